@@ -1,0 +1,104 @@
+# Two commands do all set-up by themselves: `make demo` and `make test`. `make help` lists the rest.
+SHELL       := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON      ?= python3.11
+VENV        := .venv
+BIN         := $(VENV)/bin
+PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
+LOCAL       := $(BIN)/python -m local
+JAVA_FOUND  := $(shell { java -version || "$(JAVA_HOME)/bin/java" -version; } 2>&1 | grep -E 'version "(17|21)\.')
+NODE_FOUND  := $(shell command -v node 2>/dev/null)
+RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt $(if $(JAVA_FOUND),,requirements/java.txt)
+TEST_REQUIREMENTS    := requirements/tests.txt $(if $(NODE_FOUND),,requirements/node.txt)
+CHECKED     := functions training serving emr local tests benchmarks
+
+export PIP_NO_INPUT := 1
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help setup demo up down status logs test lint unit contract infrastructure conformance e2e bench format clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@printf '\n  DATA=path     interactions for demo: .csv, .csv.gz, .parquet, .dat, or a folder (default: a generated shop)\n'
+	@printf '  WORSE=1       demo drops nonsense, to see the gate refuse it\n'
+	@printf '  PYTHON=...    the Python 3.11 to build the environments with (now: %s)\n' '$(PYTHON)'
+
+# --- Set-up: each stamp is older than nothing it depends on, so a second call costs nothing -----------------------------
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed and '$(PYTHON)' was not found. Install it, or call make with PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "'$(PYTHON)' is $$($(PYTHON) -V), but Python 3.11 is needed: call make with PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "set-up: environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+# torch first and by itself: its pin decides between a CPU build and several GB of CUDA (see docs/dependencies.md).
+$(VENV)/.torch: requirements/training.txt | $(BIN)/python
+	@echo "set-up: torch"
+	@$(BIN)/$(PIP_INSTALL) "$$(grep -E '^torch==' requirements/training.txt)"
+	@touch $@
+
+$(VENV)/.runtime: $(RUNTIME_REQUIREMENTS) requirements/constraints.txt $(VENV)/.torch
+	@echo "set-up: Spark, training, serving and the embedded AWS (about two minutes, once)"
+	@$(BIN)/$(PIP_INSTALL) $(addprefix --requirement ,$(RUNTIME_REQUIREMENTS))
+	@touch $@
+
+$(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime
+	@echo "set-up: test tools"
+	@$(BIN)/$(PIP_INSTALL) $(addprefix --requirement ,$(TEST_REQUIREMENTS))
+	@touch $@
+
+.envs/sam/.ready: requirements/sam.txt | $(BIN)/python
+	@echo "set-up: AWS SAM CLI, in its own environment"
+	@rm -rf .envs/sam && $(PYTHON) -m venv .envs/sam
+	@.envs/sam/bin/pip install --quiet --disable-pip-version-check --requirement requirements/sam.txt
+	@touch $@
+
+.envs/lambda/.ready: requirements/lambda-runtime.txt | $(BIN)/python
+	@echo "set-up: what AWS's Lambda runtime has, and nothing else"
+	@rm -rf .envs/lambda && $(PYTHON) -m venv .envs/lambda
+	@.envs/lambda/bin/pip install --quiet --disable-pip-version-check --requirement requirements/lambda-runtime.txt
+	@touch $@
+
+setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## what demo and up need (they call it)
+
+# --- The product on this machine ------------------------------------------------------------------------------------------
+
+demo: setup ## from dropped interactions to served recommendations, on an embedded AWS
+	@$(LOCAL) demo $(if $(DATA),--data "$(DATA)") $(if $(WORSE),--worse)
+
+up: setup ## start the embedded AWS and deploy the application
+	@$(LOCAL) up
+
+down: ## stop it; its state stays for the next `make up`
+	@if [ -x $(BIN)/python ]; then $(LOCAL) down; else echo "nothing was ever set up here"; fi
+
+status: ## what runs, who serves, the last runs and their reasons
+	@if [ -x $(BIN)/python ]; then $(LOCAL) status; else echo "nothing was ever set up here: try make demo"; fi
+
+logs: ## the latest log lines of everything
+	@$(LOCAL) logs
+
+# --- Checks -----------------------------------------------------------------------------------------------------------------
+
+test: setup $(VENV)/.tests ## every check: lint, then unit, contract, infrastructure, conformance and end-to-end tests
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m pytest tests
+
+lint: setup $(VENV)/.tests ## format, style, types and the rules of who may import whom
+	@$(BIN)/ruff format --check $(CHECKED)
+	@$(BIN)/ruff check $(CHECKED)
+	@$(BIN)/python tests/typecheck.py
+	@PYTHONPATH=.:functions:training:serving:emr $(BIN)/lint-imports --no-cache
+
+unit contract infrastructure conformance e2e: setup $(VENV)/.tests ## one tier of the tests
+	@$(BIN)/python -m pytest tests/$@
+
+format: setup $(VENV)/.tests ## format the code
+	@$(BIN)/ruff format $(CHECKED)
+	@$(BIN)/ruff check --fix $(CHECKED)
+
+bench: setup ## the benchmarks, as tables
+	@$(BIN)/python -m benchmarks
+
+clean: down ## remove the environments, the state of the embedded AWS and every build
+	@rm -rf $(VENV) .envs .local .aws-sam .pytest_cache .mypy_cache .ruff_cache
