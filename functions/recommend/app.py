@@ -1,0 +1,134 @@
+"""`GET /users/{userId}/recommendations`, `POST /rankings` and `GET /health`, from HTTP API events (payload 2.0).
+
+A valid request is answered with 200 and a list from one source: the endpoint, or the popularity list when the
+endpoint does not answer. Only where no model was ever deployed there is nothing to answer with: 503. Lines of the log
+never hold ids of users.
+
+A router of our own: three routes cost less to read than Powertools' resolver costs every cold start (about 60 ms).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import botocore.session
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
+from botocore.config import Config
+
+from recommend.endpoint import Endpoint, EndpointUnavailable
+from recommend.popularity import NothingDeployed, PopularityList, PopularityUnavailable
+from recommend.ranking import Ranking
+from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, route
+from shared import environment
+from shared.observability import count, logger, metrics, observed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """This function reads no ledger, so it does not ask for what every other function knows."""
+
+    endpoint_name: str
+    artifacts_bucket: str
+
+
+SETTINGS = environment.load(Settings)
+
+# A person is waiting: two tries of at most three seconds, then the popularity list answers.
+_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
+# botocore and not boto3: resources, which nobody uses here, would be imported with it at every cold start.
+_SESSION = botocore.session.get_session()
+
+endpoint = Endpoint(_SESSION.create_client("sagemaker-runtime", config=_CONFIG), SETTINGS.endpoint_name)
+popularity = PopularityList(lambda: _SESSION.create_client("s3", config=_CONFIG), SETTINGS.artifacts_bucket)
+
+# Nobody's id, and no item's: the endpoint has nothing to compute.
+_HEALTH_INVOCATION = {"userId": "health-check", "candidates": ["health-check"]}
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """One HTTP request, one HTTP response."""
+    event = event or {}
+    try:
+        match route(event):
+            case "recommendations":
+                return _answer(200, recommendations(RecommendationsRequest.from_event(event), context.aws_request_id))
+            case "rankings":
+                return _answer(200, rankings(RankingRequest.from_event(event), context.aws_request_id))
+            case _:
+                status, body = health()
+                return _answer(status, body)
+    except InvalidRequest as refusal:
+        count("RequestRefused")
+        return _error(refusal.status, refusal.code, refusal.field, refusal.message)
+    except NothingDeployed:
+        count("NothingToServe")
+        return _error(503, "NothingDeployed", None, "no model has been deployed yet, so there is nothing to recommend")
+    except PopularityUnavailable as error:
+        count("NothingToServe")
+        logger.error("neither the endpoint nor the popularity list answers", extra={"reason": str(error)})
+        return _error(503, "DependencyFailed", None, "neither the endpoint nor the popularity list answers; try again")
+
+
+def recommendations(request: RecommendationsRequest, recommendation_id: str) -> dict[str, Any]:
+    """Items for a user out of the whole catalogue. Raises `NothingDeployed` or `PopularityUnavailable`."""
+    try:
+        ranking = endpoint.rank(request.to_invocation())
+    except EndpointUnavailable as error:
+        _fall_back(error)
+        ranking = popularity.current().top(request.num_results)
+    _served(ranking)
+    return ranking.to_recommendations(recommendation_id)
+
+
+def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
+    """The given items in a user's order. Raises `NothingDeployed` or `PopularityUnavailable`."""
+    try:
+        ranking = endpoint.rank(request.to_invocation())
+    except EndpointUnavailable as error:
+        _fall_back(error)
+        ranking = popularity.current().rank(request.input_list)
+    _served(ranking)
+    return ranking.to_personalized_ranking(recommendation_id)
+
+
+def health() -> tuple[int, dict[str, Any]]:
+    """Who would answer now: `ok` (200, the endpoint), `degraded` (200, the popularity list) or `unavailable` (503)."""
+    try:
+        version = endpoint.probe(_HEALTH_INVOCATION).model_version
+        return 200, {"status": "ok", "model": {"version": version}, "endpoint": {"status": "answering"}}
+    except EndpointUnavailable as error:
+        reason = error.reason
+    try:
+        version = popularity.current().run_id
+    except (NothingDeployed, PopularityUnavailable):
+        return 503, {"status": "unavailable", "model": {"version": None}, "endpoint": {"status": reason}}
+    return 200, {"status": "degraded", "model": {"version": version}, "endpoint": {"status": reason}}
+
+
+def _fall_back(error: EndpointUnavailable) -> None:
+    with single_metric(name="EndpointFallback", unit=MetricUnit.Count, value=1) as metric:
+        metric.add_dimension(name="reason", value=error.reason)
+    # While the circuit is open, the line that told why it opened is enough.
+    if error.reason != "circuit_open":
+        logger.warning("the endpoint does not answer", extra={"reason": error.reason, "detail": error.detail})
+
+
+def _served(ranking: Ranking) -> None:
+    metrics.add_dimension(name="source", value=ranking.source)
+    count("RecommendationServed")
+    if popularity.problem:
+        logger.warning("the popularity list is an earlier copy", extra={"reason": popularity.problem})
+
+
+def _answer(status: int, body: dict[str, Any]) -> dict[str, Any]:
+    headers = {"content-type": "application/json", "cache-control": "no-store"}
+    if status == 503:
+        headers["retry-after"] = "60"
+    return {"statusCode": status, "headers": headers, "body": json.dumps(body), "isBase64Encoded": False}
+
+
+def _error(status: int, code: str, field: str | None, message: str) -> dict[str, Any]:
+    return _answer(status, {"error": {"code": code, "field": field, "message": message}})

@@ -1,0 +1,121 @@
+"""Ranked items: as the endpoint answers them, as the popularity list stands in for them, as the API shows them.
+
+Pure: no AWS, no environment.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+class GarbledAnswer(Exception):
+    """Raised for bytes that are not what the contract says; the message says where."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Items, best first, from one source: `personalized` or `popular`. `model_version` is the run id of its model."""
+
+    items: tuple[tuple[str, float], ...]
+    source: str
+    model_version: str
+    unknown_items: int = 0
+
+    @classmethod
+    def from_endpoint(cls, content: bytes) -> Ranking:
+        """Reads the model server's answer. Raises `GarbledAnswer`."""
+        document = _object(content)
+        source, unknown = document.get("source"), document.get("unknownItems")
+        if source not in ("personalized", "popular"):
+            raise GarbledAnswer("source must be personalized or popular")
+        if isinstance(unknown, bool) or not isinstance(unknown, int) or unknown < 0:
+            raise GarbledAnswer("unknownItems must be an integer of at least 0")
+        return cls(_items(document), source, _string(document, "modelVersion"), unknown)
+
+    def to_recommendations(self, recommendation_id: str) -> dict[str, Any]:
+        """The body of `GET /users/{userId}/recommendations`."""
+        return {
+            "recommendationId": recommendation_id,
+            "itemList": self._shown(),
+            "model": {"version": self.model_version},
+            "source": self.source,
+        }
+
+    def to_personalized_ranking(self, recommendation_id: str) -> dict[str, Any]:
+        """The body of `POST /rankings`."""
+        return {
+            "recommendationId": recommendation_id,
+            "personalizedRanking": self._shown(),
+            "model": {"version": self.model_version},
+            "source": self.source,
+            "unknownItems": self.unknown_items,
+        }
+
+    def _shown(self) -> list[dict[str, Any]]:
+        return [{"itemId": item, "score": score} for item, score in self.items]
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """The most popular items of the model that was promoted last, best first, with their numbers of interactions."""
+
+    items: tuple[tuple[str, float], ...]
+    run_id: str
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Popularity:
+        """Reads `popular.json`. Raises `GarbledAnswer`."""
+        document = _object(content)
+        if document.get("schemaVersion") != "1.0":
+            raise GarbledAnswer("schemaVersion must be 1.0")
+        items = _items(document)
+        if not items:
+            raise GarbledAnswer("itemList is empty")
+        return cls(items, _string(document, "runId"))
+
+    def top(self, number: int) -> Ranking:
+        """The first `number` items, fewer if there are fewer."""
+        return Ranking(self.items[:number], "popular", self.run_id)
+
+    def rank(self, items: Iterable[str]) -> Ranking:
+        """All of `items` by popularity. Those that are not in the list score 0 and keep the order in which they came:
+        the list has only the most popular items, so it cannot tell a rare item from an unknown one."""
+        scores = dict(self.items)
+        ranked = sorted(((item, scores.get(item, 0.0)) for item in items), key=lambda pair: -pair[1])
+        return Ranking(tuple(ranked), "popular", self.run_id)
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        raise GarbledAnswer("it is not JSON") from None
+    if not isinstance(document, dict):
+        raise GarbledAnswer("it is not a JSON object")
+    return document
+
+
+def _string(document: dict[str, Any], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not value:
+        raise GarbledAnswer(f"{name} must be a string that is not empty")
+    return value
+
+
+def _items(document: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    listed = document.get("itemList")
+    if not isinstance(listed, list):
+        raise GarbledAnswer("itemList must be a list")
+    items = []
+    for position, entry in enumerate(listed):
+        item, score = (entry.get("itemId"), entry.get("score")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(item, str):
+            raise GarbledAnswer(f"itemList[{position}].itemId must be a string")
+        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+            raise GarbledAnswer(f"itemList[{position}].score must be a finite number")
+        items.append((item, float(score)))
+    return tuple(items)

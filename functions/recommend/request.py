@@ -1,0 +1,248 @@
+"""What a client of the HTTP API may ask, read from an event (payload 2.0), and how anything else is refused.
+
+Pure: no AWS, no environment. The rules are those of the model server (`docs/contracts.md`, "Server" and "HTTP API"),
+so a request that passes here is not refused there.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+MAXIMUM_BODY_BYTES = 1024 * 1024
+MAXIMUM_ITEMS = 1000
+MAXIMUM_RESULTS = 100
+MAXIMUM_USER_ID_LENGTH = 256
+DEFAULT_RESULTS = 10
+
+_RECOMMENDATIONS_PATH = re.compile(r"/users/(?P<user_id>.*)/recommendations", re.DOTALL)
+
+
+class InvalidRequest(Exception):
+    """Raised when the client must change its request. `field` is None when it is the request as a whole."""
+
+    def __init__(self, message: str, field: str | None = None, status: int = 400, code: str = "InvalidInput") -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True)
+class RecommendationsRequest:
+    """`GET /users/{userId}/recommendations?numResults=10&excludeSeen=true`."""
+
+    user_id: str
+    num_results: int = DEFAULT_RESULTS
+    exclude_seen: bool = True
+
+    @classmethod
+    def from_event(cls, event: dict[str, Any]) -> RecommendationsRequest:
+        """Raises `InvalidRequest`. API Gateway has already decoded the path parameter."""
+        query = event.get("queryStringParameters") or {}
+        return cls(
+            user_id=_user_id(_path_user_id(event)),
+            num_results=_query_num_results(query.get("numResults")),
+            exclude_seen=_query_exclude_seen(query.get("excludeSeen")),
+        )
+
+    def to_invocation(self) -> dict[str, Any]:
+        """The body of the model server's `/invocations`."""
+        return {"userId": self.user_id, "numResults": self.num_results, "excludeSeen": self.exclude_seen}
+
+
+@dataclass(frozen=True)
+class RankingRequest:
+    """`POST /rankings` with `{"userId", "inputList"}`; `input_list` holds each item id once, in the order given."""
+
+    user_id: str
+    input_list: tuple[str, ...]
+
+    @classmethod
+    def from_event(cls, event: dict[str, Any]) -> RankingRequest:
+        """Raises `InvalidRequest`."""
+        _check_content_type(event.get("headers") or {})
+        document = _document(_body(event))
+        for name in document:
+            if name not in ("userId", "inputList"):
+                raise InvalidRequest(f"{_shown(name)} is not a field; the fields are userId, inputList", _name(name))
+        if "userId" not in document:
+            raise InvalidRequest("userId is missing", "userId")
+        return cls(user_id=_user_id(document["userId"]), input_list=_input_list(document))
+
+    def to_invocation(self) -> dict[str, Any]:
+        """The body of the model server's `/invocations`."""
+        return {"userId": self.user_id, "candidates": list(self.input_list), "excludeSeen": False}
+
+
+def route(event: dict[str, Any]) -> str:
+    """`recommendations`, `rankings` or `health`. Raises `InvalidRequest` with 404 or 405 for anything else."""
+    key = event.get("routeKey") or ""
+    if key in _ROUTES:
+        return _ROUTES[key]
+    # A catch-all route ($default) leaves the method and the path to us.
+    http = (event.get("requestContext") or {}).get("http") or {}
+    method, path = http.get("method") or "", _path(event)
+    wanted = {"/rankings": "POST", "/health": "GET"}.get(path) or (
+        "GET" if _RECOMMENDATIONS_PATH.fullmatch(path) else None
+    )
+    if wanted is None:
+        raise InvalidRequest(f"the path does not exist; there are {', '.join(_ROUTES)}", status=404, code="NotFound")
+    if method != wanted:
+        raise InvalidRequest(f"the method must be {wanted}", status=405, code="MethodNotAllowed")
+    return {"/rankings": "rankings", "/health": "health"}.get(path, "recommendations")
+
+
+_ROUTES = {
+    "GET /users/{userId}/recommendations": "recommendations",
+    "POST /rankings": "rankings",
+    "GET /health": "health",
+}
+
+
+def _path(event: dict[str, Any]) -> str:
+    """The path without the stage, which API Gateway puts before it unless it is the default one."""
+    path = event.get("rawPath") or "/"
+    stage = (event.get("requestContext") or {}).get("stage") or "$default"
+    return path.removeprefix(f"/{stage}") if path.startswith(f"/{stage}/") else path
+
+
+def _path_user_id(event: dict[str, Any]) -> str:
+    parameters = event.get("pathParameters") or {}
+    if "userId" in parameters:
+        return parameters["userId"]
+    match = _RECOMMENDATIONS_PATH.fullmatch(_path(event))
+    if match is None:
+        raise InvalidRequest("userId is missing", "userId")
+    return unquote(match["user_id"])
+
+
+def _user_id(value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"userId must be a string, not {_kind(value)}", "userId")
+    if not 1 <= len(value) <= MAXIMUM_USER_ID_LENGTH:
+        raise InvalidRequest(f"userId must have 1 to {MAXIMUM_USER_ID_LENGTH} characters, not {len(value)}", "userId")
+    _check_unicode(value, "userId")
+    return value
+
+
+def _query_num_results(value: str | None) -> int:
+    if value is None:
+        return DEFAULT_RESULTS
+    # [0-9] and not \d: int() also reads digits of other scripts.
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= MAXIMUM_RESULTS:
+        raise InvalidRequest(
+            f"numResults must be an integer from 1 to {MAXIMUM_RESULTS}, not {_shown(value)[1:-1]}", "numResults"
+        )
+    return int(value)
+
+
+def _query_exclude_seen(value: str | None) -> bool:
+    if value is None:
+        return True
+    if value not in ("true", "false"):
+        raise InvalidRequest(f"excludeSeen must be true or false, not {_shown(value)[1:-1]}", "excludeSeen")
+    return value == "true"
+
+
+def _input_list(document: dict[str, Any]) -> tuple[str, ...]:
+    if "inputList" not in document:
+        raise InvalidRequest("inputList is missing", "inputList")
+    value = document["inputList"]
+    if not isinstance(value, list):
+        raise InvalidRequest(f"inputList must be a list of item ids, not {_kind(value)}", "inputList")
+    if not 1 <= len(value) <= MAXIMUM_ITEMS:
+        raise InvalidRequest(f"inputList must hold 1 to {MAXIMUM_ITEMS} item ids, not {len(value)}", "inputList")
+    for position, item in enumerate(value):
+        if not isinstance(item, str):
+            raise InvalidRequest(f"inputList[{position}] must be a string, not {_kind(item)}", "inputList")
+        _check_unicode(item, f"inputList[{position}]")
+    return tuple(dict.fromkeys(value))
+
+
+def _check_content_type(headers: dict[str, str]) -> None:
+    # API Gateway sends names in lower case; a test console may not.
+    given = next((value for name, value in headers.items() if name.lower() == "content-type"), None)
+    if (given or "").partition(";")[0].strip().lower() != "application/json":
+        shown = repr(given[:40]) if given else "missing"
+        raise InvalidRequest(f"the content type must be application/json; it is {shown}", status=415)
+
+
+def _body(event: dict[str, Any]) -> bytes:
+    body = event.get("body") or ""
+    too_large = InvalidRequest(f"the body is larger than {MAXIMUM_BODY_BYTES} bytes", status=413)
+    if event.get("isBase64Encoded"):
+        if len(body) > MAXIMUM_BODY_BYTES * 4 // 3 + 4:
+            raise too_large
+        try:
+            content = base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidRequest("the body is marked as base64 and is not") from None
+    else:
+        content = body.encode("utf-8", "surrogatepass")
+    if len(content) > MAXIMUM_BODY_BYTES:
+        raise too_large
+    return content
+
+
+def _document(content: bytes) -> dict[str, Any]:
+    if not content.strip():
+        raise InvalidRequest("the body is empty; a JSON object is expected")
+    try:
+        # A byte order mark is refused by the parser, as RFC 8259 allows.
+        document = json.loads(content.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
+    except RecursionError:
+        raise InvalidRequest("the body is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+    except ValueError:  # an integer of more digits than Python converts
+        raise InvalidRequest("the body is not JSON that can be read: a number has too many digits") from None
+    if not isinstance(document, dict):
+        raise InvalidRequest(f"the body must be a JSON object, not {_kind(document)}")
+    return document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in document:
+            raise InvalidRequest(f"{_shown(name)} is given twice", _name(name))
+        document[name] = value
+    return document
+
+
+def _no_constant(name: str) -> Any:
+    raise InvalidRequest(f"the body is not JSON: {name} is not a JSON value")
+
+
+def _check_unicode(text: str, label: str) -> None:
+    """JSON may escape half of a surrogate pair; such a string can be neither stored nor answered."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{label} is not valid Unicode", label.partition("[")[0]) from None
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    return {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number"}[type(value)]
+
+
+def _shown(text: str) -> str:
+    quoted = json.dumps(text)
+    return quoted if len(quoted) <= 40 else quoted[:36] + '..."'
+
+
+def _name(name: str) -> str:
+    return name[:40].encode("utf-8", "replace").decode("utf-8")

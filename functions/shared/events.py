@@ -1,0 +1,50 @@
+"""Events of our own on the default bus (schema: docs/contracts.md), and the envelope checks of the events that AWS
+sends.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from shared.clients import calling
+from shared.errors import DependencyFailed, InvalidInput
+
+SOURCE = "ncf.recommender"
+SCHEMA_VERSION = "1.0"
+DATASET_PREPARED = "DatasetPrepared"
+TRAINING_COMPLETED = "TrainingCompleted"
+MODEL_REJECTED = "ModelRejected"
+MODEL_DEPLOYED = "ModelDeployed"
+RUN_FAILED = "RunFailed"
+MAXIMUM_REASONS = 20
+
+
+def entry(
+    kind: str, run_id: str | None, dataset_version: str | None, reasons: list[str] | None = None
+) -> dict[str, str]:
+    """The PutEvents entry for one event of our own. `reasons` is left out when there are none."""
+    detail: dict[str, Any] = {"schemaVersion": SCHEMA_VERSION, "runId": run_id, "datasetVersion": dataset_version}
+    if reasons:
+        detail["reasons"] = reasons[:MAXIMUM_REASONS]
+    return {"Source": SOURCE, "DetailType": kind, "Detail": json.dumps(detail)}
+
+
+def publish(
+    client: Any, kind: str, run_id: str | None, dataset_version: str | None, reasons: list[str] | None = None
+) -> None:
+    """Put one event on the default bus. Raises DependencyFailed when the bus refuses it (PutEvents answers 200 even
+    then).
+    """
+    with calling("events PutEvents"):
+        answer = client.put_events(Entries=[entry(kind, run_id, dataset_version, reasons)])
+    if answer.get("FailedEntryCount"):
+        refused = answer["Entries"][0]
+        raise DependencyFailed(f"events PutEvents {kind}: {refused.get('ErrorCode')}: {refused.get('ErrorMessage')}")
+
+
+def detail_of(event: Any) -> dict[str, Any]:
+    """The `detail` of an EventBridge event. Raises InvalidInput when `event` is none."""
+    if not isinstance(event, dict) or not isinstance(event.get("detail"), dict):
+        raise InvalidInput("the event must be an EventBridge event with an object in detail")
+    return event["detail"]

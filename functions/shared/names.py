@@ -1,0 +1,101 @@
+"""Every name that the application derives, in one place: a retry that derives the same name finds what an earlier try
+made.
+
+Forms and lengths are those of docs/contracts.md. With a `NamePrefix` of at most 20 characters the longest SageMaker
+name here is 20 + 1 + 26 + 4 (run attempt up to -r99) + 4 (training attempt up to -t99) = 55 of the 63 characters that
+SageMaker takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+
+from shared.errors import InvalidInput
+
+DATASET_VERSION = re.compile(r"v\d{8}t\d{6}z-[0-9a-f]{8}")
+RUN_ID = re.compile(r"(v\d{8}t\d{6}z-[0-9a-f]{8})-r([1-9]\d{0,1})")
+MANIFEST_KEY = re.compile(r"datasets/(v\d{8}t\d{6}z-[0-9a-f]{8})/manifest\.json")
+MARKER_KEY = re.compile(r"raw/(?:[^/]+/)+_SUCCESS")
+
+
+def require_dataset_version(value: object, field: str) -> str:
+    """`value` if it is a dataset version. Raises InvalidInput naming `field` otherwise."""
+    if not isinstance(value, str) or not DATASET_VERSION.fullmatch(value):
+        raise InvalidInput(f"{field} must be a dataset version such as v20260102t030405z-0a1b2c3d, not {_shown(value)}")
+    return value
+
+
+def require_run_id(value: object, field: str = "runId") -> str:
+    """`value` if it is a run id. Raises InvalidInput naming `field` otherwise."""
+    if not isinstance(value, str) or not RUN_ID.fullmatch(value):
+        raise InvalidInput(f"{field} must be a run id such as v20260102t030405z-0a1b2c3d-r1, not {_shown(value)}")
+    return value
+
+
+def dataset_version(moment: str, *origin: str) -> str:
+    """The version of a preparation: the UTC second of `moment` (ISO 8601) and 8 hex digits of sha256 over `origin`,
+    one per line.
+
+    The same event, or the same execution, therefore names the same version however often it is delivered.
+    """
+    try:
+        when = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    except ValueError:
+        raise InvalidInput(f"the time of the trigger must be ISO 8601, not {_shown(moment)}") from None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    digest = hashlib.sha256("\n".join(origin).encode()).hexdigest()
+    return f"v{when.astimezone(UTC):%Y%m%dt%H%M%Sz}-{digest[:8]}"
+
+
+def preparation_version(execution_arn: str, start_time: str, trigger: object) -> str:
+    """The dataset version that a preparation execution makes: from its `trigger` if a dropped marker started it, else
+    from itself.
+    """
+    if trigger is None:
+        return dataset_version(start_time, execution_arn)
+    if not isinstance(trigger, dict):
+        raise InvalidInput(f"trigger must be an object with time, bucket, key and sequencer, not {_shown(trigger)}")
+    for field in ("time", "bucket", "key"):
+        if not isinstance(trigger.get(field), str) or not trigger[field]:
+            raise InvalidInput(f"trigger.{field} must be a non-empty string, not {_shown(trigger.get(field))}")
+    mark = trigger.get("sequencer") or trigger.get("etag") or ""
+    return dataset_version(trigger["time"], trigger["bucket"], trigger["key"], str(mark))
+
+
+def run_id(version: str, attempt: int = 1) -> str:
+    """The retraining execution's name for one attempt at one dataset version."""
+    return f"{version}-r{attempt}"
+
+
+def version_of(run: str) -> str:
+    """The dataset version inside a run id. Raises InvalidInput if it is none."""
+    return require_run_id(run).rpartition("-r")[0]
+
+
+def preparation_job(prefix: str, version: str) -> str:
+    """The name of the EMR Serverless job run that writes a dataset version."""
+    return f"{prefix}-{version}"
+
+
+def training_job(prefix: str, run: str, attempt: int = 1) -> str:
+    """The training job of a run. SageMaker never gives a job name back, so a later attempt inside the same run has a
+    suffix.
+    """
+    return f"{prefix}-{run}" if attempt == 1 else f"{prefix}-{run}-t{attempt}"
+
+
+def model(prefix: str, run: str) -> str:
+    """The SageMaker model, and the endpoint configuration, of a run."""
+    return f"{prefix}-{run}"
+
+
+def execution_arn(state_machine_arn: str, name: str) -> str:
+    """The ARN that an execution called `name` has, or will have."""
+    return f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:120]

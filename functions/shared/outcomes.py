@@ -1,0 +1,107 @@
+"""What the state of a job says to the task that waits for it. Pure: reads what AWS described, returns an Outcome or
+None for 'not over'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# Names of failures that travel through a task token. The state machines and `handle_failure` branch on them.
+TRAINING_FAILED = "TrainingFailed"
+TRAINING_STOPPED = "TrainingStopped"
+CAPACITY_UNAVAILABLE = "CapacityUnavailable"
+PREPARATION_FAILED = "PreparationFailed"
+PREPARATION_STOPPED = "PreparationStopped"
+ENDPOINT_FAILED = "EndpointFailed"
+ENDPOINT_ROLLED_BACK = "EndpointRolledBack"
+ENDPOINT_UNUSABLE = "EndpointUnusable"
+
+_OUT_OF_TIME = {"MaxRuntimeExceeded", "MaxWaitTimeExceeded"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a job: `output` when it did what was wanted, else `error` (a name) and `cause` (a sentence)."""
+
+    output: dict[str, Any] | None = None
+    error: str | None = None
+    cause: str | None = None
+
+
+def training(job: dict[str, Any]) -> Outcome | None:
+    """The outcome of a training job, from DescribeTrainingJob."""
+    name, status = job["TrainingJobName"], job["TrainingJobStatus"]
+    if status == "Completed":
+        model = job.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")
+        return Outcome(
+            output={
+                "jobName": name,
+                "modelDataUrl": model,
+                "outputUrl": f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output/output.tar.gz",
+                "image": job["AlgorithmSpecification"]["TrainingImage"],
+            }
+        )
+    if status == "Failed":
+        reason = job.get("FailureReason") or "no reason was given"
+        error = CAPACITY_UNAVAILABLE if reason.startswith("CapacityError") else TRAINING_FAILED
+        return Outcome(error=error, cause=f"training job {name} failed: {reason}")
+    if status == "Stopped":
+        how = job.get("SecondaryStatus", "Stopped")
+        if how in _OUT_OF_TIME:
+            return Outcome(
+                error=TRAINING_FAILED,
+                cause=f"training job {name} ran out of time ({how}); a stopped model is not a result",
+            )
+        return Outcome(error=TRAINING_STOPPED, cause=f"training job {name} was stopped by a request")
+    return None
+
+
+def preparation(job: dict[str, Any], dataset_version: str) -> Outcome | None:
+    """The outcome of the EMR Serverless job run that writes `dataset_version`, from GetJobRun."""
+    name, run, state = job.get("name", ""), job["jobRunId"], job["state"]
+    if state == "SUCCESS":
+        return Outcome(output={"datasetVersion": dataset_version, "jobRunId": run, "alreadyPrepared": False})
+    details = job.get("stateDetails") or "no reason was given"
+    if state == "FAILED":
+        return Outcome(error=PREPARATION_FAILED, cause=f"preparation job {name} ({run}) failed: {details}")
+    if state == "CANCELLED":
+        return Outcome(error=PREPARATION_STOPPED, cause=f"preparation job {name} ({run}) was cancelled: {details}")
+    return None
+
+
+def endpoint(description: dict[str, Any] | None, name: str, wanted: str) -> Outcome | None:
+    """The outcome of an accepted creation or update towards the configuration `wanted`, from DescribeEndpoint (None:
+    it is gone).
+
+    InService alone proves nothing: after an automatic rollback the endpoint is InService on the earlier
+    configuration.
+    """
+    if description is None:
+        return Outcome(error=ENDPOINT_FAILED, cause=f"endpoint {name} was deleted while it was to serve {wanted}")
+    status, serves = description["EndpointStatus"], description["EndpointConfigName"]
+    reason = description.get("FailureReason") or "no reason was given"
+    if status == "InService" and serves == wanted:
+        return Outcome(output={"endpointName": name, "endpointConfigName": wanted})
+    if status == "InService":
+        return Outcome(
+            error=ENDPOINT_ROLLED_BACK,
+            cause=f"endpoint {name} is InService on {serves}, not on {wanted}: "
+            f"SageMaker rolled the update back: {reason}",
+        )
+    if status == "Failed":
+        return Outcome(error=ENDPOINT_FAILED, cause=f"endpoint {name} failed on its way to {wanted}: {reason}")
+    if status in ("OutOfService", "UpdateRollbackFailed"):
+        return Outcome(
+            error=ENDPOINT_UNUSABLE, cause=f"endpoint {name} is {status}; a person must look at it: {reason}"
+        )
+    return None
+
+
+def approval(package: dict[str, Any]) -> Outcome | None:
+    """A person's verdict, from DescribeModelPackage. A no is a verdict too, not a fault."""
+    status = package.get("ModelApprovalStatus")
+    if status not in ("Approved", "Rejected"):
+        return None
+    words = package.get("ApprovalDescription") or "no reason was given"
+    return Outcome(output={"status": status, "reason": words})

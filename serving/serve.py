@@ -1,0 +1,160 @@
+"""The command `serve`: load the model, check it, answer until told to stop.
+
+It answers nothing before the bundle is whole and its golden requests are answered as recorded; otherwise it exits with
+status 1 and one line that says why. SIGTERM and SIGINT finish the requests under way and exit with status 0.
+
+Environment: SM_MODEL_DIR (default /opt/ml/model), SERVING_HOST (default 0.0.0.0), SERVING_PORT (default 8080; 0 is any
+free one, told in the line "serving"). Standard output has one JSON object per line; no line holds the id of a user.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+import uvicorn
+
+import golden
+from invocation import Invocation
+from ncf import bundle as bundles
+from scorer import Scorer
+from server import application
+
+logger = logging.getLogger("serving")
+
+DRAIN_SECONDS = 20
+"""Requests under way at SIGTERM get this long; SageMaker kills a container 30 s after its SIGTERM."""
+
+
+class CannotServe(Exception):
+    """Raised when the server must not start; the message says what the operator has to put right."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says."""
+
+    model_directory: Path
+    host: str
+    port: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Raises `CannotServe` for a port that is none."""
+        port = environment.get("SERVING_PORT") or "8080"
+        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise CannotServe(f"SERVING_PORT must be an integer from 0 to 65535, not {port!r}")
+        return cls(
+            model_directory=Path(environment.get("SM_MODEL_DIR") or "/opt/ml/model"),
+            host=environment.get("SERVING_HOST") or "0.0.0.0",
+            port=int(port),
+        )
+
+
+def load(directory: Path) -> tuple[bundles.Bundle, Scorer]:
+    """The bundle and its scorer, proven on the golden requests. Raises `CannotServe`."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        bundle = bundles.load(directory, device=device)
+    except bundles.BrokenBundle as error:
+        raise CannotServe(f"the model in {directory} is broken: {error}") from error
+    scorer = Scorer(bundle)
+    found = golden.differences(bundle.golden, lambda request: scorer.answer(Invocation.from_document(request)))
+    if found:
+        raise CannotServe(
+            f"the model in {directory} does not answer as recorded in {bundles.GOLDEN}: {'; '.join(found)}"
+        )
+    return bundle, scorer
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises `CannotServe` if the address cannot be had."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        # create_server appends the address to the text of the error number.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise CannotServe(f"cannot listen on {host} port {port}: {reason}") from error
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per record; `extra={"fields": {...}}` adds to it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[0]:
+            line["error"] = record.exc_info[0].__name__
+        return json.dumps(line)
+
+
+def main() -> int:
+    """Serves until stopped; the exit status."""
+    started = time.monotonic()
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logger.setLevel(logging.INFO)
+    # Requests are the unit of parallelism: threads inside one ranking would only compete with the other rankings.
+    torch.set_num_threads(1)
+    try:
+        settings = Settings.from_environment(os.environ)
+        bundle, scorer = load(settings.model_directory)
+        listener = listen(settings.host, settings.port)
+    except CannotServe as error:
+        logger.error(str(error))
+        return 1
+    workers = max(1, min(8, os.cpu_count() or 1))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application(scorer.answer, bundle.run_id, workers),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            # Longer than the callers keep idle connections, so that it is never this side which closes one just used.
+            timeout_keep_alive=75,
+        )
+    )
+    # uvicorn stops on these signals by itself, then raises them again for whoever was there before: nobody.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    with listener:
+        logger.info(
+            "serving",
+            extra={
+                "fields": {
+                    "modelVersion": bundle.run_id,
+                    "model": bundle.architecture.model,
+                    "users": len(bundle.user_index),
+                    "items": len(bundle.item_ids),
+                    "host": settings.host,
+                    "port": listener.getsockname()[1],
+                    "device": str(bundle.model.output.weight.device),
+                    "seconds": round(time.monotonic() - started, 3),
+                }
+            },
+        )
+        server.run(sockets=[listener])
+    logger.info("stopped", extra={"fields": {"modelVersion": bundle.run_id}})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

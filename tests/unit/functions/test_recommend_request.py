@@ -1,0 +1,232 @@
+"""What the HTTP API takes and refuses."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, route
+
+JSON = {"content-type": "application/json"}
+
+
+def recommendations(query=None, **event):
+    return RecommendationsRequest.from_event(
+        {"pathParameters": {"userId": "42"}, "queryStringParameters": query, **event}
+    )
+
+
+def ranking(body, **event):
+    return RankingRequest.from_event({"headers": JSON, "body": body, **event})
+
+
+def refusal(parse, *arguments, **keywords):
+    with pytest.raises(InvalidRequest) as caught:
+        parse(*arguments, **keywords)
+    return caught.value.status, caught.value.field, caught.value.message
+
+
+def test_recommendations_have_defaults():
+    assert recommendations() == RecommendationsRequest("42", 10, True)
+
+
+def test_recommendations_take_the_query():
+    request = recommendations({"numResults": "100", "excludeSeen": "false"})
+    assert request.to_invocation() == {"userId": "42", "numResults": 100, "excludeSeen": False}
+
+
+def test_a_query_parameter_of_somebody_else_is_left_alone():
+    assert recommendations({"utm_source": "mail"}) == RecommendationsRequest("42", 10, True)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0", "-1", "101", "1.5", "x", "", " 1", "+1", "true", "null", "1e2", "1000000000", "9" * 20, "1,2", "٣", "NaN"],
+)
+def test_refuses_a_number_of_results(value):
+    shown = {"٣": "\\u0663"}.get(value, value)
+    assert refusal(recommendations, {"numResults": value}) == (
+        400,
+        "numResults",
+        f"numResults must be an integer from 1 to 100, not {shown}",
+    )
+
+
+@pytest.mark.parametrize("value", ["", "1", "True", "yes", "true,true"])
+def test_refuses_exclude_seen(value):
+    message = f"excludeSeen must be true or false, not {value}"
+    assert refusal(recommendations, {"excludeSeen": value}) == (400, "excludeSeen", message)
+
+
+def test_the_path_parameter_is_not_decoded_again():
+    assert recommendations(pathParameters={"userId": "a%20b/ü"}).user_id == "a%20b/ü"
+
+
+@pytest.mark.parametrize(
+    ("path", "stage", "user_id"),
+    [
+        ("/users/42/recommendations", "$default", "42"),
+        ("/dev/users/42/recommendations", "dev", "42"),
+        ("/users/a%2Fb%20%C3%BC/recommendations", "$default", "a/b ü"),
+    ],
+)
+@pytest.mark.parametrize("parameters", [None, {}])
+def test_finds_the_user_in_the_path_where_the_parameters_are_missing(path, stage, user_id, parameters):
+    event = {"rawPath": path, "requestContext": {"stage": stage}, "pathParameters": parameters}
+    assert RecommendationsRequest.from_event(event).user_id == user_id
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ({}, "userId is missing"),
+        ({"pathParameters": None, "rawPath": None, "requestContext": None}, "userId is missing"),
+        ({"pathParameters": {"userId": None}}, "userId must be a string, not null"),
+        ({"pathParameters": {"userId": ""}}, "userId must have 1 to 256 characters, not 0"),
+        ({"pathParameters": {"userId": "u" * 257}}, "userId must have 1 to 256 characters, not 257"),
+    ],
+)
+def test_refuses_a_path_without_a_user(event, message):
+    assert refusal(RecommendationsRequest.from_event, event) == (400, "userId", message)
+
+
+def test_a_ranking_counts_duplicates_once():
+    request = ranking('{"userId": "42", "inputList": ["2", "1", "2"]}')
+    assert request == RankingRequest("42", ("2", "1"))
+    assert request.to_invocation() == {"userId": "42", "candidates": ["2", "1"], "excludeSeen": False}
+
+
+def test_a_body_in_base64_is_decoded():
+    body = base64.b64encode('{"userId": "ü", "inputList": ["1"]}'.encode()).decode()
+    assert ranking(body, isBase64Encoded=True) == RankingRequest("ü", ("1",))
+
+
+@pytest.mark.parametrize("body", ["not base64!", "abc", "ÿÿÿÿ"])
+def test_refuses_a_body_that_is_not_the_base64_it_claims_to_be(body):
+    assert refusal(ranking, body, isBase64Encoded=True) == (400, None, "the body is marked as base64 and is not")
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Content-Type": "application/json"}, {"content-type": "APPLICATION/JSON; charset=utf-8"}]
+)
+def test_takes_json_however_it_is_spelled(headers):
+    assert ranking('{"userId": "42", "inputList": ["1"]}', headers=headers).user_id == "42"
+
+
+@pytest.mark.parametrize("headers", [None, {}, {"content-type": "text/plain"}, {"content-type": ""}, {"accept": "*/*"}])
+def test_refuses_other_content_types(headers):
+    status, field, message = refusal(ranking, '{"userId": "42", "inputList": ["1"]}', headers=headers)
+    assert (status, field) == (415, None)
+    assert message.startswith("the content type must be application/json; it is ")
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "message"),
+    [
+        ({"inputList": ["1"]}, "userId", "userId is missing"),
+        ({"userId": 42, "inputList": ["1"]}, "userId", "userId must be a string, not a number"),
+        ({"userId": True, "inputList": ["1"]}, "userId", "userId must be a string, not a boolean"),
+        ({"userId": "", "inputList": ["1"]}, "userId", "userId must have 1 to 256 characters, not 0"),
+        ({"userId": "\udc00", "inputList": ["1"]}, "userId", "userId is not valid Unicode"),
+        ({"userId": "42"}, "inputList", "inputList is missing"),
+        ({"userId": "42", "inputList": None}, "inputList", "inputList must be a list of item ids, not null"),
+        ({"userId": "42", "inputList": {"1": 1}}, "inputList", "inputList must be a list of item ids, not an object"),
+        ({"userId": "42", "inputList": []}, "inputList", "inputList must hold 1 to 1000 item ids, not 0"),
+        ({"userId": "42", "inputList": ["1"] * 1001}, "inputList", "inputList must hold 1 to 1000 item ids, not 1001"),
+        ({"userId": "42", "inputList": ["1", 2]}, "inputList", "inputList[1] must be a string, not a number"),
+        ({"userId": "42", "inputList": ["\ud800"]}, "inputList", "inputList[0] is not valid Unicode"),
+        (
+            {"userId": "42", "inputList": ["1"], "numResults": 3},
+            "numResults",
+            '"numResults" is not a field; the fields are userId, inputList',
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_refuses_a_field(document, field, message):
+    assert refusal(ranking, json.dumps(document)) == (400, field, message)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "message"),
+    [
+        (None, None, "the body is empty; a JSON object is expected"),
+        ("", None, "the body is empty; a JSON object is expected"),
+        ("null", None, "the body must be a JSON object, not null"),
+        ("[]", None, "the body must be a JSON object, not a list"),
+        ("{", None, "the body is not JSON: Expecting property name enclosed in double quotes at line 1 column 2"),
+        ('{"userId": NaN}', None, "the body is not JSON: NaN is not a JSON value"),
+        ('{"userId": "1", "userId": "2"}', "userId", '"userId" is given twice'),
+        ("[" * 100_000, None, "the body is nested too deeply"),
+        ("1" * 5000, None, "the body is not JSON that can be read: a number has too many digits"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_refuses_a_body(body, field, message):
+    assert refusal(ranking, body) == (400, field, message)
+
+
+def test_refuses_a_byte_order_mark():
+    status, field, message = refusal(ranking, '\ufeff{"userId": "42", "inputList": ["1"]}')
+    assert (status, field) == (400, None) and message.startswith("the body is not JSON: ")
+
+
+def test_refuses_bytes_that_are_not_utf_8():
+    body = base64.b64encode(b'{"userId": "\xff"}').decode()
+    message = "the body is not UTF-8: byte 12 cannot be decoded"
+    assert refusal(ranking, body, isBase64Encoded=True) == (400, None, message)
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_refuses_a_body_of_more_than_a_mebibyte(encoded):
+    def wire(text):
+        return base64.b64encode(text.encode()).decode() if encoded else text
+
+    body = '{"userId": "42", "inputList": ["1"]}'
+    assert ranking(wire(body.ljust(1 << 20)), isBase64Encoded=encoded).user_id == "42"
+    message = "the body is larger than 1048576 bytes"
+    assert refusal(ranking, wire(body.ljust((1 << 20) + 1)), isBase64Encoded=encoded) == (413, None, message)
+    assert refusal(ranking, wire(body.ljust(6 << 20)), isBase64Encoded=encoded) == (413, None, message)
+
+
+def test_the_size_of_a_body_is_counted_in_bytes():
+    assert refusal(ranking, '{"userId": "' + "ü" * (1 << 19) + '"}')[0] == 413
+
+
+def http(method, path, stage="$default"):
+    return {"routeKey": "$default", "rawPath": path, "requestContext": {"http": {"method": method}, "stage": stage}}
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        ({"routeKey": "GET /users/{userId}/recommendations"}, "recommendations"),
+        ({"routeKey": "POST /rankings"}, "rankings"),
+        ({"routeKey": "GET /health"}, "health"),
+        (http("GET", "/users/42/recommendations"), "recommendations"),
+        (http("GET", "/dev/users/42/recommendations", "dev"), "recommendations"),
+        (http("POST", "/rankings"), "rankings"),
+        (http("GET", "/health"), "health"),
+    ],
+)
+def test_finds_the_route(event, name):
+    assert route(event) == name
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"),
+    [
+        ({}, 404, "NotFound"),
+        ({"routeKey": None, "requestContext": None, "rawPath": None}, 404, "NotFound"),
+        (http("GET", "/users/42"), 404, "NotFound"),
+        (http("GET", "/"), 404, "NotFound"),
+        (http("POST", "/users/42/recommendations"), 405, "MethodNotAllowed"),
+        (http("GET", "/rankings"), 405, "MethodNotAllowed"),
+    ],
+)
+def test_refuses_other_routes(event, status, code):
+    with pytest.raises(InvalidRequest) as caught:
+        route(event)
+    assert (caught.value.status, caught.value.code) == (status, code)

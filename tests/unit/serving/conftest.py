@@ -1,0 +1,69 @@
+"""A small bundle with random weights, written by the code that training uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ncf import bundle as bundles
+from ncf.model import Architecture, build
+from ncf.ranking import rank
+
+USERS, ITEMS = 7, 40
+LONELY = "user-6"
+"""In the id map, with no interaction left: nothing was learned about them."""
+
+
+@pytest.fixture(scope="session")
+def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A directory with a bundle of `model`: logits spread over several units, users 0 to 5 with 5 seen items each."""
+
+    def make(model: str = "neumf", layers: tuple[int, ...] = (16, 12, 6), seed: int = 5) -> Path:
+        torch.set_num_threads(1)
+        generator = torch.Generator().manual_seed(seed)
+        architecture = Architecture(model, 8, layers)
+        network = build(architecture, USERS, ITEMS).eval()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.normal_(0.0, 0.7, generator=generator)
+        rows = np.random.default_rng(seed)
+        seen = [np.sort(rows.choice(ITEMS, 5, replace=False)) for _ in range(USERS - 1)] + [np.empty(0)]
+        indices = np.concatenate(seen).astype(np.int32)
+        popularity = np.bincount(indices, minlength=ITEMS).astype(np.int64)
+        items = [f"item-{index}" for index in range(ITEMS)]
+
+        def golden(bundle: bundles.Bundle) -> list[dict]:
+            requests: list[dict] = [
+                {"userId": "user-0", "numResults": 10, "excludeSeen": True},
+                {"userId": "user-1", "candidates": [*items[:6], "item-none"], "excludeSeen": False},
+                {"userId": "nobody", "numResults": 5},
+            ]
+            return [{"request": request, "response": rank(bundle, request)} for request in requests]
+
+        directory = tmp_path_factory.mktemp(f"bundle-{model}")
+        bundles.write(
+            directory,
+            model=network,
+            architecture=architecture,
+            user_ids=[f"user-{index}" for index in range(USERS)],
+            item_ids=items,
+            seen_indptr=np.cumsum([0] + [len(one) for one in seen]).astype(np.int64),
+            seen_indices=indices,
+            popularity=popularity,
+            run_id="v20261123t151300z-1a2b3c4d-r1",
+            dataset_version="v20261123t151300z-1a2b3c4d",
+            code_version="test",
+            golden=golden,
+        )
+        return directory
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bundle_directory(make_bundle: Callable[..., Path]) -> Path:
+    return make_bundle()

@@ -1,0 +1,131 @@
+"""The prepared scorer against the plain model and the plain ranking, on random weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import scorer as scorer_module
+from invocation import Invocation
+from ncf import bundle as bundles
+from ncf.ranking import rank
+from scorer import Scorer
+
+SHAPES = [
+    ("gmf", (16, 12, 6)),
+    ("mlp", (16, 12, 6)),
+    ("mlp", (16, 12)),
+    ("mlp", (16,)),
+    ("neumf", (16, 12, 6)),
+    ("neumf", (8,)),
+]
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_directory):
+    return bundles.load(bundle_directory)
+
+
+@pytest.fixture(scope="module")
+def answer(bundle):
+    scorer = Scorer(bundle)
+    return lambda **request: scorer.answer(Invocation.from_document(request))
+
+
+def ids(response):
+    return [item["itemId"] for item in response["itemList"]]
+
+
+@pytest.mark.parametrize(("model", "layers"), SHAPES)
+def test_scores_are_those_of_the_plain_model(make_bundle, monkeypatch, model, layers):
+    bundle = bundles.load(make_bundle(model, layers))
+    monkeypatch.setattr(scorer_module, "_ITEMS_AT_ONCE", 7)  # the catalogue is then several chunks
+    scorer = Scorer(bundle)
+    items = torch.arange(len(bundle.item_ids))
+    some = np.array([3, 11, 39])
+    for user in range(len(bundle.user_index)):
+        with torch.inference_mode():
+            expected = torch.sigmoid(bundle.model(torch.full_like(items, user), items).double()).numpy()
+        assert expected.std() > 0.01
+        np.testing.assert_allclose(scorer.scores(user), expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(scorer.scores(user, some), expected[some], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("model", "layers"), SHAPES)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"userId": "user-2"},
+        {"userId": "user-2", "numResults": 100},
+        {"userId": "user-2", "numResults": 100, "excludeSeen": False},
+        {"userId": "user-3", "candidates": [f"item-{n}" for n in (9, 1, 30, 1, 2)] + ["x"]},
+        {"userId": "user-3", "candidates": [f"item-{n}" for n in range(40)], "excludeSeen": True, "numResults": 3},
+        {"userId": "user-6"},
+        {"userId": "nobody", "numResults": 100},
+        {"userId": "nobody", "candidates": ["item-3", "y", "item-2"], "excludeSeen": True},
+    ],
+    ids=str,
+)
+def test_answers_are_those_of_the_plain_ranking(make_bundle, model, layers, request_):
+    bundle = bundles.load(make_bundle(model, layers))
+    expected = rank(bundle, request_)
+    given = Scorer(bundle).answer(Invocation.from_document(request_))
+    assert ids(given) == ids(expected)
+    assert [item["score"] for item in given["itemList"]] == pytest.approx(
+        [item["score"] for item in expected["itemList"]], abs=1e-6
+    )
+    assert {**given, "itemList": None} == {**expected, "itemList": None}
+
+
+def test_takes_seen_items_out_before_it_cuts_the_list(bundle, answer):
+    seen = {bundle.item_ids[index] for index in bundle.seen(0)}
+    everything = ids(answer(userId="user-0", numResults=100, excludeSeen=False))
+    assert len(everything) == 40 and seen < set(everything)
+    unseen = [item for item in everything if item not in seen]
+    assert ids(answer(userId="user-0", numResults=8)) == unseen[:8]
+    assert ids(answer(userId="user-0", numResults=100)) == unseen
+
+
+def test_answers_an_empty_list_when_every_candidate_was_seen(bundle, answer):
+    seen = [bundle.item_ids[index] for index in bundle.seen(0)]
+    response = answer(userId="user-0", candidates=seen, excludeSeen=True)
+    assert (response["itemList"], response["source"], response["unknownItems"]) == ([], "personalized", 0)
+
+
+def test_answers_an_empty_list_when_no_candidate_is_known(answer):
+    response = answer(userId="user-0", candidates=["a", "b", "a"])
+    assert (response["itemList"], response["source"], response["unknownItems"]) == ([], "personalized", 2)
+
+
+@pytest.mark.parametrize("user", ["nobody", "user-6"])
+def test_gives_popular_items_to_a_user_of_whom_nothing_is_known(bundle, answer, user):
+    response = answer(userId=user, numResults=40)
+    assert response["source"] == "popular"
+    order = sorted(range(40), key=lambda index: (-bundle.popularity[index], index))
+    assert response["itemList"] == [
+        {"itemId": f"item-{index}", "score": float(bundle.popularity[index])} for index in order
+    ]
+
+
+def test_ranks_the_candidates_of_an_unknown_user_by_popularity(bundle, answer):
+    best, worst = int(bundle.popularity.argmax()), int(bundle.popularity.argmin())
+    response = answer(userId="nobody", candidates=[f"item-{worst}", "none", f"item-{best}"])
+    assert (response["source"], response["unknownItems"]) == ("popular", 1)
+    assert ids(response) == [f"item-{best}", f"item-{worst}"]
+
+
+@pytest.mark.parametrize("model", ["gmf", "neumf"])
+def test_orders_equal_scores_by_item_index(make_bundle, model):
+    bundle = bundles.load(make_bundle(model))
+    with torch.no_grad():
+        for parameter in bundle.model.parameters():
+            parameter.zero_()
+    scorer = Scorer(bundle)
+    seen = set(bundle.seen(4).tolist())
+    expected = [f"item-{index}" for index in range(40) if index not in seen][:6]
+    response = scorer.answer(Invocation("user-4", 6, True))
+    assert ids(response) == expected
+    assert {item["score"] for item in response["itemList"]} == {0.5}
+    shuffled = Invocation("user-4", None, False, ("item-9", "item-30", "item-2"))
+    assert ids(scorer.answer(shuffled)) == ["item-2", "item-9", "item-30"]

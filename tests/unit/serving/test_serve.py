@@ -1,0 +1,198 @@
+"""The command `serve` as a process: what it answers, what it refuses to start with, and how it stops."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import serve
+from ncf import bundle as bundles
+from ncf.bundle import encode_json
+
+ROOT = Path(__file__).parents[3]
+
+
+def command(directory, **environment):
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, ROOT / "serving" / "serve.py"],
+        env={
+            **kept,
+            "PYTHONPATH": str(ROOT / "training"),
+            "SM_MODEL_DIR": str(directory),
+            "SERVING_HOST": "127.0.0.1",
+            "SERVING_PORT": "0",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def serving(directory):
+    """The process and the port that its first line tells; killed at the end if it still runs."""
+    process = command(directory)
+    try:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        yield process, json.loads(line)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refused(directory, **environment):
+    """The exit status and the one line of a process that must not start."""
+    process = command(directory, **environment)
+    output, errors = process.communicate(timeout=60)
+    assert errors == ""
+    (line,) = output.splitlines()
+    return process.returncode, json.loads(line)
+
+
+@pytest.fixture
+def copy(bundle_directory, tmp_path):
+    return Path(shutil.copytree(bundle_directory, tmp_path / "model"))
+
+
+def reseal(directory, **changes):
+    """Rewrites bundle.json so that it describes the members as they are now."""
+    manifest = json.loads((directory / bundles.MANIFEST).read_text()) | changes
+    manifest["members"] = {name: bundles._measure(directory / name) for name in bundles.MEMBERS}
+    manifest["digest"] = bundles._digest(manifest)
+    (directory / bundles.MANIFEST).write_bytes(encode_json(manifest))
+
+
+def test_serves_until_sigterm_and_finishes_what_is_under_way(bundle_directory):
+    with serving(bundle_directory) as (process, line):
+        assert (line["message"], line["users"], line["items"]) == ("serving", 7, 40)
+        connection = http.client.HTTPConnection("127.0.0.1", line["port"], timeout=60)
+        connection.request("GET", "/ping")
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["modelVersion"]) == (200, line["modelVersion"])
+
+        recorded = bundles.load(bundle_directory).golden[0]
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/invocations", json.dumps(recorded["request"]), headers)
+        answer = json.loads(connection.getresponse().read())
+        assert [item["itemId"] for item in answer["itemList"]] == [
+            item["itemId"] for item in recorded["response"]["itemList"]
+        ]
+
+        # Half of a request is sent, then SIGTERM: it is answered all the same, and nobody else is let in.
+        body = json.dumps({"userId": "jane@example.org"}).encode()
+        late = socket.create_connection(("127.0.0.1", line["port"]), timeout=60)
+        late.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body[:5])
+        )
+        connection.request("GET", "/ping")  # the server has read what came before it on the other connection
+        connection.getresponse().read()
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", line["port"]), timeout=5)
+        late.sendall(body[5:])
+        assert late.recv(4096).startswith(b"HTTP/1.1 200 OK")
+        late.close()
+
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0
+        (stopped,) = [json.loads(text) for text in output.splitlines()]
+        assert stopped["message"] == "stopped"
+        assert errors == ""
+
+
+def test_a_body_of_many_mebibytes_is_answered_with_413_and_the_connection_goes_on(bundle_directory):
+    with serving(bundle_directory) as (_, line):
+        connection = http.client.HTTPConnection("127.0.0.1", line["port"], timeout=60)
+        for _ in range(2):
+            connection.request("POST", "/invocations", b" " * (12 << 20), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            assert (response.status, json.loads(response.read())["error"]["code"]) == (413, "InvalidInput")
+
+
+@pytest.mark.parametrize("member", [*bundles.MEMBERS, bundles.MANIFEST])
+def test_refuses_a_bundle_with_a_changed_byte(copy, member):
+    path = copy / member
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(serve.CannotServe, match=f"the model in {copy} is broken: {member}: "):
+        serve.load(copy)
+
+
+def test_exits_with_one_line_that_names_the_broken_member(copy):
+    path = copy / bundles.WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    status, line = refused(copy)
+    assert (status, line["level"]) == (1, "ERROR")
+    assert line["message"].startswith(f"the model in {copy} is broken: weights.safetensors: has sha256 ")
+
+
+def test_refuses_a_model_that_answers_a_golden_request_otherwise(copy):
+    golden = json.loads((copy / bundles.GOLDEN).read_text())
+    best = golden[1]["response"]["itemList"][0]
+    given, wanted = best["score"], best["score"] - 0.01
+    best["score"] = wanted
+    (copy / bundles.GOLDEN).write_bytes(encode_json(golden))
+    reseal(copy)
+    with pytest.raises(serve.CannotServe) as caught:
+        serve.load(copy)
+    assert str(caught.value) == (
+        f"the model in {copy} does not answer as recorded in golden.json: "
+        f"golden request 1: score {given:.6g} at rank 1, expected {wanted:.6g}"
+    )
+
+
+def test_refuses_a_golden_request_that_is_no_request(copy):
+    golden = json.loads((copy / bundles.GOLDEN).read_text())
+    golden[0]["request"]["numResults"] = 0
+    (copy / bundles.GOLDEN).write_bytes(encode_json(golden))
+    reseal(copy)
+    with pytest.raises(serve.CannotServe, match="golden request 0: no answer: InvalidInvocation"):
+        serve.load(copy)
+
+
+def test_refuses_to_start_without_a_model(tmp_path):
+    with pytest.raises(serve.CannotServe, match=r"the model in .* is broken: bundle.json: there is no directory"):
+        serve.load(tmp_path / "none")
+
+
+def test_refuses_a_port_that_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(serve.CannotServe) as caught:
+            serve.listen("127.0.0.1", port)
+    assert str(caught.value) == f"cannot listen on 127.0.0.1 port {port}: Address already in use"
+
+
+def test_refuses_a_host_that_is_none():
+    with pytest.raises(serve.CannotServe, match=r"cannot listen on no.such.host.invalid port 0: "):
+        serve.listen("no.such.host.invalid", 0)
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536", "80.5", "٣"])
+def test_refuses_a_port_that_is_none(port):
+    message = f"SERVING_PORT must be an integer from 0 to 65535, not {port!r}"
+    with pytest.raises(serve.CannotServe, match=message):
+        serve.Settings.from_environment({"SERVING_PORT": port})
+
+
+def test_the_environment_has_the_defaults_of_a_sagemaker_container():
+    assert serve.Settings.from_environment({}) == serve.Settings(Path("/opt/ml/model"), "0.0.0.0", 8080)
