@@ -1,0 +1,103 @@
+"""The front door: JSON 1.1 operations by target, invocations by path."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
+
+from local.emulator import registry
+from local.emulator.sagemaker import endpoints, model_registry, models, runtime, training_jobs
+from local.emulator.sagemaker.store import Record
+from local.emulator.service_model import ServiceError, accept, operation
+
+CONTENT_TYPE = "application/x-amz-json-1.1"
+PREFIX = "SageMaker."
+
+OPERATIONS: dict[str, Callable[[Record], Record]] = {
+    "CreateTrainingJob": training_jobs.create,
+    "DescribeTrainingJob": training_jobs.describe,
+    "StopTrainingJob": training_jobs.stop,
+    "ListTrainingJobs": training_jobs.list_jobs,
+    "CreateModelPackageGroup": model_registry.create_group,
+    "DescribeModelPackageGroup": model_registry.describe_group,
+    "DeleteModelPackageGroup": model_registry.delete_group,
+    "ListModelPackageGroups": model_registry.list_groups,
+    "CreateModelPackage": model_registry.create_package,
+    "DescribeModelPackage": model_registry.describe_package,
+    "UpdateModelPackage": model_registry.update_package,
+    "ListModelPackages": model_registry.list_packages,
+    "DeleteModelPackage": model_registry.delete_package,
+    "AddTags": model_registry.add_tags,
+    "ListTags": model_registry.list_tags,
+    "DeleteTags": model_registry.delete_tags,
+    "CreateModel": models.create_model,
+    "DescribeModel": models.describe_model,
+    "DeleteModel": models.delete_model,
+    "ListModels": models.list_models,
+    "CreateEndpointConfig": models.create_config,
+    "DescribeEndpointConfig": models.describe_config,
+    "DeleteEndpointConfig": models.delete_config,
+    "ListEndpointConfigs": models.list_configs,
+    "CreateEndpoint": endpoints.create,
+    "UpdateEndpoint": endpoints.update,
+    "UpdateEndpointWeightsAndCapacities": endpoints.update_weights,
+    "DescribeEndpoint": endpoints.describe,
+    "DeleteEndpoint": endpoints.delete,
+    "ListEndpoints": endpoints.list_endpoints,
+}
+
+# A pool of its own: a slow container must not take the threads that the other services answer with.
+_invokers = ThreadPoolExecutor(max_workers=64, thread_name_prefix="invoke")
+
+
+async def handle_request(
+    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+) -> registry.Response:
+    endpoint = runtime.endpoint_of(unquote(path))
+    if endpoint is not None and method == "POST":
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            _invokers, context.run, _invoke, endpoint, headers, body
+        )
+    return await registry.offload(_answer, headers.get("x-amz-target", ""), body)
+
+
+def _invoke(endpoint: str, headers: dict[str, str], body: bytes) -> registry.Response:
+    try:
+        return runtime.invoke(endpoint, headers, body)
+    except ServiceError as error:
+        return runtime.error_response(error)
+
+
+def _answer(target: str, body: bytes) -> registry.Response:
+    try:
+        return 200, {"Content-Type": CONTENT_TYPE}, json.dumps(call(target.removeprefix(PREFIX), _parse(body))).encode()
+    except ServiceError as error:
+        content = {"__type": error.code, "message": error.message}
+        return (
+            error.status,
+            {"Content-Type": CONTENT_TYPE, "x-amzn-errortype": error.code},
+            json.dumps(content).encode(),
+        )
+
+
+def call(name: str, members: object) -> Record:
+    """Checks and answers one operation. Raises ServiceError."""
+    function, model = OPERATIONS.get(name), operation("sagemaker", name)
+    if function is None or model is None:
+        known = f"The embedded AWS does not have the operation {name}." if model else None
+        raise ServiceError(
+            "UnknownOperationException", known or "The requested operation is not supported in the called endpoint."
+        )
+    return function(accept(model.input_shape, members))
+
+
+def _parse(body: bytes) -> object:
+    try:
+        return json.loads(body or b"{}")
+    except ValueError as error:
+        raise ServiceError("SerializationException", f"The request body is not JSON: {error}") from None
