@@ -1,0 +1,69 @@
+"""Runs one handler as AWS Lambda would find it: the built artefact, its layers and boto3, and nothing else of this
+machine's Python.
+
+Started by the Lambda interpreter as `python -I -S -B isolated.py`; reads from standard input `{"paths", "handler",
+"event"}` and writes as its
+last line of standard output `{"outcome": "answered"|"raised", "stage": "import"|"call", "type", "module",
+"message", "value"}`.
+"""
+
+import importlib
+import json
+import socket
+import sys
+
+
+class Context:
+    """What Lambda hands to a handler beside the event."""
+
+    function_name = "ncf-function"
+    function_version = "$LATEST"
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:ncf-function"
+    memory_limit_in_mb = 512
+    aws_request_id = "5b6f0e10-0000-4000-8000-000000000000"
+    log_group_name = "/aws/lambda/ncf-function"
+    log_stream_name = "2026/11/23/[$LATEST]0"
+
+    @staticmethod
+    def get_remaining_time_in_millis():
+        """Milliseconds that are left."""
+        return 60_000
+
+
+def stay_on_this_machine():
+    """Every connection that would leave the loopback is refused, loudly."""
+    connect = socket.socket.connect
+
+    def checked(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise SystemError(f"the function tried to leave this machine: {address}")
+        return connect(self, address)
+
+    setattr(socket.socket, "connect", checked)  # noqa: B010 (a class of C is not typed for it)
+
+
+def report(**fields):
+    """Print the last line."""
+    print("\n" + json.dumps(fields), flush=True)
+
+
+def main():
+    """Import the handler, call it once, say what happened."""
+    task = json.load(sys.stdin)
+    sys.path[:0] = task["paths"]
+    stay_on_this_machine()
+    stage = "import"
+    try:
+        module_name, _, name = task["handler"].rpartition(".")
+        handler = getattr(importlib.import_module(module_name), name)
+        stage = "call"
+        value = handler(task["event"], Context())
+        json.dumps(value)
+    except BaseException as error:
+        kind = type(error)
+        report(outcome="raised", stage=stage, type=kind.__name__, module=kind.__module__, message=str(error)[:500])
+    else:
+        report(outcome="answered", stage=stage, value=value)
+
+
+main()

@@ -1,0 +1,102 @@
+"""The template in its two forms: as written (SAM) and as CloudFormation receives it, transformed offline."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+REGION = "us-east-1"
+LOCAL_PATHS = ("CodeUri", "ContentUri", "DefinitionUri")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The template at `path`, its short intrinsics (`!Ref`) in their long form."""
+    return yaml_parse(path.read_text("utf-8"))
+
+
+def transform(sam: dict[str, Any]) -> dict[str, Any]:
+    """`sam` as the SAM transform on AWS makes it, without AWS: local paths stand for what `sam deploy` would have
+    uploaded."""
+    uploaded = copy.deepcopy(sam)
+    uploaded["Globals"]["Function"]["CodeUri"] = "s3://bucket/functions.zip"
+    for resource in uploaded["Resources"].values():
+        properties = resource.get("Properties", {})
+        for name in LOCAL_PATHS:
+            if name in properties:
+                properties[name] = f"s3://bucket/{name}"
+    return Translator({}, Parser(), [], boto3.Session(region_name=REGION)).translate(uploaded, {})
+
+
+def of_type(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """Properties of every resource of type `kind`, by logical id."""
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+def as_list(value: Any) -> list[Any]:
+    """`value` as a list: IAM lets one element stand for a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def text(value: Any) -> str:
+    """An intrinsic as the text it would be, with names in the place of what only a deployment knows.
+
+    `{"Fn::GetAtt": ["DataBucket", "Arn"]}` → `${DataBucket.Arn}`, `{"Ref": "X"}` → `${X}`, `{"Fn::Sub": s}` → `s`.
+    """
+    if isinstance(value, dict):
+        if "Ref" in value:
+            return f"${{{value['Ref']}}}"
+        if "Fn::GetAtt" in value:
+            attribute = value["Fn::GetAtt"]
+            return f"${{{attribute if isinstance(attribute, str) else '.'.join(attribute)}}}"
+        if "Fn::Sub" in value:
+            return value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
+        if "Fn::Join" in value:
+            separator, parts = value["Fn::Join"]
+            return separator.join(text(part) for part in parts)
+        if "Fn::Select" in value:
+            index, parts = value["Fn::Select"]
+            return f"<{index} of {text(parts)}>"
+        if "Fn::Split" in value:
+            return text(value["Fn::Split"][1])
+    return str(value)
+
+
+def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
+    """The statements of a role's own policies; both sides of a condition count, since either may be deployed."""
+    found = []
+    for policy in role.get("Policies", []):
+        for statement in policy["PolicyDocument"]["Statement"]:
+            sides = statement["Fn::If"][1:] if "Fn::If" in statement else [statement]
+            found += [side for side in sides if side != {"Ref": "AWS::NoValue"}]
+    return found
+
+
+def resolve(value: Any, known: dict[str, Any]) -> Any:
+    """`value` with its intrinsics carried out; `known` holds parameters, pseudo parameters, and `Resource` or
+    `Resource.Attribute`.
+
+    Raises KeyError for what is not known.
+    """
+    if isinstance(value, dict):
+        if "Ref" in value:
+            return known[value["Ref"]]
+        if "Fn::GetAtt" in value:
+            attribute = value["Fn::GetAtt"]
+            return known[attribute if isinstance(attribute, str) else ".".join(attribute)]
+        if "Fn::Sub" in value:
+            return re.sub(r"\$\{([\w:.]+)\}", lambda match: str(known[match[1]]), value["Fn::Sub"])
+        if "Fn::Join" in value:
+            separator, parts = value["Fn::Join"]
+            return separator.join(str(resolve(part, known)) for part in parts)
+    return value

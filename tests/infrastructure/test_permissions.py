@@ -1,0 +1,177 @@
+"""Every AWS call that a function's code can reach is allowed by its role: an emulator that does not enforce IAM
+cannot find this out.
+
+Calls are found in the source: names of botocore operations that are used in the function's folder, or in what it
+uses of `shared`.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore import xform_name
+
+from tests.infrastructure.templates import as_list, statements
+
+FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
+NAMES = sorted(path.parent.name for path in FUNCTIONS.glob("*/app.py"))
+
+# botocore's service → IAM's prefix.
+SERVICES = {
+    "cloudwatch": "cloudwatch",
+    "dynamodb": "dynamodb",
+    "emr-serverless": "emr-serverless",
+    "events": "events",
+    "lambda": "lambda",
+    "s3": "s3",
+    "sagemaker": "sagemaker",
+    "sagemaker-runtime": "sagemaker",
+    "sns": "sns",
+    "stepfunctions": "states",
+}
+# Operations whose permission has another name.
+RENAMED = {
+    "lambda:Invoke": "lambda:InvokeFunction",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:UploadFile": "s3:PutObject",
+}
+# Operations that hand a role to a service.
+PASSING = {"sagemaker:CreateTrainingJob", "sagemaker:CreateModel", "emr-serverless:StartJobRun"}
+# `Jobs.outcome` looks at a job of the token's kind. These functions hold tokens of one kind only and never get to
+# the other calls.
+TOKEN_CALLS = {
+    "sagemaker:DescribeTrainingJob",
+    "sagemaker:DescribeEndpoint",
+    "sagemaker:DescribeModelPackage",
+    "emr-serverless:GetJobRun",
+}
+OWN_KIND = {
+    "start_preparation": {"emr-serverless:GetJobRun"},
+    "start_training": {"sagemaker:DescribeTrainingJob"},
+    "request_approval": {"sagemaker:DescribeModelPackage"},
+    "deploy": {"sagemaker:DescribeEndpoint", "sagemaker:DescribeModelPackage"},
+}
+
+
+@cache
+def operations() -> dict[str, set[tuple[str, str]]]:
+    """Python method name → service and IAM action that it may stand for: `describe_endpoint` → {(sagemaker,
+    sagemaker:DescribeEndpoint)}."""
+    session = botocore.session.get_session()
+    found: dict[str, set[tuple[str, str]]] = {}
+    for service, prefix in SERVICES.items():
+        for operation in session.get_service_model(service).operation_names:
+            action = f"{prefix}:{operation}"
+            found.setdefault(xform_name(operation), set()).add((service, RENAMED.get(action, action)))
+    return found
+
+
+class _Uses(ast.NodeVisitor):
+    """What a piece of code uses: attributes, called names, AWS services, and the operations that paginators are
+    asked for."""
+
+    def __init__(self, *nodes: ast.AST) -> None:
+        self.attributes: set[str] = set()
+        self.names: set[str] = set()
+        self.services: set[str] = set()
+        for node in nodes:
+            self.visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.attributes.add(node.attr)
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        if isinstance(node.func, ast.Name):
+            self.names.add(node.func.id)
+        if called == "get_paginator":
+            self.attributes.add(str(first))
+        elif called in ("client", "create_client"):
+            self.services.add(str(first))
+        self.generic_visit(node)
+
+
+@cache
+def _module(name: str) -> ast.Module:
+    return ast.parse((FUNCTIONS / "shared" / f"{name}.py").read_text("utf-8"))
+
+
+def _shared_imports(tree: ast.AST) -> set[str]:
+    """Modules of `shared` that a file imports."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "shared":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found
+
+
+def reachable_calls(function: str) -> set[str]:
+    """The IAM actions that the code of `function` can need."""
+    own = [ast.parse(path.read_text("utf-8")) for path in sorted((FUNCTIONS / function).glob("*.py"))]
+    modules: set[str] = set()
+    new = set().union(*(_shared_imports(tree) for tree in own))
+    while new:
+        modules |= new
+        new = set().union(*(_shared_imports(_module(name)) for name in new)) - modules
+    definitions: dict[str, list[ast.AST]] = {}
+    for name in modules:
+        for node in ast.walk(_module(name)):
+            if isinstance(node, ast.FunctionDef):
+                definitions.setdefault(node.name, []).append(node)
+
+    waiting = [_Uses(*own)]
+    attributes: set[str] = set()
+    services: set[str] = {"dynamodb"} if "ledger" in modules else set()
+    seen: set[str] = set()
+    while waiting:
+        uses = waiting.pop()
+        attributes |= uses.attributes
+        services |= uses.services & SERVICES.keys()
+        for name in (uses.attributes | uses.names) & definitions.keys() - seen:
+            seen.add(name)
+            waiting.append(_Uses(*definitions[name]))
+    calls = {
+        action
+        for name in attributes & operations().keys()
+        for service, action in operations()[name]
+        if service in services
+    }
+    calls -= TOKEN_CALLS - OWN_KIND.get(function, TOKEN_CALLS)
+    if calls & PASSING:
+        calls.add("iam:PassRole")
+    return calls
+
+
+def test_the_calls_are_found() -> None:
+    assert {
+        "sagemaker:CreateTrainingJob",
+        "iam:PassRole",
+        "states:SendTaskSuccess",
+        "dynamodb:UpdateItem",
+    } <= reachable_calls("start_training")
+    assert reachable_calls("recommend") == {"sagemaker:InvokeEndpoint", "s3:GetObject"}
+
+
+@pytest.mark.parametrize("function", NAMES)
+def test_role_allows_every_call_that_the_code_can_reach(function: str, cloudformation: dict[str, Any]) -> None:
+    role = "".join(word.capitalize() for word in function.split("_")) + "Role"
+    granted = statements(cloudformation["Resources"][role]["Properties"])
+    allowed = {action for statement in granted for action in as_list(statement["Action"])}
+    assert reachable_calls(function) - allowed == set()
+
+
+@pytest.mark.parametrize("function", NAMES)
+def test_role_allows_no_ledger_call_that_the_code_cannot_reach(function: str, cloudformation: dict[str, Any]) -> None:
+    role = "".join(word.capitalize() for word in function.split("_")) + "Role"
+    granted = statements(cloudformation["Resources"][role]["Properties"])
+    ledger = {a for statement in granted for a in as_list(statement["Action"]) if a.startswith("dynamodb:")}
+    assert ledger - reachable_calls(function) == set()

@@ -1,0 +1,222 @@
+"""The rules of `rules.py` hold for the template, and each of them has been seen to fail: the template is broken
+once for every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.infrastructure import rules, templates
+
+Template = dict[str, Any]
+
+
+@pytest.mark.parametrize("rule", rules.ALL, ids=lambda rule: rule.__name__)
+def test_template_keeps(rule: Callable[[Template], list[str]], cloudformation: Template) -> None:
+    assert rule(cloudformation) == []
+
+
+def _properties(template: Template, name: str) -> dict[str, Any]:
+    return template["Resources"][name]["Properties"]
+
+
+def _statement(template: Template, role: str, sid: str) -> dict[str, Any]:
+    return next(s for s in templates.statements(_properties(template, role)) if s["Sid"] == sid)
+
+
+Mutation = tuple[Callable[[Template], list[str]], Callable[[Template], Any], str]
+
+MUTATIONS: dict[str, Mutation] = {
+    "managed policy": (
+        rules.no_managed_policies,
+        lambda t: _properties(t, "DeployRole").update(
+            ManagedPolicyArns=["arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"]
+        ),
+        "DeployRole has managed policies",
+    ),
+    "Action *": (
+        rules.no_wildcard_actions,
+        lambda t: _statement(t, "DeployRole", "Models").update(Action="*"),
+        "DeployRole/Models allows *",
+    ),
+    "Action sagemaker:*": (
+        rules.no_wildcard_actions,
+        lambda t: _statement(t, "DeployRole", "Models")["Action"].append("sagemaker:*"),
+        "DeployRole/Models allows sagemaker:*",
+    ),
+    "NotAction": (
+        rules.no_wildcard_actions,
+        lambda t: _statement(t, "DeployRole", "Models").update(NotAction="iam:*"),
+        "DeployRole/Models allows by exclusion",
+    ),
+    "Resource *": (
+        rules.no_wildcard_resources,
+        lambda t: _statement(t, "StartTrainingRole", "TrainingJobs").update(Resource="*"),
+        "StartTrainingRole/TrainingJobs allows sagemaker:CreateTrainingJob on *",
+    ),
+    "Resource of any name": (
+        rules.no_wildcard_resources,
+        lambda t: _statement(t, "DeployRole", "Models").update(
+            Resource={"Fn::Sub": "arn:${AWS::Partition}:sagemaker:${AWS::Region}:${AWS::AccountId}:model/*"}
+        ),
+        "DeployRole/Models names any resource",
+    ),
+    "metrics without a namespace": (
+        rules.no_wildcard_resources,
+        lambda t: _statement(t, "TrainingRole", "Metrics").pop("Condition"),
+        "TrainingRole/Metrics allows cloudwatch:PutMetricData on * without a condition on cloudwatch:namespace",
+    ),
+    "PassRole without its condition": (
+        rules.pass_role_is_narrow,
+        lambda t: _statement(t, "DeployRole", "PassRole").pop("Condition"),
+        "DeployRole/PassRole passes a role without iam:PassedToService",
+    ),
+    "PassRole of any role": (
+        rules.pass_role_is_narrow,
+        lambda t: _statement(t, "DeployRole", "PassRole").update(
+            Resource={"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/*"}
+        ),
+        "which is not the ARN of one role",
+    ),
+    "shared role": (
+        rules.every_function_has_its_own_role,
+        lambda t: _properties(t, "VerifyFunction").update(Role={"Fn::GetAtt": ["DeployRole", "Arn"]}),
+        "shares ${DeployRole.Arn}",
+    ),
+    "trust without the account": (
+        rules.trust_is_narrow,
+        lambda t: _properties(t, "TrainingRole")["AssumeRolePolicyDocument"]["Statement"][0].pop("Condition"),
+        "TrainingRole trusts sagemaker.amazonaws.com for every account",
+    ),
+    "trust in a person": (
+        rules.trust_is_narrow,
+        lambda t: _properties(t, "TrainingRole")["AssumeRolePolicyDocument"]["Statement"][0].update(
+            Principal={"AWS": "*"}
+        ),
+        "TrainingRole trusts something else than a service",
+    ),
+    "rule without dead letters": (
+        rules.every_rule_target_has_a_dead_letter_queue,
+        lambda t: _properties(t, "TrainingJobStateRule")["Targets"][0].pop("DeadLetterConfig"),
+        "TrainingJobStateRule/on-job-finished has no dead-letter queue",
+    ),
+    "schedule without dead letters": (
+        rules.every_rule_target_has_a_dead_letter_queue,
+        lambda t: _properties(t, "ReconcileSchedule")["Target"].pop("DeadLetterConfig"),
+        "ReconcileSchedule has no dead-letter queue",
+    ),
+    "rule without retries": (
+        rules.every_rule_target_has_a_dead_letter_queue,
+        lambda t: _properties(t, "ManifestCreatedRule")["Targets"][0].pop("RetryPolicy"),
+        "ManifestCreatedRule/on-data-ready has no retry policy",
+    ),
+    "new rule unknown to the queue": (
+        rules.queue_takes_letters_of_every_rule,
+        lambda t: t["Resources"].update(NewRule=t["Resources"]["EndpointStateRule"]),
+        "DeadLetterQueuePolicy does not name NewRule",
+    ),
+    "asynchronous function without dead letters": (
+        rules.every_asynchronous_function_has_a_dead_letter_queue,
+        lambda t: t["Resources"].pop("OnDataReadyFunctionEventInvokeConfig"),
+        "OnDataReadyFunction is called asynchronously and has no dead-letter queue",
+    ),
+    "function that may not send dead letters": (
+        rules.every_asynchronous_function_has_a_dead_letter_queue,
+        lambda t: _statement(t, "ReconcileRole", "DeadLetters").update(Action="sqs:ReceiveMessage"),
+        "ReconcileFunction may not send to its dead-letter queue",
+    ),
+    "log group that never forgets": (
+        rules.every_log_group_forgets,
+        lambda t: _properties(t, "EvaluateLogGroup").pop("RetentionInDays"),
+        "EvaluateLogGroup has no retention",
+    ),
+    "function without a log group": (
+        rules.every_function_logs_into_its_own_group,
+        lambda t: _properties(t, "EvaluateFunction").pop("LoggingConfig"),
+        "EvaluateFunction does not log into EvaluateLogGroup",
+    ),
+    "function that writes others' logs": (
+        rules.every_function_logs_into_its_own_group,
+        lambda t: _statement(t, "EvaluateRole", "Logs").update(Resource={"Fn::GetAtt": ["DeployLogGroup", "Arn"]}),
+        "EvaluateFunction may write logs into",
+    ),
+    "bucket that goes with the stack": (
+        rules.stateful_resources_are_kept,
+        lambda t: t["Resources"]["DataBucket"].pop("DeletionPolicy"),
+        "DataBucket goes with the stack",
+    ),
+    "public bucket": (
+        rules.buckets_are_private_encrypted_and_versioned,
+        lambda t: _properties(t, "DataBucket")["PublicAccessBlockConfiguration"].update(BlockPublicPolicy=False),
+        "DataBucket does not block public access",
+    ),
+    "bucket without versions": (
+        rules.buckets_are_private_encrypted_and_versioned,
+        lambda t: _properties(t, "ArtifactsBucket").pop("VersioningConfiguration"),
+        "ArtifactsBucket keeps no versions",
+    ),
+    "bucket without encryption": (
+        rules.buckets_are_private_encrypted_and_versioned,
+        lambda t: _properties(t, "ArtifactsBucket").pop("BucketEncryption"),
+        "ArtifactsBucket is not encrypted",
+    ),
+    "bucket that takes plain HTTP": (
+        rules.buckets_are_private_encrypted_and_versioned,
+        lambda t: t["Resources"].pop("ArtifactsBucketPolicy"),
+        "ArtifactsBucket takes plain HTTP",
+    ),
+    "execution data in the logs": (
+        rules.state_machines_are_logged_without_data,
+        lambda t: _properties(t, "RetrainingStateMachine")["LoggingConfiguration"].update(IncludeExecutionData=True),
+        "RetrainingStateMachine logs execution data",
+    ),
+    "events of any account": (
+        rules.rules_are_narrow,
+        lambda t: _properties(t, "ManifestCreatedRule")["EventPattern"].pop("account"),
+        "ManifestCreatedRule takes events of any account",
+    ),
+    "permission for a whole service": (
+        rules.functions_are_called_by_named_sources_only,
+        lambda t: _properties(t, "ManifestCreatedPermission").pop("SourceArn"),
+        "ManifestCreatedPermission lets events.amazonaws.com call for anything",
+    ),
+    "open route": (
+        rules.routes_are_guarded,
+        lambda t: _properties(t, "HealthRoute").update(AuthorizationType="NONE"),
+        "HealthRoute (GET /health) is open",
+    ),
+    "image by tag": (
+        rules.images_are_named_by_digest,
+        lambda t: t["Parameters"]["ModelImageUri"].update(AllowedPattern=".+"),
+        "ModelImageUri takes 123456789012.dkr.ecr.eu-west-1.amazonaws.com/ncf:latest",
+    ),
+    "latest in the template": (
+        rules.images_are_named_by_digest,
+        lambda t: t["Parameters"]["ModelImageUri"].update(Default="team/ncf:latest"),
+        "the template names the tag latest",
+    ),
+    "parameter without a description": (
+        rules.parameters_explain_themselves,
+        lambda t: t["Parameters"]["TrainingInstanceType"].pop("Description"),
+        "TrainingInstanceType has no description",
+    ),
+    "silent alarm": (
+        rules.alarms_are_heard,
+        lambda t: _properties(t, "DeadLetterQueueAlarm").pop("AlarmActions"),
+        "DeadLetterQueueAlarm calls nobody",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_broken_template_is_caught(name: str, cloudformation: Template) -> None:
+    rule, break_it, expected = MUTATIONS[name]
+    break_it(cloudformation)
+    faults = rule(cloudformation)
+    assert any(expected in fault for fault in faults), faults
+
+
+def test_every_rule_has_a_mutation() -> None:
+    assert {rule for rule, _, _ in MUTATIONS.values()} == set(rules.ALL)
