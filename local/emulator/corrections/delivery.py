@@ -1,0 +1,111 @@
+"""Handing a message from one service to another inside the host, saying so when it cannot be done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ministack.core.arn import ArnParseError, parse_arn
+from ministack.core.concurrency import esm_wake
+from ministack.core.responses import request_scope
+
+
+class NotDelivered(Exception):
+    """The target refused or is not there. ``code`` is AWS's error code for it; ``retryable`` says whether trying
+    again may help."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retryable = retryable
+
+
+def _parsed(arn: str) -> Any:
+    try:
+        return parse_arn(arn)
+    except ArnParseError as error:
+        raise NotDelivered("INVALID_PARAMETER", f"{arn!r} is no ARN: {error}") from error
+
+
+def to_queue(arn: str, body: str, attributes: Mapping[str, str], group_id: str = "") -> None:
+    """Sends ``body`` to the SQS queue with string message attributes."""
+    from ministack.services import sqs
+
+    spec = _parsed(arn)
+    url = sqs._queue_name_to_url.get_scoped(spec.account_id, spec.region, spec.resource)
+    if not url or sqs._queue_by_arn(arn) is None:
+        raise NotDelivered("RESOURCE_NOT_FOUND", f"queue {arn} does not exist")
+    message: dict[str, Any] = {
+        "QueueUrl": url,
+        "MessageBody": body,
+        "MessageAttributes": {
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value
+        },
+    }
+    if arn.endswith(".fifo"):
+        message |= {
+            "MessageGroupId": group_id or "default",
+            "MessageDeduplicationId": hashlib.sha256(body.encode()).hexdigest(),
+        }
+    with request_scope(spec.account_id, spec.region):
+        try:
+            sqs._act_send_message(message, url)
+        except sqs._Err as error:
+            raise NotDelivered("SDK_CLIENT_ERROR", f"queue {arn} refused: {error.message}") from error
+    esm_wake.set()
+
+
+def to_topic(arn: str, body: str, attributes: Mapping[str, str], subject: str = "") -> None:
+    """Publishes ``body`` to the SNS topic."""
+    from ministack.services import sns
+
+    spec = _parsed(arn)
+    typed = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value}
+    with request_scope(spec.account_id, spec.region):
+        try:
+            result = sns.publish_internal(arn, body, subject, message_attributes=typed)
+        except sns.SnsPublishError as error:
+            raise NotDelivered("SDK_CLIENT_ERROR", f"topic {arn} refused: {error}") from error
+    if result is None:
+        raise NotDelivered("RESOURCE_NOT_FOUND", f"topic {arn} does not exist")
+
+
+def to_function(arn: str, event: Any) -> None:
+    """Invokes the function asynchronously, with Lambda's own retries and dead-letter queue."""
+    from ministack.services import lambda_svc
+
+    func, config, name = lambda_svc._get_func_record_for_ref(arn)
+    if not func or not config:
+        raise NotDelivered("RESOURCE_NOT_FOUND", f"function {name or arn} does not exist")
+    lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(func, config), event)
+
+
+def to_state_machine(arn: str, event_input: str) -> None:
+    """Starts an execution under a name of its own."""
+    from ministack.services import stepfunctions
+
+    spec = _parsed(arn)
+    with request_scope(spec.account_id, spec.region):
+        status, _, body = stepfunctions._start_execution({"stateMachineArn": arn, "input": event_input})
+    if status >= 400:
+        error = json.loads(body)
+        code = str(error.get("__type", "SDK_CLIENT_ERROR"))
+        missing = code == "StateMachineDoesNotExist"
+        raise NotDelivered("RESOURCE_NOT_FOUND" if missing else code, f"{arn}: {error.get('message', code)}")
+
+
+def to_bus(arn: str, detail: str) -> None:
+    """Puts a Lambda destination's record on an event bus."""
+    from ministack.services import eventbridge
+
+    spec = _parsed(arn)
+    entry = {
+        "Source": "lambda",
+        "DetailType": "Lambda Function Invocation Result",
+        "Detail": detail,
+        "EventBusName": spec.resource.partition("/")[2] or "default",
+    }
+    with request_scope(spec.account_id, spec.region):
+        eventbridge._put_events({"Entries": [entry]})

@@ -1,0 +1,195 @@
+"""HTTP APIs (API Gateway v2): what a function gets, what a caller gets when it fails, and APIs given as OpenAPI."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+import re
+from typing import Any
+
+from ministack.services import apigateway, lambda_svc
+from ministack.services.cloudformation import provisioners
+
+logger = logging.getLogger("emulator")
+
+API_TYPE = "AWS::ApiGatewayV2::Api"
+STAGE_TYPE = "AWS::ApiGatewayV2::Stage"
+DEFAULT_TIMEOUT_MILLISECONDS = 30_000
+MAXIMUM_BODY_BYTES = 10 * 1024 * 1024
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+ANY_METHOD = "x-amazon-apigateway-any-method"
+INTEGRATION = "x-amazon-apigateway-integration"
+CORS = "x-amazon-apigateway-cors"
+JSON = {"Content-Type": "application/json"}
+
+_for_http_api: contextvars.ContextVar[bool] = contextvars.ContextVar("_for_http_api", default=False)
+
+
+def apply() -> None:
+    apigateway.run_reentrant = _giving_awss_event(apigateway.run_reentrant)
+    apigateway._invoke_lambda_proxy = _failing_as_aws(apigateway._invoke_lambda_proxy)
+    lambda_svc.lambda_execute_result_to_api_proxy_response = _hiding_errors(
+        lambda_svc.lambda_execute_result_to_api_proxy_response
+    )
+    _import_openapi_bodies()
+
+
+Response = tuple[int, dict[str, str], bytes]
+
+
+def _giving_awss_event(run: Any) -> Any:
+    async def run_with_awss_event(function: Any, *arguments: Any, **named: Any) -> Any:
+        """AWS: an event of format 2.0 leaves out ``pathParameters`` when the route has none and lists cookies apart.
+        ministack: gives null, and cookies as a header.
+
+        Conformance: ``test_a_function_gets_an_event_of_format_2_0``.
+        """
+        if len(arguments) == 2 and isinstance(arguments[1], dict) and arguments[1].get("version") == "2.0":
+            event = arguments[1]
+            if event.get("pathParameters") is None:
+                event.pop("pathParameters", None)
+            cookie = event.get("headers", {}).pop("cookie", None)
+            if cookie:
+                event["cookies"] = [part.strip() for part in cookie.split(";")]
+        return await run(function, *arguments, **named)
+
+    return run_with_awss_event
+
+
+def _failing_as_aws(invoke: Any) -> Any:
+    async def invoke_proxy(integration: dict[str, Any], *arguments: Any, **named: Any) -> Response:
+        """AWS: a function that takes longer than the integration's timeout (30 s) is answered 503, a body above 10 MB
+        413. ministack: waits, and takes all.
+
+        Conformance: ``test_a_function_that_fails_is_500_and_one_that_is_too_slow_503``.
+        """
+        body = arguments[5] if len(arguments) > 5 else named.get("body")
+        if body and len(body) > MAXIMUM_BODY_BYTES:
+            return 413, dict(JSON), b'{"message":"Request Entity Too Large"}'
+        _for_http_api.set(True)
+        seconds = float(integration.get("timeoutInMillis") or DEFAULT_TIMEOUT_MILLISECONDS) / 1000
+        task = asyncio.ensure_future(invoke(integration, *arguments, **named))
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            return 503, dict(JSON), b'{"message":"Service Unavailable"}'
+        response: Response = task.result()
+        if response[0] == 502 and b"not found" in response[2]:
+            return 500, dict(JSON), b'{"message":"Internal Server Error"}'
+        return response
+
+    return invoke_proxy
+
+
+def _hiding_errors(shape: Any) -> Any:
+    def shape_response(result: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """AWS: the caller of an HTTP API whose function fails gets 500 and a fixed text; a throttled one 503.
+        ministack: 502 with the function's error and stack trace."""
+        if _for_http_api.get() and result.get("error"):
+            status, text = (503, "Service Unavailable") if result.get("throttle") else (500, "Internal Server Error")
+            return {
+                "statusCode": status,
+                "headers": JSON,
+                "body": json.dumps({"message": text}, separators=(",", ":")),
+            }, None
+        shaped: tuple[dict[str, Any], str | None] = shape(result)
+        return shaped
+
+    return shape_response
+
+
+# ---- OpenAPI ----
+
+
+def _import_openapi_bodies() -> None:
+    """AWS: an ``AWS::ApiGatewayV2::Api`` with ``Body`` (what ``AWS::Serverless::HttpApi`` becomes) has the routes of
+    that OpenAPI document. ministack: none, every call is 404.
+
+    Conformance: ``test_routes_of_an_openapi_body_are_served``.
+    """
+    handlers = provisioners._RESOURCE_HANDLERS[API_TYPE]
+    create, update = handlers["create"], handlers["update"]
+
+    def create_api(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        body = properties.get("Body")
+        if isinstance(body, dict):
+            properties = {
+                "Name": (body.get("info") or {}).get("title") or logical_id,
+                "ProtocolType": "HTTP",
+                **properties,
+            }
+        physical_id, attributes = create(logical_id, properties, stack)
+        if isinstance(body, dict):
+            _import(physical_id, body)
+        return physical_id, attributes
+
+    def update_api(
+        physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str, logical_id: str | None = None
+    ) -> Any:
+        new_id, attributes = update(physical_id, old, new, stack, logical_id)
+        if isinstance(new.get("Body"), dict):
+            apigateway._routes[new_id] = {}
+            apigateway._integrations[new_id] = {}
+            _import(new_id, new["Body"])
+        return new_id, attributes
+
+    handlers.update(create=create_api, update=update_api)
+
+
+def _import(api_id: str, body: dict[str, Any]) -> None:
+    authorizers = _import_authorizers(api_id, body)
+    for path, operations in (body.get("paths") or {}).items():
+        for method, operation in operations.items():
+            if method in (*METHODS, ANY_METHOD) and isinstance(operation.get(INTEGRATION), dict):
+                key = "ANY" if method == ANY_METHOD else method.upper()
+                _add_route(api_id, "$default" if path == "/$default" else f"{key} {path}", operation, authorizers)
+    cors = body.get(CORS)
+    if cors:
+        apigateway._apis[api_id]["corsConfiguration"] = {
+            name[0].lower() + name[1:]: value for name, value in cors.items()
+        }
+
+
+def _import_authorizers(api_id: str, body: dict[str, Any]) -> dict[str, str]:
+    made = {}
+    for name, scheme in ((body.get("components") or {}).get("securitySchemes") or {}).items():
+        settings = scheme.get("x-amazon-apigateway-authorizer") or {}
+        if settings.get("type") != "jwt":
+            continue
+        source = settings.get("identitySource", "$request.header.Authorization")
+        _, _, answer = apigateway._create_authorizer(
+            api_id,
+            {
+                "name": name,
+                "authorizerType": "JWT",
+                "identitySource": [source] if isinstance(source, str) else source,
+                "jwtConfiguration": settings.get("jwtConfiguration", {}),
+            },
+        )
+        made[name] = json.loads(answer)["authorizerId"]
+    return made
+
+
+def _add_route(api_id: str, key: str, operation: dict[str, Any], authorizers: dict[str, str]) -> None:
+    integration = operation[INTEGRATION]
+    uri = integration.get("uri", "")
+    function = re.search(r"functions/(arn:[^/]+)/invocations", uri)
+    _, _, answer = apigateway._create_integration(
+        api_id,
+        {
+            "integrationType": (integration.get("type") or "aws_proxy").upper(),
+            "integrationUri": function.group(1) if function else uri,
+            "integrationMethod": integration.get("httpMethod", "POST"),
+            "payloadFormatVersion": integration.get("payloadFormatVersion", "2.0"),
+            **({"timeoutInMillis": integration["timeoutInMillis"]} if "timeoutInMillis" in integration else {}),
+        },
+    )
+    route: dict[str, Any] = {"routeKey": key, "target": f"integrations/{json.loads(answer)['integrationId']}"}
+    for requirement in operation.get("security") or []:
+        for name, scopes in requirement.items():
+            if name in authorizers:
+                route |= {"authorizationType": "JWT", "authorizerId": authorizers[name], "authorizationScopes": scopes}
+    if (operation.get("x-amazon-apigateway-auth") or {}).get("type") == "AWS_IAM":
+        route["authorizationType"] = "AWS_IAM"
+    apigateway._create_route(api_id, route)
