@@ -1,0 +1,185 @@
+"""`python -m local <command>`: the application on an embedded AWS, on this machine alone.
+
+Exit status: 0 done (a model that the gate rejected is a normal end), 1 a run failed, 2 something about this machine
+or the arguments must be put right, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import demo, host
+from local.console import Show
+from local.data import drop_name, read_drop
+from local.demo import Prepared, check_deployed
+from local.logs import KINDS, show_logs
+from local.project import Problem, Project, RunFailedError
+from local.recommend import show_recommendations
+from local.status import show_status
+
+FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+STATE_NAMES = ("state", "s3", "images", "work", "logs", "build", "build-cache", "shop", "java", "tmp")
+STATE_FILES = ("*.json", "*.lock", "*.new", "build.toml", "parameters-*.yaml")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    top = argparse.ArgumentParser(prog="python -m local", description=(__doc__ or "").partition("\n\n")[0])
+    top.epilog = (
+        "NCF_LOCAL_PORT chooses the port (4566), NCF_LOCAL_DIR the folder of all state (.local). "
+        "Real AWS credentials and profiles are never used."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+
+    commands.add_parser("up", help="start the embedded AWS and deploy the application; only what changed is done again")
+
+    command = commands.add_parser("demo", help="up, then drop interactions and follow them to served recommendations")
+    _add_data(command, is_required=False)
+    command.add_argument("--worse", action="store_true", help="drop nonsense, to see the gate reject the model")
+
+    command = commands.add_parser("run", help="drop interactions and follow them to the end of the run")
+    _add_data(command, is_required=True)
+    command.add_argument(
+        "--name", metavar="DROP", help="name of the folder under raw/ (default: made from the data's name and the time)"
+    )
+
+    command = commands.add_parser("recommend", help="recommendations for one person, through the HTTP API")
+    command.add_argument("user", metavar="USER", help="user id, as in the data")
+    command.add_argument("-n", type=int, default=None, metavar="NUMBER", help="how many (default 10)")
+    command.add_argument("--candidates", metavar="A,B,…", help="rank these items instead of the whole catalogue")
+
+    commands.add_parser("status", help="what runs, who serves, the last runs and their reasons")
+
+    command = commands.add_parser("logs", help="the latest log lines of one part, or a few of each")
+    command.add_argument("part", nargs="?", metavar="PART", help=f"{', '.join(KINDS)}, or a function such as evaluate")
+    command.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+
+    command = commands.add_parser("down", help="stop the embedded AWS and all its processes; the state is kept")
+    command.add_argument(
+        "--delete", action="store_true", help="then delete all local state: data, models, ledger, logs"
+    )
+    return top
+
+
+def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
+    command.add_argument(
+        "--data",
+        type=Path,
+        required=is_required,
+        metavar="PATH",
+        help=".csv, .csv.gz, .parquet or .dat with user, item and time; or a folder of such"
+        + ("" if is_required else " (default: a generated shop, a week longer each time)"),
+    )
+    command.add_argument(
+        "--items",
+        type=Path,
+        metavar="PATH",
+        help="catalogue (id, title, category); default: items.* or movies.* beside the data",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    given = parser().parse_args(arguments)
+    show = Show()
+    try:
+        project = Project.from_environment()
+        project.adopt_environment()
+        _check_arguments(given)
+        return _dispatch(given, project, show)
+    except Problem as problem:
+        show.bad(str(problem))
+        return UNUSABLE
+    except RunFailedError as failure:
+        show.bad(str(failure))
+        show.line("  more: .venv/bin/python -m local status, .venv/bin/python -m local logs")
+        return FAILED
+    except (BotoCoreError, ClientError) as error:
+        show.bad(f"the embedded AWS did not do what was asked: {error}")
+        show.line(f"  its log: {project.emulator_log}")
+        return UNUSABLE
+    except KeyboardInterrupt as interrupt:
+        _say_interrupted(given.command, interrupt, show)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _check_arguments(given: argparse.Namespace) -> None:
+    """Everything that can be refused before anything is started. Raises Problem."""
+    if getattr(given, "items", None) is not None and given.data is None:
+        raise Problem("--items is the catalogue of --data: give --data too")
+    if getattr(given, "data", None) is not None:
+        read_drop(given.data, given.items)
+    if getattr(given, "name", None) is not None:
+        drop_name(given.name)
+    if getattr(given, "candidates", None) is not None and given.n is not None:
+        raise Problem("-n does not go with --candidates: all candidates are ranked")
+
+
+def _dispatch(given: argparse.Namespace, project: Project, show: Show) -> int:
+    if given.command == "up":
+        outputs = demo.up(project, show)
+        demo.show_deployed(project, outputs, show)
+    elif given.command == "demo":
+        demo.demo(project, show, given.data, given.items, given.worse)
+    elif given.command == "run":
+        outputs = check_deployed(project)
+        prepared = demo.prepare_drop(project, given.data, given.items, worse=False)
+        demo.run(project, outputs, Prepared(given.name or prepared.name, prepared.drop), show)
+    elif given.command == "recommend":
+        outputs = check_deployed(project)
+        candidates = None
+        if given.candidates is not None:
+            candidates = [item.strip() for item in given.candidates.split(",") if item.strip()]
+        show_recommendations(project, outputs, show, given.user, given.n, candidates)
+    elif given.command == "status":
+        show_status(project, show)
+    elif given.command == "logs":
+        if given.part != "emulator":
+            check_deployed(project)
+        show_logs(project, show, given.part, given.follow)
+    elif given.command == "down":
+        _down(project, given.delete, show)
+    return 0
+
+
+def _down(project: Project, is_deleting: bool, show: Show) -> None:
+    if not host.stop(project, show):
+        show.line("the embedded AWS is not running")
+    if not is_deleting:
+        if project.state.exists():
+            show.line(f"state is kept in {project.state}: `make up` goes on with it, `down --delete` removes it")
+        return
+    if not project.state.exists():
+        show.line(f"there is no state in {project.state}")
+        return
+    show.line(f"deleting all local state in {project.state}: data, models, ledger, logs")
+    delete_state(project.state)
+
+
+def delete_state(folder: Path) -> None:
+    """Delete what local mode keeps in its folder, and the folder once it is empty; anything else in it stays."""
+    for name in STATE_NAMES:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for pattern in STATE_FILES:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _say_interrupted(command: str, interrupt: KeyboardInterrupt, show: Show) -> None:
+    show.line("")
+    if isinstance(interrupt, demo.StoppedDeploying):
+        show.warn("stopped, and what this command had started too; `make up` goes on from here")
+    elif command in ("demo", "run"):
+        show.warn("stopped watching: a run that was started goes on in the background")
+        show.line("  see it with `make status` and `.venv/bin/python -m local logs -f`; end it with `make down`")

@@ -1,0 +1,155 @@
+"""What the commands show: stages with their seconds, progress bars, tables.
+
+On a terminal, stages spin and bars move. Anywhere else (a pipe, CI) the same things are plain lines, and a bar is at
+most ten lines. `NO_COLOR` is respected (https://no-color.org).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import rich.box
+import rich.console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_WIDTH = 160
+PLAIN_STEPS = 10
+
+
+class Show:
+    """Everything that a command prints goes through one of these."""
+
+    def __init__(
+        self, console: rich.console.Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if console is None:
+            console = rich.console.Console(highlight=False)
+            if not console.is_terminal:
+                console = rich.console.Console(highlight=False, width=PLAIN_WIDTH)
+        self.console = console
+        self.clock = clock
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the output is a terminal on which lines can be redrawn."""
+        return self.console.is_terminal and not self.console.is_dumb_terminal
+
+    def line(self, text: str, style: str | None = None) -> None:
+        """One line of text, taken literally: brackets in it are no markup."""
+        self.console.print(escape(text), style=style, soft_wrap=True)
+
+    def heading(self, text: str) -> None:
+        self.console.print()
+        self.console.print(escape(text), style="bold", soft_wrap=True)
+
+    def good(self, text: str) -> None:
+        self.console.print(f"[green]✓[/green] {escape(text)}", soft_wrap=True)
+
+    def step(self, text: str) -> None:
+        self.console.print(f"[cyan]·[/cyan] {escape(text)}", soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self.console.print(f"[yellow]![/yellow] {escape(text)}", soft_wrap=True)
+
+    def bad(self, text: str) -> None:
+        self.console.print(f"[red]✗[/red] {escape(text)}", soft_wrap=True)
+
+    @contextmanager
+    def stage(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Show that `text` is under way, then one line with its seconds. The value given sets what the line ends with.
+
+        An exception passes through and leaves a line that says so.
+        """
+        started = self.clock()
+        note: list[str] = []
+        try:
+            if self.is_live:
+                with self.console.status(escape(text)):
+                    yield note.append
+            else:
+                yield note.append
+        except BaseException as error:
+            word = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+            self.bad(f"{text}: {word} after {self.clock() - started:.1f} s")
+            raise
+        ending = f": {note[-1]}" if note else ""
+        self.good(f"{text}{ending} ({self.clock() - started:.1f} s)")
+
+    @contextmanager
+    def activity(self) -> Iterator[Activity]:
+        """Room at the bottom for what happens now: a spinner with a text, and a bar while something counts. See
+        `Activity`.
+        """
+        if not self.is_live:
+            yield Activity(self, None)
+            return
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            _BarWhenCounting(bar_width=30),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True, refresh_per_second=6) as progress:
+            yield Activity(self, progress)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+        """A table; columns after the first whose cells are all figures stand to the right."""
+        table = Table(title=title, title_justify="left", title_style="bold", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+        for position, column in enumerate(columns):
+            cells = [row[position] for row in rows]
+            figures = position > 0 and all(cell.strip("+-%.0123456789 –") == "" for cell in cells)
+            table.add_column(escape(column), justify="right" if figures else "left")
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        self.console.print(table)
+
+
+class _BarWhenCounting(BarColumn):
+    """A bar that is there only while the task has a total."""
+
+    def render(self, task: Task) -> Any:
+        return Text("") if task.total is None else super().render(task)
+
+
+class Activity:
+    """What happens now. Where lines cannot be redrawn, `now` is silent and a count prints at most ten lines."""
+
+    def __init__(self, show: Show, progress: Progress | None) -> None:
+        self.show, self.progress = show, progress
+        self.task: TaskID | None = None
+        self.text = ""
+        self.done = 0
+
+    def now(self, text: str) -> None:
+        """`text` is under way; a count starts anew."""
+        if text == self.text:
+            return
+        self.text, self.done = text, 0
+        if self.progress is not None:
+            if self.task is not None:
+                self.progress.remove_task(self.task)
+            self.task = self.progress.add_task(escape(text), total=None, note="")
+
+    def advance(self, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` steps of it are over. Going back is ignored."""
+        if done <= self.done:
+            return
+        before, self.done = self.done, done
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, completed=done, total=total, note=escape(f"{done}/{total}  {note}"))
+        elif is_worth_a_line(before, done, total):
+            self.show.step(f"{self.text} {done}/{total}  {note}".rstrip())
+
+
+def is_worth_a_line(before: int, done: int, total: int) -> bool:
+    """Whether going from `before` to `done` of `total` passes a tenth, so that a whole run prints ten lines at most."""
+    if done >= total or before == 0:
+        return True
+    return done * PLAIN_STEPS // total > before * PLAIN_STEPS // total

@@ -1,0 +1,218 @@
+"""`up`, `run` and `demo`: from an empty machine to served recommendations, each step shown as it happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from local import data, host, http, images, shop, stack
+from local.catalogue import Dataset
+from local.console import Show
+from local.data import Drop
+from local.ledger import Ledger
+from local.project import ACCESS_KEY, REGION, SECRET_KEY, Problem, Project
+from local.recommend import serving_dataset, show_recommendations
+from local.watch import Outcome, Watcher
+
+SHOP_SEED = 7
+SHOP_FILE = "shop.json"
+PEOPLE_SHOWN = 3
+RECOMMENDATIONS_SHOWN = 5
+
+
+class StoppedDeploying(KeyboardInterrupt):
+    """Ctrl-C before the application was deployed: what the command started has been stopped."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A drop ready to be uploaded under `name`; `week` when it is of the generated shop and counts as its next week."""
+
+    name: str
+    drop: Drop
+    week: int | None = None
+
+
+def up(project: Project, show: Show) -> dict[str, str]:
+    """See that the embedded AWS runs and the application is deployed as the working tree says; the stack's outputs.
+
+    Raises Problem with what to do when it cannot be. Ctrl-C stops what this call started.
+    """
+    host.check_environments(project)
+    host.check_java(project)
+    with stack.only_deployment(project, show):
+        has_started = host.start(project, show)
+        try:
+            with show.stage("build the model image") as note:
+                try:
+                    image = images.build(project.root, project.state)
+                except images.BrokenSource as error:
+                    raise Problem(str(error)) from error
+                note(image.rpartition("/")[2][:35] + "…")
+            stack.deploy(project, image, show)
+        except KeyboardInterrupt as interrupt:
+            if has_started:
+                host.stop(project, show)
+            raise StoppedDeploying from interrupt
+    return stack.Stack(project).outputs()
+
+
+def show_deployed(project: Project, outputs: Mapping[str, str], show: Show) -> None:
+    """What stands, and what to do with it."""
+    counts: dict[str, int] = {}
+    for resource in stack.Stack(project).resources():
+        kind = resource["ResourceType"].rpartition("::")[2]
+        counts[kind] = counts.get(kind, 0) + 1
+    main = ("Function", "StateMachine", "Rule", "Bucket", "Table", "Application", "ModelPackageGroup", "Alarm")
+    show.line("  " + ", ".join(f"{counts[kind]} × {kind}" for kind in main if kind in counts))
+    show.line(f"  HTTP API  {http.api_url(project, outputs['ApiId'])}")
+    show.line(f"  data      s3://{outputs['DataBucketName']}/raw/<drop>/, closed by an empty _SUCCESS")
+    show.heading("Next")
+    show.line("  make demo                          a generated shop (or DATA=path), through the whole loop")
+    show.line("  .venv/bin/python -m local --help   run, recommend, status, logs, down")
+
+
+def prepare_drop(project: Project, source: Path | None, items: Path | None, worse: bool) -> Prepared:
+    """The drop that `demo` makes: the person's data, or the generated shop's next week; nonsense in its place with
+    `worse`.
+
+    Raises Problem for data that cannot be used.
+    """
+    moment = datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz")
+    if source is not None:
+        drop = data.read_drop(source, items)
+        prefix = (
+            "".join(letter if letter.isalnum() else "-" for letter in data.stem_of(source)).strip("-")[:40] or "data"
+        )
+        return Prepared(f"{prefix}{'-worse' if worse else ''}-{moment}", _spoiled(project, drop) if worse else drop)
+    drops = project.read_state(SHOP_FILE).get("drops", 0)
+    weeks = shop.FIRST_WEEKS + (drops if isinstance(drops, int) else 0)
+    folder = project.state / "shop" / f"week-{weeks}"
+    project.make_state_folder()
+    shop.write_shop(folder, SHOP_SEED, weeks)
+    drop = Drop({"interactions.csv": folder / "interactions.csv"}, {"items.csv": folder / "items.csv"})
+    if worse:
+        return Prepared(f"shop-week-{weeks}-worse-{moment}", _spoiled(project, drop))
+    return Prepared(f"shop-week-{weeks}-{moment}", drop, weeks)
+
+
+def _spoiled(project: Project, drop: Drop) -> Drop:
+    folder = project.state / "shop" / "worse"
+    spoiled = {}
+    for key, path in drop.interactions.items():
+        target = folder / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data.spoil(path, target, SHOP_SEED)
+        spoiled[key] = target
+    return Drop(spoiled, drop.catalogue)
+
+
+def run(project: Project, outputs: Mapping[str, str], prepared: Prepared, show: Show) -> Outcome:
+    """Upload the drop and follow it to its end, then recommendations for a few people when a new model serves.
+
+    Raises RunFailedError with the reason when preparation or the run failed.
+    """
+    watcher = Watcher(project, outputs, show)
+    before = watcher.known_preparations()
+    show.heading("The loop")
+    with show.stage(f"drop raw/{prepared.name}/") as note:
+        data.upload(project.client("s3"), outputs["DataBucketName"], prepared.name, prepared.drop)
+        note(f"{prepared.drop.summary}, and _SUCCESS")
+    if prepared.week is not None:
+        project.write_state(SHOP_FILE, {"seed": SHOP_SEED, "drops": prepared.week - shop.FIRST_WEEKS + 1})
+    outcome = watcher.follow(prepared.name, before)
+    if outcome.status == "DEPLOYED":
+        show.good(f"model {outcome.run_id} serves, {outcome.seconds:.1f} s after the drop")
+        dataset = Dataset(project.client("s3"), outputs["DataBucketName"], outcome.dataset_version)
+        _show_people(project, outputs, dataset, watcher, show)
+    else:
+        _show_not_deployed(project, outputs, outcome, watcher, show)
+    return outcome
+
+
+def _show_people(project: Project, outputs: Mapping[str, str], dataset: Dataset, watcher: Watcher, show: Show) -> None:
+    people = dataset.examples(PEOPLE_SHOWN)
+    for position, user_id in enumerate(people):
+        answer = show_recommendations(project, outputs, show, user_id, RECOMMENDATIONS_SHOWN, dataset=dataset)
+        if position == 0:
+            source = (answer.body or {}).get("source")
+            show.good(f"first recommendation {watcher.elapsed:.1f} s after the drop (source: {source})")
+
+
+def _show_not_deployed(
+    project: Project, outputs: Mapping[str, str], outcome: Outcome, watcher: Watcher, show: Show
+) -> None:
+    serving = Ledger(project, outputs["RunsTableName"]).serving().get("runId")
+    if outcome.status == "REJECTED":
+        show.warn(f"the candidate {outcome.run_id} was not deployed: that is what the gate is for")
+    else:
+        show.warn(f"dataset {outcome.dataset_version} was not trained on ({outcome.status})")
+    for reason in outcome.reasons:
+        if reason not in watcher.shown_reasons:
+            show.line(f"    {reason}")
+    if serving:
+        show.good(f"model {serving} goes on serving")
+        dataset = serving_dataset(project, outputs)
+        for user_id in dataset.examples(1) if dataset else []:
+            show_recommendations(project, outputs, show, user_id, RECOMMENDATIONS_SHOWN, dataset=dataset)
+    else:
+        show.line("  no model serves yet: the API answers 503 until one passes")
+
+
+def demo(project: Project, show: Show, source: Path | None, items: Path | None, worse: bool) -> Outcome:
+    """Everything: `up`, data, `run`, and what to look at next. Raises Problem or RunFailedError."""
+    started = time.monotonic()
+    prepared = prepare_drop(project, source, items, worse)
+    outputs = up(project, show)
+    outcome = run(project, outputs, prepared, show)
+    show.heading(f"Done in {time.monotonic() - started:.0f} s. It stays up until `make down`.")
+    show_next(project, outputs, outcome, show)
+    return outcome
+
+
+def show_next(project: Project, outputs: Mapping[str, str], outcome: Outcome, show: Show) -> None:
+    """Commands that look into what has happened; all of them can be pasted."""
+    local = ".venv/bin/python -m local"
+    dataset = serving_dataset(project, outputs)
+    people = dataset.examples(1) if dataset else []
+    for line in next_commands(project, outputs, outcome, people[0] if people else "somebody", local):
+        show.line(f"  {line}")
+
+
+def next_commands(
+    project: Project, outputs: Mapping[str, str], outcome: Outcome, user_id: str, local: str
+) -> list[str]:
+    """The lines of `show_next`: a comment, then its command."""
+    api = http.api_url(project, outputs["ApiId"])
+    credentials = f"AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} AWS_DEFAULT_REGION={REGION}"
+    lines = [
+        "# who serves, the last runs and their reasons; the log lines of each part",
+        f"{local} status",
+        f"{local} logs training",
+        "# the same again with a week more of history; or with nonsense, to see the gate refuse it",
+        "make demo",
+        "make demo WORSE=1",
+        "# the API, as any client calls it",
+        f"curl --aws-sigv4 aws:amz:{REGION}:execute-api --user {ACCESS_KEY}:{SECRET_KEY} "
+        f"'{api}/users/{quote(user_id, safe='')}/recommendations?numResults=5'",
+    ]
+    if outcome.run_id:
+        machine = outputs["RetrainingStateMachineArn"].replace(":stateMachine:", ":execution:")
+        lines += [
+            "# the execution's history, with the AWS CLI",
+            f"{credentials} aws --endpoint-url {project.endpoint} stepfunctions get-execution-history "
+            f"--execution-arn {machine}:{outcome.run_id} --query 'events[].[id,type]' --output text",
+        ]
+    return lines
+
+
+def check_deployed(project: Project) -> dict[str, str]:
+    """The stack's outputs. Raises Problem when the embedded AWS or the application is not there."""
+    running = host.find(project)
+    if running is None or running.port != project.port or not host.is_healthy(project.port):
+        raise Problem(f"the embedded AWS of {project.state} does not run on port {project.port}: `make up` starts it")
+    return stack.Stack(project).outputs()

@@ -1,0 +1,132 @@
+"""The run ledger, read: who serves, the runs with their decisions and reasons, what is still awaited. Nothing here
+writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from local.project import Project
+
+ENDED_BADLY = ("FAILED", "ABORTED", "ROLLED_BACK")
+REFUSED = ("REFUSED", "QUARANTINED")
+
+
+def plain(value: Any) -> Any:
+    """A DynamoDB value without Decimals and sets: whole numbers as int, others as float, sets as sorted lists."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(item) for item in value)
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+class Ledger:
+    """Reads the table `name`."""
+
+    def __init__(self, project: Project, name: str) -> None:
+        self.client = project.client("dynamodb")
+        self.name = name
+        self._deserializer = TypeDeserializer()
+
+    def _record(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: plain(self._deserializer.deserialize(value)) for name, value in item.items()}
+
+    def item(self, pk: str, sk: str) -> dict[str, Any]:
+        """One record, or {}."""
+        key = {"pk": {"S": pk}, "sk": {"S": sk}}
+        return self._record(self.client.get_item(TableName=self.name, Key=key, ConsistentRead=True).get("Item", {}))
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return self.item(f"RUN#{run_id}", "STATE")
+
+    def dataset(self, version: str) -> dict[str, Any]:
+        return self.item(f"DATASET#{version}", "STATE")
+
+    def decision(self, run_id: str, stage: str) -> dict[str, Any]:
+        return self.item(f"RUN#{run_id}", f"DECISION#{stage}")
+
+    def serving(self) -> dict[str, Any]:
+        return self.item("SERVING", "CURRENT")
+
+    def of_kind(self, kind: str, limit: int = 100) -> list[dict[str, Any]]:
+        """The records of a kind, the last updated first."""
+        found = self.client.query(
+            TableName=self.name,
+            IndexName="byKind",
+            KeyConditionExpression="kind = :kind",
+            ExpressionAttributeValues={":kind": {"S": kind}},
+            ScanIndexForward=False,
+            Limit=limit,
+        )
+        return [self._record(item) for item in found["Items"]]
+
+
+def key_of(record: Mapping[str, Any]) -> str:
+    """The name in a record's partition key: `RUN#v…-r1` → `v…-r1`."""
+    return str(record.get("pk", "")).partition("#")[2]
+
+
+def newest_first(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Records by when they started, the newest first; those that do not say so come last, by name."""
+    return sorted(records, key=lambda record: (moment(record.get("startedAt")) or 0.0, key_of(record)), reverse=True)
+
+
+def reasons_of(record: Mapping[str, Any]) -> list[str]:
+    """The reasons in a record, and its error when it has one: sentences, in their order, each once."""
+    reasons = record.get("reasons") or []
+    found = [reasons] if isinstance(reasons, str) else [str(reason) for reason in reasons]
+    error = record.get("error")
+    if isinstance(error, Mapping):
+        error = ": ".join(str(error[name]) for name in ("error", "Error", "cause", "Cause") if error.get(name))
+    if error and not any(str(error) in reason for reason in found):
+        found.append(str(error))
+    return list(dict.fromkeys(found))
+
+
+def moment(value: Any) -> float | None:
+    """Epoch seconds of a time in the ledger (epoch seconds, or ISO-8601), or None."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            parsed = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    return None
+
+
+def when(value: Any) -> str:
+    """A time in the ledger as a person reads it, in the machine's own zone; `-` when there is none."""
+    seconds = moment(value)
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S") if seconds is not None else "-"
+
+
+def duration(start: Any, end: Any) -> str:
+    """Seconds between two times in the ledger; `-` when one is missing."""
+    first, last = moment(start), moment(end)
+    return f"{last - first:.0f} s" if first is not None and last is not None else "-"
+
+
+def run_rows(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
+    """Rows (run, status, started, took, reasons) for a table, the newest run first."""
+    return [
+        (
+            key_of(run),
+            str(run.get("status", "?")),
+            when(run.get("startedAt")),
+            duration(run.get("startedAt"), run.get("endedAt")),
+            "; ".join(reasons_of(run)),
+        )
+        for run in newest_first(runs)
+    ]

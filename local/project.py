@@ -1,0 +1,180 @@
+"""Where the local mode keeps its things, and how its commands reach the embedded AWS.
+
+Every command works on one `Project`: the working tree, the state folder (`.local`, moved by `NCF_LOCAL_DIR`) and the
+port (4566, moved by `NCF_LOCAL_PORT`). Clients and child processes get an environment in which nothing of a real AWS
+account is left: no profile, no configuration file, no key. Whatever credentials are around, no call leaves the
+loopback interface.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+STACK = "ncf-local"
+HOST = "127.0.0.1"
+DEFAULT_PORT = 4566
+ACCESS_KEY = ACCOUNT
+SECRET_KEY = "local"
+
+
+class Problem(Exception):
+    """Something about this machine or the given arguments that the person at the keyboard must put right (exit status
+    2).
+    """
+
+
+class RunFailedError(Exception):
+    """A run of the system ended in failure; the message is its reason (exit status 1)."""
+
+
+def port_from(environment: dict[str, str]) -> int:
+    """The port from `NCF_LOCAL_PORT`, or 4566. Raises Problem when it is not a port."""
+    text = environment.get("NCF_LOCAL_PORT", "").strip() or str(DEFAULT_PORT)
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise Problem(f"NCF_LOCAL_PORT must be a port from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def without_aws_account(environment: dict[str, str], endpoint: str) -> dict[str, str]:
+    """A copy of `environment` in which every AWS setting points to the embedded AWS.
+
+    All `AWS_*` variables go, also those that a later botocore may learn to read. Loopback is taken out of any proxy.
+    """
+    kept = {name: value for name, value in environment.items() if not name.upper().startswith("AWS_")}
+    loopback = "127.0.0.1,localhost"
+    for name in ("NO_PROXY", "no_proxy"):
+        kept[name] = f"{kept[name]},{loopback}" if kept.get(name) else loopback
+    return kept | {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "SAM_CLI_TELEMETRY": "0",
+    }
+
+
+@dataclass(frozen=True)
+class Project:
+    """One working tree with its local state.
+
+    `root` is the repository, `state` the folder of everything that local mode writes, `port` where the embedded AWS
+    listens.
+    """
+
+    root: Path
+    state: Path
+    port: int
+    _clients: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: dict[str, str] | None = None) -> Project:
+        """The project of this file's working tree. Raises Problem for a port that is none."""
+        environment = dict(os.environ if environment is None else environment)
+        root = Path(__file__).resolve().parent.parent
+        directory = environment.get("NCF_LOCAL_DIR", "").strip()
+        state = Path(directory).expanduser().resolve() if directory else root / ".local"
+        return cls(root, state, port_from(environment))
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def emulator_file(self) -> Path:
+        return self.state / "emulator.json"
+
+    @property
+    def emulator_log(self) -> Path:
+        return self.logs / "emulator.log"
+
+    def preparation_log(self, job_run_id: str) -> Path:
+        """What a Spark job prints, as it comes."""
+        return self.logs / "emr" / f"{job_run_id}.log"
+
+    @property
+    def python(self) -> str:
+        return sys.executable
+
+    @property
+    def sam(self) -> Path:
+        return self.root / ".envs" / "sam" / "bin" / "sam"
+
+    def environment(self) -> dict[str, str]:
+        """The environment for child processes; the interpreter of this process is first on PATH, because `sam build`
+        looks it up by name.
+        """
+        environment = without_aws_account(dict(os.environ), self.endpoint)
+        environment["PATH"] = f"{Path(self.python).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+        environment["NCF_LOCAL_DIR"] = str(self.state)
+        environment["NCF_LOCAL_PORT"] = str(self.port)
+        return environment
+
+    def adopt_environment(self) -> None:
+        """Make this process's own environment the clean one, so that no library finds a profile or a key."""
+        clean = self.environment()
+        os.environ.clear()
+        os.environ.update(clean)
+
+    @cached_property
+    def _session(self) -> boto3.Session:
+        return boto3.Session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=REGION)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the embedded AWS (`Any`: boto3 makes its clients at run time)."""
+        if service not in self._clients:
+            config = Config(
+                retries={"mode": "standard", "max_attempts": 2},
+                connect_timeout=5,
+                read_timeout=60,
+                s3={"addressing_style": "path"},
+                proxies={},
+            )
+            self._clients[service] = self._session.client(service, endpoint_url=self.endpoint, config=config)
+        return self._clients[service]
+
+    def read_state(self, name: str) -> dict[str, Any]:
+        """The JSON object in `<state>/<name>`, or {} when it is missing or unreadable (it is only ever a cache)."""
+        try:
+            content = json.loads((self.state / name).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def write_state(self, name: str, content: dict[str, Any]) -> None:
+        """Replace `<state>/<name>` in one step, so that a reader never sees half of it."""
+        self.make_state_folder()
+        path = self.state / name
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        temporary.replace(path)
+
+    def make_state_folder(self) -> None:
+        """Raises Problem when the state folder cannot be written."""
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            probe = self.state / f".writable.{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise Problem(
+                f"the state folder {self.state} cannot be written ({error.strerror}); set NCF_LOCAL_DIR to one that can"
+            ) from error

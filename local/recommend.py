@@ -1,0 +1,96 @@
+"""Recommendations as a client gets them, through the HTTP API, shown with titles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from local import http
+from local.catalogue import Dataset
+from local.console import Show
+from local.ledger import Ledger
+from local.project import Problem, Project, RunFailedError
+
+TITLE_WIDTH = 60
+
+
+def ask(
+    project: Project, outputs: Mapping[str, str], user_id: str, number: int | None, candidates: list[str] | None = None
+) -> http.Answer:
+    """One request: `GET …/recommendations`, or `POST /rankings` when there are candidates."""
+    if candidates is not None:
+        return http.call(
+            project, outputs["ApiId"], "POST", "/rankings", body={"userId": user_id, "inputList": candidates}
+        )
+    query = {"numResults": str(number)} if number is not None else None
+    return http.call(project, outputs["ApiId"], "GET", f"/users/{quote(user_id, safe='')}/recommendations", query)
+
+
+def serving_dataset(project: Project, outputs: Mapping[str, str]) -> Dataset | None:
+    """The dataset of the model that serves, or None while none does."""
+    version = Ledger(project, outputs["RunsTableName"]).serving().get("datasetVersion")
+    return Dataset(project.client("s3"), outputs["DataBucketName"], str(version)) if version else None
+
+
+def show_recommendations(
+    project: Project,
+    outputs: Mapping[str, str],
+    show: Show,
+    user_id: str,
+    number: int | None = 10,
+    candidates: list[str] | None = None,
+    dataset: Dataset | None = None,
+) -> http.Answer:
+    """Ask and show the list. Raises Problem when the API refuses the request, RunFailedError when it cannot answer."""
+    answer = ask(project, outputs, user_id, number, candidates)
+    if answer.status != 200:
+        message = refusal(answer)
+        raise Problem(message) if 400 <= answer.status < 500 else RunFailedError(message)
+    dataset = dataset or serving_dataset(project, outputs)
+    items = answer.body.get("itemList") or answer.body.get("personalizedRanking") or []
+    rows = [_row(position, entry, dataset) for position, entry in enumerate(items, 1)]
+    liked = dataset.liked_by(user_id) if dataset else []
+    version = (answer.body.get("model") or {}).get("version") or "no model"
+    show.heading(f"Recommendations for {user_id}" if candidates is None else f"Ranking for {user_id}")
+    if liked:
+        show.line("  liked before: " + "; ".join(item.label for item in liked))
+    elif dataset is not None:
+        show.line("  not known to the model: the most popular items answer")
+    show.table(["", "item", "title", "category", "score"], rows)
+    unknown = answer.body.get("unknownItems")
+    show.line(
+        f"  {answer.body.get('source', '?')}, by {version}"
+        + (f", unknown items left out: {unknown}" if unknown else "")
+    )
+    return answer
+
+
+def _row(position: int, entry: Mapping[str, Any], dataset: Dataset | None) -> tuple[str, str, str, str, str]:
+    item = dataset.item(str(entry["itemId"])) if dataset else None
+    title = (item.title or "") if item else ""
+    category = (item.category or "") if item else ""
+    score = entry.get("score")
+    return (
+        str(position),
+        str(entry["itemId"]),
+        title if len(title) <= TITLE_WIDTH else f"{title[: TITLE_WIDTH - 1]}…",
+        category if len(category) <= TITLE_WIDTH // 2 else f"{category[: TITLE_WIDTH // 2 - 1]}…",
+        _score(score),
+    )
+
+
+def _score(score: Any) -> str:
+    """Probabilities with four digits, counts of interactions (what is popular) whole."""
+    if not isinstance(score, (int, float)):
+        return ""
+    return f"{score:,.0f}" if score > 1 else f"{score:.4f}"
+
+
+def refusal(answer: http.Answer) -> str:
+    """What the API said when it did not answer 200."""
+    error = answer.body.get("error") if isinstance(answer.body, dict) else None
+    if isinstance(error, dict):
+        return f"the API answered {answer.status}: {error.get('message', error)}"
+    message = answer.body.get("message") if isinstance(answer.body, dict) else None
+    return f"the API answered {answer.status}" + (f": {message}" if message else "")

@@ -1,0 +1,106 @@
+"""What runs, who serves since when and on what data, the last runs with their reasons, what is awaited, what was
+given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local import host, http
+from local.console import Show
+from local.ledger import Ledger, key_of, newest_first, reasons_of, run_rows, when
+from local.project import STACK, Project
+from local.stack import READY, Stack
+
+RUNS_SHOWN = 5
+
+
+def show_status(project: Project, show: Show) -> None:
+    """Print all of it; where something is missing, what to do about it."""
+    running = host.find(project)
+    if running is None or not host.is_healthy(running.port):
+        kept = project.state.exists()
+        show.line(f"embedded AWS   not running{' (its state is kept)' if kept else ''}: `make up` starts it")
+        return
+    show.line(f"embedded AWS   {project.endpoint}, pid {running.pid}, state in {project.state}")
+    stack = Stack(project)
+    status = stack.status
+    if status not in READY:
+        show.line(f"stack          {STACK}: {status or 'not deployed'}: run `make up`")
+        for reason in stack.failures():
+            show.line(f"    {reason}")
+        return
+    outputs = stack.outputs()
+    show.line(f"stack          {STACK}: {status}")
+    show.line(f"HTTP API       {http.api_url(project, outputs['ApiId'])}")
+    show.line(f"endpoint       {outputs['EndpointName']}: {endpoint_line(project, outputs['EndpointName'])}")
+    ledger = Ledger(project, outputs["RunsTableName"])
+    show.line(f"serving        {serving_line(ledger.serving())}")
+    show.line(f"dead letters   {dead_letters(project, outputs['DeadLetterQueueUrl'])}")
+    _show_open_jobs(ledger, show)
+    _show_runs(ledger, show)
+
+
+def endpoint_line(project: Project, name: str) -> str:
+    """The endpoint's status and configuration, or that there is none yet."""
+    try:
+        endpoint = project.client("sagemaker").describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if "Could not find" in str(error):
+            return "none yet: the first model that passes the gate makes it"
+        return str(error)
+    reason = f": {endpoint['FailureReason']}" if endpoint.get("FailureReason") else ""
+    return f"{endpoint['EndpointStatus']} on {endpoint['EndpointConfigName']}{reason}"
+
+
+def serving_line(record: Mapping[str, Any]) -> str:
+    """Who serves since when, on what data, and who served before."""
+    if not record:
+        return "no model yet"
+    previous = (record.get("previous") or {}).get("runId")
+    before = f" (before: {previous})" if previous else ""
+    return f"{record.get('runId')} since {when(record.get('since'))}, on dataset {record.get('datasetVersion')}{before}"
+
+
+def dead_letters(project: Project, url: str) -> str:
+    """How many messages the dead-letter queue holds."""
+    found = project.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+    count = int(found["Attributes"]["ApproximateNumberOfMessages"])
+    return "none" if count == 0 else f"{count}: events that no function could take; see `python -m local logs emulator`"
+
+
+def _show_open_jobs(ledger: Ledger, show: Show) -> None:
+    tokens = ledger.of_kind("TOKEN")
+    if not tokens:
+        show.line("awaited        nothing")
+    for token in tokens:
+        kind, _, name = key_of(token).partition("#")
+        show.line(f"awaited        {kind.lower()} {name} since {when(token.get('updatedAt'))}")
+
+
+def _show_runs(ledger: Ledger, show: Show) -> None:
+    runs = newest_first(ledger.of_kind("RUN"))[:RUNS_SHOWN]
+    datasets = [
+        record for record in ledger.of_kind("DATASET", 10) if record.get("status") not in ("CLAIMED", "PREPARED")
+    ]
+    if not runs and not datasets:
+        show.line("runs           none yet: `make demo`, or `python -m local run --data PATH`")
+        return
+    rows = [row[:4] for row in run_rows(runs)]
+    if rows:
+        show.table(["run", "status", "started", "took"], rows)
+    for run in runs:
+        if run.get("status") != "DEPLOYED":
+            _show_reasons(key_of(run), str(run.get("status")), reasons_of(run), show)
+    for record in datasets[:RUNS_SHOWN]:
+        _show_reasons(f"dataset {key_of(record)}", str(record.get("status")), reasons_of(record), show)
+
+
+def _show_reasons(name: str, status: str, reasons: list[str], show: Show) -> None:
+    if reasons or name.startswith("dataset"):
+        show.line(f"{name} {status}")
+        for reason in reasons:
+            show.line(f"    {reason}")

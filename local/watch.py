@@ -1,0 +1,426 @@
+"""Follow a drop to its end: preparation, the manifest's event, the retraining execution, the endpoint. Watching
+changes nothing.
+
+Everything shown is read where a person on AWS would read it: execution histories, CloudWatch Logs, the ledger, S3.
+The watcher asks a few times a second, which nothing in the deployed application ever does.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local import progress
+from local.console import Activity, Show
+from local.ledger import REFUSED, Ledger, reasons_of
+from local.project import Project, RunFailedError
+from local.stack import Stack
+
+POLL_SECONDS = 0.3
+PATIENCE_SECONDS = 30.0
+START_SECONDS = 120.0
+TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+OVER = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+WORK = {
+    "StartPreparation": "prepare the data with Spark",
+    "RecordPrepared": "record the dataset version",
+    "StartTraining": "train",
+    "Evaluate": "judge the candidate",
+    "Register": "register the model package",
+    "AwaitApproval": "wait for a person's approval",
+    "Deploy": "deploy to the endpoint",
+    "Verify": "verify the endpoint with golden requests",
+    "RollBack": "put the earlier configuration back",
+    "RecordDeployed": "record the deployment",
+    "RecordRejected": "record the rejection",
+    "HandleFailure": "handle the failure",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a drop ended: `status` is the run's in the ledger (DEPLOYED, REJECTED), or the dataset's (STALE)."""
+
+    status: str
+    run_id: str
+    dataset_version: str
+    reasons: list[str]
+    seconds: float
+
+
+@dataclass
+class LogTail:
+    """New lines of every stream of a CloudWatch log group whose name begins with `prefix`."""
+
+    client: Any
+    group: str
+    prefix: str
+    _tokens: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[str]:
+        """The lines since the last call; none while the group does not exist."""
+        try:
+            streams = self.client.describe_log_streams(logGroupName=self.group, logStreamNamePrefix=self.prefix)
+        except ClientError:
+            return
+        for stream in streams["logStreams"]:
+            name = stream["logStreamName"]
+            while True:
+                given = {"nextToken": self._tokens[name]} if name in self._tokens else {}
+                page = self.client.get_log_events(
+                    logGroupName=self.group, logStreamName=name, startFromHead=True, **given
+                )
+                self._tokens[name] = page["nextForwardToken"]
+                yield from (event["message"] for event in page["events"])
+                if not page["events"] or page["nextForwardToken"] == given.get("nextToken"):
+                    break
+
+
+@dataclass
+class FileTail:
+    """New whole lines of a file that another process writes."""
+
+    path: Path
+    _position: int = 0
+
+    def lines(self) -> Iterator[str]:
+        """The lines since the last call; none while the file does not exist."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._position)
+                content = file.read()
+        except FileNotFoundError:
+            return
+        whole = content[: content.rfind(b"\n") + 1]
+        self._position += len(whole)
+        yield from whole.decode("utf-8", errors="replace").splitlines()
+
+
+@dataclass
+class StateVisit:
+    """One visit to a state, from an execution's history. `left` is None while it lasts; times are epoch seconds."""
+
+    name: str
+    entered: float
+    left: float | None = None
+    output: Any = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the visit ended with an error that the state machine caught."""
+        return isinstance(self.output, dict) and self.output.get("failedState") == self.name
+
+
+@dataclass
+class ExecutionView:
+    """What an execution's history says, fed event by event."""
+
+    visits: list[StateVisit] = field(default_factory=list)
+    last_event_id: int = 0
+
+    def feed(self, event: Mapping[str, Any]) -> StateVisit | None:
+        """Take one history event; the visit that it ended, if it ended one. An event taken before is ignored."""
+        if event["id"] <= self.last_event_id:
+            return None
+        self.last_event_id = event["id"]
+        kind, moment = event["type"], event["timestamp"].timestamp()
+        if kind.endswith("StateEntered"):
+            self.visits.append(StateVisit(event["stateEnteredEventDetails"]["name"], moment))
+        elif kind.endswith("StateExited"):
+            details = event["stateExitedEventDetails"]
+            for visit in reversed(self.visits):
+                if visit.name == details["name"] and visit.left is None:
+                    visit.left, visit.output = moment, _json(details.get("output"))
+                    return visit
+        return None
+
+    @property
+    def current(self) -> StateVisit | None:
+        """The state that the execution is in."""
+        return self.visits[-1] if self.visits and self.visits[-1].left is None else None
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return None
+
+
+def execution_reason(execution: Mapping[str, Any]) -> str:
+    """Why an execution did not succeed, in its own words."""
+    error, cause = execution.get("error", ""), execution.get("cause", "")
+    return ": ".join(part for part in (error, cause) if part) or f"the execution ended {execution['status']}"
+
+
+class Watcher:
+    """Follows one drop. `outputs` are the stack's."""
+
+    def __init__(self, project: Project, outputs: Mapping[str, str], show: Show) -> None:
+        self.project, self.outputs, self.show = project, outputs, show
+        self.states = project.client("stepfunctions")
+        self.logs = project.client("logs")
+        self.s3 = project.client("s3")
+        self.ledger = Ledger(project, outputs["RunsTableName"])
+        self.name_prefix = outputs["EndpointName"].removesuffix("-recommender")
+        self.started = time.monotonic()
+        self.shown_reasons: list[str] = []
+        self._view = ExecutionView()
+        self._has_trained = False
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the drop was closed."""
+        return time.monotonic() - self.started
+
+    def known_preparations(self) -> set[str]:
+        """The preparation executions that exist; call before the drop, so that the drop's own can be told apart."""
+        return {execution["executionArn"] for execution in self._preparations()}
+
+    def follow(self, drop: str, before: set[str]) -> Outcome:
+        """Follow the drop `raw/<drop>/`, closed just now, to its end.
+
+        Raises RunFailedError with the reason when preparation or the run failed.
+        """
+        self.started = time.monotonic()
+        with self.show.activity() as activity:
+            activity.now("wait for the preparation to start")
+            preparation = self._until(
+                lambda: self._preparation_of(drop, before),
+                START_SECONDS,
+                f"no preparation started for raw/{drop}/: is the rule on raw/*/_SUCCESS there? See `make logs`",
+            )
+            self.show.step(f"_SUCCESS event → preparation execution {preparation.rpartition(':')[2]}")
+            version = self._follow_preparation(preparation, activity)
+            activity.now("wait for the manifest's event to start the retraining")
+            run_id, execution = self._retraining_of(version)
+            if execution is None:
+                return self._not_retrained(version)
+            self.show.step(f"manifest event → retraining execution {run_id}")
+            return self._follow_retraining(version, run_id, execution, activity)
+
+    # Preparation
+
+    def _preparations(self) -> list[dict[str, Any]]:
+        arn = self.outputs["PreparationStateMachineArn"]
+        executions: list[dict[str, Any]] = self.states.list_executions(stateMachineArn=arn, maxResults=100)[
+            "executions"
+        ]
+        return executions
+
+    def _preparation_of(self, drop: str, before: set[str]) -> str | None:
+        marker = f"raw/{drop}/"
+        for execution in self._preparations():
+            arn: str = execution["executionArn"]
+            if arn not in before and marker in self.states.describe_execution(executionArn=arn).get("input", ""):
+                return arn
+        return None
+
+    def _follow_preparation(self, arn: str, activity: Activity) -> str:
+        tail: FileTail | None = None
+        version: str | None = None
+        for visit in self._visits(arn, activity):
+            if version is None and (version := self._version_prepared_by(arn)):
+                self.show.step(f"dataset version {version}")
+            if version is not None and tail is None:
+                tail = self._preparation_log(version)
+            if tail is not None:
+                for line in tail.lines():
+                    if step := progress.step_in(line):
+                        self.show.step(f"Spark  {step}")
+            if visit is not None:
+                self._show_visit(visit, "")
+        execution = self.states.describe_execution(executionArn=arn)
+        version = version or self._version_prepared_by(arn)
+        record = self.ledger.dataset(version) if version else {}
+        if execution["status"] != "SUCCEEDED" or record.get("status") in REFUSED:
+            reasons = reasons_of(record) or [execution_reason(execution)]
+            raise RunFailedError(f"preparation of {version or 'the drop'} failed: " + "; ".join(reasons))
+        if version is None:
+            raise RunFailedError(f"preparation {arn} succeeded, but the ledger names no dataset version for it")
+        return version
+
+    def _version_prepared_by(self, arn: str) -> str | None:
+        for record in self.ledger.of_kind("DATASET", limit=25):
+            if record.get("executionArn") == arn:
+                return str(record["datasetVersion"])
+        return None
+
+    def _preparation_log(self, version: str) -> FileTail | None:
+        """What the version's Spark job prints. AWS keeps it in S3 once the job is over; here it can be read as it
+        comes.
+        """
+        application = Stack(self.project).physical_id("PreparationApplication")
+        if application is None:
+            return None
+        jobs = self.project.client("emr-serverless").list_job_runs(applicationId=application)["jobRuns"]
+        own = [job for job in jobs if job.get("name", "").startswith(f"{self.name_prefix}-{version}")]
+        newest = max(own, key=lambda job: job["createdAt"], default=None)
+        return FileTail(self.project.preparation_log(newest["id"])) if newest else None
+
+    # Retraining
+
+    def _retraining_of(self, version: str) -> tuple[str, str | None]:
+        """The run that the version's manifest started; no execution when the ledger says that none will come."""
+        run_id = f"{version}-r1"
+        arn = self.outputs["RetrainingStateMachineArn"].replace(":stateMachine:", ":execution:") + f":{run_id}"
+
+        def started() -> str | None:
+            try:
+                self.states.describe_execution(executionArn=arn)
+                return arn
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                    raise
+            return "" if self.ledger.dataset(version).get("status") in ("STALE", *REFUSED) else None
+
+        found = self._until(
+            started,
+            START_SECONDS,
+            f"the manifest of {version} started no retraining: see `make status` (dead letters) and `make logs`",
+        )
+        return run_id, found or None
+
+    def _not_retrained(self, version: str) -> Outcome:
+        record = self.ledger.dataset(version)
+        reasons = reasons_of(record)
+        if record["status"] in REFUSED:
+            raise RunFailedError(f"the dataset {version} was refused: " + "; ".join(reasons or ["no reason given"]))
+        return Outcome(str(record["status"]), "", version, reasons, self.elapsed)
+
+    def _follow_retraining(self, version: str, run_id: str, arn: str, activity: Activity) -> Outcome:
+        tail = LogTail(self.logs, TRAINING_LOG_GROUP, f"{self.name_prefix}-{run_id}")
+        for visit in self._visits(arn, activity):
+            if any(seen.name == "StartTraining" for seen in self._view.visits) and not self._has_trained:
+                self._show_training(tail, activity)
+            if visit is not None:
+                self._has_trained = self._has_trained or visit.name == "StartTraining"
+                self._show_visit(visit, self._detail(visit))
+                if visit.name == "Evaluate":
+                    self.show_gate(run_id)
+        execution = self.states.describe_execution(executionArn=arn)
+        record = self._settled_run(run_id)
+        reasons, status = reasons_of(record), str(record.get("status", ""))
+        if execution["status"] != "SUCCEEDED" or status not in ("DEPLOYED", "REJECTED"):
+            raise RunFailedError(
+                f"run {run_id} ended {status or execution['status']}: "
+                + "; ".join(reasons or [execution_reason(execution)])
+            )
+        return Outcome(status, run_id, version, reasons, self.elapsed)
+
+    def _settled_run(self, run_id: str) -> dict[str, Any]:
+        """The run's record once it is over: after a failure the ledger may be written a moment after the execution's
+        end.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        record = self.ledger.run(run_id)
+        while record.get("status") in (None, "RUNNING") and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            record = self.ledger.run(run_id)
+        return record
+
+    def _show_training(self, tail: LogTail, activity: Activity) -> None:
+        for line in tail.lines():
+            if epoch := progress.epoch_in(line):
+                activity.now("train: epoch")
+                activity.advance(epoch.epoch, epoch.total, epoch.note)
+            elif figures := progress.evaluation_in(line):
+                self.show.step(
+                    "evaluation  " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
+                )
+
+    def _detail(self, visit: StateVisit) -> str:
+        output = visit.output if isinstance(visit.output, dict) else {}
+        if visit.name == "Register":
+            package = str(output.get("registration", {}).get("modelPackageArn", ""))
+            return f"version {package.rpartition('/')[2]} of {self.outputs['ModelPackageGroupName']}" if package else ""
+        if visit.name == "Deploy":
+            return str(output.get("deployment", {}).get("endpointConfigName", ""))
+        return ""
+
+    def _show_visit(self, visit: StateVisit, detail: str) -> None:
+        if visit.name in WORK:
+            took = f"{visit.left - visit.entered:.1f} s" if visit.left is not None else ""
+            ending = f": {detail}" if detail else ""
+            report = self.show.bad if visit.has_failed or visit.name == "HandleFailure" else self.show.good
+            report(f"{visit.name:<16} {WORK[visit.name]}{ending} ({took})")
+
+    # The gate
+
+    def show_gate(self, run_id: str) -> None:
+        """The figures that the gate judged, its verdict and its reasons."""
+        decision = self.ledger.decision(run_id, "gate")
+        report = self._evaluation(run_id)
+        rows = gate_rows(report) if report else []
+        if rows:
+            protocol = report.get("protocol", {})
+            title = f"The gate: {protocol.get('testUsers', '?')} people's last interaction, withheld from training"
+            self.show.table(["model", "HR@10", "NDCG@10", "full HR@10", "full NDCG@10", "coverage"], rows, title)
+        verdict = str(decision.get("verdict", "no decision in the ledger"))
+        report_verdict = self.show.good if verdict == "ACCEPTED" else self.show.bad
+        report_verdict(f"gate: {verdict}")
+        self.shown_reasons += reasons_of(decision)
+        for reason in self.shown_reasons:
+            self.show.line(f"    {reason}")
+
+    def _evaluation(self, run_id: str) -> dict[str, Any]:
+        try:
+            found = self.s3.get_object(Bucket=self.outputs["ArtifactsBucketName"], Key=f"runs/{run_id}/evaluation.json")
+        except ClientError:
+            return {}
+        content = _json(found["Body"].read().decode("utf-8"))
+        return content if isinstance(content, dict) else {}
+
+    # Waiting
+
+    def _until(self, found: Callable[[], str | None], seconds: float, otherwise: str) -> str:
+        deadline = time.monotonic() + seconds
+        while (value := found()) is None:
+            if time.monotonic() > deadline:
+                raise RunFailedError(otherwise)
+            time.sleep(POLL_SECONDS)
+        return value
+
+    def _visits(self, arn: str, activity: Activity) -> Iterator[StateVisit | None]:
+        """The visits that ended, as they end, and None after each look; ends after the execution has."""
+        self._view, self._has_trained = ExecutionView(), False
+        while True:
+            is_over = self.states.describe_execution(executionArn=arn)["status"] in OVER
+            pages = self.states.get_paginator("get_execution_history").paginate(executionArn=arn, maxResults=1000)
+            for event in [event for page in pages for event in page["events"]]:
+                if visit := self._view.feed(event):
+                    yield visit
+            if self._view.current and self._view.current.name in WORK:
+                activity.now(WORK[self._view.current.name])
+            yield None
+            if is_over:
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def gate_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Rows (model, HR, NDCG, full HR, full NDCG, coverage) of an evaluation report: candidate, incumbent, baselines,
+    in this order.
+    """
+    models: list[tuple[str, Any]] = [("candidate", report.get("candidate")), ("incumbent", report.get("incumbent"))]
+    models += sorted((report.get("baselines") or {}).items())
+    rows = []
+    for name, figures in models:
+        if not isinstance(figures, Mapping):
+            continue
+        label = f"{name} ({figures['runId']})" if figures.get("runId") else name
+        cells = [
+            figures.get(protocol, {}).get(metric) for protocol in ("sampled", "full") for metric in ("hitRate", "ndcg")
+        ]
+        rows.append((label, *(_figure(cell) for cell in [*cells, figures.get("coverage")])))
+    return rows
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, (int, float)) and not isinstance(value, bool) else "–"

@@ -1,0 +1,146 @@
+"""Arguments, refusals and exit statuses of the commands, without an emulator."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import cli, demo, recommend
+from local.http import Answer
+from local.project import Problem, Project, RunFailedError
+
+
+@pytest.fixture(autouse=True)
+def a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NCF_LOCAL_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("NCF_LOCAL_PORT", "4599")
+    monkeypatch.setattr(Project, "adopt_environment", lambda self: None)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", ["up", "demo", "run", "recommend", "status", "logs", "down"])
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: python -m local {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["run"], ["recommend"], ["recommend", "1", "-n", "ten"]])
+def test_a_wrong_command_line_is_status_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demo", "--data", "nowhere.csv"], "no such file or folder: nowhere.csv"),
+        (["run", "--data", "nowhere.csv"], "no such file or folder: nowhere.csv"),
+        (["demo", "--items", "items.csv"], "--items is the catalogue of --data"),
+        (["recommend", "1", "-n", "3", "--candidates", "a"], "-n does not go with --candidates"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_starts(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_dispatch", lambda *_: pytest.fail("something was started"))
+    assert cli.main(arguments) == 2
+    assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (Problem("no Java"), 2, "no Java"),
+        (RunFailedError("training failed"), 1, "training failed"),
+        (KeyboardInterrupt(), 130, "a run that was started goes on in the background"),
+        (demo.StoppedDeploying(), 130, "stopped, and what this command had started too"),
+    ],
+)
+def test_the_exit_status_says_whose_turn_it_is(
+    raised: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def dispatch(*_: Any) -> int:
+        raise raised
+
+    monkeypatch.setattr(cli, "_dispatch", dispatch)
+    assert cli.main(["demo"]) == status
+    assert said in capsys.readouterr().out
+
+
+def test_without_an_emulator_commands_say_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["recommend", "1"]) == 2
+    assert "does not run on port 4599: `make up` starts it" in " ".join(capsys.readouterr().out.split())
+    assert cli.main(["status"]) == 0
+    assert "not running" in capsys.readouterr().out
+
+
+def test_down_without_an_emulator_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["down"]) == 0
+    assert "the embedded AWS is not running" in capsys.readouterr().out
+
+
+def test_delete_removes_the_state_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = tmp_path / "state"
+    for name in ("s3/bucket/object", "logs/emulator.log", "deployed.json", "thesis.txt"):
+        path = state / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    assert cli.main(["down", "--delete"]) == 0
+    assert "deleting all local state" in capsys.readouterr().out
+    assert [path.name for path in state.iterdir()] == ["thesis.txt"]
+    (state / "thesis.txt").unlink()
+    assert cli.main(["down", "--delete"]) == 0
+    assert not state.exists()
+
+
+def test_the_generated_shop_is_a_week_longer_after_each_drop(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "state", 4599)
+    first = demo.prepare_drop(project, None, None, worse=False)
+    assert first.week == 12
+    assert first.name.startswith("shop-week-12-")
+    assert set(first.drop.interactions) == {"interactions.csv"}
+    assert set(first.drop.catalogue) == {"items.csv"}
+    assert demo.prepare_drop(project, None, None, worse=False).week == 12
+    project.write_state(demo.SHOP_FILE, {"seed": demo.SHOP_SEED, "drops": 1})
+    second = demo.prepare_drop(project, None, None, worse=False)
+    assert second.week == 13
+    assert second.drop.size > first.drop.size
+
+
+def test_nonsense_is_another_file_of_the_same_people_and_no_week(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "state", 4599)
+    good = demo.prepare_drop(project, None, None, worse=False)
+    worse = demo.prepare_drop(project, None, None, worse=True)
+    assert worse.week is None
+    first, second = (drop.drop.interactions["interactions.csv"].read_text().splitlines() for drop in (good, worse))
+    assert len(first) == len(second)
+    assert [line.split(",")[0] for line in first] == [line.split(",")[0] for line in second]
+    assert first != second
+
+
+def test_the_api_s_refusal_is_shown_in_its_own_words() -> None:
+    error = {
+        "error": {
+            "code": "InvalidInput",
+            "field": "numResults",
+            "message": "numResults must be an integer from 1 to 100, not -1",
+        }
+    }
+    assert (
+        recommend.refusal(Answer(400, error))
+        == "the API answered 400: numResults must be an integer from 1 to 100, not -1"
+    )
+    assert recommend.refusal(Answer(403, {"message": "Forbidden"})) == "the API answered 403: Forbidden"
+    assert recommend.refusal(Answer(502, None)) == "the API answered 502"
+
+
+def test_nonsense_of_a_format_that_cannot_be_spoiled_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(demo, "up", lambda *_: pytest.fail("something was started"))
+    assert cli.main(["demo", "--worse", "--data", str(tmp_path / "x.parquet")]) == 2
+    assert "nonsense can be made of .csv, .csv.gz and .dat files" in capsys.readouterr().out

@@ -1,0 +1,222 @@
+"""What the watcher makes of histories, logs, reports and the ledger."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rich.console
+
+from local import ledger, watch
+from local.console import Show, is_worth_a_line
+
+START = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
+
+
+def entered(number: int, name: str, second: float) -> dict[str, Any]:
+    return {
+        "id": number,
+        "type": "TaskStateEntered",
+        "timestamp": START + timedelta(seconds=second),
+        "stateEnteredEventDetails": {"name": name},
+    }
+
+
+def exited(number: int, name: str, second: float, output: str = "{}") -> dict[str, Any]:
+    return {
+        "id": number,
+        "type": "TaskStateExited",
+        "timestamp": START + timedelta(seconds=second),
+        "stateExitedEventDetails": {"name": name, "output": output},
+    }
+
+
+def test_a_history_becomes_visits_with_their_seconds_and_output() -> None:
+    view = watch.ExecutionView()
+    assert view.feed(entered(2, "StartTraining", 1)) is None
+    assert view.current is not None
+    assert view.current.name == "StartTraining"
+    visit = view.feed(exited(5, "StartTraining", 13.5, '{"training": {"jobName": "ncf-v1"}}'))
+    assert visit is not None
+    assert visit.left is not None
+    assert visit.left - visit.entered == 12.5
+    assert visit.output == {"training": {"jobName": "ncf-v1"}}
+    assert view.current is None
+
+
+def test_an_event_taken_twice_counts_once() -> None:
+    view = watch.ExecutionView()
+    for event in (entered(2, "Evaluate", 1), exited(3, "Evaluate", 2), entered(2, "Evaluate", 1)):
+        view.feed(event)
+    assert view.feed(exited(3, "Evaluate", 2)) is None
+    assert [visit.name for visit in view.visits] == ["Evaluate"]
+
+
+def test_a_state_visited_again_ends_its_own_visit() -> None:
+    view = watch.ExecutionView()
+    events = [entered(1, "Deploy", 0), exited(2, "Deploy", 5), entered(3, "Deploy", 6), exited(4, "Deploy", 8)]
+    ended = [visit for event in events if (visit := view.feed(event))]
+    assert [visit.left - visit.entered for visit in ended if visit.left] == [5.0, 2.0]
+
+
+def test_a_caught_error_is_a_failed_visit() -> None:
+    caught = '{"failedState": "StartTraining", "error": {"Error": "TrainingFailed"}}'
+    view = watch.ExecutionView()
+    events = [entered(1, "StartTraining", 0), exited(2, "StartTraining", 5, caught)]
+    events += [entered(3, "HandleFailure", 5), exited(4, "HandleFailure", 6, caught)]
+    assert [visit.has_failed for event in events if (visit := view.feed(event))] == [True, False]
+
+
+def test_an_execution_s_end_is_told_in_its_own_words() -> None:
+    assert watch.execution_reason({"status": "FAILED", "error": "RunFailed", "cause": "no GPU"}) == "RunFailed: no GPU"
+    assert watch.execution_reason({"status": "TIMED_OUT"}) == "the execution ended TIMED_OUT"
+
+
+def test_gate_rows_are_candidate_incumbent_baselines_in_this_order() -> None:
+    figures = {"sampled": {"hitRate": 0.71, "ndcg": 0.4}, "full": {"hitRate": 0.1, "ndcg": 0.05}, "coverage": 0.3}
+    report = {
+        "baselines": {
+            "popularity": {"sampled": {"hitRate": 0.3, "ndcg": 0.2}, "full": {}, "coverage": 0.01},
+            "linear": figures,
+        },
+        "incumbent": figures | {"runId": "v1-r1"},
+        "candidate": figures,
+    }
+    assert watch.gate_rows(report) == [
+        ("candidate", "0.7100", "0.4000", "0.1000", "0.0500", "0.3000"),
+        ("incumbent (v1-r1)", "0.7100", "0.4000", "0.1000", "0.0500", "0.3000"),
+        ("linear", "0.7100", "0.4000", "0.1000", "0.0500", "0.3000"),
+        ("popularity", "0.3000", "0.2000", "–", "–", "0.0100"),
+    ]
+
+
+def test_gate_rows_without_an_incumbent_leave_it_out() -> None:
+    assert [
+        row[0] for row in watch.gate_rows({"candidate": {}, "incumbent": None, "baselines": {"popularity": {}}})
+    ] == [
+        "candidate",
+        "popularity",
+    ]
+
+
+class FakeLogs:
+    """A log group that grows; tokens are positions, as CloudWatch's are opaque."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def describe_log_streams(self, logGroupName: str, logStreamNamePrefix: str) -> dict[str, Any]:
+        return {"logStreams": [{"logStreamName": f"{logStreamNamePrefix}/algo-1"}]}
+
+    def get_log_events(self, **given: Any) -> dict[str, Any]:
+        start = int(given.get("nextToken", "0"))
+        new = self.events[start : start + 2]
+        return {"events": [{"message": text} for text in new], "nextForwardToken": str(start + len(new))}
+
+
+def test_a_log_tail_gives_each_line_once_over_pages() -> None:
+    client = FakeLogs()
+    tail = watch.LogTail(client, "/group", "job")
+    client.events = ["one", "two", "three"]
+    assert list(tail.lines()) == ["one", "two", "three"]
+    assert list(tail.lines()) == []
+    client.events.append("four")
+    assert list(tail.lines()) == ["four"]
+
+
+def test_a_file_tail_gives_whole_lines_once(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    tail = watch.FileTail(path)
+    assert list(tail.lines()) == []
+    path.write_bytes(b"step=read rows=1\nstep=cl")
+    assert list(tail.lines()) == ["step=read rows=1"]
+    path.write_bytes(b"step=read rows=1\nstep=clean\n")
+    assert list(tail.lines()) == ["step=clean"]
+    assert list(tail.lines()) == []
+
+
+def test_runs_are_shown_newest_first_with_their_reasons() -> None:
+    runs = [
+        {
+            "pk": "RUN#v1-r1",
+            "status": "DEPLOYED",
+            "startedAt": "2026-11-23T15:00:00Z",
+            "endedAt": "2026-11-23T15:01:04Z",
+        },
+        {"pk": "RUN#v3-r1", "status": "RUNNING", "startedAt": "2026-11-25T15:00:00.500Z"},
+        {
+            "pk": "RUN#v2-r1",
+            "status": "REJECTED",
+            "startedAt": "2026-11-24T15:00:00Z",
+            "reasons": ["too low", "too low", "no"],
+        },
+        {"pk": "RUN#v0-r1", "status": "FAILED"},
+    ]
+    rows = ledger.run_rows(runs)
+    assert [row[0] for row in rows] == ["v3-r1", "v2-r1", "v1-r1", "v0-r1"]
+    assert rows[1][4] == "too low; no"
+    assert rows[2][3] == "64 s"
+    assert rows[3][2:] == ("-", "-", "")
+
+
+def test_reasons_and_errors_are_sentences_each_once() -> None:
+    assert ledger.reasons_of({"reasons": ["AlgorithmError: NaN"], "error": "NaN"}) == ["AlgorithmError: NaN"]
+    assert ledger.reasons_of({"error": {"Error": "States.Timeout", "Cause": "too late"}}) == [
+        "States.Timeout: too late"
+    ]
+    assert ledger.reasons_of({"reasons": "one"}) == ["one"]
+    assert ledger.reasons_of({}) == []
+
+
+def test_ledger_values_lose_their_decimals() -> None:
+    assert ledger.plain({"a": Decimal("3"), "b": [Decimal("0.25")], "c": {"x", "w"}}) == {
+        "a": 3,
+        "b": [0.25],
+        "c": ["w", "x"],
+    }
+
+
+@pytest.mark.parametrize("value", [None, "yesterday", True, []])
+def test_what_is_no_time_is_shown_as_a_dash(value: Any) -> None:
+    assert ledger.when(value) == "-"
+
+
+def test_times_with_and_without_zone_are_the_same_moment() -> None:
+    assert ledger.moment("2026-11-23T15:00:00") == ledger.moment("2026-11-23T16:00:00+01:00") == START.timestamp()
+
+
+def plain_show() -> tuple[Show, io.StringIO]:
+    output = io.StringIO()
+    return Show(rich.console.Console(file=output, width=120, highlight=False)), output
+
+
+def test_a_long_training_is_ten_lines_where_nothing_can_be_redrawn() -> None:
+    show, output = plain_show()
+    with show.activity() as activity:
+        activity.now("train: epoch")
+        for epoch in range(1, 201):
+            activity.advance(epoch, 200, f"train loss {1 / epoch:.3f}")
+            activity.advance(epoch, 200)
+    lines = output.getvalue().splitlines()
+    assert len(lines) == 11
+    assert lines[0] == "· train: epoch 1/200  train loss 1.000"
+    assert lines[-1] == "· train: epoch 200/200  train loss 0.005"
+
+
+def test_every_step_of_a_short_training_is_a_line() -> None:
+    assert [is_worth_a_line(done - 1, done, 5) for done in range(1, 6)] == [True] * 5
+
+
+def test_brackets_in_a_title_are_text_and_colours_stay_out_of_a_pipe() -> None:
+    show, output = plain_show()
+    show.good("[red]The Ring[/red] [1998]")
+    assert output.getvalue() == "✓ [red]The Ring[/red] [1998]\n"
+
+
+def test_a_failed_stage_says_so_and_lets_the_error_through() -> None:
+    show, output = plain_show()
+    with pytest.raises(RuntimeError, match="boom"), show.stage("sam deploy"):
+        raise RuntimeError("boom")
+    assert output.getvalue().startswith("✗ sam deploy: failed after 0.0 s")
