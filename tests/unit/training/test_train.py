@@ -1,0 +1,301 @@
+"""train.py as a training job runs it: a process with arguments, SM_* variables, an exit status and files."""
+
+import json
+import re
+import shutil
+import signal
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+
+import train
+from ncf import bundle as bundles
+from ncf import data
+from ncf.evaluation import Evaluation, IncumbentScorer
+from ncf.ranking import rank, same_answer
+
+VERSION = "v20260102t030405z-0a1b2c3d"
+SCHEMA = Path(__file__).resolve().parents[3] / "training" / "evaluation.schema.json"
+OUTPUTS = ["evaluation.json", "golden.json", "popular.json"]
+Jobs = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory, shop_dataset: Path) -> Any:
+    """A training that went well, with defaults, on a generated shop."""
+    root = tmp_path_factory.mktemp("serving")
+    environment = {
+        "SM_CHANNEL_DATASET": str(shop_dataset),
+        "SM_MODEL_DIR": str(root / "model"),
+        "SM_OUTPUT_DIR": str(root / "output"),
+        "SM_OUTPUT_DATA_DIR": str(root / "output" / "data"),
+    }
+    argv = ["--run_id", f"{VERSION}-r1", "--dataset_version", VERSION, "--code_version", "c", "--device", "cpu"]
+    handler = signal.getsignal(signal.SIGTERM)
+    status = train.main(argv, environment)
+    signal.signal(signal.SIGTERM, handler)
+    assert status == 0
+    (root / "channel").mkdir()
+    with tarfile.open(root / "channel" / "model.tar.gz", "w:gz") as archive:
+        archive.add(root / "model", arcname=".")
+    return root
+
+
+def evaluation_of(root: Path) -> Any:
+    return json.loads((root / "output" / "data" / "evaluation.json").read_text())
+
+
+def validate(report: Any) -> None:
+    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
+
+
+def test_says_what_it_does_in_lines_that_the_metric_definitions_read(job: Jobs, shop_dataset: Path) -> None:
+    done = job(shop_dataset, epochs=2).run_process()
+    assert (done.status, done.stderr) == (0, "")
+    start, *epochs, last = done.stdout.splitlines()
+    assert "the last of 2 epochs is the model" in start
+    number = r"\d+\.\d{4}"
+    for index, line in enumerate(epochs, start=1):
+        pattern = rf"epoch={index}/2 train_loss={number} samples_per_second=\d+ seconds=\d+\.\d\d"
+        assert re.fullmatch(pattern, line)
+    assert len(epochs) == 2
+    figures = done.output("evaluation.json")["candidate"]
+    assert last == (
+        f"evaluation hit_rate_at_10={figures['sampled']['hitRate']:.4f} ndcg_at_10={figures['sampled']['ndcg']:.4f} "
+        f"full_hit_rate_at_10={figures['full']['hitRate']:.4f} full_ndcg_at_10={figures['full']['ndcg']:.4f}"
+    )
+
+
+def test_the_defaults_beat_popularity_on_a_small_shop(serving: Path) -> None:
+    report = evaluation_of(serving)
+    validate(report)
+    candidate, popularity = report["candidate"], report["baselines"]["popularity"]
+    for protocol in ("sampled", "full"):
+        for figure in ("hitRate", "ndcg"):
+            assert candidate[protocol][figure] > popularity[protocol][figure]
+    assert report["incumbent"] is None
+    assert report["difference"] is None
+    assert report["protocol"]["fewestNegatives"] == 48
+
+
+def test_the_bundle_answers_its_golden_requests(serving: Path) -> None:
+    bundle = bundles.load(serving / "model")
+    golden = json.loads((serving / "output" / "data" / "golden.json").read_text())
+    assert golden == bundle.golden
+    full, candidates, unknown = golden
+    assert full["request"]["excludeSeen"]
+    assert len(full["response"]["itemList"]) == 10
+    seen = {bundle.item_ids[item] for item in bundle.seen(bundle.user_index[full["request"]["userId"]])}
+    assert not seen & {item["itemId"] for item in full["response"]["itemList"]}
+    assert candidates["response"]["unknownItems"] == 1
+    assert (candidates["response"]["source"], unknown["response"]["source"]) == ("personalized", "popular")
+    assert all(same_answer(case["response"], rank(bundle, case["request"])) for case in golden)
+
+
+def test_seen_is_train_and_test(serving: Path, shop_pairs: list[tuple[str, str]]) -> None:
+    bundle = bundles.load(serving / "model")
+    items = {bundle.item_ids[item] for item in bundle.seen(bundle.user_index["u003"])}
+    assert items == {item for user, item in shop_pairs if user == "u003"}
+
+
+def test_popular_is_by_interactions_in_train(serving: Path, shop_dataset: Path) -> None:
+    popular = json.loads((serving / "output" / "data" / "popular.json").read_text())
+    dataset = data.load(shop_dataset, VERSION)
+    expected = sorted(zip(-dataset.popularity, dataset.item_ids, strict=True))
+    assert [(-item["score"], item["itemId"]) for item in popular["itemList"]] == expected
+    assert {name: popular[name] for name in ("schemaVersion", "runId", "datasetVersion")} == {
+        "schemaVersion": "1.0",
+        "runId": f"{VERSION}-r1",
+        "datasetVersion": VERSION,
+    }
+
+
+def test_the_incumbent_is_measured_on_the_same_test_set(job: Jobs, serving: Path, shop_dataset: Path) -> None:
+    done = job(shop_dataset, incumbent=serving / "channel", epochs=1, learning_rate=1e-6).run()
+    assert done.status == 0
+    report = done.output("evaluation.json")
+    validate(report)
+    first = evaluation_of(serving)["candidate"]
+    assert {name: report["incumbent"][name] for name in first} == first
+    assert report["incumbent"]["runId"] == f"{VERSION}-r1"
+    for name, figure in (("sampledNdcg", "ndcg"), ("sampledHitRate", "hitRate")):
+        mean = report["candidate"]["sampled"][figure] - report["incumbent"]["sampled"][figure]
+        interval = report["difference"][name]
+        assert interval["mean"] == pytest.approx(mean)
+        assert interval["lower"] < mean < interval["upper"] < 0
+
+
+def test_the_incumbent_serves_new_users_its_popular_items_and_ranks_new_items_last(
+    serving: Path, shop_pairs: list[tuple[str, str]], tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    incumbent = bundles.load(serving / "model")
+    rows = [("a-new-user", "i001"), ("a-new-user", "a-new-item"), ("another", "a-new-item"), *shop_pairs]
+    dataset = data.load(write(tmp_path / "newer", rows), VERSION)
+    scorer = IncumbentScorer(incumbent, dataset.user_ids, dataset.item_ids, torch.device("cpu"))
+    users = torch.tensor([dataset.user_ids.index("a-new-user"), dataset.user_ids.index("u003")])
+    scores = scorer.catalogue(users)
+    own = [dataset.item_ids.index(item) for item in incumbent.item_ids]
+    assert scores[0, own].tolist() == incumbent.popularity.tolist()
+    torch.testing.assert_close(
+        scores[1, own], incumbent.model.catalogue(torch.tensor([incumbent.user_index["u003"]]))[0]
+    )
+    new = dataset.item_ids.index("a-new-item")
+    assert (scores.argmin(dim=1) == new).all()
+    everything = torch.arange(dataset.items).expand(2, -1)
+    torch.testing.assert_close(scorer.pairs(users, everything), scores)
+    report = Evaluation(dataset, k=10, negatives=20, seed=1, device="cpu").measure(scorer)
+    assert report.sampled_hits[dataset.test.item == new].tolist() == [0.0]
+
+
+def break_archive(channel: Path) -> None:
+    archive = channel / "model.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda channel: (channel / "model.tar.gz").unlink(), "model.tar.gz: is not in the incumbent channel"),
+        (break_archive, "model.tar.gz: cannot be unpacked"),
+    ],
+)
+def test_an_incumbent_that_cannot_be_read_fails_the_job(
+    damage: Callable[[Path], object], reason: str, job: Jobs, serving: Path, shop_dataset: Path, tmp_path: Path
+) -> None:
+    channel = Path(shutil.copytree(serving / "channel", tmp_path / "channel"))
+    damage(channel)
+    done = job(shop_dataset, incumbent=channel).run()
+    assert done.status == 1
+    assert done.failure().startswith("the incumbent cannot be read, so nothing can be compared with it: " + reason)
+    assert list(done.model.iterdir()) == []
+    assert "epoch=" not in done.stdout
+
+
+def test_a_training_that_diverges_leaves_a_reason_and_no_model(job: Jobs, shop_dataset: Path) -> None:
+    done = job(shop_dataset, learning_rate=1e9).run()
+    assert done.status == 1
+    assert re.fullmatch(r".*in epoch 1 of 12, with learning_rate 1e\+09: .*smaller learning_rate\n", done.failure())
+    assert done.failure().strip() in done.stderr
+    assert list(done.model.iterdir()) == []
+    assert not (done.root / "output" / "data").exists()
+
+
+def test_a_bad_hyperparameter_is_refused_before_any_data_is_read(job: Jobs, tmp_path: Path) -> None:
+    done = job(tmp_path / "no dataset", epochs=0).run()
+    assert done.status == 1
+    assert done.failure() == "hyperparameter epochs must be an integer from 1 to 1000, not '0'\n"
+
+
+def test_a_broken_dataset_is_named_in_the_failure(job: Jobs, tmp_path: Path, write: Callable[..., Path]) -> None:
+    dataset = write(tmp_path / "dataset", [("u", "a"), ("v", "b"), ("u", "b"), ("v", "a")])
+    (dataset / "train" / "part-00000.parquet").unlink()
+    done = job(dataset).run()
+    assert done.status == 1
+    assert done.failure() == "dataset file train/part-00000.parquet: is missing\n"
+    assert list(done.model.iterdir()) == []
+
+
+def test_stopped_by_sigterm_and_started_again_it_gives_the_same_model(
+    job: Jobs, shop_dataset: Path, tmp_path: Path
+) -> None:
+    whole = job(shop_dataset, name="whole", epochs=10, dropout=0.2, factors=8, mlp_layers="16,8").run_process()
+    assert whole.status == 0
+    stopped = job(shop_dataset, name="stopped", epochs=10, dropout=0.2, factors=8, mlp_layers="16,8")
+    process = stopped.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch=1/"):
+            break
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "epoch=10/" not in rest
+    assert list(stopped.model.iterdir()) == []
+    assert not (stopped.root / "output" / "failure").exists()
+    resumed = stopped.run_process()
+    assert (resumed.status, resumed.stderr) == (0, "")
+    assert "epoch=1/" not in resumed.stdout
+    for name in OUTPUTS:
+        assert resumed.output(name) == whole.output(name)
+    assert (resumed.model / "weights.safetensors").read_bytes() == (whole.model / "weights.safetensors").read_bytes()
+
+
+def test_a_failure_while_writing_leaves_no_model(
+    job: Jobs, shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, value: object) -> None:
+        assert (done.model / "bundle.json").exists()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train, "_put", full)
+    done = job(shop_dataset, epochs=1)
+    assert done.run().status == 1
+    assert list(done.model.iterdir()) == []
+    assert done.failure().startswith("training stopped on an unexpected error: OSError: [Errno 28] No space left")
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(("failures", "status"), [(1, 0), (2, 1)])
+def test_out_of_memory_is_tried_once_more_with_half_the_batch(
+    failures: int, status: int, job: Jobs, shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    real = train.fit
+
+    def short_of_memory(dataset: Any, plan: Any, **options: Any) -> Any:
+        batches.append(plan.batch_size)
+        if len(batches) <= failures:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(dataset, plan, **options)
+
+    monkeypatch.setattr(train, "fit", short_of_memory)
+    done = job(shop_dataset, epochs=1, batch_size=100).run()
+    assert done.status == status
+    assert batches == [100, 50]
+    assert "out of memory on cpu; trying once more with batch_size 50" in done.stderr
+    if status:
+        assert "with batch_size 100 and with 50: choose a larger instance" in done.failure()
+
+
+def test_a_model_left_by_an_earlier_attempt_is_gone_when_a_later_one_fails(
+    job: Jobs, serving: Path, shop_dataset: Path
+) -> None:
+    again = job(shop_dataset, learning_rate=1e9)
+    shutil.copytree(serving / "model", again.model)
+    assert again.run().status == 1
+    assert list(again.model.iterdir()) == []
+
+
+def test_a_stranger_in_the_model_directory_is_named(job: Jobs, shop_dataset: Path) -> None:
+    strange = job(shop_dataset)
+    strange.model.mkdir(parents=True)
+    (strange.model / "notes.txt").write_text("mine")
+    assert strange.run().status == 1
+    assert strange.failure() == "SM_MODEL_DIR holds notes.txt, which is no part of a model bundle\n"
+    assert (strange.model / "notes.txt").read_text() == "mine"
+
+
+def test_missing_places_are_all_named(job: Jobs, tmp_path: Path) -> None:
+    lost = job(tmp_path)
+    for name in ("SM_CHANNEL_DATASET", "SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR"):
+        del lost.environment[name]
+    assert lost.run().status == 1
+    assert lost.failure() == "the environment lacks SM_CHANNEL_DATASET, SM_MODEL_DIR, SM_OUTPUT_DATA_DIR\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--epoch", "3"], "hyperparameter epoch is not known"),
+        (["--epochs"], "expected one argument"),
+        (["stray"], "hyperparameter stray is not known"),
+    ],
+)
+def test_arguments_that_cannot_be_read_are_named(argv: list[str], message: str) -> None:
+    with pytest.raises(train.InvalidHyperparameter, match=message):
+        train.parse(argv)

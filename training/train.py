@@ -1,0 +1,358 @@
+"""Train a recommender on one dataset version, evaluate it, and write its bundle: the script contract of a training job.
+
+Hyperparameters come by argv (`--name value`, see `hyperparameters.py`), places by environment: SM_CHANNEL_DATASET,
+SM_CHANNEL_INCUMBENT (optional), SM_MODEL_DIR, SM_OUTPUT_DATA_DIR, SM_OUTPUT_DIR (optional), SM_CHECKPOINT_DIR
+(optional). Exit status: 0, everything is written; 1, it failed, and `failure` in SM_OUTPUT_DIR says why; 143, it was
+told to stop by SIGTERM, and the checkpoint is written. Unless it is 0, SM_MODEL_DIR holds no model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+# Asked for by cuBLAS before it gives the same sums twice; read once, when CUDA starts.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# Threads that wait for each other by spinning make training thirty times slower on a machine with other work to do.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from hyperparameters import Hyperparameters, InvalidHyperparameter
+from ncf import bundle as bundles
+from ncf import data
+from ncf.bundle import BrokenBundle, Bundle, encode_json
+from ncf.data import BrokenDataset, Dataset
+from ncf.evaluation import Evaluation, IncumbentScorer, ModelScorer, PopularityScorer, difference
+from ncf.fit import Diverged, Plan, Progress, Stopped, fit
+from ncf.golden import golden
+from ncf.model import Recommender
+from ncf.ranking import best_first, rank, same_answer
+
+STOPPED = 143
+POPULAR_ITEMS = 100
+LONGEST_FAILURE = 1024
+"""SageMaker shows no more characters of the failure file than these."""
+
+
+class TrainingFailed(Exception):
+    """The job cannot do what it was asked to; the message is for the person who reads why."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the job reads and writes."""
+
+    dataset: Path
+    incumbent: Path | None
+    model: Path
+    output_data: Path
+    checkpoints: Path | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Places:
+        required = ("SM_CHANNEL_DATASET", "SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR")
+        if missing := [name for name in required if not environment.get(name)]:
+            raise TrainingFailed(f"the environment lacks {', '.join(missing)}")
+        incumbent, checkpoints = environment.get("SM_CHANNEL_INCUMBENT"), environment.get("SM_CHECKPOINT_DIR")
+        return cls(
+            dataset=Path(environment["SM_CHANNEL_DATASET"]),
+            incumbent=Path(incumbent) if incumbent else None,
+            model=Path(environment["SM_MODEL_DIR"]),
+            output_data=Path(environment["SM_OUTPUT_DATA_DIR"]),
+            checkpoints=Path(checkpoints) if checkpoints else None,
+        )
+
+
+class Termination:
+    """SIGTERM: ends the process at once, except while fitting, which ends at the next step with a checkpoint."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._deferred = False
+
+    def __call__(self, signum: int, frame: object) -> None:
+        self.requested = True
+        if not self._deferred:
+            raise SystemExit(STOPPED)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+        if self.requested:
+            raise SystemExit(STOPPED)
+
+
+def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    termination = Termination()
+    signal.signal(signal.SIGTERM, termination)
+    try:
+        train(parse(argv), Places.from_environment(environment), termination)
+    except Stopped as stopped:
+        print(stopped, flush=True)
+        return STOPPED
+    except (TrainingFailed, InvalidHyperparameter, BrokenDataset, Diverged) as error:
+        return _fail(str(error), environment)
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(f"training stopped on an unexpected error: {type(error).__name__}: {error}", environment)
+    return 0
+
+
+def parse(argv: Sequence[str]) -> Hyperparameters:
+    """The hyperparameters in `argv`. Raises InvalidHyperparameter, naming the one at fault."""
+    parser = _Parser(description="Train a recommender on one dataset version.", allow_abbrev=False)
+    for parameter in dataclasses.fields(Hyperparameters):
+        meaning = parameter.metadata["meaning"].replace("%", "%%")
+        parser.add_argument(f"--{parameter.name}", default=argparse.SUPPRESS, help=meaning)
+    known, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise InvalidHyperparameter(f"hyperparameter {unknown[0].removeprefix('--').split('=')[0]} is not known")
+    return Hyperparameters.read(vars(known))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InvalidHyperparameter(f"the hyperparameters cannot be read: {message}")
+
+
+def train(hyperparameters: Hyperparameters, places: Places, termination: Termination) -> None:
+    device = _device(hyperparameters.device)
+    _clear(places.model)
+    dataset = data.load(places.dataset, hyperparameters.dataset_version)
+    with tempfile.TemporaryDirectory(prefix="training-") as scratch:
+        incumbent = _load_incumbent(places.incumbent, Path(scratch) / "incumbent")
+        evaluation = Evaluation(
+            dataset,
+            k=hyperparameters.evaluation_k,
+            negatives=hyperparameters.evaluation_negatives,
+            seed=hyperparameters.seed,
+            device=device,
+        )
+        print(
+            f"training {hyperparameters.model} on {device}: {len(dataset.train)} interactions, {dataset.users} users, "
+            f"{dataset.items} items; the last of {hyperparameters.epochs} epochs is the model",
+            flush=True,
+        )
+        with termination.deferred():
+            model = _fit(hyperparameters, dataset, device, places.checkpoints, termination)
+        candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model)
+        # What is measured is what was written and read back, not what is in memory.
+        report = _evaluate(hyperparameters, dataset, evaluation, candidate, incumbent, device)
+        try:
+            _install(Path(scratch) / "bundle", places.model)
+            _check_golden(bundles.load(places.model))
+            places.output_data.mkdir(parents=True, exist_ok=True)
+            _put(places.output_data / "golden.json", candidate.golden)
+            _put(places.output_data / "popular.json", _popular(hyperparameters, dataset))
+            _put(places.output_data / "evaluation.json", report)
+        except BaseException:
+            _clear(places.model)
+            raise
+    k, figures = hyperparameters.evaluation_k, report["candidate"]
+    print(
+        f"evaluation hit_rate_at_{k}={figures['sampled']['hitRate']:.4f} ndcg_at_{k}={figures['sampled']['ndcg']:.4f} "
+        f"full_hit_rate_at_{k}={figures['full']['hitRate']:.4f} full_ndcg_at_{k}={figures['full']['ndcg']:.4f}",
+        flush=True,
+    )
+
+
+def _device(wanted: str) -> torch.device:
+    """The device to train on, made ready: threads, and sums that come out the same each time."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InvalidHyperparameter("hyperparameter device is cuda, and this machine has no CUDA device")
+    device = torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    if "OMP_NUM_THREADS" not in os.environ:
+        # The steps are short: a second core gains little, and loses much when it is not free.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
+    if device.type == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return device
+
+
+def _fit(
+    hyperparameters: Hyperparameters,
+    dataset: Dataset,
+    device: torch.device,
+    checkpoints: Path | None,
+    termination: Termination,
+) -> Recommender:
+    """Fit; if the accelerator's memory does not suffice, once more with half the batch."""
+
+    def attempt(batch_size: int) -> Recommender:
+        plan = Plan(
+            architecture=hyperparameters.architecture,
+            epochs=hyperparameters.epochs,
+            batch_size=batch_size,
+            learning_rate=hyperparameters.learning_rate,
+            negatives_per_positive=hyperparameters.negatives_per_positive,
+            l2=hyperparameters.l2,
+            dropout=hyperparameters.dropout,
+            seed=hyperparameters.seed,
+        )
+        identity = {"dataset": dataset.fingerprint, "plan": dataclasses.asdict(plan), "torch": torch.__version__}
+        return fit(
+            dataset,
+            plan,
+            device=device,
+            checkpoints=checkpoints,
+            fingerprint=hashlib.sha256(encode_json(identity)).hexdigest(),
+            stop=lambda: termination.requested,
+            report=_report,
+        )
+
+    try:
+        return attempt(hyperparameters.batch_size)
+    except torch.OutOfMemoryError:
+        half = max(1, hyperparameters.batch_size // 2)
+    print(f"warning: out of memory on {device}; trying once more with batch_size {half}", file=sys.stderr, flush=True)
+    try:
+        return attempt(half)
+    except torch.OutOfMemoryError as error:
+        raise TrainingFailed(
+            f"out of memory on {device} with batch_size {hyperparameters.batch_size} and with {half}: "
+            "choose a larger instance or a smaller batch_size or factors"
+        ) from error
+
+
+def _report(progress: Progress) -> None:
+    print(progress, flush=True)
+
+
+def _load_incumbent(channel: Path | None, directory: Path) -> Bundle | None:
+    """The serving model. One that cannot be read fails the job: a candidate must not win for want of an opponent."""
+    if channel is None:
+        return None
+    archive = channel / "model.tar.gz"
+    try:
+        if not archive.is_file():
+            raise BrokenBundle(archive.name, "is not in the incumbent channel")
+        bundles.extract(archive, directory)
+        return bundles.load(directory)
+    except BrokenBundle as error:
+        raise TrainingFailed(f"the incumbent cannot be read, so nothing can be compared with it: {error}") from error
+
+
+def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Dataset, model: Recommender) -> Bundle:
+    seen = dataset.everything()
+    return bundles.write(
+        directory,
+        model=model,
+        architecture=hyperparameters.architecture,
+        user_ids=dataset.user_ids,
+        item_ids=dataset.item_ids,
+        seen_indptr=seen.indptr,
+        seen_indices=seen.item.astype("int32"),
+        popularity=dataset.popularity,
+        run_id=hyperparameters.run_id,
+        dataset_version=hyperparameters.dataset_version,
+        code_version=hyperparameters.code_version,
+        golden=golden,
+    )
+
+
+def _evaluate(
+    hyperparameters: Hyperparameters,
+    dataset: Dataset,
+    evaluation: Evaluation,
+    candidate: Bundle,
+    incumbent: Bundle | None,
+    device: torch.device,
+) -> dict[str, Any]:
+    """evaluation.json."""
+    outcome = evaluation.measure(ModelScorer(candidate.model.to(device)))
+    popularity = evaluation.measure(PopularityScorer(dataset.popularity, device))
+    report: dict[str, Any] = {
+        "schemaVersion": "1.0",
+        "runId": hyperparameters.run_id,
+        "datasetVersion": hyperparameters.dataset_version,
+        "codeVersion": hyperparameters.code_version,
+        "protocol": evaluation.protocol(),
+        "candidate": {"model": candidate.architecture.model, **outcome.to_dict()},
+        "incumbent": None,
+        "baselines": {"popularity": popularity.to_dict()},
+        "difference": None,
+    }
+    if incumbent is not None:
+        scorer = IncumbentScorer(incumbent, dataset.user_ids, dataset.item_ids, device)
+        reigning = evaluation.measure(scorer)
+        report["incumbent"] = {
+            "runId": incumbent.run_id,
+            "datasetVersion": incumbent.dataset_version,
+            "model": incumbent.architecture.model,
+            **reigning.to_dict(),
+        }
+        report["difference"] = difference(outcome, reigning, hyperparameters.seed)
+    return report
+
+
+def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, Any]:
+    """popular.json: the answer when no endpoint answers."""
+    scores = dataset.popularity.astype(float)
+    return {
+        "schemaVersion": "1.0",
+        "runId": hyperparameters.run_id,
+        "datasetVersion": hyperparameters.dataset_version,
+        "itemList": [
+            {"itemId": dataset.item_ids[item], "score": float(scores[item])}
+            for item in best_first(scores, POPULAR_ITEMS)
+        ],
+    }
+
+
+def _check_golden(bundle: Bundle) -> None:
+    for case in bundle.golden:
+        if not same_answer(case["response"], rank(bundle, case["request"])):
+            raise TrainingFailed(f"the written bundle answers a golden request differently: {case['request']}")
+
+
+def _install(source: Path, target: Path) -> None:
+    """Copy the bundle, bundle.json last: without it the rest is no model."""
+    for name in (*bundles.MEMBERS, bundles.MANIFEST):
+        shutil.copyfile(source / name, target / name)
+
+
+def _clear(directory: Path) -> None:
+    """Remove the model that an earlier attempt may have left; whatever else is there would break the bundle."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in (bundles.MANIFEST, *bundles.MEMBERS):
+        (directory / name).unlink(missing_ok=True)
+    if others := sorted(path.name for path in directory.iterdir()):
+        raise TrainingFailed(f"SM_MODEL_DIR holds {', '.join(others[:5])}, which is no part of a model bundle")
+
+
+def _put(path: Path, value: dict[str, Any] | list[dict[str, Any]]) -> None:
+    """Write JSON whole or not at all; numbers that are not finite are refused."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(encode_json(value))
+    partial.replace(path)
+
+
+def _fail(reason: str, environment: Mapping[str, str]) -> int:
+    """Say why in one paragraph, on standard error and in the failure file."""
+    paragraph = " ".join(reason.split())[:LONGEST_FAILURE]
+    print(f"error: {paragraph}", file=sys.stderr, flush=True)
+    if directory := environment.get("SM_OUTPUT_DIR"):
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        (Path(directory) / "failure").write_text(paragraph + "\n", encoding="utf-8")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))
