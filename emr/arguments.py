@@ -1,0 +1,192 @@
+"""The command line of the preparation, as one frozen value."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+DATASET_VERSION = re.compile(r"^v\d{8}t\d{6}z-[0-9a-f]{8}$")
+FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
+
+#: sysexits.h EX_USAGE. argparse's own 2 would read as "data refused".
+USAGE_ERROR = 64
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns in the source, and which of the optional ones must be there because they were asked for."""
+
+    user: str = "user_id"
+    item: str = "item_id"
+    timestamp: str = "timestamp"
+    event_type: str = "event_type"
+    weight: str = "weight"
+    is_event_type_required: bool = False
+    is_weight_required: bool = False
+
+    def required(self) -> tuple[str, ...]:
+        """The columns without which a file is refused, in the order in which a person expects them."""
+        names = [self.user, self.item, self.timestamp]
+        if self.is_event_type_required:
+            names.append(self.event_type)
+        if self.is_weight_required:
+            names.append(self.weight)
+        return tuple(names)
+
+    def used(self) -> frozenset[str]:
+        """Every column that is read when it is there."""
+        return frozenset((self.user, self.item, self.timestamp, self.event_type, self.weight))
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """One preparation.
+
+    source, output, quarantine: URIs or directories; a version becomes a folder of its own under the last two.
+    dataset_version, parent_version: `v<yyyymmdd>t<hhmmss>z-<8 hex>`; the parent's indices are kept.
+    code_version: names the code in the manifest.
+    items: catalogue file or folder; None looks for `items.*` or `movies.*` in the source.
+    format: how the interaction files are written; `auto` decides per file.
+    event_types: only these event types count; empty means all of them.
+    minimum_user_interactions, minimum_item_interactions: users and items with fewer distinct partners are left out.
+    maximum_bad_share: share of rows (0 to 1) that may be set aside before the data is refused.
+    """
+
+    source: str
+    output: str
+    quarantine: str
+    dataset_version: str
+    code_version: str
+    parent_version: str | None = None
+    items: str | None = None
+    format: str = "auto"
+    columns: Columns = Columns()
+    event_types: tuple[str, ...] = ()
+    minimum_user_interactions: int = 2
+    minimum_item_interactions: int = 1
+    maximum_bad_share: float = 0.001
+
+    @property
+    def dataset(self) -> str:
+        """Folder of this dataset version."""
+        return f"{self.output}/{self.dataset_version}"
+
+    @property
+    def parent(self) -> str | None:
+        """Folder of the parent version."""
+        return f"{self.output}/{self.parent_version}" if self.parent_version else None
+
+    @property
+    def quarantine_folder(self) -> str:
+        """Folder of what this version sets aside, and of its report."""
+        return f"{self.quarantine}/{self.dataset_version}"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage()
+        self.exit(USAGE_ERROR, f"FAILED: {message}\n")
+
+
+def parse(argv: Sequence[str] | None = None) -> Arguments:
+    """Reads `argv` (default: the process's own). Exits with `USAGE_ERROR` and the argument's name when it is wrong."""
+    parser = _Parser(
+        prog="preprocess.py",
+        allow_abbrev=False,
+        description="Turns raw interactions into a dataset version. Exit 0: written; 2: data refused; other: a fault.",
+    )
+    add = parser.add_argument
+    add("--source", required=True, type=_uri, help="folder (or one file) with the interactions, read recursively")
+    add("--output", required=True, type=_uri, help="root of the datasets; this version becomes a folder in it")
+    add("--quarantine", required=True, type=_uri, help="root of the quarantine, for bad rows and the report")
+    add("--dataset-version", required=True, type=_version, metavar="V", help="v<yyyymmdd>t<hhmmss>z-<8 hex>")
+    add("--code-version", required=True, type=_text, metavar="SHA", help="names this code in the manifest")
+    add("--parent-version", type=_version, metavar="V", help="version whose indices are kept and appended to")
+    add(
+        "--items",
+        type=_uri,
+        metavar="URI",
+        help="catalogue (id, title, category); default: items.* or movies.* in the source",
+    )
+    add("--format", choices=FORMATS, default="auto")
+    add("--user-column", type=_text, default="user_id")
+    add("--item-column", type=_text, default="item_id")
+    add("--timestamp-column", type=_text, default="timestamp")
+    add("--event-type-column", type=_text, help="default: event_type, where it is there")
+    add("--weight-column", type=_text, help="default: weight, where it is there")
+    add("--event-types", type=_names, default=(), metavar="buy,view", help="only these count; default: all")
+    add("--minimum-user-interactions", type=_at_least_one, default=2, metavar="N")
+    add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N")
+    add("--maximum-bad-share", type=_share, default=0.001, metavar="SHARE", help="0 to 1; above it the data is refused")
+    given = parser.parse_args(argv)
+
+    columns = Columns(
+        user=given.user_column,
+        item=given.item_column,
+        timestamp=given.timestamp_column,
+        event_type=given.event_type_column or "event_type",
+        weight=given.weight_column or "weight",
+        is_event_type_required=bool(given.event_types) or given.event_type_column is not None,
+        is_weight_required=given.weight_column is not None,
+    )
+    if len(columns.used()) < 5:
+        parser.error("argument --*-column: one column cannot have two meanings")
+    if given.parent_version == given.dataset_version:
+        parser.error(f"argument --parent-version: {given.parent_version} is the version to be written")
+    return Arguments(
+        source=given.source,
+        output=given.output,
+        quarantine=given.quarantine,
+        dataset_version=given.dataset_version,
+        code_version=given.code_version,
+        parent_version=given.parent_version,
+        items=given.items,
+        format=given.format,
+        columns=columns,
+        event_types=given.event_types,
+        minimum_user_interactions=given.minimum_user_interactions,
+        minimum_item_interactions=given.minimum_item_interactions,
+        maximum_bad_share=given.maximum_bad_share,
+    )
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return value
+
+
+def _uri(value: str) -> str:
+    return _text(value).rstrip("/") or "/"
+
+
+def _version(value: str) -> str:
+    if not DATASET_VERSION.match(value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a dataset version like v20261123t151300z-1a2b3c4d")
+    return value
+
+
+def _names(value: str) -> tuple[str, ...]:
+    names = tuple(sorted({name.strip() for name in value.split(",")} - {""}))
+    if not names:
+        raise argparse.ArgumentTypeError(f"{value!r} names no event type")
+    return names
+
+
+def _at_least_one(value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"must be an integer from 1 to 1000000, not {value!r}")
+    return int(value)
+
+
+def _share(value: str) -> float:
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {value!r}")
+    return share

@@ -1,0 +1,88 @@
+"""Gives every user and item its integer, for life: the parent's stay, new ids follow in sorted order.
+
+All transforms are pure: frames in, frames out.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F
+
+#: monotonically_increasing_id puts the partition above this bit and the row within it below.
+_PARTITION_BIT = 33
+
+
+def number(ids: DataFrame, id_column: str, index_column: str, start: int = 0) -> tuple[DataFrame, int]:
+    """Numbers distinct ids in sorted order (UTF-8 bytes) from `start`, without a gap; gives the frame and how many.
+
+    A sort over ranges, then each range is shifted by the sizes of the ranges before it: no single task sees all ids.
+    The sorted frame is kept, since its ranges must not be drawn anew between counting and numbering.
+    """
+    position = F.monotonically_increasing_id()
+    ordered = ids.select(id_column).orderBy(id_column).withColumn("position", position).persist()
+    partition = F.shiftright("position", _PARTITION_BIT).cast("int")
+    sizes = {row["partition"]: row["rows"] for row in _sizes(ordered.withColumn("partition", partition))}
+    starts, total = [], 0
+    for index in range(max(sizes, default=0) + 1):
+        starts.append(F.lit(start + total))
+        total += sizes.get(index, 0)
+    within = F.col("position").bitwiseAND((1 << _PARTITION_BIT) - 1)
+    offset = F.get(F.array(*starts), partition)
+    return ordered.select((offset + within).cast("int").alias(index_column), id_column), total
+
+
+def _sizes(ordered: DataFrame) -> list[Row]:
+    return ordered.groupBy("partition").agg(F.count("*").alias("rows")).collect()
+
+
+def unknown_ids(interactions: DataFrame, id_column: str, parent: DataFrame | None) -> DataFrame:
+    """Distinct ids of the interactions that the parent's map does not have."""
+    ids = interactions.select(id_column).distinct()
+    return ids if parent is None else ids.join(parent.select(id_column), id_column, "left_anti")
+
+
+def clean_catalogue(catalogue: DataFrame) -> DataFrame:
+    """One row for each item of the catalogue: `item_id, title, category`, trimmed, null instead of nothing.
+
+    Of several rows of one item the smallest title wins, so that the order of the file does not matter.
+    """
+    identifier, title, category = F.trim("item_id"), _meaning("title"), _meaning("category")
+    described = catalogue.select(identifier.alias("item_id"), title.alias("title"), category.alias("category"))
+    smallest = F.min(F.struct(F.col("title").isNull().alias("is_untitled"), "title", "category")).alias("smallest")
+    return (
+        described.where(F.coalesce("item_id", F.lit("")) != "")
+        .groupBy("item_id")
+        .agg(smallest)
+        .select("item_id", "smallest.title", "smallest.category")
+    )
+
+
+def _meaning(column: str) -> Column:
+    text = F.trim(column)
+    return F.when((text != "") & (text != "(no genres listed)"), text)
+
+
+def describe(items: DataFrame, catalogue: DataFrame | None) -> DataFrame:
+    """`item_index, item_id, title, category`: what the catalogue says, else what `items` had, else null."""
+    known = items
+    for column in ("title", "category"):
+        if column not in known.columns:
+            known = known.withColumn(column, F.lit(None).cast("string"))
+    if catalogue is None:
+        return known.select("item_index", "item_id", "title", "category")
+    told = catalogue.select("item_id", F.col("title").alias("new_title"), F.col("category").alias("new_category"))
+    return known.join(told, "item_id", "left").select(
+        "item_index",
+        "item_id",
+        F.coalesce("new_title", "title").alias("title"),
+        F.coalesce("new_category", "category").alias("category"),
+    )
+
+
+def with_indices(interactions: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
+    """`user_index int, item_index int, item_id, timestamp, weight` of interactions whose ids are all in the maps."""
+    return (
+        interactions.join(users.select("user_id", "user_index"), "user_id")
+        .join(items.select("item_id", "item_index"), "item_id")
+        .select("user_index", "item_index", "item_id", "timestamp", "weight")
+    )

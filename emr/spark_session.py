@@ -1,0 +1,77 @@
+"""Starts Spark, or says what is missing for it.
+
+Master, memory and addresses come from whoever starts the process (spark-submit's configuration, `PYSPARK_SUBMIT_ARGS`,
+`SPARK_LOCAL_IP`). Fixed here is only what the result depends on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from refusal import PreparationFailed
+
+#: Bytes of input for one task: Spark's own default for a file split is twice this, but gzip and Parquet unfold.
+BYTES_PER_PARTITION = 64 * 1024 * 1024
+MAXIMUM_PARTITIONS = 2000
+
+_FIXED: dict[str, bool | float | int | str | None] = {
+    "spark.sql.session.timeZone": "UTC",
+    # Wrong casts fail instead of becoming nulls, whatever the cluster's default; the transforms use try_cast.
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.catalogImplementation": "in-memory",
+    # A row with too few or too many fields is noticed only when no column is pruned.
+    "spark.sql.csv.parser.columnPruning.enabled": "false",
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+    # Its bar shares a line with whatever is written to standard error next, and the last line there is an answer.
+    "spark.ui.showConsoleProgress": "false",
+}
+_DEFAULTS = {
+    # A batch job's history is its event log; the live page only costs a second and a port.
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
+    # What is kept is read once or twice; packing it took a seventh of the run's processor time.
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
+}
+
+
+def open_session(name: str) -> SparkSession:
+    """A session with the settings that the transforms rely on; the running one, adjusted, when there is one.
+
+    Raises PreparationFailed when no Java is found or it does not start.
+    """
+    if SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ:
+        require_java()
+    try:
+        # The JVM knows what spark-submit was told; without it first, SparkConf would be empty and defaults would win.
+        SparkContext._ensure_initialized()
+        configuration = SparkConf()
+        for key, value in _DEFAULTS.items():
+            configuration.setIfMissing(key, value)
+        session = SparkSession.builder.config(conf=configuration).config(map=_FIXED).appName(name).getOrCreate()
+    except PySparkException as error:
+        raise PreparationFailed(f"Spark did not start: {error}. It needs Java 17 or 21; see JAVA_HOME") from error
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def require_java() -> None:
+    """Raises PreparationFailed unless Spark's launcher will find a `java`: JAVA_HOME's, or else the PATH's."""
+    home = os.environ.get("JAVA_HOME")
+    if home and not Path(home, "bin", "java").exists():
+        raise PreparationFailed(f"JAVA_HOME is {home}, but there is no bin/java in it; Spark needs Java 17 or 21")
+    if not home and shutil.which("java") is None:
+        raise PreparationFailed("no Java found: install Java 17 or 21, or set JAVA_HOME to one")
+
+
+def size_shuffles(session: SparkSession, input_bytes: int) -> None:
+    """Sets the number of shuffle partitions from the input's size; adaptive execution joins those that stay small."""
+    wanted = max(session.sparkContext.defaultParallelism, -(-4 * input_bytes // BYTES_PER_PARTITION))
+    session.conf.set("spark.sql.shuffle.partitions", str(min(wanted, MAXIMUM_PARTITIONS)))

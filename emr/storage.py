@@ -1,0 +1,148 @@
+"""Files on any file system that Spark reaches: `s3://…`, `hdfs://…` or a directory, through Hadoop's FileSystem API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import SparkSession
+
+from refusal import PreparationFailed
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, order=True)
+class StoredFile:
+    """A file: `path` below the folder that was listed (its own name when a file was), full `uri`, `size` in bytes."""
+
+    path: str
+    uri: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.path.rsplit("/", 1)[-1]
+
+
+def literal_path(uri: str) -> str:
+    """`uri` for Spark's readers, which would take `[`, `{`, `*` and `?` in a name as a pattern."""
+    return re.sub(r"([\\*?\[\]{}^])", r"\\\1", uri)
+
+
+class Storage:
+    """Lists, reads, moves and writes whole files. Raises PreparationFailed with the name of the file at fault."""
+
+    def __init__(self, session: SparkSession) -> None:
+        jvm: Any = session._jvm
+        self._jvm = jvm
+        self._configuration: Any = session.sparkContext._jsc.hadoopConfiguration()
+
+    def exists(self, uri: str) -> bool:
+        """Whether a file or folder is there."""
+        path, files = self._at(uri)
+        return bool(_attempt("look for", uri, lambda: files.exists(path)))
+
+    def list_files(self, uri: str) -> list[StoredFile]:
+        """All files below `uri`, or `uri` itself when it is a file; sorted by path; nothing when it does not exist."""
+        path, files = self._at(uri)
+        root = str(files.makeQualified(path).toString()).rstrip("/")
+
+        def listed() -> list[StoredFile]:
+            found = []
+            remaining = files.listFiles(path, True)
+            while remaining.hasNext():
+                status = remaining.next()
+                full = str(status.getPath().toString())
+                relative = full[len(root) :].lstrip("/") if full != root else status.getPath().getName()
+                # Some S3 clients show a folder's marker object as an empty file with an empty name.
+                if relative:
+                    found.append(StoredFile(relative, full, int(status.getLen())))
+            return sorted(found)
+
+        return _attempt("list", uri, listed) if self.exists(uri) else []
+
+    def read_start(self, uri: str, size: int) -> bytes:
+        """At most `size` bytes from the start, decompressed when the name says so (`.gz`)."""
+        path, files = self._at(uri)
+
+        def read() -> bytes:
+            codec = self._jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(self._configuration).getCodec(path)
+            stream = files.open(path)
+            try:
+                return bytes((codec.createInputStream(stream) if codec else stream).readNBytes(size))
+            finally:
+                stream.close()
+
+        return _attempt("read", uri, read)
+
+    def write_whole(self, uri: str, text: str, draft: str) -> None:
+        """Writes `text` as UTF-8 to `draft` and moves it to `uri`: a reader of `uri` sees all of it or nothing."""
+        path, files = self._at(draft)
+
+        def write() -> None:
+            stream = files.create(path, True)
+            try:
+                stream.write(text.encode("utf-8"))
+            finally:
+                stream.close()
+
+        self._without_checksum_files(files)
+        _attempt("write", draft, write)
+        self.move(draft, uri)
+
+    def move(self, source: str, destination: str) -> None:
+        """Renames a file, replacing what is at `destination` and making its folder."""
+        origin, files = self._at(source)
+        target, _ = self._at(destination)
+
+        def rename() -> bool:
+            files.mkdirs(target.getParent())
+            files.delete(target, False)
+            return bool(files.rename(origin, target))
+
+        if not _attempt("move", source, rename):
+            raise PreparationFailed(f"could not move {source} to {destination}")
+
+    def delete(self, uri: str) -> None:
+        """Removes a file or a folder with all that is in it; nothing happens when it is not there."""
+        path, files = self._at(uri)
+        _attempt("delete", uri, lambda: files.delete(path, True))
+
+    def drop_checksum_files(self, uri: str) -> None:
+        """Stops Hadoop from putting a hidden `.crc` beside each file that it writes on `uri`'s file system."""
+        self._without_checksum_files(self._at(uri)[1])
+
+    @staticmethod
+    def _without_checksum_files(files: Any) -> None:
+        files.setWriteChecksum(False)
+
+    def _at(self, uri: str) -> tuple[Any, Any]:
+        def resolve() -> tuple[Any, Any]:
+            path = self._jvm.org.apache.hadoop.fs.Path(uri)
+            return path, path.getFileSystem(self._configuration)
+
+        return _attempt("reach", uri, resolve)
+
+
+def _attempt(verb: str, uri: str, action: Callable[[], Answer]) -> Answer:
+    try:
+        return action()
+    except Py4JJavaError as error:
+        raise PreparationFailed(f"cannot {verb} {uri}: {root_cause(error.java_exception)}") from error
+
+
+def root_cause(throwable: Any) -> str:
+    """`ClassName: message` of the innermost cause of a Java exception, on one line."""
+    for _ in range(20):
+        cause = throwable.getCause()
+        if cause is None:
+            break
+        throwable = cause
+    name = str(throwable.getClass().getSimpleName())
+    message = throwable.getMessage()
+    return f"{name}: {' '.join(str(message).split())}" if message else name

@@ -1,0 +1,157 @@
+"""Writes tables with fixed file names and row order, describes the files, and builds the manifest and the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from arguments import Arguments
+from refusal import PreparationFailed
+from storage import Storage, literal_path
+
+SCHEMA_VERSION = "1.0"
+ROWS_PER_FILE = 5_000_000
+_COMPRESSION = "zstd"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the dataset.
+
+    name: its folder. frame: its rows. order: columns that decide the order of any two rows. rows: how many.
+    spread_by, spread: a column of values 0..spread-1, whose ranges become files when there are rows for several.
+    """
+
+    name: str
+    frame: DataFrame
+    order: Sequence[Column | str]
+    rows: int
+    spread_by: str | None = None
+    spread: int = 1
+
+
+def write_table(
+    storage: Storage,
+    table: Table,
+    folder: str,
+    staging: str,
+    file_format: str = "parquet",
+    rows_per_file: int = ROWS_PER_FILE,
+) -> None:
+    """Writes `table` to `folder/<name>/part-00000.<format>`, `part-00001…`, through `staging` on the same file system.
+
+    Spark names files at random; they are renamed. One task writes a whole file and in `order`, and which row belongs to
+    which file depends on the rows alone, so the same rows give the same bytes.
+    """
+    files = max(1, -(-table.rows // rows_per_file)) if table.spread_by else 1
+    part: Column = F.lit(0)
+    if files > 1 and table.spread_by:
+        part = F.floor(F.col(table.spread_by).cast("bigint") * files / F.lit(table.spread))
+    draft = f"{staging}/{table.name}"
+    writer = (
+        table.frame.withColumn("_part", part.cast("int"))
+        .repartition(files, "_part")
+        .sortWithinPartitions("_part", *table.order)
+        .write.mode("overwrite")
+        .partitionBy("_part")
+    )
+    if file_format == "json":
+        writer.json(draft, ignoreNullFields=False)
+    else:
+        writer.parquet(draft, compression=_COMPRESSION)
+    drafts = [file for file in storage.list_files(draft) if file.name.startswith("part-")]
+    numbers = [int(file.path.split("/")[0].removeprefix("_part=")) for file in drafts]
+    if len(set(numbers)) != len(numbers):
+        raise PreparationFailed(f"{table.name}: a part was written more than once: {[file.path for file in drafts]}")
+    for position, (_, file) in enumerate(sorted(zip(numbers, drafts, strict=True))):
+        storage.move(file.uri, f"{folder}/{table.name}/part-{position:05d}.{file_format}")
+
+
+def describe_files(session: SparkSession, folder: str, tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """`path, size, sha256, rows` of each file, by path, as read back from storage.
+
+    Raises PreparationFailed when a table does not have the rows that were to be written.
+    """
+    paths = [literal_path(f"{folder}/{table.name}") for table in tables]
+    contents = session.read.format("binaryFile").load(paths)
+    hashes = contents.select("path", "length", F.sha2("content", 256).alias("sha256")).collect()
+    footers = [session.read.parquet(path).select(F.input_file_name().alias("path")) for path in paths]
+    counted = reduce(DataFrame.unionByName, footers).groupBy("path").agg(F.count("*").alias("rows"))
+    rows = {_tail(row["path"]): row["rows"] for row in counted.collect()}
+    described = [
+        {
+            "path": _tail(row["path"]),
+            "size": row["length"],
+            "sha256": row["sha256"],
+            "rows": rows.get(_tail(row["path"]), 0),
+        }
+        for row in hashes
+    ]
+    for table in tables:
+        written = sum(file["rows"] for file in described if file["path"].startswith(f"{table.name}/"))
+        if written != table.rows:
+            raise PreparationFailed(f"{folder}/{table.name} has {written} rows, but {table.rows} were to be written")
+    return sorted(described, key=lambda file: file["path"])
+
+
+def _tail(path: str) -> str:
+    return "/".join(path.rsplit("/", 2)[-2:])
+
+
+def build_manifest(
+    arguments: Arguments,
+    resolved_format: str,
+    files: Sequence[Mapping[str, Any]],
+    counts: Mapping[str, int],
+    time_span: tuple[int, int],
+) -> dict[str, Any]:
+    """The manifest (`manifest.schema.json`). Nothing in it depends on when or where the preparation ran."""
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "datasetVersion": arguments.dataset_version,
+        "parentVersion": arguments.parent_version,
+        "codeVersion": arguments.code_version,
+        "source": arguments.source,
+        "files": list(files),
+        "counts": dict(counts),
+        "parameters": {
+            "format": resolved_format,
+            "items": arguments.items,
+            "userColumn": arguments.columns.user,
+            "itemColumn": arguments.columns.item,
+            "timestampColumn": arguments.columns.timestamp,
+            "eventTypeColumn": arguments.columns.event_type,
+            "weightColumn": arguments.columns.weight,
+            "eventTypes": list(arguments.event_types),
+            "minimumUserInteractions": arguments.minimum_user_interactions,
+            "minimumItemInteractions": arguments.minimum_item_interactions,
+            "maximumBadShare": arguments.maximum_bad_share,
+        },
+        "timeSpan": {"first": time_span[0], "last": time_span[1]},
+    }
+
+
+def build_report(
+    dataset_version: str, reasons: Sequence[str], read: int, bad: Mapping[str, int], warnings: Sequence[str]
+) -> dict[str, Any]:
+    """The quarantine report (`quarantine.schema.json`): refused when there are reasons, accepted when not."""
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "datasetVersion": dataset_version,
+        "status": "refused" if reasons else "accepted",
+        "reasons": list(reasons),
+        "warnings": list(warnings),
+        "counts": {"read": read, "quarantined": sum(bad.values())},
+        "rows": dict(sorted(bad.items())),
+    }
+
+
+def as_text(document: Mapping[str, Any]) -> str:
+    """JSON for a file that people read too."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,89 @@
+"""One Spark for all tests of the preparation, and a way to run all of it on a few lines of text."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# Before the first import of Spark starts a JVM. Short runs never earn back what the optimising compiler costs.
+os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+os.environ.setdefault(
+    "PYSPARK_SUBMIT_ARGS",
+    "--master local[2] --driver-memory 1g"
+    " --driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' pyspark-shell",
+)
+
+VERSION = "v20261123t151300z-1a2b3c4d"
+
+
+@pytest.fixture(scope="session")
+def spark():
+    from spark_session import open_session
+
+    session = open_session("tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def frame(spark):
+    """Makes a frame of tuples: `frame("user_id string, n int", ("ann", 1), …)`."""
+
+    def make(schema, *rows):
+        return spark.createDataFrame(list(rows), schema)
+
+    return make
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a whole preparation ended, and where what it wrote is."""
+
+    status: int
+    last_line: str
+    output: str
+    dataset: Path
+    quarantine: Path
+
+    @property
+    def manifest(self):
+        return json.loads((self.dataset / "manifest.json").read_text())
+
+    @property
+    def report(self):
+        return json.loads((self.quarantine / "report.json").read_text())
+
+    @property
+    def hashes(self):
+        return {file["path"]: file["sha256"] for file in self.manifest["files"]}
+
+    def rows(self, table):
+        """The rows of a table as dicts, in the order of the files."""
+        import pyarrow.parquet
+
+        files = sorted((self.dataset / table).glob("*.parquet"))
+        return [row for file in files for row in pyarrow.parquet.read_table(file, partitioning=None).to_pylist()]
+
+
+@pytest.fixture
+def prepare(spark, tmp_path, capfd):
+    """Writes `files` (name -> text or bytes) into a drop and runs the preparation on it."""
+    import preprocess
+
+    def run(files, *more, version=VERSION, root=tmp_path, source=None):
+        drop = root / "drop" if source is None else source
+        drop.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            path = drop / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        argv = ["--source", str(drop), "--output", str(root / "datasets"), "--quarantine", str(root / "quarantine")]
+        capfd.readouterr()
+        status = preprocess.main([*argv, "--dataset-version", version, "--code-version", "c0de", *more])
+        out, err = capfd.readouterr()
+        last = err.rstrip("\n").splitlines()[-1] if err.strip() else ""
+        return Ended(status, last, out, root / "datasets" / version, root / "quarantine" / version)
+
+    return run

@@ -1,0 +1,164 @@
+import pytest
+
+import cleaning
+
+RAW = "user_id string, item_id string, timestamp string, event_type string, weight string, line string, file string"
+
+
+def raw_row(user="ann", item="tea", timestamp="1000", event_type=None, weight="1", line=None):
+    return (user, item, timestamp, event_type, weight, line, "drop/events.csv")
+
+
+def reasons(frame, *rows, event_types=()):
+    return [row["reason"] for row in cleaning.parse(frame(RAW, *rows), event_types).collect()]
+
+
+@pytest.fixture
+def parsed(frame):
+    return cleaning.parse(frame(RAW, raw_row(user=" ann ", timestamp=" 1000 ", weight="2.5"))).first()
+
+
+def test_types_a_good_row_and_cuts_outer_spaces(parsed):
+    assert (parsed["user_id"], parsed["timestamp"], parsed["weight"]) == ("ann", 1000, 2.5)
+    assert (parsed["reason"], parsed["raw"], parsed["file"]) == (None, None, None)
+
+
+def test_sets_aside_ids_that_are_no_ids(frame):
+    rows = [
+        raw_row(user=None),
+        raw_row(user="  "),
+        raw_row(user="x" * 257),
+        raw_row(user="a\tb"),
+        raw_row(item="a\x00b"),
+        raw_row(item="caf\ufffd"),
+        raw_row(user="x" * 256, item="日本"),
+    ]
+    assert reasons(frame, *rows) == [
+        "user_id_missing",
+        "user_id_missing",
+        "user_id_too_long",
+        "user_id_control_character",
+        "item_id_control_character",
+        "item_id_not_utf8",
+        None,
+    ]
+
+
+def test_sets_aside_times_that_are_no_plausible_second(frame):
+    times = {
+        None: "timestamp_missing",
+        "": "timestamp_missing",
+        "yesterday": "timestamp_unparsable",
+        "12:30": "timestamp_unparsable",
+        "2024-13-01": "timestamp_unparsable",
+        "12.5": "timestamp_unparsable",
+        "9" * 30: "timestamp_unparsable",
+        "1700000000000": "timestamp_milliseconds",
+        "1700000000000000": "timestamp_out_of_range",
+        "-1": "timestamp_out_of_range",
+        "1969-12-31T23:59:59Z": "timestamp_out_of_range",
+        "2100-01-01": "timestamp_out_of_range",
+        "0": None,
+        "4102444799": None,
+    }
+    assert reasons(frame, *[raw_row(timestamp=time) for time in times]) == list(times.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("964982703", 964982703),
+        ("2024-01-02", 1704153600),
+        ("2024-01-02T03:04:05Z", 1704164645),
+        ("2024-01-02 03:04:05.999", 1704164645),
+        ("2024-01-02T03:04:05+02:00", 1704157445),
+    ],
+)
+def test_reads_epoch_seconds_and_iso_8601(frame, text, seconds):
+    row = cleaning.parse(frame(RAW, raw_row(timestamp=text))).first()
+    assert (row["timestamp"], row["reason"]) == (seconds, None)
+
+
+def test_sets_aside_weights_that_are_no_finite_number(frame):
+    weights = {
+        "": "weight_missing",
+        "many": "weight_unparsable",
+        "1f": "weight_unparsable",
+        "NaN": "weight_not_finite",
+        "-Infinity": "weight_not_finite",
+        "1e400": "weight_not_finite",
+        "1e39": "weight_not_finite",
+        "-2.5": None,
+    }
+    assert reasons(frame, *[raw_row(weight=weight) for weight in weights]) == list(weights.values())
+
+
+def test_a_row_with_another_number_of_fields_is_malformed_whatever_else(frame):
+    assert reasons(frame, raw_row(user=None, line="ann,tea")) == ["malformed_row"]
+
+
+def test_keeps_the_texts_of_a_bad_row_as_they_came(frame):
+    bad = cleaning.bad_rows(cleaning.parse(frame(RAW, raw_row(), raw_row(user=" ann ", timestamp="soon")))).collect()
+    assert [row.asDict() for row in bad] == [
+        {
+            "reason": "timestamp_unparsable",
+            "file": "drop/events.csv",
+            "user_id": " ann ",
+            "item_id": "tea",
+            "timestamp": "soon",
+            "event_type": None,
+            "weight": "1",
+            "line": None,
+        }
+    ]
+
+
+def test_only_wanted_event_types_count(frame):
+    rows = [raw_row(user=kind or "none", event_type=kind) for kind in ("buy", "view", None, " buy ")]
+    parsed = cleaning.parse(frame(RAW, *rows), ("buy",))
+    assert sorted(row["user_id"] for row in cleaning.good_rows(parsed).collect()) == ["buy", "buy"]
+    fates = {(row["reason"], row["is_wanted"]): row["rows"] for row in cleaning.tally(parsed).collect()}
+    assert fates == {(None, True): 2, (None, False): 2}
+
+
+def test_keeps_the_latest_of_each_pair_and_at_equal_time_the_heaviest(frame):
+    rows = frame(
+        "user_id string, item_id string, timestamp bigint, weight float",
+        ("ann", "tea", 1, 5.0),
+        ("ann", "tea", 3, 1.0),
+        ("ann", "tea", 3, 2.0),
+        ("ann", "tea", 3, 2.0),
+        ("ann", "cup", 2, 4.0),
+        ("bob", "tea", 1, 3.0),
+    )
+    kept = {tuple(row) for row in cleaning.latest_per_pair(rows).collect()}
+    assert kept == {("ann", "tea", 3, 2.0), ("ann", "cup", 2, 4.0), ("bob", "tea", 1, 3.0)}
+
+
+@pytest.fixture
+def pairs(frame):
+    """ann: a b c, bob: a b, cid: c d, dan: d. With two of each needed, dan goes, then d, then cid, then c."""
+    chosen = {"ann": "abc", "bob": "ab", "cid": "cd", "dan": "d"}
+    rows = [(user, item, time, 1.0) for user, items in chosen.items() for time, item in enumerate(items)]
+    return cleaning.with_support(frame("user_id string, item_id string, timestamp bigint, weight float", *rows))
+
+
+def test_leaves_out_users_with_too_few_items(pairs):
+    kept = cleaning.supported(pairs, 2, 1).collect()
+    assert {row["user_id"]: row["user_interactions"] for row in kept} == {"ann": 3, "bob": 2, "cid": 2}
+
+
+def test_support_is_repeated_until_nothing_changes(pairs):
+    kept = cleaning.supported(pairs, 2, 2).collect()
+    assert {(row["user_id"], row["item_id"]) for row in kept} == {
+        ("ann", "a"),
+        ("ann", "b"),
+        ("bob", "a"),
+        ("bob", "b"),
+    }
+    assert {row["user_interactions"] for row in kept} == {2}
+
+
+def test_support_may_leave_nothing(pairs):
+    summary = cleaning.summary(cleaning.supported(pairs, 9, 1)).first()
+    assert (summary["rows"], summary["first"]) == (0, None)

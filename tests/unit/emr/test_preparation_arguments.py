@@ -1,0 +1,57 @@
+import re
+
+import pytest
+
+import arguments
+
+GIVEN = {
+    "--source": "s3://data/raw/d1/",
+    "--output": "s3://data/datasets/",
+    "--quarantine": "s3://data/quarantine",
+    "--dataset-version": "v20261123t151300z-1a2b3c4d",
+    "--code-version": "c0de",
+}
+
+
+def argv(**changed):
+    options = GIVEN | {"--" + name.replace("_", "-"): value for name, value in changed.items()}
+    return [word for option in options.items() for word in option]
+
+
+def test_folders_are_those_of_the_version_without_a_doubled_slash():
+    parsed = arguments.parse(argv(parent_version="v20261122t000000z-00000000"))
+    assert parsed.dataset == "s3://data/datasets/v20261123t151300z-1a2b3c4d"
+    assert parsed.parent == "s3://data/datasets/v20261122t000000z-00000000"
+    assert parsed.quarantine_folder == "s3://data/quarantine/v20261123t151300z-1a2b3c4d"
+    assert (parsed.columns, parsed.event_types, parsed.maximum_bad_share) == (arguments.Columns(), (), 0.001)
+
+
+def test_event_types_are_sorted_and_make_their_column_required():
+    parsed = arguments.parse(argv(event_types="view, buy,view"))
+    assert (parsed.event_types, parsed.columns.is_event_type_required) == (("buy", "view"), True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"dataset_version": "latest"}, "--dataset-version: 'latest' is not a dataset version"),
+        ({"parent_version": "v20261123t151300z-1a2b3c4d"}, "--parent-version: .* is the version to be written"),
+        ({"maximum_bad_share": "1.5"}, "--maximum-bad-share: must be a number from 0 to 1, not '1.5'"),
+        ({"maximum_bad_share": "nan"}, "--maximum-bad-share"),
+        (
+            {"minimum_user_interactions": "0"},
+            "--minimum-user-interactions: must be an integer from 1 to 1000000, not '0'",
+        ),
+        ({"format": "xml"}, "--format"),
+        ({"event_types": " , "}, "--event-types"),
+        ({"source": ""}, "--source: must not be empty"),
+        ({"user_column": "item_id"}, "one column cannot have two meanings"),
+        ({"unknown": "1"}, "unrecognized arguments: --unknown 1"),
+    ],
+)
+def test_a_wrong_argument_is_named_and_is_never_taken_for_refused_data(changed, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        arguments.parse(argv(**changed))
+    assert ended.value.code == arguments.USAGE_ERROR != 2
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert last_line.startswith("FAILED: ") and re.search(message, last_line)

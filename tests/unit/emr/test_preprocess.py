@@ -1,0 +1,353 @@
+"""Whole preparations: what is written for good data, and how each kind of bad data ends."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from jsonschema import Draft202012Validator
+
+SCHEMAS = Path(__file__).parents[3] / "emr"
+LATER = "v20261124t000000z-00000000"
+
+#: ann: tea cup pot, bob: tea cup, cid: cup tea; pot is nobody else's, so ann's last stays in train.
+SHOP = """user_id,item_id,timestamp
+ann,tea,100
+bob,tea,200
+ann,cup,2020-01-01T00:00:00Z
+bob,cup,300
+cid,cup,400
+cid,tea,500
+ann,pot,2021-01-01
+"""
+ITEMS = 'id,title,category\ntea,"Tea, green",drinks\ncup,"A ""cup""",\nspoon,Nobody wants it,cutlery\n'
+
+
+def valid(document, schema):
+    Draft202012Validator(json.loads((SCHEMAS / schema).read_text())).validate(document)
+    return document
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A folder that outlives a test, and what was made in it."""
+    return {"root": tmp_path_factory.mktemp("shop")}
+
+
+@pytest.fixture
+def shop(prepare, once):
+    if "ended" not in once:
+        once["ended"] = prepare({"events.csv": SHOP, "items.csv": ITEMS}, root=once["root"])
+    return once["ended"]
+
+
+def test_writes_every_table_in_its_order(shop):
+    assert shop.status == 0
+    assert shop.rows("users") == [{"user_index": i, "user_id": user} for i, user in enumerate(("ann", "bob", "cid"))]
+    assert shop.rows("items") == [
+        {"item_index": 0, "item_id": "cup", "title": 'A "cup"', "category": None},
+        {"item_index": 1, "item_id": "pot", "title": None, "category": None},
+        {"item_index": 2, "item_id": "tea", "title": "Tea, green", "category": "drinks"},
+    ]
+    assert [tuple(row.values()) for row in shop.rows("train")] == [
+        (0, 2, 100, 1.0),
+        (0, 0, 1577836800, 1.0),
+        (0, 1, 1609459200, 1.0),
+        (1, 2, 200, 1.0),
+        (2, 0, 400, 1.0),
+    ]
+    assert [tuple(row.values()) for row in shop.rows("test")] == [(1, 0, 300, 1.0), (2, 2, 500, 1.0)]
+    assert [tuple(row.values()) for row in shop.rows("popularity")] == [(0, 2), (2, 2), (1, 1)]
+
+
+def test_columns_have_the_types_of_the_contract(shop):
+    def types(table):
+        schema = pyarrow.parquet.read_schema(shop.dataset / table / "part-00000.parquet")
+        return dict(zip(schema.names, map(str, schema.types), strict=True))
+
+    interactions = {"user_index": "int32", "item_index": "int32", "timestamp": "int64", "weight": "float"}
+    assert types("train") == types("test") == interactions
+    assert types("users") == {"user_index": "int32", "user_id": "string"}
+    assert types("items") == {"item_index": "int32", "item_id": "string", "title": "string", "category": "string"}
+    assert types("popularity") == {"item_index": "int32", "interactions": "int64"}
+
+
+def test_the_manifest_names_every_file_and_count(shop):
+    manifest = valid(shop.manifest, "manifest.schema.json")
+    assert manifest["counts"] == {
+        "read": 7,
+        "interactions": 7,
+        "train": 5,
+        "test": 2,
+        "users": 3,
+        "items": 3,
+        "quarantined": 0,
+        "otherEvents": 0,
+        "duplicates": 0,
+        "belowSupport": 0,
+        "coldTestItems": 1,
+    }
+    assert manifest["timeSpan"] == {"first": 100, "last": 1609459200}
+    described = {file["path"]: (file["size"], file["rows"]) for file in manifest["files"]}
+    tables = ("items", "popularity", "test", "train", "users")
+    assert described == {
+        f"{table}/part-00000.parquet": (
+            (shop.dataset / table / "part-00000.parquet").stat().st_size,
+            len(shop.rows(table)),
+        )
+        for table in tables
+    }
+
+
+def test_nothing_is_left_beside_what_the_contract_names(shop):
+    written = {str(path.relative_to(shop.dataset)) for path in shop.dataset.rglob("*") if path.is_file()}
+    assert written == {file["path"] for file in shop.manifest["files"]} | {"manifest.json"}
+    assert [path.name for path in shop.quarantine.iterdir()] == ["report.json"]
+    assert valid(shop.report, "quarantine.schema.json")["status"] == "accepted"
+
+
+def test_says_each_step_as_it_ends(shop):
+    steps = [line.split()[0] for line in shop.output.splitlines() if line.startswith("step=")]
+    assert steps == ["step=read", "step=clean", "step=index", "step=split", "step=write"]
+
+
+def test_the_same_rows_give_the_same_bytes(shop, prepare, tmp_path):
+    """In two files, in another order, with a byte-order mark, CRLF, blank lines and a column more."""
+    header, *rows = SHOP.splitlines()
+    one = "\ufeff" + "\r\n".join([header, *reversed(rows[4:]), ""])
+    other = "\n\n".join(
+        [
+            "note,timestamp,item_id,user_id",
+            *[f'"a, ""b""",{t},{i},{u}' for u, i, t in (row.split(",") for row in rows[:4] + rows[:1])],
+        ]
+    )
+    again = prepare({"one.csv": one, "deep/other.csv": other, "items.csv": ITEMS, "_SUCCESS": "", "notes.txt": "x"})
+    assert again.status == 0
+    assert again.hashes == shop.hashes
+    assert again.manifest["counts"]["duplicates"] == 1
+    assert again.report["warnings"] == [
+        "notes.txt is not used: not .csv, .csv.gz, .parquet or .dat",
+        "deep/other.csv: columns not used: note",
+    ]
+
+
+def test_a_version_that_is_written_is_left_as_it_is(shop, prepare, once):
+    before = (shop.dataset / "manifest.json").stat().st_mtime_ns
+    again = prepare({"events.csv": "broken"}, root=once["root"])
+    (once["root"] / "drop" / "events.csv").write_text(SHOP)
+    assert (again.status, again.last_line) == (0, "")
+    assert "already written" in again.output
+    assert (again.dataset / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_indices_of_the_parent_stay_and_new_ids_follow(shop, prepare, once):
+    events = "user_id,item_id,timestamp\nabe,tea,1\nabe,ale,2\nann,ale,3\nann,tea,4\nzoe,tea,1\nzoe,ale,9\n"
+    (once["root"] / "next").mkdir()
+    child = prepare(
+        {"e.csv": events}, "--parent-version", shop.dataset.name,
+        root=once["root"], source=once["root"] / "next", version=LATER,
+    )  # fmt: skip
+    assert child.status == 0
+    assert [row["user_id"] for row in child.rows("users")] == ["ann", "bob", "cid", "abe", "zoe"]
+    assert [row["item_id"] for row in child.rows("items")] == ["cup", "pot", "tea", "ale"]
+    assert child.rows("items")[2] == shop.rows("items")[2]
+    assert {row["user_index"] for row in child.rows("train")} == {0, 3, 4}
+    manifest = valid(child.manifest, "manifest.schema.json")
+    assert (manifest["parentVersion"], manifest["counts"]["users"]) == (shop.dataset.name, 5)
+
+
+def test_a_half_written_version_is_written_anew(prepare, tmp_path, shop):
+    left = tmp_path / "datasets" / shop.dataset.name / "train" / "part-00099.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    ended = prepare({"events.csv.gz": gzip.compress(SHOP.encode()), "items.csv": ITEMS})
+    assert ended.status == 0
+    assert not left.exists()
+    assert ended.hashes == shop.hashes
+    assert ended.manifest["parameters"]["format"] == "csv"
+
+
+def test_reads_movielens_dat_with_a_latin_1_catalogue(prepare):
+    ratings = "1::10::5::978300760\n1::20::3::978302109\n2::10::1::978301968\n2::20::4::978300275\n"
+    movies = "10::Café (1995)::Comedy|Drama\n20::Ünder (1996)::(no genres listed)\n".encode("latin-1")
+    ended = prepare({"ratings.dat": ratings, "movies.dat": movies, "users.dat": "1::F::1::10::48067\n"})
+    assert ended.status == 0
+    assert [tuple(row.values())[1:] for row in ended.rows("items")] == [
+        ("10", "Café (1995)", "Comedy|Drama"),
+        ("20", "Ünder (1996)", None),
+    ]
+    assert [row["weight"] for row in ended.rows("train")] == [5.0, 4.0]
+    assert [row["weight"] for row in ended.rows("test")] == [3.0, 1.0]
+    assert ended.manifest["parameters"]["format"] == "movielens-dat"
+
+
+def test_reads_parquet_with_its_own_names_types_and_event_types(prepare, tmp_path):
+    source = tmp_path / "drop"
+    source.mkdir()
+    when = pyarrow.array([1, 2, 3, 4, 5, 6], pyarrow.int64()).cast(pyarrow.timestamp("s", tz="UTC"))
+    table = pyarrow.table(
+        {
+            "who": pyarrow.array([1, 1, 2, 2, 2, 1], pyarrow.int64()),
+            "what.id": ["a", "b", "b", "a", "a", "a"],
+            "when": when,
+            "kind": ["buy", "buy", "buy", "view", "buy", "view"],
+            "stars": pyarrow.array([1.5, 2, 3, 4, 5, 6], pyarrow.float64()),
+        }
+    )
+    pyarrow.parquet.write_table(table, source / "events.parquet")
+    names = (
+        "--user-column",
+        "who",
+        "--item-column",
+        "what.id",
+        "--timestamp-column",
+        "when",
+        "--weight-column",
+        "stars",
+    )
+    ended = prepare({}, *names, "--event-type-column", "kind", "--event-types", "buy")
+    assert ended.status == 0
+    assert ended.manifest["counts"]["otherEvents"] == 2
+    assert [tuple(row.values()) for row in ended.rows("train")] == [(0, 0, 1, 1.5), (1, 1, 3, 3.0)]
+    assert [tuple(row.values()) for row in ended.rows("test")] == [(0, 1, 2, 2.0), (1, 0, 5, 5.0)]
+
+
+def test_bad_rows_are_set_aside_and_the_rest_is_written(prepare, shop):
+    bad = "ann,,5\nbob,tea,soon\nbob,cup\nbob,cup,1700000000000\n"
+    ended = prepare({"events.csv": SHOP + bad, "items.csv": ITEMS}, "--maximum-bad-share", "0.5")
+    assert ended.status == 0
+    assert ended.hashes == shop.hashes
+    report = valid(ended.report, "quarantine.schema.json")
+    assert report["counts"] == {"read": 11, "quarantined": 4}
+    assert report["rows"] == {
+        "item_id_missing": 1,
+        "malformed_row": 1,
+        "timestamp_milliseconds": 1,
+        "timestamp_unparsable": 1,
+    }
+    aside = [json.loads(line) for line in (ended.quarantine / "rows" / "part-00000.json").read_text().splitlines()]
+    assert [(row["reason"], row["line"], row["timestamp"]) for row in aside] == [
+        ("item_id_missing", None, "5"),
+        ("malformed_row", "bob,cup", None),
+        ("timestamp_milliseconds", None, "1700000000000"),
+        ("timestamp_unparsable", None, "soon"),
+    ]
+    assert all(row["file"].endswith("/drop/events.csv") for row in aside)
+
+
+REFUSALS = {
+    "no file": ({}, (), "no interactions (rows=0): .* has no file at all"),
+    "only a marker": ({"_SUCCESS": ""}, (), "no interactions (rows=0): .* has _SUCCESS"),
+    "an empty file": ({"events.csv": ""}, (), "no interactions (rows=0): events.csv empty"),
+    "only a header": (
+        {"events.csv": "user_id,item_id,timestamp\n"},
+        (),
+        "no interactions (rows=0): the files have a header, but no row",
+    ),
+    "a missing column": (
+        {"events.csv": "user_id,item_id,time\nann,tea,1\n"},
+        (),
+        "column 'timestamp' is missing; the file has user_id, item_id, time "
+        "(events.csv; expected user_id, item_id, timestamp)",
+    ),
+    "a missing column in one of several files": (
+        {"a.csv": SHOP, "b.csv": "user,item_id,timestamp\nann,tea,1\n"},
+        (),
+        "column 'user_id' is missing; the file has user, item_id, timestamp (b.csv; .*",
+    ),
+    "an optional column that was asked for": (
+        {"events.csv": SHOP},
+        ("--event-types", "buy"),
+        "column 'event_type' is missing; the file has .*",
+    ),
+    "text for a time": (
+        {"events.csv": SHOP + "ann,tea,yesterday\n"},
+        (),
+        "1 of 8 rows are bad (12.50%, at most 0.10% may be): timestamp_unparsable 1",
+    ),
+    "one user only": (
+        {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nann,cup,2\n"},
+        (),
+        "below minimum support: all 2 interactions are of one user; two users and two items are needed",
+    ),
+    "one item only": (
+        {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nbob,tea,2\n"},
+        ("--minimum-user-interactions", "1"),
+        "below minimum support: all 2 interactions are with one item; two users and two items are needed",
+    ),
+    "nothing after support": (
+        {"events.csv": SHOP},
+        ("--minimum-user-interactions", "9"),
+        "below minimum support: nothing is left of 7 interactions when a user needs at least 9 items .*",
+    ),
+    "nothing to test with": (
+        {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nbob,cup,2\n"},
+        ("--minimum-user-interactions", "1"),
+        "nothing to test with: 0 users have a last interaction after an earlier one, .*",
+    ),
+    "no wanted event": (
+        {"events.csv": "user_id,item_id,timestamp,event_type\nann,tea,1,view\n"},
+        ("--event-types", "buy"),
+        "no interactions (rows=0): none of 1 rows has one of the event types asked for",
+    ),
+    "a catalogue without ids": (
+        {"events.csv": SHOP, "items.csv": "title\nTea\n"},
+        (),
+        "the catalogue items.csv has no id: expected item_id or id, found title",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refuses_with_the_reason_in_the_report_and_on_the_last_line(prepare, case):
+    files, more, reason = REFUSALS[case]
+    ended = prepare(files, *more)
+    assert ended.status == 2
+    report = valid(ended.report, "quarantine.schema.json")
+    assert report["status"] == "refused"
+    assert ended.last_line == f"REFUSED: {report['reasons'][0]}"
+    head, *rest = reason.split(".*")
+    told = report["reasons"][0]
+    assert told == reason or (rest and told.startswith(head) and told.endswith(rest[-1]))
+    assert not ended.dataset.exists()
+
+
+def test_refuses_an_id_column_of_fractions(prepare, tmp_path):
+    (tmp_path / "drop").mkdir()
+    table = pyarrow.table({"user_id": [1.0, 2.0], "item_id": ["a", "b"], "timestamp": [1, 2]})
+    pyarrow.parquet.write_table(table, tmp_path / "drop" / "e.parquet")
+    ended = prepare({})
+    assert (ended.status, ended.last_line) == (
+        2,
+        "REFUSED: column 'user_id' has type double, not text or whole numbers (e.parquet)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("events.csv.gz", gzip.compress(SHOP.encode())[:-12]),
+        # Long enough for the header to be read before the end that is not there.
+        (
+            "long.csv.gz",
+            gzip.compress((SHOP + "".join(f"u{n},i{n * 7 % 999},{n}\n" for n in range(30_000))).encode())[:-90],
+        ),
+        ("plain.csv.gz", SHOP.encode()),
+        ("events.parquet", b"PAR1 this is no parquet PAR1"),
+    ],
+)
+def test_an_unreadable_file_is_a_fault_that_names_it(prepare, name, content):
+    ended = prepare({name: content})
+    assert ended.status == 1
+    assert ended.last_line.startswith("FAILED: cannot read ") and name in ended.last_line
+    assert not (ended.dataset / "manifest.json").exists()
+    assert not ended.quarantine.exists()
+
+
+def test_a_parent_that_is_not_there_is_a_fault(prepare):
+    ended = prepare({"events.csv": SHOP}, "--parent-version", LATER)
+    assert ended.status == 1
+    assert ended.last_line.startswith("FAILED: the parent version has no manifest: ")
+    assert not (ended.dataset / "manifest.json").exists()

@@ -1,0 +1,66 @@
+import pyarrow.parquet
+import pytest
+
+import writing
+from refusal import PreparationFailed
+from storage import Storage, literal_path
+from writing import Table
+
+
+@pytest.fixture
+def storage(spark):
+    return Storage(spark)
+
+
+def parts(folder):
+    return {
+        path.name: pyarrow.parquet.read_table(path, partitioning=None).column("at").to_pylist()
+        for path in sorted(folder.rglob("*.parquet"))
+    }
+
+
+def test_many_rows_become_several_files_without_a_gap_in_names_or_order(spark, storage, frame, tmp_path):
+    """Values 4 to 7 are missing, as of users whom only the parent knows: their file would be empty."""
+    folder = tmp_path / "a [b]{c} é"
+    storage.drop_checksum_files(str(folder))
+    rows = [(at,) for at in (11, 3, 2, 9, 8, 0, 1, 10)]
+    table = Table("train", frame("at int", *rows).repartition(3), ("at",), 8, "at", 12)
+    writing.write_table(storage, table, str(folder), str(folder / "_staging"), rows_per_file=3)
+    assert parts(folder) == {"part-00000.parquet": [0, 1, 2, 3], "part-00001.parquet": [8, 9, 10, 11]}
+    described = writing.describe_files(spark, str(folder), [table])
+    assert [(file["path"], file["rows"]) for file in described] == [
+        ("train/part-00000.parquet", 4),
+        ("train/part-00001.parquet", 4),
+    ]
+
+
+def test_a_table_with_other_rows_than_were_counted_is_a_fault(spark, storage, frame, tmp_path):
+    table = Table("users", frame("at int", (1,), (2,)), ("at",), 3)
+    writing.write_table(storage, table, str(tmp_path), str(tmp_path / "_staging"))
+    with pytest.raises(PreparationFailed, match="users has 2 rows, but 3 were to be written"):
+        writing.describe_files(spark, str(tmp_path), [table])
+
+
+def test_a_whole_file_replaces_the_one_before_and_leaves_no_draft(storage, tmp_path):
+    for text in ("first", "zweite ü"):
+        storage.write_whole(str(tmp_path / "to" / "report.json"), text, str(tmp_path / "_draft"))
+    assert (tmp_path / "to" / "report.json").read_text("utf-8") == "zweite ü"
+    assert [path.name for path in tmp_path.iterdir()] == ["to"]
+
+
+def test_lists_files_below_a_folder_by_path(storage, tmp_path):
+    for name in ("b.csv", "a/ü [1].csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("123")
+    listed = storage.list_files(str(tmp_path))
+    assert [(file.path, file.size) for file in listed] == [("a/ü [1].csv", 3), ("b.csv", 3)]
+    assert storage.read_start(listed[0].uri, 2) == b"12"
+    assert [file.path for file in storage.list_files(str(tmp_path / "b.csv"))] == ["b.csv"]
+    assert storage.list_files(str(tmp_path / "nowhere")) == []
+
+
+def test_a_name_is_never_a_pattern(spark, tmp_path):
+    path = tmp_path / "a*[1]{x}?.txt"
+    path.write_text("this\n")
+    (tmp_path / "aa1x?.txt").write_text("not this\n")
+    assert [row[0] for row in spark.read.text(literal_path(str(path))).collect()] == ["this"]
