@@ -1,0 +1,1 @@
+"""Moves the endpoint to a run's model, or back."""

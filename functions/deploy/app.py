@@ -1,0 +1,251 @@
+"""States Deploy and RollBack (task token) -> a change of the endpoint; `on_job_finished` answers when it is over.
+
+Deploy's answer is `{"endpointName", "endpointConfigName"}`. RollBack's is that too, or, when there was nothing to
+wait for, `{"endpointName", "endpointConfigName"?, "changed"}`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from deploy import plan, request
+from deploy.plan import Action, Step
+from shared import environment, ledger, names
+from shared.clients import already_exists, calling, client, code_of, in_progress, not_found
+from shared.errors import (
+    ArtefactChanged,
+    DeploymentInProgress,
+    EndpointFailed,
+    EndpointUnusable,
+    InvalidInput,
+    ModelNotApproved,
+    StaleVersion,
+)
+from shared.jobs import Jobs
+from shared.ledger import Ledger, Token
+from shared.observability import append_run, count, logger, observed
+from shared.outcomes import Outcome
+
+STAGE = "deployment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    endpoint_name: str
+    serving_role_arn: str
+    endpoint_instance_type: str
+    endpoint_instance_count: int
+    endpoint_inference_ami_version: str = ""
+    endpoint_alarm_names: tuple[str, ...] = ()
+
+
+SETTINGS = environment.load(Settings)
+LEDGER = Ledger(SETTINGS.runs_table)
+JOBS = Jobs(LEDGER)
+S3 = client("s3")
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Returns `{"action"}`, the step that was taken; the state machine reads the token's answer, not this.
+
+    Raises DeploymentInProgress while the endpoint or the lock is taken, StaleVersion when newer data serves,
+    ArtefactChanged and ModelNotApproved before anything is touched, EndpointFailed and EndpointUnusable for what the
+    endpoint is.
+    """
+    if not isinstance(event, dict) or not isinstance(event.get("taskToken"), str):
+        raise InvalidInput("taskToken must be a string: this function is invoked by the retraining state machine")
+    if event.get("action") not in ("deploy", "rollback"):
+        raise InvalidInput(f"action must be deploy or rollback, not {str(event.get('action'))[:80]!r}")
+    run_id = names.require_run_id(event.get("runId"))
+    append_run(run_id=run_id, dataset_version=names.version_of(run_id))
+    step = _deploy(event, run_id) if event["action"] == "deploy" else _roll_back(event, run_id)
+    logger.info(
+        "endpoint step taken",
+        extra={"action": event["action"], "step": step.action.name, "endpoint_config": step.config},
+    )
+    return {"action": step.action.name}
+
+
+def _deploy(event: dict[str, Any], run_id: str) -> Step:
+    wanted = names.model(SETTINGS.name_prefix, run_id)
+    _refuse_if_stale(run_id)
+    container = _approved_container(event)
+    _lock(run_id)
+    # Looked at again under the lock: the run that held it may have been the newer one.
+    _refuse_if_stale(run_id)
+    endpoint = JOBS.endpoint(SETTINGS.endpoint_name)
+    step = plan.deployment(endpoint, wanted)
+    if step.action in (Action.CREATE, Action.UPDATE):
+        _create_model_and_config(run_id, container)
+        previous = endpoint["EndpointConfigName"] if endpoint else None
+        # Written before the change, so that a rollback knows the way back whatever happens next.
+        LEDGER.decide(
+            run_id, STAGE, step.action.name, [], {"endpointConfigName": wanted, "previousEndpointConfigName": previous}
+        )
+    return _take(step, event, run_id)
+
+
+def _roll_back(event: dict[str, Any], run_id: str) -> Step:
+    wanted = names.model(SETTINGS.name_prefix, run_id)
+    record = LEDGER.decision(run_id, STAGE)
+    serving = LEDGER.serving()
+    if record is None or (serving and serving["runId"] == run_id):
+        logger.info(
+            "nothing to roll back", extra={"changed_endpoint": record is not None, "serves": record is not None}
+        )
+        step = Step(Action.DONE, None)
+        JOBS.answer(
+            _token(event, run_id, None), Outcome(output={"endpointName": SETTINGS.endpoint_name, "changed": False})
+        )
+        return step
+    _lock(run_id)
+    step = plan.rollback(
+        JOBS.endpoint(SETTINGS.endpoint_name), wanted, record["figures"].get("previousEndpointConfigName")
+    )
+    count("EndpointRolledBack")
+    return _take(step, event, run_id)
+
+
+def _take(step: Step, event: dict[str, Any], run_id: str) -> Step:
+    name = SETTINGS.endpoint_name
+    token = _token(event, run_id, step.config)
+    if step.action is Action.BUSY:
+        raise DeploymentInProgress(f"endpoint {name} is changing; {step.config} waits for it")
+    if step.action is Action.UNUSABLE:
+        raise EndpointUnusable(f"endpoint {name} is in a state that only a person can mend; nothing was touched")
+    if step.action is Action.FAILED:
+        reason = (JOBS.endpoint(name) or {}).get("FailureReason") or "no reason was given"
+        raise EndpointFailed(f"endpoint {name} failed on {step.config}: {reason}")
+    if step.action is Action.DELETE:
+        _delete_endpoint()
+        if event["action"] == "deploy" or step.config is not None:
+            raise DeploymentInProgress(f"the failed endpoint {name} is being deleted; {step.config} waits for it")
+        JOBS.answer(token, Outcome(output={"endpointName": name, "changed": True}))
+        return step
+    if step.action is Action.DONE:
+        output = {"endpointName": name} | ({"endpointConfigName": step.config} if step.config else {})
+        JOBS.answer(token, Outcome(output=output if event["action"] == "deploy" else {**output, "changed": True}))
+        return step
+
+    LEDGER.hold_token(token)
+    if step.action is Action.CREATE:
+        _change("create_endpoint", request.create_endpoint(name, str(step.config)))
+    elif step.action is Action.UPDATE:
+        _change("update_endpoint", request.update_endpoint(name, str(step.config), SETTINGS.endpoint_alarm_names))
+    # Only now does the endpoint's state speak of this change; see Jobs.outcome.
+    LEDGER.name_job(token.kind, token.name, token.task_token, str(step.config))
+    accepted = LEDGER.token(token.kind, token.name)
+    if accepted is not None:
+        JOBS.settle(accepted)
+    return step
+
+
+def _token(event: dict[str, Any], run_id: str, wanted: str | None) -> Token:
+    return Token(
+        kind=ledger.ENDPOINT,
+        name=SETTINGS.endpoint_name,
+        task_token=event["taskToken"],
+        execution_arn=event["executionArn"],
+        run_id=run_id,
+        dataset_version=names.version_of(run_id),
+        wanted=wanted,
+    )
+
+
+def _refuse_if_stale(run_id: str) -> None:
+    serving = LEDGER.serving()
+    if serving and serving["datasetVersion"] > names.version_of(run_id):
+        raise StaleVersion(f"{names.version_of(run_id)} is older than {serving['datasetVersion']}, which serves")
+
+
+def _lock(run_id: str) -> None:
+    holder = LEDGER.lock_deployment(run_id)
+    if holder is not None:
+        raise DeploymentInProgress(f"{holder} is being deployed; this run waits for it")
+
+
+def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
+    arn = (event.get("registration") or {}).get("modelPackageArn")
+    if not isinstance(arn, str) or not arn:
+        raise InvalidInput("registration.modelPackageArn must be a non-empty string")
+    package = JOBS.model_package(arn)
+    if package.get("ModelApprovalStatus") != "Approved":
+        raise ModelNotApproved(f"{arn} is {package.get('ModelApprovalStatus')}, not Approved")
+    container = package["InferenceSpecification"]["Containers"][0]
+    registered = package.get("CustomerMetadataProperties", {}).get("modelDataETag")
+    found = _etag(container["ModelDataUrl"])
+    if found != registered:
+        raise ArtefactChanged(
+            f"{container['ModelDataUrl']} has ETag {found}, registered was {registered}: it will not be deployed"
+        )
+    return dict(container)
+
+
+def _etag(url: str) -> str:
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    with calling(f"s3 HeadObject {key}"):
+        try:
+            return str(S3.head_object(Bucket=bucket, Key=key)["ETag"]).strip('"')
+        except ClientError as error:
+            if code_of(error) in ("404", "403", "NoSuchKey"):
+                raise ArtefactChanged(f"{url} is gone or unreadable since it was registered") from error
+            raise
+
+
+def _create_model_and_config(run_id: str, container: dict[str, Any]) -> None:
+    sagemaker = JOBS.client("sagemaker")
+    model = request.create_model(SETTINGS.name_prefix, run_id, container, SETTINGS.serving_role_arn)
+    with calling("sagemaker CreateModel"):
+        try:
+            sagemaker.create_model(**model)
+        except ClientError as error:
+            if not already_exists(error):
+                raise
+            if not request.same_model(model, sagemaker.describe_model(ModelName=model["ModelName"])):
+                raise InvalidInput(f"model {model['ModelName']} exists with other content; start a new run") from error
+    config = request.create_endpoint_config(
+        SETTINGS.name_prefix,
+        run_id,
+        SETTINGS.endpoint_instance_type,
+        SETTINGS.endpoint_instance_count,
+        SETTINGS.endpoint_inference_ami_version,
+    )
+    with calling("sagemaker CreateEndpointConfig"):
+        try:
+            sagemaker.create_endpoint_config(**config)
+        except ClientError as error:
+            if not already_exists(error):
+                raise
+            described = sagemaker.describe_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
+            if not request.same_endpoint_config(config, described):
+                name = config["EndpointConfigName"]
+                raise InvalidInput(
+                    f"endpoint configuration {name} exists with other content; start a new run"
+                ) from error
+
+
+def _change(operation: str, call: dict[str, Any]) -> None:
+    with calling(f"sagemaker {operation}"):
+        try:
+            getattr(JOBS.client("sagemaker"), operation)(**call)
+        except ClientError as error:
+            if in_progress(error) or already_exists(error):
+                raise DeploymentInProgress(f"endpoint {call['EndpointName']} changed in the meantime") from error
+            raise
+
+
+def _delete_endpoint() -> None:
+    with calling("sagemaker DeleteEndpoint"):
+        try:
+            JOBS.client("sagemaker").delete_endpoint(EndpointName=SETTINGS.endpoint_name)
+        except ClientError as error:
+            if in_progress(error):
+                raise DeploymentInProgress(f"endpoint {SETTINGS.endpoint_name} changed in the meantime") from error
+            if not not_found(error):
+                raise

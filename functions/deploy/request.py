@@ -1,0 +1,82 @@
+"""The SageMaker calls of a deployment. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared import names
+
+VARIANT = "AllTraffic"
+STARTUP_SECONDS = 900
+MAXIMUM_UPDATE_SECONDS = 3600
+# With alarms to watch, the new fleet is watched this long before the old one goes; without alarms nothing would be
+# watched.
+BAKE_SECONDS = 300
+
+
+def create_model(name_prefix: str, run_id: str, container: dict[str, Any], role_arn: str) -> dict[str, Any]:
+    """CreateModel from the registered container."""
+    return {
+        "ModelName": names.model(name_prefix, run_id),
+        "PrimaryContainer": {"Image": container["Image"], "ModelDataUrl": container["ModelDataUrl"]},
+        "ExecutionRoleArn": role_arn,
+        "EnableNetworkIsolation": True,
+    }
+
+
+def create_endpoint_config(
+    name_prefix: str, run_id: str, instance_type: str, instance_count: int, ami_version: str
+) -> dict[str, Any]:
+    """CreateEndpointConfig with one variant; an empty `ami_version` leaves the choice to SageMaker."""
+    variant: dict[str, Any] = {
+        "VariantName": VARIANT,
+        "ModelName": names.model(name_prefix, run_id),
+        "InstanceType": instance_type,
+        "InitialInstanceCount": instance_count,
+        "InitialVariantWeight": 1.0,
+        "ModelDataDownloadTimeoutInSeconds": STARTUP_SECONDS,
+        "ContainerStartupHealthCheckTimeoutInSeconds": STARTUP_SECONDS,
+        "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
+    }
+    if ami_version:
+        variant["InferenceAmiVersion"] = ami_version
+    return {"EndpointConfigName": names.model(name_prefix, run_id), "ProductionVariants": [variant]}
+
+
+def create_endpoint(endpoint_name: str, config_name: str) -> dict[str, Any]:
+    """CreateEndpoint."""
+    return {"EndpointName": endpoint_name, "EndpointConfigName": config_name}
+
+
+def update_endpoint(endpoint_name: str, config_name: str, alarm_names: tuple[str, ...]) -> dict[str, Any]:
+    """UpdateEndpoint, blue/green: a whole new fleet takes all traffic at once, and goes again if one of the alarms
+    rings.
+    """
+    bake = BAKE_SECONDS if alarm_names else 0
+    policy: dict[str, Any] = {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": bake},
+            "TerminationWaitInSeconds": 0,
+            "MaximumExecutionTimeoutInSeconds": MAXIMUM_UPDATE_SECONDS,
+        }
+    }
+    if alarm_names:
+        policy["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in alarm_names]}
+    return {"EndpointName": endpoint_name, "EndpointConfigName": config_name, "DeploymentConfig": policy}
+
+
+def same_model(call: dict[str, Any], described: dict[str, Any]) -> bool:
+    """Whether the model that DescribeModel shows is the one that `call` would create."""
+    container = described.get("PrimaryContainer", {})
+    return (
+        all(container.get(name) == value for name, value in call["PrimaryContainer"].items())
+        and described.get("ExecutionRoleArn") == call["ExecutionRoleArn"]
+    )
+
+
+def same_endpoint_config(call: dict[str, Any], described: dict[str, Any]) -> bool:
+    """Whether the configuration that DescribeEndpointConfig shows is the one that `call` would create."""
+    variants = described.get("ProductionVariants", [])
+    wanted = call["ProductionVariants"][0]
+    compared = ("VariantName", "ModelName", "InstanceType", "InitialInstanceCount", "InferenceAmiVersion")
+    return len(variants) == 1 and all(variants[0].get(name) == wanted.get(name) for name in compared)

@@ -1,0 +1,1 @@
+"""Judges a trained model by its evaluation report."""

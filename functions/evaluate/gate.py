@@ -1,0 +1,219 @@
+"""The gate: may this model reach customers? Pure.
+
+All checks are made and all must pass; the verdict names each with its figures. Before any check, the report itself
+must be believable: of this run, and every figure a finite number in [0, 1]. What is not believable is a fault, never
+a rejection and never a pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evaluate.policy import FIGURES, Policy
+from shared.errors import NotComparable, UntrustworthyReport
+
+SCHEMA_MAJOR = "1"
+_PLACES = {
+    "sampledHitRate": ("sampled", "hitRate"),
+    "sampledNdcg": ("sampled", "ndcg"),
+    "fullHitRate": ("full", "hitRate"),
+    "fullNdcg": ("full", "ndcg"),
+    "coverage": ("coverage",),
+}
+_WORDS = {
+    "sampledHitRate": "hit rate at {k}",
+    "sampledNdcg": "NDCG at {k}",
+    "fullHitRate": "full-catalogue hit rate at {k}",
+    "fullNdcg": "full-catalogue NDCG at {k}",
+    "coverage": "coverage",
+}
+_BETTER_THAN_POPULARITY = ("sampledHitRate", "sampledNdcg")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the ledger says: the run that is judged, and the run that serves (None before the first model)."""
+
+    run_id: str
+    dataset_version: str
+    incumbent_run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition: `value` is held against `threshold`; `sentence` says how it went, with
+    the figures.
+    """
+
+    name: str
+    passed: bool
+    value: float
+    threshold: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's decision: accepted when every check passed."""
+
+    checks: tuple[Check, ...]
+    figures: Mapping[str, float]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> list[str]:
+        """The sentences of the failed checks; of all checks when none failed."""
+        failed = [check.sentence for check in self.checks if not check.passed]
+        return failed or [check.sentence for check in self.checks]
+
+    def to_figures(self) -> dict[str, Any]:
+        """The candidate's figures and each check, for the ledger."""
+        checks = [{"name": c.name, "passed": c.passed, "value": c.value, "threshold": c.threshold} for c in self.checks]
+        return {"candidate": dict(self.figures), "checks": checks}
+
+
+def judge(report: Any, policy: Policy, run: Run) -> Verdict:
+    """The verdict on a report (docs/contracts.md, `evaluation.json`).
+
+    Raises UntrustworthyReport when the report cannot be believed, NotComparable when it does not measure the model
+    that serves.
+    """
+    report = _object(report, "the report")
+    schema = report.get("schemaVersion")
+    if not isinstance(schema, str) or schema.split(".")[0] != SCHEMA_MAJOR:
+        raise UntrustworthyReport(f"schemaVersion must be {SCHEMA_MAJOR}.x, not {schema!r}")
+    for field, expected in (("runId", run.run_id), ("datasetVersion", run.dataset_version)):
+        if report.get(field) != expected:
+            raise UntrustworthyReport(
+                f"{field} must be {expected}, not {str(report.get(field))[:80]!r}: the report is of another run"
+            )
+    protocol = _object(report.get("protocol"), "protocol")
+    k, users = _count(protocol, "k"), _count(protocol, "testUsers")
+    if users < policy.minimum_test_users:
+        raise UntrustworthyReport(
+            f"{users} test users, below the minimum of {policy.minimum_test_users}: the figures say too little"
+        )
+
+    candidate = _figures(report.get("candidate"), "candidate")
+    baselines = _object(report.get("baselines"), "baselines")
+    for name in baselines:
+        _figures(baselines[name], f"baselines.{name}")
+    popularity = _figures(baselines.get("popularity"), "baselines.popularity")
+    incumbent = _incumbent(report, run)
+
+    checks = [_floor(name, candidate[name], policy.floors[name], k) for name in FIGURES if name in policy.floors]
+    checks += [_above(name, candidate[name], popularity[name], k) for name in _BETTER_THAN_POPULARITY]
+    if incumbent is not None:
+        checks += [
+            _not_worse(name, candidate[name], incumbent[name], margin, k) for name, margin in policy.margins.items()
+        ]
+    return Verdict(tuple(checks), candidate)
+
+
+def _incumbent(report: Mapping[str, Any], run: Run) -> dict[str, float] | None:
+    measured = report.get("incumbent")
+    if measured is None:
+        if run.incumbent_run_id is not None:
+            raise NotComparable(
+                f"not comparable: {run.incumbent_run_id} serves, and the report does not measure it on this test set"
+            )
+        return None
+    figures = _figures(measured, "incumbent")
+    _difference(report.get("difference"))
+    name = measured.get("runId")
+    if run.incumbent_run_id is not None and name != run.incumbent_run_id:
+        raise NotComparable(
+            f"not comparable: {run.incumbent_run_id} serves, and the report measures {str(name)[:80]!r}"
+        )
+    return figures
+
+
+def _floor(name: str, value: float, floor: float, k: int) -> Check:
+    words, passed = _WORDS[name].format(k=k), value >= floor
+    return Check(
+        f"floor.{name}",
+        passed,
+        value,
+        floor,
+        f"{words} is {value:.4f}, {'not ' if passed else ''}below the floor of {floor:g}",
+    )
+
+
+def _above(name: str, value: float, popularity: float, k: int) -> Check:
+    words, passed = _WORDS[name].format(k=k), value > popularity
+    return Check(
+        f"popularity.{name}",
+        passed,
+        value,
+        popularity,
+        f"{words} is {value:.4f}, {'' if passed else 'not '}better than popularity's {popularity:.4f}",
+    )
+
+
+def _not_worse(name: str, value: float, incumbent: float, margin: float, k: int) -> Check:
+    words, threshold = _WORDS[name].format(k=k), incumbent + margin
+    # A report's rates are quotients of sums: equal models may differ in the last bit, which is no loss.
+    passed = value >= threshold - 1e-12
+    asked = f" with a margin of {margin:+g}" if margin else ""
+    return Check(
+        f"incumbent.{name}",
+        passed,
+        value,
+        threshold,
+        f"{words} is {value:.4f}, {'not ' if passed else ''}worse than the incumbent's {incumbent:.4f} "
+        f"on the same test set{asked}",
+    )
+
+
+def _figures(model: Any, where: str) -> dict[str, float]:
+    model = _object(model, where)
+    figures: dict[str, float] = {}
+    for name, place in _PLACES.items():
+        value: Any = model
+        for step in place:
+            value = _object(value, where).get(step)
+        figures[name] = _number(value, f"{where}.{'.'.join(place)}", 0.0, 1.0)
+    return figures
+
+
+def _difference(difference: Any) -> None:
+    difference = _object(difference, "difference")
+    for name in ("sampledHitRate", "sampledNdcg"):
+        interval = _object(difference.get(name), f"difference.{name}")
+        for part in ("mean", "lower", "upper"):
+            _number(interval.get(part), f"difference.{name}.{part}", -1.0, 1.0)
+
+
+def _object(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UntrustworthyReport(f"{where} must be an object, not {_shown(value)}")
+    return value
+
+
+def _count(protocol: Mapping[str, Any], name: str) -> int:
+    value = protocol.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UntrustworthyReport(f"protocol.{name} must be an integer of at least 1, not {_shown(value)}")
+    return value
+
+
+def _number(value: Any, where: str, least: float, most: float) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or not least <= value <= most
+    ):
+        raise UntrustworthyReport(f"{where} must be a finite number from {least:g} to {most:g}, not {_shown(value)}")
+    return float(value)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]

@@ -1,0 +1,172 @@
+"""HandleFailure of both state machines, and the rule on failed, timed-out and aborted executions -> the end of the
+run.
+
+In this order: orphan jobs stopped, tokens closed, lock given back, reason in the ledger, one notification, one event.
+Every step may be done twice. The answer is `{"status", "notified"}`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from handle_failure import failure, refusal
+from handle_failure.failure import Failure
+from shared import environment, events, ledger, names
+from shared.clients import calling, client, code_of, not_found
+from shared.jobs import Jobs
+from shared.ledger import Ledger, Token
+from shared.observability import append_run, count, logger, observed
+
+MAXIMUM_REPORT_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    notifications_topic_arn: str
+    data_bucket: str
+    emr_application_id: str
+
+
+SETTINGS = environment.load(Settings)
+LEDGER = Ledger(SETTINGS.runs_table)
+JOBS = Jobs(LEDGER, SETTINGS.emr_application_id)
+S3 = client("s3")
+SNS = client("sns")
+EVENTS = client("events")
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Raises InvalidInput for an event that is no failure, DependencyFailed to be tried again."""
+    failed = failure.from_event(event)
+    append_run(run_id=failed.run_id, dataset_version=failed.dataset_version)
+    logger.warning("execution failed", extra={"error_name": failed.error, "reasons": list(failed.reasons)})
+    _stop_orphans(failed)
+    if failed.run_id:
+        LEDGER.unlock_deployment(failed.run_id)
+        status, reasons = _end_run(failed, failed.run_id)
+    else:
+        status, reasons = _end_preparation(failed)
+    notified = _notify(failed, status, reasons)
+    return {"status": status, "notified": notified}
+
+
+def _stop_orphans(failed: Failure) -> None:
+    tokens = {
+        (token.kind, token.name): token for token in LEDGER.open_tokens() if token.execution_arn == failed.execution_arn
+    }
+    for kind, name in _derived_jobs(failed):
+        # The index may lag behind; a training job costs too much to be forgotten for that.
+        token = LEDGER.token(kind, name)
+        if token is not None and token.execution_arn == failed.execution_arn:
+            tokens[kind, name] = token
+    for token in tokens.values():
+        _stop(token)
+        LEDGER.release_token(token)
+
+
+def _derived_jobs(failed: Failure) -> list[tuple[str, str]]:
+    if failed.run_id is None:
+        return [(ledger.PREPARATION, names.preparation_job(SETTINGS.name_prefix, failed.dataset_version))]
+    attempts = int((LEDGER.run(failed.run_id) or {}).get("trainingAttempt", 1))
+    return [(ledger.TRAINING, names.training_job(SETTINGS.name_prefix, failed.run_id, attempts))]
+
+
+def _stop(token: Token) -> None:
+    if token.kind == ledger.TRAINING:
+        job = JOBS.training_job(token.name)
+        if job and job["TrainingJobStatus"] == "InProgress":
+            _tolerating_an_end(
+                "sagemaker StopTrainingJob",
+                lambda: JOBS.client("sagemaker").stop_training_job(TrainingJobName=token.name),
+            )
+    elif token.kind == ledger.PREPARATION and token.job_id:
+        state = JOBS.job_run(token.job_id)["state"]
+        if state not in ("SUCCESS", "FAILED", "CANCELLED", "CANCELLING"):
+            call = {"applicationId": SETTINGS.emr_application_id, "jobRunId": token.job_id}
+            _tolerating_an_end(
+                "emr-serverless CancelJobRun", lambda: JOBS.client("emr-serverless").cancel_job_run(**call)
+            )
+    # An endpoint is not stopped here: RollBack has seen to it. A question to a person needs no stopping.
+
+
+def _tolerating_an_end(what: str, call: Any) -> None:
+    with calling(what):
+        try:
+            call()
+            logger.info("orphan job stopped", extra={"call": what})
+            count("OrphanJobStopped")
+        except ClientError as error:
+            # It ended by itself between the look and the call.
+            if not not_found(error) and code_of(error) not in ("ValidationException", "ConflictException"):
+                raise
+
+
+def _end_run(failed: Failure, run_id: str) -> tuple[str, list[str]]:
+    status, reasons = failed.status, list(failed.reasons)
+    serving = LEDGER.serving()
+    if serving and serving["runId"] == run_id:
+        status = failure.DEPLOYED
+        reasons.append("the model was verified and serves; only what came after failed")
+    over = (
+        (ledger.RUNNING, ledger.FAILED, ledger.ABORTED, ledger.ROLLED_BACK) if failed.first_hand else (ledger.RUNNING,)
+    )
+    if LEDGER.finish_run(run_id, status, reasons, failed.error, over=over):
+        return status, reasons
+    recorded = LEDGER.run(run_id) or {}
+    return recorded.get("status", status), recorded.get("reasons", reasons)
+
+
+def _end_preparation(failed: Failure) -> tuple[str, list[str]]:
+    status, reasons = failed.status, list(failed.reasons)
+    state = LEDGER.dataset(failed.dataset_version)
+    if state and state.get("executionArn") not in (None, failed.execution_arn):
+        # A second execution for the same drop failed; the first one speaks for the version.
+        return failure.ABORTED, reasons
+    if state and state["status"] not in (ledger.PREPARING, ledger.FAILED, ledger.REFUSED, ledger.ABORTED):
+        return state["status"], reasons
+    if state and not failed.first_hand and state["status"] != ledger.PREPARING:
+        return state["status"], state.get("reasons") or reasons
+    refused = (
+        _refusal(failed.dataset_version) if state and failed.error == "PreparationFailed" and failed.first_hand else []
+    )
+    if refused:
+        status, reasons = failure.REFUSED, refused
+    LEDGER.mark_dataset(
+        failed.dataset_version, status, reasons, unless=(ledger.CLAIMED, ledger.STALE, ledger.QUARANTINED)
+    )
+    return status, reasons
+
+
+def _refusal(version: str) -> list[str]:
+    key = f"quarantine/{version}/report.json"
+    with calling(f"s3 GetObject {key}"):
+        try:
+            answer = S3.get_object(Bucket=SETTINGS.data_bucket, Key=key)
+        except ClientError as error:
+            # Without the right to list the bucket, a missing report answers as a forbidden one.
+            if code_of(error) in ("NoSuchKey", "AccessDenied"):
+                return []
+            raise
+        return refusal.reasons(answer["Body"].read(MAXIMUM_REPORT_BYTES))
+
+
+def _notify(failed: Failure, status: str, reasons: list[str]) -> bool:
+    if status not in (failure.FAILED, failure.ROLLED_BACK, failure.REFUSED) and not (
+        failed.first_hand and status == failure.DEPLOYED
+    ):
+        # Somebody stopped it on purpose, or it ended well after all: nobody is woken up.
+        logger.info("nobody is notified", extra={"status": status})
+        return False
+    with LEDGER.notifying(failed.subject, failed.occasion) as first:
+        if first:
+            events.publish(EVENTS, events.RUN_FAILED, failed.run_id, failed.dataset_version, reasons)
+            with calling("sns Publish"):
+                SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **failure.notice(failed, status, reasons))
+            count("RunFailed")
+    return first

@@ -1,0 +1,136 @@
+"""What failed, why, and what that makes of the run. Pure.
+
+Two voices tell of a failure: the state machine's own HandleFailure state, which knows the cause, and the execution's
+status-change event, which alone speaks when the execution timed out, was aborted, or failed where no state could
+catch it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from shared import names
+from shared.causes import Cause
+from shared.errors import InvalidInput
+
+FAILED, ABORTED, ROLLED_BACK, DEPLOYED, REFUSED = "FAILED", "ABORTED", "ROLLED_BACK", "DEPLOYED", "REFUSED"
+_STOPPED = ("TrainingStopped", "PreparationStopped")
+_STATUS_CHANGE = "Step Functions Execution Status Change"
+_ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed execution. `run_id` is None for a preparation.
+
+    `first_hand` says that the state machine itself tells, so `error` and `reasons` are the cause and not just the end
+    of it. `occasion` names this failure of this execution: a redriven one that fails again is another occasion.
+    """
+
+    execution_arn: str
+    dataset_version: str
+    run_id: str | None
+    status: str
+    error: str
+    reasons: tuple[str, ...]
+    first_hand: bool
+    occasion: str
+
+    @property
+    def subject(self) -> str:
+        """The ledger's key of what failed."""
+        return f"RUN#{self.run_id}" if self.run_id else f"DATASET#{self.dataset_version}"
+
+
+def from_event(event: Any) -> Failure:
+    """The failure in the input of HandleFailure or in a status-change event. Raises InvalidInput for anything else."""
+    if not isinstance(event, dict):
+        raise InvalidInput("the event must be the input of HandleFailure or an execution status change")
+    return _from_status_change(event) if event.get("detail-type") == _STATUS_CHANGE else _from_state(event)
+
+
+def notice(failure: Failure, status: str, reasons: list[str]) -> dict[str, str]:
+    """Subject (at most 100 ASCII characters) and message of the notification."""
+    what = f"Run {failure.run_id}" if failure.run_id else f"Preparation of {failure.dataset_version}"
+    words = {ROLLED_BACK: "rolled back", REFUSED: "data refused", DEPLOYED: "deployed, with a fault afterwards"}.get(
+        status, "failed"
+    )
+    lines = [
+        f"{what}: {words} ({failure.error}).",
+        "",
+        *[f"- {reason}" for reason in reasons],
+        "",
+        "The model that served before serves on." if status in (FAILED, ROLLED_BACK) and failure.run_id else "",
+        f"Execution: {failure.execution_arn}",
+        "Once the cause is mended, redrive the execution, or drop the data again.",
+    ]
+    return {"Subject": f"{what}: {words}"[:100], "Message": "\n".join(lines)}
+
+
+def _from_state(event: dict[str, Any]) -> Failure:
+    machine = event.get("machine")
+    arn = event.get("executionArn")
+    if machine not in ("retraining", "preparation") or not isinstance(arn, str) or not arn:
+        raise InvalidInput("machine must be retraining or preparation, and executionArn a non-empty string")
+    cause = Cause.from_state(event.get("error"))
+    reasons = [f"{event['failedState']}: {cause.reason}" if event.get("failedState") else cause.reason]
+    status = ABORTED if cause.error in _STOPPED else FAILED
+    rollback = event.get("rollback")
+    if isinstance(rollback, dict) and rollback.get("changed") is not False and rollback.get("endpointConfigName"):
+        status = ROLLED_BACK
+        reasons.append(f"the endpoint serves {rollback['endpointConfigName']} again")
+    if "rollbackError" in event:
+        reasons.append(f"the rollback failed too: {Cause.from_state(event['rollbackError']).reason}")
+    run_id, version = _identity(machine == "retraining", event, arn, str(event.get("startTime") or ""))
+    return Failure(arn, version, run_id, status, cause.error, tuple(reasons), True, f"failure-{_redrives(event)}")
+
+
+def _from_status_change(event: dict[str, Any]) -> Failure:
+    detail = event.get("detail")
+    if (
+        not isinstance(detail, dict)
+        or detail.get("status") not in _ENDED_BADLY
+        or not isinstance(detail.get("executionArn"), str)
+    ):
+        raise InvalidInput(f"detail.status must be one of {', '.join(_ENDED_BADLY)}, and detail.executionArn a string")
+    arn = detail["executionArn"]
+    try:
+        document = json.loads(detail.get("input") or "{}")
+    except ValueError:
+        document = {}
+    cause = Cause.from_state({"Error": detail.get("error"), "Cause": detail.get("cause")})
+    how = detail["status"]
+    error = cause.error if cause.error != "Unknown" else how
+    reason = f"the execution is {how}" + (f": {cause.reason}" if detail.get("cause") else "")
+    name = arn.rpartition(":")[2]
+    run_id, version = _identity(
+        bool(names.RUN_ID.fullmatch(name)),
+        {"runId": name, **(document if isinstance(document, dict) else {})},
+        arn,
+        _iso(detail.get("startDate")),
+    )
+    status = ABORTED if how == "ABORTED" else FAILED
+    return Failure(arn, version, run_id, status, error, (reason,), False, f"failure-{_redrives(detail)}")
+
+
+def _identity(retraining: bool, document: dict[str, Any], arn: str, start_time: str) -> tuple[str | None, str]:
+    if retraining:
+        run_id = names.require_run_id(document.get("runId"))
+        return run_id, names.version_of(run_id)
+    return None, names.preparation_version(arn, start_time, document.get("trigger"))
+
+
+def _redrives(document: dict[str, Any]) -> int:
+    count = document.get("redriveCount")
+    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else 0
+
+
+def _iso(start_date: Any) -> str:
+    # The event has epoch milliseconds, where the state machine's own context has ISO 8601.
+    if isinstance(start_date, (int, float)) and not isinstance(start_date, bool):
+        seconds = start_date / 1000 if start_date > 1e11 else start_date
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    return str(start_date or "")

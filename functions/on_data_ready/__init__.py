@@ -1,0 +1,1 @@
+"""Checks a new dataset version and starts the one run that learns from it."""

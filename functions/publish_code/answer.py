@@ -1,0 +1,27 @@
+"""What a custom resource says back to CloudFormation. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+PHYSICAL_RESOURCE_ID = "preparation-code"
+MAXIMUM_REASON_LENGTH = 1000
+
+
+def body(event: dict[str, Any], *, data: dict[str, str] | None = None, error: str | None = None) -> bytes:
+    """The JSON to PUT to the ResponseURL; without `error` it says SUCCESS.
+
+    The physical id never changes: with a new one, CloudFormation would delete the old resource after every update.
+    """
+    document: dict[str, Any] = {
+        "Status": "FAILED" if error else "SUCCESS",
+        "PhysicalResourceId": event.get("PhysicalResourceId") or PHYSICAL_RESOURCE_ID,
+        "StackId": event.get("StackId"),
+        "RequestId": event.get("RequestId"),
+        "LogicalResourceId": event.get("LogicalResourceId"),
+        "Data": data or {},
+    }
+    if error:
+        document["Reason"] = error[:MAXIMUM_REASON_LENGTH]
+    return json.dumps(document).encode()

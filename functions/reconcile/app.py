@@ -1,0 +1,185 @@
+"""Every few minutes -> what events have missed is done. Nothing depends on an event being delivered.
+
+One bad entry never hides the others: each is tried, and the failures are reported together at the end. The answer is
+`{"settled", "released", "announced", "failed", "abandoned"}`, all counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.exceptions import ClientError
+
+from reconcile import backlog
+from shared import environment, ledger, names
+from shared.clients import calling, client, code_of
+from shared.errors import DependencyFailed, FunctionError
+from shared.jobs import Jobs
+from shared.ledger import Ledger, Token
+from shared.observability import count, logger, metrics, observed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    data_bucket: str
+    on_data_ready_function_name: str
+    handle_failure_function_name: str
+    emr_application_id: str
+    endpoint_name: str
+
+
+SETTINGS = environment.load(Settings)
+LEDGER = Ledger(SETTINGS.runs_table)
+JOBS = Jobs(LEDGER, SETTINGS.emr_application_id)
+S3 = client("s3")
+STATES = client("stepfunctions")
+LAMBDA = client("lambda")
+
+
+class Sweep:
+    """One pass; `done` counts what was done by kind, `problems` are the entries that could not be seen to."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.done = {"settled": 0, "released": 0, "announced": 0, "failed": 0, "abandoned": 0}
+        self.problems: list[str] = []
+        self._handed_over: set[str] = set()
+
+    def each(self, what: str, entries: list[Any], see_to: Callable[[Any], None]) -> None:
+        """See to every entry, whatever becomes of the others."""
+        for entry in entries:
+            try:
+                see_to(entry)
+            except FunctionError as error:
+                logger.warning(
+                    "entry left for the next pass", extra={"what": what, "error_name": error.name, "reason": str(error)}
+                )
+                self.problems.append(f"{what}: {error}")
+
+    def token(self, token: Token) -> None:
+        """Answer it if its job is over; if its execution is, hand that to handle_failure, or close it."""
+        if JOBS.settle(token):
+            self.done["settled"] += 1
+            count("TaskSettledByReconcile")
+            return
+        execution = _execution(token.execution_arn)
+        if backlog.has_failed(execution):
+            self.failed(execution)
+        elif execution is None or execution["status"] == "SUCCEEDED":
+            LEDGER.release_token(token)
+            self.done["released"] += 1
+
+    def run(self, run: dict[str, Any]) -> None:
+        """A run that is said to run: its execution may have ended unnoticed, or never have begun."""
+        if not backlog.is_overdue(run["updatedAt"], self.now):
+            return
+        execution = _execution(run["executionArn"])
+        if execution is None:
+            self.announce(run["datasetVersion"])
+        elif backlog.has_failed(execution):
+            self.failed(execution)
+
+    def preparation(self, dataset: dict[str, Any]) -> None:
+        """A preparation that is said to run: its execution may have ended unnoticed."""
+        if dataset.get("executionArn") and backlog.is_overdue(dataset["updatedAt"], self.now):
+            execution = _execution(dataset["executionArn"])
+            if backlog.has_failed(execution):
+                self.failed(execution)
+
+    def dataset(self, version: str) -> None:
+        """A version in the bucket: announce its manifest again if no run knows of it."""
+        if not backlog.is_unknown(LEDGER.dataset(version), LEDGER.run(names.run_id(version))):
+            return
+        manifest = _manifest(version)
+        if manifest is None:
+            if backlog.is_overdue(backlog.born(version), self.now, backlog.ABANDONED):
+                logger.warning("dataset version has no manifest", extra={"dataset_version": version})
+                self.done["abandoned"] += 1
+                count("DatasetWithoutManifest")
+        elif backlog.is_overdue(manifest["LastModified"], self.now):
+            self.announce(version)
+
+    def announce(self, version: str) -> None:
+        """Send on_data_ready the event that it did not get."""
+        event = backlog.object_created(SETTINGS.data_bucket, f"datasets/{version}/manifest.json", 0, self.now)
+        _invoke(SETTINGS.on_data_ready_function_name, event)
+        logger.info("manifest announced again", extra={"dataset_version": version})
+        self.done["announced"] += 1
+        count("ManifestAnnouncedByReconcile")
+
+    def failed(self, execution: dict[str, Any] | None) -> None:
+        """Send handle_failure the event that it did not get, once per pass."""
+        if execution is None or execution["executionArn"] in self._handed_over:
+            return
+        self._handed_over.add(execution["executionArn"])
+        _invoke(SETTINGS.handle_failure_function_name, backlog.execution_status_change(execution))
+        logger.info("failed execution handed over", extra={"execution_arn": execution["executionArn"]})
+        self.done["failed"] += 1
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Raises DependencyFailed, after everything was tried, when something could not be seen to."""
+    sweep = Sweep(datetime.now(UTC))
+    sweep.each("token", LEDGER.open_tokens(), sweep.token)
+    sweep.each("run", LEDGER.unfinished("RUN", ledger.RUNNING), sweep.run)
+    sweep.each("preparation", LEDGER.unfinished("DATASET", ledger.PREPARING), sweep.preparation)
+    sweep.each("dataset", _versions(LEDGER.newest_claimed()), sweep.dataset)
+    _measure_age(sweep.now)
+    logger.info("reconciled", extra=sweep.done)
+    if sweep.problems:
+        raise DependencyFailed(
+            f"{len(sweep.problems)} entries are left for the next pass: {'; '.join(sweep.problems[:5])}"[:2000]
+        )
+    return dict(sweep.done)
+
+
+def _execution(arn: str) -> dict[str, Any] | None:
+    with calling("states DescribeExecution"):
+        try:
+            return dict(STATES.describe_execution(executionArn=arn))
+        except ClientError as error:
+            if code_of(error) == "ExecutionDoesNotExist":
+                return None
+            raise
+
+
+def _versions(newest: str | None) -> list[str]:
+    """Dataset versions in the bucket, from the newest that was claimed on: any older one would be stale."""
+    start = {"StartAfter": f"datasets/{newest}"} if newest else {}
+    found: list[str] = []
+    with calling("s3 ListObjectsV2 datasets/"):
+        pages = S3.get_paginator("list_objects_v2").paginate(
+            Bucket=SETTINGS.data_bucket, Prefix="datasets/", Delimiter="/", **start
+        )
+        for page in pages:
+            found += [entry["Prefix"].removeprefix("datasets/").rstrip("/") for entry in page.get("CommonPrefixes", [])]
+    return [version for version in found if names.DATASET_VERSION.fullmatch(version)]
+
+
+def _manifest(version: str) -> dict[str, Any] | None:
+    key = f"datasets/{version}/manifest.json"
+    with calling("s3 ListObjectsV2 manifest"):
+        contents = S3.list_objects_v2(Bucket=SETTINGS.data_bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+    return next((dict(item) for item in contents if item["Key"] == key), None)
+
+
+def _invoke(function_name: str, event: dict[str, Any]) -> None:
+    with calling(f"lambda Invoke {function_name}"):
+        LAMBDA.invoke(FunctionName=function_name, InvocationType="Event", Payload=json.dumps(event).encode())
+
+
+def _measure_age(now: datetime) -> None:
+    serving = LEDGER.serving()
+    if serving:
+        since = datetime.fromisoformat(serving["since"].replace("Z", "+00:00"))
+        metrics.add_metric(
+            name="ServingModelAgeHours", unit=MetricUnit.NoUnit, value=(now - since).total_seconds() / 3600
+        )

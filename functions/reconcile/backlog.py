@@ -1,0 +1,70 @@
+"""What is overdue, and the events that were to have said so. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+# Younger than this, an event may still be on its way.
+GRACE = timedelta(minutes=5)
+# A version without a manifest this long after its second of birth was left unfinished.
+ABANDONED = timedelta(hours=26)
+_DECIDED = ("STALE", "QUARANTINED", "REFUSED")
+_ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
+
+
+def is_overdue(moment: datetime | str, now: datetime, grace: timedelta = GRACE) -> bool:
+    """Whether `moment` (a datetime, or ISO 8601) is longer ago than `grace`."""
+    when = datetime.fromisoformat(moment.replace("Z", "+00:00")) if isinstance(moment, str) else moment
+    return now - when > grace
+
+
+def born(version: str) -> datetime:
+    """The second in a dataset version's name."""
+    return datetime.strptime(version[:17], "v%Y%m%dt%H%M%Sz").replace(tzinfo=UTC)
+
+
+def is_unknown(dataset: dict[str, Any] | None, run: dict[str, Any] | None) -> bool:
+    """Whether a dataset with a manifest still waits for its run; claimed without a run, somebody died in between."""
+    if dataset is None:
+        return True
+    return dataset["status"] not in _DECIDED and (dataset["status"] != "CLAIMED" or run is None)
+
+
+def has_failed(execution: dict[str, Any] | None) -> bool:
+    """Whether DescribeExecution (None: no such execution) shows an end that HandleFailure has to see to."""
+    return execution is not None and execution["status"] in _ENDED_BADLY
+
+
+def object_created(bucket: str, key: str, size: int, now: datetime) -> dict[str, Any]:
+    """The event that S3 sends when an object is written."""
+    return {
+        "version": "0",
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "detail": {
+            "version": "0",
+            "bucket": {"name": bucket},
+            "object": {"key": key, "size": size},
+            "reason": "reconcile",
+        },
+    }
+
+
+def execution_status_change(execution: dict[str, Any]) -> dict[str, Any]:
+    """The event that Step Functions sends when an execution ends, from DescribeExecution."""
+    start: datetime = execution["startDate"]
+    detail = {
+        name: execution.get(name)
+        for name in ("executionArn", "stateMachineArn", "name", "status", "input", "error", "cause")
+    }
+    detail["startDate"] = int(start.timestamp() * 1000)
+    if execution.get("redriveCount"):
+        detail["redriveCount"] = execution["redriveCount"]
+    return {
+        "version": "0",
+        "source": "aws.states",
+        "detail-type": "Step Functions Execution Status Change",
+        "detail": {name: value for name, value in detail.items() if value is not None},
+    }

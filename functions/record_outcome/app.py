@@ -1,0 +1,75 @@
+"""States RecordDeployed, RecordRejected and RecordPrepared -> the ledger, an event of our own, a notification; the
+lock is given back.
+
+The answer is `{"status"}`. Done twice, it notifies once; the event may be sent twice, as any event may be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from record_outcome import outcome
+from record_outcome.outcome import Outcome
+from shared import environment, events, ledger
+from shared.clients import calling, client
+from shared.ledger import Ledger
+from shared.observability import append_run, count, logger, observed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    notifications_topic_arn: str
+
+
+SETTINGS = environment.load(Settings)
+LEDGER = Ledger(SETTINGS.runs_table)
+EVENTS = client("events")
+SNS = client("sns")
+
+_KINDS = {
+    outcome.DEPLOYED: events.MODEL_DEPLOYED,
+    outcome.REJECTED: events.MODEL_REJECTED,
+    outcome.PREPARED: events.DATASET_PREPARED,
+}
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Raises InvalidInput for a state without an outcome, DependencyFailed to be tried again."""
+    end = outcome.from_event(event)
+    append_run(run_id=end.run_id, dataset_version=end.dataset_version)
+    if end.run_id is None:
+        # The manifest's event may have been faster than this state: a claimed version stays claimed.
+        LEDGER.mark_dataset(
+            end.dataset_version, ledger.PREPARED, [], unless=(ledger.CLAIMED, ledger.STALE, ledger.QUARANTINED)
+        )
+    else:
+        _end_run(end, end.run_id)
+    events.publish(EVENTS, _KINDS[end.status], end.run_id, end.dataset_version, list(end.reasons))
+    logger.info("outcome recorded", extra={"status": end.status, "reasons": list(end.reasons)})
+    count(
+        {outcome.DEPLOYED: "RunDeployed", outcome.REJECTED: "RunRejected", outcome.PREPARED: "DatasetPrepared"}[
+            end.status
+        ]
+    )
+    return {"status": end.status}
+
+
+def _end_run(end: Outcome, run_id: str) -> None:
+    # A run that was redriven after a failure may end well: this end replaces that one.
+    LEDGER.finish_run(
+        run_id,
+        end.status,
+        list(end.reasons),
+        over=(ledger.RUNNING, ledger.FAILED, ledger.ABORTED, ledger.ROLLED_BACK, end.status),
+    )
+    if end.stale:
+        LEDGER.mark_dataset(end.dataset_version, ledger.STALE, list(end.reasons))
+    LEDGER.unlock_deployment(run_id)
+    with LEDGER.notifying(f"RUN#{run_id}", end.status.lower()) as first:
+        if first:
+            with calling("sns Publish"):
+                SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **end.notice())

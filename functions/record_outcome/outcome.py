@@ -1,0 +1,55 @@
+"""How a run or a preparation ended well, and in which words. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared import names
+from shared.causes import Cause
+from shared.errors import InvalidInput
+
+DEPLOYED, REJECTED, PREPARED = "DEPLOYED", "REJECTED", "PREPARED"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`status` for the ledger, the `reasons` for it, and whether the data had become `stale`."""
+
+    status: str
+    dataset_version: str
+    run_id: str | None
+    reasons: tuple[str, ...]
+    stale: bool = False
+
+    def notice(self) -> dict[str, str]:
+        """Subject and message of the notification."""
+        words = "its model serves" if self.status == DEPLOYED else "model rejected, the earlier one serves on"
+        subject = f"Run {self.run_id}: {words}"
+        return {
+            "Subject": subject[:100],
+            "Message": "\n".join([subject, "", *[f"- {reason}" for reason in self.reasons]]),
+        }
+
+
+def from_event(event: Any) -> Outcome:
+    """The outcome in the state's input. Raises InvalidInput when it has none."""
+    if not isinstance(event, dict) or event.get("outcome") not in (DEPLOYED, REJECTED, PREPARED):
+        raise InvalidInput(f"outcome must be {DEPLOYED}, {REJECTED} or {PREPARED}")
+    if event["outcome"] == PREPARED:
+        version = names.require_dataset_version(
+            (event.get("preparation") or {}).get("datasetVersion"), "preparation.datasetVersion"
+        )
+        return Outcome(PREPARED, version, None, ())
+    run_id = names.require_run_id(event.get("runId"))
+    version = names.version_of(run_id)
+    evaluation = event.get("evaluation") or {}
+    reasons = tuple(str(reason) for reason in evaluation.get("reasons") or ())
+    if event["outcome"] == DEPLOYED:
+        return Outcome(DEPLOYED, version, run_id, reasons)
+    if "error" in event:
+        return Outcome(REJECTED, version, run_id, (Cause.from_state(event["error"]).reason,), stale=True)
+    if evaluation.get("accepted") is True:
+        words = (event.get("approval") or {}).get("reason") or "no reason was given"
+        return Outcome(REJECTED, version, run_id, (f"the model was not approved: {words}",))
+    return Outcome(REJECTED, version, run_id, reasons)

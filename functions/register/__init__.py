@@ -1,0 +1,1 @@
+"""Registers an accepted model, once per run."""

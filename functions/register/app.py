@@ -1,0 +1,113 @@
+"""State Register -> `{"modelPackageArn", "approvalStatus"}`: one model package per run, however often this is tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from register import request
+from shared import environment, names
+from shared.clients import calling, client, code_of
+from shared.errors import ArtefactMissing, InvalidInput
+from shared.jobs import Jobs
+from shared.ledger import Ledger
+from shared.observability import append_run, count, logger, observed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    artifacts_bucket: str
+    model_package_group_name: str
+    approval: str
+
+
+SETTINGS = environment.load(Settings)
+if SETTINGS.approval not in ("auto", "manual"):
+    raise environment.BadEnvironment(f"APPROVAL must be auto or manual, not {SETTINGS.approval!r}")
+LEDGER = Ledger(SETTINGS.runs_table)
+JOBS = Jobs(LEDGER)
+S3 = client("s3")
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Raises ArtefactMissing when the job's archive is gone, InvalidInput for a state that no evaluation has
+    accepted.
+    """
+    run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
+    version = names.version_of(run_id)
+    append_run(run_id=run_id, dataset_version=version)
+    evaluation = event.get("evaluation") or {}
+    if evaluation.get("accepted") is not True:
+        raise InvalidInput("evaluation.accepted must be true: only an accepted model is registered")
+    job_name = (event.get("training") or {}).get("jobName")
+    job = JOBS.training_job(str(job_name))
+    if job is None or job["TrainingJobStatus"] != "Completed":
+        raise InvalidInput(f"training.jobName must name a Completed training job, not {str(job_name)[:80]!r}")
+    url = job["ModelArtifacts"]["S3ModelArtifacts"]
+    model = request.Model(
+        run_id=run_id,
+        dataset_version=version,
+        code_version=evaluation.get("codeVersion") or "unknown",
+        job_name=job["TrainingJobName"],
+        image=job["AlgorithmSpecification"]["TrainingImage"],
+        model_data_url=url,
+        model_data_etag=_etag(url),
+        report_uri=evaluation["reportUri"],
+    )
+    arn = _registered(run_id) or _register(model)
+    package = JOBS.model_package(arn)
+    status = package["ModelApprovalStatus"]
+    LEDGER.decide(
+        run_id,
+        "registration",
+        status,
+        [f"registered as {arn}"],
+        {"modelPackageArn": arn, "modelDataETag": model.model_data_etag},
+    )
+    return {"modelPackageArn": arn, "approvalStatus": status}
+
+
+def _etag(url: str) -> str:
+    prefix = f"s3://{SETTINGS.artifacts_bucket}/"
+    if not url.startswith(prefix):
+        raise InvalidInput(f"the model must be below {prefix}, not at {url[:200]!r}")
+    key = url.removeprefix(prefix)
+    with calling(f"s3 HeadObject {key}"):
+        try:
+            return str(S3.head_object(Bucket=SETTINGS.artifacts_bucket, Key=key)["ETag"]).strip('"')
+        except ClientError as error:
+            if code_of(error) in ("404", "403", "NoSuchKey"):
+                raise ArtefactMissing(f"{key} is missing or unreadable: it cannot be registered") from error
+            raise
+
+
+def _registered(run_id: str) -> str | None:
+    """The package of this run, if an earlier try has made it; newest first, so it is found early."""
+    sagemaker = JOBS.client("sagemaker")
+    with calling("sagemaker ListModelPackages"):
+        pages = sagemaker.get_paginator("list_model_packages").paginate(
+            ModelPackageGroupName=SETTINGS.model_package_group_name, SortBy="CreationTime", SortOrder="Descending"
+        )
+        for page in pages:
+            for summary in page["ModelPackageSummaryList"]:
+                arn = summary["ModelPackageArn"]
+                if summary.get("ModelPackageDescription") == request.description(run_id) and request.belongs_to(
+                    JOBS.model_package(arn), run_id
+                ):
+                    logger.info("model package was there already", extra={"model_package_arn": arn})
+                    return str(arn)
+    return None
+
+
+def _register(model: request.Model) -> str:
+    call = request.create_model_package(model, SETTINGS.model_package_group_name, SETTINGS.approval)
+    with calling("sagemaker CreateModelPackage"):
+        arn = JOBS.client("sagemaker").create_model_package(**call)["ModelPackageArn"]
+    logger.info("model registered", extra={"model_package_arn": arn})
+    count("ModelRegistered")
+    return str(arn)

@@ -1,0 +1,1 @@
+"""Asks a person whether a registered model may be deployed."""

@@ -1,0 +1,1 @@
+"""Starts the Spark job that turns dropped interactions into a dataset version."""

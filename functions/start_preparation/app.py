@@ -1,0 +1,118 @@
+"""State StartPreparation (task token) -> an EMR Serverless job run; `on_job_finished` answers when it is over.
+
+Answers the token at once with `{"datasetVersion", "alreadyPrepared": true, "status"}` when the version stands already
+or another execution prepares it: the same drop announced twice is prepared once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared import environment, ledger, names
+from shared.clients import calling
+from shared.errors import InvalidInput
+from shared.jobs import Jobs
+from shared.ledger import Ledger, Token
+from shared.observability import append_run, count, logger, observed
+from shared.outcomes import Outcome
+from start_preparation import plan, request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    data_bucket: str
+    emr_application_id: str
+    emr_execution_role_arn: str
+    preparation_entry_point: str
+    preparation_py_files: str
+    preparation_code_version: str
+    preparation_log_uri: str
+    preparation_timeout_minutes: int
+    preparation_source: str = ""
+    preparation_parameters: dict[str, Any] = field(default_factory=dict)
+
+
+SETTINGS = environment.load(Settings)
+LEDGER = Ledger(SETTINGS.runs_table)
+JOBS = Jobs(LEDGER, SETTINGS.emr_application_id)
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Returns `{"datasetVersion", "started"}`; the state machine reads the token's answer, not this."""
+    if not isinstance(event, dict) or not isinstance(event.get("taskToken"), str):
+        raise InvalidInput("taskToken must be a string: this function is invoked by the preparation state machine")
+    preparation = plan.from_event(
+        event, SETTINGS.data_bucket, SETTINGS.preparation_source, SETTINGS.preparation_parameters
+    )
+    execution_arn = event["executionArn"]
+    append_run(dataset_version=preparation.version)
+    token = Token(
+        kind=ledger.PREPARATION,
+        name=names.preparation_job(SETTINGS.name_prefix, preparation.version),
+        task_token=event["taskToken"],
+        execution_arn=execution_arn,
+        dataset_version=preparation.version,
+    )
+
+    state = LEDGER.dataset(preparation.version)
+    attempt = plan.attempt_of(state, execution_arn)
+    parent = _parent(state, preparation.version, attempt)
+    begun = attempt is not None and LEDGER.begin_dataset(
+        preparation.version, execution_arn, attempt, preparation.source, parent
+    )
+    if attempt is None or not begun:
+        state = LEDGER.dataset(preparation.version) or {}
+        logger.info(
+            "dataset version is prepared already, or by another execution", extra={"status": state.get("status")}
+        )
+        count("PreparationDuplicate")
+        JOBS.answer(
+            token,
+            Outcome(
+                output={
+                    "datasetVersion": preparation.version,
+                    "alreadyPrepared": True,
+                    "status": state.get("status", "PREPARING"),
+                }
+            ),
+        )
+        return {"datasetVersion": preparation.version, "started": False}
+
+    LEDGER.hold_token(token)
+    call = request.start_job_run(
+        preparation,
+        attempt=attempt,
+        parent_version=parent,
+        name_prefix=SETTINGS.name_prefix,
+        data_bucket=SETTINGS.data_bucket,
+        application_id=SETTINGS.emr_application_id,
+        execution_role_arn=SETTINGS.emr_execution_role_arn,
+        entry_point=SETTINGS.preparation_entry_point,
+        py_files=SETTINGS.preparation_py_files,
+        code_version=SETTINGS.preparation_code_version,
+        log_uri=SETTINGS.preparation_log_uri,
+        timeout_minutes=SETTINGS.preparation_timeout_minutes,
+    )
+    with calling("emr-serverless StartJobRun"):
+        job_run_id = JOBS.client("emr-serverless").start_job_run(**call)["jobRunId"]
+    logger.info(
+        "preparation job started", extra={"job_run_id": job_run_id, "attempt": attempt, "parent_version": parent}
+    )
+    LEDGER.name_job(token.kind, token.name, token.task_token, job_run_id)
+    named = LEDGER.token(token.kind, token.name)
+    if named is not None:
+        JOBS.settle(named)
+    return {"datasetVersion": preparation.version, "started": True}
+
+
+def _parent(state: dict[str, Any] | None, version: str, attempt: int | None) -> str | None:
+    # A retry must ask for the same job to the letter, or its client token is refused: the parent is chosen once per
+    # attempt.
+    if state is not None and "parentVersion" in state and attempt == state.get("attempt"):
+        return state["parentVersion"]
+    newest = LEDGER.newest_claimed()
+    return newest if newest is not None and newest < version else None

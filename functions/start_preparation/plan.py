@@ -1,0 +1,105 @@
+"""What to prepare, under which version, and whether that is still to be done. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared import names
+from shared.errors import InvalidInput
+
+# Parameters of `preprocess.py` that an operator or an execution may set; the rest is the platform's.
+PARAMETERS = {
+    "format": "--format",
+    "userColumn": "--user-column",
+    "itemColumn": "--item-column",
+    "timestampColumn": "--timestamp-column",
+    "eventTypeColumn": "--event-type-column",
+    "weightColumn": "--weight-column",
+    "eventTypes": "--event-types",
+    "minimumUserInteractions": "--minimum-user-interactions",
+    "minimumItemInteractions": "--minimum-item-interactions",
+    "maximumBadShare": "--maximum-bad-share",
+}
+_OPEN = ("PREPARING",)
+_FAILED = ("FAILED", "REFUSED", "ABORTED")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """One preparation: `version` is written from `source`; `parameters` are in the words of PARAMETERS."""
+
+    version: str
+    source: str
+    items: str | None = None
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+def from_event(
+    event: dict[str, Any], data_bucket: str, default_source: str, default_parameters: dict[str, Any]
+) -> Preparation:
+    """The preparation that an execution asks for. Raises InvalidInput naming the field that cannot be used."""
+    trigger = event.get("trigger")
+    version = names.preparation_version(_text(event, "executionArn"), _text(event, "startTime"), trigger)
+    source = event.get("source") or (_dropped(trigger, data_bucket) if trigger else default_source)
+    if not source:
+        raise InvalidInput(
+            "source is missing: give it in the execution's input, or set the template's PreparationSource"
+        )
+    given = event.get("parameters") or {}
+    if not isinstance(given, dict):
+        raise InvalidInput(f"parameters must be an object, not {type(given).__name__}")
+    items = event.get("items")
+    return Preparation(
+        version=version,
+        source=_uri(source, "source"),
+        items=_uri(items, "items") if items is not None else None,
+        parameters={name: _value(name, value) for name, value in sorted({**default_parameters, **given}.items())},
+    )
+
+
+def attempt_of(state: dict[str, Any] | None, execution_arn: str) -> int | None:
+    """Which attempt at this version comes next, given its ledger state; None when somebody else prepares it or it
+    stands already.
+    """
+    if state is None:
+        return 1
+    attempt = int(state.get("attempt", 0))
+    if state["status"] in _OPEN:
+        return attempt if state.get("executionArn") == execution_arn else None
+    return attempt + 1 if state["status"] in _FAILED else None
+
+
+def _dropped(trigger: dict[str, Any], data_bucket: str) -> str:
+    bucket, key = trigger["bucket"], trigger["key"]
+    if bucket != data_bucket:
+        raise InvalidInput(f"trigger.bucket must be {data_bucket}, not {bucket[:120]!r}")
+    if not names.MARKER_KEY.fullmatch(key):
+        raise InvalidInput(f"trigger.key must look like raw/<drop>/_SUCCESS, not {key[:120]!r}")
+    return f"s3://{bucket}/{key.removesuffix('_SUCCESS')}"
+
+
+def _text(event: dict[str, Any], name: str) -> str:
+    value = event.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(f"{name} must be a non-empty string, not {str(value)[:120]!r}")
+    return value
+
+
+def _uri(value: object, name: str) -> str:
+    if not isinstance(value, str) or not value.startswith("s3://") or len(value) > 1024 or not value.isprintable():
+        raise InvalidInput(f"{name} must be an s3:// URI of at most 1024 characters, not {str(value)[:120]!r}")
+    return value
+
+
+def _value(name: str, value: object) -> str:
+    if name not in PARAMETERS:
+        raise InvalidInput(f"parameters.{str(name)[:60]} is not known; there are {', '.join(PARAMETERS)}")
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise InvalidInput(f"parameters.{name} must be a string or a number, not {type(value).__name__}")
+    text = str(value)
+    if not text or len(text) > 256 or not text.isprintable() or text.startswith("-"):
+        raise InvalidInput(
+            f"parameters.{name} must be 1 to 256 printable characters that do not begin with '-', not {text[:120]!r}"
+        )
+    return text

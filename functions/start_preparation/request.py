@@ -1,0 +1,53 @@
+"""The StartJobRun call for a preparation. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared import names
+from start_preparation.plan import PARAMETERS, Preparation
+
+
+def start_job_run(
+    preparation: Preparation,
+    *,
+    attempt: int,
+    parent_version: str | None,
+    name_prefix: str,
+    data_bucket: str,
+    application_id: str,
+    execution_role_arn: str,
+    entry_point: str,
+    py_files: str,
+    code_version: str,
+    log_uri: str,
+    timeout_minutes: int,
+) -> dict[str, Any]:
+    """The call; the same attempt at the same version has the same client token, so EMR Serverless starts it once."""
+    arguments = {
+        "--source": preparation.source,
+        "--output": f"s3://{data_bucket}/datasets",
+        "--quarantine": f"s3://{data_bucket}/quarantine",
+        "--dataset-version": preparation.version,
+        "--code-version": code_version,
+    }
+    if parent_version:
+        arguments["--parent-version"] = parent_version
+    if preparation.items:
+        arguments["--items"] = preparation.items
+    arguments |= {PARAMETERS[name]: value for name, value in preparation.parameters.items()}
+    return {
+        "applicationId": application_id,
+        "clientToken": f"{preparation.version}-{attempt}",
+        "name": names.preparation_job(name_prefix, preparation.version),
+        "executionRoleArn": execution_role_arn,
+        "executionTimeoutMinutes": timeout_minutes,
+        "jobDriver": {
+            "sparkSubmit": {
+                "entryPoint": entry_point,
+                "entryPointArguments": [part for pair in arguments.items() for part in pair],
+                "sparkSubmitParameters": f"--py-files {py_files}",
+            }
+        },
+        "configurationOverrides": {"monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": log_uri}}},
+    }

@@ -1,0 +1,1 @@
+"""Starts the training job of a run."""

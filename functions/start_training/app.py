@@ -1,0 +1,93 @@
+"""State StartTraining (task token) -> a SageMaker training job; `on_job_finished` answers when it is over.
+
+The answer is `{"jobName", "modelDataUrl", "outputUrl", "image"}`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from shared import environment, ledger, names
+from shared.clients import already_exists, calling
+from shared.errors import InvalidInput
+from shared.jobs import Jobs
+from shared.ledger import Ledger, Token
+from shared.observability import append_run, logger, observed
+from start_training import attempt, request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    data_bucket: str
+    artifacts_bucket: str
+    model_image_uri: str
+    training_role_arn: str
+    training_instance_type: str
+    training_max_runtime_seconds: int
+    training_use_spot: bool = False
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+
+
+SETTINGS = environment.load(Settings)
+LEDGER = Ledger(SETTINGS.runs_table)
+JOBS = Jobs(LEDGER)
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Returns `{"jobName"}`; the state machine reads the token's answer, not this."""
+    if not isinstance(event, dict) or not isinstance(event.get("taskToken"), str):
+        raise InvalidInput("taskToken must be a string: this function is invoked by the retraining state machine")
+    run_id, version = request.from_event(event)
+    append_run(run_id=run_id, dataset_version=version)
+
+    state = LEDGER.run(run_id)
+    earlier = JOBS.training_job(names.training_job(SETTINGS.name_prefix, run_id, attempt.current(state)))
+    number = attempt.following(state, earlier)
+    serving = LEDGER.serving()
+    run = request.Run(run_id, version, number, serving["modelDataUrl"] if serving else None)
+    call = request.create_training_job(
+        run,
+        name_prefix=SETTINGS.name_prefix,
+        data_bucket=SETTINGS.data_bucket,
+        artifacts_bucket=SETTINGS.artifacts_bucket,
+        image_uri=SETTINGS.model_image_uri,
+        role_arn=SETTINGS.training_role_arn,
+        instance_type=SETTINGS.training_instance_type,
+        use_spot=SETTINGS.training_use_spot,
+        max_runtime_seconds=SETTINGS.training_max_runtime_seconds,
+        given_hyperparameters=SETTINGS.hyperparameters,
+    )
+    token = Token(
+        kind=ledger.TRAINING,
+        name=call["TrainingJobName"],
+        task_token=event["taskToken"],
+        execution_arn=event["executionArn"],
+        run_id=run_id,
+        dataset_version=version,
+    )
+    LEDGER.resume_run(run_id, version, event["executionArn"], number)
+    LEDGER.hold_token(token)
+    if not _create(call):
+        logger.info("training job was there already", extra={"job_name": token.name})
+        JOBS.settle(token)
+    return {"jobName": token.name}
+
+
+def _create(call: dict[str, Any]) -> bool:
+    with calling("sagemaker CreateTrainingJob"):
+        try:
+            JOBS.client("sagemaker").create_training_job(**call)
+        except ClientError as error:
+            if already_exists(error):
+                return False
+            raise
+    logger.info(
+        "training job started", extra={"job_name": call["TrainingJobName"], "channels": len(call["InputDataConfig"])}
+    )
+    return True

@@ -1,0 +1,123 @@
+"""The CreateTrainingJob call of a run. Pure. The container's side of it is in docs/contracts.md, "Container"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared import names
+from shared.errors import InvalidInput
+
+METRICS = [
+    {"Name": "TrainLoss", "Regex": r"train_loss=([0-9.eE+-]+)"},
+    {"Name": "SamplesPerSecond", "Regex": r"samples_per_second=([0-9.eE+-]+)"},
+    {"Name": "HitRateAt10", "Regex": r" hit_rate_at_10=([0-9.eE+-]+)"},
+    {"Name": "NdcgAt10", "Regex": r" ndcg_at_10=([0-9.eE+-]+)"},
+    {"Name": "FullHitRateAt10", "Regex": r"full_hit_rate_at_10=([0-9.eE+-]+)"},
+    {"Name": "FullNdcgAt10", "Regex": r"full_ndcg_at_10=([0-9.eE+-]+)"},
+]
+VOLUME_GIGABYTES = 50
+_OURS = ("run_id", "dataset_version", "code_version")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run that trains; `incumbent_url` is the serving model's archive, None before the first model."""
+
+    run_id: str
+    dataset_version: str
+    attempt: int
+    incumbent_url: str | None = None
+
+
+def from_event(event: dict[str, Any]) -> tuple[str, str]:
+    """Run id and dataset version of the state's input. Raises InvalidInput when they are not, or do not belong
+    together.
+    """
+    run_id = names.require_run_id(event.get("runId"))
+    version = names.require_dataset_version(event.get("datasetVersion"), "datasetVersion")
+    if names.version_of(run_id) != version:
+        raise InvalidInput(f"runId {run_id} does not belong to datasetVersion {version}")
+    return run_id, version
+
+
+def code_version(image_uri: str) -> str:
+    """The digest of the image: one digest is one version of the code."""
+    return image_uri.rpartition("@sha256:")[2]
+
+
+def hyperparameters(given: dict[str, Any], run: Run, image_uri: str) -> dict[str, str]:
+    """All hyperparameters as SageMaker takes them: strings of at most 256 characters. Raises InvalidInput naming the
+    bad one.
+    """
+    values: dict[str, str] = {}
+    for name, value in given.items():
+        if name in _OURS:
+            raise InvalidInput(f"hyperparameter {name} is set by the platform, not by Hyperparameters")
+        if isinstance(value, bool):
+            text = "true" if value else "false"
+        elif isinstance(value, list):
+            text = ",".join(str(part) for part in value)
+        elif isinstance(value, (str, int, float)):
+            text = str(value)
+        else:
+            raise InvalidInput(
+                f"hyperparameter {name} must be a string, a number, a boolean or a list, not {type(value).__name__}"
+            )
+        if len(text) > 256:
+            raise InvalidInput(f"hyperparameter {name} has {len(text)} characters, more than 256")
+        values[name] = text
+    return values | {
+        "run_id": run.run_id,
+        "dataset_version": run.dataset_version,
+        "code_version": code_version(image_uri),
+    }
+
+
+def create_training_job(
+    run: Run,
+    *,
+    name_prefix: str,
+    data_bucket: str,
+    artifacts_bucket: str,
+    image_uri: str,
+    role_arn: str,
+    instance_type: str,
+    use_spot: bool,
+    max_runtime_seconds: int,
+    given_hyperparameters: dict[str, Any],
+) -> dict[str, Any]:
+    """The call. With spot capacity the job may wait as long again as it may run."""
+    name = names.training_job(name_prefix, run.run_id, run.attempt)
+    channels = [_channel("dataset", f"s3://{data_bucket}/datasets/{run.dataset_version}/")]
+    if run.incumbent_url:
+        channels.append(_channel("incumbent", run.incumbent_url))
+    stopping = {"MaxRuntimeInSeconds": max_runtime_seconds}
+    if use_spot:
+        stopping["MaxWaitTimeInSeconds"] = 2 * max_runtime_seconds
+    return {
+        "TrainingJobName": name,
+        "AlgorithmSpecification": {
+            "TrainingImage": image_uri,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": METRICS,
+        },
+        "RoleArn": role_arn,
+        "InputDataConfig": channels,
+        "OutputDataConfig": {"S3OutputPath": f"s3://{artifacts_bucket}/training/"},
+        "CheckpointConfig": {
+            "S3Uri": f"s3://{artifacts_bucket}/checkpoints/{name}/",
+            "LocalPath": "/opt/ml/checkpoints",
+        },
+        "ResourceConfig": {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": VOLUME_GIGABYTES},
+        "StoppingCondition": stopping,
+        "HyperParameters": hyperparameters(given_hyperparameters, run, image_uri),
+        "EnableManagedSpotTraining": use_spot,
+        "EnableNetworkIsolation": True,
+        "Tags": [{"Key": "runId", "Value": run.run_id}, {"Key": "datasetVersion", "Value": run.dataset_version}],
+    }
+
+
+def _channel(name: str, uri: str) -> dict[str, Any]:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": "File"}

@@ -1,0 +1,129 @@
+"""State Verify -> `{"verified", "requests"}`: the endpoint is InService on the wanted configuration and answers every
+golden request.
+
+Only then does the ledger say that the model serves, unless newer data does already, and is its list of popular items
+put where the API finds it when no endpoint answers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from shared import environment, names
+from shared.clients import calling, client, code_of, message_of
+from shared.errors import ArtefactMissing, EndpointRolledBack, GoldenRequestMismatch, InvalidInput, StaleVersion
+from shared.jobs import Jobs
+from shared.ledger import Ledger
+from shared.observability import append_run, count, logger, observed
+from verify import golden
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    endpoint_name: str
+    artifacts_bucket: str
+
+
+SETTINGS = environment.load(Settings)
+LEDGER = Ledger(SETTINGS.runs_table)
+JOBS = Jobs(LEDGER)
+S3 = client("s3")
+RUNTIME = client("sagemaker-runtime", Config(read_timeout=60))
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Raises EndpointRolledBack, GoldenRequestMismatch or StaleVersion: the state machine then puts the earlier
+    configuration back.
+    """
+    run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
+    append_run(run_id=run_id, dataset_version=names.version_of(run_id))
+    wanted = names.model(SETTINGS.name_prefix, run_id)
+    _require_in_service(wanted)
+    examples = golden.parse(json.loads(_kept(run_id, "golden.json")))
+    for position, example in enumerate(examples):
+        found = golden.difference(example.response, _ask(example.request), run_id)
+        if found:
+            count("GoldenRequestMismatch")
+            raise GoldenRequestMismatch(f"golden request {position + 1} of {len(examples)}: {found}")
+    # The list of popular items first: should this function die after the promotion, nothing is left undone.
+    _publish_popular(run_id)
+    _promote(event, run_id, wanted)
+    logger.info("model serves", extra={"requests": len(examples)})
+    count("ModelPromoted")
+    return {"verified": True, "requests": len(examples)}
+
+
+def _require_in_service(wanted: str) -> None:
+    endpoint = JOBS.endpoint(SETTINGS.endpoint_name)
+    status = endpoint["EndpointStatus"] if endpoint else "gone"
+    serves = endpoint["EndpointConfigName"] if endpoint else None
+    if status != "InService" or serves != wanted:
+        raise EndpointRolledBack(
+            f"endpoint {SETTINGS.endpoint_name} is {status} on {serves}, not InService on {wanted}"
+        )
+
+
+def _kept(run_id: str, name: str) -> bytes:
+    key = f"runs/{run_id}/{name}"
+    with calling(f"s3 GetObject {key}"):
+        try:
+            return bytes(S3.get_object(Bucket=SETTINGS.artifacts_bucket, Key=key)["Body"].read())
+        except ClientError as error:
+            if code_of(error) in ("NoSuchKey", "AccessDenied"):
+                raise ArtefactMissing(f"{key} is missing or unreadable: the model cannot be verified") from error
+            raise
+
+
+def _ask(request: dict[str, Any]) -> Any:
+    with calling("sagemaker-runtime InvokeEndpoint"):
+        try:
+            answer = RUNTIME.invoke_endpoint(
+                EndpointName=SETTINGS.endpoint_name,
+                ContentType="application/json",
+                Accept="application/json",
+                Body=json.dumps(request),
+            )
+        except ClientError as error:
+            if code_of(error) == "ModelError":
+                raise GoldenRequestMismatch(f"the model refused a golden request: {message_of(error)[:300]}") from error
+            raise
+        content = answer["Body"].read()
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def _publish_popular(run_id: str) -> None:
+    content = _kept(run_id, "popular.json")
+    with calling("s3 PutObject serving/popular.json"):
+        S3.put_object(
+            Bucket=SETTINGS.artifacts_bucket, Key="serving/popular.json", Body=content, ContentType="application/json"
+        )
+
+
+def _promote(event: dict[str, Any], run_id: str, config: str) -> None:
+    package, url = (
+        (event.get("registration") or {}).get("modelPackageArn"),
+        (event.get("training") or {}).get("modelDataUrl"),
+    )
+    if not isinstance(package, str) or not isinstance(url, str):
+        raise InvalidInput("registration.modelPackageArn and training.modelDataUrl must be strings")
+    model = {
+        "runId": run_id,
+        "datasetVersion": names.version_of(run_id),
+        "modelPackageArn": package,
+        "modelDataUrl": url,
+        "endpointConfigName": config,
+    }
+    if not LEDGER.promote(model):
+        serving = LEDGER.serving() or {}
+        raise StaleVersion(f"{model['datasetVersion']} is older than {serving.get('datasetVersion')}, which serves")

@@ -1,0 +1,172 @@
+"""One small AWS for the functions' tests: DynamoDB, S3, SNS, EventBridge and Step Functions from moto; SageMaker,
+EMR Serverless and task tokens from botocore's Stubber, which checks every call and answer against AWS's own models."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+
+ROOT = Path(__file__).resolve().parents[3]
+REGION, ACCOUNT = "eu-central-1", "123456789012"
+VERSION = "v20261123t151300z-1a2b3c4d"
+RUN = f"{VERSION}-r1"
+DATA, ARTIFACTS = f"ncf-data-{ACCOUNT}", f"ncf-artifacts-{ACCOUNT}"
+IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/ncf-recommender@sha256:{'5f' * 32}"
+MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:ncf-retraining"
+EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:ncf-retraining:{RUN}"
+PACKAGE = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/ncf-recommender/1"
+TOKEN = "AQCkAAAAKgAAAAMAAAAAAAAAAexample"  # an example, as in events/
+MODEL_URL = f"s3://{ARTIFACTS}/training/ncf-{RUN}/output/model.tar.gz"
+OUTPUT_URL = f"s3://{ARTIFACTS}/training/ncf-{RUN}/output/output.tar.gz"
+
+ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_SESSION_TOKEN": "testing",
+    "POWERTOOLS_SERVICE_NAME": "ncf",
+    "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
+    "POWERTOOLS_LOG_LEVEL": "INFO",
+    "NAME_PREFIX": "ncf",
+    "RUNS_TABLE": "ncf-runs",
+    "DATA_BUCKET": DATA,
+    "ARTIFACTS_BUCKET": ARTIFACTS,
+    "EMR_APPLICATION_ID": "00f1cbgd2l3k4m09",
+    "EMR_EXECUTION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/ncf-preparation",
+    "PREPARATION_ENTRY_POINT": f"s3://{ARTIFACTS}/code/preparation/{'ab' * 32}/preprocess.py",
+    "PREPARATION_PY_FILES": f"s3://{ARTIFACTS}/code/preparation/{'ab' * 32}/preparation.zip",
+    "PREPARATION_CODE_VERSION": "ab" * 32,
+    "PREPARATION_SOURCE": "",
+    "PREPARATION_LOG_URI": f"s3://{ARTIFACTS}/logs/emr/",
+    "PREPARATION_TIMEOUT_MINUTES": "120",
+    "PREPARATION_PARAMETERS": "{}",
+    "RETRAINING_STATE_MACHINE_ARN": MACHINE,
+    "MINIMUM_TEST_USERS": "2",
+    "MODEL_IMAGE_URI": IMAGE,
+    "TRAINING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/ncf-training",
+    "TRAINING_INSTANCE_TYPE": "ml.g4dn.xlarge",
+    "TRAINING_USE_SPOT": "true",
+    "TRAINING_MAX_RUNTIME_SECONDS": "3600",
+    "HYPERPARAMETERS": '{"epochs": 20, "learning_rate": 0.001, "mlp_layers": [64, 32, 16]}',
+    "ENDPOINT_NAME": "ncf-recommender",
+    "GATE_POLICY": '{"minimumTestUsers": 2}',
+    "MODEL_PACKAGE_GROUP_NAME": "ncf-recommender",
+    "APPROVAL": "auto",
+    "NOTIFICATIONS_TOPIC_ARN": f"arn:aws:sns:{REGION}:{ACCOUNT}:ncf-notifications",
+    "SERVING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/ncf-serving",
+    "ENDPOINT_INSTANCE_TYPE": "ml.g4dn.xlarge",
+    "ENDPOINT_INSTANCE_COUNT": "1",
+    "ENDPOINT_INFERENCE_AMI_VERSION": "",
+    "ENDPOINT_ALARM_NAMES": "ncf-endpoint-errors,ncf-endpoint-latency",
+    "ON_DATA_READY_FUNCTION_NAME": "ncf-on-data-ready",
+    "HANDLE_FAILURE_FUNCTION_NAME": "ncf-handle-failure",
+}
+CONTEXT = SimpleNamespace(
+    function_name="ncf-test",
+    memory_limit_in_mb=256,
+    invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:ncf-test",
+    aws_request_id="52fdfc07-2182-454f-963f-5f0f9a621d72",
+)
+
+
+def sample_event(name: str) -> dict[str, Any]:
+    """The sample `events/<name>.json`."""
+    return json.loads((ROOT / "events" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def archive_of(files: dict[str, bytes]) -> bytes:
+    """A `.tar.gz` of `files`, as SageMaker writes it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+class Cloud:
+    """moto's AWS with the stack's table, buckets and topic, and a queue that hears what operators are told."""
+
+    def __init__(self) -> None:
+        self._events: list[tuple[str, dict[str, Any]]] = []
+        self.s3 = boto3.client("s3")
+        for bucket in (DATA, ARTIFACTS):
+            self.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.table = boto3.resource("dynamodb").create_table(
+            TableName="ncf-runs",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "kind", "updatedAt")
+            ],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "byKind",
+                    "KeySchema": [
+                        {"AttributeName": "kind", "KeyType": "HASH"},
+                        {"AttributeName": "updatedAt", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            ],
+        )
+
+    def listen(self) -> None:
+        """Make the topic and hear, from now on, what operators are told and which events of our own are sent."""
+        sns, self._sqs = boto3.client("sns"), boto3.client("sqs")
+        topic = sns.create_topic(Name="ncf-notifications")["TopicArn"]
+        self._queue = self._sqs.create_queue(QueueName="operators")["QueueUrl"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"][
+            "QueueArn"
+        ]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        session = boto3.DEFAULT_SESSION
+        assert session is not None
+        session.events.register("provide-client-params.events.PutEvents", self._hear, "our-events")
+
+    def close(self) -> None:
+        """Stop listening."""
+        if boto3.DEFAULT_SESSION is not None:
+            boto3.DEFAULT_SESSION.events.unregister("provide-client-params.events.PutEvents", unique_id="our-events")
+
+    def _hear(self, params: dict[str, Any], **_: Any) -> None:
+        for entry in params["Entries"]:
+            assert entry["Source"] == "ncf.recommender"
+            self._events.append((entry["DetailType"], json.loads(entry["Detail"])))
+
+    def item(self, pk: str, sk: str = "STATE") -> dict[str, Any]:
+        """A ledger item, or {}."""
+        return self.table.get_item(Key={"pk": pk, "sk": sk}).get("Item", {})
+
+    def put(self, pk: str, sk: str = "STATE", **attributes: Any) -> None:
+        """Write a ledger item as it is."""
+        self.table.put_item(Item={"pk": pk, "sk": sk, "updatedAt": "2026-11-23T15:00:00.000Z", **attributes})
+
+    def notifications(self) -> list[dict[str, Any]]:
+        """What operators were told since the last look."""
+        return [json.loads(body) for body in self._drain(self._queue)]
+
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        """(type, detail) of our own events since the last look."""
+        heard, self._events = self._events, []
+        return heard
+
+    def write(self, bucket: str, key: str, content: bytes | str | dict[str, Any] | list[Any]) -> None:
+        """Put an object; documents as JSON."""
+        body = content if isinstance(content, bytes | str) else json.dumps(content)
+        self.s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+    def _drain(self, url: str) -> list[str]:
+        bodies: list[str] = []
+        while messages := self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            for message in messages:
+                bodies.append(message["Body"])
+                self._sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies

@@ -1,0 +1,98 @@
+"""The fixtures of the functions' tests; the small AWS behind them is in cloud.py."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from moto import mock_aws
+from moto.dynamodb.models import DynamoDBBackend
+
+from tests.unit.functions.cloud import ENVIRONMENT, REGION, Cloud
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The functions' environment."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    return ENVIRONMENT
+
+
+@pytest.fixture
+def cloud(variables: dict[str, str], session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """An empty deployed stack."""
+    # DynamoDB checks a condition and writes in one step; moto does so only if one caller at a time is let in.
+    one_at_a_time = threading.Lock()
+    for name in ("update_item", "delete_item"):
+        monkeypatch.setattr(DynamoDBBackend, name, _locked(getattr(DynamoDBBackend, name), one_at_a_time))
+    # One session for all tests: a new one would read AWS's models from the disk again, for each test.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    with mock_aws(config={"core": {"reset_boto3_session": False}}):
+        cloud = Cloud()
+        yield cloud
+        cloud.close()
+
+
+@pytest.fixture(scope="session")
+def session() -> boto3.Session:
+    """A session that knows no credentials but those of the tests."""
+    return boto3.Session("testing", "testing", "testing", region_name=REGION)
+
+
+def _locked(method: Callable[..., Any], lock: threading.Lock) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return method(*args, **kwargs)
+
+    return call
+
+
+@pytest.fixture
+def load(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
+    """Import `<function>.app` anew, as a cold start does, with some variables changed."""
+
+    def loader(function: str, **changed: str) -> ModuleType:
+        for name, value in changed.items():
+            monkeypatch.setenv(name, value)
+        for name in (f"{function}.app", function):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        return importlib.import_module(f"{function}.app")
+
+    return loader
+
+
+@pytest.fixture
+def stub() -> Iterator[Callable[[Any], Stubber]]:
+    """A Stubber on a client; every answer it was given must have been asked for by the end."""
+    stubbers: list[Stubber] = []
+
+    def attach(client: Any) -> Stubber:
+        stubber = Stubber(client)
+        stubber.activate()
+        stubbers.append(stubber)
+        return stubber
+
+    yield attach
+    for stubber in stubbers:
+        stubber.assert_no_pending_responses()
+
+
+@pytest.fixture
+def log(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """What the functions have logged so far, line by line."""
+    handler = importlib.import_module("shared.observability").logger.registered_handler
+    stream = io.StringIO()
+    monkeypatch.setattr(handler, "stream", stream)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]

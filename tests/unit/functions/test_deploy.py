@@ -1,0 +1,474 @@
+"""The endpoint moves to a model, or back; never twice, never to older data, never to bytes that were not registered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from deploy import plan, request
+from deploy.plan import Action, Step
+from tests.unit.functions.cloud import (
+    ARTIFACTS,
+    CONTEXT,
+    IMAGE,
+    MODEL_URL,
+    PACKAGE,
+    RUN,
+    TOKEN,
+    VERSION,
+    Cloud,
+    sample_event,
+)
+
+WANTED, PREVIOUS, THIRD = f"ncf-{RUN}", "ncf-v20261122t000000z-00000000-r1", "ncf-v20261121t000000z-00000000-r1"
+ETAG = "0cc175b9c0f1b6a831c399e269772661"
+ROLE = "arn:aws:iam::123456789012:role/ncf-serving"
+GONE = ("describe_endpoint", "ValidationException", 'Could not find endpoint "arn:aws:sagemaker:…"', 400)
+ALARMS = ("ncf-endpoint-errors", "ncf-endpoint-latency")
+CONTAINER = {"Image": IMAGE, "ModelDataUrl": MODEL_URL}
+MODEL_CALL = request.create_model("ncf", RUN, CONTAINER, ROLE)
+CONFIG_CALL = request.create_endpoint_config("ncf", RUN, "ml.g4dn.xlarge", 1, "")
+
+
+def endpoint(status: str, config: str, pending: str | None = None, reason: str | None = None) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "EndpointName": "ncf-recommender",
+        "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/ncf-recommender",
+        "EndpointConfigName": config,
+        "EndpointStatus": status,
+        "CreationTime": 0,
+        "LastModifiedTime": 0,
+    }
+    if pending:
+        described["PendingDeploymentSummary"] = {"EndpointConfigName": pending}
+    if reason:
+        described["FailureReason"] = reason
+    return described
+
+
+# The plan
+
+
+@pytest.mark.parametrize(
+    ("described", "action"),
+    [
+        (None, Action.CREATE),
+        (endpoint("InService", WANTED), Action.DONE),
+        (endpoint("InService", PREVIOUS), Action.UPDATE),
+        (endpoint("Creating", WANTED), Action.WAIT),
+        (endpoint("Creating", PREVIOUS), Action.BUSY),
+        (endpoint("Updating", PREVIOUS, pending=WANTED), Action.WAIT),
+        (endpoint("Updating", PREVIOUS, pending=THIRD), Action.BUSY),
+        (endpoint("Updating", WANTED), Action.BUSY),
+        (endpoint("RollingBack", PREVIOUS, pending=WANTED), Action.BUSY),
+        (endpoint("SystemUpdating", PREVIOUS), Action.BUSY),
+        (endpoint("Deleting", PREVIOUS), Action.BUSY),
+        (endpoint("Failed", PREVIOUS), Action.DELETE),
+        (endpoint("Failed", WANTED), Action.FAILED),
+        (endpoint("OutOfService", PREVIOUS), Action.UNUSABLE),
+        (endpoint("UpdateRollbackFailed", PREVIOUS), Action.UNUSABLE),
+    ],
+)
+def test_the_next_step_of_a_deployment(described: dict[str, Any] | None, action: Action) -> None:
+    assert plan.deployment(described, WANTED) == Step(action, WANTED)
+
+
+@pytest.mark.parametrize(
+    ("described", "previous", "action"),
+    [
+        (None, None, Action.DONE),
+        (None, PREVIOUS, Action.CREATE),
+        (endpoint("InService", PREVIOUS), PREVIOUS, Action.DONE),
+        (endpoint("InService", THIRD), PREVIOUS, Action.DONE),
+        (endpoint("InService", WANTED), PREVIOUS, Action.UPDATE),
+        (endpoint("InService", WANTED), None, Action.DELETE),
+        (endpoint("Failed", WANTED), None, Action.DELETE),
+        (endpoint("Failed", WANTED), PREVIOUS, Action.DELETE),
+        (endpoint("Creating", WANTED), None, Action.BUSY),
+        (endpoint("Updating", PREVIOUS, pending=WANTED), PREVIOUS, Action.BUSY),
+        (endpoint("Updating", WANTED, pending=PREVIOUS), PREVIOUS, Action.WAIT),
+        (endpoint("Deleting", WANTED), None, Action.DONE),
+        (endpoint("Deleting", WANTED), PREVIOUS, Action.BUSY),
+        (endpoint("UpdateRollbackFailed", WANTED), PREVIOUS, Action.UNUSABLE),
+    ],
+)
+def test_the_next_step_of_a_rollback(described: dict[str, Any] | None, previous: str | None, action: Action) -> None:
+    assert plan.rollback(described, WANTED, previous) == Step(action, previous)
+
+
+# The calls
+
+
+def test_the_model_is_isolated_and_of_the_registered_container() -> None:
+    assert MODEL_CALL == {
+        "ModelName": WANTED,
+        "PrimaryContainer": CONTAINER,
+        "ExecutionRoleArn": ROLE,
+        "EnableNetworkIsolation": True,
+    }
+
+
+def test_the_endpoint_configuration_has_the_ami_only_when_it_is_set() -> None:
+    variant = request.create_endpoint_config("ncf", RUN, "ml.g4dn.xlarge", 2, "al2-ami-sagemaker-inference-gpu-3-1")
+    assert variant == {
+        "EndpointConfigName": WANTED,
+        "ProductionVariants": [
+            {
+                "VariantName": "AllTraffic",
+                "ModelName": WANTED,
+                "InstanceType": "ml.g4dn.xlarge",
+                "InitialInstanceCount": 2,
+                "InitialVariantWeight": 1.0,
+                "ModelDataDownloadTimeoutInSeconds": 900,
+                "ContainerStartupHealthCheckTimeoutInSeconds": 900,
+                "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
+                "InferenceAmiVersion": "al2-ami-sagemaker-inference-gpu-3-1",
+            }
+        ],
+    }
+    assert "InferenceAmiVersion" not in CONFIG_CALL["ProductionVariants"][0]
+
+
+def test_an_update_is_blue_green_and_watched_by_the_alarms() -> None:
+    assert request.update_endpoint("e", "c", ALARMS) == {
+        "EndpointName": "e",
+        "EndpointConfigName": "c",
+        "DeploymentConfig": {
+            "BlueGreenUpdatePolicy": {
+                "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 300},
+                "TerminationWaitInSeconds": 0,
+                "MaximumExecutionTimeoutInSeconds": 3600,
+            },
+            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in ALARMS]},
+        },
+    }
+    unwatched = request.update_endpoint("e", "c", ())["DeploymentConfig"]
+    assert "AutoRollbackConfiguration" not in unwatched
+    assert unwatched["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"] == 0
+
+
+# The handler
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
+    cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
+    return load("deploy")
+
+
+@pytest.fixture
+def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.JOBS.client("sagemaker"))
+
+
+@pytest.fixture
+def states(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.JOBS.client("stepfunctions"))
+
+
+def package(status: str = "Approved", etag: str = ETAG) -> dict[str, Any]:
+    return {
+        "ModelPackageName": "ncf-recommender",
+        "ModelPackageArn": PACKAGE,
+        "CreationTime": 0,
+        "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        "ModelApprovalStatus": status,
+        "InferenceSpecification": {"Containers": [CONTAINER]},
+        "CustomerMetadataProperties": {"runId": RUN, "modelDataETag": etag},
+    }
+
+
+def expect_model_and_config(sagemaker: Stubber) -> None:
+    arn = "arn:aws:sagemaker:eu-central-1:123456789012"
+    sagemaker.add_response("create_model", {"ModelArn": f"{arn}:model/{WANTED}"}, MODEL_CALL)
+    config = {"EndpointConfigArn": f"{arn}:endpoint-config/{WANTED}"}
+    sagemaker.add_response("create_endpoint_config", config, CONFIG_CALL)
+
+
+def endpoint_arn() -> dict[str, str]:
+    return {"EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/ncf-recommender"}
+
+
+def serves(config: str = WANTED, **more: Any) -> dict[str, str]:
+    output = {"endpointName": "ncf-recommender", "endpointConfigName": config, **more}
+    return {"taskToken": TOKEN, "output": json.dumps(output)}
+
+
+def token_of(cloud: Cloud) -> dict[str, Any]:
+    return cloud.item("JOB#ENDPOINT#ncf-recommender", "TOKEN")
+
+
+def record(cloud: Cloud) -> dict[str, Any]:
+    return cloud.item(f"RUN#{RUN}", "DECISION#deployment").get("figures", {})
+
+
+def test_the_first_model_creates_the_endpoint_and_leaves(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_client_error(*GONE)
+    expect_model_and_config(sagemaker)
+    call = {"EndpointName": "ncf-recommender", "EndpointConfigName": WANTED}
+    sagemaker.add_response("create_endpoint", endpoint_arn(), call)
+    sagemaker.add_response("describe_endpoint", endpoint("Creating", WANTED))
+    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "CREATE"}
+    assert record(cloud) == {"endpointConfigName": WANTED, "previousEndpointConfigName": None}
+    token = token_of(cloud)
+    assert (token["taskToken"], token["wanted"], token["jobId"], token["runId"]) == (TOKEN, WANTED, WANTED, RUN)
+    assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == RUN
+
+
+def test_a_later_model_updates_the_endpoint_and_remembers_the_way_back(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
+    expect_model_and_config(sagemaker)
+    sagemaker.add_response(
+        "update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", WANTED, ALARMS)
+    )
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
+    app.handler(sample_event("deploy"), CONTEXT)
+    assert record(cloud)["previousEndpointConfigName"] == PREVIOUS
+
+
+def test_on_the_wanted_configuration_already_nothing_is_called(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
+    states.add_response("send_task_success", {}, serves())
+    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "DONE"}
+    assert record(cloud) == {}
+
+
+def test_a_retry_waits_for_the_update_that_an_earlier_try_began(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    figures = {"endpointConfigName": WANTED, "previousEndpointConfigName": PREVIOUS}
+    cloud.put(f"RUN#{RUN}", "DECISION#deployment", figures=figures)
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
+    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "WAIT"}
+    assert record(cloud)["previousEndpointConfigName"] == PREVIOUS
+    assert token_of(cloud)["jobId"] == WANTED
+
+
+def test_a_model_and_a_configuration_of_the_same_content_are_adopted(
+    app: ModuleType, sagemaker: Stubber, states: Stubber
+) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_client_error(*GONE)
+    words = f'Cannot create already existing model "arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}"'
+    sagemaker.add_client_error("create_model", "ValidationException", words, 400)
+    model = {**MODEL_CALL, "ModelArn": f"arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}", "CreationTime": 0}
+    sagemaker.add_response("describe_model", model)
+    sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
+    arn = f"arn:aws:sagemaker:eu-central-1:123456789012:endpoint-config/{WANTED}"
+    sagemaker.add_response("describe_endpoint_config", {**CONFIG_CALL, "EndpointConfigArn": arn, "CreationTime": 0})
+    sagemaker.add_response("create_endpoint", endpoint_arn())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
+    states.add_response("send_task_success", {}, serves())
+    app.handler(sample_event("deploy"), CONTEXT)
+
+
+def test_a_model_of_that_name_with_other_content_stops_the_deployment(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud
+) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_client_error(*GONE)
+    sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
+    other = {**MODEL_CALL, "PrimaryContainer": {**CONTAINER, "ModelDataUrl": "s3://other/model.tar.gz"}}
+    arn = f"arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}"
+    sagemaker.add_response("describe_model", {**other, "ModelArn": arn, "CreationTime": 0})
+    with pytest.raises(Exception, match="exists with other content") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert record(cloud) == {}
+
+
+def test_an_older_run_than_the_serving_one_is_stale_and_takes_no_lock(app: ModuleType, cloud: Cloud) -> None:
+    newer = "v20261124t000000z-00000000"
+    cloud.put("SERVING", "CURRENT", runId=f"{newer}-r1", datasetVersion=newer)
+    with pytest.raises(Exception, match=f"{VERSION} is older than {newer}, which serves") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == "StaleVersion"
+    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+
+
+def test_a_run_waits_while_another_is_being_deployed(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    cloud.put("LOCK", "DEPLOYMENT", runId="another", expiresAt=99_999_999_999)
+    sagemaker.add_response("describe_model_package", package())
+    with pytest.raises(Exception, match="another is being deployed") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == "DeploymentInProgress"
+
+
+def test_an_archive_that_changed_since_its_registration_is_not_deployed(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud
+) -> None:
+    cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"b")
+    sagemaker.add_response("describe_model_package", package())
+    with pytest.raises(Exception, match=f"registered was {ETAG}: it will not be deployed") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == "ArtefactChanged"
+    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+
+
+def test_an_archive_that_is_gone_since_its_registration_is_not_deployed(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud
+) -> None:
+    cloud.s3.delete_object(Bucket=ARTIFACTS, Key=MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"))
+    sagemaker.add_response("describe_model_package", package())
+    with pytest.raises(Exception, match="gone or unreadable") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == "ArtefactChanged"
+
+
+@pytest.mark.parametrize("status", ["Rejected", "PendingManualApproval"])
+def test_a_package_that_is_not_approved_any_more_is_not_deployed(
+    app: ModuleType, sagemaker: Stubber, status: str
+) -> None:
+    sagemaker.add_response("describe_model_package", package(status))
+    with pytest.raises(Exception, match=f"is {status}, not Approved") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == "ModelNotApproved"
+
+
+@pytest.mark.parametrize(
+    ("described", "name", "words"),
+    [
+        (endpoint("Updating", PREVIOUS, pending=THIRD), "DeploymentInProgress", "is changing"),
+        (endpoint("UpdateRollbackFailed", PREVIOUS), "EndpointUnusable", "only a person can mend"),
+    ],
+)
+def test_an_endpoint_that_is_taken_or_broken_is_left_alone(
+    app: ModuleType, sagemaker: Stubber, described: dict[str, Any], name: str, words: str
+) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", described)
+    with pytest.raises(Exception, match=words) as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == name
+
+
+def test_a_failed_endpoint_of_an_earlier_run_is_deleted_and_waited_for(app: ModuleType, sagemaker: Stubber) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("Failed", PREVIOUS))
+    sagemaker.add_response("delete_endpoint", {}, {"EndpointName": "ncf-recommender"})
+    with pytest.raises(Exception, match="is being deleted") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == "DeploymentInProgress"
+
+
+def test_our_own_failed_creation_is_told_with_sagemakers_reason(app: ModuleType, sagemaker: Stubber) -> None:
+    failed = endpoint("Failed", WANTED, reason="did not pass the ping health check")
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", failed)
+    sagemaker.add_response("describe_endpoint", failed)
+    with pytest.raises(Exception, match="did not pass the ping health check") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == "EndpointFailed"
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "name"),
+    [
+        ("ResourceLimitExceeded", "ml.g4dn.xlarge for endpoint usage is 0 Instances", "CapacityUnavailable"),
+        ("ValidationException", "Cannot update in-progress endpoint", "DeploymentInProgress"),
+        ("AccessDeniedException", "not authorized", "MissingResource"),
+    ],
+)
+def test_an_update_that_is_refused_says_which_cause_it_has(
+    app: ModuleType, sagemaker: Stubber, code: str, words: str, name: str
+) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
+    expect_model_and_config(sagemaker)
+    sagemaker.add_client_error("update_endpoint", code, words, 400)
+    with pytest.raises(Exception) as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == name
+
+
+# Rolling back
+
+
+def remember(cloud: Cloud, previous: str | None) -> None:
+    figures = {"endpointConfigName": WANTED, "previousEndpointConfigName": previous}
+    cloud.put(f"RUN#{RUN}", "DECISION#deployment", figures=figures)
+
+
+def test_rolls_back_to_the_configuration_that_served_before(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    remember(cloud, PREVIOUS)
+    sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
+    call = request.update_endpoint("ncf-recommender", PREVIOUS, ALARMS)
+    sagemaker.add_response("update_endpoint", endpoint_arn(), call)
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", WANTED, pending=PREVIOUS))
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "UPDATE"}
+    assert token_of(cloud)["wanted"] == PREVIOUS
+
+
+def test_a_rollback_that_sagemaker_did_itself_is_answered_at_once(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    remember(cloud, PREVIOUS)
+    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
+    states.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+
+
+def test_a_first_endpoint_that_failed_is_deleted(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    remember(cloud, None)
+    sagemaker.add_response("describe_endpoint", endpoint("Failed", WANTED))
+    sagemaker.add_response("delete_endpoint", {})
+    output = json.dumps({"endpointName": "ncf-recommender", "changed": True})
+    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": output})
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DELETE"}
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+def test_nothing_is_rolled_back_when_nothing_was_changed_or_the_model_was_verified(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud, promoted: bool
+) -> None:
+    if promoted:
+        remember(cloud, PREVIOUS)
+        cloud.put("SERVING", "CURRENT", runId=RUN, datasetVersion=VERSION)
+    output = json.dumps({"endpointName": "ncf-recommender", "changed": False})
+    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": output})
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+
+
+def test_a_rollback_waits_for_the_update_that_is_under_way(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    remember(cloud, PREVIOUS)
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
+    with pytest.raises(Exception, match="is changing") as caught:
+        app.handler(sample_event("deploy_rollback"), CONTEXT)
+    assert type(caught.value).__name__ == "DeploymentInProgress"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"action": "destroy"}, "action must be deploy or rollback, not 'destroy'"),
+        ({"runId": None}, "runId must be a run id"),
+        ({"taskToken": 7}, "taskToken must be a string"),
+        ({"registration": {}}, "registration.modelPackageArn must be a non-empty string"),
+    ],
+)
+def test_names_the_field_that_cannot_be_used(app: ModuleType, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(Exception) as caught:
+        app.handler({**sample_event("deploy"), **change}, CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert words in str(caught.value)

@@ -1,0 +1,413 @@
+"""The gate: what is accepted, what is rejected with its figures, and what is a fault because it cannot be believed."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import jsonschema
+import pytest
+
+from evaluate import archive, gate
+from evaluate.archive import BrokenArchive
+from evaluate.policy import Policy
+from shared.errors import InvalidInput, NotComparable, UntrustworthyReport
+from tests.unit.functions.cloud import (
+    ARTIFACTS,
+    CONTEXT,
+    MODEL_URL,
+    OUTPUT_URL,
+    ROOT,
+    RUN,
+    VERSION,
+    Cloud,
+    archive_of,
+    sample_event,
+)
+
+INCUMBENT = "v20261122t000000z-00000000-r1"
+FIRST = gate.Run(RUN, VERSION)
+LATER = gate.Run(RUN, VERSION, INCUMBENT)
+POLICY = Policy.from_document({"minimumTestUsers": 20})
+
+
+def figures(hit_rate: float, ndcg: float, full: float = 0.1, coverage: float = 0.3) -> dict[str, Any]:
+    return {
+        "sampled": {"hitRate": hit_rate, "ndcg": ndcg},
+        "full": {"hitRate": full, "ndcg": full / 2},
+        "coverage": coverage,
+    }
+
+
+def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[str, Any]:
+    interval = {"mean": 0.01, "lower": -0.01, "upper": 0.03}
+    document: dict[str, Any] = {
+        "schemaVersion": "1.0",
+        "runId": RUN,
+        "datasetVersion": VERSION,
+        "codeVersion": "5f" * 32,
+        "protocol": {
+            "split": "leave-last-out",
+            "k": 10,
+            "negatives": 99,
+            "seed": 42,
+            "ties": "against",
+            "testUsers": 610,
+            "fewestNegatives": 99,
+            "fullCatalogue": "seen items excluded",
+            "epoch": "last",
+        },
+        "candidate": {"model": "neumf", **figures(**{"hit_rate": 0.7, "ndcg": 0.4, **candidate})},
+        "incumbent": incumbent,
+        "baselines": {"popularity": figures(0.45, 0.25, 0.05, 0.01)},
+        "difference": None,
+    }
+    if incumbent is not None:
+        document["difference"] = {
+            "sampledNdcg": interval,
+            "sampledHitRate": dict(interval),
+            "confidence": 0.95,
+            "resamples": 1000,
+        }
+    return document
+
+
+def incumbent(hit_rate: float = 0.65, ndcg: float = 0.38, run_id: str = INCUMBENT) -> dict[str, Any]:
+    return {"runId": run_id, "datasetVersion": run_id[:-3], "model": "neumf", **figures(hit_rate, ndcg)}
+
+
+def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    document = copy.deepcopy(document)
+    *steps, last = path.split(".")
+    place = document
+    for step in steps:
+        place = place[step]
+    place[last] = value
+    return document
+
+
+@pytest.mark.parametrize("incumbent_too", [False, True])
+def test_the_reports_of_these_tests_are_of_the_kind_that_training_writes(incumbent_too: bool) -> None:
+    schema = json.loads((ROOT / "training" / "evaluation.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(report(incumbent() if incumbent_too else None))
+
+
+# The verdict
+
+
+def test_the_first_model_needs_the_floors_and_must_beat_popularity() -> None:
+    verdict = gate.judge(report(), POLICY, FIRST)
+    assert verdict.accepted
+    assert [check.name for check in verdict.checks] == [
+        "floor.sampledHitRate",
+        "floor.sampledNdcg",
+        "floor.fullHitRate",
+        "floor.fullNdcg",
+        "floor.coverage",
+        "popularity.sampledHitRate",
+        "popularity.sampledNdcg",
+    ]
+    assert "hit rate at 10 is 0.7000, better than popularity's 0.4500" in verdict.reasons
+
+
+def test_a_candidate_below_a_floor_is_rejected_with_its_figures() -> None:
+    policy = Policy.from_document({"minimumTestUsers": 20, "floors": {"sampledHitRate": 0.55}})
+    verdict = gate.judge(report(hit_rate=0.5), policy, FIRST)
+    assert not verdict.accepted
+    assert verdict.reasons == ["hit rate at 10 is 0.5000, below the floor of 0.55"]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "name"),
+    [
+        ({"hit_rate": 0.45}, "popularity.sampledHitRate"),
+        ({"ndcg": 0.25}, "popularity.sampledNdcg"),
+    ],
+)
+def test_a_candidate_no_better_than_popularity_is_rejected(candidate: dict[str, float], name: str) -> None:
+    verdict = gate.judge(report(**candidate), POLICY, FIRST)
+    assert [check.name for check in verdict.checks if not check.passed] == [name]
+    assert "not better than popularity's" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "name"),
+    [
+        ({"hit_rate": 0.64}, "incumbent.sampledHitRate"),
+        ({"ndcg": 0.37}, "incumbent.sampledNdcg"),
+    ],
+)
+def test_rejects_a_candidate_worse_than_the_incumbent(candidate: dict[str, float], name: str) -> None:
+    verdict = gate.judge(report(incumbent(), **candidate), POLICY, LATER)
+    assert [check.name for check in verdict.checks if not check.passed] == [name]
+    assert "worse than the incumbent's" in verdict.reasons[0]
+    assert "on the same test set" in verdict.reasons[0]
+
+
+def test_better_in_one_figure_does_not_make_up_for_worse_in_another() -> None:
+    assert not gate.judge(report(incumbent(), hit_rate=0.9, ndcg=0.37), POLICY, LATER).accepted
+
+
+def test_an_equal_candidate_is_not_worse() -> None:
+    assert gate.judge(report(incumbent(0.7, 0.4)), POLICY, LATER).accepted
+
+
+def test_a_positive_margin_asks_for_progress_and_a_negative_one_tolerates_loss() -> None:
+    strict = Policy.from_document({"margins": {"sampledHitRate": 0.02}})
+    loose = Policy.from_document({"margins": {"sampledHitRate": -0.02, "sampledNdcg": -0.02}})
+    assert not gate.judge(report(incumbent(0.69, 0.4)), strict, LATER).accepted
+    assert gate.judge(report(incumbent(0.71, 0.41)), loose, LATER).accepted
+    assert not gate.judge(report(incumbent(0.73, 0.41)), loose, LATER).accepted
+
+
+def test_a_collapsed_coverage_is_rejected_when_the_policy_has_a_floor_for_it() -> None:
+    policy = Policy.from_document({"floors": {"coverage": 0.05}})
+    verdict = gate.judge(report(coverage=0.01), policy, FIRST)
+    assert verdict.reasons == ["coverage is 0.0100, below the floor of 0.05"]
+
+
+def test_all_failed_checks_are_named_together() -> None:
+    assert len(gate.judge(report(incumbent(), hit_rate=0.1, ndcg=0.05), POLICY, LATER).reasons) == 6
+
+
+# Faults, never rejections
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -float("inf"), None, "0.9", True, 1.0001, -0.0001, [], {}]
+)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "candidate.sampled.hitRate",
+        "candidate.full.ndcg",
+        "candidate.coverage",
+        "baselines.popularity.sampled.ndcg",
+        "incumbent.sampled.hitRate",
+    ],
+)
+def test_a_figure_that_is_no_finite_rate_is_a_fault(path: str, value: Any) -> None:
+    with pytest.raises(UntrustworthyReport) as caught:
+        gate.judge(changed(report(incumbent()), path, value), POLICY, LATER)
+    assert str(caught.value).startswith(f"{path} must be a finite number from 0 to 1, not ")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("schemaVersion", "2.0", "schemaVersion must be 1.x"),
+        ("schemaVersion", None, "schemaVersion must be 1.x"),
+        ("runId", INCUMBENT, "the report is of another run"),
+        ("datasetVersion", "v20261122t000000z-00000000", "the report is of another run"),
+        ("protocol", None, "protocol must be an object"),
+        ("protocol.k", "10", "protocol.k must be an integer of at least 1"),
+        ("protocol.testUsers", 19, "19 test users, below the minimum of 20"),
+        ("protocol.testUsers", 610.0, "protocol.testUsers must be an integer of at least 1"),
+        ("candidate", [], "candidate must be an object"),
+        ("candidate.sampled", None, "candidate must be an object"),
+        ("baselines", {}, "baselines.popularity must be an object"),
+        ("difference", None, "difference must be an object"),
+        (
+            "difference.sampledNdcg.lower",
+            float("nan"),
+            "difference.sampledNdcg.lower must be a finite number from -1 to 1",
+        ),
+    ],
+)
+def test_a_report_that_cannot_be_believed_is_a_fault(path: str, value: Any, words: str) -> None:
+    with pytest.raises(UntrustworthyReport) as caught:
+        gate.judge(changed(report(incumbent()), path, value), POLICY, LATER)
+    assert words in str(caught.value)
+
+
+def test_every_baseline_must_be_believable_even_one_that_no_check_reads() -> None:
+    document = changed(report(), "baselines.ease", figures(float("nan"), 0.3))
+    with pytest.raises(UntrustworthyReport, match=r"baselines\.ease\.sampled\.hitRate"):
+        gate.judge(document, POLICY, FIRST)
+
+
+def test_a_candidate_that_was_not_measured_against_the_serving_model_is_no_automatic_winner() -> None:
+    with pytest.raises(NotComparable, match=f"not comparable: {INCUMBENT} serves"):
+        gate.judge(report(), POLICY, LATER)
+
+
+def test_a_candidate_measured_against_another_model_is_not_comparable() -> None:
+    other = incumbent(run_id="v20261121t000000z-00000000-r1")
+    with pytest.raises(NotComparable, match="and the report measures 'v20261121t000000z-00000000-r1'"):
+        gate.judge(report(other), POLICY, LATER)
+
+
+# The policy
+
+
+def test_what_a_policy_leaves_out_has_its_default() -> None:
+    policy = Policy.from_document({"floors": {"coverage": 0.2}})
+    assert policy.floors["coverage"] == 0.2
+    assert policy.floors["sampledHitRate"] == 0.15
+    assert policy.margins == {"sampledHitRate": 0.0, "sampledNdcg": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"floor": {}}, "GatePolicy has an unknown key floor"),
+        ({"minimumTestUsers": 0}, "GatePolicy.minimumTestUsers must be an integer of at least 1, not 0"),
+        ({"minimumTestUsers": True}, "GatePolicy.minimumTestUsers must be an integer of at least 1, not True"),
+        ({"floors": 0.5}, "GatePolicy.floors must be an object, not 0.5"),
+        ({"floors": {"hitRate": 0.5}}, "GatePolicy.floors has an unknown figure hitRate"),
+        ({"floors": {"coverage": 1.5}}, "GatePolicy.floors.coverage must be a number from 0 to 1, not 1.5"),
+        ({"floors": {"coverage": float("nan")}}, "GatePolicy.floors.coverage must be a number from 0 to 1, not nan"),
+        ({"margins": {"sampledNdcg": "0"}}, "GatePolicy.margins.sampledNdcg must be a number from -1 to 1, not '0'"),
+    ],
+)
+def test_names_the_key_of_a_policy_that_cannot_be_used(document: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Policy.from_document(document)
+    assert words in str(caught.value)
+
+
+# The archive
+
+
+def test_reads_the_files_that_were_asked_for_and_no_others() -> None:
+    content = archive_of({"./a.json": b"A", "b.json": b"B", "c.json": b"C"})
+    assert archive.read(io.BytesIO(content), ("a.json", "b.json")) == {"a.json": b"A", "b.json": b"B"}
+
+
+def test_a_link_is_not_followed() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        member = tarfile.TarInfo("a.json")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(member)
+    with pytest.raises(BrokenArchive, match=r"the archive lacks a\.json"):
+        archive.read(io.BytesIO(buffer.getvalue()), ("a.json",))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "cannot be read"),
+        (b"no archive", "cannot be read"),
+        (archive_of({"a.json": b"A" * 5000})[:-40], "cannot be read"),
+        (archive_of({"b.json": b"B"}), "lacks a.json"),
+        (archive_of({f"{n}": b"" for n in range(archive.MAXIMUM_MEMBERS + 1)}), "more than 1000 members"),
+        (
+            archive_of({"a.json": b"A" * (archive.MAXIMUM_MEMBER_BYTES + 1)}),
+            "a.json has 16777217 bytes, more than 16777216",
+        ),
+        (archive_of({"./a.json": b"A", "a.json": b"B"}), "a.json is in the archive twice"),
+    ],
+)
+def test_a_broken_archive_says_what_is_wrong(content: bytes, words: str) -> None:
+    with pytest.raises(BrokenArchive) as caught:
+        archive.read(io.BytesIO(content), ("a.json",))
+    assert words in str(caught.value)
+
+
+def test_an_archive_that_unpacks_to_very_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAXIMUM_TOTAL_BYTES", 1_000_000)
+    bomb = archive_of({"zeros": bytes(1_000_001), "a.json": b"A"})
+    assert len(bomb) < 10_000
+    with pytest.raises(BrokenArchive, match="1000000 bytes"):
+        archive.read(io.BytesIO(bomb), ("a.json",))
+
+
+# The handler
+
+KEY = OUTPUT_URL.removeprefix(f"s3://{ARTIFACTS}/")
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
+    cloud.listen()
+    return load("evaluate")
+
+
+def deliver(cloud: Cloud, document: Any, model: bytes = b"a model") -> None:
+    files = {"evaluation.json": json.dumps(document).encode(), "golden.json": b"[]", "popular.json": b"{}"}
+    cloud.write(ARTIFACTS, KEY, archive_of(files))
+    cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), model)
+
+
+def test_accepts_the_model_of_its_sample_event_and_keeps_the_evidence(app: ModuleType, cloud: Cloud) -> None:
+    deliver(cloud, report())
+    answer = app.handler(sample_event("evaluate"), CONTEXT)
+    assert answer["accepted"] is True
+    assert answer["reportUri"] == f"s3://{ARTIFACTS}/runs/{RUN}/evaluation.json"
+    assert answer["codeVersion"] == "5f" * 32
+    kept = cloud.s3.get_object(Bucket=ARTIFACTS, Key=f"runs/{RUN}/evaluation.json")["Body"].read()
+    assert json.loads(kept) == report()
+    decision = cloud.item(f"RUN#{RUN}", "DECISION#gate")
+    assert decision["verdict"] == "ACCEPTED"
+    assert float(decision["figures"]["candidate"]["sampledHitRate"]) == 0.7
+    assert cloud.events() == [("TrainingCompleted", {"schemaVersion": "1.0", "runId": RUN, "datasetVersion": VERSION})]
+
+
+def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: Cloud) -> None:
+    cloud.put("SERVING", "CURRENT", runId=INCUMBENT, datasetVersion=INCUMBENT[:-3])
+    deliver(cloud, report(incumbent(), hit_rate=0.6))
+    answer = app.handler(sample_event("evaluate"), CONTEXT)
+    assert answer["accepted"] is False
+    assert answer["reasons"] == ["hit rate at 10 is 0.6000, worse than the incumbent's 0.6500 on the same test set"]
+    decision = cloud.item(f"RUN#{RUN}", "DECISION#gate")
+    assert (decision["verdict"], decision["reasons"]) == ("REJECTED", answer["reasons"])
+    assert cloud.item("SERVING", "CURRENT")["runId"] == INCUMBENT
+
+
+@pytest.mark.parametrize(
+    ("prepare", "name", "words"),
+    [
+        (lambda cloud: None, "ArtefactMissing", "model.tar.gz is missing"),
+        (lambda cloud: deliver(cloud, report(), b""), "ArtefactMissing", "model.tar.gz is missing, empty"),
+        (
+            lambda cloud: (deliver(cloud, report()), cloud.s3.delete_object(Bucket=ARTIFACTS, Key=KEY)),
+            "ArtefactMissing",
+            KEY,
+        ),
+        (
+            lambda cloud: (deliver(cloud, report()), cloud.write(ARTIFACTS, KEY, b"cut")),
+            "ArtefactMissing",
+            "cannot be read",
+        ),
+        (lambda cloud: deliver(cloud, [1]), "UntrustworthyReport", "must be a JSON object, not list"),
+        (lambda cloud: deliver(cloud, report(hit_rate=float("nan"))), "UntrustworthyReport", "not nan"),
+    ],
+)
+def test_a_model_that_cannot_be_judged_is_a_fault_without_a_decision(
+    app: ModuleType, cloud: Cloud, prepare: Callable[[Cloud], Any], name: str, words: str
+) -> None:
+    prepare(cloud)
+    with pytest.raises(Exception, match=words) as caught:
+        app.handler(sample_event("evaluate"), CONTEXT)
+    assert type(caught.value).__name__ == name
+    assert cloud.item(f"RUN#{RUN}", "DECISION#gate") == {}
+
+
+def test_artefacts_elsewhere_are_refused(app: ModuleType) -> None:
+    event = sample_event("evaluate")
+    event["training"]["outputUrl"] = "s3://elsewhere/training/x/output/output.tar.gz"
+    event["training"]["modelDataUrl"] = MODEL_URL
+    with pytest.raises(Exception, match=r"model.tar.gz is missing|outputUrl must be below"):
+        app.handler(event, CONTEXT)
+    event["training"]["modelDataUrl"] = f"s3://{ARTIFACTS}/runs/x"
+    with pytest.raises(Exception, match=r"training\.modelDataUrl must be below"):
+        app.handler(event, CONTEXT)
+
+
+def test_a_policy_that_cannot_be_used_stops_start_up(load: Callable[..., ModuleType]) -> None:
+    with pytest.raises(Exception, match="unknown figure hitRate"):
+        load("evaluate", GATE_POLICY='{"floors": {"hitRate": 0.5}}')
+
+
+def test_a_run_judged_again_after_its_promotion_is_measured_against_the_model_before_it(
+    app: ModuleType, cloud: Cloud
+) -> None:
+    cloud.put("SERVING", "CURRENT", runId=RUN, datasetVersion=VERSION, previous={"runId": INCUMBENT})
+    deliver(cloud, report(incumbent()))
+    assert app.handler(sample_event("evaluate"), CONTEXT)["accepted"] is True

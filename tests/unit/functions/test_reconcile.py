@@ -1,0 +1,308 @@
+"""What no event told is found by the next pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from reconcile import backlog
+from shared.ledger import TRAINING, Token
+from tests.unit.functions.cloud import (
+    ARTIFACTS,
+    CONTEXT,
+    DATA,
+    EXECUTION,
+    IMAGE,
+    MODEL_URL,
+    OUTPUT_URL,
+    RUN,
+    TOKEN,
+    VERSION,
+    Cloud,
+    sample_event,
+)
+
+JOB = f"ncf-{RUN}"
+NOTHING = {"settled": 0, "released": 0, "announced": 0, "failed": 0, "abandoned": 0}
+NOW = datetime(2026, 11, 23, 16, 0, tzinfo=UTC)
+LATER = datetime.now(UTC) + timedelta(minutes=10)
+
+
+# What is overdue
+
+
+def test_an_event_has_five_minutes_to_arrive() -> None:
+    assert not backlog.is_overdue("2026-11-23T15:55:00.000Z", NOW)
+    assert backlog.is_overdue("2026-11-23T15:54:59.999Z", NOW)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "run", "unknown"),
+    [
+        (None, None, True),
+        ({"status": "PREPARING"}, None, True),
+        ({"status": "PREPARED"}, None, True),
+        ({"status": "CLAIMED"}, None, True),
+        ({"status": "CLAIMED"}, {"status": "RUNNING"}, False),
+        ({"status": "STALE"}, None, False),
+        ({"status": "QUARANTINED"}, None, False),
+        ({"status": "REFUSED"}, None, False),
+    ],
+)
+def test_a_version_waits_until_a_run_or_a_reason_is_known(
+    dataset: dict[str, Any] | None, run: dict[str, Any] | None, unknown: bool
+) -> None:
+    assert backlog.is_unknown(dataset, run) is unknown
+
+
+def test_a_versions_name_tells_its_birth() -> None:
+    assert backlog.born(VERSION) == datetime(2026, 11, 23, 15, 13, tzinfo=UTC)
+
+
+def test_the_announced_event_is_one_that_on_data_ready_takes() -> None:
+    from on_data_ready import announcement
+
+    event = backlog.object_created(DATA, f"datasets/{VERSION}/manifest.json", 0, NOW)
+    assert announcement.from_event(event, DATA).version == VERSION
+
+
+def test_the_handed_over_event_is_one_that_handle_failure_takes() -> None:
+    from handle_failure import failure
+
+    execution = {
+        "executionArn": EXECUTION,
+        "stateMachineArn": "arn",
+        "name": RUN,
+        "status": "TIMED_OUT",
+        "startDate": NOW,
+        "input": json.dumps({"runId": RUN}),
+        "error": "States.Timeout",
+    }
+    found = failure.from_event(json.loads(json.dumps(backlog.execution_status_change(execution))))
+    assert (found.run_id, found.error) == (RUN, "States.Timeout")
+
+
+# The handler
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType]) -> ModuleType:
+    return load("reconcile")
+
+
+@pytest.fixture
+def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.JOBS.client("sagemaker"))
+
+
+@pytest.fixture
+def answers(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.JOBS.client("stepfunctions"))
+
+
+@pytest.fixture
+def states(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.STATES)
+
+
+@pytest.fixture
+def functions(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.LAMBDA)
+
+
+@pytest.fixture
+def later(app: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes from now: whatever a test has just written is overdue."""
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return LATER
+
+    monkeypatch.setattr(app, "datetime", Later)
+
+
+def training_job(status: str) -> dict[str, Any]:
+    return {
+        "TrainingJobName": JOB,
+        "TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{JOB}",
+        "ModelArtifacts": {"S3ModelArtifacts": MODEL_URL},
+        "TrainingJobStatus": status,
+        "SecondaryStatus": status,
+        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training/"},
+        "ResourceConfig": {"VolumeSizeInGB": 50},
+        "StoppingCondition": {},
+        "CreationTime": 0,
+    }
+
+
+def execution(status: str, arn: str = EXECUTION) -> dict[str, Any]:
+    return {
+        "executionArn": arn,
+        "stateMachineArn": "arn:aws:states:eu-central-1:123456789012:stateMachine:ncf-retraining",
+        "name": arn.rpartition(":")[2],
+        "status": status,
+        "startDate": datetime(2026, 11, 23, 15, 13, tzinfo=UTC),
+        "input": json.dumps({"runId": RUN}),
+    }
+
+
+def hold(app: ModuleType, name: str = JOB, **more: Any) -> None:
+    app.LEDGER.hold_token(Token(TRAINING, name, TOKEN, EXECUTION, run_id=RUN, **more))
+
+
+def invoked(functions: Stubber, name: str, payload: dict[str, Any]) -> None:
+    call = {"FunctionName": name, "InvocationType": "Event", "Payload": json.dumps(payload).encode()}
+    functions.add_response("invoke", {"StatusCode": 202}, call)
+
+
+def test_with_nothing_overdue_nothing_is_done(app: ModuleType, cloud: Cloud) -> None:
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+
+
+def test_a_job_whose_event_was_lost_is_answered(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:
+    hold(app)
+    sagemaker.add_response("describe_training_job", training_job("Completed"))
+    output = {"jobName": JOB, "modelDataUrl": MODEL_URL, "outputUrl": OUTPUT_URL, "image": IMAGE}
+    answers.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": json.dumps(output)})
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "settled": 1}
+    assert app.LEDGER.token(TRAINING, JOB) is None
+
+
+def test_a_job_that_runs_is_left_alone(app: ModuleType, sagemaker: Stubber, states: Stubber) -> None:
+    hold(app)
+    sagemaker.add_response("describe_training_job", training_job("InProgress"))
+    states.add_response("describe_execution", execution("RUNNING"), {"executionArn": EXECUTION})
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+    assert app.LEDGER.token(TRAINING, JOB) is not None
+
+
+def test_a_token_of_an_execution_that_succeeded_is_closed(app: ModuleType, sagemaker: Stubber, states: Stubber) -> None:
+    hold(app)
+    sagemaker.add_response("describe_training_job", training_job("InProgress"))
+    states.add_response("describe_execution", execution("SUCCEEDED"))
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "released": 1}
+    assert app.LEDGER.token(TRAINING, JOB) is None
+
+
+def test_a_token_of_an_execution_that_never_was_is_closed(app: ModuleType, sagemaker: Stubber, states: Stubber) -> None:
+    hold(app)
+    sagemaker.add_response("describe_training_job", training_job("InProgress"))
+    states.add_client_error("describe_execution", "ExecutionDoesNotExist", "no", 400)
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "released": 1}
+
+
+def test_a_failed_execution_with_an_orphan_job_is_handed_over_once(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, functions: Stubber, cloud: Cloud
+) -> None:
+    hold(app)
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", datasetVersion=VERSION, executionArn=EXECUTION)
+    cloud.table.update_item(
+        Key={"pk": f"RUN#{RUN}", "sk": "STATE"},
+        UpdateExpression="SET updatedAt = :then",
+        ExpressionAttributeValues={":then": "2020-01-01T00:00:00.000Z"},
+    )
+    sagemaker.add_response("describe_training_job", training_job("InProgress"))
+    for _ in range(2):
+        states.add_response("describe_execution", execution("TIMED_OUT"))
+    invoked(functions, "ncf-handle-failure", backlog.execution_status_change(execution("TIMED_OUT")))
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "failed": 1}
+    assert app.LEDGER.token(TRAINING, JOB) is not None, "handle_failure needs it to find the orphan"
+
+
+def test_a_run_whose_execution_never_began_is_announced_again(
+    app: ModuleType, states: Stubber, functions: Stubber, cloud: Cloud, later: None
+) -> None:
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", datasetVersion=VERSION, executionArn=EXECUTION)
+    states.add_client_error("describe_execution", "ExecutionDoesNotExist", "no", 400)
+    event = backlog.object_created(DATA, f"datasets/{VERSION}/manifest.json", 0, LATER)
+    invoked(functions, "ncf-on-data-ready", event)
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "announced": 1}
+
+
+def test_a_preparation_that_ended_unnoticed_is_handed_over(
+    app: ModuleType, states: Stubber, functions: Stubber, cloud: Cloud, later: None
+) -> None:
+    arn = sample_event("start_preparation")["executionArn"]
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="PREPARING", executionArn=arn)
+    states.add_response("describe_execution", execution("ABORTED", arn), {"executionArn": arn})
+    invoked(functions, "ncf-handle-failure", backlog.execution_status_change(execution("ABORTED", arn)))
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "failed": 1}
+
+
+def test_a_manifest_whose_event_was_lost_is_announced(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None
+) -> None:
+    cloud.write(DATA, f"datasets/{VERSION}/manifest.json", {})
+    event = backlog.object_created(DATA, f"datasets/{VERSION}/manifest.json", 0, LATER)
+    invoked(functions, "ncf-on-data-ready", event)
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "announced": 1}
+
+
+def test_a_fresh_manifest_is_left_to_its_event(app: ModuleType, functions: Stubber, cloud: Cloud) -> None:
+    cloud.write(DATA, f"datasets/{VERSION}/manifest.json", {})
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+
+
+@pytest.mark.parametrize("status", ["CLAIMED", "QUARANTINED"])
+def test_a_manifest_that_was_decided_on_is_left_alone(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None, status: str
+) -> None:
+    cloud.write(DATA, f"datasets/{VERSION}/manifest.json", {})
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status=status)
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="DEPLOYED")
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+
+
+def test_versions_older_than_the_newest_claimed_are_not_looked_at(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None
+) -> None:
+    cloud.write(DATA, "datasets/v20200101t000000z-00000000/manifest.json", {})
+    cloud.write(DATA, "datasets/notes/readme.txt", b"no version")
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=VERSION)
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+
+
+def test_parts_without_a_manifest_are_warned_of_after_a_day(
+    app: ModuleType, functions: Stubber, cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud.write(DATA, "datasets/v20200101t000000z-00000000/train/part-00000.parquet", b"x")
+    fresh = datetime.now(UTC).strftime("v%Y%m%dt%H%M%Sz-00000000")
+    cloud.write(DATA, f"datasets/{fresh}/train/part-00000.parquet", b"x")
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "abandoned": 1}
+    assert '"DatasetWithoutManifest"' in capsys.readouterr().out
+
+
+def test_one_bad_entry_does_not_hide_the_others(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, states: Stubber
+) -> None:
+    hold(app, "a-job-that-cannot-be-described")
+    hold(app)
+    sagemaker.add_client_error("describe_training_job", "ThrottlingException", "slow down", 400)
+    sagemaker.add_response("describe_training_job", training_job("Completed"))
+    answers.add_response("send_task_success", {})
+    with pytest.raises(
+        Exception, match=r"1 entries are left for the next pass: token: .*ThrottlingException"
+    ) as caught:
+        app.handler(sample_event("reconcile"), CONTEXT)
+    assert type(caught.value).__name__ == "DependencyFailed"
+    assert len(app.LEDGER.open_tokens()) == 1
+
+
+def test_the_age_of_the_serving_model_is_measured(
+    app: ModuleType, cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    since = (datetime.now(UTC) - timedelta(hours=30)).isoformat().replace("+00:00", "Z")
+    cloud.put("SERVING", "CURRENT", runId=RUN, datasetVersion=VERSION, since=since)
+    app.handler(sample_event("reconcile"), CONTEXT)
+    blobs = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    blob = next(blob for blob in blobs if "ServingModelAgeHours" in blob)
+    assert blob["ServingModelAgeHours"] == [pytest.approx(30, abs=0.1)]
+    assert blob["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]

@@ -1,0 +1,113 @@
+"""How a run or a preparation ends well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from record_outcome import outcome
+from tests.unit.functions.cloud import CONTEXT, EXECUTION, RUN, VERSION, Cloud, sample_event
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
+    cloud.listen()
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", runId=RUN, executionArn=EXECUTION)
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="CLAIMED", runId=RUN)
+    cloud.put("LOCK", "DEPLOYMENT", runId=RUN, expiresAt=99_999_999_999)
+    return load("record_outcome")
+
+
+def event(kind: str, **more: Any) -> dict[str, Any]:
+    return {**sample_event("record_outcome"), "outcome": kind, **more}
+
+
+def test_a_deployed_model_ends_the_run_of_its_sample_event(app: ModuleType, cloud: Cloud) -> None:
+    assert app.handler(sample_event("record_outcome"), CONTEXT) == {"status": "DEPLOYED"}
+    assert cloud.item(f"RUN#{RUN}")["status"] == "DEPLOYED"
+    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+    assert [kind for kind, _ in cloud.events()] == ["ModelDeployed"]
+    assert [note["Subject"] for note in cloud.notifications()] == [f"Run {RUN}: its model serves"]
+
+
+def test_told_twice_it_notifies_once(app: ModuleType, cloud: Cloud) -> None:
+    app.handler(sample_event("record_outcome"), CONTEXT)
+    app.handler(sample_event("record_outcome"), CONTEXT)
+    assert len(cloud.notifications()) == 1
+    assert cloud.item(f"RUN#{RUN}")["status"] == "DEPLOYED"
+
+
+def test_a_rejection_carries_the_reasons_of_the_gate(app: ModuleType, cloud: Cloud) -> None:
+    reasons = ["hit rate at 10 is 0.4100, below the floor of 0.55"]
+    app.handler(event("REJECTED", evaluation={"accepted": False, "reasons": reasons}), CONTEXT)
+    run = cloud.item(f"RUN#{RUN}")
+    assert (run["status"], run["reasons"]) == ("REJECTED", reasons)
+    detail = {"schemaVersion": "1.0", "runId": RUN, "datasetVersion": VERSION, "reasons": reasons}
+    assert cloud.events() == [("ModelRejected", detail)]
+    assert reasons[0] in cloud.notifications()[0]["Message"]
+    assert cloud.item(f"DATASET#{VERSION}")["status"] == "CLAIMED"
+
+
+def test_a_no_of_a_person_is_a_rejection_with_their_words(app: ModuleType, cloud: Cloud) -> None:
+    app.handler(event("REJECTED", approval={"status": "Rejected", "reason": "odd lists"}), CONTEXT)
+    assert cloud.item(f"RUN#{RUN}")["reasons"] == ["the model was not approved: odd lists"]
+
+
+def test_a_stale_run_is_a_rejection_and_its_data_are_stale(app: ModuleType, cloud: Cloud) -> None:
+    cause = json.dumps({"errorMessage": f"{VERSION} is older than v2, which serves", "errorType": "StaleVersion"})
+    app.handler(event("REJECTED", error={"Error": "StaleVersion", "Cause": cause}), CONTEXT)
+    assert cloud.item(f"RUN#{RUN}")["reasons"] == [f"{VERSION} is older than v2, which serves"]
+    assert cloud.item(f"DATASET#{VERSION}")["status"] == "STALE"
+
+
+def test_a_redriven_run_may_end_well_after_all(app: ModuleType, cloud: Cloud) -> None:
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="FAILED", runId=RUN)
+    app.handler(sample_event("record_outcome"), CONTEXT)
+    assert cloud.item(f"RUN#{RUN}")["status"] == "DEPLOYED"
+
+
+PREPARED = {"preparation": {"datasetVersion": VERSION}}
+
+
+def test_a_prepared_version_is_told_of(app: ModuleType, cloud: Cloud) -> None:
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="PREPARING")
+    assert app.handler(event("PREPARED", **PREPARED), CONTEXT) == {"status": "PREPARED"}
+    assert cloud.item(f"DATASET#{VERSION}")["status"] == "PREPARED"
+    detail = {"schemaVersion": "1.0", "runId": None, "datasetVersion": VERSION}
+    assert cloud.events() == [("DatasetPrepared", detail)]
+    assert cloud.notifications() == []
+
+
+@pytest.mark.parametrize("status", ["CLAIMED", "STALE", "QUARANTINED"])
+def test_a_manifest_that_was_faster_is_not_set_back(app: ModuleType, cloud: Cloud, status: str) -> None:
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status=status)
+    app.handler(event("PREPARED", **PREPARED), CONTEXT)
+    assert cloud.item(f"DATASET#{VERSION}")["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ([], "outcome must be DEPLOYED, REJECTED or PREPARED"),
+        ({"outcome": "WON"}, "outcome must be DEPLOYED, REJECTED or PREPARED"),
+        ({"outcome": "PREPARED"}, "preparation.datasetVersion must be a dataset version"),
+        ({"outcome": "DEPLOYED", "runId": "x"}, "runId must be a run id"),
+    ],
+)
+def test_names_what_is_wrong_with_a_state_without_an_outcome(document: Any, words: str) -> None:
+    with pytest.raises(Exception) as caught:
+        outcome.from_event(document)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert words in str(caught.value)
+
+
+def test_a_bus_that_refuses_is_tried_again(app: ModuleType, stub: Callable[[Any], Any]) -> None:
+    refused = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure", "ErrorMessage": "down"}]}
+    stub(app.EVENTS).add_response("put_events", refused)
+    with pytest.raises(Exception, match="PutEvents ModelDeployed: InternalFailure") as caught:
+        app.handler(sample_event("record_outcome"), CONTEXT)
+    assert type(caught.value).__name__ == "DependencyFailed"

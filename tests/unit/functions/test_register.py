@@ -1,0 +1,196 @@
+"""One model package per run, however often it is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from register import request
+from tests.unit.functions.cloud import (
+    ARTIFACTS,
+    CONTEXT,
+    IMAGE,
+    MODEL_URL,
+    PACKAGE,
+    RUN,
+    VERSION,
+    Cloud,
+    sample_event,
+)
+
+JOB = f"ncf-{RUN}"
+ETAG = "0cc175b9c0f1b6a831c399e269772661"
+METADATA = {
+    "runId": RUN,
+    "datasetVersion": VERSION,
+    "codeVersion": "5f" * 32,
+    "trainingJobName": JOB,
+    "image": IMAGE,
+    "modelDataETag": ETAG,
+}
+CALL = {
+    "ModelPackageGroupName": "ncf-recommender",
+    "ModelPackageDescription": f"run {RUN}",
+    "ClientToken": RUN,
+    "ModelApprovalStatus": "Approved",
+    "InferenceSpecification": {
+        "Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL_URL}],
+        "SupportedContentTypes": ["application/json"],
+        "SupportedResponseMIMETypes": ["application/json"],
+    },
+    "ModelMetrics": {
+        "ModelQuality": {
+            "Statistics": {"ContentType": "application/json", "S3Uri": f"s3://{ARTIFACTS}/runs/{RUN}/evaluation.json"}
+        }
+    },
+    "CustomerMetadataProperties": METADATA,
+}
+
+
+def job(status: str = "Completed") -> dict[str, Any]:
+    return {
+        "TrainingJobName": JOB,
+        "TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{JOB}",
+        "ModelArtifacts": {"S3ModelArtifacts": MODEL_URL},
+        "TrainingJobStatus": status,
+        "SecondaryStatus": status,
+        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+        "ResourceConfig": {"VolumeSizeInGB": 50},
+        "StoppingCondition": {},
+        "CreationTime": 0,
+    }
+
+
+def package(status: str = "Approved", run: str = RUN) -> dict[str, Any]:
+    return {
+        "ModelPackageName": "ncf-recommender",
+        "ModelPackageArn": PACKAGE,
+        "CreationTime": 0,
+        "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        "ModelApprovalStatus": status,
+        "CustomerMetadataProperties": {**METADATA, "runId": run},
+    }
+
+
+def listed(*descriptions: str, more: bool = False) -> dict[str, Any]:
+    summaries = [
+        {
+            "ModelPackageArn": PACKAGE,
+            "CreationTime": 0,
+            "ModelPackageStatus": "Completed",
+            "ModelPackageDescription": words,
+        }
+        for words in descriptions
+    ]
+    return {"ModelPackageSummaryList": summaries, **({"NextToken": "more"} if more else {})}
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
+    cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
+    return load("register")
+
+
+@pytest.fixture
+def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    stubber = stub(app.JOBS.client("sagemaker"))
+    stubber.add_response("describe_training_job", job(), {"TrainingJobName": JOB})
+    return stubber
+
+
+def test_the_client_token_is_the_run_id_and_fits() -> None:
+    assert (
+        request.create_model_package(
+            request.Model(
+                RUN, VERSION, "5f" * 32, JOB, IMAGE, MODEL_URL, ETAG, f"s3://{ARTIFACTS}/runs/{RUN}/evaluation.json"
+            ),
+            "ncf-recommender",
+            "auto",
+        )
+        == CALL
+    )
+    assert len(RUN) <= 36
+
+
+def test_registers_the_model_of_its_sample_event(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    sagemaker.add_response("list_model_packages", listed("run another"))
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)
+    sagemaker.add_response("describe_model_package", package())
+    answer = app.handler(sample_event("register"), CONTEXT)
+    assert answer == {"modelPackageArn": PACKAGE, "approvalStatus": "Approved"}
+    assert cloud.item(f"RUN#{RUN}", "DECISION#registration")["figures"]["modelDataETag"] == ETAG
+
+
+def test_a_retry_finds_the_package_that_an_earlier_try_made(app: ModuleType, sagemaker: Stubber) -> None:
+    sagemaker.add_response("list_model_packages", listed("run another", more=True))
+    sagemaker.add_response("list_model_packages", listed(f"run {RUN}"))
+    sagemaker.add_response("describe_model_package", package("PendingManualApproval"))
+    sagemaker.add_response("describe_model_package", package("PendingManualApproval"))
+    answer = app.handler(sample_event("register"), CONTEXT)
+    assert answer == {"modelPackageArn": PACKAGE, "approvalStatus": "PendingManualApproval"}
+
+
+def test_a_description_alone_does_not_make_a_package_ours(app: ModuleType, sagemaker: Stubber) -> None:
+    sagemaker.add_response("list_model_packages", listed(f"run {RUN}"))
+    sagemaker.add_response("describe_model_package", package(run="somebody-elses"))
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)
+    sagemaker.add_response("describe_model_package", package())
+    assert app.handler(sample_event("register"), CONTEXT)["approvalStatus"] == "Approved"
+
+
+def test_manual_approval_registers_as_pending(
+    load: Callable[..., ModuleType], cloud: Cloud, stub: Callable[[Any], Stubber]
+) -> None:
+    cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
+    app = load("register", APPROVAL="manual")
+    sagemaker = stub(app.JOBS.client("sagemaker"))
+    sagemaker.add_response("describe_training_job", job())
+    sagemaker.add_response("list_model_packages", listed())
+    expected = {**CALL, "ModelApprovalStatus": "PendingManualApproval"}
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, expected)
+    sagemaker.add_response("describe_model_package", package("PendingManualApproval"))
+    assert app.handler(sample_event("register"), CONTEXT)["approvalStatus"] == "PendingManualApproval"
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [("ResourceLimitExceeded", "CapacityUnavailable"), ("ConflictException", "DependencyFailed")]
+)
+def test_a_registry_that_refuses_says_which_cause_it_has(
+    app: ModuleType, sagemaker: Stubber, code: str, name: str
+) -> None:
+    sagemaker.add_response("list_model_packages", listed())
+    sagemaker.add_client_error("create_model_package", code, "no", 400)
+    with pytest.raises(Exception, match=code) as caught:
+        app.handler(sample_event("register"), CONTEXT)
+    assert type(caught.value).__name__ == name
+
+
+def test_a_model_whose_archive_is_gone_is_not_registered(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    cloud.s3.delete_object(Bucket=ARTIFACTS, Key=MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"))
+    with pytest.raises(Exception, match="missing or unreadable") as caught:
+        app.handler(sample_event("register"), CONTEXT)
+    assert type(caught.value).__name__ == "ArtefactMissing"
+
+
+@pytest.mark.parametrize("accepted", [False, None, "true", 1])
+def test_only_an_accepted_model_is_registered(app: ModuleType, accepted: Any) -> None:
+    event = sample_event("register")
+    event["evaluation"]["accepted"] = accepted
+    with pytest.raises(Exception, match=r"evaluation\.accepted must be true"):
+        app.handler(event, CONTEXT)
+
+
+def test_a_stopped_job_is_not_registered(app: ModuleType, stub: Callable[[Any], Stubber]) -> None:
+    stub(app.JOBS.client("sagemaker")).add_response("describe_training_job", job("Stopped"))
+    with pytest.raises(Exception, match="must name a Completed training job"):
+        app.handler(sample_event("register"), CONTEXT)
+
+
+def test_another_word_for_approval_stops_start_up(load: Callable[..., ModuleType]) -> None:
+    with pytest.raises(Exception, match="APPROVAL must be auto or manual, not 'maybe'"):
+        load("register", APPROVAL="maybe")

@@ -1,0 +1,76 @@
+"""A person is asked once; their verdict is an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from request_approval import message
+from tests.unit.functions.cloud import CONTEXT, PACKAGE, RUN, TOKEN, Cloud, sample_event
+
+
+def package(status: str) -> dict[str, Any]:
+    return {
+        "ModelPackageName": "ncf-recommender",
+        "ModelPackageArn": PACKAGE,
+        "CreationTime": 0,
+        "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        "ModelApprovalStatus": status,
+    }
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
+    cloud.listen()
+    return load("request_approval")
+
+
+@pytest.fixture
+def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.JOBS.client("sagemaker"))
+
+
+def test_asks_once_however_often_it_is_tried(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    for _ in range(2):
+        sagemaker.add_response(
+            "describe_model_package", package("PendingManualApproval"), {"ModelPackageName": PACKAGE}
+        )
+    assert app.handler(sample_event("request_approval"), CONTEXT) == {"asked": True}
+    assert app.handler(sample_event("request_approval"), CONTEXT) == {"asked": False}
+    told = cloud.notifications()
+    assert [note["Subject"] for note in told] == [f"Approve the model of run {RUN}?"]
+    assert f"--model-package-arn {PACKAGE} --model-approval-status Approved" in told[0]["Message"]
+    assert "hit rate at 10 is 0.7123" in told[0]["Message"]
+    token = cloud.item(f"JOB#APPROVAL#{PACKAGE}", "TOKEN")
+    assert (token["taskToken"], token["runId"]) == (TOKEN, RUN)
+    assert TOKEN not in json.dumps(told)
+
+
+@pytest.mark.parametrize("status", ["Approved", "Rejected"])
+def test_a_verdict_that_is_there_already_is_answered_without_asking(
+    app: ModuleType, sagemaker: Stubber, stub: Callable[[Any], Stubber], cloud: Cloud, status: str
+) -> None:
+    sagemaker.add_response("describe_model_package", package(status))
+    output = json.dumps({"status": status, "reason": "no reason was given"})
+    states = stub(app.JOBS.client("stepfunctions"))
+    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": output})
+    assert app.handler(sample_event("request_approval"), CONTEXT) == {"asked": False}
+    assert cloud.notifications() == []
+
+
+def test_the_question_fits_sns() -> None:
+    question = message.approval_request("r" * 200, PACKAGE, ["ä"])
+    assert len(question["Subject"]) <= 100
+    assert question["Subject"].isascii()
+
+
+def test_refuses_a_state_without_a_registration(app: ModuleType) -> None:
+    with pytest.raises(Exception, match=r"registration\.modelPackageArn") as caught:
+        app.handler({**sample_event("request_approval"), "registration": None}, CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"

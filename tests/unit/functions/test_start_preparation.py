@@ -1,0 +1,289 @@
+"""Dropped data is prepared once, under a version that its event names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from shared.errors import InvalidInput
+from start_preparation import plan, request
+from start_preparation.plan import Preparation
+from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, DATA, ENVIRONMENT, TOKEN, Cloud, sample_event
+
+APPLICATION = ENVIRONMENT["EMR_APPLICATION_ID"]
+EVENT = sample_event("start_preparation")
+VERSION = plan.from_event(EVENT, DATA, "", {}).version
+OTHER = EVENT["executionArn"] + "-other"
+
+
+def job_run(state: str, run: str = "00f1", details: str = "as told") -> dict[str, Any]:
+    return {
+        "jobRun": {
+            "applicationId": APPLICATION,
+            "jobRunId": run,
+            "name": f"ncf-{VERSION}",
+            "arn": f"arn:aws:emr-serverless:eu-central-1:123456789012:/applications/{APPLICATION}/jobruns/{run}",
+            "createdBy": "arn:aws:iam::123456789012:role/ncf",
+            "createdAt": 0,
+            "updatedAt": 0,
+            "executionRole": "arn:aws:iam::123456789012:role/ncf-preparation",
+            "state": state,
+            "stateDetails": details,
+            "releaseLabel": "emr-spark-8.0.0",
+            "jobDriver": {"sparkSubmit": {"entryPoint": "s3://a/preprocess.py"}},
+        }
+    }
+
+
+def started(call: dict[str, Any] | None = None, run: str = "00f1") -> tuple[dict[str, Any], dict[str, Any] | None]:
+    arn = f"arn:aws:emr-serverless:eu-central-1:123456789012:/applications/{APPLICATION}/jobruns/{run}"
+    return {"applicationId": APPLICATION, "jobRunId": run, "arn": arn}, call
+
+
+def expected_call(attempt: int = 1, parent: str | None = None) -> dict[str, Any]:
+    return request.start_job_run(
+        Preparation(VERSION, f"s3://{DATA}/raw/2026-11-23/"),
+        attempt=attempt,
+        parent_version=parent,
+        name_prefix="ncf",
+        data_bucket=DATA,
+        application_id=APPLICATION,
+        execution_role_arn=ENVIRONMENT["EMR_EXECUTION_ROLE_ARN"],
+        entry_point=ENVIRONMENT["PREPARATION_ENTRY_POINT"],
+        py_files=ENVIRONMENT["PREPARATION_PY_FILES"],
+        code_version="ab" * 32,
+        log_uri=f"s3://{ARTIFACTS}/logs/emr/",
+        timeout_minutes=120,
+    )
+
+
+# The plan
+
+
+def test_a_dropped_marker_names_the_source_and_the_version() -> None:
+    preparation = plan.from_event(EVENT, DATA, "s3://default/raw/", {"minimumUserInteractions": 3})
+    assert preparation.source == f"s3://{DATA}/raw/2026-11-23/"
+    assert preparation.version.startswith("v20261123t151300z-")
+    assert preparation.parameters == {"minimumUserInteractions": "3"}
+
+
+def test_the_input_goes_before_the_templates_defaults() -> None:
+    event = {
+        "executionArn": "arn",
+        "startTime": "2026-11-23T15:13:00Z",
+        "source": "s3://b/raw/x/",
+        "items": "s3://b/items.csv",
+    }
+    event["parameters"] = {"minimumUserInteractions": 5, "format": "movielens-csv"}
+    preparation = plan.from_event(event, DATA, "s3://default/", {"minimumUserInteractions": 2, "eventTypes": "buy"})
+    assert preparation.source == "s3://b/raw/x/"
+    assert preparation.items == "s3://b/items.csv"
+    assert preparation.parameters == {"eventTypes": "buy", "format": "movielens-csv", "minimumUserInteractions": "5"}
+
+
+def test_without_a_source_the_templates_is_taken() -> None:
+    event = {"executionArn": "arn", "startTime": "2026-11-23T15:13:00Z"}
+    assert plan.from_event(event, DATA, "s3://b/raw/all/", {}).source == "s3://b/raw/all/"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"trigger": None}, "source is missing"),
+        ({"trigger": {**EVENT["trigger"], "bucket": "other"}}, f"trigger.bucket must be {DATA}, not 'other'"),
+        (
+            {"trigger": {**EVENT["trigger"], "key": "datasets/_SUCCESS"}},
+            "trigger.key must look like raw/<drop>/_SUCCESS",
+        ),
+        ({"trigger": {**EVENT["trigger"], "key": "raw/_SUCCESS"}}, "trigger.key must look like raw/<drop>/_SUCCESS"),
+        ({"source": "/etc/passwd"}, "source must be an s3:// URI"),
+        ({"source": "s3://b/raw\n--conf"}, "source must be an s3:// URI"),
+        ({"items": 7}, "items must be an s3:// URI"),
+        ({"parameters": ["a"]}, "parameters must be an object, not list"),
+        ({"parameters": {"output": "s3://b/"}}, "parameters.output is not known; there are format"),
+        ({"parameters": {"format": True}}, "parameters.format must be a string or a number, not bool"),
+        ({"parameters": {"format": "--output"}}, "parameters.format must be 1 to 256 printable characters"),
+        ({"parameters": {"format": ""}}, "parameters.format must be 1 to 256 printable characters"),
+        ({"startTime": "yesterday", "trigger": None, "source": "s3://b/x/"}, "must be ISO 8601"),
+        ({"executionArn": None}, "executionArn must be a non-empty string"),
+    ],
+)
+def test_names_the_field_that_cannot_be_used(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        plan.from_event({**EVENT, **change}, DATA, "", {})
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("state", "attempt"),
+    [
+        (None, 1),
+        ({"status": "PREPARING", "executionArn": "mine", "attempt": 2}, 2),
+        ({"status": "PREPARING", "executionArn": "other", "attempt": 1}, None),
+        ({"status": "FAILED", "executionArn": "mine", "attempt": 1}, 2),
+        ({"status": "REFUSED", "executionArn": "other", "attempt": 4}, 5),
+        ({"status": "ABORTED", "executionArn": "mine", "attempt": 1}, 2),
+        ({"status": "PREPARED", "executionArn": "mine", "attempt": 1}, None),
+        ({"status": "CLAIMED"}, None),
+        ({"status": "STALE"}, None),
+        ({"status": "QUARANTINED"}, None),
+    ],
+)
+def test_a_version_is_prepared_again_only_after_a_failure(state: dict[str, Any] | None, attempt: int | None) -> None:
+    assert plan.attempt_of(state, "mine") == attempt
+
+
+def test_the_call_has_a_client_token_of_the_attempt_and_every_argument() -> None:
+    preparation = Preparation(
+        VERSION, "s3://b/raw/x/", "s3://b/items.csv", {"minimumUserInteractions": "5", "eventTypes": "buy,view"}
+    )
+    call = request.start_job_run(
+        preparation,
+        attempt=2,
+        parent_version="v20261122t000000z-00000000",
+        name_prefix="ncf",
+        data_bucket=DATA,
+        application_id=APPLICATION,
+        execution_role_arn="arn:role",
+        entry_point="s3://a/preprocess.py",
+        py_files="s3://a/preparation.zip",
+        code_version="ab",
+        log_uri="s3://a/logs/emr/",
+        timeout_minutes=60,
+    )
+    assert call == {
+        "applicationId": APPLICATION,
+        "clientToken": f"{VERSION}-2",
+        "name": f"ncf-{VERSION}",
+        "executionRoleArn": "arn:role",
+        "executionTimeoutMinutes": 60,
+        "jobDriver": {
+            "sparkSubmit": {
+                "entryPoint": "s3://a/preprocess.py",
+                "entryPointArguments": [
+                    *("--source", "s3://b/raw/x/"),
+                    *("--output", f"s3://{DATA}/datasets"),
+                    *("--quarantine", f"s3://{DATA}/quarantine"),
+                    *("--dataset-version", VERSION),
+                    *("--code-version", "ab"),
+                    *("--parent-version", "v20261122t000000z-00000000"),
+                    *("--items", "s3://b/items.csv"),
+                    *("--minimum-user-interactions", "5"),
+                    *("--event-types", "buy,view"),
+                ],
+                "sparkSubmitParameters": "--py-files s3://a/preparation.zip",
+            }
+        },
+        "configurationOverrides": {
+            "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": "s3://a/logs/emr/"}}
+        },
+    }
+
+
+# The handler
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType]) -> ModuleType:
+    return load("start_preparation")
+
+
+@pytest.fixture
+def emr(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.JOBS.client("emr-serverless"))
+
+
+@pytest.fixture
+def states(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.JOBS.client("stepfunctions"))
+
+
+def test_starts_the_job_of_its_sample_event_and_leaves(
+    app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    emr.add_response("start_job_run", *started(expected_call()))
+    emr.add_response("get_job_run", job_run("SUBMITTED"), {"applicationId": APPLICATION, "jobRunId": "00f1"})
+    assert app.handler(EVENT, CONTEXT) == {"datasetVersion": VERSION, "started": True}
+    state = cloud.item(f"DATASET#{VERSION}")
+    assert (state["status"], state["attempt"], state["executionArn"]) == ("PREPARING", 1, EVENT["executionArn"])
+    token = cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN")
+    assert (token["taskToken"], token["jobId"], token["datasetVersion"]) == (TOKEN, "00f1", VERSION)
+
+
+def test_the_token_is_written_before_the_job_exists(app: ModuleType, emr: Stubber, cloud: Cloud) -> None:
+    emr.add_client_error("start_job_run", "InternalServerException", "down", 500)
+    with pytest.raises(Exception, match="StartJobRun") as caught:
+        app.handler(EVENT, CONTEXT)
+    assert type(caught.value).__name__ == "DependencyFailed"
+    assert cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN")["taskToken"] == TOKEN
+
+
+def test_a_retry_asks_for_the_very_same_job(app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud) -> None:
+    emr.add_client_error("start_job_run", "InternalServerException", "the answer was lost", 500)
+    with pytest.raises(Exception, match="StartJobRun"):
+        app.handler(EVENT, CONTEXT)
+    # A version that was claimed in between would be another parent: the retry keeps the first choice.
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion="v20261122t000000z-00000000")
+    emr.add_response("start_job_run", *started(expected_call()))
+    emr.add_response("get_job_run", job_run("RUNNING"))
+    app.handler(EVENT, CONTEXT)
+
+
+def test_a_job_that_is_over_already_is_answered_at_once(
+    app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    emr.add_response("start_job_run", *started())
+    emr.add_response("get_job_run", job_run("SUCCESS"))
+    output = {"datasetVersion": VERSION, "jobRunId": "00f1", "alreadyPrepared": False}
+    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": json.dumps(output)})
+    app.handler(EVENT, CONTEXT)
+    assert cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN") == {}
+
+
+@pytest.mark.parametrize("status", ["PREPARING", "PREPARED", "CLAIMED"])
+def test_a_second_execution_for_the_same_drop_starts_nothing(
+    app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud, status: str
+) -> None:
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status=status, executionArn=OTHER, attempt=1)
+    cloud.put(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN", taskToken="theirs", jobKind="PREPARATION")
+    output = {"datasetVersion": VERSION, "alreadyPrepared": True, "status": status}
+    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": json.dumps(output)})
+    assert app.handler(EVENT, CONTEXT)["started"] is False
+    assert cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN")["taskToken"] == "theirs"
+
+
+def test_a_redriven_preparation_is_a_new_job_of_the_same_version(
+    app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="FAILED", executionArn=EVENT["executionArn"], attempt=1)
+    emr.add_response("start_job_run", *started(expected_call(attempt=2), run="00f2"))
+    emr.add_response("get_job_run", job_run("RUNNING", "00f2"))
+    assert app.handler(EVENT, CONTEXT)["started"] is True
+    assert cloud.item(f"DATASET#{VERSION}")["status"] == "PREPARING"
+
+
+def test_the_newest_claimed_version_is_the_parent(app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud) -> None:
+    parent = "v20261122t000000z-00000000"
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=parent)
+    emr.add_response("start_job_run", *started(expected_call(parent=parent)))
+    emr.add_response("get_job_run", job_run("RUNNING"))
+    app.handler(EVENT, CONTEXT)
+
+
+def test_a_newer_version_is_no_parent(app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud) -> None:
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion="v20261224t000000z-00000000")
+    emr.add_response("start_job_run", *started(expected_call()))
+    emr.add_response("get_job_run", job_run("RUNNING"))
+    app.handler(EVENT, CONTEXT)
+
+
+def test_a_full_account_is_waited_for(app: ModuleType, emr: Stubber) -> None:
+    emr.add_client_error("start_job_run", "ServiceQuotaExceededException", "too many vCPU", 402)
+    with pytest.raises(Exception, match="too many vCPU") as caught:
+        app.handler(EVENT, CONTEXT)
+    assert type(caught.value).__name__ == "CapacityUnavailable"

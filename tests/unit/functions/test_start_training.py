@@ -1,0 +1,291 @@
+"""The training job of a run: created once, adopted by a retry, replaced after a redrive or for want of capacity."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from botocore.stub import ANY, Stubber
+
+from shared.errors import InvalidInput
+from start_training import attempt, request
+from tests.unit.functions.cloud import (
+    ARTIFACTS,
+    CONTEXT,
+    DATA,
+    EXECUTION,
+    IMAGE,
+    MODEL_URL,
+    OUTPUT_URL,
+    RUN,
+    TOKEN,
+    VERSION,
+    Cloud,
+    sample_event,
+)
+
+JOB = f"ncf-{RUN}"
+NOT_FOUND = ("describe_training_job", "ValidationException", "Requested resource not found.", 400)
+
+
+def job(name: str = JOB, status: str = "Completed", **more: Any) -> dict[str, Any]:
+    return {
+        "TrainingJobName": name,
+        "TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{name}",
+        "ModelArtifacts": {"S3ModelArtifacts": MODEL_URL},
+        "TrainingJobStatus": status,
+        "SecondaryStatus": status,
+        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training/"},
+        "ResourceConfig": {"VolumeSizeInGB": 50},
+        "StoppingCondition": {},
+        "CreationTime": 0,
+        **more,
+    }
+
+
+def call_for(run: request.Run, **changed: Any) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "name_prefix": "ncf",
+        "data_bucket": DATA,
+        "artifacts_bucket": ARTIFACTS,
+        "image_uri": IMAGE,
+        "role_arn": "arn:aws:iam::123456789012:role/ncf-training",
+        "instance_type": "ml.g4dn.xlarge",
+        "use_spot": True,
+        "max_runtime_seconds": 3600,
+        "given_hyperparameters": {"epochs": 20, "learning_rate": 0.001, "mlp_layers": [64, 32, 16]},
+    }
+    return request.create_training_job(run, **{**settings, **changed})
+
+
+# The call
+
+
+def test_the_call_is_whole() -> None:
+    assert call_for(request.Run(RUN, VERSION, 1, "s3://a/model.tar.gz")) == {
+        "TrainingJobName": JOB,
+        "AlgorithmSpecification": {
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": request.METRICS,
+        },
+        "RoleArn": "arn:aws:iam::123456789012:role/ncf-training",
+        "InputDataConfig": [
+            {
+                "ChannelName": "dataset",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": f"s3://{DATA}/datasets/{VERSION}/",
+                        "S3DataDistributionType": "FullyReplicated",
+                    }
+                },
+                "InputMode": "File",
+            },
+            {
+                "ChannelName": "incumbent",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": "s3://a/model.tar.gz",
+                        "S3DataDistributionType": "FullyReplicated",
+                    }
+                },
+                "InputMode": "File",
+            },
+        ],
+        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training/"},
+        "CheckpointConfig": {"S3Uri": f"s3://{ARTIFACTS}/checkpoints/{JOB}/", "LocalPath": "/opt/ml/checkpoints"},
+        "ResourceConfig": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 50},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200},
+        "HyperParameters": {
+            "epochs": "20",
+            "learning_rate": "0.001",
+            "mlp_layers": "64,32,16",
+            "run_id": RUN,
+            "dataset_version": VERSION,
+            "code_version": "5f" * 32,
+        },
+        "EnableManagedSpotTraining": True,
+        "EnableNetworkIsolation": True,
+        "Tags": [{"Key": "runId", "Value": RUN}, {"Key": "datasetVersion", "Value": VERSION}],
+    }
+
+
+def test_without_spot_there_is_no_waiting_time_and_without_an_incumbent_no_channel() -> None:
+    call = call_for(request.Run(RUN, VERSION, 1), use_spot=False)
+    assert call["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}
+    assert [channel["ChannelName"] for channel in call["InputDataConfig"]] == ["dataset"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"run_id": "x"}, "run_id is set by the platform"),
+        ({"layers": {"a": 1}}, "layers must be a string, a number, a boolean or a list, not dict"),
+        ({"note": "x" * 257}, "note has 257 characters, more than 256"),
+        ({"note": None}, "note must be a string"),
+    ],
+)
+def test_refuses_hyperparameters_that_sagemaker_would_not_take(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        request.hyperparameters(given, request.Run(RUN, VERSION, 1), IMAGE)
+    assert words in str(caught.value)
+
+
+def test_the_metric_definitions_read_the_lines_that_training_writes() -> None:
+    epoch = "epoch=3/20 train_loss=0.2345 samples_per_second=812345 seconds=1.24"
+    evaluation = (
+        "evaluation hit_rate_at_10=0.7123 ndcg_at_10=0.4321 full_hit_rate_at_10=0.0912 full_ndcg_at_10=4.56e-02"
+    )
+    read = {metric["Name"]: re.findall(metric["Regex"], f"{epoch}\n{evaluation}") for metric in request.METRICS}
+    assert read == {
+        "TrainLoss": ["0.2345"],
+        "SamplesPerSecond": ["812345"],
+        "HitRateAt10": ["0.7123"],
+        "NdcgAt10": ["0.4321"],
+        "FullHitRateAt10": ["0.0912"],
+        "FullNdcgAt10": ["4.56e-02"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "described", "number"),
+    [
+        (None, None, 1),
+        ({"status": "RUNNING"}, None, 1),
+        ({"status": "RUNNING", "trainingAttempt": 3}, None, 3),
+        ({"status": "RUNNING"}, {"TrainingJobStatus": "InProgress"}, 1),
+        ({"status": "RUNNING"}, {"TrainingJobStatus": "Completed"}, 1),
+        ({"status": "RUNNING"}, {"TrainingJobStatus": "Failed", "FailureReason": "AlgorithmError: x"}, 1),
+        ({"status": "FAILED"}, {"TrainingJobStatus": "Failed", "FailureReason": "AlgorithmError: x"}, 2),
+        ({"status": "ABORTED", "trainingAttempt": 2}, {"TrainingJobStatus": "Stopped"}, 3),
+        ({"status": "FAILED"}, {"TrainingJobStatus": "Completed"}, 1),
+        ({"status": "RUNNING"}, {"TrainingJobStatus": "Failed", "FailureReason": "CapacityError: none left"}, 2),
+    ],
+)
+def test_a_failed_job_is_replaced_only_after_a_redrive_or_for_want_of_capacity(
+    state: dict[str, Any] | None, described: dict[str, Any] | None, number: int
+) -> None:
+    assert attempt.following(state, described) == number
+
+
+# The handler
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType]) -> ModuleType:
+    return load("start_training")
+
+
+@pytest.fixture
+def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.JOBS.client("sagemaker"))
+
+
+@pytest.fixture
+def states(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.JOBS.client("stepfunctions"))
+
+
+def created(name: str = JOB) -> dict[str, str]:
+    return {"TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{name}"}
+
+
+def test_starts_the_job_of_its_sample_event_and_leaves(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_response("create_training_job", created(), call_for(request.Run(RUN, VERSION, 1)))
+    assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": JOB}
+    token = cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN")
+    assert (token["taskToken"], token["runId"], token["executionArn"]) == (TOKEN, RUN, EXECUTION)
+    assert cloud.item(f"RUN#{RUN}")["status"] == "RUNNING"
+
+
+def test_the_serving_model_is_measured_beside_the_new_one(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    cloud.put("SERVING", "CURRENT", runId="older", datasetVersion="older", modelDataUrl="s3://a/incumbent.tar.gz")
+    sagemaker.add_client_error(*NOT_FOUND)
+    expected = call_for(request.Run(RUN, VERSION, 1, "s3://a/incumbent.tar.gz"))
+    sagemaker.add_response("create_training_job", created(), expected)
+    app.handler(sample_event("start_training"), CONTEXT)
+
+
+def test_a_retry_adopts_the_job_that_runs(app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud) -> None:
+    sagemaker.add_response("describe_training_job", job(status="InProgress"))
+    sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
+    sagemaker.add_response("describe_training_job", job(status="InProgress"))
+    app.handler(sample_event("start_training"), CONTEXT)
+    assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN")["taskToken"] == TOKEN
+
+
+def test_a_retry_answers_for_the_job_that_is_over(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    sagemaker.add_response("describe_training_job", job())
+    sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
+    sagemaker.add_response("describe_training_job", job())
+    output = {"jobName": JOB, "modelDataUrl": MODEL_URL, "outputUrl": OUTPUT_URL, "image": IMAGE}
+    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": json.dumps(output)})
+    app.handler(sample_event("start_training"), CONTEXT)
+    assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN") == {}
+
+
+def test_a_redriven_run_trains_under_a_new_name(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="FAILED", executionArn=EXECUTION)
+    sagemaker.add_response("describe_training_job", job(status="Failed", FailureReason="AlgorithmError: NaN"))
+    sagemaker.add_response("create_training_job", created(f"{JOB}-t2"), call_for(request.Run(RUN, VERSION, 2)))
+    assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": f"{JOB}-t2"}
+    run = cloud.item(f"RUN#{RUN}")
+    assert (run["status"], run["trainingAttempt"]) == ("RUNNING", 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("ResourceLimitExceeded", "CapacityUnavailable"),
+        ("ThrottlingException", "DependencyFailed"),
+        ("AccessDeniedException", "MissingResource"),
+        ("ValidationException", "InvalidInput"),
+    ],
+)
+def test_a_job_that_cannot_be_created_says_which_cause_it_has(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, code: str, name: str
+) -> None:
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_client_error("create_training_job", code, "no", 400, expected_params=ANY_CALL)
+    with pytest.raises(Exception, match=f"CreateTrainingJob: {code}") as caught:
+        app.handler(sample_event("start_training"), CONTEXT)
+    assert type(caught.value).__name__ == name
+    assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN")["taskToken"] == TOKEN
+
+
+ANY_CALL = dict.fromkeys(call_for(request.Run(RUN, VERSION, 1)), ANY)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"runId": "x"}, "runId must be a run id"),
+        ({"datasetVersion": "v20261122t000000z-00000000"}, "does not belong to datasetVersion"),
+        ({"taskToken": None}, "taskToken must be a string"),
+    ],
+)
+def test_refuses_an_input_that_names_no_run(app: ModuleType, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(Exception, match=words) as caught:
+        app.handler({**sample_event("start_training"), **change}, CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+
+
+def test_no_line_of_the_log_has_the_token(
+    app: ModuleType, sagemaker: Stubber, log: Callable[[], list[dict[str, Any]]]
+) -> None:
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_response("create_training_job", created())
+    app.handler(sample_event("start_training"), CONTEXT)
+    lines = log()
+    assert any(line["message"] == "training job started" and line["run_id"] == RUN for line in lines)
+    assert TOKEN not in json.dumps(lines)

@@ -1,0 +1,215 @@
+"""A model serves only when its endpoint answers as its bundle says."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+
+from shared.errors import GoldenRequestMismatch
+from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, MODEL_URL, PACKAGE, RUN, VERSION, Cloud, sample_event
+from verify import golden
+
+WANTED = f"ncf-{RUN}"
+POPULAR = {"schemaVersion": "1.0", "runId": RUN, "datasetVersion": VERSION, "itemList": [{"itemId": "a", "score": 9.0}]}
+
+
+def answer(*items: tuple[str, float], source: str = "personalized") -> dict[str, Any]:
+    return {
+        "userId": "42",
+        "itemList": [{"itemId": item, "score": score} for item, score in items],
+        "source": source,
+        "modelVersion": RUN,
+        "unknownItems": 0,
+    }
+
+
+KNOWN = {"request": {"userId": "42", "numResults": 3}, "response": answer(("a", 0.9), ("b", 0.5), ("c", 0.1))}
+STRANGER = {"request": {"userId": "nobody"}, "response": answer(("a", 9.0), ("b", 3.0), source="popular")}
+
+
+def differing(**changes: Any) -> dict[str, Any]:
+    document = copy.deepcopy(KNOWN["response"])
+    for path, value in changes.items():
+        if path == "items":
+            document["itemList"] = [{"itemId": item, "score": score} for item, score in value]
+        else:
+            document[path] = value
+    return document
+
+
+def test_the_same_answer_does_not_differ() -> None:
+    assert golden.difference(KNOWN["response"], KNOWN["response"], RUN) is None
+
+
+@pytest.mark.parametrize(
+    ("actual", "words"),
+    [
+        (None, "the answer has no itemList"),
+        ({"error": {"code": "InvalidInput"}}, "the answer has no itemList"),
+        (differing(modelVersion="another"), f"modelVersion is 'another', not {RUN}"),
+        (differing(source="popular"), "source is 'popular', not 'personalized'"),
+        (differing(unknownItems=1), "unknownItems is '1', not 0"),
+        (differing(items=[("a", 0.9), ("b", 0.5)]), "2 items were answered, not 3"),
+        (differing(items=[("b", 0.9), ("a", 0.5), ("c", 0.1)]), "item 0 is 'b', not 'a'"),
+        (differing(items=[("a", 0.9), ("x", 0.5), ("c", 0.1)]), "item 1 is 'x', not 'b'"),
+        (differing(items=[("a", 0.9), ("a", 0.5), ("c", 0.1)]), "item 1 is 'a', not 'b'"),
+        (differing(items=[("a", 0.9002), ("b", 0.5), ("c", 0.1)]), "the score of item 0 is 0.900200, not 0.900000"),
+        (differing(items=[("a", float("nan")), ("b", 0.5), ("c", 0.1)]), "not a finite number"),
+        (differing(items=[("a", "0.9"), ("b", 0.5), ("c", 0.1)]), "the score of item 0 is '0.9', not a finite number"),
+        (differing(itemList=[None, None, None]), "the score of item 0 is 'None', not a finite number"),
+    ],
+)
+def test_says_how_an_answer_differs(actual: Any, words: str) -> None:
+    found = golden.difference(KNOWN["response"], actual, RUN)
+    assert found is not None and words in found
+
+
+def test_scores_within_the_tolerance_and_ties_in_another_order_do_not_differ() -> None:
+    expected = differing(items=[("a", 0.9), ("b", 0.50003), ("c", 0.50001)])
+    actual = differing(items=[("a", 0.90005), ("c", 0.50002), ("b", 0.50002)])
+    assert golden.difference(expected, actual, RUN) is None
+
+
+@pytest.mark.parametrize(
+    "document", [None, {}, [], [1], [{"request": {}}], [{"request": {}, "response": {}}], [KNOWN] * 101]
+)
+def test_without_golden_requests_nothing_is_proved(document: Any) -> None:
+    with pytest.raises(GoldenRequestMismatch):
+        golden.parse(document)
+
+
+# The handler
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
+    cloud.write(ARTIFACTS, f"runs/{RUN}/golden.json", [KNOWN, STRANGER])
+    cloud.write(ARTIFACTS, f"runs/{RUN}/popular.json", POPULAR)
+    return load("verify")
+
+
+@pytest.fixture
+def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.JOBS.client("sagemaker"))
+
+
+@pytest.fixture
+def runtime(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    return stub(app.RUNTIME)
+
+
+def describes(sagemaker: Stubber, status: str = "InService", config: str = WANTED) -> None:
+    described = {
+        "EndpointName": "ncf-recommender",
+        "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/ncf-recommender",
+        "EndpointConfigName": config,
+        "EndpointStatus": status,
+        "CreationTime": 0,
+        "LastModifiedTime": 0,
+    }
+    sagemaker.add_response("describe_endpoint", described, {"EndpointName": "ncf-recommender"})
+
+
+def answers(runtime: Stubber, request: dict[str, Any], response: Any) -> None:
+    content = response if isinstance(response, bytes) else json.dumps(response).encode()
+    call = {
+        "EndpointName": "ncf-recommender",
+        "ContentType": "application/json",
+        "Accept": "application/json",
+        "Body": json.dumps(request),
+    }
+    runtime.add_response("invoke_endpoint", {"Body": StreamingBody(io.BytesIO(content), len(content))}, call)
+
+
+def test_a_model_that_answers_as_recorded_is_promoted(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    describes(sagemaker)
+    answers(runtime, KNOWN["request"], KNOWN["response"])
+    answers(runtime, STRANGER["request"], STRANGER["response"])
+    assert app.handler(sample_event("verify"), CONTEXT) == {"verified": True, "requests": 2}
+    serving = cloud.item("SERVING", "CURRENT")
+    assert {name: serving[name] for name in ("runId", "datasetVersion", "modelPackageArn", "modelDataUrl")} == {
+        "runId": RUN,
+        "datasetVersion": VERSION,
+        "modelPackageArn": PACKAGE,
+        "modelDataUrl": MODEL_URL,
+    }
+    assert serving["endpointConfigName"] == WANTED
+    popular = cloud.s3.get_object(Bucket=ARTIFACTS, Key="serving/popular.json")["Body"].read()
+    assert json.loads(popular) == POPULAR
+
+
+@pytest.mark.parametrize("response", [differing(items=[("b", 0.9), ("a", 0.5), ("c", 0.1)]), b"<html>", b"null"])
+def test_a_model_that_answers_otherwise_is_not_promoted(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, response: Any
+) -> None:
+    describes(sagemaker)
+    answers(runtime, KNOWN["request"], response)
+    with pytest.raises(Exception, match="golden request 1 of 2") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "GoldenRequestMismatch"
+    assert "42" not in str(caught.value).replace("20261123t151300z", ""), "user ids stay out of messages"
+    assert cloud.item("SERVING", "CURRENT") == {}
+    assert cloud.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix="serving/")["KeyCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "name"),
+    [
+        ("ModelError", 424, "GoldenRequestMismatch"),
+        ("ModelNotReadyException", 429, "DependencyFailed"),
+        ("ServiceUnavailable", 503, "DependencyFailed"),
+        ("InternalFailure", 500, "DependencyFailed"),
+        ("ValidationError", 400, "InvalidInput"),
+    ],
+)
+def test_an_endpoint_that_does_not_answer_says_which_cause_it_has(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, code: str, status: int, name: str
+) -> None:
+    describes(sagemaker)
+    runtime.add_client_error("invoke_endpoint", code, "no", status)
+    with pytest.raises(Exception) as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == name
+    assert cloud.item("SERVING", "CURRENT") == {}
+
+
+@pytest.mark.parametrize(("status", "config"), [("InService", "ncf-older"), ("Updating", WANTED), ("Failed", WANTED)])
+def test_in_service_and_the_wanted_configuration_are_both_needed(
+    app: ModuleType, sagemaker: Stubber, status: str, config: str
+) -> None:
+    describes(sagemaker, status, config)
+    with pytest.raises(Exception, match=f"is {status} on {config}, not InService on {WANTED}") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "EndpointRolledBack"
+
+
+def test_newer_data_that_serves_meanwhile_is_not_replaced(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    newer = "v20261124t000000z-00000000"
+    cloud.put("SERVING", "CURRENT", runId=f"{newer}-r1", datasetVersion=newer)
+    describes(sagemaker)
+    answers(runtime, KNOWN["request"], KNOWN["response"])
+    answers(runtime, STRANGER["request"], STRANGER["response"])
+    with pytest.raises(Exception, match=f"older than {newer}") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "StaleVersion"
+    assert cloud.item("SERVING", "CURRENT")["runId"] == f"{newer}-r1"
+
+
+def test_missing_golden_requests_are_a_fault(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    cloud.s3.delete_object(Bucket=ARTIFACTS, Key=f"runs/{RUN}/golden.json")
+    describes(sagemaker)
+    with pytest.raises(Exception, match=r"golden\.json is missing") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "ArtefactMissing"

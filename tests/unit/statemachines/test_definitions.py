@@ -1,0 +1,191 @@
+"""What no validator of the language checks: waiting bounded, the platform retried, every error caught."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+NAMES = ("preparation", "retraining")
+DEFINITIONS: dict[str, Any] = {
+    name: json.loads((ROOT / "statemachines" / f"{name}.asl.json").read_text(encoding="utf-8")) for name in NAMES
+}
+TASKS = [
+    (name, state) for name in NAMES for state, body in DEFINITIONS[name]["States"].items() if body["Type"] == "Task"
+]
+PLATFORM = {
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+}
+OURS = {"DependencyFailed", "CapacityUnavailable", "DeploymentInProgress", "StaleVersion"}
+WAITING = {"StartPreparation", "StartTraining", "AwaitApproval", "Deploy", "RollBack"}
+
+
+def task(name: str, state: str) -> dict[str, Any]:
+    body: dict[str, Any] = DEFINITIONS[name]["States"][state]
+    return body
+
+
+def edges(body: dict[str, Any]) -> list[str]:
+    targets = [body[key] for key in ("Next", "Default") if key in body]
+    return targets + [branch["Next"] for key in ("Choices", "Catch") for branch in body.get(key, [])]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_edge_leads_to_a_state_and_every_state_is_reached(name: str) -> None:
+    states = DEFINITIONS[name]["States"]
+    reached, todo = set(), [DEFINITIONS[name]["StartAt"]]
+    while todo:
+        state = todo.pop()
+        assert state in states, f"{name}: an edge leads to {state}, which does not exist"
+        if state not in reached:
+            reached.add(state)
+            todo += edges(states[state])
+    assert reached == set(states)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_state_goes_on_or_ends(name: str) -> None:
+    for state, body in DEFINITIONS[name]["States"].items():
+        ends = body["Type"] in ("Succeed", "Fail")
+        assert ends != bool(edges(body)), f"{name}.{state}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_jsonata_and_bounded_as_a_whole(name: str) -> None:
+    definition = DEFINITIONS[name]
+    assert definition["QueryLanguage"] == "JSONata"
+    longest = sum(body.get("TimeoutSeconds", 0) for body in definition["States"].values())
+    assert definition["TimeoutSeconds"] > max(body.get("TimeoutSeconds", 0) for body in definition["States"].values())
+    assert definition["TimeoutSeconds"] <= max(longest * 2, 14 * 24 * 3600)
+
+
+@pytest.mark.parametrize(("name", "state"), TASKS)
+def test_every_task_invokes_one_function_and_ends_in_time(name: str, state: str) -> None:
+    body = task(name, state)
+    waits = ".waitForTaskToken" if state in WAITING else ""
+    assert body["Resource"] == f"arn:aws:states:::lambda:invoke{waits}"
+    assert re.fullmatch(r"\$\{[A-Z][A-Za-z]+FunctionArn\}", body["Arguments"]["FunctionName"])
+    assert 60 <= body["TimeoutSeconds"] <= 7 * 24 * 3600
+    assert ("$states.context.Task.Token" in body["Arguments"]["Payload"]) is (state in WAITING)
+
+
+@pytest.mark.parametrize(("name", "state"), TASKS)
+def test_every_task_retries_the_platform_with_full_jitter_and_never_our_own_bugs(name: str, state: str) -> None:
+    retriers = task(name, state)["Retry"]
+    for retrier in retriers:
+        assert retrier["JitterStrategy"] == "FULL"
+        assert retrier["BackoffRate"] > 1
+        assert retrier["MaxAttempts"] >= 2
+        assert retrier["MaxDelaySeconds"] >= retrier["IntervalSeconds"]
+    errors = [error for retrier in retriers for error in retrier["ErrorEquals"]]
+    assert len(errors) == len(set(errors)), "an error named twice is retried by the first retrier only"
+    assert PLATFORM | {"DependencyFailed"} <= set(errors)
+    assert set(errors) <= PLATFORM | OURS | {"Lambda.Unknown", "Sandbox.Timedout"}
+
+
+@pytest.mark.parametrize(("name", "state"), TASKS)
+def test_every_task_catches_every_error_and_keeps_it(name: str, state: str) -> None:
+    catchers = task(name, state)["Catch"]
+    assert catchers[-1]["ErrorEquals"] == ["States.ALL"]
+    end = {"preparation": "PreparationFailed", "retraining": "RunFailed"}[name]
+    if state == "HandleFailure":
+        assert [catcher["Next"] for catcher in catchers] == [end]
+        assert task(name, state)["Next"] == end
+    else:
+        assert all("$states.errorOutput" in catcher["Output"] for catcher in catchers)
+        assert catchers[-1]["Next"] in ("HandleFailure", "RollBack")
+
+
+@pytest.mark.parametrize(("name", "state"), TASKS)
+def test_every_answer_is_added_to_the_input_under_its_own_name(name: str, state: str) -> None:
+    body = task(name, state)
+    found = re.fullmatch(r"\{% \$merge\(\[\$states\.input, \{'(\w+)': (\S+)\}\]\) %\}", body["Output"])
+    assert found is not None
+    assert found[2] == ("$states.result" if state in WAITING else "$states.result.Payload")
+
+
+def test_the_answers_have_the_names_that_the_functions_read() -> None:
+    answers = {state: re.findall(r"'(\w+)': \$states\.result", task(name, state)["Output"])[0] for name, state in TASKS}
+    assert answers == {
+        "StartPreparation": "preparation",
+        "RecordPrepared": "outcome",
+        "HandleFailure": "failure",
+        "StartTraining": "training",
+        "Evaluate": "evaluation",
+        "Register": "registration",
+        "AwaitApproval": "approval",
+        "Deploy": "deployment",
+        "Verify": "verification",
+        "RecordDeployed": "outcome",
+        "RecordRejected": "outcome",
+        "RollBack": "rollback",
+    }
+
+
+def test_a_rejection_never_reaches_the_endpoint_and_is_a_success() -> None:
+    states = DEFINITIONS["retraining"]["States"]
+    assert states["IsModelBetter"]["Default"] == "RecordRejected"
+    assert states["IsApproved"]["Default"] == "RecordRejected"
+    assert states["RecordRejected"]["Next"] == "ModelRejected"
+    assert states["ModelRejected"]["Type"] == "Succeed"
+
+
+def test_without_a_clear_yes_a_choice_takes_the_safe_way() -> None:
+    states = DEFINITIONS["retraining"]["States"]
+    assert [choice["Condition"] for choice in states["IsModelBetter"]["Choices"]] == [
+        "{% $states.input.evaluation.accepted = true %}"
+    ]
+    assert states["IsApprovalNeeded"]["Default"] == "AwaitApproval"
+    assert states["IsApprovalNeeded"]["Choices"][0]["Next"] == "Deploy"
+
+
+def test_whatever_fails_once_the_endpoint_may_have_changed_rolls_back() -> None:
+    states = DEFINITIONS["retraining"]["States"]
+    assert states["Deploy"]["Catch"][-1]["Next"] == "RollBack"
+    assert states["Verify"]["Catch"][-1]["Next"] == "RollBack"
+    assert states["RollBack"]["Next"] == "HandleFailure"
+    assert "'action': 'rollback'" in states["RollBack"]["Arguments"]["Payload"]
+    assert "'action': 'deploy'" in states["Deploy"]["Arguments"]["Payload"]
+
+
+def test_an_older_version_ends_as_rejected_not_as_a_fault() -> None:
+    first = DEFINITIONS["retraining"]["States"]["Deploy"]["Catch"][0]
+    assert (first["ErrorEquals"], first["Next"]) == (["StaleVersion"], "RecordRejected")
+
+
+def test_long_waits_outlast_what_they_wait_for() -> None:
+    retraining = DEFINITIONS["retraining"]["States"]
+    one_day = 24 * 3600
+    assert retraining["StartTraining"]["TimeoutSeconds"] > 2 * one_day, (
+        "a day of training and a day of waiting for spot"
+    )
+    assert DEFINITIONS["preparation"]["States"]["StartPreparation"]["TimeoutSeconds"] > one_day
+    assert retraining["Deploy"]["TimeoutSeconds"] > 2 * 3600
+
+
+@pytest.mark.parametrize(("name", "state"), [("retraining", "RunFailed"), ("preparation", "PreparationFailed")])
+def test_the_failing_end_has_fixed_words(name: str, state: str) -> None:
+    body = DEFINITIONS[name]["States"][state]
+    assert body["Error"] == state
+    assert "{%" not in body["Error"] + body["Cause"]
+
+
+def test_handle_failure_is_told_which_machine_it_is() -> None:
+    for name in NAMES:
+        assert f"'machine': '{name}'" in task(name, "HandleFailure")["Arguments"]["Payload"]
+
+
+def test_both_machines_invoke_the_functions_of_the_contract_and_no_others() -> None:
+    used = {task(name, state)["Arguments"]["FunctionName"] for name, state in TASKS}
+    contract = (ROOT / "docs" / "contracts.md").read_text(encoding="utf-8")
+    listed = re.search(r"Definition substitutions: .*? for (.*?)\. Both machines", contract, re.DOTALL)
+    assert listed is not None
+    assert used == {f"${{{function}FunctionArn}}" for function in re.findall(r"`([A-Z]\w+)`", listed[1])}
