@@ -1,0 +1,155 @@
+"""The application on the embedded AWS, as its users see it: commands, buckets, ledger, HTTP API."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from boto3.dynamodb.conditions import Key
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.httpsession import URLLib3Session
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+REGION = "us-east-1"
+LONGEST_RUN_SECONDS = 240
+VERSION_IN_KEY = re.compile(r"datasets/(v\d{8}t\d{6}z-[0-9a-f]{8})/manifest\.json$")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the HTTP API said."""
+
+    status: int
+    body: Any
+
+
+class DeployedStack:
+    """The application as its users see it: buckets to drop into, a ledger to read, an HTTP API to call."""
+
+    def __init__(self, state: Path, port: int) -> None:
+        self.state, self.port = state, port
+        self.endpoint_url = f"http://127.0.0.1:{port}"
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self.environment |= {"NCF_LOCAL_DIR": str(state), "NCF_LOCAL_PORT": str(port), "NO_COLOR": "1"}
+        self._outputs: dict[str, str] = {}
+
+    def command(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run `python -m local …` to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "local", *arguments],
+            cwd=PROJECT_ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint_url,
+            region_name=REGION,
+            aws_access_key_id="000000000000",
+            aws_secret_access_key="local",
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
+        )
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        if not self._outputs:
+            stack = self.client("cloudformation").describe_stacks(StackName="ncf-local")["Stacks"][0]
+            self._outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        return self._outputs
+
+    @property
+    def ledger(self) -> Any:
+        resource = boto3.resource(
+            "dynamodb",
+            endpoint_url=self.endpoint_url,
+            region_name=REGION,
+            aws_access_key_id="000000000000",
+            aws_secret_access_key="local",
+        )
+        return resource.Table(self.outputs["RunsTableName"])
+
+    def item(self, pk: str, sk: str) -> dict[str, Any]:
+        return self.ledger.get_item(Key={"pk": pk, "sk": sk}, ConsistentRead=True).get("Item", {})
+
+    def serving(self) -> dict[str, Any]:
+        return self.item("SERVING", "CURRENT")
+
+    def run(self, version: str) -> dict[str, Any]:
+        return self.item(f"RUN#{version}-r1", "STATE")
+
+    def decision(self, version: str, stage: str) -> dict[str, Any]:
+        return self.item(f"RUN#{version}-r1", f"DECISION#{stage}")
+
+    def executions(self, machine: str) -> list[dict[str, Any]]:
+        arn = self.outputs[f"{machine}StateMachineArn"]
+        return self.client("stepfunctions").list_executions(stateMachineArn=arn, maxResults=1000)["executions"]
+
+    def dataset_versions(self) -> set[str]:
+        keys = self.client("s3").list_objects_v2(Bucket=self.outputs["DataBucketName"], Prefix="datasets/")
+        found = (VERSION_IN_KEY.search(entry["Key"]) for entry in keys.get("Contents", []))
+        return {match.group(1) for match in found if match}
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Every job that somebody still waits for."""
+        return self.ledger.query(IndexName="byKind", KeyConditionExpression=Key("kind").eq("TOKEN"))["Items"]
+
+    def drop(self, name: str, files: dict[str, bytes]) -> None:
+        """Put a drop into the data bucket, and close it."""
+        s3, bucket = self.client("s3"), self.outputs["DataBucketName"]
+        for file_name, content in files.items():
+            s3.put_object(Bucket=bucket, Key=f"raw/{name}/{file_name}", Body=content)
+        s3.put_object(Bucket=bucket, Key=f"raw/{name}/_SUCCESS", Body=b"")
+
+    def prepared_from(self, name: str, files: dict[str, bytes]) -> str:
+        """Drop data and wait for the run that it starts to end; returns the dataset version."""
+        before = self.dataset_versions()
+        self.drop(name, files)
+        new = eventually(lambda: self.dataset_versions() - before, f"a dataset version from raw/{name}/")
+        assert len(new) == 1, f"one drop made {len(new)} dataset versions: {new}"
+        return new.pop()
+
+    def ended(self, version: str) -> dict[str, Any]:
+        """Wait until the run of this version is over; returns its ledger record."""
+
+        def over() -> dict[str, Any] | None:
+            record = self.run(version)
+            return record if record.get("status") not in (None, "RUNNING") else None
+
+        return eventually(over, f"the end of run {version}-r1; the ledger has {self.run(version)}")
+
+    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        """A signed request to the HTTP API, as a client on AWS would send it."""
+        url = f"{self.endpoint_url}/_aws/execute-api/{self.outputs['ApiId']}/$default{path}"
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        given = headers or ({"Content-Type": "application/json"} if data is not None else {})
+        request = AWSRequest(method, url, data=data, headers=given)
+        SigV4Auth(Credentials("000000000000", "local"), "execute-api", REGION).add_auth(request)
+        response = URLLib3Session(timeout=30).send(request.prepare())
+        return Answer(response.status_code, json.loads(response.content or b"null"))
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = LONGEST_RUN_SECONDS) -> Any:
+    """The first true value of `condition`, or a failure that says what did not come."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.3)
+    pytest.fail(f"after {seconds:.0f} s there is still not: {what}")

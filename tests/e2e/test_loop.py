@@ -1,0 +1,269 @@
+"""The loop, closed on the embedded AWS: what is dropped is prepared, trained on, judged, deployed and recommended from.
+
+The tests of this module tell one story in order: each goes on from the state in which the last one left the shop.
+"""
+
+import random
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from local import shop
+from tests.e2e.deployed_stack import DeployedStack, eventually
+
+pytestmark = pytest.mark.timeout(600)
+SEED = 7
+
+
+def shop_files(folder: Path, weeks: int) -> dict[str, bytes]:
+    """A generated shop's drop after so many weeks: {file name: content}."""
+    shop.write_shop(folder, seed=SEED, weeks=weeks, users=300)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def shuffled_items(files: dict[str, bytes], seed: int = 1) -> dict[str, bytes]:
+    """The same shop with every customer's items replaced by random ones: nothing to learn is left."""
+    header, *rows = files["interactions.csv"].decode().splitlines()
+    fields = [row.split(",") for row in rows]
+    items = sorted({row[1] for row in fields})
+    generator = random.Random(seed)
+    noise = [",".join([row[0], generator.choice(items), *row[2:]]) for row in fields]
+    return files | {"interactions.csv": "\n".join([header, *noise, ""]).encode()}
+
+
+@pytest.fixture(scope="module")
+def notifications(stack: DeployedStack) -> str:
+    """A queue that hears what operators are told."""
+    sqs = stack.client("sqs")
+    url = sqs.create_queue(QueueName="what-operators-hear")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    stack.client("sns").subscribe(TopicArn=stack.outputs["NotificationsTopicArn"], Protocol="sqs", Endpoint=arn)
+    return url
+
+
+def heard(stack: DeployedStack, queue_url: str) -> list[str]:
+    """Takes every message out of the queue."""
+    sqs, bodies = stack.client("sqs"), []
+    while messages := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages", []):
+        for message in messages:
+            bodies.append(message["Body"])
+            sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+    return bodies
+
+
+@pytest.fixture(scope="module")
+def first_version(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory, notifications: str) -> str:
+    """The dataset version of the shop's first drop, once its run is over."""
+    before = stack.call("GET", "/users/anyone/recommendations")
+    assert before.status == 503, "nothing was ever deployed, so there is nothing to answer with"
+    version = stack.prepared_from("first", shop_files(tmp_path_factory.mktemp("first"), weeks=10))
+    stack.ended(version)
+    return version
+
+
+def test_dropped_data_ends_in_a_served_recommendation(stack: DeployedStack, first_version: str) -> None:
+    run = stack.run(first_version)
+    assert run["status"] == "DEPLOYED", run
+    assert stack.serving()["runId"] == f"{first_version}-r1"
+
+    gate = stack.decision(first_version, "gate")
+    assert gate["verdict"] == "ACCEPTED", gate
+    package = stack.client("sagemaker").describe_model_package(ModelPackageName=stack.serving()["modelPackageArn"])
+    assert package["ModelApprovalStatus"] == "Approved"
+    endpoint = stack.client("sagemaker").describe_endpoint(EndpointName=stack.outputs["EndpointName"])
+    assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", f"ncf-{first_version}-r1")
+
+    user = first_user(stack)
+    answer = stack.call("GET", f"/users/{user}/recommendations?numResults=5")
+    assert answer.status == 200, answer
+    assert answer.body["source"] == "personalized"
+    assert answer.body["model"]["version"] == f"{first_version}-r1"
+    scores = [item["score"] for item in answer.body["itemList"]]
+    assert len(scores) == 5
+    assert scores == sorted(scores, reverse=True)
+
+
+def first_user(stack: DeployedStack) -> str:
+    """An id that the first drop has."""
+    key = "raw/first/interactions.csv"
+    body = stack.client("s3").get_object(Bucket=stack.outputs["DataBucketName"], Key=key)["Body"].read()
+    return body.decode().splitlines()[1].split(",")[0]
+
+
+def test_nobody_is_waited_for_when_the_run_is_over(stack: DeployedStack, first_version: str) -> None:
+    eventually(lambda: not stack.tokens(), "an empty list of open tokens", seconds=30)
+
+
+def test_two_people_get_different_lists(stack: DeployedStack, first_version: str) -> None:
+    body = stack.client("s3").get_object(Bucket=stack.outputs["DataBucketName"], Key="raw/first/interactions.csv")
+    users = sorted({line.split(",")[0] for line in body["Body"].read().decode().splitlines()[1:]})[:8]
+    lists = {
+        tuple(item["itemId"] for item in stack.call("GET", f"/users/{user}/recommendations").body["itemList"])
+        for user in users
+    }
+    assert len(lists) > 1
+
+
+def test_an_unknown_user_gets_popular_items_and_the_answer_says_so(stack: DeployedStack, first_version: str) -> None:
+    answer = stack.call("GET", "/users/nobody-has-this-id/recommendations")
+    assert answer.status == 200
+    assert answer.body["source"] == "popular"
+    assert len(answer.body["itemList"]) == 10
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "x", "1000000000", "1.5", ""])
+def test_a_number_of_results_that_is_none_is_refused_by_name(
+    stack: DeployedStack, first_version: str, asked: str
+) -> None:
+    answer = stack.call("GET", f"/users/1/recommendations?numResults={asked}")
+    assert answer.status == 400, answer
+    assert answer.body["error"]["field"] == "numResults"
+
+
+def test_a_list_with_unknown_items_is_ranked_without_them(stack: DeployedStack, first_version: str) -> None:
+    known = [item["itemId"] for item in stack.call("GET", "/users/nobody/recommendations").body["itemList"]][:3]
+    request = {"userId": first_user(stack), "inputList": [*known, "no-such-item", "nor-this"]}
+    answer = stack.call("POST", "/rankings", request)
+    assert answer.status == 200, answer
+    assert {item["itemId"] for item in answer.body["personalizedRanking"]} == set(known)
+    assert answer.body["unknownItems"] == 2
+
+
+def test_the_same_manifest_event_again_starts_nothing(stack: DeployedStack, first_version: str) -> None:
+    before = stack.executions("Retraining")
+    publish_manifest_again(stack, first_version, times=1)
+    publish_manifest_again(stack, first_version, times=5)
+    settled(stack)
+    assert len(stack.executions("Retraining")) == len(before)
+    assert stack.run(first_version)["status"] == "DEPLOYED"
+
+
+def publish_manifest_again(stack: DeployedStack, version: str, times: int) -> None:
+    """Write the very same manifest once more, which S3 announces like the first time; several at once when asked."""
+    bucket, key = stack.outputs["DataBucketName"], f"datasets/{version}/manifest.json"
+    manifest = stack.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    with ThreadPoolExecutor(times) as pool:
+        list(pool.map(lambda _: stack.client("s3").put_object(Bucket=bucket, Key=key, Body=manifest), range(times)))
+
+
+def settled(stack: DeployedStack) -> None:
+    """Wait until on_data_ready has answered what it was asked: a broken manifest, sent last, is refused last."""
+    marker = f"v20000101t000000z-{random.randrange(16**8):08x}"
+    bucket = stack.outputs["DataBucketName"]
+    stack.client("s3").put_object(Bucket=bucket, Key=f"datasets/{marker}/manifest.json", Body=b"not json")
+    eventually(lambda: stack.item(f"DATASET#{marker}", "STATE"), "a record of the broken manifest", seconds=60)
+
+
+def copy_version(stack: DeployedStack, source: str, target: str, spoil: str | None = None) -> None:
+    """Publish a copy of a version under another name, manifest last; a byte of the first file below `spoil` changes."""
+    s3, bucket = stack.client("s3"), stack.outputs["DataBucketName"]
+    keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=f"datasets/{source}/")["Contents"]]
+    keys.sort(key=lambda key: key.endswith("manifest.json"))
+    spoiled = next((key for key in keys if spoil and f"/{spoil}/" in key), None)
+    for key in keys:
+        content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        if key.endswith("manifest.json"):
+            content = content.replace(source.encode(), target.encode())
+        if key == spoiled:
+            middle = len(content) // 2
+            content = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+        s3.put_object(Bucket=bucket, Key=key.replace(source, target), Body=content)
+
+
+def test_an_older_version_after_a_newer_one_has_no_effect(stack: DeployedStack, first_version: str) -> None:
+    before = stack.executions("Retraining")
+    older = "v20010101t000000z-00000001"
+    copy_version(stack, first_version, older)
+    record = eventually(lambda: stack.item(f"DATASET#{older}", "STATE"), "a record of the older version", seconds=60)
+    assert record["status"] == "STALE", record
+    assert len(stack.executions("Retraining")) == len(before)
+    assert stack.serving()["runId"] == f"{first_version}-r1"
+
+
+def test_a_manifest_without_one_of_its_files_is_set_aside(stack: DeployedStack, first_version: str) -> None:
+    s3, bucket = stack.client("s3"), stack.outputs["DataBucketName"]
+    broken = "v20980101t000000z-00000001"
+    manifest = s3.get_object(Bucket=bucket, Key=f"datasets/{first_version}/manifest.json")["Body"].read()
+    content = manifest.replace(first_version.encode(), broken.encode())
+    s3.put_object(Bucket=bucket, Key=f"datasets/{broken}/manifest.json", Body=content)
+    record = eventually(
+        lambda: (
+            found
+            if (found := stack.item(f"DATASET#{broken}", "STATE")).get("status") in ("QUARANTINED", "CLAIMED")
+            else None
+        ),
+        "a record of the broken version",
+        seconds=90,
+    )
+    assert record["status"] == "QUARANTINED", record
+    assert re.search(r"(train|test|users|items|popularity)/part-", " ".join(record["reasons"])), record
+
+
+def test_a_worse_model_is_rejected_and_the_earlier_one_serves(
+    stack: DeployedStack, first_version: str, tmp_path: Path, notifications: str
+) -> None:
+    version = stack.prepared_from("noise", shuffled_items(shop_files(tmp_path, weeks=10)))
+    run = stack.ended(version)
+    assert run["status"] == "REJECTED", run
+    gate = stack.decision(version, "gate")
+    assert gate["verdict"] == "REJECTED"
+    assert any(re.search(r"\d\.\d+", reason) for reason in gate["reasons"]), "reasons carry their numbers"
+    execution = next(e for e in stack.executions("Retraining") if e["name"] == f"{version}-r1")
+    assert execution["status"] == "SUCCEEDED", "a rejection is a normal end: the gate did its work"
+    assert stack.serving()["runId"] == f"{first_version}-r1"
+    answer = stack.call("GET", f"/users/{first_user(stack)}/recommendations")
+    assert answer.body["model"]["version"] == f"{first_version}-r1"
+
+
+def test_a_failed_training_ends_in_run_failed_with_its_reason_and_one_notification(
+    stack: DeployedStack, first_version: str, notifications: str
+) -> None:
+    heard(stack, notifications)
+    version = "v20990101t000000z-00000001"
+    copy_version(stack, first_version, version, spoil="train")
+    run = stack.ended(version)
+    assert run["status"] == "FAILED", run
+    reasons = " ".join(run["reasons"])
+    assert "train/part-00000" in reasons, reasons
+    assert "sha256" in reasons.lower() or "hash" in reasons.lower(), reasons
+    eventually(
+        lambda: next(e for e in stack.executions("Retraining") if e["name"] == f"{version}-r1")["status"] == "FAILED",
+        "the execution's end",
+        seconds=30,
+    )
+    settled(stack)
+    about_this_run = [message for message in heard(stack, notifications) if version in message]
+    assert len(about_this_run) == 1, about_this_run
+    assert stack.serving()["runId"] == f"{first_version}-r1"
+
+
+def test_refused_data_ends_the_preparation_with_the_reason(stack: DeployedStack, first_version: str) -> None:
+    before = stack.executions("Preparation")
+    stack.drop("headless", {"interactions.csv": b"user_id,item_id\n1,2\n"})
+    known = {execution["executionArn"] for execution in before}
+
+    def failed() -> list[str]:
+        return [
+            execution["executionArn"]
+            for execution in stack.executions("Preparation")
+            if execution["executionArn"] not in known and execution["status"] == "FAILED"
+        ]
+
+    arn = eventually(failed, "a failed preparation")[0]
+    records = [item for item in stack.ledger.scan()["Items"] if item.get("status") == "REFUSED"]
+    assert any("timestamp" in " ".join(item["reasons"]) for item in records), (arn, records)
+
+
+def test_state_and_serving_survive_down_and_up(stack: DeployedStack, first_version: str) -> None:
+    down = stack.command("down")
+    assert down.returncode == 0, down.stderr
+    up = stack.command("up")
+    assert up.returncode == 0, up.stdout + up.stderr
+    assert stack.run(first_version)["status"] == "DEPLOYED"
+
+    def answers() -> bool:
+        return stack.call("GET", f"/users/{first_user(stack)}/recommendations").body["source"] == "personalized"
+
+    eventually(answers, "a personal recommendation after the restart", seconds=60)
