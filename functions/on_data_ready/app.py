@@ -105,7 +105,16 @@ def _staleness(version: str) -> str | None:
     if serving and serving["datasetVersion"] > version:
         return f"{version} is older than {serving['datasetVersion']}, which serves"
     newest = LEDGER.claim_newest(version)
-    return f"{version} is older than {newest}, which was claimed before" if newest > version else None
+    if newest <= version or _came_to_nothing(newest):
+        return None
+    return f"{version} is older than {newest}, which was claimed before"
+
+
+def _came_to_nothing(version: str) -> bool:
+    """Whether the run of `version` ended without a verdict on its data: then older data is the newest that there is."""
+    run_id = (LEDGER.dataset(version) or {}).get("runId")
+    run = LEDGER.run(run_id) if run_id else None
+    return run is not None and run["status"] in (ledger.FAILED, ledger.ABORTED, ledger.ROLLED_BACK)
 
 
 def _set_aside(version: str, status: str, reasons: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The tests of this module tell one story in order: each goes on from the state in
 import random
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -221,7 +222,7 @@ def test_a_failed_training_ends_in_run_failed_with_its_reason_and_one_notificati
     stack: DeployedStack, first_version: str, notifications: str
 ) -> None:
     heard(stack, notifications)
-    version = "v20990101t000000z-00000001"
+    version = f"v{datetime.now(UTC):%Y%m%dt%H%M%Sz}-00000001"
     copy_version(stack, first_version, version, spoil="train")
     run = stack.ended(version)
     assert run["status"] == "FAILED", run

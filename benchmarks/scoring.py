@@ -1,0 +1,89 @@
+"""Ranking the whole catalogue for one user: the server's scorer beside the plain model, in one thread.
+
+The plain model is `ncf.ranking.rank`, the definition that golden requests are made by: it runs the network over every
+item. Both answer the same requests in turn, so what disturbs the machine disturbs both.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from rich.table import Table
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+sys.path += [str(PROJECT_ROOT / "serving"), str(PROJECT_ROOT / "training")]
+
+from invocation import Invocation  # noqa: E402
+from ncf import bundle as bundles  # noqa: E402
+from ncf.model import Architecture, build  # noqa: E402
+from ncf.ranking import rank  # noqa: E402
+from scorer import Scorer  # noqa: E402
+
+USERS, SEEN, REQUESTS = 200, 50, 60
+VERSION = "v20260101t000000z-00000000"
+CASES = [
+    (items, factors, layers) for items in (3_706, 37_060) for factors, layers in ((8, (32, 16, 8)), (32, (64, 32, 16)))
+]
+
+
+def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path) -> bundles.Bundle:
+    """A loaded NeuMF bundle with random weights: the cost of ranking does not depend on what was learned."""
+    random = np.random.default_rng(items)
+    architecture = Architecture("neumf", factors, layers)
+    model = build(architecture, USERS, items).eval()
+    model.reset_parameters(torch.Generator().manual_seed(items))
+    seen = np.sort(np.stack([random.choice(items, SEEN, replace=False) for _ in range(USERS)]), axis=1).astype(np.int32)
+    bundles.write(
+        directory,
+        model=model,
+        architecture=architecture,
+        user_ids=[f"u{user}" for user in range(USERS)],
+        item_ids=[f"i{item}" for item in range(items)],
+        seen_indptr=np.arange(0, USERS * SEEN + 1, SEEN, dtype=np.int64),
+        seen_indices=seen.ravel(),
+        popularity=np.bincount(seen.ravel(), minlength=items).astype(np.int64),
+        run_id=f"{VERSION}-r1",
+        dataset_version=VERSION,
+        code_version="benchmark",
+        golden=lambda bundle: [
+            {"request": request, "response": rank(bundle, request)}
+            for request in (
+                {"userId": "u0", "numResults": 10, "excludeSeen": True},
+                {"userId": "u1", "candidates": ["i0", "i1"], "excludeSeen": False},
+                {"userId": "nobody", "numResults": 5},
+            )
+        ],
+    )
+    return bundles.load(directory)
+
+
+def milliseconds(call, *arguments) -> float:
+    started = time.perf_counter()
+    call(*arguments)
+    return (time.perf_counter() - started) * 1000
+
+
+def table() -> Table:
+    """One row a case: medians over the requests, and how many times faster the scorer is."""
+    torch.set_num_threads(1)
+    result = Table(title=f"Top 10 of the whole catalogue, NeuMF, one thread, median of {REQUESTS} requests")
+    for heading in ("items", "factors", "MLP", "plain model ms", "scorer ms", "ratio"):
+        result.add_column(heading, justify="right")
+    for items, factors, layers in track(CASES, "scoring", transient=True):
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = bundle_of(items, factors, layers, Path(folder))
+        scorer = Scorer(bundle)
+        plain, ours = [], []
+        for request in range(REQUESTS):
+            body = {"userId": f"u{request % USERS}", "numResults": 10, "excludeSeen": True}
+            plain.append(milliseconds(rank, bundle, body))
+            ours.append(milliseconds(scorer.answer, Invocation.from_document(body)))
+        before, after = statistics.median(plain), statistics.median(ours)
+        widths = "-".join(str(width) for width in layers)
+        result.add_row(f"{items:,}", str(factors), widths, f"{before:.2f}", f"{after:.2f}", f"{before / after:.1f}x")
+    return result

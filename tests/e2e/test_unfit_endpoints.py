@@ -1,0 +1,108 @@
+"""A container that is unfit never gets to answer a customer: what serves goes on serving, and the ledger says why.
+
+The candidate is trained and judged like any other; only its image is broken, as a bad build would be: one that ends
+when it is started, and one that says it is healthy and then answers nonsense.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from local import images, shop
+from tests.e2e.deployed_stack import DeployedStack, eventually
+
+pytestmark = pytest.mark.timeout(600)
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+START_TRAINING = "ncf-start-training"
+
+ENDS_AT_ONCE = "raise SystemExit('this build is broken')\n"
+ANSWERS_NONSENSE = """
+import json, os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+
+class Nonsense(BaseHTTPRequestHandler):
+    def answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self.answer(b"{}")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        answer = {"userId": "u", "itemList": [{"itemId": "nothing-we-sell", "score": 1.0}], "source": "personalized"}
+        self.answer(json.dumps(answer | {"modelVersion": "?", "unknownItems": 0}).encode())
+
+
+HTTPServer((os.environ["SERVING_HOST"], int(os.environ["SERVING_PORT"])), Nonsense).serve_forever()
+"""
+
+
+def image_with_server(stack: DeployedStack, folder: Path, server: str) -> str:
+    """A model image that trains as ours does and serves by `server`; returns its URI."""
+    for part in images.FOLDERS:
+        shutil.copytree(PROJECT_ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / images.SERVE).write_text(server)
+    return images.build(folder, stack.state)
+
+
+@contextmanager
+def training_with(stack: DeployedStack, image: str) -> Iterator[None]:
+    """Runs that start within the block use `image`."""
+    functions = stack.client("lambda")
+    variables = functions.get_function_configuration(FunctionName=START_TRAINING)["Environment"]["Variables"]
+    broken = variables | {"MODEL_IMAGE_URI": image}
+    functions.update_function_configuration(FunctionName=START_TRAINING, Environment={"Variables": broken})
+    try:
+        yield
+    finally:
+        functions.update_function_configuration(FunctionName=START_TRAINING, Environment={"Variables": variables})
+
+
+@pytest.fixture(scope="module")
+def serving_run(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The run whose model serves before anything broken comes."""
+    if not stack.serving():
+        version = stack.prepared_from("fit", shop_files(tmp_path_factory.mktemp("fit"), weeks=10))
+        assert stack.ended(version)["status"] == "DEPLOYED"
+    return stack.serving()["runId"]
+
+
+def shop_files(folder: Path, weeks: int) -> dict[str, bytes]:
+    shop.write_shop(folder, seed=7, weeks=weeks, users=300)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("weeks", "server", "reason"),
+    [(12, ENDS_AT_ONCE, "rolled the update back"), (14, ANSWERS_NONSENSE, "golden")],
+    ids=["never becomes healthy", "answers nonsense"],
+)
+def test_an_unfit_endpoint_is_rolled_back_and_the_earlier_model_serves(
+    stack: DeployedStack, serving_run: str, tmp_path: Path, weeks: int, server: str, reason: str
+) -> None:
+    before = stack.client("sagemaker").describe_endpoint(EndpointName=stack.outputs["EndpointName"])
+    with training_with(stack, image_with_server(stack, tmp_path / "image", server)):
+        (tmp_path / "shop").mkdir()
+        version = stack.prepared_from(f"unfit-{weeks}", shop_files(tmp_path / "shop", weeks))
+        run = stack.ended(version)
+    assert run["status"] == "ROLLED_BACK", run
+    assert reason in " ".join(run["reasons"]), run
+    assert stack.decision(version, "gate")["verdict"] == "ACCEPTED", "it was its endpoint that was unfit, not its model"
+    assert stack.serving()["runId"] == serving_run
+
+    def back() -> bool:
+        now = stack.client("sagemaker").describe_endpoint(EndpointName=stack.outputs["EndpointName"])
+        return (now["EndpointStatus"], now["EndpointConfigName"]) == ("InService", before["EndpointConfigName"])
+
+    eventually(back, "the earlier configuration in service", seconds=60)
+    answer = stack.call("GET", "/users/nobody/recommendations")
+    assert (answer.status, answer.body["model"]["version"]) == (200, serving_run)
+    eventually(lambda: not stack.item("LOCK", "DEPLOYMENT"), "the deployment lock given back", seconds=30)
