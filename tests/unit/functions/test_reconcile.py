@@ -14,11 +14,11 @@ from botocore.stub import Stubber
 from reconcile import backlog
 from shared.ledger import TRAINING, Token
 from tests.unit.functions.cloud import (
-    ARTIFACTS,
     CONTEXT,
     DATA,
     EXECUTION,
     IMAGE,
+    JOB,
     MODEL_URL,
     OUTPUT_URL,
     RUN,
@@ -26,12 +26,14 @@ from tests.unit.functions.cloud import (
     VERSION,
     Cloud,
     sample_event,
+    success,
+    training_job,
 )
 
-JOB = f"ncf-{RUN}"
 NOTHING = {"settled": 0, "released": 0, "announced": 0, "failed": 0, "abandoned": 0}
 NOW = datetime(2026, 11, 23, 16, 0, tzinfo=UTC)
-LATER = datetime.now(UTC) + timedelta(minutes=10)
+# Hours, since the tests may run long after this module is read.
+LATER = datetime.now(UTC) + timedelta(hours=6)
 
 
 # What is overdue
@@ -97,16 +99,6 @@ def app(load: Callable[..., ModuleType]) -> ModuleType:
 
 
 @pytest.fixture
-def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("sagemaker"))
-
-
-@pytest.fixture
-def answers(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("stepfunctions"))
-
-
-@pytest.fixture
 def states(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
     return stub(app.STATES)
 
@@ -126,21 +118,6 @@ def later(app: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
             return LATER
 
     monkeypatch.setattr(app, "datetime", Later)
-
-
-def training_job(status: str) -> dict[str, Any]:
-    return {
-        "TrainingJobName": JOB,
-        "TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{JOB}",
-        "ModelArtifacts": {"S3ModelArtifacts": MODEL_URL},
-        "TrainingJobStatus": status,
-        "SecondaryStatus": status,
-        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
-        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training/"},
-        "ResourceConfig": {"VolumeSizeInGB": 50},
-        "StoppingCondition": {},
-        "CreationTime": 0,
-    }
 
 
 def execution(status: str, arn: str = EXECUTION) -> dict[str, Any]:
@@ -171,7 +148,7 @@ def test_a_job_whose_event_was_lost_is_answered(app: ModuleType, sagemaker: Stub
     hold(app)
     sagemaker.add_response("describe_training_job", training_job("Completed"))
     output = {"jobName": JOB, "modelDataUrl": MODEL_URL, "outputUrl": OUTPUT_URL, "image": IMAGE}
-    answers.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": json.dumps(output)})
+    answers.add_response("send_task_success", {}, success(output))
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "settled": 1}
     assert app.LEDGER.token(TRAINING, JOB) is None
 
