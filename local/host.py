@@ -17,7 +17,8 @@ from pathlib import Path
 
 from local import java
 from local.console import Show
-from local.project import HOST, Problem, Project
+from local.emulator.config import HOST
+from local.project import Problem, Project
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0

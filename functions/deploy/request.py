@@ -10,7 +10,8 @@ VARIANT = "AllTraffic"
 STARTUP_SECONDS = 900
 MAXIMUM_UPDATE_SECONDS = 3600
 # With alarms to watch, the new fleet is watched this long before the old one goes; without alarms nothing would be
-# watched.
+# watched. Both waits are set: with all traffic at once there is no step to wait between, and SageMaker's own example
+# keeps the old fleet by TerminationWaitInSeconds.
 BAKE_SECONDS = 300
 
 
@@ -56,7 +57,7 @@ def update_endpoint(endpoint_name: str, config_name: str, alarm_names: tuple[str
     policy: dict[str, Any] = {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": bake},
-            "TerminationWaitInSeconds": 0,
+            "TerminationWaitInSeconds": bake,
             "MaximumExecutionTimeoutInSeconds": MAXIMUM_UPDATE_SECONDS,
         }
     }

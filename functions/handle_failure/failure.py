@@ -65,7 +65,8 @@ def notice(failure: Failure, status: str, reasons: list[str]) -> dict[str, str]:
         "",
         "The model that served before serves on." if status in (FAILED, ROLLED_BACK) and failure.run_id else "",
         f"Execution: {failure.execution_arn}",
-        "Once the cause is mended, redrive the execution, or drop the data again.",
+        # Not by a redrive: it would go on in the Fail state, where the execution has ended, and fail again.
+        "Once the cause is mended, drop the data again.",
     ]
     return {"Subject": f"{what}: {words}"[:100], "Message": "\n".join(lines)}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from request_approval import message
-from shared import environment, ledger, names
+from shared import environment, events, ledger, names
 from shared.clients import calling, client
 from shared.errors import InvalidInput
 from shared.jobs import Jobs
@@ -34,8 +34,7 @@ SNS = client("sns")
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Returns `{"asked"}`; the state machine reads the token's answer, not this. Somebody is asked once per run."""
-    if not isinstance(event, dict) or not isinstance(event.get("taskToken"), str):
-        raise InvalidInput("taskToken must be a string: this function is invoked by the retraining state machine")
+    events.require_task(event)
     run_id = names.require_run_id(event.get("runId"))
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
     arn = (event.get("registration") or {}).get("modelPackageArn")

@@ -1,5 +1,5 @@
-"""Events of our own on the default bus (schema: docs/contracts.md), and the envelope checks of the events that AWS
-sends.
+"""Events of our own on the default bus (schema: docs/contracts.md), and the envelope checks of the events that AWS and
+our state machines send.
 """
 
 from __future__ import annotations
@@ -48,3 +48,9 @@ def detail_of(event: Any) -> dict[str, Any]:
     if not isinstance(event, dict) or not isinstance(event.get("detail"), dict):
         raise InvalidInput("the event must be an EventBridge event with an object in detail")
     return event["detail"]
+
+
+def require_task(event: Any, machine: str = "retraining") -> None:
+    """Raises InvalidInput when `event` is not the input of a state of `machine` that waits for its task token."""
+    if not isinstance(event, dict) or not isinstance(event.get("taskToken"), str):
+        raise InvalidInput(f"taskToken must be a string: this function is invoked by the {machine} state machine")

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared import environment, ledger, names
+from shared import environment, events, ledger, names
 from shared.clients import calling
-from shared.errors import InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.observability import append_run, count, logger, observed
@@ -43,8 +42,7 @@ JOBS = Jobs(LEDGER, SETTINGS.emr_application_id)
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Returns `{"datasetVersion", "started"}`; the state machine reads the token's answer, not this."""
-    if not isinstance(event, dict) or not isinstance(event.get("taskToken"), str):
-        raise InvalidInput("taskToken must be a string: this function is invoked by the preparation state machine")
+    events.require_task(event, "preparation")
     preparation = plan.from_event(
         event, SETTINGS.data_bucket, SETTINGS.preparation_source, SETTINGS.preparation_parameters
     )

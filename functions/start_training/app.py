@@ -10,9 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import environment, ledger, names
+from shared import environment, events, ledger, names
 from shared.clients import already_exists, calling
-from shared.errors import InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.observability import append_run, logger, observed
@@ -41,8 +40,7 @@ JOBS = Jobs(LEDGER)
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Returns `{"jobName"}`; the state machine reads the token's answer, not this."""
-    if not isinstance(event, dict) or not isinstance(event.get("taskToken"), str):
-        raise InvalidInput("taskToken must be a string: this function is invoked by the retraining state machine")
+    events.require_task(event)
     run_id, version = request.from_event(event)
     append_run(run_id=run_id, dataset_version=version)
 

@@ -104,7 +104,7 @@ def create_training_job(
         },
         "RoleArn": role_arn,
         "InputDataConfig": channels,
-        "OutputDataConfig": {"S3OutputPath": f"s3://{artifacts_bucket}/training/"},
+        "OutputDataConfig": {"S3OutputPath": f"s3://{artifacts_bucket}/training"},
         "CheckpointConfig": {
             "S3Uri": f"s3://{artifacts_bucket}/checkpoints/{name}/",
             "LocalPath": "/opt/ml/checkpoints",

@@ -1,16 +1,20 @@
 """Where the embedded AWS lives on this machine: paths, port, account and interpreters, read from the environment
-once."""
+once. The host and the commands of local mode read it here; standard library only."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ACCOUNT_ID = "000000000000"
+HOST = "127.0.0.1"
+LOOPBACK = f"{HOST},localhost"
 DEFAULT_PORT = 4566
 DEFAULT_REGION = "us-east-1"
+ACCOUNT_ID = "000000000000"
+SECRET_KEY = "local"
 MINISTACK_VERSION = "1.5.33"
 STATE_VERSION = "1"
 
@@ -25,9 +29,22 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _lambda_interpreter(project_root: Path) -> Path:
-    named = os.environ.get("NCF_LAMBDA_PYTHON")
-    return Path(named) if named else project_root / ".envs" / "lambda" / "bin" / "python"
+def sdk_environment(endpoint_url: str, region: str = DEFAULT_REGION, account: str = ACCOUNT_ID) -> dict[str, str]:
+    """The variables that lead an AWS SDK to the embedded AWS.
+
+    The credentials are not secret and work nowhere else; setting them, and pointing the configuration files at
+    nothing, is what keeps an SDK from finding the person's own.
+    """
+    return {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ACCESS_KEY_ID": account,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 @dataclass(frozen=True)
@@ -47,24 +64,30 @@ class Config:
     lambda_interpreter: Path = Path("python3")
 
     @classmethod
-    def from_environment(cls) -> Config:
-        """Reads ``NCF_LOCAL_DIR``, ``NCF_LOCAL_PORT``, ``NCF_LOCAL_REGION`` and ``NCF_LAMBDA_PYTHON``.
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
+        """Reads ``NCF_LOCAL_DIR``, ``NCF_LOCAL_PORT``, ``NCF_LOCAL_REGION`` and ``NCF_LAMBDA_PYTHON``; blank is unset.
 
         Raises ConfigurationError for a port that is none.
         """
+        given = {name: value.strip() for name, value in environment.items() if name.startswith("NCF_")}
         project_root = Path(__file__).resolve().parents[2]
-        root = Path(os.environ.get("NCF_LOCAL_DIR") or project_root / ".local").expanduser().resolve()
+        lambda_interpreter = given.get("NCF_LAMBDA_PYTHON") or project_root / ".envs" / "lambda" / "bin" / "python"
         return cls(
             project_root=project_root,
-            root=root,
-            port=_port(os.environ.get("NCF_LOCAL_PORT") or str(DEFAULT_PORT)),
-            region=os.environ.get("NCF_LOCAL_REGION") or DEFAULT_REGION,
-            lambda_interpreter=_lambda_interpreter(project_root),
+            root=Path(given.get("NCF_LOCAL_DIR") or project_root / ".local").expanduser().resolve(),
+            port=_port(given.get("NCF_LOCAL_PORT") or str(DEFAULT_PORT)),
+            region=given.get("NCF_LOCAL_REGION") or DEFAULT_REGION,
+            lambda_interpreter=Path(lambda_interpreter),
         )
 
     @property
     def endpoint_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def sdk_environment(self) -> dict[str, str]:
+        """The variables that lead an AWS SDK to this host."""
+        return sdk_environment(self.endpoint_url, self.region, self.account)
 
     @property
     def state_directory(self) -> Path:
@@ -74,11 +97,6 @@ class Config:
     @property
     def s3_directory(self) -> Path:
         return self.root / "s3"
-
-    @property
-    def images_directory(self) -> Path:
-        """``images/<sha256>/`` is a model image: a snapshot of ``training/`` and ``serving/``."""
-        return self.root / "images"
 
     @property
     def work_directory(self) -> Path:

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from local.emulator import loopback, metrics, processes, registry, state
-from local.emulator.config import MINISTACK_VERSION, STATE_VERSION, Config, ConfigurationError
+from local.emulator.config import HOST, LOOPBACK, MINISTACK_VERSION, STATE_VERSION, Config, ConfigurationError
 
 logger = logging.getLogger("emulator")
 
@@ -43,7 +43,6 @@ CORRECTIONS = (
     "cloudwatch",
 )
 SERVICES = ("sagemaker", "emr_serverless")
-HOST = "127.0.0.1"
 CHILD_GRACE_SECONDS = 3.0
 REMOVED_PREFIXES = ("AWS_", "PYTHON", "VIRTUAL_ENV", "LOCALSTACK_", "MINISTACK_", "SAM_", "DOCKER_", "CONDA_")
 REMOVED = (
@@ -71,20 +70,12 @@ def prepare_environment(config: Config) -> None:
     for name in list(os.environ):
         if name.startswith(REMOVED_PREFIXES) or name in REMOVED:
             del os.environ[name]
-    os.environ |= {
+    os.environ |= config.sdk_environment | {
         "BIND_HOST": HOST,
         "GATEWAY_PORT": str(config.port),
         "MINISTACK_ACCOUNT_ID": config.account,
         "MINISTACK_REGION": config.region,
-        "AWS_ENDPOINT_URL": config.endpoint_url,
-        "AWS_ACCESS_KEY_ID": config.account,
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_REGION": config.region,
-        "AWS_DEFAULT_REGION": config.region,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": processes.NO_PROXY,
+        "NO_PROXY": LOOPBACK,
         "PERSIST_STATE": "1",
         "STATE_DIR": str(config.state_directory),
         "S3_PERSIST": "1",

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from local.emulator.config import Config
+from local.emulator.config import LOOPBACK, Config
 
 logger = logging.getLogger("emulator")
 
@@ -30,29 +30,17 @@ PASSED_ON = (
     "LD_LIBRARY_PATH",
     "DYLD_LIBRARY_PATH",
 )
-NO_PROXY = "127.0.0.1,localhost"
 
 
 def child_environment(config: Config, **additions: str) -> dict[str, str]:
     """The environment of a child of the host: what PASSED_ON names, the emulator's endpoint, its fixed credentials,
-    and
-    ``additions``.
-
-    The credentials are not secret and work nowhere else; setting them, and pointing the configuration files at
-    nothing, is what keeps an SDK from finding the person's own.
+    and ``additions``.
     """
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment |= config.sdk_environment
     environment |= {
-        "AWS_ENDPOINT_URL": config.endpoint_url,
-        "AWS_ACCESS_KEY_ID": config.account,
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_REGION": config.region,
-        "AWS_DEFAULT_REGION": config.region,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": NO_PROXY,
-        "no_proxy": NO_PROXY,
+        "NO_PROXY": LOOPBACK,
+        "no_proxy": LOOPBACK,
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }

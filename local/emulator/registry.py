@@ -48,19 +48,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, TypeVar
 
 from local.emulator import processes
-from local.emulator.config import Config
+from local.emulator.config import SECRET_KEY, Config
 
 logger = logging.getLogger("emulator")
 
 T = TypeVar("T")
 Response = tuple[int, dict[str, str], bytes]
-Handler = Callable[[str, str, dict[str, str], bytes, dict[str, list[str]]], Awaitable[Response]]
 CreateResource = Callable[[str, dict[str, Any], str], tuple[str, dict[str, Any]]]
 UpdateResource = Callable[[str, dict[str, Any], dict[str, Any], str, str], tuple[str, dict[str, Any]]]
 DeleteResource = Callable[[str, dict[str, Any]], None]
@@ -300,7 +299,7 @@ def client(service: str, region: str | None = None) -> Any:
         endpoint_url=config().endpoint_url,
         region_name=region or config().region,
         aws_access_key_id=config().account,
-        aws_secret_access_key="local",
+        aws_secret_access_key=SECRET_KEY,
         config=ClientConfig(retries={"max_attempts": 2}, s3={"addressing_style": "path"}, proxies={}),
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.hosting import Host
+from tests.conformance.sagemaker_fixtures import bucket, build_image
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,18 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     finally:
         status = running.stop()
     assert status == 0, f"the host ended with {status}"
+
+
+@pytest.fixture(scope="module")
+def image(host: Host) -> str:
+    """The URI of a model image that behaves as it is told."""
+    return build_image(host)
+
+
+@pytest.fixture(scope="module")
+def place(host: Host) -> str:
+    """A bucket with a small dataset."""
+    return bucket(host)
 
 
 @pytest.fixture

@@ -98,15 +98,23 @@ class Host:
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
-            self._clients[service] = boto3.client(
-                service,
-                endpoint_url=self.endpoint,
-                region_name=REGION,
-                aws_access_key_id=ACCOUNT,
-                aws_secret_access_key="local",
-                config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}, read_timeout=60),
-            )
+            config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}, read_timeout=60)
+            self._clients[service] = self._new_client(service, config)
         return self._clients[service]
+
+    def unchecked_client(self, service: str) -> Any:
+        """A client that sends what it is given, so that the service does the checking."""
+        return self._new_client(service, Config(parameter_validation=False))
+
+    def _new_client(self, service: str, config: Config) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=ACCOUNT,
+            aws_secret_access_key="local",
+            config=config,
+        )
 
     # ---- what many tests need ----
 
@@ -188,6 +196,15 @@ class Host:
 
     def history(self, arn: str) -> list[dict[str, Any]]:
         return list(self.client("stepfunctions").get_execution_history(executionArn=arn, maxResults=1000)["events"])
+
+    def settled_stack(self, name: str) -> dict[str, Any]:
+        """The stack once nothing is in progress any more."""
+
+        def settled() -> Any:
+            stack = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+            return stack if not stack["StackStatus"].endswith("_IN_PROGRESS") else None
+
+        return dict(eventually(settled, 30))
 
     def log_lines(self, group: str) -> list[str]:
         try:

@@ -10,17 +10,6 @@ import pytest
 from tests.conformance.hosting import ACCOUNT, REGION, Host, archive, eventually, unique
 
 
-def wait(host: Host, name: str) -> dict[str, Any]:
-    """The stack once nothing is in progress any more."""
-    cloudformation = host.client("cloudformation")
-
-    def settled() -> Any:
-        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
-        return stack if not stack["StackStatus"].endswith("_IN_PROGRESS") else None
-
-    return dict(eventually(settled, 30))
-
-
 def deploy(host: Host, template: dict[str, Any], name: str = "") -> tuple[dict[str, Any], dict[str, str]]:
     """Deploys through a change set, as ``sam deploy`` does; returns the stack and its outputs."""
     cloudformation = host.client("cloudformation")
@@ -41,7 +30,7 @@ def deploy(host: Host, template: dict[str, Any], name: str = "") -> tuple[dict[s
     eventually(
         lambda: cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"] != "REVIEW_IN_PROGRESS"
     )
-    stack = wait(host, name)
+    stack = host.settled_stack(name)
     return stack, {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 

@@ -10,9 +10,7 @@ import textwrap
 import zipfile
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from tests.conformance.hosting import ACCOUNT, REGION, ROLE, Host, eventually, unique
 from tests.conformance.sagemaker_fixtures import EventTap, is_alive, refusal
@@ -363,14 +361,7 @@ def test_refusals_are_those_of_aws(host: Host, application: str, place: str) -> 
     assert refusal(client.start_job_run, **job_request("absent", script))[0] == "ResourceNotFoundException"
     code, message = refusal(client.start_job_run, **job_request(application, script, parameters="--jars s3://b/x.jar"))
     assert (code, "--jars is not honoured" in message) == ("ValidationException", True)
-    unchecked = boto3.client(
-        "emr-serverless",
-        endpoint_url=host.endpoint,
-        region_name=REGION,
-        aws_access_key_id=ACCOUNT,
-        aws_secret_access_key="local",
-        config=Config(parameter_validation=False),
-    )
+    unchecked = host.unchecked_client("emr-serverless")
     code, message = refusal(unchecked.start_job_run, applicationId=application, executionRoleArn="role")
     assert code == "ValidationException"
     assert "Value 'role' at 'executionRoleArn' failed to satisfy constraint" in message
@@ -407,12 +398,8 @@ def test_a_stack_holds_an_application(host: Host) -> None:
             }
         )
 
-    def settled() -> Any:
-        found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-        return found if not found["StackStatus"].endswith("_IN_PROGRESS") else None
-
     cloudformation.create_stack(StackName=stack, TemplateBody=template(15))
-    found = eventually(settled)
+    found = host.settled_stack(stack)
     assert found["StackStatus"] == "CREATE_COMPLETE"
     outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in found["Outputs"]}
     identifier = outputs["Ref"]
@@ -428,7 +415,7 @@ def test_a_stack_holds_an_application(host: Host) -> None:
     assert (described["architecture"], described["tags"]) == ("ARM64", {"a": "1"})
 
     cloudformation.update_stack(StackName=stack, TemplateBody=template(30))
-    assert eventually(settled)["StackStatus"] == "UPDATE_COMPLETE"
+    assert host.settled_stack(stack)["StackStatus"] == "UPDATE_COMPLETE"
     assert application()["autoStopConfiguration"]["idleTimeoutMinutes"] == 30
     cloudformation.delete_stack(StackName=stack)
     eventually(lambda: application()["state"] == "TERMINATED")

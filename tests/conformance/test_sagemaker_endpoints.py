@@ -35,16 +35,6 @@ def endpoint_arn(name: str) -> str:
     return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{name}"
 
 
-@pytest.fixture(scope="module")
-def image(host: Host) -> str:
-    return build_image(host)
-
-
-@pytest.fixture(scope="module")
-def place(host: Host) -> str:
-    return bucket(host)
-
-
 def served(host: Host, config: str, **settings: Any) -> str:
     """An endpoint that answers from the configuration; its name."""
     name = unique("endpoint")

@@ -8,12 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.hosting import ACCOUNT, REGION, Host, eventually, unique
-from tests.conformance.sagemaker_fixtures import EventTap, bucket, build_image, put_model, refusal
-
-
-@pytest.fixture(scope="module")
-def image(host: Host) -> str:
-    return build_image(host)
+from tests.conformance.sagemaker_fixtures import EventTap, bucket, put_model, refusal
 
 
 @pytest.fixture(scope="module")
@@ -224,24 +219,20 @@ def test_a_stack_holds_a_model_package_group(host: Host) -> None:
             }
         )
 
-    def settled() -> Any:
-        found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-        return found if not found["StackStatus"].endswith("_IN_PROGRESS") else None
-
     cloudformation.create_stack(StackName=stack, TemplateBody=template([{"Key": "a", "Value": "1"}]))
-    found = eventually(settled)
+    found = host.settled_stack(stack)
     assert found["StackStatus"] == "CREATE_COMPLETE"
     outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in found["Outputs"]}
     arn = arn_of("model-package-group", name)
     assert outputs == {"Ref": arn, "Arn": arn, "Status": "Completed"}
 
     cloudformation.update_stack(StackName=stack, TemplateBody=template([{"Key": "b", "Value": "2"}]))
-    assert eventually(settled)["StackStatus"] == "UPDATE_COMPLETE"
+    assert host.settled_stack(stack)["StackStatus"] == "UPDATE_COMPLETE"
     assert host.client("sagemaker").list_tags(ResourceArn=arn)["Tags"] == [{"Key": "b", "Value": "2"}]
 
     renamed = unique("group")
     cloudformation.update_stack(StackName=stack, TemplateBody=template([], renamed))
-    assert eventually(settled)["StackStatus"] == "UPDATE_COMPLETE"
+    assert host.settled_stack(stack)["StackStatus"] == "UPDATE_COMPLETE"
     assert host.client("sagemaker").describe_model_package_group(ModelPackageGroupName=renamed)
     eventually(lambda: not groups_named(host, name))
 

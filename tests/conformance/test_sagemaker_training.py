@@ -6,9 +6,7 @@ import json
 import signal
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from tests.conformance.hosting import ACCOUNT, REGION, ROLE, Host, eventually, unique
 from tests.conformance.sagemaker_fixtures import (
@@ -26,16 +24,6 @@ from tests.conformance.sagemaker_fixtures import (
 )
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-
-
-@pytest.fixture(scope="module")
-def image(host: Host) -> str:
-    return build_image(host)
-
-
-@pytest.fixture(scope="module")
-def place(host: Host) -> str:
-    return bucket(host)
 
 
 def job_arn(name: str) -> str:
@@ -234,15 +222,7 @@ def test_spot_needs_a_waiting_time(host: Host, image: str, place: str) -> None:
 
 @pytest.fixture
 def unchecked(host: Host) -> Any:
-    """A client that sends what it is given, so that the service does the checking."""
-    return boto3.client(
-        "sagemaker",
-        endpoint_url=host.endpoint,
-        region_name=REGION,
-        aws_access_key_id=ACCOUNT,
-        aws_secret_access_key="local",
-        config=Config(parameter_validation=False),
-    )
+    return host.unchecked_client("sagemaker")
 
 
 def test_members_that_miss_are_listed_as_aws_lists_them(unchecked: Any) -> None:

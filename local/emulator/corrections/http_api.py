@@ -15,7 +15,6 @@ from ministack.services.cloudformation import provisioners
 logger = logging.getLogger("emulator")
 
 API_TYPE = "AWS::ApiGatewayV2::Api"
-STAGE_TYPE = "AWS::ApiGatewayV2::Stage"
 DEFAULT_TIMEOUT_MILLISECONDS = 30_000
 MAXIMUM_BODY_BYTES = 10 * 1024 * 1024
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")

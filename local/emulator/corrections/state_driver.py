@@ -144,6 +144,19 @@ def _join_branches(execution: Execution) -> None:
     _previous_event.set(len(execution["events"]))
 
 
+@contextmanager
+def _branches_of(execution: Execution, kind: str) -> Iterator[None]:
+    """History goes on behind the last event of all branches, and says how the Parallel or Map state came out."""
+    try:
+        yield
+    except sfn._ExecutionError:
+        _join_branches(execution)
+        add_event(execution, f"{kind}StateFailed")
+        raise
+    _join_branches(execution)
+    add_event(execution, f"{kind}StateSucceeded")
+
+
 # ---- the execution ----
 
 
@@ -583,7 +596,7 @@ def _run_parallel(state: State, value: Any, execution: Execution, context: Conte
             arguments = sfn._apply_parameters(state, sfn._apply_input_path(state, value, context), context)
         add_event(execution, "ParallelStateStarted")
         branches = state.get("Branches", [])
-        try:
+        with _branches_of(execution, "Parallel"):
             results = _side_by_side(
                 [
                     lambda branch=branch: run_branch(
@@ -593,12 +606,6 @@ def _run_parallel(state: State, value: Any, execution: Execution, context: Conte
                 ],
                 max(1, len(branches)),
             )
-        except sfn._ExecutionError:
-            _join_branches(execution)
-            add_event(execution, "ParallelStateFailed")
-            raise
-        _join_branches(execution)
-        add_event(execution, "ParallelStateSucceeded")
         return _results_out(state, value, context, results, jsonata), sfn._next_or_end(state)
 
     return _with_retry_and_catch(state, value, context, attempt)
@@ -659,17 +666,11 @@ def _run_map(name: str, state: State, value: Any, execution: Execution, context:
             add_event(execution, "MapIterationSucceeded", {"mapIterationSucceededEventDetails": details})
             return result
 
-        try:
+        with _branches_of(execution, "Map"):
             results = _side_by_side(
                 [lambda index=index, item=item: iteration(index, item) for index, item in enumerate(items)],  # type: ignore[misc]
                 int(width) if width else max(1, min(40, len(items))),
             )
-        except sfn._ExecutionError:
-            _join_branches(execution)
-            add_event(execution, "MapStateFailed")
-            raise
-        _join_branches(execution)
-        add_event(execution, "MapStateSucceeded")
         return _results_out(state, value, context, results, jsonata), sfn._next_or_end(state)
 
     return _with_retry_and_catch(state, value, context, attempt)

@@ -13,8 +13,8 @@ from botocore.model import ListShape, OperationModel, Shape
 
 from local.emulator import registry
 from local.emulator.emr_serverless import applications, job_runs
-from local.emulator.emr_serverless.store import Record
 from local.emulator.service_model import ServiceError, accept, service_model, validation_error
+from local.emulator.store import Record
 
 SERVICE = "emr-serverless"
 

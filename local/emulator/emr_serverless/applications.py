@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from local.emulator.emr_serverless import events
-from local.emulator.emr_serverless.store import Record, arn, new_id, not_found, now, public, store
+from local.emulator.emr_serverless.store import arn, new_id, not_found, store
 from local.emulator.service_model import ServiceError, page, validation_error
+from local.emulator.store import Record, now, public
 
 DEFAULT_PAGE = 50
 _SUMMARY = ("name", "arn", "releaseLabel", "type", "state", "stateDetails", "createdAt", "updatedAt", "architecture")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local.emulator import registry
-from local.emulator.emr_serverless.store import Record, scope
+from local.emulator.store import Record, scope
 
 
 def application_changed(application: Record) -> None:

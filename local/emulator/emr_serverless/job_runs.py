@@ -16,10 +16,11 @@ from local import java
 from local.emulator import objects, registry
 from local.emulator.emr_serverless import applications, events, spark
 from local.emulator.emr_serverless.staging import Stage, local_copy, uris_in
-from local.emulator.emr_serverless.store import Record, arn, new_id, not_found, now, public, scope, store
+from local.emulator.emr_serverless.store import arn, new_id, not_found, store
 from local.emulator.objects import S3Uri, TransferFailed
 from local.emulator.output import LogStream, OutputReader
 from local.emulator.service_model import ServiceError, page, validation_error
+from local.emulator.store import Record, now, public, scope
 
 logger = logging.getLogger("emulator")
 

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from local.emulator import registry
 from local.emulator.sagemaker import endpoints, model_registry, models, runtime, training_jobs
-from local.emulator.sagemaker.store import Record
 from local.emulator.service_model import ServiceError, accept, operation
+from local.emulator.store import Record
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
 PREFIX = "SageMaker."

@@ -8,8 +8,9 @@ from typing import Any
 from local.emulator import registry
 from local.emulator.sagemaker import model_registry
 from local.emulator.sagemaker.api import call
-from local.emulator.sagemaker.store import public, store
+from local.emulator.sagemaker.store import store
 from local.emulator.service_model import ServiceError
+from local.emulator.store import public
 
 TYPE = "AWS::SageMaker::ModelPackageGroup"
 _REPLACING = ("ModelPackageGroupName", "ModelPackageGroupDescription")

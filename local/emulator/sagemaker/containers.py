@@ -27,7 +27,7 @@ from local.emulator.objects import S3Uri, TransferFailed
 from local.emulator.output import LogStream, OutputReader
 from local.emulator.sagemaker import settings
 from local.emulator.sagemaker.places import container_environment, log_file, work_folder
-from local.emulator.sagemaker.store import Record
+from local.emulator.store import Record
 
 logger = logging.getLogger("emulator")
 

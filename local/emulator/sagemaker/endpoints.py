@@ -18,8 +18,9 @@ from local.emulator import registry
 from local.emulator.sagemaker import events, listing, settings
 from local.emulator.sagemaker.containers import Container, Fleet
 from local.emulator.sagemaker.models import find_config, find_model
-from local.emulator.sagemaker.store import Record, arn, now, public, scope, store, tag
+from local.emulator.sagemaker.store import arn, store, tag
 from local.emulator.service_model import validation_error
+from local.emulator.store import Record, now, public, scope
 
 logger = logging.getLogger("emulator")
 

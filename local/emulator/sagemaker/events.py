@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 from local.emulator import registry
-from local.emulator.sagemaker.store import Record, public, scope, tags_of
+from local.emulator.sagemaker.store import tags_of
+from local.emulator.store import Record, public, scope
 
 _JOB_MEMBERS = (
     "TrainingJobName",

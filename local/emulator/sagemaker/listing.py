@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from local.emulator.sagemaker.store import Record
 from local.emulator.service_model import page
+from local.emulator.store import Record
 
 DEFAULT_PAGE = 10
 

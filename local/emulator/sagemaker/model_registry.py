@@ -7,8 +7,9 @@ from typing import Any
 from local.emulator import objects
 from local.emulator.objects import S3Uri, TransferFailed
 from local.emulator.sagemaker import events, listing
-from local.emulator.sagemaker.store import Record, arn, now, public, store, tag
+from local.emulator.sagemaker.store import arn, store, tag
 from local.emulator.service_model import ServiceError, validation_error
+from local.emulator.store import Record, now, public
 
 _UPDATABLE = (
     "ModelApprovalStatus",

@@ -6,8 +6,9 @@ from local import images
 from local.emulator import registry
 from local.emulator.sagemaker import listing
 from local.emulator.sagemaker.model_registry import check_model_data, find_package
-from local.emulator.sagemaker.store import Record, arn, now, public, store, tag
+from local.emulator.sagemaker.store import arn, store, tag
 from local.emulator.service_model import validation_error
+from local.emulator.store import Record, now, public
 
 # ---- models ----------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from local.emulator import registry
-from local.emulator.sagemaker.store import scope
+from local.emulator.store import scope
 
 _NOT_OF_A_CONTAINER = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 

@@ -13,9 +13,9 @@ import urllib3
 
 from local.emulator import registry
 from local.emulator.sagemaker import endpoints
-from local.emulator.sagemaker.containers import Container, log_group
-from local.emulator.sagemaker.store import scope
+from local.emulator.sagemaker.containers import log_group
 from local.emulator.service_model import ServiceError
+from local.emulator.store import scope
 
 LONGEST_BODY = 6 * 1024 * 1024
 TIMEOUT_SECONDS = 60.0
@@ -74,16 +74,14 @@ def invoke(name: str, headers: dict[str, str], body: bytes) -> registry.Response
         )
     except urllib3.exceptions.TimeoutError:
         _metrics.record(name, container.name, 500, time.monotonic() - started)
-        raise _model_error(name, container, 0, _MODEL_TIMEOUT, "server") from None
+        raise _model_error(name, 0, _MODEL_TIMEOUT, "server") from None
     except (urllib3.exceptions.HTTPError, OSError):
         _metrics.record(name, container.name, 500, time.monotonic() - started)
-        raise _model_error(
-            name, container, 0, "The container closed the connection without an answer.", "server"
-        ) from None
+        raise _model_error(name, 0, "The container closed the connection without an answer.", "server") from None
     _metrics.record(name, container.name, answer.status, time.monotonic() - started)
     if not 200 <= answer.status < 300:
         text = answer.data.decode("utf-8", "replace")
-        raise _model_error(name, container, answer.status, text, "client" if answer.status < 500 else "server")
+        raise _model_error(name, answer.status, text, "client" if answer.status < 500 else "server")
     # Lower-case names: ministack rewrites "Content-Type" to the protocol's own, and this one is the container's.
     passed = {
         "content-type": answer.headers.get("Content-Type", "application/octet-stream"),
@@ -94,7 +92,7 @@ def invoke(name: str, headers: dict[str, str], body: bytes) -> registry.Response
     return 200, passed, answer.data
 
 
-def _model_error(name: str, container: Container, status: int, text: str, side: str) -> ServiceError:
+def _model_error(name: str, status: int, text: str, side: str) -> ServiceError:
     account, region = scope()
     group = log_group(name)
     message = (

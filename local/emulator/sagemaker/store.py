@@ -1,20 +1,10 @@
-"""All that the emulated SageMaker remembers: one set of tables per account and region, saved and restored with the
-host.
-
-Records are what the Describe calls answer; members whose names begin with ``_`` are the emulator's own and never leave
-it.
-"""
+"""The tables of the emulated SageMaker, and its ARNs and tags."""
 
 from __future__ import annotations
 
-import copy
-import threading
-import time
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
-Record = dict[str, Any]
-Table = dict[str, Record]
+from local.emulator.store import Store, Table, scope
 
 
 @dataclass
@@ -30,67 +20,12 @@ class Tables:
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-class Store:
-    """Tables behind one reentrant lock: hold ``lock`` for every read-modify-write, and never across a call to the
-    host."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self._scopes: dict[tuple[str, str], Tables] = {}
-
-    def tables(self) -> Tables:
-        """The tables of the current request's account and region."""
-        with self.lock:
-            return self._scopes.setdefault(scope(), Tables())
-
-    def scopes(self) -> list[tuple[str, str]]:
-        with self.lock:
-            return list(self._scopes)
-
-    def clear(self) -> None:
-        with self.lock:
-            self._scopes.clear()
-
-    def get_state(self) -> dict[str, Any]:
-        with self.lock:
-            return {
-                f"{account}/{region}": copy.deepcopy(asdict(tables))
-                for (account, region), tables in self._scopes.items()
-            }
-
-    def load(self, data: dict[str, Any]) -> None:
-        known = {entry.name for entry in fields(Tables)}
-        with self.lock:
-            for name, tables in data.items():
-                account, _, region = name.partition("/")
-                self._scopes[account, region] = Tables(**{key: value for key, value in tables.items() if key in known})
-
-
-store = Store()
-
-
-def scope() -> tuple[str, str]:
-    """Account and region of the current request or background thread."""
-    from ministack.core.responses import get_account_id, get_region
-
-    return get_account_id(), get_region()
+store = Store(Tables)
 
 
 def arn(kind: str, name: str) -> str:
     account, region = scope()
     return f"arn:aws:sagemaker:{region}:{account}:{kind}/{name}"
-
-
-def now() -> float:
-    """Seconds since the epoch, in milliseconds' resolution as AWS answers."""
-    return round(time.time(), 3)
-
-
-def public(record: Record) -> Record:
-    """A copy of the record without the emulator's own members."""
-    return {
-        name: copy.deepcopy(value) for name, value in record.items() if not name.startswith("_") and value is not None
-    }
 
 
 def tag(resource: str, tags: list[dict[str, str]] | None) -> None:

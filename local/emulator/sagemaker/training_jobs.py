@@ -25,8 +25,9 @@ from local.emulator.objects import S3Uri, TransferFailed
 from local.emulator.output import LogStream, OutputReader
 from local.emulator.sagemaker import events, listing, settings
 from local.emulator.sagemaker.places import container_environment, log_file, work_folder
-from local.emulator.sagemaker.store import Record, arn, now, public, scope, store, tag
+from local.emulator.sagemaker.store import arn, store, tag
 from local.emulator.service_model import ServiceError, validation_error
+from local.emulator.store import Record, now, public, scope
 
 logger = logging.getLogger("emulator")
 

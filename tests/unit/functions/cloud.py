@@ -16,14 +16,16 @@ ROOT = Path(__file__).resolve().parents[3]
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 VERSION = "v20261123t151300z-1a2b3c4d"
 RUN = f"{VERSION}-r1"
+JOB = f"ncf-{RUN}"
 DATA, ARTIFACTS = f"ncf-data-{ACCOUNT}", f"ncf-artifacts-{ACCOUNT}"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/ncf-recommender@sha256:{'5f' * 32}"
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:ncf-retraining"
 EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:ncf-retraining:{RUN}"
 PACKAGE = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/ncf-recommender/1"
+APPLICATION = "00f1cbgd2l3k4m09"
 TOKEN = "AQCkAAAAKgAAAAMAAAAAAAAAAexample"  # an example, as in events/
-MODEL_URL = f"s3://{ARTIFACTS}/training/ncf-{RUN}/output/model.tar.gz"
-OUTPUT_URL = f"s3://{ARTIFACTS}/training/ncf-{RUN}/output/output.tar.gz"
+MODEL_URL = f"s3://{ARTIFACTS}/training/{JOB}/output/model.tar.gz"
+OUTPUT_URL = f"s3://{ARTIFACTS}/training/{JOB}/output/output.tar.gz"
 
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": REGION,
@@ -37,7 +39,7 @@ ENVIRONMENT = {
     "RUNS_TABLE": "ncf-runs",
     "DATA_BUCKET": DATA,
     "ARTIFACTS_BUCKET": ARTIFACTS,
-    "EMR_APPLICATION_ID": "00f1cbgd2l3k4m09",
+    "EMR_APPLICATION_ID": APPLICATION,
     "EMR_EXECUTION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/ncf-preparation",
     "PREPARATION_ENTRY_POINT": f"s3://{ARTIFACTS}/code/preparation/{'ab' * 32}/preprocess.py",
     "PREPARATION_PY_FILES": f"s3://{ARTIFACTS}/code/preparation/{'ab' * 32}/preparation.zip",
@@ -89,6 +91,76 @@ def archive_of(files: dict[str, bytes]) -> bytes:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def training_job(status: str = "Completed", name: str = JOB, **more: Any) -> dict[str, Any]:
+    """What DescribeTrainingJob answers."""
+    return {
+        "TrainingJobName": name,
+        "TrainingJobArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{name}",
+        "ModelArtifacts": {"S3ModelArtifacts": MODEL_URL},
+        "TrainingJobStatus": status,
+        "SecondaryStatus": status,
+        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training"},
+        "ResourceConfig": {"VolumeSizeInGB": 50},
+        "StoppingCondition": {},
+        "CreationTime": 0,
+        **more,
+    }
+
+
+def job_run(state: str, run: str = "00f1", version: str = VERSION) -> dict[str, Any]:
+    """What GetJobRun answers of the preparation of `version`."""
+    role = f"arn:aws:iam::{ACCOUNT}:role/ncf-preparation"
+    return {
+        "jobRun": {
+            "applicationId": APPLICATION,
+            "jobRunId": run,
+            "name": f"ncf-{version}",
+            "arn": f"arn:aws:emr-serverless:{REGION}:{ACCOUNT}:/applications/{APPLICATION}/jobruns/{run}",
+            "createdBy": role,
+            "createdAt": 0,
+            "updatedAt": 0,
+            "executionRole": role,
+            "state": state,
+            "stateDetails": "the container exited with status 1",
+            "releaseLabel": "emr-spark-8.0.0",
+            "jobDriver": {"sparkSubmit": {"entryPoint": "s3://a/preprocess.py"}},
+        }
+    }
+
+
+def model_package(status: str, **more: Any) -> dict[str, Any]:
+    """What DescribeModelPackage answers of a package with that approval status."""
+    return {
+        "ModelPackageName": "ncf-recommender",
+        "ModelPackageArn": PACKAGE,
+        "CreationTime": 0,
+        "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        "ModelApprovalStatus": status,
+        **more,
+    }
+
+
+def endpoint(status: str, config: str, pending: str | None = None, **more: Any) -> dict[str, Any]:
+    """What DescribeEndpoint answers; `pending` is the configuration that an update goes to."""
+    return {
+        "EndpointName": "ncf-recommender",
+        "EndpointArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/ncf-recommender",
+        "EndpointConfigName": config,
+        "EndpointStatus": status,
+        "CreationTime": 0,
+        "LastModifiedTime": 0,
+        **({"PendingDeploymentSummary": {"EndpointConfigName": pending}} if pending else {}),
+        **more,
+    }
+
+
+def success(output: dict[str, Any]) -> dict[str, str]:
+    """The SendTaskSuccess that answers the waiting task with `output`."""
+    return {"taskToken": TOKEN, "output": json.dumps(output)}
 
 
 class Cloud:

@@ -90,6 +90,24 @@ def stub() -> Iterator[Callable[[Any], Stubber]]:
 
 
 @pytest.fixture
+def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    """SageMaker, as the test file's `app` knows it."""
+    return stub(app.JOBS.client("sagemaker"))
+
+
+@pytest.fixture
+def emr(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    """EMR Serverless, as the test file's `app` knows it."""
+    return stub(app.JOBS.client("emr-serverless"))
+
+
+@pytest.fixture
+def answers(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    """Step Functions, as the test file's `app` answers waiting tasks there."""
+    return stub(app.JOBS.client("stepfunctions"))
+
+
+@pytest.fixture
 def log(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
     """What the functions have logged so far, line by line."""
     handler = importlib.import_module("shared.observability").logger.registered_handler

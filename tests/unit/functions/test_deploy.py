@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -17,12 +16,14 @@ from tests.unit.functions.cloud import (
     CONTEXT,
     IMAGE,
     MODEL_URL,
-    PACKAGE,
     RUN,
     TOKEN,
     VERSION,
     Cloud,
+    endpoint,
+    model_package,
     sample_event,
+    success,
 )
 
 WANTED, PREVIOUS, THIRD = f"ncf-{RUN}", "ncf-v20261122t000000z-00000000-r1", "ncf-v20261121t000000z-00000000-r1"
@@ -33,22 +34,6 @@ ALARMS = ("ncf-endpoint-errors", "ncf-endpoint-latency")
 CONTAINER = {"Image": IMAGE, "ModelDataUrl": MODEL_URL}
 MODEL_CALL = request.create_model("ncf", RUN, CONTAINER, ROLE)
 CONFIG_CALL = request.create_endpoint_config("ncf", RUN, "ml.g4dn.xlarge", 1, "")
-
-
-def endpoint(status: str, config: str, pending: str | None = None, reason: str | None = None) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "EndpointName": "ncf-recommender",
-        "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/ncf-recommender",
-        "EndpointConfigName": config,
-        "EndpointStatus": status,
-        "CreationTime": 0,
-        "LastModifiedTime": 0,
-    }
-    if pending:
-        described["PendingDeploymentSummary"] = {"EndpointConfigName": pending}
-    if reason:
-        described["FailureReason"] = reason
-    return described
 
 
 # The plan
@@ -114,7 +99,7 @@ def test_the_model_is_isolated_and_of_the_registered_container() -> None:
 
 
 def test_the_endpoint_configuration_has_the_ami_only_when_it_is_set() -> None:
-    variant = request.create_endpoint_config("ncf", RUN, "ml.g4dn.xlarge", 2, "al2-ami-sagemaker-inference-gpu-3-1")
+    variant = request.create_endpoint_config("ncf", RUN, "ml.g4dn.xlarge", 2, "al2023-ami-sagemaker-inference-gpu-4-1")
     assert variant == {
         "EndpointConfigName": WANTED,
         "ProductionVariants": [
@@ -127,7 +112,7 @@ def test_the_endpoint_configuration_has_the_ami_only_when_it_is_set() -> None:
                 "ModelDataDownloadTimeoutInSeconds": 900,
                 "ContainerStartupHealthCheckTimeoutInSeconds": 900,
                 "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
-                "InferenceAmiVersion": "al2-ami-sagemaker-inference-gpu-3-1",
+                "InferenceAmiVersion": "al2023-ami-sagemaker-inference-gpu-4-1",
             }
         ],
     }
@@ -141,7 +126,7 @@ def test_an_update_is_blue_green_and_watched_by_the_alarms() -> None:
         "DeploymentConfig": {
             "BlueGreenUpdatePolicy": {
                 "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 300},
-                "TerminationWaitInSeconds": 0,
+                "TerminationWaitInSeconds": 300,
                 "MaximumExecutionTimeoutInSeconds": 3600,
             },
             "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in ALARMS]},
@@ -150,6 +135,7 @@ def test_an_update_is_blue_green_and_watched_by_the_alarms() -> None:
     unwatched = request.update_endpoint("e", "c", ())["DeploymentConfig"]
     assert "AutoRollbackConfiguration" not in unwatched
     assert unwatched["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"] == 0
+    assert unwatched["BlueGreenUpdatePolicy"]["TerminationWaitInSeconds"] == 0
 
 
 # The handler
@@ -161,27 +147,12 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     return load("deploy")
 
 
-@pytest.fixture
-def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("sagemaker"))
-
-
-@pytest.fixture
-def states(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("stepfunctions"))
-
-
 def package(status: str = "Approved", etag: str = ETAG) -> dict[str, Any]:
-    return {
-        "ModelPackageName": "ncf-recommender",
-        "ModelPackageArn": PACKAGE,
-        "CreationTime": 0,
-        "ModelPackageStatus": "Completed",
-        "ModelPackageStatusDetails": {"ValidationStatuses": []},
-        "ModelApprovalStatus": status,
-        "InferenceSpecification": {"Containers": [CONTAINER]},
-        "CustomerMetadataProperties": {"runId": RUN, "modelDataETag": etag},
-    }
+    return model_package(
+        status,
+        InferenceSpecification={"Containers": [CONTAINER]},
+        CustomerMetadataProperties={"runId": RUN, "modelDataETag": etag},
+    )
 
 
 def expect_model_and_config(sagemaker: Stubber) -> None:
@@ -196,8 +167,7 @@ def endpoint_arn() -> dict[str, str]:
 
 
 def serves(config: str = WANTED, **more: Any) -> dict[str, str]:
-    output = {"endpointName": "ncf-recommender", "endpointConfigName": config, **more}
-    return {"taskToken": TOKEN, "output": json.dumps(output)}
+    return success({"endpointName": "ncf-recommender", "endpointConfigName": config, **more})
 
 
 def token_of(cloud: Cloud) -> dict[str, Any]:
@@ -209,7 +179,7 @@ def record(cloud: Cloud) -> dict[str, Any]:
 
 
 def test_the_first_model_creates_the_endpoint_and_leaves(
-    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_client_error(*GONE)
@@ -225,7 +195,7 @@ def test_the_first_model_creates_the_endpoint_and_leaves(
 
 
 def test_a_later_model_updates_the_endpoint_and_remembers_the_way_back(
-    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
@@ -239,17 +209,17 @@ def test_a_later_model_updates_the_endpoint_and_remembers_the_way_back(
 
 
 def test_on_the_wanted_configuration_already_nothing_is_called(
-    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
-    states.add_response("send_task_success", {}, serves())
+    answers.add_response("send_task_success", {}, serves())
     assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "DONE"}
     assert record(cloud) == {}
 
 
 def test_a_retry_waits_for_the_update_that_an_earlier_try_began(
-    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     figures = {"endpointConfigName": WANTED, "previousEndpointConfigName": PREVIOUS}
     cloud.put(f"RUN#{RUN}", "DECISION#deployment", figures=figures)
@@ -262,7 +232,7 @@ def test_a_retry_waits_for_the_update_that_an_earlier_try_began(
 
 
 def test_a_model_and_a_configuration_of_the_same_content_are_adopted(
-    app: ModuleType, sagemaker: Stubber, states: Stubber
+    app: ModuleType, sagemaker: Stubber, answers: Stubber
 ) -> None:
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_client_error(*GONE)
@@ -275,8 +245,33 @@ def test_a_model_and_a_configuration_of_the_same_content_are_adopted(
     sagemaker.add_response("describe_endpoint_config", {**CONFIG_CALL, "EndpointConfigArn": arn, "CreationTime": 0})
     sagemaker.add_response("create_endpoint", endpoint_arn())
     sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
-    states.add_response("send_task_success", {}, serves())
+    answers.add_response("send_task_success", {}, serves())
     app.handler(sample_event("deploy"), CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("unseen", "words"),
+    [
+        (
+            "create_endpoint_config",
+            f'Could not find model "arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}".',
+        ),
+        ("create_endpoint", f'Could not find endpoint configuration "arn:aws:sagemaker:…:endpoint-config/{WANTED}".'),
+    ],
+)
+def test_what_was_just_created_and_is_not_seen_yet_is_tried_again(
+    app: ModuleType, sagemaker: Stubber, unseen: str, words: str
+) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_client_error(*GONE)
+    sagemaker.add_response("create_model", {"ModelArn": f"arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}"})
+    if unseen == "create_endpoint":
+        arn = f"arn:aws:sagemaker:eu-central-1:123456789012:endpoint-config/{WANTED}"
+        sagemaker.add_response("create_endpoint_config", {"EndpointConfigArn": arn})
+    sagemaker.add_client_error(unseen, "ValidationException", words, 400)
+    with pytest.raises(Exception, match="Could not find") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == "DependencyFailed"
 
 
 def test_a_model_of_that_name_with_other_content_stops_the_deployment(
@@ -369,7 +364,7 @@ def test_a_failed_endpoint_of_an_earlier_run_is_deleted_and_waited_for(app: Modu
 
 
 def test_our_own_failed_creation_is_told_with_sagemakers_reason(app: ModuleType, sagemaker: Stubber) -> None:
-    failed = endpoint("Failed", WANTED, reason="did not pass the ping health check")
+    failed = endpoint("Failed", WANTED, FailureReason="did not pass the ping health check")
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", failed)
     sagemaker.add_response("describe_endpoint", failed)
@@ -407,7 +402,7 @@ def remember(cloud: Cloud, previous: str | None) -> None:
 
 
 def test_rolls_back_to_the_configuration_that_served_before(
-    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     remember(cloud, PREVIOUS)
     sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
@@ -419,34 +414,34 @@ def test_rolls_back_to_the_configuration_that_served_before(
 
 
 def test_a_rollback_that_sagemaker_did_itself_is_answered_at_once(
-    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     remember(cloud, PREVIOUS)
     sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
-    states.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
+    answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
     assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
 
 
 def test_a_first_endpoint_that_failed_is_deleted(
-    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     remember(cloud, None)
     sagemaker.add_response("describe_endpoint", endpoint("Failed", WANTED))
     sagemaker.add_response("delete_endpoint", {})
-    output = json.dumps({"endpointName": "ncf-recommender", "changed": True})
-    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": output})
+    output = {"endpointName": "ncf-recommender", "changed": True}
+    answers.add_response("send_task_success", {}, success(output))
     assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DELETE"}
 
 
 @pytest.mark.parametrize("promoted", [False, True])
 def test_nothing_is_rolled_back_when_nothing_was_changed_or_the_model_was_verified(
-    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud, promoted: bool
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, promoted: bool
 ) -> None:
     if promoted:
         remember(cloud, PREVIOUS)
         cloud.put("SERVING", "CURRENT", runId=RUN, datasetVersion=VERSION)
-    output = json.dumps({"endpointName": "ncf-recommender", "changed": False})
-    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": output})
+    output = {"endpointName": "ncf-recommender", "changed": False}
+    answers.add_response("send_task_success", {}, success(output))
     assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
 
 

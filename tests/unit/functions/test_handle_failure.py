@@ -15,20 +15,21 @@ from handle_failure import failure, refusal
 from shared import names
 from shared.ledger import ENDPOINT, PREPARATION, TRAINING, Token
 from tests.unit.functions.cloud import (
+    APPLICATION,
     CONTEXT,
     DATA,
-    ENVIRONMENT,
     EXECUTION,
+    JOB,
     RUN,
     TOKEN,
     VERSION,
     Cloud,
+    job_run,
     sample_event,
+    training_job,
 )
 
-JOB = f"ncf-{RUN}"
 PREVIOUS = "ncf-v20261122t000000z-00000000-r1"
-APPLICATION = ENVIRONMENT["EMR_APPLICATION_ID"]
 PREPARATION_EVENT: dict[str, Any] = {
     **{name: sample_event("start_preparation")[name] for name in ("trigger", "executionArn", "startTime")},
     "machine": "preparation",
@@ -133,7 +134,8 @@ def test_the_notice_fits_sns_and_says_what_to_do() -> None:
     note = failure.notice(found, "FAILED", list(found.reasons))
     assert len(note["Subject"]) <= 100 and note["Subject"].isascii()
     assert "the loss is not finite in epoch 3" in note["Message"]
-    assert "redrive the execution" in note["Message"]
+    # A redrive goes on in the Fail state, where the execution has ended: it is no advice.
+    assert "drop the data again" in note["Message"] and "redrive" not in note["Message"]
 
 
 @pytest.mark.parametrize(
@@ -161,51 +163,8 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     return load("handle_failure")
 
 
-@pytest.fixture
-def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("sagemaker"))
-
-
-@pytest.fixture
-def emr(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("emr-serverless"))
-
-
 def hold(app: ModuleType, kind: str, name: str, **more: Any) -> None:
     app.LEDGER.hold_token(Token(kind, name, TOKEN, **{"execution_arn": EXECUTION, "run_id": RUN, **more}))
-
-
-def training_job(status: str) -> dict[str, Any]:
-    return {
-        "TrainingJobName": JOB,
-        "TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{JOB}",
-        "ModelArtifacts": {"S3ModelArtifacts": "s3://a/model.tar.gz"},
-        "TrainingJobStatus": status,
-        "SecondaryStatus": status,
-        "AlgorithmSpecification": {"TrainingInputMode": "File"},
-        "ResourceConfig": {"VolumeSizeInGB": 50},
-        "StoppingCondition": {},
-        "CreationTime": 0,
-    }
-
-
-def job_run(state: str) -> dict[str, Any]:
-    arn = f"arn:aws:emr-serverless:eu-central-1:123456789012:/applications/{APPLICATION}/jobruns/00f1"
-    return {
-        "jobRun": {
-            "applicationId": APPLICATION,
-            "jobRunId": "00f1",
-            "arn": arn,
-            "createdBy": arn,
-            "createdAt": 0,
-            "updatedAt": 0,
-            "executionRole": "arn:aws:iam::123456789012:role/ncf-preparation",
-            "state": state,
-            "stateDetails": "running",
-            "releaseLabel": "emr-spark-8.0.0",
-            "jobDriver": {"sparkSubmit": {"entryPoint": "s3://a/preprocess.py"}},
-        }
-    }
 
 
 def test_the_sample_failure_ends_the_run_with_its_reason_and_one_notification(app: ModuleType, cloud: Cloud) -> None:

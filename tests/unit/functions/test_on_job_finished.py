@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -12,23 +11,26 @@ from botocore.stub import Stubber
 
 from shared.ledger import APPROVAL, ENDPOINT, PREPARATION, TRAINING, Token
 from tests.unit.functions.cloud import (
-    ARTIFACTS,
+    APPLICATION,
     CONTEXT,
-    ENVIRONMENT,
     EXECUTION,
     IMAGE,
+    JOB,
     MODEL_URL,
     OUTPUT_URL,
     PACKAGE,
     RUN,
     TOKEN,
     VERSION,
+    endpoint,
+    job_run,
+    model_package,
     sample_event,
+    success,
+    training_job,
 )
 
-JOB = f"ncf-{RUN}"
 CONFIG = f"ncf-{RUN}"
-APPLICATION = ENVIRONMENT["EMR_APPLICATION_ID"]
 DONE = {"jobName": JOB, "modelDataUrl": MODEL_URL, "outputUrl": OUTPUT_URL, "image": IMAGE}
 
 
@@ -37,139 +39,60 @@ def app(load: Callable[..., ModuleType]) -> ModuleType:
     return load("on_job_finished")
 
 
-@pytest.fixture
-def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("sagemaker"))
-
-
-@pytest.fixture
-def emr(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("emr-serverless"))
-
-
-@pytest.fixture
-def states(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("stepfunctions"))
-
-
 def hold(app: ModuleType, kind: str, name: str, **more: Any) -> Token:
     token = Token(kind, name, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION, **more)
     app.LEDGER.hold_token(token)
     return token
 
 
-def training_job(status: str = "Completed", **more: Any) -> dict[str, Any]:
-    return {
-        "TrainingJobName": JOB,
-        "TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{JOB}",
-        "ModelArtifacts": {"S3ModelArtifacts": MODEL_URL},
-        "TrainingJobStatus": status,
-        "SecondaryStatus": status,
-        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
-        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training/"},
-        "ResourceConfig": {"VolumeSizeInGB": 50},
-        "StoppingCondition": {},
-        "CreationTime": 0,
-        **more,
-    }
-
-
-def endpoint(status: str, config: str, **more: Any) -> dict[str, Any]:
-    return {
-        "EndpointName": "ncf-recommender",
-        "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/ncf-recommender",
-        "EndpointConfigName": config,
-        "EndpointStatus": status,
-        "CreationTime": 0,
-        "LastModifiedTime": 0,
-        **more,
-    }
-
-
-def package(status: str, **more: Any) -> dict[str, Any]:
-    return {
-        "ModelPackageName": "ncf-recommender",
-        "ModelPackageArn": PACKAGE,
-        "CreationTime": 0,
-        "ModelPackageStatus": "Completed",
-        "ModelPackageStatusDetails": {"ValidationStatuses": []},
-        "ModelApprovalStatus": status,
-        **more,
-    }
-
-
-def job_run(state: str, run: str = "00f1") -> dict[str, Any]:
-    arn = f"arn:aws:emr-serverless:eu-central-1:123456789012:/applications/{APPLICATION}/jobruns/{run}"
-    return {
-        "jobRun": {
-            "applicationId": APPLICATION,
-            "jobRunId": run,
-            "name": f"ncf-{VERSION}",
-            "arn": arn,
-            "createdBy": arn,
-            "createdAt": 0,
-            "updatedAt": 0,
-            "executionRole": "arn:aws:iam::123456789012:role/ncf-preparation",
-            "state": state,
-            "stateDetails": "the container exited with status 1",
-            "releaseLabel": "emr-spark-8.0.0",
-            "jobDriver": {"sparkSubmit": {"entryPoint": "s3://a/preprocess.py"}},
-        }
-    }
-
-
 def event(kind: str, **detail: Any) -> dict[str, Any]:
     return {**sample_event("on_job_finished"), "detail-type": kind, "detail": detail}
-
-
-def success(output: dict[str, Any]) -> dict[str, str]:
-    return {"taskToken": TOKEN, "output": json.dumps(output)}
 
 
 def failure(error: str, cause: str) -> dict[str, str]:
     return {"taskToken": TOKEN, "error": error, "cause": cause}
 
 
-def test_answers_its_sample_event_with_the_artefacts(app: ModuleType, sagemaker: Stubber, states: Stubber) -> None:
+def test_answers_its_sample_event_with_the_artefacts(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:
     hold(app, TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job(), {"TrainingJobName": JOB})
-    states.add_response("send_task_success", {}, success(DONE))
+    answers.add_response("send_task_success", {}, success(DONE))
     assert app.handler(sample_event("on_job_finished"), CONTEXT) == {"answered": True}
     assert app.LEDGER.token(TRAINING, JOB) is None
 
 
-def test_the_second_of_two_events_finds_nobody_waiting(app: ModuleType, sagemaker: Stubber, states: Stubber) -> None:
+def test_the_second_of_two_events_finds_nobody_waiting(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:
     hold(app, TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job())
-    states.add_response("send_task_success", {}, success(DONE))
+    answers.add_response("send_task_success", {}, success(DONE))
     app.handler(sample_event("on_job_finished"), CONTEXT)
     assert app.handler(sample_event("on_job_finished"), CONTEXT) == {"answered": False}
 
 
 @pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
 def test_an_answer_that_comes_too_late_closes_the_token(
-    app: ModuleType, sagemaker: Stubber, states: Stubber, code: str
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, code: str
 ) -> None:
     hold(app, TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job())
-    states.add_client_error("send_task_success", code, "over", 400)
+    answers.add_client_error("send_task_success", code, "over", 400)
     assert app.handler(sample_event("on_job_finished"), CONTEXT) == {"answered": True}
     assert app.LEDGER.token(TRAINING, JOB) is None
 
 
 def test_an_answer_that_could_not_be_given_keeps_the_token(
-    app: ModuleType, sagemaker: Stubber, states: Stubber
+    app: ModuleType, sagemaker: Stubber, answers: Stubber
 ) -> None:
     hold(app, TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job())
-    states.add_client_error("send_task_success", "InternalServerError", "down", 500)
+    answers.add_client_error("send_task_success", "InternalServerError", "down", 500)
     with pytest.raises(Exception, match="SendTask") as caught:
         app.handler(sample_event("on_job_finished"), CONTEXT)
     assert type(caught.value).__name__ == "DependencyFailed"
     assert app.LEDGER.token(TRAINING, JOB) is not None
 
 
-def test_the_job_is_believed_and_not_the_event(app: ModuleType, sagemaker: Stubber, states: Stubber) -> None:
+def test_the_job_is_believed_and_not_the_event(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:
     hold(app, TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job("InProgress"))
     assert app.handler(sample_event("on_job_finished"), CONTEXT) == {"answered": False}
@@ -177,14 +100,14 @@ def test_the_job_is_believed_and_not_the_event(app: ModuleType, sagemaker: Stubb
 
 
 def test_a_failed_training_is_answered_with_sagemakers_reason(
-    app: ModuleType, sagemaker: Stubber, states: Stubber
+    app: ModuleType, sagemaker: Stubber, answers: Stubber
 ) -> None:
     hold(app, TRAINING, JOB)
     sagemaker.add_response(
         "describe_training_job", training_job("Failed", FailureReason="AlgorithmError: the loss is NaN")
     )
     cause = f"training job {JOB} failed: AlgorithmError: the loss is NaN"
-    states.add_response("send_task_failure", {}, failure("TrainingFailed", cause))
+    answers.add_response("send_task_failure", {}, failure("TrainingFailed", cause))
     assert app.handler(sample_event("on_job_finished"), CONTEXT) == {"answered": True}
 
 
@@ -218,26 +141,26 @@ def test_names_what_is_wrong_with_another_event(app: ModuleType, document: Any, 
 EMR_EVENT = event("EMR Serverless Job Run State Change", jobRunId="00f1", applicationId=APPLICATION, state="SUCCESS")
 
 
-def test_a_prepared_dataset_is_answered(app: ModuleType, emr: Stubber, states: Stubber) -> None:
+def test_a_prepared_dataset_is_answered(app: ModuleType, emr: Stubber, answers: Stubber) -> None:
     hold(app, PREPARATION, f"ncf-{VERSION}", job_id="00f1")
     emr.add_response("get_job_run", job_run("SUCCESS"))
     emr.add_response("get_job_run", job_run("SUCCESS"))
     output = {"datasetVersion": VERSION, "jobRunId": "00f1", "alreadyPrepared": False}
-    states.add_response("send_task_success", {}, success(output))
+    answers.add_response("send_task_success", {}, success(output))
     assert app.handler(EMR_EVENT, CONTEXT) == {"answered": True}
 
 
-def test_a_failed_preparation_is_answered_with_its_reason(app: ModuleType, emr: Stubber, states: Stubber) -> None:
+def test_a_failed_preparation_is_answered_with_its_reason(app: ModuleType, emr: Stubber, answers: Stubber) -> None:
     hold(app, PREPARATION, f"ncf-{VERSION}", job_id="00f1")
     emr.add_response("get_job_run", job_run("FAILED"))
     emr.add_response("get_job_run", job_run("FAILED"))
     cause = f"preparation job ncf-{VERSION} (00f1) failed: the container exited with status 1"
-    states.add_response("send_task_failure", {}, failure("PreparationFailed", cause))
+    answers.add_response("send_task_failure", {}, failure("PreparationFailed", cause))
     assert app.handler(EMR_EVENT, CONTEXT) == {"answered": True}
 
 
 def test_a_late_event_of_an_earlier_attempt_is_not_taken_for_the_later_one(
-    app: ModuleType, emr: Stubber, states: Stubber
+    app: ModuleType, emr: Stubber, answers: Stubber
 ) -> None:
     hold(app, PREPARATION, f"ncf-{VERSION}", job_id="00f2")
     emr.add_response("get_job_run", job_run("FAILED", "00f1"))
@@ -279,14 +202,14 @@ ENDPOINT_EVENT = event("SageMaker Endpoint State Change", EndpointName="ncf-reco
 def test_an_endpoint_is_done_only_on_the_wanted_configuration(
     app: ModuleType,
     sagemaker: Stubber,
-    states: Stubber,
+    answers: Stubber,
     description: dict[str, Any],
     call: str,
     expected: dict[str, str],
 ) -> None:
     hold(app, ENDPOINT, "ncf-recommender", wanted=CONFIG, job_id=CONFIG)
     sagemaker.add_response("describe_endpoint", description, {"EndpointName": "ncf-recommender"})
-    states.add_response(call, {}, expected)
+    answers.add_response(call, {}, expected)
     assert app.handler(ENDPOINT_EVENT, CONTEXT) == {"answered": True}
 
 
@@ -305,16 +228,16 @@ def test_the_state_from_before_the_update_was_accepted_says_nothing(app: ModuleT
 
 
 @pytest.mark.parametrize("status", ["Approved", "Rejected"])
-def test_a_verdict_of_a_person_is_an_answer(app: ModuleType, sagemaker: Stubber, states: Stubber, status: str) -> None:
+def test_a_verdict_of_a_person_is_an_answer(app: ModuleType, sagemaker: Stubber, answers: Stubber, status: str) -> None:
     hold(app, APPROVAL, PACKAGE)
-    sagemaker.add_response("describe_model_package", package(status, ApprovalDescription="I looked at it"))
-    states.add_response("send_task_success", {}, success({"status": status, "reason": "I looked at it"}))
+    sagemaker.add_response("describe_model_package", model_package(status, ApprovalDescription="I looked at it"))
+    answers.add_response("send_task_success", {}, success({"status": status, "reason": "I looked at it"}))
     seen = event("SageMaker Model Package State Change", ModelPackageArn=PACKAGE, ModelApprovalStatus=status)
     assert app.handler(seen, CONTEXT) == {"answered": True}
 
 
 def test_a_package_that_is_still_pending_is_waited_for(app: ModuleType, sagemaker: Stubber) -> None:
     hold(app, APPROVAL, PACKAGE)
-    sagemaker.add_response("describe_model_package", package("PendingManualApproval"))
+    sagemaker.add_response("describe_model_package", model_package("PendingManualApproval"))
     seen = event("SageMaker Model Package State Change", ModelPackageArn=PACKAGE)
     assert app.handler(seen, CONTEXT) == {"answered": False}

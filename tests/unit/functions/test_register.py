@@ -14,15 +14,17 @@ from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
     IMAGE,
+    JOB,
     MODEL_URL,
     PACKAGE,
     RUN,
     VERSION,
     Cloud,
+    model_package,
     sample_event,
+    training_job,
 )
 
-JOB = f"ncf-{RUN}"
 ETAG = "0cc175b9c0f1b6a831c399e269772661"
 METADATA = {
     "runId": RUN,
@@ -51,30 +53,8 @@ CALL = {
 }
 
 
-def job(status: str = "Completed") -> dict[str, Any]:
-    return {
-        "TrainingJobName": JOB,
-        "TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{JOB}",
-        "ModelArtifacts": {"S3ModelArtifacts": MODEL_URL},
-        "TrainingJobStatus": status,
-        "SecondaryStatus": status,
-        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
-        "ResourceConfig": {"VolumeSizeInGB": 50},
-        "StoppingCondition": {},
-        "CreationTime": 0,
-    }
-
-
 def package(status: str = "Approved", run: str = RUN) -> dict[str, Any]:
-    return {
-        "ModelPackageName": "ncf-recommender",
-        "ModelPackageArn": PACKAGE,
-        "CreationTime": 0,
-        "ModelPackageStatus": "Completed",
-        "ModelPackageStatusDetails": {"ValidationStatuses": []},
-        "ModelApprovalStatus": status,
-        "CustomerMetadataProperties": {**METADATA, "runId": run},
-    }
+    return model_package(status, CustomerMetadataProperties={**METADATA, "runId": run})
 
 
 def listed(*descriptions: str, more: bool = False) -> dict[str, Any]:
@@ -97,10 +77,9 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
 
 
 @pytest.fixture
-def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    stubber = stub(app.JOBS.client("sagemaker"))
-    stubber.add_response("describe_training_job", job(), {"TrainingJobName": JOB})
-    return stubber
+def sagemaker(sagemaker: Stubber) -> Stubber:
+    sagemaker.add_response("describe_training_job", training_job(), {"TrainingJobName": JOB})
+    return sagemaker
 
 
 def test_the_client_token_is_the_run_id_and_fits() -> None:
@@ -149,7 +128,7 @@ def test_manual_approval_registers_as_pending(
     cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
     app = load("register", APPROVAL="manual")
     sagemaker = stub(app.JOBS.client("sagemaker"))
-    sagemaker.add_response("describe_training_job", job())
+    sagemaker.add_response("describe_training_job", training_job())
     sagemaker.add_response("list_model_packages", listed())
     expected = {**CALL, "ModelApprovalStatus": "PendingManualApproval"}
     sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, expected)
@@ -186,7 +165,7 @@ def test_only_an_accepted_model_is_registered(app: ModuleType, accepted: Any) ->
 
 
 def test_a_stopped_job_is_not_registered(app: ModuleType, stub: Callable[[Any], Stubber]) -> None:
-    stub(app.JOBS.client("sagemaker")).add_response("describe_training_job", job("Stopped"))
+    stub(app.JOBS.client("sagemaker")).add_response("describe_training_job", training_job("Stopped"))
     with pytest.raises(Exception, match="must name a Completed training job"):
         app.handler(sample_event("register"), CONTEXT)
 

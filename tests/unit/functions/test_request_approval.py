@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 import pytest
 from botocore.stub import Stubber
 
 from request_approval import message
-from tests.unit.functions.cloud import CONTEXT, PACKAGE, RUN, TOKEN, Cloud, sample_event
-
-
-def package(status: str) -> dict[str, Any]:
-    return {
-        "ModelPackageName": "ncf-recommender",
-        "ModelPackageArn": PACKAGE,
-        "CreationTime": 0,
-        "ModelPackageStatus": "Completed",
-        "ModelPackageStatusDetails": {"ValidationStatuses": []},
-        "ModelApprovalStatus": status,
-    }
+from tests.unit.functions.cloud import (
+    CONTEXT,
+    PACKAGE,
+    RUN,
+    TOKEN,
+    Cloud,
+    model_package,
+    sample_event,
+    success,
+)
 
 
 @pytest.fixture
@@ -31,15 +28,10 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     return load("request_approval")
 
 
-@pytest.fixture
-def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("sagemaker"))
-
-
 def test_asks_once_however_often_it_is_tried(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
     for _ in range(2):
         sagemaker.add_response(
-            "describe_model_package", package("PendingManualApproval"), {"ModelPackageName": PACKAGE}
+            "describe_model_package", model_package("PendingManualApproval"), {"ModelPackageName": PACKAGE}
         )
     assert app.handler(sample_event("request_approval"), CONTEXT) == {"asked": True}
     assert app.handler(sample_event("request_approval"), CONTEXT) == {"asked": False}
@@ -54,12 +46,11 @@ def test_asks_once_however_often_it_is_tried(app: ModuleType, sagemaker: Stubber
 
 @pytest.mark.parametrize("status", ["Approved", "Rejected"])
 def test_a_verdict_that_is_there_already_is_answered_without_asking(
-    app: ModuleType, sagemaker: Stubber, stub: Callable[[Any], Stubber], cloud: Cloud, status: str
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, status: str
 ) -> None:
-    sagemaker.add_response("describe_model_package", package(status))
-    output = json.dumps({"status": status, "reason": "no reason was given"})
-    states = stub(app.JOBS.client("stepfunctions"))
-    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": output})
+    sagemaker.add_response("describe_model_package", model_package(status))
+    output = {"status": status, "reason": "no reason was given"}
+    answers.add_response("send_task_success", {}, success(output))
     assert app.handler(sample_event("request_approval"), CONTEXT) == {"asked": False}
     assert cloud.notifications() == []
 

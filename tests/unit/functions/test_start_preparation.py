@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -13,31 +12,22 @@ from botocore.stub import Stubber
 from shared.errors import InvalidInput
 from start_preparation import plan, request
 from start_preparation.plan import Preparation
-from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, DATA, ENVIRONMENT, TOKEN, Cloud, sample_event
+from tests.unit.functions.cloud import (
+    APPLICATION,
+    ARTIFACTS,
+    CONTEXT,
+    DATA,
+    ENVIRONMENT,
+    TOKEN,
+    Cloud,
+    job_run,
+    sample_event,
+    success,
+)
 
-APPLICATION = ENVIRONMENT["EMR_APPLICATION_ID"]
 EVENT = sample_event("start_preparation")
 VERSION = plan.from_event(EVENT, DATA, "", {}).version
 OTHER = EVENT["executionArn"] + "-other"
-
-
-def job_run(state: str, run: str = "00f1", details: str = "as told") -> dict[str, Any]:
-    return {
-        "jobRun": {
-            "applicationId": APPLICATION,
-            "jobRunId": run,
-            "name": f"ncf-{VERSION}",
-            "arn": f"arn:aws:emr-serverless:eu-central-1:123456789012:/applications/{APPLICATION}/jobruns/{run}",
-            "createdBy": "arn:aws:iam::123456789012:role/ncf",
-            "createdAt": 0,
-            "updatedAt": 0,
-            "executionRole": "arn:aws:iam::123456789012:role/ncf-preparation",
-            "state": state,
-            "stateDetails": details,
-            "releaseLabel": "emr-spark-8.0.0",
-            "jobDriver": {"sparkSubmit": {"entryPoint": "s3://a/preprocess.py"}},
-        }
-    }
 
 
 def started(call: dict[str, Any] | None = None, run: str = "00f1") -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -193,18 +183,8 @@ def app(load: Callable[..., ModuleType]) -> ModuleType:
     return load("start_preparation")
 
 
-@pytest.fixture
-def emr(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("emr-serverless"))
-
-
-@pytest.fixture
-def states(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("stepfunctions"))
-
-
 def test_starts_the_job_of_its_sample_event_and_leaves(
-    app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     emr.add_response("start_job_run", *started(expected_call()))
     emr.add_response("get_job_run", job_run("SUBMITTED"), {"applicationId": APPLICATION, "jobRunId": "00f1"})
@@ -223,7 +203,7 @@ def test_the_token_is_written_before_the_job_exists(app: ModuleType, emr: Stubbe
     assert cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN")["taskToken"] == TOKEN
 
 
-def test_a_retry_asks_for_the_very_same_job(app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud) -> None:
+def test_a_retry_asks_for_the_very_same_job(app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud) -> None:
     emr.add_client_error("start_job_run", "InternalServerException", "the answer was lost", 500)
     with pytest.raises(Exception, match="StartJobRun"):
         app.handler(EVENT, CONTEXT)
@@ -235,30 +215,30 @@ def test_a_retry_asks_for_the_very_same_job(app: ModuleType, emr: Stubber, state
 
 
 def test_a_job_that_is_over_already_is_answered_at_once(
-    app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     emr.add_response("start_job_run", *started())
     emr.add_response("get_job_run", job_run("SUCCESS"))
     output = {"datasetVersion": VERSION, "jobRunId": "00f1", "alreadyPrepared": False}
-    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": json.dumps(output)})
+    answers.add_response("send_task_success", {}, success(output))
     app.handler(EVENT, CONTEXT)
     assert cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN") == {}
 
 
 @pytest.mark.parametrize("status", ["PREPARING", "PREPARED", "CLAIMED"])
 def test_a_second_execution_for_the_same_drop_starts_nothing(
-    app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud, status: str
+    app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud, status: str
 ) -> None:
     cloud.put(f"DATASET#{VERSION}", kind="DATASET", status=status, executionArn=OTHER, attempt=1)
     cloud.put(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN", taskToken="theirs", jobKind="PREPARATION")
     output = {"datasetVersion": VERSION, "alreadyPrepared": True, "status": status}
-    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": json.dumps(output)})
+    answers.add_response("send_task_success", {}, success(output))
     assert app.handler(EVENT, CONTEXT)["started"] is False
     assert cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN")["taskToken"] == "theirs"
 
 
 def test_a_redriven_preparation_is_a_new_job_of_the_same_version(
-    app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="FAILED", executionArn=EVENT["executionArn"], attempt=1)
     emr.add_response("start_job_run", *started(expected_call(attempt=2), run="00f2"))
@@ -267,7 +247,9 @@ def test_a_redriven_preparation_is_a_new_job_of_the_same_version(
     assert cloud.item(f"DATASET#{VERSION}")["status"] == "PREPARING"
 
 
-def test_the_newest_claimed_version_is_the_parent(app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud) -> None:
+def test_the_newest_claimed_version_is_the_parent(
+    app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud
+) -> None:
     parent = "v20261122t000000z-00000000"
     cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=parent)
     emr.add_response("start_job_run", *started(expected_call(parent=parent)))
@@ -275,7 +257,7 @@ def test_the_newest_claimed_version_is_the_parent(app: ModuleType, emr: Stubber,
     app.handler(EVENT, CONTEXT)
 
 
-def test_a_newer_version_is_no_parent(app: ModuleType, emr: Stubber, states: Stubber, cloud: Cloud) -> None:
+def test_a_newer_version_is_no_parent(app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud) -> None:
     cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion="v20261224t000000z-00000000")
     emr.add_response("start_job_run", *started(expected_call()))
     emr.add_response("get_job_run", job_run("RUNNING"))

@@ -19,6 +19,7 @@ from tests.unit.functions.cloud import (
     DATA,
     EXECUTION,
     IMAGE,
+    JOB,
     MODEL_URL,
     OUTPUT_URL,
     RUN,
@@ -26,26 +27,11 @@ from tests.unit.functions.cloud import (
     VERSION,
     Cloud,
     sample_event,
+    success,
+    training_job,
 )
 
-JOB = f"ncf-{RUN}"
 NOT_FOUND = ("describe_training_job", "ValidationException", "Requested resource not found.", 400)
-
-
-def job(name: str = JOB, status: str = "Completed", **more: Any) -> dict[str, Any]:
-    return {
-        "TrainingJobName": name,
-        "TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{name}",
-        "ModelArtifacts": {"S3ModelArtifacts": MODEL_URL},
-        "TrainingJobStatus": status,
-        "SecondaryStatus": status,
-        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
-        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training/"},
-        "ResourceConfig": {"VolumeSizeInGB": 50},
-        "StoppingCondition": {},
-        "CreationTime": 0,
-        **more,
-    }
 
 
 def call_for(run: request.Run, **changed: Any) -> dict[str, Any]:
@@ -99,7 +85,7 @@ def test_the_call_is_whole() -> None:
                 "InputMode": "File",
             },
         ],
-        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training/"},
+        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training"},
         "CheckpointConfig": {"S3Uri": f"s3://{ARTIFACTS}/checkpoints/{JOB}/", "LocalPath": "/opt/ml/checkpoints"},
         "ResourceConfig": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 50},
         "StoppingCondition": {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200},
@@ -183,16 +169,6 @@ def app(load: Callable[..., ModuleType]) -> ModuleType:
     return load("start_training")
 
 
-@pytest.fixture
-def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("sagemaker"))
-
-
-@pytest.fixture
-def states(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("stepfunctions"))
-
-
 def created(name: str = JOB) -> dict[str, str]:
     return {"TrainingJobArn": f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{name}"}
 
@@ -214,29 +190,29 @@ def test_the_serving_model_is_measured_beside_the_new_one(app: ModuleType, sagem
     app.handler(sample_event("start_training"), CONTEXT)
 
 
-def test_a_retry_adopts_the_job_that_runs(app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud) -> None:
-    sagemaker.add_response("describe_training_job", job(status="InProgress"))
+def test_a_retry_adopts_the_job_that_runs(app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud) -> None:
+    sagemaker.add_response("describe_training_job", training_job(status="InProgress"))
     sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
-    sagemaker.add_response("describe_training_job", job(status="InProgress"))
+    sagemaker.add_response("describe_training_job", training_job(status="InProgress"))
     app.handler(sample_event("start_training"), CONTEXT)
     assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN")["taskToken"] == TOKEN
 
 
 def test_a_retry_answers_for_the_job_that_is_over(
-    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
-    sagemaker.add_response("describe_training_job", job())
+    sagemaker.add_response("describe_training_job", training_job())
     sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
-    sagemaker.add_response("describe_training_job", job())
+    sagemaker.add_response("describe_training_job", training_job())
     output = {"jobName": JOB, "modelDataUrl": MODEL_URL, "outputUrl": OUTPUT_URL, "image": IMAGE}
-    states.add_response("send_task_success", {}, {"taskToken": TOKEN, "output": json.dumps(output)})
+    answers.add_response("send_task_success", {}, success(output))
     app.handler(sample_event("start_training"), CONTEXT)
     assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN") == {}
 
 
 def test_a_redriven_run_trains_under_a_new_name(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
     cloud.put(f"RUN#{RUN}", kind="RUN", status="FAILED", executionArn=EXECUTION)
-    sagemaker.add_response("describe_training_job", job(status="Failed", FailureReason="AlgorithmError: NaN"))
+    sagemaker.add_response("describe_training_job", training_job(status="Failed", FailureReason="AlgorithmError: NaN"))
     sagemaker.add_response("create_training_job", created(f"{JOB}-t2"), call_for(request.Run(RUN, VERSION, 2)))
     assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": f"{JOB}-t2"}
     run = cloud.item(f"RUN#{RUN}")

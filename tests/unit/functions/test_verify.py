@@ -14,7 +14,17 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from shared.errors import GoldenRequestMismatch
-from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, MODEL_URL, PACKAGE, RUN, VERSION, Cloud, sample_event
+from tests.unit.functions.cloud import (
+    ARTIFACTS,
+    CONTEXT,
+    MODEL_URL,
+    PACKAGE,
+    RUN,
+    VERSION,
+    Cloud,
+    endpoint,
+    sample_event,
+)
 from verify import golden
 
 WANTED = f"ncf-{RUN}"
@@ -97,25 +107,12 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
 
 
 @pytest.fixture
-def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    return stub(app.JOBS.client("sagemaker"))
-
-
-@pytest.fixture
 def runtime(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
     return stub(app.RUNTIME)
 
 
 def describes(sagemaker: Stubber, status: str = "InService", config: str = WANTED) -> None:
-    described = {
-        "EndpointName": "ncf-recommender",
-        "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/ncf-recommender",
-        "EndpointConfigName": config,
-        "EndpointStatus": status,
-        "CreationTime": 0,
-        "LastModifiedTime": 0,
-    }
-    sagemaker.add_response("describe_endpoint", described, {"EndpointName": "ncf-recommender"})
+    sagemaker.add_response("describe_endpoint", endpoint(status, config), {"EndpointName": "ncf-recommender"})
 
 
 def answers(runtime: Stubber, request: dict[str, Any], response: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from local import host, java
 from local.console import Show
-from local.project import Problem, Project, port_from, without_aws_account
+from local.project import Problem, Project, without_aws_account
 
 
 def project_at(tmp_path: Path, port: int = 4566) -> Project:
@@ -100,11 +100,12 @@ def test_a_missing_environment_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["0", "65536", "http", "-1", "4566.0"])
 def test_a_port_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(Problem, match=f"NCF_LOCAL_PORT must be a port from 1 to 65535, not '{text}'"):
-        port_from({"NCF_LOCAL_PORT": text})
+        Project.from_environment({"NCF_LOCAL_PORT": text})
 
 
 def test_the_port_has_a_default() -> None:
-    assert port_from({}) == port_from({"NCF_LOCAL_PORT": " "}) == 4566
+    for environment in ({}, {"NCF_LOCAL_PORT": " "}):
+        assert Project.from_environment(environment).port == 4566
 
 
 def test_nothing_of_an_aws_account_is_left_in_the_environment() -> None:

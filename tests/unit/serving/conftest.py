@@ -14,8 +14,6 @@ from ncf.model import Architecture, build
 from ncf.ranking import rank
 
 USERS, ITEMS = 7, 40
-LONELY = "user-6"
-"""In the id map, with no interaction left: nothing was learned about them."""
 
 
 @pytest.fixture(scope="session")
