@@ -48,7 +48,10 @@ class Dataset:
             raise Problem(f"s3://{self.bucket}/{prefix} cannot be read: {error}") from error
         if not files:
             raise Problem(f"s3://{self.bucket}/{prefix} holds no Parquet file")
-        return pyarrow.concat_tables(pyarrow.parquet.read_table(io.BytesIO(file), columns=columns) for file in files)
+        # In this thread alone: a command is soon over, and Arrow's own threads may still be at work when the interpreter
+        # ends, which then aborts.
+        opened = (pyarrow.parquet.ParquetFile(io.BytesIO(file), pre_buffer=False) for file in files)
+        return pyarrow.concat_tables(file.read(columns=columns, use_threads=False) for file in opened)
 
     @cached_property
     def _items_by_index(self) -> dict[int, Item]:
