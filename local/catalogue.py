@@ -48,8 +48,8 @@ class Dataset:
             raise Problem(f"s3://{self.bucket}/{prefix} cannot be read: {error}") from error
         if not files:
             raise Problem(f"s3://{self.bucket}/{prefix} holds no Parquet file")
-        # In this thread alone: a command is soon over, and Arrow's own threads may still be at work when the interpreter
-        # ends, which then aborts.
+        # In this thread alone: a command is soon over, and when the interpreter ends while Arrow's own threads are
+        # still at work, it aborts.
         opened = (pyarrow.parquet.ParquetFile(io.BytesIO(file), pre_buffer=False) for file in files)
         return pyarrow.concat_tables(file.read(columns=columns, use_threads=False) for file in opened)
 
@@ -91,7 +91,7 @@ class Dataset:
 
     def examples(self, count: int = 3) -> list[str]:
         """A few people with a middling amount of history, the same ones for the same dataset."""
-        counted = self._history.group_by("user_index").aggregate([("item_index", "count")])
+        counted = self._history.group_by("user_index", use_threads=False).aggregate([("item_index", "count")])
         rows = sorted(zip(counted["item_index_count"].to_pylist(), counted["user_index"].to_pylist(), strict=True))
         middle = rows[len(rows) // 4 : len(rows) - len(rows) // 4] or rows
         step = max(1, len(middle) // (count + 1))
