@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
-from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.responses import DynamoHandler
 
 from tests.unit.functions.cloud import ENVIRONMENT, REGION, Cloud
 
@@ -33,10 +33,9 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 @pytest.fixture
 def cloud(variables: dict[str, str], session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """An empty deployed stack."""
-    # DynamoDB checks a condition and writes in one step; moto does so only if one caller at a time is let in.
-    one_at_a_time = threading.Lock()
-    for name in ("update_item", "delete_item"):
-        monkeypatch.setattr(DynamoDBBackend, name, _locked(getattr(DynamoDBBackend, name), one_at_a_time))
+    # DynamoDB checks a condition and writes in one step, and shows no half-written item; moto does so only if one
+    # request at a time is let in.
+    monkeypatch.setattr(DynamoHandler, "call_action", _locked(DynamoHandler.call_action, threading.Lock()))
     # One session for all tests: a new one would read AWS's models from the disk again, for each test.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
