@@ -14,18 +14,30 @@ from ministack.services import stepfunctions as sfn
 
 from local.emulator import registry
 from local.emulator.corrections import state_driver as driver
+from local.emulator.corrections.execution import (
+    PAYLOAD_LIMIT_BYTES,
+    add_event,
+    compact,
+    ended_tokens,
+    runs,
+    sleep,
+    too_large,
+)
+from local.emulator.corrections.task_state import HEARTBEAT_TIMEOUT, TIMEOUT, run_task
 
 logger = logging.getLogger("emulator")
 
+# Errors that `States.ALL` does not catch.
+NOT_FOR_ALL = frozenset({"States.DataLimitExceeded", "States.Runtime"})
 NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 
 
 def apply() -> None:
     sfn._run_execution = driver.run_execution
     sfn._run_sub_machine = driver.run_branch
-    sfn._execute_task = driver.run_task
-    sfn._add_event = driver.add_event
-    sfn._scaled_sleep = driver.sleep
+    sfn._execute_task = run_task
+    sfn._add_event = add_event
+    sfn._scaled_sleep = sleep
     sfn._start_execution = start_execution
     sfn._stop_execution = _stop(sfn._stop_execution)
     sfn._send_task_success = send_task_success
@@ -70,11 +82,11 @@ def start_execution(data: dict[str, Any]) -> Response:
     if not NAME.fullmatch(name):
         return _refusal("InvalidName", f"Invalid Name: '{name}'")
     event_input = data.get("input") or "{}"
-    if driver.too_large(event_input):
+    if too_large(event_input):
         return _refusal(
             "ValidationException",
             "1 validation error detected: Value at 'input' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {driver.PAYLOAD_LIMIT_BYTES}",
+            f"Member must have length less than or equal to {PAYLOAD_LIMIT_BYTES}",
         )
     try:
         json.loads(event_input)
@@ -136,7 +148,7 @@ def _new_execution(arn: str, machine: dict[str, Any], requested: str, name: str,
 def _stop(stop: Any) -> Any:
     def stop_execution(data: dict[str, Any]) -> Response:
         """AWS: an aborted execution does nothing more, and its tokens are void. ministack: its threads go on."""
-        run = driver.runs.get(data.get("executionArn", ""))
+        run = runs.get(data.get("executionArn", ""))
         if run is None:
             return stop(data)  # type: ignore[no-any-return]
         with run.lock:
@@ -160,7 +172,7 @@ def _reset(reset: Any) -> Any:
 
 def _stop_walking() -> None:
     """The host ends: executions stand still where they are, to be taken up again."""
-    for run in list(driver.runs.values()):
+    for run in list(runs.values()):
         run.stop()
 
 
@@ -228,7 +240,7 @@ def _token(data: dict[str, Any]) -> tuple[dict[str, Any] | None, Response | None
     info = sfn._task_tokens.get(token)
     if info is not None and not info["event"].is_set():
         return info, None
-    if info is not None or token in driver.ended_tokens:
+    if info is not None or token in ended_tokens:
         return None, _refusal("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'")
     return None, _refusal("InvalidToken", "Invalid Token: 'Invalid token'")
 
@@ -244,11 +256,11 @@ def send_task_success(data: dict[str, Any]) -> Response:
         json.loads(output)
     except (TypeError, ValueError) as error:
         return _refusal("InvalidOutput", f"Invalid Output: 'Syntax Error: {error}'")
-    if driver.too_large(output):
+    if too_large(output):
         return _refusal(
             "ValidationException",
             "1 validation error detected: Value at 'output' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {driver.PAYLOAD_LIMIT_BYTES}",
+            f"Member must have length less than or equal to {PAYLOAD_LIMIT_BYTES}",
         )
     info["result"] = output
     return _answered(info)
@@ -291,13 +303,13 @@ def error_matches(names: list[str], error: str) -> bool:
     """
     if error in names:
         return True
-    if error == driver.HEARTBEAT_TIMEOUT and driver.TIMEOUT in names:
+    if error == HEARTBEAT_TIMEOUT and TIMEOUT in names:
         return True
-    if error in driver.NOT_FOR_ALL:
+    if error in NOT_FOR_ALL:
         return False
     if "States.ALL" in names:
         return True
-    return "States.TaskFailed" in names and error not in (driver.TIMEOUT, driver.HEARTBEAT_TIMEOUT)
+    return "States.TaskFailed" in names and error not in (TIMEOUT, HEARTBEAT_TIMEOUT)
 
 
 def _calls_lambda(call: Any) -> Any:
@@ -360,7 +372,7 @@ def _choice_condition(rule: dict[str, Any], value: Any, context: dict[str, Any])
         raise sfn._ExecutionError(
             "States.QueryEvaluationError",
             "The JSONata expression specified for the field 'Condition' returned an unexpected result type. "
-            f"Expected 'boolean', but was '{sfn._json_type(condition)}' for value: {driver.compact(condition)}",
+            f"Expected 'boolean', but was '{sfn._json_type(condition)}' for value: {compact(condition)}",
         )
     return condition
 
