@@ -12,27 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from local import shop
 from tests.e2e.deployed_stack import DeployedStack, eventually
+from tests.e2e.drops import shop_files, shuffled_items
 
 pytestmark = pytest.mark.timeout(600)
-SEED = 7
-
-
-def shop_files(folder: Path, weeks: int) -> dict[str, bytes]:
-    """A generated shop's drop after so many weeks: {file name: content}."""
-    shop.write_shop(folder, seed=SEED, weeks=weeks, users=300)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def shuffled_items(files: dict[str, bytes], seed: int = 1) -> dict[str, bytes]:
-    """The same shop with every customer's items replaced by random ones: nothing to learn is left."""
-    header, *rows = files["interactions.csv"].decode().splitlines()
-    fields = [row.split(",") for row in rows]
-    items = sorted({row[1] for row in fields})
-    generator = random.Random(seed)
-    noise = [",".join([row[0], generator.choice(items), *row[2:]]) for row in fields]
-    return files | {"interactions.csv": "\n".join([header, *noise, ""]).encode()}
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from local import images, shop
+from local import images
 from tests.e2e.deployed_stack import DeployedStack, eventually
+from tests.e2e.drops import shop_files
 
 pytestmark = pytest.mark.timeout(600)
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -73,11 +74,6 @@ def serving_run(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) 
         version = stack.prepared_from("fit", shop_files(tmp_path_factory.mktemp("fit"), weeks=10))
         assert stack.ended(version)["status"] == "DEPLOYED"
     return stack.serving()["runId"]
-
-
-def shop_files(folder: Path, weeks: int) -> dict[str, bytes]:
-    shop.write_shop(folder, seed=7, weeks=weeks, users=300)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize(

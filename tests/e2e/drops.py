@@ -1,0 +1,24 @@
+"""What the end-to-end tests drop: a generated shop, and the same shop with nothing left to learn."""
+
+import random
+from pathlib import Path
+
+from local import shop
+
+SEED = 7
+
+
+def shop_files(folder: Path, weeks: int) -> dict[str, bytes]:
+    """A generated shop's drop after so many weeks: {file name: content}."""
+    shop.write_shop(folder, seed=SEED, weeks=weeks, users=300)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def shuffled_items(files: dict[str, bytes], seed: int = 1) -> dict[str, bytes]:
+    """The same shop with every customer's items replaced by random ones: nothing to learn is left."""
+    header, *rows = files["interactions.csv"].decode().splitlines()
+    fields = [row.split(",") for row in rows]
+    items = sorted({row[1] for row in fields})
+    generator = random.Random(seed)
+    noise = [",".join([row[0], generator.choice(items), *row[2:]]) for row in fields]
+    return files | {"interactions.csv": "\n".join([header, *noise, ""]).encode()}
