@@ -20,7 +20,7 @@ sys.path += [str(PROJECT_ROOT / "serving"), str(PROJECT_ROOT / "training")]
 
 from invocation import Invocation  # noqa: E402
 from ncf import bundle as bundles  # noqa: E402
-from ncf.model import Architecture, build  # noqa: E402
+from ncf.model import Architecture, Recommender  # noqa: E402
 from ncf.ranking import rank  # noqa: E402
 from scorer import Scorer  # noqa: E402
 
@@ -35,13 +35,12 @@ def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path
     """A loaded NeuMF bundle with random weights: the cost of ranking does not depend on what was learned."""
     random = np.random.default_rng(items)
     architecture = Architecture("neumf", factors, layers)
-    model = build(architecture, USERS, items).eval()
+    model = Recommender(architecture, USERS, items).eval()
     model.reset_parameters(torch.Generator().manual_seed(items))
     seen = np.sort(np.stack([random.choice(items, SEEN, replace=False) for _ in range(USERS)]), axis=1).astype(np.int32)
     bundles.write(
         directory,
         model=model,
-        architecture=architecture,
         user_ids=[f"u{user}" for user in range(USERS)],
         item_ids=[f"i{item}" for item in range(items)],
         seen_indptr=np.arange(0, USERS * SEEN + 1, SEEN, dtype=np.int64),

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from invocation import Invocation
 from ncf.bundle import Bundle
+from ncf.interface import Model
 from ncf.model import PerceptronTower, ProductTower, Recommender
 from ncf.ranking import best_first, popular_scores
 
@@ -25,7 +26,7 @@ from ncf.ranking import best_first, popular_scores
 _ITEMS_AT_ONCE = 16_384
 
 
-class _Tower(Protocol):
+class _Logits(Protocol):
     def logits(self, user: int, items: Tensor | None) -> Tensor: ...
 
 
@@ -79,7 +80,7 @@ def _linear(layer: torch.nn.Module) -> torch.nn.Linear:
     return layer
 
 
-def _prepared(tower: torch.nn.Module, weight: Tensor) -> _Tower:
+def _prepared(tower: torch.nn.Module, weight: Tensor) -> _Logits:
     if isinstance(tower, ProductTower):
         return _Product(tower, weight)
     if isinstance(tower, PerceptronTower):
@@ -87,17 +88,41 @@ def _prepared(tower: torch.nn.Module, weight: Tensor) -> _Tower:
     raise TypeError(f"no scorer for a tower of type {type(tower).__name__}")
 
 
+class _Factored:
+    """A neural model: its towers, prepared."""
+
+    def __init__(self, model: Recommender) -> None:
+        self._bias = model.output.bias  # [1]
+        weights = model.output.weight.squeeze(0).split(model.widths)
+        self._towers = [_prepared(tower, weight) for tower, weight in zip(model.towers, weights, strict=True)]
+
+    def logits(self, user: int, items: Tensor | None) -> Tensor:
+        logits: Tensor = self._bias
+        for tower in self._towers:
+            logits = logits + tower.logits(user, items)
+        return logits  # [items]
+
+
+class _AsItIs:
+    """Any other model: there is nothing to prepare in a product or a sum."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def logits(self, user: int, items: Tensor | None) -> Tensor:
+        users = torch.tensor([user], device=self._model.device)
+        scores = self._model.catalogue(users) if items is None else self._model.pairs(users, items[None])
+        return scores[0]  # [items]
+
+
 class Scorer:
     """Answers invocations from a bundle. Keeps no state between them, so threads may share it."""
 
     @torch.inference_mode()
     def __init__(self, bundle: Bundle) -> None:
-        model: Recommender = bundle.model
         self._bundle = bundle
-        self._device = model.output.weight.device
-        self._bias = model.output.bias  # [1]
-        weights = model.output.weight.squeeze(0).split(model.widths)
-        self._towers = [_prepared(tower, weight) for tower, weight in zip(model.towers, weights, strict=True)]
+        self._device = bundle.model.device
+        self._logits = _Factored(bundle.model) if isinstance(bundle.model, Recommender) else _AsItIs(bundle.model)
 
     def answer(self, invocation: Invocation) -> dict[str, Any]:
         """The response of `POST /invocations`.
@@ -140,8 +165,6 @@ class Scorer:
     def scores(self, user: int, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """σ(logit) of the items with these indices (None: all, by index) for the user with index `user`."""
         rows = None if items is None else torch.as_tensor(items, device=self._device)
-        logits: Tensor = self._bias
-        for tower in self._towers:
-            logits = logits + tower.logits(user, rows)
+        logits = self._logits.logits(user, rows)
         # In float64 the sigmoid keeps apart what float32 would round to 1.
         return torch.sigmoid(logits.cpu().double()).numpy()

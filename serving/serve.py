@@ -141,12 +141,12 @@ def main() -> int:
             extra={
                 "fields": {
                     "modelVersion": bundle.run_id,
-                    "model": bundle.architecture.model,
+                    "model": bundle.model.name,
                     "users": len(bundle.user_index),
                     "items": len(bundle.item_ids),
                     "host": settings.host,
                     "port": listener.getsockname()[1],
-                    "device": str(bundle.model.output.weight.device),
+                    "device": str(bundle.model.device),
                     "seconds": round(time.monotonic() - started, 3),
                 }
             },

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import os
 import shutil
 import signal
@@ -35,14 +34,20 @@ from ncf import bundle as bundles
 from ncf import data
 from ncf.bundle import BrokenBundle, Bundle, encode_json
 from ncf.data import BrokenDataset, Dataset
-from ncf.evaluation import Evaluation, IncumbentScorer, ModelScorer, PopularityScorer, difference
-from ncf.fit import Diverged, Plan, Progress, Stopped, fit
+from ncf.evaluation import Evaluation, IncumbentScorer, Scorer, difference
 from ncf.golden import golden
-from ncf.model import Recommender
+from ncf.interface import CannotFit, Context, Diverged, Model, Progress, Stopped, kind_named
+from ncf.models import als, ease, popularity
 from ncf.ranking import best_first, rank, same_answer
 
 STOPPED = 143
 POPULAR_ITEMS = 100
+EPOCHS = {
+    "closed-form": "the model is in closed form",
+    "last": "the last of {epochs} epochs is the model",
+    "validation-best": "the one of {epochs} epochs at most that is best on validation is the model",
+}
+"""Said before the run: which epoch is the model."""
 LONGEST_FAILURE = 1024
 """SageMaker shows no more characters of the failure file than these."""
 
@@ -107,7 +112,7 @@ def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     except Stopped as stopped:
         print(stopped, flush=True)
         return STOPPED
-    except (TrainingFailed, InvalidHyperparameter, BrokenDataset, Diverged) as error:
+    except (TrainingFailed, InvalidHyperparameter, BrokenDataset, CannotFit, Diverged) as error:
         return _fail(str(error), environment)
     except Exception as error:
         traceback.print_exc()
@@ -134,6 +139,7 @@ class _Parser(argparse.ArgumentParser):
 
 def train(hyperparameters: Hyperparameters, places: Places, termination: Termination) -> None:
     device = _device(hyperparameters.device)
+    kind = kind_named(hyperparameters.model)
     _clear(places.model)
     dataset = data.load(places.dataset, hyperparameters.dataset_version)
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
@@ -147,7 +153,7 @@ def train(hyperparameters: Hyperparameters, places: Places, termination: Termina
         )
         print(
             f"training {hyperparameters.model} on {device}: {len(dataset.train)} interactions, {dataset.users} users, "
-            f"{dataset.items} items; the last of {hyperparameters.epochs} epochs is the model",
+            f"{dataset.items} items; {EPOCHS[kind.epoch(hyperparameters)].format(epochs=hyperparameters.epochs)}",
             flush=True,
         )
         with termination.deferred():
@@ -192,29 +198,14 @@ def _fit(
     device: torch.device,
     checkpoints: Path | None,
     termination: Termination,
-) -> Recommender:
+) -> Model:
     """Fit; if the accelerator's memory does not suffice, once more with half the batch."""
 
-    def attempt(batch_size: int) -> Recommender:
-        plan = Plan(
-            architecture=hyperparameters.architecture,
-            epochs=hyperparameters.epochs,
-            batch_size=batch_size,
-            learning_rate=hyperparameters.learning_rate,
-            negatives_per_positive=hyperparameters.negatives_per_positive,
-            l2=hyperparameters.l2,
-            dropout=hyperparameters.dropout,
-            seed=hyperparameters.seed,
-        )
-        identity = {"dataset": dataset.fingerprint, "plan": dataclasses.asdict(plan), "torch": torch.__version__}
-        return fit(
-            dataset,
-            plan,
-            device=device,
-            checkpoints=checkpoints,
-            fingerprint=hashlib.sha256(encode_json(identity)).hexdigest(),
-            stop=lambda: termination.requested,
-            report=_report,
+    context = Context(device=device, checkpoints=checkpoints, stop=lambda: termination.requested, report=_report)
+
+    def attempt(batch_size: int) -> Model:
+        return kind_named(hyperparameters.model).fit(
+            dataset, dataclasses.replace(hyperparameters, batch_size=batch_size), context
         )
 
     try:
@@ -249,12 +240,11 @@ def _load_incumbent(channel: Path | None, directory: Path) -> Bundle | None:
         raise TrainingFailed(f"the incumbent cannot be read, so nothing can be compared with it: {error}") from error
 
 
-def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Dataset, model: Recommender) -> Bundle:
+def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Dataset, model: Model) -> Bundle:
     seen = dataset.everything()
     return bundles.write(
         directory,
         model=model,
-        architecture=hyperparameters.architecture,
         user_ids=dataset.user_ids,
         item_ids=dataset.item_ids,
         seen_indptr=seen.indptr,
@@ -276,30 +266,41 @@ def _evaluate(
     device: torch.device,
 ) -> dict[str, Any]:
     """evaluation.json."""
-    outcome = evaluation.measure(ModelScorer(candidate.model.to(device)))
-    popularity = evaluation.measure(PopularityScorer(dataset.popularity, device))
+    outcome = evaluation.measure(candidate.model.to(device))
     report: dict[str, Any] = {
         "schemaVersion": "1.0",
         "runId": hyperparameters.run_id,
         "datasetVersion": hyperparameters.dataset_version,
         "codeVersion": hyperparameters.code_version,
-        "protocol": evaluation.protocol(),
-        "candidate": {"model": candidate.architecture.model, **outcome.to_dict()},
+        "protocol": evaluation.protocol(epoch=kind_named(hyperparameters.model).epoch(hyperparameters)),
+        "candidate": {"model": candidate.model.name, **outcome.to_dict()},
         "incumbent": None,
-        "baselines": {"popularity": popularity.to_dict()},
+        "baselines": {
+            name: evaluation.measure(scorer).to_dict() for name, scorer in _baselines(hyperparameters, dataset, device)
+        },
         "difference": None,
     }
     if incumbent is not None:
-        scorer = IncumbentScorer(incumbent, dataset.user_ids, dataset.item_ids, device)
-        reigning = evaluation.measure(scorer)
+        reigning = evaluation.measure(IncumbentScorer(incumbent, dataset.user_ids, dataset.item_ids, device))
         report["incumbent"] = {
             "runId": incumbent.run_id,
             "datasetVersion": incumbent.dataset_version,
-            "model": incumbent.architecture.model,
+            "model": incumbent.model.name,
             **reigning.to_dict(),
         }
         report["difference"] = difference(outcome, reigning, hyperparameters.seed)
     return report
+
+
+def _baselines(
+    hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device
+) -> Iterator[tuple[str, Scorer]]:
+    """What the candidate has to be worth its price beside: one after the other, so that one is held at a time."""
+    context = Context(device=device)
+    yield popularity.NAME, popularity.fit(dataset, hyperparameters, context)
+    strong = ease.NAME if dataset.items <= ease.MAXIMUM_ITEMS else als.NAME
+    if hyperparameters.model != strong:
+        yield strong, kind_named(strong).fit(dataset, hyperparameters, context)
 
 
 def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, Any]:

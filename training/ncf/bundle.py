@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from ncf.model import Architecture, Recommender, build
+from ncf.interface import Model, kind_named
 
 SCHEMA_VERSION = "1.0"
 MANIFEST = "bundle.json"
@@ -60,9 +60,8 @@ class BrokenBundle(Exception):
 class Bundle:
     """A bundle in memory. An index is a position in the ids and a row of the embeddings, both the same."""
 
-    architecture: Architecture
-    model: Recommender
-    """In evaluation mode, on the device it was loaded to."""
+    model: Model
+    """On the device it was loaded to."""
     user_index: dict[str, int]
     item_ids: list[str]
     item_index: dict[str, int]
@@ -94,8 +93,7 @@ class Bundle:
 def write(
     directory: Path,
     *,
-    model: Recommender,
-    architecture: Architecture,
+    model: Model,
     user_ids: Sequence[str],
     item_ids: Sequence[str],
     seen_indptr: NDArray[np.int64],
@@ -112,7 +110,7 @@ def write(
     written weights answer, not what the weights in memory did. Raises BrokenBundle if the parts do not fit together.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
     _put(directory / WEIGHTS, safetensors.torch.save(weights))
     _put(directory / USERS, encode_json(list(user_ids)))
     _put(directory / ITEMS, encode_json(list(item_ids)))
@@ -128,7 +126,7 @@ def write(
         "datasetVersion": dataset_version,
         "codeVersion": code_version,
         "torchVersion": torch.__version__,
-        "architecture": architecture.to_dict(),
+        "architecture": model.describe(),
         "cardinalities": {"users": len(user_ids), "items": len(item_ids)},
     }
     _put(directory / GOLDEN, encode_json(golden(_read(directory, manifest, golden=[], device="cpu"))))
@@ -347,28 +345,37 @@ def _read_arrays(directory: Path, member: str, types: dict[str, type]) -> dict[s
     return arrays
 
 
-def _read_weights(
-    directory: Path, architecture: Architecture, users: int, items: int, device: torch.device | str
-) -> Recommender:
+def _read_model(directory: Path, description: Any, users: int, items: int, device: torch.device | str) -> Model:
+    """The model that bundle.json describes, from weights.safetensors."""
+    try:
+        if not isinstance(description, dict):
+            raise ValueError("must be an object")
+        kind = kind_named(description.get("model"))
+        layout = kind.layout(description, users, items)
+    except ValueError as error:
+        raise BrokenBundle(MANIFEST, f"architecture: {error}") from error
     try:
         weights = safetensors.torch.load_file(directory / WEIGHTS)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise BrokenBundle(WEIGHTS, f"cannot be read as safetensors: {error}") from error
-    with torch.device("meta"):
-        model = build(architecture, users, items)
-    expected = model.state_dict()
-    if set(weights) != set(expected):
-        differing = ", ".join(sorted(set(weights) ^ set(expected)))
-        raise BrokenBundle(WEIGHTS, f"does not hold the tensors of a {architecture.model}; differing: {differing}")
+    if set(weights) != set(layout):
+        differing = ", ".join(sorted(set(weights) ^ set(layout)))
+        raise BrokenBundle(WEIGHTS, f"does not hold the tensors of {kind.name}; differing: {differing}")
     for name, tensor in weights.items():
-        if tensor.shape != expected[name].shape:
-            raise BrokenBundle(WEIGHTS, f"{name} has shape {list(tensor.shape)}, not {list(expected[name].shape)}")
-        if tensor.dtype != torch.float32:
-            raise BrokenBundle(WEIGHTS, f"{name} has type {tensor.dtype}, not torch.float32")
+        expected = layout[name]
+        fits = tensor.ndim == len(expected.shape) and all(
+            wanted in (-1, length) for wanted, length in zip(expected.shape, tensor.shape, strict=True)
+        )
+        if not fits:
+            raise BrokenBundle(WEIGHTS, f"{name} has shape {list(tensor.shape)}, not {list(expected.shape)}")
+        if tensor.dtype != expected.dtype:
+            raise BrokenBundle(WEIGHTS, f"{name} has type {tensor.dtype}, not {expected.dtype}")
         if not torch.isfinite(tensor).all():
             raise BrokenBundle(WEIGHTS, f"{name} holds NaN or infinity")
-    model.load_state_dict(weights, strict=True, assign=True)
-    return model.requires_grad_(False).to(device).eval()
+    try:
+        return kind.restore(description, weights, users, items).to(torch.device(device))
+    except ValueError as error:
+        raise BrokenBundle(WEIGHTS, str(error)) from error
 
 
 def _read(
@@ -376,10 +383,6 @@ def _read(
 ) -> Bundle:
     """The members behind `manifest` as a Bundle, each checked against it and against the others."""
     users, items = manifest["cardinalities"]["users"], manifest["cardinalities"]["items"]
-    try:
-        architecture = Architecture.from_dict(manifest["architecture"])
-    except ValueError as error:
-        raise BrokenBundle(MANIFEST, f"architecture: {error}") from error
     user_ids = _read_ids(directory, USERS, users)
     item_ids = _read_ids(directory, ITEMS, items)
     seen = _read_arrays(directory, SEEN, {"indptr": np.int64, "indices": np.int32})
@@ -395,8 +398,7 @@ def _read(
     if popularity.size != items or np.any(popularity < 0):
         raise BrokenBundle(POPULARITY, f"must hold a number of at least 0 for each of {items} items")
     return Bundle(
-        architecture=architecture,
-        model=_read_weights(directory, architecture, users, items, device),
+        model=_read_model(directory, manifest["architecture"], users, items, device),
         user_index={user_id: index for index, user_id in enumerate(user_ids)},
         item_ids=item_ids,
         item_index={item_id: index for index, item_id in enumerate(item_ids)},

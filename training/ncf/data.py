@@ -6,6 +6,7 @@ The layout is that of `docs/contracts.md`: `train/`, `test/`, `users/`, `items/`
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ class Pairs:
     @classmethod
     def of(cls, user: NDArray[Any], item: NDArray[Any], users: int, items: int) -> Pairs:
         """From interactions in any order; repeated ones count once."""
-        keys = np.unique(user.astype(np.int64) * items + item)
+        keys = np.sort(user.astype(np.int64) * items + item)
+        keys = keys[np.diff(keys, prepend=-1) > 0]  # as np.unique, which hashes and is many times slower
         user, item = np.divmod(keys, items)
         return cls(user, item, np.searchsorted(user, np.arange(users + 1)))
 
@@ -63,8 +65,8 @@ class Pairs:
 class Dataset:
     """A dataset version in memory. Indices are positions in `user_ids` and `item_ids`.
 
-    Timestamps and weights are checked and left: the models learn from whether somebody interacted with an item, not
-    from when or how much.
+    Timestamps say which interaction of a user is the last; they and the weights are left otherwise: the models learn
+    from whether somebody interacted with an item, not from when or how much.
     """
 
     version: str
@@ -76,6 +78,7 @@ class Dataset:
     test: Pairs
     """At most one pair per user, none of them in train."""
     popularity: NDArray[np.int64]  # [items], interactions in train
+    latest: NDArray[np.int64]  # [users], item of the last interaction in train, -1 where there is none
 
     @property
     def users(self) -> int:
@@ -92,6 +95,32 @@ class Dataset:
             np.concatenate([self.train.item, self.test.item]),
             self.users,
             self.items,
+        )
+
+    def validation(self) -> Dataset:
+        """What early stopping looks at: the same dataset with each user's last interaction in train as its test.
+
+        The test proper plays no part. A user keeps their only interaction, and an item its last: nothing could be said
+        of either. Raises BrokenDataset if nobody is left to validate on.
+        """
+        has_more = np.diff(self.train.indptr) > 1
+        user = np.flatnonzero(has_more & (self.latest >= 0))
+        item = self.latest[user]
+        order = np.argsort(item, kind="stable")
+        nth = np.arange(order.size) - np.searchsorted(item[order], item[order])  # the nth to take this item away
+        kept = np.sort(order[nth < self.popularity[item[order]] - 1])
+        user, item = user[kept], item[kept]
+        if user.size == 0:
+            raise BrokenDataset("train/", "has nobody with an interaction to spare for validation: set patience to 0")
+        keys = self.train.user * self.items + self.train.item
+        rest = ~np.isin(keys, user * self.items + item, assume_unique=True)
+        train = Pairs.of(self.train.user[rest], self.train.item[rest], self.users, self.items)
+        return dataclasses.replace(
+            self,
+            train=train,
+            test=Pairs.of(user, item, self.users, self.items),
+            popularity=np.bincount(train.item, minlength=self.items),
+            latest=np.full(self.users, -1),
         )
 
 
@@ -138,7 +167,8 @@ def load(directory: Path, expected_version: str) -> Dataset:
         raise BrokenDataset(
             "popularity/", f"says {popularity[item]} interactions of item_index {item}, train/ has {counted[item]}"
         )
-    return Dataset(manifest["datasetVersion"], fingerprint, user_ids, item_ids, train, test, popularity)
+    latest = _latest(tables["train"], users)
+    return Dataset(manifest["datasetVersion"], fingerprint, user_ids, item_ids, train, test, popularity, latest)
 
 
 def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
@@ -231,6 +261,15 @@ def _interactions(table: pa.Table, folder: str, users: int, items: int) -> Pairs
     _check_range(user, users, folder, "user_index")
     _check_range(item, items, folder, "item_index")
     return Pairs.of(user, item, users, items)
+
+
+def _latest(table: pa.Table, users: int) -> NDArray[np.int64]:
+    """The item of each user's last interaction, at equal time the greatest index: [users], -1 without any."""
+    user, item = table["user_index"].to_numpy(), table["item_index"].to_numpy()
+    latest = np.full(users, -1, dtype=np.int64)
+    order = np.lexsort((item, table["timestamp"].to_numpy(), user))
+    latest[user[order]] = item[order]  # of several values for one place, the last assignment stays
+    return latest
 
 
 def _check_range(index: NDArray[Any], count: int, file: str, column: str) -> None:

@@ -9,66 +9,56 @@ Two protocols, both with HR@k and NDCG@k (one relevant item, so NDCG = 1 / log2(
 Nothing is given away: an item whose score equals the held-out item's is ranked above it, as is one whose score is not
 finite; a held-out item whose own score is not finite is a miss. Every scorer is asked about the same users and the same
 negatives.
+
+The figures are also given for slices of the test users (`slices_of`), because a mean over all of them is mostly that of
+users and items with many interactions.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ncf.bundle import Bundle
 from ncf.data import Dataset
-from ncf.model import Recommender
 from ncf.sampling import NegativeSampler
+
+if TYPE_CHECKING:
+    from ncf.bundle import Bundle
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-# Scores of a catalogue are made for as many users at a time as fit in this many floats (64 MiB).
-_FLOATS = 1 << 24
+NEW_USER_INTERACTIONS = 5
+"""A test user with at most so many interactions in train is in the slice `newUsers`."""
+HEAVY_USERS_ONE_IN = 10
+"""One test user in so many, rounded up, is in the slice `heavyUsers`."""
+TAIL_PERCENT = 20
+"""The tail is the least popular items, which hold at most so many per cent of the interactions in train."""
+MISS = torch.iinfo(torch.int64).max
+"""The rank of a held-out item whose score is not finite."""
+# Scores are made for as many users at a time as fit in this many floats: 4 MiB stay in the cache.
+_FLOATS = 1 << 20
 LAST = torch.finfo(torch.float32).min
 """The score of an item that a scorer does not know: finite, and below every score of an item it knows."""
 
 
 class Scorer(Protocol):
-    """Gives scores to a dataset's items; greater is better. Indices are the dataset's, tensors on the given device."""
+    """Gives scores to a dataset's items, floats of any precision; greater is better. Every model is one.
+
+    Indices are the dataset's, int64, on the evaluation's device.
+    """
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """Scores of `items` [users, n] for `users` [users]: [users, n]."""
 
     def catalogue(self, users: Tensor) -> Tensor:
         """Scores of every item for `users` [users]: [users, items], which the caller may overwrite."""
-
-
-class ModelScorer:
-    """A model trained on this dataset."""
-
-    def __init__(self, model: Recommender) -> None:
-        self._model = model
-
-    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
-        return self._model(users[:, None].expand_as(items), items)  # [users, n]
-
-    def catalogue(self, users: Tensor) -> Tensor:
-        return self._model.catalogue(users)  # [users, items]
-
-
-class PopularityScorer:
-    """The same scores for everyone: interactions in train."""
-
-    def __init__(self, popularity: NDArray[np.int64], device: torch.device) -> None:
-        self._scores = torch.as_tensor(popularity, dtype=torch.float64, device=device)  # [items]
-
-    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
-        return self._scores[items]  # [users, n]
-
-    def catalogue(self, users: Tensor) -> Tensor:
-        return self._scores.repeat(users.shape[0], 1)  # [users, items]
 
 
 class IncumbentScorer:
@@ -87,12 +77,12 @@ class IncumbentScorer:
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
         own_users, own_items = self._user[users], self._item[items]
         at = own_items.clamp(min=0)
-        scores = self._model(own_users.clamp(min=0)[:, None].expand_as(at), at)
+        scores = self._model.pairs(own_users.clamp(min=0), at)
         return self._complete(scores, self._popularity[at], own_users, own_items)  # [users, n]
 
     def catalogue(self, users: Tensor) -> Tensor:
         own_users, at = self._user[users], self._item.clamp(min=0)
-        scores = self._model.catalogue(own_users.clamp(min=0))[:, at]
+        scores = self._model.catalogue(own_users.clamp(min=0)).index_select(1, at)
         return self._complete(scores, self._popularity[at].expand_as(scores), own_users, self._item)  # [users, items]
 
     @staticmethod
@@ -111,32 +101,70 @@ class Outcome:
     full_gains: NDArray[np.float64]  # [test users]
     coverage: float
     """Share of the catalogue that is in at least one test user's first k (items in train excluded)."""
+    exposure: float
+    """Share of the test users who have the item that most of them have in their first k."""
+    slices: Mapping[str, NDArray[np.bool_]]
+    """By name, which test users are in it [test users]: at least one."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "sampled": {"hitRate": float(self.sampled_hits.mean()), "ndcg": float(self.sampled_gains.mean())},
-            "full": {"hitRate": float(self.full_hits.mean()), "ndcg": float(self.full_gains.mean())},
+            **self._figures(slice(None)),
             "coverage": self.coverage,
+            "largestExposure": self.exposure,
+            "slices": {
+                name: {"users": int(chosen.sum()), **self._figures(chosen)} for name, chosen in self.slices.items()
+            },
+        }
+
+    def _figures(self, chosen: NDArray[np.bool_] | slice) -> dict[str, dict[str, float]]:
+        return {
+            "sampled": {
+                "hitRate": float(self.sampled_hits[chosen].mean()),
+                "ndcg": float(self.sampled_gains[chosen].mean()),
+            },
+            "full": {
+                "hitRate": float(self.full_hits[chosen].mean()),
+                "ndcg": float(self.full_gains[chosen].mean()),
+            },
         }
 
 
 class Evaluation:
     """One test set with its negatives, drawn once from `seed`: what every scorer is measured on."""
 
-    def __init__(self, dataset: Dataset, *, k: int, negatives: int, seed: int, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        k: int,
+        negatives: int,
+        seed: int,
+        device: torch.device | str,
+        given: Tensor | None = None,
+    ) -> None:
+        """`given`: negatives that are not to be drawn, [test users, negatives], -1 where there are fewer."""
         self.k, self.negatives, self.seed = k, negatives, seed
         self.device = torch.device(device)
         self._dataset = dataset
         self._users = torch.as_tensor(dataset.test.user, device=self.device)  # [test users]
         self._held_out = torch.as_tensor(dataset.test.item, device=self.device)  # [test users]
-        # On the CPU whatever the device: the same seed must draw the same negatives everywhere.
-        sampler = NegativeSampler(dataset.everything(), dataset.items)
-        generator = torch.Generator().manual_seed(seed)
-        drawn = sampler.draw_distinct(torch.as_tensor(dataset.test.user), negatives, generator)
+        drawn = given if given is not None else self._drawn()
         self._fewest = int((drawn >= 0).sum(dim=1).min())
         self._negatives = drawn.to(self.device)  # [test users, negatives], -1 where there are no more
+        cells, begin = seen_cells(dataset)
+        self._seen_cells = torch.as_tensor(cells, device=self.device)  # [interactions in train of test users]
+        self._seen_begin = begin.tolist()
+        self._seen = torch.as_tensor(np.diff(begin), device=self.device)  # [test users], how many in train
+        self._slices = slices_of(dataset)
 
-    def protocol(self) -> dict[str, Any]:
+    def _drawn(self) -> Tensor:
+        # On the CPU whatever the device: the same seed must draw the same negatives everywhere.
+        sampler = NegativeSampler(self._dataset.everything(), self._dataset.items)
+        generator = torch.Generator().manual_seed(self.seed)
+        return sampler.draw_distinct(torch.as_tensor(self._dataset.test.user), self.negatives, generator)
+
+    def protocol(self, *, epoch: str = "last") -> dict[str, Any]:
+        """How it was measured; `epoch` says which one is the candidate, as declared before it was trained."""
         return {
             "split": "leave-last-out",
             "k": self.k,
@@ -146,57 +174,101 @@ class Evaluation:
             "ties": "against",
             "testUsers": len(self._dataset.test),
             "fullCatalogue": "seen items excluded",
-            "epoch": "last",
+            "epoch": epoch,
         }
 
     @torch.inference_mode()
     def measure(self, scorer: Scorer) -> Outcome:
         sampled = self._sampled_ranks(scorer)
-        full, coverage = self._full_ranks(scorer)
-        return Outcome(*hits_and_gains(sampled, self.k), *hits_and_gains(full, self.k), coverage)
+        full, listed = self._full_ranks(scorer)
+        return Outcome(
+            *hits_and_gains(sampled, self.k),
+            *hits_and_gains(full, self.k),
+            coverage=float((listed > 0).double().mean()),
+            exposure=int(listed.max()) / len(self._dataset.test),
+            slices=self._slices,
+        )
 
     def _sampled_ranks(self, scorer: Scorer) -> Tensor:
         ranks = []
-        at_once = max(1, _FLOATS // (64 * (self.negatives + 1)))
-        for users, held_out, negatives in zip(
-            self._users.split(at_once), self._held_out.split(at_once), self._negatives.split(at_once), strict=True
-        ):
-            scores = scorer.pairs(users, torch.cat([held_out[:, None], negatives.clamp(min=0)], dim=1))
-            ranks.append(ranks_against(scores[:, 0], scores[:, 1:], counted=negatives >= 0))
+        for chunk in self._chunks(64 * (self.negatives + 1)):  # a scorer may hold as many floats for each pair
+            negatives, is_one = self._negatives[chunk].clamp(min=0), self._negatives[chunk] >= 0
+            scores = scorer.pairs(self._users[chunk], torch.cat([self._held_out[chunk, None], negatives], dim=1))
+            others = scores[:, 1:].masked_fill(~is_one, math.nan)  # [chunk, negatives]
+            ranks.append(ranks_against(scores[:, 0], others, is_one.sum(dim=1)))
         return torch.cat(ranks)  # [test users]
 
-    def _full_ranks(self, scorer: Scorer) -> tuple[Tensor, float]:
-        items, train = self._dataset.items, self._dataset.train
-        covered = torch.zeros(items, dtype=torch.bool, device=self.device)
-        ranks = []
-        for users, held_out in zip(
-            self._users.split(max(1, _FLOATS // items)), self._held_out.split(max(1, _FLOATS // items)), strict=True
-        ):
-            scores = scorer.catalogue(users)  # [chunk, items]
-            counted = torch.ones(scores.shape, dtype=torch.bool, device=self.device)
-            rows = users.cpu().numpy()
-            lengths = train.indptr[rows + 1] - train.indptr[rows]
-            seen = np.concatenate([train.item[train.indptr[user] : train.indptr[user + 1]] for user in rows])
-            counted[
-                torch.as_tensor(np.repeat(np.arange(rows.size), lengths), device=self.device),
-                torch.as_tensor(seen, device=self.device),
-            ] = False
-            listed = torch.where(counted & torch.isfinite(scores), scores, -math.inf)
-            best = listed.topk(min(self.k, items), dim=1)
-            covered[best.indices[best.values > -math.inf]] = True
-            counted.scatter_(1, held_out[:, None], False)
-            ranks.append(ranks_against(scores.gather(1, held_out[:, None]).squeeze(1), scores, counted))
-        return torch.cat(ranks), float(covered.double().mean())
+    def _full_ranks(self, scorer: Scorer) -> tuple[Tensor, Tensor]:
+        """Ranks of the held-out items [test users], and how many test users have each item in their first k [items]."""
+        items = self._dataset.items
+        ranks, listed = [], torch.zeros(items, dtype=torch.int64, device=self.device)
+        for chunk in self._chunks(items):
+            scores = scorer.catalogue(self._users[chunk]).contiguous()  # [chunk, items]
+            seen = self._seen_cells[self._seen_begin[chunk.start] : self._seen_begin[chunk.stop]]
+            scores.view(-1).index_fill_(0, seen - chunk.start * items, math.nan)
+            held_out = scores.gather(1, self._held_out[chunk, None]).squeeze(1)  # [chunk]
+            ranks.append(ranks_against(held_out, scores, items - 1 - self._seen[chunk]))
+            best = scores.nan_to_num_(-math.inf, -math.inf, -math.inf).topk(min(self.k, items), dim=1)
+            listed += torch.bincount(best.indices[best.values > -math.inf], minlength=items)
+        return torch.cat(ranks), listed
+
+    def _chunks(self, floats: int) -> Iterator[slice]:
+        """Test users, as many at a time as fit in _FLOATS if each needs so many `floats`."""
+        users, at_once = len(self._dataset.test), max(1, _FLOATS // floats)
+        for begin in range(0, users, at_once):
+            yield slice(begin, min(begin + at_once, users))
 
 
-def ranks_against(held_out: Tensor, others: Tensor, counted: Tensor) -> Tensor:
-    """Ranks (from 0) of `held_out` [users] among those of `others` [users, n] that are `counted` [users, n].
+def seen_cells(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where a matrix [test users, items], laid out row by row, holds items that its user has in train.
 
-    Equal scores and scores that are not finite are ranked above it; if its own is not finite it comes after everything.
+    The cells, ascending, and where among them each row's begin [test users + 1].
     """
-    above = (others >= held_out[:, None]) | ~torch.isfinite(others)  # [users, n]
-    ranks = (above & counted).sum(dim=1)  # [users]
-    return torch.where(torch.isfinite(held_out), ranks, torch.iinfo(torch.int64).max)
+    train, users = dataset.train, dataset.test.user
+    row = np.full(dataset.users, -1)
+    row[users] = np.arange(users.size)
+    rows = row[train.user]  # [interactions in train]
+    cells = (rows * dataset.items + train.item)[rows >= 0]
+    return cells, np.concatenate([[0], np.cumsum(train.indptr[users + 1] - train.indptr[users])])
+
+
+def slices_of(dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
+    """Which test users are in each slice [test users]; a slice that nobody is in is left out.
+
+    - `newUsers`: at most NEW_USER_INTERACTIONS interactions in train (an item counts once);
+    - `heavyUsers`: the tenth of the test users, rounded up, with most interactions in train, equals by index;
+    - `tailItems`: the held-out item is in the tail, the rest of the catalogue after the head;
+    - `headItems`: it is in the head, the fewest items, most popular first and equals by index, that together hold all
+      but the last TAIL_PERCENT of the interactions in train.
+    """
+    users, popularity = dataset.test.user, dataset.popularity
+    interactions = dataset.train.indptr[users + 1] - dataset.train.indptr[users]  # [test users]
+    heaviest = np.argsort(-interactions, kind="stable")[: math.ceil(users.size / HEAVY_USERS_ONE_IN)]
+
+    most_popular = np.argsort(-popularity, kind="stable")  # [items]
+    held_before = np.cumsum(popularity[most_popular]) - popularity[most_popular]  # by the items that come before
+    head = most_popular[held_before * 100 < (100 - TAIL_PERCENT) * popularity.sum()]
+    in_head = np.isin(dataset.test.item, head)  # [test users]
+
+    slices = {
+        "newUsers": interactions <= NEW_USER_INTERACTIONS,
+        "heavyUsers": np.isin(np.arange(users.size), heaviest),
+        "tailItems": ~in_head,
+        "headItems": in_head,
+    }
+    return {name: chosen for name, chosen in slices.items() if chosen.any()}
+
+
+def ranks_against(held_out: Tensor, others: Tensor, number: Tensor) -> Tensor:
+    """Ranks (from 0) of `held_out` [users] among `number` [users] others, whose scores are in `others` [users, n].
+
+    It is ranked above those whose score is finite and less than its own, and below the rest. If its own is not finite
+    it is a MISS. What is in `others` and is not to be counted must be NaN or no less than `held_out`, and not be in
+    `number`.
+    """
+    finite = others.nan_to_num(math.nan, math.nan, math.nan)  # NaN is less than nothing
+    beaten = (finite < held_out[:, None]).sum(dim=1, dtype=torch.int32)  # [users]
+    return torch.where(torch.isfinite(held_out), number - beaten, MISS)
 
 
 def hits_and_gains(ranks: Tensor, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -211,6 +283,8 @@ def difference(candidate: Outcome, incumbent: Outcome, seed: int) -> dict[str, A
     return {
         "sampledNdcg": bootstrap(candidate.sampled_gains - incumbent.sampled_gains, seed),
         "sampledHitRate": bootstrap(candidate.sampled_hits - incumbent.sampled_hits, seed),
+        "fullNdcg": bootstrap(candidate.full_gains - incumbent.full_gains, seed),
+        "fullHitRate": bootstrap(candidate.full_hits - incumbent.full_hits, seed),
         "confidence": CONFIDENCE,
         "resamples": RESAMPLES,
     }

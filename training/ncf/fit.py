@@ -1,17 +1,15 @@
-"""Fitting: Adam on the interactions and, drawn anew in each epoch, their negatives.
+"""Fitting GMF, MLP and NeuMF: the steps of an objective by Adam, and checkpoints to go on from.
 
-Every random number comes from a generator that is seeded here and kept in the checkpoint, so a training that was
-stopped and resumed ends in the same weights as one that was not. The last epoch is the model; the learning rate falls
-linearly to zero, so that there is nothing to be gained from picking an epoch, and no test or validation set to pick by.
+Everything is drawn from generators that `seed` begins and the position in the training names, so a seed names a model,
+and a training that was stopped and gone on with ends in the same weights as one that was not. Which epoch is the model
+is said before the run: the last, while the learning rate falls linearly to zero, or, with `patience`, the one that was
+best on a validation set which is cut from train. The test set plays no part.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,23 +22,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ncf.data import Dataset
-from ncf.losses import binary_cross_entropy
-from ncf.model import Architecture, Recommender, build
-from ncf.sampling import NegativeSampler
+from ncf.interface import Context, Diverged, Progress, Stopped
+from ncf.losses import Sampling, objective
+from ncf.model import Architecture, ProductTower, Recommender
+from ncf.seeds import stream
 
 CHECKPOINT = "checkpoint.safetensors"
-LEAST_STEPS = 50
-"""An epoch has at least this many steps, whatever the batch size (unless it has fewer samples)."""
 DIVERGED = 1e3
-"""No model is learning whose mean loss is above this: one that knows nothing is at ln 2."""
+"""No model is learning whose mean loss is above this: one that knows nothing is at ln 2, or at ln of the catalogue."""
 
-
-class Diverged(Exception):
-    """The loss or a weight is no longer a number that training can go on from."""
-
-
-class Stopped(Exception):
-    """`stop` said so; a checkpoint has been written if there is a place for it."""
+Start = Callable[[], tuple[Tensor, Tensor]]
+Validate = Callable[[Recommender], float]
 
 
 @dataclass(frozen=True)
@@ -55,55 +47,46 @@ class Plan:
     l2: float
     dropout: float
     seed: int
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One epoch, done."""
-
-    epoch: int
-    epochs: int
-    loss: float
-    samples_per_second: float
-    seconds: float
-
-    def __str__(self) -> str:
-        return (
-            f"epoch={self.epoch}/{self.epochs} train_loss={self.loss:.4f} "
-            f"samples_per_second={self.samples_per_second:.0f} seconds={self.seconds:.2f}"
-        )
+    loss: str = "bce"
+    shared_negatives: int = 1024
+    start: str = "random"
+    start_scale: float = 1.0
+    start_rate: float = 1.0
+    patience: int = 0
 
 
 def fit(
     dataset: Dataset,
     plan: Plan,
+    context: Context,
     *,
-    device: torch.device,
-    checkpoints: Path | None = None,
     fingerprint: str = "",
-    stop: Callable[[], bool] = lambda: False,
-    report: Callable[[Progress], None] = lambda progress: None,
-    warn: Callable[[str], None] = lambda message: print(message, file=sys.stderr, flush=True),
+    start: Start | None = None,
+    validate: Validate | None = None,
 ) -> Recommender:
     """Fit a model to `dataset.train`.
 
-    With `checkpoints`, the state is written there after each epoch and when `stop` says so, and a checkpoint of the
-    same `fingerprint` (of the data and of everything in `plan`) is gone on from; another one is left with a warning.
-    `stop` is asked before each step. Raises Diverged and Stopped.
+    `start` gives the factors that the GMF half begins with. With `context.checkpoints`, the state is written there
+    after each epoch and when `context.stop` says so, and a checkpoint of the same `fingerprint` (of the data and of
+    everything in `plan`) is gone on from; another one is left with a warning. With `validate`, the model is the one of
+    the epoch for which it gave most, and `plan.patience` epochs without a better one are the end. Raises CannotFit,
+    Diverged and Stopped.
     """
-    training = _Training(dataset, plan, device)
-    if checkpoints is not None:
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        training.resume(checkpoints / CHECKPOINT, fingerprint, warn)
-    while training.epoch < plan.epochs:
-        progress = training.run_epoch(stop)
+    training = _Training(dataset, plan, context.device)
+    checkpoint = context.checkpoints and context.checkpoints / CHECKPOINT
+    if context.checkpoints is not None:
+        context.checkpoints.mkdir(parents=True, exist_ok=True)
+    if not (checkpoint and training.resume(checkpoint, fingerprint, context.warn)) and start is not None:
+        training.start(*start())
+    while training.epoch < plan.epochs and not (validate and training.is_exhausted()):
+        progress = training.run_epoch(context.stop, validate)
         if progress is not None:
-            report(progress)
-        if checkpoints is not None:
-            training.save(checkpoints / CHECKPOINT, fingerprint)
+            context.report(progress)
+        if checkpoint:
+            training.save(checkpoint, fingerprint)
         if progress is None:
             raise Stopped(f"stopped in epoch {training.epoch + 1} of {plan.epochs}, after {training.step} steps of it")
-    return training.model.eval()
+    return training.result()
 
 
 class _Training:
@@ -112,81 +95,99 @@ class _Training:
     def __init__(self, dataset: Dataset, plan: Plan, device: torch.device) -> None:
         self._plan, self._device = plan, device
         # Drawn on the CPU, so that every device starts from the same weights.
-        self.model = build(plan.architecture, dataset.users, dataset.items, plan.dropout)
-        self.model.reset_parameters(torch.Generator().manual_seed(_stream(plan.seed, "weights")))
+        self.model = Recommender(plan.architecture, dataset.users, dataset.items, plan.dropout)
+        self.model.reset_parameters(torch.Generator().manual_seed(stream(plan.seed, "weights")))
         self.model.to(device).train()
-        linear = [module for module in self.model.modules() if isinstance(module, torch.nn.Linear)]
-        embeddings = [module for module in self.model.modules() if isinstance(module, torch.nn.Embedding)]
-        groups: list[dict[str, Any]] = [
-            {"params": [module.weight for module in embeddings], "weight_decay": plan.l2},
-            {"params": [weight for module in linear for weight in module.parameters()]},
-        ]
-        self._optimizer = torch.optim.Adam(groups, lr=plan.learning_rate, fused=True)
-        # Two generators: an epoch gone on from draws its samples again, but not the dropout of the steps it has made.
-        self._sampling = torch.Generator(device).manual_seed(_stream(plan.seed, "samples"))
-        self._dropout = torch.Generator(device).manual_seed(_stream(plan.seed, "dropout"))
-        self._sampler = NegativeSampler(dataset.train, dataset.items, device)
-        users = torch.as_tensor(dataset.train.user, device=device)
-        # Who has interacted with every item has no negative; such a user tells nothing about what to prefer.
-        useful = self._sampler.available[users] > 0
-        self._users = users[useful]  # [positives]
-        self._items = torch.as_tensor(dataset.train.item, device=device)[useful]  # [positives]
-        if self._users.numel() == 0:
-            raise Diverged("every user has interacted with every item: there is no negative to learn from")
-        self._samples = self._users.numel() * (1 + plan.negatives_per_positive)
-        self._batch = max(1, min(plan.batch_size, self._samples // LEAST_STEPS))
-        self._steps = math.ceil(self._samples / self._batch)
+        self._optimizer = torch.optim.Adam(self._groups(), lr=plan.learning_rate, fused=True)
+        sampling = Sampling(plan.batch_size, plan.negatives_per_positive, plan.shared_negatives)
+        self._objective = objective(plan.loss, dataset, sampling, device)
         self.epoch = 0
         """Epochs done."""
         self.step = 0
         """Steps done in the epoch after those."""
+        self._best: dict[str, Tensor] = {}
+        self._best_epoch, self._best_score = 0, -1.0
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._samples = 0
         self._seconds = 0.0
 
-    def run_epoch(self, stop: Callable[[], bool]) -> Progress | None:
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters by how fast they learn and whether they are held small."""
+        started: list[Tensor] = []
+        embeddings: list[Tensor] = []
+        for tower in self.model.towers:
+            is_started = self._plan.start != "random" and isinstance(tower, ProductTower)
+            (started if is_started else embeddings).extend([tower.user.weight, tower.item.weight])  # type: ignore[union-attr, list-item]
+        linear = [module for module in self.model.modules() if isinstance(module, torch.nn.Linear)]
+        groups = [
+            {"params": started, "weight_decay": self._plan.l2, "rate": self._plan.start_rate},
+            {"params": embeddings, "weight_decay": self._plan.l2, "rate": 1.0},
+            {"params": [weight for module in linear for weight in module.parameters()], "rate": 1.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def start(self, p: Tensor, q: Tensor) -> None:
+        """Begin the GMF half with these factors, their product times `start_scale`."""
+        scale = self._plan.start_scale**0.5
+        self.model.start_product(p.to(self._device) * scale, q.to(self._device) * scale)
+
+    def run_epoch(self, stop: Callable[[], bool], validate: Validate | None) -> Progress | None:
         """Do what is left of the epoch; None if `stop` came in between."""
         began = time.perf_counter()
-        state = self._sampling.get_state()
-        users, items, labels = self._draw()
-        done_before = self.step
-        for step in range(self.step, self._steps):
+        generator = torch.Generator(self._device)
+        self._objective.begin(generator.manual_seed(stream(self._plan.seed, f"samples of epoch {self.epoch}")))
+        samples_before = self._samples
+        for step in range(self.step, self._objective.steps):
             if stop():
-                self._sampling.set_state(state)
                 self._seconds += time.perf_counter() - began
                 return None
-            batch = slice(step * self._batch, (step + 1) * self._batch)
+            here = f"of step {step} of epoch {self.epoch}"
+            generator.manual_seed(stream(self._plan.seed, f"negatives {here}"))
+            dropout = None
+            if self._plan.dropout:
+                dropout = torch.Generator(self._device).manual_seed(stream(self._plan.seed, f"dropout {here}"))
             self._set_rate()
             self._optimizer.zero_grad(set_to_none=True)
-            logits = self.model(users[batch], items[batch], self._dropout)  # [batch]
-            loss = binary_cross_entropy(logits, labels[batch])
+            loss, samples = self._objective.loss(self.model, step, generator, dropout)
             loss.backward()
             self._optimizer.step()
-            self._loss_sum += loss.detach().double() * logits.numel()
+            self._loss_sum += loss.detach().double() * samples
+            self._samples += samples
             self.step = step + 1
         loss_mean = self._loss_sum.item() / self._samples
         self._check(loss_mean)
         seconds = time.perf_counter() - began
-        done = self._samples - done_before * self._batch
-        self.epoch, self.step = self.epoch + 1, 0
+        done = self._samples - samples_before
+        self.epoch, self.step, self._samples = self.epoch + 1, 0, 0
         self._loss_sum.zero_()
-        progress = Progress(self.epoch, self._plan.epochs, loss_mean, done / seconds, self._seconds + seconds)
+        score = self._validated(validate)
+        progress = Progress(self.epoch, self._plan.epochs, loss_mean, done / seconds, self._seconds + seconds, score)
         self._seconds = 0.0
         return progress
 
-    def _draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The samples of an epoch in random order: users, items, labels, each [samples]."""
-        number = self._plan.negatives_per_positive
-        negatives = self._sampler.draw(self._users, number, self._sampling)  # [positives, number]
-        users = self._users[:, None].expand(-1, 1 + number).reshape(-1)  # [samples]
-        items = torch.cat([self._items[:, None], negatives], dim=1).reshape(-1)  # [samples]
-        order = torch.randperm(self._samples, generator=self._sampling, device=self._device)
-        labels = (order % (1 + number) == 0).float()  # the first of each row is the positive
-        return users[order], items[order], labels
+    def _validated(self, validate: Validate | None) -> float | None:
+        if validate is None:
+            return None
+        score = validate(self.model)
+        if score > self._best_score:
+            self._best_epoch, self._best_score = self.epoch, score
+            self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        return score
+
+    def is_exhausted(self) -> bool:
+        """Whether `patience` epochs have gone by without a better one."""
+        return self.epoch - self._best_epoch >= self._plan.patience and self.epoch > 0
+
+    def result(self) -> Recommender:
+        if self._best:
+            self.model.load_state_dict(self._best)
+        return self.model.eval().requires_grad_(False)
 
     def _set_rate(self) -> None:
-        share = (self.epoch * self._steps + self.step) / (self._plan.epochs * self._steps)
+        steps = self._objective.steps
+        share = (self.epoch * steps + self.step) / (self._plan.epochs * steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._plan.learning_rate * (1.0 - share)
+            group["lr"] = self._plan.learning_rate * group["rate"] * (1.0 - share)
 
     def _check(self, loss: float) -> None:
         where = f"in epoch {self.epoch + 1} of {self._plan.epochs}, with learning_rate {self._plan.learning_rate:g}"
@@ -199,14 +200,19 @@ class _Training:
     def save(self, path: Path, fingerprint: str) -> None:
         """Write the checkpoint whole or not at all."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
-        tensors |= {
-            "generator.sampling": self._sampling.get_state(),
-            "generator.dropout": self._dropout.get_state(),
-            "loss_sum": self._loss_sum,
+        tensors["loss_sum"] = self._loss_sum
+        position = {
+            "fingerprint": fingerprint,
+            "epoch": self.epoch,
+            "step": self.step,
+            "samples": self._samples,
+            "seconds": self._seconds,
+            "bestEpoch": self._best_epoch,
+            "bestScore": self._best_score,
         }
-        position = {"fingerprint": fingerprint, "epoch": self.epoch, "step": self.step, "seconds": self._seconds}
         content = safetensors.torch.save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
             metadata={"position": json.dumps(position)},
@@ -218,10 +224,10 @@ class _Training:
             os.fsync(file.fileno())
         partial.replace(path)
 
-    def resume(self, path: Path, fingerprint: str, warn: Callable[[str], None]) -> None:
-        """Go on from the checkpoint at `path`, if there is one and it is of this training."""
+    def resume(self, path: Path, fingerprint: str, warn: Callable[[str], None]) -> bool:
+        """Go on from the checkpoint at `path`, if there is one and it is of this training; whether it was."""
         if not path.exists():
-            return
+            return False
         try:
             with safe_open(path, framework="pt") as file:
                 position = json.loads((file.metadata() or {})["position"])
@@ -229,25 +235,22 @@ class _Training:
             found = position["fingerprint"]
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             warn(f"warning: the checkpoint cannot be read and training starts anew: {error}")
-            return
+            return False
         if found != fingerprint:
             warn("warning: the checkpoint is of other data or hyperparameters and training starts anew")
-            return
+            return False
         self.model.load_state_dict(_under("model.", tensors))
+        self._best = {name: tensor.to(self._device) for name, tensor in _under("best.", tensors).items()}
         optimizer = self._optimizer.state_dict()
         for name, tensor in _under("optimizer.", tensors).items():
             index, part = name.split(".")
             optimizer["state"].setdefault(int(index), {})[part] = tensor
         self._optimizer.load_state_dict(optimizer)
-        self._sampling.set_state(tensors["generator.sampling"])
-        self._dropout.set_state(tensors["generator.dropout"])
         self._loss_sum.copy_(tensors["loss_sum"])
         self.epoch, self.step, self._seconds = position["epoch"], position["step"], position["seconds"]
-
-
-def _stream(seed: int, purpose: str) -> int:
-    """The seed of one of several generators that must not repeat each other's numbers."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") >> 1
+        self._samples = position["samples"]
+        self._best_epoch, self._best_score = position["bestEpoch"], position["bestScore"]
+        return True
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

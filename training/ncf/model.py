@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 MODELS = ("gmf", "mlp", "neumf")
 
-# The hidden layer of a whole catalogue is made for as many users at a time as fit in this many floats (64 MiB).
-_CATALOGUE_FLOATS = 1 << 24
+# A hidden layer of a grid is made for as many users at a time as fit in this many floats: 1 MiB stays in the cache.
+_GRID_FLOATS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,12 @@ class ProductTower(nn.Module):
     def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return self.user(users) * self.item(items)  # [..., factors]
 
-    def catalogue(self, users: Tensor, weight: Tensor) -> Tensor:
-        """weightᵀ φ for each user and every item, as one matrix product."""
-        return (self.user(users) * weight) @ self.item.weight.T  # [users, items]
+    def grid(
+        self, users: Tensor, items: Tensor | None, weight: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """weightᵀ φ for each of `users` with each of `items` (None: all of them), as one matrix product."""
+        q = self.item.weight if items is None else self.item(items)
+        return (self.user(users) * weight) @ q.T  # [users, items]
 
 
 class PerceptronTower(nn.Module):
@@ -105,18 +108,19 @@ class PerceptronTower(nn.Module):
     def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
         z = torch.cat([self.user(users), self.item(items)], dim=-1)  # [..., layers[0]]
         for layer in self.hidden:
-            if generator is not None and self.dropout > 0:
-                kept = torch.empty_like(z).bernoulli_(1.0 - self.dropout, generator=generator)
-                z = z * kept / (1.0 - self.dropout)
-            z = torch.relu(layer(z))  # [..., layers[l]]
+            z = torch.relu(layer(self._dropped(z, generator)))  # [..., layers[l]]
         return z  # [..., layers[-1]]
 
-    def catalogue(self, users: Tensor, weight: Tensor) -> Tensor:
-        """weightᵀ φ for each user and every item.
+    def grid(
+        self, users: Tensor, items: Tensor | None, weight: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """weightᵀ φ for each of `users` with each of `items` (None: all of them).
 
         W_1 [p ; q] = W_1p p + W_1q q, so the first layer costs one product per user and one per item, not one per pair.
+        Dropout, if drawn, is that of the embeddings there, so a user's is the same for every item.
         """
-        p, q = self.user(users), self.item.weight  # [users, d], [items, d]
+        p = self._dropped(self.user(users), generator)  # [users, d]
+        q = self._dropped(self.item.weight if items is None else self.item(items), generator)  # [items, d]
         if not self.hidden:
             own, other = weight.split(p.shape[-1])
             return (p @ own)[:, None] + q @ other  # [users, items]
@@ -125,24 +129,43 @@ class PerceptronTower(nn.Module):
         weight_p, weight_q = first.weight.split(p.shape[-1], dim=1)
         from_users = p @ weight_p.T + first.bias  # [users, layers[1]]
         from_items = q @ weight_q.T  # [items, layers[1]]
-        at_once = max(1, _CATALOGUE_FLOATS // max(1, from_items.numel()))
+        at_once = max(1, _GRID_FLOATS // max(1, from_items.numel()))
         logits = []
         for chunk in from_users.split(at_once):
             z = torch.relu(chunk[:, None] + from_items)  # [chunk, items, layers[1]]
             for layer in rest:
-                z = torch.relu(layer(z))  # [chunk, items, layers[l]]
+                z = torch.relu(layer(self._dropped(z, generator)))  # [chunk, items, layers[l]]
             logits.append(z @ weight)  # [chunk, items]
         return torch.cat(logits)  # [users, items]
 
+    def _dropped(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
+        if generator is None or self.dropout == 0:
+            return z
+        return z * torch.empty_like(z).bernoulli_(1.0 - self.dropout, generator=generator) / (1.0 - self.dropout)
+
 
 class Recommender(nn.Module):
-    """One or two towers that make φ, and the layer h that weighs it into a logit."""
+    """One or two towers that make φ, and the layer h that weighs it into a logit. An `ncf.interface.Model`."""
 
-    def __init__(self, *towers: ProductTower | PerceptronTower) -> None:
+    def __init__(self, architecture: Architecture, users: int, items: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.architecture = architecture
+        towers: list[ProductTower | PerceptronTower] = []
+        if architecture.model in ("gmf", "neumf"):
+            towers.append(ProductTower(users, items, architecture.factors))
+        if architecture.model in ("mlp", "neumf"):
+            towers.append(PerceptronTower(users, items, architecture.mlp_layers, dropout))
         self.towers = nn.ModuleList(towers)
         self.widths = [tower.width for tower in towers]
         self.output = nn.Linear(sum(self.widths), 1)
+
+    @property
+    def name(self) -> str:
+        return self.architecture.model
+
+    @property
+    def device(self) -> torch.device:
+        return self.output.weight.device
 
     def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Logits of (user, item) pairs; `users` and `items` are int64 indices of one shape.
@@ -152,14 +175,26 @@ class Recommender(nn.Module):
         phi = torch.cat([tower(users, items, generator) for tower in self.towers], dim=-1)  # [..., widths]
         return self.output(phi).squeeze(-1)  # [...]
 
+    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        return self(users[:, None].expand_as(items), items)  # [users, n]
+
     def catalogue(self, users: Tensor) -> Tensor:
-        """Logits of every item for each of `users` (int64 indices, one axis), without dropout."""
+        return self.grid(users)  # [users, items]
+
+    def grid(self, users: Tensor, items: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Logits of each of `users` with each of `items` (int64 indices, one axis each; None: every item)."""
         weights = self.output.weight.squeeze(0).split(self.widths)
         logits: Tensor = self.output.bias  # [1]
         for tower, weight in zip(self.towers, weights, strict=True):
             assert isinstance(tower, (ProductTower, PerceptronTower))
-            logits = logits + tower.catalogue(users, weight)
+            logits = logits + tower.grid(users, items, weight, generator)
         return logits  # [users, items]
+
+    def describe(self) -> dict[str, Any]:
+        return self.architecture.to_dict()
+
+    def state(self) -> dict[str, Tensor]:
+        return self.state_dict()
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw every weight anew from `generator` (which must be on the parameters' device)."""
@@ -172,32 +207,14 @@ class Recommender(nn.Module):
                     module.weight.uniform_(-bound, bound, generator=generator)
                     module.bias.zero_()
 
-
-class GMF(Recommender):
-    """Generalized matrix factorization."""
-
-    def __init__(self, users: int, items: int, factors: int) -> None:
-        super().__init__(ProductTower(users, items, factors))
-
-
-class MLP(Recommender):
-    """Multi-layer perceptron over the concatenated embeddings."""
-
-    def __init__(self, users: int, items: int, layers: Sequence[int], dropout: float = 0.0) -> None:
-        super().__init__(PerceptronTower(users, items, layers, dropout))
-
-
-class NeuMF(Recommender):
-    """GMF and MLP, fused in the last layer."""
-
-    def __init__(self, users: int, items: int, factors: int, layers: Sequence[int], dropout: float = 0.0) -> None:
-        super().__init__(ProductTower(users, items, factors), PerceptronTower(users, items, layers, dropout))
-
-
-def build(architecture: Architecture, users: int, items: int, dropout: float = 0.0) -> Recommender:
-    """The model that `architecture` describes, for so many users and items; `reset_parameters` then starts it."""
-    if architecture.model == "gmf":
-        return GMF(users, items, architecture.factors)
-    if architecture.model == "mlp":
-        return MLP(users, items, architecture.mlp_layers, dropout)
-    return NeuMF(users, items, architecture.factors, architecture.mlp_layers, dropout)
+    def start_product(self, p: Tensor, q: Tensor) -> None:
+        """Let the GMF half begin as the product of p [users, factors] and q [items, factors]: h is 1 on it, and the
+        MLP half has no say yet (h is 0 on it).
+        """
+        tower = self.towers[0]
+        assert isinstance(tower, ProductTower)
+        with torch.no_grad():
+            tower.user.weight.copy_(p)
+            tower.item.weight.copy_(q)
+            self.output.weight.zero_()
+            self.output.weight[:, : tower.width] = 1.0

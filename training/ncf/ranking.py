@@ -59,12 +59,12 @@ def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
 @torch.inference_mode()
 def personal_scores(bundle: Bundle, user: int, items: NDArray[np.int64] | None) -> NDArray[np.float64]:
     """σ(logit) of `items` (all, if None) for the user with index `user`, in their order."""
-    device = bundle.model.output.weight.device
+    device = bundle.model.device
+    own = torch.tensor([user], device=device)
     if items is None:
-        logits = bundle.model.catalogue(torch.tensor([user], device=device))[0]  # [items]
+        logits = bundle.model.catalogue(own)[0]  # [items]
     else:
-        pairs = torch.as_tensor(items, device=device)
-        logits = bundle.model(torch.full_like(pairs, user), pairs)  # [candidates]
+        logits = bundle.model.pairs(own, torch.as_tensor(items, device=device)[None])[0]  # [candidates]
     # In float64 two logits that float32 tells apart keep different scores, far beyond where float32's sigmoid is 1.
     return torch.sigmoid(logits.double()).cpu().numpy()
 

@@ -41,6 +41,8 @@ def figures(hit_rate: float, ndcg: float, full: float = 0.1, coverage: float = 0
         "sampled": {"hitRate": hit_rate, "ndcg": ndcg},
         "full": {"hitRate": full, "ndcg": full / 2},
         "coverage": coverage,
+        "largestExposure": 0.2,
+        "slices": {},
     }
 
 
@@ -71,6 +73,8 @@ def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[
         document["difference"] = {
             "sampledNdcg": interval,
             "sampledHitRate": dict(interval),
+            "fullNdcg": dict(interval),
+            "fullHitRate": dict(interval),
             "confidence": 0.95,
             "resamples": 1000,
         }

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from ncf import bundle as bundles
-from ncf.model import Architecture, build
+from ncf.interface import Model
+from ncf.model import Architecture, Recommender
+from ncf.models.als import Als
+from ncf.models.ease import Ease
 from ncf.ranking import rank
 
 USERS, ITEMS = 7, 40
+
+
+def random_model(model: str, layers: tuple[int, ...], generator: torch.Generator, indptr: Any, indices: Any) -> Model:
+    if model == "als":
+        return Als(torch.randn(USERS, 8, generator=generator), torch.randn(ITEMS, 8, generator=generator))
+    if model == "ease":
+        item_item = torch.randn(ITEMS, ITEMS, generator=generator)
+        return Ease(item_item, torch.as_tensor(indptr), torch.as_tensor(indices))
+    network = Recommender(Architecture(model, 8, layers), USERS, ITEMS).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0.0, 0.7, generator=generator)
+    return network
 
 
 @pytest.fixture(scope="session")
@@ -23,14 +40,10 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     def make(model: str = "neumf", layers: tuple[int, ...] = (16, 12, 6), seed: int = 5) -> Path:
         torch.set_num_threads(1)
         generator = torch.Generator().manual_seed(seed)
-        architecture = Architecture(model, 8, layers)
-        network = build(architecture, USERS, ITEMS).eval()
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.normal_(0.0, 0.7, generator=generator)
         rows = np.random.default_rng(seed)
         seen = [np.sort(rows.choice(ITEMS, 5, replace=False)) for _ in range(USERS - 1)] + [np.empty(0)]
         indices = np.concatenate(seen).astype(np.int32)
+        indptr = np.cumsum([0] + [len(one) for one in seen]).astype(np.int64)
         popularity = np.bincount(indices, minlength=ITEMS).astype(np.int64)
         items = [f"item-{index}" for index in range(ITEMS)]
 
@@ -45,11 +58,10 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         directory = tmp_path_factory.mktemp(f"bundle-{model}")
         bundles.write(
             directory,
-            model=network,
-            architecture=architecture,
+            model=random_model(model, layers, generator, indptr, indices),
             user_ids=[f"user-{index}" for index in range(USERS)],
             item_ids=items,
-            seen_indptr=np.cumsum([0] + [len(one) for one in seen]).astype(np.int64),
+            seen_indptr=indptr,
             seen_indices=indices,
             popularity=popularity,
             run_id="v20261123t151300z-1a2b3c4d-r1",

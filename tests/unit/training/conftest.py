@@ -221,7 +221,7 @@ def shop_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("shop"), shop())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write() -> Callable[..., Path]:
     return write_dataset
 
@@ -231,7 +231,7 @@ def rewrite_manifest() -> Callable[[Path], None]:
     return write_manifest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def checkerboard_pairs() -> list[tuple[str, str]]:
     return checkerboard()
 

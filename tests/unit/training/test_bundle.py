@@ -18,7 +18,7 @@ import torch
 from ncf import bundle as bundles
 from ncf.bundle import BrokenBundle, encode_json
 from ncf.golden import golden
-from ncf.model import Architecture, build
+from ncf.model import Architecture, Recommender
 from ncf.ranking import rank, same_answer
 
 SCHEMA = Path(__file__).resolve().parents[3] / "training" / "ncf" / "bundle.schema.json"
@@ -29,12 +29,11 @@ ARCHITECTURE = Architecture("neumf", 4, (8, 4))
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("bundle") / "model"
-    model = build(ARCHITECTURE, 5, 7)
+    model = Recommender(ARCHITECTURE, 5, 7)
     model.reset_parameters(torch.Generator().manual_seed(1))
     bundles.write(
         directory,
         model=model,
-        architecture=ARCHITECTURE,
         user_ids=[f"u{index}" for index in range(5)],
         item_ids=[f"i{index}" for index in range(7)],
         seen_indptr=np.array([0, 2, 3, 3, 4, 5]),
@@ -193,7 +192,7 @@ def test_weights_of_another_type_are_refused(directory: Path) -> None:
 
 def test_weights_of_another_model_are_refused(directory: Path) -> None:
     reseal(directory, architecture={"model": "gmf", "factors": 4, "mlpLayers": [8, 4]})
-    with pytest.raises(BrokenBundle, match=r"weights\.safetensors: does not hold the tensors of a gmf"):
+    with pytest.raises(BrokenBundle, match=r"weights\.safetensors: does not hold the tensors of gmf"):
         bundles.load(directory)
 
 

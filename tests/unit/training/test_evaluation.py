@@ -1,25 +1,42 @@
+import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from ncf import data
-from ncf.evaluation import Evaluation, PopularityScorer, bootstrap, difference, hits_and_gains, ranks_against
+from ncf.evaluation import (
+    LAST,
+    MISS,
+    Evaluation,
+    IncumbentScorer,
+    bootstrap,
+    difference,
+    hits_and_gains,
+    ranks_against,
+    slices_of,
+)
 
+SCHEMA = Path(__file__).resolve().parents[3] / "training" / "evaluation.schema.json"
 VERSION = "v20260102t030405z-0a1b2c3d"
-CPU = torch.device("cpu")
 NAN, INF = math.nan, math.inf
+NOTHING = {"hitRate": 0.0, "ndcg": 0.0}
 
 
 class Fixed:
     """A scorer whose scores are written down: [users, items]."""
 
-    def __init__(self, scores: list[list[float]]) -> None:
-        self.scores = torch.tensor(scores)
+    def __init__(self, scores: list[list[float]], dtype: torch.dtype = torch.float32) -> None:
+        self.scores = torch.tensor(scores, dtype=dtype)
+
+    def to(self, device: torch.device) -> "Fixed":
+        return self
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
         return self.scores[users[:, None], items]
@@ -35,25 +52,24 @@ class Fixed:
         (3.0, [3.0, 3.0, 1.0], 2),
         (3.0, [NAN, 1.0, 1.0], 1),
         (3.0, [INF, -INF, 1.0], 2),
-        (NAN, [1.0, 1.0, 1.0], torch.iinfo(torch.int64).max),
-        (INF, [1.0, 1.0, 1.0], torch.iinfo(torch.int64).max),
-        (-INF, [1.0, 1.0, 1.0], torch.iinfo(torch.int64).max),
+        (NAN, [1.0, 1.0, 1.0], MISS),
+        (INF, [1.0, 1.0, 1.0], MISS),
+        (-INF, [1.0, 1.0, 1.0], MISS),
     ],
 )
 def test_ties_and_scores_that_are_not_finite_count_against_the_model(
     held_out: float, others: list[float], rank: int
 ) -> None:
-    counted = torch.ones(1, 3, dtype=torch.bool)
-    assert ranks_against(torch.tensor([held_out]), torch.tensor([others]), counted).tolist() == [rank]
+    assert ranks_against(torch.tensor([held_out]), torch.tensor([others]), torch.tensor([3])).tolist() == [rank]
 
 
 def test_what_is_not_counted_takes_no_rank() -> None:
-    counted = torch.tensor([[True, False, False]])
-    assert ranks_against(torch.tensor([0.0]), torch.tensor([[5.0, 6.0, NAN]]), counted).tolist() == [1]
+    others = torch.tensor([[5.0, -1.0, NAN]])  # the third is not among the two
+    assert ranks_against(torch.tensor([0.0]), others, torch.tensor([2])).tolist() == [1]
 
 
 def test_hits_and_gains_by_hand() -> None:
-    hits, gains = hits_and_gains(torch.tensor([0, 1, 2, 3, torch.iinfo(torch.int64).max]), k=3)
+    hits, gains = hits_and_gains(torch.tensor([0, 1, 2, 3, MISS]), k=3)
     assert hits.tolist() == [1, 1, 1, 0, 0]
     np.testing.assert_allclose(gains, [1.0, 1 / math.log2(3), 0.5, 0.0, 0.0])
 
@@ -86,8 +102,50 @@ def test_figures_by_hand(tiny: data.Dataset) -> None:
         "hitRate": pytest.approx(2 / 3),
         "ndcg": pytest.approx((1 / math.log2(3) + 1) / 3),
     }
-    # First two without train: user 0 e, c; user 1 c, d; user 2 d, b. So b, c, d, e of five.
+    # First two without train: user 0 e, c; user 1 c, d; user 2 d, b. So b, c, d, e of five, and c, d for two of three.
     assert outcome.coverage == pytest.approx(4 / 5)
+    assert outcome.exposure == pytest.approx(2 / 3)
+    assert outcome.to_dict()["largestExposure"] == outcome.exposure
+
+
+@pytest.mark.parametrize("seen", [NAN, INF, -INF, 99.0, 4.0])
+def test_an_item_in_train_never_counts_whatever_its_score(tiny: data.Dataset, seen: float) -> None:
+    scores = [
+        [seen, seen, 4.0, 5.0, 3.0],  # c against d, e: rank 1
+        [seen, 5.0, 4.0, 4.0, 4.0],  # b against c, d, e: rank 0
+        [5.0, 4.5, seen, 4.0, seen],  # d against a, b: rank 2
+        [0.0, 0.0, 0.0, 0.0, 0.0],
+    ]
+    outcome = Evaluation(tiny, k=3, negatives=99, seed=1, device="cpu").measure(Fixed(scores))
+    np.testing.assert_allclose(outcome.full_gains, [1 / math.log2(3), 1, 0.5])
+    assert outcome.coverage == 1.0  # user 0 d, c, e; user 1 b and two more; user 2 a, b, d
+
+
+@pytest.mark.parametrize("score", [NAN, INF, -INF, 5.0])
+def test_an_unseen_item_that_ties_or_is_not_finite_is_ranked_above(tiny: data.Dataset, score: float) -> None:
+    scores = [[0.0, 0.0, 5.0, score, 1.0]] * 4  # user 0: c against d, which ties or is not finite, and e
+    outcome = Evaluation(tiny, k=3, negatives=99, seed=1, device="cpu").measure(Fixed(scores))
+    assert outcome.full_gains[0] == outcome.sampled_gains[0] == pytest.approx(1 / math.log2(3))
+
+
+def test_an_item_whose_score_is_not_finite_is_in_no_list(tiny: data.Dataset) -> None:
+    outcome = Evaluation(tiny, k=5, negatives=99, seed=1, device="cpu").measure(Fixed([[1.0, NAN, INF, -INF, 2.0]] * 4))
+    # Lists: user 0 e; user 1 e; user 2 a.
+    assert outcome.coverage == pytest.approx(2 / 5)
+    assert outcome.exposure == pytest.approx(2 / 3)
+
+
+def test_scores_in_float64_are_compared_in_float64(tiny: data.Dataset) -> None:
+    a_little_more = 1 + 1e-12
+    scores = [
+        [0.0, 0.0, a_little_more, 1.0, 1.0],
+        [0.0, 1.0, a_little_more, 1.0, 0.0],
+        [0.0, 0.0, 0.0, a_little_more, 0.0],
+        [0.0] * 5,
+    ]
+    evaluation = Evaluation(tiny, k=1, negatives=99, seed=1, device="cpu")
+    assert evaluation.measure(Fixed(scores, torch.float64)).full_hits.tolist() == [1, 0, 1]
+    assert evaluation.measure(Fixed(scores, torch.float32)).full_hits.tolist() == [0, 0, 1]
 
 
 def test_says_how_many_negatives_a_small_catalogue_had(tiny: data.Dataset) -> None:
@@ -95,14 +153,128 @@ def test_says_how_many_negatives_a_small_catalogue_had(tiny: data.Dataset) -> No
     assert (protocol["negatives"], protocol["fewestNegatives"], protocol["testUsers"]) == (99, 2, 3)
 
 
+def test_the_protocol_says_which_epoch_is_the_model(tiny: data.Dataset) -> None:
+    evaluation = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu")
+    assert evaluation.protocol()["epoch"] == "last"
+    assert evaluation.protocol(epoch="closed-form") == {**evaluation.protocol(), "epoch": "closed-form"}
+
+
 def test_a_model_of_one_score_for_all_gains_nothing(tiny: data.Dataset) -> None:
     figures = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[1.0] * 5] * 4)).to_dict()
-    assert figures["sampled"] == figures["full"] == {"hitRate": 0.0, "ndcg": 0.0}
+    assert figures["sampled"] == figures["full"] == NOTHING
 
 
 def test_a_model_of_nan_gains_nothing_and_covers_nothing(tiny: data.Dataset) -> None:
     figures = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[NAN] * 5] * 4)).to_dict()
-    assert figures == {"sampled": {"hitRate": 0, "ndcg": 0}, "full": {"hitRate": 0, "ndcg": 0}, "coverage": 0}
+    slices = figures.pop("slices")
+    assert figures == {"sampled": NOTHING, "full": NOTHING, "coverage": 0.0, "largestExposure": 0.0}
+    assert all(figure["sampled"] == figure["full"] == NOTHING for figure in slices.values())
+
+
+def dataset_of(train: dict[int, list[int]], test: dict[int, int], users: int, items: int) -> data.Dataset:
+    """From each user's items in train and the item held out."""
+    pairs = [(user, item) for user, own in train.items() for item in own]
+    popularity = np.bincount([item for _, item in pairs], minlength=items)
+    names = ([f"u{user}" for user in range(users)], [f"i{item}" for item in range(items)])
+    split = [
+        data.Pairs.of(*np.array(part).T, users=users, items=items)  # type: ignore[arg-type]
+        for part in (pairs, list(test.items()))
+    ]
+    return data.Dataset(VERSION, "sha256", *names, *split, popularity, latest=np.full(users, -1))
+
+
+@pytest.fixture
+def crowd() -> data.Dataset:
+    """Twelve users, eight items. Users 0 to 9 are tested; user u of them has:
+
+    users 0, 1: items 0 to 5 (six); users 2 to 8: items 0 to 4 (five); user 9: items 0, 1 (two). Users 10, 11 have all.
+    In train: items 0, 1 have 12, items 2, 3, 4 have 11, item 5 has 4, items 6, 7 have 2: 65 in all. The head is to hold
+    52: items 0 to 3 hold 46 before item 4, so item 4 is in it; they hold 57 before item 5, so that is in the tail.
+    Held out: user 9 has 4 (head); users 0, 2 have 6 and the rest 7 (tail).
+    """
+    train = {user: list(range(6)) for user in (0, 1)} | {user: list(range(5)) for user in range(2, 9)}
+    train |= {9: [0, 1], 10: list(range(8)), 11: list(range(8))}
+    test = dict.fromkeys(range(9), 7) | {0: 6, 2: 6, 9: 4}
+    return dataset_of(train, test, users=12, items=8)
+
+
+def users_in(dataset: data.Dataset) -> dict[str, list[int]]:
+    return {name: dataset.test.user[chosen].tolist() for name, chosen in slices_of(dataset).items()}
+
+
+def test_slices_by_hand(crowd: data.Dataset) -> None:
+    assert users_in(crowd) == {
+        "newUsers": [2, 3, 4, 5, 6, 7, 8, 9],
+        "heavyUsers": [0],  # one of ten; user 1 has as many and a greater index; users 10, 11 are not tested
+        "tailItems": [0, 1, 2, 3, 4, 5, 6, 7, 8],
+        "headItems": [9],
+    }
+
+
+def test_a_tenth_of_the_users_is_rounded_up() -> None:
+    board = dataset_of({user: [0, *range(2, 3 + user % 4)] for user in range(11)}, dict.fromkeys(range(11), 1), 11, 8)
+    assert users_in(board)["heavyUsers"] == [3, 7]  # the only ones with five
+
+
+def test_items_that_hold_exactly_the_last_fifth_are_the_tail() -> None:
+    # Four users have item 0 and one has item 1: when item 1's turn comes, four of five are held.
+    train = {0: [0], 1: [0], 2: [0], 3: [0], 4: [1]}
+    assert users_in(dataset_of(train, {0: 1, 4: 0}, users=5, items=3))["tailItems"] == [0]
+    # Of equals, the one with the smaller index is in the head: the first four of five.
+    train = {user: [user] for user in range(5)}
+    assert users_in(dataset_of(train, {0: 3, 1: 4}, users=5, items=5))["tailItems"] == [1]
+
+
+def test_a_slice_that_nobody_is_in_is_left_out() -> None:
+    train = {user: [0, 1, 2, 3, 4, 5] for user in range(3)}
+    assert users_in(dataset_of(train, {0: 6, 1: 7}, users=3, items=8)) == {"heavyUsers": [0], "tailItems": [0, 1]}
+
+
+def test_figures_of_slices_by_hand(crowd: data.Dataset) -> None:
+    scores = [[1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 7.0, 6.0]] * 12  # without train: 6 before 7 before 4, 3, 2, 5
+    outcome = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu").measure(Fixed(scores))
+    second = 1 / math.log2(3)
+    # User 0, 2: 6 is first. Users 1, 3 … 8: 7 is second. User 9: 4 comes third, after 6 and 7.
+    expected = {
+        "newUsers": (8, {"hitRate": 7 / 8, "ndcg": (1 + 6 * second) / 8}),
+        "heavyUsers": (1, {"hitRate": 1.0, "ndcg": 1.0}),
+        "tailItems": (9, {"hitRate": 1.0, "ndcg": (2 + 7 * second) / 9}),
+        "headItems": (1, NOTHING),
+    }
+    slices = outcome.to_dict()["slices"]
+    assert slices.keys() == expected.keys()
+    for name, (users, figures) in expected.items():
+        assert slices[name]["users"] == users
+        # The negatives are all of what is not in train or test: the same figures.
+        assert slices[name]["full"] == slices[name]["sampled"] == pytest.approx(figures)
+    # Everybody has 6 in the first two; users 0 to 9 have 7 beside it.
+    assert (outcome.exposure, outcome.coverage) == (1.0, 2 / 8)
+
+
+def test_what_is_reported_is_of_the_schema(crowd: data.Dataset, tiny: data.Dataset) -> None:
+    evaluation = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu")
+    outcome, other = (evaluation.measure(Fixed([list(range(8))[::step]] * 12)) for step in (1, -1))
+    named = {"runId": "r", "datasetVersion": VERSION}
+    report = {
+        **named,
+        "schemaVersion": "1.0",
+        "codeVersion": "c",
+        "protocol": evaluation.protocol(epoch="validation-best"),
+        "candidate": {"model": "ease", **outcome.to_dict()},
+        "incumbent": {**named, "model": "als", **other.to_dict()},
+        "baselines": {"popularity": outcome.to_dict()},
+        "difference": difference(outcome, other, seed=1),
+    }
+    schema = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    schema.validate(report)
+    for place, missing in (("candidate", "slices"), ("incumbent", "largestExposure"), ("difference", "fullNdcg")):
+        broken = {**report, place: {key: value for key, value in report[place].items() if key != missing}}  # type: ignore[attr-defined]
+        assert not schema.is_valid(broken)
+    for broken in (
+        {**report, "protocol": evaluation.protocol(epoch="best")},
+        {**report, "candidate": {"model": "", **outcome.to_dict()}},
+    ):
+        assert not schema.is_valid(broken)
 
 
 def test_negatives_are_new_to_the_user_and_drawn_from_the_seed(shop_dataset: Path) -> None:
@@ -130,10 +302,30 @@ def test_figures_do_not_depend_on_how_many_users_are_scored_at_a_time(
     assert evaluation.measure(scorer).to_dict() == whole
 
 
-def test_popularity_ranks_by_interactions_in_train(tiny: data.Dataset) -> None:
-    outcome = Evaluation(tiny, k=1, negatives=99, seed=1, device="cpu").measure(PopularityScorer(tiny.popularity, CPU))
-    # In train: a 2, b 1, c 1, d 1, e 1. Every held-out item ties with another that its user has not had.
-    assert outcome.full_hits.tolist() == [0, 0, 0]
+@dataclass
+class Served:
+    """What an IncumbentScorer asks of a bundle: users x and y, of whom y has no interaction; items c, a and z."""
+
+    model: Fixed
+    user_index = {"x": 0, "y": 1}  # noqa: RUF012
+    item_index = {"c": 0, "a": 1, "z": 2}  # noqa: RUF012
+    popularity = np.array([30, 10, 20])
+
+    def seen(self, user: int) -> np.ndarray:
+        return np.array([[1], []][user], dtype=np.int32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_incumbent_is_asked_by_id_and_answers_as_it_would_serve(dtype: torch.dtype) -> None:
+    served = Served(Fixed([[0.5, -0.5, 9.0], [7.0, 7.0, 7.0]], dtype))
+    scorer = IncumbentScorer(served, ["new", "x", "y"], ["a", "b", "c"], torch.device("cpu"))  # type: ignore[arg-type]
+    # x by the model; to the others, of whom nothing was learned, the popular items; b, which is unknown, last.
+    expected = [[10.0, LAST, 30.0], [-0.5, LAST, 0.5], [10.0, LAST, 30.0]]
+    users = torch.tensor([0, 1, 2])
+    assert scorer.catalogue(users).tolist() == expected
+    items = torch.tensor([[2, 1, 0]] * 3)
+    assert scorer.pairs(users, items).tolist() == [row[::-1] for row in expected]
+    assert torch.isfinite(scorer.catalogue(users)).all()
 
 
 def test_the_bootstrap_interval_is_that_of_resampled_users() -> None:
@@ -150,4 +342,23 @@ def test_the_bootstrap_interval_is_that_of_resampled_users() -> None:
 
 def test_a_model_does_not_differ_from_itself(tiny: data.Dataset) -> None:
     outcome = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[3.0, 1.0, 2.0, 5.0, 4.0]] * 4))
-    assert difference(outcome, outcome, seed=1)["sampledNdcg"] == {"mean": 0.0, "lower": 0.0, "upper": 0.0}
+    found = difference(outcome, outcome, seed=1)
+    for name in ("sampledNdcg", "sampledHitRate", "fullNdcg", "fullHitRate"):
+        assert found[name] == {"mean": 0.0, "lower": 0.0, "upper": 0.0}
+
+
+def test_each_difference_is_that_of_its_own_figure(tiny: data.Dataset) -> None:
+    outcome = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[1.0] * 5] * 4))
+    zero = np.zeros(3)
+    better = replace(
+        outcome,
+        sampled_hits=zero + 0.4,
+        sampled_gains=zero + 0.3,
+        full_hits=zero + 0.2,
+        full_gains=np.array([0.3, 0.0, 0.0]),
+    )
+    found = difference(better, outcome, seed=1)
+    means = {name: found[name]["mean"] for name in ("sampledHitRate", "sampledNdcg", "fullHitRate", "fullNdcg")}
+    assert means == pytest.approx({"sampledHitRate": 0.4, "sampledNdcg": 0.3, "fullHitRate": 0.2, "fullNdcg": 0.1})
+    # A third of the users gained 0.3: a resample of three has it 0 to 3 times, 3 times in one of 27.
+    assert (found["fullNdcg"]["lower"], found["fullNdcg"]["upper"]) == pytest.approx((0.0, 0.3))

@@ -22,7 +22,7 @@ def test_reads_texts_into_values() -> None:
         3,
         0.5,
     )
-    assert read.architecture.to_dict() == {"model": "mlp", "factors": 32, "mlpLayers": [16, 8]}
+    assert read.architecture.to_dict() == {"model": "mlp", "factors": 64, "mlpLayers": [16, 8]}
 
 
 def test_each_default_is_in_its_own_range() -> None:
@@ -55,7 +55,7 @@ def test_each_says_what_it_means() -> None:
         ("dropout", "1", "must be a number from 0 to below 1, not '1'"),
         ("seed", "-1", "must be an integer from 0 to"),
         ("seed", "9223372036854775808", "must be an integer from 0 to 9223372036854775807"),
-        ("model", "svd", "must be one of gmf, mlp, neumf, not 'svd'"),
+        ("model", "svd", "must be one of als, ease, gmf, mlp, neumf, popularity, not 'svd'"),
         ("device", "tpu", "must be one of auto, cpu, cuda, not 'tpu'"),
         ("mlp_layers", "64;32", "must be integers with commas between, such as 64,32,16, not '64;32'"),
         ("mlp_layers", "63,32", "must begin with an even number"),

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ncf.model import GMF, MLP, Architecture, NeuMF, Recommender, build
+from ncf.model import Architecture, Recommender
 
 ARCHITECTURES = [
     Architecture("gmf", 4, (8, 4, 2)),
@@ -14,7 +14,7 @@ ARCHITECTURES = [
 
 
 def made(architecture: Architecture, users: int = 5, items: int = 7, scale: float = 5.0) -> Recommender:
-    model = build(architecture, users, items)
+    model = Recommender(architecture, users, items)
     model.reset_parameters(torch.Generator().manual_seed(1))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -23,7 +23,7 @@ def made(architecture: Architecture, users: int = 5, items: int = 7, scale: floa
 
 
 def test_gmf_is_the_weighted_product_of_the_embeddings() -> None:
-    model = GMF(1, 1, 2)
+    model = Recommender(Architecture("gmf", 2, (2,)), 1, 1)
     with torch.no_grad():
         model.towers[0].user.weight.copy_(torch.tensor([[2.0, 3.0]]))
         model.towers[0].item.weight.copy_(torch.tensor([[5.0, 7.0]]))
@@ -33,7 +33,7 @@ def test_gmf_is_the_weighted_product_of_the_embeddings() -> None:
 
 
 def test_mlp_concatenates_and_rectifies() -> None:
-    model = MLP(1, 1, (2, 2))
+    model = Recommender(Architecture("mlp", 1, (2, 2)), 1, 1)
     with torch.no_grad():
         model.towers[0].user.weight.fill_(2.0)
         model.towers[0].item.weight.fill_(3.0)
@@ -46,7 +46,7 @@ def test_mlp_concatenates_and_rectifies() -> None:
 
 
 def test_neumf_is_the_sum_of_what_its_towers_say() -> None:
-    neumf, gmf, mlp = NeuMF(3, 4, 2, (4, 2)), GMF(3, 4, 2), MLP(3, 4, (4, 2))
+    neumf, gmf, mlp = (Recommender(Architecture(name, 2, (4, 2)), 3, 4) for name in ("neumf", "gmf", "mlp"))
     neumf.reset_parameters(torch.Generator().manual_seed(2))
     gmf.towers[0].load_state_dict(neumf.towers[0].state_dict())
     mlp.towers[0].load_state_dict(neumf.towers[1].state_dict())
@@ -68,15 +68,32 @@ def test_the_catalogue_has_the_logits_of_its_pairs(architecture: Architecture) -
     assert pairs.std() > 1e-3
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
+def test_a_grid_has_the_logits_of_its_pairs(architecture: Architecture) -> None:
+    model = made(architecture)
+    users, items = torch.tensor([4, 0, 2]), torch.tensor([6, 1])
+    pairs = model(users[:, None].expand(3, 2), items.expand(3, 2))
+    torch.testing.assert_close(model.grid(users, items), pairs)
+    torch.testing.assert_close(model.pairs(users, items.expand(3, 2)), pairs)
+
+
+def test_a_started_product_is_what_the_model_says() -> None:
+    model = made(ARCHITECTURES[3])
+    p, q = torch.randn(5, 4), torch.randn(7, 4)
+    model.output.bias.data.zero_()
+    model.start_product(p, q)
+    torch.testing.assert_close(model.catalogue(torch.arange(5)), p @ q.T)
+
+
 def test_a_catalogue_made_in_chunks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(ARCHITECTURES[3])
     whole = model.catalogue(torch.arange(5))
-    monkeypatch.setattr("ncf.model._CATALOGUE_FLOATS", 1)
+    monkeypatch.setattr("ncf.model._GRID_FLOATS", 1)
     torch.testing.assert_close(model.catalogue(torch.arange(5)), whole)
 
 
 def test_starts_as_in_the_paper_and_from_the_generator_alone() -> None:
-    first, same, other = (build(ARCHITECTURES[3], 4000, 4000) for _ in range(3))
+    first, same, other = (Recommender(ARCHITECTURES[3], 4000, 4000) for _ in range(3))
     for model, seed in ((first, 1), (same, 1), (other, 2)):
         model.reset_parameters(torch.Generator().manual_seed(seed))
     embedding = first.towers[0].user.weight
@@ -90,7 +107,7 @@ def test_starts_as_in_the_paper_and_from_the_generator_alone() -> None:
 
 
 def test_dropout_is_drawn_from_the_generator_and_only_while_training() -> None:
-    model = build(ARCHITECTURES[1], 5, 7, dropout=0.5)
+    model = Recommender(ARCHITECTURES[1], 5, 7, dropout=0.5)
     model.reset_parameters(torch.Generator().manual_seed(1))
     users, items = torch.arange(5), torch.arange(5)
     first, same, other = (model(users, items, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))

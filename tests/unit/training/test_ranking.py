@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ncf.bundle import Bundle
-from ncf.model import Architecture, build
+from ncf.model import Architecture, Recommender
 from ncf.ranking import best_first, rank, same_answer
 
 
@@ -13,14 +13,13 @@ from ncf.ranking import best_first, rank, same_answer
 def bundle() -> Bundle:
     """Users u0 (has had i0), u1 (nothing); the logit of item i for u0 is [4, 3, 3, 1, 0][i]."""
     architecture = Architecture("gmf", 1, (2,))
-    model = build(architecture, 2, 5)
+    model = Recommender(architecture, 2, 5)
     with torch.no_grad():
         model.towers[0].user.weight.fill_(1.0)
         model.towers[0].item.weight.copy_(torch.tensor([[4.0], [3.0], [3.0], [1.0], [0.0]]))
         model.output.weight.fill_(1.0)
         model.output.bias.zero_()
     return Bundle(
-        architecture=architecture,
         model=model.requires_grad_(False).eval(),
         user_index={"u0": 0, "u1": 1},
         item_ids=["i0", "i1", "i2", "i3", "i4"],

@@ -17,6 +17,7 @@ import train
 from ncf import bundle as bundles
 from ncf import data
 from ncf.evaluation import Evaluation, IncumbentScorer
+from ncf.models import neural
 from ncf.ranking import rank, same_answer
 
 VERSION = "v20260102t030405z-0a1b2c3d"
@@ -116,7 +117,7 @@ def test_popular_is_by_interactions_in_train(serving: Path, shop_dataset: Path) 
 
 
 def test_the_incumbent_is_measured_on_the_same_test_set(job: Jobs, serving: Path, shop_dataset: Path) -> None:
-    done = job(shop_dataset, incumbent=serving / "channel", epochs=1, learning_rate=1e-6).run()
+    done = job(shop_dataset, incumbent=serving / "channel", epochs=1, learning_rate=1e-6, start="random").run()
     assert done.status == 0
     report = done.output("evaluation.json")
     validate(report)
@@ -179,7 +180,7 @@ def test_an_incumbent_that_cannot_be_read_fails_the_job(
 def test_a_training_that_diverges_leaves_a_reason_and_no_model(job: Jobs, shop_dataset: Path) -> None:
     done = job(shop_dataset, learning_rate=1e9).run()
     assert done.status == 1
-    assert re.fullmatch(r".*in epoch 1 of 12, with learning_rate 1e\+09: .*smaller learning_rate\n", done.failure())
+    assert re.fullmatch(r".*in epoch 1 of 15, with learning_rate 1e\+09: .*smaller learning_rate\n", done.failure())
     assert done.failure().strip() in done.stderr
     assert list(done.model.iterdir()) == []
     assert not (done.root / "output" / "data").exists()
@@ -245,15 +246,15 @@ def test_out_of_memory_is_tried_once_more_with_half_the_batch(
     failures: int, status: int, job: Jobs, shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
-    real = train.fit
+    real = neural.fit_plan
 
-    def short_of_memory(dataset: Any, plan: Any, **options: Any) -> Any:
+    def short_of_memory(dataset: Any, plan: Any, context: Any, **options: Any) -> Any:
         batches.append(plan.batch_size)
         if len(batches) <= failures:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(dataset, plan, **options)
+        return real(dataset, plan, context, **options)
 
-    monkeypatch.setattr(train, "fit", short_of_memory)
+    monkeypatch.setattr(neural, "fit_plan", short_of_memory)
     done = job(shop_dataset, epochs=1, batch_size=100).run()
     assert done.status == status
     assert batches == [100, 50]

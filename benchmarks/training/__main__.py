@@ -1,0 +1,42 @@
+"""`python -m benchmarks.training --data FOLDER [table …]`: the tables; all of them when none is named."""
+
+import argparse
+import os
+import platform
+import sys
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT_ROOT / "training"))
+
+from rich.console import Console  # noqa: E402
+from rich.progress import Progress  # noqa: E402
+
+from benchmarks.training import split, tables  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of MovieLens-1M in the split of He et al. 2017"
+    )
+    parser.add_argument("names", nargs="*", metavar="|".join(tables.TABLES))
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.names if name not in tables.TABLES]:
+        parser.error(f"there is no table {unknown[0]}; there are {', '.join(tables.TABLES)}")
+    try:
+        split.load(arguments.data)
+    except (split.NoSplit, OSError, ValueError) as error:
+        parser.error(str(error))
+    console = Console(width=140)
+    machine = platform.processor() or platform.machine()
+    console.print(f"{machine}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for name in arguments.names or tables.TABLES:
+        with Progress(console=console, transient=True) as progress:
+            table = tables.TABLES[name](arguments.data, progress)
+        console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""The tables of `make bench-training`: quality, time to a quality, throughput beside the peers, growth and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.training import split
+from benchmarks.training.peers import environment
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+WORKER = PROJECT_ROOT / "benchmarks" / "training" / "worker.py"
+PEERS = {
+    "RecBole 1.2.1": PROJECT_ROOT / "benchmarks" / "training" / "peers" / "recbole_neumf.py",
+    "plain DataLoader loop": PROJECT_ROOT / "benchmarks" / "training" / "peers" / "plain_loop.py",
+}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+SEEDS = (1, 2, 3, 4, 5)
+MODELS = {
+    "popularity": {"model": "popularity"},
+    "als, 64 factors": {"model": "als"},
+    "ease, λ = 500": {"model": "ease", "ease_l2": 500, "ease_dropout": 0},
+    "ease, λ = 1000": {"model": "ease", "ease_l2": 1000, "ease_dropout": 0},
+    "ease (default)": {"model": "ease"},
+    "neumf as in the paper, factors 8": {
+        "model": "neumf", "factors": 8, "mlp_layers": "32,16,8", "start": "random", "fusion": 0, "loss": "bce",
+        "negatives_per_positive": 4, "batch_size": 2048, "learning_rate": 0.003, "epochs": 12,
+    },
+    "gmf": {"model": "gmf"},
+    "neumf, not fused": {"model": "neumf", "fusion": 0},
+    "neumf (default)": {"model": "neumf"},
+}  # fmt: skip
+SEEDED = ("neumf, not fused", "neumf (default)")
+SMALL_NEUMF = {
+    "model": "neumf", "factors": 8, "mlp_layers": "32,16,8", "start": "random", "fusion": 0, "learning_rate": 0.001,
+    "negatives_per_positive": 4, "epochs": 3,
+}  # fmt: skip
+BATCHES = (2_048, 8_192, 32_768)
+REPEATS = 3
+
+
+def measure(data: Path, settings: dict[str, Any], rows: int | None = None) -> dict[str, Any]:
+    """One training by the worker."""
+    command = [sys.executable, str(WORKER), "--data", str(data)]
+    command += ["--rows", str(rows)] if rows else []
+    command += ["--set", *(f"{name}={value}" for name, value in settings.items())]
+    return _json_of(command)
+
+
+def _json_of(command: list[str]) -> dict[str, Any]:
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number == 0 else "right")
+    return table
+
+
+def _spread(values: Iterable[float], digits: int = 4) -> str:
+    values = list(values)
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def quality(data: Path, progress: Progress) -> Table:
+    """Every model on the paper's split: mean and deviation over the seeds; what has no randomness is fitted once."""
+    table = _table(
+        f"MovieLens-1M, split and 99 negatives of He et al. 2017; mean ± deviation of {len(SEEDS)} seeds",
+        "model", "HR@10", "NDCG@10", "full HR@10", "full NDCG@10", "coverage", "fit cpu-s", "peak MiB",
+    )  # fmt: skip
+    jobs = [(name, seed) for name in MODELS for seed in (SEEDS if name in SEEDED else SEEDS[:1])]
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in MODELS}
+    for name, seed in progress.track(jobs, description="quality"):
+        runs[name].append(measure(data, MODELS[name] | {"seed": seed}))
+    for name, results in runs.items():
+        figures = [
+            _spread(result[protocol][figure] for result in results)
+            for protocol in ("sampled", "full")
+            for figure in ("hitRate", "ndcg")
+        ]
+        coverage = statistics.mean(result["coverage"] for result in results)
+        cpu = statistics.median(result["cpuSeconds"] for result in results)
+        peak = max(result["peakRssMiB"] for result in results)
+        table.add_row(name, *figures, f"{coverage:.2f}", f"{cpu:.1f}", str(peak))
+    return table
+
+
+def evaluation(data: Path, progress: Progress) -> Table:
+    """What it costs to rank every test user's whole catalogue and 99 negatives."""
+    table = _table("Evaluation of all test users, sampled and full catalogue", "model", "cpu-s")
+    for name in progress.track(["gmf", "neumf", "als", "ease"], description="evaluation"):
+        settings = {"model": name, **({"epochs": 1} if name in ("gmf", "neumf") else {})}
+        times = [measure(data, settings)["evaluationCpuSeconds"] for _ in range(REPEATS)]
+        table.add_row(name, f"{statistics.median(times):.2f}")
+    return table
+
+
+def throughput(data: Path, progress: Progress) -> Table:
+    """The same NeuMF (factors 8, MLP 32-16-8, one thread) elsewhere and here, in turn; samples per cpu-second."""
+    python = environment.python(PROJECT_ROOT)
+    loaded = split.load(data).dataset
+    table = _table(
+        f"NeuMF, factors 8, MLP 32-16-8: thousand samples a cpu-second, one thread, median of {REPEATS} runs in turn",
+        "trainer", *(f"batch {batch:,}" for batch in BATCHES), "peak MiB",
+    )  # fmt: skip
+    measured: dict[tuple[str, int], list[float]] = {}
+    peaks: dict[str, int] = {}
+
+    def note(name: str, batch: int, rate: float, peak: int) -> None:
+        measured.setdefault((name, batch), []).append(rate)
+        peaks[name] = max(peak, peaks.get(name, 0))
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "train.npz"
+        np.savez(
+            file, user=loaded.train.user, item=loaded.train.item, users=loaded.users, items=loaded.items
+        )  # fmt: skip
+        for batch in progress.track([batch for _ in range(REPEATS) for batch in BATCHES], description="throughput"):
+            for name, script in PEERS.items():
+                told = ["--data", str(file), "--batch", str(batch), "--seconds", "8"]
+                result = _json_of([str(python), str(script), *told])
+                note(name, batch, result["samples"] / result["cpuSeconds"], result["peakRssMiB"])
+            for name, loss in _losses():
+                result = measure(data, SMALL_NEUMF | {"loss": loss, "batch_size": batch})
+                note(name, batch, result["samplesPerSecond"], result["fitPeakRssMiB"])
+    for name in [*PEERS, *(name for name, _ in _losses())]:
+        rates = [statistics.median(measured[name, batch]) for batch in BATCHES]
+        table.add_row(name, *(f"{rate / 1000:,.0f}" for rate in rates), str(peaks[name]))
+    return table
+
+
+def _losses() -> Iterator[tuple[str, str]]:
+    yield "ours, bce: a negative of its own for each", "bce"
+    yield "ours, block_bce: shared negatives (default)", "block_bce"
+    yield "ours, block_softmax: shared negatives", "block_softmax"
+
+
+def growth(data: Path, progress: Progress) -> Table:
+    """How the cost of an epoch grows with rows and with factors."""
+    table = _table("Growth of the default training: one epoch", "what", "seconds", "peak MiB")
+    cases: list[tuple[str, dict[str, Any], int | None]] = [
+        (f"{rows:,} generated rows", {"model": "neumf", "fusion": 0, "start": "random"}, rows)
+        for rows in (250_000, 1_000_000, 4_000_000)
+    ]
+    cases += [
+        (f"ml-1m, {factors} factors", {"model": "neumf", "fusion": 0, "factors": factors}, None)
+        for factors in (16, 64, 256)
+    ]
+    for name, settings, rows in progress.track(cases, description="growth"):
+        result = measure(data, settings | {"epochs": 3}, rows)
+        table.add_row(name, f"{result['epochSeconds']:.2f}", str(result["fitPeakRssMiB"]))
+    return table
+
+
+TABLES = {"quality": quality, "evaluation": evaluation, "throughput": throughput, "growth": growth}

@@ -1,0 +1,92 @@
+"""One training in a process of its own, so that its time and its memory are its own; the last line is JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(PROJECT_ROOT), str(PROJECT_ROOT / "training")]
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from benchmarks.training import split  # noqa: E402
+from hyperparameters import Hyperparameters  # noqa: E402
+from ncf.data import Dataset, Pairs  # noqa: E402
+from ncf.evaluation import Evaluation  # noqa: E402
+from ncf.interface import Context, Progress, kind_named  # noqa: E402
+
+VERSION = "v20260101t000000z-00000000"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--rows", type=int, help="train on so many interactions of a generated shop instead")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="hyperparameters")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    given = dict(pair.split("=", 1) for pair in arguments.set)
+    hyperparameters = Hyperparameters.read(
+        {"run_id": f"{VERSION}-r1", "dataset_version": VERSION, "code_version": "benchmark", "device": "cpu", **given}
+    )
+    if arguments.rows:
+        dataset, negatives = generated(arguments.rows), None
+    else:
+        loaded = split.load(arguments.data)
+        dataset, negatives = loaded.dataset, loaded.negatives
+    reports: list[Progress] = []
+    before, wall = time.process_time(), time.perf_counter()
+    kind = kind_named(hyperparameters.model)
+    model = kind.fit(dataset, hyperparameters, Context(report=reports.append))
+    result = {"cpuSeconds": time.process_time() - before, "wallSeconds": time.perf_counter() - wall}
+    if reports:
+        rates = sorted(report.samples_per_second for report in reports)
+        result["samplesPerSecond"] = rates[len(rates) // 2]
+        result["epochSeconds"] = sorted(report.seconds for report in reports)[len(reports) // 2]
+    result["fitPeakRssMiB"] = peak_rss_mib()
+    if negatives is not None:
+        evaluation = Evaluation(dataset, k=10, negatives=99, seed=1, device="cpu", given=negatives)
+        before = time.process_time()
+        outcome = evaluation.measure(model).to_dict()
+        result["evaluationCpuSeconds"] = time.process_time() - before
+        result["sampled"], result["full"], result["coverage"] = (
+            outcome[name] for name in ("sampled", "full", "coverage")
+        )
+    result["peakRssMiB"] = peak_rss_mib()
+    print(json.dumps(result))
+
+
+def generated(rows: int) -> Dataset:
+    """A shop with as many interactions: as many a user and an item as MovieLens-1M has, popular items and tastes."""
+    random = np.random.default_rng(rows)
+    users, items = max(rows // 165, 10), max(rows // 270, 10)
+    user = random.integers(0, users, int(rows * 1.1))
+    item = (items * random.random(user.size) ** 2.0).astype(np.int64)
+    train = Pairs.of(user, (item + user % 7) % items, users, items)
+    last = np.searchsorted(train.user, np.arange(users), side="right") - 1
+    return Dataset(
+        version="generated",
+        fingerprint="",
+        user_ids=[str(user) for user in range(users)],
+        item_ids=[str(item) for item in range(items)],
+        train=train,
+        test=Pairs.of(train.user[last], train.item[last], users, items),
+        popularity=np.bincount(train.item, minlength=items),
+        latest=np.full(users, -1),
+    )
+
+
+def peak_rss_mib() -> int:
+    """Of this program alone (see `peers/measurement.py`)."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) // 1024 if found else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""One seed, several streams of random numbers that do not repeat each other's."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def stream(seed: int, purpose: str) -> int:
+    """The seed of the generator for `purpose`, from 0 to 2^63 - 1."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") >> 1
