@@ -9,18 +9,19 @@ LOCAL       := $(BIN)/python -m local
 JAVA_FOUND  := $(shell { java -version || "$(JAVA_HOME)/bin/java" -version; } 2>&1 | grep -E 'version "(17|21)\.')
 NODE_FOUND  := $(shell node --version 2>/dev/null && npm --version 2>/dev/null)
 RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt $(if $(JAVA_FOUND),,requirements/java.txt)
-TEST_REQUIREMENTS    := requirements/tests.txt $(if $(NODE_FOUND),,requirements/node.txt)
+TEST_REQUIREMENTS    := requirements/tests.txt requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
 CHECKED     := functions training serving emr local tests benchmarks
 
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo up down status logs test lint unit contract infrastructure conformance e2e bench format clean
+.PHONY: help setup demo up down status logs train test lint unit contract infrastructure conformance e2e bench bench-training format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 	@printf '\n  DATA=path     interactions for demo: .csv, .csv.gz, .parquet, .dat, or a folder (default: a generated shop)\n'
 	@printf '  WORSE=1       demo drops nonsense, to see the gate refuse it\n'
+	@printf '  DATASET=path  what train learns from; MODEL=neumf, ARGS="--epochs 5" and so on are its options\n'
 	@printf '  PYTHON=...    the Python 3.11 to build the environments with (now: %s)\n' '$(PYTHON)'
 
 # --- Set-up: each stamp is older than nothing it depends on, so a second call costs nothing -----------------------------
@@ -40,6 +41,12 @@ $(VENV)/.torch: requirements/training.txt | $(BIN)/python
 $(VENV)/.runtime: $(RUNTIME_REQUIREMENTS) requirements/constraints.txt $(VENV)/.torch
 	@echo "set-up: Spark, training, serving and the embedded AWS (about two minutes, once)"
 	@$(BIN)/$(PIP_INSTALL) $(addprefix --requirement ,$(RUNTIME_REQUIREMENTS))
+	@touch $@
+
+# Apart from the runtime: nothing that is deployed or served draws.
+$(VENV)/.launch: requirements/launch.txt $(VENV)/.runtime
+	@echo "set-up: the picture of the learning curves"
+	@$(BIN)/$(PIP_INSTALL) --requirement requirements/launch.txt
 	@touch $@
 
 $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime
@@ -78,6 +85,10 @@ status: ## what runs, who serves, the last runs and their reasons
 logs: ## the latest log lines of everything
 	@$(LOCAL) logs
 
+train: $(VENV)/.launch ## train on DATASET, a folder with manifest.json, and compare with the other runs in runs/
+	@test -n "$(DATASET)" || { echo "which dataset? make train DATASET=path [MODEL=neumf] [ARGS=\"--epochs 5\"]; .venv/bin/python -m training.launch --help says more" >&2; exit 2; }
+	@$(BIN)/python -m training.launch "$(DATASET)" $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
 # --- Checks -----------------------------------------------------------------------------------------------------------------
 
 test: setup $(VENV)/.tests ## every check: lint, then unit, contract, infrastructure, conformance and end-to-end tests
@@ -97,8 +108,11 @@ format: setup $(VENV)/.tests ## format the code
 	@$(BIN)/ruff format $(CHECKED)
 	@$(BIN)/ruff check --fix $(CHECKED)
 
-bench: setup ## the benchmarks, as tables
+bench: setup ## the benchmarks of serving and preparation, as tables
 	@$(BIN)/python -m benchmarks
+
+bench-training: setup ## the benchmarks of training: DATA=folder of MovieLens-1M in the split of He et al. 2017
+	@$(BIN)/python -m benchmarks.training --data "$(or $(DATA),data/ml-1m)"
 
 clean: down ## remove the environments, the state of the embedded AWS and every build
 	@rm -rf $(VENV) .envs .local .aws-sam .pytest_cache .mypy_cache .ruff_cache

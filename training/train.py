@@ -171,6 +171,8 @@ def train(hyperparameters: Hyperparameters, places: Places, termination: Termina
         except BaseException:
             _clear(places.model)
             raise
+    for sentence in _better_baselines(report):
+        print(sentence, flush=True)
     k, figures = hyperparameters.evaluation_k, report["candidate"]
     print(
         f"evaluation hit_rate_at_{k}={figures['sampled']['hitRate']:.4f} ndcg_at_{k}={figures['sampled']['ndcg']:.4f} "
@@ -301,6 +303,16 @@ def _baselines(
     strong = ease.NAME if dataset.items <= ease.MAXIMUM_ITEMS else als.NAME
     if hyperparameters.model != strong:
         yield strong, kind_named(strong).fit(dataset, hyperparameters, context)
+
+
+def _better_baselines(report: dict[str, Any]) -> Iterator[str]:
+    """A sentence for each baseline that ranks this test set better than the candidate does."""
+    candidate = report["candidate"]
+    for name, baseline in report["baselines"].items():
+        for protocol, words in (("sampled", "NDCG"), ("full", "full-catalogue NDCG")):
+            theirs, ours = baseline[protocol]["ndcg"], candidate[protocol]["ndcg"]
+            if theirs > ours:
+                yield f"note: the baseline {name} has a {words} of {theirs:.4f}, this {candidate['model']} {ours:.4f}"
 
 
 def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, Any]:

@@ -44,9 +44,9 @@ MODELS = {
 SEEDED = ("neumf, not fused", "neumf (default)")
 SMALL_NEUMF = {
     "model": "neumf", "factors": 8, "mlp_layers": "32,16,8", "start": "random", "fusion": 0, "learning_rate": 0.001,
-    "negatives_per_positive": 4, "epochs": 3,
+    "negatives_per_positive": 4, "epochs": 1,
 }  # fmt: skip
-BATCHES = (2_048, 8_192, 32_768)
+BATCHES = (2_048, 32_768, 262_144)
 REPEATS = 3
 
 

@@ -58,7 +58,7 @@ def validate(report: Any) -> None:
 def test_says_what_it_does_in_lines_that_the_metric_definitions_read(job: Jobs, shop_dataset: Path) -> None:
     done = job(shop_dataset, epochs=2).run_process()
     assert (done.status, done.stderr) == (0, "")
-    start, *epochs, last = done.stdout.splitlines()
+    start, *epochs, last = (line for line in done.stdout.splitlines() if not line.startswith("note: "))
     assert "the last of 2 epochs is the model" in start
     number = r"\d+\.\d{4}"
     for index, line in enumerate(epochs, start=1):
@@ -82,6 +82,26 @@ def test_the_defaults_beat_popularity_on_a_small_shop(serving: Path) -> None:
     assert report["incumbent"] is None
     assert report["difference"] is None
     assert report["protocol"]["fewestNegatives"] == 48
+
+
+def test_says_plainly_that_a_baseline_is_better(job: Jobs, shop_dataset: Path) -> None:
+    done = job(shop_dataset, model="mlp", epochs=1, learning_rate=1e-6).run()
+    report = done.output("evaluation.json")
+    ours = report["candidate"]["sampled"]["ndcg"]
+    theirs = report["baselines"]["ease"]["sampled"]["ndcg"]
+    assert theirs > ours
+    assert f"note: the baseline ease has a NDCG of {theirs:.4f}, this mlp {ours:.4f}\n" in done.stdout
+
+
+def test_a_closed_form_model_is_trained_and_bundled_like_any_other(job: Jobs, shop_dataset: Path) -> None:
+    done = job(shop_dataset, model="ease").run()
+    assert done.status == 0
+    report = done.output("evaluation.json")
+    validate(report)
+    assert report["protocol"]["epoch"] == "closed-form"
+    assert report["candidate"]["model"] == "ease"
+    assert set(report["baselines"]) == {"popularity"}
+    assert bundles.load(done.model).model.name == "ease"
 
 
 def test_the_bundle_answers_its_golden_requests(serving: Path) -> None:

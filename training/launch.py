@@ -1,0 +1,383 @@
+"""Train on this machine, by the contract of a training job, and compare the runs.
+
+`python -m training.launch --help` says how. Each run is a folder (see `launching/runs.py`); training itself is
+`train.py` in a process of its own, exactly as SageMaker's container runs it. Exit status: 0, the run is finished; 2,
+refused before anything was read; otherwise that of the training (143: stopped, and can be resumed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+# train.py is a script, and so what it imports are modules of this folder, not of a package `training`.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from rich.console import Console
+
+from hyperparameters import DATASET_VERSION, Hyperparameters, InvalidHyperparameter
+from launching import runs, show
+from launching.asked import Refused, text_of, texts_of
+from launching.code import Code, code_in
+from launching.lines import epoch_in
+from launching.process import STOPPED, Ended, Training
+from launching.runs import BrokenIncumbent, NoSuchRun, Run
+
+HERE = Path(__file__).resolve().parent
+SCRIPT = HERE / "train.py"
+DERIVED = ("run_id", "dataset_version", "code_version")
+REFUSED = 2
+NO_VERSION = "v00000000t000000z-00000000"
+"""Stands for the dataset's version while hyperparameters are checked, before any data is read."""
+LAST_LINES = 12
+
+
+# --- The command line -------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Refused(message)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = _Parser(
+        prog="python -m training.launch",
+        usage="%(prog)s DATASET [--HYPERPARAMETER VALUE …] [--output FOLDER] [--name NAME] [--incumbent PATH]\n"
+        "       %(prog)s --resume RUN\n"
+        "       %(prog)s --list [FOLDER]\n"
+        "       %(prog)s s3://… --sagemaker --role ARN --image URI --output s3://… [--wait] [--HYPERPARAMETER VALUE …]",
+        description="Train a recommender on a dataset folder, keep the run, and compare it with the others.",
+        epilog="A run is stopped by Ctrl-C and goes on with --resume. A dataset folder is made by emr/preprocess.py.",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("dataset", nargs="?", metavar="DATASET", help="a dataset folder: the one with manifest.json")
+    made.add_argument("--output", metavar="FOLDER", help="where the runs are kept (default: runs)")
+    made.add_argument("--name", help="name of the run beside its number (default: the model's)")
+    made.add_argument(
+        "--incumbent", metavar="PATH", help="a model to compare with: model.tar.gz, a bundle's folder or a finished run"
+    )
+    made.add_argument(
+        "--resume", metavar="RUN", type=Path, help="go on with a run that was stopped; the rest is known from it"
+    )
+    made.add_argument(
+        "--list", nargs="?", const="runs", metavar="FOLDER", type=Path, help="print the table of the runs in FOLDER"
+    )
+    cloud = made.add_argument_group(
+        "on SageMaker", "One training job in your account; needs `pip install -r requirements/sagemaker.txt`."
+    )
+    cloud.add_argument("--sagemaker", action="store_true", help="DATASET and --output are s3://…, and so --incumbent")
+    cloud.add_argument("--role", metavar="ARN", help="the role that the job runs as")
+    cloud.add_argument("--image", metavar="URI", help="the image of serving/Dockerfile, by its digest")
+    cloud.add_argument("--instance-type", metavar="TYPE", help="default: ml.g4dn.xlarge")
+    cloud.add_argument("--wait", action="store_true", help="show the job's log until it ends")
+    group = made.add_argument_group("hyperparameters", "Checked before any data is read.")
+    for parameter in dataclasses.fields(Hyperparameters):
+        if parameter.name not in DERIVED:
+            meaning = f"{parameter.metadata['meaning']} Default: {text_of(parameter.default) or 'none'}.".replace(
+                "%", "%%"
+            )
+            group.add_argument(
+                f"--{parameter.name}",
+                metavar="VALUE",
+                default=argparse.SUPPRESS,
+                help=meaning,
+                dest=f"+{parameter.name}",
+            )
+    return made
+
+
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str]]:
+    """The arguments, and the texts of the hyperparameters that were given. Raises Refused."""
+    made = parser()
+    arguments, unknown = made.parse_known_args(argv)
+    for text in unknown:
+        if not text.startswith("--"):
+            raise Refused(f"{text!r} is one argument too many: there is one DATASET")
+        name = text.removeprefix("--").split("=")[0]
+        if name in DERIVED:
+            raise Refused(f"hyperparameter {name} is derived from the dataset, the runs and the code: leave it out")
+        options = [option.removeprefix("--") for action in made._actions for option in action.option_strings]
+        near = difflib.get_close_matches(name, options, n=1)
+        raise Refused(f"hyperparameter {name} is not known" + (f"; did you mean {near[0]}?" if near else ""))
+    given = {key[1:]: value for key, value in vars(arguments).items() if key.startswith("+")}
+    if not arguments.sagemaker:
+        for option in ("role", "image", "instance_type", "wait"):
+            if getattr(arguments, option):
+                raise Refused(f"--{option.replace('_', '-')} goes with --sagemaker only")
+    return arguments, given
+
+
+def check(given: dict[str, str], version: str = NO_VERSION, run_id: str = "", code: str = "unknown") -> Hyperparameters:
+    """Raises InvalidHyperparameter, naming the one at fault."""
+    derived = {"run_id": run_id or f"{version}-r1", "dataset_version": version, "code_version": code}
+    return Hyperparameters.read(derived | given)
+
+
+# --- The dataset ------------------------------------------------------------------------------------------------------
+
+
+def version_of(dataset: Path) -> str:
+    """The version that the folder's manifest says. Raises Refused, with the command that makes such a folder."""
+    if str(dataset).startswith("s3:"):
+        raise Refused(f"{dataset} is on S3: copy it here (aws s3 cp --recursive), or train there with --sagemaker")
+    manifest = dataset / "manifest.json"
+    if not manifest.is_file():
+        what = "does not exist" if not dataset.exists() else "has no manifest.json" if dataset.is_dir() else "is a file"
+        raise Refused(f"{dataset} {what}, and a dataset folder is needed. It is made so:\n\n{preparation(dataset)}\n")
+    try:
+        version = json.loads(manifest.read_text(encoding="utf-8"))["datasetVersion"]
+        if not DATASET_VERSION.fullmatch(version):
+            raise ValueError(f"datasetVersion is {version!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{manifest} is not what emr/preprocess.py writes: {error!r}") from error
+    return str(version)
+
+
+def preparation(source: Path) -> str:
+    """The commands that make a dataset of `source` and train on it, to be copied."""
+    marker = hashlib.sha256(str(source.absolute()).encode()).hexdigest()[:8]
+    version = f"v{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{marker}"
+    given = shlex.quote(str(source)) if source.exists() else "interactions.csv"
+    return (
+        f"  .venv/bin/python emr/preprocess.py --source {given} --output datasets --quarantine quarantine \\\n"
+        f"    --dataset-version {version} --code-version local\n"
+        f"  .venv/bin/python -m training.launch datasets/{version}"
+    )
+
+
+# --- A run ------------------------------------------------------------------------------------------------------------
+
+
+def begin(arguments: argparse.Namespace, given: dict[str, str], code: Code) -> tuple[Path, Run]:
+    """A new run with its folder. Raises Refused, InvalidHyperparameter or BrokenIncumbent before it makes any."""
+    model = check(given).model
+    name = arguments.name or model
+    if not runs.NAME.fullmatch(name):
+        raise Refused(f"--name must be 1 to 40 letters, digits, dots and underscores, not {name!r}")
+    if not arguments.dataset:
+        raise Refused("DATASET is missing: the folder with manifest.json (--help says the rest)")
+    dataset, output = Path(arguments.dataset), Path(arguments.output or "runs")
+    version = version_of(dataset)
+    incumbent = Path(arguments.incumbent) if arguments.incumbent else None
+    if incumbent:
+        runs.find_incumbent(incumbent)
+    run_id, folder = runs.create(output, version, name)
+    run = Run(
+        run_id=run_id,
+        name=name,
+        dataset=str(dataset.resolve()),
+        dataset_version=version,
+        hyperparameters=check(given, version, run_id, code.version).to_dict(),
+        code_version=code.version,
+        commit=code.commit,
+        commit_modified=code.modified,
+        incumbent=str(incumbent.resolve()) if incumbent else None,
+        started_at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+    )
+    runs.save(folder, run)
+    if incumbent:
+        runs.place_incumbent(incumbent, folder)
+    return folder, run
+
+
+def resume(arguments: argparse.Namespace, given: dict[str, str], code: Code, console: Console) -> tuple[Path, Run]:
+    """The run to go on with. Raises NoSuchRun, Refused or InvalidHyperparameter."""
+    folder: Path = arguments.resume
+    run = runs.load(folder)
+    if run.status == runs.FINISHED:
+        raise NoSuchRun(f"{folder} is finished: there is nothing to resume")
+    recorded = texts_of(run.hyperparameters)
+    before = Hyperparameters.read(recorded).to_dict()
+    for name, value in Hyperparameters.read(recorded | given).to_dict().items():
+        if value != before[name]:
+            raise Refused(
+                f"hyperparameter {name} is {text_of(before[name])} in {folder}, not {text_of(value)}: a resumed run "
+                "goes on with what it began with"
+            )
+    if arguments.dataset and version_of(Path(arguments.dataset)) != run.dataset_version:
+        raise Refused(f"{folder} was begun on dataset {run.dataset_version}, and {arguments.dataset} is another one")
+    if arguments.dataset:
+        run.dataset = str(Path(arguments.dataset).resolve())
+    if arguments.incumbent and str(Path(arguments.incumbent).resolve()) != run.incumbent:
+        raise Refused(f"{folder} was begun with the incumbent {run.incumbent}, not with {arguments.incumbent}")
+    version_of(Path(run.dataset))
+    if run.code_version != code.version:
+        show.say(
+            console, f"the code has changed since {run.run_id} began: it goes on with the new one", "[yellow]![/] "
+        )
+        run.code_version, run.commit, run.commit_modified = code.version, code.commit, code.modified
+        run.hyperparameters["code_version"] = code.version
+    run.status, run.reason, run.exit_status = runs.RUNNING, None, None
+    return folder, run
+
+
+def train(folder: Path, run: Run, console: Console) -> int:
+    """Run the training in `folder`, show it, and record what came of it. Its exit status."""
+    command = [sys.executable, str(SCRIPT)]
+    for name, text in texts_of(run.hyperparameters).items():
+        command += [f"--{name}", text]
+    show.say(console, f"{run.run_id} in {folder}: {run.model} on {run.dataset}", "[cyan]·[/] ")
+    last: list[str] = []
+    with (
+        runs.held(folder),
+        (folder / "train.log").open("a", encoding="utf-8", buffering=1) as log,
+        show.progress(console, run.model) as shown,
+    ):
+        runs.save(folder, run)
+        (folder / "output" / "failure").unlink(missing_ok=True)  # an earlier part's
+
+        def on_line(line: str) -> None:
+            log.write(line + "\n")
+            last[:] = [*last[1 - LAST_LINES :], line]
+            if epoch := epoch_in(line):
+                run.learned(epoch)
+            shown(line)
+
+        def on_stop(times: int) -> None:
+            text = "stopping: writing the checkpoint (Ctrl-C again: at once)" if times == 1 else "ending it at once"
+            show.say(console, text, "[yellow]![/] ")
+
+        try:
+            ended = Training(command, environment(folder, run)).run(on_line, on_stop)
+        except BaseException:
+            run.status = runs.INTERRUPTED
+            runs.save(folder, run)
+            raise
+        record(folder, run, ended)
+    conclude(folder, run, ended, last, console)
+    return ended.status or int(run.status == runs.FAILED)
+
+
+def environment(folder: Path, run: Run) -> dict[str, str]:
+    """The script contract of train.py, with this run's places."""
+    places = {
+        "SM_CHANNEL_DATASET": Path(run.dataset),
+        "SM_MODEL_DIR": folder / "model",
+        "SM_OUTPUT_DIR": folder / "output",
+        "SM_OUTPUT_DATA_DIR": folder / "output" / "data",
+        "SM_CHECKPOINT_DIR": folder / "checkpoints",
+    }
+    if run.incumbent:
+        places["SM_CHANNEL_INCUMBENT"] = folder / "incumbent"
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SM_")}
+    return own | {name: str(path.resolve()) for name, path in places.items()}
+
+
+def record(folder: Path, run: Run, ended: Ended) -> None:
+    """Write into run.json how the process ended, and what came of it."""
+    run.exit_status = ended.status
+    run.seconds = round(run.seconds + ended.seconds, 3)
+    run.cpu_seconds = round(run.cpu_seconds + ended.cpu_seconds, 3)
+    run.peak_memory_bytes = max(run.peak_memory_bytes, ended.peak_memory_bytes)
+    if ended.status == 0:
+        try:
+            run.measured(runs.report_of(folder))
+            run.status = runs.FINISHED
+        except NoSuchRun as error:
+            run.status, run.reason = runs.FAILED, str(error)
+    elif ended.status == STOPPED:
+        run.status = runs.INTERRUPTED
+    else:
+        run.status, run.reason = runs.FAILED, reason_of(folder, ended)
+    runs.save(folder, run)
+
+
+def reason_of(folder: Path, ended: Ended) -> str:
+    """The paragraph of the failure file; without one, what the exit status says."""
+    failure = folder / "output" / "failure"
+    if failure.is_file():
+        return failure.read_text(encoding="utf-8").strip()
+    if ended.status == 128 + signal.SIGKILL:
+        return "the training was killed: by a second Ctrl-C, or by the system for want of memory"
+    return f"the training ended with status {ended.status} and without a reason"
+
+
+def conclude(folder: Path, run: Run, ended: Ended, last: Sequence[str], console: Console) -> None:
+    """Say how it ended; for a finished run, draw the curves and print the table."""
+    if run.status == runs.INTERRUPTED:
+        kept = any((folder / "checkpoints").glob("*"))
+        where = f"after epoch {run.epochs[-1].epoch}" if run.epochs else "in its first epoch"
+        show.say(
+            console,
+            f"stopped {where}; {'the checkpoint is written' if kept else 'nothing to go on from was written yet'}. "
+            "To go on, the same command with",
+            "[yellow]![/] ",
+        )
+        show.say(console, f"  --resume {shlex.quote(str(folder))}")
+    elif run.status == runs.FAILED:
+        if not (folder / "output" / "failure").is_file():
+            for line in last:
+                show.say(console, f"  {line}", style="dim")
+        show.say(console, f"{run.reason}", "[red]✗[/] ")
+        show.say(console, f"  all it said is in {folder / 'train.log'}")
+    else:
+        # It was a copy for this training.
+        shutil.rmtree(folder / "incumbent", ignore_errors=True)
+        show.print_runs(console, folder.parent, newest=folder)
+        show.print_difference(console, runs.report_of(folder))
+        picture = draw(folder, run)
+        memory = f"{run.peak_memory_bytes / 2**20:,.0f} MB at most"
+        show.say(console, f"{folder}: model/, run.json, {picture}", "[green]✓[/] ")
+        show.say(console, f"  {run.seconds:.1f} s, {run.cpu_seconds:.1f} s of processor, {memory}")
+
+
+def draw(folder: Path, run: Run) -> str:
+    """Draw curves.png if there is a curve to draw, and say so."""
+    if not run.epochs:
+        return "no learning curve (the model has no epochs)"
+    try:
+        from launching import curves
+    except ImportError:
+        return "no picture (pip install -r requirements/launch.txt brings matplotlib)"
+    assert run.figures is not None
+    k = run.hyperparameters["evaluation_k"]
+    curves.draw(
+        folder / "curves.png",
+        run.epochs,
+        title=f"Learning curves: {run.model}, {run.run_id}",
+        subtitle=f"afterwards on test: HR@{k} {run.figures['hitRate']:.4f}, NDCG@{k} {run.figures['ndcg']:.4f}; "
+        f"full catalogue: HR@{k} {run.figures['fullHitRate']:.4f}, NDCG@{k} {run.figures['fullNdcg']:.4f}",
+    )
+    return "curves.png"
+
+
+def main(argv: Sequence[str]) -> int:
+    console = show.console()
+    try:
+        arguments, given = parse(argv)
+        if arguments.list:
+            if not arguments.list.is_dir():
+                raise Refused(f"{arguments.list} is no folder of runs")
+            show.print_runs(console, arguments.list)
+            return 0
+        if arguments.sagemaker:
+            import launch_sagemaker
+
+            return launch_sagemaker.launch(arguments, check(given), console)
+        code = code_in(HERE)
+        folder, run = resume(arguments, given, code, console) if arguments.resume else begin(arguments, given, code)
+        return train(folder, run, console)
+    except (Refused, InvalidHyperparameter, NoSuchRun, BrokenIncumbent) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print("stopped before the training began", file=sys.stderr)
+        return STOPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""The training as a process of its own: its lines, what it used, and how it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+
+STOPPED = 128 + signal.SIGTERM
+
+
+@dataclass(frozen=True)
+class Ended:
+    """`status` as a shell would say it: 128 and the signal for a process that a signal ended."""
+
+    status: int
+    seconds: float
+    cpu_seconds: float
+    peak_memory_bytes: int
+
+
+class Training:
+    """Runs the process once. SIGINT, SIGTERM and SIGHUP reach it as SIGTERM, a second one of them as SIGKILL."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._command, self._environment = command, environment
+        self._process: subprocess.Popen[str] | None = None
+        self._asked = 0
+
+    def run(self, on_line: Callable[[str], None], on_stop: Callable[[int], None]) -> Ended:
+        """Until it ends. `on_stop` is told each time that somebody asks it to stop, with how often they have."""
+        started = time.monotonic()
+        with self._signals(on_stop):
+            self._process = process = subprocess.Popen(
+                self._command,
+                env=dict(self._environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                # A group of its own: the terminal's Ctrl-C would reach it as SIGINT, without a checkpoint.
+                process_group=0,
+            )
+            assert process.stdout is not None
+            try:
+                if self._asked:
+                    os.kill(process.pid, signal.SIGTERM)
+                for line in process.stdout:
+                    on_line(line.rstrip("\n"))
+                # wait4, since only it tells what this one child used.
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+            finally:
+                process.stdout.close()
+        return Ended(
+            status=process.returncode if process.returncode >= 0 else 128 - process.returncode,
+            seconds=time.monotonic() - started,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            peak_memory_bytes=usage.ru_maxrss * 1024,
+        )
+
+    @contextmanager
+    def _signals(self, on_stop: Callable[[int], None]) -> Iterator[None]:
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            self._asked += 1
+            if self._process is not None and self._process.returncode is None:
+                # Not send_signal: it waits for a process that has just ended, and wait4 would find none.
+                with suppress(ProcessLookupError):
+                    os.kill(self._process.pid, signal.SIGTERM if self._asked == 1 else signal.SIGKILL)
+            on_stop(self._asked)
+
+        before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

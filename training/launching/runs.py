@@ -1,0 +1,198 @@
+"""Runs on this machine: `<output>/<run id>-<name>/`, with a run.json that says what ran and what came of it.
+
+run.json      hyperparameters, figures, epochs, seconds, memory, code
+curves.png    the learning curves
+train.log     all that the process said
+model/        the bundle, as in a job's model.tar.gz
+output/       data/evaluation.json, golden.json, popular.json; failure
+checkpoints/  where a stopped run goes on from
+incumbent/    model.tar.gz to compare with, until the run is finished
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from launching.lines import Epoch
+
+RECORD = "run.json"
+FINISHED, FAILED, INTERRUPTED, RUNNING = "finished", "failed", "interrupted", "running"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,39}")
+
+
+class NoSuchRun(Exception):
+    """A folder holds no run that can be read, or none that can go on; the message says which."""
+
+
+class BrokenIncumbent(Exception):
+    """What was given as incumbent is no model."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """run.json, there in camelCase. `figures` and `exit_status` are None until there are any; a run that was resumed
+    has the seconds of all its parts.
+    """
+
+    run_id: str
+    name: str
+    dataset: str
+    dataset_version: str
+    hyperparameters: dict[str, Any]
+    code_version: str
+    commit: str | None = None
+    commit_modified: bool = False
+    incumbent: str | None = None
+    started_at: str = ""
+    status: str = RUNNING
+    reason: str | None = None
+    exit_status: int | None = None
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    figures: dict[str, float] | None = None
+    epochs: list[Epoch] = field(default_factory=list)
+    schema_version: str = "1.0"
+
+    @property
+    def model(self) -> str:
+        return str(self.hyperparameters.get("model", "?"))
+
+    def learned(self, epoch: Epoch) -> None:
+        """A resumed run may report an epoch again: the last report counts."""
+        self.epochs = [other for other in self.epochs if other.epoch < epoch.epoch] + [epoch]
+
+    def measured(self, report: dict[str, Any]) -> None:
+        """Take over the figures of evaluation.json."""
+        candidate = report["candidate"]
+        self.figures = {
+            "hitRate": candidate["sampled"]["hitRate"],
+            "ndcg": candidate["sampled"]["ndcg"],
+            "fullHitRate": candidate["full"]["hitRate"],
+            "fullNdcg": candidate["full"]["ndcg"],
+            "coverage": candidate["coverage"],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        return {_camel(name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Run:
+        """Raises KeyError or TypeError for a document that `to_dict` never makes."""
+        run = cls(**{known.name: document[_camel(known.name)] for known in fields(cls)})
+        run.epochs = [Epoch(**epoch) for epoch in document["epochs"]]
+        return run
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def create(output: Path, version: str, name: str) -> tuple[str, Path]:
+    """The next run id that is free in `output`, and the folder made for it."""
+    output.mkdir(parents=True, exist_ok=True)
+    with _locked(output):
+        run_id = f"{version}-r{next_attempt(output, version)}"
+        folder = output / f"{run_id}-{name}"
+        folder.mkdir()
+    return run_id, folder
+
+
+def next_attempt(output: Path, version: str) -> int:
+    """One more than the greatest attempt at `version` in `output`, whatever the runs are called."""
+    taken = re.compile(re.escape(version) + r"-r(\d{1,4})(-.*)?")
+    return 1 + max((int(match[1]) for path in output.glob("*") if (match := taken.fullmatch(path.name))), default=0)
+
+
+def save(folder: Path, run: Run) -> None:
+    """Write run.json whole or not at all."""
+    partial = folder / f"{RECORD}.partial"
+    partial.write_text(json.dumps(run.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(folder / RECORD)
+
+
+def load(folder: Path) -> Run:
+    """Raises NoSuchRun unless `folder` holds a run."""
+    try:
+        return Run.from_dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise NoSuchRun(f"{folder} is no run: it has no {RECORD}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NoSuchRun(f"{folder / RECORD} cannot be read: {error}") from error
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    """evaluation.json of a finished run. Raises NoSuchRun."""
+    try:
+        return json.loads((folder / "output" / "data" / "evaluation.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NoSuchRun(f"the evaluation of {folder} cannot be read: {error}") from error
+
+
+def every_run(output: Path) -> Iterator[tuple[Path, Run]]:
+    """The runs in `output`; folders that are none are passed over."""
+    for record in sorted(output.glob(f"*/{RECORD}")):
+        try:
+            yield record.parent, load(record.parent)
+        except NoSuchRun:
+            continue
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """While this lasts, nobody else can train in `folder`. Raises NoSuchRun if somebody does."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise NoSuchRun(f"{folder} is being trained by another process") from None
+        yield
+
+
+def place_incumbent(given: Path, folder: Path) -> None:
+    """Put `given`, an archive or a folder with a bundle, into the run as the channel `incumbent`."""
+    channel = folder / "incumbent"
+    channel.mkdir(exist_ok=True)
+    archive = channel / "model.tar.gz"
+    found = find_incumbent(given)
+    if found.is_file():
+        shutil.copyfile(found, archive)
+        return
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for member in sorted(path for path in found.iterdir() if path.is_file()):
+            tar.add(member, member.name)
+
+
+def find_incumbent(given: Path) -> Path:
+    """The archive, or the folder with bundle.json, that `given` is or holds. Raises BrokenIncumbent."""
+    if given.is_file():
+        return given
+    for folder in (given, given / "model"):
+        if (folder / "bundle.json").is_file():
+            return folder
+    if (given / "model.tar.gz").is_file():
+        return given / "model.tar.gz"
+    raise BrokenIncumbent(
+        f"the incumbent {given} is neither a model.tar.gz nor a folder with one, with a bundle.json, or a finished run"
+    )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
