@@ -39,6 +39,7 @@ from ncf.golden import golden
 from ncf.interface import CannotFit, Context, Diverged, Model, Progress, Stopped, kind_named
 from ncf.models import als, ease, popularity
 from ncf.ranking import best_first, rank, same_answer
+from ncf.world import World, join, leave
 
 STOPPED = 143
 POPULAR_ITEMS = 100
@@ -117,6 +118,8 @@ def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     except Exception as error:
         traceback.print_exc()
         return _fail(f"training stopped on an unexpected error: {type(error).__name__}: {error}", environment)
+    finally:
+        leave()
     return 0
 
 
@@ -139,6 +142,13 @@ class _Parser(argparse.ArgumentParser):
 
 def train(hyperparameters: Hyperparameters, places: Places, termination: Termination) -> None:
     device = _device(hyperparameters.device)
+    if not join(os.environ, device).is_first:
+        # Its part is in the gradients; the first process judges and writes.
+        with termination.deferred():
+            _fit(
+                hyperparameters, data.load(places.dataset, hyperparameters.dataset_version), device, places, termination
+            )
+        return
     kind = kind_named(hyperparameters.model)
     _clear(places.model)
     dataset = data.load(places.dataset, hyperparameters.dataset_version)
@@ -157,7 +167,7 @@ def train(hyperparameters: Hyperparameters, places: Places, termination: Termina
             flush=True,
         )
         with termination.deferred():
-            model = _fit(hyperparameters, dataset, device, places.checkpoints, termination)
+            model = _fit(hyperparameters, dataset, device, places, termination)
         candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model)
         # What is measured is what was written and read back, not what is in memory.
         report = _evaluate(hyperparameters, dataset, evaluation, candidate, incumbent, device)
@@ -186,6 +196,8 @@ def _device(wanted: str) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InvalidHyperparameter("hyperparameter device is cuda, and this machine has no CUDA device")
     device = torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if "OMP_NUM_THREADS" not in os.environ:
         # The steps are short: a second core gains little, and loses much when it is not free.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
@@ -198,12 +210,12 @@ def _fit(
     hyperparameters: Hyperparameters,
     dataset: Dataset,
     device: torch.device,
-    checkpoints: Path | None,
+    places: Places,
     termination: Termination,
 ) -> Model:
     """Fit; if the accelerator's memory does not suffice, once more with half the batch."""
 
-    context = Context(device=device, checkpoints=checkpoints, stop=lambda: termination.requested, report=_report)
+    context = Context(device=device, checkpoints=places.checkpoints, stop=lambda: termination.requested, report=_report)
 
     def attempt(batch_size: int) -> Model:
         return kind_named(hyperparameters.model).fit(
@@ -213,6 +225,8 @@ def _fit(
     try:
         return attempt(hyperparameters.batch_size)
     except torch.OutOfMemoryError:
+        if World.here().size > 1:  # the others are in the middle of a step that this one will never make
+            raise
         half = max(1, hyperparameters.batch_size // 2)
     print(f"warning: out of memory on {device}; trying once more with batch_size {half}", file=sys.stderr, flush=True)
     try:
@@ -225,7 +239,8 @@ def _fit(
 
 
 def _report(progress: Progress) -> None:
-    print(progress, flush=True)
+    if World.here().is_first:
+        print(progress, flush=True)
 
 
 def _load_incumbent(channel: Path | None, directory: Path) -> Bundle | None:

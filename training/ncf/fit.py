@@ -4,11 +4,15 @@ Everything is drawn from generators that `seed` begins and the position in the t
 and a training that was stopped and gone on with ends in the same weights as one that was not. Which epoch is the model
 is said before the run: the last, while the learning rate falls linearly to zero, or, with `patience`, the one that was
 best on a validation set which is cut from train. The test set plays no part.
+
+Several processes under torchrun (`ncf/world.py`) take the steps of an epoch in turn, each its own at the same time, and
+step together by the mean of their gradients: so many times the batch, so many fewer steps.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -23,9 +27,10 @@ from torch import Tensor
 
 from ncf.data import Dataset
 from ncf.interface import Context, Diverged, Progress, Stopped
-from ncf.losses import Sampling, objective
+from ncf.losses import Objective, Sampling, objective
 from ncf.model import Architecture, ProductTower, Recommender
 from ncf.seeds import stream
+from ncf.world import World
 
 CHECKPOINT = "checkpoint.safetensors"
 DIVERGED = 1e3
@@ -78,6 +83,7 @@ def fit(
         context.checkpoints.mkdir(parents=True, exist_ok=True)
     if not (checkpoint and training.resume(checkpoint, fingerprint, context.warn)) and start is not None:
         training.start(*start())
+    training.align()
     while training.epoch < plan.epochs and not (validate and training.is_exhausted()):
         progress = training.run_epoch(context.stop, validate)
         if progress is not None:
@@ -87,6 +93,18 @@ def fit(
         if progress is None:
             raise Stopped(f"stopped in epoch {training.epoch + 1} of {plan.epochs}, after {training.step} steps of it")
     return training.result()
+
+
+class _Step(torch.nn.Module):
+    """A step's loss as a forward pass, which is what DistributedDataParallel hooks into."""
+
+    def __init__(self, model: Recommender, steps: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self._steps = steps
+
+    def forward(self, step: int, generator: torch.Generator, dropout: torch.Generator | None) -> tuple[Tensor, int]:
+        return self._steps.loss(self.model, step, generator, dropout)
 
 
 class _Training:
@@ -101,6 +119,9 @@ class _Training:
         self._optimizer = torch.optim.Adam(self._groups(), lr=plan.learning_rate, fused=True)
         sampling = Sampling(plan.batch_size, plan.negatives_per_positive, plan.shared_negatives)
         self._objective = objective(plan.loss, dataset, sampling, device)
+        self._world = World.here()
+        self._step = self._world.sharing_gradients(_Step(self.model, self._objective))
+        self._steps = math.ceil(self._objective.steps / self._world.size)
         self.epoch = 0
         """Epochs done."""
         self.step = 0
@@ -131,33 +152,40 @@ class _Training:
         scale = self._plan.start_scale**0.5
         self.model.start_product(p.to(self._device) * scale, q.to(self._device) * scale)
 
+    def align(self) -> None:
+        """Begin, or go on, with the same weights in every process."""
+        self._world.align(self.model)
+
     def run_epoch(self, stop: Callable[[], bool], validate: Validate | None) -> Progress | None:
         """Do what is left of the epoch; None if `stop` came in between."""
         began = time.perf_counter()
         generator = torch.Generator(self._device)
         self._objective.begin(generator.manual_seed(stream(self._plan.seed, f"samples of epoch {self.epoch}")))
         samples_before = self._samples
-        for step in range(self.step, self._objective.steps):
-            if stop():
+        for step in range(self.step, self._steps):
+            if self._world.any(stop(), self._device):
                 self._seconds += time.perf_counter() - began
                 return None
-            here = f"of step {step} of epoch {self.epoch}"
+            own = (step * self._world.size + self._world.rank) % self._objective.steps
+            here = f"of step {own} of epoch {self.epoch}"
             generator.manual_seed(stream(self._plan.seed, f"negatives {here}"))
             dropout = None
             if self._plan.dropout:
                 dropout = torch.Generator(self._device).manual_seed(stream(self._plan.seed, f"dropout {here}"))
             self._set_rate()
             self._optimizer.zero_grad(set_to_none=True)
-            loss, samples = self._objective.loss(self.model, step, generator, dropout)
+            loss, samples = self._step(own, generator, dropout)
             loss.backward()
             self._optimizer.step()
             self._loss_sum += loss.detach().double() * samples
             self._samples += samples
             self.step = step + 1
-        loss_mean = self._loss_sum.item() / self._samples
+        loss_sum, samples, done = self._world.total(
+            self._loss_sum.item(), self._samples, self._samples - samples_before, device=self._device
+        )
+        loss_mean = loss_sum / samples
         self._check(loss_mean)
         seconds = time.perf_counter() - began
-        done = self._samples - samples_before
         self.epoch, self.step, self._samples = self.epoch + 1, 0, 0
         self._loss_sum.zero_()
         score = self._validated(validate)
@@ -184,8 +212,7 @@ class _Training:
         return self.model.eval().requires_grad_(False)
 
     def _set_rate(self) -> None:
-        steps = self._objective.steps
-        share = (self.epoch * steps + self.step) / (self._plan.epochs * steps)
+        share = (self.epoch * self._steps + self.step) / (self._plan.epochs * self._steps)
         for group in self._optimizer.param_groups:
             group["lr"] = self._plan.learning_rate * group["rate"] * (1.0 - share)
 
@@ -198,17 +225,20 @@ class _Training:
                 raise Diverged(f"{name} holds NaN or infinity {where}: it diverged; try a smaller learning_rate")
 
     def save(self, path: Path, fingerprint: str) -> None:
-        """Write the checkpoint whole or not at all."""
+        """Write the checkpoint whole or not at all; the first process does. All must call."""
+        loss_sum, samples = self._world.total(self._loss_sum.item(), self._samples, device=self._device)
+        if not self._world.is_first:
+            return
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
-        tensors["loss_sum"] = self._loss_sum
+        tensors["loss_sum"] = torch.tensor(loss_sum, dtype=torch.float64)
         position = {
             "fingerprint": fingerprint,
             "epoch": self.epoch,
             "step": self.step,
-            "samples": self._samples,
+            "samples": int(samples),
             "seconds": self._seconds,
             "bestEpoch": self._best_epoch,
             "bestScore": self._best_score,
@@ -246,9 +276,10 @@ class _Training:
             index, part = name.split(".")
             optimizer["state"].setdefault(int(index), {})[part] = tensor
         self._optimizer.load_state_dict(optimizer)
-        self._loss_sum.copy_(tensors["loss_sum"])
+        if self._world.is_first:  # the others' part is in its own already
+            self._loss_sum.copy_(tensors["loss_sum"])
+            self._samples = position["samples"]
         self.epoch, self.step, self._seconds = position["epoch"], position["step"], position["seconds"]
-        self._samples = position["samples"]
         self._best_epoch, self._best_score = position["bestEpoch"], position["bestScore"]
         return True
 

@@ -28,6 +28,7 @@ from ncf.fit import fit as fit_plan
 from ncf.interface import Context, Kind, Tensors
 from ncf.model import MODELS, Architecture, Recommender
 from ncf.models import als, ease
+from ncf.world import World
 
 if TYPE_CHECKING:
     from hyperparameters import Hyperparameters
@@ -43,7 +44,12 @@ def fit(dataset: Dataset, hyperparameters: Hyperparameters, context: Context) ->
     held_out = dataset.validation() if hyperparameters.patience else None
     learned = held_out or dataset
     plan = _plan(hyperparameters, learned)
-    identity = {"dataset": dataset.fingerprint, "plan": dataclasses.asdict(plan), "torch": torch.__version__}
+    identity = {
+        "dataset": dataset.fingerprint,
+        "plan": dataclasses.asdict(plan),
+        "torch": torch.__version__,
+        "processes": World.here().size,
+    }
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     model = fit_plan(
         learned,

@@ -1,0 +1,71 @@
+"""Two processes under torchrun train one model, and one of them writes it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ncf import bundle as bundles
+from ncf.fit import CHECKPOINT
+
+TRAIN = Path(__file__).resolve().parents[3] / "training" / "train.py"
+SETTINGS = {"factors": 8, "mlp_layers": "16,8", "start": "random", "fusion": 0, "batch_size": 1}
+
+
+def started(job: Any) -> subprocess.Popen[str]:
+    # `--`, or torchrun takes --start for an abbreviation of an option of its own.
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--"]
+    environment = job.environment | {"GLOO_SOCKET_IFNAME": "lo"}
+    return subprocess.Popen(
+        [*torchrun, str(TRAIN), *job.argv], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("loss", ["bce", "block_bce"])
+def test_two_processes_find_what_one_finds(
+    loss: str, job: Callable[..., Any], tmp_path: Path, write: Callable[..., Path], checkerboard_pairs: Any
+) -> None:
+    """On a checkerboard the withheld item ranks first: so it does for one process (test_every_model.py)."""
+    board = write(tmp_path / "board", checkerboard_pairs)
+    settings = SETTINGS | {"loss": loss, "epochs": 40, "learning_rate": 0.01, "evaluation_k": 1}
+    together = job(board, name="together", **(settings | ({"batch_size": 64} if loss == "bce" else {})))
+    process = started(together)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert stdout.count("epoch=40/40 ") == 1, "one of them reports"
+    assert stdout.count("evaluation hit_rate_at_1=") == 1
+    figures = together.output("evaluation.json")["candidate"]
+    assert figures["full"]["hitRate"] == 1.0
+    assert figures["sampled"]["hitRate"] == 1.0
+    assert bundles.load(together.model).model.name == "neumf"
+
+
+def test_stopped_together_they_go_on_together(job: Callable[..., Any], shop_dataset: Path) -> None:
+    settings = SETTINGS | {"loss": "block_bce", "epochs": 400}
+    stopped = job(shop_dataset, name="stopped", **settings)
+    process = started(stopped)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch=2/"):
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert (stopped.checkpoints / CHECKPOINT).exists()
+    assert list(stopped.model.iterdir()) == []
+    again = started(stopped)
+    assert again.stdout is not None
+    began = time.monotonic()
+    first = next(line for line in again.stdout if line.startswith("epoch="))
+    again.send_signal(signal.SIGTERM)
+    _, stderr = again.communicate(timeout=120)
+    assert not first.startswith("epoch=1/"), first
+    assert "starts anew" not in stderr
+    assert time.monotonic() - began < 100
