@@ -117,9 +117,11 @@ class _Training:
         self.model.reset_parameters(torch.Generator().manual_seed(stream(plan.seed, "weights")))
         self.model.to(device).train()
         self._optimizer = torch.optim.Adam(self._groups(), lr=plan.learning_rate, fused=True)
-        sampling = Sampling(plan.batch_size, plan.negatives_per_positive, plan.shared_negatives)
-        self._objective = objective(plan.loss, dataset, sampling, device)
         self._world = World.here()
+        sampling = Sampling(
+            plan.batch_size, plan.negatives_per_positive, plan.shared_negatives, processes=self._world.size
+        )
+        self._objective = objective(plan.loss, dataset, sampling, device)
         self._step = self._world.sharing_gradients(_Step(self.model, self._objective))
         self._steps = math.ceil(self._objective.steps / self._world.size)
         self.epoch = 0

@@ -48,6 +48,12 @@ class Sampling:
     batch_size: int
     negatives_per_positive: int
     shared_negatives: int
+    processes: int = 1
+    """Among which the steps are divided: each of them then makes LEAST_STEPS."""
+
+    @property
+    def least_steps(self) -> int:
+        return LEAST_STEPS * self.processes
 
 
 class Objective(Protocol):
@@ -85,7 +91,7 @@ class IndependentNegatives:
         self._items = torch.as_tensor(dataset.train.item, device=device)[useful]  # [positives]
         _require_positives(self._users)
         self._samples = self._users.numel() * (1 + self._number)
-        self._batch = max(1, min(sampling.batch_size, self._samples // LEAST_STEPS))
+        self._batch = max(1, min(sampling.batch_size, self._samples // sampling.least_steps))
         self.steps = math.ceil(self._samples / self._batch)
         self._drawn: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -120,7 +126,7 @@ class SharedNegatives:
         _require_positives(self._users)
         self._number = min(sampling.shared_negatives, dataset.items)
         a_user_s = self._number + int(lengths[self._users].float().mean())  # samples
-        users = max(1, min(sampling.batch_size // a_user_s, self._users.numel() // LEAST_STEPS))
+        users = max(1, min(sampling.batch_size // a_user_s, self._users.numel() // sampling.least_steps))
         self.steps = math.ceil(self._users.numel() / users)
         self._users_at_once = users
         weight = (torch.as_tensor(dataset.popularity, device=device) + 1.0).sqrt()
