@@ -138,7 +138,7 @@ def throughput(data: Path, progress: Progress) -> Table:
                 note(name, batch, result["samples"] / result["cpuSeconds"], result["peakRssMiB"])
             for name, loss in _losses():
                 result = measure(data, SMALL_NEUMF | {"loss": loss, "batch_size": batch})
-                note(name, batch, result["samplesPerSecond"], result["fitPeakRssMiB"])
+                note(name, batch, result["samplesPerCpuSecond"], result["fitPeakRssMiB"])
     for name in [*PEERS, *(name for name, _ in _losses())]:
         rates = [statistics.median(measured[name, batch]) for batch in BATCHES]
         table.add_row(name, *(f"{rate / 1000:,.0f}" for rate in rates), str(peaks[name]))

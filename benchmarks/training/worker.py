@@ -48,6 +48,9 @@ def main() -> None:
     if reports:
         rates = sorted(report.samples_per_second for report in reports)
         result["samplesPerSecond"] = rates[len(rates) // 2]
+        # The whole fit's, so also of what it does before its first epoch.
+        samples = sum(report.samples_per_second * report.seconds for report in reports)
+        result["samplesPerCpuSecond"] = samples / result["cpuSeconds"]
         result["epochSeconds"] = sorted(report.seconds for report in reports)[len(reports) // 2]
     result["fitPeakRssMiB"] = peak_rss_mib()
     if negatives is not None:
