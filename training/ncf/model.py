@@ -93,6 +93,10 @@ class ProductTower(nn.Module):
         q = self.item.weight if items is None else self.item(items)
         return (self.user(users) * weight) @ q.T  # [users, items]
 
+    def pairs(self, users: Tensor, items: Tensor, weight: Tensor) -> Tensor:
+        """weightᵀ φ of `items` [users, n] for `users` [users]."""
+        return (self.item(items) @ (self.user(users) * weight)[:, :, None]).squeeze(-1)  # [users, n]
+
 
 class PerceptronTower(nn.Module):
     """φ = z_L, after z_1 = [p_u ; q_i] and ReLU layers that narrow it."""
@@ -138,6 +142,23 @@ class PerceptronTower(nn.Module):
             logits.append(z @ weight)  # [chunk, items]
         return torch.cat(logits)  # [users, items]
 
+    def pairs(self, users: Tensor, items: Tensor, weight: Tensor) -> Tensor:
+        """weightᵀ φ of `items` [users, n] for `users` [users], the first layer factored as in `grid`."""
+        p, every = self.user(users), self.item.weight  # [users, d], [items, d]
+        if not self.hidden:
+            own, other = weight.split(p.shape[-1])
+            return (p @ own)[:, None] + self.item(items) @ other  # [users, n]
+        first, *rest = self.hidden
+        assert isinstance(first, nn.Linear)
+        weight_p, weight_q = first.weight.split(p.shape[-1], dim=1)
+        # Whichever is less: a product for every item of the catalogue, or one for every pair.
+        few = items.numel() < every.shape[0]
+        from_items = self.item(items) @ weight_q.T if few else (every @ weight_q.T)[items]  # [users, n, layers[1]]
+        z = torch.relu((p @ weight_p.T + first.bias)[:, None] + from_items)
+        for layer in rest:
+            z = torch.relu(layer(z))  # [users, n, layers[l]]
+        return z @ weight  # [users, n]
+
     def _dropped(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None or self.dropout == 0:
             return z
@@ -176,19 +197,26 @@ class Recommender(nn.Module):
         return self.output(phi).squeeze(-1)  # [...]
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
-        return self(users[:, None].expand_as(items), items)  # [users, n]
+        logits: Tensor = self.output.bias  # [1]
+        for tower, weight in zip(self.towers, self._weights(), strict=True):
+            assert isinstance(tower, (ProductTower, PerceptronTower))
+            logits = logits + tower.pairs(users, items, weight)
+        return logits  # [users, n]
 
     def catalogue(self, users: Tensor) -> Tensor:
         return self.grid(users)  # [users, items]
 
     def grid(self, users: Tensor, items: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Logits of each of `users` with each of `items` (int64 indices, one axis each; None: every item)."""
-        weights = self.output.weight.squeeze(0).split(self.widths)
         logits: Tensor = self.output.bias  # [1]
-        for tower, weight in zip(self.towers, weights, strict=True):
+        for tower, weight in zip(self.towers, self._weights(), strict=True):
             assert isinstance(tower, (ProductTower, PerceptronTower))
             logits = logits + tower.grid(users, items, weight, generator)
         return logits  # [users, items]
+
+    def _weights(self) -> tuple[Tensor, ...]:
+        """h, a part for each tower."""
+        return self.output.weight.squeeze(0).split(self.widths)
 
     def describe(self) -> dict[str, Any]:
         return self.architecture.to_dict()

@@ -75,6 +75,8 @@ def test_a_grid_has_the_logits_of_its_pairs(architecture: Architecture) -> None:
     pairs = model(users[:, None].expand(3, 2), items.expand(3, 2))
     torch.testing.assert_close(model.grid(users, items), pairs)
     torch.testing.assert_close(model.pairs(users, items.expand(3, 2)), pairs)
+    many = torch.arange(7).repeat(2).expand(3, 14)
+    torch.testing.assert_close(model.pairs(users, many), model(users[:, None].expand(3, 14), many))
 
 
 def test_a_started_product_is_what_the_model_says() -> None:
