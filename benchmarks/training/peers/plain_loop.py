@@ -2,8 +2,8 @@
 
 The negatives are drawn anew each epoch, in a Python loop that draws again what is in the set of positives. A run need
 not last an epoch: a part does with some of the positives what an epoch does with all, which is to draw their negatives,
-shuffle, and train. Numbers in lists, a set and random.randrange are the fastest of the usual ways: tensors in the
-Dataset, a SciPy matrix of positives and numpy.random.randint all cost more.
+shuffle, and train. Numbers in lists, a set and random.randrange are the usual ways; a Dataset over
+NumPy arrays is faster at large batches, one over tensors slower.
 """
 
 import random
