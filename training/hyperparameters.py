@@ -14,7 +14,7 @@ from typing import Any
 
 from ncf.interface import kinds
 from ncf.losses import LOSSES
-from ncf.model import MODELS, Architecture
+from ncf.model import MAXIMUM_WIDTH, MODELS, Architecture
 from ncf.models.neural import STARTS
 
 DATASET_VERSION = re.compile(r"v\d{8}t\d{6}z-[0-9a-f]{8}")
@@ -250,6 +250,11 @@ class Hyperparameters:
             _ = self.architecture
         except ValueError as error:
             raise InvalidHyperparameter(f"hyperparameter {error}") from error
+        if self.fusion and self.factors + self.fusion_factors > MAXIMUM_WIDTH:
+            raise InvalidHyperparameter(
+                f"hyperparameter fusion_factors must be at most {MAXIMUM_WIDTH} together with factors "
+                f"{self.factors}, not {self.fusion_factors}"
+            )
 
     @property
     def architecture(self) -> Architecture:

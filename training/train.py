@@ -327,7 +327,7 @@ def _better_baselines(report: dict[str, Any]) -> Iterator[str]:
         for protocol, words in (("sampled", "NDCG"), ("full", "full-catalogue NDCG")):
             theirs, ours = baseline[protocol]["ndcg"], candidate[protocol]["ndcg"]
             if theirs > ours:
-                yield f"note: the baseline {name} has a {words} of {theirs:.4f}, this {candidate['model']} {ours:.4f}"
+                yield f"note: {words} is {theirs:.4f} for the baseline {name}, {ours:.4f} for this {candidate['model']}"
 
 
 def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncf.csr import cells
 from ncf.data import Dataset
 from ncf.interface import CannotFit
 from ncf.model import Recommender
@@ -144,7 +145,8 @@ class SharedNegatives:
     ) -> tuple[Tensor, int]:
         assert self._order is not None, "an epoch begins with its samples"
         users = self._order[step * self._users_at_once : (step + 1) * self._users_at_once]  # [users]
-        row, items = self._positives(users)  # [positives] each
+        row, where = cells(self._indptr, users)  # [positives] each
+        items = self._items[where]  # [positives]
         negatives, log_included = self._negatives(generator)  # [negatives] each, or None: every item
         grid = model.grid(users, negatives, dropout)  # [users, negatives]
         if negatives is None:
@@ -160,13 +162,6 @@ class SharedNegatives:
         mask[row[hit], taken[hit]] = True
         loss = (self._listwise if self._softmax else self._pointwise)(users, row, positives, grid, mask, log_included)
         return loss / row.numel(), grid.numel() - int(hit.sum()) + row.numel()
-
-    def _positives(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """The interactions of `users`: their row in `users` and their item."""
-        begin, lengths = self._indptr[users], self._indptr[users + 1] - self._indptr[users]
-        row = torch.arange(users.numel(), device=self._device).repeat_interleave(lengths)
-        place = torch.arange(row.numel(), device=self._device) - (lengths.cumsum(0) - lengths)[row]
-        return row, self._items[begin[row] + place]
 
     def _negatives(self, generator: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
         if self._number == self._items_count:

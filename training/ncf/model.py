@@ -28,6 +28,8 @@ import torch
 from torch import Tensor, nn
 
 MODELS = ("gmf", "mlp", "neumf")
+MAXIMUM_WIDTH = 4096
+"""Of embeddings and of layers."""
 
 # A hidden layer of a grid is made for as many users at a time as fit in this many floats: 1 MiB stays in the cache.
 _GRID_FLOATS = 1 << 18
@@ -71,7 +73,7 @@ class Architecture:
 
 
 def _is_width(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAXIMUM_WIDTH
 
 
 class ProductTower(nn.Module):
@@ -128,10 +130,8 @@ class PerceptronTower(nn.Module):
         if not self.hidden:
             own, other = weight.split(p.shape[-1])
             return (p @ own)[:, None] + q @ other  # [users, items]
-        first, *rest = self.hidden
-        assert isinstance(first, nn.Linear)
-        weight_p, weight_q = first.weight.split(p.shape[-1], dim=1)
-        from_users = p @ weight_p.T + first.bias  # [users, layers[1]]
+        weight_p, weight_q, bias, rest = self._factored()
+        from_users = p @ weight_p.T + bias  # [users, layers[1]]
         from_items = q @ weight_q.T  # [items, layers[1]]
         at_once = max(1, _GRID_FLOATS // max(1, from_items.numel()))
         logits = []
@@ -148,16 +148,21 @@ class PerceptronTower(nn.Module):
         if not self.hidden:
             own, other = weight.split(p.shape[-1])
             return (p @ own)[:, None] + self.item(items) @ other  # [users, n]
-        first, *rest = self.hidden
-        assert isinstance(first, nn.Linear)
-        weight_p, weight_q = first.weight.split(p.shape[-1], dim=1)
+        weight_p, weight_q, bias, rest = self._factored()
         # Whichever is less: a product for every item of the catalogue, or one for every pair.
         few = items.numel() < every.shape[0]
         from_items = self.item(items) @ weight_q.T if few else (every @ weight_q.T)[items]  # [users, n, layers[1]]
-        z = torch.relu((p @ weight_p.T + first.bias)[:, None] + from_items)
+        z = torch.relu((p @ weight_p.T + bias)[:, None] + from_items)
         for layer in rest:
             z = torch.relu(layer(z))  # [users, n, layers[l]]
         return z @ weight  # [users, n]
+
+    def _factored(self) -> tuple[Tensor, Tensor, Tensor, list[nn.Module]]:
+        """W_1 for p and for q, b_1, and the layers after the first."""
+        first, *rest = self.hidden
+        assert isinstance(first, nn.Linear)
+        weight_p, weight_q = first.weight.chunk(2, dim=1)
+        return weight_p, weight_q, first.bias, rest
 
     def _dropped(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None or self.dropout == 0:

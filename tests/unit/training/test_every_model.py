@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+import train
 from hyperparameters import Hyperparameters
-from ncf import bundle as bundles
 from ncf import data
 from ncf.bundle import BrokenBundle, Bundle
 from ncf.data import Dataset
 from ncf.evaluation import Evaluation
-from ncf.golden import golden
-from ncf.interface import Context, Model, kind_named, kinds
+from ncf.interface import CannotFit, Context, Model, kind_named, kinds
 from ncf.model import Recommender
 from ncf.models import ease, neural
 from ncf.ranking import rank
@@ -50,20 +49,7 @@ def fitted(model: str, dataset: Dataset, **changes: object) -> Model:
 
 
 def written(model: Model, dataset: Dataset, directory: Path) -> Bundle:
-    seen = dataset.everything()
-    return bundles.write(
-        directory,
-        model=model,
-        user_ids=dataset.user_ids,
-        item_ids=dataset.item_ids,
-        seen_indptr=seen.indptr,
-        seen_indices=seen.item.astype("int32"),
-        popularity=dataset.popularity,
-        run_id=f"{VERSION}-r1",
-        dataset_version=VERSION,
-        code_version="test",
-        golden=golden,
-    )
+    return train._write_bundle(directory, chosen(model.name), dataset, model)
 
 
 @pytest.fixture(scope="module")
@@ -158,38 +144,31 @@ def test_the_test_set_plays_no_part(model: str, small_shop: Dataset) -> None:
 
 
 @pytest.mark.parametrize("model", EVERY)
-def test_its_bundle_with_a_tensor_too_short_is_refused(model: str, small_shop: Dataset, tmp_path: Path) -> None:
-    bundle = written(fitted(model, small_shop, epochs=1), small_shop, tmp_path / "model")
-    layout = kind_named(model).layout(bundle.model.describe(), small_shop.users, small_shop.items)
-    for name, tensor in bundle.model.state().items():
-        assert tensor.dtype == layout[name].dtype
-        assert len(tensor.shape) == len(layout[name].shape)
-    with pytest.raises(BrokenBundle, match="architecture: "):
-        bundles.write(
-            tmp_path / "other",
-            model=_Misdescribed(bundle.model),
-            user_ids=small_shop.user_ids,
-            item_ids=small_shop.item_ids,
-            seen_indptr=bundle.seen_indptr,
-            seen_indices=bundle.seen_indices,
-            popularity=bundle.popularity,
-            run_id=f"{VERSION}-r1",
-            dataset_version=VERSION,
-            code_version="test",
-            golden=golden,
-        )
+def test_a_description_that_no_reader_understands_is_refused(model: str, small_shop: Dataset, tmp_path: Path) -> None:
+    made = fitted(model, small_shop, epochs=1)
+    with pytest.raises(BrokenBundle, match=r"bundle\.json: architecture: must have exactly model"):
+        written(_Changed(made, describe=made.describe() | {"colour": "blue"}), small_shop, tmp_path / "model")
 
 
-class _Misdescribed:
-    """A model that says of itself what no reader understands."""
+@pytest.mark.parametrize("model", EVERY)
+def test_a_tensor_cut_short_is_refused_by_name(model: str, small_shop: Dataset, tmp_path: Path) -> None:
+    made = fitted(model, small_shop, epochs=1)
+    for number, (name, tensor) in enumerate(made.state().items()):
+        cut = _Changed(made, state=made.state() | {name: tensor[:-1].clone()})
+        # Of EASE's interactions there may be any number, but as many as their rows say.
+        with pytest.raises(BrokenBundle, match=rf"weights\.safetensors: ({name} has shape|indptr does not divide)"):
+            written(cut, small_shop, tmp_path / str(number))
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
 
-    def describe(self) -> dict[str, Any]:
-        return {**self._model.describe(), "colour": "blue"}
+class _Changed:
+    """A model that says something else of itself, or holds something else."""
+
+    def __init__(self, model: Model, **answers: Any) -> None:
+        self._model, self._answers = model, answers
 
     def __getattr__(self, name: str) -> Any:
+        if name in self._answers:
+            return lambda: self._answers[name]
         return getattr(self._model, name)
 
 
@@ -232,9 +211,28 @@ def test_fused_it_adds_what_both_say_at_one_spread(small_shop: Dataset) -> None:
     torch.testing.assert_close(together.catalogue(users), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_penalty_too_small_for_ease_is_named(small_shop: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsolvable(matrix: torch.Tensor) -> torch.Tensor:
+        raise torch.linalg.LinAlgError("the leading minor of order 3 is not positive-definite")
+
+    monkeypatch.setattr(torch.linalg, "cholesky", unsolvable)
+    with pytest.raises(CannotFit, match=r"ease cannot be solved with ease_l2 1e-06: choose a greater one"):
+        fitted("ease", small_shop, ease_l2=1e-6)
+    with pytest.raises(CannotFit, match=r"als cannot be solved with als_regularization 1e-06: choose a greater one"):
+        fitted("als", small_shop, als_regularization=1e-6)
+
+
+def test_a_checkpoint_of_another_start_is_not_gone_on_from(small_shop: Dataset, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    context = Context(checkpoints=tmp_path, warn=warnings.append)
+    kind_named("gmf").fit(small_shop, chosen("gmf", epochs=1), context)
+    kind_named("gmf").fit(small_shop, chosen("gmf", epochs=1, als_regularization=0.5), context)
+    assert warnings == ["warning: the checkpoint is of other data or hyperparameters and training starts anew"]
+
+
 def test_ease_refuses_a_catalogue_beyond_its_limit(small_shop: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ncf.models.ease.MAXIMUM_ITEMS", 59)
-    with pytest.raises(Exception, match="ease is for catalogues of up to 59 items and this one has 60: choose als"):
+    with pytest.raises(CannotFit, match="ease is for catalogues of up to 59 items and this one has 60: choose als"):
         fitted("ease", small_shop)
 
 

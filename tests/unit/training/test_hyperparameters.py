@@ -77,6 +77,12 @@ def test_refuses_by_name(name: str, text: str, message: str) -> None:
     assert message in str(refused.value)
 
 
+def test_refuses_more_factors_together_than_a_model_may_have() -> None:
+    with pytest.raises(InvalidHyperparameter, match="fusion_factors must be at most 4096 together with factors 4000"):
+        Hyperparameters.read(NEEDED | {"factors": "4000"})
+    assert Hyperparameters.read(NEEDED | {"factors": "4000", "fusion": "0"}).factors == 4000
+
+
 @pytest.mark.parametrize("name", NEEDED)
 def test_refuses_what_is_missing(name: str) -> None:
     with pytest.raises(InvalidHyperparameter, match=f"hyperparameter {name} is missing"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ncf import data
+from ncf.csr import cells
 from ncf.data import Dataset, Pairs
 from ncf.interface import CannotFit
 from ncf.losses import LEAST_STEPS, Sampling, SharedNegatives, objective
@@ -40,7 +41,7 @@ def of_an_epoch(steps: SharedNegatives, model: Recommender, interactions: int, s
     total = 0.0
     for step in range(steps.steps):
         users = steps._order[step * steps._users_at_once : (step + 1) * steps._users_at_once]  # type: ignore[index]
-        positives = steps._positives(users)[0].numel()
+        positives = cells(steps._indptr, users)[0].numel()
         total += steps.loss(model, step, generator, None)[0].item() * positives
     return total / interactions
 

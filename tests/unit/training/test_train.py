@@ -90,7 +90,7 @@ def test_says_plainly_that_a_baseline_is_better(job: Jobs, shop_dataset: Path) -
     ours = report["candidate"]["sampled"]["ndcg"]
     theirs = report["baselines"]["ease"]["sampled"]["ndcg"]
     assert theirs > ours
-    assert f"note: the baseline ease has a NDCG of {theirs:.4f}, this mlp {ours:.4f}\n" in done.stdout
+    assert f"note: NDCG is {theirs:.4f} for the baseline ease, {ours:.4f} for this mlp\n" in done.stdout
 
 
 def test_a_closed_form_model_is_trained_and_bundled_like_any_other(job: Jobs, shop_dataset: Path) -> None:

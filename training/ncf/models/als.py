@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ncf.data import Dataset, Pairs
-from ncf.interface import Context, Kind, Stopped, Tensors, require_keys
+from ncf.interface import CannotFit, Context, Kind, Stopped, Tensors, require_keys
 from ncf.seeds import stream
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ def factorize(
     seed: int,
     context: Context,
 ) -> tuple[Tensor, Tensor]:
-    """p [users, factors] and q [items, factors], on the CPU, as balanced as their product allows. Raises Stopped."""
+    """p [users, factors] and q [items, factors], on the CPU, as balanced as their product allows.
+
+    Raises CannotFit where the regularization is too small to solve with, and Stopped.
+    """
     users = train.indptr.size - 1
     by_user = _lists(train.item, train.indptr)
     turned = Pairs.of(train.item, train.user, items, users)
@@ -103,7 +106,13 @@ def _solve(fixed: Tensor, lists: list[Tensor], unobserved_weight: float, regular
             right[row] = vectors.sum(dim=0)
         counts = torch.tensor([own.numel() for own in chunk], dtype=torch.float32)
         left.diagonal(dim1=1, dim2=2).add_((regularization * (counts + unobserved_weight * others))[:, None])
-        solved.append(torch.cholesky_solve(right[:, :, None], torch.linalg.cholesky(left)).squeeze(2))
+        try:
+            triangles = torch.linalg.cholesky(left)
+        except torch.linalg.LinAlgError as error:
+            raise CannotFit(
+                f"als cannot be solved with als_regularization {regularization:g}: choose a greater one ({error})"
+            ) from error
+        solved.append(torch.cholesky_solve(right[:, :, None], triangles).squeeze(2))
     return torch.cat(solved)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ncf.csr import cells
 from ncf.data import Dataset, Pairs
 from ncf.interface import CannotFit, Context, Kind, Tensors, require_keys
 from ncf.seeds import stream
@@ -55,10 +56,8 @@ class Ease:
         if users.shape[0] == 1:
             return self._item_item[self._history(int(users))].sum(dim=0, keepdim=True)  # [1, items]
         history = torch.zeros(users.shape[0], self._item_item.shape[0], device=self.device)  # [users, items]
-        begin, lengths = self._indptr[users], self._indptr[users + 1] - self._indptr[users]
-        rows = torch.arange(users.shape[0], device=self.device).repeat_interleave(lengths)
-        place = torch.arange(rows.shape[0], device=self.device) - (lengths.cumsum(0) - lengths)[rows]
-        history[rows, self._indices[begin[rows] + place].long()] = 1.0
+        row, where = cells(self._indptr, users)
+        history[row, self._indices[where].long()] = 1.0
         return history @ self._item_item  # [users, items]
 
     def describe(self) -> dict[str, Any]:
@@ -72,7 +71,7 @@ class Ease:
 
 
 def item_item(train: Pairs, items: int, l2: float, dropout: float, device: torch.device) -> Tensor:
-    """B [items, items]. Raises CannotFit for a catalogue of more than MAXIMUM_ITEMS."""
+    """B [items, items]. Raises CannotFit for a catalogue of more than MAXIMUM_ITEMS, and for too small a penalty."""
     if items > MAXIMUM_ITEMS:
         raise CannotFit(
             f"ease is for catalogues of up to {MAXIMUM_ITEMS} items and this one has {items}: choose als or neumf"
@@ -80,7 +79,10 @@ def item_item(train: Pairs, items: int, l2: float, dropout: float, device: torch
     users = train.indptr.size - 1
     counts = torch.bincount(torch.as_tensor(train.item), minlength=items).to(device)
     penalty = l2 + dropout / (1.0 - dropout) * counts  # [items], the diagonal of Λ
-    inverse = _inverse_by_users(train, penalty) if users < items else _inverse_by_items(train, penalty)
+    try:
+        inverse = _inverse_by_users(train, penalty) if users < items else _inverse_by_items(train, penalty)
+    except torch.linalg.LinAlgError as error:
+        raise CannotFit(f"ease cannot be solved with ease_l2 {l2:g}: choose a greater one ({error})") from error
     inverse.div_(-inverse.diagonal().clone())
     inverse.fill_diagonal_(0.0)
     return inverse

@@ -44,9 +44,11 @@ def fit(dataset: Dataset, hyperparameters: Hyperparameters, context: Context) ->
     held_out = dataset.validation() if hyperparameters.patience else None
     learned = held_out or dataset
     plan = _plan(hyperparameters, learned)
+    given = hyperparameters.to_dict()
     identity = {
         "dataset": dataset.fingerprint,
         "plan": dataclasses.asdict(plan),
+        "start": {name: value for name, value in given.items() if name.startswith(("als_", "ease_"))},
         "torch": torch.__version__,
         "processes": World.here().size,
     }
