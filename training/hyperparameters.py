@@ -213,8 +213,8 @@ class Hyperparameters:
         6,
     )
     ease_l2: float = _parameter(
-        "λ of ease, above 0 to 1000000. As a product of 160 factors, 500 with ease_dropout 0.2 had the best NDCG over the "
-        "full catalogue on validation; ease by itself was a little better there with 1000 and no dropout.",
+        "λ of ease, above 0 to 1000000. As a product of 160 factors, 500 with ease_dropout 0.2 had the best NDCG over "
+        "the full catalogue on validation; ease by itself was a little better there with 1000 and no dropout.",
         _number("a number above 0 to 1000000", lambda value: 0 < value <= 1e6),
         500.0,
     )
