@@ -19,13 +19,47 @@ TRAIN = Path(__file__).resolve().parents[3] / "training" / "train.py"
 SETTINGS = {"factors": 8, "mlp_layers": "16,8", "start": "random", "fusion": 0, "batch_size": 1}
 
 
-def started(job: Any) -> subprocess.Popen[str]:
+def started(job: Any, script: Path = TRAIN) -> subprocess.Popen[str]:
     # `--`, or torchrun takes --start for an abbreviation of an option of its own.
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--"]
     environment = job.environment | {"GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.Popen(
-        [*torchrun, str(TRAIN), *job.argv], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*torchrun, str(script), *job.argv], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+FIT = """
+import hashlib, os, sys
+from pathlib import Path
+import torch
+from ncf import data
+from ncf.fit import Plan, fit
+from ncf.interface import Context
+from ncf.model import Architecture
+from ncf.world import join, leave
+
+world = join(os.environ, torch.device("cpu"))
+dataset = data.load(Path(os.environ["SM_CHANNEL_DATASET"]), "v20260102t030405z-0a1b2c3d")
+plan = Plan(Architecture("neumf", 8, (16, 8)), 2, 64, 0.01, 4, 0.0, 0.1, 7)
+content = b"".join(tensor.numpy().tobytes() for tensor in fit(dataset, plan, Context()).state().values())
+Path(os.environ["SM_OUTPUT_DIR"]).mkdir(parents=True, exist_ok=True)
+Path(os.environ["SM_OUTPUT_DIR"], f"rank-{world.rank}").write_text(hashlib.sha256(content).hexdigest())
+leave()
+"""
+
+
+def test_they_step_together_and_end_in_the_same_weights(
+    job: Callable[..., Any], shop_dataset: Path, tmp_path: Path
+) -> None:
+    """Each has looked at samples of its own: without the other's gradients they would differ."""
+    script = tmp_path / "fit_together.py"
+    script.write_text(FIT)
+    together = job(shop_dataset)
+    together.environment["PYTHONPATH"] = str(TRAIN.parent)
+    _, stderr = (process := started(together, script)).communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    first, second = ((together.root / "output" / f"rank-{rank}").read_text() for rank in range(2))
+    assert first == second
 
 
 @pytest.mark.parametrize("loss", ["bce", "block_bce"])
