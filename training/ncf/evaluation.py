@@ -2,8 +2,8 @@
 
 Two protocols, both with HR@k and NDCG@k (one relevant item, so NDCG = 1 / log2(rank + 2), rank from 0):
 
-- *sampled*, as in He et al. 2017: among `negatives` items drawn with a seed from those that the user has in neither
-  train nor test;
+- *sampled*, as in He et al. 2017: among `negatives` items drawn with a seed from those that somebody has, but the user
+  has in neither train nor test;
 - *full*: among the whole catalogue, without the user's items in train.
 
 Nothing is given away: an item whose score equals the held-out item's is ranked above it, as is one whose score is not
@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ncf.data import Dataset
+from ncf.data import Dataset, Pairs
 from ncf.sampling import NegativeSampler
 
 if TYPE_CHECKING:
@@ -158,10 +158,17 @@ class Evaluation:
         self._slices = slices_of(dataset)
 
     def _drawn(self) -> Tensor:
+        """Of the items that anybody has. Ids outlive their interactions, and beside what nobody buys any more every
+        model looks good.
+        """
+        everything, users = self._dataset.everything(), self._dataset.users
+        alive = np.unique(everything.item)  # [items that somebody has]
+        known = Pairs.of(everything.user, np.searchsorted(alive, everything.item), users, alive.size)
         # On the CPU whatever the device: the same seed must draw the same negatives everywhere.
-        sampler = NegativeSampler(self._dataset.everything(), self._dataset.items)
         generator = torch.Generator().manual_seed(self.seed)
-        return sampler.draw_distinct(torch.as_tensor(self._dataset.test.user), self.negatives, generator)
+        test_users = torch.as_tensor(self._dataset.test.user)
+        drawn = NegativeSampler(known, alive.size).draw_distinct(test_users, self.negatives, generator)
+        return torch.where(drawn >= 0, torch.as_tensor(alive)[drawn.clamp(min=0)], -1)
 
     def protocol(self, *, epoch: str = "last") -> dict[str, Any]:
         """How it was measured; `epoch` says which one is the candidate, as declared before it was trained."""

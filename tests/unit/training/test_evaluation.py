@@ -291,6 +291,14 @@ def test_negatives_are_new_to_the_user_and_drawn_from_the_seed(shop_dataset: Pat
     assert not torch.equal(first, other)
 
 
+def test_what_nobody_has_is_no_negative() -> None:
+    """Items 3, 5 and 6 are ids of earlier datasets: beside them the least popular of the others would look good."""
+    dataset = dataset_of({0: [0, 1], 1: [1, 2], 2: [4, 7]}, {0: 2, 1: 0}, users=3, items=8)
+    evaluation = Evaluation(dataset, k=1, negatives=5, seed=1, device="cpu")
+    assert [sorted(row) for row in evaluation._negatives.tolist()] == [[-1, -1, -1, 4, 7], [-1, -1, -1, 4, 7]]
+    assert evaluation.protocol()["fewestNegatives"] == 2
+
+
 def test_figures_do_not_depend_on_how_many_users_are_scored_at_a_time(
     shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
