@@ -1,0 +1,179 @@
+"""Executes a state machine on the interpreter of the embedded AWS, with scripted answers in place of its functions, and
+names the edges that the execution went along.
+
+An edge is what may lead from one state to the next, or back into it: a Task's Next, each error name of its Retry and of
+its Catch, each rule of a Choice and its Default. What was gone along is read from the history of the execution.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ministack.services import stepfunctions as sfn
+
+from local.emulator.corrections import state_driver, stepfunctions
+from local.emulator.corrections.task_state import TIMEOUT
+
+DEFINITIONS = Path(__file__).resolve().parents[3] / "statemachines"
+UNFORESEEN = "SomethingNobodyForesaw"
+"""Stands for what `States.ALL` is written for."""
+
+Answer = Mapping[str, Any] | Exception
+Edge = tuple[str, ...]
+"""(state, "Next") or (state, "Default"), (state, "Choices", target), (state, "Retry" or "Catch", error name)."""
+
+
+class Failed(Exception):
+    """The answer of a function, or of the job whose token it held, that failed with the error `name`."""
+
+    def __init__(self, name: str, cause: str = "scripted") -> None:
+        super().__init__(name, cause)
+        self.name, self.cause = name, cause
+
+
+def definition_of(machine: str) -> dict[str, Any]:
+    """The definition in `statemachines/`, each substitution replaced by its own name."""
+    text = (DEFINITIONS / f"{machine}.asl.json").read_text(encoding="utf-8")
+    definition: dict[str, Any] = json.loads(re.sub(r"\"\$\{(\w+)\}\"|\$\{(\w+)\}", _substituted, text))
+    return definition
+
+
+def _substituted(match: re.Match[str]) -> str:
+    return f'"{match[1]}"' if match[1] else match[2]
+
+
+def edges_of(definition: Mapping[str, Any]) -> set[Edge]:
+    """Every edge there is."""
+    found: set[Edge] = set()
+    for name, state in definition["States"].items():
+        found |= {(name, kind) for kind in ("Next", "Default") if kind in state}
+        found |= {(name, "Choices", rule["Next"]) for rule in state.get("Choices", [])}
+        for kind in ("Retry", "Catch"):
+            found |= {(name, kind, error) for entry in state.get(kind, []) for error in entry["ErrorEquals"]}
+    return found
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One that is over. `path`: its states in order, each once however often it was tried."""
+
+    status: str
+    error: str | None
+    output: Any
+    path: list[str]
+    attempts: list[str]
+    """The state of each attempt of a task."""
+    edges: set[Edge]
+
+
+def execute(machine: str, event: Mapping[str, Any], answers: Callable[[str, int, Any], Answer]) -> Execution:
+    """Run `machine` on `event`. `answers(state, attempt, payload)` stands for the function of a Task (attempts count
+    from 0): what it returns is the payload of its answer or, where the task waits for a token, the answer to that;
+    a `Failed` that it returns is the error that the state ends with.
+    """
+    definition = definition_of(machine)
+    arn = f"arn:aws:states:us-east-1:000000000000:execution:{machine}:{uuid.uuid4().hex}"
+    execution: dict[str, Any] = {
+        "executionArn": arn,
+        "stateMachineArn": arn.replace(":execution:", ":stateMachine:"),
+        "name": arn.rpartition(":")[2],
+        "status": "RUNNING",
+        "startDate": "2026-01-01T00:00:00.000Z",
+        "input": json.dumps(event),
+        "definition": json.dumps({**definition, "TimeoutSeconds": 999_999_999}),
+        "events": [],
+    }
+    sfn._executions[arn] = execution
+    tried: dict[str, int] = {}
+
+    def invoke(resource: str, arguments: Any, *_: Any) -> Any:
+        state = next(event for event in reversed(execution["events"]) if event["type"] == "TaskStateEntered")
+        name = state["stateEnteredEventDetails"]["name"]
+        payload = arguments["Payload"]
+        answer = answers(name, tried.get(name, 0), payload)
+        tried[name] = tried.get(name, 0) + 1
+        if isinstance(answer, Failed):
+            raise sfn._ExecutionError(answer.name, answer.cause)
+        if definition["States"][name]["Resource"].endswith(".waitForTaskToken"):
+            token = sfn._task_tokens[payload["taskToken"]]
+            token["result"] = json.dumps(answer)
+            token["event"].set()
+            return {"Payload": None}
+        return {"Payload": answer}
+
+    with _scripted(invoke):
+        state_driver.run_execution(arn)
+    sfn._executions.pop(arn, None)
+    return _read(definition, execution)
+
+
+@contextmanager
+def _scripted(invoke: Callable[..., Any]) -> Iterator[None]:
+    """The interpreter as the embedded AWS corrects it, calling `invoke` and never waiting."""
+    stepfunctions.apply()
+    replaced = {
+        "_invoke_resource": invoke,
+        "_invoke_resource_with_timeout": invoke,
+        "_SFN_WAIT_SCALE": 0,
+        "_emit_execution_status_event": lambda execution: None,
+    }
+    before = {name: getattr(sfn, name) for name in replaced}
+    for name, value in replaced.items():
+        setattr(sfn, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(sfn, name, value)
+
+
+def _read(definition: Mapping[str, Any], execution: Mapping[str, Any]) -> Execution:
+    states = definition["States"]
+    path: list[str] = []
+    attempts: list[str] = []
+    edges: set[Edge] = set()
+    failure: str | None = None
+    for event in execution["events"]:
+        if event["type"].endswith("StateEntered"):
+            name = event["stateEnteredEventDetails"]["name"]
+            if path:
+                edges.add(_edge(path[-1], states[path[-1]], name, failure))
+            path.append(name)
+            failure = None
+        elif event["type"] == "TaskScheduled":
+            attempts.append(path[-1])
+            if failure is not None:
+                edges.add((path[-1], "Retry", _matching(states[path[-1]]["Retry"], failure)[0]))
+            failure = None
+        elif event["type"] in ("TaskFailed", "TaskTimedOut"):
+            failure = event[f"{event['type'][0].lower()}{event['type'][1:]}EventDetails"]["error"]
+    output = json.loads(execution["output"]) if "output" in execution else None
+    return Execution(execution["status"], execution.get("error"), output, path, attempts, edges)
+
+
+def _edge(name: str, state: Mapping[str, Any], target: str, failure: str | None) -> Edge:
+    if failure is not None:
+        error, next_state = _matching(state["Catch"], failure)
+        assert next_state == target, f"{name} went to {target} after {failure}, and Catch says {next_state}"
+        return (name, "Catch", error)
+    if state["Type"] != "Choice":
+        return (name, "Next")
+    targets = [rule["Next"] for rule in state["Choices"]]
+    assert len({*targets, state["Default"]}) == len(targets) + 1, f"two edges of {name} lead to one state"
+    return (name, "Choices", target) if target in targets else (name, "Default")
+
+
+def _matching(entries: list[dict[str, Any]], error: str) -> tuple[str, str]:
+    """The error name, and the Next, of the first entry that `error` matches."""
+    for entry in entries:
+        for name in entry["ErrorEquals"]:
+            if name in (error, "States.ALL") or (name == "States.TaskFailed" and error != TIMEOUT):
+                return name, entry.get("Next", "")
+    raise AssertionError(f"nothing matches {error}")

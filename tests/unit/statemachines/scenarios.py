@@ -1,0 +1,98 @@
+"""What the functions answer in the ordinary courses of each state machine, and the way that each takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.unit.statemachines.interpreter import Answer, Failed
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`answers` by state; a state that is left out answers with nothing."""
+
+    machine: str
+    name: str
+    path: list[str]
+    status: str = "SUCCEEDED"
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    event: Mapping[str, Any] = field(default_factory=dict)
+
+
+RUN = {"runId": "v20260101t000000z-00000000-r1", "datasetVersion": "v20260101t000000z-00000000", "attempt": 1}
+ACCEPTED = {"Evaluate": {"accepted": True}, "Register": {"approvalStatus": "Approved"}}
+BY_HAND = {"Evaluate": {"accepted": True}, "Register": {"approvalStatus": "PendingManualApproval"}}
+JUDGED = ["StartTraining", "Evaluate", "IsModelBetter"]
+REGISTERED = [*JUDGED, "Register", "IsApprovalNeeded"]
+DEPLOYED = ["Deploy", "Verify", "RecordDeployed", "ModelDeployed"]
+REJECTED = ["RecordRejected", "ModelRejected"]
+TAKEN_BACK = ["RollBack", "HandleFailure", "RunFailed"]
+
+SCENARIOS = [
+    Scenario(
+        "preparation",
+        "a drop is prepared",
+        ["StartPreparation", "IsAlreadyPrepared", "RecordPrepared", "DatasetPrepared"],
+        answers={"StartPreparation": {"alreadyPrepared": False}},
+    ),
+    Scenario(
+        "preparation",
+        "it was prepared before",
+        ["StartPreparation", "IsAlreadyPrepared", "DatasetPrepared"],
+        answers={"StartPreparation": {"alreadyPrepared": True}},
+    ),
+    Scenario(
+        "preparation",
+        "its job fails",
+        ["StartPreparation", "HandleFailure", "PreparationFailed"],
+        status="FAILED",
+        answers={"StartPreparation": Failed("PreparationFailed")},
+    ),
+    Scenario("retraining", "a better model is deployed", [*REGISTERED, *DEPLOYED], answers=ACCEPTED, event=RUN),
+    Scenario(
+        "retraining",
+        "the gate rejects it",
+        [*JUDGED, *REJECTED],
+        answers={"Evaluate": {"accepted": False}},
+        event=RUN,
+    ),
+    Scenario(
+        "retraining",
+        "a person approves",
+        [*REGISTERED, "AwaitApproval", "IsApproved", *DEPLOYED],
+        answers={**BY_HAND, "AwaitApproval": {"status": "Approved"}},
+        event=RUN,
+    ),
+    Scenario(
+        "retraining",
+        "a person rejects",
+        [*REGISTERED, "AwaitApproval", "IsApproved", *REJECTED],
+        answers={**BY_HAND, "AwaitApproval": {"status": "Rejected"}},
+        event=RUN,
+    ),
+    Scenario(
+        "retraining",
+        "newer data is there",
+        [*REGISTERED, "Deploy", *REJECTED],
+        answers={**ACCEPTED, "Deploy": Failed("StaleVersion")},
+        event=RUN,
+    ),
+    Scenario(
+        "retraining",
+        "the endpoint does not come up",
+        [*REGISTERED, "Deploy", *TAKEN_BACK],
+        status="FAILED",
+        answers={**ACCEPTED, "Deploy": Failed("EndpointFailed")},
+        event=RUN,
+    ),
+    Scenario(
+        "retraining",
+        "its answers are not the recorded ones",
+        [*REGISTERED, "Deploy", "Verify", *TAKEN_BACK],
+        status="FAILED",
+        answers={**ACCEPTED, "Verify": Failed("GoldenMismatch")},
+        event=RUN,
+    ),
+]
