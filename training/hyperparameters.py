@@ -16,6 +16,7 @@ from ncf.interface import kinds
 from ncf.losses import LOSSES
 from ncf.model import MAXIMUM_WIDTH, MODELS, Architecture
 from ncf.models.neural import STARTS
+from ncf.precision import PRECISIONS
 
 DATASET_VERSION = re.compile(r"v\d{8}t\d{6}z-[0-9a-f]{8}")
 RUN_ID = re.compile(r"(v\d{8}t\d{6}z-[0-9a-f]{8})-r\d{1,4}")
@@ -229,6 +230,12 @@ class Hyperparameters:
         42,
     )
     device: str = _parameter("auto (cuda if there is one), cpu or cuda.", _one_of(*DEVICES), "auto")
+    precision: str = _parameter(
+        "Of the products in gmf, mlp and neumf while they learn: float32, bfloat16 or float16 (the half that a T4 "
+        "knows). Weights and figures are float32 in any case. A CPU gains nothing by less than the default.",
+        _one_of(*PRECISIONS),
+        "float32",
+    )
     evaluation_negatives: int = _parameter(
         "Negatives per test user in the sampled protocol, 1 to 10000. 99 as in He et al., section 4.1.",
         _integer(1, 10_000),

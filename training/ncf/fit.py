@@ -29,6 +29,7 @@ from ncf.data import Dataset
 from ncf.interface import Context, Diverged, Progress, Stopped
 from ncf.losses import Objective, Sampling, objective
 from ncf.model import Architecture, ProductTower, Recommender
+from ncf.precision import Precision
 from ncf.seeds import stream
 from ncf.world import World
 
@@ -58,6 +59,7 @@ class Plan:
     start_scale: float = 1.0
     start_rate: float = 1.0
     patience: int = 0
+    precision: str = "float32"
 
 
 def fit(
@@ -117,6 +119,7 @@ class _Training:
         self.model.reset_parameters(torch.Generator().manual_seed(stream(plan.seed, "weights")))
         self.model.to(device).train()
         self._optimizer = torch.optim.Adam(self._groups(), lr=plan.learning_rate, fused=True)
+        self._precision = Precision(plan.precision, device)
         self._world = World.here()
         sampling = Sampling(
             plan.batch_size, plan.negatives_per_positive, plan.shared_negatives, processes=self._world.size
@@ -176,9 +179,9 @@ class _Training:
                 dropout = torch.Generator(self._device).manual_seed(stream(self._plan.seed, f"dropout {here}"))
             self._set_rate()
             self._optimizer.zero_grad(set_to_none=True)
-            loss, samples = self._step(own, generator, dropout)
-            loss.backward()
-            self._optimizer.step()
+            with self._precision.forward():
+                loss, samples = self._step(own, generator, dropout)
+            self._precision.step(loss, self._optimizer)
             self._loss_sum += loss.detach().double() * samples
             self._samples += samples
             self.step = step + 1
@@ -244,6 +247,7 @@ class _Training:
             "seconds": self._seconds,
             "bestEpoch": self._best_epoch,
             "bestScore": self._best_score,
+            "precision": self._precision.state(),
         }
         content = safetensors.torch.save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
@@ -283,6 +287,7 @@ class _Training:
             self._samples = position["samples"]
         self.epoch, self.step, self._seconds = position["epoch"], position["step"], position["seconds"]
         self._best_epoch, self._best_score = position["bestEpoch"], position["bestScore"]
+        self._precision.load_state(position["precision"])
         return True
 
 

@@ -110,7 +110,7 @@ class IndependentNegatives:
         assert self._drawn is not None, "an epoch begins with its samples"
         batch = slice(step * self._batch, (step + 1) * self._batch)
         users, items, labels = (drawn[batch] for drawn in self._drawn)
-        return binary_cross_entropy(model(users, items, dropout), labels), labels.numel()
+        return binary_cross_entropy(model(users, items, dropout).float(), labels), labels.numel()
 
 
 class SharedNegatives:
@@ -148,7 +148,7 @@ class SharedNegatives:
         row, where = cells(self._indptr, users)  # [positives] each
         items = self._items[where]  # [positives]
         negatives, log_included = self._negatives(generator)  # [negatives] each, or None: every item
-        grid = model.grid(users, negatives, dropout)  # [users, negatives]
+        grid = model.grid(users, negatives, dropout).float()  # [users, negatives]
         if negatives is None:
             taken = items
             positives = grid[row, items]  # [positives]
@@ -156,7 +156,7 @@ class SharedNegatives:
             self._place[negatives] = torch.arange(negatives.numel(), device=self._device)
             taken = self._place[items]
             self._place[negatives] = -1
-            positives = model(users[row], items, dropout)  # [positives]
+            positives = model(users[row], items, dropout).float()  # [positives]
         hit = taken >= 0
         mask = torch.zeros_like(grid, dtype=torch.bool)
         mask[row[hit], taken[hit]] = True

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -5,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from ncf import data
 from ncf.fit import CHECKPOINT, Plan, fit
 from ncf.interface import Context, Diverged, Progress, Stopped
 from ncf.model import Architecture, Recommender
+from ncf.precision import Precision
 
 VERSION = "v20260102t030405z-0a1b2c3d"
 HERE = Context()
@@ -119,6 +122,49 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(
     with pytest.raises(OSError, match="no space"):
         fit(board, replace(PLAN, seed=9), Context(checkpoints=tmp_path, warn=lambda message: None), fingerprint="g")
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("loss", ["bce", "block_bce", "block_softmax"])
+def test_half_precision_learns_nearly_the_same_and_keeps_whole_weights(
+    precision: str, loss: str, board: data.Dataset
+) -> None:
+    plan = replace(PLAN, loss=loss, shared_negatives=12, epochs=8, dropout=0.0)
+    whole: list[Progress] = []
+    half: list[Progress] = []
+    fit(board, plan, Context(report=whole.append))
+    model = fit(board, replace(plan, precision=precision), Context(report=half.append))
+    assert {tensor.dtype for tensor in weights(model).values()} == {torch.float32}
+    assert half[-1].loss != whole[-1].loss
+    assert half[-1].loss == pytest.approx(whole[-1].loss, rel=0.05)
+    assert half[-1].loss < 0.95 * half[0].loss
+
+
+def test_half_precision_resumes_to_the_same_weights(board: data.Dataset, tmp_path: Path) -> None:
+    plan = replace(PLAN, precision="float16")
+    whole = fit(board, plan, HERE)
+    asked = iter(range(1_000))
+    with pytest.raises(Stopped):
+        fit(board, plan, Context(checkpoints=tmp_path, stop=lambda: next(asked) >= 60))
+    with safe_open(tmp_path / CHECKPOINT, framework="pt") as file:
+        assert json.loads(file.metadata()["position"])["precision"]["_growth_tracker"] == 60  # one for each step
+    assert equal(whole, fit(board, plan, Context(checkpoints=tmp_path)))
+
+
+def test_a_step_that_overflows_is_left_out_and_the_scale_halved() -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adam([weight], lr=0.1, fused=True)
+    precision = Precision("float16", torch.device("cpu"))
+    scale = precision.state()["scale"]
+    precision.step((weight * torch.tensor([float("inf"), 1.0])).sum(), optimizer)
+    assert weight.tolist() == [1.0, 1.0]
+    assert precision.state()["scale"] == scale / 2
+    again = Precision("float16", torch.device("cpu"))
+    again.load_state(precision.state())
+    assert again.state() == precision.state()
+    optimizer.zero_grad()
+    again.step(weight.sum(), optimizer)
+    assert weight.tolist() == pytest.approx([0.9, 0.9])
 
 
 @pytest.mark.parametrize("rate", [1e9, 1e30])

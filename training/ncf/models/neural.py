@@ -111,6 +111,7 @@ def _plan(hyperparameters: Hyperparameters, dataset: Dataset) -> Plan:
         start_scale=hyperparameters.start_scale,
         start_rate=hyperparameters.start_rate,
         patience=hyperparameters.patience,
+        precision=hyperparameters.precision,
     )
 
 
