@@ -18,7 +18,7 @@ from rich.table import Table
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(PROJECT_ROOT / "serving"), str(PROJECT_ROOT / "training")]
 
-from invocation import Invocation  # noqa: E402
+from invocation import from_document  # noqa: E402
 from ncf import bundle as bundles  # noqa: E402
 from ncf.model import Architecture, Recommender  # noqa: E402
 from ncf.ranking import rank  # noqa: E402
@@ -81,7 +81,7 @@ def table() -> Table:
         for request in range(REQUESTS):
             body = {"userId": f"u{request % USERS}", "numResults": 10, "excludeSeen": True}
             plain.append(milliseconds(rank, bundle, body))
-            ours.append(milliseconds(scorer.answer, Invocation.from_document(body)))
+            ours.append(milliseconds(scorer.answer, from_document(body)))
         before, after = statistics.median(plain), statistics.median(ours)
         widths = "-".join(str(width) for width in layers)
         result.add_row(f"{items:,}", str(factors), widths, f"{before:.2f}", f"{after:.2f}", f"{before / after:.1f}x")

@@ -6,16 +6,30 @@ Pure: no torch, no HTTP. `docs/contracts.md`, "Server", is the specification.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+_Number = TypeVar("_Number", int, float)
 
 MAXIMUM_BODY_BYTES = 1024 * 1024
 MAXIMUM_CANDIDATES = 1000
 MAXIMUM_RESULTS = 100
-MAXIMUM_USER_ID_LENGTH = 256
+MAXIMUM_ID_LENGTH = 256
+MAXIMUM_DENIED = 1000
+MAXIMUM_BOOSTED = 1000
+MAXIMUM_BOOST = 100
+MAXIMUM_CATEGORIES = 100
+MAXIMUM_SHARDS = 10_000
 DEFAULT_RESULTS = 10
 
-FIELDS = ("userId", "numResults", "excludeSeen", "candidates")
+_FILTERS = ("deny", "categories", "boosts", "categoryCaps")
+FIELDS = {
+    "userId": ("userId", "numResults", "excludeSeen", "candidates", *_FILTERS),
+    "itemId": ("itemId", "numResults", *_FILTERS),
+    "shard": ("shard", "shards", "numResults"),
+}
+"""What a request may hold, by the field that says what it asks for."""
 
 
 class InvalidInvocation(Exception):
@@ -26,6 +40,39 @@ class InvalidInvocation(Exception):
         self.message = message
         self.field = field
         self.status = status
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What may be in a list, and how it is weighed, before the best are taken."""
+
+    deny: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    boosts: Mapping[str, float] = field(default_factory=dict)
+    """By item id, what its score is multiplied by."""
+    category_caps: Mapping[str, int] = field(default_factory=dict)
+    """By category, the most items of it in one list."""
+
+
+NO_FILTERS = Filters()
+
+
+@dataclass(frozen=True)
+class Related:
+    """One request for the items that are most like one item."""
+
+    item_id: str
+    num_results: int = DEFAULT_RESULTS
+    filters: Filters = NO_FILTERS
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One request for the lists of all known users of one shard."""
+
+    shard: int
+    shards: int
+    num_results: int = DEFAULT_RESULTS
 
 
 @dataclass(frozen=True)
@@ -40,41 +87,56 @@ class Invocation:
     num_results: int | None
     exclude_seen: bool
     candidates: tuple[str, ...] | None = None
+    filters: Filters = NO_FILTERS
 
-    @classmethod
-    def from_body(cls, body: bytes) -> Invocation:
-        """Parses UTF-8 JSON. Raises `InvalidInvocation` naming the field and what is wrong with its value."""
-        if len(body) > MAXIMUM_BODY_BYTES:
-            raise InvalidInvocation(f"the body is larger than {MAXIMUM_BODY_BYTES} bytes", status=413)
-        return cls.from_document(_document(body))
 
-    @classmethod
-    def from_document(cls, document: Any) -> Invocation:
-        """As `from_body`, for JSON that is already parsed."""
-        if not isinstance(document, dict):
-            raise InvalidInvocation(f"the body must be a JSON object, not {_kind(document)}")
-        for name in document:
-            if name not in FIELDS:
-                raise InvalidInvocation(
-                    f"{_shown(name)} is not a field; the fields are {', '.join(FIELDS)}", _name(name)
-                )
-        user_id = _user_id(document)
-        candidates = _candidates(document)
-        everything = candidates is None
-        return cls(
-            user_id=user_id,
-            num_results=_num_results(document, default=DEFAULT_RESULTS if everything else None),
-            exclude_seen=_exclude_seen(document, default=everything),
-            candidates=candidates,
-        )
+Request = Invocation | Related | Shard
+
+
+def from_body(body: bytes) -> Request:
+    """Parses UTF-8 JSON. Raises `InvalidInvocation` naming the field and what is wrong with its value."""
+    if len(body) > MAXIMUM_BODY_BYTES:
+        raise InvalidInvocation(f"the body is larger than {MAXIMUM_BODY_BYTES} bytes", status=413)
+    return from_document(_document(body))
+
+
+def from_document(document: Any) -> Request:
+    """As `from_body`, for JSON that is already parsed."""
+    if not isinstance(document, dict):
+        raise InvalidInvocation(f"the body must be a JSON object, not {_kind(document)}")
+    asked = "itemId" if "itemId" in document else "shard" if "shard" in document or "shards" in document else "userId"
+    for name in document:
+        if name not in FIELDS[asked]:
+            raise InvalidInvocation(
+                f"{_shown(name)} is not a field; the fields are {', '.join(FIELDS[asked])}", _name(name)
+            )
+    if asked == "shard":
+        shards = _integer(document, "shards", 1, MAXIMUM_SHARDS)
+        shard = _integer(document, "shard", 0, shards - 1)
+        return Shard(shard, shards, _integer(document, "numResults", 1, MAXIMUM_RESULTS, DEFAULT_RESULTS))
+    if asked == "itemId":
+        number = _integer(document, "numResults", 1, MAXIMUM_RESULTS, DEFAULT_RESULTS)
+        return Related(_id(document, "itemId"), number, _filters(document))
+    user_id = _id(document, "userId")
+    candidates = _candidates(document)
+    everything = candidates is None
+    return Invocation(
+        user_id=user_id,
+        num_results=DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document),
+        exclude_seen=_exclude_seen(document, default=everything),
+        candidates=candidates,
+        filters=_filters(document),
+    )
 
 
 def _document(body: bytes) -> Any:
     if not body.strip():
         raise InvalidInvocation("the body is empty; a JSON object is expected")
     try:
-        # A byte order mark is refused by the parser, as RFC 8259 allows.
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+        text = body.decode("utf-8")
+        if text.startswith("\ufeff"):
+            raise json.JSONDecodeError("Unexpected UTF-8 BOM (decode using utf-8-sig)", text, 0)
+        return _DECODER.decode(text)
     except InvalidInvocation:
         raise
     except UnicodeDecodeError as error:
@@ -102,28 +164,81 @@ def _no_constant(name: str) -> Any:
     raise InvalidInvocation(f"the body is not JSON: {name} is not a JSON value")
 
 
-def _user_id(document: dict[str, Any]) -> str:
-    if "userId" not in document:
-        raise InvalidInvocation("userId is missing", "userId")
-    value = document["userId"]
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+
+
+def _id(document: dict[str, Any], name: str) -> str:
+    if name not in document:
+        raise InvalidInvocation(f"{name} is missing", name)
+    value = document[name]
     if not isinstance(value, str):
-        raise InvalidInvocation(f"userId must be a string, not {_kind(value)}", "userId")
-    if not 1 <= len(value) <= MAXIMUM_USER_ID_LENGTH:
-        raise InvalidInvocation(
-            f"userId must have 1 to {MAXIMUM_USER_ID_LENGTH} characters, not {len(value)}", "userId"
-        )
-    _check_unicode(value, "userId")
+        raise InvalidInvocation(f"{name} must be a string, not {_kind(value)}", name)
+    if not 1 <= len(value) <= MAXIMUM_ID_LENGTH:
+        raise InvalidInvocation(f"{name} must have 1 to {MAXIMUM_ID_LENGTH} characters, not {len(value)}", name)
+    _check_unicode(value, name)
     return value
 
 
-def _num_results(document: dict[str, Any], default: int | None) -> int | None:
-    if "numResults" not in document:
+def _num_results(document: dict[str, Any]) -> int | None:
+    return _integer(document, "numResults", 1, MAXIMUM_RESULTS) if "numResults" in document else None
+
+
+def _integer(document: dict[str, Any], name: str, least: int, most: int, default: int | None = None) -> int:
+    if name not in document:
+        if default is None:
+            raise InvalidInvocation(f"{name} is missing", name)
         return default
-    value = document["numResults"]
+    value = document[name]
     # bool is a subclass of int: true would pass for 1.
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAXIMUM_RESULTS:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidInvocation(f"{name} must be an integer from {least} to {most}, not {_shown(value)}", name)
+    return value
+
+
+def _filters(document: dict[str, Any]) -> Filters:
+    if document.keys().isdisjoint(_FILTERS):
+        return NO_FILTERS
+    return Filters(
+        deny=_strings(document, "deny", "item ids", MAXIMUM_DENIED),
+        categories=_strings(document, "categories", "categories", MAXIMUM_CATEGORIES),
+        boosts=_numbers(document, "boosts", MAXIMUM_BOOSTED, _boost),
+        category_caps=_numbers(document, "categoryCaps", MAXIMUM_CATEGORIES, _cap),
+    )
+
+
+def _strings(document: dict[str, Any], name: str, what: str, most: int) -> tuple[str, ...]:
+    value = document.get(name, [])
+    if not isinstance(value, list):
+        raise InvalidInvocation(f"{name} must be a list of {what}, not {_kind(value)}", name)
+    if len(value) > most:
+        raise InvalidInvocation(f"{name} must hold at most {most} {what}, not {len(value)}", name)
+    _check_strings(value, name)
+    return tuple(dict.fromkeys(value))
+
+
+def _numbers(document: dict[str, Any], name: str, most: int, read: Callable[[str, Any], _Number]) -> dict[str, _Number]:
+    value = document.get(name, {})
+    if not isinstance(value, dict):
+        raise InvalidInvocation(f"{name} must be an object, not {_kind(value)}", name)
+    if len(value) > most:
+        raise InvalidInvocation(f"{name} must hold at most {most} entries, not {len(value)}", name)
+    for key in value:
+        _check_unicode(key, name)
+    return {key: read(f"{name}[{_shown(key)}]", number) for key, number in value.items()}
+
+
+def _boost(label: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAXIMUM_BOOST:
         raise InvalidInvocation(
-            f"numResults must be an integer from 1 to {MAXIMUM_RESULTS}, not {_shown(value)}", "numResults"
+            f"{label} must be a number above 0 and at most {MAXIMUM_BOOST}, not {_shown(value)}", "boosts"
+        )
+    return float(value)
+
+
+def _cap(label: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAXIMUM_RESULTS:
+        raise InvalidInvocation(
+            f"{label} must be an integer from 0 to {MAXIMUM_RESULTS}, not {_shown(value)}", "categoryCaps"
         )
     return value
 
@@ -147,11 +262,15 @@ def _candidates(document: dict[str, Any]) -> tuple[str, ...] | None:
         raise InvalidInvocation(
             f"candidates must hold 1 to {MAXIMUM_CANDIDATES} item ids, not {len(value)}", "candidates"
         )
-    for position, item in enumerate(value):
-        if not isinstance(item, str):
-            raise InvalidInvocation(f"candidates[{position}] must be a string, not {_kind(item)}", "candidates")
-        _check_unicode(item, f"candidates[{position}]")
+    _check_strings(value, "candidates")
     return tuple(dict.fromkeys(value))
+
+
+def _check_strings(values: list[Any], name: str) -> None:
+    for position, value in enumerate(values):
+        if not isinstance(value, str):
+            raise InvalidInvocation(f"{name}[{position}] must be a string, not {_kind(value)}", name)
+        _check_unicode(value, f"{name}[{position}]")
 
 
 def _check_unicode(text: str, label: str) -> None:

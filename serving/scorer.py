@@ -1,170 +1,195 @@
-"""The exact ranking of `ncf.ranking.rank`, with everything that does not depend on the user computed once, at start-up.
+"""Answers invocations from a bundle, exactly as `ncf.ranking.rank` defines an answer, with filters on top.
 
-    GMF    hᵀ(p_u ⊙ q_i) = (h ⊙ p_u)ᵀ q_i                        h ⊙ p_u is kept for every user
-    MLP    W_1 [p_u ; q_i] + b_1 = (W_1p p_u + b_1) + W_1q q_i    W_1q q_i is kept for every item
-
-so a request costs one matrix-vector product for GMF, and for MLP the layers after the first. The sums are taken in
-another order than in `ncf.model`, so logits may differ from it in the last digits of float32.
+Memory, beside the bundle's own: what `logits` keeps, 8 bytes for each category of each item, and 4 for each user once
+shards are asked for. One copy serves every thread: nothing is kept between requests.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from invocation import Invocation
+from invocation import NO_FILTERS, Filters, Invocation, Related, Request, Shard
+from logits import Floats, Rows, logits_of
 from ncf.bundle import Bundle
-from ncf.interface import Model
-from ncf.model import PerceptronTower, ProductTower, Recommender
-from ncf.ranking import best_first, popular_scores
+from ncf.ranking import popular_scores
+from selection import NOTHING, Places, Selection
 
-# Items whose hidden layers are computed at a time: small enough for the processor's cache, whatever the catalogue.
-_ITEMS_AT_ONCE = 16_384
-
-
-class _Logits(Protocol):
-    def logits(self, user: int, items: Tensor | None) -> Tensor: ...
-
-
-class _Product:
-    def __init__(self, tower: ProductTower, weight: Tensor) -> None:
-        self._users = tower.user.weight * weight  # [users, factors]
-        self._items = tower.item.weight  # [items, factors]
-
-    def logits(self, user: int, items: Tensor | None) -> Tensor:
-        catalogue = self._items if items is None else self._items[items]
-        return catalogue @ self._users[user]  # [items]
-
-
-class _Linear:
-    """A perceptron of one width has no hidden layer: its φ is [p_u ; q_i]."""
-
-    def __init__(self, tower: PerceptronTower, weight: Tensor) -> None:
-        own, other = weight.split(tower.user.weight.shape[1])
-        self._users = tower.user.weight @ own  # [users]
-        self._items = tower.item.weight @ other  # [items]
-
-    def logits(self, user: int, items: Tensor | None) -> Tensor:
-        return self._users[user] + (self._items if items is None else self._items[items])  # [items]
-
-
-class _Perceptron:
-    def __init__(self, tower: PerceptronTower, weight: Tensor) -> None:
-        first, *others = [_linear(layer) for layer in tower.hidden]
-        own, other = first.weight.split(tower.user.weight.shape[1], dim=1)
-        self._users = tower.user.weight  # [users, d]
-        self._first, self._bias = own, first.bias  # [layers[1], d], [layers[1]]
-        self._items = tower.item.weight @ other.T  # [items, layers[1]]
-        self._hidden = [(layer.weight.T.contiguous(), layer.bias) for layer in others]
-        self._weight = weight  # [layers[-1]]
-
-    def logits(self, user: int, items: Tensor | None) -> Tensor:
-        from_user = torch.addmv(self._bias, self._first, self._users[user])  # [layers[1]]
-        catalogue = self._items if items is None else self._items[items]
-        parts = [self._layers(chunk + from_user) for chunk in catalogue.split(_ITEMS_AT_ONCE)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)  # [items]
-
-    def _layers(self, z: Tensor) -> Tensor:
-        z.relu_()  # [chunk, layers[1]]
-        for weight, bias in self._hidden:
-            z = torch.addmm(bias, z, weight).relu_()  # [chunk, layers[l]]
-        return z @ self._weight  # [chunk]
-
-
-def _linear(layer: torch.nn.Module) -> torch.nn.Linear:
-    assert isinstance(layer, torch.nn.Linear), "the hidden layers of a perceptron are linear"
-    return layer
-
-
-def _prepared(tower: torch.nn.Module, weight: Tensor) -> _Logits:
-    if isinstance(tower, ProductTower):
-        return _Product(tower, weight)
-    if isinstance(tower, PerceptronTower):
-        return _Perceptron(tower, weight) if len(tower.hidden) else _Linear(tower, weight)
-    raise TypeError(f"no scorer for a tower of type {type(tower).__name__}")
-
-
-class _Factored:
-    """A neural model: its towers, prepared."""
-
-    def __init__(self, model: Recommender) -> None:
-        self._bias = model.output.bias  # [1]
-        weights = model.output.weight.squeeze(0).split(model.widths)
-        self._towers = [_prepared(tower, weight) for tower, weight in zip(model.towers, weights, strict=True)]
-
-    def logits(self, user: int, items: Tensor | None) -> Tensor:
-        logits: Tensor = self._bias
-        for tower in self._towers:
-            logits = logits + tower.logits(user, items)
-        return logits  # [items]
-
-
-class _AsItIs:
-    """Any other model: there is nothing to prepare in a product or a sum."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def logits(self, user: int, items: Tensor | None) -> Tensor:
-        users = torch.tensor([user], device=self._model.device)
-        scores = self._model.catalogue(users) if items is None else self._model.pairs(users, items[None])
-        return scores[0]  # [items]
+_SATURATED = 1.0 - 2e-9
+"""Above this score, σ in float64 may be one number where float32 tells two logits apart. Equal scores go by index, so
+there scores decide, not logits."""
+_LOGITS_AT_ONCE = 1 << 22
+"""Of several users together: 16 MiB."""
 
 
 class Scorer:
-    """Answers invocations from a bundle. Keeps no state between them, so threads may share it."""
+    """Answers invocations from a bundle. Threads may share it."""
 
-    @torch.inference_mode()
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._device = bundle.model.device
-        self._logits = _Factored(bundle.model) if isinstance(bundle.model, Recommender) else _AsItIs(bundle.model)
+        self._logits = logits_of(bundle.model)
+        self._selection = Selection(bundle)
+        self._together = max(1, _LOGITS_AT_ONCE // len(bundle.item_ids))
 
-    def answer(self, invocation: Invocation) -> dict[str, Any]:
+    @property
+    def path(self) -> str:
+        """How scores are computed, for the log."""
+        return self._logits.name
+
+    def answer(self, request: Request) -> dict[str, Any]:
         """The response of `POST /invocations`.
 
         A user whom the bundle does not know, or of whom it has no interaction, gets popular items. There are fewer
-        items than asked for where the catalogue, the candidates, or what the user has not seen of them, are fewer.
+        items than asked for where the catalogue, the candidates, or what filters leave of them, are fewer.
         """
-        bundle = self._bundle
-        user = bundle.user_index.get(invocation.user_id)
-        seen = bundle.seen(user) if user is not None else np.empty(0, dtype=np.int32)
-        personal = user is not None and seen.size > 0
+        if isinstance(request, Shard):
+            return self._shard(request)
+        return self._related(request) if isinstance(request, Related) else self._ranking(request)
 
-        items: NDArray[np.int64] | None = None
-        unknown = 0
-        if invocation.candidates is not None:
-            indices = [bundle.item_index[item] for item in invocation.candidates if item in bundle.item_index]
-            unknown = len(invocation.candidates) - len(indices)
-            items = np.array(sorted(indices), dtype=np.int64)
-            if personal and invocation.exclude_seen:
-                items = items[~np.isin(items, seen)]
+    def answers(self, requests: Sequence[Request]) -> list[dict[str, Any] | Exception]:
+        """The response to each, in their order; an exception where one failed. Rankings of the whole catalogue for
+        several users are one matrix product.
+        """
+        given: list[dict[str, Any] | Exception | None] = [None] * len(requests)
+        whole = [(place, user) for place, request in enumerate(requests) if (user := self._whole(request)) is not None]
+        if len(whole) > 1:
+            for begin in range(0, len(whole), self._together):
+                group = whole[begin : begin + self._together]
+                logits = self._logits.of([user for _, user in group])
+                for (place, _), own in zip(group, logits, strict=True):
+                    given[place] = _caught(self._ranking, requests[place], own)
+        return [
+            _caught(self.answer, request) if answer is None else answer
+            for request, answer in zip(requests, given, strict=True)
+        ]
 
-        scores = self.scores(user, items) if user is not None and personal else popular_scores(bundle, items)
-        number = scores.size if invocation.num_results is None else min(invocation.num_results, scores.size)
-        if items is None and personal and invocation.exclude_seen:
-            scores[seen] = -np.inf
-            number = min(number, scores.size - seen.size)
-        best = best_first(scores, number)
-        ids = bundle.item_ids
+    def scores(self, user: int, rows: Rows | None = None) -> NDArray[np.float64]:
+        """σ(logit) of the items with these indices (None: all, by index) for the user with index `user`."""
+        return _sigmoid(self._logits.of([user], rows)[0])
+
+    def _whole(self, request: Request) -> int | None:
+        """The user, where all of the catalogue is ranked for one."""
+        if not isinstance(request, Invocation) or request.candidates is not None or request.filters.categories:
+            return None
+        user = self._bundle.user_index.get(request.user_id)
+        return user if user is not None and self._bundle.seen(user).size else None
+
+    def _ranking(self, request: Invocation, logits: Floats | None = None) -> dict[str, Any]:
+        bundle, selection, filters = self._bundle, self._selection, request.filters
+        user = bundle.user_index.get(request.user_id)
+        seen = bundle.seen(user) if user is not None else NOTHING
+        if seen.size == 0:
+            user = None
+        rows, unknown = None, 0
+        if request.candidates is not None:
+            known = [bundle.item_index[item] for item in request.candidates if item in bundle.item_index]
+            unknown = len(request.candidates) - len(known)
+            rows = np.array(sorted(known), dtype=np.int64)
+        rows = selection.rows(filters, rows)
+        excluded = selection.excluded(filters, seen if request.exclude_seen else NOTHING)
+        number = request.num_results
+        if number is None:
+            number = len(bundle.item_ids) if rows is None else rows.size
+        if user is None:
+            chosen = selection.best(
+                popular_scores(bundle, rows), _as_they_are, number, filters, rows=rows, excluded=excluded
+            )
+        else:
+            keys = self._logits.of([user], rows)[0] if logits is None else logits
+            chosen = self._personal(keys, number, filters, rows, excluded)
         return {
-            "userId": invocation.user_id,
-            "itemList": [
-                {"itemId": ids[row if items is None else items[row]], "score": float(scores[row])} for row in best
-            ],
-            "source": "personalized" if personal else "popular",
+            "userId": request.user_id,
+            "itemList": self._listed(chosen),
+            "source": "popular" if user is None else "personalized",
             "modelVersion": bundle.run_id,
             "unknownItems": unknown,
         }
 
-    @torch.inference_mode()
-    def scores(self, user: int, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """σ(logit) of the items with these indices (None: all, by index) for the user with index `user`."""
-        rows = None if items is None else torch.as_tensor(items, device=self._device)
-        logits = self._logits.logits(user, rows)
-        # In float64 the sigmoid keeps apart what float32 would round to 1.
-        return torch.sigmoid(logits.cpu().double()).numpy()
+    def _personal(
+        self, logits: Floats, number: int, filters: Filters, rows: Rows | None, excluded: Places
+    ) -> list[tuple[int, float]]:
+        best = self._selection.best
+        chosen = best(logits, _sigmoid, number, filters, rows=rows, excluded=excluded)
+        if chosen and max(score for _, score in chosen) > _SATURATED:
+            return best(_sigmoid(logits), _as_they_are, number, filters, rows=rows, excluded=excluded)
+        return chosen
+
+    def _related(self, request: Related) -> dict[str, Any]:
+        bundle, selection, filters = self._bundle, self._selection, request.filters
+        item = bundle.item_index.get(request.item_id)
+        alike = bundle.model.related(item) if item is not None and bundle.popularity[item] else None
+        rows = selection.rows(filters, None)
+        excluded = selection.excluded(filters, NOTHING if item is None else np.array([item], dtype=np.int32))
+        keys = popular_scores(bundle, rows)
+        if alike is not None:
+            every = alike.cpu().numpy()
+            keys = every if rows is None else every[rows]
+        chosen = selection.best(keys, _as_they_are, request.num_results, filters, rows=rows, excluded=excluded)
+        return {
+            "itemId": request.item_id,
+            "itemList": self._listed(chosen),
+            "source": "popular" if alike is None else "related",
+            "modelVersion": bundle.run_id,
+            "unknownItems": 0 if item is not None else 1,
+        }
+
+    def _shard(self, request: Shard) -> dict[str, Any]:
+        bundle = self._bundle
+        members = np.flatnonzero(
+            (self._shard_hashes % request.shards == request.shard) & (np.diff(bundle.seen_indptr) > 0)
+        )
+        users: dict[str, list[tuple[str, float]]] = {}
+        listed: set[int] = set()
+        for begin in range(0, members.size, self._together):
+            group = members[begin : begin + self._together].tolist()
+            for user, logits in zip(group, self._logits.of(group), strict=True):
+                chosen = self._personal(logits, request.num_results, NO_FILTERS, None, bundle.seen(user))
+                users[self._user_ids[user]] = [(bundle.item_ids[item], score) for item, score in chosen]
+                listed.update(item for item, _ in chosen)
+        names, categories = bundle.category_names, bundle.item_categories
+        return {
+            "schemaVersion": "1.0",
+            "modelVersion": bundle.run_id,
+            "shard": request.shard,
+            "shards": request.shards,
+            "users": users,
+            "itemCategories": {
+                bundle.item_ids[item]: [names[place] for place in categories[item]]
+                for item in sorted(listed)
+                if categories and categories[item]
+            },
+        }
+
+    @cached_property
+    def _user_ids(self) -> list[str]:
+        return list(self._bundle.user_index)
+
+    @cached_property
+    def _shard_hashes(self) -> NDArray[np.uint32]:
+        digests = (hashlib.sha256(user.encode()).digest()[:4] for user in self._user_ids)
+        return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint32)
+
+    def _listed(self, chosen: list[tuple[int, float]]) -> list[dict[str, Any]]:
+        ids = self._bundle.item_ids
+        return [{"itemId": ids[item], "score": score} for item, score in chosen]
+
+
+def _caught(answer: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any] | Exception:
+    try:
+        return answer(*arguments)
+    except Exception as error:
+        return error
+
+
+def _sigmoid(logits: Floats) -> NDArray[np.float64]:
+    """σ in float64, which keeps apart what float32 would round to 1."""
+    return 1.0 / (1.0 + np.exp(np.minimum(-logits.astype(np.float64), 700.0)))
+
+
+def _as_they_are(scores: Floats) -> Floats:
+    return scores

@@ -271,6 +271,7 @@ def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Da
         dataset_version=hyperparameters.dataset_version,
         code_version=hyperparameters.code_version,
         golden=golden,
+        categories=dataset.categories,
     )
 
 
@@ -339,6 +340,7 @@ def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, An
         "datasetVersion": hyperparameters.dataset_version,
         "itemList": [
             {"itemId": dataset.item_ids[item], "score": float(scores[item])}
+            | ({"categories": dataset.categories[item]} if dataset.categories else {})
             for item in best_first(scores, POPULAR_ITEMS)
         ],
     }
@@ -351,15 +353,15 @@ def _check_golden(bundle: Bundle) -> None:
 
 
 def _install(source: Path, target: Path) -> None:
-    """Copy the bundle, bundle.json last: without it the rest is no model."""
-    for name in (*bundles.MEMBERS, bundles.MANIFEST):
-        shutil.copyfile(source / name, target / name)
+    for name in bundles.NAMES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
 
 
 def _clear(directory: Path) -> None:
     """Remove the model that an earlier attempt may have left; whatever else is there would break the bundle."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name in (bundles.MANIFEST, *bundles.MEMBERS):
+    for name in reversed(bundles.NAMES):
         (directory / name).unlink(missing_ok=True)
     if others := sorted(path.name for path in directory.iterdir()):
         raise TrainingFailed(f"SM_MODEL_DIR holds {', '.join(others[:5])}, which is no part of a model bundle")

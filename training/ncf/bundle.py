@@ -1,4 +1,4 @@
-"""The model bundle: everything a server needs, in seven files without pickle, each checked when it is read.
+"""The model bundle: everything a server needs, in a few files without pickle, each checked when it is read.
 
 A bundle is written whole and read back before it counts as written. Reading it checks names, sizes, hashes, types,
 shapes, finiteness and cardinalities; whatever is wrong is a `BrokenBundle` that names the member, never a model with
@@ -15,7 +15,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ POPULARITY = "popularity.safetensors"
 GOLDEN = "golden.json"
 MEMBERS = (WEIGHTS, USERS, ITEMS, SEEN, POPULARITY, GOLDEN)
 """The members that `bundle.json` lists."""
+CATEGORIES = "item_categories.json"
+"""One more, where the dataset tells categories."""
+NAMES = (*MEMBERS, CATEGORIES, MANIFEST)
+"""Every file that may be there, the one last without which the rest is no model."""
 
 MAXIMUM_MANIFEST_BYTES = 1 << 20
 MAXIMUM_ARCHIVE_BYTES = 32 << 30
@@ -72,6 +76,9 @@ class Bundle:
     """`{"request": …, "response": …}`, see `ncf.ranking.rank`."""
     manifest: dict[str, Any]
     """`bundle.json`."""
+    category_names: list[str] = field(default_factory=list)
+    item_categories: list[list[int]] = field(default_factory=list)
+    """Positions in `category_names` for each item; nothing at all where no item has a category."""
 
     @property
     def run_id(self) -> str:
@@ -103,11 +110,13 @@ def write(
     dataset_version: str,
     code_version: str,
     golden: Callable[[Bundle], list[dict[str, Any]]],
+    categories: Sequence[Sequence[str]] = (),
 ) -> Bundle:
     """Write a bundle into `directory` (made if need be) and return it as read back.
 
     `golden` is called with the bundle as read back, without golden requests, and returns them: they record what the
-    written weights answer, not what the weights in memory did. Raises BrokenBundle if the parts do not fit together.
+    written weights answer, not what the weights in memory did. `categories` are those of each item, or none.
+    Raises BrokenBundle if the parts do not fit together.
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
@@ -120,6 +129,15 @@ def write(
     }
     _put(directory / SEEN, safetensors.numpy.save(seen))
     _put(directory / POPULARITY, safetensors.numpy.save({"interactions": np.ascontiguousarray(popularity)}))
+    members: tuple[str, ...] = MEMBERS
+    if categories:
+        members += (CATEGORIES,)
+        names = sorted({name for item in categories for name in item})
+        place = {name: position for position, name in enumerate(names)}
+        _put(
+            directory / CATEGORIES,
+            encode_json({"names": names, "items": [sorted(place[name] for name in item) for item in categories]}),
+        )
     manifest: dict[str, Any] = {
         "schemaVersion": SCHEMA_VERSION,
         "runId": run_id,
@@ -130,7 +148,7 @@ def write(
         "cardinalities": {"users": len(user_ids), "items": len(item_ids)},
     }
     _put(directory / GOLDEN, encode_json(golden(_read(directory, manifest, golden=[], device="cpu"))))
-    manifest["members"] = {name: _measure(directory / name) for name in MEMBERS}
+    manifest["members"] = {name: _measure(directory / name) for name in members}
     manifest["digest"] = _digest(manifest)
     _put(directory / MANIFEST, encode_json(manifest))
     return load(directory)
@@ -146,9 +164,9 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Bundle:
         raise BrokenBundle(MANIFEST, f"there is no directory {directory}")
     manifest = _read_manifest(directory)
     for path in sorted(directory.iterdir()):
-        if path.name not in (*MEMBERS, MANIFEST):
+        if path.name not in (*manifest["members"], MANIFEST):
             raise BrokenBundle(path.name, "is no member of a bundle")
-    for name in MEMBERS:
+    for name in manifest["members"]:
         path, expected = directory / name, manifest["members"][name]
         if path.is_symlink() or not path.is_file():
             raise BrokenBundle(name, "is missing")
@@ -180,7 +198,7 @@ def extract(archive: Path | str, directory: Path | str) -> None:
                     name = member.name.removeprefix("./")
                     if member.isdir() and name in (".", ""):
                         continue
-                    if name not in (*MEMBERS, MANIFEST):
+                    if name not in NAMES:
                         raise BrokenBundle(member.name, "is no member of a bundle")
                     if not member.isreg():
                         raise BrokenBundle(name, "is not a plain file")
@@ -283,8 +301,8 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
         if not _is_count(value) or value == 0:
             raise BrokenBundle(MANIFEST, f"cardinalities.{name} must be an integer of at least 1, not {value!r}")
     members = manifest["members"]
-    if not isinstance(members, dict) or set(members) != set(MEMBERS):
-        raise BrokenBundle(MANIFEST, f"members must be exactly {', '.join(MEMBERS)}")
+    if not isinstance(members, dict) or set(members) - {CATEGORIES} != set(MEMBERS):
+        raise BrokenBundle(MANIFEST, f"members must be exactly {', '.join(MEMBERS)}, and {CATEGORIES} or not")
     for name, member in members.items():
         if not (
             isinstance(member, dict)
@@ -327,6 +345,25 @@ def _read_ids(directory: Path, member: str, count: int) -> list[str]:
     if len(set(ids)) != len(ids):
         raise BrokenBundle(member, "has an id twice")
     return ids
+
+
+def _read_categories(directory: Path, count: int) -> tuple[list[str], list[list[int]]]:
+    if not (directory / CATEGORIES).exists():
+        return [], []
+    told = _read_json(directory, CATEGORIES)
+    if not isinstance(told, dict) or set(told) != {"names", "items"}:
+        raise BrokenBundle(CATEGORIES, "must have exactly names and items")
+    names, items = told["names"], told["items"]
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise BrokenBundle(CATEGORIES, "names must be a list of strings that are not empty")
+    if len(set(names)) != len(names):
+        raise BrokenBundle(CATEGORIES, "has a name twice")
+    if not isinstance(items, list) or len(items) != count:
+        raise BrokenBundle(CATEGORIES, f"items must be a list of {count}, one for each item")
+    for item, own in enumerate(items):
+        if not isinstance(own, list) or not all(_is_count(place) and place < len(names) for place in own):
+            raise BrokenBundle(CATEGORIES, f"items[{item}] must be positions in names, not {str(own)[:80]}")
+    return names, items
 
 
 def _read_arrays(directory: Path, member: str, types: dict[str, type]) -> dict[str, NDArray[Any]]:
@@ -397,6 +434,7 @@ def _read(
     popularity = _read_arrays(directory, POPULARITY, {"interactions": np.int64})["interactions"]
     if popularity.size != items or np.any(popularity < 0):
         raise BrokenBundle(POPULARITY, f"must hold a number of at least 0 for each of {items} items")
+    category_names, item_categories = _read_categories(directory, items)
     return Bundle(
         model=_read_model(directory, manifest["architecture"], users, items, device),
         user_index={user_id: index for index, user_id in enumerate(user_ids)},
@@ -407,4 +445,6 @@ def _read(
         popularity=popularity,
         golden=golden,
         manifest=manifest,
+        category_names=category_names,
+        item_categories=item_categories,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -79,6 +79,8 @@ class Dataset:
     """At most one pair per user, none of them in train."""
     popularity: NDArray[np.int64]  # [items], interactions in train
     latest: NDArray[np.int64]  # [users], item of the last interaction in train, -1 where there is none
+    categories: list[list[str]] = field(default_factory=list)
+    """Of each item, sorted; nothing at all where no item has any."""
 
     @property
     def users(self) -> int:
@@ -168,7 +170,26 @@ def load(directory: Path, expected_version: str) -> Dataset:
             "popularity/", f"says {popularity[item]} interactions of item_index {item}, train/ has {counted[item]}"
         )
     latest = _latest(tables["train"], users)
-    return Dataset(manifest["datasetVersion"], fingerprint, user_ids, item_ids, train, test, popularity, latest)
+    return Dataset(
+        manifest["datasetVersion"],
+        fingerprint,
+        user_ids,
+        item_ids,
+        train,
+        test,
+        popularity,
+        latest,
+        _categories(tables["items"]),
+    )
+
+
+def _categories(items: pa.Table) -> list[list[str]]:
+    """Of each item in the order of its index: its `category`, which may name several with `|` between."""
+    order = np.argsort(items["item_index"].to_numpy(), kind="stable")
+    told = items["category"].to_pylist()
+    if not any(told):
+        return []
+    return [sorted({name.strip() for name in (told[row] or "").split("|")} - {""}) for row in order]
 
 
 def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:

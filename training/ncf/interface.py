@@ -55,6 +55,9 @@ class Model(Protocol):
     def catalogue(self, users: Tensor) -> Tensor:
         """Scores of every item for `users` [users]: [users, items], finite; the caller may overwrite them."""
 
+    def related(self, item: int) -> Tensor | None:
+        """How alike every item is to the one with index `item`: [items], finite. None: it tells no items apart."""
+
     def describe(self) -> dict[str, Any]:
         """`architecture` of bundle.json: `model`, its name, and what else `Kind.layout` must know."""
 

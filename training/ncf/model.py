@@ -21,11 +21,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ncf.similarity import ItemSimilarity, by_scores
 
 MODELS = ("gmf", "mlp", "neumf")
 MAXIMUM_WIDTH = 4096
@@ -222,6 +225,20 @@ class Recommender(nn.Module):
     def _weights(self) -> tuple[Tensor, ...]:
         """h, a part for each tower."""
         return self.output.weight.squeeze(0).split(self.widths)
+
+    def related(self, item: int) -> Tensor | None:
+        """By the scores of the GMF half; without one, by what the MLP's first layer makes of the items."""
+        return self._similarity.of(item)  # [items]
+
+    @cached_property
+    @torch.no_grad()
+    def _similarity(self) -> ItemSimilarity:
+        tower = self.towers[0]
+        assert isinstance(tower, (ProductTower, PerceptronTower))
+        if isinstance(tower, ProductTower):
+            return by_scores(tower.user.weight * self._weights()[0], tower.item.weight)
+        from_items = tower.item.weight @ tower._factored()[1].T if tower.hidden else tower.item.weight
+        return ItemSimilarity(from_items - from_items.mean(dim=0))
 
     def describe(self) -> dict[str, Any]:
         return self.architecture.to_dict()

@@ -7,14 +7,14 @@ import json
 import orjson
 import pytest
 
-from invocation import InvalidInvocation, Invocation
+from invocation import InvalidInvocation, Invocation, from_body
 from recommend.ranking import Ranking
 from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest
 
 
 def test_the_server_takes_what_the_function_sends():
     def taken(request):
-        return Invocation.from_body(json.dumps(request.to_invocation()).encode())
+        return from_body(json.dumps(request.to_invocation()).encode())
 
     assert taken(RecommendationsRequest("ü\n", 100, False)) == Invocation("ü\n", 100, False, None)
     assert taken(RecommendationsRequest("4" * 256)) == Invocation("4" * 256, 10, True, None)
@@ -76,7 +76,7 @@ def test_both_refuse_the_same_in_the_same_words(body):
     except InvalidRequest as error:
         by_function = (error.status, error.field, error.message)
     try:
-        Invocation.from_body(body.replace("LIST", "candidates").encode())
+        from_body(body.replace("LIST", "candidates").encode())
         by_server = None
     except InvalidInvocation as error:
         by_server = (error.status, error.field, error.message)

@@ -18,6 +18,8 @@ from ncf.models.ease import Ease
 from ncf.ranking import rank
 
 USERS, ITEMS = 7, 40
+CATEGORIES = {"Even": 2, "Third": 3, "Seventh": 7}
+"""Every so manieth item has it; many have none."""
 
 
 def random_model(model: str, layers: tuple[int, ...], generator: torch.Generator, indptr: Any, indices: Any) -> Model:
@@ -68,6 +70,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             dataset_version="v20261123t151300z-1a2b3c4d",
             code_version="test",
             golden=golden,
+            categories=[[name for name, every in CATEGORIES.items() if index % every == 0] for index in range(ITEMS)],
         )
         return directory
 

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invocation import InvalidInvocation, Invocation
+from invocation import Filters, InvalidInvocation, Invocation, Related, Shard, from_body
 
 
 def refusal(body):
     with pytest.raises(InvalidInvocation) as caught:
-        Invocation.from_body(body if isinstance(body, bytes) else json.dumps(body).encode())
+        from_body(body if isinstance(body, bytes) else json.dumps(body).encode())
     return caught.value.status, caught.value.field, caught.value.message
 
 
 def test_fills_in_the_defaults_of_a_full_catalogue_request():
-    assert Invocation.from_body(b'{"userId": "42"}') == Invocation("42", 10, True, None)
+    assert from_body(b'{"userId": "42"}') == Invocation("42", 10, True, None)
 
 
 def test_fills_in_the_defaults_of_a_candidate_request():
     body = b'{"userId": "42", "candidates": ["2", "1", "2"]}'
-    assert Invocation.from_body(body) == Invocation("42", None, False, ("2", "1"))
+    assert from_body(body) == Invocation("42", None, False, ("2", "1"))
 
 
 def test_takes_every_field():
     body = '{"userId": "ü", "candidates": ["2"], "numResults": 100, "excludeSeen": true}'.encode()
-    assert Invocation.from_body(body) == Invocation("ü", 100, True, ("2",))
+    assert from_body(body) == Invocation("ü", 100, True, ("2",))
+
+
+def test_takes_filters():
+    body = {"userId": "1", "deny": ["a", "b", "a"], "categories": ["x"], "boosts": {"c": 2}, "categoryCaps": {"x": 0}}
+    filters = Filters(("a", "b"), ("x",), {"c": 2.0}, {"x": 0})
+    assert from_body(json.dumps(body).encode()) == Invocation("1", 10, True, None, filters)
+    body = {"itemId": "1", "deny": ["a"]}
+    assert from_body(json.dumps(body).encode()) == Related("1", 10, Filters(("a",)))
+
+
+def test_takes_a_shard():
+    assert from_body(b'{"shard": 2, "shards": 3, "numResults": 50}') == Shard(2, 3, 50)
+    assert from_body(b'{"shard": 0, "shards": 1}') == Shard(0, 1, 10)
 
 
 @pytest.mark.parametrize(
@@ -64,14 +78,49 @@ def test_refuses_a_number_of_results(literal, shown):
         ({"userId": "42", "candidates": ["1", 2]}, "candidates", "candidates[1] must be a string, not a number"),
         ({"userId": "42", "candidates": [["1"]]}, "candidates", "candidates[0] must be a string, not a list"),
         ({"userId": "42", "candidates": ["\udfff"]}, "candidates", "candidates[0] is not valid Unicode"),
-        (
-            {"userId": "42", "numresults": 3},
-            "numresults",
-            '"numresults" is not a field; the fields are userId, numResults, excludeSeen, candidates',
-        ),
     ],
 )  # fmt: skip
 def test_refuses_a_field(document, field, message):
+    assert refusal(document) == (400, field, message)
+
+
+_OF_A_USER = "the fields are userId, numResults, excludeSeen, candidates, deny, categories, boosts, categoryCaps"
+_OF_AN_ITEM = "the fields are itemId, numResults, deny, categories, boosts, categoryCaps"
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"userId": "42", "numresults": 3}, f'"numresults" is not a field; {_OF_A_USER}'),
+        ({"userId": "4", "itemId": "5"}, f'"userId" is not a field; {_OF_AN_ITEM}'),
+        ({"userId": "4", "shard": 0}, '"userId" is not a field; the fields are shard, shards, numResults'),
+        ({"itemId": ""}, "itemId must have 1 to 256 characters, not 0"),
+        ({"itemId": 7}, "itemId must be a string, not a number"),
+        ({"shard": 0}, "shards is missing"),
+        ({"shards": 3}, "shard is missing"),
+        ({"shards": 0, "shard": 0}, "shards must be an integer from 1 to 10000, not 0"),
+        ({"shards": 3, "shard": 3}, "shard must be an integer from 0 to 2, not 3"),
+        ({"userId": "4", "deny": "x"}, "deny must be a list of item ids, not a string"),
+        ({"userId": "4", "deny": ["x"] * 1001}, "deny must hold at most 1000 item ids, not 1001"),
+        ({"userId": "4", "deny": ["x", 1]}, "deny[1] must be a string, not a number"),
+        ({"userId": "4", "deny": None}, "deny must be a list of item ids, not null"),
+        ({"userId": "4", "categories": ["a"] * 101}, "categories must hold at most 100 categories, not 101"),
+        ({"userId": "4", "categories": ["\ud800"]}, "categories[0] is not valid Unicode"),
+        ({"userId": "4", "boosts": []}, "boosts must be an object, not a list"),
+        ({"userId": "4", "boosts": {"a": 0}}, 'boosts["a"] must be a number above 0 and at most 100, not 0'),
+        ({"userId": "4", "boosts": {"a": 101}}, 'boosts["a"] must be a number above 0 and at most 100, not 101'),
+        ({"userId": "4", "boosts": {"a": True}}, 'boosts["a"] must be a number above 0 and at most 100, not true'),
+        (
+            {"userId": "4", "boosts": dict.fromkeys(map(str, range(1001)))},
+            "boosts must hold at most 1000 entries, not 1001",
+        ),
+        ({"userId": "4", "categoryCaps": {"a": -1}}, 'categoryCaps["a"] must be an integer from 0 to 100, not -1'),
+        ({"userId": "4", "categoryCaps": {"a": 1.5}}, 'categoryCaps["a"] must be an integer from 0 to 100, not 1.5'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_names_the_field_of_what_it_refuses(document, message):
+    field = re.match(r'"?(\w+)', message)[1]
     assert refusal(document) == (400, field, message)
 
 
@@ -106,7 +155,7 @@ def test_refuses_a_byte_order_mark():
 
 def test_refuses_a_body_of_more_than_a_mebibyte():
     body = b'{"userId": "42"}'
-    assert Invocation.from_body(body.ljust(1 << 20)).user_id == "42"
+    assert from_body(body.ljust(1 << 20)).user_id == "42"
     assert refusal(body.ljust((1 << 20) + 1)) == (413, None, "the body is larger than 1048576 bytes")
 
 
@@ -123,9 +172,9 @@ def test_refuses_a_body_of_more_than_a_mebibyte():
 )
 def test_any_body_is_an_invocation_or_a_refusal_that_can_be_sent(body):
     try:
-        invocation = Invocation.from_body(body)
+        invocation = from_body(body)
     except InvalidInvocation as refused:
         json.dumps([refused.field, refused.message], ensure_ascii=False).encode("utf-8")
     else:
-        assert 1 <= len(invocation.user_id) <= 256
+        assert isinstance(invocation, Invocation) and 1 <= len(invocation.user_id) <= 256
         invocation.user_id.encode("utf-8")

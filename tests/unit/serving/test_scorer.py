@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import scorer as scorer_module
-from invocation import Invocation
+from invocation import Invocation, from_document
 from ncf import bundle as bundles
 from ncf.ranking import rank
 from scorer import Scorer
@@ -32,7 +31,7 @@ def bundle(bundle_directory):
 @pytest.fixture(scope="module")
 def answer(bundle):
     scorer = Scorer(bundle)
-    return lambda **request: scorer.answer(Invocation.from_document(request))
+    return lambda **request: scorer.answer(from_document(request))
 
 
 def ids(response):
@@ -40,9 +39,8 @@ def ids(response):
 
 
 @pytest.mark.parametrize(("model", "layers"), SHAPES)
-def test_scores_are_those_of_the_plain_model(make_bundle, monkeypatch, model, layers):
+def test_scores_are_those_of_the_plain_model(make_bundle, model, layers):
     bundle = bundles.load(make_bundle(model, layers))
-    monkeypatch.setattr(scorer_module, "_ITEMS_AT_ONCE", 7)  # the catalogue is then several chunks
     scorer = Scorer(bundle)
     items = torch.arange(len(bundle.item_ids))
     some = np.array([3, 11, 39])
@@ -72,7 +70,7 @@ def test_scores_are_those_of_the_plain_model(make_bundle, monkeypatch, model, la
 def test_answers_are_those_of_the_plain_ranking(make_bundle, model, layers, request_):
     bundle = bundles.load(make_bundle(model, layers))
     expected = rank(bundle, request_)
-    given = Scorer(bundle).answer(Invocation.from_document(request_))
+    given = Scorer(bundle).answer(from_document(request_))
     assert ids(given) == ids(expected)
     assert [item["score"] for item in given["itemList"]] == pytest.approx(
         [item["score"] for item in expected["itemList"]], abs=1e-6

@@ -70,7 +70,7 @@ def copy(bundle_directory, tmp_path):
 def reseal(directory, **changes):
     """Rewrites bundle.json so that it describes the members as they are now."""
     manifest = json.loads((directory / bundles.MANIFEST).read_text()) | changes
-    manifest["members"] = {name: bundles._measure(directory / name) for name in bundles.MEMBERS}
+    manifest["members"] = {name: bundles._measure(directory / name) for name in manifest["members"]}
     manifest["digest"] = bundles._digest(manifest)
     (directory / bundles.MANIFEST).write_bytes(encode_json(manifest))
 
@@ -111,7 +111,8 @@ def test_serves_until_sigterm_and_finishes_what_is_under_way(bundle_directory):
 
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 0
-        (stopped,) = [json.loads(text) for text in output.splitlines()]
+        metrics, stopped = [json.loads(text) for text in output.splitlines()]
+        assert (metrics["Requests"], metrics["service"]) == (2, "recommender")
         assert stopped["message"] == "stopped"
         assert errors == ""
 
@@ -125,7 +126,7 @@ def test_a_body_of_many_mebibytes_is_answered_with_413_and_the_connection_goes_o
             assert (response.status, json.loads(response.read())["error"]["code"]) == (413, "InvalidInput")
 
 
-@pytest.mark.parametrize("member", [*bundles.MEMBERS, bundles.MANIFEST])
+@pytest.mark.parametrize("member", bundles.NAMES)
 def test_refuses_a_bundle_with_a_changed_byte(copy, member):
     path = copy / member
     content = bytearray(path.read_bytes())
@@ -192,6 +193,12 @@ def test_refuses_a_port_that_is_none(port):
     message = f"SERVING_PORT must be an integer from 0 to 65535, not {port!r}"
     with pytest.raises(serve.CannotServe, match=message):
         serve.Settings.from_environment({"SERVING_PORT": port})
+
+
+@pytest.mark.parametrize("queue", ["x", "0", "100001", "1.5"])
+def test_refuses_a_queue_that_is_none(queue):
+    with pytest.raises(serve.CannotServe, match=f"SERVING_QUEUE must be an integer from 1 to 100000, not {queue!r}"):
+        serve.Settings.from_environment({"SERVING_QUEUE": queue})
 
 
 def test_the_environment_has_the_defaults_of_a_sagemaker_container():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import threading
 import time
@@ -9,19 +11,21 @@ import time
 import pytest
 from starlette.testclient import TestClient
 
-from invocation import Invocation
+from invocation import Invocation, Shard
+from metrics import Metrics
 from ncf import bundle as bundles
 from scorer import Scorer
 from server import application
 
 RUN = "v20261123t151300z-1a2b3c4d-r1"
 JSON = {"content-type": "application/json"}
+SCOPE = {"type": "http", "method": "POST", "path": "/invocations", "headers": [(b"content-type", b"application/json")]}
 
 
 @pytest.fixture(scope="module")
 def client(bundle_directory):
     bundle = bundles.load(bundle_directory)
-    return TestClient(application(Scorer(bundle).answer, bundle.run_id))
+    return TestClient(application(Scorer(bundle).answers, bundle.run_id))
 
 
 def test_ping_is_200_and_names_the_model(client):
@@ -92,10 +96,10 @@ def test_refuses_other_paths_and_methods(client, method, path, status):
 
 
 def test_a_fault_is_a_500_that_tells_nothing_and_a_log_line_without_the_user(caplog):
-    def answer(invocation: Invocation) -> dict:
-        raise KeyError(invocation.user_id)
+    def answers(requests: list[Invocation]) -> list[dict]:
+        raise KeyError(requests[0].user_id)
 
-    client = TestClient(application(answer, RUN))
+    client = TestClient(application(answers, RUN))
     with caplog.at_level(logging.ERROR):
         response = client.post("/invocations", json={"userId": "jane@example.org"})
     message = "the server failed to answer; its log says where"
@@ -109,12 +113,12 @@ def test_a_fault_is_a_500_that_tells_nothing_and_a_log_line_without_the_user(cap
 def test_ping_answers_while_a_ranking_is_computed():
     release, computing = threading.Event(), threading.Event()
 
-    def answer(invocation: Invocation) -> dict:
+    def answers(requests: list[Invocation]) -> list[dict]:
         computing.set()
         assert release.wait(20)
-        return {"done": True}
+        return [{"done": True}]
 
-    with TestClient(application(answer, RUN)) as client:
+    with TestClient(application(answers, RUN)) as client:
         responses = []
         request = threading.Thread(target=lambda: responses.append(client.post("/invocations", json={"userId": "1"})))
         request.start()
@@ -125,3 +129,175 @@ def test_ping_answers_while_a_ranking_is_computed():
         release.set()
         request.join(20)
     assert responses[0].json() == {"done": True}
+
+
+class Held:
+    """Answers that wait for `release`; `sizes` are those of the batches that were begun."""
+
+    def __init__(self):
+        self.release, self.begun, self.sizes = threading.Event(), threading.Event(), []
+
+    def __call__(self, requests):
+        self.sizes.append(len(requests))
+        self.begun.set()
+        assert self.release.wait(20)
+        return [{"user": getattr(request, "user_id", None)} for request in requests]
+
+
+def posting(client, document):
+    """A thread that posts, and the list that its response will be in."""
+    responses = []
+    thread = threading.Thread(target=lambda: responses.append(client.post("/invocations", json=document)))
+    thread.start()
+    return thread, responses
+
+
+def eventually(true):
+    for _ in range(2000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came")
+
+
+def test_what_waits_is_answered_together_and_each_gets_its_own():
+    held, metrics = Held(), Metrics("shop", RUN)
+    deepest = lambda: metrics._deepest  # noqa: E731
+    with TestClient(application(held, RUN, metrics=metrics)) as client:
+        first = posting(client, {"userId": "0"})
+        assert held.begun.wait(20)
+        others = [posting(client, {"userId": str(user)}) for user in range(1, 5)]
+        eventually(lambda: deepest() == 5)
+        held.release.set()
+        for thread, _ in (first, *others):
+            thread.join(20)
+    assert held.sizes == [1, 4]
+    assert [responses[0].json()["user"] for _, responses in (first, *others)] == list("01234")
+
+
+def test_short_rankings_that_come_in_one_turn_are_computed_together_in_the_loop():
+    sizes, threads = [], set()
+
+    def answers(requests):
+        sizes.append(len(requests))
+        threads.add(threading.current_thread())
+        return [{"user": request.user_id} for request in requests]
+
+    app = application(answers, RUN, seconds=0.0025)  # four fit a turn
+    bodies = []
+
+    async def one(user):
+        async def receive():
+            return {"type": "http.request", "body": b'{"userId": "%d"}' % user}
+
+        async def send(message):
+            if "body" in message:
+                bodies.append(json.loads(message["body"]))
+
+        await app(SCOPE, receive, send)
+
+    async def all_at_once():
+        await asyncio.gather(*(one(user) for user in range(6)))
+
+    asyncio.run(all_at_once())
+    assert sizes == [4, 2]
+    assert threads == {threading.current_thread()}
+    assert bodies == [{"user": str(user)} for user in range(6)]
+
+
+def test_one_that_fails_spoils_no_other_of_its_batch():
+    held = Held()
+
+    def answers(requests):
+        held(requests)
+        return [KeyError("x") if request.user_id == "2" else {} for request in requests]
+
+    metrics = Metrics("shop", RUN)
+    with TestClient(application(answers, RUN, metrics=metrics)) as client:
+        threads = [posting(client, {"userId": "0"})]
+        assert held.begun.wait(20)
+        threads += [posting(client, {"userId": user}) for user in "123"]
+        eventually(lambda: metrics._deepest == 4)
+        held.release.set()
+        for thread, _ in threads:
+            thread.join(20)
+    assert held.sizes == [1, 3]
+    assert [responses[0].status_code for _, responses in threads] == [200, 200, 500, 200]
+
+
+def test_one_more_than_the_queue_holds_is_refused_at_once_and_may_come_again():
+    held, metrics = Held(), Metrics("shop", RUN)
+    with TestClient(application(held, RUN, queue=2, metrics=metrics)) as client:
+        threads = [posting(client, {"userId": user}) for user in "01"]
+        eventually(lambda: metrics._deepest == 2)
+        refused = client.post("/invocations", content=b"{", headers=JSON)  # its body is not even looked at
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        message = "2 requests are under way; try again in a second"
+        assert refused.json() == {"error": {"code": "Overloaded", "field": None, "message": message}}
+        assert client.get("/ping").status_code == 200
+        held.release.set()
+        for thread, _ in threads:
+            thread.join(20)
+        assert client.post("/invocations", json={"userId": "3"}).status_code == 200
+
+
+def test_a_ranking_does_not_wait_for_a_shard():
+    release = threading.Event()
+
+    def answers(requests):
+        if isinstance(requests[0], Shard):
+            assert release.wait(20)
+        return [{"done": type(request).__name__} for request in requests]
+
+    with TestClient(application(answers, RUN)) as client:
+        thread, responses = posting(client, {"shard": 0, "shards": 1})
+        assert client.post("/invocations", json={"userId": "1"}).json() == {"done": "Invocation"}
+        assert not responses
+        release.set()
+        thread.join(20)
+    assert responses[0].json() == {"done": "Shard"}
+
+
+def test_a_body_that_does_not_arrive_gives_its_place_back():
+    app, sent = application(lambda requests: [{}], RUN, queue=1, body_seconds=0.05), []
+
+    async def part():
+        parts.append(1)
+        if len(parts) > 1:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": b"{", "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    for _ in range(2):  # the queue is of one: the second would be refused if the first had kept its place
+        parts: list[int] = []
+        asyncio.run(app(SCOPE, part, send))
+    assert [message["status"] for message in sent if "status" in message] == [408, 408]
+    message = "the body did not arrive within 0.05 seconds"
+    assert json.loads(sent[-1]["body"]) == {"error": {"code": "InvalidInput", "field": None, "message": message}}
+
+
+def test_says_once_a_minute_what_it_did_and_at_the_end(capsys):
+    metrics = Metrics("shop", RUN, clock=lambda: 1_800_000_000.5)
+    with TestClient(application(lambda requests: [{} for _ in requests], RUN, metrics=metrics)) as client:
+        client.get("/ping")
+        for document in ({"userId": "1"}, {"userId": "2"}, {"userId": ""}):
+            client.post("/invocations", json=document)
+    (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert (line["service"], line["modelVersion"], line["_aws"]["Timestamp"]) == ("shop", RUN, 1_800_000_000_500)
+    counted = {name: line[name] for name in ("Requests", "Refused", "Overloaded", "Failed", "BatchSize", "QueueDepth")}
+    assert list(counted.values()) == [3, 1, 0, 0, 1.0, 1]
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Dimensions"] == [["service"]]
+    assert all(isinstance(line[metric["Name"]], int | float) for metric in directive["Metrics"])
+    assert metrics.line() is None
+
+
+def test_percentiles_are_right_to_five_percent():
+    metrics = Metrics("shop", RUN)
+    for milliseconds in range(1, 1001):
+        metrics.answered(200, milliseconds / 1000)
+    line = json.loads(metrics.line())
+    assert 500 <= line["LatencyP50"] <= 500 * 1.05
+    assert 990 <= line["LatencyP99"] <= 990 * 1.05

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,16 @@ def shop(seed: int = 5, users: int = 120, items: int = 60, tastes: int = 4, each
 
 
 def write_dataset(
-    path: Path, interactions: Iterable[tuple[str, str]], *, version: str = VERSION, held_out: bool = True
+    path: Path,
+    interactions: Iterable[tuple[str, str]],
+    *,
+    version: str = VERSION,
+    held_out: bool = True,
+    categories: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a dataset version from (user, item) pairs in order of time; each user's last pair goes to test.
 
-    Indices follow the sorted ids. With `held_out` false there is no test interaction.
+    Indices follow the sorted ids. With `held_out` false there is no test interaction. `categories` are of items.
     """
     rows = list(interactions)
     user_ids, item_ids = sorted({user for user, _ in rows}), sorted({item for _, item in rows})
@@ -88,7 +93,7 @@ def write_dataset(
                 "item_index": pa.array(range(len(item_ids)), pa.int32()),
                 "item_id": pa.array(item_ids, pa.string()),
                 "title": pa.array([None] * len(item_ids), pa.string()),
-                "category": pa.array([None] * len(item_ids), pa.string()),
+                "category": pa.array([(categories or {}).get(item) for item in item_ids], pa.string()),
             }
         ),
         "popularity": pa.table(

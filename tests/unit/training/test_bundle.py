@@ -22,7 +22,7 @@ from ncf.model import Architecture, Recommender
 from ncf.ranking import rank, same_answer
 
 SCHEMA = Path(__file__).resolve().parents[3] / "training" / "ncf" / "bundle.schema.json"
-NAMES = (*bundles.MEMBERS, bundles.MANIFEST)
+NAMES = bundles.NAMES
 ARCHITECTURE = Architecture("neumf", 4, (8, 4))
 
 
@@ -43,6 +43,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dataset_version="v20260102t030405z-0a1b2c3d",
         code_version="sha256:test",
         golden=golden,
+        categories=[["Drama"], [], ["Action", "Drama"], [], [], [], ["Action"]],
     )
     return directory
 
@@ -55,7 +56,7 @@ def directory(written: Path, tmp_path: Path) -> Path:
 def reseal(directory: Path, **changes: Any) -> None:
     """Rewrite bundle.json so that its hashes fit what is there: what is left to find is in the content."""
     manifest = json.loads((directory / bundles.MANIFEST).read_text()) | changes
-    manifest["members"] = {name: bundles._measure(directory / name) for name in bundles.MEMBERS}
+    manifest["members"] = {name: bundles._measure(directory / name) for name in manifest["members"]}
     manifest["digest"] = bundles._digest(manifest)
     (directory / bundles.MANIFEST).write_bytes(encode_json(manifest))
 
@@ -83,8 +84,38 @@ def test_reads_back_what_was_written(directory: Path) -> None:
     assert bundle.popularity.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert bundle.run_id == "v20260102t030405z-0a1b2c3d-r1"
     assert not bundle.model.training
+    assert bundle.category_names == ["Action", "Drama"]
+    assert bundle.item_categories == [[1], [], [0, 1], [], [], [], [0]]
     assert len(bundle.golden) == 3
     assert all(same_answer(case["response"], rank(bundle, case["request"])) for case in bundle.golden)
+
+
+def test_a_bundle_without_categories_reads_as_one(directory: Path) -> None:
+    (directory / bundles.CATEGORIES).unlink()
+    manifest = json.loads((directory / bundles.MANIFEST).read_text())
+    del manifest["members"][bundles.CATEGORIES]
+    (directory / bundles.MANIFEST).write_bytes(encode_json(manifest))
+    reseal(directory)
+    bundle = bundles.load(directory)
+    assert (bundle.category_names, bundle.item_categories) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ([], "must have exactly names and items"),
+        ({"names": [""], "items": [[]] * 7}, "names must be a list of strings that are not empty"),
+        ({"names": ["a", "a"], "items": [[]] * 7}, "has a name twice"),
+        ({"names": ["a"], "items": [[]] * 6}, "items must be a list of 7"),
+        ({"names": ["a"], "items": [[]] * 6 + [[1]]}, r"items\[6\] must be positions in names, not \[1\]"),
+        ({"names": ["a"], "items": [[]] * 6 + [[True]]}, r"items\[6\] must be positions in names, not \[True\]"),
+    ],
+)
+def test_categories_that_are_none_are_refused(content: Any, reason: str, directory: Path) -> None:
+    (directory / bundles.CATEGORIES).write_bytes(encode_json(content))
+    reseal(directory)
+    with pytest.raises(BrokenBundle, match=f"item_categories.json: {reason}"):
+        bundles.load(directory)
 
 
 def test_bundle_json_keeps_its_schema(directory: Path) -> None:

@@ -107,6 +107,24 @@ def test_a_pair_has_the_score_that_it_has_in_the_catalogue(model: str, small_sho
     assert not model_.catalogue(users).eq(0).all(), "the caller may overwrite what it was given"
 
 
+@pytest.mark.parametrize("model", PERSONAL)
+def test_on_a_checkerboard_the_related_items_are_of_the_same_colour(model: str, board: Dataset) -> None:
+    model_ = fitted(model, board)
+    colour = np.arange(board.items) % 2
+    for item in range(board.items):
+        related = model_.related(item)
+        assert related is not None
+        assert related.shape == (board.items,) and torch.isfinite(related).all()
+        related[item] = -torch.inf
+        best = related.topk(board.items // 2 - 1).indices.numpy()
+        assert (colour[best] == colour[item]).all()
+        assert not model_.related(item).isinf().any(), "the caller may overwrite what it was given"  # type: ignore[union-attr]
+
+
+def test_popularity_relates_no_items(board: Dataset) -> None:
+    assert fitted("popularity", board).related(0) is None
+
+
 @pytest.mark.parametrize("model", EVERY)
 def test_saved_and_loaded_it_gives_the_same_scores(model: str, small_shop: Dataset, tmp_path: Path) -> None:
     before = fitted(model, small_shop, epochs=2)

@@ -124,6 +124,26 @@ def test_seen_is_train_and_test(serving: Path, shop_pairs: list[tuple[str, str]]
     assert items == {item for user, item in shop_pairs if user == "u003"}
 
 
+def test_the_categories_of_the_catalogue_come_along(
+    tmp_path: Path, write: Callable[..., Path], shop_pairs: list[tuple[str, str]], job: Callable[..., Any]
+) -> None:
+    told = {"i000": "Drama| Action |", "i003": "Drama"}
+    dataset = write(tmp_path / "told", shop_pairs, categories=told)
+    done = job(dataset, model="popularity").run()
+    assert done.status == 0, done.stderr
+    bundle = bundles.load(done.model)
+    names = [[bundle.category_names[place] for place in item] for item in bundle.item_categories]
+    assert {item: own for item, own in zip(bundle.item_ids, names, strict=True) if own} == {
+        "i000": ["Action", "Drama"],
+        "i003": ["Drama"],
+    }
+    popular = done.output("popular.json")["itemList"]
+    assert {entry["itemId"]: entry["categories"] for entry in popular if entry["categories"]} == {
+        "i000": ["Action", "Drama"],
+        "i003": ["Drama"],
+    }
+
+
 def test_popular_is_by_interactions_in_train(serving: Path, shop_dataset: Path) -> None:
     popular = json.loads((serving / "output" / "data" / "popular.json").read_text())
     dataset = data.load(shop_dataset, VERSION)

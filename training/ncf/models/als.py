@@ -11,6 +11,7 @@ With the one side fixed, each row of the other is a linear system of `factors` u
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from ncf.data import Dataset, Pairs
 from ncf.interface import CannotFit, Context, Kind, Stopped, Tensors, require_keys
 from ncf.seeds import stream
+from ncf.similarity import ItemSimilarity, by_scores
 
 if TYPE_CHECKING:
     from hyperparameters import Hyperparameters
@@ -44,6 +46,13 @@ class Als:
 
     def catalogue(self, users: Tensor) -> Tensor:
         return self._users[users] @ self._items.T  # [users, items]
+
+    def related(self, item: int) -> Tensor | None:
+        return self._similarity.of(item)  # [items]
+
+    @cached_property
+    def _similarity(self) -> ItemSimilarity:
+        return by_scores(self._users, self._items)
 
     def describe(self) -> dict[str, Any]:
         return {"model": NAME, "factors": self._users.shape[1]}

@@ -60,6 +60,10 @@ class Ease:
         history[row, self._indices[where].long()] = 1.0
         return history @ self._item_item  # [users, items]
 
+    def related(self, item: int) -> Tensor | None:
+        """How much somebody's interaction with `item` speaks for each item."""
+        return self._item_item[item].clone()  # [items]
+
     def describe(self) -> dict[str, Any]:
         return {"model": NAME}
 

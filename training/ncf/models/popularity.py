@@ -39,6 +39,9 @@ class Popularity:
     def catalogue(self, users: Tensor) -> Tensor:
         return self._scores.repeat(users.shape[0], 1)  # [users, items]
 
+    def related(self, item: int) -> Tensor | None:
+        return None
+
     def describe(self) -> dict[str, Any]:
         return {"model": NAME}
 

@@ -1,0 +1,93 @@
+"""What the server did, as one line a minute in CloudWatch's embedded metric format; nothing while it did nothing.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable
+
+NAMESPACE = "NcfRecommender/Serving"
+_UNITS = {
+    "Requests": "Count",
+    "Refused": "Count",
+    "Overloaded": "Count",
+    "Failed": "Count",
+    "LatencyP50": "Milliseconds",
+    "LatencyP99": "Milliseconds",
+    "BatchSize": "Count",
+    "QueueDepth": "Count",
+}
+_LEAST_MS, _STEP = 0.01, 1.05
+"""Latencies are counted in classes, each 5 % above the one before: no more is kept of a million than of one."""
+
+
+class Metrics:
+    """Counts from any thread; `line()` tells and forgets."""
+
+    def __init__(self, service: str, model_version: str, clock: Callable[[], float] = time.time) -> None:
+        self._service, self._model_version, self._clock = service, model_version, clock
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._statuses: dict[int, int] = {}
+        self._latencies: dict[int, int] = {}
+        self._batches = self._batched = self._deepest = 0
+
+    def arrived(self, depth: int) -> None:
+        """A request came, and then there were `depth` in the house."""
+        self._deepest = max(self._deepest, depth)
+
+    def answered(self, status: int, seconds: float) -> None:
+        """A request was answered after `seconds`."""
+        place = math.ceil(math.log(max(seconds * 1000, _LEAST_MS) / _LEAST_MS, _STEP))
+        with self._lock:
+            self._statuses[status] = self._statuses.get(status, 0) + 1
+            if status == 200:
+                self._latencies[place] = self._latencies.get(place, 0) + 1
+
+    def computed(self, size: int) -> None:
+        """`size` requests were computed together."""
+        with self._lock:
+            self._batches += 1
+            self._batched += size
+
+    def line(self) -> str | None:
+        """What there was since the last line, as JSON; None where there was nothing."""
+        with self._lock:
+            statuses, latencies = self._statuses, self._latencies
+            batches, batched, deepest = self._batches, self._batched, self._deepest
+            self._forget()
+        if not statuses:
+            return None
+        values: dict[str, float] = {
+            "Requests": sum(statuses.values()),
+            "Refused": sum(count for status, count in statuses.items() if 400 <= status < 500),
+            "Overloaded": statuses.get(503, 0),
+            "Failed": statuses.get(500, 0),
+            "QueueDepth": deepest,
+        }
+        if latencies:
+            values |= {"LatencyP50": _percentile(latencies, 0.5), "LatencyP99": _percentile(latencies, 0.99)}
+        if batches:
+            values["BatchSize"] = round(batched / batches, 2)
+        told = [{"Name": name, "Unit": unit} for name, unit in _UNITS.items() if name in values]
+        directive = {"Namespace": NAMESPACE, "Dimensions": [["service"]], "Metrics": told}
+        about = {"service": self._service, "modelVersion": self._model_version}
+        emf = {"Timestamp": int(self._clock() * 1000), "CloudWatchMetrics": [directive]}
+        return json.dumps({"_aws": emf, **about, **values})
+
+
+def _percentile(latencies: dict[int, int], share: float) -> float:
+    """The least upper bound of a class, in milliseconds, below which at least `share` of them are."""
+    wanted = share * sum(latencies.values())
+    for place in sorted(latencies):
+        wanted -= latencies[place]
+        if wanted <= 1e-9:
+            return round(_LEAST_MS * _STEP**place, 3)
+    raise AssertionError("the shares of all classes are one")
