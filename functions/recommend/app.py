@@ -1,28 +1,32 @@
-"""`GET /users/{userId}/recommendations`, `POST /rankings` and `GET /health`, from HTTP API events (payload 2.0).
+"""`GET /users/{userId}/recommendations`, `GET /items/{itemId}/related`, `POST /rankings` and `GET /health`, from HTTP
+API events (payload 2.0).
 
-A valid request is answered with 200 and a list from one source: the endpoint, or the popularity list when the
-endpoint does not answer. Only where no model was ever deployed there is nothing to answer with: 503. Lines of the log
-never hold ids of users.
+A valid request is answered with 200 and a list from one source: the endpoint, or the popularity list when the endpoint
+does not answer within the request's budget. Only where no model was ever deployed there is nothing to answer with: 503.
+Lines of the log never hold ids of users.
 
-A router of our own: three routes cost less to read than Powertools' resolver costs every cold start (about 60 ms).
+A router of our own: four routes cost less to read than Powertools' resolver costs every cold start (about 60 ms).
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import botocore.session
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from botocore.config import Config
 
+from recommend.budget import Budget
+from recommend.documents import POPULAR_KEY, RULES_KEY, Absent, Document, Unreadable
 from recommend.endpoint import Endpoint, EndpointUnavailable
-from recommend.popularity import NothingDeployed, PopularityList, PopularityUnavailable
-from recommend.ranking import Ranking
-from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, route
+from recommend.ranking import Popularity, Ranking, Wish, rules_from_json
+from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, RelatedRequest, route
 from shared import environment
 from shared.observability import count, logger, metrics, observed
+from shared.rules import NO_RULES, Rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +35,27 @@ class Settings:
 
     endpoint_name: str
     artifacts_bucket: str
+    request_budget_milliseconds: int = 250
 
 
 SETTINGS = environment.load(Settings)
 
-# A person is waiting: two tries of at most three seconds, then the popularity list answers.
-_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
+_BUDGET_SECONDS = SETTINGS.request_budget_milliseconds / 1000
+# A person is waiting: the budget gives up before these do. Tries are counted by the budget, not by botocore.
+_ENDPOINT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1})
+_S3_CONFIG = Config(connect_timeout=0.5, read_timeout=0.5, retries={"mode": "standard", "total_max_attempts": 2})
 # botocore and not boto3: resources, which nobody uses here, would be imported with it at every cold start.
 _SESSION = botocore.session.get_session()
 
-endpoint = Endpoint(_SESSION.create_client("sagemaker-runtime", config=_CONFIG), SETTINGS.endpoint_name)
-popularity = PopularityList(lambda: _SESSION.create_client("s3", config=_CONFIG), SETTINGS.artifacts_bucket)
+
+@cache
+def _s3() -> Any:
+    return _SESSION.create_client("s3", config=_S3_CONFIG)
+
+
+endpoint = Endpoint(_SESSION.create_client("sagemaker-runtime", config=_ENDPOINT_CONFIG), SETTINGS.endpoint_name)
+popularity = Document(_s3, SETTINGS.artifacts_bucket, POPULAR_KEY, Popularity.from_json)
+rules = Document(_s3, SETTINGS.artifacts_bucket, RULES_KEY, rules_from_json, otherwise=NO_RULES)
 
 # Nobody's id, and no item's: the endpoint has nothing to compute.
 _HEALTH_INVOCATION = {"userId": "health-check", "candidates": ["health-check"]}
@@ -55,6 +69,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         match route(event):
             case "recommendations":
                 return _answer(200, recommendations(RecommendationsRequest.from_event(event), context.aws_request_id))
+            case "related":
+                return _answer(200, related(RelatedRequest.from_event(event), context.aws_request_id))
             case "rankings":
                 return _answer(200, rankings(RankingRequest.from_event(event), context.aws_request_id))
             case _:
@@ -63,30 +79,41 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except InvalidRequest as refusal:
         count("RequestRefused")
         return _error(refusal.status, refusal.code, refusal.field, refusal.message)
-    except NothingDeployed:
+    except Absent:
         count("NothingToServe")
         return _error(503, "NothingDeployed", None, "no model has been deployed yet, so there is nothing to recommend")
-    except PopularityUnavailable as error:
+    except Unreadable as error:
         count("NothingToServe")
         logger.error("neither the endpoint nor the popularity list answers", extra={"reason": str(error)})
         return _error(503, "DependencyFailed", None, "neither the endpoint nor the popularity list answers; try again")
 
 
 def recommendations(request: RecommendationsRequest, recommendation_id: str) -> dict[str, Any]:
-    """Items for a user out of the whole catalogue. Raises `NothingDeployed` or `PopularityUnavailable`."""
+    """Items for a user out of the whole catalogue. Raises `Absent` or `Unreadable`."""
+    return _listed(request, Wish(_rules(), request.categories), recommendation_id)
+
+
+def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
+    """Items that are like one item. Raises `Absent` or `Unreadable`."""
+    return _listed(request, Wish(_rules(), request.categories, without=(request.item_id,)), recommendation_id)
+
+
+def _listed(request: RecommendationsRequest | RelatedRequest, wish: Wish, recommendation_id: str) -> dict[str, Any]:
     try:
-        ranking = endpoint.rank(request.to_invocation())
+        ranking = endpoint.rank(request.to_invocation() | wish.to_invocation(), Budget(_BUDGET_SECONDS))
     except EndpointUnavailable as error:
         _fall_back(error)
-        ranking = popularity.current().top(request.num_results)
+        ranking = popularity.current().top(request.num_results, wish)
     _served(ranking)
     return ranking.to_recommendations(recommendation_id)
 
 
 def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
-    """The given items in a user's order. Raises `NothingDeployed` or `PopularityUnavailable`."""
+    """The given items in a user's order: the list is the caller's own, so no rule takes an item out of it. Raises
+    `Absent` or `Unreadable`.
+    """
     try:
-        ranking = endpoint.rank(request.to_invocation())
+        ranking = endpoint.rank(request.to_invocation(), Budget(_BUDGET_SECONDS))
     except EndpointUnavailable as error:
         _fall_back(error)
         ranking = popularity.current().rank(request.input_list)
@@ -97,15 +124,30 @@ def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
 def health() -> tuple[int, dict[str, Any]]:
     """Who would answer now: `ok` (200, the endpoint), `degraded` (200, the popularity list) or `unavailable` (503)."""
     try:
-        version = endpoint.probe(_HEALTH_INVOCATION).model_version
+        version = endpoint.probe(_HEALTH_INVOCATION, Budget(_BUDGET_SECONDS)).model_version
         return 200, {"status": "ok", "model": {"version": version}, "endpoint": {"status": "answering"}}
     except EndpointUnavailable as error:
         reason = error.reason
     try:
         version = popularity.current().run_id
-    except (NothingDeployed, PopularityUnavailable):
+    except (Absent, Unreadable):
         return 503, {"status": "unavailable", "model": {"version": None}, "endpoint": {"status": reason}}
     return 200, {"status": "degraded", "model": {"version": version}, "endpoint": {"status": reason}}
+
+
+def _rules() -> Rules:
+    """The shop's rules: none where it has none, or where they were never readable, since a list is worth more than a
+    rule.
+    """
+    current = rules.current()
+    if rules.unreadable:
+        with single_metric(name="RulesUnreadable", unit=MetricUnit.Count, value=1):
+            pass  # by itself, without the dimensions of what is served
+        logger.warning(
+            "the business rules cannot be read: what was read last, if anything, is applied",
+            extra={"reason": rules.problem},
+        )
+    return current
 
 
 def _fall_back(error: EndpointUnavailable) -> None:

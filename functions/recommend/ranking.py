@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from shared.errors import InvalidInput
+from shared.rules import NO_RULES, Rules
 
 
 class GarbledAnswer(Exception):
@@ -18,7 +21,9 @@ class GarbledAnswer(Exception):
 
 @dataclass(frozen=True)
 class Ranking:
-    """Items, best first, from one source: `personalized` or `popular`. `model_version` is the run id of its model."""
+    """Items, best first, from one source: `personalized`, `related` or `popular`. `model_version` is the run id of its
+    model.
+    """
 
     items: tuple[tuple[str, float], ...]
     source: str
@@ -30,14 +35,14 @@ class Ranking:
         """Reads the model server's answer. Raises `GarbledAnswer`."""
         document = _object(content)
         source, unknown = document.get("source"), document.get("unknownItems")
-        if source not in ("personalized", "popular"):
-            raise GarbledAnswer("source must be personalized or popular")
+        if source not in ("personalized", "related", "popular"):
+            raise GarbledAnswer("source must be personalized, related or popular")
         if isinstance(unknown, bool) or not isinstance(unknown, int) or unknown < 0:
             raise GarbledAnswer("unknownItems must be an integer of at least 0")
         return cls(_items(document), source, _string(document, "modelVersion"), unknown)
 
     def to_recommendations(self, recommendation_id: str) -> dict[str, Any]:
-        """The body of `GET /users/{userId}/recommendations`."""
+        """The body of `GET /users/{userId}/recommendations`, and of `GET /items/{itemId}/related`."""
         return {
             "recommendationId": recommendation_id,
             "itemList": self._shown(),
@@ -61,10 +66,14 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Popularity:
-    """The most popular items of the model that was promoted last, best first, with their numbers of interactions."""
+    """The most popular items of the model that was promoted last, best first, with their numbers of interactions.
+
+    `categories` are those of each item, where the catalogue tells any.
+    """
 
     items: tuple[tuple[str, float], ...]
     run_id: str
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, content: bytes) -> Popularity:
@@ -75,11 +84,11 @@ class Popularity:
         items = _items(document)
         if not items:
             raise GarbledAnswer("itemList is empty")
-        return cls(items, _string(document, "runId"))
+        return cls(items, _string(document, "runId"), _categories(document["itemList"]))
 
-    def top(self, number: int) -> Ranking:
-        """The first `number` items, fewer if there are fewer."""
-        return Ranking(self.items[:number], "popular", self.run_id)
+    def top(self, number: int, wish: Wish) -> Ranking:
+        """The first `number` items that are wished for, fewer if there are fewer."""
+        return Ranking(wish.best(self.items, self.categories, number), "popular", self.run_id)
 
     def rank(self, items: Iterable[str]) -> Ranking:
         """All of `items` by popularity. Those that are not in the list score 0 and keep the order in which they came:
@@ -87,6 +96,63 @@ class Popularity:
         scores = dict(self.items)
         ranked = sorted(((item, scores.get(item, 0.0)) for item in items), key=lambda pair: -pair[1])
         return Ranking(tuple(ranked), "popular", self.run_id)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What may be in a list, beside the order: the caller's categories (none: all), and the shop's rules."""
+
+    rules: Rules = NO_RULES
+    categories: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    """Items that this list must not hold."""
+
+    def to_invocation(self) -> dict[str, Any]:
+        """The fields of the model server that say so."""
+        fields = self.rules.to_fields()
+        return fields | ({"categories": list(self.categories)} if self.categories else {})
+
+    def best(
+        self, items: Iterable[tuple[str, float]], categories: Mapping[str, tuple[str, ...]], number: int
+    ) -> tuple[tuple[str, float], ...]:
+        """The best `number` of `items` (id, score), as the model server would choose among them."""
+        gone = {*self.rules.deny, *self.without}
+        wanted = set(self.categories)
+        boosts = self.rules.boosts
+        weighed = [
+            (item, score * boosts.get(item, 1.0))
+            for item, score in items
+            if item not in gone and (not wanted or wanted.intersection(categories.get(item, ())))
+        ]
+        weighed.sort(key=lambda pair: -pair[1])
+        room = dict(self.rules.category_caps)
+        chosen: list[tuple[str, float]] = []
+        for item, score in weighed:
+            counted = [name for name in categories.get(item, ()) if name in room]
+            if len(chosen) < number and all(room[name] > 0 for name in counted):
+                chosen.append((item, score))
+                for name in counted:
+                    room[name] -= 1
+        return tuple(chosen)
+
+
+def rules_from_json(content: bytes) -> Rules:
+    """Reads `serving/rules.json`. Raises `GarbledAnswer`."""
+    try:
+        return Rules.from_document(_object(content))
+    except InvalidInput as error:
+        raise GarbledAnswer(str(error)) from None
+
+
+def _categories(listed: list[Any]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for position, entry in enumerate(listed):
+        names = entry.get("categories", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise GarbledAnswer(f"itemList[{position}].categories must be a list of strings")
+        if names:
+            found[entry["itemId"]] = tuple(names)
+    return found
 
 
 def _object(content: bytes) -> dict[str, Any]:

@@ -17,10 +17,12 @@ from urllib.parse import unquote
 MAXIMUM_BODY_BYTES = 1024 * 1024
 MAXIMUM_ITEMS = 1000
 MAXIMUM_RESULTS = 100
-MAXIMUM_USER_ID_LENGTH = 256
+MAXIMUM_ID_LENGTH = 256
+MAXIMUM_CATEGORIES = 100
 DEFAULT_RESULTS = 10
 
-_RECOMMENDATIONS_PATH = re.compile(r"/users/(?P<user_id>.*)/recommendations", re.DOTALL)
+_RECOMMENDATIONS_PATH = re.compile(r"/users/(?P<id>.*)/recommendations", re.DOTALL)
+_RELATED_PATH = re.compile(r"/items/(?P<id>.*)/related", re.DOTALL)
 
 
 class InvalidRequest(Exception):
@@ -36,25 +38,50 @@ class InvalidRequest(Exception):
 
 @dataclass(frozen=True)
 class RecommendationsRequest:
-    """`GET /users/{userId}/recommendations?numResults=10&excludeSeen=true`."""
+    """`GET /users/{userId}/recommendations?numResults=10&excludeSeen=true&categories=Drama,Comedy`."""
 
     user_id: str
     num_results: int = DEFAULT_RESULTS
     exclude_seen: bool = True
+    categories: tuple[str, ...] = ()
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RecommendationsRequest:
         """Raises `InvalidRequest`. API Gateway has already decoded the path parameter."""
         query = event.get("queryStringParameters") or {}
         return cls(
-            user_id=_user_id(_path_user_id(event)),
+            user_id=_id(_path_id(event, "userId", _RECOMMENDATIONS_PATH), "userId"),
             num_results=_query_num_results(query.get("numResults")),
             exclude_seen=_query_exclude_seen(query.get("excludeSeen")),
+            categories=_query_categories(query.get("categories")),
         )
 
     def to_invocation(self) -> dict[str, Any]:
         """The body of the model server's `/invocations`."""
         return {"userId": self.user_id, "numResults": self.num_results, "excludeSeen": self.exclude_seen}
+
+
+@dataclass(frozen=True)
+class RelatedRequest:
+    """`GET /items/{itemId}/related?numResults=10&categories=Drama`."""
+
+    item_id: str
+    num_results: int = DEFAULT_RESULTS
+    categories: tuple[str, ...] = ()
+
+    @classmethod
+    def from_event(cls, event: dict[str, Any]) -> RelatedRequest:
+        """Raises `InvalidRequest`. API Gateway has already decoded the path parameter."""
+        query = event.get("queryStringParameters") or {}
+        return cls(
+            item_id=_id(_path_id(event, "itemId", _RELATED_PATH), "itemId"),
+            num_results=_query_num_results(query.get("numResults")),
+            categories=_query_categories(query.get("categories")),
+        )
+
+    def to_invocation(self) -> dict[str, Any]:
+        """The body of the model server's `/invocations`."""
+        return {"itemId": self.item_id, "numResults": self.num_results}
 
 
 @dataclass(frozen=True)
@@ -74,7 +101,7 @@ class RankingRequest:
                 raise InvalidRequest(f"{_shown(name)} is not a field; the fields are userId, inputList", _name(name))
         if "userId" not in document:
             raise InvalidRequest("userId is missing", "userId")
-        return cls(user_id=_user_id(document["userId"]), input_list=_input_list(document))
+        return cls(user_id=_id(document["userId"], "userId"), input_list=_input_list(document))
 
     def to_invocation(self) -> dict[str, Any]:
         """The body of the model server's `/invocations`."""
@@ -82,25 +109,29 @@ class RankingRequest:
 
 
 def route(event: dict[str, Any]) -> str:
-    """`recommendations`, `rankings` or `health`. Raises `InvalidRequest` with 404 or 405 for anything else."""
+    """`recommendations`, `related`, `rankings` or `health`. Raises `InvalidRequest`: 404 or 405 for anything else."""
     key = event.get("routeKey") or ""
     if key in _ROUTES:
         return _ROUTES[key]
     # A catch-all route ($default) leaves the method and the path to us.
     http = (event.get("requestContext") or {}).get("http") or {}
     method, path = http.get("method") or "", _path(event)
-    wanted = {"/rankings": "POST", "/health": "GET"}.get(path) or (
-        "GET" if _RECOMMENDATIONS_PATH.fullmatch(path) else None
-    )
-    if wanted is None:
+    found = {"/rankings": "POST /rankings", "/health": "GET /health"}.get(path)
+    if found is None and _RECOMMENDATIONS_PATH.fullmatch(path):
+        found = "GET /users/{userId}/recommendations"
+    if found is None and _RELATED_PATH.fullmatch(path):
+        found = "GET /items/{itemId}/related"
+    if found is None:
         raise InvalidRequest(f"the path does not exist; there are {', '.join(_ROUTES)}", status=404, code="NotFound")
+    wanted = found.partition(" ")[0]
     if method != wanted:
         raise InvalidRequest(f"the method must be {wanted}", status=405, code="MethodNotAllowed")
-    return {"/rankings": "rankings", "/health": "health"}.get(path, "recommendations")
+    return _ROUTES[found]
 
 
 _ROUTES = {
     "GET /users/{userId}/recommendations": "recommendations",
+    "GET /items/{itemId}/related": "related",
     "POST /rankings": "rankings",
     "GET /health": "health",
 }
@@ -113,22 +144,23 @@ def _path(event: dict[str, Any]) -> str:
     return path.removeprefix(f"/{stage}") if path.startswith(f"/{stage}/") else path
 
 
-def _path_user_id(event: dict[str, Any]) -> str:
+def _path_id(event: dict[str, Any], name: str, pattern: re.Pattern[str]) -> str:
     parameters = event.get("pathParameters") or {}
-    if "userId" in parameters:
-        return parameters["userId"]
-    match = _RECOMMENDATIONS_PATH.fullmatch(_path(event))
+    if name in parameters:
+        value: str = parameters[name]
+        return value
+    match = pattern.fullmatch(_path(event))
     if match is None:
-        raise InvalidRequest("userId is missing", "userId")
-    return unquote(match["user_id"])
+        raise InvalidRequest(f"{name} is missing", name)
+    return unquote(match["id"])
 
 
-def _user_id(value: Any) -> str:
+def _id(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise InvalidRequest(f"userId must be a string, not {_kind(value)}", "userId")
-    if not 1 <= len(value) <= MAXIMUM_USER_ID_LENGTH:
-        raise InvalidRequest(f"userId must have 1 to {MAXIMUM_USER_ID_LENGTH} characters, not {len(value)}", "userId")
-    _check_unicode(value, "userId")
+        raise InvalidRequest(f"{name} must be a string, not {_kind(value)}", name)
+    if not 1 <= len(value) <= MAXIMUM_ID_LENGTH:
+        raise InvalidRequest(f"{name} must have 1 to {MAXIMUM_ID_LENGTH} characters, not {len(value)}", name)
+    _check_unicode(value, name)
     return value
 
 
@@ -149,6 +181,18 @@ def _query_exclude_seen(value: str | None) -> bool:
     if value not in ("true", "false"):
         raise InvalidRequest(f"excludeSeen must be true or false, not {_shown(value)[1:-1]}", "excludeSeen")
     return value == "true"
+
+
+def _query_categories(value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+    if "" in names:
+        raise InvalidRequest(f"categories must be names with commas between, not {_shown(value)[1:-1]}", "categories")
+    if len(names) > MAXIMUM_CATEGORIES:
+        raise InvalidRequest(f"categories must hold at most {MAXIMUM_CATEGORIES} names, not {len(names)}", "categories")
+    _check_unicode(value, "categories")
+    return names
 
 
 def _input_list(document: dict[str, Any]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +16,11 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from recommend.circuit import Circuit
+from recommend.documents import Document
 from recommend.endpoint import Endpoint
-from recommend.popularity import PopularityList
+from recommend.ranking import Popularity, rules_from_json
 from shared.environment import BadEnvironment
+from shared.rules import NO_RULES
 
 EVENTS = Path(__file__).parents[3] / "events"
 SECRET = "jane.doe@example.org"
@@ -94,8 +97,10 @@ class Aws:
 
     endpoint: Any
     popular: Any
+    rules: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     invocations: list[dict] = field(default_factory=list)
     reads: int = 0
+    rule_reads: int = 0
 
     def invoke(self, request: Any, **_: Any) -> AWSResponse:
         assert request.url.endswith("/endpoints/ncf-recommender/invocations")
@@ -104,7 +109,11 @@ class Aws:
         return self.endpoint(request)
 
     def get(self, request: Any, **_: Any) -> AWSResponse:
-        assert "ncf-artifacts" in request.url and request.url.endswith("/serving/popular.json")
+        assert "ncf-artifacts" in request.url
+        if request.url.endswith("/serving/rules.json"):
+            self.rule_reads += 1
+            return self.rules(request)
+        assert request.url.endswith("/serving/popular.json")
         self.reads += 1
         return self.popular(request)
 
@@ -117,7 +126,7 @@ def personalized(request: Any) -> AWSResponse:
     return reply(
         200,
         {
-            "userId": asked["userId"],
+            "userId": asked.get("userId"),
             "itemList": [{"itemId": item, "score": int(item) / 10} for item in items],
             "source": "personalized",
             "modelVersion": "run-2",
@@ -159,7 +168,7 @@ def cold_start():
             patch.delitem(sys.modules, name, raising=False)
         app = importlib.import_module("recommend.app")
         patch.setattr(app.logger.registered_handler, "stream", CurrentStandardOutput())
-        yield app, app.endpoint._client, app.popularity._connect()
+        yield app, app.endpoint._client, app._s3()
         for name in ("recommend.app", "shared.observability"):
             sys.modules.pop(name)
 
@@ -171,7 +180,12 @@ def app(cold_start, aws, clock, monkeypatch):
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", ENVIRONMENT["POWERTOOLS_METRICS_NAMESPACE"])
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
     monkeypatch.setattr(app, "endpoint", Endpoint(sagemaker, "ncf-recommender", Circuit(lambda: clock.now)))
-    monkeypatch.setattr(app, "popularity", PopularityList(lambda: s3, "ncf-artifacts", lambda: clock.now))
+
+    def document(key, parse, **options):
+        return Document(lambda: s3, "ncf-artifacts", f"serving/{key}.json", parse, lambda: clock.now, **options)
+
+    monkeypatch.setattr(app, "popularity", document("popular", Popularity.from_json))
+    monkeypatch.setattr(app, "rules", document("rules", rules_from_json, otherwise=NO_RULES))
     sagemaker.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", aws.invoke)
     s3.meta.events.register("before-send.s3.GetObject", aws.get)
     yield app
@@ -188,6 +202,15 @@ def recommendations(user="42", **query):
         "queryStringParameters": query or None,
         "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
         "isBase64Encoded": False,
+    }
+
+
+def related(item="7", **query):
+    return {
+        "version": "2.0",
+        "routeKey": "GET /items/{itemId}/related",
+        "pathParameters": {"itemId": item},
+        "queryStringParameters": query or None,
     }
 
 
@@ -268,15 +291,16 @@ def test_the_popular_items_that_the_endpoint_gives_an_unknown_user_are_called_so
         (fault(424, "ModelError", OriginalStatusCode=500, OriginalMessage=SECRET), "model_error", 1),
         (fault(424, "ModelError", OriginalStatusCode=400, OriginalMessage=SECRET), "model_error", 1),
         (fault(429, "ModelNotReadyException"), "not_ready", 1),
-        (fault(429, "ThrottlingException"), "throttled", 2),
-        (fault(400, "ThrottlingException"), "throttled", 2),
+        (fault(429, "ThrottlingException"), "throttled", 1),
+        (fault(400, "ThrottlingException"), "throttled", 1),
+        (fault(424, "ModelError", OriginalStatusCode=503, OriginalMessage=SECRET), "overloaded", 1),
         (DOWN, "unreachable", 2),
         (fault(500, "InternalFailure"), "unreachable", 2),
-        (fault(530, "InternalDependencyException"), "unreachable", 1),
+        (fault(530, "InternalDependencyException"), "unreachable", 2),
         (fault(403, "AccessDeniedException"), "unreachable", 1),
         (fault(403, "ExpiredTokenException"), "unreachable", 1),
-        (raises(ReadTimeoutError(endpoint_url="https://aws")), "timeout", 2),
-        (raises(ConnectTimeoutError(endpoint_url="https://aws")), "timeout", 2),
+        (raises(ReadTimeoutError(endpoint_url="https://aws")), "timeout", 1),
+        (raises(ConnectTimeoutError(endpoint_url="https://aws")), "timeout", 1),
         (raises(EndpointConnectionError(endpoint_url="https://aws")), "unreachable", 2),
         (lambda request: reply(200, b"<html>"), "garbled", 1),
         (lambda request: reply(200, b""), "garbled", 1),
@@ -467,7 +491,12 @@ def test_health_is_503_where_nothing_was_ever_deployed(app, aws):
 
 @pytest.mark.parametrize(
     ("name", "key"),
-    [("recommend", "itemList"), ("recommend_rankings", "personalizedRanking"), ("recommend_health", "model")],
+    [
+        ("recommend", "itemList"),
+        ("recommend_rankings", "personalizedRanking"),
+        ("recommend_health", "model"),
+        ("recommend_related", "itemList"),
+    ],
 )
 def test_answers_the_sample_events(app, name, key):
     event = json.loads((EVENTS / f"{name}.json").read_text())
@@ -485,11 +514,128 @@ def test_no_line_of_the_log_holds_a_user_id(app, aws, capsys):
     assert "jane" not in output.out + output.err
 
 
-def test_waits_for_the_endpoint_no_longer_than_a_person_does(cold_start):
-    for client in cold_start[1:]:
-        config = client.meta.config
-        assert (config.connect_timeout, config.read_timeout) == (1, 2)
-        assert config.retries == {"mode": "standard", "total_max_attempts": 2}
+def test_tries_are_counted_by_the_budget_and_not_by_botocore(cold_start):
+    sagemaker, s3 = (client.meta.config for client in cold_start[1:])
+    assert (sagemaker.connect_timeout, sagemaker.read_timeout) == (1, 2)
+    assert sagemaker.retries == {"mode": "standard", "total_max_attempts": 1}
+    assert (s3.connect_timeout, s3.read_timeout) == (0.5, 0.5)
+
+
+def test_an_endpoint_that_hangs_costs_the_budget_and_no_more(app, aws, monkeypatch):
+    monkeypatch.setattr(app, "_BUDGET_SECONDS", 0.05)
+    release = threading.Event()
+
+    def hangs(request):
+        assert release.wait(20)
+        return personalized(request)
+
+    aws.endpoint = hangs
+    assert call(app, recommendations())[1]["source"] == "popular"  # and not after 20 s, which would raise
+    assert not release.is_set()
+    release.set()
+
+
+def test_a_second_try_is_made_where_it_may_help_and_there_is_time(app, aws, monkeypatch):
+    answers = iter([DOWN, personalized, DOWN, personalized])
+    aws.endpoint = lambda request: next(answers)(request)
+    assert call(app, recommendations())[1]["source"] == "personalized"
+    monkeypatch.setattr(app, "_BUDGET_SECONDS", 0.029)
+    assert call(app, recommendations())[1]["source"] == "popular"
+    assert len(aws.invocations) == 3
+
+
+RULES = {"schemaVersion": "1.0", "deny": ["9"], "boosts": {"8": 3}, "categoryCaps": {"Drama": 1}}
+
+
+def test_the_rules_and_the_wished_categories_go_to_the_endpoint(app, aws):
+    aws.rules = lambda request: reply(200, RULES)
+    call(app, recommendations(categories="Drama, War,Drama"))
+    call(app, related("7"))
+    call(app, rankings({"userId": "42", "inputList": ["9"]}))
+    filters = {"deny": ["9"], "boosts": {"8": 3.0}, "categoryCaps": {"Drama": 1}}
+    assert aws.invocations == [
+        {"userId": "42", "numResults": 10, "excludeSeen": True, "categories": ["Drama", "War"], **filters},
+        {"itemId": "7", "numResults": 10, **filters},
+        {"userId": "42", "candidates": ["9"], "excludeSeen": False},
+    ]
+    assert aws.rule_reads == 1
+
+
+def test_the_rules_hold_on_the_popularity_list_too(app, aws):
+    aws.rules = lambda request: reply(200, RULES)
+    aws.endpoint = DOWN
+    aws.popular = lambda request: reply(
+        200,
+        {
+            **POPULAR,
+            "itemList": [
+                {"itemId": "9", "score": 30.0, "categories": ["War"]},
+                {"itemId": "7", "score": 20.0, "categories": ["Drama"]},
+                {"itemId": "8", "score": 10.0, "categories": ["Drama", "War"]},
+                {"itemId": "6", "score": 5.0, "categories": ["War"]},
+                {"itemId": "5", "score": 1.0},
+            ],
+        },
+    )
+
+    def ids(event):
+        return [item["itemId"] for item in call(app, event)[1]["itemList"]]
+
+    assert ids(recommendations()) == ["8", "6", "5"]  # 8 is boosted to 30, and takes the one place of Drama
+    assert ids(recommendations(categories="War")) == ["8", "6"]
+    assert ids(recommendations(numResults="1")) == ["8"]
+    assert ids(related("8")) == ["7", "6", "5"]
+
+
+@pytest.mark.parametrize("broken", [lambda request: reply(200, b"{"), lambda request: reply(200, {"deny": []}), DOWN])
+def test_rules_that_cannot_be_read_leave_those_that_were(app, aws, clock, capsys, broken):
+    aws.rules = lambda request: reply(200, RULES)
+    call(app, recommendations())
+    aws.rules = broken
+    clock.now += 61
+    assert call(app, recommendations())[0] == 200
+    assert aws.invocations[-1]["deny"] == ["9"]
+    assert ("RulesUnreadable", 1.0, {}) in emitted(capsys)
+    aws.rules = lambda request: reply(200, {**RULES, "deny": []})
+    clock.now += 5
+    call(app, recommendations())
+    assert "deny" not in aws.invocations[-1]
+
+
+def test_no_rules_are_read_once_a_minute_and_no_problem(app, aws, clock, capsys):
+    for _ in range(3):
+        call(app, recommendations())
+    assert aws.rule_reads == 1
+    assert "cannot be read" not in capsys.readouterr().out
+    clock.now += 60
+    call(app, recommendations())
+    assert aws.rule_reads == 2
+
+
+def test_related_items_come_from_the_endpoint_or_are_popular(app, aws):
+    aws.endpoint = lambda request: reply(
+        200,
+        {
+            "itemId": "7",
+            "itemList": [{"itemId": "8", "score": 0.5}],
+            "source": "related",
+            "modelVersion": "run-2",
+            "unknownItems": 0,
+        },
+    )
+    assert call(app, related("7", numResults="1")) == (
+        200,
+        {
+            "recommendationId": "6f1b0c2e",
+            "itemList": [{"itemId": "8", "score": 0.5}],
+            "model": {"version": "run-2"},
+            "source": "related",
+        },
+    )
+    aws.endpoint = DOWN
+    status, body = call(app, related("7"))
+    assert (status, body["source"]) == (200, "popular")
+    assert [item["itemId"] for item in body["itemList"]] == ["9", "8"]
 
 
 def test_a_missing_variable_stops_the_start_and_all_are_named(monkeypatch):

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from recommend.circuit import Circuit
-from recommend.ranking import GarbledAnswer, Popularity, Ranking
+from recommend.ranking import GarbledAnswer, Popularity, Ranking, Wish, rules_from_json
+from shared.rules import Rules
 
 ANSWER = {
     "userId": "42",
@@ -64,7 +65,7 @@ def test_reads_the_answer_of_the_endpoint():
             encoded(ANSWER, itemList=[{"itemId": "1", "score": float("nan")}]),
             "itemList[0].score must be a finite number",
         ),
-        (encoded(ANSWER, source="random"), "source must be personalized or popular"),
+        (encoded(ANSWER, source="random"), "source must be personalized, related or popular"),
         (encoded(ANSWER, modelVersion=""), "modelVersion must be a string that is not empty"),
         (encoded(ANSWER, unknownItems=-1), "unknownItems must be an integer of at least 0"),
         (encoded(ANSWER, unknownItems=True), "unknownItems must be an integer of at least 0"),
@@ -79,8 +80,36 @@ def test_refuses_a_garbled_answer(content, reason):
 
 def test_the_popularity_list_gives_its_first_items():
     popularity = Popularity.from_json(encoded(POPULAR))
-    assert popularity.top(2) == Ranking((("9", 30.0), ("7", 20.0)), "popular", "r1")
-    assert popularity.top(100).items == (("9", 30.0), ("7", 20.0), ("8", 20.0))
+    assert popularity.top(2, Wish()) == Ranking((("9", 30.0), ("7", 20.0)), "popular", "r1")
+    assert popularity.top(100, Wish()).items == (("9", 30.0), ("7", 20.0), ("8", 20.0))
+
+
+def test_boosts_are_weighed_and_full_categories_passed_over():
+    items = (("1", 9.0), ("2", 8.0), ("3", 7.0), ("4", 6.0), ("5", 1.0))
+    categories = {"1": ("A",), "2": ("A", "B"), "3": ("B",), "4": ("A",)}
+
+    def ids(number=9, **wish):
+        return [item for item, _ in Wish(**wish).best(items, categories, number)]
+
+    assert ids() == ["1", "2", "3", "4", "5"]
+    assert ids(2) == ["1", "2"]
+    assert ids(rules=Rules(deny=("1", "3"))) == ["2", "4", "5"]
+    assert ids(rules=Rules(boosts={"5": 8.5, "1": 0.5})) == ["5", "2", "3", "4", "1"]
+    assert ids(rules=Rules(category_caps={"A": 1})) == ["1", "3", "5"]
+    assert ids(rules=Rules(category_caps={"A": 2, "B": 1})) == ["1", "2", "5"]
+    assert ids(rules=Rules(category_caps={"A": 0})) == ["3", "5"]
+    assert ids(categories=("B",), without=("3",)) == ["2"]
+    assert Wish(rules=Rules(boosts={"5": 2.0})).best(items[4:], {}, 1) == (("5", 2.0),)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"[]", "it is not a JSON object"), (b'{"schemaVersion": "2.0"}', "schemaVersion must be '1.0', not '2.0'")],
+)
+def test_refuses_garbled_rules(content, reason):
+    with pytest.raises(GarbledAnswer) as caught:
+        rules_from_json(content)
+    assert str(caught.value) == reason
 
 
 def test_the_popularity_list_ranks_given_items_and_keeps_the_others_in_their_order():
@@ -95,6 +124,10 @@ def test_the_popularity_list_ranks_given_items_and_keeps_the_others_in_their_ord
         (b"{", "it is not JSON"),
         (encoded(POPULAR, schemaVersion="2.0"), "schemaVersion must be 1.0"),
         (encoded(POPULAR, itemList=[]), "itemList is empty"),
+        (
+            encoded(POPULAR, itemList=[{"itemId": "9", "score": 1, "categories": "A"}]),
+            "itemList[0].categories must be a list of strings",
+        ),
         (encoded(POPULAR, runId=None), "runId must be a string that is not empty"),
     ],
 )

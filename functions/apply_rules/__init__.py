@@ -1,0 +1,1 @@
+"""Puts business rules in force when a person has changed them, if they are valid."""

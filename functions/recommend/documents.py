@@ -1,0 +1,88 @@
+"""Small documents in S3 that answers are made of, kept in memory between requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from recommend.ranking import GarbledAnswer
+
+POPULAR_KEY = "serving/popular.json"
+RULES_KEY = "serving/rules.json"
+REFRESH_SECONDS = 60.0
+RETRY_SECONDS = 5.0
+"""After a reading that failed, where something stands in."""
+# Without s3:ListBucket, S3 answers for a key that is not there as for one that may not be read.
+_ABSENT = {"NoSuchKey", "404", "AccessDenied", "403"}
+
+Content = TypeVar("Content")
+
+
+class Absent(Exception):
+    """Raised when there is no such document, and never was one."""
+
+
+class Unreadable(Exception):
+    """Raised when the document cannot be read now and was never read before; the message is safe to log."""
+
+
+class Document(Generic[Content]):
+    """The object `key` of a bucket, read when it is first needed and at most every `REFRESH_SECONDS` after that.
+
+    The last good copy is kept when reading fails; before there is one, `otherwise` stands in, if given. `connect` makes
+    the S3 client, when it is first needed: it would cost every cold start.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        bucket: str,
+        key: str,
+        parse: Callable[[bytes], Content],
+        clock: Callable[[], float] = time.monotonic,
+        otherwise: Content | None = None,
+    ) -> None:
+        self._connect, self._bucket, self._key, self._parse, self._clock = connect, bucket, key, parse, clock
+        self._copy = otherwise
+        self._next_read = 0.0
+        self.problem: str | None = None
+        """Why the last reading failed, if it did and something stands in."""
+        self.unreadable = False
+        """Whether that was for another reason than that there is no such document."""
+
+    def current(self) -> Content:
+        """What it holds. Raises `Absent` or `Unreadable` if nothing can stand in for it."""
+        if self._copy is not None and self._clock() < self._next_read:
+            return self._copy
+        wait = REFRESH_SECONDS
+        try:
+            self._copy = self._read()
+            self.problem, self.unreadable = None, False
+        except Absent as error:
+            if self._copy is None:
+                raise
+            self.problem, self.unreadable = str(error), False
+        except Unreadable as error:
+            if self._copy is None:
+                raise
+            self.problem, wait = str(error), RETRY_SECONDS
+            self.unreadable = True
+        self._next_read = self._clock() + wait
+        return self._copy
+
+    def _read(self) -> Content:
+        try:
+            response = self._connect().get_object(Bucket=self._bucket, Key=self._key)
+            return self._parse(response["Body"].read())
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in _ABSENT:
+                raise Absent(f"{self._key} cannot be read: {code}") from None
+            raise Unreadable(f"{self._key} cannot be read: {code}") from None
+        except BotoCoreError as error:
+            raise Unreadable(f"{self._key} cannot be read: {type(error).__name__}") from None
+        except GarbledAnswer as error:
+            raise Unreadable(f"{self._key} is broken: {error}") from None

@@ -1,0 +1,198 @@
+"""The HTTP API as an OpenAPI document, made of the same constants that requests are checked by.
+
+    python -m recommend.openapi > docs/openapi.json        (in functions/)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from recommend.request import (
+    DEFAULT_RESULTS,
+    MAXIMUM_BODY_BYTES,
+    MAXIMUM_CATEGORIES,
+    MAXIMUM_ID_LENGTH,
+    MAXIMUM_ITEMS,
+    MAXIMUM_RESULTS,
+)
+
+_ID = {"type": "string", "minLength": 1, "maxLength": MAXIMUM_ID_LENGTH}
+_VERSION = {"type": "string", "description": "run id of the model, as in the ledger and the registry"}
+
+
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Recommendations",
+            "version": "1.0.0",
+            "description": "Personal recommendations and rankings, in the words of Amazon Personalize. Requests are signed "
+            "for the service execute-api (SigV4), or carry a JWT where the stack was deployed with JwtIssuer.",
+        },
+        "paths": {
+            "/users/{userId}/recommendations": {
+                "get": {
+                    "operationId": "getRecommendations",
+                    "summary": "What would this person like?",
+                    "parameters": [
+                        _path("userId", "who; an unknown one gets popular items"),
+                        _num_results(),
+                        _query("excludeSeen", {"type": "boolean", "default": True}, "leave out what they have already"),
+                        _categories(),
+                    ],
+                    "responses": _responses("Recommendations", 400),
+                }
+            },
+            "/items/{itemId}/related": {
+                "get": {
+                    "operationId": "getRelatedItems",
+                    "summary": "What else is like this?",
+                    "parameters": [
+                        _path("itemId", "what; an unknown one gets popular items"),
+                        _num_results(),
+                        _categories(),
+                    ],
+                    "responses": _responses("Recommendations", 400),
+                }
+            },
+            "/rankings": {
+                "post": {
+                    "operationId": "getPersonalizedRanking",
+                    "summary": "In which order would this person like these?",
+                    "requestBody": {
+                        "required": True,
+                        "description": f"at most {MAXIMUM_BODY_BYTES} bytes",
+                        "content": {"application/json": {"schema": _ref("RankingRequest")}},
+                    },
+                    "responses": _responses("PersonalizedRanking", 400, 413, 415),
+                }
+            },
+            "/health": {
+                "get": {
+                    "operationId": "getHealth",
+                    "summary": "Who would answer now, and with which model?",
+                    "responses": {
+                        "200": _json("the endpoint answers (ok), or the popularity list does (degraded)", "Health"),
+                        "503": _json("nobody does", "Health"),
+                    },
+                }
+            },
+        },
+        "components": {"schemas": _schemas()},
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    item = _object({"itemId": {"type": "string"}, "score": {"type": "number"}})
+    model = _object({"version": _VERSION})
+    identity = {"recommendationId": {"type": "string", "description": "id of this answer, as the log has it"}}
+    source = {
+        "enum": ["personalized", "related", "popular"],
+        "description": "who answered: the model, or, for a stranger and while it does not answer, what is popular",
+    }
+    return {
+        "Recommendations": _object(
+            identity
+            | {
+                "itemList": {"type": "array", "items": item, "maxItems": MAXIMUM_RESULTS, "description": "best first"},
+                "model": model,
+                "source": source,
+            }
+        ),
+        "PersonalizedRanking": _object(
+            identity
+            | {
+                "personalizedRanking": {"type": "array", "items": item, "maxItems": MAXIMUM_ITEMS},
+                "model": model,
+                "source": source,
+                "unknownItems": {"type": "integer", "minimum": 0, "description": "how many the model does not know"},
+            }
+        ),
+        "RankingRequest": _object(
+            {
+                "userId": _ID,
+                "inputList": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAXIMUM_ITEMS},
+            }
+        ),
+        "Health": _object(
+            {
+                "status": {"enum": ["ok", "degraded", "unavailable"]},
+                "model": _object({"version": {"type": ["string", "null"]}}),
+                "endpoint": _object({"status": {"type": "string"}}),
+            }
+        ),
+        "Error": _object(
+            {
+                "error": _object(
+                    {
+                        "code": {
+                            "enum": ["InvalidInput", "NotFound", "MethodNotAllowed", "NothingDeployed", "DependencyFailed"]
+                        },
+                        "field": {"type": ["string", "null"], "description": "the one that is wrong"},
+                        "message": {"type": "string"},
+                    }
+                )
+            }
+        ),
+    }
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(properties),
+        "properties": properties,
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _json(description: str, schema: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _ref(schema)}}}
+
+
+def _responses(schema: str, *refusals: int) -> dict[str, Any]:
+    words = {
+        400: "a value is wrong; the message says which and why",
+        413: "the body is too large",
+        415: "the content type is not application/json",
+    }
+    return {
+        "200": _json("a list, best first", schema),
+        **{str(status): _json(words[status], "Error") for status in refusals},
+        "503": _json("no model was ever deployed, or not even the popularity list can be read", "Error"),
+    }
+
+
+def _path(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": _ID}
+
+
+def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def _num_results() -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": MAXIMUM_RESULTS, "default": DEFAULT_RESULTS}
+    return _query("numResults", schema, "how many, at most")
+
+
+def _categories() -> dict[str, Any]:
+    schema = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MAXIMUM_CATEGORIES,
+        "items": {"type": "string", "pattern": r"^[^\s,]([^,]*[^\s,])?$"},
+    }
+    return _query("categories", schema, "only items that have one of these") | {"style": "form", "explode": False}
+
+
+if __name__ == "__main__":
+    json.dump(document(), sys.stdout, indent=2)
+    sys.stdout.write("\n")

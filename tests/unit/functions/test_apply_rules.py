@@ -1,0 +1,150 @@
+"""Valid rules come into force, others are told about, whatever order events come in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import DependencyFailed, InvalidInput
+from shared.rules import Rules
+from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, Cloud, sample_event
+
+SCHEMA = json.loads(
+    (Path(__file__).parents[3] / "functions" / "apply_rules" / "rules.schema.json").read_text(encoding="utf-8")
+)
+RULES = {"schemaVersion": "1.0", "deny": ["9", "9"], "boosts": {"8": 2}, "categoryCaps": {"Drama": 0}}
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    return {"schemaVersion": "1.0", **fields}
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
+    cloud.listen()
+    return load("apply_rules")
+
+
+def write(cloud: Cloud, content: Any) -> None:
+    cloud.write(ARTIFACTS, "rules/rules.json", content)
+
+
+def in_force(cloud: Cloud) -> Any:
+    return json.loads(cloud.s3.get_object(Bucket=ARTIFACTS, Key="serving/rules.json")["Body"].read())
+
+
+def handled(app: ModuleType) -> dict[str, Any]:
+    answer: dict[str, Any] = app.handler(sample_event("apply_rules"), CONTEXT)
+    return answer
+
+
+def test_valid_rules_come_into_force_and_twice_is_once(app: ModuleType, cloud: Cloud) -> None:
+    write(cloud, RULES)
+    assert handled(app) == handled(app) == {"outcome": "APPLIED"}
+    assert in_force(cloud) == {
+        "schemaVersion": "1.0", "deny": ["9"], "boosts": {"8": 2.0}, "categoryCaps": {"Drama": 0}
+    }  # fmt: skip
+    assert cloud.notifications() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", "the rules are not JSON: Expecting property name enclosed in double quotes at line 1 column 2"),
+        (b"\xff", "the rules are not UTF-8: byte 0 cannot be decoded"),
+        (b"[" * 100_000, "the rules are not JSON that can be read"),
+        (b" " * (1 << 20) + b"{}", "the rules are larger than 1048576 bytes"),
+        ([], "the rules must be a JSON object, not []"),
+        ({}, "schemaVersion must be '1.0', not None"),
+        (changed(denied=[]), "'denied' is not a field; the fields are schemaVersion, deny, boosts, categoryCaps"),
+        (changed(deny="9"), "deny must be a list of at most 1000 item ids, not '9'"),
+        (changed(deny=["9"] * 1001), "deny must be a list of at most 1000 item ids, not a list of 1001"),
+        (changed(deny=["9", 7]), "deny[1] must be a string that is not empty, not 7"),
+        (changed(boosts={"9": -1}), "boosts['9'] must be a number above 0 and at most 100, not -1"),
+        (changed(categoryCaps={"Drama": 1.5}), "categoryCaps['Drama'] must be an integer from 0 to 100, not 1.5"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_others_are_told_about_once_and_what_was_in_force_stays(
+    app: ModuleType, cloud: Cloud, content: Any, reason: str
+) -> None:
+    write(cloud, RULES)
+    handled(app)
+    before = in_force(cloud)
+    write(cloud, content)
+    assert handled(app) == handled(app) == {"outcome": "REFUSED", "reason": reason}
+    assert in_force(cloud) == before
+    (message,) = cloud.notifications()
+    assert message["Subject"] == "ncf: business rules refused"
+    assert reason in message["Message"]
+
+
+def test_a_change_while_one_is_applied_has_the_last_word(
+    app: ModuleType, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(cloud, RULES)
+    put, newer = app.S3.put_object, {**RULES, "deny": ["5"]}
+
+    def slowly(**arguments: Any) -> Any:
+        if b'"9"' in arguments["Body"]:  # while the first is applied, somebody writes the second
+            write(cloud, newer)
+        return put(**arguments)
+
+    monkeypatch.setattr(app.S3, "put_object", slowly)
+    assert handled(app) == {"outcome": "APPLIED"}
+    assert in_force(cloud)["deny"] == ["5"]
+
+
+def test_rules_that_never_stand_still_are_tried_again_later(
+    app: ModuleType, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(cloud, RULES)
+    put, number = app.S3.put_object, iter(range(100))
+
+    def slowly(**arguments: Any) -> Any:
+        write(cloud, {**RULES, "deny": [str(next(number))]})
+        return put(**arguments)
+
+    monkeypatch.setattr(app.S3, "put_object", slowly)
+    with pytest.raises(DependencyFailed, match=r"rules/rules\.json changes faster than it can be applied"):
+        handled(app)
+
+
+def test_rules_that_were_deleted_change_nothing(app: ModuleType, cloud: Cloud) -> None:
+    assert handled(app) == {"outcome": "ABSENT"}
+
+
+some_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 200) | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+documents = st.fixed_dictionaries(
+    {},
+    optional={
+        "schemaVersion": st.sampled_from(["1.0", "1.0", "2.0"]),
+        "deny": st.lists(st.text(max_size=3) | some_json, max_size=3) | some_json,
+        "boosts": st.dictionaries(st.text(max_size=3), st.floats(-1, 101) | some_json, max_size=3) | some_json,
+        "categoryCaps": st.dictionaries(st.text(max_size=3), st.integers(-1, 101) | some_json, max_size=3) | some_json,
+        "more": some_json,
+    },
+)
+
+
+@given(documents)
+def test_the_schema_and_the_code_refuse_the_same(document: dict[str, Any]) -> None:
+    fits = not list(jsonschema.Draft202012Validator(SCHEMA).iter_errors(document))
+    try:
+        Rules.from_document(document)
+    except InvalidInput:
+        assert not fits
+    else:
+        assert fits
