@@ -1,6 +1,6 @@
 """The HTTP API as an OpenAPI document, made of the same constants that requests are checked by.
 
-    python -m recommend.openapi > docs/openapi.json        (in functions/)
+python -m recommend.openapi > docs/openapi.json        (in functions/)
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Recommendations",
             "version": "1.0.0",
-            "description": "Personal recommendations and rankings, in the words of Amazon Personalize. Requests are signed "
-            "for the service execute-api (SigV4), or carry a JWT where the stack was deployed with JwtIssuer.",
+            "description": "Personal recommendations and rankings, in the words of Amazon Personalize. Requests are "
+            "signed for the service execute-api (SigV4), or carry a JWT where the stack was deployed with JwtIssuer.",
         },
         "paths": {
             "/users/{userId}/recommendations": {
@@ -129,7 +129,13 @@ def _schemas() -> dict[str, Any]:
                 "error": _object(
                     {
                         "code": {
-                            "enum": ["InvalidInput", "NotFound", "MethodNotAllowed", "NothingDeployed", "DependencyFailed"]
+                            "enum": [
+                                "InvalidInput",
+                                "NotFound",
+                                "MethodNotAllowed",
+                                "NothingDeployed",
+                                "DependencyFailed",
+                            ]
                         },
                         "field": {"type": ["string", "null"], "description": "the one that is wrong"},
                         "message": {"type": "string"},
@@ -188,7 +194,7 @@ def _categories() -> dict[str, Any]:
         "type": "array",
         "minItems": 1,
         "maxItems": MAXIMUM_CATEGORIES,
-        "items": {"type": "string", "pattern": r"^[^\s,]([^,]*[^\s,])?$"},
+        "items": {"type": "string", "pattern": r"^[^ ,]([^,]*[^ ,])?$"},
     }
     return _query("categories", schema, "only items that have one of these") | {"style": "form", "explode": False}
 

@@ -186,13 +186,13 @@ def _query_exclude_seen(value: str | None) -> bool:
 def _query_categories(value: str | None) -> tuple[str, ...]:
     if value is None:
         return ()
-    names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+    names = [name.strip(" ") for name in value.split(",")]
     if "" in names:
         raise InvalidRequest(f"categories must be names with commas between, not {_shown(value)[1:-1]}", "categories")
     if len(names) > MAXIMUM_CATEGORIES:
         raise InvalidRequest(f"categories must hold at most {MAXIMUM_CATEGORIES} names, not {len(names)}", "categories")
     _check_unicode(value, "categories")
-    return names
+    return tuple(dict.fromkeys(names))
 
 
 def _input_list(document: dict[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, route
+from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, RelatedRequest, route
 
 JSON = {"content-type": "application/json"}
 
@@ -16,6 +16,10 @@ def recommendations(query=None, **event):
     return RecommendationsRequest.from_event(
         {"pathParameters": {"userId": "42"}, "queryStringParameters": query, **event}
     )
+
+
+def related(query=None, **event):
+    return RelatedRequest.from_event({"pathParameters": {"itemId": "7"}, "queryStringParameters": query, **event})
 
 
 def ranking(body, **event):
@@ -52,6 +56,39 @@ def test_refuses_a_number_of_results(value):
         "numResults",
         f"numResults must be an integer from 1 to 100, not {shown}",
     )
+
+
+def test_takes_categories_with_commas_between():
+    assert recommendations({"categories": "Drama, War ,Drama"}).categories == ("Drama", "War")
+    assert related({"categories": "ü"}) == RelatedRequest("7", 10, ("ü",))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "categories must be names with commas between, not "),
+        ("a,,b", "categories must be names with commas between, not a,,b"),
+        ("a, ", "categories must be names with commas between, not a, "),
+        (",".join(["a"] * 101), "categories must hold at most 100 names, not 101"),
+    ],
+)
+def test_refuses_categories(value, message):
+    for parse in (recommendations, related):
+        assert refusal(parse, {"categories": value}) == (400, "categories", message)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [("", "itemId must have 1 to 256 characters, not 0"), ("i" * 257, "itemId must have 1 to 256 characters, not 257")],
+)
+def test_refuses_an_item(item, message):
+    assert refusal(related, None, pathParameters={"itemId": item}) == (400, "itemId", message)
+
+
+def test_finds_the_item_in_the_path_where_the_parameters_are_missing():
+    event = {"rawPath": "/items/a%2Fb/related", "requestContext": {"http": {"method": "GET"}, "stage": "$default"}}
+    assert route(event) == "related"
+    assert RelatedRequest.from_event(event).item_id == "a/b"
 
 
 @pytest.mark.parametrize("value", ["", "1", "True", "yes", "true,true"])

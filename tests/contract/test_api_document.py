@@ -1,0 +1,185 @@
+"""The API's document, its code and its answers agree: requests of every kind are made from `docs/openapi.json`,
+answered by the function with a real model behind it, and held against the document; and the model server takes all that
+the function sends it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import schemathesis
+import torch
+from botocore.awsrequest import AWSResponse
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import negative_data_rejection
+from werkzeug.wrappers import Request, Response
+
+from invocation import InvalidInvocation, from_body
+from ncf import bundle as bundles
+from ncf.model import Architecture, Recommender
+from ncf.ranking import rank
+from recommend.openapi import document
+from scorer import Scorer
+
+PUBLISHED = Path(__file__).parents[2] / "docs" / "openapi.json"
+ENVIRONMENT = {
+    "ENDPOINT_NAME": "ncf-recommender",
+    "ARTIFACTS_BUCKET": "ncf-artifacts",
+    "REQUEST_BUDGET_MILLISECONDS": "5000",
+    "POWERTOOLS_SERVICE_NAME": "ncf",
+    "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+}
+CONTEXT = SimpleNamespace(
+    aws_request_id="6f1b0c2e",
+    function_name="recommend",
+    memory_limit_in_mb=256,
+    invoked_function_arn="arn",
+    function_version="1",
+)
+POPULAR = {"schemaVersion": "1.0", "runId": "r1", "datasetVersion": "v1", "itemList": [{"itemId": "i1", "score": 3.0}]}
+RULES = {"schemaVersion": "1.0", "deny": ["i3"], "boosts": {"i4": 2}, "categoryCaps": {"Drama": 1}}
+
+
+class Aws:
+    """SageMaker, which asks the model server's own code, and S3."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self.is_up = True
+        self.refusals: list[str] = []
+
+    def invoke(self, request: Any, **_: Any) -> AWSResponse:
+        if not self.is_up:
+            return reply(503, {"message": "down"})
+        try:
+            return reply(200, self._scorer.answer(from_body(request.body)))
+        except InvalidInvocation as refusal:
+            self.refusals.append(f"{refusal.message}: {request.body[:200]!r}")
+            return reply(424, {"message": "refused"})
+
+    def get(self, request: Any, **_: Any) -> AWSResponse:
+        return reply(200, RULES if request.url.endswith("rules.json") else POPULAR)
+
+
+def reply(status: int, content: Any) -> AWSResponse:
+    body = json.dumps(content).encode()
+    raw = SimpleNamespace(read=lambda amt=None: body, stream=lambda **_: iter([body]), close=lambda: None)
+    return AWSResponse("https://aws", status, {"content-type": "application/json"}, raw)
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Aws:
+    users, items = 6, 30
+    model = Recommender(Architecture("neumf", 4, (8, 4)), users, items).eval()
+    model.reset_parameters(torch.Generator().manual_seed(1))
+    return Aws(
+        Scorer(
+            bundles.write(
+                tmp_path_factory.mktemp("bundle"),
+                model=model,
+                user_ids=[f"u{user}" for user in range(users)],
+                item_ids=[f"i{item}" for item in range(items)],
+                seen_indptr=np.arange(0, 3 * users + 1, 3),
+                seen_indices=np.tile(np.array([0, 4, 9], dtype=np.int32), users),
+                popularity=np.arange(items),
+                run_id="v20260102t030405z-0a1b2c3d-r1",
+                dataset_version="v20260102t030405z-0a1b2c3d",
+                code_version="test",
+                golden=lambda bundle: [{"request": {"userId": "u0"}, "response": rank(bundle, {"userId": "u0"})}],
+                categories=[["Drama"] if item % 2 else [] for item in range(items)],
+            )
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def app(aws: Aws) -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        for name in ("recommend.app", "shared.observability"):
+            patch.delitem(sys.modules, name, raising=False)
+        app = importlib.import_module("recommend.app")
+        app.endpoint._client.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", aws.invoke)
+        app._s3().meta.events.register("before-send.s3.GetObject", aws.get)
+        yield app
+        for name in ("recommend.app", "shared.observability"):
+            sys.modules.pop(name)
+
+
+@pytest.fixture(scope="module")
+def web(app: Any) -> Any:
+    """The function behind HTTP, as an HTTP API's catch-all route calls it."""
+
+    @Request.application
+    def answer(request: Request) -> Response:
+        event = {
+            "version": "2.0",
+            "routeKey": "$default",
+            "rawPath": request.environ["RAW_URI"].partition("?")[0] if "RAW_URI" in request.environ else request.path,
+            "headers": {name.lower(): value for name, value in request.headers.items()},
+            "queryStringParameters": {name: ",".join(request.args.getlist(name)) for name in request.args} or None,
+            "requestContext": {"http": {"method": request.method}, "stage": "$default"},
+            "body": request.get_data().decode("utf-8", "surrogateescape"),
+            "isBase64Encoded": False,
+        }
+        given = app.handler(event, CONTEXT)
+        return Response(given["body"], given["statusCode"], given["headers"])
+
+    return answer
+
+
+@pytest.fixture
+def api(web: Any) -> Any:
+    schema = schemathesis.openapi.from_dict(document())
+    schema.app = web
+    return schema
+
+
+def test_the_published_document_is_that_of_the_code() -> None:
+    assert json.loads(PUBLISHED.read_text(encoding="utf-8")) == document(), "see functions/recommend/openapi.py"
+
+
+FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+CASES = [
+    (path, method, mode)
+    for path, methods in document()["paths"].items()
+    for method in methods
+    for mode in GenerationMode  # what the document allows, and what it does not
+    if path != "/health" or mode is GenerationMode.POSITIVE
+]
+
+
+@pytest.mark.parametrize("is_up", [True, False], ids=["endpoint up", "endpoint down"])
+@pytest.mark.parametrize(("path", "method", "mode"), CASES, ids=lambda value: getattr(value, "value", value))
+def test_every_answer_is_as_the_document_says(
+    api: Any, app: Any, aws: Aws, path: str, method: str, mode: GenerationMode, is_up: bool
+) -> None:
+    aws.is_up = is_up
+    app.endpoint._circuit.succeeded()
+    statuses = set()
+
+    @FEW
+    @given(api[path][method].as_strategy(generation_mode=mode))
+    def holds(case: Any) -> None:
+        response = case.call()
+        # A query has no types: a boolean where the document wants a list is a list of the one word.
+        case.validate_response(response, excluded_checks=[negative_data_rejection])
+        statuses.add(response.status_code)
+
+    holds()
+    assert aws.refusals == []
+    assert statuses <= {200, 400, 404, 413, 415}
+    assert 200 in statuses if mode is GenerationMode.POSITIVE else statuses & {400, 404}
