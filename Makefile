@@ -15,7 +15,7 @@ CHECKED     := functions training serving emr local tests benchmarks
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo up down status logs train test lint unit contract infrastructure conformance e2e bench bench-training format clean
+.PHONY: help setup demo up down status logs train test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -113,6 +113,18 @@ bench: setup ## the benchmarks of serving and preparation, as tables
 
 bench-training: setup ## the benchmarks of training: DATA=folder of MovieLens-1M in the split of He et al. 2017
 	@$(BIN)/python -m benchmarks.training --data "$(or $(DATA),data/ml-1m)"
+
+bench-serving: setup ## the benchmarks of the model server, beside TorchServe and FastAPI (builds their environment once)
+	@$(BIN)/python -m benchmarks.serving $(ARGS)
+
+.envs/load/.ready: requirements/load.txt | $(BIN)/python
+	@echo "set-up: Locust, in its own environment"
+	@rm -rf .envs/load && $(PYTHON) -m venv .envs/load
+	@.envs/load/bin/pip install --quiet --disable-pip-version-check --requirement requirements/load.txt
+	@touch $@
+
+load: setup .envs/load/.ready ## customers on the stack of `make up`, by Locust: ARGS="--users 20 --run-time 30s"
+	@AWS_ACCESS_KEY_ID=000000000000 AWS_SECRET_ACCESS_KEY=local .envs/load/bin/locust -f tests/load/locustfile.py --headless --only-summary --users 10 --spawn-rate 10 --run-time 20s --host "$$($(LOCAL) url)" $(ARGS)
 
 clean: down ## remove the environments, the state of the embedded AWS and every build
 	@rm -rf $(VENV) .envs .local .aws-sam .pytest_cache .mypy_cache .ruff_cache

@@ -18,6 +18,7 @@ from local import demo, host
 from local.console import Show
 from local.data import drop_name, read_drop
 from local.demo import Prepared, check_deployed
+from local.http import api_url
 from local.logs import KINDS, show_logs
 from local.project import Problem, Project, RunFailedError
 from local.recommend import show_recommendations
@@ -53,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("user", metavar="USER", help="user id, as in the data")
     command.add_argument("-n", type=int, default=None, metavar="NUMBER", help="how many (default 10)")
     command.add_argument("--candidates", metavar="A,B,…", help="rank these items instead of the whole catalogue")
+
+    commands.add_parser("url", help="the address of the HTTP API, for other clients")
 
     commands.add_parser("status", help="what runs, who serves, the last runs and their reasons")
 
@@ -140,6 +143,8 @@ def _dispatch(given: argparse.Namespace, project: Project, show: Show) -> int:
         if given.candidates is not None:
             candidates = [item.strip() for item in given.candidates.split(",") if item.strip()]
         show_recommendations(project, outputs, show, given.user, given.n, candidates)
+    elif given.command == "url":
+        print(api_url(project, check_deployed(project)["ApiId"]))
     elif given.command == "status":
         show_status(project, show)
     elif given.command == "logs":

@@ -27,6 +27,7 @@ def compile_all() -> None:
     """Compile every loop for the types that it is called with, or read what was compiled before."""
     none, one = np.empty(0, np.int32), np.zeros(1, np.float32)
     perceptron(np.zeros((1, 1), np.float32), one, one, one, np.ones(1, np.int64), one, one)
+    shortlist(np.zeros((4, 1), np.int8), np.zeros(4, np.float32), none, 1)
     for dtype in (np.float32, np.float64):
         best(np.zeros(1, dtype), none, 1)
 
@@ -79,6 +80,59 @@ def perceptron(first, from_user, weights, biases, widths, head, logits):  # type
             weight, source = head[j], here[j]
             for t in range(items):
                 out[t] += weight * source[t]
+
+
+@_compiled
+def shortlist(factors, coefficients, excluded, number):  # type: ignore[no-untyped-def]
+    """Positions, in no order, of the `number` greatest of factorsᵀ coefficients, without the positions in `excluded`
+    (sorted, distinct). `factors` is int8 [rank, items], rank a multiple of 4, `coefficients` float32 [rank].
+    """
+    rank, items = factors.shape
+    number = min(number, items - excluded.size)
+    positions = np.empty(number, np.int64)
+    if number == 0:
+        return positions
+    values = np.full(number, -np.inf, np.float32)  # a heap: the least is at 0, and each at most its two successors
+    sums = np.empty(_BLOCK, np.float32)
+    passed = 0
+    for begin in range(0, items, _BLOCK):
+        width = min(_BLOCK, items - begin)
+        sums[:] = np.float32(0.0)
+        for k in range(0, rank, 4):
+            f0, f1 = factors[k, begin : begin + width], factors[k + 1, begin : begin + width]
+            f2, f3 = factors[k + 2, begin : begin + width], factors[k + 3, begin : begin + width]
+            c0, c1, c2, c3 = coefficients[k], coefficients[k + 1], coefficients[k + 2], coefficients[k + 3]
+            for t in range(width):
+                sums[t] += (
+                    c0 * np.float32(f0[t]) + c1 * np.float32(f1[t]) + c2 * np.float32(f2[t]) + c3 * np.float32(f3[t])
+                )
+        greatest = sums[0]
+        for t in range(1, width):
+            greatest = max(greatest, sums[t])
+        if not greatest > values[0]:
+            continue
+        for t in range(width):
+            score = sums[t]
+            if not score > values[0]:
+                continue
+            position = begin + t
+            while passed < excluded.size and excluded[passed] < position:
+                passed += 1
+            if passed < excluded.size and excluded[passed] == position:
+                continue
+            place = 0
+            while True:  # the new one in the place of the least, and down to where it belongs
+                below = 2 * place + 1
+                if below >= number:
+                    break
+                if below + 1 < number and values[below + 1] < values[below]:
+                    below += 1
+                if not values[below] < score:
+                    break
+                values[place], positions[place] = values[below], positions[below]
+                place = below
+            values[place], positions[place] = score, position
+    return positions
 
 
 @_compiled

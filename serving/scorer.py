@@ -1,7 +1,8 @@
 """Answers invocations from a bundle, exactly as `ncf.ranking.rank` defines an answer, with filters on top.
 
-Memory, beside the bundle's own: what `logits` keeps, 8 bytes for each category of each item, and 4 for each user once
-shards are asked for. One copy serves every thread: nothing is kept between requests.
+Memory, beside the bundle's own: what `logits` and, for large catalogues, `shortlist` keep, 8 bytes for each category
+of each item, and 4 for each user once shards are asked for. One copy serves every thread: nothing is kept between
+requests.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import shortlist
 from invocation import NO_FILTERS, Filters, Invocation, Related, Request, Shard
 from logits import Floats, Rows, logits_of
 from ncf.bundle import Bundle
@@ -34,12 +36,22 @@ class Scorer:
         self._bundle = bundle
         self._logits = logits_of(bundle.model)
         self._selection = Selection(bundle)
-        self._together = max(1, _LOGITS_AT_ONCE // len(bundle.item_ids))
+        items = len(bundle.item_ids)
+        self._together = max(1, _LOGITS_AT_ONCE // items)
+        self._shortlist, self._verdict = shortlist.shortlist_of(self._logits, items, len(bundle.user_index))
 
     @property
-    def path(self) -> str:
-        """How scores are computed, for the log."""
-        return self._logits.name
+    def path(self) -> dict[str, Any]:
+        """How the whole catalogue is ranked, and what was measured before it was chosen, for the log."""
+        measured = {}
+        if self._verdict:
+            measured = {
+                "shortlistRank": self._verdict.rank,
+                "shortlistRecall": round(self._verdict.recall, 4),
+                "shortlistMilliseconds": round(self._verdict.milliseconds, 2),
+                "exactMilliseconds": round(self._verdict.exact_milliseconds, 2),
+            }
+        return {"scores": self._logits.name, "shortlist": self._shortlist is not None, **measured}
 
     def answer(self, request: Request) -> dict[str, Any]:
         """The response of `POST /invocations`.
@@ -76,6 +88,8 @@ class Scorer:
         """The user, where all of the catalogue is ranked for one."""
         if not isinstance(request, Invocation) or request.candidates is not None or request.filters.categories:
             return None
+        if self._shortlist:  # for one at a time
+            return None
         user = self._bundle.user_index.get(request.user_id)
         return user if user is not None and self._bundle.seen(user).size else None
 
@@ -100,6 +114,9 @@ class Scorer:
                 popular_scores(bundle, rows), _as_they_are, number, filters, rows=rows, excluded=excluded
             )
         else:
+            if self._shortlist and rows is None and logits is None and _is_short(number, filters):
+                boosted = [bundle.item_index[item] for item in filters.boosts if item in bundle.item_index]
+                rows = np.union1d(self._shortlist.of(user, excluded), np.array(boosted, dtype=np.int64))
             keys = self._logits.of([user], rows)[0] if logits is None else logits
             chosen = self._personal(keys, number, filters, rows, excluded)
         return {
@@ -177,6 +194,11 @@ class Scorer:
     def _listed(self, chosen: list[tuple[int, float]]) -> list[dict[str, Any]]:
         ids = self._bundle.item_ids
         return [{"itemId": ids[item], "score": score} for item, score in chosen]
+
+
+def _is_short(number: int, filters: Filters) -> bool:
+    """Whether a shortlist surely holds enough: a cap may pass over any number of items."""
+    return number <= shortlist.LENGTH // 5 and not filters.category_caps
 
 
 def _caught(answer: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any] | Exception:

@@ -182,7 +182,7 @@ def main() -> int:
                     "host": settings.host,
                     "port": listener.getsockname()[1],
                     "device": str(bundle.model.device),
-                    "scores": scorer.path,
+                    **scorer.path,
                     "rankingMilliseconds": round(seconds * 1000, 3),
                     "seconds": round(time.monotonic() - started, 3),
                 }

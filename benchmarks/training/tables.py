@@ -16,8 +16,8 @@ import numpy as np
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks import environment
 from benchmarks.training import split
-from benchmarks.training.peers import environment
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 WORKER = PROJECT_ROOT / "benchmarks" / "training" / "worker.py"
@@ -113,7 +113,7 @@ def evaluation(data: Path, progress: Progress) -> Table:
 
 def throughput(data: Path, progress: Progress) -> Table:
     """The same NeuMF (factors 8, MLP 32-16-8, one thread) elsewhere and here, in turn; samples per cpu-second."""
-    python = environment.python(PROJECT_ROOT)
+    python = environment.python("peers", PROJECT_ROOT / "benchmarks" / "training" / "peers" / "requirements.txt")
     loaded = split.load(data).dataset
     table = _table(
         f"NeuMF, factors 8, MLP 32-16-8: thousand samples a cpu-second, one thread, median of {REPEATS} runs in turn",

@@ -9,6 +9,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,37 @@ def test_a_list_with_unknown_items_is_ranked_without_them(stack: DeployedStack, 
     assert answer.status == 200, answer
     assert {item["itemId"] for item in answer.body["personalizedRanking"]} == set(known)
     assert answer.body["unknownItems"] == 2
+
+
+def test_related_items_are_others_and_come_from_the_model(stack: DeployedStack, first_version: str) -> None:
+    item = stack.call("GET", "/users/nobody/recommendations?numResults=1").body["itemList"][0]["itemId"]
+    answer = stack.call("GET", f"/items/{item}/related?numResults=5")
+    assert (answer.status, answer.body["source"]) == (200, "related"), answer
+    assert len(answer.body["itemList"]) == 5
+    assert item not in {entry["itemId"] for entry in answer.body["itemList"]}
+    assert answer.body["model"]["version"] == f"{first_version}-r1"
+
+
+def test_valid_rules_come_into_force_and_others_are_told_about(
+    stack: DeployedStack, first_version: str, notifications: str
+) -> None:
+    s3, bucket = stack.client("s3"), stack.outputs["ArtifactsBucketName"]
+
+    def in_force() -> dict[str, Any]:
+        try:
+            return json.loads(s3.get_object(Bucket=bucket, Key="serving/rules.json")["Body"].read())
+        except s3.exceptions.NoSuchKey:
+            return {}
+
+    rules = {"schemaVersion": "1.0", "deny": ["no-such-item"]}
+    s3.put_object(Bucket=bucket, Key="rules/rules.json", Body=json.dumps(rules).encode())
+    eventually(lambda: in_force() == rules, "the rules that were written", seconds=60)
+    s3.put_object(Bucket=bucket, Key="rules/rules.json", Body=b'{"schemaVersion": "1.0", "boosts": {"1": 0}}')
+    told = "boosts['1'] must be a number above 0 and at most 100, not 0"
+    eventually(
+        lambda: any(told in message for message in heard(stack, notifications)), f"a message: {told}", seconds=60
+    )
+    assert in_force() == rules
 
 
 def test_the_same_manifest_event_again_starts_nothing(stack: DeployedStack, first_version: str) -> None:

@@ -1,0 +1,34 @@
+"""`python -m benchmarks.serving [table …]`: the tables of the model server; all of them when none is named."""
+
+import argparse
+import os
+import platform
+import sys
+
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.serving import tables
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=tables.SECONDS, help="of the table rate (default: %(default)s)")
+    parser.add_argument("names", nargs="*", metavar="|".join(tables.TABLES))
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.names if name not in tables.TABLES]:
+        parser.error(f"there is no table {unknown[0]}; there are {', '.join(tables.TABLES)}")
+    if arguments.seconds < 1:
+        parser.error(f"--seconds must be at least 1, not {arguments.seconds}")
+    console = Console(width=140)
+    machine = platform.processor() or platform.machine()
+    console.print(f"{machine}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for name in arguments.names or tables.TABLES:
+        with Progress(console=console, transient=True) as progress:
+            made = tables.rate(progress, arguments.seconds) if name == "rate" else tables.TABLES[name](progress)
+        console.print(made)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""The tables of `make bench-serving`: beside the peers, at a fixed rate, and by catalogue, with the cores it takes."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.scoring import USERS, bundle_of
+from benchmarks.serving import servers
+from benchmarks.serving.servers import Server
+
+CLIENT = Path(__file__).with_name("client.py")
+ITEMS = 3_706
+SMALL, MEDIUM, DEFAULT = (8, (32, 16, 8)), (32, (64, 32, 16)), (320, (16, 8))
+REPEATS, CONNECTIONS = 5, 8
+RATE, SECONDS = 1_000, 60
+CLIENT_SECONDS = 300
+"""A server that does not answer ends the benchmark."""
+UTILISATION = 0.6
+"""Of a core, that a machine is planned for."""
+
+
+def bodies(items: int, candidates: int | None) -> list[str]:
+    random = np.random.default_rng(1)
+    asked = []
+    for user in range(USERS):
+        body: dict[str, Any] = {"userId": f"u{user}", "numResults": 10}
+        if candidates:
+            body["candidates"] = [f"i{item}" for item in random.choice(items, candidates, replace=False)]
+        asked.append(json.dumps(body))
+    return asked
+
+
+def send(
+    server: Server, asked: list[str] | None, number: int, rate: float = 0, connections: int = CONNECTIONS
+) -> dict[str, Any]:
+    """What the client saw, and `cpuSeconds` of the server meanwhile."""
+    path = server.ping if asked is None else server.path
+    settings = {
+        "port": server.port, "path": path, "bodies": asked, "number": number, "rate": rate, "connections": connections
+    }  # fmt: skip
+    before = server.cpu_seconds()
+    done = subprocess.run(
+        [sys.executable, CLIENT],
+        input=json.dumps(settings),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=CLIENT_SECONDS,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["errors"]:
+        raise RuntimeError(f"{server.name} answered {result['errors']} of {number} requests otherwise than with 200")
+    return result | {"cpuSeconds": server.cpu_seconds() - before}
+
+
+def table(title: str, *headings: str) -> Table:
+    made = Table(title=title)
+    for heading in headings:
+        made.add_column(heading, justify="left" if heading == headings[0] else "right")
+    return made
+
+
+def peers(progress: Progress) -> Table:
+    """Server processor time of one request, in one run, in turn; the median of the repeats."""
+    made = table(
+        f"Processor time of the server for one request, {ITEMS:,} items, median of {REPEATS} runs in turn",
+        "request", "TorchServe 0.12", "FastAPI + torch", "ours", "by TorchServe", "by FastAPI",
+    )  # fmt: skip
+    cases = [
+        ("whole catalogue, 8 factors", SMALL, None, 300),
+        ("whole catalogue, 32 factors", MEDIUM, None, 150),
+        ("25 candidates, 8 factors", SMALL, 25, 400),
+        ("100 candidates, 8 factors", SMALL, 100, 400),
+    ]
+    task = progress.add_task("peers", total=len(cases) * REPEATS * 3)
+    for shape in (SMALL, MEDIUM):
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            bundle_of(ITEMS, *shape, Path(folder))
+            running = [
+                stack.enter_context(start(Path(folder)))
+                for start in (servers.torchserve, servers.fastapi, servers.ours)
+            ]
+            for name, its_shape, candidates, number in cases:
+                if its_shape != shape:
+                    continue
+                asked = bodies(ITEMS, candidates)
+                spent: dict[str, list[float]] = {server.name: [] for server in running}
+                for server in running:
+                    send(server, asked, 50)
+                for _ in range(REPEATS):
+                    for server in running:
+                        many = number * (10 if server.name == "ours" else 1)
+                        spent[server.name].append(send(server, asked, many)["cpuSeconds"] / many * 1000)
+                        progress.advance(task)
+                slow, middle, fast = (statistics.median(spent[server.name]) for server in running)
+                made.add_row(
+                    name,
+                    f"{slow:.2f} ms",
+                    f"{middle:.2f} ms",
+                    f"{fast:.3f} ms",
+                    f"{slow / fast:.1f}x",
+                    f"{middle / fast:.1f}x",
+                )
+    return made
+
+
+def rate(progress: Progress, seconds: int = SECONDS) -> Table:
+    """Latency from the moment a request was due, beside that of `/ping` at the same rate in the same run."""
+    made = table(
+        f"{RATE:,} requests a second for {seconds} s, open loop, {ITEMS:,} items",
+        "request", "errors", "p50 ms", "p99 ms", "p99.9 ms", "server cores",
+    )  # fmt: skip
+    task = progress.add_task("rate", total=6)
+    for name, shape in (("8 factors", SMALL), ("default, 320 factors", DEFAULT)):
+        with tempfile.TemporaryDirectory() as folder:
+            bundle_of(ITEMS, *shape, Path(folder))
+            with servers.ours(Path(folder)) as server:
+                send(server, bodies(ITEMS, None), 500)
+                for what, asked in (
+                    (f"/ping beside {name}", None),
+                    (f"whole catalogue, {name}", bodies(ITEMS, None)),
+                    (f"25 candidates, {name}", bodies(ITEMS, 25)),
+                ):
+                    seen = send(server, asked, RATE * seconds, RATE, 64)
+                    progress.advance(task)
+                    made.add_row(
+                        what, str(seen["errors"]), f"{seen['p50']:.2f}", f"{seen['p99']:.2f}", f"{seen['p999']:.2f}",
+                        f"{seen['cpuSeconds'] / seen['seconds']:.2f}",
+                    )  # fmt: skip
+    return made
+
+
+def catalogues(progress: Progress) -> Table:
+    """How a request grows with the catalogue, and how many cores serve 1,000 of them a second."""
+    made = table(
+        "Our server, whole catalogue, one connection",
+        "items", "factors", "MLP", "p50 ms", "processor ms", f"cores for 1,000/s at {UTILISATION:.0%}",
+    )  # fmt: skip
+    cases = [(3_706, *SMALL), (3_706, *MEDIUM), (3_706, *DEFAULT), (100_000, *SMALL), (1_000_000, *SMALL)]
+    for items, factors, layers in progress.track(cases, description="catalogues"):
+        with tempfile.TemporaryDirectory() as folder:
+            bundle_of(items, factors, layers, Path(folder))
+            with servers.ours(Path(folder)) as server:
+                asked = bodies(items, None)
+                send(server, asked, 20, connections=1)
+                number = max(30, min(2_000, 20_000_000 // items))
+                seen = send(server, asked, number, connections=1)
+        each = seen["cpuSeconds"] / number
+        widths = "-".join(map(str, layers))
+        made.add_row(
+            f"{items:,}",
+            str(factors),
+            widths,
+            f"{seen['p50']:.2f}",
+            f"{each * 1000:.2f}",
+            f"{1000 * each / UTILISATION:.1f}",
+        )
+    made.caption = "cores = 1,000 requests/s x processor seconds of a request / utilisation"
+    return made
+
+
+TABLES = {"peers": peers, "rate": rate, "catalogues": catalogues}

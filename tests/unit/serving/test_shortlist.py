@@ -1,0 +1,121 @@
+"""The shortlist finds what it promises, is left where it does not, and its answers obey every filter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kernels
+import shortlist as shortlist_module
+from invocation import Filters, Invocation
+from logits import Fused
+from ncf import bundle as bundles
+from ncf.model import Architecture, Recommender
+from scorer import Scorer
+from shortlist import Shortlist, Verdict, shortlist_of
+
+ITEMS, USERS = 3_000, 90
+
+
+def network(factors: int, scale: float = 0.3) -> Recommender:
+    model = Recommender(Architecture("neumf", factors, (16, 8)), USERS, ITEMS).eval().requires_grad_(False)
+    for seed, parameter in enumerate(model.parameters()):
+        parameter.normal_(0.0, scale, generator=torch.Generator().manual_seed(seed))
+    return model
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue of these sizes counts as large, and a list as short."""
+    monkeypatch.setattr(shortlist_module, "LEAST_ITEMS", 1)
+    monkeypatch.setattr(shortlist_module, "_ITEMS_AT_ONCE", 700)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 400), st.sampled_from([4, 8]), st.integers(0, 420), st.integers(0, 50), st.integers(0, 99))
+def test_the_kernel_takes_the_greatest(items: int, rank: int, number: int, gone: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    factors = random.integers(-127, 128, (rank, items)).astype(np.int8)
+    coefficients = random.normal(size=rank).astype(np.float32)
+    excluded = np.sort(random.choice(items, min(gone, items), replace=False)).astype(np.int32)
+    found = kernels.shortlist(factors, coefficients, excluded, number)
+    scores = coefficients.astype(np.float64) @ factors
+    allowed = np.delete(np.arange(items), excluded)
+    assert found.size == min(number, allowed.size) == np.unique(found).size
+    assert np.isin(found, allowed).all()
+    expected = np.sort(scores[allowed])[::-1][: found.size]
+    np.testing.assert_allclose(np.sort(scores[found])[::-1], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_of_a_model_of_few_factors_it_finds_all(short: None) -> None:
+    logits = Fused(network(8))
+    made = Shortlist(logits, ITEMS, list(range(40)), 32)
+    verdict = made.verdict(list(range(40, 90)), ITEMS)
+    assert verdict.recall >= 0.99
+    assert (made.of(50, np.empty(0, np.int32)).size, verdict.rank) == (shortlist_module.LENGTH, 32)
+
+
+def test_where_it_finds_too_little_it_is_left(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortlist_module, "LENGTH", 20)
+    made, verdict = shortlist_of(Fused(network(120)), ITEMS, USERS)
+    assert made is None
+    assert verdict is not None and verdict.recall < 0.99 and verdict.rank == shortlist_module.RANKS[-1]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "worth"),
+    [(Verdict(16, 0.99, 1.0, 2.0), True), (Verdict(16, 0.98, 1.0, 2.0), False), (Verdict(16, 1.0, 2.0, 2.0), False)],
+)
+def test_it_must_find_enough_and_save_time(verdict: Verdict, worth: bool) -> None:
+    assert verdict.is_worth_it is worth
+
+
+def test_a_catalogue_that_is_not_large_has_none() -> None:
+    assert shortlist_of(Fused(network(8)), ITEMS, USERS) == (None, None)
+
+
+@pytest.fixture
+def both(make_bundle: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Scorer, Scorer]:
+    """The same model, ranked through a shortlist of 36 of its 40 items, and exactly."""
+    bundle = bundles.load(make_bundle("neumf"))
+    exact = Scorer(bundle)
+    monkeypatch.setattr(shortlist_module, "LEAST_ITEMS", 1)
+    monkeypatch.setattr(Verdict, "is_worth_it", True)
+    monkeypatch.setattr(shortlist_module, "RANKS", (8,))
+    monkeypatch.setattr(shortlist_module, "LENGTH", 36)
+    through = Scorer(bundle)
+    assert (through.path["shortlist"], exact.path["shortlist"]) == (True, False)
+    return through, exact
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(),
+        Filters(deny=tuple(f"item-{index}" for index in range(0, 40, 2))),
+        Filters(boosts={f"item-{index}": 50.0 for index in range(0, 40, 3)}),
+        Filters(categories=("Third",)),
+        Filters(category_caps={"Even": 1}),
+    ],
+    ids=["none", "deny", "boosts", "categories", "caps"],
+)
+@pytest.mark.parametrize("number", [4, 40])
+def test_answers_are_those_of_the_whole_catalogue(both: tuple[Scorer, Scorer], filters: Filters, number: int) -> None:
+    through, exact = both
+    for user in range(6):
+        request = Invocation(f"user-{user}", number, True, None, filters)
+        given, wanted = listed(through.answer(request)), listed(exact.answer(request))
+        assert len(given) == len(wanted)
+        assert [item for item, _ in given] == [item for item, _ in wanted]
+        assert [score for _, score in given] == pytest.approx([score for _, score in wanted], rel=1e-5)
+    requests = [Invocation(f"user-{user}", 4, True) for user in range(6)]
+    assert through.answers(requests) == [through.answer(request) for request in requests]
+
+
+def listed(response: dict[str, Any]) -> list[tuple[str, float]]:
+    return [(entry["itemId"], entry["score"]) for entry in response["itemList"]]
