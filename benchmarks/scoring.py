@@ -36,7 +36,11 @@ def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path
     random = np.random.default_rng(items)
     architecture = Architecture("neumf", factors, layers)
     model = Recommender(architecture, USERS, items).eval()
-    model.reset_parameters(torch.Generator().manual_seed(items))
+    generator = torch.Generator().manual_seed(items)
+    model.reset_parameters(generator)
+    for tower in model.towers:  # logits that are told apart, as those of a trained model
+        for embedding in (tower.user, tower.item):
+            torch.nn.init.normal_(embedding.weight, 0.0, 0.3, generator=generator)
     seen = np.sort(np.stack([random.choice(items, SEEN, replace=False) for _ in range(USERS)]), axis=1).astype(np.int32)
     bundles.write(
         directory,

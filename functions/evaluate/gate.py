@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evaluate.policy import FIGURES, Policy
+from evaluate.policy import FIGURES, RATES, Policy
 from shared.errors import NotComparable, UntrustworthyReport
 
 SCHEMA_MAJOR = "1"
@@ -22,6 +22,7 @@ _PLACES = {
     "fullHitRate": ("full", "hitRate"),
     "fullNdcg": ("full", "ndcg"),
     "coverage": ("coverage",),
+    "largestExposure": ("largestExposure",),
 }
 _WORDS = {
     "sampledHitRate": "hit rate at {k}",
@@ -29,7 +30,10 @@ _WORDS = {
     "fullHitRate": "full-catalogue hit rate at {k}",
     "fullNdcg": "full-catalogue NDCG at {k}",
     "coverage": "coverage",
+    "largestExposure": "the share of people who are shown the one item most shown",
 }
+_STRONG = ("ease", "als")
+"""The baselines of a report that a model has to be worth more than, beside popularity."""
 _BETTER_THAN_POPULARITY = ("sampledHitRate", "sampledNdcg")
 
 
@@ -109,11 +113,26 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     incumbent = _incumbent(report, run)
 
     checks = [_floor(name, candidate[name], policy.floors[name], k) for name in FIGURES if name in policy.floors]
+    checks += [_ceiling(name, candidate[name], ceiling, k) for name, ceiling in policy.ceilings.items()]
     checks += [_above(name, candidate[name], popularity[name], k) for name in _BETTER_THAN_POPULARITY]
+    for strong in _STRONG:
+        if strong in baselines and report["candidate"].get("model") != strong:
+            theirs = _figures(baselines[strong], f"baselines.{strong}")
+            checks += [
+                _not_worse(name, candidate[name], theirs[name], margin, k, strong, strong.upper())
+                for name, margin in policy.baseline_margins.items()
+            ]
     if incumbent is not None:
         checks += [
-            _not_worse(name, candidate[name], incumbent[name], margin, k) for name, margin in policy.margins.items()
+            _not_worse(name, candidate[name], incumbent[name], margin, k, "incumbent", "the incumbent")
+            for name, margin in policy.margins.items()
         ]
+        if users >= policy.minimum_interval_users:
+            checks += [
+                _cannot_be_much_worse(name, report["difference"][name]["lower"], lowest, k)
+                for name, lowest in policy.lowest_difference.items()
+            ]
+        checks += _slices(report, policy, k)
     return Verdict(tuple(checks), candidate)
 
 
@@ -127,6 +146,8 @@ def _incumbent(report: Mapping[str, Any], run: Run) -> dict[str, float] | None:
         return None
     figures = _figures(measured, "incumbent")
     _difference(report.get("difference"))
+    for whose in ("candidate", "incumbent"):
+        _check_slices(report[whose], whose)
     name = measured.get("runId")
     if run.incumbent_run_id is not None and name != run.incumbent_run_id:
         raise NotComparable(
@@ -146,6 +167,17 @@ def _floor(name: str, value: float, floor: float, k: int) -> Check:
     )
 
 
+def _ceiling(name: str, value: float, ceiling: float, k: int) -> Check:
+    words, passed = _WORDS[name].format(k=k), value <= ceiling
+    return Check(
+        f"ceiling.{name}",
+        passed,
+        value,
+        ceiling,
+        f"{words} is {value:.4f}, {'not ' if passed else ''}above the ceiling of {ceiling:g}",
+    )
+
+
 def _above(name: str, value: float, popularity: float, k: int) -> Check:
     words, passed = _WORDS[name].format(k=k), value > popularity
     return Check(
@@ -157,19 +189,69 @@ def _above(name: str, value: float, popularity: float, k: int) -> Check:
     )
 
 
-def _not_worse(name: str, value: float, incumbent: float, margin: float, k: int) -> Check:
-    words, threshold = _WORDS[name].format(k=k), incumbent + margin
+def _not_worse(name: str, value: float, other: float, margin: float, k: int, kind: str, whose: str) -> Check:
+    words, threshold = _WORDS[name].format(k=k), other + margin
     # A report's rates are quotients of sums: equal models may differ in the last bit, which is no loss.
     passed = value >= threshold - 1e-12
     asked = f" with a margin of {margin:+g}" if margin else ""
     return Check(
-        f"incumbent.{name}",
+        f"{kind}.{name}",
         passed,
         value,
         threshold,
-        f"{words} is {value:.4f}, {'not ' if passed else ''}worse than the incumbent's {incumbent:.4f} "
+        f"{words} is {value:.4f}, {'not ' if passed else ''}worse than {whose}'s {other:.4f} "
         f"on the same test set{asked}",
     )
+
+
+def _cannot_be_much_worse(name: str, lower: float, lowest: float, k: int) -> Check:
+    words, passed = _WORDS[name].format(k=k), lower >= lowest
+    return Check(
+        f"interval.{name}",
+        passed,
+        lower,
+        lowest,
+        f"{words} differs from the incumbent's by {lower:+.4f} at the least (95 % interval), "
+        f"{'not ' if passed else ''}below {lowest:+g}",
+    )
+
+
+def _slices(report: Mapping[str, Any], policy: Policy, k: int) -> list[Check]:
+    """A check for each slice of enough users and each figure that the policy names."""
+    ours, theirs = report["candidate"]["slices"], report["incumbent"]["slices"]
+    checks = []
+    for slice_name in sorted(ours.keys() & theirs.keys()):
+        users = ours[slice_name]["users"]
+        if users < policy.minimum_slice_users:
+            continue
+        for name, margin in policy.slice_margins.items():
+            protocol, rate = _PLACES[name]
+            value, other = ours[slice_name][protocol][rate], theirs[slice_name][protocol][rate]
+            passed = value >= other + margin - 1e-12
+            words = _WORDS[name].format(k=k)
+            checks.append(
+                Check(
+                    f"slice.{slice_name}.{name}",
+                    passed,
+                    value,
+                    other + margin,
+                    f"{words} of {slice_name} ({users} people) is {value:.4f}, the incumbent's {other:.4f}: "
+                    f"{'no' if passed else 'a'} fall of more than {-margin:g}",
+                )
+            )
+    return checks
+
+
+def _check_slices(model: Any, where: str) -> None:
+    slices = _object(model.get("slices"), f"{where}.slices")
+    for slice_name, figures in slices.items():
+        place = f"{where}.slices.{slice_name}"
+        users = _object(figures, place).get("users")
+        if isinstance(users, bool) or not isinstance(users, int) or users < 1:
+            raise UntrustworthyReport(f"{place}.users must be an integer of at least 1, not {_shown(users)}")
+        for name in RATES:
+            protocol, rate = _PLACES[name]
+            _number(_object(figures.get(protocol), place).get(rate), f"{place}.{protocol}.{rate}", 0.0, 1.0)
 
 
 def _figures(model: Any, where: str) -> dict[str, float]:
@@ -185,7 +267,7 @@ def _figures(model: Any, where: str) -> dict[str, float]:
 
 def _difference(difference: Any) -> None:
     difference = _object(difference, "difference")
-    for name in ("sampledHitRate", "sampledNdcg"):
+    for name in RATES:
         interval = _object(difference.get(name), f"difference.{name}")
         for part in ("mean", "lower", "upper"):
             _number(interval.get(part), f"difference.{name}.{part}", -1.0, 1.0)

@@ -113,6 +113,7 @@ def test_the_first_model_needs_the_floors_and_must_beat_popularity() -> None:
         "floor.fullHitRate",
         "floor.fullNdcg",
         "floor.coverage",
+        "ceiling.largestExposure",
         "popularity.sampledHitRate",
         "popularity.sampledNdcg",
     ]
@@ -173,6 +174,97 @@ def test_a_collapsed_coverage_is_rejected_when_the_policy_has_a_floor_for_it() -
     policy = Policy.from_document({"floors": {"coverage": 0.05}})
     verdict = gate.judge(report(coverage=0.01), policy, FIRST)
     assert verdict.reasons == ["coverage is 0.0100, below the floor of 0.05"]
+
+
+def sliced(ndcg: float, users: int = 120) -> dict[str, Any]:
+    rates = {"hitRate": 0.5, "ndcg": ndcg}
+    return {"tailItems": {"users": users, "sampled": rates, "full": dict(rates)}}
+
+
+def later(**candidate: Any) -> dict[str, Any]:
+    """A report that every check of the default policy passes, with an incumbent, a strong baseline and a slice."""
+    document = report(incumbent(), **candidate)
+    document["baselines"]["ease"] = figures(0.69, 0.41)
+    document["candidate"]["slices"] = sliced(0.30)
+    document["incumbent"]["slices"] = sliced(0.38)
+    return document
+
+
+EVERY_CHECK = {
+    "floor.sampledHitRate": ({"floors": {"sampledHitRate": 0.71}}, {}),
+    "floor.sampledNdcg": ({"floors": {"sampledNdcg": 0.41}}, {}),
+    "floor.fullHitRate": ({"floors": {"fullHitRate": 0.11}}, {}),
+    "floor.fullNdcg": ({"floors": {"fullNdcg": 0.06}}, {}),
+    "floor.coverage": ({"floors": {"coverage": 0.31}}, {}),
+    "ceiling.largestExposure": ({}, {"candidate.largestExposure": 0.96}),
+    "popularity.sampledHitRate": ({}, {"baselines.popularity.sampled.hitRate": 0.7}),
+    "popularity.sampledNdcg": ({}, {"baselines.popularity.sampled.ndcg": 0.4}),
+    "ease.sampledNdcg": ({}, {"baselines.ease.sampled.ndcg": 0.43}),
+    "incumbent.sampledHitRate": ({}, {"incumbent.sampled.hitRate": 0.71}),
+    "incumbent.sampledNdcg": ({}, {"incumbent.sampled.ndcg": 0.41}),
+    "interval.sampledHitRate": ({}, {"difference.sampledHitRate.lower": -0.09}),
+    "interval.sampledNdcg": ({}, {"difference.sampledNdcg.lower": -0.06}),
+    "slice.tailItems.sampledNdcg": ({}, {"candidate.slices.tailItems.sampled.ndcg": 0.27}),
+}
+
+
+def test_the_table_has_every_check_there_is() -> None:
+    verdict = gate.judge(later(), POLICY, LATER)
+    assert verdict.accepted, verdict.reasons
+    assert {check.name for check in verdict.checks} == EVERY_CHECK.keys()
+
+
+@pytest.mark.parametrize("name", EVERY_CHECK)
+def test_each_check_alone_refuses_what_it_is_for(name: str) -> None:
+    policy, changes = EVERY_CHECK[name]
+    document = later()
+    for path, value in changes.items():
+        document = changed(document, path, value)
+    verdict = gate.judge(document, Policy.from_document(policy), LATER)
+    assert [check.name for check in verdict.checks if not check.passed] == [name]
+    assert not verdict.accepted
+    assert len(verdict.reasons) == 1
+
+
+def test_the_sentences_of_the_later_checks_carry_their_numbers() -> None:
+    reasons = {check.name: check.sentence for check in gate.judge(later(), POLICY, LATER).checks}
+    shown = "the share of people who are shown the one item most shown is 0.2000, not above the ceiling of 0.95"
+    assert reasons["ceiling.largestExposure"] == shown
+    worse = "NDCG at 10 is 0.4000, not worse than EASE's 0.4100 on the same test set with a margin of -0.02"
+    assert reasons["ease.sampledNdcg"] == worse
+    interval = "NDCG at 10 differs from the incumbent's by -0.0100 at the least (95 % interval), not below -0.05"
+    assert reasons["interval.sampledNdcg"] == interval
+    fall = "NDCG at 10 of tailItems (120 people) is 0.3000, the incumbent's 0.3800: no fall of more than 0.1"
+    assert reasons["slice.tailItems.sampledNdcg"] == fall
+
+
+def test_a_model_is_not_held_against_itself_as_a_baseline() -> None:
+    document = changed(changed(later(), "candidate.model", "ease"), "baselines.ease.sampled.ndcg", 0.6)
+    assert gate.judge(document, POLICY, LATER).accepted
+
+
+def test_an_interval_of_few_users_and_a_slice_of_few_are_not_looked_at() -> None:
+    document = changed(changed(later(), "protocol.testUsers", 199), "difference.sampledNdcg.lower", -0.5)
+    assert gate.judge(document, POLICY, LATER).accepted
+    document = changed(later(), "candidate.slices", sliced(0.0, users=99))
+    assert gate.judge(document, POLICY, LATER).accepted
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("candidate.slices", None, "candidate.slices must be an object"),
+        ("candidate.slices.tailItems.users", 0, "candidate.slices.tailItems.users must be an integer of at least 1"),
+        ("incumbent.slices.tailItems.sampled.ndcg", 2, "incumbent.slices.tailItems.sampled.ndcg must be a finite"),
+        ("candidate.slices.tailItems.full", None, "candidate.slices.tailItems must be an object"),
+        ("candidate.largestExposure", None, "candidate.largestExposure must be a finite number"),
+        ("difference.fullNdcg.lower", None, "difference.fullNdcg.lower must be a finite number"),
+    ],
+)
+def test_a_slice_or_an_interval_that_cannot_be_believed_is_a_fault(path: str, value: Any, words: str) -> None:
+    with pytest.raises(UntrustworthyReport) as caught:
+        gate.judge(changed(later(), path, value), POLICY, LATER)
+    assert words in str(caught.value)
 
 
 def test_all_failed_checks_are_named_together() -> None:
@@ -267,6 +359,13 @@ def test_what_a_policy_leaves_out_has_its_default() -> None:
         ({"floors": {"coverage": 1.5}}, "GatePolicy.floors.coverage must be a number from 0 to 1, not 1.5"),
         ({"floors": {"coverage": float("nan")}}, "GatePolicy.floors.coverage must be a number from 0 to 1, not nan"),
         ({"margins": {"sampledNdcg": "0"}}, "GatePolicy.margins.sampledNdcg must be a number from -1 to 1, not '0'"),
+        ({"minimumSliceUsers": 0.5}, "GatePolicy.minimumSliceUsers must be an integer of at least 1, not 0.5"),
+        (
+            {"ceilings": {"coverage": 1}},
+            "GatePolicy.ceilings has an unknown figure coverage; there are largestExposure",
+        ),
+        ({"sliceMargins": {"coverage": 0}}, "GatePolicy.sliceMargins has an unknown figure coverage"),
+        ({"lowestDifference": {"sampledNdcg": -2}}, "GatePolicy.lowestDifference.sampledNdcg must be a number from -1"),
     ],
 )
 def test_names_the_key_of_a_policy_that_cannot_be_used(document: dict[str, Any], words: str) -> None:
