@@ -36,6 +36,7 @@ class Scorer:
         self._bundle = bundle
         self._logits = logits_of(bundle.model)
         self._selection = Selection(bundle)
+        bundle.model.related(0)  # what it prepares at its first call is prepared now, when nobody waits
         items = len(bundle.item_ids)
         self._together = max(1, _LOGITS_AT_ONCE // items)
         self._shortlist, self._verdict = shortlist.shortlist_of(self._logits, items, len(bundle.user_index))
