@@ -1,4 +1,7 @@
-"""State Register -> `{"modelPackageArn", "approvalStatus"}`: one model package per run, however often this is tried."""
+"""State Register -> `{"modelPackageArn", "approvalStatus"}`: one model package per run, however often this is tried.
+
+What the gate rejected is registered too, as `Rejected` and with the reasons: the registry has all that was ever tried.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +38,13 @@ S3 = client("s3")
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises ArtefactMissing when the job's archive is gone, InvalidInput for a state that no evaluation has
-    accepted.
-    """
+    """Raises ArtefactMissing when the job's archive is gone, InvalidInput for a state that no evaluation has judged."""
     run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
     version = names.version_of(run_id)
     append_run(run_id=run_id, dataset_version=version)
     evaluation = event.get("evaluation") or {}
-    if evaluation.get("accepted") is not True:
-        raise InvalidInput("evaluation.accepted must be true: only an accepted model is registered")
+    if not isinstance(evaluation.get("accepted"), bool):
+        raise InvalidInput("evaluation.accepted must be true or false: only a model that was judged is registered")
     job_name = (event.get("training") or {}).get("jobName")
     job = JOBS.training_job(str(job_name))
     if job is None or job["TrainingJobStatus"] != "Completed":
@@ -58,6 +59,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         model_data_url=url,
         model_data_etag=_etag(url),
         report_uri=evaluation["reportUri"],
+        accepted=evaluation["accepted"],
+        reasons=tuple(evaluation.get("reasons") or ()),
     )
     arn = _registered(run_id) or _register(model)
     package = JOBS.model_package(arn)

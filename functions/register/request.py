@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-APPROVED, PENDING = "Approved", "PendingManualApproval"
+APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
+LONGEST_VALUE = 256
+"""Characters of a value in CustomerMetadataProperties."""
 _STATUS = {"auto": APPROVED, "manual": PENDING}
 
 
 @dataclass(frozen=True)
 class Model:
-    """An accepted model: what it is, where it is, and the ETag that its archive had when it was registered."""
+    """A model that was judged: what it is, where it is, the ETag that its archive had when it was registered, and what
+    the gate said of it.
+    """
 
     run_id: str
     dataset_version: str
@@ -21,6 +26,8 @@ class Model:
     model_data_url: str
     model_data_etag: str
     report_uri: str
+    accepted: bool = True
+    reasons: tuple[str, ...] = ()
 
 
 def description(run_id: str) -> str:
@@ -35,13 +42,13 @@ def belongs_to(package: dict[str, Any], run_id: str) -> bool:
 
 def create_model_package(model: Model, group_name: str, approval: str) -> dict[str, Any]:
     """The call. The client token is the run id (29 of at most 36 characters), so that a repeated call registers
-    nothing new.
+    nothing new. What the gate rejected is registered as Rejected, whatever `approval` says.
     """
     return {
         "ModelPackageGroupName": group_name,
         "ModelPackageDescription": description(model.run_id),
         "ClientToken": model.run_id,
-        "ModelApprovalStatus": _STATUS[approval],
+        "ModelApprovalStatus": _STATUS[approval] if model.accepted else REJECTED,
         "InferenceSpecification": {
             "Containers": [{"Image": model.image, "ModelDataUrl": model.model_data_url}],
             "SupportedContentTypes": ["application/json"],
@@ -57,5 +64,12 @@ def create_model_package(model: Model, group_name: str, approval: str) -> dict[s
             "trainingJobName": model.job_name,
             "image": model.image,
             "modelDataETag": model.model_data_etag,
+            "verdict": "accepted" if model.accepted else "rejected",
+            "reasons": _legal(" / ".join(model.reasons)) or "none",
         },
     }
+
+
+def _legal(text: str) -> str:
+    """As much of `text` as a value may hold, in the characters that it may hold."""
+    return re.sub(r"([^\w.:/=+\-@]|\s)+", " ", text)[:LONGEST_VALUE].strip()

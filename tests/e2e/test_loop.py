@@ -229,6 +229,13 @@ def test_a_worse_model_is_rejected_and_the_earlier_one_serves(
     assert any(re.search(r"\d\.\d+", reason) for reason in gate["reasons"]), "reasons carry their numbers"
     execution = next(e for e in stack.executions("Retraining") if e["name"] == f"{version}-r1")
     assert execution["status"] == "SUCCEEDED", "a rejection is a normal end: the gate did its work"
+    package = stack.decision(version, "registration")["figures"]["modelPackageArn"]
+    registered = stack.client("sagemaker").describe_model_package(ModelPackageName=package)
+    assert registered["ModelApprovalStatus"] == "Rejected", (
+        "what was tried is in the registry, and why it does not serve"
+    )
+    assert registered["CustomerMetadataProperties"]["verdict"] == "rejected"
+    assert "below the floor" in registered["CustomerMetadataProperties"]["reasons"]
     assert stack.serving()["runId"] == f"{first_version}-r1"
     answer = stack.call("GET", f"/users/{first_user(stack)}/recommendations")
     assert answer.body["model"]["version"] == f"{first_version}-r1"

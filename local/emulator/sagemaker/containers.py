@@ -16,6 +16,8 @@ import subprocess
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +64,21 @@ class Container:
         self._process: subprocess.Popen[Any] | None = None
         self._lock = threading.Lock()
         self.pool: urllib3.HTTPConnectionPool | None = None
+        self._asked = 0
 
     # -- from other threads
+
+    @contextmanager
+    def asked(self) -> Iterator[urllib3.HTTPConnectionPool | None]:
+        """Its connections, None while there are none. As on AWS, a container that goes is not told so before those who
+        ask it have their answers."""
+        with self._lock:
+            self._asked += 1
+        try:
+            yield self.pool
+        finally:
+            with self._lock:
+                self._asked -= 1
 
     def start(self) -> None:
         registry.in_background(self._supervise, name=f"container-{self._endpoint}-{self.name}")
@@ -85,6 +100,9 @@ class Container:
     def _end(self, grace_seconds: float) -> None:
         self._stopping.set()
         self.pool = None
+        answered = time.monotonic() + grace_seconds
+        while self._asked and time.monotonic() < answered:
+            time.sleep(0.01)
         with self._lock:
             process = self._process
         if process is not None:

@@ -56,28 +56,31 @@ def invoke(name: str, headers: dict[str, str], body: bytes) -> registry.Response
         ) from None
     if container is None:
         raise ServiceError("ValidationError", f"Endpoint {name} of account {account} not found.")
-    pool = container.pool
-    if pool is None:
-        raise ServiceError(
-            "ServiceUnavailable", "The service is temporarily unavailable: the container is being replaced.", 503
-        )
     started = time.monotonic()
-    try:
-        answer = pool.urlopen(
-            "POST",
-            "/invocations",
-            body=body,
-            headers={key: headers[key] for key in _PASSED_ON if key in headers},
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=TIMEOUT_SECONDS),
-            retries=False,
-            redirect=False,
-        )
-    except urllib3.exceptions.TimeoutError:
-        _metrics.record(name, container.name, 500, time.monotonic() - started)
-        raise _model_error(name, 0, _MODEL_TIMEOUT, "server") from None
-    except (urllib3.exceptions.HTTPError, OSError):
-        _metrics.record(name, container.name, 500, time.monotonic() - started)
-        raise _model_error(name, 0, "The container closed the connection without an answer.", "server") from None
+    with container.asked() as pool:
+        if pool is None:
+            if endpoints.serving_container(name, wanted) is not container:  # traffic has just been shifted
+                return invoke(name, headers, body)
+            raise ServiceError(
+                "ServiceUnavailable", "The service is temporarily unavailable: the container is being replaced.", 503
+            )
+        try:
+            answer = pool.urlopen(
+                "POST",
+                "/invocations",
+                body=body,
+                headers={key: headers[key] for key in _PASSED_ON if key in headers},
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=TIMEOUT_SECONDS),
+                retries=False,
+                redirect=False,
+            )
+        except urllib3.exceptions.TimeoutError:
+            _metrics.record(name, container.name, 500, time.monotonic() - started)
+            raise _model_error(name, 0, _MODEL_TIMEOUT, "server") from None
+        except (urllib3.exceptions.HTTPError, OSError):
+            _metrics.record(name, container.name, 500, time.monotonic() - started)
+            text = "The container closed the connection without an answer."
+            raise _model_error(name, 0, text, "server") from None
     _metrics.record(name, container.name, answer.status, time.monotonic() - started)
     if not 200 <= answer.status < 300:
         text = answer.data.decode("utf-8", "replace")

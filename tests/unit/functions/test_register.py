@@ -33,6 +33,9 @@ METADATA = {
     "trainingJobName": JOB,
     "image": IMAGE,
     "modelDataETag": ETAG,
+    "verdict": "accepted",
+    "reasons": "hit rate at 10 is 0.7123 not below the floor of 0.15 / "
+    "NDCG at 10 is 0.4321 better than popularity s 0.2467",
 }
 CALL = {
     "ModelPackageGroupName": "ncf-recommender",
@@ -86,7 +89,15 @@ def test_the_client_token_is_the_run_id_and_fits() -> None:
     assert (
         request.create_model_package(
             request.Model(
-                RUN, VERSION, "5f" * 32, JOB, IMAGE, MODEL_URL, ETAG, f"s3://{ARTIFACTS}/runs/{RUN}/evaluation.json"
+                RUN,
+                VERSION,
+                "5f" * 32,
+                JOB,
+                IMAGE,
+                MODEL_URL,
+                ETAG,
+                f"s3://{ARTIFACTS}/runs/{RUN}/evaluation.json",
+                reasons=tuple(sample_event("register")["evaluation"]["reasons"]),
             ),
             "ncf-recommender",
             "auto",
@@ -156,12 +167,35 @@ def test_a_model_whose_archive_is_gone_is_not_registered(app: ModuleType, sagema
     assert type(caught.value).__name__ == "ArtefactMissing"
 
 
-@pytest.mark.parametrize("accepted", [False, None, "true", 1])
-def test_only_an_accepted_model_is_registered(app: ModuleType, accepted: Any) -> None:
+@pytest.mark.parametrize("accepted", [None, "true", 1])
+def test_only_a_model_that_was_judged_is_registered(app: ModuleType, accepted: Any) -> None:
     event = sample_event("register")
     event["evaluation"]["accepted"] = accepted
-    with pytest.raises(Exception, match=r"evaluation\.accepted must be true"):
+    with pytest.raises(Exception, match=r"evaluation\.accepted must be true or false"):
         app.handler(event, CONTEXT)
+
+
+@pytest.mark.parametrize("approval", ["auto", "manual"])
+def test_what_the_gate_rejected_is_registered_as_rejected_with_its_reasons(
+    load: Callable[..., ModuleType], cloud: Cloud, stub: Callable[[Any], Stubber], approval: str
+) -> None:
+    cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
+    app = load("register", APPROVAL=approval)
+    event = sample_event("register")
+    event["evaluation"] |= {
+        "accepted": False,
+        "reasons": ["NDCG at 10 is 0.05, below the floor of 0.08 (95 %)", "ü" * 300],
+    }
+    metadata = {**METADATA, "verdict": "rejected"}
+    metadata["reasons"] = f"NDCG at 10 is 0.05 below the floor of 0.08 95 / {'ü' * 300}"[:256]
+    sagemaker = stub(app.JOBS.client("sagemaker"))
+    sagemaker.add_response("describe_training_job", training_job())
+    sagemaker.add_response("list_model_packages", listed())
+    expected = {**CALL, "ModelApprovalStatus": "Rejected", "CustomerMetadataProperties": metadata}
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, expected)
+    sagemaker.add_response("describe_model_package", package("Rejected"))
+    assert app.handler(event, CONTEXT) == {"modelPackageArn": PACKAGE, "approvalStatus": "Rejected"}
+    assert cloud.item(f"RUN#{RUN}", "DECISION#registration")["verdict"] == "Rejected"
 
 
 def test_a_stopped_job_is_not_registered(app: ModuleType, stub: Callable[[Any], Stubber]) -> None:

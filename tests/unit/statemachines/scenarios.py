@@ -24,8 +24,8 @@ class Scenario:
 RUN = {"runId": "v20260101t000000z-00000000-r1", "datasetVersion": "v20260101t000000z-00000000", "attempt": 1}
 ACCEPTED = {"Evaluate": {"accepted": True}, "Register": {"approvalStatus": "Approved"}}
 BY_HAND = {"Evaluate": {"accepted": True}, "Register": {"approvalStatus": "PendingManualApproval"}}
-JUDGED = ["StartTraining", "Evaluate", "IsModelBetter"]
-REGISTERED = [*JUDGED, "Register", "IsApprovalNeeded"]
+JUDGED = ["StartTraining", "Evaluate", "Register", "IsModelBetter"]
+REGISTERED = [*JUDGED, "IsApprovalNeeded"]
 DEPLOYED = ["Deploy", "Verify", "RecordDeployed", "ModelDeployed"]
 REJECTED = ["RecordRejected", "ModelRejected"]
 TAKEN_BACK = ["RollBack", "HandleFailure", "RunFailed"]
