@@ -1,4 +1,4 @@
-"""SageMaker on a laptop: training jobs and endpoints as processes, a registry, AWS's API, refusals and events.
+"""SageMaker on a laptop: training and transform jobs and endpoints as processes, a registry, AWS's API and events.
 
 What differs from AWS, because a laptop is one machine:
 
@@ -9,8 +9,11 @@ What differs from AWS, because a laptop is one machine:
   (2); its alarms are looked at before the shift and after the wait, and one in ALARM rolls the deployment back.
 - A container that ends three times before its first healthy ``/ping`` is given up at once, where AWS goes on until the
   health check's time is out.
-- A training job that ran when the host ended is ``Failed`` with ``InternalServerError`` after the next start: its name
-  is used up, as on AWS. Endpoints come back: ``SystemUpdating`` until they answer ``/ping``, then ``InService``.
+- A transform job asks one process too, with at most ``MaxConcurrentTransforms`` requests at a time, and sends each
+  object whole: ``SplitType`` None, no ``DataProcessing``.
+- A training or transform job that ran when the host ended is ``Failed`` with ``InternalServerError`` after the next
+  start: its name is used up, as on AWS. Endpoints come back: ``SystemUpdating`` until they
+  answer ``/ping``, then ``InService``.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import sys
 from typing import Any
 
 from local.emulator import registry
-from local.emulator.sagemaker import cloudformation, endpoints, training_jobs
+from local.emulator.sagemaker import cloudformation, endpoints, training_jobs, transform_jobs
 from local.emulator.sagemaker.api import handle_request
 from local.emulator.sagemaker.store import store
 
@@ -44,11 +47,13 @@ def register() -> None:
 
 def _restore() -> None:
     training_jobs.fail_interrupted()
+    transform_jobs.fail_interrupted()
     endpoints.restore()
 
 
 def _shut_down() -> None:
     training_jobs.close()
+    transform_jobs.close()
     endpoints.close()
 
 
@@ -58,6 +63,7 @@ get_state = store.get_state
 def reset() -> None:
     """Stops every job and endpoint and forgets everything."""
     training_jobs.abandon_all()
+    transform_jobs.abandon_all()
     endpoints.abandon_all()
     store.clear()
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
 from local.emulator import registry
-from local.emulator.sagemaker import endpoints, model_registry, models, runtime, training_jobs
+from local.emulator.sagemaker import endpoints, model_registry, models, runtime, training_jobs, transform_jobs
 from local.emulator.service_model import ServiceError, accept, operation
 from local.emulator.store import Record
 
@@ -22,6 +22,10 @@ OPERATIONS: dict[str, Callable[[Record], Record]] = {
     "DescribeTrainingJob": training_jobs.describe,
     "StopTrainingJob": training_jobs.stop,
     "ListTrainingJobs": training_jobs.list_jobs,
+    "CreateTransformJob": transform_jobs.create,
+    "DescribeTransformJob": transform_jobs.describe,
+    "StopTransformJob": transform_jobs.stop,
+    "ListTransformJobs": transform_jobs.list_jobs,
     "CreateModelPackageGroup": model_registry.create_group,
     "DescribeModelPackageGroup": model_registry.describe_group,
     "DeleteModelPackageGroup": model_registry.delete_group,

@@ -1,5 +1,5 @@
-"""Serving containers: a process of the image's ``serve`` command per production variant, watched and replaced as
-SageMaker does.
+"""Serving containers: a process of the image's ``serve`` command per production variant or transform job, watched and
+replaced as SageMaker does.
 
 A container is *healthy* from its first ``GET /ping`` that answers 200. One that ends later, or stops answering, is
 started again with growing waits; one that never becomes healthy is given up with the reason that SageMaker gives.
@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +48,34 @@ def log_group(endpoint: str) -> str:
     return f"/aws/sagemaker/Endpoints/{endpoint}"
 
 
-class Container:
-    """One variant's process; ``variant`` holds VariantName, Image, ModelDataUrl, Environment and HealthCheckSeconds."""
+@dataclass(frozen=True)
+class Owner:
+    """For whom a container works: the endpoint or transform job ``name``; ``folder`` holds the scratch and the logs of
+    its kind."""
 
-    def __init__(self, endpoint: str, variant: Record) -> None:
+    folder: str
+    name: str
+    log_group: str
+
+    @classmethod
+    def endpoint(cls, name: str) -> Owner:
+        return cls("endpoints", name, log_group(name))
+
+    def __str__(self) -> str:
+        return f"{self.folder}/{self.name}"
+
+
+class Container:
+    """One process; ``variant`` holds VariantName, Image, ModelDataUrl, Environment and HealthCheckSeconds."""
+
+    def __init__(self, owner: Owner, variant: Record) -> None:
         self.variant = variant
         self.name: str = variant["VariantName"]
         self.reason: str | None = None
-        self._endpoint = endpoint
-        self._folder = work_folder("endpoints", endpoint) / f"{self.name}-{uuid.uuid4().hex[:8]}"
+        self._owner = owner
+        self._folder = work_folder(owner.folder, owner.name) / f"{self.name}-{uuid.uuid4().hex[:8]}"
         self.log_stream = f"{self.name}/i-{uuid.uuid4().hex[:17]}"
-        self._log = LogStream(log_group(endpoint), self.log_stream, log_file("endpoints", endpoint))
+        self._log = LogStream(owner.log_group, self.log_stream, log_file(owner.folder, owner.name))
         self._decided = threading.Event()
         self._stopping = threading.Event()
         self._was_healthy = False
@@ -81,7 +99,7 @@ class Container:
                 self._asked -= 1
 
     def start(self) -> None:
-        registry.in_background(self._supervise, name=f"container-{self._endpoint}-{self.name}")
+        registry.in_background(self._supervise, name=f"container-{self._owner}-{self.name}")
 
     def wait(self) -> str | None:
         """Until the container is healthy (None) or given up (the reason)."""
@@ -118,7 +136,7 @@ class Container:
             self._say(str(error))
             self.reason = str(error)
         except Exception:
-            logger.exception("container %s of endpoint %s", self.name, self._endpoint)
+            logger.exception("container %s of %s", self.name, self._owner)
             self.reason = "InternalServerError: We encountered an internal error. Please try again."
         finally:
             self._decided.set()
@@ -182,7 +200,7 @@ class Container:
                 return 0.0
             process = self._process = registry.spawn(
                 [registry.config().interpreter, image / images.SERVE],
-                name=f"endpoint {self._endpoint} {self.name}",
+                name=f"{self._owner} {self.name}",
                 environment=container_environment(image)
                 | self.variant.get("Environment", {})
                 | {"SM_MODEL_DIR": str(model), "SERVING_HOST": "127.0.0.1", "SERVING_PORT": str(port)},
@@ -229,7 +247,7 @@ class Container:
 
     def _say(self, text: str) -> None:
         self._log.write([text])
-        logger.info("endpoint %s, variant %s: %s", self._endpoint, self.name, text)
+        logger.info("%s, container %s: %s", self._owner, self.name, text)
 
 
 def _free_port() -> int:
@@ -253,7 +271,7 @@ class Fleet:
     """The containers of one endpoint configuration: all of them, or none."""
 
     def __init__(self, endpoint: str, variants: list[Record]) -> None:
-        self.containers = [Container(endpoint, variant) for variant in variants]
+        self.containers = [Container(Owner.endpoint(endpoint), variant) for variant in variants]
 
     def start(self) -> str | None:
         """Starts all; returns None when all are healthy, else the first reason (the others are then ended)."""

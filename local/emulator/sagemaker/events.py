@@ -34,6 +34,26 @@ _JOB_MEMBERS = (
     "EnableInterContainerTrafficEncryption",
     "EnableManagedSpotTraining",
 )
+_TRANSFORM_MEMBERS = (
+    "TransformJobName",
+    "TransformJobArn",
+    "TransformJobStatus",
+    "FailureReason",
+    "ModelName",
+    "MaxConcurrentTransforms",
+    "ModelClientConfig",
+    "MaxPayloadInMB",
+    "BatchStrategy",
+    "Environment",
+    "TransformInput",
+    "TransformOutput",
+    "DataCaptureConfig",
+    "TransformResources",
+    "CreationTime",
+    "TransformStartTime",
+    "TransformEndTime",
+    "DataProcessing",
+)
 _PACKAGE_MEMBERS = (
     "ModelPackageName",
     "ModelPackageGroupName",
@@ -58,6 +78,10 @@ _PACKAGE_MEMBERS = (
 
 def training_job_changed(job: Record) -> None:
     _emit("SageMaker Training Job State Change", job["TrainingJobArn"], _chosen(job, _JOB_MEMBERS))
+
+
+def transform_job_changed(job: Record) -> None:
+    _emit("SageMaker Transform Job State Change", job["TransformJobArn"], _chosen(job, _TRANSFORM_MEMBERS))
 
 
 def model_package_changed(package: Record) -> None:

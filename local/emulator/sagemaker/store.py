@@ -12,6 +12,7 @@ class Tables:
     """The resources of one account and region, by name; ``packages`` and ``tags`` by ARN."""
 
     training_jobs: Table = field(default_factory=dict)
+    transform_jobs: Table = field(default_factory=dict)
     package_groups: Table = field(default_factory=dict)
     packages: Table = field(default_factory=dict)
     models: Table = field(default_factory=dict)
