@@ -14,7 +14,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import demo, host
+from local import demo, host, operations
 from local.console import Show
 from local.data import drop_name, read_drop
 from local.demo import Prepared, check_deployed
@@ -58,6 +58,12 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("url", help="the address of the HTTP API, for other clients")
 
     commands.add_parser("status", help="what runs, who serves, the last runs and their reasons")
+
+    command = commands.add_parser("rollback", help="let an earlier model serve again: the one before, or --to RUN")
+    command.add_argument("--to", metavar="RUN", help="run id of a model that has served (default: the one before)")
+    command.add_argument("--reason", metavar="TEXT", help="why, for the ledger and whoever is told")
+
+    command = commands.add_parser("batch", help="write a list for every known user, with the model that serves")
 
     command = commands.add_parser("logs", help="the latest log lines of one part, or a few of each")
     command.add_argument("part", nargs="?", metavar="PART", help=f"{', '.join(KINDS)}, or a function such as evaluate")
@@ -147,6 +153,10 @@ def _dispatch(given: argparse.Namespace, project: Project, show: Show) -> int:
         print(api_url(project, check_deployed(project)["ApiId"]))
     elif given.command == "status":
         show_status(project, show)
+    elif given.command == "rollback":
+        operations.roll_back(project, check_deployed(project), show, given.to, given.reason)
+    elif given.command == "batch":
+        operations.write_lists(project, check_deployed(project), show)
     elif given.command == "logs":
         if given.part != "emulator":
             check_deployed(project)
@@ -185,6 +195,6 @@ def _say_interrupted(command: str, interrupt: KeyboardInterrupt, show: Show) -> 
     show.line("")
     if isinstance(interrupt, demo.StoppedDeploying):
         show.warn("stopped, and what this command had started too; `make up` goes on from here")
-    elif command in ("demo", "run"):
-        show.warn("stopped watching: a run that was started goes on in the background")
+    elif command in ("demo", "run", "rollback", "batch"):
+        show.warn("stopped watching: what was started goes on in the background")
         show.line("  see it with `make status` and `.venv/bin/python -m local logs -f`; end it with `make down`")

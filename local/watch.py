@@ -39,6 +39,10 @@ WORK = {
     "RollBack": "put the earlier configuration back",
     "RecordDeployed": "record the deployment",
     "RecordRejected": "record the rejection",
+    "StartBatch": "write a list for every known user",
+    "PublishBatch": "point to the lists",
+    "ChooseVersion": "choose the version to go back to",
+    "RecordRestored": "record who serves again",
     "HandleFailure": "handle the failure",
 }
 
@@ -204,6 +208,14 @@ class Watcher:
                 return self._not_retrained(version)
             self.show.step(f"manifest event → retraining execution {run_id}")
             return self._follow_retraining(version, run_id, execution, activity)
+
+    def follow_execution(self, arn: str) -> dict[str, Any]:
+        """Show an execution's states until it is over; its description."""
+        with self.show.activity() as activity:
+            for visit in self._visits(arn, activity):
+                if visit is not None:
+                    self._show_visit(visit, "")
+        return dict(self.states.describe_execution(executionArn=arn))
 
     # Preparation
 

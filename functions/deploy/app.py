@@ -1,4 +1,5 @@
-"""States Deploy and RollBack (task token) -> a change of the endpoint; `on_job_finished` answers when it is over.
+"""States Deploy and RollBack (task token) of a retraining or a rollback -> a change of the endpoint; `on_job_finished`
+answers when it is over.
 
 Deploy's answer is `{"endpointName", "endpointConfigName"}`. RollBack's is that too, or, when there was nothing to
 wait for, `{"endpointName", "endpointConfigName"?, "changed"}`.
@@ -64,7 +65,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         raise InvalidInput(f"action must be deploy or rollback, not {str(event.get('action'))[:80]!r}")
     run_id = names.require_run_id(event.get("runId"))
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
-    step = _deploy(event, run_id) if event["action"] == "deploy" else _roll_back(event, run_id)
+    asked = Asked.from_event(event, run_id)
+    step = _deploy(asked) if event["action"] == "deploy" else _roll_back(asked)
     logger.info(
         "endpoint step taken",
         extra={"action": event["action"], "step": step.action.name, "endpoint_config": step.config},
@@ -72,28 +74,58 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     return {"action": step.action.name}
 
 
-def _deploy(event: dict[str, Any], run_id: str) -> Step:
-    wanted = names.model(SETTINGS.name_prefix, run_id)
-    _refuse_if_stale(run_id)
-    container = _approved_container(event)
-    _lock(run_id)
+@dataclass(frozen=True)
+class Asked:
+    """`run_id` is whose model is to serve, `holder` who takes the lock, `stage` the decision that remembers the way
+    back. `replacing` is given by a rollback alone: whose model is to go.
+    """
+
+    event: dict[str, Any]
+    run_id: str
+    holder: str
+    stage: str
+    replacing: str | None
+
+    @classmethod
+    def from_event(cls, event: dict[str, Any], run_id: str) -> Asked:
+        """Raises InvalidInput for a rollback that does not say from which run."""
+        if event.get("machine") != "rollback":
+            return cls(event, run_id, run_id, STAGE, None)
+        execution = str(event.get("executionArn")).rpartition(":")[2]
+        return cls(event, run_id, execution, f"{STAGE}#{execution}", names.require_run_id(event.get("from"), "from"))
+
+    @property
+    def config(self) -> str:
+        """The endpoint configuration of the run."""
+        return names.model(SETTINGS.name_prefix, self.run_id)
+
+
+def _deploy(asked: Asked) -> Step:
+    run_id, wanted = asked.run_id, asked.config
+    _refuse_if_stale(asked)
+    container = _approved_container(asked.event)
+    _lock(asked.holder)
     # Looked at again under the lock: the run that held it may have been the newer one.
-    _refuse_if_stale(run_id)
+    _refuse_if_stale(asked)
     endpoint = JOBS.endpoint(SETTINGS.endpoint_name)
     step = plan.deployment(endpoint, wanted)
     if step.action in (Action.CREATE, Action.UPDATE):
-        _create_model_and_config(run_id, container)
+        _create_model_and_config(run_id, container, is_known=asked.replacing is not None)
         previous = endpoint["EndpointConfigName"] if endpoint else None
         # Written before the change, so that a rollback knows the way back whatever happens next.
         LEDGER.decide(
-            run_id, STAGE, step.action.name, [], {"endpointConfigName": wanted, "previousEndpointConfigName": previous}
+            run_id,
+            asked.stage,
+            step.action.name,
+            [],
+            {"endpointConfigName": wanted, "previousEndpointConfigName": previous},
         )
-    return _take(step, event, run_id)
+    return _take(step, asked)
 
 
-def _roll_back(event: dict[str, Any], run_id: str) -> Step:
-    wanted = names.model(SETTINGS.name_prefix, run_id)
-    record = LEDGER.decision(run_id, STAGE)
+def _roll_back(asked: Asked) -> Step:
+    run_id, event = asked.run_id, asked.event
+    record = LEDGER.decision(run_id, asked.stage)
     serving = LEDGER.serving()
     if record is None or (serving and serving["runId"] == run_id):
         logger.info(
@@ -104,16 +136,16 @@ def _roll_back(event: dict[str, Any], run_id: str) -> Step:
             _token(event, run_id, None), Outcome(output={"endpointName": SETTINGS.endpoint_name, "changed": False})
         )
         return step
-    _lock(run_id)
+    _lock(asked.holder)
     step = plan.rollback(
-        JOBS.endpoint(SETTINGS.endpoint_name), wanted, record["figures"].get("previousEndpointConfigName")
+        JOBS.endpoint(SETTINGS.endpoint_name), asked.config, record["figures"].get("previousEndpointConfigName")
     )
     count("EndpointRolledBack")
-    return _take(step, event, run_id)
+    return _take(step, asked)
 
 
-def _take(step: Step, event: dict[str, Any], run_id: str) -> Step:
-    name = SETTINGS.endpoint_name
+def _take(step: Step, asked: Asked) -> Step:
+    name, event, run_id = SETTINGS.endpoint_name, asked.event, asked.run_id
     token = _token(event, run_id, step.config)
     if step.action is Action.BUSY:
         raise DeploymentInProgress(f"endpoint {name} is changing; {step.config} waits for it")
@@ -158,16 +190,20 @@ def _token(event: dict[str, Any], run_id: str, wanted: str | None) -> Token:
     )
 
 
-def _refuse_if_stale(run_id: str) -> None:
+def _refuse_if_stale(asked: Asked) -> None:
     serving = LEDGER.serving()
-    if serving and serving["datasetVersion"] > names.version_of(run_id):
-        raise StaleVersion(f"{names.version_of(run_id)} is older than {serving['datasetVersion']}, which serves")
+    if asked.replacing is not None:
+        serves = (serving or {}).get("runId")
+        if serves not in (asked.replacing, asked.run_id):
+            raise StaleVersion(f"{serves} serves by now, not {asked.replacing}, which this rollback was to replace")
+    elif serving and serving["datasetVersion"] > names.version_of(asked.run_id):
+        raise StaleVersion(f"{names.version_of(asked.run_id)} is older than {serving['datasetVersion']}, which serves")
 
 
-def _lock(run_id: str) -> None:
-    holder = LEDGER.lock_deployment(run_id)
-    if holder is not None:
-        raise DeploymentInProgress(f"{holder} is being deployed; this run waits for it")
+def _lock(holder: str) -> None:
+    other = LEDGER.lock_deployment(holder)
+    if other is not None:
+        raise DeploymentInProgress(f"{other} is being deployed; this one waits for it")
 
 
 def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
@@ -198,7 +234,8 @@ def _etag(url: str) -> str:
             raise
 
 
-def _create_model_and_config(run_id: str, container: dict[str, Any]) -> None:
+def _create_model_and_config(run_id: str, container: dict[str, Any], is_known: bool) -> None:
+    """With `is_known` (the run has served), what exists is taken as it is: parameters may have changed since."""
     sagemaker = JOBS.client("sagemaker")
     model = request.create_model(SETTINGS.name_prefix, run_id, container, SETTINGS.serving_role_arn)
     with calling("sagemaker CreateModel"):
@@ -207,7 +244,7 @@ def _create_model_and_config(run_id: str, container: dict[str, Any]) -> None:
         except ClientError as error:
             if not already_exists(error):
                 raise
-            if not request.same_model(model, sagemaker.describe_model(ModelName=model["ModelName"])):
+            if not is_known and not request.same_model(model, sagemaker.describe_model(ModelName=model["ModelName"])):
                 raise InvalidInput(f"model {model['ModelName']} exists with other content; start a new run") from error
     config = request.create_endpoint_config(
         SETTINGS.name_prefix,
@@ -223,6 +260,8 @@ def _create_model_and_config(run_id: str, container: dict[str, Any]) -> None:
             _retry_if_unseen(error)
             if not already_exists(error):
                 raise
+            if is_known:
+                return
             described = sagemaker.describe_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
             if not request.same_endpoint_config(config, described):
                 name = config["EndpointConfigName"]

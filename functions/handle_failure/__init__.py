@@ -1,1 +1,1 @@
-"""Ends a failed run or preparation: orphan jobs stopped, lock given back, reason in the ledger, one notification."""
+"""Ends a failed run, preparation or batch: its jobs stopped, its lock given back, why in the ledger, one message."""

@@ -1,4 +1,4 @@
-"""HandleFailure of both state machines, and the rule on failed, timed-out and aborted executions -> the end of the
+"""HandleFailure of all state machines, and the rule on failed, timed-out and aborted executions -> the end of the
 run.
 
 In this order: orphan jobs stopped, tokens closed, lock given back, reason in the ledger, one notification, one event.
@@ -50,8 +50,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     if failed.run_id:
         LEDGER.unlock_deployment(failed.run_id)
         status, reasons = _end_run(failed, failed.run_id)
+    elif failed.dataset_version:
+        status, reasons = _end_preparation(failed, failed.dataset_version)
     else:
-        status, reasons = _end_preparation(failed)
+        status, reasons = failed.status, list(failed.reasons)
+        LEDGER.unlock_deployment(failed.execution_name)
+        LEDGER.end_operation(failed.machine.upper(), failed.execution_name, status, reasons, failed.error)
     notified = _notify(failed, status, reasons)
     return {"status": status, "notified": notified}
 
@@ -71,6 +75,8 @@ def _stop_orphans(failed: Failure) -> None:
 
 
 def _derived_jobs(failed: Failure) -> list[tuple[str, str]]:
+    if failed.dataset_version is None:
+        return []
     if failed.run_id is None:
         return [(ledger.PREPARATION, names.preparation_job(SETTINGS.name_prefix, failed.dataset_version))]
     attempts = int((LEDGER.run(failed.run_id) or {}).get("trainingAttempt", 1))
@@ -84,6 +90,13 @@ def _stop(token: Token) -> None:
             _tolerating_an_end(
                 "sagemaker StopTrainingJob",
                 lambda: JOBS.client("sagemaker").stop_training_job(TrainingJobName=token.name),
+            )
+    elif token.kind == ledger.TRANSFORM:
+        job = JOBS.transform_job(token.name)
+        if job and job["TransformJobStatus"] == "InProgress":
+            _tolerating_an_end(
+                "sagemaker StopTransformJob",
+                lambda: JOBS.client("sagemaker").stop_transform_job(TransformJobName=token.name),
             )
     elif token.kind == ledger.PREPARATION and token.job_id:
         state = JOBS.job_run(token.job_id)["state"]
@@ -122,9 +135,9 @@ def _end_run(failed: Failure, run_id: str) -> tuple[str, list[str]]:
     return recorded.get("status", status), recorded.get("reasons", reasons)
 
 
-def _end_preparation(failed: Failure) -> tuple[str, list[str]]:
+def _end_preparation(failed: Failure, version: str) -> tuple[str, list[str]]:
     status, reasons = failed.status, list(failed.reasons)
-    state = LEDGER.dataset(failed.dataset_version)
+    state = LEDGER.dataset(version)
     if state and state.get("executionArn") not in (None, failed.execution_arn):
         # A second execution for the same drop failed; the first one speaks for the version.
         return failure.ABORTED, reasons
@@ -132,14 +145,10 @@ def _end_preparation(failed: Failure) -> tuple[str, list[str]]:
         return state["status"], reasons
     if state and not failed.first_hand and state["status"] != ledger.PREPARING:
         return state["status"], state.get("reasons") or reasons
-    refused = (
-        _refusal(failed.dataset_version) if state and failed.error == "PreparationFailed" and failed.first_hand else []
-    )
+    refused = _refusal(version) if state and failed.error == "PreparationFailed" and failed.first_hand else []
     if refused:
         status, reasons = failure.REFUSED, refused
-    LEDGER.mark_dataset(
-        failed.dataset_version, status, reasons, unless=(ledger.CLAIMED, ledger.STALE, ledger.QUARANTINED)
-    )
+    LEDGER.mark_dataset(version, status, reasons, unless=(ledger.CLAIMED, ledger.STALE, ledger.QUARANTINED))
     return status, reasons
 
 
@@ -165,7 +174,8 @@ def _notify(failed: Failure, status: str, reasons: list[str]) -> bool:
         return False
     with LEDGER.notifying(failed.subject, failed.occasion) as first:
         if first:
-            events.publish(EVENTS, events.RUN_FAILED, failed.run_id, failed.dataset_version, reasons)
+            if not failed.is_operation:  # the bus is told of runs and data
+                events.publish(EVENTS, events.RUN_FAILED, failed.run_id, failed.dataset_version, reasons)
             with calling("sns Publish"):
                 SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **failure.notice(failed, status, reasons))
             count("RunFailed")

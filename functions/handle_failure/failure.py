@@ -17,21 +17,31 @@ from shared.causes import Cause
 from shared.errors import InvalidInput
 
 FAILED, ABORTED, ROLLED_BACK, DEPLOYED, REFUSED = "FAILED", "ABORTED", "ROLLED_BACK", "DEPLOYED", "REFUSED"
-_STOPPED = ("TrainingStopped", "PreparationStopped")
+_STOPPED = ("TrainingStopped", "PreparationStopped", "TransformStopped")
+_OPERATIONS = ("batch", "rollback")
+_MACHINES = ("retraining", "preparation", *_OPERATIONS)
 _STATUS_CHANGE = "Step Functions Execution Status Change"
 _ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
 
 
+_ADVICE = {
+    "batch": "The earlier lists, if there are any, stand in on. Once the cause is mended, start the batch again.",
+    "rollback": "The model that served before serves on. Once the cause is mended, start the rollback again.",
+}
+
+
 @dataclass(frozen=True)
 class Failure:
-    """One failed execution. `run_id` is None for a preparation.
+    """One failed execution: of a run, of a preparation (`run_id` is None), or of a batch or rollback (both are
+    None).
 
     `first_hand` says that the state machine itself tells, so `error` and `reasons` are the cause and not just the end
     of it. `occasion` names this failure of this execution: a redriven one that fails again is another occasion.
     """
 
+    machine: str
     execution_arn: str
-    dataset_version: str
+    dataset_version: str | None
     run_id: str | None
     status: str
     error: str
@@ -42,7 +52,21 @@ class Failure:
     @property
     def subject(self) -> str:
         """The ledger's key of what failed."""
-        return f"RUN#{self.run_id}" if self.run_id else f"DATASET#{self.dataset_version}"
+        if self.run_id:
+            return f"RUN#{self.run_id}"
+        if self.dataset_version:
+            return f"DATASET#{self.dataset_version}"
+        return f"{self.machine.upper()}#{self.execution_name}"
+
+    @property
+    def execution_name(self) -> str:
+        """The last part of the execution's ARN."""
+        return self.execution_arn.rpartition(":")[2]
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether it is one that no run and no dataset depends on: writing lists, going back."""
+        return self.machine in _OPERATIONS
 
 
 def from_event(event: Any) -> Failure:
@@ -55,6 +79,10 @@ def from_event(event: Any) -> Failure:
 def notice(failure: Failure, status: str, reasons: list[str]) -> dict[str, str]:
     """Subject (at most 100 ASCII characters) and message of the notification."""
     what = f"Run {failure.run_id}" if failure.run_id else f"Preparation of {failure.dataset_version}"
+    advice = "Once the cause is mended, drop the data again."
+    if failure.is_operation:
+        what = f"{failure.machine.capitalize()} {failure.execution_name}"
+        advice = _ADVICE[failure.machine]
     words = {ROLLED_BACK: "rolled back", REFUSED: "data refused", DEPLOYED: "deployed, with a fault afterwards"}.get(
         status, "failed"
     )
@@ -66,7 +94,7 @@ def notice(failure: Failure, status: str, reasons: list[str]) -> dict[str, str]:
         "The model that served before serves on." if status in (FAILED, ROLLED_BACK) and failure.run_id else "",
         f"Execution: {failure.execution_arn}",
         # Not by a redrive: it would go on in the Fail state, where the execution has ended, and fail again.
-        "Once the cause is mended, drop the data again.",
+        advice,
     ]
     return {"Subject": f"{what}: {words}"[:100], "Message": "\n".join(lines)}
 
@@ -74,19 +102,21 @@ def notice(failure: Failure, status: str, reasons: list[str]) -> dict[str, str]:
 def _from_state(event: dict[str, Any]) -> Failure:
     machine = event.get("machine")
     arn = event.get("executionArn")
-    if machine not in ("retraining", "preparation") or not isinstance(arn, str) or not arn:
-        raise InvalidInput("machine must be retraining or preparation, and executionArn a non-empty string")
+    if machine not in _MACHINES or not isinstance(arn, str) or not arn:
+        raise InvalidInput(f"machine must be one of {', '.join(_MACHINES)}, and executionArn a non-empty string")
     cause = Cause.from_state(event.get("error"))
     reasons = [f"{event['failedState']}: {cause.reason}" if event.get("failedState") else cause.reason]
     status = ABORTED if cause.error in _STOPPED else FAILED
     rollback = event.get("rollback")
     if isinstance(rollback, dict) and rollback.get("changed") is not False and rollback.get("endpointConfigName"):
-        status = ROLLED_BACK
+        status = FAILED if machine in _OPERATIONS else ROLLED_BACK
         reasons.append(f"the endpoint serves {rollback['endpointConfigName']} again")
     if "rollbackError" in event:
         reasons.append(f"the rollback failed too: {Cause.from_state(event['rollbackError']).reason}")
-    run_id, version = _identity(machine == "retraining", event, arn, str(event.get("startTime") or ""))
-    return Failure(arn, version, run_id, status, cause.error, tuple(reasons), True, f"failure-{_redrives(event)}")
+    run_id, version = _identity(machine, event, arn, str(event.get("startTime") or ""))
+    return Failure(
+        machine, arn, version, run_id, status, cause.error, tuple(reasons), True, f"failure-{_redrives(event)}"
+    )
 
 
 def _from_status_change(event: dict[str, Any]) -> Failure:
@@ -107,18 +137,22 @@ def _from_status_change(event: dict[str, Any]) -> Failure:
     error = cause.error if cause.error != "Unknown" else how
     reason = f"the execution is {how}" + (f": {cause.reason}" if detail.get("cause") else "")
     name = arn.rpartition(":")[2]
+    machine = "retraining" if names.RUN_ID.fullmatch(name) else "preparation"
+    machine = next((one for one in _OPERATIONS if arn.rpartition(":")[0].endswith(f"-{one}")), machine)
     run_id, version = _identity(
-        bool(names.RUN_ID.fullmatch(name)),
+        machine,
         {"runId": name, **(document if isinstance(document, dict) else {})},
         arn,
         _iso(detail.get("startDate")),
     )
     status = ABORTED if how == "ABORTED" else FAILED
-    return Failure(arn, version, run_id, status, error, (reason,), False, f"failure-{_redrives(detail)}")
+    return Failure(machine, arn, version, run_id, status, error, (reason,), False, f"failure-{_redrives(detail)}")
 
 
-def _identity(retraining: bool, document: dict[str, Any], arn: str, start_time: str) -> tuple[str | None, str]:
-    if retraining:
+def _identity(machine: str, document: dict[str, Any], arn: str, start_time: str) -> tuple[str | None, str | None]:
+    if machine in _OPERATIONS:
+        return None, None
+    if machine == "retraining":
         run_id = names.require_run_id(document.get("runId"))
         return run_id, names.version_of(run_id)
     return None, names.preparation_version(arn, start_time, document.get("trigger"))

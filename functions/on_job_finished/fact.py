@@ -10,6 +10,7 @@ from shared.errors import InvalidInput
 # detail-type -> (kind of token, field of detail that names the job)
 _SUBJECTS = {
     "SageMaker Training Job State Change": ("TRAINING", "TrainingJobName"),
+    "SageMaker Transform Job State Change": ("TRANSFORM", "TransformJobName"),
     "SageMaker Endpoint State Change": ("ENDPOINT", "EndpointName"),
     "SageMaker Model Package State Change": ("APPROVAL", "ModelPackageArn"),
     "EMR Serverless Job Run State Change": ("PREPARATION", "jobRunId"),
@@ -27,7 +28,7 @@ class Fact:
 
     def is_ours(self, name_prefix: str, endpoint_name: str, application_id: str, detail: dict[str, Any]) -> bool:
         """Whether the job can be one of this stack's; others in the account are left alone."""
-        if self.kind == "TRAINING":
+        if self.kind in ("TRAINING", "TRANSFORM"):
             return self.name.startswith(f"{name_prefix}-")
         if self.kind == "ENDPOINT":
             return self.name == endpoint_name

@@ -1,8 +1,9 @@
 """`GET /users/{userId}/recommendations`, `GET /items/{itemId}/related`, `POST /rankings` and `GET /health`, from HTTP
 API events (payload 2.0).
 
-A valid request is answered with 200 and a list from one source: the endpoint, or the popularity list when the endpoint
-does not answer within the request's budget. Only where no model was ever deployed there is nothing to answer with: 503.
+A valid request is answered with 200 and a list from one source: the endpoint, or, when it does not answer within the
+request's budget, the list that a batch wrote for the user, or the popularity list. Only where no model was ever
+deployed there is nothing to answer with: 503.
 Lines of the log never hold ids of users.
 
 A router of our own: four routes cost less to read than Powertools' resolver costs every cold start (about 60 ms).
@@ -19,6 +20,7 @@ import botocore.session
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from botocore.config import Config
 
+from recommend.batch import Batch
 from recommend.budget import Budget
 from recommend.documents import POPULAR_KEY, RULES_KEY, Absent, Document, Unreadable
 from recommend.endpoint import Endpoint, EndpointUnavailable
@@ -55,6 +57,7 @@ def _s3() -> Any:
 
 endpoint = Endpoint(_SESSION.create_client("sagemaker-runtime", config=_ENDPOINT_CONFIG), SETTINGS.endpoint_name)
 popularity = Document(_s3, SETTINGS.artifacts_bucket, POPULAR_KEY, Popularity.from_json)
+batch = Batch(_s3, SETTINGS.artifacts_bucket)
 rules = Document(_s3, SETTINGS.artifacts_bucket, RULES_KEY, rules_from_json, otherwise=NO_RULES)
 
 # Nobody's id, and no item's: the endpoint has nothing to compute.
@@ -90,15 +93,21 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def recommendations(request: RecommendationsRequest, recommendation_id: str) -> dict[str, Any]:
     """Items for a user out of the whole catalogue. Raises `Absent` or `Unreadable`."""
-    return _listed(request, Wish(_rules(), request.categories), recommendation_id)
+    wish, budget = Wish(_rules(), request.categories), Budget(_BUDGET_SECONDS)
+    try:
+        ranking = endpoint.rank(request.to_invocation() | wish.to_invocation(), budget)
+    except EndpointUnavailable as error:
+        _fall_back(error)
+        # The lists of a batch leave out what the user has; whoever wants that too is not served by them.
+        listed = batch.ranking(request.user_id, request.num_results, wish, budget) if request.exclude_seen else None
+        ranking = listed or popularity.current().top(request.num_results, wish)
+    _served(ranking)
+    return ranking.to_recommendations(recommendation_id)
 
 
 def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
     """Items that are like one item. Raises `Absent` or `Unreadable`."""
-    return _listed(request, Wish(_rules(), request.categories, without=(request.item_id,)), recommendation_id)
-
-
-def _listed(request: RecommendationsRequest | RelatedRequest, wish: Wish, recommendation_id: str) -> dict[str, Any]:
+    wish = Wish(_rules(), request.categories, without=(request.item_id,))
     try:
         ranking = endpoint.rank(request.to_invocation() | wish.to_invocation(), Budget(_BUDGET_SECONDS))
     except EndpointUnavailable as error:
@@ -161,7 +170,7 @@ def _fall_back(error: EndpointUnavailable) -> None:
 def _served(ranking: Ranking) -> None:
     metrics.add_dimension(name="source", value=ranking.source)
     count("RecommendationServed")
-    if popularity.problem:
+    if ranking.source == "popular" and popularity.problem:
         logger.warning("the popularity list is an earlier copy", extra={"reason": popularity.problem})
 
 

@@ -26,6 +26,10 @@ class Budget:
         """Seconds, 0 when there are none."""
         return max(0.0, self._end - self._clock())
 
+    def at_least(self, seconds: float) -> Budget:
+        """This one, or one of `seconds` from now where less is left."""
+        return self if self.left >= seconds else Budget(seconds, self._clock)
+
     def spend(self, call: Callable[[], Answer]) -> Answer:
         """What `call` returns or raises, if it does so in time. Raises TimeoutError; the call goes on unheard.
 

@@ -30,7 +30,7 @@ class Unreadable(Exception):
 
 
 class Document(Generic[Content]):
-    """The object `key` of a bucket, read when it is first needed and at most every `REFRESH_SECONDS` after that.
+    """The object `key` of a bucket, read when it is first needed and at most every `refresh_seconds` after that.
 
     The last good copy is kept when reading fails; before there is one, `otherwise` stands in, if given. `connect` makes
     the S3 client, when it is first needed: it would cost every cold start.
@@ -44,9 +44,11 @@ class Document(Generic[Content]):
         parse: Callable[[bytes], Content],
         clock: Callable[[], float] = time.monotonic,
         otherwise: Content | None = None,
+        refresh_seconds: float = REFRESH_SECONDS,
     ) -> None:
         self._connect, self._bucket, self._key, self._parse, self._clock = connect, bucket, key, parse, clock
         self._copy = otherwise
+        self._refresh_seconds = refresh_seconds
         self._next_read = 0.0
         self.problem: str | None = None
         """Why the last reading failed, if it did and something stands in."""
@@ -57,7 +59,7 @@ class Document(Generic[Content]):
         """What it holds. Raises `Absent` or `Unreadable` if nothing can stand in for it."""
         if self._copy is not None and self._clock() < self._next_read:
             return self._copy
-        wait = REFRESH_SECONDS
+        wait = self._refresh_seconds
         try:
             self._copy = self._read()
             self.problem, self.unreadable = None, False
@@ -75,14 +77,19 @@ class Document(Generic[Content]):
 
     def _read(self) -> Content:
         try:
-            response = self._connect().get_object(Bucket=self._bucket, Key=self._key)
-            return self._parse(response["Body"].read())
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in _ABSENT:
-                raise Absent(f"{self._key} cannot be read: {code}") from None
-            raise Unreadable(f"{self._key} cannot be read: {code}") from None
-        except BotoCoreError as error:
-            raise Unreadable(f"{self._key} cannot be read: {type(error).__name__}") from None
+            return self._parse(read(self._connect(), self._bucket, self._key))
         except GarbledAnswer as error:
             raise Unreadable(f"{self._key} is broken: {error}") from None
+
+
+def read(s3: Any, bucket: str, key: str) -> bytes:
+    """The object's content. Raises `Absent` or `Unreadable`."""
+    try:
+        return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in _ABSENT:
+            raise Absent(f"{key} cannot be read: {code}") from None
+        raise Unreadable(f"{key} cannot be read: {code}") from None
+    except BotoCoreError as error:
+        raise Unreadable(f"{key} cannot be read: {type(error).__name__}") from None

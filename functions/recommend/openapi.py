@@ -90,8 +90,9 @@ def _schemas() -> dict[str, Any]:
     model = _object({"version": _VERSION})
     identity = {"recommendationId": {"type": "string", "description": "id of this answer, as the log has it"}}
     source = {
-        "enum": ["personalized", "related", "popular"],
-        "description": "who answered: the model, or, for a stranger and while it does not answer, what is popular",
+        "enum": ["personalized", "related", "batch", "popular"],
+        "description": "who answered: the model; while it does not answer, the list that it wrote for this user "
+        "before, or what is popular; for a stranger what is popular",
     }
     return {
         "Recommendations": _object(

@@ -5,6 +5,7 @@ Pure: no AWS, no environment.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -21,8 +22,8 @@ class GarbledAnswer(Exception):
 
 @dataclass(frozen=True)
 class Ranking:
-    """Items, best first, from one source: `personalized`, `related` or `popular`. `model_version` is the run id of its
-    model.
+    """Items, best first, from one source: `personalized`, `related`, `batch` or `popular`. `model_version` is the run
+    id of its model.
     """
 
     items: tuple[tuple[str, float], ...]
@@ -62,6 +63,70 @@ class Ranking:
 
     def _shown(self) -> list[dict[str, Any]]:
         return [{"itemId": item, "score": score} for item, score in self.items]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Where the lists of a batch are: below `prefix`, in `shards` parts, with at most `num_results` items a user."""
+
+    prefix: str
+    shards: int
+    num_results: int
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Lists:
+        """Reads `serving/batch.json`. Raises `GarbledAnswer`."""
+        document = _object(content)
+        if document.get("schemaVersion") != "1.0":
+            raise GarbledAnswer("schemaVersion must be 1.0")
+        if document.get("shards") == 0:  # a rollback to a model that has none
+            return NO_LISTS
+        return cls(_string(document, "prefix"), _count(document, "shards"), _count(document, "numResults"))
+
+    def key_of(self, user_id: str) -> str:
+        """The object that holds this user's list, if the batch knew them: parts are told apart by a hash of the id."""
+        digest = hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{self.prefix}{int(digest[:8], 16) % self.shards:04d}.json.out"
+
+
+NO_LISTS = Lists("", 1, 1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The lists of some users (id -> items with scores, best first), with the categories of those items."""
+
+    users: Mapping[str, Any]
+    categories: Mapping[str, tuple[str, ...]]
+    model_version: str
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Part:
+        """Reads one part. Raises `GarbledAnswer`."""
+        document = _object(content)
+        users, categories = document.get("users"), document.get("itemCategories", {})
+        if not isinstance(users, dict) or not isinstance(categories, dict):
+            raise GarbledAnswer("users and itemCategories must be objects")
+        named = {item: tuple(names) for item, names in categories.items() if isinstance(names, list)}
+        return cls(users, named, _string(document, "modelVersion"))
+
+    def ranking(self, user_id: str, number: int, wish: Wish, most: int) -> Ranking | None:
+        """The first `number` items that are wished for out of the user's list, of which the batch wrote `most` at the
+        most. None when there is no list, and when it was cut too short to say what comes next.
+
+        Raises `GarbledAnswer` for a list that is none.
+        """
+        listed = self.users.get(user_id)
+        if listed is None:
+            return None
+        try:
+            items = [(str(item), float(score)) for item, score in listed]
+        except (TypeError, ValueError):
+            raise GarbledAnswer("a list must hold pairs of an item and its score") from None
+        best = wish.best(items, self.categories, number)
+        if not best or (len(best) < number and len(items) >= most):
+            return None
+        return Ranking(best, "batch", self.model_version)
 
 
 @dataclass(frozen=True)
@@ -163,6 +228,13 @@ def _object(content: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise GarbledAnswer("it is not a JSON object")
     return document
+
+
+def _count(document: dict[str, Any], name: str) -> int:
+    value = document.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise GarbledAnswer(f"{name} must be an integer of at least 1")
+    return value
 
 
 def _string(document: dict[str, Any], name: str) -> str:

@@ -1,5 +1,5 @@
-"""States RecordDeployed, RecordRejected and RecordPrepared -> the ledger, an event of our own, a notification; the
-lock is given back.
+"""States RecordDeployed, RecordRejected, RecordPrepared and RecordRestored -> the ledger, an event of our own, a
+notification; the lock is given back.
 
 The answer is `{"status"}`. Done twice, it notifies once; the event may be sent twice, as any event may be.
 """
@@ -31,8 +31,16 @@ SNS = client("sns")
 
 _KINDS = {
     outcome.DEPLOYED: events.MODEL_DEPLOYED,
+    outcome.RESTORED: events.MODEL_DEPLOYED,
     outcome.REJECTED: events.MODEL_REJECTED,
     outcome.PREPARED: events.DATASET_PREPARED,
+}
+
+_METRICS = {
+    outcome.DEPLOYED: "RunDeployed",
+    outcome.RESTORED: "VersionRestored",
+    outcome.REJECTED: "RunRejected",
+    outcome.PREPARED: "DatasetPrepared",
 }
 
 
@@ -46,16 +54,27 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         LEDGER.mark_dataset(
             end.dataset_version, ledger.PREPARED, [], unless=(ledger.CLAIMED, ledger.STALE, ledger.QUARANTINED)
         )
+    elif end.replaced is not None:
+        _end_rollback(end, end.run_id, end.replaced, str(event.get("executionArn")).rpartition(":")[2])
     else:
         _end_run(end, end.run_id)
     events.publish(EVENTS, _KINDS[end.status], end.run_id, end.dataset_version, list(end.reasons))
     logger.info("outcome recorded", extra={"status": end.status, "reasons": list(end.reasons)})
-    count(
-        {outcome.DEPLOYED: "RunDeployed", outcome.REJECTED: "RunRejected", outcome.PREPARED: "DatasetPrepared"}[
-            end.status
-        ]
-    )
+    count(_METRICS[end.status])
     return {"status": end.status}
+
+
+def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str) -> None:
+    reasons = [f"{run_id} serves again, instead of {replaced}: {end.reasons[0]}"]
+    # The run that is taken back has come to nothing, so that its data may be learned from once more.
+    LEDGER.finish_run(replaced, ledger.ROLLED_BACK, reasons, over=(ledger.DEPLOYED,))
+    LEDGER.finish_run(run_id, ledger.DEPLOYED, reasons, over=(ledger.ROLLED_BACK,))
+    LEDGER.end_operation("ROLLBACK", execution_name, outcome.RESTORED, reasons)
+    LEDGER.unlock_deployment(execution_name)
+    with LEDGER.notifying(f"ROLLBACK#{execution_name}", "restored") as first:
+        if first:
+            with calling("sns Publish"):
+                SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **end.notice())
 
 
 def _end_run(end: Outcome, run_id: str) -> None:

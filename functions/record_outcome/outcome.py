@@ -9,22 +9,29 @@ from shared import names
 from shared.causes import Cause
 from shared.errors import InvalidInput
 
-DEPLOYED, REJECTED, PREPARED = "DEPLOYED", "REJECTED", "PREPARED"
+DEPLOYED, REJECTED, PREPARED, RESTORED = "DEPLOYED", "REJECTED", "PREPARED", "RESTORED"
+OUTCOMES = (DEPLOYED, REJECTED, PREPARED, RESTORED)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`status` for the ledger, the `reasons` for it, and whether the data had become `stale`."""
+    """`status` for the ledger, the `reasons` for it, and whether the data had become `stale`. Of a rollback, `run_id`
+    is the one that serves again and `replaced` the one that does not any more.
+    """
 
     status: str
     dataset_version: str
     run_id: str | None
     reasons: tuple[str, ...]
     stale: bool = False
+    replaced: str | None = None
 
     def notice(self) -> dict[str, str]:
         """Subject and message of the notification."""
-        words = "its model serves" if self.status == DEPLOYED else "model rejected, the earlier one serves on"
+        words = {
+            DEPLOYED: "its model serves",
+            RESTORED: f"its model serves again, instead of {self.replaced}",
+        }.get(self.status, "model rejected, the earlier one serves on")
         subject = f"Run {self.run_id}: {words}"
         return {
             "Subject": subject[:100],
@@ -34,8 +41,8 @@ class Outcome:
 
 def from_event(event: Any) -> Outcome:
     """The outcome in the state's input. Raises InvalidInput when it has none."""
-    if not isinstance(event, dict) or event.get("outcome") not in (DEPLOYED, REJECTED, PREPARED):
-        raise InvalidInput(f"outcome must be {DEPLOYED}, {REJECTED} or {PREPARED}")
+    if not isinstance(event, dict) or event.get("outcome") not in OUTCOMES:
+        raise InvalidInput(f"outcome must be one of {', '.join(OUTCOMES)}")
     if event["outcome"] == PREPARED:
         version = names.require_dataset_version(
             (event.get("preparation") or {}).get("datasetVersion"), "preparation.datasetVersion"
@@ -43,6 +50,9 @@ def from_event(event: Any) -> Outcome:
         return Outcome(PREPARED, version, None, ())
     run_id = names.require_run_id(event.get("runId"))
     version = names.version_of(run_id)
+    if event["outcome"] == RESTORED:
+        replaced = names.require_run_id(event.get("from"), "from")
+        return Outcome(RESTORED, version, run_id, (str(event.get("reason")),), replaced=replaced)
     evaluation = event.get("evaluation") or {}
     reasons = tuple(str(reason) for reason in evaluation.get("reasons") or ())
     if event["outcome"] == DEPLOYED:

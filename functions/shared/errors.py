@@ -83,5 +83,9 @@ class EndpointUnusable(MissingResource):
     """The endpoint is in a state that only a person can mend. Raised by `deploy`, which then touches nothing."""
 
 
+class DeploymentLost(FunctionError):
+    """Another execution has taken the deployment lock since. Raised by `verify`; what serves is left to that one."""
+
+
 class GoldenRequestMismatch(FunctionError):
     """The endpoint does not answer as the bundle says. Raised by `verify`; the state machine then rolls back."""

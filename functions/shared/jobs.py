@@ -25,7 +25,7 @@ _TOKEN_IS_OVER = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
 
 
 class Jobs:
-    """Looks at jobs of all four kinds and answers their tokens. Clients are made when first needed."""
+    """Looks at jobs of all kinds and answers their tokens. Clients are made when first needed."""
 
     def __init__(self, ledger: Ledger, emr_application_id: str = "") -> None:
         self._ledger = ledger
@@ -43,6 +43,9 @@ class Jobs:
         if token.kind == kinds.TRAINING:
             job = self.training_job(token.name)
             return outcomes.training(job) if job else None
+        if token.kind == kinds.TRANSFORM:
+            job = self.transform_job(token.name)
+            return outcomes.transform(job, token.run_id or "") if job else None
         if token.kind == kinds.PREPARATION:
             return (
                 outcomes.preparation(self.job_run(token.job_id), token.dataset_version or "") if token.job_id else None
@@ -86,6 +89,13 @@ class Jobs:
         return self._described(
             "sagemaker DescribeTrainingJob",
             lambda: self.client("sagemaker").describe_training_job(TrainingJobName=name),
+        )
+
+    def transform_job(self, name: str) -> dict[str, Any] | None:
+        """DescribeTransformJob, or None when there is no such job."""
+        return self._described(
+            "sagemaker DescribeTransformJob",
+            lambda: self.client("sagemaker").describe_transform_job(TransformJobName=name),
         )
 
     def endpoint(self, name: str) -> dict[str, Any] | None:

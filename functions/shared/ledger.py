@@ -34,6 +34,7 @@ RUNNING, DEPLOYED, REJECTED = "RUNNING", "DEPLOYED", "REJECTED"
 FAILED, ABORTED, ROLLED_BACK = "FAILED", "ABORTED", "ROLLED_BACK"
 
 TRAINING, PREPARATION, ENDPOINT, APPROVAL = "TRAINING", "PREPARATION", "ENDPOINT", "APPROVAL"
+TRANSFORM = "TRANSFORM"
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,23 @@ class Ledger:
         """The decision of `stage` for a run, or None."""
         return self._get(f"RUN#{run_id}", f"DECISION#{stage}")
 
+    def end_operation(
+        self, kind: str, execution_name: str, status: str, reasons: list[str], error: str | None = None
+    ) -> bool:
+        """Write how an execution that is no run ended: `kind` is BATCH or ROLLBACK. False when it was written
+        before.
+        """
+        return self._update(
+            f"{kind}#{execution_name}",
+            "STATE",
+            Attr("pk").not_exists(),
+            kind=kind,
+            status=status,
+            reasons=_bounded(reasons),
+            error=error,
+            endedAt=self._now(),
+        )
+
     # Notifications
 
     @contextmanager
@@ -263,23 +281,39 @@ class Ledger:
         """The model that serves, with `previous` one level deep, or None before the first."""
         return self._get("SERVING", "CURRENT")
 
-    def promote(self, model: dict[str, Any]) -> bool:
-        """Write that `model` (runId, datasetVersion, modelPackageArn, modelDataUrl, endpointConfigName) serves.
+    def promote(self, model: dict[str, Any], by: str, why: str, replacing: str | None = None) -> bool:
+        """Write that `model` (runId, datasetVersion, modelPackageArn, modelDataUrl, endpointConfigName) serves, `by`
+        which execution and `why`, and remember that it did.
 
-        False, and nothing is changed, when newer data serves. Writing the same run again changes nothing and is True.
+        False, and nothing is changed, when newer data serves; with `replacing`, a rollback's, when another run than
+        that one does. Writing the same run again changes nothing and is True.
         """
         current = self.serving()
-        if current and current["runId"] == model["runId"]:
-            return True
-        seen = Attr("pk").not_exists() if current is None else Attr("runId").eq(current["runId"])
-        not_newer = Attr("pk").not_exists() | Attr("datasetVersion").lte(model["datasetVersion"])
-        previous = {name: value for name, value in (current or {}).items() if name in (*model, "since")} or None
-        return self._update(
-            "SERVING", "CURRENT", seen & not_newer, kind="SERVING", since=self._now(), previous=previous, **model
-        )
+        if current is None or current["runId"] != model["runId"]:
+            if replacing is not None and (current or {}).get("runId") != replacing:
+                return False
+            allowed = Attr("pk").not_exists() if current is None else Attr("runId").eq(current["runId"])
+            if replacing is None:
+                allowed &= Attr("pk").not_exists() | Attr("datasetVersion").lte(model["datasetVersion"])
+            previous = {name: value for name, value in (current or {}).items() if name in (*model, "since")} or None
+            tenure = {"since": self._now(), "by": by, "why": why[:MAXIMUM_REASON_LENGTH], "previous": previous}
+            if not self._update("SERVING", "CURRENT", allowed, kind="SERVING", **tenure, **model):
+                return False
+            current = {**model, **tenure}
+        # Written again by a retry that finds the first write done: nothing that has served is ever forgotten.
+        replaced = (current.get("previous") or {}).get("runId")
+        told = {name: current.get(name) for name in ("runId", "datasetVersion", "since", "by", "why")}
+        self._update("SERVING", f"SINCE#{current['since']}", kind="TENURE", replaced=replaced, **told)
+        return self._update(f"CHAMPION#{model['runId']}", "STATE", kind="CHAMPION", **model)
+
+    def champion(self, run_id: str) -> dict[str, Any] | None:
+        """A model that serves, or has served (as given to `promote`), or None."""
+        return self._get(f"CHAMPION#{run_id}", "STATE")
 
     def lock_deployment(self, run_id: str) -> str | None:
-        """Take the deployment lock, or renew it. None when it is now held; else the run that holds it."""
+        """Take the deployment lock, or renew it, for a run or a rollback's execution. None when it is now held; else
+        who holds it.
+        """
         now = int(self._clock())
         free = Attr("pk").not_exists() | Attr("runId").eq(run_id) | Attr("expiresAt").lt(now)
         if self._update("LOCK", "DEPLOYMENT", free, kind="LOCK", runId=run_id, expiresAt=now + LOCK_LIFETIME_SECONDS):

@@ -87,6 +87,19 @@ def training_job(prefix: str, run: str, attempt: int = 1) -> str:
     return f"{prefix}-{run}" if attempt == 1 else f"{prefix}-{run}-t{attempt}"
 
 
+def transform_job(prefix: str, run: str, attempt: int = 1) -> str:
+    """The Batch Transform job that writes the lists of a run's model for the `attempt`-th time."""
+    return f"{prefix}-{run}-b{attempt}"
+
+
+def transform_attempt(job_name: str) -> int:
+    """The attempt in the name of a transform job. Raises InvalidInput if it is none."""
+    number = job_name.rpartition("-b")[2]
+    if not number.isascii() or not number.isdigit():
+        raise InvalidInput(f"jobName must be that of a batch, not {_shown(job_name)}")
+    return int(number)
+
+
 def model(prefix: str, run: str) -> str:
     """The SageMaker model, and the endpoint configuration, of a run."""
     return f"{prefix}-{run}"

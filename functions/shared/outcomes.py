@@ -13,6 +13,8 @@ TRAINING_STOPPED = "TrainingStopped"
 CAPACITY_UNAVAILABLE = "CapacityUnavailable"
 PREPARATION_FAILED = "PreparationFailed"
 PREPARATION_STOPPED = "PreparationStopped"
+TRANSFORM_FAILED = "TransformFailed"
+TRANSFORM_STOPPED = "TransformStopped"
 ENDPOINT_FAILED = "EndpointFailed"
 ENDPOINT_ROLLED_BACK = "EndpointRolledBack"
 ENDPOINT_UNUSABLE = "EndpointUnusable"
@@ -54,6 +56,20 @@ def training(job: dict[str, Any]) -> Outcome | None:
                 cause=f"training job {name} ran out of time ({how}); a stopped model is not a result",
             )
         return Outcome(error=TRAINING_STOPPED, cause=f"training job {name} was stopped by a request")
+    return None
+
+
+def transform(job: dict[str, Any], run_id: str) -> Outcome | None:
+    """The outcome of the transform job that writes the lists of a run's model, from DescribeTransformJob."""
+    name, status = job["TransformJobName"], job["TransformJobStatus"]
+    if status == "Completed":
+        return Outcome(output={"outcome": "Written", "runId": run_id, "jobName": name})
+    if status == "Failed":
+        reason = job.get("FailureReason") or "no reason was given"
+        error = CAPACITY_UNAVAILABLE if reason.startswith("CapacityError") else TRANSFORM_FAILED
+        return Outcome(error=error, cause=f"transform job {name} failed: {reason}")
+    if status == "Stopped":
+        return Outcome(error=TRANSFORM_STOPPED, cause=f"transform job {name} was stopped by a request")
     return None
 
 

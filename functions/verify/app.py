@@ -1,8 +1,8 @@
-"""State Verify -> `{"verified", "requests"}`: the endpoint is InService on the wanted configuration and answers every
-golden request.
+"""State Verify of a retraining or a rollback -> `{"verified", "requests"}`: the endpoint is InService on the wanted
+configuration and answers every golden request.
 
 Only then does the ledger say that the model serves, unless newer data does already, and is its list of popular items
-put where the API finds it when no endpoint answers.
+put where the API finds it when no endpoint answers; the lists of its batch, if it has any, beside that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from botocore.exceptions import ClientError
 
 from shared import environment, names
 from shared.clients import calling, client, code_of, message_of
-from shared.errors import ArtefactMissing, EndpointRolledBack, GoldenRequestMismatch, InvalidInput, StaleVersion
+from shared.errors import (
+    ArtefactMissing,
+    DeploymentLost,
+    EndpointRolledBack,
+    GoldenRequestMismatch,
+    InvalidInput,
+    StaleVersion,
+)
 from shared.jobs import Jobs
 from shared.ledger import Ledger
 from shared.observability import append_run, count, logger, observed
@@ -40,8 +47,8 @@ RUNTIME = client("sagemaker-runtime", Config(read_timeout=60))
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises EndpointRolledBack, GoldenRequestMismatch or StaleVersion: the state machine then puts the earlier
-    configuration back.
+    """Raises EndpointRolledBack, GoldenRequestMismatch, StaleVersion or DeploymentLost: the state machine then puts the
+    earlier configuration back.
     """
     run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
@@ -53,8 +60,14 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         if found:
             count("GoldenRequestMismatch")
             raise GoldenRequestMismatch(f"golden request {position + 1} of {len(examples)}: {found}")
+    is_rollback = event.get("machine") == "rollback"
+    holder = str(event.get("executionArn")).rpartition(":")[2] if is_rollback else run_id
+    other = LEDGER.lock_deployment(holder)  # a redriven execution has given it back
+    if other is not None:
+        raise DeploymentLost(f"{other} has taken the deployment lock from {holder}, which took too long")
     # The list of popular items first: should this function die after the promotion, nothing is left undone.
-    _publish_popular(run_id)
+    _publish("popular.json", _kept(run_id, "popular.json"))
+    _publish_batch(run_id, is_rollback)
     _promote(event, run_id, wanted)
     logger.info("model serves", extra={"requests": len(examples)})
     count("ModelPromoted")
@@ -102,12 +115,21 @@ def _ask(request: dict[str, Any]) -> Any:
         return None
 
 
-def _publish_popular(run_id: str) -> None:
-    content = _kept(run_id, "popular.json")
-    with calling("s3 PutObject serving/popular.json"):
-        S3.put_object(
-            Bucket=SETTINGS.artifacts_bucket, Key="serving/popular.json", Body=content, ContentType="application/json"
-        )
+def _publish_batch(run_id: str, is_rollback: bool) -> None:
+    """The lists that this run's batch wrote. Without any, those of the model before stand in until there are; unless
+    that is the one that is taken back.
+    """
+    try:
+        _publish("batch.json", _kept(run_id, "batch.json"))
+    except ArtefactMissing:
+        if is_rollback:
+            _publish("batch.json", json.dumps({"schemaVersion": "1.0", "runId": run_id, "shards": 0}).encode())
+
+
+def _publish(name: str, content: bytes) -> None:
+    key = f"serving/{name}"
+    with calling(f"s3 PutObject {key}"):
+        S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="application/json")
 
 
 def _promote(event: dict[str, Any], run_id: str, config: str) -> None:
@@ -124,6 +146,8 @@ def _promote(event: dict[str, Any], run_id: str, config: str) -> None:
         "modelDataUrl": url,
         "endpointConfigName": config,
     }
-    if not LEDGER.promote(model):
+    replacing = event.get("from") if event.get("machine") == "rollback" else None
+    why = str(event.get("reason") or "no reason was given") if replacing else "it passed the gate"
+    if not LEDGER.promote(model, str(event.get("executionArn")), why, replacing):
         serving = LEDGER.serving() or {}
-        raise StaleVersion(f"{model['datasetVersion']} is older than {serving.get('datasetVersion')}, which serves")
+        raise StaleVersion(f"{serving.get('runId')} serves by now, which {run_id} may not replace")

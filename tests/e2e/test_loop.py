@@ -312,3 +312,63 @@ def test_state_and_serving_survive_down_and_up(stack: DeployedStack, first_versi
         return stack.call("GET", f"/users/{first_user(stack)}/recommendations").body["source"] == "personalized"
 
     eventually(answers, "a personal recommendation after the restart", seconds=60)
+
+
+def test_a_rollback_by_command_moves_endpoint_popular_items_and_lists_and_is_recorded(
+    stack: DeployedStack, first_version: str
+) -> None:
+    before = stack.serving()
+    assert before["previous"]["runId"] == f"{first_version}-r1"
+    rollback = stack.command("rollback", "--reason", "the lists look odd")
+    assert rollback.returncode == 0, rollback.stdout + rollback.stderr
+    assert f"model {first_version}-r1 serves again, instead of {before['runId']}" in rollback.stdout
+
+    serving = stack.serving()
+    assert (serving["runId"], serving["why"]) == (f"{first_version}-r1", "the lists look odd")
+    assert stack.item(f"RUN#{before['runId']}", "STATE")["status"] == "ROLLED_BACK"
+    endpoint = stack.client("sagemaker").describe_endpoint(EndpointName=stack.outputs["EndpointName"])
+    assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", f"ncf-{first_version}-r1")
+    for name in ("popular.json", "batch.json"):
+        key = {"Bucket": stack.outputs["ArtifactsBucketName"], "Key": f"serving/{name}"}
+        assert json.loads(stack.client("s3").get_object(**key)["Body"].read())["runId"] == f"{first_version}-r1"
+    answer = stack.call("GET", f"/users/{first_user(stack)}/recommendations").body
+    assert (answer["source"], answer["model"]["version"]) == ("personalized", f"{first_version}-r1")
+    eventually(lambda: not stack.item("LOCK", "DEPLOYMENT"), "the deployment lock given back", seconds=30)
+
+    again = stack.command("rollback", "--to", f"{first_version}-r1")
+    assert again.returncode == 1
+    assert "which serves already" in again.stdout + again.stderr
+
+
+def test_a_batch_writes_lists_that_stand_in_for_an_endpoint_that_is_gone(
+    stack: DeployedStack, first_version: str
+) -> None:
+    sagemaker = stack.client("sagemaker")
+    user, run_id = first_user(stack), stack.serving()["runId"]
+    batch = stack.command("batch")
+    assert batch.returncode == 0, batch.stdout + batch.stderr
+    assert stack.item(f"RUN#{run_id}", "DECISION#batch")["verdict"] == "PUBLISHED"
+    jobs = sagemaker.list_transform_jobs()["TransformJobSummaries"]
+    assert [(job["TransformJobName"], job["TransformJobStatus"]) for job in jobs] == [(f"ncf-{run_id}-b1", "Completed")]
+    assert "stand already" in stack.command("batch").stdout
+    assert len(sagemaker.list_transform_jobs()["TransformJobSummaries"]) == 1, "lists that stand are not written again"
+
+    asked = f"/users/{user}/recommendations?numResults=5"
+    of_the_endpoint = stack.call("GET", asked).body
+    assert of_the_endpoint["source"] == "personalized"
+    name = stack.outputs["EndpointName"]
+    config = sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+    sagemaker.delete_endpoint(EndpointName=name)
+    try:
+        eventually(lambda: stack.call("GET", asked).body["source"] == "batch", "an answer of the batch", seconds=90)
+        of_the_batch = stack.call("GET", asked).body
+        assert of_the_batch["model"]["version"] == run_id
+        items = [item["itemId"] for item in of_the_batch["itemList"]]
+        assert items == [item["itemId"] for item in of_the_endpoint["itemList"]], "it is what the model would have said"
+        assert stack.call("GET", "/users/nobody-has-this-id/recommendations").body["source"] == "popular"
+    finally:
+        eventually(lambda: not sagemaker.list_endpoints(NameContains=name)["Endpoints"], "no endpoint", seconds=60)
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+    eventually(
+        lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService", "the endpoint again"
+    )

@@ -274,12 +274,15 @@ def state_machines_are_logged_without_data(template: Template) -> list[str]:
     return faults
 
 
+OUR_SOURCE = "ncf.recommender"
+
+
 def rules_are_narrow(template: Template) -> list[str]:
-    """A rule takes events of this account, from the service it means, about things of ours."""
+    """A rule takes events of this account, from the service it means or from us, about things of ours."""
     faults = []
     for name, rule in of_type(template, "AWS::Events::Rule").items():
         pattern = rule["EventPattern"]
-        if not all(source.startswith("aws.") for source in pattern.get("source", [""])):
+        if not all(source.startswith("aws.") or source == OUR_SOURCE for source in pattern.get("source", [""])):
             faults.append(f"{name} takes events of any source")
         if pattern.get("account") != [{"Ref": "AWS::AccountId"}]:
             faults.append(f"{name} takes events of any account")

@@ -47,6 +47,7 @@ PASSING = {"sagemaker:CreateTrainingJob", "sagemaker:CreateModel", "emr-serverle
 # the other calls.
 TOKEN_CALLS = {
     "sagemaker:DescribeTrainingJob",
+    "sagemaker:DescribeTransformJob",
     "sagemaker:DescribeEndpoint",
     "sagemaker:DescribeModelPackage",
     "emr-serverless:GetJobRun",
@@ -54,6 +55,7 @@ TOKEN_CALLS = {
 OWN_KIND = {
     "start_preparation": {"emr-serverless:GetJobRun"},
     "start_training": {"sagemaker:DescribeTrainingJob"},
+    "start_batch": {"sagemaker:DescribeTransformJob"},
     "request_approval": {"sagemaker:DescribeModelPackage"},
     "deploy": {"sagemaker:DescribeEndpoint", "sagemaker:DescribeModelPackage"},
 }

@@ -17,7 +17,7 @@ from tests.infrastructure import node
 from tests.infrastructure.templates import of_type, text
 
 ROOT = Path(__file__).resolve().parents[2]
-MACHINES = ("preparation", "retraining")
+MACHINES = ("batch", "preparation", "retraining", "rollback")
 Template = dict[str, Any]
 # Lambda's own answers to a call that did not reach the function's code.
 TRANSIENT = {

@@ -17,6 +17,7 @@ REGION, ACCOUNT = "eu-central-1", "123456789012"
 VERSION = "v20261123t151300z-1a2b3c4d"
 RUN = f"{VERSION}-r1"
 JOB = f"ncf-{RUN}"
+BATCH = f"ncf-{RUN}-b1"
 DATA, ARTIFACTS = f"ncf-data-{ACCOUNT}", f"ncf-artifacts-{ACCOUNT}"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/ncf-recommender@sha256:{'5f' * 32}"
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:ncf-retraining"
@@ -66,6 +67,8 @@ ENVIRONMENT = {
     "ENDPOINT_INSTANCE_COUNT": "1",
     "ENDPOINT_INFERENCE_AMI_VERSION": "",
     "ENDPOINT_ALARM_NAMES": "ncf-endpoint-errors,ncf-endpoint-latency",
+    "BATCH_INSTANCE_TYPE": "ml.m5.xlarge",
+    "BATCH_NUM_RESULTS": "50",
     "ON_DATA_READY_FUNCTION_NAME": "ncf-on-data-ready",
     "HANDLE_FAILURE_FUNCTION_NAME": "ncf-handle-failure",
 }
@@ -105,6 +108,22 @@ def training_job(status: str = "Completed", name: str = JOB, **more: Any) -> dic
         "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training"},
         "ResourceConfig": {"VolumeSizeInGB": 50},
         "StoppingCondition": {},
+        "CreationTime": 0,
+        **more,
+    }
+
+
+def transform_job(status: str, name: str = BATCH, **more: Any) -> dict[str, Any]:
+    """What DescribeTransformJob answers."""
+    return {
+        "TransformJobName": name,
+        "TransformJobArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:transform-job/{name}",
+        "TransformJobStatus": status,
+        "ModelName": JOB,
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{ARTIFACTS}/batch/{name}/input/"}}
+        },
+        "TransformResources": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1},
         "CreationTime": 0,
         **more,
     }

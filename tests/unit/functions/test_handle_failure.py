@@ -13,9 +13,10 @@ from botocore.stub import Stubber
 
 from handle_failure import failure, refusal
 from shared import names
-from shared.ledger import ENDPOINT, PREPARATION, TRAINING, Token
+from shared.ledger import ENDPOINT, PREPARATION, TRAINING, TRANSFORM, Token
 from tests.unit.functions.cloud import (
     APPLICATION,
+    BATCH,
     CONTEXT,
     DATA,
     EXECUTION,
@@ -27,6 +28,7 @@ from tests.unit.functions.cloud import (
     job_run,
     sample_event,
     training_job,
+    transform_job,
 )
 
 PREVIOUS = "ncf-v20261122t000000z-00000000-r1"
@@ -116,7 +118,7 @@ def test_a_preparations_event_derives_the_version_as_start_preparation_does() ->
     ("event", "words"),
     [
         ([], "the input of HandleFailure or an execution status change"),
-        ({}, "machine must be retraining or preparation"),
+        ({}, "machine must be one of retraining, preparation, batch"),
         (told(executionArn=None), "executionArn a non-empty string"),
         (told(runId="x"), "runId must be a run id"),
         (ended("SUCCEEDED"), "detail.status must be one of FAILED, TIMED_OUT, ABORTED"),
@@ -350,3 +352,60 @@ def test_no_line_of_the_log_has_the_token(
     app.handler(sample_event("handle_failure_status_change"), CONTEXT)
     assert {line.get("run_id") for line in log()} == {RUN}
     assert TOKEN not in json.dumps(log())
+
+
+# A batch
+
+BATCH_EXECUTION = EXECUTION.replace(f"ncf-retraining:{RUN}", "ncf-batch:7f3c")
+
+
+def test_a_failed_batch_has_its_reason_in_the_ledger_and_leaves_the_run_alone(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud
+) -> None:
+    hold(app, TRANSFORM, BATCH, execution_arn=BATCH_EXECUTION)
+    sagemaker.add_response("describe_transform_job", transform_job("InProgress"))
+    sagemaker.add_response("stop_transform_job", {}, {"TransformJobName": BATCH})
+    event = {
+        "machine": "batch",
+        "executionArn": BATCH_EXECUTION,
+        "failedState": "StartBatch",
+        "error": error("States.Timeout", "nobody answered"),
+    }
+    assert app.handler(event, CONTEXT) == {"status": "FAILED", "notified": True}
+    record = cloud.item("BATCH#7f3c")
+    assert (record["status"], record["error"], record["reasons"]) == (
+        "FAILED", "States.Timeout", ["StartBatch: nobody answered"],
+    )  # fmt: skip
+    assert cloud.item(f"RUN#{RUN}")["status"] == "RUNNING"
+    assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == RUN, "the lock is a run's"
+    assert app.LEDGER.token(TRANSFORM, BATCH) is None
+    assert cloud.events() == []
+    [note] = cloud.notifications()
+    assert note["Subject"] == "Batch 7f3c: failed"
+    assert "start the batch again" in note["Message"]
+
+
+def test_a_batch_that_was_aborted_wakes_nobody(app: ModuleType, cloud: Cloud) -> None:
+    event = {**sample_event("handle_failure_status_change")}
+    event["detail"] = {**event["detail"], "executionArn": BATCH_EXECUTION, "status": "ABORTED", "input": "{}"}
+    assert app.handler(event, CONTEXT) == {"status": "ABORTED", "notified": False}
+    assert cloud.item("BATCH#7f3c")["status"] == "ABORTED"
+    assert cloud.notifications() == []
+
+
+def test_a_failed_rollback_gives_its_lock_back_and_no_runs_end_is_changed(app: ModuleType, cloud: Cloud) -> None:
+    cloud.put("LOCK", "DEPLOYMENT", runId="7f3c", expiresAt=99_999_999_999)
+    event = {
+        "machine": "rollback",
+        "executionArn": BATCH_EXECUTION.replace("-batch", "-rollback"),
+        "failedState": "Verify",
+        "error": error("GoldenRequestMismatch", "golden request 1 of 3: item 0 is 'b', not 'a'"),
+        "rollback": {"endpointName": "ncf-recommender", "endpointConfigName": PREVIOUS},
+    }
+    assert app.handler(event, CONTEXT) == {"status": "FAILED", "notified": True}
+    record = cloud.item("ROLLBACK#7f3c")
+    assert (record["status"], record["error"]) == ("FAILED", "GoldenRequestMismatch")
+    assert record["reasons"][-1] == f"the endpoint serves {PREVIOUS} again"
+    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+    assert cloud.item(f"RUN#{RUN}")["status"] == "RUNNING"
+    assert cloud.notifications()[0]["Subject"] == "Rollback 7f3c: failed"

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from shared.ledger import APPROVAL, ENDPOINT, PREPARATION, TRAINING, Token
+from shared.ledger import APPROVAL, ENDPOINT, PREPARATION, TRAINING, TRANSFORM, Token
 from tests.unit.functions.cloud import (
     APPLICATION,
+    BATCH,
     CONTEXT,
     EXECUTION,
     IMAGE,
@@ -28,6 +29,7 @@ from tests.unit.functions.cloud import (
     sample_event,
     success,
     training_job,
+    transform_job,
 )
 
 CONFIG = f"ncf-{RUN}"
@@ -59,6 +61,28 @@ def test_answers_its_sample_event_with_the_artefacts(app: ModuleType, sagemaker:
     answers.add_response("send_task_success", {}, success(DONE))
     assert app.handler(sample_event("on_job_finished"), CONTEXT) == {"answered": True}
     assert app.LEDGER.token(TRAINING, JOB) is None
+
+
+@pytest.mark.parametrize(
+    ("job", "answer"),
+    [
+        (transform_job("Completed"), success({"outcome": "Written", "runId": RUN, "jobName": BATCH})),
+        (
+            transform_job("Failed", FailureReason="CapacityError: no ml.m5.xlarge"),
+            failure("CapacityUnavailable", f"transform job {BATCH} failed: CapacityError: no ml.m5.xlarge"),
+        ),
+        (transform_job("Failed"), failure("TransformFailed", f"transform job {BATCH} failed: no reason was given")),
+        (transform_job("Stopped"), failure("TransformStopped", f"transform job {BATCH} was stopped by a request")),
+    ],
+)
+def test_answers_for_the_job_that_writes_lists(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, job: dict[str, Any], answer: dict[str, str]
+) -> None:
+    hold(app, TRANSFORM, BATCH)
+    sagemaker.add_response("describe_transform_job", job, {"TransformJobName": BATCH})
+    answers.add_response("send_task_success" if "output" in answer else "send_task_failure", {}, answer)
+    told = event("SageMaker Transform Job State Change", TransformJobName=BATCH, TransformJobStatus="Completed")
+    assert app.handler(told, CONTEXT) == {"answered": True}
 
 
 def test_the_second_of_two_events_finds_nobody_waiting(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:

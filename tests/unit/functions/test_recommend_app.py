@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
+from recommend.batch import Batch
 from recommend.circuit import Circuit
 from recommend.documents import Document
 from recommend.endpoint import Endpoint
@@ -98,7 +100,10 @@ class Aws:
     endpoint: Any
     popular: Any
     rules: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    lists: dict[str, Any] = field(default_factory=dict)
+    """By key: the pointer of a batch and its parts; what is not here is not there."""
     invocations: list[dict] = field(default_factory=list)
+    list_reads: list[str] = field(default_factory=list)
     reads: int = 0
     rule_reads: int = 0
 
@@ -113,6 +118,13 @@ class Aws:
         if request.url.endswith("/serving/rules.json"):
             self.rule_reads += 1
             return self.rules(request)
+        key = request.url.partition("/ncf-artifacts/")[2] or request.url.partition(".amazonaws.com/")[2]
+        if key == "serving/batch.json" or key.startswith("batch/"):
+            self.list_reads.append(key)
+            found = self.lists.get(key)
+            if callable(found):
+                return found(request)
+            return reply(200, found) if found is not None else reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
         assert request.url.endswith("/serving/popular.json")
         self.reads += 1
         return self.popular(request)
@@ -185,6 +197,8 @@ def app(cold_start, aws, clock, monkeypatch):
         return Document(lambda: s3, "ncf-artifacts", f"serving/{key}.json", parse, lambda: clock.now, **options)
 
     monkeypatch.setattr(app, "popularity", document("popular", Popularity.from_json))
+    batch = Batch(lambda: s3, "ncf-artifacts", lambda: clock.now)
+    monkeypatch.setattr(app, "batch", batch)
     monkeypatch.setattr(app, "rules", document("rules", rules_from_json, otherwise=NO_RULES))
     sagemaker.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", aws.invoke)
     s3.meta.events.register("before-send.s3.GetObject", aws.get)
@@ -644,3 +658,105 @@ def test_a_missing_variable_stops_the_start_and_all_are_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "recommend.app", raising=False)
     with pytest.raises(BadEnvironment, match="missing: ENDPOINT_NAME, ARTIFACTS_BUCKET"):
         importlib.import_module("recommend.app")
+
+
+# The batch rung
+
+
+POINTER = {"schemaVersion": "1.0", "runId": "run-2", "prefix": "batch/job/lists/", "shards": 1, "numResults": 3}
+PART = {
+    "schemaVersion": "1.0",
+    "modelVersion": "run-2",
+    "shard": 0,
+    "shards": 1,
+    "users": {"42": [["5", 0.9], ["6", 0.8], ["4", 0.1]], "43": [["5", 0.9]]},
+    "itemCategories": {"5": ["Drama"], "4": ["Drama"]},
+}
+
+
+@pytest.fixture
+def lists(aws):
+    """An endpoint that is down, and a batch that knows the users 42 and 43."""
+    aws.endpoint = DOWN
+    aws.lists = {"serving/batch.json": POINTER, "batch/job/lists/0000.json.out": PART}
+    return aws.lists
+
+
+def listed(answer):
+    body = json.loads(answer["body"])
+    return body["source"], [item["itemId"] for item in body["itemList"]], body["model"]["version"]
+
+
+def test_a_known_users_own_list_stands_in_for_the_endpoint(app, aws, lists):
+    answer = app.handler(recommendations(numResults="2"), CONTEXT)
+    assert answer["statusCode"] == 200
+    assert listed(answer) == ("batch", ["5", "6"], "run-2")
+    assert json.loads(answer["body"])["itemList"][0] == {"itemId": "5", "score": 0.9}
+    assert aws.reads == 0, "the popularity list was not needed"
+
+
+def test_parts_are_read_once_and_the_pointer_once_a_minute(app, aws, lists, clock):
+    for _ in range(3):
+        app.handler(recommendations(numResults="2"), CONTEXT)
+    assert aws.list_reads == ["serving/batch.json", "batch/job/lists/0000.json.out"]
+    lists["serving/batch.json"] = {**POINTER, "runId": "run-3", "prefix": "batch/next/lists/"}
+    lists["batch/next/lists/0000.json.out"] = {**PART, "modelVersion": "run-3"}
+    clock.now += 61
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[2] == "run-3"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"user": "44"}, {"numResults": "4"}, {"excludeSeen": "false", "numResults": "2"}],
+    ids=["nobody the batch knew", "more than the batch wrote", "with what is seen"],
+)
+def test_who_is_not_served_by_a_batch_gets_popular_items(app, lists, query):
+    assert listed(app.handler(recommendations(**query), CONTEXT))[0] == "popular"
+
+
+def test_a_list_that_was_not_cut_is_the_answer_however_short(app, lists):
+    assert listed(app.handler(recommendations("43", numResults="4"), CONTEXT))[:2] == ("batch", ["5"])
+
+
+def test_rules_and_categories_hold_for_a_batch_too(app, aws, lists):
+    aws.rules = lambda request: reply(200, {"schemaVersion": "1.0", "deny": ["5"], "boosts": {"4": 20}})
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[1] == ["4", "6"]
+    assert listed(app.handler(recommendations(numResults="1", categories="Drama"), CONTEXT))[1] == ["4"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"serving/batch.json": b"{"},
+        {"serving/batch.json": {**POINTER, "shards": 0}},
+        {"serving/batch.json": {**POINTER, "schemaVersion": "2.0"}},
+        {"batch/job/lists/0000.json.out": b"[]"},
+        {"batch/job/lists/0000.json.out": {**PART, "users": {"42": [["5"]]}}},
+        {"batch/job/lists/0000.json.out": {**PART, "users": {"42": "list"}}},
+        {"batch/job/lists/0000.json.out": None},
+        {"batch/job/lists/0000.json.out": lambda request: reply(500, b"")},
+    ],
+)
+def test_a_broken_batch_is_passed_over(app, lists, broken):
+    lists |= broken
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "popular"
+
+
+def test_a_batch_that_is_slow_to_read_is_not_waited_for_beyond_the_budget(app, lists, monkeypatch):
+    def slowly(request):
+        threading.Event().wait(0.6)  # time.sleep is out of order here
+        return reply(200, PART)
+
+    lists["batch/job/lists/0000.json.out"] = slowly
+    started = time.monotonic()
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "popular"
+    assert time.monotonic() - started < 0.55
+    threading.Event().wait(0.5)
+    # What came too late for that request serves the next one.
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "batch"
+
+
+def test_related_items_and_rankings_have_no_batch(app, aws, lists):
+    event = json.loads((EVENTS / "recommend_related.json").read_text())
+    assert json.loads(app.handler(event, CONTEXT)["body"])["source"] == "popular"
+    assert aws.list_reads == []

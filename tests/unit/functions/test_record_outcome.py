@@ -92,8 +92,8 @@ def test_a_manifest_that_was_faster_is_not_set_back(app: ModuleType, cloud: Clou
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ([], "outcome must be DEPLOYED, REJECTED or PREPARED"),
-        ({"outcome": "WON"}, "outcome must be DEPLOYED, REJECTED or PREPARED"),
+        ([], "outcome must be one of DEPLOYED, REJECTED, PREPARED, RESTORED"),
+        ({"outcome": "WON"}, "outcome must be one of DEPLOYED, REJECTED, PREPARED, RESTORED"),
         ({"outcome": "PREPARED"}, "preparation.datasetVersion must be a dataset version"),
         ({"outcome": "DEPLOYED", "runId": "x"}, "runId must be a run id"),
     ],
@@ -111,3 +111,24 @@ def test_a_bus_that_refuses_is_tried_again(app: ModuleType, stub: Callable[[Any]
     with pytest.raises(Exception, match="PutEvents ModelDeployed: InternalFailure") as caught:
         app.handler(sample_event("record_outcome"), CONTEXT)
     assert type(caught.value).__name__ == "DependencyFailed"
+
+
+def test_a_rollback_is_recorded_with_both_runs_and_gives_its_lock_back(app: ModuleType, cloud: Cloud) -> None:
+    newer = "v20261124t000000z-00000000-r1"
+    cloud.put(f"RUN#{newer}", kind="RUN", status="DEPLOYED", runId=newer)
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="DEPLOYED", runId=RUN, reasons=["it was better"])
+    cloud.put("LOCK", "DEPLOYMENT", runId="7f", expiresAt=99_999_999_999)
+    told = {"outcome": "RESTORED", "runId": RUN, "from": newer, "reason": "odd lists"}
+    asked = {**told, "executionArn": "arn:aws:states:eu-central-1:123456789012:execution:ncf-rollback:7f"}
+    for _ in range(2):
+        assert app.handler(asked, CONTEXT) == {"status": "RESTORED"}
+    words = f"{RUN} serves again, instead of {newer}: odd lists"
+    replaced = cloud.item(f"RUN#{newer}")
+    assert (replaced["status"], replaced["reasons"]) == ("ROLLED_BACK", [words])
+    assert cloud.item(f"RUN#{RUN}")["reasons"] == ["it was better"]
+    assert cloud.item("ROLLBACK#7f")["status"] == "RESTORED"
+    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+    assert {kind for kind, _ in cloud.events()} == {"ModelDeployed"}
+    [note] = cloud.notifications()
+    assert note["Subject"].startswith(f"Run {RUN}: its model serves again")
+    assert "odd lists" in note["Message"]

@@ -162,9 +162,9 @@ def test_a_lock_that_was_never_given_back_expires(book: Ledger, clock: Clock) ->
 
 
 def test_newer_data_replaces_older_and_never_the_other_way(book: Ledger) -> None:
-    assert book.promote(model(VERSION))
-    assert book.promote(model(NEWER))
-    assert not book.promote(model(VERSION, attempt=2))
+    assert book.promote(model(VERSION), EXECUTION, "it passed the gate")
+    assert book.promote(model(NEWER), EXECUTION, "it passed the gate")
+    assert not book.promote(model(VERSION, attempt=2), EXECUTION, "it passed the gate")
     serving = book.serving()
     assert serving is not None and serving["runId"] == f"{NEWER}-r1"
     assert serving["previous"]["runId"] == f"{VERSION}-r1"
@@ -172,10 +172,34 @@ def test_newer_data_replaces_older_and_never_the_other_way(book: Ledger) -> None
 
 
 def test_promoting_the_same_run_again_keeps_what_was_before_it(book: Ledger) -> None:
-    book.promote(model(OLDER))
-    book.promote(model(VERSION))
-    assert book.promote(model(VERSION))
+    book.promote(model(OLDER), EXECUTION, "it passed the gate")
+    book.promote(model(VERSION), EXECUTION, "it passed the gate")
+    assert book.promote(model(VERSION), EXECUTION, "it passed the gate")
     assert book.serving()["previous"]["runId"] == f"{OLDER}-r1"  # type: ignore[index]
+
+
+def test_a_rollback_replaces_newer_data_and_only_the_run_that_it_was_to_replace(book: Ledger) -> None:
+    book.promote(model(VERSION), EXECUTION, "it passed the gate")
+    book.promote(model(NEWER), EXECUTION, "it passed the gate")
+    assert not book.promote(model(VERSION), "rollback", "odd lists", replacing=f"{VERSION}-r9")
+    assert book.promote(model(VERSION), "rollback", "odd lists", replacing=f"{NEWER}-r1")
+    serving = book.serving()
+    assert serving is not None
+    assert (serving["runId"], serving["by"], serving["why"]) == (f"{VERSION}-r1", "rollback", "odd lists")
+    assert serving["previous"]["runId"] == f"{NEWER}-r1"
+
+
+def test_who_has_served_is_remembered_whatever_was_interrupted(book: Ledger, cloud: Cloud) -> None:
+    book.promote(model(VERSION), EXECUTION, "it passed the gate")
+    since = book.serving()["since"]  # type: ignore[index]
+    for key in ({"pk": "SERVING", "sk": f"SINCE#{since}"}, {"pk": f"CHAMPION#{VERSION}-r1", "sk": "STATE"}):
+        cloud.table.delete_item(Key=key)  # as if the function had died after its first write
+    assert book.champion(f"{VERSION}-r1") is None
+    book.promote(model(VERSION), EXECUTION, "it passed the gate")
+    champion = book.champion(f"{VERSION}-r1")
+    assert champion is not None and champion["endpointConfigName"] == model(VERSION)["endpointConfigName"]
+    tenure = cloud.item("SERVING", f"SINCE#{since}")
+    assert (tenure["kind"], tenure["by"], tenure["why"]) == ("TENURE", EXECUTION, "it passed the gate")
 
 
 def test_one_of_many_notifies_and_a_failed_one_lets_the_next_try(book: Ledger) -> None:

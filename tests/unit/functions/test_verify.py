@@ -198,7 +198,7 @@ def test_newer_data_that_serves_meanwhile_is_not_replaced(
     describes(sagemaker)
     answers(runtime, KNOWN["request"], KNOWN["response"])
     answers(runtime, STRANGER["request"], STRANGER["response"])
-    with pytest.raises(Exception, match=f"older than {newer}") as caught:
+    with pytest.raises(Exception, match=f"{newer}-r1 serves by now") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
     assert cloud.item("SERVING", "CURRENT")["runId"] == f"{newer}-r1"
@@ -210,3 +210,81 @@ def test_missing_golden_requests_are_a_fault(app: ModuleType, sagemaker: Stubber
     with pytest.raises(Exception, match=r"golden\.json is missing") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "ArtefactMissing"
+
+
+def test_a_lock_that_another_has_taken_stops_the_promotion(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    cloud.put("LOCK", "DEPLOYMENT", kind="LOCK", runId="another", expiresAt=99_999_999_999)
+    describes(sagemaker)
+    answers(runtime, KNOWN["request"], KNOWN["response"])
+    answers(runtime, STRANGER["request"], STRANGER["response"])
+    with pytest.raises(Exception, match="another has taken the deployment lock") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "DeploymentLost"
+    assert cloud.item("SERVING", "CURRENT") == {}
+    assert cloud.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix="serving/")["KeyCount"] == 0
+
+
+# A rollback, and what moves with the endpoint
+
+NEWER = "v20261124t000000z-00000000"
+LISTS = {"schemaVersion": "1.0", "runId": RUN, "prefix": "batch/x/lists/", "shards": 2, "numResults": 50}
+
+
+def lists_in_place(cloud: Cloud) -> Any:
+    return json.loads(cloud.s3.get_object(Bucket=ARTIFACTS, Key="serving/batch.json")["Body"].read())
+
+
+def rollback_of(newer: str) -> dict[str, Any]:
+    told = {
+        "machine": "rollback",
+        "from": f"{newer}-r1",
+        "reason": "odd lists",
+        "executionArn": "arn:x:ncf-rollback:7f",
+    }
+    return {**sample_event("verify"), **told}
+
+
+@pytest.mark.parametrize("has_lists", [True, False])
+def test_a_rollback_moves_popular_items_and_lists_with_the_endpoint(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, has_lists: bool
+) -> None:
+    cloud.put("SERVING", "CURRENT", kind="SERVING", runId=f"{NEWER}-r1", datasetVersion=NEWER)
+    cloud.write(ARTIFACTS, "serving/batch.json", {**LISTS, "runId": f"{NEWER}-r1"})
+    if has_lists:
+        cloud.write(ARTIFACTS, f"runs/{RUN}/batch.json", LISTS)
+    describes(sagemaker)
+    answers(runtime, KNOWN["request"], KNOWN["response"])
+    answers(runtime, STRANGER["request"], STRANGER["response"])
+    app.handler(rollback_of(NEWER), CONTEXT)
+    serving = cloud.item("SERVING", "CURRENT")
+    assert (serving["runId"], serving["why"]) == (RUN, "odd lists")
+    assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == "7f"
+    popular = cloud.s3.get_object(Bucket=ARTIFACTS, Key="serving/popular.json")["Body"].read()
+    assert json.loads(popular) == POPULAR
+    none = {"schemaVersion": "1.0", "runId": RUN, "shards": 0}
+    assert lists_in_place(cloud) == (LISTS if has_lists else none)
+
+
+def test_until_a_new_model_has_lists_those_of_the_one_before_stand_in(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    cloud.write(ARTIFACTS, "serving/batch.json", {**LISTS, "runId": "older"})
+    describes(sagemaker)
+    answers(runtime, KNOWN["request"], KNOWN["response"])
+    answers(runtime, STRANGER["request"], STRANGER["response"])
+    app.handler(sample_event("verify"), CONTEXT)
+    assert lists_in_place(cloud)["runId"] == "older"
+
+
+def test_a_rollback_does_not_replace_what_was_deployed_meanwhile(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    cloud.put("SERVING", "CURRENT", kind="SERVING", runId="newest", datasetVersion=NEWER)
+    describes(sagemaker)
+    answers(runtime, KNOWN["request"], KNOWN["response"])
+    answers(runtime, STRANGER["request"], STRANGER["response"])
+    with pytest.raises(Exception, match="newest serves by now"):
+        app.handler(rollback_of(NEWER), CONTEXT)
+    assert cloud.item("SERVING", "CURRENT")["runId"] == "newest"

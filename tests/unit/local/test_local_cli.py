@@ -55,7 +55,7 @@ def test_bad_arguments_are_refused_before_anything_starts(
     [
         (Problem("no Java"), 2, "no Java"),
         (RunFailedError("training failed"), 1, "training failed"),
-        (KeyboardInterrupt(), 130, "a run that was started goes on in the background"),
+        (KeyboardInterrupt(), 130, "what was started goes on in the background"),
         (demo.StoppedDeploying(), 130, "stopped, and what this command had started too"),
     ],
 )

@@ -32,6 +32,25 @@ TAKEN_BACK = ["RollBack", "HandleFailure", "RunFailed"]
 
 SCENARIOS = [
     Scenario(
+        "batch",
+        "lists are written",
+        ["StartBatch", "IsAnythingWritten", "PublishBatch", "BatchPublished"],
+        answers={"StartBatch": {"outcome": "Written"}},
+    ),
+    Scenario(
+        "batch",
+        "the lists of this model stand",
+        ["StartBatch", "IsAnythingWritten", "NothingToDo"],
+        answers={"StartBatch": {"outcome": "AlreadyPublished"}},
+    ),
+    Scenario(
+        "batch",
+        "its job fails",
+        ["StartBatch", "HandleFailure", "BatchFailed"],
+        status="FAILED",
+        answers={"StartBatch": Failed("TransformFailed")},
+    ),
+    Scenario(
         "preparation",
         "a drop is prepared",
         ["StartPreparation", "IsAlreadyPrepared", "RecordPrepared", "DatasetPrepared"],
@@ -49,6 +68,26 @@ SCENARIOS = [
         ["StartPreparation", "HandleFailure", "PreparationFailed"],
         status="FAILED",
         answers={"StartPreparation": Failed("PreparationFailed")},
+    ),
+    Scenario(
+        "rollback",
+        "an earlier version serves again",
+        ["ChooseVersion", "Deploy", "Verify", "RecordRestored", "VersionRestored"],
+        answers={"ChooseVersion": {"runId": "v20260101t000000z-00000000-r1"}},
+    ),
+    Scenario(
+        "rollback",
+        "there is none before",
+        ["ChooseVersion", "HandleFailure", "RollbackFailed"],
+        status="FAILED",
+        answers={"ChooseVersion": Failed("MissingResource")},
+    ),
+    Scenario(
+        "rollback",
+        "it does not come up",
+        ["ChooseVersion", "Deploy", "RollBack", "HandleFailure", "RollbackFailed"],
+        status="FAILED",
+        answers={"Deploy": Failed("EndpointFailed")},
     ),
     Scenario("retraining", "a better model is deployed", [*REGISTERED, *DEPLOYED], answers=ACCEPTED, event=RUN),
     Scenario(

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-NAMES = ("preparation", "retraining")
+ENDS = {
+    "batch": "BatchFailed",
+    "preparation": "PreparationFailed",
+    "retraining": "RunFailed",
+    "rollback": "RollbackFailed",
+}
+NAMES = ("batch", "preparation", "retraining", "rollback")
 DEFINITIONS: dict[str, Any] = {
     name: json.loads((ROOT / "statemachines" / f"{name}.asl.json").read_text(encoding="utf-8")) for name in NAMES
 }
@@ -25,7 +31,7 @@ PLATFORM = {
     "Lambda.TooManyRequestsException",
 }
 OURS = {"DependencyFailed", "CapacityUnavailable", "DeploymentInProgress", "StaleVersion"}
-WAITING = {"StartPreparation", "StartTraining", "AwaitApproval", "Deploy", "RollBack"}
+WAITING = {"StartBatch", "StartPreparation", "StartTraining", "AwaitApproval", "Deploy", "RollBack"}
 
 
 def task(name: str, state: str) -> dict[str, Any]:
@@ -95,7 +101,7 @@ def test_every_task_retries_the_platform_with_full_jitter_and_never_our_own_bugs
 def test_every_task_catches_every_error_and_keeps_it(name: str, state: str) -> None:
     catchers = task(name, state)["Catch"]
     assert catchers[-1]["ErrorEquals"] == ["States.ALL"]
-    end = {"preparation": "PreparationFailed", "retraining": "RunFailed"}[name]
+    end = ENDS[name]
     if state == "HandleFailure":
         assert [catcher["Next"] for catcher in catchers] == [end]
         assert task(name, state)["Next"] == end
@@ -115,6 +121,8 @@ def test_every_answer_is_added_to_the_input_under_its_own_name(name: str, state:
 def test_the_answers_have_the_names_that_the_functions_read() -> None:
     answers = {state: re.findall(r"'(\w+)': \$states\.result", task(name, state)["Output"])[0] for name, state in TASKS}
     assert answers == {
+        "StartBatch": "batch",
+        "PublishBatch": "publication",
         "StartPreparation": "preparation",
         "RecordPrepared": "outcome",
         "HandleFailure": "failure",
@@ -127,6 +135,8 @@ def test_the_answers_have_the_names_that_the_functions_read() -> None:
         "RecordDeployed": "outcome",
         "RecordRejected": "outcome",
         "RollBack": "rollback",
+        "ChooseVersion": "target",
+        "RecordRestored": "outcome",
     }
 
 
@@ -171,7 +181,7 @@ def test_long_waits_outlast_what_they_wait_for() -> None:
     assert retraining["Deploy"]["TimeoutSeconds"] > 2 * 3600
 
 
-@pytest.mark.parametrize(("name", "state"), [("retraining", "RunFailed"), ("preparation", "PreparationFailed")])
+@pytest.mark.parametrize(("name", "state"), list(ENDS.items()))
 def test_the_failing_end_has_fixed_words(name: str, state: str) -> None:
     body = DEFINITIONS[name]["States"][state]
     assert body["Error"] == state
@@ -183,9 +193,9 @@ def test_handle_failure_is_told_which_machine_it_is() -> None:
         assert f"'machine': '{name}'" in task(name, "HandleFailure")["Arguments"]["Payload"]
 
 
-def test_both_machines_invoke_the_functions_of_the_contract_and_no_others() -> None:
+def test_the_machines_invoke_the_functions_of_the_contract_and_no_others() -> None:
     used = {task(name, state)["Arguments"]["FunctionName"] for name, state in TASKS}
     contract = (ROOT / "docs" / "contracts.md").read_text(encoding="utf-8")
-    listed = re.search(r"Definition substitutions: .*? for (.*?)\. Both machines", contract, re.DOTALL)
+    listed = re.search(r"Definition substitutions: .*? for (.*?)\. The machines", contract, re.DOTALL)
     assert listed is not None
     assert used == {f"${{{function}FunctionArn}}" for function in re.findall(r"`([A-Z]\w+)`", listed[1])}

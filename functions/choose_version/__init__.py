@@ -1,0 +1,1 @@
+"""Says which earlier version a rollback goes back to."""

@@ -1,0 +1,30 @@
+"""State ChooseVersion -> `{"runId", "datasetVersion", "from", "reason", "registration", "training"}`: the version that
+a rollback goes back to. Only one that has served before: it was judged, verified, and asked by customers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from choose_version import choice
+from shared import environment
+from shared.errors import MissingResource
+from shared.ledger import Ledger
+from shared.observability import append_run, logger, observed
+
+SETTINGS = environment.load(environment.Common)
+LEDGER = Ledger(SETTINGS.runs_table)
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Raises InvalidInput for an input that cannot be used, MissingResource for a version that never served."""
+    request = choice.from_event(event)
+    serving = LEDGER.serving()
+    run_id = choice.wanted(request, serving)
+    champion = LEDGER.champion(run_id)
+    if champion is None or serving is None:
+        raise MissingResource(f"{run_id} has never served: a rollback goes back to a version that has")
+    append_run(run_id=run_id, dataset_version=champion["datasetVersion"])
+    logger.info("version chosen", extra={"from": serving["runId"]})
+    return choice.target(champion, serving, request.reason)

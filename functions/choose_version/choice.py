@@ -1,0 +1,59 @@
+"""What a rollback was asked for, and whether it can be. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared import names
+from shared.errors import InvalidInput, MissingResource
+
+LONGEST_REASON = 500
+NO_REASON = "no reason was given"
+
+
+@dataclass(frozen=True)
+class Request:
+    """`to` is a run id, or None: the version that served before the one that serves now."""
+
+    to: str | None
+    reason: str
+
+
+def from_event(event: Any) -> Request:
+    """The input of a rollback execution: `{"to"?, "reason"?}`. Raises InvalidInput naming the field."""
+    if not isinstance(event, dict):
+        raise InvalidInput('the input of a rollback must be an object, such as {} or {"to": "<run id>"}')
+    to = event.get("to")
+    if to is not None:
+        to = names.require_run_id(to, "to")
+    reason = event.get("reason", NO_REASON)
+    if not isinstance(reason, str) or not 1 <= len(reason) <= LONGEST_REASON:
+        raise InvalidInput(f"reason must be a string of 1 to {LONGEST_REASON} characters, not {str(reason)[:80]!r}")
+    return Request(to, reason)
+
+
+def wanted(request: Request, serving: dict[str, Any] | None) -> str:
+    """The run to go back to. Raises MissingResource when nothing served before, InvalidInput when it serves already."""
+    if serving is None:
+        raise MissingResource("no model serves, so there is none to go back from")
+    if request.to is None:
+        previous = serving.get("previous")
+        if not previous:
+            raise MissingResource(f"{serving['runId']} is the first model that ever served: there is none before it")
+        return str(previous["runId"])
+    if request.to == serving["runId"]:
+        raise InvalidInput(f"to is {request.to}, which serves already")
+    return request.to
+
+
+def target(champion: dict[str, Any], serving: dict[str, Any], reason: str) -> dict[str, Any]:
+    """What the states after this one need to know, as a retraining's states would have said it."""
+    return {
+        "runId": champion["runId"],
+        "datasetVersion": champion["datasetVersion"],
+        "from": serving["runId"],
+        "reason": reason,
+        "registration": {"modelPackageArn": champion["modelPackageArn"]},
+        "training": {"modelDataUrl": champion["modelDataUrl"]},
+    }

@@ -1,0 +1,1 @@
+"""Makes the lists that a batch wrote the ones that stand in for the endpoint."""

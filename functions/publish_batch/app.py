@@ -1,0 +1,94 @@
+"""State PublishBatch -> `{"runId", "shards", "published"}`: the lists are whole, and `recommend` finds them.
+
+`runs/<runId>/batch.json` says where the lists of a run are; `serving/batch.json` is a copy of the one of the run that
+serves. Done twice, it changes nothing. When another model serves by now, its lists stay, and `published` is false.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from publish_batch import lists
+from shared import environment, names
+from shared.clients import calling, client
+from shared.errors import ArtefactMissing, InvalidInput
+from shared.ledger import Ledger
+from shared.observability import append_run, count, logger, observed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    artifacts_bucket: str
+
+
+SETTINGS = environment.load(Settings)
+LEDGER = Ledger(SETTINGS.runs_table)
+S3 = client("s3")
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Raises ArtefactMissing when the job left less than it was asked for, InvalidInput for a state without a job."""
+    batch = event.get("batch") if isinstance(event, dict) else None
+    if not isinstance(batch, dict) or not isinstance(batch.get("jobName"), str):
+        raise InvalidInput("batch.jobName must be a string: PublishBatch follows a job")
+    run_id = names.require_run_id(batch.get("runId"), "batch.runId")
+    append_run(run_id=run_id, dataset_version=names.version_of(run_id))
+    prefix = f"batch/{batch['jobName']}"
+    asked, written = _sizes(f"{prefix}/input/"), _sizes(f"{prefix}/lists/")
+    left_out = lists.missing(asked, written)
+    if not asked or left_out:
+        raise ArtefactMissing(
+            f"{len(left_out)} of {len(asked)} parts of {prefix}/ have no lists: {', '.join(left_out[:5]) or 'no input'}"
+        )
+    first = min(asked)
+    wrong = lists.problem(_read(f"{prefix}/lists/{first}.out"), run_id, len(asked))
+    if wrong:
+        raise ArtefactMissing(f"{prefix}/lists/{first}.out: {wrong}")
+    num_results = int(json.loads(_read(f"{prefix}/input/{first}"))["numResults"])
+    moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    pointer = json.dumps(lists.pointer(run_id, f"{prefix}/lists/", len(asked), num_results, moment)).encode()
+    _write(f"runs/{run_id}/batch.json", pointer)
+    serves = (LEDGER.serving() or {}).get("runId")
+    published = serves == run_id
+    if published:
+        _write("serving/batch.json", pointer)
+    words = f"{len(asked)} parts with {num_results} items a user" + ("" if published else f"; {serves} serves by now")
+    LEDGER.decide(
+        run_id,
+        "batch",
+        "PUBLISHED" if published else "OVERTAKEN",
+        [words],
+        {
+            "attempt": names.transform_attempt(batch["jobName"]),
+            "jobName": batch["jobName"],
+            "numResults": num_results,
+            "shards": len(asked),
+        },
+    )
+    logger.info("lists published" if published else "another model serves by now", extra={"shards": len(asked)})
+    count("BatchPublished" if published else "BatchOvertaken")
+    return {"runId": run_id, "shards": len(asked), "published": published}
+
+
+def _sizes(prefix: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    with calling(f"s3 ListObjectsV2 {prefix}"):
+        for page in S3.get_paginator("list_objects_v2").paginate(Bucket=SETTINGS.artifacts_bucket, Prefix=prefix):
+            found |= {entry["Key"].removeprefix(prefix): entry["Size"] for entry in page.get("Contents", [])}
+    return found
+
+
+def _read(key: str) -> bytes:
+    with calling(f"s3 GetObject {key}"):
+        return bytes(S3.get_object(Bucket=SETTINGS.artifacts_bucket, Key=key)["Body"].read())
+
+
+def _write(key: str, content: bytes) -> None:
+    with calling(f"s3 PutObject {key}"):
+        S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="application/json")

@@ -1,0 +1,40 @@
+"""What a finished batch must have left, and the pointer to it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+SCHEMA_VERSION = "1.0"
+
+
+def missing(inputs: Mapping[str, int], lists: Mapping[str, int]) -> list[str]:
+    """The inputs (name: size) that have no answer, or an empty one, among `lists` (name: size)."""
+    return [name for name in sorted(inputs) if lists.get(f"{name}.out", 0) == 0]
+
+
+def problem(content: bytes, run_id: str, shards: int) -> str | None:
+    """What is wrong with one answer; None when it is one of this run's model, of so many parts."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return "it is not JSON"
+    if not isinstance(document, dict) or not isinstance(document.get("users"), dict):
+        return "users must be an object"
+    for name, expected in (("modelVersion", run_id), ("shards", shards), ("schemaVersion", SCHEMA_VERSION)):
+        if document.get(name) != expected:
+            return f"{name} must be {expected}, not {str(document.get(name))[:80]!r}"
+    return None
+
+
+def pointer(run_id: str, prefix: str, shards: int, num_results: int, written_at: str) -> dict[str, Any]:
+    """`serving/batch.json`."""
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "runId": run_id,
+        "prefix": prefix,
+        "shards": shards,
+        "numResults": num_results,
+        "writtenAt": written_at,
+    }

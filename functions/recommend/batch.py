@@ -1,0 +1,56 @@
+"""The lists that a batch wrote for every known user, read part by part when the endpoint does not answer."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from recommend.budget import Budget
+from recommend.documents import Absent, Document, Unreadable, read
+from recommend.ranking import NO_LISTS, GarbledAnswer, Lists, Part, Ranking, Wish
+
+POINTER_KEY = "serving/batch.json"
+POINTER_SECONDS = 10.0
+"""Between two looks; only while the endpoint does not answer is there any."""
+PARTS_KEPT = 16
+"""Of some 256 users each; all users of a small shop, the busiest of a large one."""
+LEAST_SECONDS = 0.03
+"""For the read where the endpoint has taken the whole budget; what comes later serves the next request."""
+
+
+class Batch:
+    """The lists below the prefix that `serving/batch.json` names."""
+
+    def __init__(self, connect: Callable[[], Any], bucket: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connect, self._bucket = connect, bucket
+        self._pointer = Document(connect, bucket, POINTER_KEY, Lists.from_json, clock, NO_LISTS, POINTER_SECONDS)
+        self._parts: OrderedDict[str, Part] = OrderedDict()
+
+    def ranking(self, user_id: str, number: int, wish: Wish, budget: Budget) -> Ranking | None:
+        """The user's list as it is wished for; None when there is none, when it is too short for that, or when it
+        cannot be read in time.
+        """
+        try:
+            return budget.at_least(LEAST_SECONDS).spend(lambda: self._ranking(user_id, number, wish))
+        except (TimeoutError, Absent, Unreadable, GarbledAnswer):
+            return None
+
+    def _ranking(self, user_id: str, number: int, wish: Wish) -> Ranking | None:
+        lists = self._pointer.current()
+        if lists is NO_LISTS:
+            return None
+        return self._part(lists.key_of(user_id)).ranking(user_id, number, wish, lists.num_results)
+
+    def _part(self, key: str) -> Part:
+        part = self._parts.get(key)
+        if part is None:
+            try:
+                part = Part.from_json(read(self._connect(), self._bucket, key))
+            except GarbledAnswer as error:
+                raise Unreadable(f"{key} is broken: {error}") from None
+            while len(self._parts) >= PARTS_KEPT:
+                self._parts.popitem(last=False)
+        self._parts[key] = part
+        return part

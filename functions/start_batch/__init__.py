@@ -1,0 +1,1 @@
+"""Starts the job that writes a list for every known user."""

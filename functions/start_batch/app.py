@@ -1,0 +1,145 @@
+"""State StartBatch (task token) -> a Batch Transform job over the known users with the model that serves;
+`on_job_finished` answers when it is over.
+
+The answer is `{"outcome": "Written", "runId", "jobName"}`, or at once `{"outcome": "NothingServes"}`,
+`{"outcome": "AlreadyPublished", "runId"}` or `{"outcome": "AlreadyRunning", "runId", "jobName"}`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from shared import environment, events, ledger, names
+from shared.clients import already_exists, calling, client, code_of
+from shared.errors import MissingResource
+from shared.jobs import Jobs
+from shared.ledger import Ledger, Token
+from shared.observability import append_run, logger, observed
+from shared.outcomes import Outcome
+from start_batch import plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    data_bucket: str
+    artifacts_bucket: str
+    batch_instance_type: str
+    batch_num_results: int
+
+
+SETTINGS = environment.load(Settings)
+LEDGER = Ledger(SETTINGS.runs_table)
+JOBS = Jobs(LEDGER)
+S3 = client("s3")
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Returns `{"outcome"}` of the start; the state machine reads the token's answer, not this."""
+    events.require_task(event, "batch")
+    serving = LEDGER.serving()
+    if serving is None:
+        return _nothing_to_do(event, {"outcome": "NothingServes"})
+    run_id = serving["runId"]
+    append_run(run_id=run_id, dataset_version=names.version_of(run_id))
+    if _is_published(run_id):
+        return _nothing_to_do(event, {"outcome": "AlreadyPublished", "runId": run_id})
+
+    figures = (LEDGER.decision(run_id, "batch") or {}).get("figures") or {}
+    attempt = int(figures.get("attempt", 1))
+    name = names.transform_job(SETTINGS.name_prefix, run_id, attempt)
+    job = JOBS.transform_job(name)
+    waiting = LEDGER.token(ledger.TRANSFORM, name)
+    is_awaited = waiting is not None and waiting.execution_arn != event["executionArn"]
+    if is_awaited and job is not None and job["TransformJobStatus"] in ("InProgress", "Stopping"):
+        return _nothing_to_do(event, {"outcome": "AlreadyRunning", "runId": run_id, "jobName": name})
+    wanted = SETTINGS.batch_num_results
+    following = plan.following(attempt, job, figures.get("numResults", wanted) == wanted)
+    if following != attempt:
+        name, job = names.transform_job(SETTINGS.name_prefix, run_id, following), None
+    LEDGER.decide(
+        run_id,
+        "batch",
+        "STARTED",
+        [f"transform job {name}"],
+        {"attempt": following, "jobName": name, "numResults": wanted},
+    )
+    token = Token(
+        kind=ledger.TRANSFORM,
+        name=name,
+        task_token=event["taskToken"],
+        execution_arn=event["executionArn"],
+        run_id=run_id,
+        dataset_version=names.version_of(run_id),
+    )
+    LEDGER.hold_token(token)
+    if job is None:
+        _create(name, run_id)
+    JOBS.settle(token)
+    return {"outcome": "Started"}
+
+
+def _nothing_to_do(event: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    logger.info("no lists are to be written", extra=answer)
+    # The token was never held: nothing else knows of it.
+    token = Token(ledger.TRANSFORM, "none", event["taskToken"], event["executionArn"])
+    JOBS.answer(token, Outcome(output=answer))
+    return {"outcome": answer["outcome"]}
+
+
+def _is_published(run_id: str) -> bool:
+    content = _read(SETTINGS.artifacts_bucket, "serving/batch.json")
+    if content is None:
+        return False
+    try:
+        pointer = json.loads(content)
+    except ValueError:
+        return False
+    return (
+        isinstance(pointer, dict)
+        and pointer.get("runId") == run_id
+        and pointer.get("numResults") == SETTINGS.batch_num_results
+    )
+
+
+def _create(name: str, run_id: str) -> None:
+    number = plan.shards(_users(names.version_of(run_id)))
+    for file_name, content in plan.inputs(number, SETTINGS.batch_num_results).items():
+        key = f"batch/{name}/input/{file_name}"
+        with calling(f"s3 PutObject {key}"):
+            S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="application/json")
+    call = plan.create_transform_job(
+        name, names.model(SETTINGS.name_prefix, run_id), SETTINGS.artifacts_bucket, SETTINGS.batch_instance_type
+    )
+    with calling("sagemaker CreateTransformJob"):
+        try:
+            JOBS.client("sagemaker").create_transform_job(**call)
+        except ClientError as error:
+            if not already_exists(error):
+                raise
+            logger.info("transform job was there already", extra={"job_name": name})
+    logger.info("transform job started", extra={"job_name": name, "shards": number})
+
+
+def _users(version: str) -> int:
+    key = f"datasets/{version}/manifest.json"
+    content = _read(SETTINGS.data_bucket, key)
+    if content is None:
+        raise MissingResource(f"{key} is gone: it says how many users there are")
+    return int(json.loads(content)["counts"]["users"])
+
+
+def _read(bucket: str, key: str) -> bytes | None:
+    with calling(f"s3 GetObject {key}"):
+        try:
+            return bytes(S3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except ClientError as error:
+            if code_of(error) == "NoSuchKey":
+                return None
+            raise

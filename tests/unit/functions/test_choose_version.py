@@ -1,0 +1,93 @@
+"""A rollback goes to the version before, or to one that was named; always to one that has served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from choose_version import choice
+from shared.errors import InvalidInput, MissingResource
+from tests.unit.functions.cloud import CONTEXT, MODEL_URL, PACKAGE, RUN, VERSION, sample_event
+
+BEFORE = "v20261122t151300z-0f0e0d0c"
+LONG_AGO = "v20261101t000000z-00000000"
+
+
+def model(version: str) -> dict[str, Any]:
+    return {
+        "runId": f"{version}-r1",
+        "datasetVersion": version,
+        "modelPackageArn": PACKAGE,
+        "modelDataUrl": MODEL_URL,
+        "endpointConfigName": f"ncf-{version}-r1",
+    }
+
+
+@pytest.fixture
+def app(load: Callable[..., ModuleType]) -> ModuleType:
+    app = load("choose_version")
+    for version in (LONG_AGO, BEFORE, VERSION):
+        assert app.LEDGER.promote(model(version), "arn", "it passed the gate")
+    return app
+
+
+def chosen(version: str, reason: str) -> dict[str, Any]:
+    return {
+        "runId": f"{version}-r1",
+        "datasetVersion": version,
+        "from": RUN,
+        "reason": reason,
+        "registration": {"modelPackageArn": PACKAGE},
+        "training": {"modelDataUrl": MODEL_URL},
+    }
+
+
+def test_the_version_of_its_sample_event(app: ModuleType) -> None:
+    assert app.handler(sample_event("choose_version"), CONTEXT) == chosen(BEFORE, "customers complain about the lists")
+
+
+def test_without_a_name_it_is_the_one_before(app: ModuleType) -> None:
+    assert app.handler({}, CONTEXT) == chosen(BEFORE, "no reason was given")
+
+
+def test_any_that_has_served_can_be_named(app: ModuleType) -> None:
+    assert app.handler({"to": f"{LONG_AGO}-r1", "reason": "x"}, CONTEXT) == chosen(LONG_AGO, "x")
+
+
+def test_one_that_never_served_cannot(app: ModuleType) -> None:
+    with pytest.raises(MissingResource, match=f"{LONG_AGO}-r2 has never served"):
+        app.handler({"to": f"{LONG_AGO}-r2"}, CONTEXT)
+
+
+def test_one_that_serves_already_needs_no_rollback(app: ModuleType) -> None:
+    with pytest.raises(InvalidInput, match="which serves already"):
+        app.handler({"to": RUN}, CONTEXT)
+
+
+def test_the_first_model_has_none_before_it(load: Callable[..., ModuleType]) -> None:
+    app = load("choose_version")
+    with pytest.raises(MissingResource, match="no model serves"):
+        app.handler({}, CONTEXT)
+    app.LEDGER.promote(model(VERSION), "arn", "it passed the gate")
+    with pytest.raises(MissingResource, match="is the first model that ever served"):
+        app.handler({}, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (None, "must be an object"),
+        ([], "must be an object"),
+        ({"to": "yesterday"}, "to must be a run id"),
+        ({"to": 3}, "to must be a run id"),
+        ({"reason": ""}, "reason must be a string of 1 to 500"),
+        ({"reason": "x" * 501}, "reason must be a string of 1 to 500"),
+        ({"reason": 7}, "reason must be a string of 1 to 500"),
+    ],
+)
+def test_names_the_field_that_cannot_be_used(event: Any, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        choice.from_event(event)
