@@ -17,12 +17,14 @@ from deploy.plan import Action, Step
 from shared import environment, events, ledger, names
 from shared.clients import already_exists, calling, client, code_of, in_progress, message_of, not_found
 from shared.errors import (
+    AlarmNotQuiet,
     ArtefactChanged,
     DependencyFailed,
     DeploymentInProgress,
     EndpointFailed,
     EndpointUnusable,
     InvalidInput,
+    MissingResource,
     ModelNotApproved,
     StaleVersion,
 )
@@ -44,9 +46,19 @@ class Settings(environment.Common):
     endpoint_instance_count: int
     endpoint_inference_ami_version: str = ""
     endpoint_alarm_names: tuple[str, ...] = ()
+    deployment_strategy: str = request.AT_ONCE.strategy
+    deployment_step_percent: int = request.AT_ONCE.percent
+    deployment_step_wait_seconds: int = request.AT_ONCE.wait_seconds
 
 
 SETTINGS = environment.load(Settings)
+if SETTINGS.deployment_strategy not in request.STRATEGIES:
+    raise environment.BadEnvironment(
+        f"DEPLOYMENT_STRATEGY must be one of {', '.join(request.STRATEGIES)}, not {SETTINGS.deployment_strategy!r}"
+    )
+TRAFFIC = request.Traffic(
+    SETTINGS.deployment_strategy, SETTINGS.deployment_step_percent, SETTINGS.deployment_step_wait_seconds
+)
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)
 S3 = client("s3")
@@ -56,9 +68,9 @@ S3 = client("s3")
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Returns `{"action"}`, the step that was taken; the state machine reads the token's answer, not this.
 
-    Raises DeploymentInProgress while the endpoint or the lock is taken, StaleVersion when newer data serves,
-    ArtefactChanged and ModelNotApproved before anything is touched, EndpointFailed and EndpointUnusable for what the
-    endpoint is.
+    Raises DeploymentInProgress while the endpoint or the lock is taken, AlarmNotQuiet while an alarm rings,
+    StaleVersion when newer data serves, ArtefactChanged and ModelNotApproved before anything is touched, EndpointFailed
+    and EndpointUnusable for what the endpoint is.
     """
     events.require_task(event)
     if event.get("action") not in ("deploy", "rollback"):
@@ -95,6 +107,11 @@ class Asked:
         return cls(event, run_id, execution, f"{STAGE}#{execution}", names.require_run_id(event.get("from"), "from"))
 
     @property
+    def is_watched(self) -> bool:
+        """Whether this is a new model's way in, which goes by steps and under alarms."""
+        return self.event["action"] == "deploy" and self.replacing is None
+
+    @property
     def config(self) -> str:
         """The endpoint configuration of the run."""
         return names.model(SETTINGS.name_prefix, self.run_id)
@@ -110,6 +127,8 @@ def _deploy(asked: Asked) -> Step:
     endpoint = JOBS.endpoint(SETTINGS.endpoint_name)
     step = plan.deployment(endpoint, wanted)
     if step.action in (Action.CREATE, Action.UPDATE):
+        if step.action is Action.UPDATE and asked.is_watched:
+            _require_quiet_alarms()
         _create_model_and_config(run_id, container, is_known=asked.replacing is not None)
         previous = endpoint["EndpointConfigName"] if endpoint else None
         # Written before the change, so that a rollback knows the way back whatever happens next.
@@ -169,7 +188,9 @@ def _take(step: Step, asked: Asked) -> Step:
     if step.action is Action.CREATE:
         _change("create_endpoint", request.create_endpoint(name, str(step.config)))
     elif step.action is Action.UPDATE:
-        _change("update_endpoint", request.update_endpoint(name, str(step.config), SETTINGS.endpoint_alarm_names))
+        # What goes back goes at once, and no alarm holds it: one that rings may be the very reason.
+        watched = (SETTINGS.endpoint_alarm_names, TRAFFIC) if asked.is_watched else ((), request.AT_ONCE)
+        _change("update_endpoint", request.update_endpoint(name, str(step.config), *watched))
     # Only now does the endpoint's state speak of this change; see Jobs.outcome.
     LEDGER.name_job(token.kind, token.name, token.task_token, str(step.config))
     accepted = LEDGER.token(token.kind, token.name)
@@ -204,6 +225,21 @@ def _lock(holder: str) -> None:
     other = LEDGER.lock_deployment(holder)
     if other is not None:
         raise DeploymentInProgress(f"{other} is being deployed; this one waits for it")
+
+
+def _require_quiet_alarms() -> None:
+    """SageMaker would take a deployment back at once for an alarm that rang before it began."""
+    wanted = SETTINGS.endpoint_alarm_names
+    if not wanted:
+        return
+    with calling("cloudwatch DescribeAlarms"):
+        found = JOBS.client("cloudwatch").describe_alarms(AlarmNames=list(wanted))["MetricAlarms"]
+    missing = sorted(set(wanted) - {alarm["AlarmName"] for alarm in found})
+    if missing:
+        raise MissingResource(f"there is no alarm {', '.join(missing)} to watch the deployment")
+    ringing = sorted(alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM")
+    if ringing:
+        raise AlarmNotQuiet(f"{', '.join(ringing)} rings already; the deployment waits until it is quiet")
 
 
 def _approved_container(event: dict[str, Any]) -> dict[str, Any]:

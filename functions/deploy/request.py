@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from shared import names
@@ -9,6 +10,7 @@ from shared import names
 VARIANT = "AllTraffic"
 STARTUP_SECONDS = 900
 MAXIMUM_UPDATE_SECONDS = 3600
+STRATEGIES = ("ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING")
 # With alarms to watch, the new fleet is watched this long before the old one goes; without alarms nothing would be
 # watched. Both waits are set: with all traffic at once there is no step to wait between, and SageMaker's own example
 # keeps the old fleet by TerminationWaitInSeconds.
@@ -49,18 +51,50 @@ def create_endpoint(endpoint_name: str, config_name: str) -> dict[str, Any]:
     return {"EndpointName": endpoint_name, "EndpointConfigName": config_name}
 
 
-def update_endpoint(endpoint_name: str, config_name: str, alarm_names: tuple[str, ...]) -> dict[str, Any]:
-    """UpdateEndpoint, blue/green: a whole new fleet takes all traffic at once, and goes again if one of the alarms
-    rings.
+@dataclass(frozen=True)
+class Traffic:
+    """How traffic moves to a new fleet: `strategy` is one of STRATEGIES, `percent` the first step of CANARY and every
+    step of LINEAR and ROLLING, `wait_seconds` what lies between two steps.
+    """
+
+    strategy: str = "ALL_AT_ONCE"
+    percent: int = 10
+    wait_seconds: int = BAKE_SECONDS
+
+
+AT_ONCE = Traffic()
+
+
+def update_endpoint(
+    endpoint_name: str, config_name: str, alarm_names: tuple[str, ...], traffic: Traffic = AT_ONCE
+) -> dict[str, Any]:
+    """UpdateEndpoint: the new fleet takes traffic as `traffic` says, and goes again if one of the alarms rings.
+
+    All strategies but ROLLING are blue/green: they need a second fleet until the end. ROLLING replaces machine by
+    machine.
     """
     bake = BAKE_SECONDS if alarm_names else 0
-    policy: dict[str, Any] = {
-        "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": bake},
-            "TerminationWaitInSeconds": bake,
-            "MaximumExecutionTimeoutInSeconds": MAXIMUM_UPDATE_SECONDS,
+    step = {"Type": "CAPACITY_PERCENT", "Value": traffic.percent}
+    if traffic.strategy == "ROLLING":
+        policy: dict[str, Any] = {
+            "RollingUpdatePolicy": {
+                "MaximumBatchSize": step,
+                "WaitIntervalInSeconds": traffic.wait_seconds,
+                "MaximumExecutionTimeoutInSeconds": MAXIMUM_UPDATE_SECONDS,
+            }
         }
-    }
+    else:
+        routing: dict[str, Any] = {"Type": traffic.strategy, "WaitIntervalInSeconds": bake}
+        if traffic.strategy in ("CANARY", "LINEAR"):
+            routing["WaitIntervalInSeconds"] = traffic.wait_seconds
+            routing["CanarySize" if traffic.strategy == "CANARY" else "LinearStepSize"] = step
+        policy = {
+            "BlueGreenUpdatePolicy": {
+                "TrafficRoutingConfiguration": routing,
+                "TerminationWaitInSeconds": bake,
+                "MaximumExecutionTimeoutInSeconds": MAXIMUM_UPDATE_SECONDS,
+            }
+        }
     if alarm_names:
         policy["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in alarm_names]}
     return {"EndpointName": endpoint_name, "EndpointConfigName": config_name, "DeploymentConfig": policy}

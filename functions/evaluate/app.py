@@ -7,6 +7,7 @@ Takes `evaluation.json`, `golden.json` and `popular.json` out of the job's outpu
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from shared.ledger import Ledger
 from shared.observability import append_run, count, logger, observed
 
 FILES = ("evaluation.json", "golden.json", "popular.json")
+POLICY_KEY = "policy/gate.json"
 MAXIMUM_ARCHIVE_BYTES = 64 * 1024 * 1024
 
 
@@ -36,7 +38,7 @@ class Settings(environment.Common):
 
 
 SETTINGS = environment.load(Settings)
-POLICY = Policy.from_document(SETTINGS.gate_policy)
+DEFAULT_POLICY = Policy.from_document(SETTINGS.gate_policy)
 LEDGER = Ledger(SETTINGS.runs_table)
 S3 = client("s3")
 EVENTS = client("events")
@@ -55,7 +57,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     files = _files(_key(training.get("outputUrl"), "training.outputUrl"))
     report = _report(files["evaluation.json"])
 
-    verdict = gate.judge(report, POLICY, gate.Run(run_id, version, _incumbent(run_id)))
+    policy, figures = _policy()
+    verdict = gate.judge(report, policy, gate.Run(run_id, version, _incumbent(run_id)))
     for name, content in files.items():
         with calling(f"s3 PutObject runs/{run_id}/{name}"):
             S3.put_object(
@@ -64,7 +67,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
                 Body=content,
                 ContentType="application/json",
             )
-    LEDGER.decide(run_id, "gate", "ACCEPTED" if verdict.accepted else "REJECTED", verdict.reasons, verdict.to_figures())
+    figures = {**verdict.to_figures(), "policy": figures}
+    LEDGER.decide(run_id, "gate", "ACCEPTED" if verdict.accepted else "REJECTED", verdict.reasons, figures)
     events.publish(EVENTS, events.TRAINING_COMPLETED, run_id, version)
     logger.info("model judged", extra={"accepted": verdict.accepted, "reasons": verdict.reasons})
     count("ModelAccepted" if verdict.accepted else "ModelRejected")
@@ -89,6 +93,34 @@ def _key(uri: Any, field_name: str) -> str:
     if not isinstance(uri, str) or not uri.startswith(f"{prefix}training/"):
         raise InvalidInput(f"{field_name} must be below {prefix}training/, not {str(uri)[:200]!r}")
     return uri.removeprefix(prefix)
+
+
+def _policy() -> tuple[Policy, dict[str, Any]]:
+    """The policy that holds now, and what the ledger says of it: where it was found, and its digest.
+
+    `policy/gate.json`, where there is one, in place of the template's parameter: read for each verdict, so that it can
+    be changed without a deployment. Raises InvalidInput naming what is wrong with it: a model that cannot be judged as
+    the shop wants is not judged at all.
+    """
+    with calling(f"s3 GetObject {POLICY_KEY}"):
+        try:
+            content = S3.get_object(Bucket=SETTINGS.artifacts_bucket, Key=POLICY_KEY)["Body"].read()
+        except ClientError as error:
+            if code_of(error) != "NoSuchKey":
+                raise
+            return DEFAULT_POLICY, _identity("the template's parameter", SETTINGS.gate_policy)
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{POLICY_KEY} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InvalidInput(f"{POLICY_KEY} must be a JSON object, not {type(document).__name__}")
+    return Policy.from_document(document), _identity(POLICY_KEY, document)
+
+
+def _identity(source: str, document: dict[str, Any]) -> dict[str, Any]:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    return {"source": source, "sha256": hashlib.sha256(canonical).hexdigest()}
 
 
 def _require_model(key: str) -> None:

@@ -1,7 +1,7 @@
 """Every few minutes -> what events have missed is done. Nothing depends on an event being delivered.
 
 One bad entry never hides the others: each is tried, and the failures are reported together at the end. The answer is
-`{"settled", "released", "announced", "failed", "abandoned"}`, all counts.
+`{"settled", "released", "announced", "failed", "abandoned", "expired"}`, all counts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -33,9 +33,11 @@ class Settings(environment.Common):
     handle_failure_function_name: str
     emr_application_id: str
     endpoint_name: str
+    approval_deadline_hours: int
 
 
 SETTINGS = environment.load(Settings)
+DEADLINE = timedelta(hours=SETTINGS.approval_deadline_hours)
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER, SETTINGS.emr_application_id)
 S3 = client("s3")
@@ -48,7 +50,7 @@ class Sweep:
 
     def __init__(self, now: datetime) -> None:
         self.now = now
-        self.done = {"settled": 0, "released": 0, "announced": 0, "failed": 0, "abandoned": 0}
+        self.done = {"settled": 0, "released": 0, "announced": 0, "failed": 0, "abandoned": 0, "expired": 0}
         self.problems: list[str] = []
         self._handed_over: set[str] = set()
 
@@ -75,6 +77,20 @@ class Sweep:
         elif execution is None or execution["status"] == "SUCCEEDED":
             LEDGER.release_token(token)
             self.done["released"] += 1
+        elif token.kind == ledger.APPROVAL and backlog.is_overdue(token.held_at or self.now, self.now, DEADLINE):
+            self.expired(token)
+
+    def expired(self, token: Token) -> None:
+        """Nobody has decided in time: the package is rejected, which answers the run as a person's no would."""
+        words = f"nobody decided within {SETTINGS.approval_deadline_hours} h"
+        with calling("sagemaker UpdateModelPackage"):
+            JOBS.client("sagemaker").update_model_package(
+                ModelPackageArn=token.name, ModelApprovalStatus="Rejected", ApprovalDescription=words
+            )
+        logger.warning("approval is overdue", extra={"model_package_arn": token.name, "run_id": token.run_id})
+        count("ApprovalExpired")
+        JOBS.settle(token)
+        self.done["expired"] += 1
 
     def run(self, run: dict[str, Any]) -> None:
         """A run that is said to run: its execution may have ended unnoticed, or never have begun."""

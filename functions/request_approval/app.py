@@ -23,6 +23,7 @@ class Settings(environment.Common):
     """Environment of this function."""
 
     notifications_topic_arn: str
+    approval_deadline_hours: int
 
 
 SETTINGS = environment.load(Settings)
@@ -55,6 +56,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     with LEDGER.notifying(f"RUN#{run_id}", "approval") as first:
         if first:
             with calling("sns Publish"):
-                SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **message.approval_request(run_id, arn, reasons))
+                SNS.publish(
+                    TopicArn=SETTINGS.notifications_topic_arn,
+                    **message.approval_request(run_id, arn, reasons, SETTINGS.approval_deadline_hours),
+                )
             logger.info("approval asked for", extra={"model_package_arn": arn})
     return {"asked": first}

@@ -5,10 +5,11 @@ from __future__ import annotations
 MAXIMUM_SUBJECT = 100
 
 
-def approval_request(run_id: str, model_package_arn: str, reasons: list[str]) -> dict[str, str]:
+def approval_request(run_id: str, model_package_arn: str, reasons: list[str], deadline_hours: int) -> dict[str, str]:
     """Subject (at most 100 ASCII characters) and message of the notification."""
     lines = [
-        f"Run {run_id} has made a model that passed the gate and waits for your approval, for at most 7 days.",
+        f"Run {run_id} has made a model that passed the gate and waits for your approval.",
+        f"Without one within {deadline_hours} hours it is rejected.",
         "",
         *[f"- {reason}" for reason in reasons],
         "",

@@ -43,6 +43,10 @@ class DeploymentInProgress(DependencyFailed):
     """Another deployment holds the lock or the endpoint is changing. Raised by `deploy`; waits long between tries."""
 
 
+class AlarmNotQuiet(DependencyFailed):
+    """An alarm that is to watch the deployment rings before it begins. Raised by `deploy`; waits long between tries."""
+
+
 class StaleVersion(FunctionError):
     """Newer data serves already. Raised by `deploy` and `verify`; ends the run as rejected, without a fault."""
 

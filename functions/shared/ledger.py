@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -41,7 +41,8 @@ TRANSFORM = "TRANSFORM"
 class Token:
     """An open task token: who waits for the job called `name`.
 
-    `job_id` is the id that AWS gave the job, once known; `wanted` is the endpoint configuration that is waited for.
+    `job_id` is the id that AWS gave the job, once known; `wanted` is the endpoint configuration that is waited for;
+    `held_at` (ISO 8601) is set on what is read.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Token:
     dataset_version: str | None = None
     job_id: str | None = None
     wanted: str | None = None
+    held_at: str | None = field(default=None, compare=False)
 
 
 class Ledger:
@@ -388,6 +390,7 @@ def _token(item: dict[str, Any]) -> Token:
         dataset_version=item.get("datasetVersion"),
         job_id=item.get("jobId"),
         wanted=item.get("wanted"),
+        held_at=item.get("updatedAt"),
     )
 
 

@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,17 @@ class DeployedStack:
     def decision(self, version: str, stage: str) -> dict[str, Any]:
         return self.item(f"RUN#{version}-r1", f"DECISION#{stage}")
 
+    @contextmanager
+    def configured(self, function: str, **variables: str) -> Iterator[None]:
+        """`ncf-<function>` with some environment variables changed, for as long as the block lasts."""
+        functions, name = self.client("lambda"), f"ncf-{function}"
+        before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": before | variables})
+        try:
+            yield
+        finally:
+            functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+
     def executions(self, machine: str) -> list[dict[str, Any]]:
         arn = self.outputs[f"{machine}StateMachineArn"]
         return self.client("stepfunctions").list_executions(stateMachineArn=arn, maxResults=1000)["executions"]
@@ -123,6 +135,23 @@ class DeployedStack:
         new = eventually(lambda: self.dataset_versions() - before, f"a dataset version from raw/{name}/")
         assert len(new) == 1, f"one drop made {len(new)} dataset versions: {new}"
         return new.pop()
+
+    def copy_version(self, source: str, target: str, spoil: str | None = None) -> None:
+        """Publish a copy of a version under another name, manifest last; of the first file below `spoil`, a byte
+        changes.
+        """
+        s3, bucket = self.client("s3"), self.outputs["DataBucketName"]
+        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=f"datasets/{source}/")["Contents"]]
+        keys.sort(key=lambda key: key.endswith("manifest.json"))
+        spoiled = next((key for key in keys if spoil and f"/{spoil}/" in key), None)
+        for key in keys:
+            content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            if key.endswith("manifest.json"):
+                content = content.replace(source.encode(), target.encode())
+            if key == spoiled:
+                middle = len(content) // 2
+                content = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+            s3.put_object(Bucket=bucket, Key=key.replace(source, target), Body=content)
 
     def ended(self, version: str) -> dict[str, Any]:
         """Wait until the run of this version is over; returns its ledger record."""

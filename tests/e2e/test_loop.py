@@ -173,26 +173,10 @@ def settled(stack: DeployedStack) -> None:
     eventually(lambda: stack.item(f"DATASET#{marker}", "STATE"), "a record of the broken manifest", seconds=60)
 
 
-def copy_version(stack: DeployedStack, source: str, target: str, spoil: str | None = None) -> None:
-    """Publish a copy of a version under another name, manifest last; a byte of the first file below `spoil` changes."""
-    s3, bucket = stack.client("s3"), stack.outputs["DataBucketName"]
-    keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=f"datasets/{source}/")["Contents"]]
-    keys.sort(key=lambda key: key.endswith("manifest.json"))
-    spoiled = next((key for key in keys if spoil and f"/{spoil}/" in key), None)
-    for key in keys:
-        content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        if key.endswith("manifest.json"):
-            content = content.replace(source.encode(), target.encode())
-        if key == spoiled:
-            middle = len(content) // 2
-            content = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
-        s3.put_object(Bucket=bucket, Key=key.replace(source, target), Body=content)
-
-
 def test_an_older_version_after_a_newer_one_has_no_effect(stack: DeployedStack, first_version: str) -> None:
     before = stack.executions("Retraining")
     older = "v20010101t000000z-00000001"
-    copy_version(stack, first_version, older)
+    stack.copy_version(first_version, older)
     record = eventually(lambda: stack.item(f"DATASET#{older}", "STATE"), "a record of the older version", seconds=60)
     assert record["status"] == "STALE", record
     assert len(stack.executions("Retraining")) == len(before)
@@ -246,7 +230,7 @@ def test_a_failed_training_ends_in_run_failed_with_its_reason_and_one_notificati
 ) -> None:
     heard(stack, notifications)
     version = f"v{datetime.now(UTC):%Y%m%dt%H%M%Sz}-00000001"
-    copy_version(stack, first_version, version, spoil="train")
+    stack.copy_version(first_version, version, spoil="train")
     run = stack.ended(version)
     assert run["status"] == "FAILED", run
     reasons = " ".join(run["reasons"])

@@ -5,8 +5,6 @@ when it is started, and one that says it is healthy and then answers nonsense.
 """
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ from tests.e2e.drops import shop_files
 
 pytestmark = pytest.mark.timeout(600)
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-START_TRAINING = "ncf-start-training"
 
 ENDS_AT_ONCE = "raise SystemExit('this build is broken')\n"
 ANSWERS_NONSENSE = """
@@ -54,19 +51,6 @@ def image_with_server(stack: DeployedStack, folder: Path, server: str) -> str:
     return images.build(folder, stack.state)
 
 
-@contextmanager
-def training_with(stack: DeployedStack, image: str) -> Iterator[None]:
-    """Runs that start within the block use `image`."""
-    functions = stack.client("lambda")
-    variables = functions.get_function_configuration(FunctionName=START_TRAINING)["Environment"]["Variables"]
-    broken = variables | {"MODEL_IMAGE_URI": image}
-    functions.update_function_configuration(FunctionName=START_TRAINING, Environment={"Variables": broken})
-    try:
-        yield
-    finally:
-        functions.update_function_configuration(FunctionName=START_TRAINING, Environment={"Variables": variables})
-
-
 @pytest.fixture(scope="module")
 def serving_run(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The run whose model serves before anything broken comes."""
@@ -85,7 +69,8 @@ def test_an_unfit_endpoint_is_rolled_back_and_the_earlier_model_serves(
     stack: DeployedStack, serving_run: str, tmp_path: Path, weeks: int, server: str, reason: str
 ) -> None:
     before = stack.client("sagemaker").describe_endpoint(EndpointName=stack.outputs["EndpointName"])
-    with training_with(stack, image_with_server(stack, tmp_path / "image", server)):
+    image = image_with_server(stack, tmp_path / "image", server)
+    with stack.configured("start-training", MODEL_IMAGE_URI=image):
         (tmp_path / "shop").mkdir()
         version = stack.prepared_from(f"unfit-{weeks}", shop_files(tmp_path / "shop", weeks))
         run = stack.ended(version)

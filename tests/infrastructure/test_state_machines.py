@@ -100,6 +100,7 @@ def test_every_task_has_a_timeout_that_its_function_fits_into(name: str, cloudfo
     ("name", "state", "parameter", "seconds"),
     [
         ("preparation", "StartPreparation", "PreparationTimeoutMinutes", 60),
+        ("retraining", "AwaitApproval", "ApprovalDeadlineHours", 3600),
         # Twice: a spot job may wait for capacity as long as it may run.
         ("retraining", "StartTraining", "TrainingMaxRuntimeSeconds", 2),
     ],

@@ -67,6 +67,7 @@ ENVIRONMENT = {
     "ENDPOINT_INSTANCE_COUNT": "1",
     "ENDPOINT_INFERENCE_AMI_VERSION": "",
     "ENDPOINT_ALARM_NAMES": "ncf-endpoint-errors,ncf-endpoint-latency",
+    "APPROVAL_DEADLINE_HOURS": "168",
     "BATCH_INSTANCE_TYPE": "ml.m5.xlarge",
     "BATCH_NUM_RESULTS": "50",
     "ON_DATA_READY_FUNCTION_NAME": "ncf-on-data-ready",

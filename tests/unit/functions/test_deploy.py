@@ -147,6 +147,19 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     return load("deploy")
 
 
+def describe_alarms(*states: str) -> dict[str, Any]:
+    """What DescribeAlarms answers: the first alarms of ALARMS, in these states."""
+    return {
+        "MetricAlarms": [{"AlarmName": name, "StateValue": state} for name, state in zip(ALARMS, states, strict=False)]
+    }
+
+
+@pytest.fixture
+def alarms(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
+    """CloudWatch, as the function asks for its alarms."""
+    return stub(app.JOBS.client("cloudwatch"))
+
+
 def package(status: str = "Approved", etag: str = ETAG) -> dict[str, Any]:
     return model_package(
         status,
@@ -195,8 +208,9 @@ def test_the_first_model_creates_the_endpoint_and_leaves(
 
 
 def test_a_later_model_updates_the_endpoint_and_remembers_the_way_back(
-    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, alarms: Stubber
 ) -> None:
+    alarms.add_response("describe_alarms", describe_alarms("OK", "INSUFFICIENT_DATA"))
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
     expect_model_and_config(sagemaker)
@@ -382,8 +396,9 @@ def test_our_own_failed_creation_is_told_with_sagemakers_reason(app: ModuleType,
     ],
 )
 def test_an_update_that_is_refused_says_which_cause_it_has(
-    app: ModuleType, sagemaker: Stubber, code: str, words: str, name: str
+    app: ModuleType, sagemaker: Stubber, alarms: Stubber, code: str, words: str, name: str
 ) -> None:
+    alarms.add_response("describe_alarms", describe_alarms("OK", "OK"))
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
     expect_model_and_config(sagemaker)
@@ -406,7 +421,7 @@ def test_rolls_back_to_the_configuration_that_served_before(
 ) -> None:
     remember(cloud, PREVIOUS)
     sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
-    call = request.update_endpoint("ncf-recommender", PREVIOUS, ALARMS)
+    call = request.update_endpoint("ncf-recommender", PREVIOUS, ())
     sagemaker.add_response("update_endpoint", endpoint_arn(), call)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", WANTED, pending=PREVIOUS))
     assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "UPDATE"}
@@ -494,9 +509,7 @@ def test_an_older_version_comes_back_on_the_configuration_that_it_had(
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
     words = "Cannot create already existing endpoint configuration"
     sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
-    sagemaker.add_response(
-        "update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", WANTED, ALARMS)
-    )
+    sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", WANTED, ()))
     sagemaker.add_response("describe_endpoint", endpoint("Updating", newer, pending=WANTED))
     assert app.handler(rollback(), CONTEXT) == {"action": "UPDATE"}
     assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == "7f", "a rollback holds the lock by its execution's name"
@@ -512,7 +525,7 @@ def test_a_rollback_that_fails_puts_back_what_it_found(
     figures = {"endpointConfigName": WANTED, "previousEndpointConfigName": newer}
     cloud.put(f"RUN#{RUN}", "DECISION#deployment#7f", kind="DECISION", verdict="UPDATE", figures=figures)
     sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
-    sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", newer, ALARMS))
+    sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", newer, ()))
     sagemaker.add_response("describe_endpoint", endpoint("Updating", WANTED, pending=newer))
     assert app.handler(rollback("rollback"), CONTEXT) == {"action": "UPDATE"}
 
@@ -532,3 +545,84 @@ def test_what_was_deployed_since_the_rollback_was_planned_stays(app: ModuleType,
         app.handler(rollback(), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
     assert cloud.item("LOCK", "DEPLOYMENT") == {}
+
+
+# Alarms, and how traffic moves
+
+
+@pytest.mark.parametrize(
+    ("traffic", "expected"),
+    [
+        (
+            request.Traffic("CANARY", 10, 120),
+            {
+                "Type": "CANARY",
+                "WaitIntervalInSeconds": 120,
+                "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10},
+            },
+        ),
+        (
+            request.Traffic("LINEAR", 25, 60),
+            {
+                "Type": "LINEAR",
+                "WaitIntervalInSeconds": 60,
+                "LinearStepSize": {"Type": "CAPACITY_PERCENT", "Value": 25},
+            },
+        ),
+    ],
+)
+def test_traffic_moves_by_steps_where_it_is_asked_to(traffic: request.Traffic, expected: dict[str, Any]) -> None:
+    config = request.update_endpoint("e", "c", ALARMS, traffic)["DeploymentConfig"]
+    assert config["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"] == expected
+    assert [alarm["AlarmName"] for alarm in config["AutoRollbackConfiguration"]["Alarms"]] == list(ALARMS)
+
+
+def test_rolling_replaces_machine_by_machine() -> None:
+    config = request.update_endpoint("e", "c", ALARMS, request.Traffic("ROLLING", 50, 60))["DeploymentConfig"]
+    assert config["RollingUpdatePolicy"] == {
+        "MaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": 50},
+        "WaitIntervalInSeconds": 60,
+        "MaximumExecutionTimeoutInSeconds": 3600,
+    }
+    assert "BlueGreenUpdatePolicy" not in config
+
+
+@pytest.mark.parametrize("traffic", [request.Traffic(name) for name in request.STRATEGIES], ids=request.STRATEGIES)
+def test_sagemaker_understands_every_strategy(app: ModuleType, sagemaker: Stubber, traffic: request.Traffic) -> None:
+    sagemaker.add_response("update_endpoint", endpoint_arn())
+    app.JOBS.client("sagemaker").update_endpoint(**request.update_endpoint("e", "c", ALARMS, traffic))
+
+
+def test_a_strategy_that_there_is_not_stops_the_cold_start(load: Callable[..., ModuleType]) -> None:
+    with pytest.raises(Exception, match="DEPLOYMENT_STRATEGY must be one of ALL_AT_ONCE, CANARY, LINEAR, ROLLING"):
+        load("deploy", DEPLOYMENT_STRATEGY="SLOWLY")
+
+
+@pytest.fixture
+def before_an_update(app: ModuleType, sagemaker: Stubber) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
+
+
+@pytest.mark.parametrize(
+    ("states", "name", "words"),
+    [
+        (("OK", "ALARM"), "AlarmNotQuiet", "ncf-endpoint-latency rings already"),
+        (("ALARM", "ALARM"), "AlarmNotQuiet", "ncf-endpoint-errors, ncf-endpoint-latency rings already"),
+        (("OK",), "MissingResource", "there is no alarm ncf-endpoint-latency"),
+    ],
+)
+def test_a_new_model_waits_until_its_alarms_are_there_and_quiet(
+    app: ModuleType,
+    before_an_update: None,
+    alarms: Stubber,
+    cloud: Cloud,
+    states: tuple[str, ...],
+    name: str,
+    words: str,
+) -> None:
+    alarms.add_response("describe_alarms", describe_alarms(*states), {"AlarmNames": list(ALARMS)})
+    with pytest.raises(Exception, match=words) as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == name
+    assert record(cloud) == {}, "nothing was touched"

@@ -514,3 +514,78 @@ def test_a_run_judged_again_after_its_promotion_is_measured_against_the_model_be
     cloud.put("SERVING", "CURRENT", runId=RUN, datasetVersion=VERSION, previous={"runId": INCUMBENT})
     deliver(cloud, report(incumbent()))
     assert app.handler(sample_event("evaluate"), CONTEXT)["accepted"] is True
+
+
+# A policy that is changed without a deployment
+
+
+def verdict_of(cloud: Cloud) -> dict[str, Any]:
+    return cloud.item(f"RUN#{RUN}", "DECISION#gate")
+
+
+def test_the_policy_in_the_bucket_holds_in_place_of_the_parameter_from_the_next_verdict_on(
+    app: ModuleType, cloud: Cloud
+) -> None:
+    deliver(cloud, report())
+    assert app.handler(sample_event("evaluate"), CONTEXT)["accepted"] is True
+    by_parameter = verdict_of(cloud)["figures"]["policy"]
+    assert by_parameter["source"] == "the template's parameter"
+    cloud.write(ARTIFACTS, "policy/gate.json", {"minimumTestUsers": 2, "floors": {"sampledHitRate": 0.99}})
+    answer = app.handler(sample_event("evaluate"), CONTEXT)
+    assert answer["accepted"] is False
+    assert "below the floor of 0.99" in answer["reasons"][0]
+    by_object = verdict_of(cloud)["figures"]["policy"]
+    assert by_object["source"] == "policy/gate.json"
+    assert by_object["sha256"] != by_parameter["sha256"]
+    cloud.write(ARTIFACTS, "policy/gate.json", b'{"floors":{"sampledHitRate":0.99}, "minimumTestUsers":2}')
+    app.handler(sample_event("evaluate"), CONTEXT)
+    assert verdict_of(cloud)["figures"]["policy"] == by_object, (
+        "the digest is of what it says, not of how it is written"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{", r"policy/gate\.json is not JSON"),
+        (b"[]", r"policy/gate\.json must be a JSON object, not list"),
+        (b'{"floor": {}}', "has an unknown key floor"),
+        (
+            b'{"floors": {"sampledHitRate": 2}}',
+            r"GatePolicy\.floors\.sampledHitRate must be a number from 0 to 1, not 2",
+        ),
+    ],
+)
+def test_a_policy_with_a_mistake_judges_nothing(app: ModuleType, cloud: Cloud, content: bytes, words: str) -> None:
+    deliver(cloud, report())
+    cloud.write(ARTIFACTS, "policy/gate.json", content)
+    with pytest.raises(Exception, match=words) as caught:
+        app.handler(sample_event("evaluate"), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert verdict_of(cloud) == {}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"minimumTestUsers": 20, "floors": {"coverage": 0.1}, "ceilings": {"largestExposure": 0.5}},
+        {"margins": {"sampledNdcg": -0.01}, "lowestDifference": {"fullNdcg": -1}, "minimumSliceUsers": 1},
+        {"floors": {"coverage": -0.1}},
+        {"ceilings": {"coverage": 0.1}},
+        {"lowestDifference": {"coverage": 0}},
+        {"sliceMargins": {"sampledNdcg": "0"}},
+        {"minimumTestUsers": 0},
+        {"minimumIntervalUsers": 1.5},
+        {"other": 1},
+    ],
+)
+def test_the_schema_of_the_policy_and_the_code_refuse_the_same(document: dict[str, Any]) -> None:
+    schema = json.loads((ROOT / "functions" / "evaluate" / "policy.schema.json").read_text(encoding="utf-8"))
+    by_schema = jsonschema.Draft202012Validator(schema).is_valid(document)
+    try:
+        Policy.from_document(document)
+        by_code = True
+    except InvalidInput:
+        by_code = False
+    assert by_schema == by_code

@@ -12,7 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from reconcile import backlog
-from shared.ledger import TRAINING, Token
+from shared.ledger import APPROVAL, TRAINING, Token
 from tests.unit.functions.cloud import (
     CONTEXT,
     DATA,
@@ -21,16 +21,18 @@ from tests.unit.functions.cloud import (
     JOB,
     MODEL_URL,
     OUTPUT_URL,
+    PACKAGE,
     RUN,
     TOKEN,
     VERSION,
     Cloud,
+    model_package,
     sample_event,
     success,
     training_job,
 )
 
-NOTHING = {"settled": 0, "released": 0, "announced": 0, "failed": 0, "abandoned": 0}
+NOTHING = {"settled": 0, "released": 0, "announced": 0, "failed": 0, "abandoned": 0, "expired": 0}
 NOW = datetime(2026, 11, 23, 16, 0, tzinfo=UTC)
 # Hours, since the tests may run long after this module is read.
 LATER = datetime.now(UTC) + timedelta(hours=6)
@@ -283,3 +285,38 @@ def test_the_age_of_the_serving_model_is_measured(
     blob = next(blob for blob in blobs if "ServingModelAgeHours" in blob)
     assert blob["ServingModelAgeHours"] == [pytest.approx(30, abs=0.1)]
     assert blob["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+
+
+# A question that nobody answers
+
+
+def hold_question(app: ModuleType, cloud: Cloud, asked: datetime) -> None:
+    app.LEDGER.hold_token(Token(APPROVAL, PACKAGE, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
+    cloud.table.update_item(
+        Key={"pk": f"JOB#APPROVAL#{PACKAGE}", "sk": "TOKEN"},
+        UpdateExpression="SET updatedAt = :asked",
+        ExpressionAttributeValues={":asked": asked.isoformat().replace("+00:00", "Z")},
+    )
+
+
+def test_a_model_that_nobody_decides_on_in_time_is_rejected_in_the_registry_and_in_the_run(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, answers: Stubber, cloud: Cloud
+) -> None:
+    hold_question(app, cloud, datetime.now(UTC) - timedelta(hours=169))
+    words = "nobody decided within 168 h"
+    sagemaker.add_response("describe_model_package", model_package("PendingManualApproval"))
+    states.add_response("describe_execution", execution("RUNNING"))
+    rejected = {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": "Rejected", "ApprovalDescription": words}
+    sagemaker.add_response("update_model_package", {"ModelPackageArn": PACKAGE}, rejected)
+    sagemaker.add_response("describe_model_package", model_package("Rejected", ApprovalDescription=words))
+    answers.add_response("send_task_success", {}, success({"status": "Rejected", "reason": words}))
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "expired": 1}
+    assert app.LEDGER.token(APPROVAL, PACKAGE) is None
+
+
+def test_a_person_has_until_the_deadline(app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud) -> None:
+    hold_question(app, cloud, datetime.now(UTC) - timedelta(hours=167))
+    sagemaker.add_response("describe_model_package", model_package("PendingManualApproval"))
+    states.add_response("describe_execution", execution("RUNNING"))
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+    assert app.LEDGER.token(APPROVAL, PACKAGE) is not None

@@ -30,7 +30,7 @@ PLATFORM = {
     "Lambda.SdkClientException",
     "Lambda.TooManyRequestsException",
 }
-OURS = {"DependencyFailed", "CapacityUnavailable", "DeploymentInProgress", "StaleVersion"}
+OURS = {"DependencyFailed", "CapacityUnavailable", "DeploymentInProgress", "AlarmNotQuiet", "StaleVersion"}
 WAITING = {"StartBatch", "StartPreparation", "StartTraining", "AwaitApproval", "Deploy", "RollBack"}
 
 
@@ -79,7 +79,7 @@ def test_every_task_invokes_one_function_and_ends_in_time(name: str, state: str)
     waits = ".waitForTaskToken" if state in WAITING else ""
     assert body["Resource"] == f"arn:aws:states:::lambda:invoke{waits}"
     assert re.fullmatch(r"\$\{[A-Z][A-Za-z]+FunctionArn\}", body["Arguments"]["FunctionName"])
-    assert 60 <= body["TimeoutSeconds"] <= 7 * 24 * 3600
+    assert 60 <= body["TimeoutSeconds"] <= 11 * 24 * 3600
     assert ("$states.context.Task.Token" in body["Arguments"]["Payload"]) is (state in WAITING)
 
 

@@ -1,0 +1,216 @@
+"""The page: one HTML file that needs nothing else, in the colours of whoever looks at it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from write_report.facts import COUNTS, Epoch, Facts, timeline
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2024; --soft: #60646c; --line: #d9d9e0; --ground: #fff; --good: #18794e;
+  --bad: #b42318; --mark: #0b68cb; }
+@media (prefers-color-scheme: dark) { :root { --ink: #edeef0; --soft: #b0b4ba; --line: #363a3f; --ground: #111113;
+  --good: #3dd68c; --bad: #ff9592; --mark: #70b8ff; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); max-width: 60rem;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin-top: 2.2rem; }
+.status { font-weight: 600; } .good { color: var(--good); } .bad { color: var(--bad); } .soft { color: var(--soft); }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { color: var(--soft); font-weight: 500; } td.n, th.n { text-align: right; }
+svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
+svg polyline { fill: none; stroke: var(--mark); stroke-width: 2; } svg line { stroke: var(--line); }
+"""
+_ENDINGS = {
+    "DEPLOYED": ("good", "its model serves"),
+    "REJECTED": ("", "its model was rejected; the earlier one serves on"),
+    "ROLLED_BACK": ("bad", "its model was taken back"),
+    "FAILED": ("bad", "it failed"),
+    "ABORTED": ("", "it was stopped"),
+}
+_NAMES = {
+    "interactions": "interactions", "users": "users", "items": "items", "train": "in train", "test": "in test",
+    "quarantined": "set aside", "duplicates": "duplicates", "belowSupport": "below minimum support",
+    "coldTestItems": "held-out items that nobody had before",
+}  # fmt: skip
+_SLICES = {
+    "newUsers": "new users", "heavyUsers": "heavy users", "headItems": "popular items", "tailItems": "rare items"
+}  # fmt: skip
+
+
+def render(facts: Facts) -> str:
+    """The whole page."""
+    run = facts.run
+    run_id = str(run.get("runId"))
+    css, words = _ENDINGS.get(str(run.get("status")), ("", "it runs"))
+    parts = [
+        f"<h1>Run {escape(run_id)}</h1>",
+        f'<p><span class="status {css}">{escape(str(run.get("status")))}</span>: {escape(words)}.</p>',
+        _reasons(run.get("reasons") or []),
+        _section("Data", _data(facts)),
+        _section("Learning", _learning(facts.epochs)),
+        _section("The gate", _gate(facts)),
+        _section("Models on the same test set", _models(facts.report)),
+        _section("Slices: NDCG over the sampled negatives", _slices(facts.report)),
+        _section("Timeline", _timeline(facts)),
+        _section("Cost of the training", _cost(facts)),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Run {escape(run_id)}</title><style>{_STYLE}</style></head>\n<body>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</body></html>\n"
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<h2>{escape(title)}</h2>\n{content}" if content else ""
+
+
+def _reasons(reasons: Iterable[Any]) -> str:
+    items = "".join(f"<li>{escape(str(reason))}</li>" for reason in reasons)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: int = 1) -> str:
+    """Cells are escaped here, but for those that begin with a mark of ours. Columns from `numeric` on are numbers."""
+
+    def cell(kind: str, position: int, text: str) -> str:
+        css = ' class="n"' if position >= numeric else ""
+        return f"<{kind}{css}>{text if text.startswith('<span') else escape(text)}</{kind}>"
+
+    def row(kind: str, cells: Sequence[str]) -> str:
+        return "<tr>" + "".join(cell(kind, position, text) for position, text in enumerate(cells)) + "</tr>"
+
+    return "<table>" + row("th", head) + "".join(row("td", cells) for cells in rows) + "</table>"
+
+
+def _data(facts: Facts) -> str:
+    if facts.manifest is None:
+        return ""
+    now = facts.manifest.get("counts", {})
+    before = (facts.before or {}).get("counts", {})
+    rows = []
+    for name in COUNTS:
+        value, earlier = now.get(name), before.get(name)
+        change = f"{value - earlier:+,}" if isinstance(value, int) and isinstance(earlier, int) else ""
+        rows.append((_NAMES[name], _whole(earlier), _whole(value), change))
+    version = escape(str(facts.manifest.get("datasetVersion")))
+    told = f" beside {escape(str(facts.before.get('datasetVersion')))}" if facts.before else ""
+    head = ("", "before", "now", "change")
+    return f'<p class="soft">{version}{told}</p>' + _table(head, rows)
+
+
+def _learning(epochs: Sequence[Epoch]) -> str:
+    if not epochs:
+        return ""
+    losses = [(epoch.number, epoch.loss) for epoch in epochs]
+    chart = _chart(losses, "training loss")
+    validated = [(epoch.number, epoch.validation_ndcg) for epoch in epochs if epoch.validation_ndcg is not None]
+    return chart + (_chart(validated, "NDCG on validation") if validated else "")
+
+
+def _chart(points: Sequence[tuple[int, float]], title: str) -> str:
+    """A line over epochs, with its first and last value written at its ends."""
+    width, height, left, right, top, bottom = 720, 200, 56, 70, 24, 28
+    low, high = min(value for _, value in points), max(value for _, value in points)
+    first, last = points[0][0], points[-1][0]
+
+    def place(epoch: int, value: float) -> tuple[float, float]:
+        across = (epoch - first) / (last - first) if last > first else 0.5
+        up = (value - low) / (high - low) if high > low else 0.5
+        return left + across * (width - left - right), height - bottom - up * (height - top - bottom)
+
+    line = " ".join("{:.1f},{:.1f}".format(*place(epoch, value)) for epoch, value in points)
+    start, end = place(*points[0]), place(*points[-1])
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)} by epoch">'
+        f'<text x="0" y="14">{escape(title)}</text>'
+        f'<line x1="{left}" y1="{height - bottom}" x2="{width - right}" y2="{height - bottom}"/>'
+        f'<polyline points="{line}"/>'
+        f'<text x="{start[0] - 6:.1f}" y="{start[1] + 4:.1f}" text-anchor="end">{points[0][1]:.4f}</text>'
+        f'<text x="{end[0] + 6:.1f}" y="{end[1] + 4:.1f}">{points[-1][1]:.4f}</text>'
+        f'<text x="{left}" y="{height - 8}">epoch {first}</text>'
+        f'<text x="{width - right}" y="{height - 8}" text-anchor="end">{last}</text></svg>'
+    )
+
+
+def _gate(facts: Facts) -> str:
+    decision = facts.decisions.get("gate")
+    if not decision:
+        return ""
+    figures = decision.get("figures") or {}
+    rows = []
+    for check in figures.get("checks") or []:
+        passed = check.get("passed") is True
+        verdict = f'<span class="{"good" if passed else "bad"}">{"pass" if passed else "fail"}</span>'
+        rows.append((str(check.get("name")), verdict, _rate(check.get("value")), _rate(check.get("threshold"))))
+    policy = figures.get("policy") or {}
+    told = f" by {policy.get('source')} (sha256 {str(policy.get('sha256'))[:12]}…)" if policy else ""
+    line = f'<p class="soft">{escape(str(decision.get("verdict")))}{escape(told)}</p>'
+    return line + (_table(("check", "", "value", "must reach"), rows, 2) if rows else "")
+
+
+def _models(report: dict[str, Any] | None) -> str:
+    rows = []
+    for name, model in _measured(report):
+        sampled, full = model.get("sampled", {}), model.get("full", {})
+        figures = (sampled.get("hitRate"), sampled.get("ndcg"), full.get("hitRate"), full.get("ndcg"))
+        rows.append((name, *(_rate(value) for value in (*figures, model.get("coverage")))))
+    if not rows:
+        return ""
+    protocol = (report or {}).get("protocol", {})
+    k, users = protocol.get("k", "k"), protocol.get("testUsers", "?")
+    head = ("model", f"HR@{k}", f"NDCG@{k}", f"full HR@{k}", f"full NDCG@{k}", "coverage")
+    line = f"{users} people's last interaction, {protocol.get('negatives', '?')} negatives each"
+    return f'<p class="soft">{escape(line)}</p>' + _table(head, rows)
+
+
+def _slices(report: dict[str, Any] | None) -> str:
+    models = _measured(report)
+    rows = []
+    for name, words in _SLICES.items():
+        found = [model.get("slices", {}).get(name) for _, model in models]
+        if found and found[0]:
+            figures = [_rate((one or {}).get("sampled", {}).get("ndcg")) for one in found]
+            rows.append((words, _whole(found[0].get("users")), *figures))
+    return _table(("", "people", *(name for name, _ in models)), rows) if rows else ""
+
+
+def _measured(report: dict[str, Any] | None) -> list[tuple[str, dict[str, Any]]]:
+    if report is None:
+        return []
+    models = [("candidate", report.get("candidate")), ("incumbent", report.get("incumbent"))]
+    models += sorted((report.get("baselines") or {}).items())
+    return [(name, model) for name, model in models if isinstance(model, dict)]
+
+
+def _timeline(facts: Facts) -> str:
+    rows = [
+        (what, when.replace("T", " ").removesuffix("Z"), "" if seconds is None else f"{seconds:,.0f} s")
+        for what, when, seconds in timeline(facts)
+    ]
+    return _table(("", "UTC", "after"), rows, 2) if rows else ""
+
+
+def _cost(facts: Facts) -> str:
+    cost = facts.cost
+    if cost is None:
+        return ""
+    words = f"{cost.instance_type}, {cost.billed_seconds:,} s billed of at most {cost.longest_seconds:,} s"
+    if cost.price > 0:
+        words += f": {cost.actual:,.2f} USD (at most {cost.estimated:,.2f}) at {cost.price:g} USD an hour"
+    else:
+        words += "; TrainingPricePerHour says what an hour costs"
+    return f"<p>{escape(words)}</p>"
+
+
+def _whole(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def _rate(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, int | float) and not isinstance(value, bool) else ""

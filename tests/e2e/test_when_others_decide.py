@@ -1,0 +1,148 @@
+"""What decides on a deployment beside the gate: a person, a deadline, another run at the same time, and an alarm.
+
+Every run here learns from a copy of a dataset that is there already: the same data make an equal model, which the gate
+lets through.
+"""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.e2e.deployed_stack import DeployedStack, eventually
+from tests.e2e.drops import shop_files
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def source(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The dataset version of the model that serves before anything here."""
+    if not stack.serving():
+        version = stack.prepared_from("source", shop_files(tmp_path_factory.mktemp("source"), weeks=10))
+        assert stack.ended(version)["status"] == "DEPLOYED"
+    return stack.serving()["datasetVersion"]
+
+
+def copies(stack: DeployedStack, source: str, number: int) -> list[str]:
+    """So many copies of a dataset version, one second apart in their names, each claimed by its run."""
+    newest = max([*stack.dataset_versions(), f"v{datetime.now(UTC):%Y%m%dt%H%M%Sz}-00000000"])
+    newest = newest if newest < "v2090" else f"v{datetime.now(UTC):%Y%m%dt%H%M%Sz}-00000000"
+    moment = datetime.strptime(newest[1:17], "%Y%m%dt%H%M%Sz")
+    versions = [f"v{moment + timedelta(seconds=step):%Y%m%dt%H%M%Sz}-0000000c" for step in range(1, number + 1)]
+    for version in versions:
+        stack.copy_version(source, version)
+        eventually(lambda version=version: stack.run(version), f"the run of {version}", seconds=60)
+    return versions
+
+
+# A person
+
+
+@pytest.fixture(scope="module")
+def waiting(stack: DeployedStack, source: str) -> list[str]:
+    """Three versions whose models passed the gate and wait for a person."""
+    with stack.configured("register", APPROVAL="manual"):
+        versions = copies(stack, source, 3)
+        for version in versions:
+            eventually(lambda version=version: package_of(stack, version), f"a registered model of {version}")
+            eventually(lambda version=version: is_awaited(stack, version), f"a question about {version}")
+    return versions
+
+
+def package_of(stack: DeployedStack, version: str) -> str:
+    return str(stack.decision(version, "registration").get("figures", {}).get("modelPackageArn", ""))
+
+
+def is_awaited(stack: DeployedStack, version: str) -> bool:
+    return any(token["jobName"] == package_of(stack, version) for token in stack.tokens())
+
+
+def decide(stack: DeployedStack, version: str, status: str, words: str) -> None:
+    """As a person does in the console, by the CLI, or in Studio."""
+    stack.client("sagemaker").update_model_package(
+        ModelPackageArn=package_of(stack, version), ModelApprovalStatus=status, ApprovalDescription=words
+    )
+
+
+def test_nothing_is_deployed_while_a_person_thinks(stack: DeployedStack, waiting: list[str], source: str) -> None:
+    assert stack.serving()["datasetVersion"] == source
+    assert [stack.run(version)["status"] for version in waiting] == ["RUNNING"] * 3
+
+
+def test_what_a_person_rejects_ends_with_their_words(stack: DeployedStack, waiting: list[str], source: str) -> None:
+    decide(stack, waiting[0], "Rejected", "the lists are all alike")
+    run = stack.ended(waiting[0])
+    assert (run["status"], run["reasons"]) == ("REJECTED", ["the model was not approved: the lists are all alike"])
+    assert stack.serving()["datasetVersion"] == source
+
+
+def test_what_a_person_approves_is_deployed(stack: DeployedStack, waiting: list[str]) -> None:
+    decide(stack, waiting[2], "Approved", "fine")
+    assert stack.ended(waiting[2])["status"] == "DEPLOYED"
+    assert stack.serving()["datasetVersion"] == waiting[2]
+
+
+def test_what_nobody_decides_in_time_is_rejected_in_the_registry_too(stack: DeployedStack, waiting: list[str]) -> None:
+    with stack.configured("reconcile", APPROVAL_DEADLINE_HOURS="0"):
+        answer = stack.client("lambda").invoke(FunctionName="ncf-reconcile", Payload=b"{}")
+        assert json.loads(answer["Payload"].read())["expired"] == 1
+    run = stack.ended(waiting[1])
+    assert (run["status"], run["reasons"]) == (
+        "REJECTED", ["the model was not approved: nobody decided within 0 h"],
+    )  # fmt: skip
+    package = stack.client("sagemaker").describe_model_package(ModelPackageName=package_of(stack, waiting[1]))
+    assert package["ModelApprovalStatus"] == "Rejected"
+
+
+# Another run
+
+
+def test_of_two_runs_at_once_one_deploys_at_a_time_and_the_newest_data_serve(stack: DeployedStack, source: str) -> None:
+    older, newer = copies(stack, source, 2)
+    assert stack.ended(newer)["status"] == "DEPLOYED"
+    run = stack.ended(older)
+    assert run["status"] in ("DEPLOYED", "REJECTED"), run
+    if run["status"] == "REJECTED":
+        assert re.search(r"is older than .*, which serves", " ".join(run["reasons"])), run
+    assert stack.serving()["datasetVersion"] == newer
+    eventually(lambda: not stack.item("LOCK", "DEPLOYMENT"), "the deployment lock given back", seconds=30)
+
+
+# An alarm
+
+
+def test_an_alarm_during_the_deployment_brings_the_earlier_model_back(stack: DeployedStack, source: str) -> None:
+    cloudwatch, sagemaker = stack.client("cloudwatch"), stack.client("sagemaker")
+    name, before = stack.outputs["EndpointName"], stack.serving()["runId"]
+
+    with stack.configured("deploy", DEPLOYMENT_STRATEGY="CANARY", DEPLOYMENT_STEP_WAIT_SECONDS="60"):
+        [version] = copies(stack, source, 1)
+
+        def pending() -> Any:
+            return sagemaker.describe_endpoint(EndpointName=name).get("PendingDeploymentSummary")
+
+        summary = eventually(pending, "the new fleet on its way")
+        # The last test of all: the alarm goes on ringing for a minute or two, and deployments would wait for it.
+        cloudwatch.put_metric_data(
+            Namespace="AWS/SageMaker",
+            MetricData=[
+                {
+                    "MetricName": "Invocation5XXErrors",
+                    "Dimensions": [
+                        {"Name": "EndpointName", "Value": name},
+                        {"Name": "VariantName", "Value": "AllTraffic"},
+                    ],
+                    "Value": 100,
+                    "Unit": "Count",
+                }
+            ],
+        )
+        run = stack.ended(version)
+    assert summary["EndpointConfigName"] == f"ncf-{version}-r1"
+    assert run["status"] == "ROLLED_BACK", run
+    assert "rolled the update back" in " ".join(run["reasons"])
+    assert stack.serving()["runId"] == before
+    assert sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"] == f"ncf-{before}"
