@@ -25,7 +25,7 @@ from local.recommend import show_recommendations
 from local.status import show_status
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
-STATE_NAMES = ("state", "s3", "images", "work", "logs", "build", "build-cache", "shop", "java", "tmp")
+STATE_NAMES = ("state", "s3", "images", "work", "logs", "build", "build-cache", "shop", "java", "tmp", "reports")
 STATE_FILES = ("*.json", "*.lock", "*.new", "build.toml", "parameters-*.yaml")
 
 
@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("url", help="the address of the HTTP API, for other clients")
 
     commands.add_parser("status", help="what runs, who serves, the last runs and their reasons")
+
+    command = commands.add_parser("report", help="what a run was, as a page to open in a browser")
+    command.add_argument("run", nargs="?", metavar="RUN", help="run id (default: the latest that is over)")
 
     command = commands.add_parser("rollback", help="let an earlier model serve again: the one before, or --to RUN")
     command.add_argument("--to", metavar="RUN", help="run id of a model that has served (default: the one before)")
@@ -153,6 +156,8 @@ def _dispatch(given: argparse.Namespace, project: Project, show: Show) -> int:
         print(api_url(project, check_deployed(project)["ApiId"]))
     elif given.command == "status":
         show_status(project, show)
+    elif given.command == "report":
+        operations.fetch_report(project, check_deployed(project), show, given.run)
     elif given.command == "rollback":
         operations.roll_back(project, check_deployed(project), show, given.to, given.reason)
     elif given.command == "batch":

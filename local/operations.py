@@ -1,4 +1,4 @@
-"""What a person starts by hand: going back to an earlier model, and writing lists."""
+"""What a person asks for by hand: a run's page, going back to an earlier model, and writing lists."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from local.console import Show
-from local.ledger import Ledger, reasons_of
-from local.project import Project, RunFailedError
+from local.ledger import Ledger, key_of, newest_first, reasons_of
+from local.project import Problem, Project, RunFailedError
 from local.watch import Watcher, execution_reason
 
 
@@ -36,6 +38,27 @@ def write_lists(project: Project, outputs: Mapping[str, str], show: Show) -> Non
         show.line(f"  s3://{outputs['ArtifactsBucketName']}/batch/{batch.get('jobName')}/lists/")
     else:
         show.line(words.get(str(batch.get("outcome")), str(batch.get("outcome"))))
+
+
+def fetch_report(project: Project, outputs: Mapping[str, str], show: Show, run_id: str | None) -> None:
+    """Copy the page of a run (None: of the latest that is over) to this machine and say where it is. Raises Problem
+    when there is none.
+    """
+    if run_id is None:
+        runs = newest_first(Ledger(project, outputs["RunsTableName"]).of_kind("RUN"))
+        over = [key_of(run) for run in runs if run.get("status") != "RUNNING"]
+        if not over:
+            raise Problem("no run is over yet: `make demo` makes one")
+        run_id = over[0]
+    bucket, key = outputs["ArtifactsBucketName"], f"runs/{run_id}/report.html"
+    try:
+        content = project.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        raise Problem(f"{run_id} has no report: a run gets one when it is over ({key}: {error})") from error
+    path = project.state / "reports" / f"{run_id}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    show.line(f"{path}")
 
 
 def _execute(

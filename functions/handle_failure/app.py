@@ -28,6 +28,7 @@ class Settings(environment.Common):
     """Environment of this function."""
 
     notifications_topic_arn: str
+    artifacts_bucket: str
     data_bucket: str
     emr_application_id: str
 
@@ -165,6 +166,11 @@ def _refusal(version: str) -> list[str]:
         return refusal.reasons(answer["Body"].read(MAXIMUM_REPORT_BYTES))
 
 
+def _notice(failed: Failure, status: str, reasons: list[str]) -> dict[str, str]:
+    report = names.report_uri(SETTINGS.artifacts_bucket, failed.run_id) if failed.run_id else None
+    return failure.notice(failed, status, reasons, report)
+
+
 def _notify(failed: Failure, status: str, reasons: list[str]) -> bool:
     if status not in (failure.FAILED, failure.ROLLED_BACK, failure.REFUSED) and not (
         failed.first_hand and status == failure.DEPLOYED
@@ -177,6 +183,6 @@ def _notify(failed: Failure, status: str, reasons: list[str]) -> bool:
             if not failed.is_operation:  # the bus is told of runs and data
                 events.publish(EVENTS, events.RUN_FAILED, failed.run_id, failed.dataset_version, reasons)
             with calling("sns Publish"):
-                SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **failure.notice(failed, status, reasons))
+                SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **_notice(failed, status, reasons))
             count("RunFailed")
     return first

@@ -76,7 +76,7 @@ def from_event(event: Any) -> Failure:
     return _from_status_change(event) if event.get("detail-type") == _STATUS_CHANGE else _from_state(event)
 
 
-def notice(failure: Failure, status: str, reasons: list[str]) -> dict[str, str]:
+def notice(failure: Failure, status: str, reasons: list[str], report_uri: str | None = None) -> dict[str, str]:
     """Subject (at most 100 ASCII characters) and message of the notification."""
     what = f"Run {failure.run_id}" if failure.run_id else f"Preparation of {failure.dataset_version}"
     advice = "Once the cause is mended, drop the data again."
@@ -93,6 +93,7 @@ def notice(failure: Failure, status: str, reasons: list[str]) -> dict[str, str]:
         "",
         "The model that served before serves on." if status in (FAILED, ROLLED_BACK) and failure.run_id else "",
         f"Execution: {failure.execution_arn}",
+        *([f"Report: {report_uri}"] if report_uri else []),
         # Not by a redrive: it would go on in the Fail state, where the execution has ended, and fail again.
         advice,
     ]

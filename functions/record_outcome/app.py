@@ -11,7 +11,7 @@ from typing import Any
 
 from record_outcome import outcome
 from record_outcome.outcome import Outcome
-from shared import environment, events, ledger
+from shared import environment, events, ledger, names
 from shared.clients import calling, client
 from shared.ledger import Ledger
 from shared.observability import append_run, count, logger, observed
@@ -22,6 +22,7 @@ class Settings(environment.Common):
     """Environment of this function."""
 
     notifications_topic_arn: str
+    artifacts_bucket: str
 
 
 SETTINGS = environment.load(Settings)
@@ -74,7 +75,10 @@ def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str)
     with LEDGER.notifying(f"ROLLBACK#{execution_name}", "restored") as first:
         if first:
             with calling("sns Publish"):
-                SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **end.notice())
+                SNS.publish(
+                    TopicArn=SETTINGS.notifications_topic_arn,
+                    **end.notice(names.report_uri(SETTINGS.artifacts_bucket, run_id)),
+                )
 
 
 def _end_run(end: Outcome, run_id: str) -> None:
@@ -91,4 +95,7 @@ def _end_run(end: Outcome, run_id: str) -> None:
     with LEDGER.notifying(f"RUN#{run_id}", end.status.lower()) as first:
         if first:
             with calling("sns Publish"):
-                SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **end.notice())
+                SNS.publish(
+                    TopicArn=SETTINGS.notifications_topic_arn,
+                    **end.notice(names.report_uri(SETTINGS.artifacts_bucket, run_id)),
+                )

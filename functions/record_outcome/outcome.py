@@ -26,7 +26,7 @@ class Outcome:
     stale: bool = False
     replaced: str | None = None
 
-    def notice(self) -> dict[str, str]:
+    def notice(self, report_uri: str) -> dict[str, str]:
         """Subject and message of the notification."""
         words = {
             DEPLOYED: "its model serves",
@@ -35,7 +35,9 @@ class Outcome:
         subject = f"Run {self.run_id}: {words}"
         return {
             "Subject": subject[:100],
-            "Message": "\n".join([subject, "", *[f"- {reason}" for reason in self.reasons]]),
+            "Message": "\n".join(
+                [subject, "", *[f"- {reason}" for reason in self.reasons], "", f"Report: {report_uri}"]
+            ),
         }
 
 

@@ -105,6 +105,11 @@ def model(prefix: str, run: str) -> str:
     return f"{prefix}-{run}"
 
 
+def report_uri(bucket: str, run: str) -> str:
+    """Where the page of a run is, once it is over."""
+    return f"s3://{bucket}/runs/{run}/report.html"
+
+
 def execution_arn(state_machine_arn: str, name: str) -> str:
     """The ARN that an execution called `name` has, or will have."""
     return f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"

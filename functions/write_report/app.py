@@ -58,7 +58,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     content = page.render(_facts(run_id, run)).encode()
     with calling(f"s3 PutObject {key}"):
         S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="text/html; charset=utf-8")
-    uri = f"s3://{SETTINGS.artifacts_bucket}/{key}"
+    uri = names.report_uri(SETTINGS.artifacts_bucket, run_id)
     LEDGER.decide(run_id, "report", "WRITTEN", [uri], {"bytes": len(content)})
     logger.info("report written", extra={"report_uri": uri})
     count("ReportWritten")

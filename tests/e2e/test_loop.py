@@ -71,6 +71,17 @@ def test_dropped_data_ends_in_a_served_recommendation(stack: DeployedStack, firs
     assert scores == sorted(scores, reverse=True)
 
 
+def test_the_run_has_a_page_with_its_figures_and_curves(stack: DeployedStack, first_version: str) -> None:
+    key = {"Bucket": stack.outputs["ArtifactsBucketName"], "Key": f"runs/{first_version}-r1/report.html"}
+    eventually(lambda: stack.decision(first_version, "report"), "the page of the run", seconds=30)
+    report = stack.command("report")
+    assert report.returncode == 0, report.stdout + report.stderr
+    content = Path(report.stdout.strip()).read_text(encoding="utf-8")
+    assert content == stack.client("s3").get_object(**key)["Body"].read().decode()
+    for words in (f"Run {first_version}-r1", "DEPLOYED", "floor.sampledNdcg", "training loss", "billed", "popularity"):
+        assert words in content, words
+
+
 def first_user(stack: DeployedStack) -> str:
     """An id that the first drop has."""
     key = "raw/first/interactions.csv"

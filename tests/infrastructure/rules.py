@@ -217,7 +217,8 @@ def every_function_logs_into_its_own_group(template: Template) -> list[str]:
             faults.append(f"{name} does not log into {group}")
         role = template["Resources"][name.removesuffix("Function") + "Role"]["Properties"]
         for statement in statements(role):
-            if any(action.startswith("logs:") for action in as_list(statement["Action"])):
+            actions = as_list(statement["Action"])
+            if any(action.startswith(("logs:Create", "logs:Put", "logs:*")) for action in actions):
                 resources = {text(resource) for resource in as_list(statement["Resource"])}
                 if resources != {f"${{{group}.Arn}}"}:
                     faults.append(f"{name} may write logs into {sorted(resources)}")

@@ -24,6 +24,7 @@ SERVICES = {
     "sns": "sns",
     "events": "events",
     "lambda": "lambda",
+    "logs": "logs",
     "cloudwatch": "cloudwatch",
     "ledger": "ledger",
 }
@@ -34,6 +35,7 @@ VERBS = (
     "Create",
     "Delete",
     "Describe",
+    "Filter",
     "Get",
     "Head",
     "Invoke",

@@ -28,6 +28,7 @@ SERVICES = {
     "emr-serverless": "emr-serverless",
     "events": "events",
     "lambda": "lambda",
+    "logs": "logs",
     "s3": "s3",
     "sagemaker": "sagemaker",
     "sagemaker-runtime": "sagemaker",
@@ -56,6 +57,7 @@ OWN_KIND = {
     "start_preparation": {"emr-serverless:GetJobRun"},
     "start_training": {"sagemaker:DescribeTrainingJob"},
     "start_batch": {"sagemaker:DescribeTransformJob"},
+    "write_report": {"sagemaker:DescribeTrainingJob"},
     "request_approval": {"sagemaker:DescribeModelPackage"},
     "deploy": {"sagemaker:DescribeEndpoint", "sagemaker:DescribeModelPackage"},
 }
