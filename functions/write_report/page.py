@@ -93,14 +93,16 @@ def _data(facts: Facts) -> str:
         return ""
     now = facts.manifest.get("counts", {})
     before = (facts.before or {}).get("counts", {})
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in COUNTS:
         value, earlier = now.get(name), before.get(name)
         change = f"{value - earlier:+,}" if isinstance(value, int) and isinstance(earlier, int) else ""
-        rows.append((_NAMES[name], _whole(earlier), _whole(value), change))
+        rows.append((_NAMES[name], _whole(value), _whole(earlier), change))
     version = escape(str(facts.manifest.get("datasetVersion")))
     told = f" beside {escape(str(facts.before.get('datasetVersion')))}" if facts.before else ""
-    head = ("", "before", "now", "change")
+    head: tuple[str, ...] = ("", "now", "before", "change")
+    if facts.before is None:
+        head, rows = head[:2], [row[:2] for row in rows]
     return f'<p class="soft">{version}{told}</p>' + _table(head, rows)
 
 
@@ -115,7 +117,7 @@ def _learning(epochs: Sequence[Epoch]) -> str:
 
 def _chart(points: Sequence[tuple[int, float]], title: str) -> str:
     """A line over epochs, with its first and last value written at its ends."""
-    width, height, left, right, top, bottom = 720, 200, 56, 70, 24, 28
+    width, height, left, right, top, bottom = 720, 210, 56, 70, 34, 28
     low, high = min(value for _, value in points), max(value for _, value in points)
     first, last = points[0][0], points[-1][0]
 
@@ -151,7 +153,7 @@ def _gate(facts: Facts) -> str:
     policy = figures.get("policy") or {}
     told = f" by {policy.get('source')} (sha256 {str(policy.get('sha256'))[:12]}…)" if policy else ""
     line = f'<p class="soft">{escape(str(decision.get("verdict")))}{escape(told)}</p>'
-    return line + (_table(("check", "", "value", "must reach"), rows, 2) if rows else "")
+    return line + (_table(("check", "", "value", "limit"), rows, 2) if rows else "")
 
 
 def _models(report: dict[str, Any] | None) -> str:
