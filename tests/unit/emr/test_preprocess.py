@@ -337,6 +337,7 @@ def test_refuses_an_id_column_of_fractions(prepare, tmp_path):
         ("plain.csv.gz", SHOP.encode()),
         ("events.parquet", b"PAR1 this is no parquet PAR1"),
     ],
+    ids=["cut short", "cut short later", "not compressed", "no parquet"],
 )
 def test_an_unreadable_file_is_a_fault_that_names_it(prepare, name, content):
     ended = prepare({name: content})

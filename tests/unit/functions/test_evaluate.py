@@ -406,6 +406,7 @@ def test_a_link_is_not_followed() -> None:
         ),
         (archive_of({"./a.json": b"A", "a.json": b"B"}), "a.json is in the archive twice"),
     ],
+    ids=["empty", "no archive", "cut short", "another file", "many files", "a large file", "the same twice"],
 )
 def test_a_broken_archive_says_what_is_wrong(content: bytes, words: str) -> None:
     with pytest.raises(BrokenArchive) as caught:

@@ -344,7 +344,9 @@ def test_an_archive_that_lacks_a_member_is_refused(tmp_path: Path) -> None:
     assert list((tmp_path / "unpacked").iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar" * 500)])
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", gzip.compress(b"no tar" * 500)], ids=["empty", "no archive", "no tar"]
+)
 def test_what_is_no_archive_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(content)
     with pytest.raises(BrokenBundle, match=r"model\.tar\.gz: cannot be unpacked|is missing"):
