@@ -312,6 +312,10 @@ class Ledger:
         """A model that serves, or has served (as given to `promote`), or None."""
         return self._get(f"CHAMPION#{run_id}", "STATE")
 
+    def champions(self) -> list[dict[str, Any]]:
+        """Every model that has served, read through the index."""
+        return self._by_kind("CHAMPION")
+
     def lock_deployment(self, run_id: str) -> str | None:
         """Take the deployment lock, or renew it, for a run or a rollback's execution. None when it is now held; else
         who holds it.

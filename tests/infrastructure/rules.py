@@ -22,6 +22,8 @@ WITHOUT_RESOURCE = {
     "xray:GetSamplingRules": None,
     "xray:GetSamplingTargets": None,
     "ecr:GetAuthorizationToken": None,
+    "sagemaker:ListEndpointConfigs": None,
+    "sagemaker:ListEndpoints": None,
     "cloudwatch:PutMetricData": "cloudwatch:namespace",
     "logs:CreateLogDelivery": None,
     "logs:GetLogDelivery": None,

@@ -58,6 +58,7 @@ OWN_KIND = {
     "start_training": {"sagemaker:DescribeTrainingJob"},
     "start_batch": {"sagemaker:DescribeTransformJob"},
     "write_report": {"sagemaker:DescribeTrainingJob"},
+    "collect_versions": {"sagemaker:DescribeEndpoint"},
     "request_approval": {"sagemaker:DescribeModelPackage"},
     "deploy": {"sagemaker:DescribeEndpoint", "sagemaker:DescribeModelPackage"},
 }

@@ -1,0 +1,94 @@
+"""Once a day -> the endpoint configurations and models of versions that are neither kept nor in use are deleted.
+
+Their model packages and archives stay: a rollback makes both again from these. One that cannot be deleted hides no
+other. The answer is `{"deleted", "kept"}`, both counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from collect_versions import plan
+from shared import environment, ledger
+from shared.clients import calling, not_found
+from shared.errors import DependencyFailed, FunctionError
+from shared.jobs import Jobs
+from shared.ledger import Ledger
+from shared.observability import count, logger, observed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(environment.Common):
+    """Environment of this function."""
+
+    kept_versions: int
+
+
+SETTINGS = environment.load(Settings)
+LEDGER = Ledger(SETTINGS.runs_table)
+JOBS = Jobs(LEDGER)
+
+
+@observed
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Raises DependencyFailed, after everything was tried, when something could not be deleted."""
+    configs = _configs()
+    keep = plan.kept(
+        SETTINGS.name_prefix,
+        SETTINGS.kept_versions,
+        LEDGER.champions(),
+        LEDGER.serving(),
+        LEDGER.unfinished("RUN", ledger.RUNNING),
+        _endpoints(),
+    )
+    deleted, problems = 0, []
+    for name in plan.old(SETTINGS.name_prefix, configs, keep, datetime.now(UTC)):
+        try:
+            _collect(name)
+            logger.info("old version collected", extra={"endpoint_config": name})
+            deleted += 1
+        except FunctionError as error:
+            problems.append(f"{name}: {error}")
+    count("VersionCollected", deleted)
+    if problems:
+        raise DependencyFailed(f"{len(problems)} versions are left for the next time: {'; '.join(problems[:5])}"[:2000])
+    return {"deleted": deleted, "kept": len(configs) - deleted}
+
+
+def _configs() -> list[tuple[str, datetime]]:
+    found = []
+    with calling("sagemaker ListEndpointConfigs"):
+        pages = JOBS.client("sagemaker").get_paginator("list_endpoint_configs")
+        for page in pages.paginate(NameContains=f"{SETTINGS.name_prefix}-v"):
+            found += [(entry["EndpointConfigName"], entry["CreationTime"]) for entry in page["EndpointConfigs"]]
+    return found
+
+
+def _endpoints() -> list[dict[str, Any]]:
+    """All endpoints whose names begin with our prefix: a person may have made another one of our models."""
+    listed: list[str] = []
+    with calling("sagemaker ListEndpoints"):
+        pages = JOBS.client("sagemaker").get_paginator("list_endpoints")
+        for page in pages.paginate(NameContains=f"{SETTINGS.name_prefix}-"):
+            listed += [entry["EndpointName"] for entry in page["Endpoints"]]
+    ours = [name for name in listed if name.startswith(f"{SETTINGS.name_prefix}-")]
+    return [found for name in ours if (found := JOBS.endpoint(name))]
+
+
+def _collect(name: str) -> None:
+    """Delete the configuration, then the model of the same name; what an earlier try has deleted is no fault."""
+    sagemaker = JOBS.client("sagemaker")
+    for what, call in (
+        ("DeleteEndpointConfig", lambda: sagemaker.delete_endpoint_config(EndpointConfigName=name)),
+        ("DeleteModel", lambda: sagemaker.delete_model(ModelName=name)),
+    ):
+        with calling(f"sagemaker {what}"):
+            try:
+                call()
+            except ClientError as error:
+                if not not_found(error):
+                    raise

@@ -1,0 +1,49 @@
+"""Which endpoint configurations are old. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared import names
+
+# Younger than this, it may be of a run that has just made it.
+LEAST_AGE = timedelta(days=1)
+
+
+def kept(
+    prefix: str,
+    number: int,
+    champions: Iterable[dict[str, Any]],
+    serving: dict[str, Any] | None,
+    running: Iterable[dict[str, Any]],
+    endpoints: Iterable[dict[str, Any]],
+) -> set[str]:
+    """Names of the configurations that stay: of the `number` newest versions that have served, of the one that serves
+    and the one before it, of runs that are under way, and whatever one of `endpoints` (DescribeEndpoint) is on or goes
+    to.
+    """
+    newest = sorted(champions, key=lambda model: str(model["datasetVersion"]), reverse=True)[:number]
+    found = {str(model["endpointConfigName"]) for model in newest}
+    for model in (serving, (serving or {}).get("previous")):
+        if model:
+            found.add(str(model["endpointConfigName"]))
+    found |= {names.model(prefix, str(run["runId"])) for run in running}
+    for endpoint in endpoints:
+        found.add(str(endpoint["EndpointConfigName"]))
+        pending = endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
+        if pending:
+            found.add(str(pending))
+    return found
+
+
+def old(prefix: str, configs: Iterable[tuple[str, datetime]], keep: set[str], now: datetime) -> list[str]:
+    """Of `configs` (name, created), those of this stack's runs that are neither to be kept nor young. What has another
+    name is somebody else's.
+    """
+    ours = re.compile(rf"{re.escape(prefix)}-{names.RUN_ID.pattern}")
+    return sorted(
+        name for name, created in configs if ours.fullmatch(name) and name not in keep and now - created > LEAST_AGE
+    )
