@@ -93,7 +93,7 @@ train: $(VENV)/.launch ## train on DATASET, a folder with manifest.json, and com
 
 test: setup $(VENV)/.tests ## every check: lint, then unit, contract, infrastructure, conformance and end-to-end tests
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest tests --numprocesses 2 --dist loadgroup
+	@$(BIN)/python -m pytest tests --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup $(VENV)/.tests ## format, style, types and the rules of who may import whom
 	@$(BIN)/ruff format --check $(CHECKED)

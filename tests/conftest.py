@@ -4,21 +4,25 @@ of its tests, and otherwise the tests of one file.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-TESTS = Path(__file__).parent
-WHOLE_TIERS = ("e2e", "infrastructure")
+WHOLE_TIERS = ("tests/e2e/", "tests/infrastructure/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The longest first: the other processes share the rest meanwhile.
-    items.sort(key=lambda item: _tier(item) != "e2e")
-    for item in items:
-        tier = _tier(item)
-        item.add_marker(pytest.mark.xdist_group(tier if tier in WHOLE_TIERS else str(item.path.relative_to(TESTS))))
+    # The longest first: the other process has the rest meanwhile.
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/"))
 
 
-def _tier(item: pytest.Item) -> str:
-    return item.path.relative_to(TESTS).parts[0]
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Used with `--dist loadfile`."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByPlace(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return next((tier for tier in WHOLE_TIERS if file.startswith(tier)), file)
+
+    return ByPlace(config, log)
