@@ -62,6 +62,10 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("report", help="what a run was, as a page to open in a browser")
     command.add_argument("run", nargs="?", metavar="RUN", help="run id (default: the latest that is over)")
 
+    command = commands.add_parser("restart", help="start a failed run again from where it failed, or --anew")
+    command.add_argument("run", nargs="?", metavar="RUN", help="run id (default: the latest that failed)")
+    command.add_argument("--anew", action="store_true", help="train again, as the next attempt at the same data")
+
     command = commands.add_parser("rollback", help="let an earlier model serve again: the one before, or --to RUN")
     command.add_argument("--to", metavar="RUN", help="run id of a model that has served (default: the one before)")
     command.add_argument("--reason", metavar="TEXT", help="why, for the ledger and whoever is told")
@@ -158,6 +162,8 @@ def _dispatch(given: argparse.Namespace, project: Project, show: Show) -> int:
         show_status(project, show)
     elif given.command == "report":
         operations.fetch_report(project, check_deployed(project), show, given.run)
+    elif given.command == "restart":
+        operations.restart(project, check_deployed(project), show, given.run, given.anew)
     elif given.command == "rollback":
         operations.roll_back(project, check_deployed(project), show, given.to, given.reason)
     elif given.command == "batch":
@@ -200,6 +206,6 @@ def _say_interrupted(command: str, interrupt: KeyboardInterrupt, show: Show) -> 
     show.line("")
     if isinstance(interrupt, demo.StoppedDeploying):
         show.warn("stopped, and what this command had started too; `make up` goes on from here")
-    elif command in ("demo", "run", "rollback", "batch"):
+    elif command in ("demo", "run", "restart", "rollback", "batch"):
         show.warn("stopped watching: what was started goes on in the background")
         show.line("  see it with `make status` and `.venv/bin/python -m local logs -f`; end it with `make down`")

@@ -14,6 +14,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from local.project import Project
 
 REFUSED = ("REFUSED", "QUARANTINED")
+UNFINISHED = ("RUNNING", "PARKED")
 
 
 def plain(value: Any) -> Any:

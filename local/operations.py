@@ -1,17 +1,20 @@
-"""What a person asks for by hand: a run's page, going back to an earlier model, and writing lists."""
+"""What a person asks for by hand: a run's page, a failed run again, an earlier model back, and lists for everybody."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from local.console import Show
-from local.ledger import Ledger, key_of, newest_first, reasons_of
+from local.ledger import UNFINISHED, Ledger, key_of, newest_first, reasons_of
 from local.project import Problem, Project, RunFailedError
 from local.watch import Watcher, execution_reason
+
+FAILED = ("FAILED", "ABORTED", "ROLLED_BACK")
 
 
 def roll_back(project: Project, outputs: Mapping[str, str], show: Show, to: str | None, reason: str | None) -> None:
@@ -21,6 +24,39 @@ def roll_back(project: Project, outputs: Mapping[str, str], show: Show, to: str 
     _execute(project, outputs, show, "Rollback", asked)
     serving = Ledger(project, outputs["RunsTableName"]).serving()
     show.good(f"model {serving.get('runId')} serves again, instead of {(serving.get('previous') or {}).get('runId')}")
+
+
+def restart(project: Project, outputs: Mapping[str, str], show: Show, run_id: str | None, is_anew: bool) -> None:
+    """Start a run (None: the latest that failed) again: from where it failed, or `is_anew`, as the next attempt at its
+    data. Raises Problem when there is none that failed, RunFailedError when it fails again.
+    """
+    watcher = Watcher(project, outputs, show)
+    runs = newest_first(watcher.ledger.of_kind("RUN"))
+    failed = [key_of(run) for run in runs if run.get("status") in FAILED]
+    if run_id is None and not failed:
+        raise Problem("no run has failed: there is nothing to restart")
+    earlier = run_id or failed[0]
+    version, _, attempt = earlier.rpartition("-r")
+    status = {key_of(run): run.get("status") for run in runs}.get(earlier)
+    if status is None:
+        raise Problem(f"there is no run {earlier}: see `make status`")
+    if status not in FAILED and not is_anew:
+        raise Problem(f"{earlier} is {status}, and only a run that failed can be restarted; --anew trains again")
+    if is_anew:
+        attempt = str(1 + max(int(key_of(run).rpartition("-r")[2]) for run in runs if run["datasetVersion"] == version))
+    wanted = f"{version}-r{attempt}"
+    manifest = {"bucket": outputs["DataBucketName"], "key": f"datasets/{version}/manifest.json"}
+    asked = {"runId": wanted, "datasetVersion": version, "attempt": int(attempt), "manifest": manifest}
+    show.heading(f"{'Next attempt' if is_anew else 'Restart'}: {wanted}")
+    name = wanted if is_anew else f"{wanted}-restart-{time.time_ns() // 10**9}"
+    arn = watcher.states.start_execution(
+        stateMachineArn=outputs["RetrainingStateMachineArn"], name=name, input=json.dumps(asked)
+    )["executionArn"]
+    outcome = watcher.follow_run(wanted, arn)
+    if outcome.status == "DEPLOYED":
+        show.good(f"model {wanted} serves")
+    else:
+        show.warn(f"{wanted} was rejected: {'; '.join(outcome.reasons)}")
 
 
 def write_lists(project: Project, outputs: Mapping[str, str], show: Show) -> None:
@@ -46,7 +82,7 @@ def fetch_report(project: Project, outputs: Mapping[str, str], show: Show, run_i
     """
     if run_id is None:
         runs = newest_first(Ledger(project, outputs["RunsTableName"]).of_kind("RUN"))
-        over = [key_of(run) for run in runs if run.get("status") != "RUNNING"]
+        over = [key_of(run) for run in runs if run.get("status") not in UNFINISHED]
         if not over:
             raise Problem("no run is over yet: `make demo` makes one")
         run_id = over[0]

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from local import progress
 from local.console import Activity, Show
-from local.ledger import REFUSED, Ledger, reasons_of
+from local.ledger import REFUSED, UNFINISHED, Ledger, reasons_of
 from local.project import Project, RunFailedError
 from local.stack import Stack
 
@@ -207,7 +207,15 @@ class Watcher:
             if execution is None:
                 return self._not_retrained(version)
             self.show.step(f"manifest event → retraining execution {run_id}")
-            return self._follow_retraining(version, run_id, execution, activity)
+            return self._follow_retraining(version, run_id, execution, self._training_log(run_id), activity)
+
+    def follow_run(self, run_id: str, arn: str) -> Outcome:
+        """Show a retraining execution until its run is over. Raises RunFailedError with the reasons if it failed."""
+        log = self._training_log(run_id)
+        for _ in log.lines():
+            pass  # of a job that an earlier execution of the run has made
+        with self.show.activity() as activity:
+            return self._follow_retraining(run_id.rpartition("-r")[0], run_id, arn, log, activity)
 
     def follow_execution(self, arn: str) -> dict[str, Any]:
         """Show an execution's states until it is over; its description."""
@@ -306,8 +314,10 @@ class Watcher:
             raise RunFailedError(f"the dataset {version} was refused: " + "; ".join(reasons or ["no reason given"]))
         return Outcome(str(record["status"]), "", version, reasons, self.elapsed)
 
-    def _follow_retraining(self, version: str, run_id: str, arn: str, activity: Activity) -> Outcome:
-        tail = LogTail(self.logs, TRAINING_LOG_GROUP, f"{self.name_prefix}-{run_id}")
+    def _training_log(self, run_id: str) -> LogTail:
+        return LogTail(self.logs, TRAINING_LOG_GROUP, f"{self.name_prefix}-{run_id}")
+
+    def _follow_retraining(self, version: str, run_id: str, arn: str, tail: LogTail, activity: Activity) -> Outcome:
         for visit in self._visits(arn, activity):
             if any(seen.name == "StartTraining" for seen in self._view.visits) and not self._has_trained:
                 self._show_training(tail, activity)
@@ -332,7 +342,7 @@ class Watcher:
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         record = self.ledger.run(run_id)
-        while record.get("status") in (None, "RUNNING") and time.monotonic() < deadline:
+        while record.get("status") in (None, *UNFINISHED) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
             record = self.ledger.run(run_id)
         return record

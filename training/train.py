@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import os
 import shutil
 import signal
@@ -174,6 +175,7 @@ def train(hyperparameters: Hyperparameters, places: Places, termination: Termina
         try:
             _install(Path(scratch) / "bundle", places.model)
             _check_golden(bundles.load(places.model))
+            report["serving"] = _latency(places.model)
             places.output_data.mkdir(parents=True, exist_ok=True)
             _put(places.output_data / "golden.json", candidate.golden)
             _put(places.output_data / "popular.json", _popular(hyperparameters, dataset))
@@ -286,7 +288,7 @@ def _evaluate(
     """evaluation.json."""
     outcome = evaluation.measure(candidate.model.to(device))
     report: dict[str, Any] = {
-        "schemaVersion": "1.0",
+        "schemaVersion": "1.1",
         "runId": hyperparameters.run_id,
         "datasetVersion": hyperparameters.dataset_version,
         "codeVersion": hyperparameters.code_version,
@@ -297,6 +299,7 @@ def _evaluate(
             name: evaluation.measure(scorer).to_dict() for name, scorer in _baselines(hyperparameters, dataset, device)
         },
         "difference": None,
+        "serving": None,
     }
     if incumbent is not None:
         reigning = evaluation.measure(IncumbentScorer(incumbent, dataset.user_ids, dataset.item_ids, device))
@@ -350,6 +353,24 @@ def _check_golden(bundle: Bundle) -> None:
     for case in bundle.golden:
         if not same_answer(case["response"], rank(bundle, case["request"])):
             raise TrainingFailed(f"the written bundle answers a golden request differently: {case['request']}")
+
+
+def _latency(model: Path) -> dict[str, Any] | None:
+    """How long the model's answers take, by the server that lies beside this script in the image; None where only the
+    training code was sent. Raises TrainingFailed when the server would refuse the model.
+    """
+    serving = Path(__file__).resolve().parents[1] / "serving"
+    if not serving.is_dir():
+        return None
+    if str(serving) not in sys.path:
+        sys.path.append(str(serving))
+    # By name: training does not know the server, except for this question.
+    latency = importlib.import_module("latency")
+    try:
+        measured: dict[str, Any] = latency.measure(model)
+    except importlib.import_module("serve").CannotServe as error:
+        raise TrainingFailed(f"the server would refuse this model: {error}") from error
+    return measured
 
 
 def _install(source: Path, target: Path) -> None:

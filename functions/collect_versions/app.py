@@ -42,7 +42,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         SETTINGS.kept_versions,
         LEDGER.champions(),
         LEDGER.serving(),
-        LEDGER.unfinished("RUN", ledger.RUNNING),
+        LEDGER.unfinished("RUN", *ledger.UNFINISHED),
         _endpoints(),
     )
     deleted, problems = 0, []
@@ -80,11 +80,13 @@ def _endpoints() -> list[dict[str, Any]]:
 
 
 def _collect(name: str) -> None:
-    """Delete the configuration, then the model of the same name; what an earlier try has deleted is no fault."""
+    """Delete the model, then the configuration of the same name, by which it is found again should this function die in
+    between. What an earlier try has deleted is no fault.
+    """
     sagemaker = JOBS.client("sagemaker")
     for what, call in (
-        ("DeleteEndpointConfig", lambda: sagemaker.delete_endpoint_config(EndpointConfigName=name)),
         ("DeleteModel", lambda: sagemaker.delete_model(ModelName=name)),
+        ("DeleteEndpointConfig", lambda: sagemaker.delete_endpoint_config(EndpointConfigName=name)),
     ):
         with calling(f"sagemaker {what}"):
             try:

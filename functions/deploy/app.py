@@ -19,6 +19,7 @@ from shared.clients import already_exists, calling, client, code_of, in_progress
 from shared.errors import (
     AlarmNotQuiet,
     ArtefactChanged,
+    CapacityUnavailable,
     DependencyFailed,
     DeploymentInProgress,
     EndpointFailed,
@@ -78,7 +79,14 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     run_id = names.require_run_id(event.get("runId"))
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
     asked = Asked.from_event(event, run_id)
-    step = _deploy(asked) if event["action"] == "deploy" else _roll_back(asked)
+    try:
+        step = _deploy(asked) if event["action"] == "deploy" else _roll_back(asked)
+    except (DeploymentInProgress, AlarmNotQuiet, CapacityUnavailable) as error:
+        if asked.replacing is None:
+            LEDGER.park_run(run_id, str(error))
+        raise
+    if asked.replacing is None:
+        LEDGER.unpark_run(run_id)
     logger.info(
         "endpoint step taken",
         extra={"action": event["action"], "step": step.action.name, "endpoint_config": step.config},

@@ -111,9 +111,12 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
         _figures(baselines[name], f"baselines.{name}")
     popularity = _figures(baselines.get("popularity"), "baselines.popularity")
     incumbent = _incumbent(report, run)
+    serving = _object(report.get("serving"), "serving")
+    slowest = _number(serving.get("p99Milliseconds"), "serving.p99Milliseconds", 0.0, 1e6)
 
     checks = [_floor(name, candidate[name], policy.floors[name], k) for name in FIGURES if name in policy.floors]
     checks += [_ceiling(name, candidate[name], ceiling, k) for name, ceiling in policy.ceilings.items()]
+    checks.append(_quick_enough(slowest, policy.maximum_serving_milliseconds))
     checks += [_above(name, candidate[name], popularity[name], k) for name in _BETTER_THAN_POPULARITY]
     for strong in _STRONG:
         if strong in baselines and report["candidate"].get("model") != strong:
@@ -176,6 +179,12 @@ def _ceiling(name: str, value: float, ceiling: float, k: int) -> Check:
         ceiling,
         f"{words} is {value:.4f}, {'not ' if passed else ''}above the ceiling of {ceiling:g}",
     )
+
+
+def _quick_enough(value: float, most: float) -> Check:
+    passed = value <= most
+    sentence = f"99 of 100 answers take up to {value:.3g} ms, {'not ' if passed else ''}above the {most:g} ms allowed"
+    return Check("serving.p99Milliseconds", passed, value, most, sentence)
 
 
 def _above(name: str, value: float, popularity: float, k: int) -> Check:

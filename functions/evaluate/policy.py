@@ -6,14 +6,16 @@
      "baselineMargins": {"sampledNdcg": -0.02},
      "margins": {"sampledHitRate": 0, "sampledNdcg": 0},
      "lowestDifference": {"sampledHitRate": -0.08, "sampledNdcg": -0.05}, "minimumIntervalUsers": 200,
-     "sliceMargins": {"sampledNdcg": -0.1}, "minimumSliceUsers": 100}
+     "sliceMargins": {"sampledNdcg": -0.1}, "minimumSliceUsers": 100,
+     "maximumServingMilliseconds": 100}
 
 `floors` and `ceilings` are absolute. `baselineMargins` are what the candidate must be better by than the strong
 baseline of the report (EASE or ALS), `margins` than the incumbent on the same test set: 0 is "not worse", a negative
 margin tolerates that much loss, a positive one asks for progress. `lowestDifference` is where the interval of the
 difference to the incumbent may begin: what of a loss cannot be ruled out. With few test users an interval is wide
 whatever the model, so it is looked at from `minimumIntervalUsers` on. `sliceMargins` hold for every slice of at least
-`minimumSliceUsers`.
+`minimumSliceUsers`. `maximumServingMilliseconds` is what 99 of 100 answers may take, as measured by the server's own
+code where the model was made, without HTTP.
 
 What is left out has the default above. With 99 negatives a model that guesses has a sampled hit rate at 10 of 0.10 and
 an NDCG of 0.045, so the default floors refuse a guess. docs/decisions/0008-what-the-gate-asks.md says why the others.
@@ -37,6 +39,7 @@ DEFAULT_BASELINE_MARGINS = {"sampledNdcg": -0.02}
 DEFAULT_MARGINS = {"sampledHitRate": 0.0, "sampledNdcg": 0.0}
 DEFAULT_LOWEST_DIFFERENCE = {"sampledHitRate": -0.08, "sampledNdcg": -0.05}
 DEFAULT_SLICE_MARGINS = {"sampledNdcg": -0.1}
+DEFAULT_MAXIMUM_SERVING_MILLISECONDS = 100.0
 DEFAULT_USERS = {"minimumTestUsers": 20, "minimumIntervalUsers": 200, "minimumSliceUsers": 100}
 
 Thresholds = Mapping[str, float]
@@ -55,6 +58,7 @@ class Policy:
     minimum_interval_users: int
     slice_margins: Thresholds
     minimum_slice_users: int
+    maximum_serving_milliseconds: float
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Policy:
@@ -77,12 +81,13 @@ class Policy:
             minimum_interval_users=users["minimumIntervalUsers"],
             slice_margins=thresholds("sliceMargins", DEFAULT_SLICE_MARGINS, RATES, -1.0),
             minimum_slice_users=users["minimumSliceUsers"],
+            maximum_serving_milliseconds=_milliseconds(document),
         )
 
 
 KEYS = (
     "minimumTestUsers", "floors", "ceilings", "baselineMargins", "margins", "lowestDifference", "minimumIntervalUsers",
-    "sliceMargins", "minimumSliceUsers",
+    "sliceMargins", "minimumSliceUsers", "maximumServingMilliseconds",
 )  # fmt: skip
 
 
@@ -91,6 +96,14 @@ def _users(document: Mapping[str, Any], name: str, default: int) -> int:
     if isinstance(users, bool) or not isinstance(users, int) or users < 1:
         raise InvalidInput(f"GatePolicy.{name} must be an integer of at least 1, not {users!r}")
     return users
+
+
+def _milliseconds(document: Mapping[str, Any]) -> float:
+    name = "maximumServingMilliseconds"
+    value = document.get(name, DEFAULT_MAXIMUM_SERVING_MILLISECONDS)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+        raise InvalidInput(f"GatePolicy.{name} must be a number above 0, not {value!r}")
+    return float(value)
 
 
 def _thresholds(

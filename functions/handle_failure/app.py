@@ -49,7 +49,6 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     logger.warning("execution failed", extra={"error_name": failed.error, "reasons": list(failed.reasons)})
     _stop_orphans(failed)
     if failed.run_id:
-        LEDGER.unlock_deployment(failed.run_id)
         status, reasons = _end_run(failed, failed.run_id)
     elif failed.dataset_version:
         status, reasons = _end_preparation(failed, failed.dataset_version)
@@ -123,12 +122,18 @@ def _tolerating_an_end(what: str, call: Any) -> None:
 
 def _end_run(failed: Failure, run_id: str) -> tuple[str, list[str]]:
     status, reasons = failed.status, list(failed.reasons)
+    if (LEDGER.run(run_id) or {}).get("executionArn") not in (None, failed.execution_arn):
+        # A restart that was refused, or the end of an execution that was restarted since: another one has the run.
+        return failure.ABORTED, reasons
+    LEDGER.unlock_deployment(run_id)
     serving = LEDGER.serving()
     if serving and serving["runId"] == run_id:
         status = failure.DEPLOYED
         reasons.append("the model was verified and serves; only what came after failed")
     over = (
-        (ledger.RUNNING, ledger.FAILED, ledger.ABORTED, ledger.ROLLED_BACK) if failed.first_hand else (ledger.RUNNING,)
+        (*ledger.UNFINISHED, ledger.FAILED, ledger.ABORTED, ledger.ROLLED_BACK)
+        if failed.first_hand
+        else ledger.UNFINISHED
     )
     if LEDGER.finish_run(run_id, status, reasons, failed.error, over=over):
         return status, reasons

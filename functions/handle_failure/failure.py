@@ -79,7 +79,8 @@ def from_event(event: Any) -> Failure:
 def notice(failure: Failure, status: str, reasons: list[str], report_uri: str | None = None) -> dict[str, str]:
     """Subject (at most 100 ASCII characters) and message of the notification."""
     what = f"Run {failure.run_id}" if failure.run_id else f"Preparation of {failure.dataset_version}"
-    advice = "Once the cause is mended, drop the data again."
+    advice = "Once the cause is mended, drop the data again"
+    advice += ", or restart the run: it goes on from where it failed." if failure.run_id else "."
     if failure.is_operation:
         what = f"{failure.machine.capitalize()} {failure.execution_name}"
         advice = _ADVICE[failure.machine]
@@ -116,7 +117,7 @@ def _from_state(event: dict[str, Any]) -> Failure:
         reasons.append(f"the rollback failed too: {Cause.from_state(event['rollbackError']).reason}")
     run_id, version = _identity(machine, event, arn, str(event.get("startTime") or ""))
     return Failure(
-        machine, arn, version, run_id, status, cause.error, tuple(reasons), True, f"failure-{_redrives(event)}"
+        machine, arn, version, run_id, status, cause.error, tuple(reasons), True, _occasion(run_id, arn, event)
     )
 
 
@@ -147,7 +148,7 @@ def _from_status_change(event: dict[str, Any]) -> Failure:
         _iso(detail.get("startDate")),
     )
     status = ABORTED if how == "ABORTED" else FAILED
-    return Failure(machine, arn, version, run_id, status, error, (reason,), False, f"failure-{_redrives(detail)}")
+    return Failure(machine, arn, version, run_id, status, error, (reason,), False, _occasion(run_id, arn, detail))
 
 
 def _identity(machine: str, document: dict[str, Any], arn: str, start_time: str) -> tuple[str | None, str | None]:
@@ -157,6 +158,12 @@ def _identity(machine: str, document: dict[str, Any], arn: str, start_time: str)
         run_id = names.require_run_id(document.get("runId"))
         return run_id, names.version_of(run_id)
     return None, names.preparation_version(arn, start_time, document.get("trigger"))
+
+
+def _occasion(run_id: str | None, arn: str, document: dict[str, Any]) -> str:
+    redrives, name = _redrives(document), arn.rpartition(":")[2]
+    # A restart of a run is an execution of its own, with its own first failure.
+    return f"failure-{redrives}" if run_id in (None, name) else f"failure-{redrives}-{name}"
 
 
 def _redrives(document: dict[str, Any]) -> int:

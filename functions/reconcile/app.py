@@ -145,7 +145,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises DependencyFailed, after everything was tried, when something could not be seen to."""
     sweep = Sweep(datetime.now(UTC))
     sweep.each("token", LEDGER.open_tokens(), sweep.token)
-    sweep.each("run", LEDGER.unfinished("RUN", ledger.RUNNING), sweep.run)
+    sweep.each("run", LEDGER.unfinished("RUN", *ledger.UNFINISHED), sweep.run)
     sweep.each("preparation", LEDGER.unfinished("DATASET", ledger.PREPARING), sweep.preparation)
     sweep.each("dataset", _versions(LEDGER.newest_claimed()), sweep.dataset)
     _measure_age(sweep.now)

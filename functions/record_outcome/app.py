@@ -87,7 +87,7 @@ def _end_run(end: Outcome, run_id: str) -> None:
         run_id,
         end.status,
         list(end.reasons),
-        over=(ledger.RUNNING, ledger.FAILED, ledger.ABORTED, ledger.ROLLED_BACK, end.status),
+        over=(*ledger.UNFINISHED, ledger.FAILED, ledger.ABORTED, ledger.ROLLED_BACK, end.status),
     )
     if end.stale:
         LEDGER.mark_dataset(end.dataset_version, ledger.STALE, list(end.reasons))

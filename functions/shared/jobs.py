@@ -59,6 +59,8 @@ class Jobs:
 
     def answer(self, token: Token, outcome: Outcome) -> None:
         """Answer the waiting task and close its token. Answering twice, or too late, changes nothing."""
+        if outcome.error == outcomes.CAPACITY_UNAVAILABLE and token.kind == kinds.TRAINING and token.run_id:
+            self._ledger.park_run(token.run_id, outcome.cause or "")
         states = self.client("stepfunctions")
         about = {"job_kind": token.kind, "job_name": token.name, "error_name": outcome.error}
         with calling("states SendTask"):

@@ -32,6 +32,8 @@ PREPARING, PREPARED, REFUSED = "PREPARING", "PREPARED", "REFUSED"
 CLAIMED, STALE, QUARANTINED = "CLAIMED", "STALE", "QUARANTINED"
 RUNNING, DEPLOYED, REJECTED = "RUNNING", "DEPLOYED", "REJECTED"
 FAILED, ABORTED, ROLLED_BACK = "FAILED", "ABORTED", "ROLLED_BACK"
+PARKED = "PARKED"
+UNFINISHED = (RUNNING, PARKED)
 
 TRAINING, PREPARATION, ENDPOINT, APPROVAL = "TRAINING", "PREPARATION", "ENDPOINT", "APPROVAL"
 TRANSFORM = "TRANSFORM"
@@ -167,8 +169,20 @@ class Ledger:
             trainingAttempt=training_attempt,
         )
 
+    def park_run(self, run_id: str, reason: str) -> bool:
+        """Write that the run waits for something that it cannot hurry, and for what. False when it is over, or not
+        known.
+        """
+        return self._update(
+            f"RUN#{run_id}", "STATE", Attr("status").is_in(list(UNFINISHED)), status=PARKED, reasons=_bounded([reason])
+        )
+
+    def unpark_run(self, run_id: str) -> bool:
+        """Write that a parked run goes on. False when it was not parked."""
+        return self._update(f"RUN#{run_id}", "STATE", Attr("status").eq(PARKED), status=RUNNING, reasons=[])
+
     def finish_run(
-        self, run_id: str, status: str, reasons: list[str], error: str | None = None, over: tuple[str, ...] = (RUNNING,)
+        self, run_id: str, status: str, reasons: list[str], error: str | None = None, over: tuple[str, ...] = UNFINISHED
     ) -> bool:
         """End the run as `status`, if it has one of the statuses `over` or is not known at all. False if somebody
         ended it before.
@@ -273,9 +287,9 @@ class Ledger:
         """All tokens that wait, read through the index (up to a second or so behind)."""
         return [_token(item) for item in self._by_kind("TOKEN")]
 
-    def unfinished(self, kind: str, status: str) -> list[dict[str, Any]]:
-        """All items of `kind` (RUN, DATASET) with `status`, read through the index."""
-        return [item for item in self._by_kind(kind) if item.get("status") == status]
+    def unfinished(self, kind: str, *statuses: str) -> list[dict[str, Any]]:
+        """All items of `kind` (RUN, DATASET) with one of `statuses`, read through the index."""
+        return [item for item in self._by_kind(kind) if item.get("status") in statuses]
 
     # Serving
 

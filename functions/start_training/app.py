@@ -12,9 +12,10 @@ from botocore.exceptions import ClientError
 
 from shared import environment, events, ledger, names
 from shared.clients import already_exists, calling
+from shared.errors import CapacityUnavailable, InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
-from shared.observability import append_run, logger, observed
+from shared.observability import append_run, count, logger, observed
 from start_training import attempt, request
 
 
@@ -45,6 +46,10 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     append_run(run_id=run_id, dataset_version=version)
 
     state = LEDGER.run(run_id)
+    refusal = attempt.refusal(state, event["executionArn"])
+    if refusal is not None:
+        LEDGER.decide(run_id, _restart(event), "REFUSED", [refusal], {"executionArn": event["executionArn"]})
+        raise InvalidInput(f"run {run_id} cannot be restarted: {refusal}")
     earlier = JOBS.training_job(names.training_job(SETTINGS.name_prefix, run_id, attempt.current(state)))
     number = attempt.following(state, earlier)
     serving = LEDGER.serving()
@@ -69,12 +74,38 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         run_id=run_id,
         dataset_version=version,
     )
+    _remember_restart(run_id, state, event)
     LEDGER.resume_run(run_id, version, event["executionArn"], number)
     LEDGER.hold_token(token)
-    if not _create(call):
+    try:
+        is_new = _create(call)
+    except CapacityUnavailable as error:
+        LEDGER.park_run(run_id, str(error))
+        raise
+    if not is_new:
         logger.info("training job was there already", extra={"job_name": token.name})
         JOBS.settle(token)
     return {"jobName": token.name}
+
+
+def _restart(event: dict[str, Any]) -> str:
+    """The decision that tells of this execution, which is not the run's first."""
+    return f"restart#{event['executionArn'].rpartition(':')[2]}"
+
+
+def _remember_restart(run_id: str, state: dict[str, Any] | None, event: dict[str, Any]) -> None:
+    """Before the run's record tells of the new execution: why the one before it had ended."""
+    earlier = (state or {}).get("executionArn")
+    if state is None or earlier in (None, event["executionArn"]):
+        return
+    figures = {
+        "executionArn": event["executionArn"],
+        "earlierExecutionArn": earlier,
+        "earlierStatus": state.get("status"),
+    }
+    LEDGER.decide(run_id, _restart(event), "RESTARTED", state.get("reasons") or [], figures)
+    logger.info("run restarted", extra={"earlier_status": state.get("status")})
+    count("RunRestarted")
 
 
 def _create(call: dict[str, Any]) -> bool:

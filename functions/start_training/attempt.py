@@ -1,13 +1,15 @@
 """Which training job of a run comes next. Pure.
 
-A retry of the state adopts the job that an earlier try created. A job that failed is replaced by a new one, under a
-new name, only when the run was redriven after its failure, or when the job found no capacity: then nothing had been
-trained.
+A retry of the state adopts the job that an earlier try created; so does a run that is restarted after it failed later
+on: its training is done. A job that failed is replaced by a new one, under a new name, only when the run was redriven
+or restarted after its failure, or when the job found no capacity: then nothing had been trained.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from shared import ledger
 
 
 def current(state: dict[str, Any] | None) -> int:
@@ -22,6 +24,19 @@ def following(state: dict[str, Any] | None, job: dict[str, Any] | None) -> int:
     attempt = current(state)
     if job is None or job["TrainingJobStatus"] not in ("Failed", "Stopped"):
         return attempt
-    redriven = state is not None and state.get("status") not in (None, "RUNNING")
+    redriven = state is not None and state.get("status") not in (None, *ledger.UNFINISHED)
     without_capacity = str(job.get("FailureReason", "")).startswith("CapacityError")
     return attempt + 1 if redriven or without_capacity else attempt
+
+
+def refusal(state: dict[str, Any] | None, execution_arn: str) -> str | None:
+    """Why this execution may not take up the run (None: it may). One execution has a run at a time, and what ended well
+    is not done again.
+    """
+    if state is None or state.get("executionArn") in (None, execution_arn):
+        return None
+    if state.get("status") in ledger.UNFINISHED:
+        return f"it is {state['status']} as {state['executionArn']}"
+    if state.get("status") in (ledger.DEPLOYED, ledger.REJECTED):
+        return f"it ended as {state['status']}; start the next attempt"
+    return None

@@ -55,11 +55,11 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     wanted = names.model(SETTINGS.name_prefix, run_id)
     _require_in_service(wanted)
     examples = golden.parse(json.loads(_kept(run_id, "golden.json")))
+    answers = []
     for position, example in enumerate(examples):
-        found = golden.difference(example.response, _ask(example.request), run_id)
-        if found:
-            count("GoldenRequestMismatch")
-            raise GoldenRequestMismatch(f"golden request {position + 1} of {len(examples)}: {found}")
+        answers.append(_ask(example.request))
+        _refuse(golden.difference(example.response, answers[-1], run_id), f"{position + 1} of {len(examples)}")
+    _refuse(golden.sameness(examples, answers), f"1 to {len(examples)}")
     is_rollback = event.get("machine") == "rollback"
     holder = str(event.get("executionArn")).rpartition(":")[2] if is_rollback else run_id
     other = LEDGER.lock_deployment(holder)  # a redriven execution has given it back
@@ -72,6 +72,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     logger.info("model serves", extra={"requests": len(examples)})
     count("ModelPromoted")
     return {"verified": True, "requests": len(examples)}
+
+
+def _refuse(found: str | None, which: str) -> None:
+    if found:
+        count("GoldenRequestMismatch")
+        raise GoldenRequestMismatch(f"golden request {which}: {found}")
 
 
 def _require_in_service(wanted: str) -> None:

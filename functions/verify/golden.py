@@ -39,6 +39,19 @@ def parse(document: Any) -> list[Example]:
     return examples
 
 
+def sameness(examples: list[Example], answers: list[dict[str, Any]]) -> str | None:
+    """That everybody gets one list, as a sentence; None when two users have different ones, or only one is asked for
+    (the models of before this check).
+    """
+    lists: dict[str, list[Any]] = {}
+    for example, answer in zip(examples, answers, strict=True):
+        if "candidates" not in example.request and example.response.get("source") == "personalized":
+            lists[str(example.request.get("userId"))] = [item["itemId"] for item in answer["itemList"]]
+    if len(lists) > 1 and all(one == next(iter(lists.values())) for one in lists.values()):
+        return f"{len(lists)} users get one list"
+    return None
+
+
 def difference(expected: dict[str, Any], actual: Any, run_id: str) -> str | None:
     """How `actual` differs from `expected`, as a sentence without user ids; None when it does not."""
     if not isinstance(actual, dict) or not isinstance(actual.get("itemList"), list):

@@ -158,7 +158,7 @@ class DeployedStack:
 
         def over() -> dict[str, Any] | None:
             record = self.run(version)
-            return record if record.get("status") not in (None, "RUNNING") else None
+            return record if record.get("status") not in (None, "RUNNING", "PARKED") else None
 
         return eventually(over, f"the end of run {version}-r1; the ledger has {self.run(version)}")
 

@@ -97,6 +97,36 @@ def test_what_nobody_decides_in_time_is_rejected_in_the_registry_too(stack: Depl
     assert package["ModelApprovalStatus"] == "Rejected"
 
 
+# A failure, mended
+
+
+def test_a_run_that_failed_goes_on_from_there_by_one_command(stack: DeployedStack, source: str) -> None:
+    s3, bucket = stack.client("s3"), stack.outputs["ArtifactsBucketName"]
+    s3.put_object(Bucket=bucket, Key="policy/gate.json", Body=b'{"margins": {"sampledNdgc": 0.01}}')
+    try:
+        [version] = copies(stack, source, 1)
+        failed = stack.ended(version)
+    finally:
+        s3.delete_object(Bucket=bucket, Key="policy/gate.json")
+    assert failed["status"] == "FAILED"
+    assert "sampledNdgc" in " ".join(failed["reasons"])
+
+    said = stack.command("restart")
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert f"model {version}-r1 serves" in said.stdout
+    assert stack.serving()["datasetVersion"] == version
+    # What was done is not done again: the one training job is that of the first execution.
+    jobs = stack.client("sagemaker").list_training_jobs(NameContains=version)["TrainingJobSummaries"]
+    assert [job["TrainingJobName"] for job in jobs] == [f"ncf-{version}-r1"]
+    restarted = stack.run(version)["executionArn"].rpartition(":")[2]
+    remembered = stack.decision(version, f"restart#{restarted}")
+    assert (remembered["verdict"], remembered["reasons"]) == ("RESTARTED", failed["reasons"])
+
+    again = stack.command("restart", f"{version}-r1")
+    assert again.returncode == 2
+    assert "is DEPLOYED, and only a run that failed can be restarted" in again.stdout + again.stderr
+
+
 # Another run
 
 

@@ -252,6 +252,14 @@ class Cloud:
         heard, self._events = self._events, []
         return heard
 
+    def empty(self) -> None:
+        """Delete the ledger's items and all objects."""
+        for item in self.table.scan()["Items"]:
+            self.table.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})
+        for bucket in (ARTIFACTS, DATA):
+            for entry in self.s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+                self.s3.delete_object(Bucket=bucket, Key=entry["Key"])
+
     def write(self, bucket: str, key: str, content: bytes | str | dict[str, Any] | list[Any]) -> None:
         """Put an object; documents as JSON."""
         body = content if isinstance(content, bytes | str) else json.dumps(content)

@@ -15,15 +15,33 @@ from typing import Any
 import boto3
 import botocore.session
 import pytest
-from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 from botocore.retries.standard import ThrottledRetryableChecker
-from moto.core.models import botocore_stubber
 
 from shared.clients import calling
 from shared.errors import CapacityUnavailable, DependencyFailed, FunctionError, InvalidInput, MissingResource
 from tests.infrastructure.test_permissions import NAMES, SERVICES, reachable_calls
-from tests.unit.functions.cloud import ARTIFACTS, BATCH, CONTEXT, EXECUTION, RUN, VERSION, Cloud, sample_event
+from tests.unit.functions.cloud import (
+    ARTIFACTS,
+    BATCH,
+    CONTEXT,
+    DATA,
+    ENVIRONMENT,
+    EXECUTION,
+    IMAGE,
+    JOB,
+    MODEL_URL,
+    RUN,
+    TOKEN,
+    VERSION,
+    Cloud,
+    endpoint,
+    model_package,
+    sample_event,
+    training_job,
+)
+from tests.unit.functions.sagemaker_fake import SageMakerFake
+from tests.unit.functions.wire import Fault, Wire, refused, unheard
 
 OURS = (InvalidInput, MissingResource, DependencyFailed)
 RETRYABLE = (DependencyFailed, CapacityUnavailable)
@@ -92,59 +110,7 @@ def test_a_service_that_does_not_answer_is_tried_again(error: Any) -> None:
 # Each call of a function, refused or unheard
 
 
-class Body:
-    """As much of urllib3's response as botocore reads."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def read(self, amt: int | None = None) -> bytes:
-        content, self.content = self.content, b""
-        return content
-
-    def stream(self, **_: Any) -> Iterator[bytes]:
-        yield self.read()
-
-    def close(self) -> None:
-        pass
-
-
-def throttled(event_name: str, request: Any) -> AWSResponse:
-    """The answer of a service that has too much to do; nothing was done."""
-    code = b"ThrottlingException"
-    if ".s3." in event_name or ".sns." in event_name:
-        content = b"<Error><Code>" + code + b"</Code><Message>slow down</Message></Error>"
-        content = b"<ErrorResponse>" + content + b"</ErrorResponse>" if ".sns." in event_name else content
-    else:
-        content = json.dumps({"__type": code.decode(), "message": "slow down"}).encode()
-    return AWSResponse(request.url, 400, {"x-amzn-errortype": code.decode()}, Body(content))  # type: ignore[arg-type]
-
-
-def unheard(event_name: str, request: Any) -> AWSResponse:
-    """It was done, and nobody heard so."""
-    botocore_stubber(event_name, request)
-    raise ReadTimeoutError(endpoint_url=request.url)
-
-
-class Wire:
-    """Between botocore and moto: counts calls (with their retries as one), and lets one of them fail."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, str]] = []
-        self.failing: int | None = None
-        self.fault: Callable[[str, Any], AWSResponse] = throttled
-
-    def __call__(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
-        call = (event_name, str(request.headers["amz-sdk-invocation-id"]))
-        if call not in self.calls:
-            self.calls.append(call)
-        return self.fault(event_name, request) if self.failing == self.calls.index(call) else None
-
-    def begin(self, failing: int | None) -> None:
-        self.calls, self.failing = [], failing
-
-
-def prepare_evaluate(cloud: Cloud) -> dict[str, Any]:
+def evaluate(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     from tests.unit.functions.test_evaluate import deliver, report
 
     cloud.listen()
@@ -152,18 +118,25 @@ def prepare_evaluate(cloud: Cloud) -> dict[str, Any]:
     return sample_event("evaluate")
 
 
-def prepare_record_outcome(cloud: Cloud) -> dict[str, Any]:
+def record_outcome(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     cloud.listen()
     cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", runId=RUN, executionArn=EXECUTION)
     cloud.put("LOCK", "DEPLOYMENT", runId=RUN, expiresAt=99_999_999_999)
     return sample_event("record_outcome")
 
 
-def prepare_handle_failure(cloud: Cloud) -> dict[str, Any]:
-    return {**prepare_record_outcome(cloud), **sample_event("handle_failure")}
+def awaited(cloud: Cloud, kind: str, name: str, **more: Any) -> None:
+    more |= {"runId": RUN, "datasetVersion": VERSION, "executionArn": EXECUTION, "taskToken": TOKEN}
+    cloud.put(f"JOB#{kind}#{name}", "TOKEN", kind="TOKEN", jobKind=kind, jobName=name, **more)
 
 
-def prepare_publish_batch(cloud: Cloud) -> dict[str, Any]:
+def handle_failure(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    awaited(cloud, "TRAINING", JOB)
+    aws.training[JOB] = training_job("InProgress")
+    return {**record_outcome(cloud, aws), **sample_event("handle_failure")}
+
+
+def publish_batch(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     cloud.put("SERVING", "CURRENT", kind="SERVING", runId=RUN, datasetVersion=VERSION)
     cloud.write(ARTIFACTS, f"batch/{BATCH}/input/0000.json", {"shard": 0, "shards": 1, "numResults": 50})
     answer = {"schemaVersion": "1.0", "modelVersion": RUN, "shard": 0, "shards": 1, "users": {}}
@@ -171,7 +144,7 @@ def prepare_publish_batch(cloud: Cloud) -> dict[str, Any]:
     return sample_event("publish_batch")
 
 
-def prepare_apply_rules(cloud: Cloud) -> dict[str, Any]:
+def apply_rules(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     cloud.listen()
     event = sample_event("apply_rules")
     event["detail"]["bucket"]["name"] = ARTIFACTS
@@ -179,64 +152,182 @@ def prepare_apply_rules(cloud: Cloud) -> dict[str, Any]:
     return event
 
 
-PREPARED = {
-    "evaluate": prepare_evaluate,
-    "record_outcome": prepare_record_outcome,
-    "handle_failure": prepare_handle_failure,
-    "publish_batch": prepare_publish_batch,
-    "apply_rules": prepare_apply_rules,
-}
-MOMENTS = ("updatedAt", "endedAt", "since", "writtenAt", "expiresAt")
+def start_training(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    cloud.put("SERVING", "CURRENT", kind="SERVING", runId=OTHER_RUN, modelDataUrl="s3://a/incumbent.tar.gz")
+    return sample_event("start_training")
 
 
-def left_behind(cloud: Cloud) -> Any:
-    """The ledger and the objects, without the moments at which they were written."""
-    items = [{k: v for k, v in item.items() if k not in MOMENTS} for item in cloud.table.scan()["Items"]]
+def start_training_again(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    """After the run's first job found no capacity."""
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="PARKED", runId=RUN, executionArn=EXECUTION)
+    aws.training[JOB] = training_job("Failed", FailureReason="CapacityError: none left")
+    return sample_event("start_training")
+
+
+def on_job_finished(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    awaited(cloud, "TRAINING", JOB)
+    aws.training[JOB] = training_job()
+    return sample_event("on_job_finished")
+
+
+def register(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    aws.training[JOB] = training_job()
+    cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
+    return sample_event("register")
+
+
+def registered(aws: SageMakerFake, status: str) -> None:
+    content = {"Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL_URL}]}
+    etag = {"runId": RUN, "modelDataETag": "0cc175b9c0f1b6a831c399e269772661"}
+    aws.packages.append(model_package(status, InferenceSpecification=content, CustomerMetadataProperties=etag))
+
+
+def request_approval(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    cloud.listen()
+    registered(aws, "PendingManualApproval")
+    return sample_event("request_approval")
+
+
+def deploy(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    registered(aws, "Approved")
+    cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", runId=RUN, executionArn=EXECUTION)
+    return sample_event("deploy")
+
+
+def deploy_update(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    """There is an endpoint, and its alarms are quiet."""
+    for name in ENVIRONMENT["ENDPOINT_ALARM_NAMES"].split(","):
+        boto3.client("cloudwatch").put_metric_alarm(
+            AlarmName=name, MetricName="m", Namespace="n", Period=60, EvaluationPeriods=1, Threshold=1,
+            ComparisonOperator="GreaterThanThreshold", Statistic="Sum",
+        )  # fmt: skip
+    aws.endpoint = endpoint("InService", f"ncf-{OTHER_RUN}")
+    return deploy(cloud, aws)
+
+
+def deploy_rollback(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    aws.endpoint = endpoint("InService", f"ncf-{RUN}")
+    figures = {"endpointConfigName": f"ncf-{RUN}", "previousEndpointConfigName": f"ncf-{OTHER_RUN}"}
+    cloud.put(f"RUN#{RUN}", "DECISION#deployment", kind="DECISION", verdict="UPDATE", reasons=[], figures=figures)
+    return sample_event("deploy_rollback")
+
+
+def verify(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    from tests.unit.functions.test_verify import KNOWN, OTHER, POPULAR, STRANGER
+
+    examples = [KNOWN, STRANGER, OTHER]
+    aws.endpoint = endpoint("InService", f"ncf-{RUN}")
+    aws.responses = {example["request"]["userId"]: example["response"] for example in examples}
+    cloud.write(ARTIFACTS, f"runs/{RUN}/golden.json", examples)
+    cloud.write(ARTIFACTS, f"runs/{RUN}/popular.json", POPULAR)
+    return sample_event("verify")
+
+
+def start_batch(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    cloud.put("SERVING", "CURRENT", kind="SERVING", runId=RUN, datasetVersion=VERSION)
+    cloud.write(DATA, f"datasets/{VERSION}/manifest.json", {"counts": {"users": 300}})
+    return sample_event("start_batch")
+
+
+def start_preparation(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    return sample_event("start_preparation")
+
+
+def on_data_ready(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    from tests.unit.functions.test_on_data_ready import upload
+
+    upload(cloud)
+    return sample_event("on_data_ready")
+
+
+def collect_versions(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    for run in (RUN, OTHER_RUN):
+        aws.models[f"ncf-{run}"] = aws.configs[f"ncf-{run}"] = {}
+    cloud.put(f"CHAMPION#{RUN}", kind="CHAMPION", runId=RUN, datasetVersion=VERSION, endpointConfigName=f"ncf-{RUN}")
+    aws.endpoint = endpoint("InService", f"ncf-{RUN}")
+    return {}
+
+
+def reconcile(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    """A job that is over and of which no event told, and a question that nobody answered in time."""
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=VERSION)
+    return on_job_finished(cloud, aws)
+
+
+OTHER_RUN = "v20261120t000000z-00000000-r1"
+SITUATIONS: dict[str, Callable[[Cloud, SageMakerFake], dict[str, Any]]] = {
+    situation.__name__: situation
+    for situation in (
+        evaluate, record_outcome, handle_failure, publish_batch, apply_rules, start_training, start_training_again,
+        on_job_finished, register, request_approval, deploy, deploy_update, deploy_rollback, verify, start_batch,
+        start_preparation, on_data_ready, collect_versions, reconcile,
+    )
+}  # fmt: skip
+MOMENTS = ("updatedAt", "endedAt", "startedAt", "since", "writtenAt", "expiresAt")
+
+
+def function_of(situation: str) -> str:
+    """`start_training` of `start_training_again`."""
+    return max((name for name in NAMES if situation.startswith(name)), key=len)
+
+
+def test_every_function_that_changes_something_has_its_situation() -> None:
+    # choose_version reads the ledger alone; write_report writes one page again; recommend has a file of its own, and
+    # publish_code answers CloudFormation.
+    others = {"choose_version", "write_report", "recommend", "publish_code"}
+    assert {function_of(situation) for situation in SITUATIONS} == set(NAMES) - others
+
+
+def without_moments(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_moments(one) for name, one in value.items() if name not in MOMENTS}
+    return value
+
+
+def left_behind(cloud: Cloud, aws: SageMakerFake) -> Any:
+    """The ledger, the objects and SageMaker, without the moments at which they were written."""
+    items = [without_moments(item) for item in cloud.table.scan()["Items"]]
+    for item in items:
+        if item["sk"].startswith("SINCE#"):
+            item["sk"] = "SINCE#"
     objects = {}
-    for entry in cloud.s3.list_objects_v2(Bucket=ARTIFACTS).get("Contents", []):
-        content = cloud.s3.get_object(Bucket=ARTIFACTS, Key=entry["Key"])["Body"].read()
-        if entry["Key"].startswith("training/"):  # the function's input; an archive has the moment of its making in it
-            continue
-        if entry["Key"].endswith("batch.json"):
-            content = {k: v for k, v in json.loads(content).items() if k not in MOMENTS}
-        objects[entry["Key"]] = content
-    return sorted(items, key=lambda item: (item["pk"], item["sk"])), objects
-
-
-def empty(cloud: Cloud) -> None:
-    for item in cloud.table.scan()["Items"]:
-        cloud.table.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})
-    for entry in cloud.s3.list_objects_v2(Bucket=ARTIFACTS).get("Contents", []):
-        cloud.s3.delete_object(Bucket=ARTIFACTS, Key=entry["Key"])
+    for bucket in (ARTIFACTS, DATA):
+        for entry in cloud.s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+            content = cloud.s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
+            if entry["Key"].startswith("training/"):  # the function's input; an archive has the moment of its making
+                continue
+            if entry["Key"].endswith("batch.json"):
+                content = without_moments(json.loads(content))
+            objects[entry["Key"]] = content
+    return sorted(items, key=lambda item: (item["pk"], item["sk"])), objects, aws.state()
 
 
 @pytest.fixture
-def wire(cloud: Cloud, session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
-    wire = Wire()
-    services = ("s3", "dynamodb", "sns", "events")
-    for service in services:
-        session.events.register(f"before-send.{service}", wire, unique_id=f"wire-{service}")
+def wire(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)  # botocore's waits between its own tries
-    yield wire
-    for service in services:
-        session.events.unregister(f"before-send.{service}", unique_id=f"wire-{service}")
+    with Wire(refused, SageMakerFake()).laid(monkeypatch) as wire:
+        yield wire
 
 
-@pytest.mark.parametrize("fault", [throttled, unheard], ids=["refused", "unheard"])
-@pytest.mark.parametrize("function", PREPARED)
+@pytest.mark.parametrize("fault", [refused, unheard], ids=["refused", "unheard"])
+@pytest.mark.parametrize("situation", SITUATIONS)
 def test_whichever_call_fails_the_next_try_ends_as_if_nothing_had_happened(
-    load: Callable[..., ModuleType], cloud: Cloud, wire: Wire, function: str, fault: Any
+    load: Callable[..., ModuleType], cloud: Cloud, wire: Wire, situation: str, fault: Fault
 ) -> None:
-    event = PREPARED[function](cloud)
-    app = load(function)
+    prepare, aws = SITUATIONS[situation], wire.sagemaker
+    assert aws is not None
+    event = prepare(cloud, aws)
+    app = load(function_of(situation), **VARIABLES.get(situation, {}))
     wire.fault = fault
     wire.begin(None)
     answer = app.handler(event, CONTEXT)
-    clean, number, stopped = left_behind(cloud), 0, 0
+    clean, number, stopped = left_behind(cloud, aws), 0, 0
     wire.begin(None)
     while True:
-        empty(cloud)
-        PREPARED[function](cloud)
+        cloud.empty()
+        aws.empty()
+        prepare(cloud, aws)
         wire.begin(number)
         try:
             app.handler(event, CONTEXT)
@@ -244,11 +335,21 @@ def test_whichever_call_fails_the_next_try_ends_as_if_nothing_had_happened(
             stopped += 1
             assert type(error).__name__ in ("DependencyFailed", "CapacityUnavailable"), (wire.calls[number], error)
         reached = number < len(wire.calls)
+        called = wire.calls[number][0] if reached else ""
         wire.begin(None)
         again = app.handler(event, CONTEXT)
-        assert {**again, "notified": 0} == {**answer, "notified": 0}, number
-        assert left_behind(cloud) == clean, f"after call {number} failed"
+        assert left_behind(cloud, aws) == clean, f"after call {number}, {called}, failed"
+        if situation not in MAY_ANSWER_OTHERWISE:
+            assert {**again, "notified": 0} == {**answer, "notified": 0}, f"after call {number}, {called}, failed"
         if not reached:
             break
         number += 1
     assert number >= 3 and stopped >= 3, "there were calls, and their faults were felt"
+
+
+VARIABLES = {"collect_versions": {"KEPT_VERSIONS": "1"}}
+MAY_ANSWER_OTHERWISE = (
+    "on_job_finished", "reconcile", "request_approval", "deploy", "deploy_update", "deploy_rollback", "start_batch",
+    "on_data_ready", "collect_versions",
+)  # fmt: skip
+"""Their answers tell what this try has done, and nothing reads them but the log."""

@@ -96,21 +96,19 @@ def lists(sagemaker: Stubber) -> None:
 
 def test_old_versions_go_with_their_models_and_twice_is_once(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
     lists(sagemaker)
-    sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": config(1)})
     sagemaker.add_response("delete_model", {}, {"ModelName": config(1)})
-    # An earlier try came as far as the configuration.
-    sagemaker.add_client_error(
-        "delete_endpoint_config", "ValidationException", "Could not find endpoint configuration", 400
-    )
-    sagemaker.add_response("delete_model", {}, {"ModelName": config(2)})
+    sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": config(1)})
+    # An earlier try came as far as the model.
+    sagemaker.add_client_error("delete_model", "ValidationException", "Could not find model", 400)
+    sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": config(2)})
     assert app.handler(sample_event("collect_versions"), CONTEXT) == {"deleted": 2, "kept": 2}
 
 
 def test_one_that_cannot_be_deleted_hides_no_other_and_is_told(app: ModuleType, sagemaker: Stubber) -> None:
     lists(sagemaker)
-    sagemaker.add_client_error("delete_endpoint_config", "ThrottlingException", "Rate exceeded", 400)
-    sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": config(2)})
+    sagemaker.add_client_error("delete_model", "ThrottlingException", "Rate exceeded", 400)
     sagemaker.add_response("delete_model", {}, {"ModelName": config(2)})
+    sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": config(2)})
     with pytest.raises(Exception, match=f"1 versions are left for the next time: {config(1)}") as caught:
         app.handler(sample_event("collect_versions"), CONTEXT)
     assert type(caught.value).__name__ == "DependencyFailed"

@@ -49,7 +49,7 @@ def figures(hit_rate: float, ndcg: float, full: float = 0.1, coverage: float = 0
 def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[str, Any]:
     interval = {"mean": 0.01, "lower": -0.01, "upper": 0.03}
     document: dict[str, Any] = {
-        "schemaVersion": "1.0",
+        "schemaVersion": "1.1",
         "runId": RUN,
         "datasetVersion": VERSION,
         "codeVersion": "5f" * 32,
@@ -68,6 +68,7 @@ def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[
         "incumbent": incumbent,
         "baselines": {"popularity": figures(0.45, 0.25, 0.05, 0.01)},
         "difference": None,
+        "serving": {"answers": 600, "p50Milliseconds": 0.1, "p99Milliseconds": 0.4},
     }
     if incumbent is not None:
         document["difference"] = {
@@ -114,6 +115,7 @@ def test_the_first_model_needs_the_floors_and_must_beat_popularity() -> None:
         "floor.fullNdcg",
         "floor.coverage",
         "ceiling.largestExposure",
+        "serving.p99Milliseconds",
         "popularity.sampledHitRate",
         "popularity.sampledNdcg",
     ]
@@ -197,6 +199,7 @@ EVERY_CHECK = {
     "floor.fullNdcg": ({"floors": {"fullNdcg": 0.06}}, {}),
     "floor.coverage": ({"floors": {"coverage": 0.31}}, {}),
     "ceiling.largestExposure": ({}, {"candidate.largestExposure": 0.96}),
+    "serving.p99Milliseconds": ({"maximumServingMilliseconds": 0.3}, {}),
     "popularity.sampledHitRate": ({}, {"baselines.popularity.sampled.hitRate": 0.7}),
     "popularity.sampledNdcg": ({}, {"baselines.popularity.sampled.ndcg": 0.4}),
     "ease.sampledNdcg": ({}, {"baselines.ease.sampled.ndcg": 0.43}),
@@ -234,6 +237,8 @@ def test_the_sentences_of_the_later_checks_carry_their_numbers() -> None:
     assert reasons["ease.sampledNdcg"] == worse
     interval = "NDCG at 10 differs from the incumbent's by -0.0100 at the least (95 % interval), not below -0.05"
     assert reasons["interval.sampledNdcg"] == interval
+    slow = "99 of 100 answers take up to 0.4 ms, not above the 100 ms allowed"
+    assert reasons["serving.p99Milliseconds"] == slow
     fall = "NDCG at 10 of tailItems (120 people) is 0.3000, the incumbent's 0.3800: no fall of more than 0.1"
     assert reasons["slice.tailItems.sampledNdcg"] == fall
 
@@ -259,6 +264,8 @@ def test_an_interval_of_few_users_and_a_slice_of_few_are_not_looked_at() -> None
         ("candidate.slices.tailItems.full", None, "candidate.slices.tailItems must be an object"),
         ("candidate.largestExposure", None, "candidate.largestExposure must be a finite number"),
         ("difference.fullNdcg.lower", None, "difference.fullNdcg.lower must be a finite number"),
+        ("serving", None, "serving must be an object"),
+        ("serving.p99Milliseconds", float("nan"), "serving.p99Milliseconds must be a finite number"),
     ],
 )
 def test_a_slice_or_an_interval_that_cannot_be_believed_is_a_fault(path: str, value: Any, words: str) -> None:
@@ -363,6 +370,10 @@ def test_what_a_policy_leaves_out_has_its_default() -> None:
         (
             {"ceilings": {"coverage": 1}},
             "GatePolicy.ceilings has an unknown figure coverage; there are largestExposure",
+        ),
+        (
+            {"maximumServingMilliseconds": 0},
+            "GatePolicy.maximumServingMilliseconds must be a number above 0, not 0",
         ),
         ({"sliceMargins": {"coverage": 0}}, "GatePolicy.sliceMargins has an unknown figure coverage"),
         ({"lowestDifference": {"sampledNdcg": -2}}, "GatePolicy.lowestDifference.sampledNdcg must be a number from -1"),
@@ -578,6 +589,9 @@ def test_a_policy_with_a_mistake_judges_nothing(app: ModuleType, cloud: Cloud, c
         {"sliceMargins": {"sampledNdcg": "0"}},
         {"minimumTestUsers": 0},
         {"minimumIntervalUsers": 1.5},
+        {"maximumServingMilliseconds": 20},
+        {"maximumServingMilliseconds": 0},
+        {"maximumServingMilliseconds": "20"},
         {"other": 1},
     ],
 )

@@ -5,20 +5,19 @@ dataset version is lost, none starts two runs, and an older one never replaces a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from types import ModuleType
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.functions.cloud import CONTEXT, DATA, Cloud
-from tests.unit.functions.test_api_faults import Wire, empty
 from tests.unit.functions.test_on_data_ready import event_for, executions, machine, upload
 from tests.unit.functions.test_reconcile import LATER
+from tests.unit.functions.wire import Wire
 
 __all__ = ["machine"]  # a fixture
 VERSIONS = [f"v2026112{day}t000000z-0000000{day}" for day in (1, 2, 3)]
@@ -29,7 +28,7 @@ class Killed(BaseException):
     """The function is gone: nothing that it would have done on an error is done."""
 
 
-def kill_before(event_name: str, request: Any) -> Any:
+def kill_before(event_name: str, request: Any, do: Any) -> Any:
     raise Killed(event_name)
 
 
@@ -94,15 +93,9 @@ def apps(load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch) -> tu
 
 
 @pytest.fixture
-def wire(cloud: Cloud, session: boto3.Session) -> Any:
-    wire = Wire()
-    wire.fault = kill_before
-    services = ("s3", "dynamodb", "sfn")
-    for service in services:
-        session.events.register(f"before-send.{service}", wire, unique_id=f"order-{service}")
-    yield wire
-    for service in services:
-        session.events.unregister(f"before-send.{service}", unique_id=f"order-{service}")
+def wire(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    with Wire(kill_before).laid(monkeypatch) as wire:
+        yield wire
 
 
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -115,7 +108,7 @@ def test_no_version_is_lost_none_runs_twice_and_the_newest_data_serve_in_the_end
     cloud: Cloud, wire: Wire, machine: Any, apps: tuple[ModuleType, ModuleType], steps: list[Any]
 ) -> None:
     wire.begin(None)
-    empty(cloud)
+    cloud.empty()
     forget(machine)
     for version in VERSIONS:
         upload(cloud, version)

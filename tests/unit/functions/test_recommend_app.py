@@ -23,6 +23,7 @@ from recommend.endpoint import Endpoint
 from recommend.ranking import Popularity, rules_from_json
 from shared.environment import BadEnvironment
 from shared.rules import NO_RULES
+from tests.unit.functions.sagemaker_fake import Body
 
 EVENTS = Path(__file__).parents[3] / "events"
 SECRET = "jane.doe@example.org"
@@ -48,23 +49,6 @@ CONTEXT = SimpleNamespace(
     memory_limit_in_mb=256,
     invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:recommend",
 )
-
-
-class Body:
-    """As much of urllib3's response as botocore reads."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def read(self, amt: int | None = None) -> bytes:
-        content, self.content = self.content, b""
-        return content
-
-    def stream(self, **_: Any) -> Any:
-        yield self.read()
-
-    def close(self) -> None:
-        pass
 
 
 def reply(status: int, document: Any, **headers: str) -> AWSResponse:

@@ -96,6 +96,20 @@ def test_without_golden_requests_nothing_is_proved(document: Any) -> None:
         golden.parse(document)
 
 
+OTHER = {"request": {"userId": "43", "numResults": 3}, "response": {**answer(("b", 0.8), ("a", 0.4)), "userId": "43"}}
+
+
+def test_two_users_must_not_get_one_list() -> None:
+    examples = golden.parse([KNOWN, STRANGER, OTHER])
+    own = [example.response for example in examples]
+    assert golden.sameness(examples, own) is None
+    alike = [*own[:2], {**OTHER["response"], "itemList": KNOWN["response"]["itemList"]}]
+    assert golden.sameness(examples, alike) == "2 users get one list"
+    # A list of candidates has its items by request, and strangers all get the popular ones.
+    ranking = {"request": {"userId": "44", "candidates": ["a"]}, "response": KNOWN["response"]}
+    assert golden.sameness(golden.parse([KNOWN, STRANGER, ranking]), [KNOWN["response"]] * 3) is None
+
+
 # The handler
 
 
@@ -157,6 +171,20 @@ def test_a_model_that_answers_otherwise_is_not_promoted(
     assert "42" not in str(caught.value).replace("20261123t151300z", ""), "user ids stay out of messages"
     assert cloud.item("SERVING", "CURRENT") == {}
     assert cloud.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix="serving/")["KeyCount"] == 0
+
+
+def test_a_model_with_one_list_for_everybody_is_not_promoted(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    alike = {**OTHER, "response": {**KNOWN["response"], "userId": "43"}}
+    cloud.write(ARTIFACTS, f"runs/{RUN}/golden.json", [KNOWN, alike])
+    describes(sagemaker)
+    for example in (KNOWN, alike):
+        answers(runtime, example["request"], example["response"])
+    with pytest.raises(Exception, match="golden request 1 to 2: 2 users get one list") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "GoldenRequestMismatch"
+    assert cloud.item("SERVING", "CURRENT") == {}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,9 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 @pytest.fixture(scope="session")
 def bundle_directory(make_bundle: Callable[..., Path]) -> Path:
     return make_bundle()
+
+
+@pytest.fixture
+def copy(bundle_directory: Path, tmp_path: Path) -> Path:
+    """The bundle, to be spoiled."""
+    return Path(shutil.copytree(bundle_directory, tmp_path / "model"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -60,11 +59,6 @@ def refused(directory, **environment):
     assert errors == ""
     (line,) = output.splitlines()
     return process.returncode, json.loads(line)
-
-
-@pytest.fixture
-def copy(bundle_directory, tmp_path):
-    return Path(shutil.copytree(bundle_directory, tmp_path / "model"))
 
 
 def reseal(directory, **changes):

@@ -86,7 +86,7 @@ def test_reads_back_what_was_written(directory: Path) -> None:
     assert not bundle.model.training
     assert bundle.category_names == ["Action", "Drama"]
     assert bundle.item_categories == [[1], [], [0, 1], [], [], [], [0]]
-    assert len(bundle.golden) == 3
+    assert len(bundle.golden) == 4
     assert all(same_answer(case["response"], rank(bundle, case["request"])) for case in bundle.golden)
 
 

@@ -257,13 +257,14 @@ def test_what_is_reported_is_of_the_schema(crowd: data.Dataset, tiny: data.Datas
     named = {"runId": "r", "datasetVersion": VERSION}
     report = {
         **named,
-        "schemaVersion": "1.0",
+        "schemaVersion": "1.1",
         "codeVersion": "c",
         "protocol": evaluation.protocol(epoch="validation-best"),
         "candidate": {"model": "ease", **outcome.to_dict()},
         "incumbent": {**named, "model": "als", **other.to_dict()},
         "baselines": {"popularity": outcome.to_dict()},
         "difference": difference(outcome, other, seed=1),
+        "serving": None,
     }
     schema = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
     schema.validate(report)

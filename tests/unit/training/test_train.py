@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -108,14 +109,37 @@ def test_the_bundle_answers_its_golden_requests(serving: Path) -> None:
     bundle = bundles.load(serving / "model")
     golden = json.loads((serving / "output" / "data" / "golden.json").read_text())
     assert golden == bundle.golden
-    full, candidates, unknown = golden
+    full, candidates, unknown, other = golden
     assert full["request"]["excludeSeen"]
     assert len(full["response"]["itemList"]) == 10
     seen = {bundle.item_ids[item] for item in bundle.seen(bundle.user_index[full["request"]["userId"]])}
     assert not seen & {item["itemId"] for item in full["response"]["itemList"]}
     assert candidates["response"]["unknownItems"] == 1
+    assert other["request"]["userId"] != full["request"]["userId"]
+    assert other["response"]["itemList"] != full["response"]["itemList"]
     assert (candidates["response"]["source"], unknown["response"]["source"]) == ("personalized", "popular")
     assert all(same_answer(case["response"], rank(bundle, case["request"])) for case in golden)
+
+
+def test_how_long_answers_take_is_measured_by_the_servers_own_code(serving: Path) -> None:
+    measured = json.loads((serving / "output" / "data" / "evaluation.json").read_text())["serving"]
+    assert measured["answers"] >= 4
+    assert 0 < measured["p50Milliseconds"] <= measured["p99Milliseconds"]
+
+
+def test_a_model_that_the_server_would_refuse_is_no_model(
+    job: Jobs, shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(shop_dataset, name="before", epochs=1).run()  # which has found the server's code
+    monkeypatch.setattr(sys.modules["latency"], "load", refuse)
+    done = job(shop_dataset, epochs=1).run()
+    assert done.status == 1
+    assert done.failure() == "the server would refuse this model: it answers otherwise\n"
+    assert not list(done.model.iterdir())
+
+
+def refuse(directory: Path) -> Any:
+    raise sys.modules["serve"].CannotServe("it answers otherwise")  # type: ignore[attr-defined]
 
 
 def test_seen_is_train_and_test(serving: Path, shop_pairs: list[tuple[str, str]]) -> None:
@@ -262,7 +286,10 @@ def test_stopped_by_sigterm_and_started_again_it_gives_the_same_model(
     assert (resumed.status, resumed.stderr) == (0, "")
     assert "epoch=1/" not in resumed.stdout
     for name in OUTPUTS:
-        assert resumed.output(name) == whole.output(name)
+        again, first = resumed.output(name), whole.output(name)
+        if name == "evaluation.json":  # but for the time that answers took
+            assert again.pop("serving").keys() == first.pop("serving").keys()
+        assert again == first
     assert (resumed.model / "weights.safetensors").read_bytes() == (whole.model / "weights.safetensors").read_bytes()
 
 

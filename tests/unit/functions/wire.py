@@ -1,0 +1,75 @@
+"""Between botocore and AWS: counts the calls of a function, and lets one of them fail in the way a test chooses.
+
+It takes moto's place below botocore, so that botocore's parsing and its retries take part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ReadTimeoutError
+from moto.core.botocore_stubber import BotocoreStubber
+
+from tests.unit.functions.sagemaker_fake import SERVICES, Body, SageMakerFake
+
+Fault = Callable[[str, Any, Callable[[], Any]], AWSResponse]
+"""What becomes of a call: its event's name, its request, and what does it."""
+
+_moto_answers = BotocoreStubber.__call__
+
+
+def refused(event_name: str, request: Any, do: Callable[[], Any]) -> AWSResponse:
+    """The service has too much to do; nothing is done."""
+    code = b"ThrottlingException"
+    if ".s3." in event_name or ".sns." in event_name:
+        content = b"<Error><Code>" + code + b"</Code><Message>slow down</Message></Error>"
+        content = b"<ErrorResponse>" + content + b"</ErrorResponse>" if ".sns." in event_name else content
+    else:
+        content = json.dumps({"__type": code.decode(), "message": "slow down"}).encode()
+    return AWSResponse(request.url, 400, {"x-amzn-errortype": code.decode()}, Body(content))  # type: ignore[arg-type]
+
+
+def unheard(event_name: str, request: Any, do: Callable[[], Any]) -> AWSResponse:
+    """It is done, and nobody hears so."""
+    do()
+    raise ReadTimeoutError(endpoint_url=request.url)
+
+
+class Wire:
+    """`calls` are those since `begin`, each with its retries once. SageMaker, task tokens and EMR Serverless are
+    answered by `sagemaker`, where there is one; all else by moto.
+    """
+
+    def __init__(self, fault: Fault, sagemaker: SageMakerFake | None = None) -> None:
+        self.fault, self.sagemaker = fault, sagemaker
+        self.calls: list[tuple[str, str]] = []
+        self.failing: int | None = None
+
+    def begin(self, failing: int | None) -> None:
+        """Forget the calls so far; the one with the number `failing` is to fail, whenever it is tried."""
+        self.calls, self.failing = [], failing
+
+    @contextmanager
+    def laid(self, monkeypatch: Any) -> Iterator[Wire]:
+        """In moto's place, as long as the block lasts."""
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                BotocoreStubber, "__call__", lambda moto, *args, **kwargs: self._answer(moto, *args, **kwargs)
+            )
+            yield self
+
+    def _answer(self, moto: BotocoreStubber, event_name: str, request: Any, **_: Any) -> AWSResponse | None:
+        call = (event_name, str(request.headers["amz-sdk-invocation-id"]))
+        if call not in self.calls:
+            self.calls.append(call)
+
+        def do() -> AWSResponse | None:
+            if self.sagemaker is not None and event_name.split(".")[1] in SERVICES:
+                return self.sagemaker(event_name, request)
+            return _moto_answers(moto, event_name, request)
+
+        return self.fault(event_name, request, do) if self.failing == self.calls.index(call) else do()
