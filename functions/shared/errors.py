@@ -70,7 +70,7 @@ class ArtefactChanged(InvalidInput):
 
 
 class ModelNotApproved(InvalidInput):
-    """The model package is not approved (any more). Raised by `deploy` before any traffic moves."""
+    """The model package is not approved (any more). Raised by `deploy` before any traffic moves, and by `verify`."""
 
 
 class EndpointFailed(FunctionError):

@@ -22,6 +22,7 @@ from shared.errors import (
     EndpointRolledBack,
     GoldenRequestMismatch,
     InvalidInput,
+    ModelNotApproved,
     StaleVersion,
 )
 from shared.jobs import Jobs
@@ -47,8 +48,8 @@ RUNTIME = client("sagemaker-runtime", Config(read_timeout=60))
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises EndpointRolledBack, GoldenRequestMismatch, StaleVersion or DeploymentLost: the state machine then puts the
-    earlier configuration back.
+    """Raises EndpointRolledBack, GoldenRequestMismatch, ModelNotApproved, StaleVersion or DeploymentLost: the state
+    machine then puts the earlier configuration back.
     """
     run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
@@ -60,6 +61,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         answers.append(_ask(example.request))
         _refuse(golden.difference(example.response, answers[-1], run_id), f"{position + 1} of {len(examples)}")
     _refuse(golden.sameness(examples, answers), f"1 to {len(examples)}")
+    _require_approved(event)
     is_rollback = event.get("machine") == "rollback"
     holder = str(event.get("executionArn")).rpartition(":")[2] if is_rollback else run_id
     other = LEDGER.lock_deployment(holder)  # a redriven execution has given it back
@@ -72,6 +74,14 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     logger.info("model serves", extra={"requests": len(examples)})
     count("ModelPromoted")
     return {"verified": True, "requests": len(examples)}
+
+
+def _require_approved(event: dict[str, Any]) -> None:
+    """A person may have taken the approval back since the deployment began."""
+    arn = str((event.get("registration") or {}).get("modelPackageArn"))
+    status = JOBS.model_package(arn).get("ModelApprovalStatus")
+    if status != "Approved":
+        raise ModelNotApproved(f"{arn} is {status}, not Approved any more")
 
 
 def _refuse(found: str | None, which: str) -> None:

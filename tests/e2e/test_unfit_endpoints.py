@@ -65,6 +65,7 @@ def serving_run(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) 
     [(12, ENDS_AT_ONCE, "rolled the update back"), (14, ANSWERS_NONSENSE, "golden")],
     ids=["never becomes healthy", "answers nonsense"],
 )
+@pytest.mark.fault("P13", "P14")
 def test_an_unfit_endpoint_is_rolled_back_and_the_earlier_model_serves(
     stack: DeployedStack, serving_run: str, tmp_path: Path, weeks: int, server: str, reason: str
 ) -> None:

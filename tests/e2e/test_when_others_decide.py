@@ -100,6 +100,7 @@ def test_what_nobody_decides_in_time_is_rejected_in_the_registry_too(stack: Depl
 # A failure, mended
 
 
+@pytest.mark.fault("M10")
 def test_a_run_that_failed_goes_on_from_there_by_one_command(stack: DeployedStack, source: str) -> None:
     s3, bucket = stack.client("s3"), stack.outputs["ArtifactsBucketName"]
     s3.put_object(Bucket=bucket, Key="policy/gate.json", Body=b'{"margins": {"sampledNdgc": 0.01}}')
@@ -130,6 +131,7 @@ def test_a_run_that_failed_goes_on_from_there_by_one_command(stack: DeployedStac
 # Another run
 
 
+@pytest.mark.fault("R08", "M09")
 def test_of_two_runs_at_once_one_deploys_at_a_time_and_the_newest_data_serve(stack: DeployedStack, source: str) -> None:
     older, newer = copies(stack, source, 2)
     assert stack.ended(newer)["status"] == "DEPLOYED"
@@ -144,6 +146,7 @@ def test_of_two_runs_at_once_one_deploys_at_a_time_and_the_newest_data_serve(sta
 # An alarm
 
 
+@pytest.mark.fault("P10", "P11")
 def test_an_alarm_during_the_deployment_brings_the_earlier_model_back(stack: DeployedStack, source: str) -> None:
     cloudwatch, sagemaker = stack.client("cloudwatch"), stack.client("sagemaker")
     name, before = stack.outputs["EndpointName"], stack.serving()["runId"]

@@ -180,3 +180,14 @@ def test_role_allows_no_ledger_call_that_the_code_cannot_reach(function: str, cl
     granted = statements(cloudformation["Resources"][role]["Properties"])
     ledger = {a for statement in granted for a in as_list(statement["Action"]) if a.startswith("dynamodb:")}
     assert ledger - reachable_calls(function) == set()
+
+
+@pytest.mark.fault("R01")
+def test_the_registrys_group_is_the_stacks_and_stays_when_that_goes(cloudformation: dict[str, Any]) -> None:
+    group = cloudformation["Resources"]["ModelPackageGroup"]
+    assert group["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert group["UpdateReplacePolicy"] == "Retain"
+    for resource in cloudformation["Resources"].values():
+        if resource["Type"] == "AWS::IAM::Role":
+            actions = {a for statement in statements(resource["Properties"]) for a in as_list(statement["Action"])}
+            assert not {a for a in actions if a.endswith("ModelPackageGroup")}

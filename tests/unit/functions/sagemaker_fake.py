@@ -197,6 +197,11 @@ class SageMakerFake:
         self.endpoint = endpoint("Updating", serves, pending=call["EndpointConfigName"])
         return {"EndpointArn": self.endpoint["EndpointArn"]}
 
+    def delete_endpoint(self, call: dict[str, Any]) -> Any:
+        self.describe_endpoint(call)
+        self.endpoint = None
+        return {}
+
     def describe_endpoint(self, call: dict[str, Any]) -> Any:
         return _found({} if self.endpoint is None else {call["EndpointName"]: self.endpoint}, call["EndpointName"])
 

@@ -92,6 +92,7 @@ def test_every_modelled_error_has_one_of_our_names_and_is_tried_again_where_that
 
 
 @pytest.mark.parametrize("code", [*sorted(ThrottledRetryableChecker._THROTTLED_ERROR_CODES), *EXPIRED])
+@pytest.mark.fault("M02", "M14")
 def test_throttling_and_expired_credentials_are_tried_again(code: str) -> None:
     assert issubclass(cause_of(code, 400), RETRYABLE)
 
@@ -218,6 +219,7 @@ def verify(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
 
     examples = [KNOWN, STRANGER, OTHER]
     aws.endpoint = endpoint("InService", f"ncf-{RUN}")
+    registered(aws, "Approved")
     aws.responses = {example["request"]["userId"]: example["response"] for example in examples}
     cloud.write(ARTIFACTS, f"runs/{RUN}/golden.json", examples)
     cloud.write(ARTIFACTS, f"runs/{RUN}/popular.json", POPULAR)
@@ -312,6 +314,7 @@ def wire(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 
 @pytest.mark.parametrize("fault", [refused, unheard], ids=["refused", "unheard"])
 @pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.fault("R02", "P15", "M14")
 def test_whichever_call_fails_the_next_try_ends_as_if_nothing_had_happened(
     load: Callable[..., ModuleType], cloud: Cloud, wire: Wire, situation: str, fault: Fault
 ) -> None:

@@ -35,6 +35,7 @@ def model(day: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.fault("P16")
 def test_the_newest_that_served_stay_and_all_that_is_in_use() -> None:
     serving = {**model(3), "previous": model(9)}
     endpoints = [endpoint("Updating", config(1), pending=config(2)), endpoint("InService", "made-by-hand")]
@@ -114,6 +115,7 @@ def test_one_that_cannot_be_deleted_hides_no_other_and_is_told(app: ModuleType, 
     assert type(caught.value).__name__ == "DependencyFailed"
 
 
+@pytest.mark.fault("P16")
 def test_nothing_of_a_run_that_is_under_way_goes(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
     for day in (1, 2):
         cloud.put(f"RUN#{version(day)}-r1", kind="RUN", status="RUNNING", runId=f"{version(day)}-r1")

@@ -59,6 +59,7 @@ CONFIG_CALL = request.create_endpoint_config("ncf", RUN, "ml.g4dn.xlarge", 1, ""
         (endpoint("UpdateRollbackFailed", PREVIOUS), Action.UNUSABLE),
     ],
 )
+@pytest.mark.fault("P01", "P02", "P03", "P04", "P05", "P06")
 def test_the_next_step_of_a_deployment(described: dict[str, Any] | None, action: Action) -> None:
     assert plan.deployment(described, WANTED) == Step(action, WANTED)
 
@@ -191,6 +192,7 @@ def record(cloud: Cloud) -> dict[str, Any]:
     return cloud.item(f"RUN#{RUN}", "DECISION#deployment").get("figures", {})
 
 
+@pytest.mark.fault("P01")
 def test_the_first_model_creates_the_endpoint_and_leaves(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
@@ -207,6 +209,7 @@ def test_the_first_model_creates_the_endpoint_and_leaves(
     assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == RUN
 
 
+@pytest.mark.fault("P02")
 def test_a_later_model_updates_the_endpoint_and_remembers_the_way_back(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, alarms: Stubber
 ) -> None:
@@ -222,6 +225,7 @@ def test_a_later_model_updates_the_endpoint_and_remembers_the_way_back(
     assert record(cloud)["previousEndpointConfigName"] == PREVIOUS
 
 
+@pytest.mark.fault("P03")
 def test_on_the_wanted_configuration_already_nothing_is_called(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
@@ -245,6 +249,7 @@ def test_a_retry_waits_for_the_update_that_an_earlier_try_began(
     assert token_of(cloud)["jobId"] == WANTED
 
 
+@pytest.mark.fault("P07")
 def test_a_model_and_a_configuration_of_the_same_content_are_adopted(
     app: ModuleType, sagemaker: Stubber, answers: Stubber
 ) -> None:
@@ -288,6 +293,7 @@ def test_what_was_just_created_and_is_not_seen_yet_is_tried_again(
     assert type(caught.value).__name__ == "DependencyFailed"
 
 
+@pytest.mark.fault("P07")
 def test_a_model_of_that_name_with_other_content_stops_the_deployment(
     app: ModuleType, sagemaker: Stubber, cloud: Cloud
 ) -> None:
@@ -312,6 +318,7 @@ def test_an_older_run_than_the_serving_one_is_stale_and_takes_no_lock(app: Modul
     assert cloud.item("LOCK", "DEPLOYMENT") == {}
 
 
+@pytest.mark.fault("R08", "M09")
 def test_a_run_waits_while_another_is_being_deployed(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
     cloud.put("LOCK", "DEPLOYMENT", runId="another", expiresAt=99_999_999_999)
     sagemaker.add_response("describe_model_package", package())
@@ -320,6 +327,7 @@ def test_a_run_waits_while_another_is_being_deployed(app: ModuleType, sagemaker:
     assert type(caught.value).__name__ == "DeploymentInProgress"
 
 
+@pytest.mark.fault("R06")
 def test_an_archive_that_changed_since_its_registration_is_not_deployed(
     app: ModuleType, sagemaker: Stubber, cloud: Cloud
 ) -> None:
@@ -342,6 +350,7 @@ def test_an_archive_that_is_gone_since_its_registration_is_not_deployed(
 
 
 @pytest.mark.parametrize("status", ["Rejected", "PendingManualApproval"])
+@pytest.mark.fault("R07")
 def test_a_package_that_is_not_approved_any_more_is_not_deployed(
     app: ModuleType, sagemaker: Stubber, status: str
 ) -> None:
@@ -358,6 +367,7 @@ def test_a_package_that_is_not_approved_any_more_is_not_deployed(
         (endpoint("UpdateRollbackFailed", PREVIOUS), "EndpointUnusable", "only a person can mend"),
     ],
 )
+@pytest.mark.fault("P04", "P06")
 def test_an_endpoint_that_is_taken_or_broken_is_left_alone(
     app: ModuleType, sagemaker: Stubber, described: dict[str, Any], name: str, words: str
 ) -> None:
@@ -368,6 +378,7 @@ def test_an_endpoint_that_is_taken_or_broken_is_left_alone(
     assert type(caught.value).__name__ == name
 
 
+@pytest.mark.fault("P05")
 def test_a_failed_endpoint_of_an_earlier_run_is_deleted_and_waited_for(app: ModuleType, sagemaker: Stubber) -> None:
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", endpoint("Failed", PREVIOUS))
@@ -377,6 +388,7 @@ def test_a_failed_endpoint_of_an_earlier_run_is_deleted_and_waited_for(app: Modu
     assert type(caught.value).__name__ == "DeploymentInProgress"
 
 
+@pytest.mark.fault("P05")
 def test_our_own_failed_creation_is_told_with_sagemakers_reason(app: ModuleType, sagemaker: Stubber) -> None:
     failed = endpoint("Failed", WANTED, FailureReason="did not pass the ping health check")
     sagemaker.add_response("describe_model_package", package())
@@ -395,6 +407,7 @@ def test_our_own_failed_creation_is_told_with_sagemakers_reason(app: ModuleType,
         ("AccessDeniedException", "not authorized", "MissingResource"),
     ],
 )
+@pytest.mark.fault("P08")
 def test_an_update_that_is_refused_says_which_cause_it_has(
     app: ModuleType, sagemaker: Stubber, alarms: Stubber, code: str, words: str, name: str
 ) -> None:

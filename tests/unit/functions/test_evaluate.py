@@ -105,6 +105,7 @@ def test_the_reports_of_these_tests_are_of_the_kind_that_training_writes(incumbe
 # The verdict
 
 
+@pytest.mark.fault("E07")
 def test_the_first_model_needs_the_floors_and_must_beat_popularity() -> None:
     verdict = gate.judge(report(), POLICY, FIRST)
     assert verdict.accepted
@@ -136,6 +137,7 @@ def test_a_candidate_below_a_floor_is_rejected_with_its_figures() -> None:
         ({"ndcg": 0.25}, "popularity.sampledNdcg"),
     ],
 )
+@pytest.mark.fault("E13")
 def test_a_candidate_no_better_than_popularity_is_rejected(candidate: dict[str, float], name: str) -> None:
     verdict = gate.judge(report(**candidate), POLICY, FIRST)
     assert [check.name for check in verdict.checks if not check.passed] == [name]
@@ -149,6 +151,7 @@ def test_a_candidate_no_better_than_popularity_is_rejected(candidate: dict[str, 
         ({"ndcg": 0.37}, "incumbent.sampledNdcg"),
     ],
 )
+@pytest.mark.fault("E04")
 def test_rejects_a_candidate_worse_than_the_incumbent(candidate: dict[str, float], name: str) -> None:
     verdict = gate.judge(report(incumbent(), **candidate), POLICY, LATER)
     assert [check.name for check in verdict.checks if not check.passed] == [name]
@@ -156,14 +159,17 @@ def test_rejects_a_candidate_worse_than_the_incumbent(candidate: dict[str, float
     assert "on the same test set" in verdict.reasons[0]
 
 
+@pytest.mark.fault("E11")
 def test_better_in_one_figure_does_not_make_up_for_worse_in_another() -> None:
     assert not gate.judge(report(incumbent(), hit_rate=0.9, ndcg=0.37), POLICY, LATER).accepted
 
 
+@pytest.mark.fault("E05")
 def test_an_equal_candidate_is_not_worse() -> None:
     assert gate.judge(report(incumbent(0.7, 0.4)), POLICY, LATER).accepted
 
 
+@pytest.mark.fault("E05")
 def test_a_positive_margin_asks_for_progress_and_a_negative_one_tolerates_loss() -> None:
     strict = Policy.from_document({"margins": {"sampledHitRate": 0.02}})
     loose = Policy.from_document({"margins": {"sampledHitRate": -0.02, "sampledNdcg": -0.02}})
@@ -218,6 +224,7 @@ def test_the_table_has_every_check_there_is() -> None:
 
 
 @pytest.mark.parametrize("name", EVERY_CHECK)
+@pytest.mark.fault("E05", "E11", "E13")
 def test_each_check_alone_refuses_what_it_is_for(name: str) -> None:
     policy, changes = EVERY_CHECK[name]
     document = later()
@@ -294,6 +301,7 @@ def test_all_failed_checks_are_named_together() -> None:
         "incumbent.sampled.hitRate",
     ],
 )
+@pytest.mark.fault("E03")
 def test_a_figure_that_is_no_finite_rate_is_a_fault(path: str, value: Any) -> None:
     with pytest.raises(UntrustworthyReport) as caught:
         gate.judge(changed(report(incumbent()), path, value), POLICY, LATER)
@@ -322,6 +330,7 @@ def test_a_figure_that_is_no_finite_rate_is_a_fault(path: str, value: Any) -> No
         ),
     ],
 )
+@pytest.mark.fault("E08", "E10")
 def test_a_report_that_cannot_be_believed_is_a_fault(path: str, value: Any, words: str) -> None:
     with pytest.raises(UntrustworthyReport) as caught:
         gate.judge(changed(report(incumbent()), path, value), POLICY, LATER)
@@ -334,11 +343,13 @@ def test_every_baseline_must_be_believable_even_one_that_no_check_reads() -> Non
         gate.judge(document, POLICY, FIRST)
 
 
+@pytest.mark.fault("E08", "E09")
 def test_a_candidate_that_was_not_measured_against_the_serving_model_is_no_automatic_winner() -> None:
     with pytest.raises(NotComparable, match=f"not comparable: {INCUMBENT} serves"):
         gate.judge(report(), POLICY, LATER)
 
 
+@pytest.mark.fault("E08")
 def test_a_candidate_measured_against_another_model_is_not_comparable() -> None:
     other = incumbent(run_id="v20261121t000000z-00000000-r1")
     with pytest.raises(NotComparable, match="and the report measures 'v20261121t000000z-00000000-r1'"):
@@ -494,6 +505,7 @@ def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: 
         (lambda cloud: deliver(cloud, report(hit_rate=float("nan"))), "UntrustworthyReport", "not nan"),
     ],
 )
+@pytest.mark.fault("E01")
 def test_a_model_that_cannot_be_judged_is_a_fault_without_a_decision(
     app: ModuleType, cloud: Cloud, prepare: Callable[[Cloud], Any], name: str, words: str
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_rollback_that_put_nothing_back_leaves_it_failed(rollback: Any) -> Non
     assert failure.from_event(told(rollback=rollback)).status == "FAILED"
 
 
+@pytest.mark.fault("M07")
 def test_a_rollback_that_failed_too_is_told() -> None:
     found = failure.from_event(told(rollbackError=error("EndpointUnusable", "a person must look")))
     assert found.status == "FAILED"
@@ -200,6 +201,7 @@ def test_both_voices_at_once_notify_once(app: ModuleType, cloud: Cloud) -> None:
     assert len(cloud.notifications()) == 1
 
 
+@pytest.mark.fault("M03", "M06")
 def test_a_timed_out_execution_is_ended_by_its_event_alone_and_its_job_stopped(
     app: ModuleType, sagemaker: Stubber, cloud: Cloud
 ) -> None:
@@ -245,6 +247,7 @@ def test_the_jobs_and_the_lock_of_other_runs_are_left_alone(app: ModuleType, clo
     "event",
     [ended("ABORTED"), told(error={"Error": "TrainingStopped", "Cause": "training job was stopped by a request"})],
 )
+@pytest.mark.fault("M06")
 def test_what_a_person_stopped_is_aborted_and_wakes_nobody(
     app: ModuleType, cloud: Cloud, event: dict[str, Any]
 ) -> None:
@@ -281,6 +284,7 @@ def test_a_redriven_run_that_fails_again_notifies_again(app: ModuleType, cloud: 
     assert len(cloud.notifications()) == 2
 
 
+@pytest.mark.fault("M08")
 def test_a_notification_that_fails_hides_nothing_and_is_tried_again(
     app: ModuleType, cloud: Cloud, stub: Callable[[Any], Stubber]
 ) -> None:

@@ -248,6 +248,7 @@ def test_the_same_event_again_starts_nothing_while_the_run_is_open(
     assert executions(machine) == [RUN]
 
 
+@pytest.mark.fault("M12")
 def test_the_same_event_again_starts_nothing_after_the_run_is_over(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
 ) -> None:
@@ -409,6 +410,7 @@ def test_a_manifest_that_is_gone_is_delivered_again(
     assert cloud.item(f"DATASET#{VERSION}") == {}
 
 
+@pytest.mark.fault("M14")
 def test_a_throttled_ledger_stops_the_run_before_it_starts(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType], stub: Callable[[Any], Any]
 ) -> None:

@@ -178,6 +178,7 @@ def test_a_token_of_an_execution_that_never_was_is_closed(app: ModuleType, sagem
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "released": 1}
 
 
+@pytest.mark.fault("M07")
 def test_a_failed_execution_with_an_orphan_job_is_handed_over_once(
     app: ModuleType, sagemaker: Stubber, states: Stubber, functions: Stubber, cloud: Cloud
 ) -> None:

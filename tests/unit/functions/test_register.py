@@ -85,6 +85,7 @@ def sagemaker(sagemaker: Stubber) -> Stubber:
     return sagemaker
 
 
+@pytest.mark.fault("R02")
 def test_the_client_token_is_the_run_id_and_fits() -> None:
     assert (
         request.create_model_package(
@@ -116,6 +117,7 @@ def test_registers_the_model_of_its_sample_event(app: ModuleType, sagemaker: Stu
     assert cloud.item(f"RUN#{RUN}", "DECISION#registration")["figures"]["modelDataETag"] == ETAG
 
 
+@pytest.mark.fault("R02")
 def test_a_retry_finds_the_package_that_an_earlier_try_made(app: ModuleType, sagemaker: Stubber) -> None:
     sagemaker.add_response("list_model_packages", listed("run another", more=True))
     sagemaker.add_response("list_model_packages", listed(f"run {RUN}"))
@@ -150,6 +152,7 @@ def test_manual_approval_registers_as_pending(
 @pytest.mark.parametrize(
     ("code", "name"), [("ResourceLimitExceeded", "CapacityUnavailable"), ("ConflictException", "DependencyFailed")]
 )
+@pytest.mark.fault("R03", "R04")
 def test_a_registry_that_refuses_says_which_cause_it_has(
     app: ModuleType, sagemaker: Stubber, code: str, name: str
 ) -> None:

@@ -89,6 +89,7 @@ def test_a_parked_run_trains_under_a_new_name(app: ModuleType, sagemaker: Stubbe
 
 
 @pytest.mark.parametrize("app", ["deploy"], indirect=True)
+@pytest.mark.fault("P04")
 def test_a_run_that_waits_for_the_endpoint_is_parked_until_it_is_its_turn(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +162,7 @@ def test_a_restart_after_a_failed_training_trains_again(app: ModuleType, sagemak
         ("REJECTED", "it ended as REJECTED; start the next attempt"),
     ],
 )
+@pytest.mark.fault("M11")
 def test_a_run_that_goes_on_or_ended_well_is_not_restarted(
     app: ModuleType, cloud: Cloud, status: str, words: str
 ) -> None:

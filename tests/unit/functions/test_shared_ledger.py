@@ -55,6 +55,7 @@ def model(version: str, attempt: int = 1) -> dict[str, Any]:
     }
 
 
+@pytest.mark.fault("M15")
 def test_one_of_eight_simultaneous_claims_wins(book: Ledger) -> None:
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(lambda _: book.claim_dataset(VERSION, RUN), range(8)))
@@ -137,6 +138,7 @@ def test_an_open_token_expires_two_weeks_later(book: Ledger, cloud: Cloud, clock
     assert cloud.item("JOB#TRAINING#job", "TOKEN")["expiresAt"] == int(clock.now) + 14 * 24 * 3600
 
 
+@pytest.mark.fault("R08")
 def test_one_of_two_simultaneous_deployments_has_the_lock(book: Ledger) -> None:
     with ThreadPoolExecutor(4) as pool:
         holders = list(pool.map(lambda run: book.lock_deployment(run), ["a", "b", "c", "d"]))
@@ -161,6 +163,7 @@ def test_a_lock_that_was_never_given_back_expires(book: Ledger, clock: Clock) ->
     assert book.lock_deployment("b") is None
 
 
+@pytest.mark.fault("M09")
 def test_newer_data_replaces_older_and_never_the_other_way(book: Ledger) -> None:
     assert book.promote(model(VERSION), EXECUTION, "it passed the gate")
     assert book.promote(model(NEWER), EXECUTION, "it passed the gate")

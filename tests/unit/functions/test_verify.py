@@ -23,6 +23,7 @@ from tests.unit.functions.cloud import (
     VERSION,
     Cloud,
     endpoint,
+    model_package,
     sample_event,
 )
 from verify import golden
@@ -140,12 +141,18 @@ def answers(runtime: Stubber, request: dict[str, Any], response: Any) -> None:
     runtime.add_response("invoke_endpoint", {"Body": StreamingBody(io.BytesIO(content), len(content))}, call)
 
 
-def test_a_model_that_answers_as_recorded_is_promoted(
-    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
-) -> None:
+def is_well(sagemaker: Stubber, runtime: Stubber, status: str = "Approved") -> None:
+    """The endpoint serves the model and answers as recorded; its package has that status."""
     describes(sagemaker)
     answers(runtime, KNOWN["request"], KNOWN["response"])
     answers(runtime, STRANGER["request"], STRANGER["response"])
+    sagemaker.add_response("describe_model_package", model_package(status), {"ModelPackageName": PACKAGE})
+
+
+def test_a_model_that_answers_as_recorded_is_promoted(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    is_well(sagemaker, runtime)
     assert app.handler(sample_event("verify"), CONTEXT) == {"verified": True, "requests": 2}
     serving = cloud.item("SERVING", "CURRENT")
     assert {name: serving[name] for name in ("runId", "datasetVersion", "modelPackageArn", "modelDataUrl")} == {
@@ -159,7 +166,20 @@ def test_a_model_that_answers_as_recorded_is_promoted(
     assert json.loads(popular) == POPULAR
 
 
+@pytest.mark.parametrize("status", ["Rejected", "PendingManualApproval"])
+@pytest.mark.fault("R07")
+def test_a_model_whose_approval_was_taken_back_meanwhile_is_not_promoted(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, status: str
+) -> None:
+    is_well(sagemaker, runtime, status)
+    with pytest.raises(Exception, match=f"{PACKAGE} is {status}, not Approved any more") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "ModelNotApproved"
+    assert cloud.item("SERVING", "CURRENT") == {}
+
+
 @pytest.mark.parametrize("response", [differing(items=[("b", 0.9), ("a", 0.5), ("c", 0.1)]), b"<html>", b"null"])
+@pytest.mark.fault("P14")
 def test_a_model_that_answers_otherwise_is_not_promoted(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, response: Any
 ) -> None:
@@ -173,6 +193,7 @@ def test_a_model_that_answers_otherwise_is_not_promoted(
     assert cloud.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix="serving/")["KeyCount"] == 0
 
 
+@pytest.mark.fault("E13")
 def test_a_model_with_one_list_for_everybody_is_not_promoted(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
 ) -> None:
@@ -209,6 +230,7 @@ def test_an_endpoint_that_does_not_answer_says_which_cause_it_has(
 
 
 @pytest.mark.parametrize(("status", "config"), [("InService", "ncf-older"), ("Updating", WANTED), ("Failed", WANTED)])
+@pytest.mark.fault("P11")
 def test_in_service_and_the_wanted_configuration_are_both_needed(
     app: ModuleType, sagemaker: Stubber, status: str, config: str
 ) -> None:
@@ -223,9 +245,7 @@ def test_newer_data_that_serves_meanwhile_is_not_replaced(
 ) -> None:
     newer = "v20261124t000000z-00000000"
     cloud.put("SERVING", "CURRENT", runId=f"{newer}-r1", datasetVersion=newer)
-    describes(sagemaker)
-    answers(runtime, KNOWN["request"], KNOWN["response"])
-    answers(runtime, STRANGER["request"], STRANGER["response"])
+    is_well(sagemaker, runtime)
     with pytest.raises(Exception, match=f"{newer}-r1 serves by now") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
@@ -240,13 +260,12 @@ def test_missing_golden_requests_are_a_fault(app: ModuleType, sagemaker: Stubber
     assert type(caught.value).__name__ == "ArtefactMissing"
 
 
+@pytest.mark.fault("R08")
 def test_a_lock_that_another_has_taken_stops_the_promotion(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
 ) -> None:
     cloud.put("LOCK", "DEPLOYMENT", kind="LOCK", runId="another", expiresAt=99_999_999_999)
-    describes(sagemaker)
-    answers(runtime, KNOWN["request"], KNOWN["response"])
-    answers(runtime, STRANGER["request"], STRANGER["response"])
+    is_well(sagemaker, runtime)
     with pytest.raises(Exception, match="another has taken the deployment lock") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "DeploymentLost"
@@ -282,9 +301,7 @@ def test_a_rollback_moves_popular_items_and_lists_with_the_endpoint(
     cloud.write(ARTIFACTS, "serving/batch.json", {**LISTS, "runId": f"{NEWER}-r1"})
     if has_lists:
         cloud.write(ARTIFACTS, f"runs/{RUN}/batch.json", LISTS)
-    describes(sagemaker)
-    answers(runtime, KNOWN["request"], KNOWN["response"])
-    answers(runtime, STRANGER["request"], STRANGER["response"])
+    is_well(sagemaker, runtime)
     app.handler(rollback_of(NEWER), CONTEXT)
     serving = cloud.item("SERVING", "CURRENT")
     assert (serving["runId"], serving["why"]) == (RUN, "odd lists")
@@ -299,9 +316,7 @@ def test_until_a_new_model_has_lists_those_of_the_one_before_stand_in(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
 ) -> None:
     cloud.write(ARTIFACTS, "serving/batch.json", {**LISTS, "runId": "older"})
-    describes(sagemaker)
-    answers(runtime, KNOWN["request"], KNOWN["response"])
-    answers(runtime, STRANGER["request"], STRANGER["response"])
+    is_well(sagemaker, runtime)
     app.handler(sample_event("verify"), CONTEXT)
     assert lists_in_place(cloud)["runId"] == "older"
 
@@ -310,9 +325,7 @@ def test_a_rollback_does_not_replace_what_was_deployed_meanwhile(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
 ) -> None:
     cloud.put("SERVING", "CURRENT", kind="SERVING", runId="newest", datasetVersion=NEWER)
-    describes(sagemaker)
-    answers(runtime, KNOWN["request"], KNOWN["response"])
-    answers(runtime, STRANGER["request"], STRANGER["response"])
+    is_well(sagemaker, runtime)
     with pytest.raises(Exception, match="newest serves by now"):
         app.handler(rollback_of(NEWER), CONTEXT)
     assert cloud.item("SERVING", "CURRENT")["runId"] == "newest"

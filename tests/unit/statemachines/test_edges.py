@@ -31,6 +31,7 @@ def test_takes_the_way_that_it_should(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize(("machine", "name"), TASKS)
+@pytest.mark.fault("M01", "M02")
 def test_what_a_retry_helps_against_happens_once_and_nothing_else_changes(machine: str, name: str) -> None:
     scenario = first_through(machine, name)
     for entry in state_of(machine, name).get("Retry", []):
@@ -69,5 +70,6 @@ def test_the_failure_that_is_handled_is_the_one_that_happened() -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.fault("M16")
 def test_every_edge_was_gone_along(machine: str) -> None:
     assert edges_of(definition_of(machine)) - gone_along(machine) == set()

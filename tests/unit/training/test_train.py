@@ -229,6 +229,7 @@ def break_archive(channel: Path) -> None:
         (break_archive, "model.tar.gz: cannot be unpacked"),
     ],
 )
+@pytest.mark.fault("E09")
 def test_an_incumbent_that_cannot_be_read_fails_the_job(
     damage: Callable[[Path], object], reason: str, job: Jobs, serving: Path, shop_dataset: Path, tmp_path: Path
 ) -> None:
