@@ -365,10 +365,13 @@ def _latency(model: Path) -> dict[str, Any] | None:
     if str(serving) not in sys.path:
         sys.path.append(str(serving))
     # By name: training does not know the server, except for this question.
-    latency = importlib.import_module("latency")
+    try:
+        latency, refusal = importlib.import_module("latency"), importlib.import_module("serve").CannotServe
+    except Exception as error:
+        raise TrainingFailed(f"the server in this image cannot be loaded: {type(error).__name__}: {error}") from error
     try:
         measured: dict[str, Any] = latency.measure(model)
-    except importlib.import_module("serve").CannotServe as error:
+    except refusal as error:
         raise TrainingFailed(f"the server would refuse this model: {error}") from error
     return measured
 

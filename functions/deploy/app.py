@@ -45,6 +45,7 @@ class Settings(environment.Common):
     serving_role_arn: str
     endpoint_instance_type: str
     endpoint_instance_count: int
+    endpoint_maximum_instances: int = 0
     endpoint_inference_ami_version: str = ""
     endpoint_alarm_names: tuple[str, ...] = ()
     deployment_strategy: str = request.AT_ONCE.strategy
@@ -198,7 +199,8 @@ def _take(step: Step, asked: Asked) -> Step:
     elif step.action is Action.UPDATE:
         # What goes back goes at once, and no alarm holds it: one that rings may be the very reason.
         watched = (SETTINGS.endpoint_alarm_names, TRAFFIC) if asked.is_watched else ((), request.AT_ONCE)
-        _change("update_endpoint", request.update_endpoint(name, str(step.config), *watched))
+        is_scaled = SETTINGS.endpoint_maximum_instances > 0
+        _change("update_endpoint", request.update_endpoint(name, str(step.config), *watched, is_scaled=is_scaled))
     # Only now does the endpoint's state speak of this change; see Jobs.outcome.
     LEDGER.name_job(token.kind, token.name, token.task_token, str(step.config))
     accepted = LEDGER.token(token.kind, token.name)
@@ -322,7 +324,23 @@ def _change(operation: str, call: dict[str, Any]) -> None:
             if in_progress(error) or already_exists(error):
                 raise DeploymentInProgress(f"endpoint {call['EndpointName']} changed in the meantime") from error
             _retry_if_unseen(error)
+            _retry_if_scaled(error)
             raise
+
+
+def _retry_if_scaled(error: ClientError) -> None:
+    """SageMaker changes no instance type under a fleet that scales by itself. `scale_endpoint` registers it again."""
+    if "must be deregistered" not in message_of(error):
+        return
+    with calling("application-autoscaling DeregisterScalableTarget"):
+        try:
+            JOBS.client("application-autoscaling").deregister_scalable_target(
+                **names.scalable_target(SETTINGS.endpoint_name)
+            )
+        except ClientError as absent:
+            if code_of(absent) != "ObjectNotFoundException":
+                raise
+    raise DependencyFailed(f"the endpoint scales no more, for this change: {message_of(error)}") from error
 
 
 def _retry_if_unseen(error: ClientError) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from shared import names
 
-VARIANT = "AllTraffic"
 STARTUP_SECONDS = 900
 MAXIMUM_UPDATE_SECONDS = 3600
 STRATEGIES = ("ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING")
@@ -32,7 +31,7 @@ def create_endpoint_config(
 ) -> dict[str, Any]:
     """CreateEndpointConfig with one variant; an empty `ami_version` leaves the choice to SageMaker."""
     variant: dict[str, Any] = {
-        "VariantName": VARIANT,
+        "VariantName": names.VARIANT,
         "ModelName": names.model(name_prefix, run_id),
         "InstanceType": instance_type,
         "InitialInstanceCount": instance_count,
@@ -66,12 +65,17 @@ AT_ONCE = Traffic()
 
 
 def update_endpoint(
-    endpoint_name: str, config_name: str, alarm_names: tuple[str, ...], traffic: Traffic = AT_ONCE
+    endpoint_name: str,
+    config_name: str,
+    alarm_names: tuple[str, ...],
+    traffic: Traffic = AT_ONCE,
+    *,
+    is_scaled: bool = False,
 ) -> dict[str, Any]:
     """UpdateEndpoint: the new fleet takes traffic as `traffic` says, and goes again if one of the alarms rings.
 
     All strategies but ROLLING are blue/green: they need a second fleet until the end. ROLLING replaces machine by
-    machine.
+    machine. With `is_scaled` the new fleet has as many machines as the old one has at that moment.
     """
     bake = BAKE_SECONDS if alarm_names else 0
     step = {"Type": "CAPACITY_PERCENT", "Value": traffic.percent}
@@ -97,7 +101,15 @@ def update_endpoint(
         }
     if alarm_names:
         policy["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in alarm_names]}
-    return {"EndpointName": endpoint_name, "EndpointConfigName": config_name, "DeploymentConfig": policy}
+    call: dict[str, Any] = {
+        "EndpointName": endpoint_name,
+        "EndpointConfigName": config_name,
+        "DeploymentConfig": policy,
+    }
+    if is_scaled:
+        call["RetainAllVariantProperties"] = True
+        call["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DesiredWeight"}]
+    return call
 
 
 def same_model(call: dict[str, Any], described: dict[str, Any]) -> bool:

@@ -47,6 +47,7 @@ _RETRYABLE = {
     "ProvisionedThroughputExceededException",
     "TransactionConflictException",
     "ConflictException",
+    "ConcurrentUpdateException",
     "RequestTimeout",
     "SlowDown",
     "ModelNotReadyException",

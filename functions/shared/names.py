@@ -105,6 +105,19 @@ def model(prefix: str, run: str) -> str:
     return f"{prefix}-{run}"
 
 
+VARIANT = "AllTraffic"
+"""The endpoint's variant that serves the model of the ledger's SERVING."""
+
+
+def scalable_target(endpoint_name: str) -> dict[str, str]:
+    """What Application Auto Scaling calls the number of machines of the endpoint's variant."""
+    return {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{endpoint_name}/variant/{VARIANT}",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+
+
 def report_uri(bucket: str, run: str) -> str:
     """Where the page of a run is, once it is over."""
     return f"s3://{bucket}/runs/{run}/report.html"

@@ -42,7 +42,7 @@ CORRECTIONS = (
     "s3",
     "cloudwatch",
 )
-SERVICES = ("sagemaker", "emr_serverless")
+SERVICES = ("sagemaker", "emr_serverless", "application_autoscaling")
 CHILD_GRACE_SECONDS = 3.0
 REMOVED_PREFIXES = ("AWS_", "PYTHON", "VIRTUAL_ENV", "LOCALSTACK_", "MINISTACK_", "SAM_", "DOCKER_", "CONDA_")
 REMOVED = (

@@ -1,10 +1,11 @@
 """A container that is unfit never gets to answer a customer: what serves goes on serving, and the ledger says why.
 
-The candidate is trained and judged like any other; only its image is broken, as a bad build would be: one that ends
-when it is started, and one that says it is healthy and then answers nonsense.
+The candidate is trained and judged like any other (a server that cannot even be loaded would end its training); only
+what its image serves is broken: it ends when it is started, or says that it is healthy and then answers nonsense.
 """
 
 import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,10 @@ HTTPServer((os.environ["SERVING_HOST"], int(os.environ["SERVING_PORT"])), Nonsen
 
 def image_with_server(stack: DeployedStack, folder: Path, server: str) -> str:
     """A model image that trains as ours does and serves by `server`; returns its URI."""
+    loaded, guard, _ = (PROJECT_ROOT / images.SERVE).read_text().partition('if __name__ == "__main__":\n')
     for part in images.FOLDERS:
         shutil.copytree(PROJECT_ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / images.SERVE).write_text(server)
+    (folder / images.SERVE).write_text(loaded + guard + textwrap.indent(server, "    "))
     return images.build(folder, stack.state)
 
 

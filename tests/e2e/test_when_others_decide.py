@@ -112,7 +112,15 @@ def test_a_run_that_failed_goes_on_from_there_by_one_command(stack: DeployedStac
     assert failed["status"] == "FAILED"
     assert "sampledNdgc" in " ".join(failed["reasons"])
 
-    said = stack.command("restart")
+    with stack.configured("scale-endpoint", ENDPOINT_MAXIMUM_INSTANCES="3"):
+        said = stack.command("restart")
+        targets = stack.client("application-autoscaling")
+        [target] = eventually(
+            lambda: targets.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"],
+            "an endpoint that scales",
+            seconds=60,
+        )
+    assert (target["ResourceId"], target["MaxCapacity"]) == ("endpoint/ncf-recommender/variant/AllTraffic", 3)
     assert said.returncode == 0, said.stdout + said.stderr
     assert f"model {version}-r1 serves" in said.stdout
     assert stack.serving()["datasetVersion"] == version

@@ -16,6 +16,7 @@ CONTRACT = (ROOT / "docs" / "contracts.md").read_text("utf-8")
 COLUMNS = ("function", "called by", "environment besides the common", "AWS calls")
 
 SERVICES = {
+    "application-autoscaling": "application-autoscaling",
     "s3": "s3",
     "sagemaker": "sagemaker",
     "sagemaker-runtime": "sagemaker",
@@ -34,6 +35,7 @@ VERBS = (
     "Cancel",
     "Create",
     "Delete",
+    "Deregister",
     "Describe",
     "Filter",
     "Get",
@@ -42,6 +44,7 @@ VERBS = (
     "List",
     "Publish",
     "Put",
+    "Register",
     "Start",
     "Stop",
     "Update",
@@ -60,12 +63,22 @@ COMPANIONS = {
     "sagemaker:CreateModelPackage": {"sagemaker:AddTags"},
     "sagemaker:CreateEndpoint": {"sagemaker:AddTags"},
     "sagemaker:CreateEndpointConfig": {"sagemaker:AddTags"},
+    "application-autoscaling:RegisterScalableTarget": {
+        "sagemaker:DescribeEndpointConfig",
+        "sagemaker:UpdateEndpointWeightsAndCapacities",
+        "iam:CreateServiceLinkedRole",
+    },
+    "application-autoscaling:PutScalingPolicy": {
+        "cloudwatch:PutMetricAlarm",
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:DeleteAlarms",
+    },
     "sns:Publish": {"kms:Decrypt", "kms:GenerateDataKey"},
     "s3:GetObject": {"s3:ListBucket"},
     "s3:PutObject": {"s3:GetObject"},
 }
 EVERY_FUNCTION = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
-WITHOUT_LEDGER = {"publish_code", "recommend"}
+WITHOUT_LEDGER = {"publish_code", "recommend", "scale_endpoint"}
 
 
 def _rows() -> dict[str, tuple[str, str]]:

@@ -23,6 +23,7 @@ NAMES = sorted(path.parent.name for path in FUNCTIONS.glob("*/app.py"))
 
 # botocore's service → IAM's prefix.
 SERVICES = {
+    "application-autoscaling": "application-autoscaling",
     "cloudwatch": "cloudwatch",
     "dynamodb": "dynamodb",
     "emr-serverless": "emr-serverless",
@@ -60,6 +61,7 @@ OWN_KIND = {
     "write_report": {"sagemaker:DescribeTrainingJob"},
     "collect_versions": {"sagemaker:DescribeEndpoint"},
     "request_approval": {"sagemaker:DescribeModelPackage"},
+    "scale_endpoint": {"sagemaker:DescribeEndpoint"},
     "deploy": {"sagemaker:DescribeEndpoint", "sagemaker:DescribeModelPackage"},
 }
 

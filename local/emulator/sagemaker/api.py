@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
-from local.emulator import registry
+from local.emulator import json_service, registry
 from local.emulator.sagemaker import endpoints, model_registry, models, runtime, training_jobs, transform_jobs
-from local.emulator.service_model import ServiceError, accept, operation
-from local.emulator.store import Record
+from local.emulator.service_model import ServiceError
 
-CONTENT_TYPE = "application/x-amz-json-1.1"
-PREFIX = "SageMaker."
-
-OPERATIONS: dict[str, Callable[[Record], Record]] = {
+OPERATIONS: json_service.Operations = {
     "CreateTrainingJob": training_jobs.create,
     "DescribeTrainingJob": training_jobs.describe,
     "StopTrainingJob": training_jobs.stop,
@@ -67,7 +61,7 @@ async def handle_request(
         return await asyncio.get_running_loop().run_in_executor(
             _invokers, context.run, _invoke, endpoint, headers, body
         )
-    return await registry.offload(_answer, headers.get("x-amz-target", ""), body)
+    return await registry.offload(json_service.answer, "sagemaker", OPERATIONS, headers.get("x-amz-target", ""), body)
 
 
 def _invoke(endpoint: str, headers: dict[str, str], body: bytes) -> registry.Response:
@@ -75,33 +69,3 @@ def _invoke(endpoint: str, headers: dict[str, str], body: bytes) -> registry.Res
         return runtime.invoke(endpoint, headers, body)
     except ServiceError as error:
         return runtime.error_response(error)
-
-
-def _answer(target: str, body: bytes) -> registry.Response:
-    try:
-        return 200, {"Content-Type": CONTENT_TYPE}, json.dumps(call(target.removeprefix(PREFIX), _parse(body))).encode()
-    except ServiceError as error:
-        content = {"__type": error.code, "message": error.message}
-        return (
-            error.status,
-            {"Content-Type": CONTENT_TYPE, "x-amzn-errortype": error.code},
-            json.dumps(content).encode(),
-        )
-
-
-def call(name: str, members: object) -> Record:
-    """Checks and answers one operation. Raises ServiceError."""
-    function, model = OPERATIONS.get(name), operation("sagemaker", name)
-    if function is None or model is None:
-        known = f"The embedded AWS does not have the operation {name}." if model else None
-        raise ServiceError(
-            "UnknownOperationException", known or "The requested operation is not supported in the called endpoint."
-        )
-    return function(accept(model.input_shape, members))
-
-
-def _parse(body: bytes) -> object:
-    try:
-        return json.loads(body or b"{}")
-    except ValueError as error:
-        raise ServiceError("SerializationException", f"The request body is not JSON: {error}") from None

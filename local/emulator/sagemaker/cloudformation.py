@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from local.emulator import registry
+from local.emulator import json_service, registry
 from local.emulator.sagemaker import model_registry
-from local.emulator.sagemaker.api import call
+from local.emulator.sagemaker.api import OPERATIONS
 from local.emulator.sagemaker.store import store
 from local.emulator.service_model import ServiceError
 from local.emulator.store import public
@@ -22,7 +22,7 @@ def register() -> None:
 
 def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
     request = {name: properties[name] for name in (*_REPLACING, "Tags") if properties.get(name)}
-    arn = call("CreateModelPackageGroup", request)["ModelPackageGroupArn"]
+    arn = json_service.call("sagemaker", OPERATIONS, "CreateModelPackageGroup", request)["ModelPackageGroupArn"]
     return arn, _attributes(arn)
 
 
@@ -39,15 +39,20 @@ def update(
     before = {entry["Key"] for entry in old.get("Tags", [])}
     gone = before - {entry["Key"] for entry in new.get("Tags", [])}
     if gone:
-        call("DeleteTags", {"ResourceArn": physical_id, "TagKeys": sorted(gone)})
+        json_service.call("sagemaker", OPERATIONS, "DeleteTags", {"ResourceArn": physical_id, "TagKeys": sorted(gone)})
     if new.get("Tags"):
-        call("AddTags", {"ResourceArn": physical_id, "Tags": new["Tags"]})
+        json_service.call("sagemaker", OPERATIONS, "AddTags", {"ResourceArn": physical_id, "Tags": new["Tags"]})
     return physical_id, _attributes(physical_id)
 
 
 def delete(physical_id: str, properties: dict[str, Any]) -> None:
     try:
-        call("DeleteModelPackageGroup", {"ModelPackageGroupName": physical_id.rpartition("/")[2]})
+        json_service.call(
+            "sagemaker",
+            OPERATIONS,
+            "DeleteModelPackageGroup",
+            {"ModelPackageGroupName": physical_id.rpartition("/")[2]},
+        )
     except ServiceError as error:
         if "does not exist" not in error.message:
             raise ValueError(error.message) from error

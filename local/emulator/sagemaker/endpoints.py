@@ -8,6 +8,7 @@ InService again on the *old* configuration with no FailureReason, as on AWS: suc
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import threading
@@ -81,6 +82,7 @@ def update(request: Record) -> Record:
                 f'Cannot update endpoint "{endpoint["EndpointArn"]}" in status {endpoint["EndpointStatus"]}.'
             )
         variants = _resolved(find_config(request["EndpointConfigName"]))
+        _refuse_if_scaled(endpoint, variants)
         if request.get("RetainAllVariantProperties"):
             _retain(endpoint, variants, request.get("ExcludeRetainedVariantProperties", []))
         deployment = _deployments[scope(), name]
@@ -188,6 +190,7 @@ def _resolved(config: Record) -> list[Record]:
         variants.append(
             {
                 "VariantName": variant["VariantName"],
+                "InstanceType": variant["InstanceType"],
                 "InitialInstanceCount": variant["InitialInstanceCount"],
                 "InitialVariantWeight": variant["InitialVariantWeight"],
                 "HealthCheckSeconds": variant.get(
@@ -197,6 +200,31 @@ def _resolved(config: Record) -> list[Record]:
             }
         )
     return variants
+
+
+def has_variant(name: str, variant: str) -> bool:
+    """Whether there is such an endpoint with such a variant."""
+    with store.lock:
+        endpoint = store.tables().endpoints.get(name, {})
+        return any(one["VariantName"] == variant for one in endpoint.get("_Variants", []))
+
+
+def _refuse_if_scaled(endpoint: Record, variants: list[Record]) -> None:
+    """A variant that scales by itself keeps its instance type, and stays."""
+    from local.emulator import application_autoscaling  # which itself asks for the variants
+
+    coming = {variant["VariantName"]: variant.get("InstanceType") for variant in variants}
+    changed = [
+        one["VariantName"]
+        for one in endpoint["_Variants"]
+        if coming.get(one["VariantName"]) != one.get("InstanceType")
+        and application_autoscaling.is_scaled(endpoint["EndpointName"], one["VariantName"])
+    ]
+    if changed:
+        raise validation_error(
+            f"The variant(s) {json.dumps(changed)} must be deregistered as scalable targets with AWS Auto Scaling "
+            "before they can be removed or have their instance type updated."
+        )
 
 
 def _retain(endpoint: Record, variants: list[Record], excluded: list[Record]) -> None:

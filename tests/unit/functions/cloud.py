@@ -65,6 +65,8 @@ ENVIRONMENT = {
     "SERVING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/ncf-serving",
     "ENDPOINT_INSTANCE_TYPE": "ml.g4dn.xlarge",
     "ENDPOINT_INSTANCE_COUNT": "1",
+    "ENDPOINT_MAXIMUM_INSTANCES": "0",
+    "ENDPOINT_REQUESTS_PER_INSTANCE": "12000",
     "ENDPOINT_INFERENCE_AMI_VERSION": "",
     "ENDPOINT_ALARM_NAMES": "ncf-endpoint-errors,ncf-endpoint-latency",
     "APPROVAL_DEADLINE_HOURS": "168",

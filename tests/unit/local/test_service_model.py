@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
+from local.emulator.application_autoscaling import OPERATIONS as SCALING_OPERATIONS
 from local.emulator.emr_serverless.api import OPERATIONS as EMR_OPERATIONS
 from local.emulator.sagemaker.api import OPERATIONS as SAGEMAKER_OPERATIONS
 from local.emulator.service_model import ServiceError, accept, compile_pattern, operation, page
@@ -30,7 +31,12 @@ def shapes(shape: Shape | None, seen: set[str]) -> Iterator[Shape]:
 
 
 @pytest.mark.parametrize(
-    ("service", "names"), [("sagemaker", SAGEMAKER_OPERATIONS), ("emr-serverless", EMR_OPERATIONS)]
+    ("service", "names"),
+    [
+        ("sagemaker", SAGEMAKER_OPERATIONS),
+        ("emr-serverless", EMR_OPERATIONS),
+        ("application-autoscaling", SCALING_OPERATIONS),
+    ],
 )
 def test_every_operation_is_of_the_model_and_every_pattern_can_be_checked(service: str, names: dict[str, Any]) -> None:
     checked = 0

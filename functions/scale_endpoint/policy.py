@@ -1,0 +1,31 @@
+"""The calls of Application Auto Scaling for the endpoint's variant. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared import names
+
+# A machine that starts takes minutes, and one that is gone is missed at once: quick to grow, slow to shrink.
+GROW_SECONDS = 60
+SHRINK_SECONDS = 600
+
+
+def target(endpoint_name: str, minimum: int, maximum: int) -> dict[str, Any]:
+    """RegisterScalableTarget."""
+    return {**names.scalable_target(endpoint_name), "MinCapacity": minimum, "MaxCapacity": maximum}
+
+
+def tracking(endpoint_name: str, requests_per_minute: int) -> dict[str, Any]:
+    """PutScalingPolicy: so many requests a minute for each machine, more machines above, fewer below."""
+    return {
+        "PolicyName": f"{endpoint_name}-requests",
+        **names.scalable_target(endpoint_name),
+        "PolicyType": "TargetTrackingScaling",
+        "TargetTrackingScalingPolicyConfiguration": {
+            "TargetValue": float(requests_per_minute),
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+            "ScaleOutCooldown": GROW_SECONDS,
+            "ScaleInCooldown": SHRINK_SECONDS,
+        },
+    }
