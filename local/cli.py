@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("rollback", help="let an earlier model serve again: the one before, or --to RUN")
     command.add_argument("--to", metavar="RUN", help="run id of a model that has served (default: the one before)")
+    command.add_argument("--percent", type=int, metavar="N", help="only so many of the requests; 0 takes that back")
     command.add_argument("--reason", metavar="TEXT", help="why, for the ledger and whoever is told")
 
     command = commands.add_parser("batch", help="write a list for every known user, with the model that serves")
@@ -165,7 +166,7 @@ def _dispatch(given: argparse.Namespace, project: Project, show: Show) -> int:
     elif given.command == "restart":
         operations.restart(project, check_deployed(project), show, given.run, given.anew)
     elif given.command == "rollback":
-        operations.roll_back(project, check_deployed(project), show, given.to, given.reason)
+        operations.roll_back(project, check_deployed(project), show, given.to, given.percent, given.reason)
     elif given.command == "batch":
         operations.write_lists(project, check_deployed(project), show)
     elif given.command == "logs":

@@ -58,6 +58,11 @@ class Ledger:
     def serving(self) -> dict[str, Any]:
         return self.item("SERVING", "CURRENT")
 
+    def split(self) -> dict[str, Any]:
+        """The model that has a share of the traffic, or {}."""
+        found = self.item("SERVING", "SPLIT")
+        return found if found.get("percent") else {}
+
     def of_kind(self, kind: str, limit: int = 100) -> list[dict[str, Any]]:
         """The records of a kind, the last updated first."""
         found = self.client.query(

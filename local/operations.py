@@ -17,12 +17,28 @@ from local.watch import Watcher, execution_reason
 FAILED = ("FAILED", "ABORTED", "ROLLED_BACK")
 
 
-def roll_back(project: Project, outputs: Mapping[str, str], show: Show, to: str | None, reason: str | None) -> None:
+def roll_back(
+    project: Project,
+    outputs: Mapping[str, str],
+    show: Show,
+    to: str | None,
+    percent: int | None,
+    reason: str | None,
+) -> None:
     """Start a rollback and follow it to its end. Raises RunFailedError with the reason when it failed."""
-    asked = {name: value for name, value in (("to", to), ("reason", reason)) if value is not None}
+    asked = {name: value for name, value in (("to", to), ("percent", percent), ("reason", reason)) if value is not None}
     show.heading("Rollback")
     _execute(project, outputs, show, "Rollback", asked)
-    serving = Ledger(project, outputs["RunsTableName"]).serving()
+    ledger = Ledger(project, outputs["RunsTableName"])
+    serving, split = ledger.serving(), ledger.split()
+    if split:
+        show.good(
+            f"model {split['runId']} answers {split['percent']} % of the requests, {serving.get('runId')} the rest"
+        )
+        return
+    if percent == 0:
+        show.good(f"model {serving.get('runId')} answers all requests")
+        return
     show.good(f"model {serving.get('runId')} serves again, instead of {(serving.get('previous') or {}).get('runId')}")
 
 

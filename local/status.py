@@ -39,6 +39,9 @@ def show_status(project: Project, show: Show) -> None:
     show.line(f"endpoint       {outputs['EndpointName']}: {endpoint_line(project, outputs['EndpointName'])}")
     ledger = Ledger(project, outputs["RunsTableName"])
     show.line(f"serving        {serving_line(ledger.serving())}")
+    if split := ledger.split():
+        since = when(split.get("since"))
+        show.line(f"traffic        {split['percent']} % of the requests go to {split['runId']} since {since}")
     show.line(f"dead letters   {dead_letters(project, outputs['DeadLetterQueueUrl'])}")
     _show_open_jobs(ledger, show)
     _show_runs(ledger, show)

@@ -1,5 +1,6 @@
-"""State ChooseVersion -> `{"runId", "datasetVersion", "from", "reason", "registration", "training"}`: the version that
-a rollback goes back to. Only one that has served before: it was judged, verified, and asked by customers.
+"""State ChooseVersion -> `{"runId", "datasetVersion", "from", "reason", "percent", "registration", "training"}`: the
+version that a rollback goes back to, or gives a share of the requests. Only one that has served before: it was judged,
+verified, and asked by customers.
 """
 
 from __future__ import annotations
@@ -27,4 +28,4 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         raise MissingResource(f"{run_id} has never served: a rollback goes back to a version that has")
     append_run(run_id=run_id, dataset_version=champion["datasetVersion"])
     logger.info("version chosen", extra={"from": serving["runId"]})
-    return choice.target(champion, serving, request.reason)
+    return choice.target(champion, serving, request)

@@ -14,14 +14,17 @@ NO_REASON = "no reason was given"
 
 @dataclass(frozen=True)
 class Request:
-    """`to` is a run id, or None: the version that served before the one that serves now."""
+    """`to` is a run id, or None: the version that served before the one that serves now. `percent` of the requests are
+    to be its; None is all of them, 0 takes a split back.
+    """
 
     to: str | None
     reason: str
+    percent: int | None = None
 
 
 def from_event(event: Any) -> Request:
-    """The input of a rollback execution: `{"to"?, "reason"?}`. Raises InvalidInput naming the field."""
+    """The input of a rollback execution: `{"to"?, "percent"?, "reason"?}`. Raises InvalidInput naming the field."""
     if not isinstance(event, dict):
         raise InvalidInput('the input of a rollback must be an object, such as {} or {"to": "<run id>"}')
     to = event.get("to")
@@ -30,13 +33,20 @@ def from_event(event: Any) -> Request:
     reason = event.get("reason", NO_REASON)
     if not isinstance(reason, str) or not 1 <= len(reason) <= LONGEST_REASON:
         raise InvalidInput(f"reason must be a string of 1 to {LONGEST_REASON} characters, not {str(reason)[:80]!r}")
-    return Request(to, reason)
+    percent = event.get("percent")
+    if percent is not None and (isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100):
+        raise InvalidInput(f"percent must be an integer from 0 to 100, not {str(percent)[:80]!r}")
+    if percent == 0 and to is not None:
+        raise InvalidInput("percent 0 takes a split back: it goes without to")
+    return Request(to, reason, None if percent == 100 else percent)
 
 
 def wanted(request: Request, serving: dict[str, Any] | None) -> str:
     """The run to go back to. Raises MissingResource when nothing served before, InvalidInput when it serves already."""
     if serving is None:
         raise MissingResource("no model serves, so there is none to go back from")
+    if request.percent == 0:
+        return str(serving["runId"])
     if request.to is None:
         previous = serving.get("previous")
         if not previous:
@@ -47,13 +57,14 @@ def wanted(request: Request, serving: dict[str, Any] | None) -> str:
     return request.to
 
 
-def target(champion: dict[str, Any], serving: dict[str, Any], reason: str) -> dict[str, Any]:
+def target(champion: dict[str, Any], serving: dict[str, Any], request: Request) -> dict[str, Any]:
     """What the states after this one need to know, as a retraining's states would have said it."""
     return {
         "runId": champion["runId"],
         "datasetVersion": champion["datasetVersion"],
         "from": serving["runId"],
-        "reason": reason,
+        "reason": request.reason,
+        "percent": request.percent,
         "registration": {"modelPackageArn": champion["modelPackageArn"]},
         "training": {"modelDataUrl": champion["modelDataUrl"]},
     }

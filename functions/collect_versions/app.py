@@ -44,6 +44,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         LEDGER.serving(),
         LEDGER.unfinished("RUN", *ledger.UNFINISHED),
         _endpoints(),
+        LEDGER.current_split(),
     )
     deleted, problems = 0, []
     for name in plan.old(SETTINGS.name_prefix, configs, keep, datetime.now(UTC)):

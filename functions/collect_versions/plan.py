@@ -20,17 +20,18 @@ def kept(
     serving: dict[str, Any] | None,
     running: Iterable[dict[str, Any]],
     endpoints: Iterable[dict[str, Any]],
+    split: dict[str, Any] | None = None,
 ) -> set[str]:
-    """Names of the configurations that stay: of the `number` newest versions that have served, of the one that serves
-    and the one before it, of runs that are under way, and whatever one of `endpoints` (DescribeEndpoint) is on or goes
-    to.
+    """Names of the configurations that stay: of the `number` newest versions that have served, of the one that serves,
+    the one before it and the one with a share of the traffic, of runs that are under way, and whatever one of
+    `endpoints` (DescribeEndpoint) is on or goes to.
     """
     newest = sorted(champions, key=lambda model: str(model["datasetVersion"]), reverse=True)[:number]
     found = {str(model["endpointConfigName"]) for model in newest}
     for model in (serving, (serving or {}).get("previous")):
         if model:
             found.add(str(model["endpointConfigName"]))
-    found |= {names.model(prefix, str(run["runId"])) for run in running}
+    found |= {names.model(prefix, str(run["runId"])) for run in (*running, *([split] if split else []))}
     for endpoint in endpoints:
         found.add(str(endpoint["EndpointConfigName"]))
         pending = endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
@@ -43,7 +44,7 @@ def old(prefix: str, configs: Iterable[tuple[str, datetime]], keep: set[str], no
     """Of `configs` (name, created), those of this stack's runs that are neither to be kept nor young. What has another
     name is somebody else's.
     """
-    ours = re.compile(rf"{re.escape(prefix)}-{names.RUN_ID.pattern}")
+    ours = re.compile(rf"{re.escape(prefix)}-{names.RUN_ID.pattern}(-s[0-9a-f]{{8}})?")
     return sorted(
         name for name, created in configs if ours.fullmatch(name) and name not in keep and now - created > LEAST_AGE
     )

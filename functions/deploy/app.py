@@ -61,6 +61,9 @@ if SETTINGS.deployment_strategy not in request.STRATEGIES:
 TRAFFIC = request.Traffic(
     SETTINGS.deployment_strategy, SETTINGS.deployment_step_percent, SETTINGS.deployment_step_wait_seconds
 )
+FLEET = request.Fleet(
+    SETTINGS.endpoint_instance_type, SETTINGS.endpoint_instance_count, SETTINGS.endpoint_inference_ami_version
+)
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)
 S3 = client("s3")
@@ -122,8 +125,8 @@ class Asked:
 
     @property
     def config(self) -> str:
-        """The endpoint configuration of the run."""
-        return names.model(SETTINGS.name_prefix, self.run_id)
+        """The endpoint configuration of the run, or of the split in which it has a share."""
+        return names.wanted_config(SETTINGS.name_prefix, self.event)
 
 
 def _deploy(asked: Asked) -> Step:
@@ -138,7 +141,7 @@ def _deploy(asked: Asked) -> Step:
     if step.action in (Action.CREATE, Action.UPDATE):
         if step.action is Action.UPDATE and asked.is_watched:
             _require_quiet_alarms()
-        _create_model_and_config(run_id, container, is_known=asked.replacing is not None)
+        _create_model_and_config(asked, container)
         previous = endpoint["EndpointConfigName"] if endpoint else None
         # Written before the change, so that a rollback knows the way back whatever happens next.
         LEDGER.decide(
@@ -280,8 +283,9 @@ def _etag(url: str) -> str:
             raise
 
 
-def _create_model_and_config(run_id: str, container: dict[str, Any], is_known: bool) -> None:
-    """With `is_known` (the run has served), what exists is taken as it is: parameters may have changed since."""
+def _create_model_and_config(asked: Asked, container: dict[str, Any]) -> None:
+    """For a run that has served (a rollback's), what exists is taken as it is: parameters may have changed since."""
+    run_id, is_known = asked.run_id, asked.replacing is not None
     sagemaker = JOBS.client("sagemaker")
     model = request.create_model(SETTINGS.name_prefix, run_id, container, SETTINGS.serving_role_arn)
     with calling("sagemaker CreateModel"):
@@ -292,13 +296,11 @@ def _create_model_and_config(run_id: str, container: dict[str, Any], is_known: b
                 raise
             if not is_known and not request.same_model(model, sagemaker.describe_model(ModelName=model["ModelName"])):
                 raise InvalidInput(f"model {model['ModelName']} exists with other content; start a new run") from error
-    config = request.create_endpoint_config(
-        SETTINGS.name_prefix,
-        run_id,
-        SETTINGS.endpoint_instance_type,
-        SETTINGS.endpoint_instance_count,
-        SETTINGS.endpoint_inference_ami_version,
-    )
+    config = request.create_endpoint_config(SETTINGS.name_prefix, run_id, FLEET)
+    if asked.replacing is not None and config["EndpointConfigName"] != asked.config:
+        config = request.create_split_config(
+            SETTINGS.name_prefix, asked.replacing, run_id, asked.event["percent"], FLEET
+        )
     with calling("sagemaker CreateEndpointConfig"):
         try:
             sagemaker.create_endpoint_config(**config)

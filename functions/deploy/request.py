@@ -26,23 +26,48 @@ def create_model(name_prefix: str, run_id: str, container: dict[str, Any], role_
     }
 
 
-def create_endpoint_config(
-    name_prefix: str, run_id: str, instance_type: str, instance_count: int, ami_version: str
-) -> dict[str, Any]:
-    """CreateEndpointConfig with one variant; an empty `ami_version` leaves the choice to SageMaker."""
+@dataclass(frozen=True)
+class Fleet:
+    """The machines of a variant; an empty `ami_version` leaves the choice to SageMaker."""
+
+    instance_type: str
+    instance_count: int
+    ami_version: str = ""
+
+
+def create_endpoint_config(name_prefix: str, run_id: str, fleet: Fleet) -> dict[str, Any]:
+    """CreateEndpointConfig with one variant."""
+    return {
+        "EndpointConfigName": names.model(name_prefix, run_id),
+        "ProductionVariants": [_variant(names.VARIANT, names.model(name_prefix, run_id), 1.0, fleet)],
+    }
+
+
+def create_split_config(name_prefix: str, run_id: str, other: str, percent: int, fleet: Fleet) -> dict[str, Any]:
+    """CreateEndpointConfig with two: `other`'s model is asked `percent` of the requests, `run_id`'s the rest."""
+    shares = ((names.VARIANT, run_id, 100 - percent), (names.OTHER_VARIANT, other, percent))
+    return {
+        "EndpointConfigName": names.split(name_prefix, run_id, other, percent),
+        "ProductionVariants": [
+            _variant(name, names.model(name_prefix, run), float(share), fleet) for name, run, share in shares
+        ],
+    }
+
+
+def _variant(name: str, model_name: str, weight: float, fleet: Fleet) -> dict[str, Any]:
     variant: dict[str, Any] = {
-        "VariantName": names.VARIANT,
-        "ModelName": names.model(name_prefix, run_id),
-        "InstanceType": instance_type,
-        "InitialInstanceCount": instance_count,
-        "InitialVariantWeight": 1.0,
+        "VariantName": name,
+        "ModelName": model_name,
+        "InstanceType": fleet.instance_type,
+        "InitialInstanceCount": fleet.instance_count,
+        "InitialVariantWeight": weight,
         "ModelDataDownloadTimeoutInSeconds": STARTUP_SECONDS,
         "ContainerStartupHealthCheckTimeoutInSeconds": STARTUP_SECONDS,
         "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
     }
-    if ami_version:
-        variant["InferenceAmiVersion"] = ami_version
-    return {"EndpointConfigName": names.model(name_prefix, run_id), "ProductionVariants": [variant]}
+    if fleet.ami_version:
+        variant["InferenceAmiVersion"] = fleet.ami_version
+    return variant
 
 
 def create_endpoint(endpoint_name: str, config_name: str) -> dict[str, Any]:

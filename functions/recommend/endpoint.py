@@ -85,7 +85,7 @@ class Endpoint:
                 Accept="application/json",
                 Body=json.dumps(invocation).encode(),
             )
-            return Ranking.from_endpoint(response["Body"].read())
+            return Ranking.from_endpoint(response["Body"].read(), response.get("InvokedProductionVariant"))
         except GarbledAnswer as error:
             raise EndpointUnavailable("garbled", str(error)) from None
         except ClientError as error:

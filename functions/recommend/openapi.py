@@ -19,6 +19,10 @@ from recommend.request import (
 )
 
 _ID = {"type": "string", "minLength": 1, "maxLength": MAXIMUM_ID_LENGTH}
+_VARIANT = {
+    "type": "string",
+    "description": "the endpoint's variant that answered; while traffic is split, it tells which of the two models did",
+}
 _VERSION = {"type": "string", "description": "run id of the model, as in the ledger and the registry"}
 
 
@@ -87,7 +91,7 @@ def document() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     item = _object({"itemId": {"type": "string"}, "score": {"type": "number"}})
-    model = _object({"version": _VERSION})
+    model = _object({"version": _VERSION}) | {"properties": {"version": _VERSION, "variant": _VARIANT}}
     identity = {"recommendationId": {"type": "string", "description": "id of this answer, as the log has it"}}
     source = {
         "enum": ["personalized", "related", "batch", "popular"],

@@ -23,16 +23,17 @@ class GarbledAnswer(Exception):
 @dataclass(frozen=True)
 class Ranking:
     """Items, best first, from one source: `personalized`, `related`, `batch` or `popular`. `model_version` is the run
-    id of its model.
+    id of its model, `variant` the endpoint's that answered (two, where traffic is split).
     """
 
     items: tuple[tuple[str, float], ...]
     source: str
     model_version: str
     unknown_items: int = 0
+    variant: str | None = None
 
     @classmethod
-    def from_endpoint(cls, content: bytes) -> Ranking:
+    def from_endpoint(cls, content: bytes, variant: str | None = None) -> Ranking:
         """Reads the model server's answer. Raises `GarbledAnswer`."""
         document = _object(content)
         source, unknown = document.get("source"), document.get("unknownItems")
@@ -40,14 +41,14 @@ class Ranking:
             raise GarbledAnswer("source must be personalized, related or popular")
         if isinstance(unknown, bool) or not isinstance(unknown, int) or unknown < 0:
             raise GarbledAnswer("unknownItems must be an integer of at least 0")
-        return cls(_items(document), source, _string(document, "modelVersion"), unknown)
+        return cls(_items(document), source, _string(document, "modelVersion"), unknown, variant)
 
     def to_recommendations(self, recommendation_id: str) -> dict[str, Any]:
         """The body of `GET /users/{userId}/recommendations`, and of `GET /items/{itemId}/related`."""
         return {
             "recommendationId": recommendation_id,
             "itemList": self._shown(),
-            "model": {"version": self.model_version},
+            "model": self._model(),
             "source": self.source,
         }
 
@@ -56,10 +57,13 @@ class Ranking:
         return {
             "recommendationId": recommendation_id,
             "personalizedRanking": self._shown(),
-            "model": {"version": self.model_version},
+            "model": self._model(),
             "source": self.source,
             "unknownItems": self.unknown_items,
         }
+
+    def _model(self) -> dict[str, str]:
+        return {"version": self.model_version} | ({"variant": self.variant} if self.variant else {})
 
     def _shown(self) -> list[dict[str, Any]]:
         return [{"itemId": item, "score": score} for item, score in self.items]

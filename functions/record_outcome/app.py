@@ -40,6 +40,7 @@ _KINDS = {
 _METRICS = {
     outcome.DEPLOYED: "RunDeployed",
     outcome.RESTORED: "VersionRestored",
+    outcome.SPLIT: "TrafficSplitRecorded",
     outcome.REJECTED: "RunRejected",
     outcome.PREPARED: "DatasetPrepared",
 }
@@ -59,20 +60,25 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         _end_rollback(end, end.run_id, end.replaced, str(event.get("executionArn")).rpartition(":")[2])
     else:
         _end_run(end, end.run_id)
-    events.publish(EVENTS, _KINDS[end.status], end.run_id, end.dataset_version, list(end.reasons))
+    if end.status in _KINDS:  # a split deploys no model
+        events.publish(EVENTS, _KINDS[end.status], end.run_id, end.dataset_version, list(end.reasons))
     logger.info("outcome recorded", extra={"status": end.status, "reasons": list(end.reasons)})
     count(_METRICS[end.status])
     return {"status": end.status}
 
 
 def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str) -> None:
-    reasons = [f"{run_id} serves again, instead of {replaced}: {end.reasons[0]}"]
-    # The run that is taken back has come to nothing, so that its data may be learned from once more.
-    LEDGER.finish_run(replaced, ledger.ROLLED_BACK, reasons, over=(ledger.DEPLOYED,))
-    LEDGER.finish_run(run_id, ledger.DEPLOYED, reasons, over=(ledger.ROLLED_BACK,))
-    LEDGER.end_operation("ROLLBACK", execution_name, outcome.RESTORED, reasons)
+    if end.status == outcome.SPLIT:
+        words = f"answers {end.percent} % of the requests, and {replaced} the rest" if end.percent else "answers alone"
+        reasons = [f"{run_id} {words}: {end.reasons[0]}"]
+    else:
+        reasons = [f"{run_id} serves again, instead of {replaced}: {end.reasons[0]}"]
+        # The run that is taken back has come to nothing, so that its data may be learned from once more.
+        LEDGER.finish_run(replaced, ledger.ROLLED_BACK, reasons, over=(ledger.DEPLOYED,))
+        LEDGER.finish_run(run_id, ledger.DEPLOYED, reasons, over=(ledger.ROLLED_BACK,))
+    LEDGER.end_operation("ROLLBACK", execution_name, end.status, reasons)
     LEDGER.unlock_deployment(execution_name)
-    with LEDGER.notifying(f"ROLLBACK#{execution_name}", "restored") as first:
+    with LEDGER.notifying(f"ROLLBACK#{execution_name}", end.status.lower()) as first:
         if first:
             with calling("sns Publish"):
                 SNS.publish(

@@ -10,13 +10,15 @@ from shared.causes import Cause
 from shared.errors import InvalidInput
 
 DEPLOYED, REJECTED, PREPARED, RESTORED = "DEPLOYED", "REJECTED", "PREPARED", "RESTORED"
+SPLIT = "SPLIT"
 OUTCOMES = (DEPLOYED, REJECTED, PREPARED, RESTORED)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """`status` for the ledger, the `reasons` for it, and whether the data had become `stale`. Of a rollback, `run_id`
-    is the one that serves again and `replaced` the one that does not any more.
+    is the one that serves again and `replaced` the one that does not any more; with `percent`, `run_id` has that share
+    of the requests and `replaced` the rest.
     """
 
     status: str
@@ -25,12 +27,14 @@ class Outcome:
     reasons: tuple[str, ...]
     stale: bool = False
     replaced: str | None = None
+    percent: int | None = None
 
     def notice(self, report_uri: str) -> dict[str, str]:
         """Subject and message of the notification."""
         words = {
             DEPLOYED: "its model serves",
             RESTORED: f"its model serves again, instead of {self.replaced}",
+            SPLIT: f"its model answers {self.percent or 100} % of the requests",
         }.get(self.status, "model rejected, the earlier one serves on")
         subject = f"Run {self.run_id}: {words}"
         return {
@@ -54,7 +58,9 @@ def from_event(event: Any) -> Outcome:
     version = names.version_of(run_id)
     if event["outcome"] == RESTORED:
         replaced = names.require_run_id(event.get("from"), "from")
-        return Outcome(RESTORED, version, run_id, (str(event.get("reason")),), replaced=replaced)
+        percent = event.get("percent")
+        status = RESTORED if percent is None else SPLIT
+        return Outcome(status, version, run_id, (str(event.get("reason")),), replaced=replaced, percent=percent)
     evaluation = event.get("evaluation") or {}
     reasons = tuple(str(reason) for reason in evaluation.get("reasons") or ())
     if event["outcome"] == DEPLOYED:

@@ -322,6 +322,29 @@ class Ledger:
         self._update("SERVING", f"SINCE#{current['since']}", kind="TENURE", replaced=replaced, **told)
         return self._update(f"CHAMPION#{model['runId']}", "STATE", kind="CHAMPION", **model)
 
+    def share_traffic(self, run_id: str, percent: int, config: str, by: str, why: str) -> None:
+        """Write that the model of `run_id` answers `percent` of the requests, beside the one that serves."""
+        self._update(
+            "SERVING",
+            "SPLIT",
+            kind="SPLIT",
+            runId=run_id,
+            percent=percent,
+            endpointConfigName=config,
+            by=by,
+            why=why[:MAXIMUM_REASON_LENGTH],
+            since=self._now(),
+        )
+
+    def end_split(self) -> bool:
+        """Write that one model answers all requests again. False when it did."""
+        return self._update("SERVING", "SPLIT", Attr("percent").gt(0), percent=0, endedAt=self._now())
+
+    def current_split(self) -> dict[str, Any] | None:
+        """The model that answers a share of the requests, or None."""
+        found = self._get("SERVING", "SPLIT")
+        return found if found and found.get("percent") else None
+
     def champion(self, run_id: str) -> dict[str, Any] | None:
         """A model that serves, or has served (as given to `promote`), or None."""
         return self._get(f"CHAMPION#{run_id}", "STATE")

@@ -2,7 +2,7 @@
 made.
 
 Forms and lengths are those of docs/contracts.md. With a `NamePrefix` of at most 20 characters the longest SageMaker
-name here is 20 + 1 + 26 + 4 (run attempt up to -r99) + 4 (training attempt up to -t99) = 55 of the 63 characters that
+name here is 20 + 1 + 26 + 4 (run attempt up to -r99) + 10 (a split, -s and 8 digits) = 61 of the 63 characters that
 SageMaker takes.
 """
 
@@ -105,8 +105,22 @@ def model(prefix: str, run: str) -> str:
     return f"{prefix}-{run}"
 
 
-VARIANT = "AllTraffic"
-"""The endpoint's variant that serves the model of the ledger's SERVING."""
+VARIANT, OTHER_VARIANT = "AllTraffic", "Other"
+"""The endpoint's variant that serves the model of the ledger's SERVING; and, while traffic is split, the other one."""
+
+
+def split(prefix: str, run: str, other: str, percent: int) -> str:
+    """The endpoint configuration by which `other`'s model answers `percent` of the requests, and `run`'s the rest."""
+    digest = hashlib.sha256(f"{other}\n{percent}".encode()).hexdigest()
+    return f"{model(prefix, run)}-s{digest[:8]}"
+
+
+def wanted_config(prefix: str, event: dict[str, object]) -> str:
+    """The endpoint configuration that the input of Deploy or Verify asks for."""
+    run, percent = require_run_id(event.get("runId")), event.get("percent")
+    if isinstance(percent, int) and 0 < percent < 100:
+        return split(prefix, require_run_id(event.get("from"), "from"), run, percent)
+    return model(prefix, run)
 
 
 def scalable_target(endpoint_name: str) -> dict[str, str]:

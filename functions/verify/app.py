@@ -2,7 +2,8 @@
 configuration and answers every golden request.
 
 Only then does the ledger say that the model serves, unless newer data does already, and is its list of popular items
-put where the API finds it when no endpoint answers; the lists of its batch, if it has any, beside that.
+put where the API finds it when no endpoint answers; the lists of its batch, if it has any, beside that. Where traffic
+is split, each model answers its own golden requests, and all of that stays with the one that serves.
 """
 
 from __future__ import annotations
@@ -51,29 +52,71 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises EndpointRolledBack, GoldenRequestMismatch, ModelNotApproved, StaleVersion or DeploymentLost: the state
     machine then puts the earlier configuration back.
     """
-    run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
+    asked = Asked.from_event(event)
+    run_id = asked.run_id
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
-    wanted = names.model(SETTINGS.name_prefix, run_id)
-    _require_in_service(wanted)
+    _require_in_service(asked.config)
+    requests = _require_golden(run_id, names.OTHER_VARIANT if asked.is_split else None)
+    if asked.is_split and asked.replacing:
+        requests += _require_golden(asked.replacing, names.VARIANT)
+    _require_approved(event)
+    other = LEDGER.lock_deployment(asked.holder)  # a redriven execution has given it back
+    if other is not None:
+        raise DeploymentLost(f"{other} has taken the deployment lock from {asked.holder}, which took too long")
+    if asked.is_split:
+        _split(asked)
+    else:
+        # The list of popular items first: should this function die after the promotion, nothing is left undone.
+        _publish("popular.json", _kept(run_id, "popular.json"))
+        _publish_batch(run_id, is_back=asked.replacing not in (None, run_id))
+        _promote(asked)
+        LEDGER.end_split()
+    logger.info("model serves", extra={"requests": requests, "percent": asked.percent})
+    count("TrafficSplit" if asked.is_split else "ModelPromoted")
+    return {"verified": True, "requests": requests}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`holder` has the deployment lock. Of a rollback, `replacing` is the run that serves when it begins, and `percent`
+    (None: all) the share of the requests that `run_id`'s model is to answer.
+    """
+
+    event: dict[str, Any]
+    run_id: str
+    holder: str
+    replacing: str | None
+    percent: int | None
+
+    @classmethod
+    def from_event(cls, event: Any) -> Asked:
+        """Raises InvalidInput for an input without a run."""
+        run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
+        if event.get("machine") != "rollback":
+            return cls(event, run_id, run_id, None, None)
+        execution = str(event.get("executionArn")).rpartition(":")[2]
+        return cls(event, run_id, execution, names.require_run_id(event.get("from"), "from"), event.get("percent"))
+
+    @property
+    def config(self) -> str:
+        """The endpoint configuration that is to be in service."""
+        return names.wanted_config(SETTINGS.name_prefix, self.event)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether two models are to answer."""
+        return self.percent is not None and 0 < self.percent < 100
+
+
+def _require_golden(run_id: str, variant: str | None) -> int:
+    """How many golden requests of the run the endpoint (its `variant`, where there are two) answers, which is all."""
     examples = golden.parse(json.loads(_kept(run_id, "golden.json")))
     answers = []
     for position, example in enumerate(examples):
-        answers.append(_ask(example.request))
+        answers.append(_ask(example.request, variant))
         _refuse(golden.difference(example.response, answers[-1], run_id), f"{position + 1} of {len(examples)}")
     _refuse(golden.sameness(examples, answers), f"1 to {len(examples)}")
-    _require_approved(event)
-    is_rollback = event.get("machine") == "rollback"
-    holder = str(event.get("executionArn")).rpartition(":")[2] if is_rollback else run_id
-    other = LEDGER.lock_deployment(holder)  # a redriven execution has given it back
-    if other is not None:
-        raise DeploymentLost(f"{other} has taken the deployment lock from {holder}, which took too long")
-    # The list of popular items first: should this function die after the promotion, nothing is left undone.
-    _publish("popular.json", _kept(run_id, "popular.json"))
-    _publish_batch(run_id, is_rollback)
-    _promote(event, run_id, wanted)
-    logger.info("model serves", extra={"requests": len(examples)})
-    count("ModelPromoted")
-    return {"verified": True, "requests": len(examples)}
+    return len(examples)
 
 
 def _require_approved(event: dict[str, Any]) -> None:
@@ -111,7 +154,7 @@ def _kept(run_id: str, name: str) -> bytes:
             raise
 
 
-def _ask(request: dict[str, Any]) -> Any:
+def _ask(request: dict[str, Any], variant: str | None) -> Any:
     with calling("sagemaker-runtime InvokeEndpoint"):
         try:
             answer = RUNTIME.invoke_endpoint(
@@ -119,6 +162,7 @@ def _ask(request: dict[str, Any]) -> Any:
                 ContentType="application/json",
                 Accept="application/json",
                 Body=json.dumps(request),
+                **({"TargetVariant": variant} if variant else {}),
             )
         except ClientError as error:
             if code_of(error) == "ModelError":
@@ -131,14 +175,14 @@ def _ask(request: dict[str, Any]) -> Any:
         return None
 
 
-def _publish_batch(run_id: str, is_rollback: bool) -> None:
+def _publish_batch(run_id: str, is_back: bool) -> None:
     """The lists that this run's batch wrote. Without any, those of the model before stand in until there are; unless
     that is the one that is taken back.
     """
     try:
         _publish("batch.json", _kept(run_id, "batch.json"))
     except ArtefactMissing:
-        if is_rollback:
+        if is_back:
             _publish("batch.json", json.dumps({"schemaVersion": "1.0", "runId": run_id, "shards": 0}).encode())
 
 
@@ -148,7 +192,21 @@ def _publish(name: str, content: bytes) -> None:
         S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="application/json")
 
 
-def _promote(event: dict[str, Any], run_id: str, config: str) -> None:
+def _split(asked: Asked) -> None:
+    serving = LEDGER.serving() or {}
+    if serving.get("runId") != asked.replacing:
+        raise StaleVersion(f"{serving.get('runId')} serves by now, not {asked.replacing}")
+    LEDGER.share_traffic(
+        asked.run_id, int(asked.percent or 0), asked.config, str(asked.event.get("executionArn")), _reason(asked)
+    )
+
+
+def _reason(asked: Asked) -> str:
+    return str(asked.event.get("reason") or "no reason was given")
+
+
+def _promote(asked: Asked) -> None:
+    event, run_id = asked.event, asked.run_id
     package, url = (
         (event.get("registration") or {}).get("modelPackageArn"),
         (event.get("training") or {}).get("modelDataUrl"),
@@ -160,10 +218,9 @@ def _promote(event: dict[str, Any], run_id: str, config: str) -> None:
         "datasetVersion": names.version_of(run_id),
         "modelPackageArn": package,
         "modelDataUrl": url,
-        "endpointConfigName": config,
+        "endpointConfigName": asked.config,
     }
-    replacing = event.get("from") if event.get("machine") == "rollback" else None
-    why = str(event.get("reason") or "no reason was given") if replacing else "it passed the gate"
-    if not LEDGER.promote(model, str(event.get("executionArn")), why, replacing):
+    why = _reason(asked) if asked.replacing else "it passed the gate"
+    if not LEDGER.promote(model, str(event.get("executionArn")), why, asked.replacing):
         serving = LEDGER.serving() or {}
         raise StaleVersion(f"{serving.get('runId')} serves by now, which {run_id} may not replace")

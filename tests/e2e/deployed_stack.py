@@ -117,9 +117,13 @@ class DeployedStack:
         found = (VERSION_IN_KEY.search(entry["Key"]) for entry in keys.get("Contents", []))
         return {match.group(1) for match in found if match}
 
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """The ledger's records of a kind."""
+        return self.ledger.query(IndexName="byKind", KeyConditionExpression=Key("kind").eq(kind))["Items"]
+
     def tokens(self) -> list[dict[str, Any]]:
         """Every job that somebody still waits for."""
-        return self.ledger.query(IndexName="byKind", KeyConditionExpression=Key("kind").eq("TOKEN"))["Items"]
+        return self.of_kind("TOKEN")
 
     def drop(self, name: str, files: dict[str, bytes]) -> None:
         """Put a drop into the data bucket, and close it."""

@@ -151,6 +151,30 @@ def test_of_two_runs_at_once_one_deploys_at_a_time_and_the_newest_data_serve(sta
     eventually(lambda: not stack.item("LOCK", "DEPLOYMENT"), "the deployment lock given back", seconds=30)
 
 
+# A trial
+
+
+def test_an_earlier_model_answers_a_share_of_the_requests_until_that_is_taken_back(
+    stack: DeployedStack, source: str
+) -> None:
+    serving = stack.serving()
+    other = serving["previous"]["runId"]
+    said = stack.command("rollback", "--percent", "50", "--reason", "a trial")
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert f"model {other} answers 50 % of the requests, {serving['runId']} the rest" in said.stdout
+    assert stack.serving()["runId"] == serving["runId"]
+    answers = [stack.call("GET", "/users/nobody/recommendations").body["model"] for _ in range(40)]
+    told = {(answer["variant"], answer["version"]) for answer in answers}
+    assert told == {("AllTraffic", serving["runId"]), ("Other", other)}
+    assert f"50 % of the requests go to {other}" in stack.command("status").stdout
+
+    back = stack.command("rollback", "--percent", "0")
+    assert back.returncode == 0, back.stdout + back.stderr
+    answers = [stack.call("GET", "/users/nobody/recommendations").body["model"] for _ in range(10)]
+    assert {answer["version"] for answer in answers} == {serving["runId"]}
+    assert [one["status"] for one in stack.of_kind("ROLLBACK")].count("SPLIT") == 2
+
+
 # An alarm
 
 

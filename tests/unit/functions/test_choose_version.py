@@ -34,12 +34,13 @@ def app(load: Callable[..., ModuleType]) -> ModuleType:
     return app
 
 
-def chosen(version: str, reason: str) -> dict[str, Any]:
+def chosen(version: str, reason: str, percent: int | None = None) -> dict[str, Any]:
     return {
         "runId": f"{version}-r1",
         "datasetVersion": version,
         "from": RUN,
         "reason": reason,
+        "percent": percent,
         "registration": {"modelPackageArn": PACKAGE},
         "training": {"modelDataUrl": MODEL_URL},
     }
@@ -55,6 +56,19 @@ def test_without_a_name_it_is_the_one_before(app: ModuleType) -> None:
 
 def test_any_that_has_served_can_be_named(app: ModuleType) -> None:
     assert app.handler({"to": f"{LONG_AGO}-r1", "reason": "x"}, CONTEXT) == chosen(LONG_AGO, "x")
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"percent": 10}, chosen(BEFORE, "no reason was given", 10)),
+        ({"percent": 100}, chosen(BEFORE, "no reason was given")),
+        ({"percent": 0, "reason": "enough"}, chosen(VERSION, "enough", 0)),
+        ({"to": f"{LONG_AGO}-r1", "percent": 99}, chosen(LONG_AGO, "no reason was given", 99)),
+    ],
+)
+def test_it_may_have_a_share_of_the_requests(app: ModuleType, asked: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert app.handler(asked, CONTEXT) == expected
 
 
 def test_one_that_never_served_cannot(app: ModuleType) -> None:

@@ -39,12 +39,13 @@ def model(day: int) -> dict[str, Any]:
 def test_the_newest_that_served_stay_and_all_that_is_in_use() -> None:
     serving = {**model(3), "previous": model(9)}
     endpoints = [endpoint("Updating", config(1), pending=config(2)), endpoint("InService", "made-by-hand")]
-    keep = plan.kept("ncf", 2, [model(day) for day in range(1, 10)], serving, [{"runId": RUN}], endpoints)
+    keep = plan.kept("ncf", 2, [model(day) for day in range(1, 10)], serving, [{"runId": RUN}], endpoints, model(5))
     assert keep == {
         config(8), config(9),  # the newest two
         config(3),  # serves
         config(1), config(2), "made-by-hand",  # in use
         f"ncf-{RUN}",  # under way
+        config(5),  # has a share of the traffic
     }  # fmt: skip
 
 
@@ -56,9 +57,10 @@ def test_the_newest_that_served_stay_and_all_that_is_in_use() -> None:
         (config(1), NOW - timedelta(hours=23), False),
         (f"ncf-dev-{version(1)}-r1", LONG_AGO, False),
         (f"{config(1)}-by-hand", LONG_AGO, False),
+        (f"{config(1)}-s0a1b2c3d", LONG_AGO, True),
         ("ncf-vase", LONG_AGO, False),
     ],
-    ids=["old", "kept", "young", "of another stack", "made by hand", "another thing"],
+    ids=["old", "kept", "young", "of another stack", "made by hand", "of a split", "another thing"],
 )
 def test_only_what_is_ours_and_old_goes(name: str, created: datetime, is_old: bool) -> None:
     assert plan.old("ncf", [(name, created)], {config(2)}, NOW) == ([name] if is_old else [])

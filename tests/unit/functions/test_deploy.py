@@ -33,7 +33,7 @@ GONE = ("describe_endpoint", "ValidationException", 'Could not find endpoint "ar
 ALARMS = ("ncf-endpoint-errors", "ncf-endpoint-latency")
 CONTAINER = {"Image": IMAGE, "ModelDataUrl": MODEL_URL}
 MODEL_CALL = request.create_model("ncf", RUN, CONTAINER, ROLE)
-CONFIG_CALL = request.create_endpoint_config("ncf", RUN, "ml.g4dn.xlarge", 1, "")
+CONFIG_CALL = request.create_endpoint_config("ncf", RUN, request.Fleet("ml.g4dn.xlarge", 1))
 
 
 # The plan
@@ -100,7 +100,9 @@ def test_the_model_is_isolated_and_of_the_registered_container() -> None:
 
 
 def test_the_endpoint_configuration_has_the_ami_only_when_it_is_set() -> None:
-    variant = request.create_endpoint_config("ncf", RUN, "ml.g4dn.xlarge", 2, "al2023-ami-sagemaker-inference-gpu-4-1")
+    variant = request.create_endpoint_config(
+        "ncf", RUN, request.Fleet("ml.g4dn.xlarge", 2, "al2023-ami-sagemaker-inference-gpu-4-1")
+    )
     assert variant == {
         "EndpointConfigName": WANTED,
         "ProductionVariants": [

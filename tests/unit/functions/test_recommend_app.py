@@ -128,6 +128,7 @@ def personalized(request: Any) -> AWSResponse:
             "modelVersion": "run-2",
             "unknownItems": len(asked.get("candidates", items)) - len(items),
         },
+        **{"x-amzn-invoked-production-variant": "AllTraffic"},
     )
 
 
@@ -251,7 +252,7 @@ def test_answers_with_the_ranking_of_the_endpoint(app, aws, capsys):
         {
             "recommendationId": "6f1b0c2e",
             "itemList": [{"itemId": "9", "score": 0.9}, {"itemId": "8", "score": 0.8}],
-            "model": {"version": "run-2"},
+            "model": {"version": "run-2", "variant": "AllTraffic"},
             "source": "personalized",
         },
     )
@@ -266,7 +267,7 @@ def test_ranks_a_list(app, aws):
         {
             "recommendationId": "6f1b0c2e",
             "personalizedRanking": [{"itemId": "3", "score": 0.3}, {"itemId": "1", "score": 0.1}],
-            "model": {"version": "run-2"},
+            "model": {"version": "run-2", "variant": "AllTraffic"},
             "source": "personalized",
             "unknownItems": 1,
         },

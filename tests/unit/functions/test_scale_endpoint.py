@@ -100,7 +100,7 @@ def test_a_maximum_below_the_ordinary_number_stops_the_cold_start(load: Callable
 
 
 def test_the_target_has_the_name_of_the_variant_that_is_deployed() -> None:
-    config = request.create_endpoint_config("ncf", RUN, "ml.g4dn.xlarge", 1, "")
+    config = request.create_endpoint_config("ncf", RUN, request.Fleet("ml.g4dn.xlarge", 1))
     assert [one["VariantName"] for one in config["ProductionVariants"]] == [names.VARIANT]
 
 
