@@ -16,12 +16,14 @@ Answers = Callable[[Sequence[Any]], list[Any]]
 """An answer, or an exception, for each request, in their order."""
 Computed = Callable[[int], None]
 """Told the size of each batch."""
-_Batch = list[tuple[Any, "asyncio.Future[Any]"]]
+Deliver = Callable[[Any], None]
+"""Called in the event loop with the answer, or the exception that came of computing it."""
+_Batch = list[tuple[Any, Deliver]]
 
 
 class Batcher(Protocol):
-    async def answer(self, request: Any) -> Any:
-        """The answer to `request`. Raises what computing it raised."""
+    def answer(self, request: Any, deliver: Deliver) -> None:
+        """Has `request` answered. Called in the event loop; `deliver` is called in a later turn of it."""
 
 
 class InLoop:
@@ -34,13 +36,10 @@ class InLoop:
         self._answers, self._most, self._computed = answers, most, computed
         self._waiting: _Batch = []
 
-    async def answer(self, request: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+    def answer(self, request: Any, deliver: Deliver) -> None:
         if not self._waiting:
-            loop.call_soon(self._turn)
-        self._waiting.append((request, future))
-        return await future
+            asyncio.get_running_loop().call_soon(self._turn)
+        self._waiting.append((request, deliver))
 
     def _turn(self) -> None:
         batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
@@ -55,28 +54,27 @@ class InThreads:
 
     def __init__(self, answers: Answers, workers: int, most: int, computed: Computed = lambda size: None) -> None:
         self._answers, self._most, self._computed = answers, most, computed
-        self._waiting: deque[tuple[Any, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[asyncio.AbstractEventLoop, tuple[Any, Deliver]]] = deque()
         self._condition = threading.Condition()
         for number in range(workers):
             threading.Thread(target=self._work, name=f"answering-{number}", daemon=True).start()
 
-    async def answer(self, request: Any) -> Any:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    def answer(self, request: Any, deliver: Deliver) -> None:
         with self._condition:
-            self._waiting.append((request, future))
+            self._waiting.append((asyncio.get_running_loop(), (request, deliver)))
             self._condition.notify()
-        return await future
 
     def _work(self) -> None:
         while True:
             with self._condition:
                 while not self._waiting:
                     self._condition.wait()
-                batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+                taken = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            batch = [waiting for _, waiting in taken]
             self._computed(len(batch))
             given = _answered(self._answers, batch)
             try:
-                batch[0][1].get_loop().call_soon_threadsafe(_deliver, batch, given)
+                taken[0][0].call_soon_threadsafe(_deliver, batch, given)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
 
@@ -89,10 +87,5 @@ def _answered(answers: Answers, batch: _Batch) -> list[Any]:
 
 
 def _deliver(batch: _Batch, given: list[Any]) -> None:
-    for (_, future), answer in zip(batch, given, strict=True):
-        if future.cancelled():  # the client has gone
-            continue
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
+    for (_, deliver), answer in zip(batch, given, strict=True):
+        deliver(answer)

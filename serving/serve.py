@@ -11,6 +11,7 @@ user.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -18,13 +19,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-import uvicorn
+import uvloop
 
 import golden
 import kernels
@@ -32,12 +33,9 @@ from invocation import from_document
 from metrics import Metrics
 from ncf import bundle as bundles
 from scorer import Scorer
-from server import QUEUE, application
+from server import QUEUE, Service
 
 logger = logging.getLogger("serving")
-
-DRAIN_SECONDS = 20
-"""Requests under way at SIGTERM get this long; SageMaker kills a container 30 s after its SIGTERM."""
 
 
 class CannotServe(Exception):
@@ -115,6 +113,23 @@ def listen(host: str, port: int) -> socket.socket:
         raise CannotServe(f"cannot listen on {host} port {port}: {reason}") from error
 
 
+async def until_stopped(service: Service, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serves until SIGTERM or SIGINT; a second one does not wait for what is under way. `ready` is called when the
+    first would be heard.
+    """
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def stopping() -> None:
+        if stop.is_set():
+            service.abort()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping)
+    ready()
+    await service.serve(listener, stop)
+
+
 class JsonLines(logging.Formatter):
     """One JSON object per record; `extra={"fields": {...}}` adds to it."""
 
@@ -148,47 +163,28 @@ def main() -> int:
         logger.error(str(error))
         return 1
     workers = max(1, min(8, os.cpu_count() or 1))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application(
-                scorer.answers,
-                bundle.run_id,
-                workers=workers,
-                seconds=seconds,
-                queue=settings.queue,
-                metrics=Metrics(settings.name, bundle.run_id),
-            ),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="on",
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-            # Longer than the callers keep idle connections, so that it is never this side which closes one just used.
-            timeout_keep_alive=75,
-        )
+    service = Service(
+        scorer.answers,
+        bundle.run_id,
+        workers=workers,
+        seconds=seconds,
+        queue=settings.queue,
+        metrics=Metrics(settings.name, bundle.run_id),
     )
-    # uvicorn stops on these signals by itself, then raises them again for whoever was there before: nobody.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+    told = {
+        "modelVersion": bundle.run_id,
+        "model": bundle.model.name,
+        "users": len(bundle.user_index),
+        "items": len(bundle.item_ids),
+        "host": settings.host,
+        "port": listener.getsockname()[1],
+        "device": str(bundle.model.device),
+        **scorer.path,
+        "rankingMilliseconds": round(seconds * 1000, 3),
+        "seconds": round(time.monotonic() - started, 3),
+    }
     with listener:
-        logger.info(
-            "serving",
-            extra={
-                "fields": {
-                    "modelVersion": bundle.run_id,
-                    "model": bundle.model.name,
-                    "users": len(bundle.user_index),
-                    "items": len(bundle.item_ids),
-                    "host": settings.host,
-                    "port": listener.getsockname()[1],
-                    "device": str(bundle.model.device),
-                    **scorer.path,
-                    "rankingMilliseconds": round(seconds * 1000, 3),
-                    "seconds": round(time.monotonic() - started, 3),
-                }
-            },
-        )
-        server.run(sockets=[listener])
+        uvloop.run(until_stopped(service, listener, lambda: logger.info("serving", extra={"fields": told})))
     logger.info("stopped", extra={"fields": {"modelVersion": bundle.run_id}})
     return 0
 

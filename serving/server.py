@@ -1,23 +1,26 @@
 """The HTTP face of the model: `GET /ping` and `POST /invocations`, as SageMaker asks of a container.
 
-`application(answers, model_version)` is built around a function that answers parsed requests: it knows no model. It is
-plain ASGI: two paths need no framework, whose share of a request would be greater than the ranking's. Short rankings
-are computed between two turns of the event loop, long ones in threads, so that none delays the health check.
+`Service` is built around a function that answers parsed requests: it knows no model. Two paths need no framework, whose
+share of a request would be greater than the ranking's. Short rankings are computed between two turns of the event loop,
+long ones in threads, so that none delays the health check.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import logging
+import socket
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import orjson
 
 from batching import Answers, Batcher, InLoop, InThreads
+from connection import Connection, Exchange
 from invocation import MAXIMUM_BODY_BYTES, InvalidInvocation, Shard, from_body
 from metrics import Metrics
 
@@ -29,173 +32,187 @@ MOST_TOGETHER = 32
 TURN_SECONDS = 0.01
 """So long may rankings keep the event loop from anything else."""
 BODY_SECONDS = 10.0
-"""So long may a body take to arrive: who sends slower holds a place that others want."""
+"""So long may a request take to arrive: who sends slower holds a place that others want."""
 METRICS_SECONDS = 60.0
+DRAIN_SECONDS = 20.0
+"""Requests under way at the end get this long; SageMaker kills a container 30 s after its SIGTERM."""
+BACKLOG = 2048
 
-Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-class _Refusal(Exception):
-    """An answer that is no 200; `message` is for the client."""
-
-    def __init__(self, status: int, code: str, field: str | None, message: str, **headers: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers
-        self.body = orjson.dumps({"error": {"code": code, "field": field, "message": message}})
+_KNOWN = {b"/ping": b"GET", b"/invocations": b"POST"}
 
 
-class Gone(Exception):
-    """The client has left: nobody reads an answer."""
-
-
-def application(
-    answers: Answers,
-    model_version: str,
-    *,
-    workers: int = 1,
-    seconds: float = TURN_SECONDS,
-    queue: int = QUEUE,
-    metrics: Metrics | None = None,
-    body_seconds: float = BODY_SECONDS,
-) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """The ASGI application. Its caller has loaded and checked the model: an application that exists is healthy.
+class Service:
+    """Answers exchanges. Its maker has loaded and checked the model: a service that exists is healthy.
 
     `seconds` is what a ranking of the whole catalogue takes; where that is short, rankings are computed in the event
     loop, else in `workers` threads. Of `queue` requests in the house the next is refused with 503.
     """
-    told = metrics or Metrics("recommender", model_version)
-    in_a_turn = int(TURN_SECONDS / max(seconds, TURN_SECONDS / MOST_TOGETHER))
-    rankings: Batcher = (
-        InLoop(answers, in_a_turn, told.computed)
-        if in_a_turn > 1
-        else InThreads(answers, workers, MOST_TOGETHER, told.computed)
-    )
-    # In a lane of their own: a shard takes as long as hundreds of rankings, which must not wait for it.
-    shards = InThreads(answers, 1, 1)
-    healthy = orjson.dumps({"status": "healthy", "modelVersion": model_version})
-    house = 0
 
-    async def invocations(scope: Scope, receive: Receive) -> bytes:
-        if house > queue:
-            raise _Refusal(
-                503,
-                "Overloaded",
-                None,
-                f"{queue} requests are under way; try again in a second",
-                **{"retry-after": "1"},
-            )
-        _check_content_type(scope)
-        request = from_body(await _body(receive, body_seconds))
-        answer = await (shards if isinstance(request, Shard) else rankings).answer(request)
-        return orjson.dumps(answer)
+    maximum_body_bytes = MAXIMUM_BODY_BYTES
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal house
-        asked = scope["method"], scope["path"]
-        if asked == ("GET", "/ping"):
-            await _respond(send, 200, healthy)
+    def __init__(
+        self,
+        answers: Answers,
+        model_version: str,
+        *,
+        workers: int = 1,
+        seconds: float = TURN_SECONDS,
+        queue: int = QUEUE,
+        metrics: Metrics | None = None,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        self.body_seconds = body_seconds
+        self.draining = False
+        self.date = b""
+        self._told = metrics or Metrics("recommender", model_version)
+        in_a_turn = int(TURN_SECONDS / max(seconds, TURN_SECONDS / MOST_TOGETHER))
+        self._rankings: Batcher = (
+            InLoop(answers, in_a_turn, self._told.computed)
+            if in_a_turn > 1
+            else InThreads(answers, workers, MOST_TOGETHER, self._told.computed)
+        )
+        # In a lane of their own: a shard takes as long as hundreds of rankings, which must not wait for it.
+        self._shards = InThreads(answers, 1, 1)
+        self._healthy = orjson.dumps({"status": "healthy", "modelVersion": model_version})
+        self._queue, self._house = queue, 0
+        self._connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+
+    # Of connections
+
+    def begin(self, exchange: Exchange) -> None:
+        if exchange.path == b"/ping" and exchange.method == b"GET":
+            exchange.respond(200, self._healthy)
             return
-        began = time.perf_counter()
-        house += 1
-        told.arrived(house)
-        status = 200
+        self._enter(exchange)
+        if exchange.path != b"/invocations" or exchange.method != b"POST":
+            self._unknown(exchange)
+        elif self._house > self._queue:
+            message = f"{self._queue} requests are under way; try again in a second"
+            self._answer(exchange, 503, _error("Overloaded", None, message), b"retry-after: 1\r\n")
+        elif not _is_json(exchange.content_type):
+            given = (exchange.content_type or b"").decode("latin-1")
+            shown = repr(given[:40]) if given else "missing"
+            self._refuse(exchange, 415, None, f"the content type must be application/json; it is {shown}")
+
+    def complete(self, exchange: Exchange) -> None:
         try:
-            if asked != ("POST", "/invocations"):
-                raise _unknown(*asked)
-            await _respond(send, 200, await invocations(scope, receive))
-        except _Refusal as refusal:
-            status = refusal.status
-            await _respond(send, status, refusal.body, refusal.headers)
+            request = from_body(bytes(exchange.body))
+            lane = self._shards if isinstance(request, Shard) else self._rankings
+            lane.answer(request, functools.partial(self._deliver, exchange))
         except InvalidInvocation as invalid:
-            status = invalid.status
-            await _respond(send, status, _Refusal(status, "InvalidInput", invalid.field, invalid.message).body)
-        except Gone:
-            status = 499
+            self._refuse(exchange, invalid.status, invalid.field, invalid.message)
         except Exception as error:
-            status = 500
-            # Where and what kind, never the message: it may quote a user id.
-            frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-            logger.error("an answer failed", extra={"fields": {"error": type(error).__name__, "frames": frames[-5:]}})
-            message = "the server failed to answer; its log says where"
-            await _respond(send, 500, _Refusal(500, "InternalError", None, message).body)
-        finally:
-            house -= 1
-            told.answered(status, time.perf_counter() - began)
+            self._fault(exchange, error)
 
-    async def entry(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await answer(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await _lifespan(receive, send, told)
+    def fail(self, exchange: Exchange, status: int, message: str) -> None:
+        if not exchange.began:
+            self._enter(exchange)
+        self._refuse(exchange, status, None, message)
 
-    return entry
+    def gone(self, exchange: Exchange) -> None:
+        exchange.answered = True
+        self._leave(exchange, 499)
+
+    def opened(self, connection: Connection) -> None:
+        self._connections.add(connection)
+
+    def closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if self.draining and not self._connections:
+            self._empty.set()
+
+    # Our own
+
+    def _enter(self, exchange: Exchange) -> None:
+        exchange.began = time.perf_counter()
+        self._house += 1
+        self._told.arrived(self._house)
+
+    def _leave(self, exchange: Exchange, status: int) -> None:
+        self._house -= 1
+        self._told.answered(status, time.perf_counter() - exchange.began)
+
+    def _deliver(self, exchange: Exchange, answer: Any) -> None:
+        if exchange.answered:  # the client has gone
+            return
+        if isinstance(answer, Exception):
+            self._fault(exchange, answer)
+            return
+        try:
+            body = orjson.dumps(answer)
+        except Exception as error:
+            self._fault(exchange, error)
+        else:
+            self._answer(exchange, 200, body)
+
+    def _answer(self, exchange: Exchange, status: int, body: bytes, headers: bytes = b"") -> None:
+        self._leave(exchange, status)
+        exchange.respond(status, body, headers)
+
+    def _refuse(self, exchange: Exchange, status: int, field: str | None, message: str, headers: bytes = b"") -> None:
+        self._answer(exchange, status, _error("InvalidInput", field, message), headers)
+
+    def _unknown(self, exchange: Exchange) -> None:
+        method = _KNOWN.get(exchange.path)
+        status, what = (405, "method is not allowed here") if method else (404, "path does not exist")
+        allow = b"allow: %b\r\n" % method if method else b""
+        self._refuse(exchange, status, None, f"the {what}; there are GET /ping and POST /invocations", allow)
+
+    def _fault(self, exchange: Exchange, error: Exception) -> None:
+        # Where and what kind, never the message: it may quote a user id.
+        frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+        logger.error("an answer failed", extra={"fields": {"error": type(error).__name__, "frames": frames[-5:]}})
+        message = "the server failed to answer; its log says where"
+        self._answer(exchange, 500, _error("InternalError", None, message))
+
+    async def serve(self, listener: socket.socket, stop: asyncio.Event, drain_seconds: float = DRAIN_SECONDS) -> None:
+        """Answers until `stop`, then finishes what is under way. A line of metrics a minute, and one at the end."""
+        loop = asyncio.get_running_loop()
+        rounds = (1.0, self._tick), (METRICS_SECONDS, self._tell)
+        tasks = [asyncio.create_task(_every(seconds, call)) for seconds, call in rounds]
+        self._tick()
+        server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+        await stop.wait()
+        server.close()
+        self.draining = True
+        for connection in [*self._connections]:
+            connection.drain()
+        if self._connections:
+            try:
+                await asyncio.wait_for(self._empty.wait(), drain_seconds)
+            except TimeoutError:
+                self.abort()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tell()
+
+    def abort(self) -> None:
+        """Waits for nothing that is under way."""
+        for connection in [*self._connections]:
+            connection.abort()
+
+    def _tick(self) -> None:
+        self.date = formatdate(usegmt=True).encode()
+
+    def _tell(self) -> None:
+        line = self._told.line()
+        if line is not None:
+            print(line, flush=True)
 
 
-async def _lifespan(receive: Receive, send: Send, metrics: Metrics) -> None:
-    """From before the first request to after the last: a line of metrics a minute, and one at the end."""
-
-    async def tell() -> None:
-        while True:
-            await asyncio.sleep(METRICS_SECONDS)
-            _print(metrics)
-
-    await receive()
-    telling = asyncio.create_task(tell())
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    telling.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await telling
-    _print(metrics)
-    await send({"type": "lifespan.shutdown.complete"})
+async def _every(seconds: float, call: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        call()
 
 
-def _print(metrics: Metrics) -> None:
-    line = metrics.line()
-    if line is not None:
-        print(line, flush=True)
+def _is_json(content_type: bytes | None) -> bool:
+    if content_type == b"application/json":
+        return True
+    return content_type is not None and content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
-def _unknown(method: str, path: str) -> _Refusal:
-    known = {"/ping": "GET", "/invocations": "POST"}
-    status, what = (405, "method is not allowed here") if path in known else (404, "path does not exist")
-    allow = {"allow": known[path]} if path in known else {}
-    return _Refusal(status, "InvalidInput", None, f"the {what}; there are GET /ping and POST /invocations", **allow)
-
-
-def _check_content_type(scope: Scope) -> None:
-    given = next((value for name, value in scope["headers"] if name == b"content-type"), b"").decode("latin-1")
-    if given != "application/json" and given.partition(";")[0].strip().lower() != "application/json":
-        shown = repr(given[:40]) if given else "missing"
-        raise InvalidInvocation(f"the content type must be application/json; it is {shown}", status=415)
-
-
-async def _body(receive: Receive, seconds: float) -> bytes:
-    """The body, at most one byte longer than allowed. Raises InvalidInvocation (408) and Gone.
-
-    The rest is read and dropped: a client that is still sending would not see the answer.
-    """
-    body = b""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Gone
-                if len(body) <= MAXIMUM_BODY_BYTES:
-                    body += message.get("body", b"")[: MAXIMUM_BODY_BYTES + 1 - len(body)]
-                if not message.get("more_body", False):
-                    return body
-    except TimeoutError:
-        raise InvalidInvocation(f"the body did not arrive within {seconds:g} seconds", status=408) from None
-
-
-async def _respond(send: Send, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-    sent = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if headers:
-        sent += [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": sent})
-    await send({"type": "http.response.body", "body": body})
+def _error(code: str, field: str | None, message: str) -> bytes:
+    return orjson.dumps({"error": {"code": code, "field": field, "message": message}})
