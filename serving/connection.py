@@ -27,8 +27,19 @@ class Exchange:
     """A request and whether it is answered. `body` is at most one byte longer than the handler takes."""
 
     __slots__ = (
-        "answered", "body", "began", "begun", "complete", "connection", "content_type", "expects", "failure", "handed",
-        "keep_alive", "method", "path",
+        "answered",
+        "began",
+        "begun",
+        "body",
+        "complete",
+        "connection",
+        "content_type",
+        "expects",
+        "failure",
+        "handed",
+        "keep_alive",
+        "method",
+        "path",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, method: bytes, path: bytes, content_type: bytes | None) -> None:
@@ -78,10 +89,12 @@ class Connection(asyncio.Protocol):
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._exchanges: deque[Exchange] = deque()
-        self._url, self._content_type, self._expects = b"", None, False
+        self._url, self._expects = b"", False
+        self._content_type: bytes | None = None
         self._codings: bytes | None = None
+        self._has_body = False
         self._partial = self._in_head = False
-        self._head_bytes = 0
+        self._messages = self._head_bytes = 0
         self._advancing = self._failed = self._stuck = self._paused = False
         self._late: asyncio.TimerHandle | None = None
 
@@ -107,13 +120,13 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._failed:
             return
-        inside = self._in_head
+        before = self._messages
         try:
             self._feed(data)
         except httptools.HttpParserError:
             if not (self._exchanges and self._exchanges[-1].complete and not self._exchanges[-1].keep_alive):
                 self._fail(400, "the request is not HTTP/1.1")
-        if self._in_head and inside:
+        if self._in_head and self._messages == before:
             self._head_bytes += len(data)
             if self._head_bytes > MAXIMUM_HEAD_BYTES:
                 self._fail(431, f"the head of the request is larger than {MAXIMUM_HEAD_BYTES} bytes")
@@ -129,8 +142,9 @@ class Connection(asyncio.Protocol):
     # Of the parser
 
     def on_message_begin(self) -> None:
-        self._url, self._content_type, self._expects, self._codings = b"", None, False, None
+        self._url, self._content_type, self._expects, self._codings, self._has_body = b"", None, False, None, False
         self._partial = self._in_head = True
+        self._messages += 1
         self._head_bytes = 0
 
     def on_url(self, part: bytes) -> None:
@@ -145,7 +159,10 @@ class Connection(asyncio.Protocol):
                 self._content_type = value
         elif name == b"expect":
             self._expects = value.lower() == b"100-continue"
+        elif name == b"content-length":
+            self._has_body = value != b"0"
         elif name == b"transfer-encoding":
+            self._has_body = True
             self._codings = value if self._codings is None else self._codings + b"," + value
 
     def on_headers_complete(self) -> None:
@@ -159,6 +176,8 @@ class Connection(asyncio.Protocol):
         # llhttp takes "x, chunked", and chunks in HTTP/1.0, of which a server before this one may think otherwise.
         if self._codings is not None and (first or self._codings.strip().lower() != b"chunked"):
             self._fail(400, "the transfer coding can only be chunked")
+        elif self._has_body and parser.should_upgrade():  # httptools would take the body for another request
+            self._fail(400, "an upgrade cannot be offered with a body")
 
     def on_body(self, part: bytes) -> None:
         exchange = self._exchanges[-1]
@@ -187,7 +206,7 @@ class Connection(asyncio.Protocol):
             except httptools.HttpParserUpgrade as upgrade:
                 # Offered, by some clients with every request, and not taken: HTTP/1.1 goes on behind it.
                 data = data[upgrade.args[0] :]
-                if not data or not self._exchanges[-1].keep_alive:
+                if not data or self._failed or not self._exchanges[-1].keep_alive:
                     return
 
     def respond(self, exchange: Exchange, status: int, body: bytes, headers: bytes) -> None:
