@@ -151,8 +151,7 @@ class Connection(asyncio.Protocol):
         self._url += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:  # a trailer
-            return
+        # Trailers come here too, after the exchange was made: they change nothing.
         name = name.lower()
         if name == b"content-type":
             if self._content_type is None:

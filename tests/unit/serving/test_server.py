@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import itertools
 import json
 import logging
@@ -80,6 +79,7 @@ def serving(answers, **settings):
         running(answers, **settings) as made,
         httpx.Client(base_url=f"http://127.0.0.1:{made.address[1]}", timeout=30) as client,
     ):
+        client.service = made.service
         yield client
 
 
@@ -252,12 +252,11 @@ def eventually(true):
 
 def test_what_waits_is_answered_together_and_each_gets_its_own():
     held, metrics = Held(), Metrics("shop", RUN)
-    deepest = lambda: metrics._deepest  # noqa: E731
     with serving(held, metrics=metrics) as client:
         first = posting(client, {"userId": "0"})
         assert held.begun.wait(20)
         others = [posting(client, {"userId": str(user)}) for user in range(1, 5)]
-        eventually(lambda: deepest() == 5)
+        eventually(lambda: len(client.service._rankings._waiting) == 4)
         held.release.set()
         for thread, _ in (first, *others):
             thread.join(20)
@@ -303,7 +302,7 @@ def test_one_that_fails_spoils_no_other_of_its_batch():
         threads = [posting(client, {"userId": "0"})]
         assert held.begun.wait(20)
         threads += [posting(client, {"userId": user}) for user in "123"]
-        eventually(lambda: metrics._deepest == 4)
+        eventually(lambda: len(client.service._rankings._waiting) == 3)
         held.release.set()
         for thread, _ in threads:
             thread.join(20)
@@ -534,6 +533,19 @@ def test_a_body_of_many_small_chunks_is_read_in_a_time_that_grows_with_it():
         assert answers_of(wire, 1) == [{"user": "1"}]
 
 
+def test_no_more_is_kept_of_a_body_than_shows_that_it_is_too_large():
+    with running(done) as server:
+        wire = server.wire()
+        wire.sendall(invocation(b" " * (3 << 20))[:-1])
+        eventually(lambda: any(connected._exchanges for connected in server.service._connections))
+        (connected,) = server.service._connections
+        eventually(lambda: len(connected._exchanges[0].body) > 1 << 20)
+        time.sleep(0.2)
+        assert len(connected._exchanges[0].body) == (1 << 20) + 1
+        wire.sendall(b" ")
+        assert answers_of(wire, 1)[0]["error"]["message"] == "the body is larger than 1048576 bytes"
+
+
 def test_says_that_it_waits_for_a_body_that_it_wants():
     with running(done) as server:
         wire = server.wire()
@@ -608,12 +620,11 @@ def test_a_tunnel_is_refused_and_closed():
 
 def test_an_answer_to_head_has_no_body():
     with running(done) as server:
-        wire = http.client.HTTPConnection(*server.address, timeout=20)
-        for _ in range(2):
-            wire.request("HEAD", "/ping")
-            response = wire.getresponse()
-            assert (response.status, response.headers["allow"], response.read()) == (405, "GET", b"")
-            assert int(response.headers["content-length"]) > 0
+        wire = server.wire()
+        wire.sendall(b"HEAD /ping HTTP/1.1\r\nHost: x\r\n\r\nHEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        first, second, rest = all_of(wire).split(b"\r\n\r\n")
+    assert statuses(first + second) == [405, 404] and rest == b""
+    assert b"\r\nallow: GET\r\n" in first + b"\r\n" and b"\r\ncontent-length: 0" not in first
 
 
 @pytest.mark.parametrize("target", [b"/ping?a=b", b"http://x/ping", b"/p%69ng"])
@@ -656,13 +667,13 @@ def test_a_head_that_does_not_arrive_is_refused():
     assert b"the head did not arrive within 0.05 seconds" in received
 
 
-def test_time_for_a_request_runs_anew_for_the_next(monkeypatch):
+def test_time_for_a_request_runs_anew_for_the_next():
     with running(done, body_seconds=0.4) as server:
         wire = server.wire()
+        wire.sendall(invocation()[:-1])
         for _ in range(4):
-            wire.sendall(invocation()[:-1])
             time.sleep(0.2)
-            wire.sendall(b"}")
+            wire.sendall(b"}" + invocation()[:-1])
             assert answers_of(wire, 1) == [{"user": "1"}]
 
 
