@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.conformance.hosting import Host, unique
+from tests.conformance.hosting import Host, eventually, unique
 from tests.conformance.sagemaker_fixtures import config_of, put_model, refusal, settled
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 
 
 @pytest.fixture(scope="module")
-def endpoint(host: Host, image: str, place: str) -> str:
+def endpoint(host: Host, image: str, place: str) -> Iterator[str]:
     name, config = unique("scaled"), config_of(host, image, put_model(host, place, "one"), InitialInstanceCount=2)
     host.client("sagemaker").create_endpoint(EndpointName=name, EndpointConfigName=config)
     assert settled(host, name)["EndpointStatus"] == "InService"
-    return name
+    yield name
+    host.client("sagemaker").delete_endpoint(EndpointName=name)
+    eventually(lambda: not host.client("sagemaker").list_endpoints(NameContains=name)["Endpoints"])
 
 
 def target_of(endpoint: str, variant: str = "AllTraffic") -> dict[str, str]:
