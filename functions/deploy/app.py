@@ -16,6 +16,7 @@ from deploy import plan, request
 from deploy.plan import Action, Step
 from shared import environment, events, ledger, names
 from shared.clients import already_exists, calling, client, code_of, in_progress, message_of, not_found
+from shared.deployment import Deployment
 from shared.errors import (
     AlarmNotQuiet,
     ArtefactChanged,
@@ -80,11 +81,11 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     events.require_task(event)
     if event.get("action") not in ("deploy", "rollback"):
         raise InvalidInput(f"action must be deploy or rollback, not {str(event.get('action'))[:80]!r}")
-    run_id = names.require_run_id(event.get("runId"))
+    asked = Deployment.from_event(event)
+    run_id = asked.run_id
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
-    asked = Asked.from_event(event, run_id)
     try:
-        step = _deploy(asked) if event["action"] == "deploy" else _roll_back(asked)
+        step = _deploy(asked, event) if event["action"] == "deploy" else _roll_back(asked, event)
     except (DeploymentInProgress, AlarmNotQuiet, CapacityUnavailable) as error:
         if asked.replacing is None:
             LEDGER.park_run(run_id, str(error))
@@ -98,65 +99,44 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     return {"action": step.action.name}
 
 
-@dataclass(frozen=True)
-class Asked:
-    """`run_id` is whose model is to serve, `holder` who takes the lock, `stage` the decision that remembers the way
-    back. `replacing` is given by a rollback alone: whose model is to go.
-    """
-
-    event: dict[str, Any]
-    run_id: str
-    holder: str
-    stage: str
-    replacing: str | None
-
-    @classmethod
-    def from_event(cls, event: dict[str, Any], run_id: str) -> Asked:
-        """Raises InvalidInput for a rollback that does not say from which run."""
-        if event.get("machine") != "rollback":
-            return cls(event, run_id, run_id, STAGE, None)
-        execution = str(event.get("executionArn")).rpartition(":")[2]
-        return cls(event, run_id, execution, f"{STAGE}#{execution}", names.require_run_id(event.get("from"), "from"))
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether this is a new model's way in, which goes by steps and under alarms."""
-        return self.event["action"] == "deploy" and self.replacing is None
-
-    @property
-    def config(self) -> str:
-        """The endpoint configuration of the run, or of the split in which it has a share."""
-        return names.wanted_config(SETTINGS.name_prefix, self.event)
+def _stage(asked: Deployment) -> str:
+    """The decision that remembers the way back."""
+    return STAGE if asked.replacing is None else f"{STAGE}#{asked.holder}"
 
 
-def _deploy(asked: Asked) -> Step:
-    run_id, wanted = asked.run_id, asked.config
+def _is_watched(asked: Deployment, event: dict[str, Any]) -> bool:
+    """Whether this is a new model's way in, which goes by steps and under alarms."""
+    return event["action"] == "deploy" and asked.replacing is None
+
+
+def _deploy(asked: Deployment, event: dict[str, Any]) -> Step:
+    run_id, wanted = asked.run_id, asked.config(SETTINGS.name_prefix)
     _refuse_if_stale(asked)
-    container = _approved_container(asked.event)
+    container = _approved_container(event)
     _lock(asked.holder)
     # Looked at again under the lock: the run that held it may have been the newer one.
     _refuse_if_stale(asked)
     endpoint = JOBS.endpoint(SETTINGS.endpoint_name)
     step = plan.deployment(endpoint, wanted)
     if step.action in (Action.CREATE, Action.UPDATE):
-        if step.action is Action.UPDATE and asked.is_watched:
+        if step.action is Action.UPDATE and _is_watched(asked, event):
             _require_quiet_alarms()
         _create_model_and_config(asked, container)
         previous = endpoint["EndpointConfigName"] if endpoint else None
         # Written before the change, so that a rollback knows the way back whatever happens next.
         LEDGER.decide(
             run_id,
-            asked.stage,
+            _stage(asked),
             step.action.name,
             [],
             {"endpointConfigName": wanted, "previousEndpointConfigName": previous},
         )
-    return _take(step, asked)
+    return _take(step, asked, event)
 
 
-def _roll_back(asked: Asked) -> Step:
-    run_id, event = asked.run_id, asked.event
-    record = LEDGER.decision(run_id, asked.stage)
+def _roll_back(asked: Deployment, event: dict[str, Any]) -> Step:
+    run_id, wanted = asked.run_id, asked.config(SETTINGS.name_prefix)
+    record = LEDGER.decision(run_id, _stage(asked))
     serving = LEDGER.serving()
     if record is None or (serving and serving["runId"] == run_id):
         logger.info(
@@ -169,14 +149,15 @@ def _roll_back(asked: Asked) -> Step:
         return step
     _lock(asked.holder)
     step = plan.rollback(
-        JOBS.endpoint(SETTINGS.endpoint_name), asked.config, record["figures"].get("previousEndpointConfigName")
+        JOBS.endpoint(SETTINGS.endpoint_name), wanted, record["figures"].get("previousEndpointConfigName")
     )
+    LEDGER.end_split(wanted)
     count("EndpointRolledBack")
-    return _take(step, asked)
+    return _take(step, asked, event)
 
 
-def _take(step: Step, asked: Asked) -> Step:
-    name, event, run_id = SETTINGS.endpoint_name, asked.event, asked.run_id
+def _take(step: Step, asked: Deployment, event: dict[str, Any]) -> Step:
+    name, run_id = SETTINGS.endpoint_name, asked.run_id
     token = _token(event, run_id, step.config)
     if step.action is Action.BUSY:
         raise DeploymentInProgress(f"endpoint {name} is changing; {step.config} waits for it")
@@ -201,7 +182,7 @@ def _take(step: Step, asked: Asked) -> Step:
         _change("create_endpoint", request.create_endpoint(name, str(step.config)))
     elif step.action is Action.UPDATE:
         # What goes back goes at once, and no alarm holds it: one that rings may be the very reason.
-        watched = (SETTINGS.endpoint_alarm_names, TRAFFIC) if asked.is_watched else ((), request.AT_ONCE)
+        watched = (SETTINGS.endpoint_alarm_names, TRAFFIC) if _is_watched(asked, event) else ((), request.AT_ONCE)
         is_scaled = SETTINGS.endpoint_maximum_instances > 0
         _change("update_endpoint", request.update_endpoint(name, str(step.config), *watched, is_scaled=is_scaled))
     # Only now does the endpoint's state speak of this change; see Jobs.outcome.
@@ -224,7 +205,7 @@ def _token(event: dict[str, Any], run_id: str, wanted: str | None) -> Token:
     )
 
 
-def _refuse_if_stale(asked: Asked) -> None:
+def _refuse_if_stale(asked: Deployment) -> None:
     serving = LEDGER.serving()
     if asked.replacing is not None:
         serves = (serving or {}).get("runId")
@@ -283,7 +264,7 @@ def _etag(url: str) -> str:
             raise
 
 
-def _create_model_and_config(asked: Asked, container: dict[str, Any]) -> None:
+def _create_model_and_config(asked: Deployment, container: dict[str, Any]) -> None:
     """For a run that has served (a rollback's), what exists is taken as it is: parameters may have changed since."""
     run_id, is_known = asked.run_id, asked.replacing is not None
     sagemaker = JOBS.client("sagemaker")
@@ -297,10 +278,8 @@ def _create_model_and_config(asked: Asked, container: dict[str, Any]) -> None:
             if not is_known and not request.same_model(model, sagemaker.describe_model(ModelName=model["ModelName"])):
                 raise InvalidInput(f"model {model['ModelName']} exists with other content; start a new run") from error
     config = request.create_endpoint_config(SETTINGS.name_prefix, run_id, FLEET)
-    if asked.replacing is not None and config["EndpointConfigName"] != asked.config:
-        config = request.create_split_config(
-            SETTINGS.name_prefix, asked.replacing, run_id, asked.event["percent"], FLEET
-        )
+    if asked.is_split and asked.replacing and asked.percent:
+        config = request.create_split_config(SETTINGS.name_prefix, asked.replacing, run_id, asked.percent, FLEET)
     with calling("sagemaker CreateEndpointConfig"):
         try:
             sagemaker.create_endpoint_config(**config)

@@ -155,8 +155,8 @@ class Ledger:
         )
 
     def resume_run(self, run_id: str, dataset_version: str, execution_arn: str, training_attempt: int) -> None:
-        """Write that the run trains, for the `training_attempt`-th time; a run that had ended is running again (a
-        redrive).
+        """Write that the run trains, for the `training_attempt`-th time; a run that had ended, or was parked, is
+        running again, and what is told of its end is so no more.
         """
         self._update(
             f"RUN#{run_id}",
@@ -167,6 +167,9 @@ class Ledger:
             datasetVersion=dataset_version,
             executionArn=execution_arn,
             trainingAttempt=training_attempt,
+            reasons=[],
+            error=None,
+            endedAt=None,
         )
 
     def park_run(self, run_id: str, reason: str) -> bool:
@@ -336,9 +339,14 @@ class Ledger:
             since=self._now(),
         )
 
-    def end_split(self) -> bool:
-        """Write that one model answers all requests again. False when it did."""
-        return self._update("SERVING", "SPLIT", Attr("percent").gt(0), percent=0, endedAt=self._now())
+    def end_split(self, config: str | None = None) -> bool:
+        """Write that one model answers all requests again; with `config`, only if it is by that configuration that two
+        do. False when nothing was split (so).
+        """
+        split = Attr("percent").gt(0)
+        if config is not None:
+            split &= Attr("endpointConfigName").eq(config)
+        return self._update("SERVING", "SPLIT", split, percent=0, endedAt=self._now())
 
     def current_split(self) -> dict[str, Any] | None:
         """The model that answers a share of the requests, or None."""

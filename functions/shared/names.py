@@ -115,14 +115,6 @@ def split(prefix: str, run: str, other: str, percent: int) -> str:
     return f"{model(prefix, run)}-s{digest[:8]}"
 
 
-def wanted_config(prefix: str, event: dict[str, object]) -> str:
-    """The endpoint configuration that the input of Deploy or Verify asks for."""
-    run, percent = require_run_id(event.get("runId")), event.get("percent")
-    if isinstance(percent, int) and 0 < percent < 100:
-        return split(prefix, require_run_id(event.get("from"), "from"), run, percent)
-    return model(prefix, run)
-
-
 def scalable_target(endpoint_name: str) -> dict[str, str]:
     """What Application Auto Scaling calls the number of machines of the endpoint's variant."""
     return {

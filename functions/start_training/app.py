@@ -74,6 +74,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         run_id=run_id,
         dataset_version=version,
     )
+    if state is None:  # a next attempt, which a person starts
+        LEDGER.open_run(run_id, version, event["executionArn"])
     _remember_restart(run_id, state, event)
     LEDGER.resume_run(run_id, version, event["executionArn"], number)
     LEDGER.hold_token(token)

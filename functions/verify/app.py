@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from shared import environment, names
 from shared.clients import calling, client, code_of, message_of
+from shared.deployment import Deployment
 from shared.errors import (
     ArtefactMissing,
     DeploymentLost,
@@ -52,10 +53,10 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises EndpointRolledBack, GoldenRequestMismatch, ModelNotApproved, StaleVersion or DeploymentLost: the state
     machine then puts the earlier configuration back.
     """
-    asked = Asked.from_event(event)
+    asked = Deployment.from_event(event)
     run_id = asked.run_id
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
-    _require_in_service(asked.config)
+    _require_in_service(asked.config(SETTINGS.name_prefix))
     requests = _require_golden(run_id, names.OTHER_VARIANT if asked.is_split else None)
     if asked.is_split and asked.replacing:
         requests += _require_golden(asked.replacing, names.VARIANT)
@@ -64,48 +65,16 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     if other is not None:
         raise DeploymentLost(f"{other} has taken the deployment lock from {asked.holder}, which took too long")
     if asked.is_split:
-        _split(asked)
+        _split(asked, event)
     else:
         # The list of popular items first: should this function die after the promotion, nothing is left undone.
         _publish("popular.json", _kept(run_id, "popular.json"))
         _publish_batch(run_id, is_back=asked.replacing not in (None, run_id))
-        _promote(asked)
+        _promote(asked, event)
         LEDGER.end_split()
     logger.info("model serves", extra={"requests": requests, "percent": asked.percent})
     count("TrafficSplit" if asked.is_split else "ModelPromoted")
     return {"verified": True, "requests": requests}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """`holder` has the deployment lock. Of a rollback, `replacing` is the run that serves when it begins, and `percent`
-    (None: all) the share of the requests that `run_id`'s model is to answer.
-    """
-
-    event: dict[str, Any]
-    run_id: str
-    holder: str
-    replacing: str | None
-    percent: int | None
-
-    @classmethod
-    def from_event(cls, event: Any) -> Asked:
-        """Raises InvalidInput for an input without a run."""
-        run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
-        if event.get("machine") != "rollback":
-            return cls(event, run_id, run_id, None, None)
-        execution = str(event.get("executionArn")).rpartition(":")[2]
-        return cls(event, run_id, execution, names.require_run_id(event.get("from"), "from"), event.get("percent"))
-
-    @property
-    def config(self) -> str:
-        """The endpoint configuration that is to be in service."""
-        return names.wanted_config(SETTINGS.name_prefix, self.event)
-
-    @property
-    def is_split(self) -> bool:
-        """Whether two models are to answer."""
-        return self.percent is not None and 0 < self.percent < 100
 
 
 def _require_golden(run_id: str, variant: str | None) -> int:
@@ -192,21 +161,20 @@ def _publish(name: str, content: bytes) -> None:
         S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="application/json")
 
 
-def _split(asked: Asked) -> None:
+def _split(asked: Deployment, event: dict[str, Any]) -> None:
     serving = LEDGER.serving() or {}
     if serving.get("runId") != asked.replacing:
         raise StaleVersion(f"{serving.get('runId')} serves by now, not {asked.replacing}")
-    LEDGER.share_traffic(
-        asked.run_id, int(asked.percent or 0), asked.config, str(asked.event.get("executionArn")), _reason(asked)
-    )
+    config, by = asked.config(SETTINGS.name_prefix), str(event.get("executionArn"))
+    LEDGER.share_traffic(asked.run_id, int(asked.percent or 0), config, by, _reason(event))
 
 
-def _reason(asked: Asked) -> str:
-    return str(asked.event.get("reason") or "no reason was given")
+def _reason(event: dict[str, Any]) -> str:
+    return str(event.get("reason") or "no reason was given")
 
 
-def _promote(asked: Asked) -> None:
-    event, run_id = asked.event, asked.run_id
+def _promote(asked: Deployment, event: dict[str, Any]) -> None:
+    run_id = asked.run_id
     package, url = (
         (event.get("registration") or {}).get("modelPackageArn"),
         (event.get("training") or {}).get("modelDataUrl"),
@@ -218,9 +186,9 @@ def _promote(asked: Asked) -> None:
         "datasetVersion": names.version_of(run_id),
         "modelPackageArn": package,
         "modelDataUrl": url,
-        "endpointConfigName": asked.config,
+        "endpointConfigName": asked.config(SETTINGS.name_prefix),
     }
-    why = _reason(asked) if asked.replacing else "it passed the gate"
+    why = _reason(event) if asked.replacing else "it passed the gate"
     if not LEDGER.promote(model, str(event.get("executionArn")), why, asked.replacing):
         serving = LEDGER.serving() or {}
         raise StaleVersion(f"{serving.get('runId')} serves by now, which {run_id} may not replace")

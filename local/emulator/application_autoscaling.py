@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,8 +133,7 @@ def _identity(resource: str) -> Record:
 
 def _arn(kind: str) -> str:
     account, region = scope()
-    number = f"{len(store.tables().targets) + len(store.tables().policies) + 1:012d}"
-    return f"arn:aws:application-autoscaling:{region}:{account}:{kind}/{number}"
+    return f"arn:aws:application-autoscaling:{region}:{account}:{kind}/{uuid.uuid4().hex}"
 
 
 def _role() -> str:

@@ -128,13 +128,17 @@ def again(**changed: Any) -> dict[str, Any]:
 def test_a_restart_takes_the_training_that_is_done(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, status: str
 ) -> None:
-    known(cloud, status)
+    known(cloud, status, error="InvalidInput", endedAt="2026-11-23T15:20:00.000Z")
     sagemaker.add_response("describe_training_job", training_job())
     sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
     sagemaker.add_response("describe_training_job", training_job())
     answers.add_response("send_task_success", {})
     assert app.handler(again(), CONTEXT) == {"jobName": JOB}
-    assert (state(cloud)["status"], state(cloud)["executionArn"]) == ("RUNNING", RESTART)
+    found = state(cloud)
+    assert (found["status"], found["executionArn"]) == ("RUNNING", RESTART)
+    # What is told of its end is so no more.
+    assert (found["reasons"], found["error"], found["endedAt"]) == ([], None, None)
+    assert found["startedAt"] == "2026-11-23T15:13:10.000Z"
     remembered = cloud.item(f"RUN#{RUN}", STAGE)
     assert (remembered["verdict"], remembered["reasons"]) == ("RESTARTED", ["Evaluate: no"])
     assert remembered["figures"] == {
@@ -175,6 +179,23 @@ def test_a_run_that_goes_on_or_ended_well_is_not_restarted(
     assert (cloud.item(f"RUN#{RUN}", STAGE)["verdict"], cloud.item(f"RUN#{RUN}", STAGE)["reasons"]) == (
         "REFUSED", [words],
     )  # fmt: skip
+
+
+@pytest.mark.fault("M11")
+@pytest.mark.parametrize("app", ["start_training"], indirect=True)
+def test_the_next_attempt_is_a_run_of_its_own_from_its_beginning(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud
+) -> None:
+    known(cloud, "REJECTED")
+    run = f"{VERSION}-r2"
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_response("create_training_job", {"TrainingJobArn": training_job()["TrainingJobArn"]})
+    execution = EXECUTION.replace(RUN, run)
+    assert app.handler(again(runId=run, executionArn=execution), CONTEXT) == {"jobName": f"ncf-{run}"}
+    second = cloud.item(f"RUN#{run}")
+    assert (second["status"], second["executionArn"]) == ("RUNNING", execution)
+    assert second["startedAt"] > "2026"
+    assert state(cloud)["status"] == "REJECTED"
 
 
 def failed(execution: str, **changed: Any) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from botocore.stub import Stubber
 
 from deploy import request
 from shared import names
+from shared.deployment import Deployment
+from shared.errors import InvalidInput
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
@@ -89,6 +91,44 @@ def test_the_endpoint_goes_to_the_split_and_remembers_the_way_back(
     assert app.handler(asked("deploy"), CONTEXT) == {"action": "UPDATE"}
     figures = cloud.item(f"RUN#{RUN}", "DECISION#deployment#7f")["figures"]
     assert figures == {"endpointConfigName": SPLIT, "previousEndpointConfigName": f"ncf-{SERVING_RUN}"}
+
+
+@pytest.mark.parametrize("app", ["deploy"], indirect=True)
+@pytest.mark.parametrize("known", [SPLIT, "ncf-another-split"])
+def test_a_split_that_is_rolled_back_is_none_any_more(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, known: str
+) -> None:
+    app.LEDGER.share_traffic(RUN, 10, known, EXECUTION, "a trial")
+    figures = {"endpointConfigName": SPLIT, "previousEndpointConfigName": f"ncf-{SERVING_RUN}"}
+    cloud.put(f"RUN#{RUN}", "DECISION#deployment#7f", kind="DECISION", verdict="UPDATE", reasons=[], figures=figures)
+    sagemaker.add_response("describe_endpoint", endpoint("InService", SPLIT))
+    arn = "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/ncf-recommender"
+    back = request.update_endpoint("ncf-recommender", f"ncf-{SERVING_RUN}", ())
+    sagemaker.add_response("update_endpoint", {"EndpointArn": arn}, back)
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", SPLIT, pending=f"ncf-{SERVING_RUN}"))
+    app.handler(asked("deploy", action="rollback"), CONTEXT)
+    assert (app.LEDGER.current_split() is None) == (known == SPLIT)
+
+
+@pytest.mark.parametrize(
+    ("changed", "config", "is_split"),
+    [
+        ({}, SPLIT, True),
+        ({"percent": None}, f"ncf-{RUN}", False),
+        ({"percent": 0}, f"ncf-{RUN}", False),
+        ({"percent": 100}, f"ncf-{RUN}", False),
+        ({"machine": "retraining"}, f"ncf-{RUN}", False),  # whatever its input has
+    ],
+)
+def test_only_a_rollback_by_a_part_is_a_split(changed: dict[str, Any], config: str, is_split: bool) -> None:
+    wanted = Deployment.from_event(asked("deploy", **changed))
+    assert (wanted.config("ncf"), wanted.is_split) == (config, is_split)
+
+
+@pytest.mark.parametrize("percent", ["10", 1.5, True])
+def test_a_share_that_is_no_integer_is_refused(percent: Any) -> None:
+    with pytest.raises(InvalidInput, match="percent must be an integer"):
+        Deployment.from_event(asked("deploy", percent=percent))
 
 
 # Verified

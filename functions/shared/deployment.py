@@ -1,0 +1,48 @@
+"""What the states Deploy, Verify and RollBack of a retraining or a rollback are asked for. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared import names
+from shared.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The model of `run_id` is to serve; `holder` has the deployment lock meanwhile, a run or a rollback's execution.
+
+    Of a rollback, `replacing` is the run that serves when it begins, and `percent` (None: all) the share of the
+    requests that is to be answered by `run_id`'s model: 0 takes a split back, and then both runs are one.
+    """
+
+    run_id: str
+    holder: str
+    replacing: str | None = None
+    percent: int | None = None
+
+    @classmethod
+    def from_event(cls, event: Any) -> Deployment:
+        """The deployment in a state's input. Raises InvalidInput naming the field that is none."""
+        if not isinstance(event, dict):
+            raise InvalidInput(f"the input must be an object with a runId, not {str(event)[:80]!r}")
+        run_id = names.require_run_id(event.get("runId"))
+        if event.get("machine") != "rollback":
+            return cls(run_id, run_id)
+        percent = event.get("percent")
+        if percent is not None and (isinstance(percent, bool) or not isinstance(percent, int)):
+            raise InvalidInput(f"percent must be an integer, not {str(percent)[:80]!r}")
+        execution = str(event.get("executionArn")).rpartition(":")[2]
+        return cls(run_id, execution, names.require_run_id(event.get("from"), "from"), percent)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether two models are to answer."""
+        return self.replacing is not None and self.percent is not None and 0 < self.percent < 100
+
+    def config(self, name_prefix: str) -> str:
+        """The name of the endpoint configuration that is to be in service."""
+        if self.replacing is not None and self.percent is not None and self.is_split:
+            return names.split(name_prefix, self.replacing, self.run_id, self.percent)
+        return names.model(name_prefix, self.run_id)
