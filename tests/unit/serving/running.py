@@ -1,0 +1,135 @@
+"""A service on a socket of its own, in a thread, and what its clients do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import httpx
+import uvloop
+
+from server import Service
+
+RUN = "v20261123t151300z-1a2b3c4d-r1"
+
+
+JSON = {"content-type": "application/json"}
+
+
+PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def invocation(body=b'{"userId": "1"}', more=b"", version=b"1.1"):
+    return (
+        b"POST /invocations HTTP/%b\r\nHost: x\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n%b"
+        % (version, more, len(body), body)
+    )
+
+
+class Running:
+    """A service in a thread of its own."""
+
+    def __init__(self, service, drain_seconds):
+        self.service, self.listener, self._ready = service, socket.create_server(("127.0.0.1", 0)), threading.Event()
+        self.address = self.listener.getsockname()
+        self.thread = threading.Thread(target=lambda: uvloop.run(self._serve(drain_seconds)))
+        self.thread.start()
+        assert self._ready.wait(20)
+
+    async def _serve(self, drain_seconds):
+        self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self.loop.call_soon(self._ready.set)
+        await self.service.serve(self.listener, self._stop, drain_seconds)
+
+    def stop(self):
+        if self.thread.is_alive():
+            self.loop.call_soon_threadsafe(self._stop.set)
+
+    def wire(self):
+        return socket.create_connection(self.address, timeout=20)
+
+
+@contextmanager
+def running(answers, drain_seconds=5.0, **settings):
+    made = Running(Service(answers, RUN, **settings), drain_seconds)
+    try:
+        yield made
+    finally:
+        made.stop()
+        made.thread.join(20)
+        assert not made.thread.is_alive()
+
+
+@contextmanager
+def serving(answers, **settings):
+    """A client of it."""
+    with (
+        running(answers, **settings) as made,
+        httpx.Client(base_url=f"http://127.0.0.1:{made.address[1]}", timeout=30) as client,
+    ):
+        client.service = made.service
+        yield client
+
+
+def done(requests):
+    return [{"user": getattr(request, "user_id", None)} for request in requests]
+
+
+def statuses(received):
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", received)]
+
+
+def all_of(wire):
+    """What comes until the server closes."""
+    received = b""
+    while part := wire.recv(1 << 16):
+        received += part
+    return received
+
+
+def answers_of(wire, number):
+    """The bodies of the next `number` answers."""
+    bodies = []
+    with wire.makefile("rb") as file:
+        for _ in range(number):
+            length = None
+            while (line := file.readline()) != b"\r\n":
+                assert line
+                if line.startswith(b"content-length: "):
+                    length = int(line[16:])
+            bodies.append(json.loads(file.read(length)))
+    return bodies
+
+
+class Held:
+    """Answers that wait for `release`; `sizes` are those of the batches that were begun."""
+
+    def __init__(self):
+        self.release, self.begun, self.sizes = threading.Event(), threading.Event(), []
+
+    def __call__(self, requests):
+        self.sizes.append(len(requests))
+        self.begun.set()
+        assert self.release.wait(20)
+        return [{"user": getattr(request, "user_id", None)} for request in requests]
+
+
+def posting(client, document):
+    """A thread that posts, and the list that its response will be in."""
+    responses = []
+    thread = threading.Thread(target=lambda: responses.append(client.post("/invocations", json=document)))
+    thread.start()
+    return thread, responses
+
+
+def eventually(true):
+    for _ in range(2000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came")
