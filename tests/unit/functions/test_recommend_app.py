@@ -1,4 +1,4 @@
-"""The whole function: real botocore clients whose requests are answered here instead of being sent."""
+"""The whole function: who answers, from what, and in which words it refuses."""
 
 from __future__ import annotations
 
@@ -6,244 +6,35 @@ import importlib
 import json
 import sys
 import threading
-import time
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
-from recommend.batch import Batch
-from recommend.circuit import Circuit
-from recommend.documents import Document
-from recommend.endpoint import Endpoint
-from recommend.ranking import Popularity, rules_from_json
 from shared.environment import BadEnvironment
-from shared.rules import NO_RULES
-from tests.unit.functions.sagemaker_fake import Body
-
-EVENTS = Path(__file__).parents[3] / "events"
-SECRET = "jane.doe@example.org"
-ENVIRONMENT = {
-    "ENDPOINT_NAME": "ncf-recommender",
-    "ARTIFACTS_BUCKET": "ncf-artifacts",
-    "POWERTOOLS_SERVICE_NAME": "ncf",
-    "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-}
-POPULAR = {
-    "schemaVersion": "1.0",
-    "runId": "run-1",
-    "datasetVersion": "v1",
-    "itemList": [{"itemId": "9", "score": 30.0}, {"itemId": "7", "score": 20.0}, {"itemId": "8", "score": 10.0}],
-}
-CONTEXT = SimpleNamespace(
-    aws_request_id="6f1b0c2e",
-    function_name="recommend",
-    function_version="1",
-    memory_limit_in_mb=256,
-    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:recommend",
+from tests.unit.functions.recommending import (
+    ABSENT,
+    CONTEXT,
+    DOWN,
+    EVENTS,
+    HEALTH,
+    POPULAR,
+    SECRET,
+    app,
+    aws,
+    call,
+    clock,
+    cold_start,
+    emitted,
+    fault,
+    personalized,
+    raises,
+    rankings,
+    recommendations,
+    related,
+    reply,
 )
 
-
-def reply(status: int, document: Any, **headers: str) -> AWSResponse:
-    content = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return AWSResponse(
-        "https://aws",
-        status,
-        {"content-type": "application/json", "content-length": str(len(content)), **headers},
-        Body(content),
-    )
-
-
-def fault(status: int, code: str, **members: Any) -> Any:
-    headers = {"x-amzn-ErrorType": code}
-    return lambda request: reply(status, {"message": f"about {SECRET}", **members}, **headers)
-
-
-def raises(error: Exception) -> Any:
-    def answer(request: Any) -> AWSResponse:
-        raise error
-
-    return answer
-
-
-ABSENT = fault(400, "ValidationError")
-DOWN = fault(503, "ServiceUnavailable")
-
-
-@dataclass
-class Aws:
-    """What SageMaker and S3 answer (request → response), and what they were asked."""
-
-    endpoint: Any
-    popular: Any
-    rules: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
-    lists: dict[str, Any] = field(default_factory=dict)
-    """By key: the pointer of a batch and its parts; what is not here is not there."""
-    invocations: list[dict] = field(default_factory=list)
-    list_reads: list[str] = field(default_factory=list)
-    reads: int = 0
-    rule_reads: int = 0
-
-    def invoke(self, request: Any, **_: Any) -> AWSResponse:
-        assert request.url.endswith("/endpoints/ncf-recommender/invocations")
-        assert request.headers["Content-Type"] in ("application/json", b"application/json")
-        self.invocations.append(json.loads(request.body))
-        return self.endpoint(request)
-
-    def get(self, request: Any, **_: Any) -> AWSResponse:
-        assert "ncf-artifacts" in request.url
-        if request.url.endswith("/serving/rules.json"):
-            self.rule_reads += 1
-            return self.rules(request)
-        key = request.url.partition("/ncf-artifacts/")[2] or request.url.partition(".amazonaws.com/")[2]
-        if key == "serving/batch.json" or key.startswith("batch/"):
-            self.list_reads.append(key)
-            found = self.lists.get(key)
-            if callable(found):
-                return found(request)
-            return reply(200, found) if found is not None else reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
-        assert request.url.endswith("/serving/popular.json")
-        self.reads += 1
-        return self.popular(request)
-
-
-def personalized(request: Any) -> AWSResponse:
-    """An endpoint that knows everybody, and the items 1 to 9, which it ranks by number."""
-    asked = json.loads(request.body)
-    known = [str(number) for number in range(9, 0, -1)]
-    items = [item for item in known if item in asked.get("candidates", known)][: asked.get("numResults", 100)]
-    return reply(
-        200,
-        {
-            "userId": asked.get("userId"),
-            "itemList": [{"itemId": item, "score": int(item) / 10} for item in items],
-            "source": "personalized",
-            "modelVersion": "run-2",
-            "unknownItems": len(asked.get("candidates", items)) - len(items),
-        },
-        **{"x-amzn-invoked-production-variant": "AllTraffic"},
-    )
-
-
-@pytest.fixture
-def aws():
-    return Aws(personalized, lambda request: reply(200, POPULAR))
-
-
-@pytest.fixture
-def clock():
-    return SimpleNamespace(now=1000.0)
-
-
-class CurrentStandardOutput:
-    """Where pytest captures at this moment; the logger would keep the stream of the moment of its import."""
-
-    def write(self, text: str) -> int:
-        return sys.stdout.write(text)
-
-    def flush(self) -> None:
-        sys.stdout.flush()
-
-
-@pytest.fixture(scope="module")
-def cold_start():
-    """The module as Lambda imports it, and its two clients."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
-            patch.delenv(name, raising=False)
-        # Its logger and metrics take the service's name when they are imported.
-        for name in ("recommend.app", "shared.observability"):
-            patch.delitem(sys.modules, name, raising=False)
-        app = importlib.import_module("recommend.app")
-        patch.setattr(app.logger.registered_handler, "stream", CurrentStandardOutput())
-        yield app, app.endpoint._client, app._s3()
-        for name in ("recommend.app", "shared.observability"):
-            sys.modules.pop(name)
-
-
-@pytest.fixture
-def app(cold_start, aws, clock, monkeypatch):
-    """The module with nothing remembered, on the fake AWS and the fake clock."""
-    app, sagemaker, s3 = cold_start
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", ENVIRONMENT["POWERTOOLS_METRICS_NAMESPACE"])
-    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
-    monkeypatch.setattr(app, "endpoint", Endpoint(sagemaker, "ncf-recommender", Circuit(lambda: clock.now)))
-
-    def document(key, parse, **options):
-        return Document(lambda: s3, "ncf-artifacts", f"serving/{key}.json", parse, lambda: clock.now, **options)
-
-    monkeypatch.setattr(app, "popularity", document("popular", Popularity.from_json))
-    batch = Batch(lambda: s3, "ncf-artifacts", lambda: clock.now)
-    monkeypatch.setattr(app, "batch", batch)
-    monkeypatch.setattr(app, "rules", document("rules", rules_from_json, otherwise=NO_RULES))
-    sagemaker.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", aws.invoke)
-    s3.meta.events.register("before-send.s3.GetObject", aws.get)
-    yield app
-    sagemaker.meta.events.unregister("before-send.sagemaker-runtime.InvokeEndpoint", aws.invoke)
-    s3.meta.events.unregister("before-send.s3.GetObject", aws.get)
-
-
-def recommendations(user="42", **query):
-    return {
-        "version": "2.0",
-        "routeKey": "GET /users/{userId}/recommendations",
-        "rawPath": "/users/x/recommendations",
-        "pathParameters": {"userId": user},
-        "queryStringParameters": query or None,
-        "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
-        "isBase64Encoded": False,
-    }
-
-
-def related(item="7", **query):
-    return {
-        "version": "2.0",
-        "routeKey": "GET /items/{itemId}/related",
-        "pathParameters": {"itemId": item},
-        "queryStringParameters": query or None,
-    }
-
-
-def rankings(document, **event):
-    return {
-        "version": "2.0",
-        "routeKey": "POST /rankings",
-        "headers": {"content-type": "application/json"},
-        "body": json.dumps(document),
-        **event,
-    }
-
-
-HEALTH = {"version": "2.0", "routeKey": "GET /health"}
-
-
-def call(app, event):
-    response = app.handler(event, CONTEXT)
-    assert response["headers"]["content-type"] == "application/json"
-    return response["statusCode"], json.loads(response["body"])
-
-
-def emitted(capsys):
-    """The metrics sent since the last call: (name, value, the dimension that is not the service)."""
-    found = []
-    for line in capsys.readouterr().out.splitlines():
-        document = json.loads(line)
-        for metric in document.get("_aws", {}).get("CloudWatchMetrics", []):
-            assert metric["Namespace"] == "NcfRecommender"
-            (dimensions,) = metric["Dimensions"]
-            values = {name: document[name] for name in dimensions}
-            assert values.pop("service") == "ncf"
-            found += [(one["Name"], document[one["Name"]], values) for one in metric["Metrics"]]
-    return [(name, value[0] if isinstance(value, list) else value, other) for name, value, other in found]
+__all__ = ["app", "aws", "clock", "cold_start"]  # fixtures
 
 
 def test_answers_with_the_ranking_of_the_endpoint(app, aws, capsys):
@@ -643,105 +434,3 @@ def test_a_missing_variable_stops_the_start_and_all_are_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "recommend.app", raising=False)
     with pytest.raises(BadEnvironment, match="missing: ENDPOINT_NAME, ARTIFACTS_BUCKET"):
         importlib.import_module("recommend.app")
-
-
-# The batch rung
-
-
-POINTER = {"schemaVersion": "1.0", "runId": "run-2", "prefix": "batch/job/lists/", "shards": 1, "numResults": 3}
-PART = {
-    "schemaVersion": "1.0",
-    "modelVersion": "run-2",
-    "shard": 0,
-    "shards": 1,
-    "users": {"42": [["5", 0.9], ["6", 0.8], ["4", 0.1]], "43": [["5", 0.9]]},
-    "itemCategories": {"5": ["Drama"], "4": ["Drama"]},
-}
-
-
-@pytest.fixture
-def lists(aws):
-    """An endpoint that is down, and a batch that knows the users 42 and 43."""
-    aws.endpoint = DOWN
-    aws.lists = {"serving/batch.json": POINTER, "batch/job/lists/0000.json.out": PART}
-    return aws.lists
-
-
-def listed(answer):
-    body = json.loads(answer["body"])
-    return body["source"], [item["itemId"] for item in body["itemList"]], body["model"]["version"]
-
-
-def test_a_known_users_own_list_stands_in_for_the_endpoint(app, aws, lists):
-    answer = app.handler(recommendations(numResults="2"), CONTEXT)
-    assert answer["statusCode"] == 200
-    assert listed(answer) == ("batch", ["5", "6"], "run-2")
-    assert json.loads(answer["body"])["itemList"][0] == {"itemId": "5", "score": 0.9}
-    assert aws.reads == 0, "the popularity list was not needed"
-
-
-def test_parts_are_read_once_and_the_pointer_once_a_minute(app, aws, lists, clock):
-    for _ in range(3):
-        app.handler(recommendations(numResults="2"), CONTEXT)
-    assert aws.list_reads == ["serving/batch.json", "batch/job/lists/0000.json.out"]
-    lists["serving/batch.json"] = {**POINTER, "runId": "run-3", "prefix": "batch/next/lists/"}
-    lists["batch/next/lists/0000.json.out"] = {**PART, "modelVersion": "run-3"}
-    clock.now += 61
-    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[2] == "run-3"
-
-
-@pytest.mark.parametrize(
-    "query",
-    [{"user": "44"}, {"numResults": "4"}, {"excludeSeen": "false", "numResults": "2"}],
-    ids=["nobody the batch knew", "more than the batch wrote", "with what is seen"],
-)
-def test_who_is_not_served_by_a_batch_gets_popular_items(app, lists, query):
-    assert listed(app.handler(recommendations(**query), CONTEXT))[0] == "popular"
-
-
-def test_a_list_that_was_not_cut_is_the_answer_however_short(app, lists):
-    assert listed(app.handler(recommendations("43", numResults="4"), CONTEXT))[:2] == ("batch", ["5"])
-
-
-def test_rules_and_categories_hold_for_a_batch_too(app, aws, lists):
-    aws.rules = lambda request: reply(200, {"schemaVersion": "1.0", "deny": ["5"], "boosts": {"4": 20}})
-    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[1] == ["4", "6"]
-    assert listed(app.handler(recommendations(numResults="1", categories="Drama"), CONTEXT))[1] == ["4"]
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"serving/batch.json": b"{"},
-        {"serving/batch.json": {**POINTER, "shards": 0}},
-        {"serving/batch.json": {**POINTER, "schemaVersion": "2.0"}},
-        {"batch/job/lists/0000.json.out": b"[]"},
-        {"batch/job/lists/0000.json.out": {**PART, "users": {"42": [["5"]]}}},
-        {"batch/job/lists/0000.json.out": {**PART, "users": {"42": "list"}}},
-        {"batch/job/lists/0000.json.out": None},
-        {"batch/job/lists/0000.json.out": lambda request: reply(500, b"")},
-    ],
-)
-def test_a_broken_batch_is_passed_over(app, lists, broken):
-    lists |= broken
-    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "popular"
-
-
-def test_a_batch_that_is_slow_to_read_is_not_waited_for_beyond_the_budget(app, lists, monkeypatch):
-    def slowly(request):
-        threading.Event().wait(0.6)  # time.sleep is out of order here
-        return reply(200, PART)
-
-    lists["batch/job/lists/0000.json.out"] = slowly
-    started = time.monotonic()
-    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "popular"
-    assert time.monotonic() - started < 0.55
-    threading.Event().wait(0.5)
-    # What came too late for that request serves the next one.
-    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "batch"
-
-
-def test_related_items_and_rankings_have_no_batch(app, aws, lists):
-    event = json.loads((EVENTS / "recommend_related.json").read_text())
-    assert json.loads(app.handler(event, CONTEXT)["body"])["source"] == "popular"
-    assert aws.list_reads == []

@@ -1,0 +1,242 @@
+"""`recommend` with real botocore clients, whose requests are answered here instead of being sent."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from recommend.batch import Batch
+from recommend.circuit import Circuit
+from recommend.documents import Document
+from recommend.endpoint import Endpoint
+from recommend.ranking import Popularity, rules_from_json
+from shared.rules import NO_RULES
+from tests.unit.functions.sagemaker_fake import Body
+
+EVENTS = Path(__file__).parents[3] / "events"
+SECRET = "jane.doe@example.org"
+ENVIRONMENT = {
+    "ENDPOINT_NAME": "ncf-recommender",
+    "ARTIFACTS_BUCKET": "ncf-artifacts",
+    "POWERTOOLS_SERVICE_NAME": "ncf",
+    "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+}
+POPULAR = {
+    "schemaVersion": "1.0",
+    "runId": "run-1",
+    "datasetVersion": "v1",
+    "itemList": [{"itemId": "9", "score": 30.0}, {"itemId": "7", "score": 20.0}, {"itemId": "8", "score": 10.0}],
+}
+CONTEXT = SimpleNamespace(
+    aws_request_id="6f1b0c2e",
+    function_name="recommend",
+    function_version="1",
+    memory_limit_in_mb=256,
+    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:recommend",
+)
+
+
+def reply(status: int, document: Any, **headers: str) -> AWSResponse:
+    content = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return AWSResponse(
+        "https://aws",
+        status,
+        {"content-type": "application/json", "content-length": str(len(content)), **headers},
+        Body(content),
+    )
+
+
+def fault(status: int, code: str, **members: Any) -> Any:
+    headers = {"x-amzn-ErrorType": code}
+    return lambda request: reply(status, {"message": f"about {SECRET}", **members}, **headers)
+
+
+def raises(error: Exception) -> Any:
+    def answer(request: Any) -> AWSResponse:
+        raise error
+
+    return answer
+
+
+ABSENT = fault(400, "ValidationError")
+DOWN = fault(503, "ServiceUnavailable")
+
+
+@dataclass
+class Aws:
+    """What SageMaker and S3 answer (request → response), and what they were asked."""
+
+    endpoint: Any
+    popular: Any
+    rules: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    lists: dict[str, Any] = field(default_factory=dict)
+    """By key: the pointer of a batch and its parts; what is not here is not there."""
+    invocations: list[dict] = field(default_factory=list)
+    list_reads: list[str] = field(default_factory=list)
+    reads: int = 0
+    rule_reads: int = 0
+
+    def invoke(self, request: Any, **_: Any) -> AWSResponse:
+        assert request.url.endswith("/endpoints/ncf-recommender/invocations")
+        assert request.headers["Content-Type"] in ("application/json", b"application/json")
+        self.invocations.append(json.loads(request.body))
+        return self.endpoint(request)
+
+    def get(self, request: Any, **_: Any) -> AWSResponse:
+        assert "ncf-artifacts" in request.url
+        if request.url.endswith("/serving/rules.json"):
+            self.rule_reads += 1
+            return self.rules(request)
+        key = request.url.partition("/ncf-artifacts/")[2] or request.url.partition(".amazonaws.com/")[2]
+        if key == "serving/batch.json" or key.startswith("batch/"):
+            self.list_reads.append(key)
+            found = self.lists.get(key)
+            if callable(found):
+                return found(request)
+            return reply(200, found) if found is not None else reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        assert request.url.endswith("/serving/popular.json")
+        self.reads += 1
+        return self.popular(request)
+
+
+def personalized(request: Any) -> AWSResponse:
+    """An endpoint that knows everybody, and the items 1 to 9, which it ranks by number."""
+    asked = json.loads(request.body)
+    known = [str(number) for number in range(9, 0, -1)]
+    items = [item for item in known if item in asked.get("candidates", known)][: asked.get("numResults", 100)]
+    return reply(
+        200,
+        {
+            "userId": asked.get("userId"),
+            "itemList": [{"itemId": item, "score": int(item) / 10} for item in items],
+            "source": "personalized",
+            "modelVersion": "run-2",
+            "unknownItems": len(asked.get("candidates", items)) - len(items),
+        },
+        **{"x-amzn-invoked-production-variant": "AllTraffic"},
+    )
+
+
+@pytest.fixture
+def aws():
+    return Aws(personalized, lambda request: reply(200, POPULAR))
+
+
+@pytest.fixture
+def clock():
+    return SimpleNamespace(now=1000.0)
+
+
+class CurrentStandardOutput:
+    """Where pytest captures at this moment; the logger would keep the stream of the moment of its import."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+@pytest.fixture(scope="module")
+def cold_start():
+    """The module as Lambda imports it, and its two clients."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
+            patch.delenv(name, raising=False)
+        # Its logger and metrics take the service's name when they are imported.
+        for name in ("recommend.app", "shared.observability"):
+            patch.delitem(sys.modules, name, raising=False)
+        app = importlib.import_module("recommend.app")
+        patch.setattr(app.logger.registered_handler, "stream", CurrentStandardOutput())
+        yield app, app.endpoint._client, app._s3()
+        for name in ("recommend.app", "shared.observability"):
+            sys.modules.pop(name)
+
+
+@pytest.fixture
+def app(cold_start, aws, clock, monkeypatch):
+    """The module with nothing remembered, on the fake AWS and the fake clock."""
+    app, sagemaker, s3 = cold_start
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", ENVIRONMENT["POWERTOOLS_METRICS_NAMESPACE"])
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(app, "endpoint", Endpoint(sagemaker, "ncf-recommender", Circuit(lambda: clock.now)))
+
+    def document(key, parse, **options):
+        return Document(lambda: s3, "ncf-artifacts", f"serving/{key}.json", parse, lambda: clock.now, **options)
+
+    monkeypatch.setattr(app, "popularity", document("popular", Popularity.from_json))
+    batch = Batch(lambda: s3, "ncf-artifacts", lambda: clock.now)
+    monkeypatch.setattr(app, "batch", batch)
+    monkeypatch.setattr(app, "rules", document("rules", rules_from_json, otherwise=NO_RULES))
+    sagemaker.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", aws.invoke)
+    s3.meta.events.register("before-send.s3.GetObject", aws.get)
+    yield app
+    sagemaker.meta.events.unregister("before-send.sagemaker-runtime.InvokeEndpoint", aws.invoke)
+    s3.meta.events.unregister("before-send.s3.GetObject", aws.get)
+
+
+def recommendations(user="42", **query):
+    return {
+        "version": "2.0",
+        "routeKey": "GET /users/{userId}/recommendations",
+        "rawPath": "/users/x/recommendations",
+        "pathParameters": {"userId": user},
+        "queryStringParameters": query or None,
+        "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
+        "isBase64Encoded": False,
+    }
+
+
+def related(item="7", **query):
+    return {
+        "version": "2.0",
+        "routeKey": "GET /items/{itemId}/related",
+        "pathParameters": {"itemId": item},
+        "queryStringParameters": query or None,
+    }
+
+
+def rankings(document, **event):
+    return {
+        "version": "2.0",
+        "routeKey": "POST /rankings",
+        "headers": {"content-type": "application/json"},
+        "body": json.dumps(document),
+        **event,
+    }
+
+
+HEALTH = {"version": "2.0", "routeKey": "GET /health"}
+
+
+def call(app, event):
+    response = app.handler(event, CONTEXT)
+    assert response["headers"]["content-type"] == "application/json"
+    return response["statusCode"], json.loads(response["body"])
+
+
+def emitted(capsys):
+    """The metrics sent since the last call: (name, value, the dimension that is not the service)."""
+    found = []
+    for line in capsys.readouterr().out.splitlines():
+        document = json.loads(line)
+        for metric in document.get("_aws", {}).get("CloudWatchMetrics", []):
+            assert metric["Namespace"] == "NcfRecommender"
+            (dimensions,) = metric["Dimensions"]
+            values = {name: document[name] for name in dimensions}
+            assert values.pop("service") == "ncf"
+            found += [(one["Name"], document[one["Name"]], values) for one in metric["Metrics"]]
+    return [(name, value[0] if isinstance(value, list) else value, other) for name, value, other in found]

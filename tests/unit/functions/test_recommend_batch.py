@@ -1,0 +1,112 @@
+"""The batch rung: the list that a batch wrote for a user stands in for the endpoint."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from tests.unit.functions.recommending import CONTEXT, DOWN, EVENTS, app, aws, clock, cold_start, recommendations, reply
+
+__all__ = ["app", "aws", "clock", "cold_start"]  # fixtures
+
+
+POINTER = {"schemaVersion": "1.0", "runId": "run-2", "prefix": "batch/job/lists/", "shards": 1, "numResults": 3}
+PART = {
+    "schemaVersion": "1.0",
+    "modelVersion": "run-2",
+    "shard": 0,
+    "shards": 1,
+    "users": {"42": [["5", 0.9], ["6", 0.8], ["4", 0.1]], "43": [["5", 0.9]]},
+    "itemCategories": {"5": ["Drama"], "4": ["Drama"]},
+}
+
+
+@pytest.fixture
+def lists(aws):
+    """An endpoint that is down, and a batch that knows the users 42 and 43."""
+    aws.endpoint = DOWN
+    aws.lists = {"serving/batch.json": POINTER, "batch/job/lists/0000.json.out": PART}
+    return aws.lists
+
+
+def listed(answer):
+    body = json.loads(answer["body"])
+    return body["source"], [item["itemId"] for item in body["itemList"]], body["model"]["version"]
+
+
+def test_a_known_users_own_list_stands_in_for_the_endpoint(app, aws, lists):
+    answer = app.handler(recommendations(numResults="2"), CONTEXT)
+    assert answer["statusCode"] == 200
+    assert listed(answer) == ("batch", ["5", "6"], "run-2")
+    assert json.loads(answer["body"])["itemList"][0] == {"itemId": "5", "score": 0.9}
+    assert aws.reads == 0, "the popularity list was not needed"
+
+
+def test_parts_are_read_once_and_the_pointer_once_a_minute(app, aws, lists, clock):
+    for _ in range(3):
+        app.handler(recommendations(numResults="2"), CONTEXT)
+    assert aws.list_reads == ["serving/batch.json", "batch/job/lists/0000.json.out"]
+    lists["serving/batch.json"] = {**POINTER, "runId": "run-3", "prefix": "batch/next/lists/"}
+    lists["batch/next/lists/0000.json.out"] = {**PART, "modelVersion": "run-3"}
+    clock.now += 61
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[2] == "run-3"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"user": "44"}, {"numResults": "4"}, {"excludeSeen": "false", "numResults": "2"}],
+    ids=["nobody the batch knew", "more than the batch wrote", "with what is seen"],
+)
+def test_who_is_not_served_by_a_batch_gets_popular_items(app, lists, query):
+    assert listed(app.handler(recommendations(**query), CONTEXT))[0] == "popular"
+
+
+def test_a_list_that_was_not_cut_is_the_answer_however_short(app, lists):
+    assert listed(app.handler(recommendations("43", numResults="4"), CONTEXT))[:2] == ("batch", ["5"])
+
+
+def test_rules_and_categories_hold_for_a_batch_too(app, aws, lists):
+    aws.rules = lambda request: reply(200, {"schemaVersion": "1.0", "deny": ["5"], "boosts": {"4": 20}})
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[1] == ["4", "6"]
+    assert listed(app.handler(recommendations(numResults="1", categories="Drama"), CONTEXT))[1] == ["4"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"serving/batch.json": b"{"},
+        {"serving/batch.json": {**POINTER, "shards": 0}},
+        {"serving/batch.json": {**POINTER, "schemaVersion": "2.0"}},
+        {"batch/job/lists/0000.json.out": b"[]"},
+        {"batch/job/lists/0000.json.out": {**PART, "users": {"42": [["5"]]}}},
+        {"batch/job/lists/0000.json.out": {**PART, "users": {"42": "list"}}},
+        {"batch/job/lists/0000.json.out": None},
+        {"batch/job/lists/0000.json.out": lambda request: reply(500, b"")},
+    ],
+)
+def test_a_broken_batch_is_passed_over(app, lists, broken):
+    lists |= broken
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "popular"
+
+
+def test_a_batch_that_is_slow_to_read_is_not_waited_for_beyond_the_budget(app, lists, monkeypatch):
+    def slowly(request):
+        threading.Event().wait(0.6)  # time.sleep is out of order here
+        return reply(200, PART)
+
+    lists["batch/job/lists/0000.json.out"] = slowly
+    started = time.monotonic()
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "popular"
+    assert time.monotonic() - started < 0.55
+    threading.Event().wait(0.5)
+    # What came too late for that request serves the next one.
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "batch"
+
+
+def test_related_items_and_rankings_have_no_batch(app, aws, lists):
+    event = json.loads((EVENTS / "recommend_related.json").read_text())
+    assert json.loads(app.handler(event, CONTEXT)["body"])["source"] == "popular"
+    assert aws.list_reads == []
