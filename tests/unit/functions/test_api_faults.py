@@ -112,7 +112,8 @@ def test_a_service_that_does_not_answer_is_tried_again(error: Any) -> None:
 
 
 def evaluate(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
-    from tests.unit.functions.test_evaluate import deliver, report
+    from tests.unit.functions.test_evaluate import deliver
+    from tests.unit.functions.test_gate import report
 
     cloud.listen()
     deliver(cloud, report())

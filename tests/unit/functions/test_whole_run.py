@@ -24,7 +24,7 @@ from tests.unit.functions.cloud import (
     sample_event,
 )
 from tests.unit.functions.sagemaker_fake import SageMakerFake
-from tests.unit.functions.test_evaluate import report
+from tests.unit.functions.test_gate import report
 from tests.unit.functions.test_verify import KNOWN, OTHER, POPULAR, STRANGER
 from tests.unit.functions.wire import Wire, refused
 from tests.unit.statemachines.interpreter import UNFORESEEN, Answer, Execution, Failed, execute

@@ -1,0 +1,83 @@
+"""An earlier model comes back onto the endpoint by a rollback, or what was there does."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from deploy import request
+from tests.unit.functions.cloud import (
+    CONTEXT,
+    RUN,
+    Cloud,
+    endpoint,
+    sample_event,
+    success,
+)
+from tests.unit.functions.test_deploy import PREVIOUS, WANTED, app, endpoint_arn, package, record
+
+__all__ = ["app"]  # fixtures
+
+
+NEWER_RUN = "v20261124t000000z-00000000-r1"
+
+
+def rollback(action: str = "deploy") -> dict[str, Any]:
+    told = {"machine": "rollback", "from": NEWER_RUN, "executionArn": "arn:x:ncf-rollback:7f", "action": action}
+    return {**sample_event("deploy"), **told}
+
+
+@pytest.fixture
+def newer_serves(cloud: Cloud) -> None:
+    cloud.put("SERVING", "CURRENT", kind="SERVING", runId=NEWER_RUN, datasetVersion=NEWER_RUN[:26])
+
+
+def test_an_older_version_comes_back_on_the_configuration_that_it_had(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, newer_serves: None
+) -> None:
+    newer = f"ncf-{NEWER_RUN}"
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", newer))
+    # Parameters may have changed since: what is there is not compared.
+    sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
+    words = "Cannot create already existing endpoint configuration"
+    sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
+    sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", WANTED, ()))
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", newer, pending=WANTED))
+    assert app.handler(rollback(), CONTEXT) == {"action": "UPDATE"}
+    assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == "7f", "a rollback holds the lock by its execution's name"
+    figures = cloud.item(f"RUN#{RUN}", "DECISION#deployment#7f")["figures"]
+    assert figures == {"endpointConfigName": WANTED, "previousEndpointConfigName": newer}
+    assert record(cloud) == {}, "what the run's own deployment did stays as it was written"
+
+
+def test_a_rollback_that_fails_puts_back_what_it_found(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, newer_serves: None
+) -> None:
+    newer = f"ncf-{NEWER_RUN}"
+    figures = {"endpointConfigName": WANTED, "previousEndpointConfigName": newer}
+    cloud.put(f"RUN#{RUN}", "DECISION#deployment#7f", kind="DECISION", verdict="UPDATE", figures=figures)
+    sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
+    sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", newer, ()))
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", WANTED, pending=newer))
+    assert app.handler(rollback("rollback"), CONTEXT) == {"action": "UPDATE"}
+
+
+def test_a_rollback_that_has_changed_nothing_undoes_nothing(
+    app: ModuleType, answers: Stubber, cloud: Cloud, newer_serves: None
+) -> None:
+    # The run's own deployment, long ago, is none of this rollback's.
+    cloud.put(f"RUN#{RUN}", "DECISION#deployment", kind="DECISION", figures={"previousEndpointConfigName": PREVIOUS})
+    answers.add_response("send_task_success", {}, success({"endpointName": "ncf-recommender", "changed": False}))
+    assert app.handler(rollback("rollback"), CONTEXT) == {"action": "DONE"}
+
+
+def test_what_was_deployed_since_the_rollback_was_planned_stays(app: ModuleType, cloud: Cloud) -> None:
+    cloud.put("SERVING", "CURRENT", kind="SERVING", runId="newest", datasetVersion="v20261125t000000z-00000000")
+    with pytest.raises(Exception, match="newest serves by now") as caught:
+        app.handler(rollback(), CONTEXT)
+    assert type(caught.value).__name__ == "StaleVersion"
+    assert cloud.item("LOCK", "DEPLOYMENT") == {}
