@@ -59,7 +59,8 @@ def restart(project: Project, outputs: Mapping[str, str], show: Show, run_id: st
     if status not in FAILED and not is_anew:
         raise Problem(f"{earlier} is {status}, and only a run that failed can be restarted; --anew trains again")
     if is_anew:
-        attempt = str(1 + max(int(key_of(run).rpartition("-r")[2]) for run in runs if run["datasetVersion"] == version))
+        attempts = [key_of(run).rpartition("-r") for run in runs]
+        attempt = str(1 + max(int(number) for data, _, number in attempts if data == version))
     wanted = f"{version}-r{attempt}"
     manifest = {"bucket": outputs["DataBucketName"], "key": f"datasets/{version}/manifest.json"}
     asked = {"runId": wanted, "datasetVersion": version, "attempt": int(attempt), "manifest": manifest}

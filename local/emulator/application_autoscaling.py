@@ -9,7 +9,6 @@ import re
 import sys
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
 
 from local.emulator import json_service, registry
 from local.emulator.sagemaker import endpoints
@@ -172,14 +171,4 @@ def register() -> None:
     )
 
 
-def get_state() -> dict[str, Any]:
-    return store.get_state()
-
-
-def load_persisted_state(data: dict[str, Any]) -> None:
-    store.load(data)
-
-
-def reset() -> None:
-    """Forgets everything."""
-    store.clear()
+get_state, load_persisted_state, reset = store.get_state, store.load, store.clear

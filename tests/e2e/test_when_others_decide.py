@@ -134,6 +134,9 @@ def test_a_run_that_failed_goes_on_from_there_by_one_command(stack: DeployedStac
     again = stack.command("restart", f"{version}-r1")
     assert again.returncode == 2
     assert "is DEPLOYED, and only a run that failed can be restarted" in again.stdout + again.stderr
+    anew = stack.command("restart", "--anew", f"{version}-r1")
+    assert anew.returncode == 0, anew.stdout + anew.stderr
+    assert f"model {version}-r2 serves" in anew.stdout
 
 
 # Another run
