@@ -216,9 +216,9 @@ def _refuse_if_stale(asked: Deployment) -> None:
 
 
 def _lock(holder: str) -> None:
-    other = LEDGER.lock_deployment(holder)
-    if other is not None:
-        raise DeploymentInProgress(f"{other} is being deployed; this one waits for it")
+    lock = LEDGER.lock_deployment(holder)
+    if lock.holder != holder:
+        raise DeploymentInProgress(f"{lock.holder} is being deployed; this one waits for it")
 
 
 def _require_quiet_alarms() -> None:

@@ -58,6 +58,14 @@ class Token:
     held_at: str | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True)
+class Lock:
+    """Who has the deployment lock, a run or a rollback's execution; `fence` grows whenever it is taken or renewed."""
+
+    holder: str
+    fence: int
+
+
 class Ledger:
     """The table `table_name`. `clock` returns epoch seconds."""
 
@@ -300,12 +308,13 @@ class Ledger:
         """The model that serves, with `previous` one level deep, or None before the first."""
         return self._get("SERVING", "CURRENT")
 
-    def promote(self, model: dict[str, Any], by: str, why: str, replacing: str | None = None) -> bool:
+    def promote(self, model: dict[str, Any], by: str, why: str, fence: int, replacing: str | None = None) -> bool:
         """Write that `model` (runId, datasetVersion, modelPackageArn, modelDataUrl, endpointConfigName) serves, `by`
-        which execution and `why`, and remember that it did.
+        which execution and `why`, and remember that it did. `fence` is that of the writer's deployment lock.
 
-        False, and nothing is changed, when newer data serves; with `replacing`, a rollback's, when another run than
-        that one does. Writing the same run again changes nothing and is True.
+        False, and nothing is changed, when a later holder of the lock has written who serves, or when newer data
+        serves; with `replacing`, a rollback's, when another run than that one does. Writing the same run again changes
+        nothing and is True.
         """
         current = self.serving()
         if current is None or current["runId"] != model["runId"]:
@@ -314,9 +323,10 @@ class Ledger:
             allowed = Attr("pk").not_exists() if current is None else Attr("runId").eq(current["runId"])
             if replacing is None:
                 allowed &= Attr("pk").not_exists() | Attr("datasetVersion").lte(model["datasetVersion"])
+            allowed &= _not_fenced(fence)
             previous = {name: value for name, value in (current or {}).items() if name in (*model, "since")} or None
             tenure = {"since": self._now(), "by": by, "why": why[:MAXIMUM_REASON_LENGTH], "previous": previous}
-            if not self._update("SERVING", "CURRENT", allowed, kind="SERVING", **tenure, **model):
+            if not self._update("SERVING", "CURRENT", allowed, kind="SERVING", fence=fence, **tenure, **model):
                 return False
             current = {**model, **tenure}
         # Written again by a retry that finds the first write done: nothing that has served is ever forgotten.
@@ -325,12 +335,16 @@ class Ledger:
         self._update("SERVING", f"SINCE#{current['since']}", kind="TENURE", replaced=replaced, **told)
         return self._update(f"CHAMPION#{model['runId']}", "STATE", kind="CHAMPION", **model)
 
-    def share_traffic(self, run_id: str, percent: int, config: str, by: str, why: str) -> None:
-        """Write that the model of `run_id` answers `percent` of the requests, beside the one that serves."""
-        self._update(
+    def share_traffic(self, run_id: str, percent: int, config: str, by: str, why: str, fence: int) -> bool:
+        """Write that the model of `run_id` answers `percent` of the requests, beside the one that serves. False, and
+        nothing is changed, when a later holder of the deployment lock than `fence` has written so of another.
+        """
+        return self._update(
             "SERVING",
             "SPLIT",
+            _not_fenced(fence),
             kind="SPLIT",
+            fence=fence,
             runId=run_id,
             percent=percent,
             endpointConfigName=config,
@@ -361,20 +375,23 @@ class Ledger:
         """Every model that has served, read through the index."""
         return self._by_kind("CHAMPION")
 
-    def lock_deployment(self, run_id: str) -> str | None:
-        """Take the deployment lock, or renew it, for a run or a rollback's execution. None when it is now held; else
-        who holds it.
+    def lock_deployment(self, holder: str) -> Lock:
+        """Take the deployment lock, or renew it, for a run or a rollback's execution; what comes back says who has it
+        now. It is a lease: who is slower than that loses it to the next, and writes nothing over what that one wrote.
         """
-        now = int(self._clock())
-        free = Attr("pk").not_exists() | Attr("runId").eq(run_id) | Attr("expiresAt").lt(now)
-        if self._update("LOCK", "DEPLOYMENT", free, kind="LOCK", runId=run_id, expiresAt=now + LOCK_LIFETIME_SECONDS):
-            return None
-        holder = self._get("LOCK", "DEPLOYMENT")
-        return str(holder["runId"]) if holder else "a run that has just ended"
+        while True:
+            now, found = int(self._clock()), self._get("LOCK", "DEPLOYMENT") or {}
+            other, fence = found.get("runId"), int(found.get("fence", 0))
+            if other not in (None, holder) and found.get("leasedUntil", 0) >= now:
+                return Lock(str(other), fence)
+            lease = {"runId": holder, "leasedUntil": now + LOCK_LIFETIME_SECONDS, "fence": fence + 1}
+            unchanged = Attr("fence").eq(fence) if fence else Attr("fence").not_exists()
+            if self._update("LOCK", "DEPLOYMENT", unchanged, kind="LOCK", **lease):
+                return Lock(holder, fence + 1)
 
-    def unlock_deployment(self, run_id: str) -> bool:
-        """Give the deployment lock back. False when this run does not hold it."""
-        return self._delete("LOCK", "DEPLOYMENT", Attr("runId").eq(run_id))
+    def unlock_deployment(self, holder: str) -> bool:
+        """Give the deployment lock back. False when `holder` does not have it."""
+        return self._update("LOCK", "DEPLOYMENT", Attr("runId").eq(holder), runId=None)
 
     # DynamoDB
 
@@ -441,6 +458,11 @@ def _token(item: dict[str, Any]) -> Token:
         wanted=item.get("wanted"),
         held_at=item.get("updatedAt"),
     )
+
+
+def _not_fenced(fence: int) -> ConditionBase:
+    """That no later holder of the deployment lock has written the item."""
+    return Attr("fence").not_exists() | Attr("fence").lte(fence)
 
 
 def _bounded(reasons: list[str]) -> list[str]:

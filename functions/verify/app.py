@@ -28,7 +28,7 @@ from shared.errors import (
     StaleVersion,
 )
 from shared.jobs import Jobs
-from shared.ledger import Ledger
+from shared.ledger import Ledger, Lock
 from shared.observability import append_run, count, logger, observed
 from verify import golden
 
@@ -61,16 +61,16 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     if asked.is_split and asked.replacing:
         requests += _require_golden(asked.replacing, names.VARIANT)
     _require_approved(event)
-    other = LEDGER.lock_deployment(asked.holder)  # a redriven execution has given it back
-    if other is not None:
-        raise DeploymentLost(f"{other} has taken the deployment lock from {asked.holder}, which took too long")
+    lock = LEDGER.lock_deployment(asked.holder)  # a redriven execution has given it back
+    if lock.holder != asked.holder:
+        raise DeploymentLost(f"{lock.holder} has taken the deployment lock from {asked.holder}, which took too long")
     if asked.is_split:
-        _split(asked, event)
+        _split(asked, event, lock)
     else:
         # The list of popular items first: should this function die after the promotion, nothing is left undone.
         _publish("popular.json", _kept(run_id, "popular.json"))
         _publish_batch(run_id, is_back=asked.replacing not in (None, run_id))
-        _promote(asked, event)
+        _promote(asked, event, lock)
         LEDGER.end_split()
     logger.info("model serves", extra={"requests": requests, "percent": asked.percent})
     count("TrafficSplit" if asked.is_split else "ModelPromoted")
@@ -161,19 +161,20 @@ def _publish(name: str, content: bytes) -> None:
         S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="application/json")
 
 
-def _split(asked: Deployment, event: dict[str, Any]) -> None:
+def _split(asked: Deployment, event: dict[str, Any], lock: Lock) -> None:
     serving = LEDGER.serving() or {}
     if serving.get("runId") != asked.replacing:
         raise StaleVersion(f"{serving.get('runId')} serves by now, not {asked.replacing}")
     config, by = asked.config(SETTINGS.name_prefix), str(event.get("executionArn"))
-    LEDGER.share_traffic(asked.run_id, int(asked.percent or 0), config, by, _reason(event))
+    if not LEDGER.share_traffic(asked.run_id, int(asked.percent or 0), config, by, _reason(event), lock.fence):
+        raise DeploymentLost(f"another deployment than {lock.holder} has split the traffic since")
 
 
 def _reason(event: dict[str, Any]) -> str:
     return str(event.get("reason") or "no reason was given")
 
 
-def _promote(asked: Deployment, event: dict[str, Any]) -> None:
+def _promote(asked: Deployment, event: dict[str, Any], lock: Lock) -> None:
     run_id = asked.run_id
     package, url = (
         (event.get("registration") or {}).get("modelPackageArn"),
@@ -189,6 +190,8 @@ def _promote(asked: Deployment, event: dict[str, Any]) -> None:
         "endpointConfigName": asked.config(SETTINGS.name_prefix),
     }
     why = _reason(event) if asked.replacing else "it passed the gate"
-    if not LEDGER.promote(model, str(event.get("executionArn")), why, asked.replacing):
+    if not LEDGER.promote(model, str(event.get("executionArn")), why, lock.fence, asked.replacing):
         serving = LEDGER.serving() or {}
+        if serving.get("fence", 0) > lock.fence:
+            raise DeploymentLost(f"{serving.get('runId')} serves by a later deployment than that of {lock.holder}")
         raise StaleVersion(f"{serving.get('runId')} serves by now, which {run_id} may not replace")

@@ -328,7 +328,9 @@ def test_a_rollback_by_command_moves_endpoint_popular_items_and_lists_and_is_rec
         assert json.loads(stack.client("s3").get_object(**key)["Body"].read())["runId"] == f"{first_version}-r1"
     answer = stack.call("GET", f"/users/{first_user(stack)}/recommendations").body
     assert (answer["source"], answer["model"]["version"]) == ("personalized", f"{first_version}-r1")
-    eventually(lambda: not stack.item("LOCK", "DEPLOYMENT"), "the deployment lock given back", seconds=30)
+    eventually(
+        lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock given back", seconds=30
+    )
 
     again = stack.command("rollback", "--to", f"{first_version}-r1")
     assert again.returncode == 1

@@ -30,7 +30,7 @@ def model(version: str) -> dict[str, Any]:
 def app(load: Callable[..., ModuleType]) -> ModuleType:
     app = load("choose_version")
     for version in (LONG_AGO, BEFORE, VERSION):
-        assert app.LEDGER.promote(model(version), "arn", "it passed the gate")
+        assert app.LEDGER.promote(model(version), "arn", "it passed the gate", 1)
     return app
 
 
@@ -85,7 +85,7 @@ def test_the_first_model_has_none_before_it(load: Callable[..., ModuleType]) -> 
     app = load("choose_version")
     with pytest.raises(MissingResource, match="no model serves"):
         app.handler({}, CONTEXT)
-    app.LEDGER.promote(model(VERSION), "arn", "it passed the gate")
+    app.LEDGER.promote(model(VERSION), "arn", "it passed the gate", 1)
     with pytest.raises(MissingResource, match="is the first model that ever served"):
         app.handler({}, CONTEXT)
 

@@ -70,7 +70,7 @@ def test_only_what_is_ours_and_old_goes(name: str, created: datetime, is_old: bo
 def app(load: Callable[..., ModuleType]) -> ModuleType:
     app = load("collect_versions")
     for day in range(1, 5):
-        app.LEDGER.promote(model(day), "arn", "it passed the gate")
+        app.LEDGER.promote(model(day), "arn", "it passed the gate", 1)
     return app
 
 

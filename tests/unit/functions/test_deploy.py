@@ -322,7 +322,7 @@ def test_an_older_run_than_the_serving_one_is_stale_and_takes_no_lock(app: Modul
 
 @pytest.mark.fault("R08", "M09")
 def test_a_run_waits_while_another_is_being_deployed(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
-    cloud.put("LOCK", "DEPLOYMENT", runId="another", expiresAt=99_999_999_999)
+    cloud.put("LOCK", "DEPLOYMENT", runId="another", fence=1, leasedUntil=99_999_999_999)
     sagemaker.add_response("describe_model_package", package())
     with pytest.raises(Exception, match="another is being deployed") as caught:
         app.handler(sample_event("deploy"), CONTEXT)

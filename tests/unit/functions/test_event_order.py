@@ -67,7 +67,7 @@ class Shop:
         if run_id not in self.started():
             return
         model = {"runId": run_id, "datasetVersion": version, **MODEL}
-        status = "DEPLOYED" if self.app.LEDGER.promote(model, "arn", "it passed the gate") else "REJECTED"
+        status = "DEPLOYED" if self.app.LEDGER.promote(model, "arn", "it passed the gate", 1) else "REJECTED"
         self.app.LEDGER.finish_run(run_id, status, [])
         self.served.append(self.app.LEDGER.serving()["datasetVersion"])
 

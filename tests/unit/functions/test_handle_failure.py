@@ -162,7 +162,7 @@ def test_reads_the_preparations_own_word(content: bytes, expected: list[str]) ->
 def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     cloud.listen()
     cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", runId=RUN, executionArn=EXECUTION)
-    cloud.put("LOCK", "DEPLOYMENT", runId=RUN, expiresAt=99_999_999_999)
+    cloud.put("LOCK", "DEPLOYMENT", runId=RUN, fence=1, leasedUntil=99_999_999_999)
     return load("handle_failure")
 
 
@@ -177,7 +177,7 @@ def test_the_sample_failure_ends_the_run_with_its_reason_and_one_notification(ap
     assert run["reasons"] == [
         f"StartTraining: training job ncf-{RUN} failed: AlgorithmError: the loss is not finite in epoch 3"
     ]
-    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+    assert cloud.item("LOCK", "DEPLOYMENT")["runId"] is None
     assert [kind for kind, _ in cloud.events()] == ["RunFailed"]
     notes = cloud.notifications()
     assert [note["Subject"] for note in notes] == [f"Run {RUN}: failed"]
@@ -213,7 +213,7 @@ def test_a_timed_out_execution_is_ended_by_its_event_alone_and_its_job_stopped(
     assert app.LEDGER.token(TRAINING, JOB) is None
     run = cloud.item(f"RUN#{RUN}")
     assert (run["status"], run["error"]) == ("FAILED", "States.Timeout")
-    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+    assert cloud.item("LOCK", "DEPLOYMENT")["runId"] is None
 
 
 def test_an_orphan_is_found_even_when_the_index_lags_behind(
@@ -237,7 +237,7 @@ def test_a_job_that_ended_between_the_look_and_the_stop_is_no_fault(app: ModuleT
 
 def test_the_jobs_and_the_lock_of_other_runs_are_left_alone(app: ModuleType, cloud: Cloud) -> None:
     hold(app, ENDPOINT, "ncf-recommender", execution_arn="another", run_id="another")
-    cloud.put("LOCK", "DEPLOYMENT", runId="another", expiresAt=99_999_999_999)
+    cloud.put("LOCK", "DEPLOYMENT", runId="another", fence=1, leasedUntil=99_999_999_999)
     app.handler(sample_event("handle_failure"), CONTEXT)
     assert app.LEDGER.token(ENDPOINT, "ncf-recommender") is not None
     assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == "another"
@@ -398,7 +398,7 @@ def test_a_batch_that_was_aborted_wakes_nobody(app: ModuleType, cloud: Cloud) ->
 
 
 def test_a_failed_rollback_gives_its_lock_back_and_no_runs_end_is_changed(app: ModuleType, cloud: Cloud) -> None:
-    cloud.put("LOCK", "DEPLOYMENT", runId="7f3c", expiresAt=99_999_999_999)
+    cloud.put("LOCK", "DEPLOYMENT", runId="7f3c", fence=1, leasedUntil=99_999_999_999)
     event = {
         "machine": "rollback",
         "executionArn": BATCH_EXECUTION.replace("-batch", "-rollback"),
@@ -410,6 +410,6 @@ def test_a_failed_rollback_gives_its_lock_back_and_no_runs_end_is_changed(app: M
     record = cloud.item("ROLLBACK#7f3c")
     assert (record["status"], record["error"]) == ("FAILED", "GoldenRequestMismatch")
     assert record["reasons"][-1] == f"the endpoint serves {PREVIOUS} again"
-    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+    assert cloud.item("LOCK", "DEPLOYMENT")["runId"] is None
     assert cloud.item(f"RUN#{RUN}")["status"] == "RUNNING"
     assert cloud.notifications()[0]["Subject"] == "Rollback 7f3c: failed"

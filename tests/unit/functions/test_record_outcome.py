@@ -18,7 +18,7 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     cloud.listen()
     cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", runId=RUN, executionArn=EXECUTION)
     cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="CLAIMED", runId=RUN)
-    cloud.put("LOCK", "DEPLOYMENT", runId=RUN, expiresAt=99_999_999_999)
+    cloud.put("LOCK", "DEPLOYMENT", runId=RUN, fence=1, leasedUntil=99_999_999_999)
     return load("record_outcome")
 
 
@@ -29,7 +29,7 @@ def event(kind: str, **more: Any) -> dict[str, Any]:
 def test_a_deployed_model_ends_the_run_of_its_sample_event(app: ModuleType, cloud: Cloud) -> None:
     assert app.handler(sample_event("record_outcome"), CONTEXT) == {"status": "DEPLOYED"}
     assert cloud.item(f"RUN#{RUN}")["status"] == "DEPLOYED"
-    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+    assert cloud.item("LOCK", "DEPLOYMENT")["runId"] is None
     assert [kind for kind, _ in cloud.events()] == ["ModelDeployed"]
     assert [note["Subject"] for note in cloud.notifications()] == [f"Run {RUN}: its model serves"]
 
@@ -117,7 +117,7 @@ def test_a_rollback_is_recorded_with_both_runs_and_gives_its_lock_back(app: Modu
     newer = "v20261124t000000z-00000000-r1"
     cloud.put(f"RUN#{newer}", kind="RUN", status="DEPLOYED", runId=newer)
     cloud.put(f"RUN#{RUN}", kind="RUN", status="DEPLOYED", runId=RUN, reasons=["it was better"])
-    cloud.put("LOCK", "DEPLOYMENT", runId="7f", expiresAt=99_999_999_999)
+    cloud.put("LOCK", "DEPLOYMENT", runId="7f", fence=1, leasedUntil=99_999_999_999)
     told = {"outcome": "RESTORED", "runId": RUN, "from": newer, "reason": "odd lists"}
     asked = {**told, "executionArn": "arn:aws:states:eu-central-1:123456789012:execution:ncf-rollback:7f"}
     for _ in range(2):
@@ -127,7 +127,7 @@ def test_a_rollback_is_recorded_with_both_runs_and_gives_its_lock_back(app: Modu
     assert (replaced["status"], replaced["reasons"]) == ("ROLLED_BACK", [words])
     assert cloud.item(f"RUN#{RUN}")["reasons"] == ["it was better"]
     assert cloud.item("ROLLBACK#7f")["status"] == "RESTORED"
-    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+    assert cloud.item("LOCK", "DEPLOYMENT")["runId"] is None
     assert {kind for kind, _ in cloud.events()} == {"ModelDeployed"}
     [note] = cloud.notifications()
     assert note["Subject"].startswith(f"Run {RUN}: its model serves again")

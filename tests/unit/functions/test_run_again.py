@@ -208,7 +208,7 @@ def test_the_failure_of_a_restart_that_was_refused_does_not_end_the_run_that_goe
 ) -> None:
     cloud.listen()
     known(cloud, "RUNNING")
-    cloud.put("LOCK", "DEPLOYMENT", runId=RUN, expiresAt=99_999_999_999)
+    cloud.put("LOCK", "DEPLOYMENT", runId=RUN, fence=1, leasedUntil=99_999_999_999)
     app.LEDGER.hold_token(Token(TRAINING, JOB, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
     assert app.handler(failed(RESTART), CONTEXT) == {"status": "ABORTED", "notified": False}
     assert state(cloud)["status"] == "RUNNING"

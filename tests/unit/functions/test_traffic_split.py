@@ -98,7 +98,7 @@ def test_the_endpoint_goes_to_the_split_and_remembers_the_way_back(
 def test_a_split_that_is_rolled_back_is_none_any_more(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, known: str
 ) -> None:
-    app.LEDGER.share_traffic(RUN, 10, known, EXECUTION, "a trial")
+    app.LEDGER.share_traffic(RUN, 10, known, EXECUTION, "a trial", 1)
     figures = {"endpointConfigName": SPLIT, "previousEndpointConfigName": f"ncf-{SERVING_RUN}"}
     cloud.put(f"RUN#{RUN}", "DECISION#deployment#7f", kind="DECISION", verdict="UPDATE", reasons=[], figures=figures)
     sagemaker.add_response("describe_endpoint", endpoint("InService", SPLIT))
@@ -202,11 +202,27 @@ def test_what_came_to_serve_meanwhile_is_not_split(
 
 
 @pytest.mark.parametrize("app", ["verify"], indirect=True)
+def test_a_split_by_a_later_deployment_is_not_written_over(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    cloud.put("SERVING", "CURRENT", kind="SERVING", runId=SERVING_RUN, datasetVersion="v2026")
+    cloud.put("SERVING", "SPLIT", kind="SPLIT", runId="later", percent=5, fence=2)
+    sagemaker.add_response("describe_endpoint", endpoint("InService", SPLIT))
+    answers_as(runtime, RUN, "Other")
+    answers_as(runtime, SERVING_RUN, "AllTraffic")
+    sagemaker.add_response("describe_model_package", model_package("Approved"))
+    with pytest.raises(Exception, match="has split the traffic since") as caught:
+        app.handler(asked("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "DeploymentLost"
+    assert cloud.item("SERVING", "SPLIT")["runId"] == "later"
+
+
+@pytest.mark.parametrize("app", ["verify"], indirect=True)
 @pytest.mark.parametrize("ends_by", ["taking it back", "a new model"])
 def test_a_split_ends_when_one_model_answers_all(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, ends_by: str
 ) -> None:
-    app.LEDGER.share_traffic("v20261101t000000z-00000000-r1", 10, "ncf-x", EXECUTION, "a trial")
+    app.LEDGER.share_traffic("v20261101t000000z-00000000-r1", 10, "ncf-x", EXECUTION, "a trial", 1)
     run = SERVING_RUN if ends_by == "taking it back" else f"{SERVING_RUN[:-3]}-r2"
     cloud.write(ARTIFACTS, f"runs/{run}/golden.json", [{"request": KNOWN["request"], "response": answer_of(run)}])
     cloud.write(ARTIFACTS, f"runs/{run}/popular.json", {**POPULAR, "runId": run})
@@ -247,14 +263,14 @@ def test_a_split_is_recorded_and_ends_no_run(
     cloud.listen()
     for run in (RUN, SERVING_RUN):
         cloud.put(f"RUN#{run}", kind="RUN", status="DEPLOYED", runId=run)
-    cloud.put("LOCK", "DEPLOYMENT", runId="7f", expiresAt=99_999_999_999)
+    cloud.put("LOCK", "DEPLOYMENT", runId="7f", fence=1, leasedUntil=99_999_999_999)
     told = {"outcome": "RESTORED", "runId": RUN, "from": SERVING_RUN, "reason": "a trial", "percent": percent}
     for _ in range(2):
         assert app.handler({**told, "executionArn": EXECUTION}, CONTEXT) == {"status": "SPLIT"}
     assert [cloud.item(f"RUN#{run}")["status"] for run in (RUN, SERVING_RUN)] == ["DEPLOYED"] * 2
     done = cloud.item("ROLLBACK#7f")
     assert (done["status"], done["reasons"]) == ("SPLIT", [words])
-    assert cloud.item("LOCK", "DEPLOYMENT") == {}
+    assert cloud.item("LOCK", "DEPLOYMENT")["runId"] is None
     assert cloud.events() == []
     [note] = cloud.notifications()
     assert subject in note["Subject"]

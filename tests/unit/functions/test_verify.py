@@ -264,13 +264,27 @@ def test_missing_golden_requests_are_a_fault(app: ModuleType, sagemaker: Stubber
 def test_a_lock_that_another_has_taken_stops_the_promotion(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
 ) -> None:
-    cloud.put("LOCK", "DEPLOYMENT", kind="LOCK", runId="another", expiresAt=99_999_999_999)
+    cloud.put("LOCK", "DEPLOYMENT", kind="LOCK", runId="another", fence=1, leasedUntil=99_999_999_999)
     is_well(sagemaker, runtime)
     with pytest.raises(Exception, match="another has taken the deployment lock") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "DeploymentLost"
     assert cloud.item("SERVING", "CURRENT") == {}
     assert cloud.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix="serving/")["KeyCount"] == 0
+
+
+@pytest.mark.fault("R08")
+def test_who_is_slower_than_its_lease_promotes_nothing_over_a_later_deployment(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    """The lock passes on between the look at it and the promotion, to a rollback that goes back to older data."""
+    older = {"runId": "v20261001t000000z-00000000-r1", "datasetVersion": "v20261001t000000z-00000000"}
+    cloud.put("SERVING", "CURRENT", kind="SERVING", fence=2, **older)
+    is_well(sagemaker, runtime)
+    with pytest.raises(Exception, match="serves by a later deployment than that of") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "DeploymentLost"
+    assert cloud.item("SERVING", "CURRENT")["runId"] == older["runId"]
 
 
 # A rollback, and what moves with the endpoint

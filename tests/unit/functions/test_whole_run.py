@@ -113,7 +113,7 @@ def end_state(platform: Platform) -> dict[str, Any]:
         "training jobs": list(aws.training),
         "packages": [package["ModelPackageArn"] for package in aws.packages],
         "models": (list(aws.models), list(aws.configs)),
-        "lock": cloud.item("LOCK", "DEPLOYMENT"),
+        "lock": cloud.item("LOCK", "DEPLOYMENT")["runId"],
         "tokens": platform.apps["on_job_finished"].LEDGER.open_tokens(),
         "popular": cloud.s3.get_object(Bucket=ARTIFACTS, Key="serving/popular.json")["Body"].read(),
     }
@@ -125,7 +125,7 @@ def test_a_run_that_never_fails(platform: Platform) -> None:
     assert (execution.status, execution.path) == ("SUCCEEDED", PATH)
     found = end_state(platform)
     assert (found["run"], found["endpoint"], found["training jobs"]) == ("DEPLOYED", f"ncf-{RUN}", [JOB])
-    assert (len(found["packages"]), found["lock"], found["tokens"]) == (1, {}, [])
+    assert (len(found["packages"]), found["lock"], found["tokens"]) == (1, None, [])
     assert [note["Subject"] for note in platform.cloud.notifications()] == [f"Run {RUN}: its model serves"]
 
 
@@ -153,4 +153,4 @@ def test_wherever_a_run_fails_a_restart_ends_it_like_one_that_never_failed(
     found = end_state(platform)
     assert (found["run"], found["endpoint"], found["training jobs"]) == ("DEPLOYED", f"ncf-{RUN}", [JOB])
     assert (len(found["packages"]), found["models"]) == (1, ([f"ncf-{RUN}"], [f"ncf-{RUN}"]))
-    assert (found["serves"][0], found["lock"], found["tokens"]) == (RUN, {}, [])
+    assert (found["serves"][0], found["lock"], found["tokens"]) == (RUN, None, [])
