@@ -1,4 +1,4 @@
-"""The loops over a catalogue, compiled by numba: the MLP's hidden layers, and the best of many scores.
+"""The loops over a catalogue, compiled by numba: logits of a prepared network, and the best of many scores.
 
 numba keeps what it compiled beside this file, or in NUMBA_CACHE_DIR, for the next start on the same kind of processor;
 where neither may be written it compiles at every start, which takes some seconds.
@@ -12,8 +12,8 @@ from typing import Any
 import numba
 import numpy as np
 
-_BLOCK = 128
-"""Items that go through the layers together: their activations stay in the processor's first cache."""
+_BLOCK = 256
+"""Items that go through the layers together: their activations stay in the processor's first caches."""
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -26,60 +26,199 @@ def _compiled(function: Callable[..., Any]) -> Any:
 def compile_all() -> None:
     """Compile every loop for the types that it is called with, or read what was compiled before."""
     none, one = np.empty(0, np.int32), np.zeros(1, np.float32)
-    perceptron(np.zeros((1, 1), np.float32), one, one, one, np.ones(1, np.int64), one, one)
+    rows, widths, four, table = (
+        np.empty(0, np.int64),
+        np.full(1, 4),
+        np.zeros(4, np.float32),
+        np.zeros((4, 1), np.float32),
+    )
+    network = (table, one, table, one, table, table, four, table, one, one, widths, four)
+    logits(*network, 0, rows, True, one)
+    ranking(*network, 0, rows, True, none, 1)
+    sigmoid(one)
     shortlist(np.zeros((4, 1), np.int8), np.zeros(4, np.float32), none, 1)
     for dtype in (np.float32, np.float64):
         best(np.zeros(1, dtype), none, 1)
 
 
-@_compiled
-def perceptron(first, from_user, weights, biases, widths, head, logits):  # type: ignore[no-untyped-def]
-    """Adds headᵀ z_L to `logits` [items] for one user, all float32.
+# A network, as `logits.Fused` prepares it, is the first arguments of what follows, all float32:
+#
+#     logit = offset + Σ_k weight[k] users[user, k] factors[k, item] + headᵀ z_L
+#     z_1 = ReLU(matrix inputs[user] + offsets + first[:, item]), then a layer for each further width, whose matrices
+#     [widths[l], widths[l - 1]] and biases lie one after the other in `weights`, `biases`
+#
+# users [users, factors], weight [factors], factors [factors, items], offset [1], inputs [users, d], matrix
+# [widths[0], d], offsets [widths[0]], first [widths[0], items], head [widths[-1]]; widths are multiples of 4. Without a
+# product there are 0 factors, without layers 0 widths. The items meant are `rows` (sorted), or all where `whole`.
 
-    z_1 = ReLU(first + from_user), with `first` [widths[0], items] and `from_user` [widths[0]]; then a layer for each
-    further width, whose matrices [widths[l], widths[l - 1]] and biases lie one after the other in `weights`, `biases`.
+
+@_compiled
+def _of_user(users, weight, inputs, matrix, offsets, user):  # type: ignore[no-untyped-def]
+    """What of the logits depends on the user alone: the factors' coefficients, and the first layer's share."""
+    own = offsets.copy()
+    for j in range(own.size):
+        for k in range(matrix.shape[1]):
+            own[j] += matrix[j, k] * inputs[user, k]
+    return weight * users[user], own
+
+
+@_compiled
+def _gathered(table, rows):  # type: ignore[no-untyped-def]
+    """table[:, rows]"""
+    gathered = np.empty((table.shape[0], rows.size), table.dtype)
+    for k in range(table.shape[0]):
+        for t in range(rows.size):
+            gathered[k, t] = table[k, rows[t]]
+    return gathered
+
+
+@_compiled
+def _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, logits):  # type: ignore[no-untyped-def]
+    """Writes the `logits` (at most _BLOCK of them) of the items from `begin` on. `here` and `there` [widest, _BLOCK]
+    are for the activations.
     """
-    widest = widths.max()
-    here = np.zeros((widest, _BLOCK), np.float32)
-    there = np.zeros((widest, _BLOCK), np.float32)
-    zero = np.float32(0.0)
-    # Rows are taken out as arrays of one axis, and loops go over the whole block: so they become vector instructions.
-    for begin in range(0, logits.size, _BLOCK):
-        items = min(_BLOCK, logits.size - begin)
-        for j in range(widths[0]):
-            own, source, target = from_user[j], first[j, begin : begin + items], here[j]
-            for t in range(items):
-                z = source[t] + own
-                target[t] = z if z > zero else zero
-        matrix, bias = 0, 0
-        for layer in range(1, widths.size):
-            above = widths[layer - 1]
-            for j in range(widths[layer]):
-                row, target = weights[matrix + j * above : matrix + (j + 1) * above], there[j]
-                target[:] = biases[bias + j]
-                k = 0
-                while k + 4 <= above:
-                    z0, z1, z2, z3 = here[k], here[k + 1], here[k + 2], here[k + 3]
-                    w0, w1, w2, w3 = row[k], row[k + 1], row[k + 2], row[k + 3]
+    items, zero = logits.size, np.float32(0.0)
+    # Rows are taken out as arrays of one axis, and loops go over the whole block: so they become vector instructions. A
+    # layer is rectified where it is read, and four of its rows are made at once of four of the layer before: the loop
+    # is limited by loads and stores, not by products.
+    for t in range(items):
+        logits[t] = offset[0]
+    k = 0
+    while k + 4 <= coefficients.size:
+        f0, f1 = factors[k, begin : begin + items], factors[k + 1, begin : begin + items]
+        f2, f3 = factors[k + 2, begin : begin + items], factors[k + 3, begin : begin + items]
+        c0, c1, c2, c3 = coefficients[k], coefficients[k + 1], coefficients[k + 2], coefficients[k + 3]
+        for t in range(items):
+            logits[t] += c0 * f0[t] + c1 * f1[t] + c2 * f2[t] + c3 * f3[t]
+        k += 4
+    while k < coefficients.size:
+        f0, c0 = factors[k, begin : begin + items], coefficients[k]
+        for t in range(items):
+            logits[t] += c0 * f0[t]
+        k += 1
+    for j in range(own.size):
+        share, source, target = own[j], first[j, begin : begin + items], here[j]
+        for t in range(items):
+            target[t] = source[t] + share
+    matrix, bias = 0, 0
+    for layer in range(1, widths.size):
+        above = widths[layer - 1]
+        for j in range(0, widths[layer], 4):
+            t0, t1, t2, t3 = there[j], there[j + 1], there[j + 2], there[j + 3]
+            for k in range(0, above, 4):
+                z0, z1, z2, z3 = here[k], here[k + 1], here[k + 2], here[k + 3]
+                row = matrix + j * above + k
+                a0, a1, a2, a3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
+                row += above
+                b0, b1, b2, b3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
+                row += above
+                c0, c1, c2, c3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
+                row += above
+                d0, d1, d2, d3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
+                if k == 0:
+                    e0, e1, e2, e3 = biases[bias + j], biases[bias + j + 1], biases[bias + j + 2], biases[bias + j + 3]
                     for t in range(_BLOCK):
-                        target[t] += w0 * z0[t] + w1 * z1[t] + w2 * z2[t] + w3 * z3[t]
-                    k += 4
-                while k < above:
-                    z0, w0 = here[k], row[k]
+                        x0, x1, x2, x3 = max(z0[t], zero), max(z1[t], zero), max(z2[t], zero), max(z3[t], zero)
+                        t0[t] = e0 + a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+                        t1[t] = e1 + b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+                        t2[t] = e2 + c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
+                        t3[t] = e3 + d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
+                else:
                     for t in range(_BLOCK):
-                        target[t] += w0 * z0[t]
-                    k += 1
-                for t in range(_BLOCK):
-                    z = target[t]
-                    target[t] = z if z > zero else zero
-            matrix += widths[layer] * above
-            bias += widths[layer]
-            here, there = there, here
-        out = logits[begin : begin + items]
-        for j in range(widths[-1]):
-            weight, source = head[j], here[j]
-            for t in range(items):
-                out[t] += weight * source[t]
+                        x0, x1, x2, x3 = max(z0[t], zero), max(z1[t], zero), max(z2[t], zero), max(z3[t], zero)
+                        t0[t] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+                        t1[t] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+                        t2[t] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
+                        t3[t] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
+        matrix += widths[layer] * above
+        bias += widths[layer]
+        here, there = there, here
+    for j in range(0, head.size, 4):
+        z0, z1, z2, z3 = here[j], here[j + 1], here[j + 2], here[j + 3]
+        h0, h1, h2, h3 = head[j], head[j + 1], head[j + 2], head[j + 3]
+        for t in range(items):
+            x0, x1, x2, x3 = max(z0[t], zero), max(z1[t], zero), max(z2[t], zero), max(z3[t], zero)
+            logits[t] += h0 * x0 + h1 * x1 + h2 * x2 + h3 * x3
+
+
+@_compiled
+def logits(  # type: ignore[no-untyped-def]
+    users,
+    weight,
+    factors,
+    offset,
+    inputs,
+    matrix,
+    offsets,
+    first,
+    weights,
+    biases,
+    widths,
+    head,
+    user,
+    rows,
+    whole,
+    out,
+):
+    """Writes the logits of the items for the user into `out`."""
+    coefficients, own = _of_user(users, weight, inputs, matrix, offsets, user)
+    if not whole:
+        factors, first = _gathered(factors, rows), _gathered(first, rows)
+    widest = widths.max() if widths.size else 0
+    here, there = np.zeros((widest, _BLOCK), np.float32), np.zeros((widest, _BLOCK), np.float32)
+    for begin in range(0, out.size, _BLOCK):
+        part = out[begin : begin + _BLOCK]
+        _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, part)
+
+
+@_compiled
+def ranking(  # type: ignore[no-untyped-def]
+    users, weight, factors, offset, inputs, matrix, offsets, first, weights, biases, widths, head, user, rows, whole,
+    excluded, number,
+):  # fmt: skip
+    """The `number` greatest logits and their items, best first and equal ones by item, without the items in `excluded`
+    (sorted, distinct): (items, logits). Fewer where there are fewer.
+    """
+    coefficients, own = _of_user(users, weight, inputs, matrix, offsets, user)
+    total = factors.shape[1]
+    if not whole:
+        factors, first, total = _gathered(factors, rows), _gathered(first, rows), rows.size
+    widest = widths.max() if widths.size else 0
+    here, there = np.zeros((widest, _BLOCK), np.float32), np.zeros((widest, _BLOCK), np.float32)
+    scores = np.empty(_BLOCK, np.float32)
+    number = min(number, total)
+    items, values = np.empty(number, np.int64), np.empty(number, np.float32)
+    found, passed = 0, 0
+    for begin in range(0, total if number else 0, _BLOCK):
+        part = scores[: min(_BLOCK, total - begin)]
+        _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, part)
+        if found == number:
+            greatest = part[0]
+            for t in range(1, part.size):
+                greatest = max(greatest, part[t])
+            if not greatest > values[number - 1]:
+                continue
+        for t in range(part.size):
+            if found == number and not part[t] > values[number - 1]:
+                continue
+            item = begin + t if whole else rows[begin + t]
+            while passed < excluded.size and excluded[passed] < item:
+                passed += 1
+            if passed < excluded.size and excluded[passed] == item:
+                continue
+            found = _put(items, values, found, item, part[t])
+    return items[:found], values[:found]
+
+
+@_compiled
+def _put(positions, values, found, position, value):  # type: ignore[no-untyped-def]
+    """Puts what is greater than the last of `found` in its place among them; how many there are then."""
+    place = found if found < values.size else found - 1
+    while place > 0 and values[place - 1] < value:
+        values[place], positions[place] = values[place - 1], positions[place - 1]
+        place -= 1
+    values[place], positions[place] = value, position
+    return min(found + 1, values.size)
 
 
 @_compiled
@@ -154,13 +293,14 @@ def best(scores, excluded, number):  # type: ignore[no-untyped-def]
             passed += 1
         if passed < excluded.size and excluded[passed] == position:
             continue
-        place = found if found < number else number - 1
-        while place > 0 and values[place - 1] < score:
-            values[place] = values[place - 1]
-            positions[place] = positions[place - 1]
-            place -= 1
-        values[place] = score
-        positions[place] = position
-        if found < number:
-            found += 1
+        found = _put(positions, values, found, position, score)
     return positions[:found]
+
+
+@_compiled
+def sigmoid(logits):  # type: ignore[no-untyped-def]
+    """σ in float64, which keeps apart what float32 would round to 1."""
+    scores = np.empty(logits.size, np.float64)
+    for position in range(logits.size):
+        scores[position] = 1.0 / (1.0 + np.exp(min(-np.float64(logits[position]), 700.0)))
+    return scores

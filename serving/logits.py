@@ -5,9 +5,11 @@
     GMF    hᵀ(p_u ⊙ q_i) = (h ⊙ p_u)ᵀ q_i                        one matrix-vector product
     MLP    W_1 [p_u ; q_i] + b_1 = (W_1p p_u + b_1) + W_1q q_i    W_1q q_i is kept for every item
 
-and the further layers in one compiled loop. Beside the model's own tensors, which it shares, it keeps 4 · items ·
-(width of the MLP's second layer) bytes. The sums are taken in another order than in `ncf.model`, so logits may differ
-from it in the last digits of float32.
+and a whole ranking, to the best of it, in one compiled loop. Both tables lie by factor, so that a loop over items reads
+memory in order. Beside the model's own tensors, which it shares (GMF's item embeddings are turned in their place), it
+keeps 4 · items · (width of the MLP's second layer) bytes; an MLP without a hidden layer is 2 factors more, beside which
+GMF's embeddings are kept once more. The sums are taken in another order than in `ncf.model`, so logits may differ from
+it in the last digits of float32.
 
 `Plain` asks the model itself. It serves every model on every device; products and sums have nothing to prepare.
 """
@@ -27,15 +29,25 @@ from ncf.model import PerceptronTower, ProductTower, Recommender
 
 Rows = NDArray[np.int64]
 Floats = NDArray[Any]
+Places = NDArray[np.int32]
+_ALL: Rows = np.empty(0, np.int64)
 
 
 class Logits(Protocol):
-    """Where logits come from; `name` is for the log."""
+    """Where logits come from; `name` is for the log. `is_quicker_together` where those of several users cost less as
+    one product than one after the other.
+    """
 
     name: str
+    is_quicker_together: bool
 
     def of(self, users: list[int], rows: Rows | None = None) -> Floats:
         """[users, items] of the items with indices `rows` (None: all), on the CPU; the caller may overwrite them."""
+
+    def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:
+        """The `number` greatest and their items, best first and equal ones by item, of the items `rows` (sorted; None:
+        all) without `excluded` (sorted): (items, logits).
+        """
 
 
 def logits_of(model: Model) -> Logits:
@@ -45,6 +57,7 @@ def logits_of(model: Model) -> Logits:
 
 class Plain:
     name = "plain"
+    is_quicker_together = True
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -59,85 +72,100 @@ class Plain:
             scores = self._model.pairs(own, items.expand(len(users), -1))
         return scores.cpu().numpy()
 
+    def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:
+        logits = self.of([user], rows)[0]
+        if rows is not None:
+            excluded = np.flatnonzero(np.isin(rows, excluded, assume_unique=True)).astype(np.int32)
+        first = kernels.best(logits, excluded, number)
+        return first if rows is None else rows[first], logits[first]
+
 
 class Fused:
     name = "fused"
+    is_quicker_together = False
 
     @torch.no_grad()
     def __init__(self, model: Recommender) -> None:
-        self._bias = float(model.output.bias)
-        self._parts: list[_Product | _Perceptron | _Linear] = []
-        weights = model.output.weight.squeeze(0).split(model.widths)
-        for tower, weight in zip(model.towers, weights, strict=True):
-            if isinstance(tower, ProductTower):
-                self._parts.append(_Product(tower, weight))
-            else:
-                assert isinstance(tower, PerceptronTower)
-                self._parts.append((_Perceptron if len(tower.hidden) else _Linear)(tower, weight))
-        # The product, if there is one, makes the array that the others add to.
         self._items = int(model.towers[0].item.weight.shape[0])  # type: ignore[union-attr, index, arg-type]
+        products: list[tuple[Tensor, Tensor, Tensor]] = []
+        layers = _no_layers(self._items)
+        for tower, weight in zip(model.towers, model.output.weight.squeeze(0).split(model.widths), strict=True):
+            if isinstance(tower, ProductTower):
+                by_factor = tower.item.weight.T.contiguous()
+                tower.item.weight.data = by_factor.T
+                products.append((tower.user.weight, weight, by_factor))
+                continue
+            assert isinstance(tower, PerceptronTower)
+            if len(tower.hidden):
+                layers = _layers(tower, weight)
+            else:
+                products.append(_linear(tower, weight))
+        self._network = (*_joined(products, self._items), model.output.bias.numpy(), *layers)
 
     def of(self, users: list[int], rows: Rows | None = None) -> Floats:
-        first, *others = self._parts
-        if isinstance(first, _Product):
-            logits = first.of(users, rows)
-            logits += self._bias
-        else:
-            others = self._parts
-            logits = np.full((len(users), self._items if rows is None else rows.size), self._bias, np.float32)
-        for part in others:
-            assert not isinstance(part, _Product)
-            part.add(users, rows, logits)
+        logits = np.empty((len(users), self._items if rows is None else rows.size), np.float32)
+        for user, own in zip(users, logits, strict=True):
+            kernels.logits(*self._network, user, _ALL if rows is None else rows, rows is None, own)
         return logits
 
-
-class _Product:
-    def __init__(self, tower: ProductTower, weight: Tensor) -> None:
-        self._users, self._weight = tower.user.weight.detach(), weight.detach()  # [users, factors], [factors]
-        self._items = tower.item.weight.detach()  # [items, factors]
-        self._few = self._users.numpy(), self._weight.numpy(), self._items.numpy()
-
-    def of(self, users: list[int], rows: Rows | None) -> Floats:
-        if rows is not None:  # a call of numpy's costs less than one of torch's
-            user, weight, item = self._few
-            return (user[users] * weight) @ item[rows].T  # [users, rows]
-        if len(users) == 1:
-            return torch.mv(self._items, self._users[users[0]] * self._weight).numpy()[None]  # [1, items]
-        return torch.mm(self._users[users] * self._weight, self._items.T).numpy()  # [users, items]
+    def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:
+        every = rows is None
+        best: tuple[Rows, Floats] = kernels.ranking(
+            *self._network, user, _ALL if every else rows, every, excluded, number
+        )
+        return best
 
 
-class _Linear:
-    """A perceptron of one width has no hidden layer: its φ is [p_u ; q_i]."""
-
-    def __init__(self, tower: PerceptronTower, weight: Tensor) -> None:
-        own, other = weight.split(tower.user.weight.shape[1])
-        self._users = (tower.user.weight @ own).numpy()  # [users]
-        self._items = (tower.item.weight @ other).numpy()  # [items]
-
-    def add(self, users: list[int], rows: Rows | None, logits: Floats) -> None:
-        logits += self._users[users][:, None] + (self._items if rows is None else self._items[rows])
-
-
-class _Perceptron:
-    def __init__(self, tower: PerceptronTower, weight: Tensor) -> None:
-        first, *others = [_linear(layer) for layer in tower.hidden]
-        own, other = first.weight.split(tower.user.weight.shape[1], dim=1)
-        self._users = tower.user.weight.detach().numpy()  # [users, d]
-        self._own, self._bias = own.numpy(), first.bias.numpy()  # [layers[1], d], [layers[1]]
-        self._first = np.ascontiguousarray((other @ tower.item.weight.T).numpy())  # [layers[1], items]
-        none = np.empty(0, np.float32)
-        self._weights = np.concatenate([none, *(layer.weight.numpy().ravel() for layer in others)])
-        self._biases = np.concatenate([none, *(layer.bias.numpy() for layer in others)])
-        self._widths = np.array([layer.out_features for layer in (first, *others)], np.int64)
-        self._head = weight.numpy().copy()  # [layers[-1]]
-
-    def add(self, users: list[int], rows: Rows | None, logits: Floats) -> None:
-        first = self._first if rows is None else np.ascontiguousarray(self._first[:, rows])
-        for place, user in enumerate(users):
-            from_user = self._own @ self._users[user] + self._bias  # [layers[1]]
-            kernels.perceptron(first, from_user, self._weights, self._biases, self._widths, self._head, logits[place])
+def _joined(products: list[tuple[Tensor, Tensor, Tensor]], items: int) -> tuple[Floats, Floats, Floats]:
+    """Sums of products as one: of users [users, factors], weights [factors], and items [factors, items]."""
+    if not products:
+        return np.empty((0, 0), np.float32), np.empty(0, np.float32), np.empty((0, items), np.float32)
+    users, weights, factors = zip(*products, strict=True)
+    one = len(products) == 1  # of which nothing is copied
+    return (
+        (users[0] if one else torch.cat(users, dim=1)).numpy(),
+        torch.cat(weights).numpy(),
+        (factors[0] if one else torch.cat(factors)).numpy(),
+    )
 
 
-def _linear(layer: torch.nn.Module) -> torch.nn.Linear:
+def _linear(tower: PerceptronTower, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A perceptron of one width has no hidden layer: its φ is [p_u ; q_i], and what it adds a product of 2 factors."""
+    own, other = weight.split(tower.user.weight.shape[1])
+    of_users, of_items = tower.user.weight @ own, tower.item.weight @ other  # [users], [items]
+    users = torch.stack([of_users, torch.ones_like(of_users)], dim=1)
+    return users, torch.ones(2), torch.stack([torch.ones_like(of_items), of_items])
+
+
+def _layers(tower: PerceptronTower, weight: Tensor) -> tuple[Floats, ...]:
+    """With units that are always 0 up to widths that are multiples of 4."""
+    first, *others = [_checked(layer) for layer in tower.hidden]
+    own, other = first.weight.split(tower.user.weight.shape[1], dim=1)
+    none = np.empty(0, np.float32)
+    return (
+        tower.user.weight.numpy(),
+        _padded(own, 0).numpy(),
+        _padded(first.bias, 0).numpy(),
+        _padded(other @ tower.item.weight.T, 0).numpy(),
+        np.concatenate([none, *(_padded(_padded(layer.weight, 0), 1).numpy().ravel() for layer in others)]),
+        np.concatenate([none, *(_padded(layer.bias, 0).numpy() for layer in others)]),
+        np.array([_padded(layer.bias, 0).numel() for layer in (first, *others)], np.int64),
+        _padded(weight, 0).numpy(),
+    )
+
+
+def _padded(values: Tensor, axis: int) -> Tensor:
+    """With zeros up to a multiple of 4 along `axis`."""
+    more = list(values.shape)
+    more[axis] = -more[axis] % 4
+    return torch.cat([values, values.new_zeros(more)], dim=axis).contiguous()
+
+
+def _no_layers(items: int) -> tuple[Floats, ...]:
+    none, table = np.empty(0, np.float32), np.empty((0, 0), np.float32)
+    return table, table, none, np.empty((0, items), np.float32), none, none, np.empty(0, np.int64), none
+
+
+def _checked(layer: torch.nn.Module) -> torch.nn.Linear:
     assert isinstance(layer, torch.nn.Linear), "the hidden layers of a perceptron are linear"
     return layer

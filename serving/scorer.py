@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import kernels
 import shortlist
 from invocation import NO_FILTERS, Filters, Invocation, Related, Request, Shard
-from logits import Floats, Rows, logits_of
+from logits import Floats, Places, Rows, logits_of
 from ncf.bundle import Bundle
 from ncf.ranking import popular_scores
-from selection import NOTHING, Places, Selection
+from selection import NOTHING, Selection
 
 _SATURATED = 1.0 - 2e-9
 """Above this score, σ in float64 may be one number where float32 tells two logits apart. Equal scores go by index, so
@@ -66,8 +67,10 @@ class Scorer:
 
     def answers(self, requests: Sequence[Request]) -> list[dict[str, Any] | Exception]:
         """The response to each, in their order; an exception where one failed. Rankings of the whole catalogue for
-        several users are one matrix product.
+        several users are one matrix product where that is quicker.
         """
+        if len(requests) == 1 or not self._logits.is_quicker_together:
+            return [_caught(self.answer, request) for request in requests]
         given: list[dict[str, Any] | Exception | None] = [None] * len(requests)
         whole = [(place, user) for place, request in enumerate(requests) if (user := self._whole(request)) is not None]
         if len(whole) > 1:
@@ -83,7 +86,8 @@ class Scorer:
 
     def scores(self, user: int, rows: Rows | None = None) -> NDArray[np.float64]:
         """σ(logit) of the items with these indices (None: all, by index) for the user with index `user`."""
-        return _sigmoid(self._logits.of([user], rows)[0])
+        scores: NDArray[np.float64] = kernels.sigmoid(self._logits.of([user], rows)[0])
+        return scores
 
     def _whole(self, request: Request) -> int | None:
         """The user, where all of the catalogue is ranked for one."""
@@ -118,8 +122,7 @@ class Scorer:
             if self._shortlist and rows is None and logits is None and _is_short(number, filters):
                 boosted = [bundle.item_index[item] for item in filters.boosts if item in bundle.item_index]
                 rows = np.union1d(self._shortlist.of(user, excluded), np.array(boosted, dtype=np.int64))
-            keys = self._logits.of([user], rows)[0] if logits is None else logits
-            chosen = self._personal(keys, number, filters, rows, excluded)
+            chosen = self._personal(user, number, filters, rows, excluded, logits)
         return {
             "userId": request.user_id,
             "itemList": self._listed(chosen),
@@ -129,12 +132,25 @@ class Scorer:
         }
 
     def _personal(
-        self, logits: Floats, number: int, filters: Filters, rows: Rows | None, excluded: Places
+        self,
+        user: int,
+        number: int,
+        filters: Filters = NO_FILTERS,
+        rows: Rows | None = None,
+        excluded: Places = NOTHING,
+        logits: Floats | None = None,
     ) -> list[tuple[int, float]]:
+        """`logits` are the user's for `rows`, where they are known already."""
         best = self._selection.best
-        chosen = best(logits, _sigmoid, number, filters, rows=rows, excluded=excluded)
+        if logits is None and not filters.boosts and not filters.category_caps:
+            items, first = self._logits.best(user, number, excluded, rows)
+            chosen = list(zip(items.tolist(), kernels.sigmoid(first).tolist(), strict=True))
+        else:
+            logits = self._logits.of([user], rows)[0] if logits is None else logits
+            chosen = best(logits, kernels.sigmoid, number, filters, rows=rows, excluded=excluded)
         if chosen and max(score for _, score in chosen) > _SATURATED:
-            return best(_sigmoid(logits), _as_they_are, number, filters, rows=rows, excluded=excluded)
+            scores = self.scores(user, rows) if logits is None else kernels.sigmoid(logits)
+            return best(scores, _as_they_are, number, filters, rows=rows, excluded=excluded)
         return chosen
 
     def _related(self, request: Related) -> dict[str, Any]:
@@ -165,8 +181,9 @@ class Scorer:
         listed: set[int] = set()
         for begin in range(0, members.size, self._together):
             group = members[begin : begin + self._together].tolist()
-            for user, logits in zip(group, self._logits.of(group), strict=True):
-                chosen = self._personal(logits, request.num_results, NO_FILTERS, None, bundle.seen(user))
+            together = self._logits.of(group) if self._logits.is_quicker_together else [None] * len(group)
+            for user, logits in zip(group, together, strict=True):
+                chosen = self._personal(user, request.num_results, excluded=bundle.seen(user), logits=logits)
                 users[self._user_ids[user]] = [(bundle.item_ids[item], score) for item, score in chosen]
                 listed.update(item for item, _ in chosen)
         names, categories = bundle.category_names, bundle.item_categories
@@ -207,11 +224,6 @@ def _caught(answer: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str,
         return answer(*arguments)
     except Exception as error:
         return error
-
-
-def _sigmoid(logits: Floats) -> NDArray[np.float64]:
-    """σ in float64, which keeps apart what float32 would round to 1."""
-    return 1.0 / (1.0 + np.exp(np.minimum(-logits.astype(np.float64), 700.0)))
 
 
 def _as_they_are(scores: Floats) -> Floats:
