@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 _Number = TypeVar("_Number", int, float)
 
@@ -57,8 +57,7 @@ class Filters:
 NO_FILTERS = Filters()
 
 
-@dataclass(frozen=True)
-class Related:
+class Related(NamedTuple):
     """One request for the items that are most like one item."""
 
     item_id: str
@@ -66,8 +65,7 @@ class Related:
     filters: Filters = NO_FILTERS
 
 
-@dataclass(frozen=True)
-class Shard:
+class Shard(NamedTuple):
     """One request for the lists of all known users of one shard."""
 
     shard: int
@@ -75,8 +73,7 @@ class Shard:
     num_results: int = DEFAULT_RESULTS
 
 
-@dataclass(frozen=True)
-class Invocation:
+class Invocation(NamedTuple):
     """One request for a ranking.
 
     `candidates` None means the whole catalogue; otherwise distinct item ids in the order in which they were given.
@@ -267,6 +264,11 @@ def _candidates(document: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def _check_strings(values: list[Any], name: str) -> None:
+    try:
+        "".join(values).encode()
+        return
+    except (TypeError, UnicodeEncodeError):  # which one it is comes below
+        pass
     for position, value in enumerate(values):
         if not isinstance(value, str):
             raise InvalidInvocation(f"{name}[{position}] must be a string, not {_kind(value)}", name)

@@ -34,7 +34,7 @@ def compile_all() -> None:
     )
     network = (table, one, table, one, table, table, four, table, one, one, widths, four)
     logits(*network, 0, rows, True, one)
-    ranking(*network, 0, rows, True, none, 1)
+    ranking(*network, 0, rows, True, none, np.zeros(1, np.int64), np.zeros(1, np.float64))
     sigmoid(one)
     shortlist(np.zeros((4, 1), np.int8), np.zeros(4, np.float32), none, 1)
     for dtype in (np.float32, np.float64):
@@ -174,10 +174,11 @@ def logits(  # type: ignore[no-untyped-def]
 @_compiled
 def ranking(  # type: ignore[no-untyped-def]
     users, weight, factors, offset, inputs, matrix, offsets, first, weights, biases, widths, head, user, rows, whole,
-    excluded, number,
+    excluded, items, scores,
 ):  # fmt: skip
-    """The `number` greatest logits and their items, best first and equal ones by item, without the items in `excluded`
-    (sorted, distinct): (items, logits). Fewer where there are fewer.
+    """Writes the items of the greatest logits into `items`, best first and equal ones by item, without those in
+    `excluded` (sorted, distinct), and σ of these logits into `scores`; as many as there is room for, or there are. How
+    many that is.
     """
     coefficients, own = _of_user(users, weight, inputs, matrix, offsets, user)
     total = factors.shape[1]
@@ -185,12 +186,11 @@ def ranking(  # type: ignore[no-untyped-def]
         factors, first, total = _gathered(factors, rows), _gathered(first, rows), rows.size
     widest = widths.max() if widths.size else 0
     here, there = np.zeros((widest, _BLOCK), np.float32), np.zeros((widest, _BLOCK), np.float32)
-    scores = np.empty(_BLOCK, np.float32)
-    number = min(number, total)
-    items, values = np.empty(number, np.int64), np.empty(number, np.float32)
+    number = min(items.size, total)
+    logits, values = np.empty(_BLOCK, np.float32), np.empty(number, np.float32)
     found, passed = 0, 0
     for begin in range(0, total if number else 0, _BLOCK):
-        part = scores[: min(_BLOCK, total - begin)]
+        part = logits[: min(_BLOCK, total - begin)]
         _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, part)
         if found == number:
             greatest = part[0]
@@ -207,12 +207,31 @@ def ranking(  # type: ignore[no-untyped-def]
             if passed < excluded.size and excluded[passed] == item:
                 continue
             found = _put(items, values, found, item, part[t])
-    return items[:found], values[:found]
+    for place in range(found):
+        scores[place] = _sigma(values[place])
+    return found
+
+
+@_compiled
+def _sigma(logit):  # type: ignore[no-untyped-def]
+    """σ in float64, which keeps apart what float32 would round to 1."""
+    return 1.0 / (1.0 + np.exp(min(-np.float64(logit), 700.0)))
+
+
+@_compiled
+def sigmoid(logits):  # type: ignore[no-untyped-def]
+    """σ of each, in float64."""
+    scores = np.empty(logits.size, np.float64)
+    for position in range(logits.size):
+        scores[position] = _sigma(logits[position])
+    return scores
 
 
 @_compiled
 def _put(positions, values, found, position, value):  # type: ignore[no-untyped-def]
-    """Puts what is greater than the last of `found` in its place among them; how many there are then."""
+    """Puts what is greater than the last of `found` in its place among them, for whom there is room in `values`; how
+    many there are then.
+    """
     place = found if found < values.size else found - 1
     while place > 0 and values[place - 1] < value:
         values[place], positions[place] = values[place - 1], positions[place - 1]
@@ -295,12 +314,3 @@ def best(scores, excluded, number):  # type: ignore[no-untyped-def]
             continue
         found = _put(positions, values, found, position, score)
     return positions[:found]
-
-
-@_compiled
-def sigmoid(logits):  # type: ignore[no-untyped-def]
-    """σ in float64, which keeps apart what float32 would round to 1."""
-    scores = np.empty(logits.size, np.float64)
-    for position in range(logits.size):
-        scores[position] = 1.0 / (1.0 + np.exp(min(-np.float64(logits[position]), 700.0)))
-    return scores

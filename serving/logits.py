@@ -45,8 +45,8 @@ class Logits(Protocol):
         """[users, items] of the items with indices `rows` (None: all), on the CPU; the caller may overwrite them."""
 
     def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:
-        """The `number` greatest and their items, best first and equal ones by item, of the items `rows` (sorted; None:
-        all) without `excluded` (sorted): (items, logits).
+        """The `number` best of the items `rows` (sorted; None: all) without `excluded` (sorted), by logit and equal
+        ones by item, and their scores: (items, σ(logits) in float64).
         """
 
 
@@ -77,7 +77,7 @@ class Plain:
         if rows is not None:
             excluded = np.flatnonzero(np.isin(rows, excluded, assume_unique=True)).astype(np.int32)
         first = kernels.best(logits, excluded, number)
-        return first if rows is None else rows[first], logits[first]
+        return first if rows is None else rows[first], kernels.sigmoid(logits[first])
 
 
 class Fused:
@@ -110,10 +110,9 @@ class Fused:
 
     def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:
         every = rows is None
-        best: tuple[Rows, Floats] = kernels.ranking(
-            *self._network, user, _ALL if every else rows, every, excluded, number
-        )
-        return best
+        items, scores = np.empty(number, np.int64), np.empty(number, np.float64)
+        found = kernels.ranking(*self._network, user, _ALL if every else rows, every, excluded, items, scores)
+        return items[:found], scores[:found]
 
 
 def _joined(products: list[tuple[Tensor, Tensor, Tensor]], items: int) -> tuple[Floats, Floats, Floats]:

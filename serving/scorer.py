@@ -106,9 +106,10 @@ class Scorer:
             user = None
         rows, unknown = None, 0
         if request.candidates is not None:
-            known = [bundle.item_index[item] for item in request.candidates if item in bundle.item_index]
+            known = [item for item in map(bundle.item_index.get, request.candidates) if item is not None]
             unknown = len(request.candidates) - len(known)
-            rows = np.array(sorted(known), dtype=np.int64)
+            rows = np.array(known, dtype=np.int64)
+            rows.sort()
         rows = selection.rows(filters, rows)
         excluded = selection.excluded(filters, seen if request.exclude_seen else NOTHING)
         number = request.num_results
@@ -143,14 +144,16 @@ class Scorer:
         """`logits` are the user's for `rows`, where they are known already."""
         best = self._selection.best
         if logits is None and not filters.boosts and not filters.category_caps:
-            items, first = self._logits.best(user, number, excluded, rows)
-            chosen = list(zip(items.tolist(), kernels.sigmoid(first).tolist(), strict=True))
+            items, scores = self._logits.best(user, number, excluded, rows)
+            chosen = list(zip(items.tolist(), scores.tolist(), strict=True))
+            greatest = chosen[0][1] if chosen else 0.0
         else:
             logits = self._logits.of([user], rows)[0] if logits is None else logits
             chosen = best(logits, kernels.sigmoid, number, filters, rows=rows, excluded=excluded)
-        if chosen and max(score for _, score in chosen) > _SATURATED:
-            scores = self.scores(user, rows) if logits is None else kernels.sigmoid(logits)
-            return best(scores, _as_they_are, number, filters, rows=rows, excluded=excluded)
+            greatest = max((score for _, score in chosen), default=0.0)  # boosted ones come first
+        if greatest > _SATURATED:
+            keys = self.scores(user, rows) if logits is None else kernels.sigmoid(logits)
+            return best(keys, _as_they_are, number, filters, rows=rows, excluded=excluded)
         return chosen
 
     def _related(self, request: Related) -> dict[str, Any]:
