@@ -6,9 +6,10 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import invocation as module
 from invocation import Filters, InvalidInvocation, Invocation, Related, Shard, from_body
 
 
@@ -178,3 +179,45 @@ def test_any_body_is_an_invocation_or_a_refusal_that_can_be_sent(body):
     else:
         assert isinstance(invocation, Invocation) and 1 <= len(invocation.user_id) <= 256
         invocation.user_id.encode("utf-8")
+
+
+VALUES = st.recursive(
+    st.sampled_from(
+        ["1", "10", "1.0", "-0", "1e2", "true", "null", "NaN", "123456789012345678901234", "9" * 5000, '"u"', '"u:1"',
+         '"ü"', '"\\u0075"', '"\\ud83d\\ude00"', '"\\ud800"', '"a\tb"', '""', "[]", "{}", '{"a": 1}']
+    ),
+    lambda inner: st.lists(inner, max_size=3).map(lambda parts: f"[{', '.join(parts)}]"),
+    max_leaves=4,
+)  # fmt: skip
+NAMES = st.sampled_from(
+    ['"userId"', '"numResults"', '"candidates"', '"boosts"', '"x"', '"user\\u0049d"', '"a:b"', '""']
+)
+BODIES = st.builds(
+    lambda pairs, before, after: before + "{" + ", ".join(f"{name}: {value}" for name, value in pairs) + "}" + after,
+    st.lists(st.tuples(NAMES, VALUES), max_size=4),
+    st.sampled_from(["", " ", "\ufeff", "\x0b"]),
+    st.sampled_from(["", "\n", ",", "{}"]),
+)
+
+
+def outcome(body):
+    try:
+        return from_body(body)
+    except InvalidInvocation as refused:
+        return refused.status, refused.field, refused.message
+
+
+@settings(max_examples=500)
+@example('{"userId": "u", "numResults": 123456789012345678901234}', None)
+@example('{"userId": "u", "numResults": 3, "numResults": 4}', None)
+@example('{"userId": "u", "user\\u0049d": "v"}', None)
+@example('{"userId": "u", "boosts": {"a": 1, "a": 2}}', None)
+@given(BODIES, st.none() | st.tuples(st.integers(0, 60), st.binary(min_size=1, max_size=1)))
+def test_the_quick_parser_is_trusted_only_where_the_exact_one_says_the_same(text, slip):
+    body = text.encode()
+    if slip:
+        body = body[: slip[0]] + slip[1] + body[slip[0] + 1 :]
+    quick = outcome(body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_document", module._exactly)
+        assert quick == outcome(body)
