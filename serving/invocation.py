@@ -120,13 +120,8 @@ def from_document(document: Any) -> Request:
     user_id = _id(document, "userId")
     candidates = _candidates(document)
     everything = candidates is None
-    return Invocation(
-        user_id=user_id,
-        num_results=DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document),
-        exclude_seen=_exclude_seen(document, default=everything),
-        candidates=candidates,
-        filters=_filters(document),
-    )
+    wanted = DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document)
+    return Invocation(user_id, wanted, _exclude_seen(document, everything), candidates, _filters(document))
 
 
 def _document(body: bytes) -> Any:

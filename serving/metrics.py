@@ -24,6 +24,7 @@ _UNITS = {
 }
 _LEAST_MS, _STEP = 0.01, 1.05
 """Latencies are counted in classes, each 5 % above the one before: no more is kept of a million than of one."""
+_CLASSES = 1 / math.log(_STEP)
 
 
 class Metrics:
@@ -45,7 +46,7 @@ class Metrics:
 
     def answered(self, status: int, seconds: float) -> None:
         """A request was answered after `seconds`."""
-        place = math.ceil(math.log(max(seconds * 1000, _LEAST_MS) / _LEAST_MS, _STEP))
+        place = math.ceil(math.log(seconds * 1000 / _LEAST_MS) * _CLASSES) if seconds * 1000 > _LEAST_MS else 0
         with self._lock:
             self._statuses[status] = self._statuses.get(status, 0) + 1
             if status == 200:

@@ -110,8 +110,9 @@ class Scorer:
             unknown = len(request.candidates) - len(known)
             rows = np.array(known, dtype=np.int64)
             rows.sort()
-        rows = selection.rows(filters, rows)
-        excluded = selection.excluded(filters, seen if request.exclude_seen else NOTHING)
+        excluded = seen if request.exclude_seen else NOTHING
+        if filters is not NO_FILTERS:
+            rows, excluded = selection.rows(filters, rows), selection.excluded(filters, excluded)
         number = request.num_results
         if number is None:
             number = len(bundle.item_ids) if rows is None else rows.size
