@@ -77,7 +77,7 @@ def _of_items(begin, coefficients, factors, offset, own, first, weights, biases,
     """Writes the `logits` (at most _BLOCK of them) of the items from `begin` on. `here` and `there` [widest, _BLOCK]
     are for the activations.
     """
-    items, zero = logits.size, np.float32(0.0)
+    items, width, zero = logits.size, here.shape[1], np.float32(0.0)
     # Rows are taken out as arrays of one axis, and loops go over the whole block: so they become vector instructions. A
     # layer is rectified where it is read, and four of its rows are made at once of four of the layer before: the loop
     # is limited by loads and stores, not by products.
@@ -117,14 +117,14 @@ def _of_items(begin, coefficients, factors, offset, own, first, weights, biases,
                 d0, d1, d2, d3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
                 if k == 0:
                     e0, e1, e2, e3 = biases[bias + j], biases[bias + j + 1], biases[bias + j + 2], biases[bias + j + 3]
-                    for t in range(_BLOCK):
+                    for t in range(width):
                         x0, x1, x2, x3 = max(z0[t], zero), max(z1[t], zero), max(z2[t], zero), max(z3[t], zero)
                         t0[t] = e0 + a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
                         t1[t] = e1 + b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
                         t2[t] = e2 + c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
                         t3[t] = e3 + d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
                 else:
-                    for t in range(_BLOCK):
+                    for t in range(width):
                         x0, x1, x2, x3 = max(z0[t], zero), max(z1[t], zero), max(z2[t], zero), max(z3[t], zero)
                         t0[t] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
                         t1[t] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
@@ -165,7 +165,8 @@ def logits(  # type: ignore[no-untyped-def]
     if not whole:
         factors, first = _gathered(factors, rows), _gathered(first, rows)
     widest = widths.max() if widths.size else 0
-    here, there = np.zeros((widest, _BLOCK), np.float32), np.zeros((widest, _BLOCK), np.float32)
+    width = min(_BLOCK, (out.size + 7) // 8 * 8)
+    here, there = np.zeros((widest, width), np.float32), np.zeros((widest, width), np.float32)
     for begin in range(0, out.size, _BLOCK):
         part = out[begin : begin + _BLOCK]
         _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, part)
@@ -185,7 +186,8 @@ def ranking(  # type: ignore[no-untyped-def]
     if not whole:
         factors, first, total = _gathered(factors, rows), _gathered(first, rows), rows.size
     widest = widths.max() if widths.size else 0
-    here, there = np.zeros((widest, _BLOCK), np.float32), np.zeros((widest, _BLOCK), np.float32)
+    width = min(_BLOCK, (total + 7) // 8 * 8)
+    here, there = np.zeros((widest, width), np.float32), np.zeros((widest, width), np.float32)
     number = min(items.size, total)
     logits, values = np.empty(_BLOCK, np.float32), np.empty(number, np.float32)
     found, passed = 0, 0
