@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -69,7 +70,12 @@ def _running(
     log = folder / "server.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [str(part) for part in command], env=variables, cwd=folder, stdout=output, stderr=output
+            [str(part) for part in command],
+            env=variables,
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     server = Server(name, port, process.pid, **at)
     try:
@@ -80,12 +86,22 @@ def _running(
             time.sleep(0.2)
         yield server
     finally:
-        process.terminate()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """And all that it started: TorchServe's command leaves the server behind when it is stopped alone."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            continue
+        time.sleep(0.5)  # for the others of its group
+    process.wait()
 
 
 def _answers(server: Server) -> bool:
