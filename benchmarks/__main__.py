@@ -1,4 +1,4 @@
-"""`python -m benchmarks [scoring|preparation]`: print the tables; both when none is named."""
+"""`python -m benchmarks [scoring|preparation|recommend]`: print the tables; all when none is named."""
 
 import argparse
 import os
@@ -6,9 +6,9 @@ import platform
 
 from rich.console import Console
 
-from benchmarks import preparation, scoring
+from benchmarks import preparation, recommend, scoring
 
-BENCHMARKS = {"scoring": scoring.table, "preparation": preparation.table}
+BENCHMARKS = {"scoring": scoring.table, "preparation": preparation.table, "recommend": recommend.table}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

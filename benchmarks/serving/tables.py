@@ -1,8 +1,12 @@
-"""The tables of `make bench-serving`: beside the peers, at a fixed rate, and by catalogue, with the cores it takes."""
+"""The tables of `make bench-serving`: beside the peers, at a fixed rate, by catalogue with the cores it takes, and by
+latency with the machines it takes.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import statistics
 import subprocess
 import sys
@@ -27,7 +31,10 @@ RATE, SECONDS = 1_000, 60
 CLIENT_SECONDS = 300
 """A server that does not answer ends the benchmark."""
 UTILISATION = 0.6
-"""Of a core, that a machine is planned for."""
+"""Of a core, or of the highest rate, that a machine is planned for."""
+LIMITS_MS = (10, 25, 50)
+RATE_STEP, RATE_SECONDS, RATE_CONNECTIONS = 1.25, 3, 64
+HOURS_A_MONTH = 730
 
 
 def bodies(items: int, candidates: int | None) -> list[str]:
@@ -170,4 +177,43 @@ def catalogues(progress: Progress) -> Table:
     return made
 
 
-TABLES = {"peers": peers, "rate": rate, "catalogues": catalogues}
+def right_size(progress: Progress) -> Table:
+    """The highest rate at which 99 of 100 answers are in time, and the machines that 1,000 requests a second take.
+
+    Open loop. The rate grows by a quarter until the last limit is exceeded; a limit is kept up to the rate before the
+    first at which it was not.
+    """
+    made = table(
+        "Highest rate of one server by the 99th percentile of its latency, whole catalogue, requests/s",
+        "items", "factors", *(f"p99 ≤ {limit} ms" for limit in LIMITS_MS), f"machines for 1,000/s, {LIMITS_MS[0]} ms",
+    )  # fmt: skip
+    cases = [(3_706, *SMALL, 500), (3_706, *DEFAULT, 300), (100_000, *SMALL, 60), (1_000_000, *SMALL, 20)]
+    for items, factors, layers, start in progress.track(cases, description="right_size"):
+        with tempfile.TemporaryDirectory() as folder:
+            bundle_of(items, factors, layers, Path(folder))
+            with servers.ours(Path(folder)) as server:
+                asked = bodies(items, None)
+                send(server, asked, 20)
+                highest = _highest(server, asked, start)
+        machines = math.ceil(1000 / (UTILISATION * highest[0])) if highest[0] else None
+        made.add_row(f"{items:,}", str(factors), *(f"{rate:,.0f}" for rate in highest), str(machines or "none can"))
+    made.caption = (
+        f"machines = 1,000 / ({UTILISATION:.0%} of the rate), up; cost of a month = machines x price of an hour x "
+        f"{HOURS_A_MONTH}; the client shares the machine's {os.cpu_count()} cores"
+    )
+    return made
+
+
+def _highest(server: Server, asked: list[str], start: float) -> list[float]:
+    """For each limit."""
+    highest, kept, rate = [0.0] * len(LIMITS_MS), set(range(len(LIMITS_MS))), start
+    while kept:
+        seen = send(server, asked, max(100, int(rate * RATE_SECONDS)), rate, RATE_CONNECTIONS)
+        kept = {place for place in kept if seen["p99"] <= LIMITS_MS[place]}
+        for place in kept:
+            highest[place] = rate
+        rate *= RATE_STEP
+    return highest
+
+
+TABLES = {"peers": peers, "rate": rate, "catalogues": catalogues, "right_size": right_size}

@@ -1,0 +1,118 @@
+"""What the function `recommend` costs beside the AWS SDK that it must use: at its start, and for one request.
+
+The endpoint's answer is put in where botocore would send the request, so all of the SDK's work is done and no network
+is measured.
+"""
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import botocore.session
+from botocore.awsrequest import AWSResponse
+from rich.table import Table
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+FUNCTIONS = PROJECT_ROOT / "functions"
+STARTS, REQUESTS = 9, 2_000
+ENVIRONMENT = {
+    "ENDPOINT_NAME": "ncf-recommender",
+    "ARTIFACTS_BUCKET": "ncf-artifacts",
+    "POWERTOOLS_SERVICE_NAME": "ncf",
+    "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "nobody",
+    "AWS_SECRET_ACCESS_KEY": "nothing",
+}
+TIMED = "import time; began = time.perf_counter(); {}; print(time.perf_counter() - began)"
+SDK = "import botocore.session; botocore.session.get_session().create_client('sagemaker-runtime')"
+ANSWER = {
+    "userId": "42",
+    "itemList": [{"itemId": f"i{item}", "score": 0.9} for item in range(10)],
+    "source": "personalized",
+    "modelVersion": "v20260101t000000z-00000000-r1",
+    "unknownItems": 0,
+}
+
+
+def table() -> Table:
+    """Medians in milliseconds, both in turn."""
+    result = Table(title=f"The function recommend, median of {STARTS} starts and {REQUESTS:,} requests, ms")
+    for heading in ("", "the SDK alone", "the function", "its own share"):
+        result.add_column(heading, justify="left" if not heading else "right")
+    for what, (sdk, function) in (("import and clients", _starts()), ("one request", _requests())):
+        result.add_row(what, f"{sdk:.2f}", f"{function:.2f}", f"{function - sdk:.2f}")
+    return result
+
+
+def _starts() -> tuple[float, float]:
+    taken: dict[str, list[float]] = {SDK: [], "import recommend.app": []}
+    for _ in range(STARTS):
+        for statement, seconds in taken.items():
+            done = subprocess.run(
+                [sys.executable, "-c", TIMED.format(statement)],
+                cwd=FUNCTIONS,
+                env=os.environ | ENVIRONMENT,
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            seconds.append(float(done.stdout) * 1000)
+    sdk, function = (statistics.median(seconds) for seconds in taken.values())
+    return sdk, function
+
+
+def _requests() -> tuple[float, float]:
+    sys.path.insert(0, str(FUNCTIONS))
+    os.environ.update(ENVIRONMENT)
+    app = importlib.import_module("recommend.app")
+    client = botocore.session.get_session().create_client("sagemaker-runtime")
+    client.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", _answered)
+    app.endpoint = type(app.endpoint)(client, ENVIRONMENT["ENDPOINT_NAME"])
+    # Rules that were read a moment ago, for ever: nothing is read.
+    app.rules = type(app.rules)(_no_s3, "", "", app.rules_from_json, clock=lambda: -1.0, otherwise=app.NO_RULES)
+    event = json.loads((PROJECT_ROOT / "events" / "recommend.json").read_text())
+    context = SimpleNamespace(
+        aws_request_id="r", function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn", function_version="1"
+    )
+    body = json.dumps({"userId": "42", "numResults": 10}).encode()
+
+    def sdk() -> None:
+        call = client.invoke_endpoint(
+            EndpointName="ncf-recommender", ContentType="application/json", Accept="application/json", Body=body
+        )
+        json.loads(call["Body"].read())
+
+    def function() -> None:
+        answer = app.handler(event, context)
+        if answer["statusCode"] != 200 or '"personalized"' not in answer["body"]:
+            raise RuntimeError(f"recommend answered {answer}")
+
+    taken: dict[Any, list[float]] = {sdk: [], function: []}
+    with contextlib.redirect_stdout(io.StringIO()):  # the metrics of each request
+        for _ in range(REQUESTS):
+            for call, seconds in taken.items():
+                began = time.perf_counter()
+                call()
+                seconds.append((time.perf_counter() - began) * 1000)
+    alone, whole = (statistics.median(seconds) for seconds in taken.values())
+    return alone, whole
+
+
+def _no_s3() -> None:
+    raise RuntimeError("nothing is to be read")
+
+
+def _answered(**_: Any) -> AWSResponse:
+    content = json.dumps(ANSWER).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(content))}
+    return AWSResponse("https://aws", 200, headers, io.BytesIO(content))
