@@ -143,23 +143,9 @@ def _of_items(begin, coefficients, factors, offset, own, first, weights, biases,
 
 @_compiled
 def logits(  # type: ignore[no-untyped-def]
-    users,
-    weight,
-    factors,
-    offset,
-    inputs,
-    matrix,
-    offsets,
-    first,
-    weights,
-    biases,
-    widths,
-    head,
-    user,
-    rows,
-    whole,
+    users, weight, factors, offset, inputs, matrix, offsets, first, weights, biases, widths, head, user, rows, whole,
     out,
-):
+):  # fmt: skip
     """Writes the logits of the items for the user into `out`."""
     coefficients, own = _of_user(users, weight, inputs, matrix, offsets, user)
     if not whole:

@@ -160,7 +160,7 @@ def test_one_that_cannot_be_answered_spoils_no_other(bundle: Bundle, monkeypatch
 
 @pytest.mark.parametrize("layers", [(16, 12, 6), (16, 5, 3, 1), (12, 7), (8,), (600, 300, 9)])
 @pytest.mark.parametrize("model", ["gmf", "mlp", "neumf"])
-@pytest.mark.parametrize("items", [1, 127, 128, 300])
+@pytest.mark.parametrize("items", [1, 255, 256, 300])
 def test_the_prepared_logits_are_the_plain_ones(model: str, layers: tuple[int, ...], items: int) -> None:
     network = Recommender(Architecture(model, 8, layers), 9, items).eval().requires_grad_(False)
     for parameter in network.parameters():
@@ -171,6 +171,29 @@ def test_the_prepared_logits_are_the_plain_ones(model: str, layers: tuple[int, .
             plain, fused = Plain(network).of(users_, chosen), Fused(network).of(users_, chosen)
             assert fused.dtype == np.float32
             np.testing.assert_allclose(fused, plain, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", ["gmf", "mlp", "neumf"])
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_ranking_in_one_loop_is_the_sorted_logits(model: str, data: st.DataObject) -> None:
+    items = data.draw(st.sampled_from([1, 9, 256, 700]))
+    network = Recommender(Architecture(model, 2, data.draw(st.sampled_from([(4, 3), (6, 5, 2), (2,)]))), 3, items)
+    network.eval().requires_grad_(False)
+    for parameter in network.parameters():  # few values, so that many logits are equal
+        parameter.copy_(torch.randint(-1, 2, parameter.shape, generator=torch.Generator().manual_seed(items)).float())
+    some = st.sets(st.integers(0, items - 1), max_size=300).map(sorted)
+    excluded = np.array(data.draw(some), np.int32)
+    rows = data.draw(st.none() | some.map(lambda chosen: np.array(chosen, np.int64)))
+    number = data.draw(st.integers(0, 40))
+    fused = Fused(network)
+    every = np.arange(items) if rows is None else rows
+    logits = fused.of([1], rows)[0]
+    left = [(-logit, item) for logit, item in zip(logits.tolist(), every.tolist(), strict=True) if item not in excluded]
+    expected = sorted(left)[:number]
+    found, scores = fused.best(1, number, excluded, rows)
+    assert found.tolist() == [item for _, item in expected]
+    np.testing.assert_allclose(scores, [1 / (1 + np.exp(negated)) for negated, _ in expected])
 
 
 @settings(max_examples=200, deadline=None)
