@@ -243,15 +243,26 @@ def shortlist(factors, coefficients, excluded, number):  # type: ignore[no-untyp
     passed = 0
     for begin in range(0, items, _BLOCK):
         width = min(_BLOCK, items - begin)
-        sums[:] = np.float32(0.0)
         for k in range(0, rank, 4):
             f0, f1 = factors[k, begin : begin + width], factors[k + 1, begin : begin + width]
             f2, f3 = factors[k + 2, begin : begin + width], factors[k + 3, begin : begin + width]
             c0, c1, c2, c3 = coefficients[k], coefficients[k + 1], coefficients[k + 2], coefficients[k + 3]
-            for t in range(width):
-                sums[t] += (
-                    c0 * np.float32(f0[t]) + c1 * np.float32(f1[t]) + c2 * np.float32(f2[t]) + c3 * np.float32(f3[t])
-                )
+            if k == 0:
+                for t in range(width):
+                    sums[t] = (
+                        c0 * np.float32(f0[t])
+                        + c1 * np.float32(f1[t])
+                        + c2 * np.float32(f2[t])
+                        + c3 * np.float32(f3[t])
+                    )
+            else:
+                for t in range(width):
+                    sums[t] += (
+                        c0 * np.float32(f0[t])
+                        + c1 * np.float32(f1[t])
+                        + c2 * np.float32(f2[t])
+                        + c3 * np.float32(f3[t])
+                    )
         greatest = sums[0]
         for t in range(1, width):
             greatest = max(greatest, sums[t])
