@@ -33,8 +33,7 @@ def compile_all() -> None:
         np.zeros((4, 1), np.float32),
     )
     network = (table, one, table, one, table, table, four, table, one, one, widths, four)
-    logits(*network, 0, rows, True, one)
-    ranking(*network, 0, rows, True, none, np.zeros(1, np.int64), np.zeros(1, np.float64))
+    ranking(*network, 0, rows, True, one, none, np.zeros(1, np.int64), np.zeros(1, np.float64))
     sigmoid(one)
     shortlist(np.zeros((4, 1), np.int8), np.zeros(4, np.float32), none, 1)
     for dtype in (np.float32, np.float64):
@@ -105,6 +104,12 @@ def _of_items(begin, coefficients, factors, offset, own, first, weights, biases,
         above = widths[layer - 1]
         for j in range(0, widths[layer], 4):
             t0, t1, t2, t3 = there[j], there[j + 1], there[j + 2], there[j + 3]
+            e0, e1, e2, e3 = biases[bias + j], biases[bias + j + 1], biases[bias + j + 2], biases[bias + j + 3]
+            for t in range(width):
+                t0[t] = e0
+                t1[t] = e1
+                t2[t] = e2
+                t3[t] = e3
             for k in range(0, above, 4):
                 z0, z1, z2, z3 = here[k], here[k + 1], here[k + 2], here[k + 3]
                 row = matrix + j * above + k
@@ -115,21 +120,12 @@ def _of_items(begin, coefficients, factors, offset, own, first, weights, biases,
                 c0, c1, c2, c3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
                 row += above
                 d0, d1, d2, d3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
-                if k == 0:
-                    e0, e1, e2, e3 = biases[bias + j], biases[bias + j + 1], biases[bias + j + 2], biases[bias + j + 3]
-                    for t in range(width):
-                        x0, x1, x2, x3 = max(z0[t], zero), max(z1[t], zero), max(z2[t], zero), max(z3[t], zero)
-                        t0[t] = e0 + a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                        t1[t] = e1 + b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-                        t2[t] = e2 + c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
-                        t3[t] = e3 + d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
-                else:
-                    for t in range(width):
-                        x0, x1, x2, x3 = max(z0[t], zero), max(z1[t], zero), max(z2[t], zero), max(z3[t], zero)
-                        t0[t] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                        t1[t] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-                        t2[t] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
-                        t3[t] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
+                for t in range(width):
+                    x0, x1, x2, x3 = max(z0[t], zero), max(z1[t], zero), max(z2[t], zero), max(z3[t], zero)
+                    t0[t] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+                    t1[t] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+                    t2[t] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
+                    t3[t] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
         matrix += widths[layer] * above
         bias += widths[layer]
         here, there = there, here
@@ -142,30 +138,15 @@ def _of_items(begin, coefficients, factors, offset, own, first, weights, biases,
 
 
 @_compiled
-def logits(  # type: ignore[no-untyped-def]
-    users, weight, factors, offset, inputs, matrix, offsets, first, weights, biases, widths, head, user, rows, whole,
-    out,
-):  # fmt: skip
-    """Writes the logits of the items for the user into `out`."""
-    coefficients, own = _of_user(users, weight, inputs, matrix, offsets, user)
-    if not whole:
-        factors, first = _gathered(factors, rows), _gathered(first, rows)
-    widest = widths.max() if widths.size else 0
-    width = min(_BLOCK, (out.size + 7) // 8 * 8)
-    here, there = np.zeros((widest, width), np.float32), np.zeros((widest, width), np.float32)
-    for begin in range(0, out.size, _BLOCK):
-        part = out[begin : begin + _BLOCK]
-        _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, part)
-
-
-@_compiled
 def ranking(  # type: ignore[no-untyped-def]
     users, weight, factors, offset, inputs, matrix, offsets, first, weights, biases, widths, head, user, rows, whole,
-    excluded, items, scores,
+    logits, excluded, items, scores,
 ):  # fmt: skip
     """Writes the items of the greatest logits into `items`, best first and equal ones by item, without those in
     `excluded` (sorted, distinct), and σ of these logits into `scores`; as many as there is room for, or there are. How
-    many that is.
+    many that is. Writes all logits into `logits` as well, unless it has no room at all.
+
+    One function for both: most of it would be compiled twice, which takes seconds.
     """
     coefficients, own = _of_user(users, weight, inputs, matrix, offsets, user)
     total = factors.shape[1]
@@ -175,18 +156,21 @@ def ranking(  # type: ignore[no-untyped-def]
     width = min(_BLOCK, (total + 7) // 8 * 8)
     here, there = np.zeros((widest, width), np.float32), np.zeros((widest, width), np.float32)
     number = min(items.size, total)
-    logits, values = np.empty(_BLOCK, np.float32), np.empty(number, np.float32)
+    block, values = np.empty(_BLOCK, np.float32), np.empty(number, np.float32)
     found, passed = 0, 0
-    for begin in range(0, total if number else 0, _BLOCK):
-        part = logits[: min(_BLOCK, total - begin)]
+    for begin in range(0, total, _BLOCK):
+        size = min(_BLOCK, total - begin)
+        part = logits[begin : begin + size] if logits.size else block[:size]
         _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, part)
+        if number == 0:
+            continue
         if found == number:
             greatest = part[0]
-            for t in range(1, part.size):
+            for t in range(1, size):
                 greatest = max(greatest, part[t])
             if not greatest > values[number - 1]:
                 continue
-        for t in range(part.size):
+        for t in range(size):
             if found == number and not part[t] > values[number - 1]:
                 continue
             item = begin + t if whole else rows[begin + t]

@@ -31,6 +31,8 @@ Rows = NDArray[np.int64]
 Floats = NDArray[Any]
 Places = NDArray[np.int32]
 _ALL: Rows = np.empty(0, np.int64)
+_NOTHING: Places = np.empty(0, np.int32)
+_NONE, _NO_LOGITS = np.empty(0, np.float64), np.empty(0, np.float32)
 
 
 class Logits(Protocol):
@@ -105,14 +107,20 @@ class Fused:
     def of(self, users: list[int], rows: Rows | None = None) -> Floats:
         logits = np.empty((len(users), self._items if rows is None else rows.size), np.float32)
         for user, own in zip(users, logits, strict=True):
-            kernels.logits(*self._network, user, _ALL if rows is None else rows, rows is None, own)
+            self._run(user, rows, own, _NOTHING, _ALL, _NONE)
         return logits
 
     def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:
-        every = rows is None
         items, scores = np.empty(number, np.int64), np.empty(number, np.float64)
-        found = kernels.ranking(*self._network, user, _ALL if every else rows, every, excluded, items, scores)
+        found = self._run(user, rows, _NO_LOGITS, excluded, items, scores)
         return items[:found], scores[:found]
+
+    def _run(self, user: int, rows: Rows | None, logits: Floats, excluded: Places, items: Rows, scores: Floats) -> int:
+        every = rows is None
+        found: int = kernels.ranking(
+            *self._network, user, _ALL if every else rows, every, logits, excluded, items, scores
+        )
+        return found
 
 
 def _joined(products: list[tuple[Tensor, Tensor, Tensor]], items: int) -> tuple[Floats, Floats, Floats]:
