@@ -24,7 +24,9 @@ def _compiled(function: Callable[..., Any]) -> Any:
 
 
 def compile_all() -> None:
-    """Compile every loop for the types that it is called with, or read what was compiled before."""
+    """Compile every loop for the types that it is called with, or read what was compiled before; but `shortlist`, which
+    large catalogues alone need, and call at load.
+    """
     none, one = np.empty(0, np.int32), np.zeros(1, np.float32)
     rows, widths, four, table = (
         np.empty(0, np.int64),
@@ -35,7 +37,6 @@ def compile_all() -> None:
     network = (table, one, table, one, table, table, four, table, one, one, widths, four)
     ranking(*network, 0, rows, True, one, none, np.zeros(1, np.int64), np.zeros(1, np.float64))
     sigmoid(one)
-    shortlist(np.zeros((4, 1), np.int8), np.zeros(4, np.float32), none, 1)
     for dtype in (np.float32, np.float64):
         best(np.zeros(1, dtype), none, 1)
 
