@@ -28,12 +28,8 @@ def compile_all() -> None:
     large catalogues alone need, and call at load.
     """
     none, one = np.empty(0, np.int32), np.zeros(1, np.float32)
-    rows, widths, four, table = (
-        np.empty(0, np.int64),
-        np.full(1, 4),
-        np.zeros(4, np.float32),
-        np.zeros((4, 1), np.float32),
-    )
+    four, table = np.zeros(4, np.float32), np.zeros((4, 1), np.float32)
+    rows, widths = np.empty(0, np.int64), np.full(1, 4)
     network = (table, one, table, one, table, table, four, table, one, one, widths, four)
     ranking(*network, 0, rows, True, one, none, np.zeros(1, np.int64), np.zeros(1, np.float64))
     sigmoid(one)

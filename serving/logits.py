@@ -31,7 +31,7 @@ Rows = NDArray[np.int64]
 Floats = NDArray[Any]
 Places = NDArray[np.int32]
 _ALL: Rows = np.empty(0, np.int64)
-_NOTHING: Places = np.empty(0, np.int32)
+NOTHING: Places = np.empty(0, np.int32)
 _NONE, _NO_LOGITS = np.empty(0, np.float64), np.empty(0, np.float32)
 
 
@@ -107,7 +107,7 @@ class Fused:
     def of(self, users: list[int], rows: Rows | None = None) -> Floats:
         logits = np.empty((len(users), self._items if rows is None else rows.size), np.float32)
         for user, own in zip(users, logits, strict=True):
-            self._run(user, rows, own, _NOTHING, _ALL, _NONE)
+            self._run(user, rows, own, NOTHING, _ALL, _NONE)
         return logits
 
     def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:

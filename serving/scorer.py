@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 import kernels
 import shortlist
 from invocation import NO_FILTERS, Filters, Invocation, Related, Request, Shard
-from logits import Floats, Places, Rows, logits_of
+from logits import NOTHING, Floats, Places, Rows, logits_of
 from ncf.bundle import Bundle
 from ncf.ranking import popular_scores
-from selection import NOTHING, Selection
+from selection import Selection
 
 _SATURATED = 1.0 - 2e-9
 """Above this score, σ in float64 may be one number where float32 tells two logits apart. Equal scores go by index, so

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 import kernels
 from invocation import NO_FILTERS, Filters
-from logits import Floats, Places, Rows
+from logits import NOTHING, Floats, Places, Rows
 from ncf.bundle import Bundle
 
-NOTHING: Places = np.empty(0, dtype=np.int32)
 ToScores = Callable[[Floats], Floats]
 """Of keys: their scores. Must keep the order."""
 

@@ -329,6 +329,8 @@ class Ledger:
             if not self._update("SERVING", "CURRENT", allowed, kind="SERVING", fence=fence, **tenure, **model):
                 return False
             current = {**model, **tenure}
+        elif not self._fenced(fence):
+            return False
         # Written again by a retry that finds the first write done: nothing that has served is ever forgotten.
         replaced = (current.get("previous") or {}).get("runId")
         told = {name: current.get(name) for name in ("runId", "datasetVersion", "since", "by", "why")}
@@ -337,9 +339,9 @@ class Ledger:
 
     def share_traffic(self, run_id: str, percent: int, config: str, by: str, why: str, fence: int) -> bool:
         """Write that the model of `run_id` answers `percent` of the requests, beside the one that serves. False, and
-        nothing is changed, when a later holder of the deployment lock than `fence` has written so of another.
+        nothing is changed, when a later holder of the deployment lock than `fence` has written who serves or shares.
         """
-        return self._update(
+        return self._fenced(fence) and self._update(
             "SERVING",
             "SPLIT",
             _not_fenced(fence),
@@ -352,6 +354,12 @@ class Ledger:
             why=why[:MAXIMUM_REASON_LENGTH],
             since=self._now(),
         )
+
+    def _fenced(self, fence: int) -> bool:
+        """Keep earlier holders of the lock from writing who serves, where that stays as it is. False when a later one
+        has kept this one from it, or nobody serves.
+        """
+        return self._update("SERVING", "CURRENT", Attr("runId").exists() & _not_fenced(fence), fence=fence)
 
     def end_split(self, config: str | None = None) -> bool:
         """Write that one model answers all requests again; with `config`, only if it is by that configuration that two

@@ -163,6 +163,21 @@ def test_a_lock_that_was_never_given_back_expires(book: Ledger, clock: Clock) ->
 
 
 @pytest.mark.fault("R08")
+@pytest.mark.parametrize("later", ["a split", "the serving model alone again"])
+def test_who_lost_the_lock_replaces_nothing_under_a_later_deployment_that_left_it_there(
+    book: Ledger, later: str
+) -> None:
+    assert book.promote(model(VERSION), EXECUTION, "it passed the gate", 1)
+    if later == "a split":
+        assert book.share_traffic(f"{OLDER}-r1", 10, "ncf-split", "rollback", "a trial", 3)
+    else:
+        assert book.promote(model(VERSION), "rollback", "the trial is over", 3, replacing=f"{VERSION}-r1")
+    assert not book.promote(model(NEWER), EXECUTION, "it passed the gate", 2)
+    assert not book.share_traffic(f"{NEWER}-r1", 10, "ncf-slow", EXECUTION, "a trial", 2)
+    assert book.serving()["runId"] == f"{VERSION}-r1"  # type: ignore[index]
+
+
+@pytest.mark.fault("R08")
 def test_who_lost_the_lock_writes_nothing_over_what_its_next_holder_wrote(book: Ledger, clock: Clock) -> None:
     """A retraining is slower than its lease; meanwhile a rollback goes to an older model. Without the fence the newer
     data of the retraining would win over it in the ledger, while the endpoint serves the older model.

@@ -98,7 +98,7 @@ def test_the_endpoint_goes_to_the_split_and_remembers_the_way_back(
 def test_a_split_that_is_rolled_back_is_none_any_more(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, known: str
 ) -> None:
-    app.LEDGER.share_traffic(RUN, 10, known, EXECUTION, "a trial", 1)
+    assert app.LEDGER.share_traffic(RUN, 10, known, EXECUTION, "a trial", 1)
     figures = {"endpointConfigName": SPLIT, "previousEndpointConfigName": f"ncf-{SERVING_RUN}"}
     cloud.put(f"RUN#{RUN}", "DECISION#deployment#7f", kind="DECISION", verdict="UPDATE", reasons=[], figures=figures)
     sagemaker.add_response("describe_endpoint", endpoint("InService", SPLIT))
@@ -222,7 +222,7 @@ def test_a_split_by_a_later_deployment_is_not_written_over(
 def test_a_split_ends_when_one_model_answers_all(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, ends_by: str
 ) -> None:
-    app.LEDGER.share_traffic("v20261101t000000z-00000000-r1", 10, "ncf-x", EXECUTION, "a trial", 1)
+    assert app.LEDGER.share_traffic("v20261101t000000z-00000000-r1", 10, "ncf-x", EXECUTION, "a trial", 1)
     run = SERVING_RUN if ends_by == "taking it back" else f"{SERVING_RUN[:-3]}-r2"
     cloud.write(ARTIFACTS, f"runs/{run}/golden.json", [{"request": KNOWN["request"], "response": answer_of(run)}])
     cloud.write(ARTIFACTS, f"runs/{run}/popular.json", {**POPULAR, "runId": run})
