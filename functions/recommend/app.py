@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import botocore.session
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
-from botocore.config import Config
 
+from recommend.aws import Bucket, Runtime
 from recommend.batch import Batch
 from recommend.budget import Budget
 from recommend.documents import POPULAR_KEY, RULES_KEY, Absent, Document, Unreadable
@@ -37,28 +35,21 @@ class Settings:
 
     endpoint_name: str
     artifacts_bucket: str
+    aws_region: str
+    url_suffix: str
     request_budget_milliseconds: int = 250
 
 
 SETTINGS = environment.load(Settings)
 
 _BUDGET_SECONDS = SETTINGS.request_budget_milliseconds / 1000
-# A person is waiting: the budget gives up before these do. Tries are counted by the budget, not by botocore.
-_ENDPOINT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1})
-_S3_CONFIG = Config(connect_timeout=0.5, read_timeout=0.5, retries={"mode": "standard", "total_max_attempts": 2})
-# botocore and not boto3: resources, which nobody uses here, would be imported with it at every cold start.
-_SESSION = botocore.session.get_session()
 
-
-@cache
-def _s3() -> Any:
-    return _SESSION.create_client("s3", config=_S3_CONFIG)
-
-
-endpoint = Endpoint(_SESSION.create_client("sagemaker-runtime", config=_ENDPOINT_CONFIG), SETTINGS.endpoint_name)
-popularity = Document(_s3, SETTINGS.artifacts_bucket, POPULAR_KEY, Popularity.from_json)
-batch = Batch(_s3, SETTINGS.artifacts_bucket)
-rules = Document(_s3, SETTINGS.artifacts_bucket, RULES_KEY, rules_from_json, otherwise=NO_RULES)
+artifacts = Bucket(SETTINGS.artifacts_bucket, SETTINGS.aws_region, SETTINGS.url_suffix)
+runtime = Runtime(SETTINGS.aws_region, SETTINGS.url_suffix)
+endpoint = Endpoint(runtime, SETTINGS.endpoint_name)
+popularity = Document(artifacts, POPULAR_KEY, Popularity.from_json)
+batch = Batch(artifacts)
+rules = Document(artifacts, RULES_KEY, rules_from_json, otherwise=NO_RULES)
 
 # Nobody's id, and no item's: the endpoint has nothing to compute.
 _HEALTH_INVOCATION = {"userId": "health-check", "candidates": ["health-check"]}

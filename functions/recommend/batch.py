@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
+from recommend.aws import Bucket
 from recommend.budget import Budget
 from recommend.documents import Absent, Document, Unreadable, read
 from recommend.ranking import NO_LISTS, GarbledAnswer, Lists, Part, Ranking, Wish
@@ -23,9 +23,9 @@ LEAST_SECONDS = 0.03
 class Batch:
     """The lists below the prefix that `serving/batch.json` names."""
 
-    def __init__(self, connect: Callable[[], Any], bucket: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._connect, self._bucket = connect, bucket
-        self._pointer = Document(connect, bucket, POINTER_KEY, Lists.from_json, clock, NO_LISTS, POINTER_SECONDS)
+    def __init__(self, bucket: Bucket, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bucket = bucket
+        self._pointer = Document(bucket, POINTER_KEY, Lists.from_json, clock, NO_LISTS, POINTER_SECONDS)
         self._parts: OrderedDict[str, Part] = OrderedDict()
 
     def ranking(self, user_id: str, number: int, wish: Wish, budget: Budget) -> Ranking | None:
@@ -47,7 +47,7 @@ class Batch:
         part = self._parts.get(key)
         if part is None:
             try:
-                part = Part.from_json(read(self._connect(), self._bucket, key))
+                part = Part.from_json(read(self._bucket, key))
             except GarbledAnswer as error:
                 raise Unreadable(f"{key} is broken: {error}") from None
             while len(self._parts) >= PARTS_KEPT:

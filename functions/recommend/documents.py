@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from recommend.aws import Bucket, NoAnswer
 from recommend.ranking import GarbledAnswer
 
 POPULAR_KEY = "serving/popular.json"
@@ -16,7 +15,7 @@ REFRESH_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 """After a reading that failed, where something stands in."""
 # Without s3:ListBucket, S3 answers for a key that is not there as for one that may not be read.
-_ABSENT = {"NoSuchKey", "404", "AccessDenied", "403"}
+_ABSENT = {403, 404}
 
 Content = TypeVar("Content")
 
@@ -32,21 +31,19 @@ class Unreadable(Exception):
 class Document(Generic[Content]):
     """The object `key` of a bucket, read when it is first needed and at most every `refresh_seconds` after that.
 
-    The last good copy is kept when reading fails; before there is one, `otherwise` stands in, if given. `connect` makes
-    the S3 client, when it is first needed: it would cost every cold start.
+    The last good copy is kept when reading fails; before there is one, `otherwise` stands in, if given.
     """
 
     def __init__(
         self,
-        connect: Callable[[], Any],
-        bucket: str,
+        bucket: Bucket,
         key: str,
         parse: Callable[[bytes], Content],
         clock: Callable[[], float] = time.monotonic,
         otherwise: Content | None = None,
         refresh_seconds: float = REFRESH_SECONDS,
     ) -> None:
-        self._connect, self._bucket, self._key, self._parse, self._clock = connect, bucket, key, parse, clock
+        self._bucket, self._key, self._parse, self._clock = bucket, key, parse, clock
         self._copy = otherwise
         self._refresh_seconds = refresh_seconds
         self._next_read = 0.0
@@ -77,19 +74,19 @@ class Document(Generic[Content]):
 
     def _read(self) -> Content:
         try:
-            return self._parse(read(self._connect(), self._bucket, self._key))
+            return self._parse(read(self._bucket, self._key))
         except GarbledAnswer as error:
             raise Unreadable(f"{self._key} is broken: {error}") from None
 
 
-def read(s3: Any, bucket: str, key: str) -> bytes:
+def read(bucket: Bucket, key: str) -> bytes:
     """The object's content. Raises `Absent` or `Unreadable`."""
     try:
-        return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in _ABSENT:
-            raise Absent(f"{key} cannot be read: {code}") from None
-        raise Unreadable(f"{key} cannot be read: {code}") from None
-    except BotoCoreError as error:
-        raise Unreadable(f"{key} cannot be read: {type(error).__name__}") from None
+        answer = bucket.get_object(key)
+    except NoAnswer as error:
+        raise Unreadable(f"{key} cannot be read: {error}") from None
+    if answer.status in _ABSENT:
+        raise Absent(f"{key} cannot be read: {answer.status}")
+    if answer.status != 200:
+        raise Unreadable(f"{key} cannot be read: {answer.status}")
+    return answer.content

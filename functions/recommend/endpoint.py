@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
-
+from recommend.aws import Answer, NoAnswer, Runtime
 from recommend.budget import Budget
 from recommend.circuit import Circuit
 from recommend.ranking import GarbledAnswer, Ranking
@@ -44,8 +43,8 @@ class EndpointUnavailable(Exception):
 class Endpoint:
     """The SageMaker endpoint `name` behind a circuit breaker."""
 
-    def __init__(self, client: Any, name: str, circuit: Circuit | None = None) -> None:
-        self._client = client
+    def __init__(self, runtime: Runtime, name: str, circuit: Circuit | None = None) -> None:
+        self._runtime = runtime
         self._name = name
         self._circuit = circuit or Circuit()
 
@@ -79,29 +78,29 @@ class Endpoint:
 
     def _invoke(self, invocation: Mapping[str, Any]) -> Ranking:
         try:
-            response = self._client.invoke_endpoint(
-                EndpointName=self._name,
-                ContentType="application/json",
-                Accept="application/json",
-                Body=json.dumps(invocation).encode(),
-            )
-            return Ranking.from_endpoint(response["Body"].read(), response.get("InvokedProductionVariant"))
+            answer = self._runtime.invoke_endpoint(self._name, json.dumps(invocation).encode())
+        except NoAnswer as error:
+            reason = "timeout" if error.timed_out else "unreachable"
+            raise EndpointUnavailable(reason, str(error), transient=not error.timed_out) from None
+        if answer.status != 200:
+            raise _unavailable(answer)
+        try:
+            return Ranking.from_endpoint(answer.content, answer.headers.get("x-amzn-invoked-production-variant"))
         except GarbledAnswer as error:
             raise EndpointUnavailable("garbled", str(error)) from None
-        except ClientError as error:
-            raise _unavailable(error) from None
-        except (ConnectTimeoutError, ReadTimeoutError) as error:
-            raise EndpointUnavailable("timeout", type(error).__name__) from None
-        except BotoCoreError as error:
-            raise EndpointUnavailable("unreachable", type(error).__name__, transient=True) from None
 
 
-def _unavailable(error: ClientError) -> EndpointUnavailable:
+def _unavailable(answer: Answer) -> EndpointUnavailable:
     """Only codes go into the detail: a message may quote what the container said about a request."""
-    code = error.response.get("Error", {}).get("Code", "")
-    status = error.response.get("OriginalStatusCode") or error.response.get("ResponseMetadata", {}).get(
-        "HTTPStatusCode"
-    )
+    try:
+        document = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        document = {}
+    if not isinstance(document, dict):
+        document = {}
+    named = answer.headers.get("x-amzn-errortype") or document.get("code") or document.get("__type") or ""
+    code = str(named).partition(":")[0].rpartition("#")[2]
+    status = document.get("OriginalStatusCode") or answer.status
     reason = "overloaded" if code == "ModelError" and status == 503 else _REASONS.get(code, "unreachable")
-    transient = reason == "unreachable" and isinstance(status, int) and status >= 500
+    transient = reason == "unreachable" and answer.status >= 500
     return EndpointUnavailable(reason, f"{code} {status}", transient)

@@ -37,7 +37,8 @@ ENVIRONMENT = {
     "REQUEST_BUDGET_MILLISECONDS": "5000",
     "POWERTOOLS_SERVICE_NAME": "ncf",
     "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
-    "AWS_DEFAULT_REGION": "us-east-1",
+    "URL_SUFFIX": "amazonaws.com",
+    "AWS_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
 }
@@ -60,7 +61,7 @@ class Aws:
         self.is_up = True
         self.refusals: list[str] = []
 
-    def invoke(self, request: Any, **_: Any) -> AWSResponse:
+    def invoke(self, request: Any) -> AWSResponse:
         if not self.is_up:
             return reply(503, {"message": "down"})
         try:
@@ -69,7 +70,7 @@ class Aws:
             self.refusals.append(f"{refusal.message}: {request.body[:200]!r}")
             return reply(424, {"message": "refused"})
 
-    def get(self, request: Any, **_: Any) -> AWSResponse:
+    def get(self, request: Any) -> AWSResponse:
         return reply(200, RULES if request.url.endswith("rules.json") else POPULAR)
 
 
@@ -112,8 +113,8 @@ def app(aws: Aws) -> Iterator[Any]:
         for name in ("recommend.app", "shared.observability"):
             patch.delitem(sys.modules, name, raising=False)
         app = importlib.import_module("recommend.app")
-        app.endpoint._client.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", aws.invoke)
-        app._s3().meta.events.register("before-send.s3.GetObject", aws.get)
+        patch.setattr(app.runtime.session, "send", aws.invoke)
+        patch.setattr(app.artifacts.session, "send", aws.get)
         yield app
         for name in ("recommend.app", "shared.observability"):
             sys.modules.pop(name)

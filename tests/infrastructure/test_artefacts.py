@@ -34,6 +34,7 @@ DEPLOYED = {
     "AWS::AccountId": "123456789012",
     "AWS::Region": "eu-central-1",
     "AWS::Partition": "aws",
+    "AWS::URLSuffix": "amazonaws.com",
     "DataBucket": "ncf-data-123456789012",
     "ArtifactsBucket": "ncf-artifacts-123456789012",
     "RunsTable": "ncf-runs",

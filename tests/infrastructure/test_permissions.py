@@ -103,6 +103,9 @@ class _Uses(ast.NodeVisitor):
             self.attributes.add(str(first))
         elif called in ("client", "create_client"):
             self.services.add(str(first))
+        elif called in ("SigV4Auth", "S3SigV4Auth"):
+            signed = str(getattr(node.args[1], "value", None))
+            self.services |= {signed, f"{signed}-runtime"}
         self.generic_visit(node)
 
 

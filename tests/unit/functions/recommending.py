@@ -1,4 +1,4 @@
-"""`recommend` with real botocore clients, whose requests are answered here instead of being sent."""
+"""`recommend` whose requests to AWS, signed as ever, are answered here instead of being sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ ENVIRONMENT = {
     "ARTIFACTS_BUCKET": "ncf-artifacts",
     "POWERTOOLS_SERVICE_NAME": "ncf",
     "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
-    "AWS_DEFAULT_REGION": "us-east-1",
+    "URL_SUFFIX": "amazonaws.com",
+    "AWS_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
 }
@@ -87,25 +88,25 @@ class Aws:
     reads: int = 0
     rule_reads: int = 0
 
-    def invoke(self, request: Any, **_: Any) -> AWSResponse:
-        assert request.url.endswith("/endpoints/ncf-recommender/invocations")
+    def invoke(self, request: Any) -> AWSResponse:
+        assert request.url == "https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/ncf-recommender/invocations"
         assert request.headers["Content-Type"] in ("application/json", b"application/json")
         self.invocations.append(json.loads(request.body))
         return self.endpoint(request)
 
-    def get(self, request: Any, **_: Any) -> AWSResponse:
-        assert "ncf-artifacts" in request.url
-        if request.url.endswith("/serving/rules.json"):
+    def get(self, request: Any) -> AWSResponse:
+        place, _, key = request.url.partition("amazonaws.com/")
+        assert place == "https://ncf-artifacts.s3.us-east-1."
+        if key == "serving/rules.json":
             self.rule_reads += 1
             return self.rules(request)
-        key = request.url.partition("/ncf-artifacts/")[2] or request.url.partition(".amazonaws.com/")[2]
         if key == "serving/batch.json" or key.startswith("batch/"):
             self.list_reads.append(key)
             found = self.lists.get(key)
             if callable(found):
                 return found(request)
             return reply(200, found) if found is not None else reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
-        assert request.url.endswith("/serving/popular.json")
+        assert key == "serving/popular.json"
         self.reads += 1
         return self.popular(request)
 
@@ -150,7 +151,7 @@ class CurrentStandardOutput:
 
 @pytest.fixture(scope="module")
 def cold_start():
-    """The module as Lambda imports it, and its two clients."""
+    """The module as Lambda imports it."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -161,7 +162,7 @@ def cold_start():
             patch.delitem(sys.modules, name, raising=False)
         app = importlib.import_module("recommend.app")
         patch.setattr(app.logger.registered_handler, "stream", CurrentStandardOutput())
-        yield app, app.endpoint._client, app._s3()
+        yield app
         for name in ("recommend.app", "shared.observability"):
             sys.modules.pop(name)
 
@@ -169,23 +170,20 @@ def cold_start():
 @pytest.fixture
 def app(cold_start, aws, clock, monkeypatch):
     """The module with nothing remembered, on the fake AWS and the fake clock."""
-    app, sagemaker, s3 = cold_start
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", ENVIRONMENT["POWERTOOLS_METRICS_NAMESPACE"])
-    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
-    monkeypatch.setattr(app, "endpoint", Endpoint(sagemaker, "ncf-recommender", Circuit(lambda: clock.now)))
+    app = cold_start
+    for name in ENVIRONMENT:
+        monkeypatch.setenv(name, ENVIRONMENT[name])
+    monkeypatch.setattr(app, "endpoint", Endpoint(app.runtime, "ncf-recommender", Circuit(lambda: clock.now)))
 
     def document(key, parse, **options):
-        return Document(lambda: s3, "ncf-artifacts", f"serving/{key}.json", parse, lambda: clock.now, **options)
+        return Document(app.artifacts, f"serving/{key}.json", parse, lambda: clock.now, **options)
 
     monkeypatch.setattr(app, "popularity", document("popular", Popularity.from_json))
-    batch = Batch(lambda: s3, "ncf-artifacts", lambda: clock.now)
-    monkeypatch.setattr(app, "batch", batch)
+    monkeypatch.setattr(app, "batch", Batch(app.artifacts, lambda: clock.now))
     monkeypatch.setattr(app, "rules", document("rules", rules_from_json, otherwise=NO_RULES))
-    sagemaker.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", aws.invoke)
-    s3.meta.events.register("before-send.s3.GetObject", aws.get)
-    yield app
-    sagemaker.meta.events.unregister("before-send.sagemaker-runtime.InvokeEndpoint", aws.invoke)
-    s3.meta.events.unregister("before-send.s3.GetObject", aws.get)
+    monkeypatch.setattr(app.runtime.session, "send", aws.invoke)
+    monkeypatch.setattr(app.artifacts.session, "send", aws.get)
+    return app
 
 
 def recommendations(user="42", **query):

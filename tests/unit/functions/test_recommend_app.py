@@ -304,13 +304,6 @@ def test_no_line_of_the_log_holds_a_user_id(app, aws, capsys):
     assert "jane" not in output.out + output.err
 
 
-def test_tries_are_counted_by_the_budget_and_not_by_botocore(cold_start):
-    sagemaker, s3 = (client.meta.config for client in cold_start[1:])
-    assert (sagemaker.connect_timeout, sagemaker.read_timeout) == (1, 2)
-    assert sagemaker.retries == {"mode": "standard", "total_max_attempts": 1}
-    assert (s3.connect_timeout, s3.read_timeout) == (0.5, 0.5)
-
-
 def test_an_endpoint_that_hangs_costs_the_budget_and_no_more(app, aws, monkeypatch):
     monkeypatch.setattr(app, "_BUDGET_SECONDS", 0.05)
     release = threading.Event()
@@ -429,8 +422,8 @@ def test_related_items_come_from_the_endpoint_or_are_popular(app, aws):
 
 
 def test_a_missing_variable_stops_the_start_and_all_are_named(monkeypatch):
-    for name in ("ENDPOINT_NAME", "ARTIFACTS_BUCKET"):
+    for name in ("ENDPOINT_NAME", "ARTIFACTS_BUCKET", "AWS_REGION", "URL_SUFFIX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delitem(sys.modules, "recommend.app", raising=False)
-    with pytest.raises(BadEnvironment, match="missing: ENDPOINT_NAME, ARTIFACTS_BUCKET"):
+    with pytest.raises(BadEnvironment, match="missing: ENDPOINT_NAME, ARTIFACTS_BUCKET, AWS_REGION, URL_SUFFIX"):
         importlib.import_module("recommend.app")

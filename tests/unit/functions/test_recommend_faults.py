@@ -1,4 +1,4 @@
-"""The ladder beside an endpoint that fails in every way there is: a real HTTP server, real sockets, real botocore."""
+"""The ladder beside an endpoint that fails in every way there is: a real HTTP server, real sockets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.config import Config
 
+from recommend.aws import Runtime
 from recommend.budget import Budget
 from recommend.circuit import FAILURES_TO_OPEN, OPEN_SECONDS, Circuit
 from recommend.endpoint import Endpoint, EndpointUnavailable
@@ -142,16 +141,12 @@ def clock() -> SimpleNamespace:
 
 
 @pytest.fixture
-def endpoint(server: Faulty, clock: SimpleNamespace) -> Endpoint:
-    client = botocore.session.get_session().create_client(
-        "sagemaker-runtime",
-        region_name="us-east-1",
-        endpoint_url=f"http://127.0.0.1:{server.server_port}",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-        config=Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1}),
-    )
-    return Endpoint(client, "ncf-recommender", Circuit(lambda: clock.now))
+def endpoint(server: Faulty, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
+    variables = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"}
+    variables |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Endpoint(Runtime("us-east-1", "amazonaws.com"), "ncf-recommender", Circuit(lambda: clock.now))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

@@ -1,0 +1,114 @@
+"""What is asked of AWS while a customer waits: InvokeEndpoint and GetObject, signed and sent by botocore's own parts.
+
+Its clients would send the same requests, after reading the models of their services at every cold start (decision
+0013).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import quote
+
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import BotoCoreError, ConnectTimeoutError, ReadTimeoutError
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
+
+
+class NoAnswer(Exception):
+    """Raised when a service was not heard to the end, `timed_out` where it took too long; the message is safe to
+    log.
+    """
+
+    def __init__(self, error: BotoCoreError) -> None:
+        super().__init__(type(error).__name__)
+        self.timed_out = isinstance(error, ConnectTimeoutError | ReadTimeoutError)
+
+
+class Answer(NamedTuple):
+    """An HTTP answer, whatever its status; names of headers are found in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Credentials(NamedTuple):
+    """As botocore's signers read them."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+    @classmethod
+    def of_the_function(cls) -> Credentials:
+        """Those that Lambda gives to every function."""
+        variables = os.environ
+        return cls(
+            variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], variables.get("AWS_SESSION_TOKEN")
+        )
+
+
+class Runtime:
+    """SageMaker's runtime of a region. `url_suffix` is that of its partition: amazonaws.com, amazonaws.com.cn."""
+
+    def __init__(self, region: str, url_suffix: str) -> None:
+        self._region = region
+        self._url = _elsewhere("SAGEMAKER_RUNTIME") or f"https://runtime.sagemaker.{region}.{url_suffix}"
+        self.session = _session(self._url, connect_timeout=1, read_timeout=2)
+
+    def invoke_endpoint(self, name: str, body: bytes) -> Answer:
+        """The answer of the endpoint `name` to JSON, asked for once. Raises `NoAnswer`."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        request = AWSRequest("POST", f"{self._url}/endpoints/{quote(name)}/invocations", headers, body)
+        SigV4Auth(Credentials.of_the_function(), "sagemaker", self._region).add_auth(request)
+        return _sent(self.session, request)
+
+
+class Bucket:
+    """The objects of one bucket."""
+
+    def __init__(self, name: str, region: str, url_suffix: str) -> None:
+        self._region = region
+        elsewhere = _elsewhere("S3")
+        self._url = f"{elsewhere}/{name}" if elsewhere else f"https://{name}.s3.{region}.{url_suffix}"
+        self.session = _session(self._url, connect_timeout=0.5, read_timeout=0.5)
+
+    def get_object(self, key: str) -> Answer:
+        """The answer for one object, asked for once more where that can help. Raises `NoAnswer`."""
+        try:
+            answer = self._get(key)
+        except NoAnswer:
+            return self._get(key)
+        return answer if answer.status < 500 else self._get(key)
+
+    def _get(self, key: str) -> Answer:
+        request = AWSRequest("GET", f"{self._url}/{quote(key, safe='/~')}")
+        S3SigV4Auth(Credentials.of_the_function(), "s3", self._region).add_auth(request)
+        return _sent(self.session, request)
+
+
+def _elsewhere(service: str) -> str | None:
+    """Where the SDKs' variables say that the service is, without a slash at the end."""
+    url = os.environ.get(f"AWS_ENDPOINT_URL_{service}") or os.environ.get("AWS_ENDPOINT_URL")
+    return url.rstrip("/") if url else None
+
+
+def _session(url: str, connect_timeout: float, read_timeout: float) -> URLLib3Session:
+    """With the proxies and the certificates that botocore's clients would use; time-outs in seconds."""
+    return URLLib3Session(
+        verify=os.environ.get("AWS_CA_BUNDLE") or True,
+        proxies=get_environ_proxies(url),
+        timeout=(connect_timeout, read_timeout),
+    )
+
+
+def _sent(session: URLLib3Session, request: AWSRequest) -> Answer:
+    try:
+        answer = session.send(request.prepare())
+    except BotoCoreError as error:
+        raise NoAnswer(error) from None
+    return Answer(answer.status_code, answer.headers, answer.content)

@@ -1,0 +1,165 @@
+"""What the function sends to AWS is what botocore's own clients would send, and what it hears is understood alike."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.exceptions import ConnectionClosedError
+
+from recommend.aws import Answer, Bucket, NoAnswer, Runtime
+from recommend.endpoint import Endpoint, EndpointUnavailable
+from tests.unit.functions.recommending import reply
+
+NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
+REGIONS = [("us-east-1", "amazonaws.com"), ("eu-central-1", "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn")]
+BODY = b'{"userId": "1"}'
+KEY = "batch/a job+1/~lists/0000.json.out"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (("ACCESS_KEY_ID", "testing"), ("SECRET_ACCESS_KEY", "hidden"), ("SESSION_TOKEN", "lent")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda remove_tzinfo=True: NOW)
+
+
+def by_client(service: str, region: str, call: Any) -> Any:
+    """The request of botocore's client."""
+    client = botocore.session.get_session().create_client(service, region_name=region)
+    sent: list[Any] = []
+
+    def answered(request: Any, **_: Any) -> Any:
+        sent.append(request)
+        return reply(200, {})
+
+    client.meta.events.register(f"before-send.{service}", answered)
+    call(client)
+    return sent[0]
+
+
+def by_us(place: Runtime | Bucket, call: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    sent: list[Any] = []
+
+    def answered(request: Any) -> Any:
+        sent.append(request)
+        return reply(200, {})
+
+    monkeypatch.setattr(place.session, "send", answered)
+    assert call(place) == Answer(200, {"content-type": "application/json", "content-length": "2"}, b"{}")
+    return sent[0]
+
+
+def text(request: Any, name: str) -> str | None:
+    value = request.headers.get(name)
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@pytest.mark.parametrize("elsewhere", [None, "http://127.0.0.1:4566"])
+@pytest.mark.parametrize(("region", "suffix"), REGIONS)
+def test_an_invocation_is_signed_as_botocores_client_signs_it(
+    region: str, suffix: str, elsewhere: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if elsewhere:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", elsewhere)
+    theirs = by_client(
+        "sagemaker-runtime",
+        region,
+        lambda client: client.invoke_endpoint(
+            EndpointName="ncf-recommender", ContentType="application/json", Accept="application/json", Body=BODY
+        ),
+    )
+    ours = by_us(Runtime(region, suffix), lambda runtime: runtime.invoke_endpoint("ncf-recommender", BODY), monkeypatch)
+    assert (ours.method, ours.url, ours.body) == (theirs.method, theirs.url, theirs.body)
+    for name in ("Content-Type", "Accept", "Content-Length", "X-Amz-Date", "X-Amz-Security-Token"):
+        assert text(ours, name) == text(theirs, name) is not None, name
+    # The client signs a few headers more, which say who it is.
+    scope = f"testing/20260102/{region}/sagemaker/aws4_request"
+    assert scope in str(text(theirs, "Authorization")) and scope in str(text(ours, "Authorization"))
+
+
+@pytest.mark.parametrize("elsewhere", [None, "http://127.0.0.1:4566"])
+@pytest.mark.parametrize(("region", "suffix"), REGIONS)
+def test_an_object_is_asked_for_as_botocores_client_asks(
+    region: str, suffix: str, elsewhere: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if elsewhere:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", elsewhere)
+    theirs = by_client("s3", region, lambda client: client.get_object(Bucket="ncf-artifacts", Key=KEY))
+    ours = by_us(Bucket("ncf-artifacts", region, suffix), lambda bucket: bucket.get_object(KEY), monkeypatch)
+    if region == "us-east-1" and not elsewhere:  # the one region that has a name without one, too
+        theirs.url = theirs.url.replace(".s3.amazonaws.com", ".s3.us-east-1.amazonaws.com")
+    assert (ours.method, ours.url, ours.body) == (theirs.method, theirs.url, theirs.body)
+    for name in ("X-Amz-Content-SHA256", "X-Amz-Date", "X-Amz-Security-Token"):
+        assert text(ours, name) == text(theirs, name) is not None, name
+    assert f"testing/20260102/{region}/s3/aws4_request" in str(text(ours, "Authorization"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "tries", "status"),
+    [([200], 1, 200), ([404], 1, 404), ([503, 200], 2, 200), ([None, 200], 2, 200), ([503, 500], 2, 500)],
+)
+def test_a_read_is_tried_once_more_where_that_can_help(
+    answers: list[int | None], tries: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, left = Bucket("ncf-artifacts", "us-east-1", "amazonaws.com"), list(answers)
+
+    def send(request: Any) -> Any:
+        found = left.pop(0)
+        if found is None:
+            raise ConnectionClosedError(endpoint_url=request.url)
+        return reply(found, b"")
+
+    monkeypatch.setattr(bucket.session, "send", send)
+    assert bucket.get_object("serving/popular.json").status == status
+    assert len(answers) - len(left) == tries
+
+
+def test_who_does_not_answer_is_not_waited_for_and_said_to_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        bucket, runtime = Bucket("b", "us-east-1", "amazonaws.com"), Runtime("us-east-1", "amazonaws.com")
+        for call in (lambda: bucket.get_object("k"), lambda: runtime.invoke_endpoint("e", b"{}")):
+            began = time.monotonic()
+            with pytest.raises(NoAnswer) as caught:
+                call()
+            assert caught.value.timed_out and str(caught.value) == "ReadTimeoutError"
+            assert time.monotonic() - began < 10
+    with pytest.raises(NoAnswer) as caught:  # the same place, where nobody listens any more
+        runtime.invoke_endpoint("e", b"{}")
+    assert not caught.value.timed_out and str(caught.value) == "EndpointConnectionError"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "detail"),
+    [
+        (
+            Answer(400, {"x-amzn-errortype": "ValidationError:http://sagemaker/"}, b"{}"),
+            "absent",
+            "ValidationError 400",
+        ),
+        (Answer(400, {}, b'{"__type": "com.amazonaws#ThrottlingException"}'), "throttled", "ThrottlingException 400"),
+        (Answer(429, {}, b'{"code": "ModelNotReadyException"}'), "not_ready", "ModelNotReadyException 429"),
+        (
+            Answer(424, {"x-amzn-errortype": "ModelError"}, b'{"OriginalStatusCode": 503}'),
+            "overloaded",
+            "ModelError 503",
+        ),
+        (Answer(502, {}, b"<html>"), "unreachable", " 502"),
+        (Answer(500, {}, b"[" * 9000), "unreachable", " 500"),
+        (Answer(301, {}, b"[]"), "unreachable", " 301"),
+    ],
+)
+def test_errors_are_named_by_their_code(answer: Answer, reason: str, detail: str) -> None:
+    runtime: Any = SimpleNamespace(invoke_endpoint=lambda name, body: answer)
+    budget: Any = SimpleNamespace(spend=lambda call: call(), left=0)
+    with pytest.raises(EndpointUnavailable) as caught:
+        Endpoint(runtime, "ncf-recommender").probe({}, budget)
+    assert (caught.value.reason, caught.value.detail) == (reason, detail)
