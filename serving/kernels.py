@@ -12,8 +12,10 @@ from typing import Any
 import numba
 import numpy as np
 
-_BLOCK = 256
+BLOCK = 256
 """Items that go through the layers together: their activations stay in the processor's first caches."""
+_PART = 32
+"""Of a block, what is looked through one by one where any of it is among the best; a divisor of BLOCK."""
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -28,9 +30,8 @@ def compile_all() -> None:
     large catalogues alone need, and call at load.
     """
     none, one = np.empty(0, np.int32), np.zeros(1, np.float32)
-    four, table = np.zeros(4, np.float32), np.zeros((4, 1), np.float32)
-    rows, widths = np.empty(0, np.int64), np.full(1, 4)
-    network = (table, one, table, one, table, table, four, table, one, one, widths, four)
+    table, rows = np.zeros((4, 1), np.float32), np.empty(0, np.int64)
+    network = (table, table, table, table, np.zeros(14, np.float32), np.full(1, 4))
     ranking(*network, 0, rows, True, one, none, np.zeros(1, np.int64), np.zeros(1, np.float64))
     sigmoid(one)
     for dtype in (np.float32, np.float64):
@@ -43,18 +44,20 @@ def compile_all() -> None:
 #     z_1 = ReLU(matrix inputs[user] + offsets + first[:, item]), then a layer for each further width, whose matrices
 #     [widths[l], widths[l - 1]] and biases lie one after the other in `weights`, `biases`
 #
-# users [users, factors], weight [factors], factors [factors, items], offset [1], inputs [users, d], matrix
-# [widths[0], d], offsets [widths[0]], first [widths[0], items], head [widths[-1]]; widths are multiples of 4. Without a
-# product there are 0 factors, without layers 0 widths. The items meant are `rows` (sorted), or all where `whole`.
+# users [users, factors], inputs [users, d], factors [factors, items], first [widths[0], items]; `constants` has, one
+# after the other, offset [1], weight [factors], offsets [widths[0]], matrix [widths[0], d], head [widths[-1]], biases
+# and weights: each array more costs a call a tenth of a microsecond. Widths are multiples of 4. Without a product there
+# are 0 factors, without layers 0 widths. The items meant are `rows` (sorted), or all where `whole`.
 
 
 @_compiled
-def _of_user(users, weight, inputs, matrix, offsets, user):  # type: ignore[no-untyped-def]
+def _of_user(users, inputs, weight, matrix, offsets, user):  # type: ignore[no-untyped-def]
     """What of the logits depends on the user alone: the factors' coefficients, and the first layer's share."""
     own = offsets.copy()
+    width = inputs.shape[1]
     for j in range(own.size):
-        for k in range(matrix.shape[1]):
-            own[j] += matrix[j, k] * inputs[user, k]
+        for k in range(width):
+            own[j] += matrix[j * width + k] * inputs[user, k]
     return weight * users[user], own
 
 
@@ -70,7 +73,7 @@ def _gathered(table, rows):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, logits):  # type: ignore[no-untyped-def]
-    """Writes the `logits` (at most _BLOCK of them) of the items from `begin` on. `here` and `there` [widest, _BLOCK]
+    """Writes the `logits` (at most BLOCK of them) of the items from `begin` on. `here` and `there` [widest, BLOCK]
     are for the activations.
     """
     items, width, zero = logits.size, here.shape[1], np.float32(0.0)
@@ -78,7 +81,7 @@ def _of_items(begin, coefficients, factors, offset, own, first, weights, biases,
     # layer is rectified where it is read, and four of its rows are made at once of four of the layer before: the loop
     # is limited by loads and stores, not by products.
     for t in range(items):
-        logits[t] = offset[0]
+        logits[t] = offset
     k = 0
     while k + 4 <= coefficients.size:
         f0, f1 = factors[k, begin : begin + items], factors[k + 1, begin : begin + items]
@@ -135,47 +138,59 @@ def _of_items(begin, coefficients, factors, offset, own, first, weights, biases,
 
 
 @_compiled
-def ranking(  # type: ignore[no-untyped-def]
-    users, weight, factors, offset, inputs, matrix, offsets, first, weights, biases, widths, head, user, rows, whole,
-    logits, excluded, items, scores,
-):  # fmt: skip
+def _any_above(values, least):  # type: ignore[no-untyped-def]
+    """Whether any of `values` is greater than `least`; their maximum would not become vector instructions."""
+    found = False
+    for position in range(values.size):
+        found |= values[position] > least
+    return found
+
+
+@_compiled
+def ranking(users, inputs, factors, first, constants, widths, user, rows, whole, logits, excluded, items, scores):  # type: ignore[no-untyped-def]
     """Writes the items of the greatest logits into `items`, best first and equal ones by item, without those in
     `excluded` (sorted, distinct), and σ of these logits into `scores`; as many as there is room for, or there are. How
     many that is. Writes all logits into `logits` as well, unless it has no room at all.
 
     One function for both: most of it would be compiled twice, which takes seconds.
     """
-    coefficients, own = _of_user(users, weight, inputs, matrix, offsets, user)
+    offset, at = constants[0], 1
+    weight, at = constants[at : at + users.shape[1]], at + users.shape[1]
+    offsets, at = constants[at : at + first.shape[0]], at + first.shape[0]
+    matrix, at = constants[at : at + offsets.size * inputs.shape[1]], at + offsets.size * inputs.shape[1]
+    widest, last, later = 0, 0, -offsets.size
+    for last in widths:
+        widest, later = max(widest, last), later + last
+    head, at = constants[at : at + last], at + last
+    biases, weights = constants[at : at + later], constants[at + later :]
+    coefficients, own = _of_user(users, inputs, weight, matrix, offsets, user)
     total = factors.shape[1]
     if not whole:
         factors, first, total = _gathered(factors, rows), _gathered(first, rows), rows.size
-    widest = widths.max() if widths.size else 0
-    width = min(_BLOCK, (total + 7) // 8 * 8)
+    width = min(BLOCK, (total + 7) // 8 * 8)
     here, there = np.zeros((widest, width), np.float32), np.zeros((widest, width), np.float32)
     number = min(items.size, total)
-    block, values = np.empty(_BLOCK, np.float32), np.empty(number, np.float32)
+    block, values = np.empty(BLOCK, np.float32), np.empty(number, np.float32)
     found, passed = 0, 0
-    for begin in range(0, total, _BLOCK):
-        size = min(_BLOCK, total - begin)
+    for begin in range(0, total, BLOCK):
+        size = min(BLOCK, total - begin)
         part = logits[begin : begin + size] if logits.size else block[:size]
         _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, part)
         if number == 0:
             continue
-        if found == number:
-            greatest = part[0]
-            for t in range(1, size):
-                greatest = max(greatest, part[t])
-            if not greatest > values[number - 1]:
+        for inner in range(0, size, _PART):
+            end = min(inner + _PART, size)
+            if found == number and not _any_above(part[inner:end], values[number - 1]):
                 continue
-        for t in range(size):
-            if found == number and not part[t] > values[number - 1]:
-                continue
-            item = begin + t if whole else rows[begin + t]
-            while passed < excluded.size and excluded[passed] < item:
-                passed += 1
-            if passed < excluded.size and excluded[passed] == item:
-                continue
-            found = _put(items, values, found, item, part[t])
+            for t in range(inner, end):
+                if found == number and not part[t] > values[number - 1]:
+                    continue
+                item = begin + t if whole else rows[begin + t]
+                while passed < excluded.size and excluded[passed] < item:
+                    passed += 1
+                if passed < excluded.size and excluded[passed] == item:
+                    continue
+                found = _put(items, values, found, item, part[t])
     for place in range(found):
         scores[place] = _sigma(values[place])
     return found
@@ -210,26 +225,24 @@ def _put(positions, values, found, position, value):  # type: ignore[no-untyped-
 
 
 @_compiled
-def shortlist(factors, coefficients, excluded, number):  # type: ignore[no-untyped-def]
-    """Positions, in no order, of the `number` greatest of factorsᵀ coefficients, without the positions in `excluded`
-    (sorted, distinct). `factors` is int8 [rank, items], rank a multiple of 4, `coefficients` float32 [rank].
+def shortlist(factors, coefficients, items, excluded, number):  # type: ignore[no-untyped-def]
+    """Positions, in no order, of the `number` greatest of factorsᵀ coefficients among the first `items`, without the
+    positions in `excluded` (sorted, distinct). `factors` is int8 [blocks, rank, BLOCK], so that it is read from its
+    begin to its end, rank a multiple of 4; `coefficients` float32 [rank].
     """
-    rank, items = factors.shape
     number = min(number, items - excluded.size)
     positions = np.empty(number, np.int64)
     if number == 0:
         return positions
     values = np.full(number, -np.inf, np.float32)  # a heap: the least is at 0, and each at most its two successors
-    sums = np.empty(_BLOCK, np.float32)
+    sums = np.empty(BLOCK, np.float32)
     passed = 0
-    for begin in range(0, items, _BLOCK):
-        width = min(_BLOCK, items - begin)
-        for k in range(0, rank, 4):
-            f0, f1 = factors[k, begin : begin + width], factors[k + 1, begin : begin + width]
-            f2, f3 = factors[k + 2, begin : begin + width], factors[k + 3, begin : begin + width]
+    for block in range(factors.shape[0]):
+        for k in range(0, coefficients.size, 4):
+            f0, f1, f2, f3 = factors[block, k], factors[block, k + 1], factors[block, k + 2], factors[block, k + 3]
             c0, c1, c2, c3 = coefficients[k], coefficients[k + 1], coefficients[k + 2], coefficients[k + 3]
             if k == 0:
-                for t in range(width):
+                for t in range(BLOCK):
                     sums[t] = (
                         c0 * np.float32(f0[t])
                         + c1 * np.float32(f1[t])
@@ -237,39 +250,39 @@ def shortlist(factors, coefficients, excluded, number):  # type: ignore[no-untyp
                         + c3 * np.float32(f3[t])
                     )
             else:
-                for t in range(width):
+                for t in range(BLOCK):
                     sums[t] += (
                         c0 * np.float32(f0[t])
                         + c1 * np.float32(f1[t])
                         + c2 * np.float32(f2[t])
                         + c3 * np.float32(f3[t])
                     )
-        greatest = sums[0]
-        for t in range(1, width):
-            greatest = max(greatest, sums[t])
-        if not greatest > values[0]:
-            continue
-        for t in range(width):
-            score = sums[t]
-            if not score > values[0]:
+        begin = block * BLOCK
+        for inner in range(0, min(BLOCK, items - begin), _PART):
+            end = min(inner + _PART, items - begin)
+            if not _any_above(sums[inner:end], values[0]):
                 continue
-            position = begin + t
-            while passed < excluded.size and excluded[passed] < position:
-                passed += 1
-            if passed < excluded.size and excluded[passed] == position:
-                continue
-            place = 0
-            while True:  # the new one in the place of the least, and down to where it belongs
-                below = 2 * place + 1
-                if below >= number:
-                    break
-                if below + 1 < number and values[below + 1] < values[below]:
-                    below += 1
-                if not values[below] < score:
-                    break
-                values[place], positions[place] = values[below], positions[below]
-                place = below
-            values[place], positions[place] = score, position
+            for t in range(inner, end):
+                score = sums[t]
+                if not score > values[0]:
+                    continue
+                position = begin + t
+                while passed < excluded.size and excluded[passed] < position:
+                    passed += 1
+                if passed < excluded.size and excluded[passed] == position:
+                    continue
+                place = 0
+                while True:  # the new one in the place of the least, and down to where it belongs
+                    below = 2 * place + 1
+                    if below >= number:
+                        break
+                    if below + 1 < number and values[below + 1] < values[below]:
+                        below += 1
+                    if not values[below] < score:
+                        break
+                    values[place], positions[place] = values[below], positions[below]
+                    place = below
+                values[place], positions[place] = score, position
     return positions
 
 

@@ -102,25 +102,25 @@ class Fused:
                 layers = _layers(tower, weight)
             else:
                 products.append(_linear(tower, weight))
-        self._network = (*_joined(products, self._items), model.output.bias.numpy(), *layers)
+        users, weights, factors = _joined(products, self._items)
+        inputs, first, widths, constants = layers
+        constants = np.concatenate([model.output.bias.numpy(), weights, constants])
+        self._network = users, inputs, factors, first, constants, widths
 
     def of(self, users: list[int], rows: Rows | None = None) -> Floats:
+        whole = rows is None
         logits = np.empty((len(users), self._items if rows is None else rows.size), np.float32)
         for user, own in zip(users, logits, strict=True):
-            self._run(user, rows, own, NOTHING, _ALL, _NONE)
+            kernels.ranking(*self._network, user, _ALL if whole else rows, whole, own, NOTHING, _ALL, _NONE)
         return logits
 
     def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:
+        whole = rows is None
         items, scores = np.empty(number, np.int64), np.empty(number, np.float64)
-        found = self._run(user, rows, _NO_LOGITS, excluded, items, scores)
-        return items[:found], scores[:found]
-
-    def _run(self, user: int, rows: Rows | None, logits: Floats, excluded: Places, items: Rows, scores: Floats) -> int:
-        every = rows is None
-        found: int = kernels.ranking(
-            *self._network, user, _ALL if every else rows, every, logits, excluded, items, scores
+        found = kernels.ranking(
+            *self._network, user, _ALL if whole else rows, whole, _NO_LOGITS, excluded, items, scores
         )
-        return found
+        return (items, scores) if found == number else (items[:found], scores[:found])
 
 
 def _joined(products: list[tuple[Tensor, Tensor, Tensor]], items: int) -> tuple[Floats, Floats, Floats]:
@@ -144,20 +144,20 @@ def _linear(tower: PerceptronTower, weight: Tensor) -> tuple[Tensor, Tensor, Ten
     return users, torch.ones(2), torch.stack([torch.ones_like(of_items), of_items])
 
 
-def _layers(tower: PerceptronTower, weight: Tensor) -> tuple[Floats, ...]:
-    """With units that are always 0 up to widths that are multiples of 4."""
+def _layers(tower: PerceptronTower, weight: Tensor) -> tuple[Floats, Floats, Rows, Floats]:
+    """Of users and items, the widths, and the constants as `kernels` says, with units that are always 0 up to widths
+    that are multiples of 4.
+    """
     first, *others = [_checked(layer) for layer in tower.hidden]
     own, other = first.weight.split(tower.user.weight.shape[1], dim=1)
-    none = np.empty(0, np.float32)
+    constants = [_padded(first.bias, 0), _padded(own, 0), _padded(weight, 0)]
+    constants += [_padded(layer.bias, 0) for layer in others]
+    constants += [_padded(_padded(layer.weight, 0), 1) for layer in others]
     return (
         tower.user.weight.numpy(),
-        _padded(own, 0).numpy(),
-        _padded(first.bias, 0).numpy(),
         _padded(other @ tower.item.weight.T, 0).numpy(),
-        np.concatenate([none, *(_padded(_padded(layer.weight, 0), 1).numpy().ravel() for layer in others)]),
-        np.concatenate([none, *(_padded(layer.bias, 0).numpy() for layer in others)]),
         np.array([_padded(layer.bias, 0).numel() for layer in (first, *others)], np.int64),
-        _padded(weight, 0).numpy(),
+        np.concatenate([values.numpy().ravel() for values in constants]),
     )
 
 
@@ -168,9 +168,8 @@ def _padded(values: Tensor, axis: int) -> Tensor:
     return torch.cat([values, values.new_zeros(more)], dim=axis).contiguous()
 
 
-def _no_layers(items: int) -> tuple[Floats, ...]:
-    none, table = np.empty(0, np.float32), np.empty((0, 0), np.float32)
-    return table, table, none, np.empty((0, items), np.float32), none, none, np.empty(0, np.int64), none
+def _no_layers(items: int) -> tuple[Floats, Floats, Rows, Floats]:
+    return np.empty((0, 0), np.float32), np.empty((0, items), np.float32), _ALL, _NO_LOGITS
 
 
 def _checked(layer: torch.nn.Module) -> torch.nn.Linear:

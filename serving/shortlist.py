@@ -7,7 +7,7 @@ coefficients c by least squares; B c, with B kept in 8 bits, ranks the catalogue
 exactly. Nothing is assumed about the model: how many of the exact first ten are found is measured on other users, and
 where that is below RECALL, or saves no time, for each of RANKS, the whole catalogue is ranked.
 
-Memory: rank bytes an item.
+Memory: rank bytes an item, and up to 255 items more.
 """
 
 from __future__ import annotations
@@ -69,13 +69,18 @@ class Shortlist:
         self._anchors: Rows = np.sort(np.random.default_rng(0).choice(items, min(ANCHORS, items), replace=False))
         self._solve = np.linalg.pinv(factors[:, self._anchors].T).astype(np.float32)  # [rank, anchors]
         self._scale = np.maximum(np.abs(factors).max(axis=1), 1e-12) / 127  # [rank]
-        self._factors = np.rint(factors / self._scale[:, None]).astype(np.int8)  # [rank, items]
+        self._items = items
+        whole = np.zeros((rank, -(-items // kernels.BLOCK) * kernels.BLOCK), np.int8)
+        whole[:, :items] = np.rint(factors / self._scale[:, None])
+        by_block = whole.reshape(rank, -1, kernels.BLOCK).transpose(1, 0, 2)
+        self._factors: NDArray[np.int8] = np.ascontiguousarray(by_block)  # [blocks, rank, BLOCK]
 
     def of(self, user: int, excluded: NDArray[np.int32]) -> Rows:
         """Indices, sorted, of the LENGTH items that come first by the approximation, without those in `excluded`."""
         known = self._logits.of([user], self._anchors)[0]  # [anchors]
         coefficients = (self._solve @ known) * self._scale  # [rank]
-        return np.sort(kernels.shortlist(self._factors, coefficients.astype(np.float32), excluded, LENGTH))
+        found = kernels.shortlist(self._factors, coefficients.astype(np.float32), self._items, excluded, LENGTH)
+        return np.sort(found)
 
     def verdict(self, users: list[int], items: int, clock: Clock = time.perf_counter) -> Verdict:
         """How it does for `users`, which should not be those that it was made from."""
@@ -91,7 +96,7 @@ class Shortlist:
             found += np.intersect1d(mine, exact).size
         recall = found / (len(users) * min(FIRST, items))
         return Verdict(
-            self._factors.shape[0], recall, float(np.median(taken)) * 1000, float(np.median(exact_taken)) * 1000
+            self._factors.shape[1], recall, float(np.median(taken)) * 1000, float(np.median(exact_taken)) * 1000
         )
 
 

@@ -43,7 +43,9 @@ def test_the_kernel_takes_the_greatest(items: int, rank: int, number: int, gone:
     factors = random.integers(-127, 128, (rank, items)).astype(np.int8)
     coefficients = random.normal(size=rank).astype(np.float32)
     excluded = np.sort(random.choice(items, min(gone, items), replace=False)).astype(np.int32)
-    found = kernels.shortlist(factors, coefficients, excluded, number)
+    padded = np.pad(factors, ((0, 0), (0, -items % kernels.BLOCK)), constant_values=127)  # which must not be found
+    by_block = np.ascontiguousarray(padded.reshape(rank, -1, kernels.BLOCK).transpose(1, 0, 2))
+    found = kernels.shortlist(by_block, coefficients, items, excluded, number)
     scores = coefficients.astype(np.float64) @ factors
     allowed = np.delete(np.arange(items), excluded)
     assert found.size == min(number, allowed.size) == np.unique(found).size
