@@ -16,6 +16,8 @@ BLOCK = 256
 """Items that go through the layers together: their activations stay in the processor's first caches."""
 _PART = 32
 """Of a block, what is looked through one by one where any of it is among the best; a divisor of BLOCK."""
+_SAMPLED = 16
+"""Of how many blocks one is looked at to expect what is among the greatest."""
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -231,47 +233,48 @@ def shortlist(factors, coefficients, items, excluded, number):  # type: ignore[n
     begin to its end, rank a multiple of 4; `coefficients` float32 [rank].
     """
     number = min(number, items - excluded.size)
-    positions = np.empty(number, np.int64)
+    positions, values = np.zeros(number, np.int64), np.empty(number, np.float32)
     if number == 0:
         return positions
-    values = np.full(number, -np.inf, np.float32)  # a heap: the least is at 0, and each at most its two successors
-    sums = np.empty(BLOCK, np.float32)
-    passed = 0
-    for block in range(factors.shape[0]):
-        for k in range(0, coefficients.size, 4):
-            f0, f1, f2, f3 = factors[block, k], factors[block, k + 1], factors[block, k + 2], factors[block, k + 3]
-            c0, c1, c2, c3 = coefficients[k], coefficients[k + 1], coefficients[k + 2], coefficients[k + 3]
-            if k == 0:
-                for t in range(BLOCK):
-                    sums[t] = (
-                        c0 * np.float32(f0[t])
-                        + c1 * np.float32(f1[t])
-                        + c2 * np.float32(f2[t])
-                        + c3 * np.float32(f3[t])
-                    )
-            else:
-                for t in range(BLOCK):
-                    sums[t] += (
-                        c0 * np.float32(f0[t])
-                        + c1 * np.float32(f1[t])
-                        + c2 * np.float32(f2[t])
-                        + c3 * np.float32(f3[t])
-                    )
+    # What a part of the catalogue lets expect of all of it keeps most from being put among the greatest for a while. It
+    # may keep too much away: then without.
+    any_value = np.float32(-np.inf)
+    share = number // _SAMPLED + 4 * int(np.sqrt(number / _SAMPLED)) + 1
+    if share < number // 4:
+        _greatest(factors, coefficients, items, excluded, _SAMPLED, any_value, positions[:share], values[:share])
+        if _greatest(factors, coefficients, items, excluded, 1, values[0], positions, values) >= number:
+            return positions
+    _greatest(factors, coefficients, items, excluded, 1, any_value, positions, values)
+    return positions
+
+
+@_compiled
+def _greatest(factors, coefficients, items, excluded, step, least, positions, values):  # type: ignore[no-untyped-def]
+    """Writes the positions and values of the greatest above `least` of each `step`-th block, as many as there is room
+    for. `values` is a heap: the least is at 0, and each at most its two successors. How many were ever put there.
+    """
+    values[:] = -np.inf
+    sums, number = np.empty(BLOCK, np.float32), values.size
+    found, passed = 0, 0
+    for block in range(0, factors.shape[0], step):
+        _weighted(factors[block], coefficients, sums)
+        if not _any_above(sums, least):
+            continue
         begin = block * BLOCK
         for inner in range(0, min(BLOCK, items - begin), _PART):
             end = min(inner + _PART, items - begin)
-            if not _any_above(sums[inner:end], values[0]):
+            if not _any_above(sums[inner:end], least):
                 continue
             for t in range(inner, end):
                 score = sums[t]
-                if not score > values[0]:
+                if not score > least:
                     continue
                 position = begin + t
                 while passed < excluded.size and excluded[passed] < position:
                     passed += 1
                 if passed < excluded.size and excluded[passed] == position:
                     continue
-                place = 0
+                found, place = found + 1, 0
                 while True:  # the new one in the place of the least, and down to where it belongs
                     below = 2 * place + 1
                     if below >= number:
@@ -283,7 +286,26 @@ def shortlist(factors, coefficients, items, excluded, number):  # type: ignore[n
                     values[place], positions[place] = values[below], positions[below]
                     place = below
                 values[place], positions[place] = score, position
-    return positions
+                least = max(least, values[0])
+    return found
+
+
+@_compiled
+def _weighted(factors, coefficients, sums):  # type: ignore[no-untyped-def]
+    """Writes the sums of a block."""
+    for k in range(0, coefficients.size, 4):
+        f0, f1, f2, f3 = factors[k], factors[k + 1], factors[k + 2], factors[k + 3]
+        c0, c1, c2, c3 = coefficients[k], coefficients[k + 1], coefficients[k + 2], coefficients[k + 3]
+        if k == 0:
+            for t in range(BLOCK):
+                sums[t] = (
+                    c0 * np.float32(f0[t]) + c1 * np.float32(f1[t]) + c2 * np.float32(f2[t]) + c3 * np.float32(f3[t])
+                )
+        else:
+            for t in range(BLOCK):
+                sums[t] += (
+                    c0 * np.float32(f0[t]) + c1 * np.float32(f1[t]) + c2 * np.float32(f2[t]) + c3 * np.float32(f3[t])
+                )
 
 
 @_compiled
