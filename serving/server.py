@@ -41,6 +41,11 @@ BACKLOG = 2048
 _KNOWN = {b"/ping": b"GET", b"/invocations": b"POST"}
 
 
+def fit_in_a_turn(seconds: float) -> int:
+    """How many rankings that take `seconds` each are computed in one turn of the event loop; 1 or none: in threads."""
+    return int(TURN_SECONDS / max(seconds, TURN_SECONDS / MOST_TOGETHER))
+
+
 class Service:
     """Answers exchanges. Its maker has loaded and checked the model: a service that exists is healthy.
 
@@ -65,7 +70,7 @@ class Service:
         self.draining = False
         self.date = b""
         self._told = metrics or Metrics("recommender", model_version)
-        in_a_turn = int(TURN_SECONDS / max(seconds, TURN_SECONDS / MOST_TOGETHER))
+        in_a_turn = fit_in_a_turn(seconds)
         self._rankings: Batcher = (
             InLoop(answers, in_a_turn, self._told.computed)
             if in_a_turn > 1

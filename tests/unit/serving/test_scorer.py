@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import golden
 from invocation import Invocation, from_document
 from ncf import bundle as bundles
 from ncf.ranking import rank
@@ -76,6 +77,17 @@ def test_answers_are_those_of_the_plain_ranking(make_bundle, model, layers, requ
         [item["score"] for item in expected["itemList"]], abs=1e-6
     )
     assert {**given, "itemList": None} == {**expected, "itemList": None}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+@pytest.mark.parametrize(("model", "layers"), SHAPES)
+def test_answers_by_cuda_are_those_of_the_cpu(make_bundle, model, layers):
+    directory = make_bundle(model, layers)
+    ours, theirs = (Scorer(bundles.load(directory, device=device)) for device in ("cuda", "cpu"))
+    requests = [from_document({"userId": f"user-{user}", "numResults": 40}) for user in range(7)]
+    requests.append(from_document({"userId": "user-3", "candidates": [f"item-{n}" for n in (9, 1, 30)]}))
+    for given, expected in zip(ours.answers(requests), theirs.answers(requests), strict=True):
+        assert golden.difference(expected, given) is None
 
 
 def test_takes_seen_items_out_before_it_cuts_the_list(bundle, answer):

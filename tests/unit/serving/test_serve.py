@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 import serve
+from invocation import from_document
 from ncf import bundle as bundles
 from ncf.bundle import encode_json
 
@@ -162,6 +164,53 @@ def test_refuses_a_golden_request_that_is_no_request(copy):
     reseal(copy)
     with pytest.raises(serve.CannotServe, match="golden request 0: no answer: InvalidInvocation"):
         serve.load(copy)
+
+
+@pytest.mark.parametrize("cheaper", ["cpu", "cpu:0"])
+def test_ranks_where_it_takes_the_machine_less(bundle_directory, cheaper, caplog):
+    """Two names of the one device that every machine has, of which one is slower by this clock."""
+    devices, costs, now = ("cpu", "cpu:0"), [], 0.0
+    for device in devices:
+        costs += [0.0, 1.0 if device == cheaper else 2.0] * 5  # begin and end of five rounds
+
+    def clock():
+        nonlocal now
+        now += costs.pop(0)
+        return now
+
+    with caplog.at_level("INFO", "serving"):
+        bundle, scorer = serve.quicker(bundle_directory, devices, clock)
+    assert not costs
+    (record,) = caplog.records
+    assert record.fields == {"chosen": cheaper, "milliseconds": dict.fromkeys(devices, 62.5) | {cheaper: 31.25}}
+    assert scorer.answer(from_document({"userId": "user-1", "numResults": 3}))["itemList"]
+    assert bundle.run_id
+
+
+def test_long_rankings_are_charged_to_all_cores_that_make_them(bundle_directory, monkeypatch, caplog):
+    monkeypatch.setattr(serve, "duration", lambda scorer, bundle: 1.0)
+    monkeypatch.setattr(serve, "WORKERS", 4)
+    costs, now = [0.0, 3.2] * 5, 0.0
+
+    def clock():
+        nonlocal now
+        now += costs.pop(0)
+        return now
+
+    with caplog.at_level("INFO", "serving"):
+        serve.quicker(bundle_directory, ("cpu",), clock)
+    assert caplog.records[0].fields["milliseconds"] == {"cpu": 25.0}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_refuses_a_device_that_is_not_there(bundle_directory):
+    status, line = refused(bundle_directory, SERVING_DEVICE="cuda")
+    assert (status, line["message"]) == (1, "SERVING_DEVICE is cuda, and this machine has no CUDA device")
+
+
+def test_refuses_a_device_that_is_none(tmp_path):
+    status, line = refused(tmp_path, SERVING_DEVICE="gpu")
+    assert (status, line["message"]) == (1, "SERVING_DEVICE must be auto, cpu or cuda, not 'gpu'")
 
 
 def test_refuses_to_start_without_a_model(tmp_path):
