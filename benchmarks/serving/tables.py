@@ -181,7 +181,7 @@ def right_size(progress: Progress) -> Table:
     """The highest rate at which 99 of 100 answers are in time, and the machines that 1,000 requests a second take.
 
     Open loop. The rate grows by a quarter until the last limit is exceeded; a limit is kept up to the rate before the
-    first at which it was not.
+    first at which it was not, twice: once may be a neighbour's doing.
     """
     made = table(
         "Highest rate of one server by the 99th percentile of its latency, whole catalogue, requests/s",
@@ -208,8 +208,11 @@ def _highest(server: Server, asked: list[str], start: float) -> list[float]:
     """For each limit."""
     highest, kept, rate = [0.0] * len(LIMITS_MS), set(range(len(LIMITS_MS))), start
     while kept:
-        seen = send(server, asked, max(100, int(rate * RATE_SECONDS)), rate, RATE_CONNECTIONS)
-        kept = {place for place in kept if seen["p99"] <= LIMITS_MS[place]}
+        number = max(100, int(rate * RATE_SECONDS))
+        p99 = send(server, asked, number, rate, RATE_CONNECTIONS)["p99"]
+        if any(p99 > LIMITS_MS[place] for place in kept):
+            p99 = min(p99, send(server, asked, number, rate, RATE_CONNECTIONS)["p99"])
+        kept = {place for place in kept if p99 <= LIMITS_MS[place]}
         for place in kept:
             highest[place] = rate
         rate *= RATE_STEP

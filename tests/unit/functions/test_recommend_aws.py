@@ -24,7 +24,8 @@ KEY = "batch/a job+1/~lists/0000.json.out"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", "AWS_PROFILE"):
+    of_sdk = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", "AWS_PROFILE")
+    for name in (*of_sdk, "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     for name, value in (("ACCESS_KEY_ID", "testing"), ("SECRET_ACCESS_KEY", "hidden"), ("SESSION_TOKEN", "lent")):
         monkeypatch.setenv(f"AWS_{name}", value)
@@ -100,6 +101,21 @@ def test_an_object_is_asked_for_as_botocores_client_asks(
     for name in ("X-Amz-Content-SHA256", "X-Amz-Date", "X-Amz-Security-Token"):
         assert text(ours, name) == text(theirs, name) is not None, name
     assert f"testing/20260102/{region}/s3/aws4_request" in str(text(ours, "Authorization"))
+
+
+@pytest.mark.parametrize("variables", [{}, {"AWS_CA_BUNDLE": "/ca.pem", "HTTPS_PROXY": "http://127.0.0.1:9"}])
+def test_connections_are_made_as_botocores_client_makes_them(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    client = botocore.session.get_session().create_client("sagemaker-runtime", region_name="eu-central-1")
+    theirs, ours = client._endpoint.http_session, Runtime("eu-central-1", "amazonaws.com").session
+    assert ours._socket_options == theirs._socket_options != []
+    assert ours._verify == theirs._verify == variables.get("AWS_CA_BUNDLE", True)
+    assert ours._proxy_config._proxies == theirs._proxy_config._proxies
+    assert bool(ours._proxy_config._proxies) is bool(variables)
+    assert (ours._timeout.connect_timeout, ours._timeout.read_timeout) == (1, 2)
 
 
 @pytest.mark.parametrize(
