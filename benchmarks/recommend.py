@@ -50,7 +50,7 @@ ANSWER = {
 
 
 def table() -> Table:
-    """Medians in milliseconds, both in turn."""
+    """Medians in milliseconds, all in turn."""
     result = Table(title=f"The function recommend, median of {STARTS} starts and {REQUESTS:,} requests, ms")
     for heading in ("", "botocore's client alone", "signing and sending alone", "the function", "its own share"):
         result.add_column(heading, justify="left" if not heading else "right")

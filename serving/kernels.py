@@ -238,13 +238,13 @@ def shortlist(factors, coefficients, items, excluded, number):  # type: ignore[n
         return positions
     # What a part of the catalogue lets expect of all of it keeps most from being put among the greatest for a while. It
     # may keep too much away: then without.
-    any_value = np.float32(-np.inf)
+    lowest = np.float32(-np.inf)
     share = number // _SAMPLED + 4 * int(np.sqrt(number / _SAMPLED)) + 1
     if share < number // 4:
-        _greatest(factors, coefficients, items, excluded, _SAMPLED, any_value, positions[:share], values[:share])
+        _greatest(factors, coefficients, items, excluded, _SAMPLED, lowest, positions[:share], values[:share])
         if _greatest(factors, coefficients, items, excluded, 1, values[0], positions, values) >= number:
             return positions
-    _greatest(factors, coefficients, items, excluded, 1, any_value, positions, values)
+    _greatest(factors, coefficients, items, excluded, 1, lowest, positions, values)
     return positions
 
 

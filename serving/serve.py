@@ -97,8 +97,8 @@ def load(directory: Path, device: str = "auto") -> tuple[bundles.Bundle, Scorer]
 def quicker(
     directory: Path, devices: tuple[str, ...], clock: Callable[[], float] = time.perf_counter
 ) -> tuple[bundles.Bundle, Scorer]:
-    """As `load`, on the one of `devices` on which a ranking takes the machine least while many are asked for: a GPU has
-    to be told what to do in steps of some 10 µs each, in which a CPU has ranked a small catalogue already.
+    """As `load`, on the one of `devices` on which a ranking takes the machine least while many are asked for: a CPU
+    may have ranked a small catalogue before a GPU was told all the steps (decision 0014).
     """
     proven = {device: _proven(directory, device) for device in devices}
     taken = {}

@@ -208,6 +208,31 @@ def test_refuses_a_device_that_is_not_there(bundle_directory):
     assert (status, line["message"]) == (1, "SERVING_DEVICE is cuda, and this machine has no CUDA device")
 
 
+def test_nothing_that_was_loaded_is_looked_through_again(bundle_directory):
+    """By the garbage collector, while requests wait."""
+    program = (
+        "import gc, sys, uvloop, serve\n"
+        "uvloop.run = lambda until: (until.close(), print('frozen', gc.get_freeze_count()))\n"
+        "sys.exit(serve.main())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "serving"), str(ROOT / "training")]),
+            "SM_MODEL_DIR": str(bundle_directory),
+            "SERVING_HOST": "127.0.0.1",
+            "SERVING_PORT": "0",
+        },
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    (count,) = [int(line.split()[1]) for line in run.stdout.splitlines() if line.startswith("frozen")]
+    assert count > 100_000  # torch alone brings more
+
+
 def test_refuses_a_device_that_is_none(tmp_path):
     status, line = refused(tmp_path, SERVING_DEVICE="gpu")
     assert (status, line["message"]) == (1, "SERVING_DEVICE must be auto, cpu or cuda, not 'gpu'")
