@@ -1,23 +1,33 @@
 """The loops over a catalogue, compiled by numba: logits of a prepared network, and the best of many scores.
 
 numba keeps what it compiled beside this file, or in NUMBA_CACHE_DIR, for the next start on the same kind of processor;
-where neither may be written it compiles at every start, which takes some seconds.
+where neither may be written it compiles at every start, which takes some seconds. Whether what it kept is current it
+knows by the date of this file alone, so all that is compiled is in here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import llvmlite.binding
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 BLOCK = 256
 """Items that go through the layers together: their activations stay in the processor's first caches."""
-_PART = 32
-"""Of a block, what is looked through one by one where any of it is among the best; a divisor of BLOCK."""
+TILE = 64
+"""Items whose sums are made together in registers; a divisor of BLOCK. Tables are filled up to a multiple of it."""
+_LANES = TILE if llvmlite.binding.get_host_cpu_features().get("avx512f") else 16
+"""And that of four rows of a layer: what 16 registers of 8 numbers hold, or 32 of 16 numbers."""
 _SAMPLED = 16
 """Of how many blocks one is looked at to expect what is among the greatest."""
+_FAST = ("fast",)
+"""Of sums: their order is free, and a product may be added without being rounded first."""
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -27,17 +37,159 @@ def _compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(function, nogil=True, fastmath=True)
 
 
+def _generated(function: Callable[..., Any]) -> Any:
+    """`function` is told the types of arguments, and says what generates the code for them."""
+    return intrinsic(function)
+
+
 def compile_all() -> None:
     """Compile every loop for the types that it is called with, or read what was compiled before; but `shortlist`, which
     large catalogues alone need, and call at load.
     """
     none, one = np.empty(0, np.int32), np.zeros(1, np.float32)
-    table, rows = np.zeros((4, 1), np.float32), np.empty(0, np.int64)
-    network = (table, table, table, table, np.zeros(14, np.float32), np.full(1, 4))
+    users, items = np.zeros((4, 1), np.float32), np.zeros((4, TILE), np.float32)
+    network, rows = (users, users, items, items, np.zeros(14, np.float32), np.array([1, 4])), np.empty(0, np.int64)
     ranking(*network, 0, rows, True, one, none, np.zeros(1, np.int64), np.zeros(1, np.float64))
     sigmoid(one)
     for dtype in (np.float32, np.float64):
         best(np.zeros(1, dtype), none, 1)
+
+
+# LLVM makes vector instructions of a loop over items, but where there is a loop over terms within it, or around it, it
+# writes and reads every sum again for each term, which takes longer than to multiply. So sums are kept in registers by
+# code that says to LLVM which vectors to make. It makes them of the processor's own, whatever their width.
+
+
+class _Code:
+    """What the code that `builder` makes consists of: vectors of `lanes` float32, and the places where they lie."""
+
+    def __init__(self, context: Any, builder: Any, lanes: int) -> None:
+        self._context, self._builder = context, builder
+        self.vector = ir.VectorType(ir.FloatType(), lanes)
+        self.zeros = ir.Constant(self.vector, [0.0] * lanes)
+        self._undefined = ir.Constant(self.vector, ir.Undefined)
+        self._first = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+
+    def arguments(self, signature: Any, values: Any) -> list[Any]:
+        """Of an array, where its numbers begin."""
+        return [
+            self._context.make_array(kind)(self._context, self._builder, value).data
+            if isinstance(kind, types.Array)
+            else value
+            for kind, value in zip(signature.args, values, strict=True)
+        ]
+
+    @contextmanager
+    def steps(self, end: Any, step: int) -> Iterator[Any]:
+        """A loop over 0, step, 2 step, … below `end`."""
+        first, by = ir.Constant(end.type, 0), ir.Constant(end.type, step)
+        with cgutils.for_range_slice(self._builder, first, end, by, intp=end.type) as (index, _):
+            yield index
+
+    def plus(self, index: Any, more: Any) -> Any:
+        return self._builder.add(index, ir.Constant(index.type, more) if isinstance(more, int) else more)
+
+    def times(self, index: Any, factor: Any) -> Any:
+        return self._builder.mul(index, ir.Constant(index.type, factor) if isinstance(factor, int) else factor)
+
+    def place(self, numbers: Any, index: Any) -> Any:
+        return self._builder.bitcast(self._builder.gep(numbers, [index]), self.vector.as_pointer())
+
+    def register(self) -> Any:
+        """A place that LLVM will make a register of."""
+        return cgutils.alloca_once(self._builder, self.vector)
+
+    def read(self, place: Any) -> Any:
+        return self._builder.load(place, align=4)
+
+    def write(self, values: Any, place: Any) -> None:
+        self._builder.store(values, place, align=4)
+
+    def everywhere(self, number: Any) -> Any:
+        one = self._builder.insert_element(self._undefined, number, ir.Constant(ir.IntType(32), 0))
+        return self._builder.shuffle_vector(one, self._undefined, self._first)
+
+    def number(self, numbers: Any, index: Any) -> Any:
+        """One of them, everywhere."""
+        return self.everywhere(self._builder.load(self._builder.gep(numbers, [index])))
+
+    def sum(self, values: Any, others: Any) -> Any:
+        return self._builder.fadd(values, others, flags=_FAST)
+
+    def product(self, values: Any, others: Any) -> Any:
+        return self._builder.fmul(values, others, flags=_FAST)
+
+    def are_above(self, values: Any, others: Any) -> Any:
+        return self._builder.fcmp_ordered(">", values, others)
+
+    def rectified(self, values: Any) -> Any:
+        return self._builder.select(self.are_above(values, self.zeros), values, self.zeros)
+
+
+def _sums(lanes: int, rows: int, *, rectified: bool, onto: bool) -> Any:
+    """A function for compiled code: writes for each j below `below` and t below `items`
+
+        targets[j, t] = Σ_k weights[j, k] g(sources[k, begin + t])
+
+    where g(x) = ReLU(x + shifts[k]) if `rectified`, else x; `onto` what is there, or anew. All float32: targets [below,
+    BLOCK], sources [above, stride], shifts [above], weights [below, above]. `items` is filled up to a multiple of
+    `lanes`, and `below` is a multiple of `rows`: of so many rows and lanes the sums are in registers together.
+    """
+
+    @_generated
+    def sums(typing, targets, sources, begin, stride, shifts, weights, above, below, items):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            code = _Code(context, builder, lanes)
+            targets, sources, begin, stride, shifts, weights, above, below, items = code.arguments(signature, values)
+            with code.steps(items, lanes) as t, code.steps(below, rows) as j:
+                own = [code.plus(j, row) for row in range(rows)]
+                places = [code.place(targets, code.plus(code.times(row, BLOCK), t)) for row in own]
+                totals = [code.register() for _ in own]
+                for place, total in zip(places, totals, strict=True):
+                    code.write(code.read(place) if onto else code.zeros, total)
+                with code.steps(above, 1) as k:
+                    x = code.read(code.place(sources, code.plus(code.times(k, stride), code.plus(begin, t))))
+                    if rectified:
+                        x = code.rectified(code.sum(x, code.number(shifts, k)))
+                    for row, total in zip(own, totals, strict=True):
+                        weight = code.number(weights, code.plus(code.times(row, above), k))
+                        code.write(code.sum(code.read(total), code.product(weight, x)), total)
+                for place, total in zip(places, totals, strict=True):
+                    code.write(code.read(total), place)
+            return context.get_dummy_value()
+
+        count = types.intp
+        return types.void(targets, sources, count, count, shifts, weights, count, count, count), generate
+
+    return sums
+
+
+_add_product = _sums(TILE, 1, rectified=False, onto=True)
+_add_rectified = _sums(TILE, 1, rectified=True, onto=True)
+_layer = _sums(_LANES, 4, rectified=True, onto=False)
+
+
+@_generated
+def _above(typing, values, begin, least):  # type: ignore[no-untyped-def]
+    """Which of the TILE float32 `values` from `begin` on are greater than `least`: a bit for each, the lowest first."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        code = _Code(context, builder, TILE)
+        values, begin, least = code.arguments(signature, arguments)
+        above = code.are_above(code.read(code.place(values, begin)), code.everywhere(least))
+        return builder.bitcast(above, ir.IntType(TILE))
+
+    return types.int64(values, types.intp, types.float32), generate
+
+
+@_generated
+def _lowest(typing, bits):  # type: ignore[no-untyped-def]
+    """Which is the lowest bit set, of an int64 that is not 0."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
 
 
 # A network, as `logits.Fused` prepares it, is the first arguments of what follows, all float32:
@@ -46,10 +198,11 @@ def compile_all() -> None:
 #     z_1 = ReLU(matrix inputs[user] + offsets + first[:, item]), then a layer for each further width, whose matrices
 #     [widths[l], widths[l - 1]] and biases lie one after the other in `weights`, `biases`
 #
-# users [users, factors], inputs [users, d], factors [factors, items], first [widths[0], items]; `constants` has, one
-# after the other, offset [1], weight [factors], offsets [widths[0]], matrix [widths[0], d], head [widths[-1]], biases
-# and weights: each array more costs a call a tenth of a microsecond. Widths are multiples of 4. Without a product there
-# are 0 factors, without layers 0 widths. The items meant are `rows` (sorted), or all where `whole`.
+# users [users, factors], inputs [users, d], factors [factors, stride], first [widths[0], stride]: their columns are the
+# items, filled up with zeros to a multiple of TILE. `constants` has, one after the other, offset [1], weight [factors],
+# offsets [widths[0]], matrix [widths[0], d], head [widths[-1]], biases and weights: an array more costs a call a tenth
+# of a microsecond. `shape` has the number of items and then the widths, which are multiples of 4. Without a product
+# there are 0 factors, without layers 0 widths. The items meant are `rows` (sorted), or all where `whole`.
 
 
 @_compiled
@@ -65,8 +218,8 @@ def _of_user(users, inputs, weight, matrix, offsets, user):  # type: ignore[no-u
 
 @_compiled
 def _gathered(table, rows):  # type: ignore[no-untyped-def]
-    """table[:, rows]"""
-    gathered = np.empty((table.shape[0], rows.size), table.dtype)
+    """table[:, rows], filled up with zeros to a multiple of TILE."""
+    gathered = np.zeros((table.shape[0], _filled_up(rows.size)), table.dtype)
     for k in range(table.shape[0]):
         for t in range(rows.size):
             gathered[k, t] = table[k, rows[t]]
@@ -74,82 +227,12 @@ def _gathered(table, rows):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, logits):  # type: ignore[no-untyped-def]
-    """Writes the `logits` (at most BLOCK of them) of the items from `begin` on. `here` and `there` [widest, BLOCK]
-    are for the activations.
-    """
-    items, width, zero = logits.size, here.shape[1], np.float32(0.0)
-    # Rows are taken out as arrays of one axis, and loops go over the whole block: so they become vector instructions. A
-    # layer is rectified where it is read, and four of its rows are made at once of four of the layer before: the loop
-    # is limited by loads and stores, not by products.
-    for t in range(items):
-        logits[t] = offset
-    k = 0
-    while k + 4 <= coefficients.size:
-        f0, f1 = factors[k, begin : begin + items], factors[k + 1, begin : begin + items]
-        f2, f3 = factors[k + 2, begin : begin + items], factors[k + 3, begin : begin + items]
-        c0, c1, c2, c3 = coefficients[k], coefficients[k + 1], coefficients[k + 2], coefficients[k + 3]
-        for t in range(items):
-            logits[t] += c0 * f0[t] + c1 * f1[t] + c2 * f2[t] + c3 * f3[t]
-        k += 4
-    while k < coefficients.size:
-        f0, c0 = factors[k, begin : begin + items], coefficients[k]
-        for t in range(items):
-            logits[t] += c0 * f0[t]
-        k += 1
-    for j in range(own.size):
-        share, source, target = own[j], first[j, begin : begin + items], here[j]
-        for t in range(items):
-            target[t] = source[t] + share
-    matrix, bias = 0, 0
-    for layer in range(1, widths.size):
-        above = widths[layer - 1]
-        for j in range(0, widths[layer], 4):
-            t0, t1, t2, t3 = there[j], there[j + 1], there[j + 2], there[j + 3]
-            e0, e1, e2, e3 = biases[bias + j], biases[bias + j + 1], biases[bias + j + 2], biases[bias + j + 3]
-            for t in range(width):
-                t0[t] = e0
-                t1[t] = e1
-                t2[t] = e2
-                t3[t] = e3
-            for k in range(0, above, 4):
-                z0, z1, z2, z3 = here[k], here[k + 1], here[k + 2], here[k + 3]
-                row = matrix + j * above + k
-                a0, a1, a2, a3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
-                row += above
-                b0, b1, b2, b3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
-                row += above
-                c0, c1, c2, c3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
-                row += above
-                d0, d1, d2, d3 = weights[row], weights[row + 1], weights[row + 2], weights[row + 3]
-                for t in range(width):
-                    x0, x1, x2, x3 = max(z0[t], zero), max(z1[t], zero), max(z2[t], zero), max(z3[t], zero)
-                    t0[t] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                    t1[t] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-                    t2[t] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
-                    t3[t] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
-        matrix += widths[layer] * above
-        bias += widths[layer]
-        here, there = there, here
-    for j in range(0, head.size, 4):
-        z0, z1, z2, z3 = here[j], here[j + 1], here[j + 2], here[j + 3]
-        h0, h1, h2, h3 = head[j], head[j + 1], head[j + 2], head[j + 3]
-        for t in range(items):
-            x0, x1, x2, x3 = max(z0[t], zero), max(z1[t], zero), max(z2[t], zero), max(z3[t], zero)
-            logits[t] += h0 * x0 + h1 * x1 + h2 * x2 + h3 * x3
+def _filled_up(items):  # type: ignore[no-untyped-def]
+    return (items + TILE - 1) // TILE * TILE
 
 
 @_compiled
-def _any_above(values, least):  # type: ignore[no-untyped-def]
-    """Whether any of `values` is greater than `least`; their maximum would not become vector instructions."""
-    found = False
-    for position in range(values.size):
-        found |= values[position] > least
-    return found
-
-
-@_compiled
-def ranking(users, inputs, factors, first, constants, widths, user, rows, whole, logits, excluded, items, scores):  # type: ignore[no-untyped-def]
+def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, logits, excluded, items, scores):  # type: ignore[no-untyped-def]
     """Writes the items of the greatest logits into `items`, best first and equal ones by item, without those in
     `excluded` (sorted, distinct), and σ of these logits into `scores`; as many as there is room for, or there are. How
     many that is. Writes all logits into `logits` as well, unless it has no room at all.
@@ -161,38 +244,55 @@ def ranking(users, inputs, factors, first, constants, widths, user, rows, whole,
     offsets, at = constants[at : at + first.shape[0]], at + first.shape[0]
     matrix, at = constants[at : at + offsets.size * inputs.shape[1]], at + offsets.size * inputs.shape[1]
     widest, last, later = 0, 0, -offsets.size
-    for last in widths:
+    for last in shape[1:]:
         widest, later = max(widest, last), later + last
     head, at = constants[at : at + last], at + last
     biases, weights = constants[at : at + later], constants[at + later :]
     coefficients, own = _of_user(users, inputs, weight, matrix, offsets, user)
-    total = factors.shape[1]
+    total = shape[0]
     if not whole:
         factors, first, total = _gathered(factors, rows), _gathered(first, rows), rows.size
-    width = min(BLOCK, (total + 7) // 8 * 8)
-    here, there = np.zeros((widest, width), np.float32), np.zeros((widest, width), np.float32)
+    stride = _filled_up(total)
+    here, there = np.empty((widest, BLOCK), np.float32), np.empty((widest, BLOCK), np.float32)
     number = min(items.size, total)
     block, values = np.empty(BLOCK, np.float32), np.empty(number, np.float32)
     found, passed = 0, 0
     for begin in range(0, total, BLOCK):
         size = min(BLOCK, total - begin)
-        part = logits[begin : begin + size] if logits.size else block[:size]
-        _of_items(begin, coefficients, factors, offset, own, first, weights, biases, widths, head, here, there, part)
+        filled = _filled_up(size)
+        block[:] = offset
+        _add_product(block, factors, begin, stride, own, coefficients, coefficients.size, 1, filled)
+        if shape.size == 2:
+            _add_rectified(block, first, begin, stride, own, head, last, 1, filled)
+        elif shape.size > 2:
+            _layer(here, first, begin, stride, own, weights, shape[1], shape[2], filled)
+            bias, matrix_at = 0, shape[1] * shape[2]
+            for layer in range(2, shape.size - 1):
+                shifts, width, next_width = biases[bias:], shape[layer], shape[layer + 1]
+                _layer(there, here, 0, BLOCK, shifts, weights[matrix_at:], width, next_width, filled)
+                bias, matrix_at = bias + width, matrix_at + width * next_width
+                here, there = there, here
+            _add_rectified(block, here, 0, BLOCK, biases[bias:], head, last, 1, filled)
+        if logits.size:
+            logits[begin : begin + size] = block[:size]
         if number == 0:
             continue
-        for inner in range(0, size, _PART):
-            end = min(inner + _PART, size)
-            if found == number and not _any_above(part[inner:end], values[number - 1]):
-                continue
-            for t in range(inner, end):
-                if found == number and not part[t] > values[number - 1]:
+        for tile in range(0, size, TILE):
+            above = _above(block, tile, values[number - 1]) if found == number else -1
+            if size - tile < TILE:
+                above &= (1 << (size - tile)) - 1
+            while above != 0:
+                place, above = tile + _lowest(above), above & (above - 1)
+                logit, item = block[place], begin + place
+                if found == number and not logit > values[number - 1]:
                     continue
-                item = begin + t if whole else rows[begin + t]
+                if not whole:
+                    item = rows[item]
                 while passed < excluded.size and excluded[passed] < item:
                     passed += 1
                 if passed < excluded.size and excluded[passed] == item:
                     continue
-                found = _put(items, values, found, item, part[t])
+                found = _put(items, values, found, item, logit)
     for place in range(found):
         scores[place] = _sigma(values[place])
     return found
@@ -258,18 +358,16 @@ def _greatest(factors, coefficients, items, excluded, step, least, positions, va
     found, passed = 0, 0
     for block in range(0, factors.shape[0], step):
         _weighted(factors[block], coefficients, sums)
-        if not _any_above(sums, least):
-            continue
         begin = block * BLOCK
-        for inner in range(0, min(BLOCK, items - begin), _PART):
-            end = min(inner + _PART, items - begin)
-            if not _any_above(sums[inner:end], least):
-                continue
-            for t in range(inner, end):
-                score = sums[t]
+        for tile in range(0, min(BLOCK, items - begin), TILE):
+            above = _above(sums, tile, least)
+            if items - begin - tile < TILE:
+                above &= (1 << (items - begin - tile)) - 1
+            while above != 0:
+                place, above = tile + _lowest(above), above & (above - 1)
+                score, position = sums[place], begin + place
                 if not score > least:
                     continue
-                position = begin + t
                 while passed < excluded.size and excluded[passed] < position:
                     passed += 1
                 if passed < excluded.size and excluded[passed] == position:

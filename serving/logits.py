@@ -93,8 +93,8 @@ class Fused:
         layers = _no_layers(self._items)
         for tower, weight in zip(model.towers, model.output.weight.squeeze(0).split(model.widths), strict=True):
             if isinstance(tower, ProductTower):
-                by_factor = tower.item.weight.T.contiguous()
-                tower.item.weight.data = by_factor.T
+                by_factor = _padded(tower.item.weight.T, 1, kernels.TILE)
+                tower.item.weight.data = by_factor[:, : self._items].T
                 products.append((tower.user.weight, weight, by_factor))
                 continue
             assert isinstance(tower, PerceptronTower)
@@ -105,7 +105,7 @@ class Fused:
         users, weights, factors = _joined(products, self._items)
         inputs, first, widths, constants = layers
         constants = np.concatenate([model.output.bias.numpy(), weights, constants])
-        self._network = users, inputs, factors, first, constants, widths
+        self._network = users, inputs, factors, first, constants, np.array([self._items, *widths])
 
     def of(self, users: list[int], rows: Rows | None = None) -> Floats:
         whole = rows is None
@@ -141,7 +141,8 @@ def _linear(tower: PerceptronTower, weight: Tensor) -> tuple[Tensor, Tensor, Ten
     own, other = weight.split(tower.user.weight.shape[1])
     of_users, of_items = tower.user.weight @ own, tower.item.weight @ other  # [users], [items]
     users = torch.stack([of_users, torch.ones_like(of_users)], dim=1)
-    return users, torch.ones(2), torch.stack([torch.ones_like(of_items), of_items])
+    items = torch.stack([torch.ones_like(of_items), of_items])
+    return users, torch.ones(2), _padded(items, 1, kernels.TILE)
 
 
 def _layers(tower: PerceptronTower, weight: Tensor) -> tuple[Floats, Floats, Rows, Floats]:
@@ -155,16 +156,16 @@ def _layers(tower: PerceptronTower, weight: Tensor) -> tuple[Floats, Floats, Row
     constants += [_padded(_padded(layer.weight, 0), 1) for layer in others]
     return (
         tower.user.weight.numpy(),
-        _padded(other @ tower.item.weight.T, 0).numpy(),
+        _padded(_padded(other, 0) @ tower.item.weight.T, 1, kernels.TILE).numpy(),
         np.array([_padded(layer.bias, 0).numel() for layer in (first, *others)], np.int64),
         np.concatenate([values.numpy().ravel() for values in constants]),
     )
 
 
-def _padded(values: Tensor, axis: int) -> Tensor:
-    """With zeros up to a multiple of 4 along `axis`."""
+def _padded(values: Tensor, axis: int, multiple: int = 4) -> Tensor:
+    """With zeros up to a multiple along `axis`."""
     more = list(values.shape)
-    more[axis] = -more[axis] % 4
+    more[axis] = -more[axis] % multiple
     return torch.cat([values, values.new_zeros(more)], dim=axis).contiguous()
 
 

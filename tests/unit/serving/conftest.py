@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch._lazy.ts_backend
 
 from ncf import bundle as bundles
 from ncf.interface import Model
@@ -87,3 +89,39 @@ def bundle_directory(make_bundle: Callable[..., Path]) -> Path:
 def copy(bundle_directory: Path, tmp_path: Path) -> Path:
     """The bundle, to be spoiled."""
     return Path(shutil.copytree(bundle_directory, tmp_path / "model"))
+
+
+@pytest.fixture(params=["lazy", "cuda"])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """One that is not the CPU.
+
+    torch's lazy tensors are computed by the CPU in the end, but like those of CUDA they lie on a device of their own:
+    an operation that is given a tensor of another device fails, and numpy cannot have them before they are moved.
+    """
+    if request.param == "cuda":
+        if not torch.cuda.is_available():
+            pytest.skip("this machine has no CUDA device")
+        yield "cuda"
+        return
+    _lazy_backend()
+    # What that backend cannot do: inference mode, and to split.
+    monkeypatch.setattr(torch.inference_mode, "__enter__", lambda self: None)
+    monkeypatch.setattr(torch.inference_mode, "__exit__", lambda self, *error: None)
+    monkeypatch.setattr(torch.Tensor, "split", _split)
+    monkeypatch.setattr(torch.Tensor, "chunk", lambda tensor, n, dim=0: _split(tensor, -(-tensor.shape[dim] // n), dim))
+    with torch.no_grad():
+        yield "lazy"
+
+
+@cache
+def _lazy_backend() -> None:
+    """Begun a second time it fails."""
+    torch._lazy.ts_backend.init()
+
+
+def _split(tensor: torch.Tensor, size: int | list[int], dim: int = 0) -> tuple[torch.Tensor, ...]:
+    length = tensor.shape[dim]
+    if isinstance(size, int):
+        size = [min(size, length - begin) for begin in range(0, length, size)]
+    ends = np.cumsum(size).tolist()
+    return tuple(tensor.narrow(dim, end - part, part) for end, part in zip(ends, size, strict=True))

@@ -187,6 +187,11 @@ def test_ranks_where_it_takes_the_machine_less(bundle_directory, cheaper, caplog
     assert bundle.run_id
 
 
+def test_what_is_loaded_for_another_device_is_proven_there(bundle_directory, device):
+    bundle, scorer = serve.quicker(bundle_directory, (device,))
+    assert (bundle.model.device.type, scorer.path["scores"]) == (device, "plain")
+
+
 def test_long_rankings_are_charged_to_all_cores_that_make_them(bundle_directory, monkeypatch, caplog):
     monkeypatch.setattr(serve, "duration", lambda scorer, bundle: 1.0)
     monkeypatch.setattr(serve, "WORKERS", 4)

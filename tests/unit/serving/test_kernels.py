@@ -1,0 +1,80 @@
+"""The compiled loops against their definition in float64, around the numbers of items that they take together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels import BLOCK, TILE
+from logits import Fused
+from ncf.model import Architecture, Recommender
+
+USERS = 3
+SIZES = sorted({1, TILE - 1, TILE, TILE + 1, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + TILE + 1, 3 * BLOCK})
+SHAPES = [("gmf", (4,)), ("mlp", (8, 5)), ("mlp", (8,)), ("neumf", (8,)), ("neumf", (8, 5)), ("neumf", (16, 12, 6, 3))]
+
+
+def network(model: str, layers: tuple[int, ...], items: int, seed: int) -> Recommender:
+    made = Recommender(Architecture(model, 5, layers), USERS, items).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in made.parameters():
+        parameter.normal_(0.0, 0.7, generator=generator)
+    return made
+
+
+def expected_logits(model: Recommender, user: int, items: int) -> Any:
+    precise = model.double()
+    logits = precise(torch.full((items,), user), torch.arange(items)).numpy()
+    model.float()
+    return logits
+
+
+@pytest.mark.parametrize("items", SIZES)
+@pytest.mark.parametrize(("model", "layers"), SHAPES)
+def test_logits_are_those_of_the_network(model: str, layers: tuple[int, ...], items: int) -> None:
+    plain = network(model, layers, items, seed=items)
+    expected = np.stack([expected_logits(plain, user, items) for user in range(USERS)])
+    fused = Fused(plain)
+    rows = np.flatnonzero(np.random.default_rng(items).random(items) < 0.5)
+    np.testing.assert_allclose(fused.of([0, 1, 2]), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(fused.of([2, 0], rows), fused.of([2, 0])[:, rows])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(SIZES),
+    st.sampled_from([0, 1, 10, 100, 2 * BLOCK]),
+    st.sampled_from([0.0, 0.1, 0.9, 1.0]),
+    st.sampled_from([None, 0.0, 0.05, 0.7]),
+    st.integers(0, 99),
+)
+def test_the_best_are_those_of_all_that_are_allowed(
+    items: int, number: int, gone: float, meant: float | None, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    fused = Fused(network("neumf", (8, 4), items, seed))
+    excluded = np.flatnonzero(random.random(items) < gone).astype(np.int32)
+    rows = None if meant is None else np.flatnonzero(random.random(items) < meant)
+    logits = fused.of([1])[0]
+    allowed = np.setdiff1d(np.arange(items) if rows is None else rows, excluded)
+    wanted = allowed[np.argsort(-logits[allowed], kind="stable")][:number]
+    best, scores = fused.best(1, number, excluded, rows)
+    np.testing.assert_array_equal(best, wanted)
+    np.testing.assert_allclose(scores, 1.0 / (1.0 + np.exp(-logits[wanted].astype(np.float64))), rtol=1e-12)
+
+
+@pytest.mark.parametrize("items", [TILE - 1, BLOCK + 1])
+def test_what_fills_a_table_up_is_never_found(items: int) -> None:
+    """All items are worse than a column of zeros."""
+    plain = network("gmf", (4,), items, seed=1)
+    plain.output.weight.fill_(-1.0)
+    for tower in plain.towers:
+        for parameter in tower.parameters():
+            parameter.abs_()
+    best, scores = Fused(plain).best(0, 2 * BLOCK, np.empty(0, np.int32))
+    assert sorted(best) == list(range(items)) and (scores < 0.6).all()
