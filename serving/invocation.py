@@ -79,7 +79,7 @@ class Shard(NamedTuple):
 class Invocation(NamedTuple):
     """One request for a ranking.
 
-    `candidates` None means the whole catalogue; otherwise distinct item ids in the order in which they were given.
+    `candidates` None means the whole catalogue; otherwise item ids as they were given, of which some may be the same.
     `num_results` None means all of the candidates.
     """
 
@@ -271,7 +271,7 @@ def _candidates(document: dict[str, Any]) -> tuple[str, ...] | None:
             f"candidates must hold 1 to {MAXIMUM_CANDIDATES} item ids, not {len(value)}", "candidates"
         )
     _check_strings(value, "candidates")
-    return tuple(dict.fromkeys(value))
+    return tuple(value)
 
 
 def _check_strings(values: list[Any], name: str) -> None:

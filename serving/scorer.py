@@ -106,9 +106,11 @@ class Scorer:
             user = None
         rows, unknown = None, 0
         if request.candidates is not None:
-            known = [item for item in map(bundle.item_index.get, request.candidates) if item is not None]
-            unknown = len(request.candidates) - len(known)
-            rows = np.array(known, dtype=np.int64)
+            known: set[Any] = {*map(bundle.item_index.get, request.candidates)}
+            if None in known:
+                known.remove(None)
+                unknown = len({item for item in request.candidates if item not in bundle.item_index})
+            rows = np.fromiter(known, np.int64, len(known))
             rows.sort()
         excluded = seen if request.exclude_seen else NOTHING
         if filters is not NO_FILTERS:

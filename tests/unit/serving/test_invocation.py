@@ -25,7 +25,7 @@ def test_fills_in_the_defaults_of_a_full_catalogue_request():
 
 def test_fills_in_the_defaults_of_a_candidate_request():
     body = b'{"userId": "42", "candidates": ["2", "1", "2"]}'
-    assert from_body(body) == Invocation("42", None, False, ("2", "1"))
+    assert from_body(body) == Invocation("42", None, False, ("2", "1", "2"))
 
 
 def test_takes_every_field():
