@@ -1,13 +1,11 @@
 """`python -m benchmarks.serving [table …]`: the tables of the model server; all of them when none is named."""
 
 import argparse
-import os
-import platform
 import sys
 
-from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks import command
 from benchmarks.serving import tables
 
 
@@ -20,9 +18,7 @@ def main() -> int:
         parser.error(f"there is no table {unknown[0]}; there are {', '.join(tables.TABLES)}")
     if arguments.seconds < 1:
         parser.error(f"--seconds must be at least 1, not {arguments.seconds}")
-    console = Console(width=140)
-    machine = platform.processor() or platform.machine()
-    console.print(f"{machine}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    console = command.begin(width=140)
     for name in arguments.names or tables.TABLES:
         with Progress(console=console, transient=True) as progress:
             made = tables.rate(progress, arguments.seconds) if name == "rate" else tables.TABLES[name](progress)

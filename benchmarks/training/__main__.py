@@ -1,17 +1,15 @@
 """`python -m benchmarks.training --data FOLDER [table …]`: the tables; all of them when none is named."""
 
 import argparse
-import os
-import platform
 import sys
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT_ROOT / "training"))
 
-from rich.console import Console  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 
+from benchmarks import command  # noqa: E402
 from benchmarks.training import split, tables  # noqa: E402
 
 
@@ -28,9 +26,7 @@ def main() -> int:
         split.load(arguments.data)
     except (split.NoSplit, OSError, ValueError) as error:
         parser.error(str(error))
-    console = Console(width=140)
-    machine = platform.processor() or platform.machine()
-    console.print(f"{machine}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    console = command.begin(width=140)
     for name in arguments.names or tables.TABLES:
         with Progress(console=console, transient=True) as progress:
             table = tables.TABLES[name](arguments.data, progress)

@@ -1,0 +1,27 @@
+"""What the commands of all benchmarks have in common."""
+
+import os
+import platform
+import signal
+import sys
+from types import FrameType
+
+import llvmlite.binding
+from rich.console import Console
+
+
+def begin(width: int | None = None) -> Console:
+    """A console that says first which machine it is; the processor's name is LLVM's, which tells generations apart.
+
+    From now on SIGTERM and SIGINT end the process in order: no server is left behind, and no traceback shown.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    console = Console(width=width)
+    processor = llvmlite.binding.get_host_cpu_name()
+    console.print(f"{platform.machine()} {processor}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    return console
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
