@@ -7,9 +7,9 @@
 
 and a whole ranking, to the best of it, in one compiled loop. Both tables lie by factor, so that a loop over items reads
 memory in order. Beside the model's own tensors, which it shares (GMF's item embeddings are turned in their place), it
-keeps 4 · items · (width of the MLP's second layer) bytes; an MLP without a hidden layer is 2 factors more, beside which
-GMF's embeddings are kept once more. The sums are taken in another order than in `ncf.model`, so logits may differ from
-it in the last digits of float32.
+keeps 4 · items · (width of the MLP's second layer) bytes, items filled up to a multiple of 64; an MLP without a hidden
+layer is 2 factors more, beside which GMF's embeddings are kept once more. The sums are taken in another order than in
+`ncf.model`, so logits may differ from it in the last digits of float32.
 
 `Plain` asks the model itself. It serves every model on every device; products and sums have nothing to prepare.
 """
