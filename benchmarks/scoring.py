@@ -31,23 +31,24 @@ CASES = [
 ]
 
 
-def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path) -> bundles.Bundle:
+def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path, users: int = USERS) -> bundles.Bundle:
     """A loaded NeuMF bundle with random weights: the cost of ranking does not depend on what was learned."""
     random = np.random.default_rng(items)
     architecture = Architecture("neumf", factors, layers)
-    model = Recommender(architecture, USERS, items).eval()
+    model = Recommender(architecture, users, items).eval()
     generator = torch.Generator().manual_seed(items)
     model.reset_parameters(generator)
     for tower in model.towers:  # logits that are told apart, as those of a trained model
         for embedding in (tower.user, tower.item):
             torch.nn.init.normal_(embedding.weight, 0.0, 0.3, generator=generator)
-    seen = np.sort(np.stack([random.choice(items, SEEN, replace=False) for _ in range(USERS)]), axis=1).astype(np.int32)
+    gaps = random.integers(1, items // SEEN + 1, (users, SEEN), dtype=np.int32)
+    seen = np.cumsum(gaps, axis=1, dtype=np.int32) - 1  # sorted and distinct within each user
     bundles.write(
         directory,
         model=model,
-        user_ids=[f"u{user}" for user in range(USERS)],
+        user_ids=[f"u{user}" for user in range(users)],
         item_ids=[f"i{item}" for item in range(items)],
-        seen_indptr=np.arange(0, USERS * SEEN + 1, SEEN, dtype=np.int64),
+        seen_indptr=np.arange(0, users * SEEN + 1, SEEN, dtype=np.int64),
         seen_indices=seen.ravel(),
         popularity=np.bincount(seen.ravel(), minlength=items).astype(np.int64),
         run_id=f"{VERSION}-r1",

@@ -54,6 +54,13 @@ class Server:
             todo += children.get(pid, [])
         return total
 
+    def memory(self) -> tuple[int, int]:
+        """Bytes that the process itself has in memory, and had at most."""
+        lines = (Path("/proc") / str(self.pid) / "status").read_text().splitlines()
+        sizes = dict(line.split(":", 1) for line in lines)
+        now, most = (int(sizes[name].removesuffix("kB")) * 1024 for name in ("VmRSS", "VmHWM"))
+        return now, most
+
 
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as found:

@@ -1,5 +1,5 @@
-"""The tables of `make bench-serving`: beside the peers, at a fixed rate, by catalogue with the cores it takes, and by
-latency with the machines it takes.
+"""The tables of `make bench-serving`: beside the peers, at a fixed rate, by catalogue with the cores it takes, by
+latency with the machines it takes, and the memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.scoring import USERS, bundle_of
+from benchmarks.scoring import SEEN, USERS, bundle_of
 from benchmarks.serving import servers
 from benchmarks.serving.servers import Server
 
@@ -231,4 +231,37 @@ def _highest(server: Server, asked: list[str], start: float) -> list[float]:
     return highest
 
 
-TABLES = {"peers": peers, "rate": rate, "catalogues": catalogues, "right_size": right_size}
+def memory(progress: Progress) -> Table:
+    """What a server's process holds, and held at most while it loaded, beside what its numbers come to."""
+    made = table(
+        "Memory of our server, MiB",
+        "users", "items", "factors", "MLP", "numbers", "process", "more than numbers", "most at load",
+    )  # fmt: skip
+    cases = [
+        (6_040, 3_706, *SMALL),
+        (6_040, 3_706, *DEFAULT),
+        (100_000, 100_000, *SMALL),
+        (1_000_000, 1_000_000, *SMALL),
+    ]
+    for users, items, factors, layers in progress.track(cases, description="memory"):
+        with tempfile.TemporaryDirectory() as folder:
+            bundle_of(items, factors, layers, Path(folder), users)
+            with servers.ours(Path(folder)) as server:
+                send(server, bodies(items, None), 300)
+                now, most = server.memory()
+        numbers = numbers_kept(users, items, factors, layers, users * SEEN)
+        figures = (numbers, now, now - numbers, most)
+        widths = "-".join(map(str, layers))
+        made.add_row(f"{users:,}", f"{items:,}", str(factors), widths, *(f"{size / 2**20:,.0f}" for size in figures))
+    return made
+
+
+def numbers_kept(users: int, items: int, factors: int, layers: tuple[int, ...], interactions: int) -> int:
+    """Bytes of a NeuMF's numbers in the server: what grows with users, items and interactions."""
+    embedding, first = layers[0] // 2, (*layers[1:], 0)[0]
+    of_user = 4 * (factors + embedding) + 8
+    of_item = 4 * (factors + embedding + first) + 4 + 8
+    return users * of_user + items * of_item + 4 * interactions
+
+
+TABLES = {"peers": peers, "rate": rate, "catalogues": catalogues, "right_size": right_size, "memory": memory}
