@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kernels
 from kernels import BLOCK, TILE
 from logits import Fused
 from ncf.model import Architecture, Recommender
@@ -78,3 +80,22 @@ def test_what_fills_a_table_up_is_never_found(items: int) -> None:
             parameter.abs_()
     best, scores = Fused(plain).best(0, 2 * BLOCK, np.empty(0, np.int32))
     assert sorted(best) == list(range(items)) and (scores < 0.6).all()
+
+
+@pytest.mark.parametrize("lanes", [16, TILE])
+def test_a_layer_is_that_of_its_definition_with_and_without_wide_registers(lanes: int) -> None:
+    """Whatever the processor of this machine has."""
+    layer = kernels._sums(lanes, 4, rectified=True, onto=False)
+
+    @numba.njit
+    def write(targets, sources, begin, shifts, weights, items):  # type: ignore[no-untyped-def]
+        below, above = weights.shape
+        layer(targets, sources, begin, sources.shape[1], shifts, weights, above, below, items)
+
+    random = np.random.default_rng(1)
+    sources, shifts, weights = (random.normal(size=size).astype(np.float32) for size in ((5, 3 * TILE), 5, (8, 5)))
+    targets = np.full((8, BLOCK), np.nan, np.float32)
+    write(targets, sources, TILE, shifts, weights, 2 * TILE)
+    expected = weights @ np.maximum(sources[:, TILE:] + shifts[:, None], 0.0)
+    np.testing.assert_allclose(targets[:, : 2 * TILE], expected, rtol=1e-5, atol=1e-5)
+    assert np.isnan(targets[:, 2 * TILE :]).all()
