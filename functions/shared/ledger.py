@@ -8,23 +8,16 @@ Every method raises DependencyFailed or MissingResource when DynamoDB does not a
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
-import boto3
-from boto3.dynamodb.conditions import Attr, ConditionBase, Key
-from botocore.config import Config
-from botocore.exceptions import ClientError
+from boto3.dynamodb.conditions import Attr
 
-from shared.clients import calling, code_of
+from shared.tenures import Tenures
 
 TOKEN_LIFETIME_SECONDS = 14 * 24 * 3600
-LOCK_LIFETIME_SECONDS = 6 * 3600
 MAXIMUM_REASONS = 20
 MAXIMUM_REASON_LENGTH = 1000
 
@@ -58,21 +51,8 @@ class Token:
     held_at: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
-class Lock:
-    """Who has the deployment lock, a run or a rollback's execution; `fence` grows whenever it is taken or renewed."""
-
-    holder: str
-    fence: int
-
-
-class Ledger:
-    """The table `table_name`. `clock` returns epoch seconds."""
-
-    def __init__(self, table_name: str, clock: Callable[[], float] = time.time) -> None:
-        config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=3, read_timeout=10)
-        self._table = boto3.resource("dynamodb", config=config).Table(table_name)
-        self._clock = clock
+class Ledger(Tenures):
+    """Datasets, runs, decisions, notices and tokens; and, as `Tenures`, who serves."""
 
     # Datasets
 
@@ -302,157 +282,6 @@ class Ledger:
         """All items of `kind` (RUN, DATASET) with one of `statuses`, read through the index."""
         return [item for item in self._by_kind(kind) if item.get("status") in statuses]
 
-    # Serving
-
-    def serving(self) -> dict[str, Any] | None:
-        """The model that serves, with `previous` one level deep, or None before the first."""
-        return self._get("SERVING", "CURRENT")
-
-    def promote(self, model: dict[str, Any], by: str, why: str, fence: int, replacing: str | None = None) -> bool:
-        """Write that `model` (runId, datasetVersion, modelPackageArn, modelDataUrl, endpointConfigName) serves, `by`
-        which execution and `why`, and remember that it did. `fence` is that of the writer's deployment lock.
-
-        False, and nothing is changed, when a later holder of the lock has written who serves, or when newer data
-        serves; with `replacing`, a rollback's, when another run than that one does. Writing the same run again changes
-        nothing and is True.
-        """
-        current = self.serving()
-        if current is None or current["runId"] != model["runId"]:
-            if replacing is not None and (current or {}).get("runId") != replacing:
-                return False
-            allowed = Attr("pk").not_exists() if current is None else Attr("runId").eq(current["runId"])
-            if replacing is None:
-                allowed &= Attr("pk").not_exists() | Attr("datasetVersion").lte(model["datasetVersion"])
-            allowed &= _not_fenced(fence)
-            previous = {name: value for name, value in (current or {}).items() if name in (*model, "since")} or None
-            tenure = {"since": self._now(), "by": by, "why": why[:MAXIMUM_REASON_LENGTH], "previous": previous}
-            if not self._update("SERVING", "CURRENT", allowed, kind="SERVING", fence=fence, **tenure, **model):
-                return False
-            current = {**model, **tenure}
-        elif not self._fenced(fence):
-            return False
-        # Written again by a retry that finds the first write done: nothing that has served is ever forgotten.
-        replaced = (current.get("previous") or {}).get("runId")
-        told = {name: current.get(name) for name in ("runId", "datasetVersion", "since", "by", "why")}
-        self._update("SERVING", f"SINCE#{current['since']}", kind="TENURE", replaced=replaced, **told)
-        return self._update(f"CHAMPION#{model['runId']}", "STATE", kind="CHAMPION", **model)
-
-    def share_traffic(self, run_id: str, percent: int, config: str, by: str, why: str, fence: int) -> bool:
-        """Write that the model of `run_id` answers `percent` of the requests, beside the one that serves. False, and
-        nothing is changed, when a later holder of the deployment lock than `fence` has written who serves or shares.
-        """
-        return self._fenced(fence) and self._update(
-            "SERVING",
-            "SPLIT",
-            _not_fenced(fence),
-            kind="SPLIT",
-            fence=fence,
-            runId=run_id,
-            percent=percent,
-            endpointConfigName=config,
-            by=by,
-            why=why[:MAXIMUM_REASON_LENGTH],
-            since=self._now(),
-        )
-
-    def _fenced(self, fence: int) -> bool:
-        """Keep earlier holders of the lock from writing who serves, where that stays as it is. False when a later one
-        has kept this one from it, or nobody serves.
-        """
-        return self._update("SERVING", "CURRENT", Attr("runId").exists() & _not_fenced(fence), fence=fence)
-
-    def end_split(self, config: str | None = None) -> bool:
-        """Write that one model answers all requests again; with `config`, only if it is by that configuration that two
-        do. False when nothing was split (so).
-        """
-        split = Attr("percent").gt(0)
-        if config is not None:
-            split &= Attr("endpointConfigName").eq(config)
-        return self._update("SERVING", "SPLIT", split, percent=0, endedAt=self._now())
-
-    def current_split(self) -> dict[str, Any] | None:
-        """The model that answers a share of the requests, or None."""
-        found = self._get("SERVING", "SPLIT")
-        return found if found and found.get("percent") else None
-
-    def champion(self, run_id: str) -> dict[str, Any] | None:
-        """A model that serves, or has served (as given to `promote`), or None."""
-        return self._get(f"CHAMPION#{run_id}", "STATE")
-
-    def champions(self) -> list[dict[str, Any]]:
-        """Every model that has served, read through the index."""
-        return self._by_kind("CHAMPION")
-
-    def lock_deployment(self, holder: str) -> Lock:
-        """Take the deployment lock, or renew it, for a run or a rollback's execution; what comes back says who has it
-        now. It is a lease: who is slower than that loses it to the next, and writes nothing over what that one wrote.
-        """
-        while True:
-            now, found = int(self._clock()), self._get("LOCK", "DEPLOYMENT") or {}
-            other, fence = found.get("runId"), int(found.get("fence", 0))
-            if other not in (None, holder) and found.get("leasedUntil", 0) >= now:
-                return Lock(str(other), fence)
-            lease = {"runId": holder, "leasedUntil": now + LOCK_LIFETIME_SECONDS, "fence": fence + 1}
-            unchanged = Attr("fence").eq(fence) if fence else Attr("fence").not_exists()
-            if self._update("LOCK", "DEPLOYMENT", unchanged, kind="LOCK", **lease):
-                return Lock(holder, fence + 1)
-
-    def unlock_deployment(self, holder: str) -> bool:
-        """Give the deployment lock back. False when `holder` does not have it."""
-        return self._update("LOCK", "DEPLOYMENT", Attr("runId").eq(holder), runId=None)
-
-    # DynamoDB
-
-    def _now(self) -> str:
-        return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-    def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
-        with calling("dynamodb GetItem"):
-            item = self._table.get_item(Key={"pk": pk, "sk": sk}, ConsistentRead=True).get("Item")
-        return _plain(item) if item else None
-
-    def _update(self, pk: str, sk: str, condition: ConditionBase | None = None, **attributes: Any) -> bool:
-        attributes["updatedAt"] = self._now()
-        names = {f"#{position}": name for position, name in enumerate(attributes)}
-        values = {f":{position}": _storable(value) for position, value in enumerate(attributes.values())}
-        call: dict[str, Any] = {
-            "Key": {"pk": pk, "sk": sk},
-            "UpdateExpression": "SET " + ", ".join(f"#{position} = :{position}" for position in range(len(attributes))),
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values,
-        }
-        if condition is not None:
-            call["ConditionExpression"] = condition
-        return self._conditionally("dynamodb UpdateItem", self._table.update_item, call)
-
-    def _delete(self, pk: str, sk: str, condition: ConditionBase | None = None) -> bool:
-        call: dict[str, Any] = {"Key": {"pk": pk, "sk": sk}}
-        if condition is not None:
-            call["ConditionExpression"] = condition
-        return self._conditionally("dynamodb DeleteItem", self._table.delete_item, call)
-
-    @staticmethod
-    def _conditionally(what: str, operation: Callable[..., Any], call: dict[str, Any]) -> bool:
-        with calling(what):
-            try:
-                operation(**call)
-            except ClientError as error:
-                if code_of(error) == "ConditionalCheckFailedException":
-                    return False
-                raise
-        return True
-
-    def _by_kind(self, kind: str) -> list[dict[str, Any]]:
-        query: dict[str, Any] = {"IndexName": "byKind", "KeyConditionExpression": Key("kind").eq(kind)}
-        items: list[dict[str, Any]] = []
-        while True:
-            with calling("dynamodb Query byKind"):
-                page = self._table.query(**query)
-            items += [_plain(item) for item in page["Items"]]
-            if "LastEvaluatedKey" not in page:
-                return items
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
 
 def _token(item: dict[str, Any]) -> Token:
     return Token(
@@ -468,30 +297,5 @@ def _token(item: dict[str, Any]) -> Token:
     )
 
 
-def _not_fenced(fence: int) -> ConditionBase:
-    """That no later holder of the deployment lock has written the item."""
-    return Attr("fence").not_exists() | Attr("fence").lte(fence)
-
-
 def _bounded(reasons: list[str]) -> list[str]:
     return [reason[:MAXIMUM_REASON_LENGTH] for reason in reasons[:MAXIMUM_REASONS]]
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, float):
-        return Decimal(str(value))
-    if isinstance(value, dict):
-        return {name: _storable(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_storable(inner) for inner in value]
-    return value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value

@@ -28,8 +28,9 @@ from shared.errors import (
     StaleVersion,
 )
 from shared.jobs import Jobs
-from shared.ledger import Ledger, Lock
+from shared.ledger import Ledger
 from shared.observability import append_run, count, logger, observed
+from shared.tenures import Lock
 from verify import golden
 
 

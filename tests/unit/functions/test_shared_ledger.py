@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared import ledger
+from shared import ledger, tenures
 from shared.ledger import Ledger, Token
 from tests.unit.functions.cloud import EXECUTION, RUN, VERSION, Cloud
 
@@ -144,19 +144,19 @@ def test_one_of_two_simultaneous_deployments_has_the_lock(book: Ledger) -> None:
         locks = list(pool.map(book.lock_deployment, ["a", "b", "c", "d"]))
     assert len(set(locks)) == 1
     winner = locks[0].holder
-    assert book.lock_deployment(winner) == ledger.Lock(winner, 2), "its holder may take it again"
+    assert book.lock_deployment(winner) == tenures.Lock(winner, 2), "its holder may take it again"
 
 
 def test_only_its_holder_gives_the_lock_back(book: Ledger) -> None:
     book.lock_deployment("a")
     assert not book.unlock_deployment("b")
     assert book.unlock_deployment("a")
-    assert book.lock_deployment("b") == ledger.Lock("b", 2), "a fence never comes twice, whatever was given back"
+    assert book.lock_deployment("b") == tenures.Lock("b", 2), "a fence never comes twice, whatever was given back"
 
 
 def test_a_lock_that_was_never_given_back_expires(book: Ledger, clock: Clock) -> None:
     book.lock_deployment("a")
-    clock.now += ledger.LOCK_LIFETIME_SECONDS
+    clock.now += tenures.LOCK_LIFETIME_SECONDS
     assert book.lock_deployment("b").holder == "a"
     clock.now += 1
     assert book.lock_deployment("b").holder == "b"
@@ -184,7 +184,7 @@ def test_who_lost_the_lock_writes_nothing_over_what_its_next_holder_wrote(book: 
     """
     slow = book.lock_deployment("retraining")
     assert book.promote(model(VERSION), EXECUTION, "it passed the gate", slow.fence)
-    clock.now += ledger.LOCK_LIFETIME_SECONDS + 1
+    clock.now += tenures.LOCK_LIFETIME_SECONDS + 1
     quick = book.lock_deployment("rollback")
     assert book.promote(model(OLDER), "rollback", "odd lists", quick.fence, replacing=f"{VERSION}-r1")
     assert not book.promote(model(NEWER), EXECUTION, "it passed the gate", slow.fence)
