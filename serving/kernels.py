@@ -232,6 +232,26 @@ def _filled_up(items):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def _of_block(begin, items, stride, coefficients, factors, own, first, weights, biases, shape, head, layers, block):  # type: ignore[no-untyped-def]
+    """Adds what of the logits depends on the item, of `items` items from `begin` on, to what is in `block`. `layers`
+    [2, widest, BLOCK] is for the activations.
+    """
+    here, there = layers[0], layers[1]
+    _add_product(block, factors, begin, stride, own, coefficients, coefficients.size, 1, items)
+    if shape.size == 2:
+        _add_rectified(block, first, begin, stride, own, head, head.size, 1, items)
+    elif shape.size > 2:
+        _layer(here, first, begin, stride, own, weights, shape[1], shape[2], items)
+        bias, matrix = 0, shape[1] * shape[2]
+        for layer in range(2, shape.size - 1):
+            shifts, width, next_width = biases[bias:], shape[layer], shape[layer + 1]
+            _layer(there, here, 0, BLOCK, shifts, weights[matrix:], width, next_width, items)
+            bias, matrix = bias + width, matrix + width * next_width
+            here, there = there, here
+        _add_rectified(block, here, 0, BLOCK, biases[bias:], head, head.size, 1, items)
+
+
+@_compiled
 def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, logits, excluded, items, scores):  # type: ignore[no-untyped-def]
     """Writes the items of the greatest logits into `items`, best first and equal ones by item, without those in
     `excluded` (sorted, distinct), and σ of these logits into `scores`; as many as there is room for, or there are. How
@@ -253,7 +273,7 @@ def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, 
     if not whole:
         factors, first, total = _gathered(factors, rows), _gathered(first, rows), rows.size
     stride = _filled_up(total)
-    here, there = np.empty((widest, BLOCK), np.float32), np.empty((widest, BLOCK), np.float32)
+    layers = np.empty((2, widest, BLOCK), np.float32)
     number = min(items.size, total)
     block, values = np.empty(BLOCK, np.float32), np.empty(number, np.float32)
     found, passed = 0, 0
@@ -261,18 +281,7 @@ def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, 
         size = min(BLOCK, total - begin)
         filled = _filled_up(size)
         block[:] = offset
-        _add_product(block, factors, begin, stride, own, coefficients, coefficients.size, 1, filled)
-        if shape.size == 2:
-            _add_rectified(block, first, begin, stride, own, head, last, 1, filled)
-        elif shape.size > 2:
-            _layer(here, first, begin, stride, own, weights, shape[1], shape[2], filled)
-            bias, matrix_at = 0, shape[1] * shape[2]
-            for layer in range(2, shape.size - 1):
-                shifts, width, next_width = biases[bias:], shape[layer], shape[layer + 1]
-                _layer(there, here, 0, BLOCK, shifts, weights[matrix_at:], width, next_width, filled)
-                bias, matrix_at = bias + width, matrix_at + width * next_width
-                here, there = there, here
-            _add_rectified(block, here, 0, BLOCK, biases[bias:], head, last, 1, filled)
+        _of_block(begin, filled, stride, coefficients, factors, own, first, weights, biases, shape, head, layers, block)
         if logits.size:
             logits[begin : begin + size] = block[:size]
         if number == 0:
