@@ -40,7 +40,7 @@ from ncf.golden import golden
 from ncf.interface import CannotFit, Context, Diverged, Model, Progress, Stopped, kind_named
 from ncf.models import als, ease, popularity
 from ncf.ranking import best_first, rank, same_answer
-from ncf.world import World, join, leave
+from ncf.world import World, end, join, leave
 
 STOPPED = 143
 POPULAR_ITEMS = 100
@@ -409,4 +409,8 @@ def _fail(reason: str, environment: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))
+    try:
+        status = main(sys.argv[1:], os.environ)
+    except SystemExit as asked:  # for help, or to stop
+        status = int(asked.code or 0)
+    end(status, os.environ)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -57,7 +60,7 @@ class World:
 
 def join(environment: Mapping[str, str], device: torch.device) -> World:
     """Join the processes that torchrun's variables name, if there are several."""
-    if int(environment.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    if _are_several(environment) and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return World.here()
 
@@ -66,3 +69,21 @@ def leave() -> None:
     """Leave them, if `join` joined any."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+def end(status: int, environment: Mapping[str, str]) -> NoReturn:
+    """End this process, which has left the others; whatever it was to write is written.
+
+    One of several ends at once. Gloo's threads live on while DistributedDataParallel holds the group, and one that lets
+    go of a tensor while the interpreter is ending asks for its lock, which aborts the process ("terminate called
+    without an active exception") though the training went well.
+    """
+    if _are_several(environment):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _are_several(environment: Mapping[str, str]) -> bool:
+    return int(environment.get("WORLD_SIZE", "1")) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from ncf import data
 from ncf.fit import Plan, fit
 from ncf.interface import Context
 from ncf.model import Architecture
-from ncf.world import join, leave
+from ncf.world import end, join, leave
 
 world = join(os.environ, torch.device("cpu"))
 dataset = data.load(Path(os.environ["SM_CHANNEL_DATASET"]), "v20260102t030405z-0a1b2c3d")
@@ -45,6 +46,7 @@ content = b"".join(tensor.numpy().tobytes() for tensor in fit(dataset, plan, Con
 Path(os.environ["SM_OUTPUT_DIR"]).mkdir(parents=True, exist_ok=True)
 Path(os.environ["SM_OUTPUT_DIR"], f"rank-{world.rank}").write_text(hashlib.sha256(content).hexdigest())
 leave()
+end(0, os.environ)
 """
 
 
@@ -103,3 +105,14 @@ def test_stopped_together_they_go_on_together(job: Callable[..., Any], shop_data
     assert not first.startswith("epoch=1/"), first
     assert "starts anew" not in stderr
     assert time.monotonic() - began < 100
+
+
+@pytest.mark.parametrize(("processes", "finalized"), [("1", True), ("2", False)])
+def test_one_of_several_processes_ends_before_a_thread_of_gloo_can_abort_it(processes: str, finalized: bool) -> None:
+    program = (
+        "import atexit, os\nfrom ncf.world import end\n"
+        "atexit.register(print, 'finalized')\nprint('said', end=' ')\nend(3, os.environ)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(TRAIN.parent), "WORLD_SIZE": processes}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stdout.split()) == (3, ["said", "finalized"] if finalized else ["said"])
