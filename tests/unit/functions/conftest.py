@@ -17,7 +17,8 @@ from botocore.stub import Stubber
 from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 
-from tests.unit.functions.cloud import ENVIRONMENT, REGION, Cloud
+from shared.ledger import Ledger
+from tests.unit.functions.cloud import ENVIRONMENT, REGION, Clock, Cloud
 
 
 @pytest.fixture
@@ -113,3 +114,14 @@ def log(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[
     stream = io.StringIO()
     monkeypatch.setattr(handler, "stream", stream)
     return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def book(cloud: Cloud, clock: Clock) -> Ledger:
+    """The ledger of that stack, at the time of `clock`."""
+    return Ledger("ncf-runs", clock)

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from deploy import plan, request
-from deploy.plan import Action, Step
+from deploy import request
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
@@ -34,114 +33,6 @@ ALARMS = ("ncf-endpoint-errors", "ncf-endpoint-latency")
 CONTAINER = {"Image": IMAGE, "ModelDataUrl": MODEL_URL}
 MODEL_CALL = request.create_model("ncf", RUN, CONTAINER, ROLE)
 CONFIG_CALL = request.create_endpoint_config("ncf", RUN, request.Fleet("ml.g4dn.xlarge", 1))
-
-
-# The plan
-
-
-@pytest.mark.parametrize(
-    ("described", "action"),
-    [
-        (None, Action.CREATE),
-        (endpoint("InService", WANTED), Action.DONE),
-        (endpoint("InService", PREVIOUS), Action.UPDATE),
-        (endpoint("Creating", WANTED), Action.WAIT),
-        (endpoint("Creating", PREVIOUS), Action.BUSY),
-        (endpoint("Updating", PREVIOUS, pending=WANTED), Action.WAIT),
-        (endpoint("Updating", PREVIOUS, pending=THIRD), Action.BUSY),
-        (endpoint("Updating", WANTED), Action.BUSY),
-        (endpoint("RollingBack", PREVIOUS, pending=WANTED), Action.BUSY),
-        (endpoint("SystemUpdating", PREVIOUS), Action.BUSY),
-        (endpoint("Deleting", PREVIOUS), Action.BUSY),
-        (endpoint("Failed", PREVIOUS), Action.DELETE),
-        (endpoint("Failed", WANTED), Action.FAILED),
-        (endpoint("OutOfService", PREVIOUS), Action.UNUSABLE),
-        (endpoint("UpdateRollbackFailed", PREVIOUS), Action.UNUSABLE),
-    ],
-)
-@pytest.mark.fault("P01", "P02", "P03", "P04", "P05", "P06")
-def test_the_next_step_of_a_deployment(described: dict[str, Any] | None, action: Action) -> None:
-    assert plan.deployment(described, WANTED) == Step(action, WANTED)
-
-
-@pytest.mark.parametrize(
-    ("described", "previous", "action"),
-    [
-        (None, None, Action.DONE),
-        (None, PREVIOUS, Action.CREATE),
-        (endpoint("InService", PREVIOUS), PREVIOUS, Action.DONE),
-        (endpoint("InService", THIRD), PREVIOUS, Action.DONE),
-        (endpoint("InService", WANTED), PREVIOUS, Action.UPDATE),
-        (endpoint("InService", WANTED), None, Action.DELETE),
-        (endpoint("Failed", WANTED), None, Action.DELETE),
-        (endpoint("Failed", WANTED), PREVIOUS, Action.DELETE),
-        (endpoint("Creating", WANTED), None, Action.BUSY),
-        (endpoint("Updating", PREVIOUS, pending=WANTED), PREVIOUS, Action.BUSY),
-        (endpoint("Updating", WANTED, pending=PREVIOUS), PREVIOUS, Action.WAIT),
-        (endpoint("Deleting", WANTED), None, Action.DONE),
-        (endpoint("Deleting", WANTED), PREVIOUS, Action.BUSY),
-        (endpoint("UpdateRollbackFailed", WANTED), PREVIOUS, Action.UNUSABLE),
-    ],
-)
-def test_the_next_step_of_a_rollback(described: dict[str, Any] | None, previous: str | None, action: Action) -> None:
-    assert plan.rollback(described, WANTED, previous) == Step(action, previous)
-
-
-# The calls
-
-
-def test_the_model_is_isolated_and_of_the_registered_container() -> None:
-    assert MODEL_CALL == {
-        "ModelName": WANTED,
-        "PrimaryContainer": CONTAINER,
-        "ExecutionRoleArn": ROLE,
-        "EnableNetworkIsolation": True,
-    }
-
-
-def test_the_endpoint_configuration_has_the_ami_only_when_it_is_set() -> None:
-    variant = request.create_endpoint_config(
-        "ncf", RUN, request.Fleet("ml.g4dn.xlarge", 2, "al2023-ami-sagemaker-inference-gpu-4-1")
-    )
-    assert variant == {
-        "EndpointConfigName": WANTED,
-        "ProductionVariants": [
-            {
-                "VariantName": "AllTraffic",
-                "ModelName": WANTED,
-                "InstanceType": "ml.g4dn.xlarge",
-                "InitialInstanceCount": 2,
-                "InitialVariantWeight": 1.0,
-                "ModelDataDownloadTimeoutInSeconds": 900,
-                "ContainerStartupHealthCheckTimeoutInSeconds": 900,
-                "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
-                "InferenceAmiVersion": "al2023-ami-sagemaker-inference-gpu-4-1",
-            }
-        ],
-    }
-    assert "InferenceAmiVersion" not in CONFIG_CALL["ProductionVariants"][0]
-
-
-def test_an_update_is_blue_green_and_watched_by_the_alarms() -> None:
-    assert request.update_endpoint("e", "c", ALARMS) == {
-        "EndpointName": "e",
-        "EndpointConfigName": "c",
-        "DeploymentConfig": {
-            "BlueGreenUpdatePolicy": {
-                "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 300},
-                "TerminationWaitInSeconds": 300,
-                "MaximumExecutionTimeoutInSeconds": 3600,
-            },
-            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in ALARMS]},
-        },
-    }
-    unwatched = request.update_endpoint("e", "c", ())["DeploymentConfig"]
-    assert "AutoRollbackConfiguration" not in unwatched
-    assert unwatched["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"] == 0
-    assert unwatched["BlueGreenUpdatePolicy"]["TerminationWaitInSeconds"] == 0
-
-
-# The handler
 
 
 @pytest.fixture
