@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,13 @@ from ncf.fit import CHECKPOINT
 
 TRAIN = Path(__file__).resolve().parents[3] / "training" / "train.py"
 SETTINGS = {"factors": 8, "mlp_layers": "16,8", "start": "random", "fusion": 0, "batch_size": 1}
+
+
+LAST_WORDS = """
+import atexit, os, pathlib
+if "RANK" in os.environ:
+    atexit.register(pathlib.Path(__file__).with_name("finalized-" + os.environ["RANK"]).touch)
+"""
 
 
 def started(job: Any, script: Path = TRAIN) -> subprocess.Popen[str]:
@@ -72,9 +78,12 @@ def test_two_processes_find_what_one_finds(
     board = write(tmp_path / "board", checkerboard_pairs)
     settings = SETTINGS | {"loss": loss, "epochs": 40, "learning_rate": 0.01, "evaluation_k": 1}
     together = job(board, name="together", **(settings | ({"batch_size": 64} if loss == "bce" else {})))
+    (tmp_path / "sitecustomize.py").write_text(LAST_WORDS)
+    together.environment["PYTHONPATH"] = str(tmp_path)
     process = started(together)
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
+    assert not [*tmp_path.glob("finalized-*")], "a thread of gloo could have aborted it"
     assert stdout.count("epoch=40/40 ") == 1, "one of them reports"
     assert stdout.count("evaluation hit_rate_at_1=") == 1
     figures = together.output("evaluation.json")["candidate"]
@@ -105,14 +114,3 @@ def test_stopped_together_they_go_on_together(job: Callable[..., Any], shop_data
     assert not first.startswith("epoch=1/"), first
     assert "starts anew" not in stderr
     assert time.monotonic() - began < 100
-
-
-@pytest.mark.parametrize(("processes", "finalized"), [("1", True), ("2", False)])
-def test_one_of_several_processes_ends_before_a_thread_of_gloo_can_abort_it(processes: str, finalized: bool) -> None:
-    program = (
-        "import atexit, os\nfrom ncf.world import end\n"
-        "atexit.register(print, 'finalized')\nprint('said', end=' ')\nend(3, os.environ)"
-    )
-    environment = os.environ | {"PYTHONPATH": str(TRAIN.parent), "WORLD_SIZE": processes}
-    run = subprocess.run([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
-    assert (run.returncode, run.stdout.split()) == (3, ["said", "finalized"] if finalized else ["said"])
