@@ -257,8 +257,10 @@ def memory(progress: Progress) -> Table:
 
 
 def numbers_kept(users: int, items: int, factors: int, layers: tuple[int, ...], interactions: int) -> int:
-    """Bytes of a NeuMF's numbers in the server: what grows with users, items and interactions."""
-    embedding, first = layers[0] // 2, (*layers[1:], 0)[0]
+    """Bytes of a NeuMF's numbers in the server: what grows with users, items and interactions. Its MLP has at least one
+    hidden layer, `layers[1]`.
+    """
+    embedding, first = layers[0] // 2, layers[1]
     of_user = 4 * (factors + embedding) + 8
     of_item = 4 * (factors + embedding + first) + 4 + 8
     return users * of_user + items * of_item + 4 * interactions

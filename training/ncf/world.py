@@ -76,7 +76,7 @@ def end(status: int, environment: Mapping[str, str]) -> NoReturn:
 
     One of several ends at once. Gloo's threads live on while DistributedDataParallel holds the group, and one that lets
     go of a tensor while the interpreter is ending asks for its lock, which aborts the process ("terminate called
-    without an active exception") though the training went well.
+    without an active exception"); torchrun then stops the first one, which may still have the model to write.
     """
     if _are_several(environment):
         sys.stdout.flush()
