@@ -27,7 +27,7 @@ NOT_READ = ("package-lock.json", "docs/openapi.json")
 
 @dataclass(frozen=True)
 class Rule:
-    """Words to avoid: a regular expression, matched without regard to case, and the advice."""
+    """Words to avoid: a regular expression, and the advice."""
 
     pattern: re.Pattern[str]
     advice: str
@@ -37,8 +37,10 @@ def _rule(pattern: str, advice: str) -> Rule:
     return Rule(re.compile(pattern, re.IGNORECASE), advice)
 
 
-START = r"(?:^|(?<=[.!?:;] ))"
-"""Where a sentence begins, in a text whose lines were joined."""
+def _start(pattern: str, advice: str) -> Rule:
+    """A rule for the beginning of a sentence, in a text whose lines were joined. Begins with a capital letter."""
+    return Rule(re.compile(r"(?:^|(?<=[.!?:;] ))" + pattern), advice)
+
 
 WORDS = [
     _rule(r"\bwhat of (the|it|them|a|an)\b", "name the thing: 'the user's part of the logits'"),
@@ -76,14 +78,14 @@ WORDS = [
     _rule(r"\b(that|who|which|what) (is|are|was|were) to (have|be) \w+ed by\b", "active voice"),
     _rule(r"\bgoes unheard\b|\bgoes on unheard\b", "'its result is ignored'"),
     _rule(r"\bcomes? to nothing\b", "'has no effect', 'fails'"),
-    _rule(START + r"Of (a|an|the|all|several|two|one|what|its|those|every|each|it) \w+", "start with the subject"),
-    _rule(START + r"Whether (it|that|this) (is|may|can|has)\b", "'True if …'"),
-    _rule(START + r"So (long|often|many|much|far) (may|can|does|do|is|are|as)\b", "start with the subject"),
-    _rule(
-        START + r"(Asked|Said|Told|Called|Offered|Read|Held|Kept|Made|Given) (for|by|of|before|to|once|when)\b",
+    _start(r"Of (a|an|the|all|several|two|one|what|its|those|every|each|it) \w+", "start with the subject"),
+    _start(r"Whether (it|that|this) (is|may|can|has)\b", "'True if …'"),
+    _start(r"So (long|often|many|much|far) (may|can|does|do|is|are|as)\b", "start with the subject"),
+    _start(
+        r"(Asked|Said|Told|Called|Offered|Read|Held|Kept|Made|Given) (for|by|of|before|to|once|when)\b",
         "start with the subject",
     ),
-    _rule(START + r"(Not|Nor|Neither|Never) (is|are|does|do|has|can|may)\b", "start with the subject"),
+    _start(r"(Not|Nor|Neither|Never) (is|are|does|do|has|can|may)\b", "start with the subject"),
 ]
 """For texts: comments, docstrings, messages, descriptions."""
 
