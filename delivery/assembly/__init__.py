@@ -1,0 +1,1 @@
+"""Writes the files that are made from shorter sources and committed, such as `template.yaml`."""
