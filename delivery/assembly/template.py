@@ -2,7 +2,7 @@
 
 `template/every/` has skeletons of what each function, rule, schedule and state machine consists of; the sources have
 the rest. Two tags are ours: `!Arn service:resource` is the ARN of a resource in this account and region, and
-`!EveryRule` the list of the ARNs of all rules. docs/operations.md says how a function is added.
+`!EveryRule` the list of the ARNs of all rules. docs/functions.md says how a function is added.
 """
 
 from __future__ import annotations

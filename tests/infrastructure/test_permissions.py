@@ -17,7 +17,7 @@ import pytest
 from botocore import xform_name
 
 from tests.infrastructure import rules
-from tests.infrastructure.templates import as_list, statements
+from tests.infrastructure.templates import as_list, of_type, statements
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 NAMES = sorted(path.parent.name for path in FUNCTIONS.glob("*/app.py"))
@@ -217,6 +217,14 @@ def test_role_allows_no_call_that_the_code_cannot_reach(function: str, cloudform
     if f"{pascal(function)}Function" in rules.asynchronous_functions(cloudformation):
         needed.add("sqs:SendMessage")
     assert allowed_calls(function, cloudformation) - needed == set()
+
+
+def test_sam_adds_no_role_and_no_policy(sam: dict[str, Any], cloudformation: dict[str, Any]) -> None:
+    """What SAM attaches by itself may write into every log group; each role here has what is written, and no more."""
+    written = of_type(sam, "AWS::IAM::Role")
+    assert of_type(cloudformation, "AWS::IAM::Role") == written
+    kinds = {resource["Type"] for resource in cloudformation["Resources"].values()}
+    assert {kind for kind in kinds if kind.startswith("AWS::IAM::")} == {"AWS::IAM::Role"}
 
 
 @pytest.mark.fault("R01")
