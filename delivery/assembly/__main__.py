@@ -1,5 +1,5 @@
 """`python -m delivery.assembly` writes every assembled file; with `--check` it writes nothing and exits with status 1
-if one of them is not up to date."""
+if one of them is not current."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def main(arguments: list[str]) -> int:
     if parser.parse_args(arguments).check:
         outdated = machines.check()
         for path in outdated:
-            print(f"not up to date: {path}; run `python -m delivery.assembly`", file=sys.stderr)
+            print(f"{path} is not current: run `python -m delivery.assembly`", file=sys.stderr)
         return 1 if outdated else 0
     for path in machines.write():
-        print(f"written: {path}")
+        print(f"{path} written")
     return 0
 
 

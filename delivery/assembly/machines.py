@@ -23,42 +23,38 @@ import yaml
 from delivery.assembly import pictures
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "statemachines"
-PICTURES = ROOT / "docs" / "machines.md"
 INVOKE, WAIT = "invoke", "invoke.waitForTaskToken"
 OURS = {INVOKE, WAIT, "merge", "payload", "result"}
 
 
-class SourceError(Exception):
+class SourceError(ValueError):
     """A source cannot be assembled. The message names the file, the state and what is wrong."""
 
 
-def write() -> list[Path]:
-    """Write every assembled file that is not up to date, and return their paths. Raises SourceError."""
-    outdated = check()
-    texts = assembled()
+def write(root: Path = ROOT) -> list[str]:
+    """Write every file that is not current, and return their paths below `root`. Raises SourceError."""
+    texts, outdated = assemble(root), check(root)
     for path in outdated:
-        path.write_text(texts[path], encoding="utf-8")
+        (root / path).write_text(texts[path], encoding="utf-8")
     return outdated
 
 
-def check() -> list[Path]:
-    """The assembled files that are missing or not up to date. Raises SourceError."""
+def check(root: Path = ROOT) -> list[str]:
+    """The paths, below `root`, of the files that are missing or not current. Raises SourceError."""
     return [
-        path for path, text in assembled().items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+        path
+        for path, text in assemble(root).items()
+        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
     ]
 
 
-def assembled() -> dict[Path, str]:
-    """The text of every assembled file. Raises SourceError."""
-    shared = load(SOURCES / "shared.yaml")
-    definitions = {
-        path.stem: definition(path.stem, load(path), shared)
-        for path in sorted(SOURCES.glob("*.yaml"))
-        if path.stem != "shared"
-    }
-    texts = {SOURCES / f"{name}.asl.json": _json(name, body) for name, body in definitions.items()}
-    return texts | {PICTURES: pictures.page(definitions, shared["retry"])}
+def assemble(root: Path) -> dict[str, str]:
+    """Path below `root` → text, of every definition and of the page with the pictures. Raises SourceError."""
+    sources = {path.stem: load(path) for path in sorted((root / "statemachines").glob("*.yaml"))}
+    shared = sources.pop("shared")
+    definitions = {name: definition(name, source, shared) for name, source in sources.items()}
+    texts = {f"statemachines/{name}.asl.json": _json(name, body) for name, body in definitions.items()}
+    return texts | {"docs/machines.md": pictures.page(definitions, shared["retry"])}
 
 
 def _json(name: str, body: Mapping[str, Any]) -> str:

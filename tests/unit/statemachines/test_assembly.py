@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from delivery.assembly import machines, pictures
 from tests.unit.statemachines.edges import MACHINES
 from tests.unit.statemachines.interpreter import edges_of
 
-SHARED = machines.load(machines.SOURCES / "shared.yaml")
-SOURCES = {name: machines.load(machines.SOURCES / f"{name}.yaml") for name in MACHINES}
+FOLDER = machines.ROOT / "statemachines"
+SHARED = machines.load(FOLDER / "shared.yaml")
+SOURCES = {name: machines.load(FOLDER / f"{name}.yaml") for name in MACHINES}
 DEPLOYED: dict[str, Any] = {
-    name: json.loads((machines.SOURCES / f"{name}.asl.json").read_text(encoding="utf-8")) for name in MACHINES
+    name: json.loads((FOLDER / f"{name}.asl.json").read_text(encoding="utf-8")) for name in MACHINES
 }
 
 
@@ -31,19 +33,14 @@ def test_every_assembled_file_is_current() -> None:
     assert machines.check() == [], "run `python -m delivery.assembly`"
 
 
-def test_an_assembled_file_that_was_edited_is_found_and_written_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for path in machines.SOURCES.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(machines, "SOURCES", tmp_path)
-    monkeypatch.setattr(machines, "PICTURES", tmp_path / "machines.md")
-    machines.write()
-    edited = tmp_path / "batch.asl.json"
+def test_a_file_that_was_edited_or_is_missing_is_found_and_written_again(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "statemachines")
+    (tmp_path / "docs").mkdir()
+    edited = tmp_path / "statemachines" / "batch.asl.json"
     edited.write_text(edited.read_text("utf-8").replace("86400", "86401"), "utf-8")
-    assert machines.check() == [edited]
-    assert machines.write() == [edited]
-    assert machines.check() == []
+    assert machines.check(tmp_path) == ["statemachines/batch.asl.json", "docs/machines.md"]
+    assert machines.write(tmp_path) == ["statemachines/batch.asl.json", "docs/machines.md"]
+    assert machines.check(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", MACHINES)
