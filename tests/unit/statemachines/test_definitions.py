@@ -1,4 +1,4 @@
-"""What no validator of the language checks: waiting bounded, the platform retried, every error caught."""
+"""What asl-validator does not check: every wait is bounded, the platform is retried, every error is caught."""
 
 from __future__ import annotations
 
