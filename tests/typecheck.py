@@ -15,6 +15,7 @@ AREAS = {
     "serving": ["serving", "training"],
     "emr": ["emr"],
     "local": ["."],
+    "delivery": ["."],
 }
 
 
