@@ -18,8 +18,8 @@ from typing import Any
 
 from ministack.services import stepfunctions as sfn
 
-from local.emulator.corrections import state_driver, stepfunctions
-from local.emulator.corrections.task_state import TIMEOUT
+from laptop_aws.corrections import state_driver, stepfunctions
+from laptop_aws.corrections.task_state import TIMEOUT
 
 DEFINITIONS = Path(__file__).resolve().parents[3] / "statemachines"
 UNFORESEEN = "UnforeseenError"
