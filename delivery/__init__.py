@@ -1,1 +1,1 @@
-"""Tools that prepare and carry out a delivery; nothing that is deployed imports them."""
+"""What brings the product to AWS. It knows the sources of the template and the state machines, and no product code."""

@@ -14,6 +14,7 @@ AREAS = {
     "training": ["training"],
     "serving": ["serving", "training"],
     "emr": ["emr"],
+    "laptop_aws": ["."],
     "local": ["."],
     "delivery": ["."],
 }

@@ -1,1 +1,1 @@
-"""Writes the files that are made from shorter sources and committed, such as `template.yaml`."""
+"""Writes the files that AWS gets from the sources that people edit: `python -m delivery.assembly`."""

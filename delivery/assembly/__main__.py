@@ -1,5 +1,5 @@
-"""`python -m delivery.assembly` writes the generated files; with `--check` it writes nothing, names those that are not
-current, and exits with 1 if there are any."""
+"""`python -m delivery.assembly` writes every assembled file; with `--check` it writes nothing and exits with status 1
+if one of them is not current."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ import argparse
 import sys
 from pathlib import Path
 
-from delivery.assembly import template
-from delivery.assembly.text import SourceError
+from delivery.assembly import files, machines, template
 
 ROOT = Path(__file__).resolve().parents[2]
-GENERATED = {"template.yaml": template.assemble}
-"""Path of each generated file → the function that returns its text for a repository's root."""
+# In this order, because the template reads the definitions of the state machines.
+ASSEMBLIES = (machines.assemble, template.assemble)
 
 
-def main(root: Path = ROOT, arguments: list[str] | None = None) -> int:
-    """Write or check every generated file below `root`; the exit status."""
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    """Write or check the files below `root`; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m delivery.assembly", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is not current")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with status 1 if a file is not current"
+    )
     check = parser.parse_args(arguments).check
-    stale = []
-    for name, assemble in GENERATED.items():
-        path, text = root / name, assemble(root)
-        if not path.exists() or path.read_text("utf-8") != text:
-            stale.append(name)
-            if not check:
-                path.write_text(text, "utf-8")
-    for name in stale:
-        print(f"{name} is not current: run `make template`" if check else f"{name} written", file=sys.stderr)
-    return 1 if check and stale else 0
+    outdated: list[str] = []
+    for assemble in ASSEMBLIES:
+        texts = assemble(root)
+        outdated += files.outdated(root, texts) if check else files.write(root, texts)
+    for path in outdated:
+        if check:
+            print(f"{path} is not current: run `make assemble`", file=sys.stderr)
+        else:
+            print(f"{path} written")
+    return 1 if check and outdated else 0
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
-    except SourceError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(main(sys.argv[1:]))
+    except files.SourceError as error:
+        sys.exit(str(error))

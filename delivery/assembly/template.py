@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from delivery.assembly.text import Block, SourceError, blocks, fill, indented
+from delivery.assembly.files import SourceError
+from delivery.assembly.text import Block, blocks, fill, indented
 
 BEFORE_FUNCTIONS, AFTER_FUNCTIONS = ("data", "notifications", "preparation", "models"), ("api", "watch")
 FUNCTION_SECTIONS = {"Properties", "Asynchronous", "Allow", "Routes", "Rules", "Schedule", "States"}
@@ -28,9 +29,9 @@ DEAD_LETTERS = "Action: sqs:SendMessage\nResource: !GetAtt DeadLetterQueue.Arn"
 RULER = "# " + "=" * 116
 
 
-def assemble(root: Path) -> str:
-    """The text of `template.yaml`, from the sources below `root`. Raises SourceError for a source with a mistake."""
-    return _Assembly(root).template()
+def assemble(root: Path) -> dict[str, str]:
+    """`template.yaml` → its text, from the sources below `root`. Raises SourceError for a source with a mistake."""
+    return {"template.yaml": _Assembly(root).template()}
 
 
 @dataclass(frozen=True)

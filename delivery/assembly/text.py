@@ -7,13 +7,11 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from delivery.assembly.files import SourceError
+
 KEY = re.compile(r"([^\s#-][^:]*):(?: (.+))?")
 ALONE = re.compile(r"( *)<([\w ]+)>")
 INLINE = re.compile(r"<([\w ]+)>")
-
-
-class SourceError(ValueError):
-    """A source that cannot be assembled; the message names the file and what to correct."""
 
 
 @dataclass(frozen=True)

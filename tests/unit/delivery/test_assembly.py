@@ -9,7 +9,8 @@ import pytest
 
 from delivery.assembly import __main__ as assembly
 from delivery.assembly import template
-from delivery.assembly.text import SourceError, blocks, fill
+from delivery.assembly.files import SourceError
+from delivery.assembly.text import blocks, fill
 
 ROOT = Path(__file__).resolve().parents[3]
 EVALUATE = "functions/evaluate/function.yaml"
@@ -26,6 +27,8 @@ def copy(tmp_path: Path) -> Path:
         shutil.copy(app, folder)
         shutil.copy(app.parent / "function.yaml", folder)
     shutil.copy(ROOT / "template.yaml", tmp_path)
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "machines.md", tmp_path / "docs")
     return tmp_path
 
 
@@ -36,18 +39,19 @@ def replace(path: Path, old: str, new: str) -> None:
 
 
 def test_the_committed_template_is_current(capsys: pytest.CaptureFixture[str]) -> None:
-    assert assembly.main(ROOT, ["--check"]) == 0, capsys.readouterr().err
+    assert assembly.main(["--check"], ROOT) == 0, capsys.readouterr().err
 
 
 def test_check_finds_a_changed_source_and_the_command_without_it_writes_the_template(
     copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     replace(copy / EVALUATE, "Timeout: 120", "Timeout: 121")
-    assert assembly.main(copy, ["--check"]) == 1
-    assert capsys.readouterr().err == "template.yaml is not current: run `make template`\n"
-    assert assembly.main(copy, []) == 0
+    assert assembly.main(["--check"], copy) == 1
+    assert capsys.readouterr().err == "template.yaml is not current: run `make assemble`\n"
+    assert assembly.main([], copy) == 0
+    assert capsys.readouterr().out == "template.yaml written\n"
     assert "Timeout: 121" in (copy / "template.yaml").read_text("utf-8")
-    assert assembly.main(copy, ["--check"]) == 0
+    assert assembly.main(["--check"], copy) == 0
 
 
 def test_every_comment_of_a_source_is_in_the_template() -> None:
@@ -70,7 +74,7 @@ def test_a_function_needs_its_folder_alone(copy: Path) -> None:
         "    Description: A drop was greeted\n    EventPattern:\n      source: [aws.s3]\n",
         "utf-8",
     )
-    text = template.assemble(copy)
+    text = template.assemble(copy)["template.yaml"]
     for part in (
         "  # Greets.\n  HelloWorldFunction:\n",
         "      Handler: hello_world.app.handler\n      Role: !GetAtt HelloWorldRole.Arn\n",
