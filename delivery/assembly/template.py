@@ -115,7 +115,8 @@ class _Assembly:
         limits = sections["Asynchronous"].body if "Asynchronous" in sections else LIMITS
         asynchronous = ""
         if {"Asynchronous", "Rules", "Schedule"} & set(sections):
-            asynchronous = self._fill("asynchronous", limits=limits)
+            comment = sections["Asynchronous"].comment if "Asynchronous" in sections else ""
+            asynchronous = _commented(comment, self._fill("asynchronous", limits=limits))
             allowed["DeadLetters"] = ("", DEAD_LETTERS)
         self._check_states(source)
         statements = (
