@@ -36,7 +36,7 @@ def assemble(root: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Source:
-    """What a person wrote about one function or one state machine, and the names that follow from its folder's."""
+    """The source of one function or one state machine, and the names that follow from its folder's name."""
 
     kind: str
     folder: str
@@ -202,7 +202,7 @@ class _Assembly:
         return re.sub(r"( *)(\S+:) !EveryRule", lambda m: f"{m[1]}{m[2]}\n{indented(arns, len(m[1]) + 2)}", text)
 
     def _check_states(self, source: _Source) -> None:
-        """What a function's file says of its callers is what the definitions say."""
+        """Raise SourceError if a function's file and the definitions differ about the states that call it."""
         says = source.sections["States"].body.strip("[]").split(", ") if "States" in source.sections else []
         calls = [f"{machine}.{state}" for machine, called in self.calls.items()
                  for state, function in called if function == source.pascal]  # fmt: skip

@@ -220,7 +220,7 @@ def test_role_allows_no_call_that_the_code_cannot_reach(function: str, cloudform
 
 
 def test_sam_adds_no_role_and_no_policy(sam: dict[str, Any], cloudformation: dict[str, Any]) -> None:
-    """What SAM attaches by itself may write into every log group; each role here has what is written, and no more."""
+    """Roles stay as written: a policy that SAM attaches would allow writing to every log group of the account."""
     written = of_type(sam, "AWS::IAM::Role")
     assert of_type(cloudformation, "AWS::IAM::Role") == written
     kinds = {resource["Type"] for resource in cloudformation["Resources"].values()}
