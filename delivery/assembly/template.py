@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -65,10 +65,12 @@ class _Source:
     @cached_property
     def rules(self) -> dict[str, dict[str, Block]]:
         """Sections of each rule, by its name; a rule of another function has the section `Rule` alone."""
-        return {
-            name: _checked(blocks(block.body, f"{self.where}: {name}"), RULE_SECTIONS, f"{self.where}: {name}")
-            for name, block in self.inner("Rules").items()
-        }
+        found = {}
+        for name, block in self.inner("Rules").items():
+            where = f"{self.where}: {name}"
+            sections = blocks(block.body, where)
+            found[name] = _checked(sections, RULE_SECTIONS, where, () if "Rule" in sections else ("EventPattern",))
+        return found
 
 
 class _Assembly:
@@ -155,25 +157,25 @@ class _Assembly:
         )
 
     def _rule(self, source: _Source, name: str) -> str:
-        """A rule and the leave to call its target; the leave alone if the rule is another function's."""
+        """A rule and the permission to call its target; the permission alone if the rule is another function's."""
         sections = source.rules[name]
         rule = sections["Rule"].body if "Rule" in sections else name
         if source.kind == "function":
-            leave = self._fill("permission", source, trigger=name, rule=rule)
+            permission = self._fill("permission", source, trigger=name, rule=rule)
         else:
-            leave = self._fill("rule-role", source, role=_role(name, sections), rule=_kebab(name))
+            permission = self._fill("rule-role", source, role=_role(name, sections), rule=_kebab(name))
         if rule != name:
-            return leave
+            return permission
         subscribers = [
-            other for other in self.functions for sections in other.rules.values()
-            if "Rule" in sections and sections["Rule"].body == name
+            other for other in self.functions for theirs in other.rules.values()
+            if "Rule" in theirs and theirs["Rule"].body == name
         ]  # fmt: skip
         text = self._fill(
             "rule", source, rule=name, rule_name=_kebab(name), why=source.inner("Rules")[name].comment,
             properties=_texts(sections, "Description", "State"), pattern=sections["EventPattern"].body,
             targets="\n".join([self._target(source, name), *(self._target(other, name) for other in subscribers)]),
         )  # fmt: skip
-        return _join(text, leave)
+        return _join(text, permission)
 
     def _target(self, source: _Source, name: str) -> str:
         sections = source.rules.get(name, {})
@@ -182,7 +184,8 @@ class _Assembly:
         return self._fill("target", source, arn=source.arn, role=role, input=given)
 
     def _schedule(self, source: _Source) -> str:
-        sections = _checked(source.inner("Schedule"), SCHEDULE_SECTIONS, f"{source.where}: Schedule")
+        sections = _checked(source.inner("Schedule"), SCHEDULE_SECTIONS, f"{source.where}: Schedule",
+                            ("ScheduleExpression", "RetryPolicy"))  # fmt: skip
         if source.kind == "function":
             names = {"schedule": f"{source.pascal}Schedule", "policy": source.name, "sid": source.pascal}
             action = "lambda:InvokeFunction"
@@ -242,10 +245,12 @@ def _source(kind: str, folder: str, where: str, comment: str, text: str) -> _Sou
     return _Source(kind, folder, where, comment, _checked(blocks(text, where), known, where))
 
 
-def _checked(sections: dict[str, Block], known: set[str], where: str) -> dict[str, Block]:
-    unknown = ", ".join(sorted(set(sections) - known))
+def _checked(sections: dict[str, Block], known: set[str], where: str, needed: Sequence[str] = ()) -> dict[str, Block]:
+    unknown, missing = sorted(set(sections) - known), sorted(set(needed) - set(sections))
     if unknown:
-        raise SourceError(f"{where}: {unknown} is not known; known are {', '.join(sorted(known))}")
+        raise SourceError(f"{where}: {', '.join(unknown)} is not known; known are {', '.join(sorted(known))}")
+    if missing:
+        raise SourceError(f"{where}: {', '.join(missing)} is missing")
     return sections
 
 

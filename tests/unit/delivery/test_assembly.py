@@ -95,6 +95,7 @@ MISTAKES = [
     (EVALUATE, "States: [", "States: [rollback.Verify, ", "States is ['rollback.Verify', 'retraining.Evaluate']"),
     (EVALUATE, "States:", "#", "but statemachines/ has ['retraining.Evaluate']"),
     ("template/machines.yaml", "      EventPattern:", "      Pattern:", "Pattern is not known"),
+    ("functions/reconcile/function.yaml", "  RetryPolicy: {", "  # RetryPolicy: {", "Schedule: RetryPolicy is missing"),
 ]
 
 
