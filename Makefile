@@ -15,7 +15,7 @@ CHECKED     := functions training serving emr laptop_aws local delivery tests be
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo up down status logs train test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
+.PHONY: help setup assemble demo up down status logs train test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime
 
 setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## what demo and up need (they call it)
 
+assemble: $(VENV)/.tests ## write template.yaml and the state machines from their sources
+	@$(BIN)/python -m delivery.assembly
+
 # --- The product on this machine ------------------------------------------------------------------------------------------
 
 demo: setup ## from dropped interactions to served recommendations, on an embedded AWS
@@ -99,7 +102,8 @@ lint: setup $(VENV)/.tests ## format, style, types and the rules of who may impo
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/python tests/typecheck.py
-	@PYTHONPATH=.:functions:training:serving:emr $(BIN)/lint-imports --no-cache
+	@PYTHONPATH=.:functions:training:serving:emr $(BIN)/python tests/imports.py
+	@$(BIN)/python -m delivery.assembly --check
 
 unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests
 	@$(BIN)/python -m pytest tests/$@
