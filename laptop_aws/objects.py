@@ -103,6 +103,8 @@ def download(uri: S3Uri, target: Path) -> None:
         raise TransferFailed(
             f"{uri} cannot be a file: another object's name is a folder of its name, or the other way round"
         ) from error
+    except OSError as error:
+        raise TransferFailed(f"{uri} cannot be copied to {target}: {error.strerror}") from error
 
 
 def download_prefix(uri: S3Uri, folder: Path) -> int:
