@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared import tenures
+from shared import serving_record
 from shared.ledger import Ledger
 from tests.unit.functions.cloud import EXECUTION, VERSION, Clock, Cloud
 
@@ -30,19 +30,21 @@ def test_one_of_two_simultaneous_deployments_has_the_lock(book: Ledger) -> None:
         locks = list(pool.map(book.lock_deployment, ["a", "b", "c", "d"]))
     assert len(set(locks)) == 1
     winner = locks[0].holder
-    assert book.lock_deployment(winner) == tenures.Lock(winner, 2), "its holder may take it again"
+    assert book.lock_deployment(winner) == serving_record.Lock(winner, 2), "its holder may take it again"
 
 
 def test_only_its_holder_gives_the_lock_back(book: Ledger) -> None:
     book.lock_deployment("a")
     assert not book.unlock_deployment("b")
     assert book.unlock_deployment("a")
-    assert book.lock_deployment("b") == tenures.Lock("b", 2), "a fence never comes twice, whatever was given back"
+    assert book.lock_deployment("b") == serving_record.Lock("b", 2), (
+        "a fence never comes twice, whatever was given back"
+    )
 
 
 def test_a_lock_that_was_never_given_back_expires(book: Ledger, clock: Clock) -> None:
     book.lock_deployment("a")
-    clock.now += tenures.LOCK_LIFETIME_SECONDS
+    clock.now += serving_record.LOCK_LIFETIME_SECONDS
     assert book.lock_deployment("b").holder == "a"
     clock.now += 1
     assert book.lock_deployment("b").holder == "b"
@@ -70,7 +72,7 @@ def test_who_lost_the_lock_writes_nothing_over_what_its_next_holder_wrote(book: 
     """
     slow = book.lock_deployment("retraining")
     assert book.promote(model(VERSION), EXECUTION, "it passed the gate", slow.fence)
-    clock.now += tenures.LOCK_LIFETIME_SECONDS + 1
+    clock.now += serving_record.LOCK_LIFETIME_SECONDS + 1
     quick = book.lock_deployment("rollback")
     assert book.promote(model(OLDER), "rollback", "odd lists", quick.fence, replacing=f"{VERSION}-r1")
     assert not book.promote(model(NEWER), EXECUTION, "it passed the gate", slow.fence)

@@ -7,10 +7,11 @@ writes nothing over what a later one wrote (docs/decisions/0009-going-back.md).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
+from shared.records import Model, Serving, Split
 from shared.table import Table
 
 LOCK_LIFETIME_SECONDS = 6 * 3600
@@ -25,14 +26,14 @@ class Lock:
     fence: int
 
 
-class Tenures(Table):
+class ServingRecord(Table):
     """The part of the ledger that says who serves."""
 
-    def serving(self) -> dict[str, Any] | None:
+    def serving(self) -> Serving | None:
         """The model that serves, with `previous` one level deep, or None before the first."""
-        return self._get("SERVING", "CURRENT")
+        return cast("Serving | None", self._get("SERVING", "CURRENT"))
 
-    def promote(self, model: dict[str, Any], by: str, why: str, fence: int, replacing: str | None = None) -> bool:
+    def promote(self, model: Model, by: str, why: str, fence: int, replacing: str | None = None) -> bool:
         """Write that `model` (runId, datasetVersion, modelPackageArn, modelDataUrl, endpointConfigName) serves, `by`
         which execution and `why`, and remember that it did. `fence` is that of the writer's deployment lock.
 
@@ -42,21 +43,24 @@ class Tenures(Table):
         """
         current = self.serving()
         if current is None or current["runId"] != model["runId"]:
-            if replacing is not None and (current or {}).get("runId") != replacing:
+            if replacing is not None and (current is None or current["runId"] != replacing):
                 return False
             allowed = Attr("pk").not_exists() if current is None else Attr("runId").eq(current["runId"])
             if replacing is None:
                 allowed &= Attr("pk").not_exists() | Attr("datasetVersion").lte(model["datasetVersion"])
             allowed &= _not_fenced(fence)
-            previous = {name: value for name, value in (current or {}).items() if name in (*model, "since")} or None
-            tenure = {"since": self._now(), "by": by, "why": why[:MAXIMUM_WHY_LENGTH], "previous": previous}
-            if not self._update("SERVING", "CURRENT", allowed, kind="SERVING", fence=fence, **tenure, **model):
+            previous = (
+                {name: value for name, value in current.items() if name in (*model, "since")} if current else None
+            )
+            promoted = {**model, "since": self._now(), "by": by, "why": why[:MAXIMUM_WHY_LENGTH], "previous": previous}
+            if not self._update("SERVING", "CURRENT", allowed, kind="SERVING", fence=fence, **promoted):
                 return False
-            current = {**model, **tenure}
+            current = cast(Serving, promoted)
         elif not self._fenced(fence):
             return False
         # Written again by a retry that finds the first write done: nothing that has served is ever forgotten.
-        replaced = (current.get("previous") or {}).get("runId")
+        before = current.get("previous")
+        replaced = before["runId"] if before else None
         told = {name: current.get(name) for name in ("runId", "datasetVersion", "since", "by", "why")}
         self._update("SERVING", f"SINCE#{current['since']}", kind="TENURE", replaced=replaced, **told)
         return self._update(f"CHAMPION#{model['runId']}", "STATE", kind="CHAMPION", **model)
@@ -94,18 +98,18 @@ class Tenures(Table):
             split &= Attr("endpointConfigName").eq(config)
         return self._update("SERVING", "SPLIT", split, percent=0, endedAt=self._now())
 
-    def current_split(self) -> dict[str, Any] | None:
+    def current_split(self) -> Split | None:
         """The model that answers a share of the requests, or None."""
         found = self._get("SERVING", "SPLIT")
-        return found if found and found.get("percent") else None
+        return cast(Split, found) if found and found.get("percent") else None
 
-    def champion(self, run_id: str) -> dict[str, Any] | None:
+    def champion(self, run_id: str) -> Model | None:
         """A model that serves, or has served (as given to `promote`), or None."""
-        return self._get(f"CHAMPION#{run_id}", "STATE")
+        return cast("Model | None", self._get(f"CHAMPION#{run_id}", "STATE"))
 
-    def champions(self) -> list[dict[str, Any]]:
+    def champions(self) -> list[Model]:
         """Every model that has served, read through the index."""
-        return self._by_kind("CHAMPION")
+        return cast(list[Model], self._by_kind("CHAMPION"))
 
     def lock_deployment(self, holder: str) -> Lock:
         """Take the deployment lock, or renew it, for a run or a rollback's execution; what comes back says who has it
