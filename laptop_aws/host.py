@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from laptop_aws import loopback, metrics, processes, registry, shortage, state
+from laptop_aws import identity, loopback, metrics, processes, registry, shortage, state
 from laptop_aws.config import HOST, LOOPBACK, MINISTACK_VERSION, STATE_VERSION, Config, ConfigurationError
 
 logger = logging.getLogger("emulator")
@@ -137,11 +137,8 @@ def only_host_of(config: Config) -> Iterator[None]:
 
 
 def _running(config: Config) -> str:
-    try:
-        found = json.loads(config.ready_file.read_text(encoding="utf-8"))
-        return f"pid {found['pid']}, port {found['port']}"
-    except (OSError, ValueError, KeyError):
-        return "starting or stopping"
+    found = identity.running_on(config.root)
+    return f"pid {found.pid}, port {found.port}" if found else "starting or stopping"
 
 
 def bind(config: Config) -> socket.socket:
@@ -235,6 +232,8 @@ def write_ready_file(config: Config, started: float) -> None:
     """Says to others that requests are answered from now on."""
     content = {
         "pid": os.getpid(),
+        "started": identity.start_of(os.getpid()),
+        "directory": str(config.root),
         "port": config.port,
         "endpointUrl": config.endpoint_url,
         "region": config.region,
