@@ -29,6 +29,10 @@ from tests.infrastructure.templates import load, resolve, transform
 ROOT = Path(__file__).resolve().parents[2]
 LAMBDA = ROOT / ".envs" / "lambda"
 AWS_RUNTIME = "3.13"
+NOT_TESTED = (
+    f"NOT TESTED: the functions on Python {AWS_RUNTIME}, their runtime on AWS. No such interpreter is on PATH or among "
+    f"those of pyenv and uv. `uv python install {AWS_RUNTIME}` or `pyenv install {AWS_RUNTIME}` brings one"
+)
 RUNNER = ROOT / "tests" / "infrastructure" / "isolated.py"
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
 EVENTS = sorted(path.stem for path in (ROOT / "events").glob("*.json"))
@@ -78,10 +82,7 @@ def on_aws(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     """Python 3.13 on arm64, as on AWS. The artefacts are pure Python, so they run on this machine's processor too."""
     python = interpreters.find(AWS_RUNTIME)
     if python is None:
-        pytest.skip(
-            f"NOT TESTED: the functions on Python {AWS_RUNTIME}, their runtime on AWS. No such interpreter is on PATH, or "
-            f"among those of pyenv and uv. `uv python install {AWS_RUNTIME}` or `pyenv install {AWS_RUNTIME}` brings one"
-        )
+        pytest.skip(NOT_TESTED)
     folder = tmp_path_factory.mktemp("build-for-aws")
     return Runtime(python, building.build(ROOT, folder, f"python{AWS_RUNTIME}", "arm64", python=python))
 
