@@ -8,9 +8,9 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint requ
 LOCAL       := $(BIN)/python -m local
 JAVA_FOUND  := $(shell { java -version || "$(JAVA_HOME)/bin/java" -version; } 2>&1 | grep -E 'version "(17|21)\.')
 NODE_FOUND  := $(shell node --version 2>/dev/null && npm --version 2>/dev/null)
-RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt $(if $(JAVA_FOUND),,requirements/java.txt)
+RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt laptop_aws/requirements.txt $(if $(JAVA_FOUND),,requirements/java.txt)
 TEST_REQUIREMENTS    := requirements/tests.txt requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
-CHECKED     := functions training serving emr local tests benchmarks
+CHECKED     := functions training serving emr laptop_aws local delivery tests benchmarks
 
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
@@ -93,7 +93,7 @@ train: $(VENV)/.launch ## train on DATASET, a folder with manifest.json, and com
 
 test: setup $(VENV)/.tests ## every check: lint, then unit, contract, infrastructure, conformance and end-to-end tests
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest tests --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup $(VENV)/.tests ## format, style, types and the rules of who may import whom
 	@$(BIN)/ruff format --check $(CHECKED)
@@ -101,8 +101,11 @@ lint: setup $(VENV)/.tests ## format, style, types and the rules of who may impo
 	@$(BIN)/python tests/typecheck.py
 	@PYTHONPATH=.:functions:training:serving:emr $(BIN)/lint-imports --no-cache
 
-unit contract infrastructure conformance e2e: setup $(VENV)/.tests ## one tier of the tests
+unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests
 	@$(BIN)/python -m pytest tests/$@
+
+conformance: setup $(VENV)/.tests ## the tests of the embedded AWS: unit and conformance
+	@$(BIN)/python -m pytest laptop_aws/tests
 
 format: setup $(VENV)/.tests ## format the code
 	@$(BIN)/ruff format $(CHECKED)

@@ -15,16 +15,16 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from local import java
+from laptop_aws import java
+from laptop_aws.config import HOST
 from local.console import Show
-from local.emulator.config import HOST
 from local.project import Problem, Project
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
 HEALTH_PATH = "/_ministack/health"
-MODULE = "local.emulator"
+MODULE = "laptop_aws"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def find(project: Project) -> RunningHost | None:
     pid, port = record.get("pid"), record.get("port")
     if not isinstance(pid, int) or not isinstance(port, int):
         return None
-    if MODULE in command_of(pid):
+    if f"-m {MODULE}" in command_of(pid):
         return RunningHost(pid, port)
     project.emulator_file.unlink(missing_ok=True)
     return None
@@ -175,7 +175,7 @@ def _spawn(project: Project) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [project.python, "-m", MODULE],
             cwd=project.root,
-            env=project.environment(),
+            env=project.emulator_environment(),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -217,7 +217,7 @@ def stop(project: Project, show: Show) -> bool:
         return False
     with show.stage(f"stop the embedded AWS (pid {running.pid})"):
         _end(running.pid, None)
-        if MODULE in command_of(running.pid):
+        if f"-m {MODULE}" in command_of(running.pid):
             raise Problem(f"pid {running.pid} did not end; look at {project.emulator_log}")
         project.emulator_file.unlink(missing_ok=True)
     return True
@@ -232,6 +232,6 @@ def _end(pid: int, process: subprocess.Popen[bytes] | None) -> None:
         while time.monotonic() < deadline:
             if process is not None:
                 process.poll()
-            if MODULE not in command_of(pid):
+            if f"-m {MODULE}" not in command_of(pid):
                 return
             time.sleep(POLL_SECONDS)

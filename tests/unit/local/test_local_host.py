@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from local import host, java
+from laptop_aws import java
+from local import host
 from local.console import Show
 from local.project import Problem, Project, without_aws_account
 
@@ -65,7 +66,7 @@ def test_a_stale_emulator_file_is_removed(tmp_path: Path, pid: int) -> None:
 
 
 def test_an_emulator_of_this_folder_is_found(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "import sys; print('ready', flush=True); sys.stdin.read()", "-m", "local.emulator"]
+    command = [sys.executable, "-c", "import sys; print('ready', flush=True); sys.stdin.read()", "-m", "laptop_aws"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
