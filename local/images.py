@@ -1,8 +1,8 @@
-"""Model images of local mode: snapshots of ``training/`` and ``serving/``, named by what is in them.
+"""Model images of local mode: snapshots of the image's folders, named by what is in them.
 
 On AWS an image is a container in ECR and its digest is the version of the code. On a laptop the same URI names a
-folder, ``<state>/images/<sha256>/{training,serving}``, whose digest is computed over relative paths and contents; the
-commands ``train`` and ``serve`` run the files that ``serving/Dockerfile`` would run. Equal code gives an equal URI on
+folder, ``<state>/images/<sha256>/{ncf,training,serving,container}``, whose digest is computed over relative paths and contents; the
+commands ``train`` and ``serve`` run the files that ``container/Dockerfile`` would run. Equal code gives an equal URI on
 every machine, changed code another one.
 """
 
@@ -18,9 +18,9 @@ from pathlib import Path
 from local.emulator.config import ACCOUNT_ID, DEFAULT_REGION
 
 REPOSITORY = f"{ACCOUNT_ID}.dkr.ecr.{DEFAULT_REGION}.amazonaws.com/ncf-recommender"
-FOLDERS = ("training", "serving")
-TRAIN = Path("training") / "entrypoint.py"
-SERVE = Path("serving") / "serve.py"
+FOLDERS = ("ncf", "training", "serving", "container")
+TRAIN = Path("container") / "train.py"
+SERVE = Path("container") / "serve.py"
 _LEFT_OUT = {"__pycache__", "tests"}
 _DIGEST = re.compile(r"@sha256:([0-9a-f]{64})$")
 
@@ -34,7 +34,7 @@ class BrokenSource(Exception):
 
 
 def build(project_root: Path, state_dir: Path) -> str:
-    """Snapshots ``training/`` and ``serving/`` of ``project_root`` under ``state_dir``/images; returns the image's URI.
+    """Snapshots FOLDERS of ``project_root`` under ``state_dir``/images; returns the image's URI.
 
     Building the same code twice changes nothing. Caches, tests and hidden files are not part of an image. Raises
     BrokenSource.

@@ -112,7 +112,7 @@ server.serve_forever()
 def build_image(host: Host) -> str:
     """The image of TRAIN and SERVE in the host's directory; its URI."""
     project = host.root / "image-source"
-    for path, source in (("training/entrypoint.py", TRAIN), ("serving/serve.py", SERVE)):
+    for path, source in ((images.TRAIN, TRAIN), (images.SERVE, SERVE)):
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).write_text(textwrap.dedent(source))
     return images.build(project, host.root)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from local import images
 from tests.conformance.hosting import ACCOUNT, REGION, ROLE, Host, eventually, unique
 from tests.conformance.sagemaker_fixtures import (
     EventTap,
@@ -95,7 +97,7 @@ def test_training_has_its_own_environment_and_no_way_to_aws(
     environment = seen["environment"]
     assert environment["TRAINING_JOB_NAME"] == completed["TrainingJobName"]
     assert environment["EXTRA"] == "given"
-    assert environment["PYTHONPATH"].endswith("/training")
+    assert (Path(environment["PYTHONPATH"]) / images.TRAIN).is_file()
     assert not {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "NCF_LOCAL_DIR"} & environment.keys()
     assert seen["group"] == seen["pid"], "the process leads a group of its own"
 

@@ -28,5 +28,5 @@ def _below(root: Path, name: str) -> Path:
 
 def container_environment(image: Path) -> dict[str, str]:
     """A clean environment: the image's library path and no way to AWS, for training and serving know no AWS."""
-    environment = registry.child_environment(PYTHONPATH=str(image / "training"))
+    environment = registry.child_environment(PYTHONPATH=str(image))
     return {name: value for name, value in environment.items() if name not in _NOT_OF_A_CONTAINER}

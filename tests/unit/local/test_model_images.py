@@ -14,10 +14,10 @@ from local import images
 def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
     for path, text in {
-        "training/entrypoint.py": "train",
-        "training/ncf/model.py": "model",
-        "serving/serve.py": "serve",
-        "serving/Dockerfile": "FROM x",
+        "container/train.py": "train",
+        "ncf/network.py": "model",
+        "container/serve.py": "serve",
+        "container/Dockerfile": "FROM x",
     }.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
@@ -25,44 +25,44 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_an_image_holds_the_code_and_nothing_else(project: Path, tmp_path: Path) -> None:
-    for path in ("training/__pycache__/x.pyc", "training/tests/test_x.py", "serving/.hidden", "emr/preprocess.py"):
+    for path in ("ncf/__pycache__/x.pyc", "training/tests/test_x.py", "serving/.hidden", "emr/preprocess.py"):
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).write_text("no")
     folder = images.resolve(images.build(project, tmp_path / "state"), tmp_path / "state")
     held = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    assert held == ["serving/Dockerfile", "serving/serve.py", "training/entrypoint.py", "training/ncf/model.py"]
+    assert held == ["container/Dockerfile", "container/serve.py", "container/train.py", "ncf/network.py"]
 
 
 def test_the_digest_depends_on_contents_and_names_alone(project: Path, tmp_path: Path) -> None:
     first = images.build(project, tmp_path / "one")
-    (project / "training" / "entrypoint.py").touch()
+    (project / "container" / "train.py").touch()
     assert images.build(project, tmp_path / "other") == first
     assert re.fullmatch(re.escape(images.REPOSITORY) + r"@sha256:[0-9a-f]{64}", first)
-    (project / "training" / "ncf" / "model.py").rename(project / "training" / "ncf" / "models.py")
+    (project / "ncf" / "network.py").rename(project / "ncf" / "networks.py")
     renamed = images.build(project, tmp_path / "one")
-    (project / "serving" / "serve.py").write_text("serve!")
+    (project / "container" / "serve.py").write_text("serve!")
     changed = images.build(project, tmp_path / "one")
     assert len({first, renamed, changed}) == 3
     assert images.resolve(first, tmp_path / "one") != images.resolve(changed, tmp_path / "one")
 
 
 def test_moving_a_character_between_files_changes_the_digest(project: Path, tmp_path: Path) -> None:
-    (project / "training" / "a.py").write_text("xy")
-    (project / "training" / "b.py").write_text("z")
+    (project / "ncf" / "a.py").write_text("xy")
+    (project / "ncf" / "b.py").write_text("z")
     before = images.build(project, tmp_path)
-    (project / "training" / "a.py").write_text("x")
-    (project / "training" / "b.py").write_text("yz")
+    (project / "ncf" / "a.py").write_text("x")
+    (project / "ncf" / "b.py").write_text("yz")
     assert images.build(project, tmp_path) != before
 
 
 def test_a_changed_snapshot_is_refused_and_built_again(project: Path, tmp_path: Path) -> None:
     uri = images.build(project, tmp_path)
-    target = images.resolve(uri, tmp_path) / "serving" / "serve.py"
+    target = images.resolve(uri, tmp_path) / "container" / "serve.py"
     target.write_text("something else")
     with pytest.raises(images.UnknownImage, match="was changed on disk"):
         images.resolve(uri, tmp_path)
     assert images.build(project, tmp_path) == uri
-    assert images.resolve(uri, tmp_path).joinpath("serving", "serve.py").read_text() == "serve"
+    assert images.resolve(uri, tmp_path).joinpath("container", "serve.py").read_text() == "serve"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_an_unknown_image_says_why(tmp_path: Path, uri: str, reason: str) -> Non
 
 
 def test_code_without_its_commands_is_no_image(project: Path, tmp_path: Path) -> None:
-    (project / "serving" / "serve.py").unlink()
-    with pytest.raises(images.BrokenSource, match=r"serving/serve\.py is missing"):
+    (project / "container" / "serve.py").unlink()
+    with pytest.raises(images.BrokenSource, match=r"container/serve\.py is missing"):
         images.build(project, tmp_path)
     assert not (tmp_path / "images").exists()

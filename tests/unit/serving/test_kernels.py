@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import kernels
-from kernels import BLOCK, TILE
-from logits import Fused
-from ncf.model import Architecture, Recommender
+from ncf.network import Architecture, Recommender
+from serving import kernels
+from serving.kernels import BLOCK, TILE
+from serving.logits import Fused
 
 USERS = 3
 SIZES = sorted({1, TILE - 1, TILE, TILE + 1, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + TILE + 1, 3 * BLOCK})
