@@ -1,1 +1,1 @@
-"""The container: its image (`Dockerfile`) and its commands `train` and `serve`; the one place that knows both."""
+"""The container: its image (`Dockerfile`) and the command `train`; the one place that knows training and serving."""

@@ -16,7 +16,9 @@ AREAS = {
     "serving": ["."],
     "container": ["."],
     "emr": ["emr"],
+    "laptop_aws": ["."],
     "local": ["."],
+    "delivery": ["."],
 }
 
 

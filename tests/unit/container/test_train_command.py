@@ -39,7 +39,7 @@ def start(base: Path) -> subprocess.Popen[str]:
         "PYTHONPATH": str(ROOT),
     }
     return subprocess.Popen(
-        [sys.executable, ROOT / "container" / "train.py"],
+        [sys.executable, "-P", "-m", "container.train"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
