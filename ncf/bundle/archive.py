@@ -1,4 +1,4 @@
-"""Unpacking model.tar.gz, which may come from anywhere: only a bundle's files get out, and not more than fits."""
+"""Unpacking model.tar.gz, which is not trusted: only a bundle's files are written, and only up to a limit of bytes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ RATIO_FLOOR = 64 << 20
 def extract(archive: Path | str, directory: Path | str) -> None:
     """Unpack `model.tar.gz` into `directory`, which must be empty or not exist yet.
 
-    Only the names of a bundle's members are let in, each once, as plain files (a leading `./`, which some tar programs
-    write, is dropped). Raises BrokenBundle for anything else, for an archive that unpacks to too much, and for a
-    damaged one; nothing is left in `directory` then.
+    Only the names of a bundle's members are allowed, each once, as plain files (a leading `./`, which some tar programs
+    write, is dropped). Raises BrokenBundle for anything else, for an archive that unpacks to too many bytes, and for a
+    damaged one; `directory` is empty then.
     """
     archive, directory = Path(archive), Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
