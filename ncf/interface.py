@@ -32,7 +32,7 @@ class Diverged(Exception):
 
 
 class Stopped(Exception):
-    """`Context.stop` returned true; the checkpoint is written, if the context has a folder for it and the model has one."""
+    """`Context.stop` returned true. A checkpoint is written if the context has a folder and the model has a state."""
 
 
 class Model(Protocol):
