@@ -80,10 +80,10 @@ up: setup ## start the embedded AWS and deploy the application
 	@$(LOCAL) up
 
 down: ## stop it; its state stays for the next `make up`
-	@if [ -x $(BIN)/python ]; then $(LOCAL) down; else echo "nothing was ever set up here"; fi
+	@if $(BIN)/python -c 'import local.cli' 2>/dev/null; then $(LOCAL) down; else echo "nothing is set up here"; fi
 
 status: ## what runs, who serves, the last runs and their reasons
-	@if [ -x $(BIN)/python ]; then $(LOCAL) status; else echo "nothing was ever set up here: try make demo"; fi
+	@if [ -x $(BIN)/python ]; then $(LOCAL) status; else echo "nothing is set up here: try make demo"; fi
 
 logs: ## the latest log lines of everything
 	@$(LOCAL) logs
