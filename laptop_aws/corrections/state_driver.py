@@ -21,6 +21,7 @@ from ministack.services import cloudwatch
 from ministack.services import stepfunctions as sfn
 
 from laptop_aws import registry
+from laptop_aws.correction import corrects
 from laptop_aws.corrections.execution import (
     Context,
     Execution,
@@ -45,6 +46,13 @@ logger = logging.getLogger("emulator")
 # ---- the execution ----
 
 
+@corrects(
+    "ministack.services.stepfunctions:_run_execution",
+    source="996dff84e0e0",
+    aws="an execution ends at its TimeoutSeconds, keeps the definition that it started with, and survives",
+    ministack="none of the three",
+    test="test_the_state_machines_own_timeout_ends_it_as_timed_out",
+)
 def run_execution(execution_arn: str) -> None:
     """Walks the definition that the execution started with to its end; takes up at ``position`` after a restart of
     the host."""
@@ -219,6 +227,13 @@ def _run_state(
     return output, following
 
 
+@corrects(
+    "ministack.services.stepfunctions:_run_sub_machine",
+    source="f8d844168b14",
+    aws="branches and iterations write history, and what they assign stays inside",
+    ministack="they write none",
+    test="test_each_event_of_the_history_names_the_one_before_it_in_its_own_branch",
+)
 def run_branch(states: dict[str, State], start_at: str, value: Any, execution: Execution, context: Context) -> Any:
     """The states of a Parallel branch or a Map item. Variables assigned inside stay inside."""
     context = {**context, "variables": copy.deepcopy(context.get("variables", {}))}

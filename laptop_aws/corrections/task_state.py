@@ -13,6 +13,7 @@ from typing import Any
 from ministack.services import stepfunctions as sfn
 
 from laptop_aws import registry
+from laptop_aws.correction import corrects
 from laptop_aws.corrections.execution import (
     Context,
     Execution,
@@ -31,6 +32,14 @@ TIMEOUT = "States.Timeout"
 HEARTBEAT_TIMEOUT = "States.HeartbeatTimeout"
 
 
+@corrects(
+    "ministack.services.stepfunctions:_execute_task",
+    source="53c818d247db",
+    aws="each attempt has a token of its own, HeartbeatSeconds and MaxDelaySeconds hold, and a call that "
+    "fails before its token is answered fails the task",
+    ministack="one token, no heartbeat, at most 60 s between attempts, and such a call is ignored",
+    test="test_each_retry_has_a_token_of_its_own",
+)
 def run_task(
     state: State, value: Any, execution: Execution, context: Context, resumed: dict[str, Any] | None = None
 ) -> tuple[Any, str | None]:
