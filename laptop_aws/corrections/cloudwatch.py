@@ -37,7 +37,7 @@ def evaluate_alarm(stock: Any, alarm: dict[str, Any]) -> None:
 
 
 def evaluate(alarm: dict[str, Any]) -> None:
-    """Gives the alarm the state that it ought to have now, and tells its actions and the event bus of a change."""
+    """Sets the state of the alarm, and notifies its actions and the event bus of a change."""
     state, reason = judge(alarm, _points(alarm), time.time())
     previous = alarm["StateValue"]
     if state == previous:
@@ -68,7 +68,7 @@ def _points(alarm: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def judge(alarm: dict[str, Any], points: Iterable[dict[str, Any]], now: float) -> tuple[str, str]:
-    """The state that the alarm ought to have at ``now``, and why."""
+    """The state of the alarm at ``now``, and why."""
     period = int(alarm.get("Period") or 60)
     periods = int(alarm.get("EvaluationPeriods") or 1)
     needed = int(alarm.get("DatapointsToAlarm") or periods)

@@ -52,7 +52,7 @@ class Run:
 
     @contextmanager
     def waiting_for(self, token: str) -> Iterator[dict[str, Any]]:
-        """Registers a task token for as long as its task runs."""
+        """Registers a task token while its task runs."""
         now = time.monotonic()
         info = {"event": threading.Event(), "result": None, "error": None, "heartbeat": None, "beat": now}
         sfn._task_tokens[token] = info
@@ -131,7 +131,7 @@ def join_branches(execution: Execution) -> None:
 
 @contextmanager
 def branches_of(execution: Execution, kind: str) -> Iterator[None]:
-    """History goes on behind the last event of all branches, and says how the Parallel or Map state came out."""
+    """Continues the history after the last event of all branches with the result of the Parallel or Map state."""
     try:
         yield
     except sfn._ExecutionError:

@@ -41,7 +41,7 @@ _next_log_stream: contextvars.ContextVar[str] = contextvars.ContextVar("_next_lo
     source="200a2c7a2022",
     aws="an exception keeps its type, log records reach the log, layers and the context object are as documented",
     ministack="a bootstrap without a root log handler, which reports every exception as Runtime.HandlerError",
-    test="test_each_way_to_fail_has_awss_error_type",
+    test="test_each_failure_has_the_error_type_of_aws",
     is_value=True,
 )
 def worker_script() -> str:

@@ -26,7 +26,7 @@ _version_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("_versi
     source="2ab38cfade76",
     aws="an event of a versioned bucket names the version",
     ministack="leaves it out of what EventBridge gets",
-    test="test_an_object_created_event_has_awss_shape",
+    test="test_an_object_created_event_has_the_shape_of_aws",
 )
 def fire_event_with_version(stock: Any, *arguments: Any, **named: Any) -> None:
     _version_id.set(named.get("version_id"))
@@ -41,7 +41,7 @@ def fire_event_with_version(stock: Any, *arguments: Any, **named: Any) -> None:
     source="d1bfe064f602",
     aws="the object in an event of a versioned bucket has its version-id, and the detail has no event-version",
     ministack="the reverse",
-    test="test_an_object_created_event_has_awss_shape",
+    test="test_an_object_created_event_has_the_shape_of_aws",
 )
 def dispatch_event(stock: Any, event: dict[str, Any], view: Any = None) -> None:
     if event.get("Source") == "aws.s3" and view is None:

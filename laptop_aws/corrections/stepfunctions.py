@@ -33,9 +33,9 @@ NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 
 
 def register() -> None:
-    """Lets executions go on after a restart, and stand still when the host ends."""
-    registry.on_ready(driver.take_up_again)
-    registry.on_shutdown(_stop_walking)
+    """Has executions suspended when the host ends and resumed when it starts."""
+    registry.on_ready(driver.resume_executions)
+    registry.on_shutdown(_suspend_executions)
 
 
 Response = tuple[int, dict[str, str], bytes]
@@ -158,12 +158,12 @@ def stop_execution(stock: Any, data: dict[str, Any]) -> Response:
     test="test_reset_forgets_everything_and_ends_what_runs",
 )
 def stop_and_reset(stock: Any) -> None:
-    _stop_walking()
+    _suspend_executions()
     stock()
 
 
-def _stop_walking() -> None:
-    """The host ends: executions stand still where they are, to be taken up again."""
+def _suspend_executions() -> None:
+    """Stops the threads of all executions; the executions stay RUNNING and resume after the restart."""
     for run in list(runs.values()):
         run.stop()
 

@@ -1,4 +1,4 @@
-"""A Task state: its attempts, what becomes of their failures, and the wait for a task token."""
+"""A Task state: its attempts, retries and catchers, and the wait for a task token."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def with_retry_and_catch(
     attempt: Callable[[], tuple[Any, str | None]],
     after_failure: Callable[[], None] = lambda: None,
 ) -> tuple[Any, str | None]:
-    """AWS: ``MaxDelaySeconds`` caps the wait, ``JitterStrategy: FULL`` draws it; ministack: 60 s caps it, no jitter.
+    """Attempts until one succeeds, no retrier matches, or the state is caught.
 
-    Conformance: ``test_retry_waits_at_most_max_delay_seconds``.
+    ``MaxDelaySeconds`` caps the wait between attempts, and ``JitterStrategy: FULL`` draws it at random.
     """
     here = context["State"]
     counts: dict[int, int] = {}
@@ -179,11 +179,9 @@ def _wait_for_token(
     context: Context,
     resumed: bool,
 ) -> Any:
-    """AWS: the call is made; if it fails the task fails at once; otherwise the task waits for its token, within
-    TimeoutSeconds and with a sign of life every HeartbeatSeconds. ministack: ignores a function that fails, and
-    heartbeats.
+    """Makes the call, which fails the task if it fails, then waits for the token to be answered.
 
-    Conformance: ``test_a_function_that_fails_before_the_token_is_answered_fails_the_task`` and those after it.
+    The wait ends after TimeoutSeconds, or when no heartbeat came for HeartbeatSeconds.
     """
     run = current.get()
     assert run is not None

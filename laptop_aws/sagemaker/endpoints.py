@@ -382,7 +382,7 @@ def _snapshot(endpoint: Record) -> Record:
 
 
 def note_restart() -> None:
-    """State was loaded and nothing runs: what served is being brought back, an update that was on its way is not."""
+    """After a restart: starts what served again; an update that was in progress is abandoned."""
     from ministack.core.responses import request_scope
 
     for account, region in store.scopes():
