@@ -14,7 +14,9 @@ AREAS = {
     "training": ["training"],
     "serving": ["serving", "training"],
     "emr": ["emr"],
+    "laptop_aws": ["."],
     "local": ["."],
+    "delivery": ["."],
 }
 
 

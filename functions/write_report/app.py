@@ -17,6 +17,7 @@ from shared.errors import InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger
 from shared.observability import append_run, count, logger, observed
+from shared.records import Run
 from write_report import facts, page
 from write_report.facts import STAGES, Facts
 
@@ -65,7 +66,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     return {"reportUri": uri}
 
 
-def _facts(run_id: str, run: dict[str, Any]) -> Facts:
+def _facts(run_id: str, run: Run) -> Facts:
     version = names.version_of(run_id)
     report = _document(SETTINGS.artifacts_bucket, f"runs/{run_id}/evaluation.json")
     manifest = _document(SETTINGS.data_bucket, f"datasets/{version}/manifest.json")
@@ -73,7 +74,7 @@ def _facts(run_id: str, run: dict[str, Any]) -> Facts:
     before = None
     if isinstance(earlier, str) and names.DATASET_VERSION.fullmatch(earlier) and earlier != version:
         before = _document(SETTINGS.data_bucket, f"datasets/{earlier}/manifest.json")
-    name = names.training_job(SETTINGS.name_prefix, run_id, int(run.get("trainingAttempt") or 1))
+    name = names.training_job(SETTINGS.name_prefix, run_id, run.get("trainingAttempt") or 1)
     return Facts(
         run=run,
         decisions={stage: found for stage in STAGES if (found := LEDGER.decision(run_id, stage))},
