@@ -117,7 +117,6 @@ class Service:
         self._refuse(exchange, status, None, message)
 
     def gone(self, exchange: Exchange) -> None:
-        exchange.answered = True
         self._leave(exchange, 499)
 
     def opened(self, connection: Connection) -> None:
