@@ -28,38 +28,41 @@ def extract(archive: Path | str, directory: Path | str) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise FileExistsError(f"{directory} is not empty")
-    written: list[Path] = []
+    written: dict[str, Path] = {}
     try:
-        with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
-            metered = _Metered(unpacked, archive.stat().st_size)
-            # Read as a stream: nothing is looked at before it has been counted.
-            with tarfile.open(fileobj=metered, mode="r|") as members:
-                for member in members:
-                    name = member.name.removeprefix("./")
-                    if member.isdir() and name in (".", ""):
-                        continue
-                    if name not in NAMES:
-                        raise BrokenBundle(member.name, "is no member of a bundle")
-                    if not member.isreg():
-                        raise BrokenBundle(name, "is not a plain file")
-                    if directory / name in written:
-                        raise BrokenBundle(name, "is there twice")
-                    source = members.extractfile(member)
-                    assert source is not None, "a plain file has content"
-                    written.append(directory / name)
-                    with (directory / name).open("xb") as target:
-                        shutil.copyfileobj(source, target, 1 << 20)
+        _unpack(archive, directory, written)
+        for name in (*MEMBERS, MANIFEST):
+            if name not in written:
+                raise BrokenBundle(name, "is missing")
     except BaseException as error:
-        for path in written:
+        for path in written.values():
             path.unlink(missing_ok=True)
-        if isinstance(error, (tarfile.TarError, EOFError, OSError, ValueError)) and not isinstance(error, BrokenBundle):
+        if isinstance(error, (tarfile.TarError, EOFError, OSError, ValueError)):
             raise BrokenBundle(archive.name, f"cannot be unpacked: {error}") from error
         raise
-    for name in (*MEMBERS, MANIFEST):
-        if directory / name not in written:
-            for path in written:
-                path.unlink()
-            raise BrokenBundle(name, "is missing")
+
+
+def _unpack(archive: Path, directory: Path, written: dict[str, Path]) -> None:
+    """Write the members of `archive` and add their paths to `written`, by name; also those before an error."""
+    with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
+        metered = _Metered(unpacked, archive.stat().st_size)
+        # Read as a stream: nothing is looked at before it has been counted.
+        with tarfile.open(fileobj=metered, mode="r|") as members:
+            for member in members:
+                name = member.name.removeprefix("./")
+                if member.isdir() and name in (".", ""):
+                    continue
+                if name not in NAMES:
+                    raise BrokenBundle(member.name, "is no member of a bundle")
+                if not member.isreg():
+                    raise BrokenBundle(name, "is not a plain file")
+                if name in written:
+                    raise BrokenBundle(name, "is there twice")
+                source = members.extractfile(member)
+                assert source is not None, "a plain file has content"
+                written[name] = directory / name
+                with written[name].open("xb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
 
 
 class _Metered(io.RawIOBase):
