@@ -53,7 +53,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, TypeVar
 
-from laptop_aws import processes
+from laptop_aws import cloudwatch_logs, metrics, processes
 from laptop_aws.config import SECRET_KEY, Config
 
 logger = logging.getLogger("emulator")
@@ -206,9 +206,7 @@ def emit_event(
 def put_log_events(group: str, stream: str, messages: Sequence[str]) -> None:
     """Appends lines to a CloudWatch Logs stream; group and stream are made when missing, as the services themselves
     do."""
-    from laptop_aws import cloudwatch_logs
-
-    cloudwatch_logs.append(group, stream, messages)
+    cloudwatch_logs.append(group, stream, messages, config().account, config().region)
     mark_changed()
 
 
@@ -217,8 +215,6 @@ def put_metric_data(namespace: str, name: str, value: float, unit: str, dimensio
     alarms."""
     from ministack.core.responses import request_scope
     from ministack.services import cloudwatch
-
-    from laptop_aws import metrics
 
     with request_scope(config().account, config().region):
         metrics.put(cloudwatch, namespace, name, value, unit, dimensions)

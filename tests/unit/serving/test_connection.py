@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import connection
-from metrics import Metrics
+from serving import connection
+from serving.metrics import Metrics
 from tests.unit.serving.running import (
     PING,
     RUN,
