@@ -30,25 +30,7 @@ def extract(archive: Path | str, directory: Path | str) -> None:
         raise FileExistsError(f"{directory} is not empty")
     written: list[Path] = []
     try:
-        with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
-            metered = _Metered(unpacked, archive.stat().st_size)
-            # Read as a stream: nothing is looked at before it has been counted.
-            with tarfile.open(fileobj=metered, mode="r|") as members:
-                for member in members:
-                    name = member.name.removeprefix("./")
-                    if member.isdir() and name in (".", ""):
-                        continue
-                    if name not in NAMES:
-                        raise BrokenBundle(member.name, "is no member of a bundle")
-                    if not member.isreg():
-                        raise BrokenBundle(name, "is not a plain file")
-                    if directory / name in written:
-                        raise BrokenBundle(name, "is there twice")
-                    source = members.extractfile(member)
-                    assert source is not None, "a plain file has content"
-                    written.append(directory / name)
-                    with (directory / name).open("xb") as target:
-                        shutil.copyfileobj(source, target, 1 << 20)
+        _unpack(archive, directory, written)
     except BaseException as error:
         for path in written:
             path.unlink(missing_ok=True)
@@ -60,6 +42,29 @@ def extract(archive: Path | str, directory: Path | str) -> None:
             for path in written:
                 path.unlink()
             raise BrokenBundle(name, "is missing")
+
+
+def _unpack(archive: Path, directory: Path, written: list[Path]) -> None:
+    """Unpack every member, and add its path to `written` before its first byte is written."""
+    with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
+        metered = _Metered(unpacked, archive.stat().st_size)
+        # Read as a stream: nothing is looked at before it has been counted.
+        with tarfile.open(fileobj=metered, mode="r|") as members:
+            for member in members:
+                name = member.name.removeprefix("./")
+                if member.isdir() and name in (".", ""):
+                    continue
+                if name not in NAMES:
+                    raise BrokenBundle(member.name, "is no member of a bundle")
+                if not member.isreg():
+                    raise BrokenBundle(name, "is not a plain file")
+                if directory / name in written:
+                    raise BrokenBundle(name, "is there twice")
+                source = members.extractfile(member)
+                assert source is not None, "a plain file has content"
+                written.append(directory / name)
+                with (directory / name).open("xb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
 
 
 class _Metered(io.RawIOBase):

@@ -130,13 +130,23 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     for name in strings:
         if not isinstance(manifest[name], str) or not manifest[name]:
             raise BrokenBundle(MANIFEST, f"{name} must be a string that is not empty, not {manifest[name]!r}")
-    cardinalities = manifest["cardinalities"]
+    _check_cardinalities(manifest["cardinalities"])
+    _check_members(manifest["members"])
+    # Byte for byte: it is written in one way only, so anything else was not written here.
+    if manifest["digest"] != digest(manifest) or path.read_bytes() != encode_json(manifest):
+        raise BrokenBundle(MANIFEST, "digest is not that of its content: it was changed after it was written")
+    return manifest
+
+
+def _check_cardinalities(cardinalities: Any) -> None:
     if not isinstance(cardinalities, dict) or set(cardinalities) != {"users", "items"}:
         raise BrokenBundle(MANIFEST, "cardinalities must have exactly users and items")
     for name, value in cardinalities.items():
         if not _is_count(value) or value == 0:
             raise BrokenBundle(MANIFEST, f"cardinalities.{name} must be an integer of at least 1, not {value!r}")
-    members = manifest["members"]
+
+
+def _check_members(members: Any) -> None:
     if not isinstance(members, dict) or set(members) - {CATEGORIES} != set(MEMBERS):
         raise BrokenBundle(MANIFEST, f"members must be exactly {', '.join(MEMBERS)}, and {CATEGORIES} or not")
     for name, member in members.items():
@@ -147,10 +157,6 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
             and _is_count(member["size"])
         ):
             raise BrokenBundle(MANIFEST, f"members.{name} must have exactly sha256 and size")
-    # Byte for byte: it is written in one way only, so anything else was not written here.
-    if manifest["digest"] != digest(manifest) or path.read_bytes() != encode_json(manifest):
-        raise BrokenBundle(MANIFEST, "digest is not that of its content: it was changed after it was written")
-    return manifest
 
 
 def _is_count(value: object) -> bool:
