@@ -30,6 +30,8 @@ from ncf.ranking import rank
 from recommend.openapi import document
 from scorer import Scorer
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED = Path(__file__).parents[2] / "docs" / "openapi.json"
 ENVIRONMENT = {
     "ENDPOINT_NAME": "ncf-recommender",

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cfnlint.api import ManualArgs, lint
 
 from tests.infrastructure import building
+
+pytestmark = pytest.mark.slow
 
 Template = dict[str, Any]
 

@@ -16,6 +16,8 @@ import pytest
 from tests.infrastructure import node
 from tests.infrastructure.templates import of_type, text
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 MACHINES = ("batch", "preparation", "retraining", "rollback")
 Template = dict[str, Any]

@@ -44,6 +44,8 @@ from tests.unit.functions.cloud import (
 from tests.unit.functions.sagemaker_fake import SageMakerFake
 from tests.unit.functions.wire import Fault, Wire, refused, unheard
 
+pytestmark = pytest.mark.slow
+
 OURS = (InvalidInput, MissingResource, DependencyFailed)
 RETRYABLE = (DependencyFailed, CapacityUnavailable)
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")

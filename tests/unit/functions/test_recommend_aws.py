@@ -138,6 +138,7 @@ def test_a_read_is_tried_once_more_where_that_can_help(
     assert len(answers) - len(left) == tries
 
 
+@pytest.mark.slow
 def test_who_does_not_answer_is_not_waited_for_and_said_to_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -20,6 +20,8 @@ from invocation import from_document
 from ncf import bundle as bundles
 from ncf.bundle import encode_json
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

@@ -15,6 +15,8 @@ import pytest
 from ncf import bundle as bundles
 from ncf.fit import CHECKPOINT
 
+pytestmark = pytest.mark.slow
+
 TRAIN = Path(__file__).resolve().parents[3] / "training" / "train.py"
 SETTINGS = {"factors": 8, "mlp_layers": "16,8", "start": "random", "fusion": 0, "batch_size": 1}
 

@@ -11,6 +11,8 @@ import pytest
 
 import entrypoint
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(entrypoint.__file__)
 VERSION = "v20260102t030405z-0a1b2c3d"
 

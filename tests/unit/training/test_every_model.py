@@ -22,6 +22,8 @@ from ncf.model import Recommender
 from ncf.models import ease, neural
 from ncf.ranking import rank
 
+pytestmark = pytest.mark.slow
+
 VERSION = "v20260102t030405z-0a1b2c3d"
 EVERY = sorted(kinds())
 PERSONAL = [name for name in EVERY if name != "popularity"]

@@ -14,6 +14,8 @@ from ncf.interface import Context, Diverged, Progress, Stopped
 from ncf.model import Architecture, Recommender
 from ncf.precision import Precision
 
+pytestmark = pytest.mark.slow
+
 VERSION = "v20260102t030405z-0a1b2c3d"
 HERE = Context()
 PLAN = Plan(

@@ -25,6 +25,8 @@ from launching.asked import Refused
 from launching.code import code_in, digest
 from launching.lines import Epoch, epoch_in
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(launch.__file__).resolve().parents[1]
 VERSION = "v20260102t030405z-0a1b2c3d"
 

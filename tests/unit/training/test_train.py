@@ -21,6 +21,8 @@ from ncf.evaluation import Evaluation, IncumbentScorer
 from ncf.models import neural
 from ncf.ranking import rank, same_answer
 
+pytestmark = pytest.mark.slow
+
 VERSION = "v20260102t030405z-0a1b2c3d"
 SCHEMA = Path(__file__).resolve().parents[3] / "training" / "evaluation.schema.json"
 OUTPUTS = ["evaluation.json", "golden.json", "popular.json"]
