@@ -18,7 +18,7 @@ CHECKED     := functions training serving emr laptop_aws local delivery tests be
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo up down status logs train check one test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
+.PHONY: help setup assemble demo up down status logs train check one test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime $(VENV)/.check
 
 setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## what demo and up need (they call it)
 
+assemble: $(VENV)/.check ## write template.yaml and the state machines from their sources
+	@$(BIN)/python -m delivery.assembly
+
 # --- The product on this machine ------------------------------------------------------------------------------------------
 
 demo: setup ## from dropped interactions to served recommendations, on an embedded AWS
@@ -86,10 +89,10 @@ up: setup ## start the embedded AWS and deploy the application
 	@$(LOCAL) up
 
 down: ## stop it; its state stays for the next `make up`
-	@if [ -x $(BIN)/python ]; then $(LOCAL) down; else echo "nothing was ever set up here"; fi
+	@if $(BIN)/python -c 'import local.cli' 2>/dev/null; then $(LOCAL) down; else echo "nothing is set up here"; fi
 
 status: ## what runs, who serves, the last runs and their reasons
-	@if [ -x $(BIN)/python ]; then $(LOCAL) status; else echo "nothing was ever set up here: try make demo"; fi
+	@if [ -x $(BIN)/python ]; then $(LOCAL) status; else echo "nothing is set up here: try make demo"; fi
 
 logs: ## the latest log lines of everything
 	@$(LOCAL) logs
@@ -116,7 +119,8 @@ lint: $(VENV)/.check ## format, style, types and the rules of who may import who
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/python tests/typecheck.py
-	@PYTHONPATH=.:functions:training:serving:emr $(BIN)/lint-imports --no-cache
+	@PYTHONPATH=.:functions:training:serving:emr $(BIN)/python tests/imports.py
+	@$(BIN)/python -m delivery.assembly --check
 
 unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests each
 	@$(BIN)/python -m pytest tests/$@

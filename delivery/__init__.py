@@ -1,1 +1,1 @@
-"""What brings the product to AWS. It knows the sources of the template and the state machines, and no product code."""
+"""Tools that bring the product to AWS. They know the sources of template and state machines, and no product code."""

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from laptop_aws.identity import READY_FILE
+
 HOST = "127.0.0.1"
 LOOPBACK = f"{HOST},localhost"
 DEFAULT_DIRECTORY = ".laptop-aws"
@@ -117,5 +119,5 @@ class Config:
 
     @property
     def ready_file(self) -> Path:
-        """Present while the host answers requests: ``{"pid", "port", "endpointUrl", "version", ...}``."""
-        return self.root / "emulator.json"
+        """Present while the host answers requests: ``{"pid", "started", "directory", "port", "endpointUrl", …}``."""
+        return self.root / READY_FILE

@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from laptop_aws import loopback, metrics, processes, registry, state
+from laptop_aws import identity, loopback, metrics, processes, registry, shortage, state
 from laptop_aws.config import HOST, LOOPBACK, MINISTACK_VERSION, STATE_VERSION, Config, ConfigurationError
 
 logger = logging.getLogger("emulator")
@@ -98,6 +98,7 @@ def set_up_logging(config: Config) -> None:
     root = logging.getLogger()
     root.handlers[:] = [file]
     root.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a log that cannot be written must not end in a traceback for each record
     for noisy in ("hypercorn.access", "hypercorn.error", "persistence", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -111,9 +112,19 @@ class _OneLine(logging.Formatter):
 
 @contextlib.contextmanager
 def only_host_of(config: Config) -> Iterator[None]:
-    """Holds the directory's lock. Raises CannotStart when another host runs on it."""
-    config.root.mkdir(parents=True, exist_ok=True)
-    with (config.root / "emulator.lock").open("w") as lock:
+    """Holds the directory's lock. Raises CannotStart when another host runs on it or it cannot be written."""
+    try:
+        config.logs_directory.mkdir(parents=True, exist_ok=True)
+        config.state_directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=config.root) as probe:
+            probe.write(b"\0" * state.ROOM_BYTES)
+        opened = (config.root / "emulator.lock").open("w")
+    except OSError as error:
+        raise CannotStart(
+            f"{config.root} cannot be written ({error.strerror}). Free {state.ROOM_BYTES >> 20} MiB or change its "
+            "permissions, or set LAPTOP_AWS_DIR to another directory"
+        ) from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -126,11 +137,8 @@ def only_host_of(config: Config) -> Iterator[None]:
 
 
 def _running(config: Config) -> str:
-    try:
-        found = json.loads(config.ready_file.read_text(encoding="utf-8"))
-        return f"pid {found['pid']}, port {found['port']}"
-    except (OSError, ValueError, KeyError):
-        return "starting or stopping"
+    found = identity.running_on(config.root)
+    return f"pid {found.pid}, port {found.port}" if found else "starting or stopping"
 
 
 def bind(config: Config) -> socket.socket:
@@ -184,15 +192,25 @@ def register_services() -> None:
 class _Application:
     """ministack's ASGI application, noting what may have changed state and saying when it is ready."""
 
-    def __init__(self, app: Any, config: Config) -> None:
+    def __init__(self, app: Any, disk: shortage.Disk) -> None:
         self._app = app
-        self._config = config
+        self._disk = disk
         self._ready = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._app.app(scope, receive, self._announcing(send))
             return
+        if scope["type"] == "http":
+            refused, receive = await shortage.refusal(scope, receive, self._disk)
+            if refused is not None:
+                while (await receive()).get("more_body"):  # a client that still sends would not read the answer
+                    pass
+                status, headers, body = refused
+                raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+                await send({"type": "http.response.start", "status": status, "headers": raw})
+                await send({"type": "http.response.body", "body": body})
+                return
         await self._app.app(scope, receive, send)
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             registry.mark_changed()
@@ -214,6 +232,8 @@ def write_ready_file(config: Config, started: float) -> None:
     """Says to others that requests are answered from now on."""
     content = {
         "pid": os.getpid(),
+        "started": identity.start_of(os.getpid()),
+        "directory": str(config.root),
         "port": config.port,
         "endpointUrl": config.endpoint_url,
         "region": config.region,
@@ -229,8 +249,8 @@ def write_ready_file(config: Config, started: float) -> None:
     temporary.replace(config.ready_file)
 
 
-async def serve(app: Any, config: Config, listener: socket.socket, started: float) -> None:
-    """Serves until SIGTERM or SIGINT, then ends services and children and saves."""
+async def serve(app: Any, config: Config, listener: socket.socket, started: float) -> str | None:
+    """Serves until SIGTERM or SIGINT, then ends services and children and saves; returns why not all is saved."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config as ServerConfig
 
@@ -248,8 +268,8 @@ async def serve(app: Any, config: Config, listener: socket.socket, started: floa
     server.loglevel = "WARNING"
     server.accesslog = None
 
-    application = _Application(app, config)
     saver = state.Saver(config.state_directory)
+    application = _Application(app, shortage.Disk(config.state_directory, saver))
 
     async def when_ready() -> None:
         while not application.ready:
@@ -273,8 +293,9 @@ async def serve(app: Any, config: Config, listener: socket.socket, started: floa
         await hypercorn_serve(application, server, shutdown_trigger=until_stopped)
     finally:
         announcing.cancel()
-        saver.finish()
-        logger.info("stopped, state saved")
+        if saver.finish():
+            logger.info("stopped, state saved")
+    return saver.failure
 
 
 def _end_children() -> None:
@@ -299,8 +320,8 @@ def raise_file_limit() -> None:
 
 
 def run() -> int:
-    """Runs the host until it is stopped; returns the exit status: 0 stopped, 2 could not start (the reason on
-    standard error)."""
+    """Runs the host until it is stopped; returns the exit status: 0 stopped, 1 stopped without saving everything, 2
+    could not start (the reason on standard error)."""
     started = time.monotonic()
     try:
         config = Config.from_environment()
@@ -319,14 +340,16 @@ def run() -> int:
             register_services()
             registry.on_ready(metrics.watch_alarms)
             try:
-                asyncio.run(serve(app, config, listener, started))
+                unsaved = asyncio.run(serve(app, config, listener, started))
             finally:
                 listener.close()
                 _end_children()
                 empty_temporary_directory(config)
                 with contextlib.suppress(FileNotFoundError):
                     config.ready_file.unlink()
-        return 0
+        if unsaved:
+            print(f"error: changes of the last seconds are lost, state is not saved: {unsaved}", file=sys.stderr)
+        return 1 if unsaved else 0
     except (CannotStart, ConfigurationError, state.IncompatibleState) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2

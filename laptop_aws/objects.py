@@ -6,6 +6,7 @@ import functools
 import os
 import tarfile
 import threading
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,8 @@ from laptop_aws import registry
 
 MAXIMUM_ARCHIVE_MEMBERS = 10_000
 MAXIMUM_ARCHIVE_BYTES = 20 * 1024**3
+MAXIMUM_HEADER_BYTES = 64 * 1024
+MAXIMUM_HEADERS_BYTES = 8 * 1024**2
 _TRANSFER = TransferConfig(use_threads=False, multipart_threshold=64 * 1024**2, multipart_chunksize=64 * 1024**2)
 _client_lock = threading.Lock()
 
@@ -103,6 +106,8 @@ def download(uri: S3Uri, target: Path) -> None:
         raise TransferFailed(
             f"{uri} cannot be a file: another object's name is a folder of its name, or the other way round"
         ) from error
+    except OSError as error:
+        raise TransferFailed(f"{uri} cannot be copied to {target}: {error.strerror}") from error
 
 
 def download_prefix(uri: S3Uri, folder: Path) -> int:
@@ -206,28 +211,69 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a model archive that nobody vouches for.
+    """Unpacks a model archive of unknown origin.
 
-    Raises TransferFailed for what is no gzipped tar, for members that are links or devices or leave the folder, and for
-    more than MAXIMUM_ARCHIVE_MEMBERS members or MAXIMUM_ARCHIVE_BYTES bytes.
+    Raises TransferFailed, naming the member, for what is not a gzipped tar, for members that are links, devices or
+    sparse files, leave the folder or come twice, for extended headers above MAXIMUM_HEADER_BYTES (before they are
+    read), and for more than MAXIMUM_ARCHIVE_MEMBERS members or MAXIMUM_ARCHIVE_BYTES bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with tarfile.open(archive, "r:gz", tarinfo=_bounded_headers()) as tar:
             members = _checked(tar)
             tar.extractall(folder, members=members, filter="data")
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except RecursionError:
+        raise TransferFailed(f"{archive.name} cannot be unpacked: too many extended headers in a row") from None
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
         raise TransferFailed(f"{archive.name} cannot be unpacked: {error}") from error
 
 
+_EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+def _bounded_headers() -> type[tarfile.TarInfo]:
+    """A TarInfo that refuses headers which ``tarfile`` would read into memory whole, whatever size they claim."""
+    total = 0
+
+    class BoundedHeader(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> BoundedHeader:
+            nonlocal total
+            header = super().frombuf(buf, encoding, errors)
+            if header.type == tarfile.GNUTYPE_SPARSE:
+                raise TransferFailed(f"member {header.name!r} is a sparse file")
+            if header.type in _EXTENDED:
+                total += header.size
+                if not 0 <= header.size <= MAXIMUM_HEADER_BYTES or total > MAXIMUM_HEADERS_BYTES:
+                    raise TransferFailed(
+                        f"the extended header {header.name!r} has {header.size} bytes; at most {MAXIMUM_HEADER_BYTES}, "
+                        f"and {MAXIMUM_HEADERS_BYTES} in all headers of an archive, are read"
+                    )
+            return header
+
+    return BoundedHeader
+
+
 def _checked(tar: tarfile.TarFile) -> Iterable[tarfile.TarInfo]:
-    members, total = [], 0
+    members: list[tarfile.TarInfo] = []
+    files: set[PurePosixPath] = set()
+    folders: set[PurePosixPath] = set()
+    total = 0
     for member in tar:
         name = PurePosixPath(member.name)
         if name.is_absolute() or ".." in name.parts:
-            raise TransferFailed(f"member {member.name!r} leaves the folder")
+            raise TransferFailed(f"member {member.name[:200]!r} leaves the folder")
         if not (member.isfile() or member.isdir()):
-            raise TransferFailed(f"member {member.name!r} is neither a file nor a folder")
+            raise TransferFailed(f"member {member.name[:200]!r} is neither a file nor a folder")
+        if name in files or (member.isfile() and name in folders):
+            raise TransferFailed(f"member {member.name[:200]!r} comes twice")
+        (folders if member.isdir() else files).add(name)
         total += member.size
         members.append(member)
         if len(members) > MAXIMUM_ARCHIVE_MEMBERS or total > MAXIMUM_ARCHIVE_BYTES:

@@ -3,6 +3,7 @@ line."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -30,13 +31,16 @@ class LogStream:
     def write(self, lines: Sequence[str]) -> None:
         with self._lock:
             if not self._file.closed:
-                self._file.writelines(f"{line}\n" for line in lines)
-                self._file.flush()
+                with contextlib.suppress(
+                    OSError
+                ):  # a full disk: CloudWatch Logs has the lines, and the process goes on
+                    self._file.writelines(f"{line}\n" for line in lines)
+                    self._file.flush()
         if self.group:
             registry.put_log_events(self.group, self.stream, lines)
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):
             self._file.close()
 
 

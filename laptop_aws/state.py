@@ -1,8 +1,9 @@
 """What survives a restart: every service's state as one JSON file, written whole or not at all.
 
-ministack saves on a clean end only. Here a thread saves every few seconds whatever changed, each file beside its old
-self and moved over it, so that ``kill -9`` costs at most those seconds. Object bodies and function code are files of
-their own, which ministack writes at once.
+ministack saves on a clean end only. Here a thread saves every two seconds whatever changed, each file beside its
+predecessor and then moved over it, so that ``kill -9`` costs at most those seconds. Object bodies are files of their
+own, written before the request is answered (``corrections/s3``). While saving fails, or the disk has no room for the
+next save, requests that change something are refused (``shortage``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ logger = logging.getLogger("emulator")
 
 SAVE_INTERVAL_SECONDS = 2.0
 ATTEMPTS = 5
+ROOM_BYTES = 1 << 20
 VERSION_FILE = "VERSION"
 
 
@@ -53,11 +55,17 @@ def check_version(config: Config) -> None:
 
 
 class Saver:
-    """Writes changed state now and then, and once more at the end."""
+    """Writes changed state every SAVE_INTERVAL_SECONDS, and once more at the end.
+
+    ``failure`` says why the last save was not complete; None when everything is on disk. What could not be written is
+    tried again at the next interval, for as long as the host runs.
+    """
 
     def __init__(self, directory: Path) -> None:
+        self.failure: str | None = None
         self._directory = directory
         self._written: dict[str, bytes] = {}
+        self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="state-saver", daemon=True)
@@ -65,45 +73,72 @@ class Saver:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def room_needed(self) -> int:
+        """Bytes that must be free to save once more: each file is written beside the one that it replaces."""
+        return ROOM_BYTES + 2 * sum(self._sizes.values())
+
     def _run(self) -> None:
         while not self._stop.wait(SAVE_INTERVAL_SECONDS):
-            processes.forget_ended()
-            if registry.take_changed():
-                self.save()
+            try:
+                processes.forget_ended()
+                if registry.take_changed() or self.failure:
+                    self.save()
+            except Exception:
+                logger.exception("saving failed; it is tried again in %.0f s", SAVE_INTERVAL_SECONDS)
+                registry.mark_changed()
 
-    def finish(self) -> None:
-        """Stops the thread and saves everything."""
+    def finish(self) -> bool:
+        """Stops the thread and saves everything; returns whether all of it is on disk."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(5.0)
         self.save()
+        return self.failure is None
 
     def save(self) -> int:
         """Writes each service whose state differs from what is on disk; returns how many were written."""
         from ministack import app
 
-        written = 0
+        written, failures = 0, []
         with self._lock:
             for key, get_state in app._build_persistence_save_dict().items():
                 content = _serialized(key, get_state)
                 if content is None:
                     continue
+                self._sizes[key] = len(content)
                 digest = hashlib.blake2b(content, digest_size=16).digest()
                 if self._written.get(key) == digest and (self._directory / f"{key}.json").exists():
                     continue
-                self._write(key, content)
+                try:
+                    self._write(key, content)
+                except OSError as error:
+                    failures.append(f"{key}.json: {error.strerror}")
+                    continue
                 self._written[key] = digest
                 written += 1
+            self._report(", ".join(failures) or None)
         return written
+
+    def _report(self, failure: str | None) -> None:
+        if failure and not self.failure:
+            logger.error("state is not saved (%s in %s); it is tried again until it is", failure, self._directory)
+        elif self.failure and not failure:
+            logger.info("state is saved again")
+        self.failure = failure
 
     def _write(self, key: str, content: bytes) -> None:
         path = self._directory / f"{key}.json"
         temporary = self._directory / f".{key}.json.new"
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def _serialized(key: str, get_state: Callable[[], Any]) -> bytes | None:

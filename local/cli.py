@@ -117,16 +117,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show.bad(str(failure))
         show.line("  more: .venv/bin/python -m local status, .venv/bin/python -m local logs")
         return FAILED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
     except (BotoCoreError, ClientError) as error:
         show.bad(f"the embedded AWS did not do what was asked: {error}")
         show.line(f"  its log: {project.emulator_log}")
         return UNUSABLE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        show.bad(f"{error.filename}: {error.strerror}")
+        show.line("  make it accessible to this user, or set NCF_LOCAL_DIR to another folder")
+        return UNUSABLE
     except KeyboardInterrupt as interrupt:
         _say_interrupted(given.command, interrupt, show)
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
 
 
 def _check_arguments(given: argparse.Namespace) -> None:

@@ -12,11 +12,11 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
-from laptop_aws import java
+from laptop_aws import identity, java
 from laptop_aws.config import HOST
+from laptop_aws.identity import Running
 from local.console import Show
 from local.project import Problem, Project
 
@@ -25,14 +25,6 @@ STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
 HEALTH_PATH = "/_ministack/health"
 MODULE = "laptop_aws"
-
-
-@dataclass(frozen=True)
-class RunningHost:
-    """The emulator that this state folder's `emulator.json` names, alive."""
-
-    pid: int
-    port: int
 
 
 def command_of(pid: int) -> str:
@@ -46,16 +38,9 @@ def command_of(pid: int) -> str:
     return result.stdout.strip()
 
 
-def find(project: Project) -> RunningHost | None:
-    """The emulator of this project, when one is alive. A file left by one that is gone is removed."""
-    record = project.read_state(project.emulator_file.name)
-    pid, port = record.get("pid"), record.get("port")
-    if not isinstance(pid, int) or not isinstance(port, int):
-        return None
-    if f"-m {MODULE}" in command_of(pid):
-        return RunningHost(pid, port)
-    project.emulator_file.unlink(missing_ok=True)
-    return None
+def find(project: Project) -> Running | None:
+    """The emulator of this project's state folder, when one is alive."""
+    return identity.running_on(project.state)
 
 
 def is_listening(port: int) -> bool:
@@ -162,8 +147,8 @@ def start(project: Project, show: Show) -> bool:
         try:
             pid = _wait_until_healthy(project, process)
         except BaseException:
-            if process is not None:
-                _end(process.pid, process)
+            if process is not None and (started := identity.start_of(process.pid)):
+                _end(Running(process.pid, project.port, started), process)
             raise
         note(f"pid {pid}")
     return process is not None
@@ -216,22 +201,37 @@ def stop(project: Project, show: Show) -> bool:
     if running is None:
         return False
     with show.stage(f"stop the embedded AWS (pid {running.pid})"):
-        _end(running.pid, None)
-        if f"-m {MODULE}" in command_of(running.pid):
+        try:
+            _end(running)
+        except PermissionError:
+            raise Problem(
+                f"the embedded AWS of {project.state} (pid {running.pid}) was started by {owner_of(running.pid)}: "
+                "stop it as that user"
+            ) from None
+        if running.is_alive:
             raise Problem(f"pid {running.pid} did not end; look at {project.emulator_log}")
-        project.emulator_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            project.emulator_file.unlink()
     return True
 
 
-def _end(pid: int, process: subprocess.Popen[bytes] | None) -> None:
-    """SIGTERM, and SIGKILL to its whole session when that was not enough."""
+def owner_of(pid: int) -> str:
+    """The name of the user whose process it is, for people."""
+    try:
+        return f"the user {Path(f'/proc/{pid}').owner()}"
+    except (OSError, KeyError):
+        return "another user"
+
+
+def _end(running: Running, process: subprocess.Popen[bytes] | None = None) -> None:
+    """SIGTERM, and SIGKILL when that was not enough. Raises PermissionError for another user's process."""
     for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        if not running.is_alive:
+            return
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            os.kill(running.pid, number)
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while running.is_alive and time.monotonic() < deadline:
             if process is not None:
                 process.poll()
-            if f"-m {MODULE}" not in command_of(pid):
-                return
             time.sleep(POLL_SECONDS)

@@ -20,32 +20,22 @@ from typing import Any
 
 import yaml
 
-from delivery.assembly import pictures
+from delivery.assembly import files, pictures
+from delivery.assembly.files import SourceError
 
 ROOT = Path(__file__).resolve().parents[2]
 INVOKE, WAIT = "invoke", "invoke.waitForTaskToken"
 OURS = {INVOKE, WAIT, "merge", "payload", "result"}
 
 
-class SourceError(ValueError):
-    """A source cannot be assembled. The message names the file, the state and what is wrong."""
-
-
 def write(root: Path = ROOT) -> list[str]:
     """Write every file that is not current, and return their paths below `root`. Raises SourceError."""
-    texts, outdated = assemble(root), check(root)
-    for path in outdated:
-        (root / path).write_text(texts[path], encoding="utf-8")
-    return outdated
+    return files.write(root, assemble(root))
 
 
 def check(root: Path = ROOT) -> list[str]:
     """The paths, below `root`, of the files that are missing or not current. Raises SourceError."""
-    return [
-        path
-        for path, text in assemble(root).items()
-        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
-    ]
+    return files.outdated(root, assemble(root))
 
 
 def assemble(root: Path) -> dict[str, str]:

@@ -1,17 +1,28 @@
-"""S3: the events that EventBridge gets."""
+"""S3: nothing is acknowledged before it is kept, and the events that EventBridge gets."""
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ministack.services import eventbridge, s3
+
+logger = logging.getLogger("emulator")
 
 _version_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("_version_id", default=None)
 
 
 def apply() -> None:
+    s3.handle_request = _keeping(s3.handle_request)
+    s3._persist_object = _writing_both(s3._persist_object)
+    s3._atomic_write = _noting_failure(s3._atomic_write)
+    s3._fire_s3_event_async = _once_kept(s3._fire_s3_event_async)
     s3._fire_s3_event = _noting_version(s3._fire_s3_event)
     eventbridge._dispatch_event = _with_awss_detail(eventbridge._dispatch_event)
 
@@ -43,3 +54,142 @@ def _with_awss_detail(dispatch: Any) -> Any:
         dispatch(event, view)
 
     return dispatch_event
+
+
+# ---- what is acknowledged is kept ----
+
+
+class _Write:
+    """A request that changes S3: its first error on the way to disk, and its events, held back until it is kept."""
+
+    def __init__(self) -> None:
+        self.failure: OSError | None = None
+        self.events: list[Callable[[], None]] = []
+
+
+_write: contextvars.ContextVar[_Write | None] = contextvars.ContextVar("_write", default=None)
+
+
+def _keeping(handle: Any) -> Any:
+    async def handle_request(method: str, path: str, headers: dict[str, str], *arguments: Any, **named: Any) -> Any:
+        """AWS: a write that is answered 200 is durable. ministack: answers 200 and logs a warning when the disk is
+        full; the object is gone after a restart.
+
+        Here such a request is answered 503, the object is as it was before, and no event is sent.
+        Conformance: ``test_an_object_that_cannot_be_kept_is_refused_and_the_earlier_one_stays``.
+        """
+        if method in ("GET", "HEAD"):
+            return await handle(method, path, headers, *arguments, **named)
+        write = _Write()
+        before = _remember(*s3._parse_bucket_key(path, headers))
+        reset = _write.set(write)
+        try:
+            response = await handle(method, path, headers, *arguments, **named)
+        finally:
+            _write.reset(reset)
+        if write.failure is None:
+            for send in write.events:
+                send()
+            return response
+        before()
+        reason = write.failure.strerror or str(write.failure)
+        logger.error("S3 %s %s refused: %s", method, path, reason)
+        message = (
+            f"The request was not carried out because it cannot be kept: {reason}. Free some space, then try again."
+        )
+        return s3._error("ServiceUnavailable", message, 503)
+
+    return handle_request
+
+
+def _remember(bucket_name: str, key: str) -> Callable[[], None]:
+    """A function that puts the current object and its versions back."""
+    bucket = s3._buckets.get(bucket_name)
+    if bucket is None or not key:
+        return lambda: None
+    current, versions = bucket["objects"].get(key), s3._object_versions.get((bucket_name, key))
+    entries = None if versions is None else [dict(entry) for entry in versions]
+
+    def restore() -> None:
+        for table, name, value in (
+            (bucket["objects"], key, current),
+            (s3._object_versions, (bucket_name, key), entries),
+        ):
+            if value is None:
+                table.pop(name, None)
+            else:
+                table[name] = value
+
+    return restore
+
+
+def _noting_failure(write_file: Any) -> Any:
+    def atomic_write(path: str, data: Any, **named: Any) -> None:
+        try:
+            write_file(path, data, **named)
+        except OSError as error:
+            _note(error)
+            raise
+
+    return atomic_write
+
+
+def _note(error: OSError) -> None:
+    write = _write.get()
+    if write is not None and write.failure is None:
+        write.failure = error
+
+
+def _writing_both(persist: Any) -> Any:
+    def persist_object(bucket: str, key: str, record: Any) -> None:
+        """ministack: writes the body, then the metadata; when the second fails, the object has another's metadata.
+
+        Here both are written beside the old files before either is replaced.
+        """
+        path = s3._object_disk_path(bucket, key)
+        if path is None or not isinstance(record, dict):
+            persist(bucket, key, record)
+            return
+        metadata = {**s3._object_meta_from_record(record), **s3._key_history_meta(bucket, key), "key": key}
+        contents = {f"{path}.meta.json": json.dumps(metadata).encode()}
+        if record.get("body") is not None:
+            contents[path] = record["body"]
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _replace_all(contents)
+            base = os.path.join(s3.DATA_DIR, s3.get_account_id(), bucket)  # noqa: PTH118
+            s3._remove_key_files(s3._other_key_disk_path(base, key, path))
+        except OSError as error:
+            _note(error)
+            logger.warning("S3 object %s/%s is not on disk: %s", bucket, key, error)
+            return
+        record["body"] = None
+
+    return persist_object
+
+
+def _replace_all(contents: dict[str, bytes]) -> None:
+    written: list[str] = []
+    try:
+        for path, content in contents.items():
+            written.append(path)
+            Path(f"{path}.tmp").write_bytes(content)
+        for path in written:
+            Path(f"{path}.tmp").replace(path)
+    except OSError:
+        for path in written:
+            with contextlib.suppress(OSError):
+                Path(f"{path}.tmp").unlink()
+        raise
+
+
+def _once_kept(fire: Any) -> Any:
+    def fire_event(*arguments: Any, **named: Any) -> None:
+        write = _write.get()
+        if write is None:
+            fire(*arguments, **named)
+        else:
+            context = contextvars.copy_context()
+            write.events.append(lambda: context.run(fire, *arguments, **named))
+
+    return fire_event

@@ -20,9 +20,7 @@ def test_the_newest_release_in_the_changelog_is_the_version() -> None:
 
 
 def test_the_changelog_has_one_short_line_per_change() -> None:
-    body = changelog().partition("\n## ")[2]
-    wrong = [
-        line for line in body.splitlines()
-        if line and not re.fullmatch(r"## .*|\[?Unreleased\]?|### (Added|Changed|Deprecated|Removed|Fixed|Security)|- .{1,140}", line)
-    ]  # fmt: skip
+    headings = r"## \[.*|### (Added|Changed|Deprecated|Removed|Fixed|Security)"
+    lines = changelog().partition("\n## ")[2].splitlines()
+    wrong = [line for line in lines if line and not re.fullmatch(rf"{headings}|\[Unreleased\]|- .{{1,140}}", line)]
     assert wrong == []

@@ -95,7 +95,7 @@ def test_training_has_its_own_environment_and_no_way_to_aws(
     environment = seen["environment"]
     assert environment["TRAINING_JOB_NAME"] == completed["TrainingJobName"]
     assert environment["EXTRA"] == "given"
-    assert environment["PYTHONPATH"].endswith("/training")
+    assert environment["PYTHONPATH"].endswith("/library")
     assert not {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "LAPTOP_AWS_DIR"} & environment.keys()
     assert seen["group"] == seen["pid"], "the process leads a group of its own"
 

@@ -201,9 +201,19 @@ def test_handle_failure_is_told_which_machine_it_is() -> None:
         assert f"'machine': '{name}'" in task(name, "HandleFailure")["Arguments"]["Payload"]
 
 
-def test_the_machines_invoke_the_functions_of_the_contract_and_no_others() -> None:
-    used = {task(name, state)["Arguments"]["FunctionName"] for name, state in TASKS}
-    contract = (ROOT / "docs" / "contracts.md").read_text(encoding="utf-8")
-    listed = re.search(r"Definition substitutions: .*? for (.*?)\. The machines", contract, re.DOTALL)
-    assert listed is not None
-    assert used == {f"${{{function}FunctionArn}}" for function in re.findall(r"`([A-Z]\w+)`", listed[1])}
+def test_each_function_says_which_states_invoke_it_and_no_other_is_invoked() -> None:
+    says = {
+        (state, path.parent.name)
+        for path in (ROOT / "functions").glob("*/function.yaml")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("States: ")
+        for state in re.findall(r"[\w.]+", line.removeprefix("States: "))
+    }
+    invoked = {
+        (
+            f"{name}.{state}",
+            re.sub(r"(?<!^)(?=[A-Z])", "_", task(name, state)["Arguments"]["FunctionName"][2:-12]).lower(),
+        )
+        for name, state in TASKS
+    }
+    assert says == invoked
