@@ -52,7 +52,7 @@ $(VENV)/.launch: requirements/launch.txt $(VENV)/.runtime
 	@$(BIN)/$(PIP_INSTALL) --requirement requirements/launch.txt
 	@touch $@
 
-# All that `make check` and `make lint` need: a fifth of the whole set-up.
+# All that `make check` and `make lint` need: no Spark, no embedded AWS, no SAM.
 $(VENV)/.check: $(CHECK_REQUIREMENTS) requirements/constraints.txt $(VENV)/.torch
 	@echo "set-up: training, serving and the tools of the checks"
 	@$(BIN)/$(PIP_INSTALL) $(addprefix --requirement ,$(CHECK_REQUIREMENTS))
