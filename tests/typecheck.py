@@ -31,7 +31,7 @@ class Area:
                 "mypy",
                 "--no-error-summary",
                 "--cache-dir",
-                f".mypy_cache/{self.name}",
+                f".mypy_cache/{self.name.replace(' ', '-')}",
                 *self.folders,
             ],
             cwd=PROJECT_ROOT,
@@ -47,8 +47,20 @@ AREAS = [
     Area("training", ("training",), ("training",)),
     Area("serving", ("serving",), ("serving", "training")),
     Area("functions", ("functions",), ("functions",)),
+    Area(
+        "tests of the functions",
+        (
+            "tests/unit/functions",
+            "tests/unit/statemachines",
+            "tests/contract",
+            "tests/infrastructure",
+            "tests/conftest.py",
+        ),
+        (".", "functions"),
+    ),
     Area("emr", ("emr",), ("emr",)),
-    Area("local", ("local", "laptop_aws", "delivery")),
+    Area("tests of emr", ("tests/unit/emr",), (".", "emr")),
+    Area("local", ("local", "laptop_aws", "delivery", "tests/unit/local", "tests/e2e", "tests/load")),
 ]
 
 

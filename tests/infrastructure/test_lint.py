@@ -44,7 +44,8 @@ def test_the_transformed_template_is_clean(cloudformation: Template) -> None:
 
 
 def _properties(template: Template, name: str) -> dict[str, Any]:
-    return template["Resources"][name]["Properties"]
+    found: dict[str, Any] = template["Resources"][name]["Properties"]
+    return found
 
 
 # Each break and a word of what must be said of it; together in one template, because one pass of cfn-lint takes

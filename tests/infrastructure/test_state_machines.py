@@ -32,7 +32,8 @@ TRANSIENT = {
 
 
 def definition(name: str) -> dict[str, Any]:
-    return json.loads((ROOT / "statemachines" / f"{name}.asl.json").read_text("utf-8"))
+    found: dict[str, Any] = json.loads((ROOT / "statemachines" / f"{name}.asl.json").read_text("utf-8"))
+    return found
 
 
 def tasks(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
