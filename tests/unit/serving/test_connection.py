@@ -327,6 +327,7 @@ def test_time_for_a_request_runs_anew_for_the_next():
             assert answers_of(wire, 1) == [{"user": "1"}]
 
 
+@pytest.mark.slow
 def test_an_idle_connection_is_closed_and_a_used_one_is_not(monkeypatch):
     # Much longer than between two requests here, so that a machine that stands still for a while changes nothing.
     monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 3.0)
