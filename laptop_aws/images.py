@@ -109,9 +109,16 @@ def resolve(uri: str, root: Path) -> Image:
 
 
 def _digest(folder: Path) -> str:
-    """sha256 over the sorted list of (relative path, length, content): the same on every machine."""
+    """sha256 over the sorted list of (relative path, length, content): the same on every machine.
+
+    ``__pycache__`` is left out: the commands of an image write their caches there while they run.
+    """
     total = hashlib.sha256()
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.relative_to(folder).parts
+    }
     for name, path in sorted(files.items()):
         content = path.read_bytes()
         encoded = name.encode()

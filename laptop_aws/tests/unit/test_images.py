@@ -69,6 +69,14 @@ def test_a_changed_image_is_refused_and_registered_again(source: Path, tmp_path:
     assert images.resolve(uri, tmp_path).folder.joinpath("train.py").read_text() == "train"
 
 
+def test_caches_that_a_command_writes_do_not_change_an_image(source: Path, tmp_path: Path) -> None:
+    uri = register(source, tmp_path)
+    cache = images.resolve(uri, tmp_path).folder / "library" / "__pycache__"
+    cache.mkdir()
+    (cache / "kernel.nbc").write_bytes(b"compiled")
+    assert images.resolve(uri, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
