@@ -10,7 +10,7 @@ JAVA_FOUND  := $(shell { java -version || "$(JAVA_HOME)/bin/java" -version; } 2>
 NODE_FOUND  := $(shell node --version 2>/dev/null && npm --version 2>/dev/null)
 RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt laptop_aws/requirements.txt $(if $(JAVA_FOUND),,requirements/java.txt)
 TEST_REQUIREMENTS    := requirements/tests.txt requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
-CHECKED     := functions training serving emr laptop_aws local delivery tests benchmarks
+CHECKED     := functions ncf training serving container emr laptop_aws local delivery tests benchmarks
 
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
@@ -102,7 +102,7 @@ lint: setup $(VENV)/.tests ## format, style, types and the rules of who may impo
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/python tests/typecheck.py
-	@PYTHONPATH=.:functions:training:serving:emr $(BIN)/python tests/imports.py
+	@PYTHONPATH=.:functions:emr $(BIN)/python tests/imports.py
 	@$(BIN)/python -m delivery.assembly --check
 
 unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests

@@ -11,8 +11,10 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # Area → the folders whose modules it may import besides the installed packages.
 AREAS = {
     "functions": ["functions"],
-    "training": ["training"],
-    "serving": ["serving", "training"],
+    "ncf": ["."],
+    "training": ["."],
+    "serving": ["."],
+    "container": ["."],
     "emr": ["emr"],
     "laptop_aws": ["."],
     "local": ["."],
