@@ -130,20 +130,17 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     for name in strings:
         if not isinstance(manifest[name], str) or not manifest[name]:
             raise BrokenBundle(MANIFEST, f"{name} must be a string that is not empty, not {manifest[name]!r}")
-    _check_cardinalities(manifest["cardinalities"])
-    _check_members(manifest["members"])
-    # Byte for byte: it is written in one way only, so anything else was not written here.
-    if manifest["digest"] != digest(manifest) or path.read_bytes() != encode_json(manifest):
-        raise BrokenBundle(MANIFEST, "digest is not that of its content: it was changed after it was written")
-    return manifest
-
-
-def _check_cardinalities(cardinalities: Any) -> None:
+    cardinalities = manifest["cardinalities"]
     if not isinstance(cardinalities, dict) or set(cardinalities) != {"users", "items"}:
         raise BrokenBundle(MANIFEST, "cardinalities must have exactly users and items")
     for name, value in cardinalities.items():
         if not _is_count(value) or value == 0:
             raise BrokenBundle(MANIFEST, f"cardinalities.{name} must be an integer of at least 1, not {value!r}")
+    _check_members(manifest["members"])
+    # Byte for byte: it is written in one way only, so anything else was not written here.
+    if manifest["digest"] != digest(manifest) or path.read_bytes() != encode_json(manifest):
+        raise BrokenBundle(MANIFEST, "digest is not that of its content: it was changed after it was written")
+    return manifest
 
 
 def _check_members(members: Any) -> None:
