@@ -196,6 +196,14 @@ def test_no_more_is_kept_of_a_body_than_shows_that_it_is_too_large():
         assert answers_of(wire, 1)[0]["error"]["message"] == "the body is larger than 1048576 bytes"
 
 
+def test_a_trailer_is_no_header():
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with running(done) as server:
+        wire = server.wire()
+        wire.sendall(head + b"2\r\n{}\r\n0\r\nContent-Type: application/json\r\n\r\n")
+        assert "the content type must be application/json; it is missing" in answers_of(wire, 1)[0]["error"]["message"]
+
+
 def test_says_that_it_waits_for_a_body_that_it_wants():
     with running(done) as server:
         wire = server.wire()
