@@ -243,7 +243,7 @@ def _bounded_headers() -> type[tarfile.TarInfo]:
 
     class BoundedHeader(tarfile.TarInfo):
         @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> BoundedHeader:
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> BoundedHeader:
             nonlocal total
             header = super().frombuf(buf, encoding, errors)
             if header.type == tarfile.GNUTYPE_SPARSE:

@@ -10,14 +10,14 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import kernels
-import shortlist as shortlist_module
-from invocation import Filters, Invocation
-from logits import Fused
 from ncf import bundle as bundles
-from ncf.model import Architecture, Recommender
-from scorer import Scorer
-from shortlist import Shortlist, Verdict, shortlist_of
+from ncf.network import Architecture, Recommender
+from serving import kernels
+from serving import shortlist as shortlist_module
+from serving.invocation import Filters, Invocation
+from serving.logits import Fused
+from serving.scorer import Scorer
+from serving.shortlist import Shortlist, Verdict, shortlist_of
 
 ITEMS, USERS = 3_000, 90
 
@@ -40,6 +40,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @example(20_000, 8, 1000, 50, 1)  # a part of it lets expect the rest
 @example(8_192, 4, 1000, 50, 2)
 @given(st.integers(1, 400), st.sampled_from([4, 8]), st.integers(0, 420), st.integers(0, 50), st.integers(0, 99))
+@pytest.mark.slow
 def test_the_kernel_takes_the_greatest(items: int, rank: int, number: int, gone: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     factors = random.integers(-127, 128, (rank, items)).astype(np.int8)
