@@ -10,7 +10,7 @@ JAVA_FOUND  := $(shell { java -version || "$(JAVA_HOME)/bin/java" -version; } 2>
 NODE_FOUND  := $(shell node --version 2>/dev/null && npm --version 2>/dev/null)
 RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt $(if $(JAVA_FOUND),,requirements/java.txt)
 TEST_REQUIREMENTS    := requirements/tests.txt requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
-CHECKED     := functions training serving emr local tests benchmarks
+CHECKED     := contracts functions training serving emr local tests benchmarks
 
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0

@@ -10,6 +10,7 @@ from pathlib import Path
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # Area → the folders whose modules it may import besides the installed packages.
 AREAS = {
+    "contracts": ["."],
     "functions": ["functions"],
     "training": ["training"],
     "serving": ["serving", "training"],

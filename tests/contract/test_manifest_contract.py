@@ -1,13 +1,12 @@
 """The schemas of what the preparation writes accept what the contract shows, and nothing that misleads a reader."""
 
 import copy
-import json
-from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
-EMR = Path(__file__).parents[2] / "emr"
+from contracts import schemas
+
 TABLES = ("items", "popularity", "test", "train", "users")
 
 MANIFEST = {
@@ -40,7 +39,7 @@ REPORT = {
 
 
 def validator(name):
-    schema = json.loads((EMR / name).read_text())
+    schema = schemas.load(name)
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
@@ -56,9 +55,9 @@ def changed(document, path, value):
 
 
 def test_accepts_a_manifest_and_a_report():
-    assert validator("manifest.schema.json").is_valid(MANIFEST)
-    assert validator("quarantine.schema.json").is_valid(REPORT)
-    assert validator("quarantine.schema.json").is_valid(REPORT | {"status": "accepted", "reasons": []})
+    assert validator("manifest").is_valid(MANIFEST)
+    assert validator("quarantine").is_valid(REPORT)
+    assert validator("quarantine").is_valid(REPORT | {"status": "accepted", "reasons": []})
 
 
 @pytest.mark.parametrize(
@@ -83,7 +82,7 @@ def test_accepts_a_manifest_and_a_report():
     ],
 )
 def test_refuses_a_manifest_that_would_mislead(path, value):
-    assert not validator("manifest.schema.json").is_valid(changed(MANIFEST, path, value))
+    assert not validator("manifest").is_valid(changed(MANIFEST, path, value))
 
 
 @pytest.mark.parametrize(
@@ -91,4 +90,4 @@ def test_refuses_a_manifest_that_would_mislead(path, value):
     [("status", "accepted"), ("reasons", []), ("status", "maybe"), ("rows", {"x": 0}), ("counts.read", -1)],
 )
 def test_refuses_a_report_that_would_mislead(path, value):
-    assert not validator("quarantine.schema.json").is_valid(changed(REPORT, path, value))
+    assert not validator("quarantine").is_valid(changed(REPORT, path, value))
