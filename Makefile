@@ -8,14 +8,14 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint requ
 LOCAL       := $(BIN)/python -m local
 JAVA_FOUND  := $(shell { java -version || "$(JAVA_HOME)/bin/java" -version; } 2>&1 | grep -E 'version "(17|21)\.')
 NODE_FOUND  := $(shell node --version 2>/dev/null && npm --version 2>/dev/null)
-RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt $(if $(JAVA_FOUND),,requirements/java.txt)
+RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt laptop_aws/requirements.txt $(if $(JAVA_FOUND),,requirements/java.txt)
 TEST_REQUIREMENTS    := requirements/tests.txt requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
-CHECKED     := contracts functions training serving emr local tests benchmarks
+CHECKED     := contracts functions ncf training serving container emr laptop_aws local delivery tests benchmarks
 
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo up down status logs train test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
+.PHONY: help setup assemble demo up down status logs train test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime
 
 setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## what demo and up need (they call it)
 
+assemble: $(VENV)/.tests ## write template.yaml and the state machines from their sources
+	@$(BIN)/python -m delivery.assembly
+
 # --- The product on this machine ------------------------------------------------------------------------------------------
 
 demo: setup ## from dropped interactions to served recommendations, on an embedded AWS
@@ -77,10 +80,10 @@ up: setup ## start the embedded AWS and deploy the application
 	@$(LOCAL) up
 
 down: ## stop it; its state stays for the next `make up`
-	@if [ -x $(BIN)/python ]; then $(LOCAL) down; else echo "nothing was ever set up here"; fi
+	@if $(BIN)/python -c 'import local.cli' 2>/dev/null; then $(LOCAL) down; else echo "nothing is set up here"; fi
 
 status: ## what runs, who serves, the last runs and their reasons
-	@if [ -x $(BIN)/python ]; then $(LOCAL) status; else echo "nothing was ever set up here: try make demo"; fi
+	@if [ -x $(BIN)/python ]; then $(LOCAL) status; else echo "nothing is set up here: try make demo"; fi
 
 logs: ## the latest log lines of everything
 	@$(LOCAL) logs
@@ -93,16 +96,20 @@ train: $(VENV)/.launch ## train on DATASET, a folder with manifest.json, and com
 
 test: setup $(VENV)/.tests ## every check: lint, then unit, contract, infrastructure, conformance and end-to-end tests
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest tests --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup $(VENV)/.tests ## format, style, types and the rules of who may import whom
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/python tests/typecheck.py
-	@PYTHONPATH=.:functions:training:serving:emr $(BIN)/lint-imports --no-cache
+	@PYTHONPATH=.:functions:emr $(BIN)/python tests/imports.py
+	@$(BIN)/python -m delivery.assembly --check
 
-unit contract infrastructure conformance e2e: setup $(VENV)/.tests ## one tier of the tests
+unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests
 	@$(BIN)/python -m pytest tests/$@
+
+conformance: setup $(VENV)/.tests ## the tests of the embedded AWS: unit and conformance
+	@$(BIN)/python -m pytest laptop_aws/tests
 
 format: setup $(VENV)/.tests ## format the code
 	@$(BIN)/ruff format $(CHECKED)

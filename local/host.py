@@ -12,27 +12,19 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
-from local import java
+from laptop_aws import identity, java
+from laptop_aws.config import HOST
+from laptop_aws.identity import Running
 from local.console import Show
-from local.emulator.config import HOST
 from local.project import Problem, Project
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
 HEALTH_PATH = "/_ministack/health"
-MODULE = "local.emulator"
-
-
-@dataclass(frozen=True)
-class RunningHost:
-    """The emulator that this state folder's `emulator.json` names, alive."""
-
-    pid: int
-    port: int
+MODULE = "laptop_aws"
 
 
 def command_of(pid: int) -> str:
@@ -46,16 +38,9 @@ def command_of(pid: int) -> str:
     return result.stdout.strip()
 
 
-def find(project: Project) -> RunningHost | None:
-    """The emulator of this project, when one is alive. A file left by one that is gone is removed."""
-    record = project.read_state(project.emulator_file.name)
-    pid, port = record.get("pid"), record.get("port")
-    if not isinstance(pid, int) or not isinstance(port, int):
-        return None
-    if MODULE in command_of(pid):
-        return RunningHost(pid, port)
-    project.emulator_file.unlink(missing_ok=True)
-    return None
+def find(project: Project) -> Running | None:
+    """The emulator of this project's state folder, when one is alive."""
+    return identity.running_on(project.state)
 
 
 def is_listening(port: int) -> bool:
@@ -162,8 +147,8 @@ def start(project: Project, show: Show) -> bool:
         try:
             pid = _wait_until_healthy(project, process)
         except BaseException:
-            if process is not None:
-                _end(process.pid, process)
+            if process is not None and (started := identity.start_of(process.pid)):
+                _end(Running(process.pid, project.port, started), process)
             raise
         note(f"pid {pid}")
     return process is not None
@@ -175,7 +160,7 @@ def _spawn(project: Project) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [project.python, "-m", MODULE],
             cwd=project.root,
-            env=project.environment(),
+            env=project.emulator_environment(),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -190,7 +175,7 @@ def _wait_until_healthy(project: Project, process: subprocess.Popen[bytes] | Non
         if running and is_healthy(project.port):
             return running.pid
         if process is not None and process.poll() is not None:
-            raise Problem(f"the embedded AWS ended at once with status {process.returncode}:\n{last_output(project)}")
+            raise Problem(f"the embedded AWS exited at once with status {process.returncode}:\n{last_output(project)}")
         time.sleep(POLL_SECONDS)
     raise Problem(
         f"the embedded AWS did not answer on {project.endpoint} within {START_SECONDS:.0f} s; its last lines:\n"
@@ -216,22 +201,37 @@ def stop(project: Project, show: Show) -> bool:
     if running is None:
         return False
     with show.stage(f"stop the embedded AWS (pid {running.pid})"):
-        _end(running.pid, None)
-        if MODULE in command_of(running.pid):
+        try:
+            _end(running)
+        except PermissionError:
+            raise Problem(
+                f"the embedded AWS of {project.state} (pid {running.pid}) was started by {owner_of(running.pid)}: "
+                "stop it as that user"
+            ) from None
+        if running.is_alive:
             raise Problem(f"pid {running.pid} did not end; look at {project.emulator_log}")
-        project.emulator_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            project.emulator_file.unlink()
     return True
 
 
-def _end(pid: int, process: subprocess.Popen[bytes] | None) -> None:
-    """SIGTERM, and SIGKILL to its whole session when that was not enough."""
+def owner_of(pid: int) -> str:
+    """The name of the user whose process it is, for people."""
+    try:
+        return f"the user {Path(f'/proc/{pid}').owner()}"
+    except (OSError, KeyError):
+        return "another user"
+
+
+def _end(running: Running, process: subprocess.Popen[bytes] | None = None) -> None:
+    """SIGTERM, and SIGKILL when that was not enough. Raises PermissionError for another user's process."""
     for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        if not running.is_alive:
+            return
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            os.kill(running.pid, number)
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while running.is_alive and time.monotonic() < deadline:
             if process is not None:
                 process.poll()
-            if MODULE not in command_of(pid):
-                return
             time.sleep(POLL_SECONDS)

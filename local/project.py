@@ -19,7 +19,7 @@ from typing import Any
 import boto3
 from botocore.config import Config as ClientConfig
 
-from local.emulator import config
+from laptop_aws import config
 
 STACK = "ncf-local"
 REGION = config.DEFAULT_REGION
@@ -63,12 +63,15 @@ class Project:
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Project:
-        """The project of this file's working tree. Raises Problem for a port that is none."""
+        """The project of this file's working tree. Raises Problem when NCF_LOCAL_PORT is not a port."""
+        given = os.environ if environment is None else environment
+        root = Path(__file__).resolve().parents[1]
+        state = given.get("NCF_LOCAL_DIR", "").strip() or root / ".local"
+        port = given.get("NCF_LOCAL_PORT", "").strip() or str(config.DEFAULT_PORT)
         try:
-            read = config.Config.from_environment(os.environ if environment is None else environment)
+            return cls(root, Path(state).expanduser().resolve(), config.port_of(port, "NCF_LOCAL_PORT"))
         except config.ConfigurationError as error:
             raise Problem(str(error)) from None
-        return cls(read.project_root, read.root, read.port)
 
     @property
     def endpoint(self) -> str:
@@ -107,6 +110,15 @@ class Project:
         environment["NCF_LOCAL_DIR"] = str(self.state)
         environment["NCF_LOCAL_PORT"] = str(self.port)
         return environment
+
+    def emulator_environment(self) -> dict[str, str]:
+        """The environment of the emulator: `LAPTOP_AWS_*` settings of the person pass, folder and port are ours."""
+        lambda_python = self.root / ".envs" / "lambda" / "bin" / "python"
+        return (
+            {"LAPTOP_AWS_LAMBDA_PYTHON": str(lambda_python)}
+            | self.environment()
+            | {"LAPTOP_AWS_DIR": str(self.state), "LAPTOP_AWS_PORT": str(self.port)}
+        )
 
     def adopt_environment(self) -> None:
         """Make this process's own environment the clean one, so that no library finds a profile or a key."""

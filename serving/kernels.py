@@ -1,50 +1,48 @@
 """The loops over a catalogue, compiled by numba: logits of a prepared network, and the best of many scores.
 
-numba keeps what it compiled beside this file, or in NUMBA_CACHE_DIR, for the next start on the same kind of processor;
-where neither may be written it compiles at every start, which takes some seconds. Whether what it kept is current it
-knows by the date of this file alone, so all that is compiled is in here.
+numba keeps the compiled code beside this file, or in NUMBA_CACHE_DIR, for the next start on the same kind of processor.
+If it can write to neither, it compiles at every start, which takes some seconds. It checks this file's contents to see
+whether kept code is current; `_Cache` adds those of `vectors`, whose code is compiled into the functions here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import llvmlite.binding
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.core.caching import FunctionCache
 
-BLOCK = 256
-"""Items that go through the layers together: their activations stay in the processor's first caches."""
-TILE = 64
-"""Items whose sums are made together in registers; a divisor of BLOCK. Tables are filled up to a multiple of it."""
-_LANES = TILE if llvmlite.binding.get_host_cpu_features().get("avx512f") else 16
-"""And that of four rows of a layer: what 16 registers of 8 numbers hold, or 32 of 16 numbers."""
+from serving import vectors
+from serving.vectors import BLOCK, TILE, add_product, add_rectified, layer
+
 _SAMPLED = 16
-"""Of how many blocks one is looked at to expect what is among the greatest."""
-_FAST = ("fast",)
-"""Of sums: their order is free, and a product may be added without being rounded first."""
+"""A shortlist looks at one block in so many first, to estimate what belongs to the greatest."""
+
+
+class _Cache(FunctionCache):  # type: ignore[misc, unused-ignore]
+    """Kept code is found again only while `vectors` is the same as when it was compiled."""
+
+    _vectors = hashlib.sha256(Path(vectors.__file__).read_bytes()).hexdigest()
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return super()._index_key(sig, codegen), self._vectors
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
-    try:
-        return numba.njit(function, nogil=True, fastmath=True, cache=True)
-    except RuntimeError:  # no place for a cache
-        return numba.njit(function, nogil=True, fastmath=True)
-
-
-def _generated(function: Callable[..., Any]) -> Any:
-    """`function` is told the types of arguments, and says what generates the code for them."""
-    return intrinsic(function)
+    made: Any = numba.njit(function, nogil=True, fastmath=True)
+    with contextlib.suppress(RuntimeError):  # no place for a cache
+        made._cache = _Cache(function)
+    return made
 
 
 def compile_all() -> None:
-    """Compile every loop for the types that it is called with, or read what was compiled before; but `shortlist`, which
-    large catalogues alone need, and call at load.
+    """Compile every function for the types that it is called with, or read the kept code. `shortlist` is left out: only
+    large catalogues need it, and they call it while they load.
     """
     none, one = np.empty(0, np.int32), np.zeros(1, np.float32)
     users, items = np.zeros((4, 1), np.float32), np.zeros((4, TILE), np.float32)
@@ -55,159 +53,45 @@ def compile_all() -> None:
         best(np.zeros(1, dtype), none, 1)
 
 
-# LLVM makes vector instructions of a loop over items, but where there is a loop over terms within it, or around it, it
-# writes and reads every sum again for each term, which takes longer than to multiply. So sums are kept in registers by
-# code that says to LLVM which vectors to make. It makes them of the processor's own, whatever their width.
-
-
-class _Code:
-    """What the code that `builder` makes consists of: vectors of `lanes` float32, and the places where they lie."""
-
-    def __init__(self, context: Any, builder: Any, lanes: int) -> None:
-        self._context, self._builder = context, builder
-        self.vector = ir.VectorType(ir.FloatType(), lanes)
-        self.zeros = ir.Constant(self.vector, [0.0] * lanes)
-        self._undefined = ir.Constant(self.vector, ir.Undefined)
-        self._first = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-
-    def arguments(self, signature: Any, values: Any) -> list[Any]:
-        """Of an array, where its numbers begin."""
-        return [
-            self._context.make_array(kind)(self._context, self._builder, value).data
-            if isinstance(kind, types.Array)
-            else value
-            for kind, value in zip(signature.args, values, strict=True)
-        ]
-
-    @contextmanager
-    def steps(self, end: Any, step: int) -> Iterator[Any]:
-        """A loop over 0, step, 2 step, … below `end`."""
-        first, by = ir.Constant(end.type, 0), ir.Constant(end.type, step)
-        with cgutils.for_range_slice(self._builder, first, end, by, intp=end.type) as (index, _):
-            yield index
-
-    def plus(self, index: Any, more: Any) -> Any:
-        return self._builder.add(index, ir.Constant(index.type, more) if isinstance(more, int) else more)
-
-    def times(self, index: Any, factor: Any) -> Any:
-        return self._builder.mul(index, ir.Constant(index.type, factor) if isinstance(factor, int) else factor)
-
-    def place(self, numbers: Any, index: Any) -> Any:
-        return self._builder.bitcast(self._builder.gep(numbers, [index]), self.vector.as_pointer())
-
-    def register(self) -> Any:
-        """A place that LLVM will make a register of."""
-        return cgutils.alloca_once(self._builder, self.vector)
-
-    def read(self, place: Any) -> Any:
-        return self._builder.load(place, align=4)
-
-    def write(self, values: Any, place: Any) -> None:
-        self._builder.store(values, place, align=4)
-
-    def everywhere(self, number: Any) -> Any:
-        one = self._builder.insert_element(self._undefined, number, ir.Constant(ir.IntType(32), 0))
-        return self._builder.shuffle_vector(one, self._undefined, self._first)
-
-    def number(self, numbers: Any, index: Any) -> Any:
-        """One of them, everywhere."""
-        return self.everywhere(self._builder.load(self._builder.gep(numbers, [index])))
-
-    def sum(self, values: Any, others: Any) -> Any:
-        return self._builder.fadd(values, others, flags=_FAST)
-
-    def product(self, values: Any, others: Any) -> Any:
-        return self._builder.fmul(values, others, flags=_FAST)
-
-    def are_above(self, values: Any, others: Any) -> Any:
-        return self._builder.fcmp_ordered(">", values, others)
-
-    def rectified(self, values: Any) -> Any:
-        return self._builder.select(self.are_above(values, self.zeros), values, self.zeros)
-
-
-def _sums(lanes: int, rows: int, *, rectified: bool, onto: bool) -> Any:
-    """A function for compiled code: writes for each j below `below` and t below `items`
-
-        targets[j, t] = Σ_k weights[j, k] g(sources[k, begin + t])
-
-    where g(x) = ReLU(x + shifts[k]) if `rectified`, else x; `onto` what is there, or anew. All float32: targets [below,
-    BLOCK], sources [above, stride], shifts [above], weights [below, above]. `items` is filled up to a multiple of
-    `lanes`, and `below` is a multiple of `rows`: of so many rows and lanes the sums are in registers together.
-    """
-
-    @_generated
-    def sums(typing, targets, sources, begin, stride, shifts, weights, above, below, items):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            code = _Code(context, builder, lanes)
-            targets, sources, begin, stride, shifts, weights, above, below, items = code.arguments(signature, values)
-            with code.steps(items, lanes) as t, code.steps(below, rows) as j:
-                own = [code.plus(j, row) for row in range(rows)]
-                places = [code.place(targets, code.plus(code.times(row, BLOCK), t)) for row in own]
-                totals = [code.register() for _ in own]
-                for place, total in zip(places, totals, strict=True):
-                    code.write(code.read(place) if onto else code.zeros, total)
-                with code.steps(above, 1) as k:
-                    x = code.read(code.place(sources, code.plus(code.times(k, stride), code.plus(begin, t))))
-                    if rectified:
-                        x = code.rectified(code.sum(x, code.number(shifts, k)))
-                    for row, total in zip(own, totals, strict=True):
-                        weight = code.number(weights, code.plus(code.times(row, above), k))
-                        code.write(code.sum(code.read(total), code.product(weight, x)), total)
-                for place, total in zip(places, totals, strict=True):
-                    code.write(code.read(total), place)
-            return context.get_dummy_value()
-
-        count = types.intp
-        return types.void(targets, sources, count, count, shifts, weights, count, count, count), generate
-
-    return sums
-
-
-_add_product = _sums(TILE, 1, rectified=False, onto=True)
-_add_rectified = _sums(TILE, 1, rectified=True, onto=True)
-_layer = _sums(_LANES, 4, rectified=True, onto=False)
-
-
-@_generated
-def _above(typing, values, begin, least):  # type: ignore[no-untyped-def]
-    """Which of the TILE float32 `values` from `begin` on are greater than `least`: a bit for each, the lowest first."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        code = _Code(context, builder, TILE)
-        values, begin, least = code.arguments(signature, arguments)
-        above = code.are_above(code.read(code.place(values, begin)), code.everywhere(least))
-        return builder.bitcast(above, ir.IntType(TILE))
-
-    return types.int64(values, types.intp, types.float32), generate
-
-
-@_generated
-def _lowest(typing, bits):  # type: ignore[no-untyped-def]
-    """Which is the lowest bit set, of an int64 that is not 0."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), generate
-
-
-# A network, as `logits.Fused` prepares it, is the first arguments of what follows, all float32:
+# A network, as `logits.Fused` prepares it, is the first arguments of `ranking`. All its arrays but `shape` are float32:
 #
 #     logit = offset + Σ_k weight[k] users[user, k] factors[k, item] + headᵀ z_L
 #     z_1 = ReLU(matrix inputs[user] + offsets + first[:, item]), then a layer for each further width, whose matrices
-#     [widths[l], widths[l - 1]] and biases lie one after the other in `weights`, `biases`
+#     [widths[l], widths[l - 1]] and biases stand one after the other in `weights`, `biases`
 #
-# users [users, factors], inputs [users, d], factors [factors, stride], first [widths[0], stride]: their columns are the
-# items, filled up with zeros to a multiple of TILE. `constants` has, one after the other, offset [1], weight [factors],
-# offsets [widths[0]], matrix [widths[0], d], head [widths[-1]], biases and weights: an array more costs a call a tenth
-# of a microsecond. `shape` has the number of items and then the widths, which are multiples of 4. Without a product
-# there are 0 factors, without layers 0 widths. The items meant are `rows` (sorted), or all where `whole`.
+# users [users, factors], inputs [users, d], factors [factors, stride], first [widths[0], stride]: a column is an item,
+# and zeros pad the items to a multiple of TILE. `constants` has, one after the other, offset [1], weight [factors],
+# offsets [widths[0]], matrix [widths[0], d], head [widths[-1]], biases and weights: one array, because each further one
+# costs a call a tenth of a microsecond. `shape` has the number of items and then the widths, which are multiples of 4.
+# Without a product there are 0 factors, without layers 0 widths. `rows` (sorted) are the items to rank, unless `whole`
+# says that all are.
 
 
 @_compiled
-def _of_user(users, inputs, weight, matrix, offsets, user):  # type: ignore[no-untyped-def]
-    """What of the logits depends on the user alone: the factors' coefficients, and the first layer's share."""
+def _constants(constants, factors, width, inputs, shape):  # type: ignore[no-untyped-def]
+    """The parts of `constants`: offset, weight, offsets, matrix, head, biases, weights."""
+    last, later = 0, -width
+    for last in shape[1:]:
+        later += last
+    offsets = 1 + factors
+    matrix = offsets + width
+    head = matrix + width * inputs
+    biases = head + last
+    weights = biases + later
+    return (
+        constants[0],
+        constants[1:offsets],
+        constants[offsets:matrix],
+        constants[matrix:head],
+        constants[head:biases],
+        constants[biases:weights],
+        constants[weights:],
+    )
+
+
+@_compiled
+def _user_part(users, inputs, weight, matrix, offsets, user):  # type: ignore[no-untyped-def]
+    """The user's part of the logits: the coefficients of the factors, and what is added in the first layer."""
     own = offsets.copy()
     width = inputs.shape[1]
     for j in range(own.size):
@@ -218,8 +102,8 @@ def _of_user(users, inputs, weight, matrix, offsets, user):  # type: ignore[no-u
 
 @_compiled
 def _gathered(table, rows):  # type: ignore[no-untyped-def]
-    """table[:, rows], filled up with zeros to a multiple of TILE."""
-    gathered = np.zeros((table.shape[0], _filled_up(rows.size)), table.dtype)
+    """table[:, rows], padded with zeros to a multiple of TILE."""
+    gathered = np.zeros((table.shape[0], _padded(rows.size)), table.dtype)
     for k in range(table.shape[0]):
         for t in range(rows.size):
             gathered[k, t] = table[k, rows[t]]
@@ -227,81 +111,65 @@ def _gathered(table, rows):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _filled_up(items):  # type: ignore[no-untyped-def]
+def _padded(items):  # type: ignore[no-untyped-def]
     return (items + TILE - 1) // TILE * TILE
 
 
 @_compiled
-def _of_block(begin, items, stride, coefficients, factors, own, first, weights, biases, shape, head, layers, block):  # type: ignore[no-untyped-def]
-    """Adds what of the logits depends on the item, of `items` items from `begin` on, to what is in `block`. `layers`
-    [2, widest, BLOCK] is for the activations.
+def _add_item_part(
+    begin, items, stride, coefficients, factors, own, first, weights, biases, shape, head, layers, block
+):  # type: ignore[no-untyped-def]
+    """Add the items' part of the logits to `block`, for `items` items from `begin` on. `layers` [2, widest, BLOCK] is
+    room for the activations.
     """
     here, there = layers[0], layers[1]
-    _add_product(block, factors, begin, stride, own, coefficients, coefficients.size, 1, items)
+    add_product(block, factors, begin, stride, own, coefficients, coefficients.size, 1, items)
     if shape.size == 2:
-        _add_rectified(block, first, begin, stride, own, head, head.size, 1, items)
+        add_rectified(block, first, begin, stride, own, head, head.size, 1, items)
     elif shape.size > 2:
-        _layer(here, first, begin, stride, own, weights, shape[1], shape[2], items)
+        layer(here, first, begin, stride, own, weights, shape[1], shape[2], items)
         bias, matrix = 0, shape[1] * shape[2]
-        for layer in range(2, shape.size - 1):
-            shifts, width, next_width = biases[bias:], shape[layer], shape[layer + 1]
-            _layer(there, here, 0, BLOCK, shifts, weights[matrix:], width, next_width, items)
+        for number in range(2, shape.size - 1):
+            shifts, width, next_width = biases[bias:], shape[number], shape[number + 1]
+            layer(there, here, 0, BLOCK, shifts, weights[matrix:], width, next_width, items)
             bias, matrix = bias + width, matrix + width * next_width
             here, there = there, here
-        _add_rectified(block, here, 0, BLOCK, biases[bias:], head, head.size, 1, items)
+        add_rectified(block, here, 0, BLOCK, biases[bias:], head, head.size, 1, items)
 
 
 @_compiled
 def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, logits, excluded, items, scores):  # type: ignore[no-untyped-def]
-    """Writes the items of the greatest logits into `items`, best first and equal ones by item, without those in
-    `excluded` (sorted, distinct), and σ of these logits into `scores`; as many as there is room for, or there are. How
-    many that is. Writes all logits into `logits` as well, unless it has no room at all.
+    """Rank items for `user`: write the items of the greatest logits into `items` (int64), best first and equal ones by
+    item, without those in `excluded` (sorted, distinct), and σ of these logits into `scores` (float64). Returns how
+    many: as many as there is room for, or fewer if there are fewer. Writes all logits into `logits` (float32) as well,
+    unless its size is 0.
 
-    One function for both: most of it would be compiled twice, which takes seconds.
+    One function does both: most of it would be compiled twice, which takes seconds.
     """
-    offset, at = constants[0], 1
-    weight, at = constants[at : at + users.shape[1]], at + users.shape[1]
-    offsets, at = constants[at : at + first.shape[0]], at + first.shape[0]
-    matrix, at = constants[at : at + offsets.size * inputs.shape[1]], at + offsets.size * inputs.shape[1]
-    widest, last, later = 0, 0, -offsets.size
-    for last in shape[1:]:
-        widest, later = max(widest, last), later + last
-    head, at = constants[at : at + last], at + last
-    biases, weights = constants[at : at + later], constants[at + later :]
-    coefficients, own = _of_user(users, inputs, weight, matrix, offsets, user)
-    total = shape[0]
+    offset, weight, offsets, matrix, head, biases, weights = _constants(
+        constants, users.shape[1], first.shape[0], inputs.shape[1], shape
+    )
+    coefficients, own = _user_part(users, inputs, weight, matrix, offsets, user)
+    total, widest = shape[0], 0
+    for width in shape[1:]:
+        widest = max(widest, width)
     if not whole:
         factors, first, total = _gathered(factors, rows), _gathered(first, rows), rows.size
-    stride = _filled_up(total)
+    stride = _padded(total)
     layers = np.empty((2, widest, BLOCK), np.float32)
-    number = min(items.size, total)
-    block, values = np.empty(BLOCK, np.float32), np.empty(number, np.float32)
+    block, values = np.empty(BLOCK, np.float32), np.empty(min(items.size, total), np.float32)
     found, passed = 0, 0
     for begin in range(0, total, BLOCK):
         size = min(BLOCK, total - begin)
-        filled = _filled_up(size)
+        padded = _padded(size)
         block[:] = offset
-        _of_block(begin, filled, stride, coefficients, factors, own, first, weights, biases, shape, head, layers, block)
+        _add_item_part(
+            begin, padded, stride, coefficients, factors, own, first, weights, biases, shape, head, layers, block
+        )
         if logits.size:
             logits[begin : begin + size] = block[:size]
-        if number == 0:
-            continue
-        for tile in range(0, size, TILE):
-            above = _above(block, tile, values[number - 1]) if found == number else -1
-            if size - tile < TILE:
-                above &= (1 << (size - tile)) - 1
-            while above != 0:
-                place, above = tile + _lowest(above), above & (above - 1)
-                logit, item = block[place], begin + place
-                if found == number and not logit > values[number - 1]:
-                    continue
-                if not whole:
-                    item = rows[item]
-                while passed < excluded.size and excluded[passed] < item:
-                    passed += 1
-                if passed < excluded.size and excluded[passed] == item:
-                    continue
-                found = _put(items, values, found, item, logit)
+        if values.size:
+            found, passed = _keep_best(block[:size], begin, rows, whole, excluded, passed, items, values, found)
     for place in range(found):
         scores[place] = _sigma(values[place])
     return found
@@ -323,9 +191,45 @@ def sigmoid(logits):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _put(positions, values, found, position, value):  # type: ignore[no-untyped-def]
-    """Puts what is greater than the last of `found` in its place among them, for whom there is room in `values`; how
-    many there are then.
+def _any_above(values, least):  # type: ignore[no-untyped-def]
+    """Whether any of `values` is greater than `least`. LLVM makes vector instructions of this, not of a maximum."""
+    found = False
+    for place in range(values.size):
+        found |= values[place] > least
+    return found
+
+
+@_compiled
+def _first_not_below(excluded, passed, item):  # type: ignore[no-untyped-def]
+    """The first place from `passed` on where `excluded` (sorted) is at least `item`."""
+    while passed < excluded.size and excluded[passed] < item:
+        passed += 1
+    return passed
+
+
+@_compiled
+def _keep_best(scores, begin, rows, whole, excluded, passed, positions, values, found):  # type: ignore[no-untyped-def]
+    """Merge `scores`, of the items (or `rows`) from `begin` on, into the best so far: the first `found` of `positions`
+    and `values`, best first. `passed` entries of `excluded` are below `begin`. Returns the new `found` and `passed`.
+    """
+    for tile in range(0, scores.size, TILE):
+        if found == values.size and not _any_above(scores[tile : tile + TILE], values[values.size - 1]):
+            continue
+        for place in range(tile, min(tile + TILE, scores.size)):
+            score = scores[place]
+            if found == values.size and not score > values[values.size - 1]:
+                continue
+            item = begin + place if whole else rows[begin + place]
+            passed = _first_not_below(excluded, passed, item)
+            if passed == excluded.size or excluded[passed] != item:
+                found = _insert(positions, values, found, item, score)
+    return found, passed
+
+
+@_compiled
+def _insert(positions, values, found, position, value):  # type: ignore[no-untyped-def]
+    """Insert `value` in its place among the first `found`, best first; the last is dropped where `values` is full.
+    Returns the new `found`.
     """
     place = found if found < values.size else found - 1
     while place > 0 and values[place - 1] < value:
@@ -336,17 +240,30 @@ def _put(positions, values, found, position, value):  # type: ignore[no-untyped-
 
 
 @_compiled
+def best(scores, excluded, number):  # type: ignore[no-untyped-def]
+    """Positions of the `number` greatest of `scores`, best first and equal ones by position, without the positions in
+    `excluded` (sorted, distinct). Fewer if there are fewer.
+    """
+    positions = np.empty(min(number, scores.size), np.int64)
+    if positions.size == 0:
+        return positions
+    values = np.empty(positions.size, scores.dtype)
+    found, _ = _keep_best(scores, 0, positions, True, excluded, 0, positions, values, 0)
+    return positions[:found]
+
+
+@_compiled
 def shortlist(factors, coefficients, items, excluded, number):  # type: ignore[no-untyped-def]
     """Positions, in no order, of the `number` greatest of factorsᵀ coefficients among the first `items`, without the
     positions in `excluded` (sorted, distinct). `factors` is int8 [blocks, rank, BLOCK], so that it is read from its
-    begin to its end, rank a multiple of 4; `coefficients` float32 [rank].
+    start to its end, rank a multiple of 4; `coefficients` float32 [rank].
     """
     number = min(number, items - excluded.size)
     positions, values = np.zeros(number, np.int64), np.empty(number, np.float32)
     if number == 0:
         return positions
-    # What a part of the catalogue lets expect of all of it keeps most from being put among the greatest for a while. It
-    # may keep too much away: then without.
+    # A sample of the blocks gives a bound that keeps most items out of the heap. If the bound was too high, there are
+    # too few, and the search runs again without it.
     lowest = np.float32(-np.inf)
     share = number // _SAMPLED + 4 * int(np.sqrt(number / _SAMPLED)) + 1
     if share < number // 4:
@@ -359,47 +276,46 @@ def shortlist(factors, coefficients, items, excluded, number):  # type: ignore[n
 
 @_compiled
 def _greatest(factors, coefficients, items, excluded, step, least, positions, values):  # type: ignore[no-untyped-def]
-    """Writes the positions and values of the greatest above `least` of each `step`-th block, as many as there is room
-    for. `values` is a heap: the least is at 0, and each at most its two successors. How many were ever put there.
+    """Write the positions and values of the greatest above `least` in each `step`-th block, as many as there is room
+    for. `values` is a heap with the least at 0. Returns how many were ever put there.
     """
     values[:] = -np.inf
-    sums, number = np.empty(BLOCK, np.float32), values.size
+    sums = np.empty(BLOCK, np.float32)
     found, passed = 0, 0
     for block in range(0, factors.shape[0], step):
         _weighted(factors[block], coefficients, sums)
         begin = block * BLOCK
-        for tile in range(0, min(BLOCK, items - begin), TILE):
-            above = _above(sums, tile, least)
-            if items - begin - tile < TILE:
-                above &= (1 << (items - begin - tile)) - 1
-            while above != 0:
-                place, above = tile + _lowest(above), above & (above - 1)
-                score, position = sums[place], begin + place
-                if not score > least:
+        size = min(BLOCK, items - begin)
+        for tile in range(0, size, TILE):
+            if not _any_above(sums[tile : tile + TILE], least):
+                continue
+            for place in range(tile, min(tile + TILE, size)):
+                if not sums[place] > least:
                     continue
-                while passed < excluded.size and excluded[passed] < position:
-                    passed += 1
-                if passed < excluded.size and excluded[passed] == position:
-                    continue
-                found, place = found + 1, 0
-                while True:  # the new one in the place of the least, and down to where it belongs
-                    below = 2 * place + 1
-                    if below >= number:
-                        break
-                    if below + 1 < number and values[below + 1] < values[below]:
-                        below += 1
-                    if not values[below] < score:
-                        break
-                    values[place], positions[place] = values[below], positions[below]
-                    place = below
-                values[place], positions[place] = score, position
-                least = max(least, values[0])
+                passed = _first_not_below(excluded, passed, begin + place)
+                if passed == excluded.size or excluded[passed] != begin + place:
+                    _replace_least(positions, values, begin + place, sums[place])
+                    found, least = found + 1, max(least, values[0])
     return found
 
 
 @_compiled
+def _replace_least(positions, values, position, value):  # type: ignore[no-untyped-def]
+    """Put `value` in the place of the least of a heap, and move it down to where it belongs."""
+    place, child = 0, 1
+    while child < values.size:
+        if child + 1 < values.size and values[child + 1] < values[child]:
+            child += 1
+        if not values[child] < value:
+            break
+        values[place], positions[place] = values[child], positions[child]
+        place, child = child, 2 * child + 1
+    values[place], positions[place] = value, position
+
+
+@_compiled
 def _weighted(factors, coefficients, sums):  # type: ignore[no-untyped-def]
-    """Writes the sums of a block."""
+    """Write factorsᵀ coefficients of a block into `sums`."""
     for k in range(0, coefficients.size, 4):
         f0, f1, f2, f3 = factors[k], factors[k + 1], factors[k + 2], factors[k + 3]
         c0, c1, c2, c3 = coefficients[k], coefficients[k + 1], coefficients[k + 2], coefficients[k + 3]
@@ -413,26 +329,3 @@ def _weighted(factors, coefficients, sums):  # type: ignore[no-untyped-def]
                 sums[t] += (
                     c0 * np.float32(f0[t]) + c1 * np.float32(f1[t]) + c2 * np.float32(f2[t]) + c3 * np.float32(f3[t])
                 )
-
-
-@_compiled
-def best(scores, excluded, number):  # type: ignore[no-untyped-def]
-    """Positions of the `number` greatest of `scores`, best first and equal ones by position, without the positions in
-    `excluded` (sorted, distinct). Fewer where there are fewer.
-    """
-    number = min(number, scores.size)
-    positions = np.empty(number, np.int64)
-    if number == 0:
-        return positions
-    values = np.empty(number, scores.dtype)
-    found, passed = 0, 0
-    for position in range(scores.size):
-        score = scores[position]
-        if found == number and not score > values[number - 1]:
-            continue
-        while passed < excluded.size and excluded[passed] < position:
-            passed += 1
-        if passed < excluded.size and excluded[passed] == position:
-            continue
-        found = _put(positions, values, found, position, score)
-    return positions[:found]

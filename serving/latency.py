@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from invocation import from_document
-from serve import load
+from serving.invocation import from_document
+from serving.serve import load
 
 ANSWERS = 600
 SECONDS = 3.0

@@ -9,7 +9,7 @@ and a whole ranking, to the best of it, in one compiled loop. Both tables lie by
 memory in order. Beside the model's own tensors, which it shares (GMF's item embeddings are turned in their place), it
 keeps 4 · items · (width of the MLP's second layer) bytes, items filled up to a multiple of 64; an MLP without a hidden
 layer is 2 factors more, beside which GMF's embeddings are kept once more. The sums are taken in another order than in
-`ncf.model`, so logits may differ from it in the last digits of float32.
+`ncf.network`, so logits may differ from it in the last digits of float32.
 
 `Plain` asks the model itself. It serves every model on every device; products and sums have nothing to prepare.
 """
@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import kernels
 from ncf.interface import Model
-from ncf.model import PerceptronTower, ProductTower, Recommender
+from ncf.network import PerceptronTower, ProductTower, Recommender
+from serving import kernels
 
 Rows = NDArray[np.int64]
 Floats = NDArray[Any]

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import kernels
-import shortlist
-from invocation import NO_FILTERS, Filters, Invocation, Related, Request, Shard
-from logits import NOTHING, Floats, Places, Rows, logits_of
 from ncf.bundle import Bundle
 from ncf.ranking import popular_scores
-from selection import Selection
+from serving import kernels, shortlist
+from serving.invocation import NO_FILTERS, Filters, Invocation, Related, Request, Shard
+from serving.logits import NOTHING, Floats, Places, Rows, logits_of
+from serving.selection import Selection
 
 _SATURATED = 1.0 - 2e-9
 """Above this score, σ in float64 may be one number where float32 tells two logits apart. Equal scores go by index, so

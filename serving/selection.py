@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-import kernels
-from invocation import NO_FILTERS, Filters
-from logits import NOTHING, Floats, Places, Rows
 from ncf.bundle import Bundle
+from serving import kernels
+from serving.invocation import NO_FILTERS, Filters
+from serving.logits import NOTHING, Floats, Places, Rows
 
 ToScores = Callable[[Floats], Floats]
 """Of keys: their scores. Must keep the order."""

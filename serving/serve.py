@@ -29,13 +29,13 @@ from pathlib import Path
 import torch
 import uvloop
 
-import golden
-import kernels
-from invocation import from_document
-from metrics import Metrics
+from ncf import answers
 from ncf import bundle as bundles
-from scorer import Scorer
-from server import MOST_TOGETHER, QUEUE, Service, fit_in_a_turn
+from serving import kernels
+from serving.invocation import from_document
+from serving.metrics import Metrics
+from serving.scorer import Scorer
+from serving.server import MOST_TOGETHER, QUEUE, Service, fit_in_a_turn
 
 logger = logging.getLogger("serving")
 
@@ -125,7 +125,7 @@ def _proven(directory: Path, device: str) -> tuple[bundles.Bundle, Scorer]:
     except bundles.BrokenBundle as error:
         raise CannotServe(f"the model in {directory} is broken: {error}") from error
     scorer = Scorer(bundle)
-    found = golden.differences(bundle.golden, lambda request: scorer.answer(from_document(request)))
+    found = answers.differences(bundle.golden, lambda request: scorer.answer(from_document(request)))
     if found:
         raise CannotServe(
             f"the model in {directory} does not answer as recorded in {bundles.GOLDEN}: {'; '.join(found)}"

@@ -19,10 +19,10 @@ from typing import Any
 
 import orjson
 
-from batching import Answers, Batcher, InLoop, InThreads
-from connection import Connection, Exchange
-from invocation import MAXIMUM_BODY_BYTES, InvalidInvocation, Shard, from_body
-from metrics import Metrics
+from serving.batching import Answers, Batcher, InLoop, InThreads
+from serving.connection import Connection, Exchange
+from serving.invocation import MAXIMUM_BODY_BYTES, InvalidInvocation, Shard, from_body
+from serving.metrics import Metrics
 
 logger = logging.getLogger("serving")
 
@@ -116,7 +116,6 @@ class Service:
         self._refuse(exchange, status, None, message)
 
     def gone(self, exchange: Exchange) -> None:
-        exchange.answered = True
         self._leave(exchange, 499)
 
     def opened(self, connection: Connection) -> None:

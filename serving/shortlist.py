@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-import kernels
-from logits import Logits, Rows
+from serving import kernels
+from serving.logits import Logits, Rows
 
 LEAST_ITEMS = 50_000
 """Below, ranking everything takes about a millisecond."""

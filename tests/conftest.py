@@ -4,6 +4,7 @@ of its tests, and otherwise the tests of one file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,3 +27,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return next((tier for tier in WHOLE_TIERS if file.startswith(tier)), file)
 
     return ByPlace(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
+    """Prints last what this machine could not test."""
+    yield
+    reasons = {
+        str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    }
+    for reason in sorted(reason for reason in reasons if reason.startswith("NOT TESTED")):
+        terminalreporter.write_sep("!", red=True, bold=True)
+        terminalreporter.write_line(reason, red=True, bold=True)

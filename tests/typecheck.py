@@ -12,10 +12,14 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 AREAS = {
     "contracts": ["."],
     "functions": ["functions"],
-    "training": ["training"],
-    "serving": ["serving", "training"],
+    "ncf": ["."],
+    "training": ["."],
+    "serving": ["."],
+    "container": ["."],
     "emr": ["emr"],
+    "laptop_aws": ["."],
     "local": ["."],
+    "delivery": ["."],
 }
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from hyperparameters import DATASET_VERSION, Hyperparameters
-from launching import show
-from launching.asked import Refused, texts_of
+from training.hyperparameters import DATASET_VERSION, Hyperparameters
+from training.launching import show
+from training.launching.hyperparameter_text import Refused, texts_of
 
 if TYPE_CHECKING:
     from sagemaker.train import ModelTrainer
@@ -60,7 +60,7 @@ class Job:
                 raise Refused(f"--{option} is for runs on this machine, and does not go with --sagemaker")
         for option, meaning in {
             "role": "the ARN that the job runs as",
-            "image": "the URI of the image that serving/Dockerfile builds",
+            "image": "the URI of the image that container/Dockerfile builds",
             "output": "an s3://… where its model goes",
         }.items():
             if not getattr(arguments, option):

@@ -8,6 +8,7 @@ from typing import Any
 from contracts.values import is_integer, shown
 from shared import names
 from shared.errors import InvalidInput, MissingResource
+from shared.records import Model, Serving
 
 LONGEST_REASON = 500
 NO_REASON = "no reason was given"
@@ -42,23 +43,23 @@ def from_event(event: Any) -> Request:
     return Request(to, reason, None if percent == 100 else percent)
 
 
-def wanted(request: Request, serving: dict[str, Any] | None) -> str:
+def wanted(request: Request, serving: Serving | None) -> str:
     """The run to go back to. Raises MissingResource when nothing served before, InvalidInput when it serves already."""
     if serving is None:
         raise MissingResource("no model serves, so there is none to go back from")
     if request.percent == 0:
-        return str(serving["runId"])
+        return serving["runId"]
     if request.to is None:
         previous = serving.get("previous")
         if not previous:
             raise MissingResource(f"{serving['runId']} is the first model that ever served: there is none before it")
-        return str(previous["runId"])
+        return previous["runId"]
     if request.to == serving["runId"]:
         raise InvalidInput(f"to is {request.to}, which serves already")
     return request.to
 
 
-def target(champion: dict[str, Any], serving: dict[str, Any], request: Request) -> dict[str, Any]:
+def target(champion: Model, serving: Serving, request: Request) -> dict[str, Any]:
     """What the states after this one need to know, as a retraining's states would have said it."""
     return {
         "runId": champion["runId"],

@@ -6,6 +6,7 @@ other. The answer is `{"deleted", "kept"}`, both counts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from collect_versions import plan
-from shared import environment, ledger
+from shared import environment
 from shared.clients import calling, not_found
 from shared.errors import DependencyFailed, FunctionError
 from shared.jobs import Jobs
@@ -42,7 +43,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         SETTINGS.kept_versions,
         LEDGER.champions(),
         LEDGER.serving(),
-        LEDGER.unfinished("RUN", *ledger.UNFINISHED),
+        LEDGER.unfinished_runs(),
         _endpoints(),
         LEDGER.current_split(),
     )
@@ -85,10 +86,11 @@ def _collect(name: str) -> None:
     between. What an earlier try has deleted is no fault.
     """
     sagemaker = JOBS.client("sagemaker")
-    for what, call in (
+    calls: tuple[tuple[str, Callable[[], Any]], ...] = (
         ("DeleteModel", lambda: sagemaker.delete_model(ModelName=name)),
         ("DeleteEndpointConfig", lambda: sagemaker.delete_endpoint_config(EndpointConfigName=name)),
-    ):
+    )
+    for what, call in calls:
         with calling(f"sagemaker {what}"):
             try:
                 call()

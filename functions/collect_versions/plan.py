@@ -9,6 +9,7 @@ from typing import Any
 
 from contracts.names import RUN_ID
 from shared import names
+from shared.records import Model, Run, Serving, Split
 
 # Younger than this, it may be of a run that has just made it.
 LEAST_AGE = timedelta(days=1)
@@ -17,22 +18,24 @@ LEAST_AGE = timedelta(days=1)
 def kept(
     prefix: str,
     number: int,
-    champions: Iterable[dict[str, Any]],
-    serving: dict[str, Any] | None,
-    running: Iterable[dict[str, Any]],
+    champions: Iterable[Model],
+    serving: Serving | None,
+    running: Iterable[Run],
     endpoints: Iterable[dict[str, Any]],
-    split: dict[str, Any] | None = None,
+    split: Split | None = None,
 ) -> set[str]:
     """Names of the configurations that stay: of the `number` newest versions that have served, of the one that serves,
     the one before it and the one with a share of the traffic, of runs that are under way, and whatever one of
     `endpoints` (DescribeEndpoint) is on or goes to.
     """
-    newest = sorted(champions, key=lambda model: str(model["datasetVersion"]), reverse=True)[:number]
-    found = {str(model["endpointConfigName"]) for model in newest}
-    for model in (serving, (serving or {}).get("previous")):
+    newest = sorted(champions, key=lambda model: model["datasetVersion"], reverse=True)[:number]
+    found = {model["endpointConfigName"] for model in newest}
+    for model in (serving, serving.get("previous") if serving else None):
         if model:
-            found.add(str(model["endpointConfigName"]))
-    found |= {names.model(prefix, str(run["runId"])) for run in (*running, *([split] if split else []))}
+            found.add(model["endpointConfigName"])
+    found |= {names.model(prefix, run["runId"]) for run in running}
+    if split:
+        found.add(names.model(prefix, split["runId"]))
     for endpoint in endpoints:
         found.add(str(endpoint["EndpointConfigName"]))
         pending = endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName")

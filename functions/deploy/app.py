@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from deploy import plan, request
 from deploy.plan import Action, Step
-from shared import environment, events, ledger, names
+from shared import environment, events, names
 from shared.clients import already_exists, calling, client, code_of, in_progress, message_of, not_found
 from shared.deployment import Deployment
 from shared.errors import (
@@ -35,6 +35,7 @@ from shared.ledger import Ledger, Token
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.outcomes import Outcome
+from shared.records import JobKind
 
 STAGE = "deployment"
 
@@ -196,7 +197,7 @@ def _take(step: Step, asked: Deployment, event: dict[str, Any]) -> Step:
 
 def _token(event: dict[str, Any], run_id: str, wanted: str | None) -> Token:
     return Token(
-        kind=ledger.ENDPOINT,
+        kind=JobKind.ENDPOINT,
         name=SETTINGS.endpoint_name,
         task_token=event["taskToken"],
         execution_arn=event["executionArn"],
@@ -209,7 +210,7 @@ def _token(event: dict[str, Any], run_id: str, wanted: str | None) -> Token:
 def _refuse_if_stale(asked: Deployment) -> None:
     serving = LEDGER.serving()
     if asked.replacing is not None:
-        serves = (serving or {}).get("runId")
+        serves = serving["runId"] if serving else None
         if serves not in (asked.replacing, asked.run_id):
             raise StaleVersion(f"{serves} serves by now, not {asked.replacing}, which this rollback was to replace")
     elif serving and serving["datasetVersion"] > names.version_of(asked.run_id):

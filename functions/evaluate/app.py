@@ -79,7 +79,8 @@ def _incumbent(run_id: str) -> str | None:
     serving = LEDGER.serving()
     if serving and serving["runId"] == run_id:
         # A run that is judged again after it was promoted is measured against the model before it.
-        serving = serving.get("previous")
+        previous = serving.get("previous")
+        return previous["runId"] if previous else None
     return serving["runId"] if serving else None
 
 

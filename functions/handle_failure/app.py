@@ -14,14 +14,28 @@ from botocore.exceptions import ClientError
 
 from handle_failure import failure, refusal
 from handle_failure.failure import Failure
-from shared import environment, events, ledger, names
+from shared import environment, events, names
 from shared.clients import calling, client, code_of, not_found
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
+from shared.records import (
+    CAME_TO_NOTHING,
+    TAKEN,
+    UNFINISHED,
+    UNUSABLE,
+    DatasetStatus,
+    JobError,
+    JobKind,
+    OperationStatus,
+    RunStatus,
+)
+
+EndStatus = RunStatus | DatasetStatus | OperationStatus
 
 MAXIMUM_REPORT_BYTES = 1024 * 1024
+_ANNOUNCED: tuple[str, ...] = (RunStatus.FAILED, RunStatus.ROLLED_BACK, DatasetStatus.REFUSED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +63,13 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     append_run(run_id=failed.run_id, dataset_version=failed.dataset_version)
     logger.warning("execution failed", extra={"error_name": failed.error, "reasons": list(failed.reasons)})
     _stop_orphans(failed)
+    status: EndStatus
     if failed.run_id:
         status, reasons = _end_run(failed, failed.run_id)
     elif failed.dataset_version:
         status, reasons = _end_preparation(failed, failed.dataset_version)
     else:
-        status, reasons = failed.status, list(failed.reasons)
-        LEDGER.unlock_deployment(failed.execution_name)
-        LEDGER.end_operation(failed.machine.upper(), failed.execution_name, status, reasons, failed.error)
+        status, reasons = _end_operation(failed)
     notified = _notify(failed, status, reasons)
     return {"status": status, "notified": notified}
 
@@ -75,31 +88,32 @@ def _stop_orphans(failed: Failure) -> None:
         LEDGER.release_token(token)
 
 
-def _derived_jobs(failed: Failure) -> list[tuple[str, str]]:
+def _derived_jobs(failed: Failure) -> list[tuple[JobKind, str]]:
     if failed.dataset_version is None:
         return []
     if failed.run_id is None:
-        return [(ledger.PREPARATION, names.preparation_job(SETTINGS.name_prefix, failed.dataset_version))]
-    attempts = int((LEDGER.run(failed.run_id) or {}).get("trainingAttempt", 1))
-    return [(ledger.TRAINING, names.training_job(SETTINGS.name_prefix, failed.run_id, attempts))]
+        return [(JobKind.PREPARATION, names.preparation_job(SETTINGS.name_prefix, failed.dataset_version))]
+    run = LEDGER.run(failed.run_id)
+    attempts = run.get("trainingAttempt", 1) if run else 1
+    return [(JobKind.TRAINING, names.training_job(SETTINGS.name_prefix, failed.run_id, attempts))]
 
 
 def _stop(token: Token) -> None:
-    if token.kind == ledger.TRAINING:
+    if token.kind == JobKind.TRAINING:
         job = JOBS.training_job(token.name)
         if job and job["TrainingJobStatus"] == "InProgress":
             _tolerating_an_end(
                 "sagemaker StopTrainingJob",
                 lambda: JOBS.client("sagemaker").stop_training_job(TrainingJobName=token.name),
             )
-    elif token.kind == ledger.TRANSFORM:
+    elif token.kind == JobKind.TRANSFORM:
         job = JOBS.transform_job(token.name)
         if job and job["TransformJobStatus"] == "InProgress":
             _tolerating_an_end(
                 "sagemaker StopTransformJob",
                 lambda: JOBS.client("sagemaker").stop_transform_job(TransformJobName=token.name),
             )
-    elif token.kind == ledger.PREPARATION and token.job_id:
+    elif token.kind == JobKind.PREPARATION and token.job_id:
         state = JOBS.job_run(token.job_id)["state"]
         if state not in ("SUCCESS", "FAILED", "CANCELLED", "CANCELLING"):
             call = {"applicationId": SETTINGS.emr_application_id, "jobRunId": token.job_id}
@@ -121,41 +135,45 @@ def _tolerating_an_end(what: str, call: Any) -> None:
                 raise
 
 
-def _end_run(failed: Failure, run_id: str) -> tuple[str, list[str]]:
+def _end_run(failed: Failure, run_id: str) -> tuple[RunStatus, list[str]]:
     status, reasons = failed.status, list(failed.reasons)
-    if (LEDGER.run(run_id) or {}).get("executionArn") not in (None, failed.execution_arn):
+    run = LEDGER.run(run_id)
+    if run and run.get("executionArn") not in (None, failed.execution_arn):
         # A restart that was refused, or the end of an execution that was restarted since: another one has the run.
-        return failure.ABORTED, reasons
+        return RunStatus.ABORTED, reasons
     LEDGER.unlock_deployment(run_id)
     serving = LEDGER.serving()
     if serving and serving["runId"] == run_id:
-        status = failure.DEPLOYED
+        status = RunStatus.DEPLOYED
         reasons.append("the model was verified and serves; only what came after failed")
-    over = (
-        (*ledger.UNFINISHED, ledger.FAILED, ledger.ABORTED, ledger.ROLLED_BACK)
-        if failed.first_hand
-        else ledger.UNFINISHED
-    )
+    over = (*UNFINISHED, *CAME_TO_NOTHING) if failed.first_hand else UNFINISHED
     if LEDGER.finish_run(run_id, status, reasons, failed.error, over=over):
         return status, reasons
-    recorded = LEDGER.run(run_id) or {}
-    return recorded.get("status", status), recorded.get("reasons", reasons)
+    recorded = LEDGER.run(run_id)
+    return (RunStatus(recorded["status"]), recorded.get("reasons", reasons)) if recorded else (status, reasons)
 
 
-def _end_preparation(failed: Failure, version: str) -> tuple[str, list[str]]:
-    status, reasons = failed.status, list(failed.reasons)
+def _end_preparation(failed: Failure, version: str) -> tuple[DatasetStatus, list[str]]:
+    status, reasons = DatasetStatus(failed.status), list(failed.reasons)
     state = LEDGER.dataset(version)
     if state and state.get("executionArn") not in (None, failed.execution_arn):
         # A second execution for the same drop failed; the first one speaks for the version.
-        return failure.ABORTED, reasons
-    if state and state["status"] not in (ledger.PREPARING, ledger.FAILED, ledger.REFUSED, ledger.ABORTED):
-        return state["status"], reasons
-    if state and not failed.first_hand and state["status"] != ledger.PREPARING:
-        return state["status"], state.get("reasons") or reasons
-    refused = _refusal(version) if state and failed.error == "PreparationFailed" and failed.first_hand else []
+        return DatasetStatus.ABORTED, reasons
+    if state and state["status"] not in (DatasetStatus.PREPARING, *UNUSABLE):
+        return DatasetStatus(state["status"]), reasons
+    if state and not failed.first_hand and state["status"] != DatasetStatus.PREPARING:
+        return DatasetStatus(state["status"]), state.get("reasons") or reasons
+    refused = _refusal(version) if state and failed.error == JobError.PREPARATION_FAILED and failed.first_hand else []
     if refused:
-        status, reasons = failure.REFUSED, refused
-    LEDGER.mark_dataset(version, status, reasons, unless=(ledger.CLAIMED, ledger.STALE, ledger.QUARANTINED))
+        status, reasons = DatasetStatus.REFUSED, refused
+    LEDGER.mark_dataset(version, status, reasons, unless=TAKEN)
+    return status, reasons
+
+
+def _end_operation(failed: Failure) -> tuple[OperationStatus, list[str]]:
+    status, reasons = OperationStatus(failed.status), list(failed.reasons)
+    LEDGER.unlock_deployment(failed.execution_name)
+    LEDGER.end_operation(failed.machine.upper(), failed.execution_name, status, reasons, failed.error)
     return status, reasons
 
 
@@ -164,15 +182,13 @@ def _refusal(version: str) -> list[str]:
     return refusal.reasons(found.content) if found else []
 
 
-def _notice(failed: Failure, status: str, reasons: list[str]) -> dict[str, str]:
+def _notice(failed: Failure, status: EndStatus, reasons: list[str]) -> dict[str, str]:
     report = names.report_uri(SETTINGS.artifacts_bucket, failed.run_id) if failed.run_id else None
     return failure.notice(failed, status, reasons, report)
 
 
-def _notify(failed: Failure, status: str, reasons: list[str]) -> bool:
-    if status not in (failure.FAILED, failure.ROLLED_BACK, failure.REFUSED) and not (
-        failed.first_hand and status == failure.DEPLOYED
-    ):
+def _notify(failed: Failure, status: EndStatus, reasons: list[str]) -> bool:
+    if status not in _ANNOUNCED and not (failed.first_hand and status == RunStatus.DEPLOYED):
         # Somebody stopped it on purpose, or it ended well after all: nobody is woken up.
         logger.info("nobody is notified", extra={"status": status})
         return False

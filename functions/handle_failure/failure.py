@@ -17,15 +17,19 @@ from contracts.values import is_integer, is_number
 from shared import names
 from shared.causes import Cause
 from shared.errors import InvalidInput
+from shared.records import DatasetStatus, JobError, OperationStatus, RunStatus
 
-FAILED, ABORTED, ROLLED_BACK, DEPLOYED, REFUSED = "FAILED", "ABORTED", "ROLLED_BACK", "DEPLOYED", "REFUSED"
-_STOPPED = ("TrainingStopped", "PreparationStopped", "TransformStopped")
+_STOPPED = (JobError.TRAINING_STOPPED, JobError.PREPARATION_STOPPED, JobError.TRANSFORM_STOPPED)
 _OPERATIONS = ("batch", "rollback")
 _MACHINES = ("retraining", "preparation", *_OPERATIONS)
 _STATUS_CHANGE = "Step Functions Execution Status Change"
 _ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
 
-
+_WORDS: dict[str, str] = {
+    RunStatus.ROLLED_BACK: "rolled back",
+    RunStatus.DEPLOYED: "deployed, with a fault afterwards",
+    DatasetStatus.REFUSED: "data refused",
+}
 _ADVICE = {
     "batch": "The earlier lists, if there are any, stand in on. Once the cause is mended, start the batch again.",
     "rollback": "The model that served before serves on. Once the cause is mended, start the rollback again.",
@@ -45,7 +49,7 @@ class Failure:
     execution_arn: str
     dataset_version: str | None
     run_id: str | None
-    status: str
+    status: RunStatus
     error: str
     reasons: tuple[str, ...]
     first_hand: bool
@@ -78,7 +82,12 @@ def from_event(event: Any) -> Failure:
     return _from_status_change(event) if event.get("detail-type") == _STATUS_CHANGE else _from_state(event)
 
 
-def notice(failure: Failure, status: str, reasons: list[str], report_uri: str | None = None) -> dict[str, str]:
+def notice(
+    failure: Failure,
+    status: RunStatus | DatasetStatus | OperationStatus,
+    reasons: list[str],
+    report_uri: str | None = None,
+) -> dict[str, str]:
     """Subject (at most 100 ASCII characters) and message of the notification."""
     what = f"Run {failure.run_id}" if failure.run_id else f"Preparation of {failure.dataset_version}"
     advice = "Once the cause is mended, drop the data again"
@@ -86,15 +95,15 @@ def notice(failure: Failure, status: str, reasons: list[str], report_uri: str | 
     if failure.is_operation:
         what = f"{failure.machine.capitalize()} {failure.execution_name}"
         advice = _ADVICE[failure.machine]
-    words = {ROLLED_BACK: "rolled back", REFUSED: "data refused", DEPLOYED: "deployed, with a fault afterwards"}.get(
-        status, "failed"
-    )
+    words = _WORDS.get(status, "failed")
     lines = [
         f"{what}: {words} ({failure.error}).",
         "",
         *[f"- {reason}" for reason in reasons],
         "",
-        "The model that served before serves on." if status in (FAILED, ROLLED_BACK) and failure.run_id else "",
+        "The model that served before serves on."
+        if status in (RunStatus.FAILED, RunStatus.ROLLED_BACK) and failure.run_id
+        else "",
         f"Execution: {failure.execution_arn}",
         *([f"Report: {report_uri}"] if report_uri else []),
         # Not by a redrive: it would go on in the Fail state, where the execution has ended, and fail again.
@@ -110,10 +119,10 @@ def _from_state(event: dict[str, Any]) -> Failure:
         raise InvalidInput(f"machine must be one of {', '.join(_MACHINES)}, and executionArn a non-empty string")
     cause = Cause.from_state(event.get("error"))
     reasons = [f"{event['failedState']}: {cause.reason}" if event.get("failedState") else cause.reason]
-    status = ABORTED if cause.error in _STOPPED else FAILED
+    status = RunStatus.ABORTED if cause.error in _STOPPED else RunStatus.FAILED
     rollback = event.get("rollback")
     if isinstance(rollback, dict) and rollback.get("changed") is not False and rollback.get("endpointConfigName"):
-        status = FAILED if machine in _OPERATIONS else ROLLED_BACK
+        status = RunStatus.FAILED if machine in _OPERATIONS else RunStatus.ROLLED_BACK
         reasons.append(f"the endpoint serves {rollback['endpointConfigName']} again")
     if "rollbackError" in event:
         reasons.append(f"the rollback failed too: {Cause.from_state(event['rollbackError']).reason}")
@@ -149,7 +158,7 @@ def _from_status_change(event: dict[str, Any]) -> Failure:
         arn,
         _iso(detail.get("startDate")),
     )
-    status = ABORTED if how == "ABORTED" else FAILED
+    status = RunStatus.ABORTED if how == "ABORTED" else RunStatus.FAILED
     return Failure(machine, arn, version, run_id, status, error, (reason,), False, _occasion(run_id, arn, detail))
 
 

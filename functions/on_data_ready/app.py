@@ -16,12 +16,13 @@ from contracts import documents
 from contracts.documents import Unfit
 from on_data_ready import announcement, manifest, request
 from on_data_ready.announcement import Announcement
-from shared import environment, ledger, names
+from shared import environment, names
 from shared.clients import calling, client, code_of
 from shared.errors import InvalidInput, MissingResource
 from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
+from shared.records import CAME_TO_NOTHING, DatasetStatus
 
 MAXIMUM_MANIFEST_BYTES = 16 * 1024 * 1024
 
@@ -57,13 +58,13 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     append_run(dataset_version=version)
 
     state = LEDGER.dataset(version)
-    if state is None or state["status"] != ledger.CLAIMED:
+    if state is None or state["status"] != DatasetStatus.CLAIMED:
         faults = _faults(announced)
         if faults:
-            return _set_aside(version, ledger.QUARANTINED, faults)
+            return _set_aside(version, DatasetStatus.QUARANTINED, faults)
         staleness = _staleness(version)
         if staleness:
-            return _set_aside(version, ledger.STALE, [staleness])
+            return _set_aside(version, DatasetStatus.STALE, [staleness])
     return _start(announced)
 
 
@@ -99,17 +100,18 @@ def _staleness(version: str) -> str | None:
 
 def _came_to_nothing(version: str) -> bool:
     """Whether the run of `version` ended without a verdict on its data: then older data is the newest that there is."""
-    run_id = (LEDGER.dataset(version) or {}).get("runId")
+    state = LEDGER.dataset(version)
+    run_id = state.get("runId") if state else None
     run = LEDGER.run(run_id) if run_id else None
-    return run is not None and run["status"] in (ledger.FAILED, ledger.ABORTED, ledger.ROLLED_BACK)
+    return run is not None and run["status"] in CAME_TO_NOTHING
 
 
-def _set_aside(version: str, status: str, reasons: list[str]) -> dict[str, Any]:
-    if not LEDGER.mark_dataset(version, status, reasons, unless=(ledger.CLAIMED, ledger.STALE)):
+def _set_aside(version: str, status: DatasetStatus, reasons: list[str]) -> dict[str, Any]:
+    if not LEDGER.mark_dataset(version, status, reasons, unless=(DatasetStatus.CLAIMED, DatasetStatus.STALE)):
         logger.info("dataset version was decided before", extra={"reasons": reasons})
         return {"outcome": "DUPLICATE", "datasetVersion": version}
     logger.warning("dataset version set aside", extra={"status": status, "reasons": reasons})
-    count("DatasetStale" if status == ledger.STALE else "DatasetQuarantined")
+    count("DatasetStale" if status == DatasetStatus.STALE else "DatasetQuarantined")
     return {"outcome": status, "datasetVersion": version, "reasons": reasons}
 
 
@@ -118,7 +120,8 @@ def _start(announced: Announcement) -> dict[str, Any]:
     run_id = call["name"]
     append_run(run_id=run_id)
     won = LEDGER.claim_dataset(announced.version, run_id)
-    if not won and (LEDGER.dataset(announced.version) or {}).get("status") != ledger.CLAIMED:
+    state = None if won else LEDGER.dataset(announced.version)
+    if not won and (state is None or state["status"] != DatasetStatus.CLAIMED):
         return {"outcome": "DUPLICATE", "datasetVersion": announced.version}
     # Whoever lost the claim goes on too: had the winner died here, nobody else would start the run, and starting it
     # twice is no harm.

@@ -7,11 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from on_job_finished import fact
-from shared import environment, events, ledger
+from on_job_finished import job_reference
+from shared import environment, events
 from shared.jobs import Jobs
 from shared.ledger import Ledger
 from shared.observability import append_run, count, logger, observed
+from shared.records import JobKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +34,16 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     delivered again.
     """
     detail = events.detail_of(event)
-    subject = fact.from_event(event)
-    if not subject.is_ours(SETTINGS.name_prefix, SETTINGS.endpoint_name, SETTINGS.emr_application_id, detail):
-        logger.info("not a job of this stack", extra={"job_kind": subject.kind})
+    job = job_reference.from_event(event)
+    if not job.is_ours(SETTINGS.name_prefix, SETTINGS.endpoint_name, SETTINGS.emr_application_id, detail):
+        logger.info("not a job of this stack", extra={"job_kind": job.kind})
         return {"answered": False}
-    name = subject.name
-    if subject.kind == ledger.PREPARATION:
-        name = JOBS.job_run(subject.name).get("name", "")
-    token = LEDGER.token(subject.kind, name)
-    if token is None or (subject.kind == ledger.PREPARATION and token.job_id != subject.name):
-        logger.info("nobody waits for this job", extra={"job_kind": subject.kind, "job_name": name})
+    name = job.name
+    if job.kind == JobKind.PREPARATION:
+        name = JOBS.job_run(job.name).get("name", "")
+    token = LEDGER.token(job.kind, name)
+    if token is None or (job.kind == JobKind.PREPARATION and token.job_id != job.name):
+        logger.info("nobody waits for this job", extra={"job_kind": job.kind, "job_name": name})
         count("JobEventWithoutWaiter")
         return {"answered": False}
     append_run(run_id=token.run_id, dataset_version=token.dataset_version)

@@ -55,7 +55,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     pointer = json.dumps(lists.pointer(run_id, f"{prefix}/lists/", len(asked), num_results, moment)).encode()
     ARTIFACTS.put(f"runs/{run_id}/batch.json", pointer)
-    serves = (LEDGER.serving() or {}).get("runId")
+    serving = LEDGER.serving()
+    serves = serving["runId"] if serving else None
     published = serves == run_id
     if published:
         ARTIFACTS.put("serving/batch.json", pointer)

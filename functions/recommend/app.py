@@ -22,7 +22,7 @@ from recommend.batch import Batch
 from recommend.budget import Budget
 from recommend.documents import POPULAR_KEY, RULES_KEY, Absent, Document, Unreadable
 from recommend.endpoint import Endpoint, EndpointUnavailable
-from recommend.ranking import Popularity, Ranking, Wish, rules_from_json
+from recommend.ranking import ListFilter, Popularity, Ranking, rules_from_json
 from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, RelatedRequest, route
 from shared import environment
 from shared.observability import count, logger, metrics, observed
@@ -84,26 +84,28 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def recommendations(request: RecommendationsRequest, recommendation_id: str) -> dict[str, Any]:
     """Items for a user out of the whole catalogue. Raises `Absent` or `Unreadable`."""
-    wish, budget = Wish(_rules(), request.categories), Budget(_BUDGET_SECONDS)
+    list_filter, budget = ListFilter(_rules(), request.categories), Budget(_BUDGET_SECONDS)
     try:
-        ranking = endpoint.rank(request.to_invocation() | wish.to_invocation(), budget)
+        ranking = endpoint.rank(request.to_invocation() | list_filter.to_invocation(), budget)
     except EndpointUnavailable as error:
         _fall_back(error)
         # The lists of a batch leave out what the user has; whoever wants that too is not served by them.
-        listed = batch.ranking(request.user_id, request.num_results, wish, budget) if request.exclude_seen else None
-        ranking = listed or popularity.current().top(request.num_results, wish)
+        listed = (
+            batch.ranking(request.user_id, request.num_results, list_filter, budget) if request.exclude_seen else None
+        )
+        ranking = listed or popularity.current().top(request.num_results, list_filter)
     _served(ranking)
     return ranking.to_recommendations(recommendation_id)
 
 
 def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
     """Items that are like one item. Raises `Absent` or `Unreadable`."""
-    wish = Wish(_rules(), request.categories, without=(request.item_id,))
+    list_filter = ListFilter(_rules(), request.categories, without=(request.item_id,))
     try:
-        ranking = endpoint.rank(request.to_invocation() | wish.to_invocation(), Budget(_BUDGET_SECONDS))
+        ranking = endpoint.rank(request.to_invocation() | list_filter.to_invocation(), Budget(_BUDGET_SECONDS))
     except EndpointUnavailable as error:
         _fall_back(error)
-        ranking = popularity.current().top(request.num_results, wish)
+        ranking = popularity.current().top(request.num_results, list_filter)
     _served(ranking)
     return ranking.to_recommendations(recommendation_id)
 

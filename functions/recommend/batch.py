@@ -9,7 +9,7 @@ from collections.abc import Callable
 from recommend.aws import Bucket
 from recommend.budget import Budget
 from recommend.documents import Absent, Document, Unreadable, read
-from recommend.ranking import NO_LISTS, GarbledAnswer, Lists, Part, Ranking, Wish
+from recommend.ranking import NO_LISTS, GarbledAnswer, ListFilter, Lists, Part, Ranking
 
 POINTER_KEY = "serving/batch.json"
 POINTER_SECONDS = 10.0
@@ -28,20 +28,20 @@ class Batch:
         self._pointer = Document(bucket, POINTER_KEY, Lists.from_json, clock, NO_LISTS, POINTER_SECONDS)
         self._parts: OrderedDict[str, Part] = OrderedDict()
 
-    def ranking(self, user_id: str, number: int, wish: Wish, budget: Budget) -> Ranking | None:
-        """The user's list as it is wished for; None when there is none, when it is too short for that, or when it
+    def ranking(self, user_id: str, number: int, list_filter: ListFilter, budget: Budget) -> Ranking | None:
+        """The user's list, filtered; None when there is none, when it is too short for that, or when it
         cannot be read in time.
         """
         try:
-            return budget.at_least(LEAST_SECONDS).spend(lambda: self._ranking(user_id, number, wish))
+            return budget.at_least(LEAST_SECONDS).spend(lambda: self._ranking(user_id, number, list_filter))
         except (TimeoutError, Absent, Unreadable, GarbledAnswer):
             return None
 
-    def _ranking(self, user_id: str, number: int, wish: Wish) -> Ranking | None:
+    def _ranking(self, user_id: str, number: int, list_filter: ListFilter) -> Ranking | None:
         lists = self._pointer.current()
         if lists is NO_LISTS:
             return None
-        return self._part(lists.key_of(user_id)).ranking(user_id, number, wish, lists.num_results)
+        return self._part(lists.key_of(user_id)).ranking(user_id, number, list_filter, lists.num_results)
 
     def _part(self, key: str) -> Part:
         part = self._parts.get(key)

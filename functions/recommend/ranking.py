@@ -115,9 +115,9 @@ class Part:
         named = {item: _names(names, f"itemCategories.{item}") for item, names in categories.items()}
         return cls(users, named, _string(document, "modelVersion"))
 
-    def ranking(self, user_id: str, number: int, wish: Wish, most: int) -> Ranking | None:
-        """The first `number` items that are wished for out of the user's list, of which the batch wrote `most` at the
-        most. None when there is no list, and when it was cut too short to say what comes next.
+    def ranking(self, user_id: str, number: int, list_filter: ListFilter, most: int) -> Ranking | None:
+        """The first `number` items of the user's list that pass `list_filter`; the batch wrote at most `most`. None
+        when there is no list, or when it was cut too short to say what comes next.
 
         Raises `GarbledAnswer` for a list that is none.
         """
@@ -128,7 +128,7 @@ class Part:
             items = [(str(item), float(score)) for item, score in listed]
         except (TypeError, ValueError, OverflowError):
             raise GarbledAnswer("a list must hold pairs of an item and its score") from None
-        best = wish.best(items, self.categories, number)
+        best = list_filter.best(items, self.categories, number)
         if not best or (len(best) < number and len(items) >= most):
             return None
         return Ranking(best, "batch", self.model_version)
@@ -156,9 +156,9 @@ class Popularity:
             raise GarbledAnswer("itemList is empty")
         return cls(items, _string(document, "runId"), _categories(document["itemList"]))
 
-    def top(self, number: int, wish: Wish) -> Ranking:
-        """The first `number` items that are wished for, fewer if there are fewer."""
-        return Ranking(wish.best(self.items, self.categories, number), "popular", self.run_id)
+    def top(self, number: int, list_filter: ListFilter) -> Ranking:
+        """The first `number` items that pass `list_filter`, fewer if there are fewer."""
+        return Ranking(list_filter.best(self.items, self.categories, number), "popular", self.run_id)
 
     def rank(self, items: Iterable[str]) -> Ranking:
         """All of `items` by popularity. Those that are not in the list score 0 and keep the order in which they came:
@@ -169,7 +169,7 @@ class Popularity:
 
 
 @dataclass(frozen=True)
-class Wish:
+class ListFilter:
     """What may be in a list, beside the order: the caller's categories (none: all), and the shop's rules."""
 
     rules: Rules = NO_RULES

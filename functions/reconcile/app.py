@@ -17,12 +17,13 @@ from botocore.exceptions import ClientError
 
 from contracts.names import DATASET_VERSION
 from reconcile import backlog
-from shared import environment, ledger, names
+from shared import environment, names
 from shared.clients import calling, client, code_of
 from shared.errors import DependencyFailed, FunctionError
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.observability import count, logger, metrics, observed
+from shared.records import Dataset, JobKind, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ class Sweep:
         elif execution is None or execution["status"] == "SUCCEEDED":
             LEDGER.release_token(token)
             self.done["released"] += 1
-        elif token.kind == ledger.APPROVAL and backlog.is_overdue(token.held_at or self.now, self.now, DEADLINE):
+        elif token.kind == JobKind.APPROVAL and backlog.is_overdue(token.held_at or self.now, self.now, DEADLINE):
             self.expired(token)
 
     def expired(self, token: Token) -> None:
@@ -93,7 +94,7 @@ class Sweep:
         JOBS.settle(token)
         self.done["expired"] += 1
 
-    def run(self, run: dict[str, Any]) -> None:
+    def run(self, run: Run) -> None:
         """A run that is said to run: its execution may have ended unnoticed, or never have begun."""
         if not backlog.is_overdue(run["updatedAt"], self.now):
             return
@@ -103,10 +104,11 @@ class Sweep:
         elif backlog.has_failed(execution):
             self.failed(execution)
 
-    def preparation(self, dataset: dict[str, Any]) -> None:
+    def preparation(self, dataset: Dataset) -> None:
         """A preparation that is said to run: its execution may have ended unnoticed."""
-        if dataset.get("executionArn") and backlog.is_overdue(dataset["updatedAt"], self.now):
-            execution = _execution(dataset["executionArn"])
+        arn = dataset.get("executionArn")
+        if arn and backlog.is_overdue(dataset["updatedAt"], self.now):
+            execution = _execution(arn)
             if backlog.has_failed(execution):
                 self.failed(execution)
 
@@ -146,8 +148,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises DependencyFailed, after everything was tried, when something could not be seen to."""
     sweep = Sweep(datetime.now(UTC))
     sweep.each("token", LEDGER.open_tokens(), sweep.token)
-    sweep.each("run", LEDGER.unfinished("RUN", *ledger.UNFINISHED), sweep.run)
-    sweep.each("preparation", LEDGER.unfinished("DATASET", ledger.PREPARING), sweep.preparation)
+    sweep.each("run", LEDGER.unfinished_runs(), sweep.run)
+    sweep.each("preparation", LEDGER.unfinished_preparations(), sweep.preparation)
     sweep.each("dataset", _versions(LEDGER.newest_claimed()), sweep.dataset)
     _measure_age(sweep.now)
     logger.info("reconciled", extra=sweep.done)

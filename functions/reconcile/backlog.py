@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared.records import Dataset, DatasetStatus, Run
+
 # Younger than this, an event may still be on its way.
 GRACE = timedelta(minutes=5)
 # A version without a manifest this long after its second of birth was left unfinished.
 ABANDONED = timedelta(hours=26)
-_DECIDED = ("STALE", "QUARANTINED", "REFUSED")
+_DECIDED = (DatasetStatus.STALE, DatasetStatus.QUARANTINED, DatasetStatus.REFUSED)
 _ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
 
 
@@ -24,11 +26,11 @@ def born(version: str) -> datetime:
     return datetime.strptime(version[:17], "v%Y%m%dt%H%M%Sz").replace(tzinfo=UTC)
 
 
-def is_unknown(dataset: dict[str, Any] | None, run: dict[str, Any] | None) -> bool:
+def is_unknown(dataset: Dataset | None, run: Run | None) -> bool:
     """Whether a dataset with a manifest still waits for its run; claimed without a run, somebody died in between."""
     if dataset is None:
         return True
-    return dataset["status"] not in _DECIDED and (dataset["status"] != "CLAIMED" or run is None)
+    return dataset["status"] not in _DECIDED and (dataset["status"] != DatasetStatus.CLAIMED or run is None)
 
 
 def has_failed(execution: dict[str, Any] | None) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 
 from record_outcome import outcome
 from record_outcome.outcome import Outcome
-from shared import environment, events, ledger, names
+from shared import environment, events, names
 from shared.clients import calling, client
 from shared.ledger import Ledger
 from shared.observability import append_run, count, logger, observed
+from shared.records import CAME_TO_NOTHING, TAKEN, UNFINISHED, DatasetStatus, OperationStatus, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +31,19 @@ LEDGER = Ledger(SETTINGS.runs_table)
 EVENTS = client("events")
 SNS = client("sns")
 
-_KINDS = {
-    outcome.DEPLOYED: events.MODEL_DEPLOYED,
-    outcome.RESTORED: events.MODEL_DEPLOYED,
-    outcome.REJECTED: events.MODEL_REJECTED,
-    outcome.PREPARED: events.DATASET_PREPARED,
+_KINDS: dict[str, str] = {
+    RunStatus.DEPLOYED: events.MODEL_DEPLOYED,
+    OperationStatus.RESTORED: events.MODEL_DEPLOYED,
+    RunStatus.REJECTED: events.MODEL_REJECTED,
+    DatasetStatus.PREPARED: events.DATASET_PREPARED,
 }
 
-_METRICS = {
-    outcome.DEPLOYED: "RunDeployed",
-    outcome.RESTORED: "VersionRestored",
-    outcome.SPLIT: "TrafficSplitRecorded",
-    outcome.REJECTED: "RunRejected",
-    outcome.PREPARED: "DatasetPrepared",
+_METRICS: dict[str, str] = {
+    RunStatus.DEPLOYED: "RunDeployed",
+    OperationStatus.RESTORED: "VersionRestored",
+    OperationStatus.SPLIT: "TrafficSplitRecorded",
+    RunStatus.REJECTED: "RunRejected",
+    DatasetStatus.PREPARED: "DatasetPrepared",
 }
 
 
@@ -53,9 +54,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     append_run(run_id=end.run_id, dataset_version=end.dataset_version)
     if end.run_id is None:
         # The manifest's event may have been faster than this state: a claimed version stays claimed.
-        LEDGER.mark_dataset(
-            end.dataset_version, ledger.PREPARED, [], unless=(ledger.CLAIMED, ledger.STALE, ledger.QUARANTINED)
-        )
+        LEDGER.mark_dataset(end.dataset_version, DatasetStatus.PREPARED, [], unless=TAKEN)
     elif end.replaced is not None:
         _end_rollback(end, end.run_id, end.replaced, str(event.get("executionArn")).rpartition(":")[2])
     else:
@@ -68,15 +67,15 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str) -> None:
-    if end.status == outcome.SPLIT:
+    if end.status == OperationStatus.SPLIT:
         words = f"answers {end.percent} % of the requests, and {replaced} the rest" if end.percent else "answers alone"
         reasons = [f"{run_id} {words}: {end.reasons[0]}"]
     else:
         reasons = [f"{run_id} serves again, instead of {replaced}: {end.reasons[0]}"]
         # The run that is taken back has come to nothing, so that its data may be learned from once more.
-        LEDGER.finish_run(replaced, ledger.ROLLED_BACK, reasons, over=(ledger.DEPLOYED,))
-        LEDGER.finish_run(run_id, ledger.DEPLOYED, reasons, over=(ledger.ROLLED_BACK,))
-    LEDGER.end_operation("ROLLBACK", execution_name, end.status, reasons)
+        LEDGER.finish_run(replaced, RunStatus.ROLLED_BACK, reasons, over=(RunStatus.DEPLOYED,))
+        LEDGER.finish_run(run_id, RunStatus.DEPLOYED, reasons, over=(RunStatus.ROLLED_BACK,))
+    LEDGER.end_operation("ROLLBACK", execution_name, OperationStatus(end.status), reasons)
     LEDGER.unlock_deployment(execution_name)
     with LEDGER.notifying(f"ROLLBACK#{execution_name}", end.status.lower()) as first:
         if first:
@@ -89,14 +88,15 @@ def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str)
 
 def _end_run(end: Outcome, run_id: str) -> None:
     # A run that was redriven after a failure may end well: this end replaces that one.
+    status = RunStatus(end.status)
     LEDGER.finish_run(
         run_id,
-        end.status,
+        status,
         list(end.reasons),
-        over=(*ledger.UNFINISHED, ledger.FAILED, ledger.ABORTED, ledger.ROLLED_BACK, end.status),
+        over=(*UNFINISHED, *CAME_TO_NOTHING, status),
     )
     if end.stale:
-        LEDGER.mark_dataset(end.dataset_version, ledger.STALE, list(end.reasons))
+        LEDGER.mark_dataset(end.dataset_version, DatasetStatus.STALE, list(end.reasons))
     LEDGER.unlock_deployment(run_id)
     with LEDGER.notifying(f"RUN#{run_id}", end.status.lower()) as first:
         if first:

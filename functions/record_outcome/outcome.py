@@ -8,10 +8,10 @@ from typing import Any
 from shared import names
 from shared.causes import Cause
 from shared.errors import InvalidInput
+from shared.records import DatasetStatus, OperationStatus, RunStatus
 
-DEPLOYED, REJECTED, PREPARED, RESTORED = "DEPLOYED", "REJECTED", "PREPARED", "RESTORED"
-SPLIT = "SPLIT"
-OUTCOMES = (DEPLOYED, REJECTED, PREPARED, RESTORED)
+Status = RunStatus | DatasetStatus | OperationStatus
+OUTCOMES = (RunStatus.DEPLOYED, RunStatus.REJECTED, DatasetStatus.PREPARED, OperationStatus.RESTORED)
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Outcome:
     of the requests and `replaced` the rest.
     """
 
-    status: str
+    status: Status
     dataset_version: str
     run_id: str | None
     reasons: tuple[str, ...]
@@ -31,11 +31,12 @@ class Outcome:
 
     def notice(self, report_uri: str) -> dict[str, str]:
         """Subject and message of the notification."""
-        words = {
-            DEPLOYED: "its model serves",
-            RESTORED: f"its model serves again, instead of {self.replaced}",
-            SPLIT: f"its model answers {self.percent or 100} % of the requests",
-        }.get(self.status, "model rejected, the earlier one serves on")
+        told: dict[str, str] = {
+            RunStatus.DEPLOYED: "its model serves",
+            OperationStatus.RESTORED: f"its model serves again, instead of {self.replaced}",
+            OperationStatus.SPLIT: f"its model answers {self.percent or 100} % of the requests",
+        }
+        words = told.get(self.status, "model rejected, the earlier one serves on")
         subject = f"Run {self.run_id}: {words}"
         return {
             "Subject": subject[:100],
@@ -49,25 +50,25 @@ def from_event(event: Any) -> Outcome:
     """The outcome in the state's input. Raises InvalidInput when it has none."""
     if not isinstance(event, dict) or event.get("outcome") not in OUTCOMES:
         raise InvalidInput(f"outcome must be one of {', '.join(OUTCOMES)}")
-    if event["outcome"] == PREPARED:
+    if event["outcome"] == DatasetStatus.PREPARED:
         version = names.require_dataset_version(
             (event.get("preparation") or {}).get("datasetVersion"), "preparation.datasetVersion"
         )
-        return Outcome(PREPARED, version, None, ())
+        return Outcome(DatasetStatus.PREPARED, version, None, ())
     run_id = names.require_run_id(event.get("runId"))
     version = names.version_of(run_id)
-    if event["outcome"] == RESTORED:
+    if event["outcome"] == OperationStatus.RESTORED:
         replaced = names.require_run_id(event.get("from"), "from")
         percent = event.get("percent")
-        status = RESTORED if percent is None else SPLIT
+        status = OperationStatus.RESTORED if percent is None else OperationStatus.SPLIT
         return Outcome(status, version, run_id, (str(event.get("reason")),), replaced=replaced, percent=percent)
     evaluation = event.get("evaluation") or {}
     reasons = tuple(str(reason) for reason in evaluation.get("reasons") or ())
-    if event["outcome"] == DEPLOYED:
-        return Outcome(DEPLOYED, version, run_id, reasons)
+    if event["outcome"] == RunStatus.DEPLOYED:
+        return Outcome(RunStatus.DEPLOYED, version, run_id, reasons)
     if "error" in event:
-        return Outcome(REJECTED, version, run_id, (Cause.from_state(event["error"]).reason,), stale=True)
+        return Outcome(RunStatus.REJECTED, version, run_id, (Cause.from_state(event["error"]).reason,), stale=True)
     if evaluation.get("accepted") is True:
         words = (event.get("approval") or {}).get("reason") or "no reason was given"
-        return Outcome(REJECTED, version, run_id, (f"the model was not approved: {words}",))
-    return Outcome(REJECTED, version, run_id, reasons)
+        return Outcome(RunStatus.REJECTED, version, run_id, (f"the model was not approved: {words}",))
+    return Outcome(RunStatus.REJECTED, version, run_id, reasons)

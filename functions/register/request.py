@@ -37,7 +37,7 @@ def description(run_id: str) -> str:
 
 def belongs_to(package: dict[str, Any], run_id: str) -> bool:
     """Whether a described package is the one of this run."""
-    return package.get("CustomerMetadataProperties", {}).get("runId") == run_id
+    return bool(package.get("CustomerMetadataProperties", {}).get("runId") == run_id)
 
 
 def create_model_package(model: Model, group_name: str, approval: str) -> dict[str, Any]:

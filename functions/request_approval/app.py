@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from request_approval import message
-from shared import environment, events, ledger, names
+from shared import environment, events, names
 from shared.clients import calling, client
 from shared.errors import InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.observability import append_run, logger, observed
+from shared.records import JobKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     if not isinstance(arn, str) or not arn:
         raise InvalidInput("registration.modelPackageArn must be a non-empty string")
     token = Token(
-        kind=ledger.APPROVAL,
+        kind=JobKind.APPROVAL,
         name=arn,
         task_token=event["taskToken"],
         execution_arn=event["executionArn"],

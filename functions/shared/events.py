@@ -45,9 +45,10 @@ def publish(
 
 def detail_of(event: Any) -> dict[str, Any]:
     """The `detail` of an EventBridge event. Raises InvalidInput when `event` is none."""
-    if not isinstance(event, dict) or not isinstance(event.get("detail"), dict):
+    detail = event.get("detail") if isinstance(event, dict) else None
+    if not isinstance(detail, dict):
         raise InvalidInput("the event must be an EventBridge event with an object in detail")
-    return event["detail"]
+    return detail
 
 
 def require_task(event: Any, machine: str = "retraining") -> None:

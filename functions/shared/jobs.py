@@ -12,12 +12,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import ledger as kinds
 from shared import outcomes
 from shared.clients import calling, client, code_of, not_found
 from shared.ledger import Ledger, Token
 from shared.observability import count, logger
 from shared.outcomes import Outcome
+from shared.records import JobError, JobKind
 
 MAXIMUM_CAUSE_LENGTH = 4000
 
@@ -40,17 +40,17 @@ class Jobs:
 
     def outcome(self, token: Token) -> Outcome | None:
         """How the job of `token` ended, or None while it runs, or has not begun."""
-        if token.kind == kinds.TRAINING:
+        if token.kind == JobKind.TRAINING:
             job = self.training_job(token.name)
             return outcomes.training(job) if job else None
-        if token.kind == kinds.TRANSFORM:
+        if token.kind == JobKind.TRANSFORM:
             job = self.transform_job(token.name)
             return outcomes.transform(job, token.run_id or "") if job else None
-        if token.kind == kinds.PREPARATION:
+        if token.kind == JobKind.PREPARATION:
             return (
                 outcomes.preparation(self.job_run(token.job_id), token.dataset_version or "") if token.job_id else None
             )
-        if token.kind == kinds.ENDPOINT:
+        if token.kind == JobKind.ENDPOINT:
             # Until SageMaker has accepted the change, the endpoint's state still speaks of the time before it.
             return (
                 outcomes.endpoint(self.endpoint(token.name), token.name, token.wanted or "") if token.job_id else None
@@ -59,7 +59,7 @@ class Jobs:
 
     def answer(self, token: Token, outcome: Outcome) -> None:
         """Answer the waiting task and close its token. Answering twice, or too late, changes nothing."""
-        if outcome.error == outcomes.CAPACITY_UNAVAILABLE and token.kind == kinds.TRAINING and token.run_id:
+        if outcome.error == JobError.CAPACITY_UNAVAILABLE and token.kind == JobKind.TRAINING and token.run_id:
             self._ledger.park_run(token.run_id, outcome.cause or "")
         states = self.client("stepfunctions")
         about = {"job_kind": token.kind, "job_name": token.name, "error_name": outcome.error}

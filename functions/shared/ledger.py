@@ -2,7 +2,7 @@
 (docs/contracts.md, "Ledger").
 
 Every write that two writers could race for is conditional; losing such a race is an answer (False), never an error.
-Reads are strongly consistent, except `open_tokens` and `unfinished`, which read an index and are for clean-up only.
+Reads are strongly consistent, except `open_tokens` and `unfinished_*`, which read an index and are for clean-up only.
 Every method raises DependencyFailed or MissingResource when DynamoDB does not answer as it should.
 """
 
@@ -11,25 +11,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from boto3.dynamodb.conditions import Attr
 
-from shared.tenures import Tenures
+from shared.records import (
+    UNFINISHED,
+    UNUSABLE,
+    Dataset,
+    DatasetStatus,
+    Decision,
+    JobKind,
+    OperationStatus,
+    Run,
+    RunStatus,
+)
+from shared.serving_record import ServingRecord
 
 TOKEN_LIFETIME_SECONDS = 14 * 24 * 3600
 MAXIMUM_REASONS = 20
 MAXIMUM_REASON_LENGTH = 1000
-
-PREPARING, PREPARED, REFUSED = "PREPARING", "PREPARED", "REFUSED"
-CLAIMED, STALE, QUARANTINED = "CLAIMED", "STALE", "QUARANTINED"
-RUNNING, DEPLOYED, REJECTED = "RUNNING", "DEPLOYED", "REJECTED"
-FAILED, ABORTED, ROLLED_BACK = "FAILED", "ABORTED", "ROLLED_BACK"
-PARKED = "PARKED"
-UNFINISHED = (RUNNING, PARKED)
-
-TRAINING, PREPARATION, ENDPOINT, APPROVAL = "TRAINING", "PREPARATION", "ENDPOINT", "APPROVAL"
-TRANSFORM = "TRANSFORM"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Token:
     `held_at` (ISO 8601) is set on what is read.
     """
 
-    kind: str
+    kind: JobKind
     name: str
     task_token: str
     execution_arn: str
@@ -51,14 +52,14 @@ class Token:
     held_at: str | None = field(default=None, compare=False)
 
 
-class Ledger(Tenures):
-    """Datasets, runs, decisions, notices and tokens; and, as `Tenures`, who serves."""
+class Ledger(ServingRecord):
+    """Datasets, runs, decisions, notices and tokens; and, as `ServingRecord`, which model serves."""
 
     # Datasets
 
-    def dataset(self, version: str) -> dict[str, Any] | None:
+    def dataset(self, version: str) -> Dataset | None:
         """The state of a dataset version, or None."""
-        return self._get(f"DATASET#{version}", "STATE")
+        return cast("Dataset | None", self._get(f"DATASET#{version}", "STATE"))
 
     def begin_dataset(
         self, version: str, execution_arn: str, attempt: int, source: str, parent_version: str | None
@@ -71,10 +72,10 @@ class Ledger(Tenures):
             f"DATASET#{version}",
             "STATE",
             Attr("pk").not_exists()
-            | (Attr("status").eq(PREPARING) & Attr("executionArn").eq(execution_arn))
-            | Attr("status").is_in([FAILED, REFUSED, ABORTED]),
+            | (Attr("status").eq(DatasetStatus.PREPARING) & Attr("executionArn").eq(execution_arn))
+            | Attr("status").is_in(list(UNUSABLE)),
             kind="DATASET",
-            status=PREPARING,
+            status=DatasetStatus.PREPARING,
             datasetVersion=version,
             executionArn=execution_arn,
             attempt=attempt,
@@ -83,7 +84,11 @@ class Ledger(Tenures):
         )
 
     def mark_dataset(
-        self, version: str, status: str, reasons: list[str] | None = None, unless: tuple[str, ...] = ()
+        self,
+        version: str,
+        status: DatasetStatus,
+        reasons: list[str] | None = None,
+        unless: tuple[DatasetStatus, ...] = (),
     ) -> bool:
         """Set the status and reasons of `version`, unless it has one of the statuses `unless`. False if it had."""
         condition = None
@@ -114,9 +119,9 @@ class Ledger(Tenures):
         return self._update(
             f"DATASET#{version}",
             "STATE",
-            Attr("pk").not_exists() | ~Attr("status").is_in([CLAIMED, STALE]),
+            Attr("pk").not_exists() | ~Attr("status").is_in([DatasetStatus.CLAIMED, DatasetStatus.STALE]),
             kind="DATASET",
-            status=CLAIMED,
+            status=DatasetStatus.CLAIMED,
             datasetVersion=version,
             runId=run_id,
             reasons=[],
@@ -124,9 +129,9 @@ class Ledger(Tenures):
 
     # Runs
 
-    def run(self, run_id: str) -> dict[str, Any] | None:
+    def run(self, run_id: str) -> Run | None:
         """The state of a run, or None."""
-        return self._get(f"RUN#{run_id}", "STATE")
+        return cast("Run | None", self._get(f"RUN#{run_id}", "STATE"))
 
     def open_run(self, run_id: str, dataset_version: str, execution_arn: str) -> bool:
         """Write that the run exists. False if it did already; nothing is changed then."""
@@ -135,7 +140,7 @@ class Ledger(Tenures):
             "STATE",
             Attr("pk").not_exists(),
             kind="RUN",
-            status=RUNNING,
+            status=RunStatus.RUNNING,
             runId=run_id,
             datasetVersion=dataset_version,
             executionArn=execution_arn,
@@ -150,7 +155,7 @@ class Ledger(Tenures):
             f"RUN#{run_id}",
             "STATE",
             kind="RUN",
-            status=RUNNING,
+            status=RunStatus.RUNNING,
             runId=run_id,
             datasetVersion=dataset_version,
             executionArn=execution_arn,
@@ -165,15 +170,26 @@ class Ledger(Tenures):
         known.
         """
         return self._update(
-            f"RUN#{run_id}", "STATE", Attr("status").is_in(list(UNFINISHED)), status=PARKED, reasons=_bounded([reason])
+            f"RUN#{run_id}",
+            "STATE",
+            Attr("status").is_in(list(UNFINISHED)),
+            status=RunStatus.PARKED,
+            reasons=_bounded([reason]),
         )
 
     def unpark_run(self, run_id: str) -> bool:
         """Write that a parked run goes on. False when it was not parked."""
-        return self._update(f"RUN#{run_id}", "STATE", Attr("status").eq(PARKED), status=RUNNING, reasons=[])
+        return self._update(
+            f"RUN#{run_id}", "STATE", Attr("status").eq(RunStatus.PARKED), status=RunStatus.RUNNING, reasons=[]
+        )
 
     def finish_run(
-        self, run_id: str, status: str, reasons: list[str], error: str | None = None, over: tuple[str, ...] = UNFINISHED
+        self,
+        run_id: str,
+        status: RunStatus,
+        reasons: list[str],
+        error: str | None = None,
+        over: tuple[RunStatus, ...] = UNFINISHED,
     ) -> bool:
         """End the run as `status`, if it has one of the statuses `over` or is not known at all. False if somebody
         ended it before.
@@ -205,12 +221,12 @@ class Ledger(Tenures):
             figures=figures,
         )
 
-    def decision(self, run_id: str, stage: str) -> dict[str, Any] | None:
+    def decision(self, run_id: str, stage: str) -> Decision | None:
         """The decision of `stage` for a run, or None."""
-        return self._get(f"RUN#{run_id}", f"DECISION#{stage}")
+        return cast("Decision | None", self._get(f"RUN#{run_id}", f"DECISION#{stage}"))
 
     def end_operation(
-        self, kind: str, execution_name: str, status: str, reasons: list[str], error: str | None = None
+        self, kind: str, execution_name: str, status: OperationStatus, reasons: list[str], error: str | None = None
     ) -> bool:
         """Write how an execution that is no run ended: `kind` is BATCH or ROLLBACK. False when it was written
         before.
@@ -261,11 +277,11 @@ class Ledger(Tenures):
         }
         self._update(f"JOB#{token.kind}#{token.name}", "TOKEN", **attributes)
 
-    def name_job(self, kind: str, name: str, task_token: str, job_id: str) -> bool:
+    def name_job(self, kind: JobKind, name: str, task_token: str, job_id: str) -> bool:
         """Add the id that AWS gave the job. False when the token is no longer open."""
         return self._update(f"JOB#{kind}#{name}", "TOKEN", Attr("taskToken").eq(task_token), jobId=job_id)
 
-    def token(self, kind: str, name: str) -> Token | None:
+    def token(self, kind: JobKind, name: str) -> Token | None:
         """The open token for a job, or None when nobody waits for it."""
         item = self._get(f"JOB#{kind}#{name}", "TOKEN")
         return _token(item) if item else None
@@ -278,14 +294,19 @@ class Ledger(Tenures):
         """All tokens that wait, read through the index (up to a second or so behind)."""
         return [_token(item) for item in self._by_kind("TOKEN")]
 
-    def unfinished(self, kind: str, *statuses: str) -> list[dict[str, Any]]:
-        """All items of `kind` (RUN, DATASET) with one of `statuses`, read through the index."""
-        return [item for item in self._by_kind(kind) if item.get("status") in statuses]
+    def unfinished_runs(self) -> list[Run]:
+        """All runs that are running or parked, read through the index."""
+        return [cast(Run, item) for item in self._by_kind("RUN") if item.get("status") in UNFINISHED]
+
+    def unfinished_preparations(self) -> list[Dataset]:
+        """All dataset versions that are being prepared, read through the index."""
+        found = self._by_kind("DATASET")
+        return [cast(Dataset, item) for item in found if item.get("status") == DatasetStatus.PREPARING]
 
 
 def _token(item: dict[str, Any]) -> Token:
     return Token(
-        kind=item["jobKind"],
+        kind=JobKind(item["jobKind"]),
         name=item["jobName"],
         task_token=item["taskToken"],
         execution_arn=item["executionArn"],

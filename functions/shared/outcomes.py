@@ -7,27 +7,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-# Names of failures that travel through a task token. The state machines and `handle_failure` branch on them.
-TRAINING_FAILED = "TrainingFailed"
-TRAINING_STOPPED = "TrainingStopped"
-CAPACITY_UNAVAILABLE = "CapacityUnavailable"
-PREPARATION_FAILED = "PreparationFailed"
-PREPARATION_STOPPED = "PreparationStopped"
-TRANSFORM_FAILED = "TransformFailed"
-TRANSFORM_STOPPED = "TransformStopped"
-ENDPOINT_FAILED = "EndpointFailed"
-ENDPOINT_ROLLED_BACK = "EndpointRolledBack"
-ENDPOINT_UNUSABLE = "EndpointUnusable"
+from shared.records import JobError
 
 _OUT_OF_TIME = {"MaxRuntimeExceeded", "MaxWaitTimeExceeded"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a job: `output` when it did what was wanted, else `error` (a name) and `cause` (a sentence)."""
+    """The end of a job: `output` when it did what was wanted, else `error` and `cause` (a sentence)."""
 
     output: dict[str, Any] | None = None
-    error: str | None = None
+    error: JobError | None = None
     cause: str | None = None
 
 
@@ -46,16 +36,16 @@ def training(job: dict[str, Any]) -> Outcome | None:
         )
     if status == "Failed":
         reason = job.get("FailureReason") or "no reason was given"
-        error = CAPACITY_UNAVAILABLE if reason.startswith("CapacityError") else TRAINING_FAILED
+        error = JobError.CAPACITY_UNAVAILABLE if reason.startswith("CapacityError") else JobError.TRAINING_FAILED
         return Outcome(error=error, cause=f"training job {name} failed: {reason}")
     if status == "Stopped":
         how = job.get("SecondaryStatus", "Stopped")
         if how in _OUT_OF_TIME:
             return Outcome(
-                error=TRAINING_FAILED,
+                error=JobError.TRAINING_FAILED,
                 cause=f"training job {name} ran out of time ({how}); a stopped model is not a result",
             )
-        return Outcome(error=TRAINING_STOPPED, cause=f"training job {name} was stopped by a request")
+        return Outcome(error=JobError.TRAINING_STOPPED, cause=f"training job {name} was stopped by a request")
     return None
 
 
@@ -66,10 +56,10 @@ def transform(job: dict[str, Any], run_id: str) -> Outcome | None:
         return Outcome(output={"outcome": "Written", "runId": run_id, "jobName": name})
     if status == "Failed":
         reason = job.get("FailureReason") or "no reason was given"
-        error = CAPACITY_UNAVAILABLE if reason.startswith("CapacityError") else TRANSFORM_FAILED
+        error = JobError.CAPACITY_UNAVAILABLE if reason.startswith("CapacityError") else JobError.TRANSFORM_FAILED
         return Outcome(error=error, cause=f"transform job {name} failed: {reason}")
     if status == "Stopped":
-        return Outcome(error=TRANSFORM_STOPPED, cause=f"transform job {name} was stopped by a request")
+        return Outcome(error=JobError.TRANSFORM_STOPPED, cause=f"transform job {name} was stopped by a request")
     return None
 
 
@@ -80,9 +70,11 @@ def preparation(job: dict[str, Any], dataset_version: str) -> Outcome | None:
         return Outcome(output={"datasetVersion": dataset_version, "jobRunId": run, "alreadyPrepared": False})
     details = job.get("stateDetails") or "no reason was given"
     if state == "FAILED":
-        return Outcome(error=PREPARATION_FAILED, cause=f"preparation job {name} ({run}) failed: {details}")
+        return Outcome(error=JobError.PREPARATION_FAILED, cause=f"preparation job {name} ({run}) failed: {details}")
     if state == "CANCELLED":
-        return Outcome(error=PREPARATION_STOPPED, cause=f"preparation job {name} ({run}) was cancelled: {details}")
+        return Outcome(
+            error=JobError.PREPARATION_STOPPED, cause=f"preparation job {name} ({run}) was cancelled: {details}"
+        )
     return None
 
 
@@ -94,22 +86,24 @@ def endpoint(description: dict[str, Any] | None, name: str, wanted: str) -> Outc
     configuration.
     """
     if description is None:
-        return Outcome(error=ENDPOINT_FAILED, cause=f"endpoint {name} was deleted while it was to serve {wanted}")
+        return Outcome(
+            error=JobError.ENDPOINT_FAILED, cause=f"endpoint {name} was deleted while it was to serve {wanted}"
+        )
     status, serves = description["EndpointStatus"], description["EndpointConfigName"]
     reason = description.get("FailureReason") or "no reason was given"
     if status == "InService" and serves == wanted:
         return Outcome(output={"endpointName": name, "endpointConfigName": wanted})
     if status == "InService":
         return Outcome(
-            error=ENDPOINT_ROLLED_BACK,
+            error=JobError.ENDPOINT_ROLLED_BACK,
             cause=f"endpoint {name} is InService on {serves}, not on {wanted}: "
             f"SageMaker rolled the update back: {reason}",
         )
     if status == "Failed":
-        return Outcome(error=ENDPOINT_FAILED, cause=f"endpoint {name} failed on its way to {wanted}: {reason}")
+        return Outcome(error=JobError.ENDPOINT_FAILED, cause=f"endpoint {name} failed on its way to {wanted}: {reason}")
     if status in ("OutOfService", "UpdateRollbackFailed"):
         return Outcome(
-            error=ENDPOINT_UNUSABLE, cause=f"endpoint {name} is {status}; a person must look at it: {reason}"
+            error=JobError.ENDPOINT_UNUSABLE, cause=f"endpoint {name} is {status}; a person must look at it: {reason}"
         )
     return None
 

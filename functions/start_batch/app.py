@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from contracts import documents
 from contracts.documents import Unfit
-from shared import environment, events, ledger, names
+from shared import environment, events, names
 from shared.clients import already_exists, calling, client
 from shared.errors import MissingResource
 from shared.jobs import Jobs
@@ -22,6 +22,7 @@ from shared.ledger import Ledger, Token
 from shared.objects import Bucket
 from shared.observability import append_run, logger, observed
 from shared.outcomes import Outcome
+from shared.records import JobKind
 from start_batch import plan
 
 
@@ -54,11 +55,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     if _is_published(run_id):
         return _nothing_to_do(event, {"outcome": "AlreadyPublished", "runId": run_id})
 
-    figures = (LEDGER.decision(run_id, "batch") or {}).get("figures") or {}
+    decided = LEDGER.decision(run_id, "batch")
+    figures = decided["figures"] if decided else {}
     attempt = int(figures.get("attempt", 1))
     name = names.transform_job(SETTINGS.name_prefix, run_id, attempt)
     job = JOBS.transform_job(name)
-    waiting = LEDGER.token(ledger.TRANSFORM, name)
+    waiting = LEDGER.token(JobKind.TRANSFORM, name)
     is_awaited = waiting is not None and waiting.execution_arn != event["executionArn"]
     if is_awaited and job is not None and job["TransformJobStatus"] in ("InProgress", "Stopping"):
         return _nothing_to_do(event, {"outcome": "AlreadyRunning", "runId": run_id, "jobName": name})
@@ -74,7 +76,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         {"attempt": following, "jobName": name, "numResults": wanted},
     )
     token = Token(
-        kind=ledger.TRANSFORM,
+        kind=JobKind.TRANSFORM,
         name=name,
         task_token=event["taskToken"],
         execution_arn=event["executionArn"],
@@ -91,7 +93,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 def _nothing_to_do(event: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     logger.info("no lists are to be written", extra=answer)
     # The token was never held: nothing else knows of it.
-    token = Token(ledger.TRANSFORM, "none", event["taskToken"], event["executionArn"])
+    token = Token(JobKind.TRANSFORM, "none", event["taskToken"], event["executionArn"])
     JOBS.answer(token, Outcome(output=answer))
     return {"outcome": answer["outcome"]}
 

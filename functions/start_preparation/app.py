@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared import environment, events, ledger, names
+from shared import environment, events, names
 from shared.clients import calling
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.observability import append_run, count, logger, observed
 from shared.outcomes import Outcome
+from shared.records import Dataset, DatasetStatus, JobKind
 from start_preparation import plan, request
 
 
@@ -49,7 +50,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     execution_arn = event["executionArn"]
     append_run(dataset_version=preparation.version)
     token = Token(
-        kind=ledger.PREPARATION,
+        kind=JobKind.PREPARATION,
         name=names.preparation_job(SETTINGS.name_prefix, preparation.version),
         task_token=event["taskToken"],
         execution_arn=execution_arn,
@@ -63,10 +64,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         preparation.version, execution_arn, attempt, preparation.source, parent
     )
     if attempt is None or not begun:
-        state = LEDGER.dataset(preparation.version) or {}
-        logger.info(
-            "dataset version is prepared already, or by another execution", extra={"status": state.get("status")}
-        )
+        state = LEDGER.dataset(preparation.version)
+        status = state["status"] if state else DatasetStatus.PREPARING
+        logger.info("dataset version is prepared already, or by another execution", extra={"status": status})
         count("PreparationDuplicate")
         JOBS.answer(
             token,
@@ -74,7 +74,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
                 output={
                     "datasetVersion": preparation.version,
                     "alreadyPrepared": True,
-                    "status": state.get("status", "PREPARING"),
+                    "status": status,
                 }
             ),
         )
@@ -107,7 +107,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     return {"datasetVersion": preparation.version, "started": True}
 
 
-def _parent(state: dict[str, Any] | None, version: str, attempt: int | None) -> str | None:
+def _parent(state: Dataset | None, version: str, attempt: int | None) -> str | None:
     # A retry must ask for the same job to the letter, or its client token is refused: the parent is chosen once per
     # attempt.
     if state is not None and "parentVersion" in state and attempt == state.get("attempt"):

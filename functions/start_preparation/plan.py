@@ -10,6 +10,7 @@ from contracts.names import MARKER_KEY
 from contracts.values import is_number, shown
 from shared import names
 from shared.errors import InvalidInput
+from shared.records import UNUSABLE, Dataset, DatasetStatus
 
 # Parameters of `preprocess.py` that an operator or an execution may set; the rest is the platform's.
 PARAMETERS = {
@@ -24,8 +25,6 @@ PARAMETERS = {
     "minimumItemInteractions": "--minimum-item-interactions",
     "maximumBadShare": "--maximum-bad-share",
 }
-_OPEN = ("PREPARING",)
-_FAILED = ("FAILED", "REFUSED", "ABORTED")
 
 
 @dataclass(frozen=True)
@@ -63,16 +62,16 @@ def from_event(
     )
 
 
-def attempt_of(state: dict[str, Any] | None, execution_arn: str) -> int | None:
+def attempt_of(state: Dataset | None, execution_arn: str) -> int | None:
     """Which attempt at this version comes next, given its ledger state; None when somebody else prepares it or it
     stands already.
     """
     if state is None:
         return 1
     attempt = int(state.get("attempt", 0))
-    if state["status"] in _OPEN:
+    if state["status"] == DatasetStatus.PREPARING:
         return attempt if state.get("executionArn") == execution_arn else None
-    return attempt + 1 if state["status"] in _FAILED else None
+    return attempt + 1 if state["status"] in UNUSABLE else None
 
 
 def _dropped(trigger: dict[str, Any], data_bucket: str) -> str:

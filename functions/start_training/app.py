@@ -10,12 +10,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import environment, events, ledger, names
+from shared import environment, events, names
 from shared.clients import already_exists, calling
 from shared.errors import CapacityUnavailable, InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.observability import append_run, count, logger, observed
+from shared.records import JobKind, Run
 from start_training import attempt, request
 
 
@@ -67,7 +68,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         given_hyperparameters=SETTINGS.hyperparameters,
     )
     token = Token(
-        kind=ledger.TRAINING,
+        kind=JobKind.TRAINING,
         name=call["TrainingJobName"],
         task_token=event["taskToken"],
         execution_arn=event["executionArn"],
@@ -95,18 +96,17 @@ def _restart(event: dict[str, Any]) -> str:
     return f"restart#{event['executionArn'].rpartition(':')[2]}"
 
 
-def _remember_restart(run_id: str, state: dict[str, Any] | None, event: dict[str, Any]) -> None:
+def _remember_restart(run_id: str, state: Run | None, event: dict[str, Any]) -> None:
     """Before the run's record tells of the new execution: why the one before it had ended."""
-    earlier = (state or {}).get("executionArn")
-    if state is None or earlier in (None, event["executionArn"]):
+    if state is None or state.get("executionArn") in (None, event["executionArn"]):
         return
     figures = {
         "executionArn": event["executionArn"],
-        "earlierExecutionArn": earlier,
-        "earlierStatus": state.get("status"),
+        "earlierExecutionArn": state["executionArn"],
+        "earlierStatus": state["status"],
     }
     LEDGER.decide(run_id, _restart(event), "RESTARTED", state.get("reasons") or [], figures)
-    logger.info("run restarted", extra={"earlier_status": state.get("status")})
+    logger.info("run restarted", extra={"earlier_status": state["status"]})
     count("RunRestarted")
 
 

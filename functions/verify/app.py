@@ -32,7 +32,8 @@ from shared.jobs import Jobs
 from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
-from shared.tenures import Lock
+from shared.records import Model
+from shared.serving_record import Lock
 from verify import golden
 
 
@@ -158,12 +159,17 @@ def _publish_batch(run_id: str, is_back: bool) -> None:
 
 
 def _split(asked: Deployment, event: dict[str, Any], lock: Lock) -> None:
-    serving = LEDGER.serving() or {}
-    if serving.get("runId") != asked.replacing:
-        raise StaleVersion(f"{serving.get('runId')} serves by now, not {asked.replacing}")
+    serves = _serves()
+    if serves != asked.replacing:
+        raise StaleVersion(f"{serves} serves by now, not {asked.replacing}")
     config, by = asked.config(SETTINGS.name_prefix), str(event.get("executionArn"))
     if not LEDGER.share_traffic(asked.run_id, int(asked.percent or 0), config, by, _reason(event), lock.fence):
         raise DeploymentLost(f"another deployment than {lock.holder} has split the traffic since")
+
+
+def _serves() -> str | None:
+    serving = LEDGER.serving()
+    return serving["runId"] if serving else None
 
 
 def _reason(event: dict[str, Any]) -> str:
@@ -178,7 +184,7 @@ def _promote(asked: Deployment, event: dict[str, Any], lock: Lock) -> None:
     )
     if not isinstance(package, str) or not isinstance(url, str):
         raise InvalidInput("registration.modelPackageArn and training.modelDataUrl must be strings")
-    model = {
+    model: Model = {
         "runId": run_id,
         "datasetVersion": names.version_of(run_id),
         "modelPackageArn": package,
@@ -187,7 +193,7 @@ def _promote(asked: Deployment, event: dict[str, Any], lock: Lock) -> None:
     }
     why = _reason(event) if asked.replacing else "it passed the gate"
     if not LEDGER.promote(model, str(event.get("executionArn")), why, lock.fence, asked.replacing):
-        serving = LEDGER.serving() or {}
-        if serving.get("fence", 0) > lock.fence:
-            raise DeploymentLost(f"{serving.get('runId')} serves by a later deployment than that of {lock.holder}")
-        raise StaleVersion(f"{serving.get('runId')} serves by now, which {run_id} may not replace")
+        serving = LEDGER.serving()
+        if serving and serving.get("fence", 0) > lock.fence:
+            raise DeploymentLost(f"{serving['runId']} serves by a later deployment than that of {lock.holder}")
+        raise StaleVersion(f"{serving['runId'] if serving else None} serves by now, which {run_id} may not replace")

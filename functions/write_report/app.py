@@ -20,6 +20,7 @@ from shared.jobs import Jobs
 from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
+from shared.records import Run
 from write_report import facts, page
 from write_report.facts import STAGES, Facts
 
@@ -68,7 +69,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     return {"reportUri": uri}
 
 
-def _facts(run_id: str, run: dict[str, Any]) -> Facts:
+def _facts(run_id: str, run: Run) -> Facts:
     version = names.version_of(run_id)
     report = _document(ARTIFACTS, f"runs/{run_id}/evaluation.json")
     manifest = _document(DATA, f"datasets/{version}/manifest.json")
@@ -76,7 +77,7 @@ def _facts(run_id: str, run: dict[str, Any]) -> Facts:
     before = None
     if isinstance(earlier, str) and DATASET_VERSION.fullmatch(earlier) and earlier != version:
         before = _document(DATA, f"datasets/{earlier}/manifest.json")
-    name = names.training_job(SETTINGS.name_prefix, run_id, int(run.get("trainingAttempt") or 1))
+    name = names.training_job(SETTINGS.name_prefix, run_id, run.get("trainingAttempt") or 1)
     return Facts(
         run=run,
         decisions={stage: found for stage in STAGES if (found := LEDGER.decision(run_id, stage))},

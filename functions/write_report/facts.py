@@ -11,6 +11,7 @@ from typing import Any
 
 from contracts import lines
 from contracts.lines import Epoch
+from shared.records import Decision, Run
 
 STAGES = ("gate", "registration", "deployment")
 COUNTS = (
@@ -50,8 +51,8 @@ class Cost:
 class Facts:
     """Of one run. `manifest` and `before` are of its dataset and of the one that the serving model had learned from."""
 
-    run: dict[str, Any]
-    decisions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    run: Run
+    decisions: dict[str, Decision] = field(default_factory=dict)
     report: dict[str, Any] | None = None
     manifest: dict[str, Any] | None = None
     before: dict[str, Any] | None = None
@@ -83,7 +84,7 @@ def timeline(facts: Facts) -> list[tuple[str, str, float | None]]:
     """(what, when as ISO 8601, seconds since the step before) in the order of time."""
     moments = [("the run began", facts.run.get("startedAt"))]
     words = {"gate": "judged", "registration": "registered", "deployment": "deployment began"}
-    moments += [(words[stage], facts.decisions.get(stage, {}).get("updatedAt")) for stage in STAGES]
+    moments += [(words[stage], facts.decisions[stage]["updatedAt"]) for stage in STAGES if stage in facts.decisions]
     moments.append((f"ended as {facts.run.get('status')}", facts.run.get("endedAt")))
     told = sorted(((str(when), what) for what, when in moments if when), key=lambda pair: pair[0])
     steps: list[tuple[str, str, float | None]] = []

@@ -8,6 +8,7 @@ from typing import Any
 
 from contracts.lines import Epoch
 from contracts.values import is_integer, is_number
+from shared.records import RunStatus
 from write_report.facts import COUNTS, Facts, timeline
 
 _STYLE = """
@@ -25,12 +26,12 @@ th { color: var(--soft); font-weight: 500; } td.n, th.n { text-align: right; }
 svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
 svg polyline { fill: none; stroke: var(--mark); stroke-width: 2; } svg line { stroke: var(--line); }
 """
-_ENDINGS = {
-    "DEPLOYED": ("good", "its model serves"),
-    "REJECTED": ("", "its model was rejected; the earlier one serves on"),
-    "ROLLED_BACK": ("bad", "its model was taken back"),
-    "FAILED": ("bad", "it failed"),
-    "ABORTED": ("", "it was stopped"),
+_ENDINGS: dict[str, tuple[str, str]] = {
+    RunStatus.DEPLOYED: ("good", "its model serves"),
+    RunStatus.REJECTED: ("", "its model was rejected; the earlier one serves on"),
+    RunStatus.ROLLED_BACK: ("bad", "its model was taken back"),
+    RunStatus.FAILED: ("bad", "it failed"),
+    RunStatus.ABORTED: ("", "it was stopped"),
 }
 _NAMES = {
     "interactions": "interactions", "users": "users", "items": "items", "train": "in train", "test": "in test",

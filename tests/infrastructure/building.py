@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 
-def sam(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the SAM CLI in `root`; asks nobody, tells nobody, and knows no account."""
+def sam(root: Path, *arguments: str, python: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the SAM CLI in `root`; asks nobody, tells nobody, and knows no account. It finds `python` first on PATH."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    if python is not None:
+        environment["PATH"] = f"{python.parent}{os.pathsep}{environment['PATH']}"
     environment |= {
         "SAM_CLI_TELEMETRY": "0",
         "AWS_ACCESS_KEY_ID": "none",
@@ -22,9 +24,9 @@ def sam(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280)
 
 
-def build(root: Path, folder: Path, runtime: str, architecture: str) -> Path:
+def build(root: Path, folder: Path, runtime: str, architecture: str, python: Path | None = None) -> Path:
     """Builds every function and layer for `runtime` and `architecture` under `folder`; returns the folder of the
-    artefacts.
+    artefacts. `python` is the interpreter of that runtime, where it is not on PATH.
 
     Raises AssertionError with sam's own words when the build fails.
     """
@@ -32,6 +34,7 @@ def build(root: Path, folder: Path, runtime: str, architecture: str) -> Path:
     result = sam(
         root, "build", "--config-env", "local", "--no-cached", "--build-dir", str(artefacts),
         "--parameter-overrides", f"FunctionRuntime={runtime}", f"FunctionArchitecture={architecture}",
+        python=python,
     )  # fmt: skip
     assert result.returncode == 0, (
         f"sam build for {runtime} on {architecture} failed:\n{result.stdout}\n{result.stderr}"

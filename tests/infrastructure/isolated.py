@@ -4,7 +4,7 @@ machine's Python.
 Started by the Lambda interpreter as `python -I -S -B isolated.py`; reads from standard input `{"paths", "handler",
 "event"}` and writes as its
 last line of standard output `{"outcome": "answered"|"raised", "stage": "import"|"call", "type", "module",
-"message", "value"}`.
+"message", "value", "python"}`.
 """
 
 import importlib
@@ -44,7 +44,8 @@ def stay_on_this_machine():
 
 def report(**fields):
     """Print the last line."""
-    print("\n" + json.dumps(fields), flush=True)
+    python = "{}.{}".format(*sys.version_info[:2])
+    print("\n" + json.dumps({**fields, "python": python}), flush=True)
 
 
 def main():

@@ -39,6 +39,8 @@ WITHOUT_RESOURCE = {
 ANY_NAME = re.compile(
     r":(training-job|model|endpoint|endpoint-config|function|stateMachine|applications|rule|alarm|log-group)[:/]\*$"
 )
+# A role reads or writes objects below a prefix, never all of a bucket's.
+ANY_OBJECT = re.compile(r"Bucket\.Arn\}/\*$|^arn:[^:]*:s3:::[^/]*/?\*$")
 
 
 def _roles(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -83,7 +85,11 @@ def no_wildcard_resources(template: Template) -> list[str]:
                 key = WITHOUT_RESOURCE[action]
                 if key and key not in json.dumps(statement.get("Condition", {})):
                     faults.append(f"{where} allows {action} on * without a condition on {key}")
-        faults += [f"{where} names any resource: {resource}" for resource in resources if ANY_NAME.search(resource)]
+        faults += [
+            f"{where} names any resource: {resource}"
+            for resource in resources
+            if ANY_NAME.search(resource) or ANY_OBJECT.search(resource)
+        ]
     return faults
 
 

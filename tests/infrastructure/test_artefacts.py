@@ -1,6 +1,8 @@
 """What `sam build` made of each function, alone with boto3: it imports, and answers its sample events or refuses
 them for a stated reason.
 
+Twice: built for and run by Python 3.11, as on a laptop, and Python 3.13, the runtime on AWS, where this machine has it.
+
 AWS is a closed port on the loopback here. So a function that needs AWS must say that it could not be reached, in
 our own words; a missing
 module, a misspelt name or an unset variable shows as an error of Python, and fails.
@@ -14,17 +16,23 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.infrastructure import building
+from tests.infrastructure import building, interpreters
 from tests.infrastructure.templates import load, resolve, transform
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = ROOT / ".envs" / "lambda" / "bin" / "python"
+LAMBDA = ROOT / ".envs" / "lambda"
+AWS_RUNTIME = "3.13"
+NOT_TESTED = (
+    f"NOT TESTED: the functions on Python {AWS_RUNTIME}, their runtime on AWS. No such interpreter is on PATH or among "
+    f"those of pyenv and uv. `uv python install {AWS_RUNTIME}` or `pyenv install {AWS_RUNTIME}` brings one"
+)
 RUNNER = ROOT / "tests" / "infrastructure" / "isolated.py"
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
 EVENTS = sorted(path.stem for path in (ROOT / "events").glob("*.json"))
@@ -53,6 +61,37 @@ DEPLOYED = {
     "OnDataReadyFunction": "ncf-on-data-ready",
     "HandleFailureFunction": "ncf-handle-failure",
 }
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What was built for one version of Python, and that Python."""
+
+    python: Path
+    artefacts: Path
+
+
+@pytest.fixture(scope="module")
+def on_the_laptop(built: Path) -> Runtime:
+    """Python 3.11, from the environment that holds what AWS's runtime has."""
+    return Runtime(LAMBDA / "bin" / "python", built)
+
+
+@pytest.fixture(scope="module")
+def on_aws(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    """Python 3.13 on arm64, as on AWS. The artefacts are pure Python, so they run on this machine's processor too."""
+    python = interpreters.find(AWS_RUNTIME)
+    if python is None:
+        pytest.skip(NOT_TESTED)
+    folder = tmp_path_factory.mktemp("build-for-aws")
+    return Runtime(python, building.build(ROOT, folder, f"python{AWS_RUNTIME}", "arm64", python=python))
+
+
+@pytest.fixture(scope="module", params=["on_the_laptop", "on_aws"])
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    """Each of the two."""
+    found: Runtime = request.getfixturevalue(request.param)
+    return found
 
 
 def function_of(event: str) -> str:
@@ -91,13 +130,16 @@ def environment(function: str, cloudformation: dict[str, Any]) -> dict[str, str]
     }
 
 
-def run(artefacts: Path, function: str, event: Any, variables: dict[str, str]) -> dict[str, Any]:
-    """Calls the built handler in an interpreter of its own; what the runner reported."""
-    boto3 = next((PYTHON.parent.parent / "lib").glob("python*/site-packages"))
+def run(runtime: Runtime, function: str, event: Any, variables: dict[str, str]) -> dict[str, Any]:
+    """Calls the built handler in an interpreter of its own; what the runner reported.
+
+    Only the standard library is the interpreter's own. boto3 comes from `.envs/lambda`, which holds pure Python alone.
+    """
+    boto3, artefacts = next((LAMBDA / "lib").glob("python*/site-packages")), runtime.artefacts
     paths = [str(artefacts / logical_id(function)), str(artefacts / "PreparationCodeLayer" / "python"), str(boto3)]
     task = {"paths": paths, "handler": f"{function}.app.handler", "event": event}
     result = subprocess.run(
-        [str(PYTHON), "-I", "-S", "-B", str(RUNNER)],
+        [str(runtime.python), "-I", "-S", "-B", str(RUNNER)],
         input=json.dumps(task),
         env=variables,
         cwd="/",
@@ -148,14 +190,14 @@ def test_every_function_has_a_sample_event() -> None:
 
 
 @pytest.fixture(scope="module")
-def reports(built: Path) -> dict[str, dict[str, Any]]:
+def reports(runtime: Runtime) -> dict[str, dict[str, Any]]:
     """What became of each sample event. All at once, because each spends its time between retries of calls that
     nobody answers."""
     cloudformation = transform(load(ROOT / "template.yaml"))
 
     def report(event: str) -> dict[str, Any]:
         sample = json.loads((ROOT / "events" / f"{event}.json").read_text("utf-8"))
-        return run(built, function_of(event), sample, environment(function_of(event), cloudformation))
+        return run(runtime, function_of(event), sample, environment(function_of(event), cloudformation))
 
     events = [event for event in EVENTS if event != "publish_code"]
     with ThreadPoolExecutor(max_workers=len(events)) as pool:
@@ -169,11 +211,11 @@ def test_artefact_alone_answers_or_refuses_for_a_stated_reason(event: str, repor
 
 
 def test_publish_code_finds_its_layer_and_tells_cloudformation_what_failed(
-    built: Path, cloudformation: dict[str, Any], cloudformation_listens: tuple[str, list[dict[str, Any]]]
+    runtime: Runtime, cloudformation: dict[str, Any], cloudformation_listens: tuple[str, list[dict[str, Any]]]
 ) -> None:
     url, answers = cloudformation_listens
     sample = json.loads((ROOT / "events" / "publish_code.json").read_text("utf-8")) | {"ResponseURL": url}
-    report = run(built, "publish_code", sample, environment("publish_code", cloudformation))
+    report = run(runtime, "publish_code", sample, environment("publish_code", cloudformation))
     assert report["outcome"] == "answered", report
     assert [answer["Status"] for answer in answers] == ["FAILED"]
     assert answers[0]["RequestId"] == sample["RequestId"]
@@ -181,18 +223,18 @@ def test_publish_code_finds_its_layer_and_tells_cloudformation_what_failed(
 
 
 def test_a_dependency_that_was_not_built_in_is_noticed(
-    built: Path, cloudformation: dict[str, Any], tmp_path: Path
+    on_the_laptop: Runtime, cloudformation: dict[str, Any], tmp_path: Path
 ) -> None:
-    shutil.copytree(built / "EvaluateFunction", tmp_path / "EvaluateFunction")
+    shutil.copytree(on_the_laptop.artefacts / "EvaluateFunction", tmp_path / "EvaluateFunction")
     shutil.rmtree(tmp_path / "EvaluateFunction" / "aws_lambda_powertools")
-    report = run(tmp_path, "evaluate", {}, environment("evaluate", cloudformation))
+    report = run(Runtime(on_the_laptop.python, tmp_path), "evaluate", {}, environment("evaluate", cloudformation))
     assert (report["stage"], report["type"]) == ("import", "ModuleNotFoundError"), report
 
 
-def test_a_variable_that_was_not_set_is_noticed(built: Path, cloudformation: dict[str, Any]) -> None:
+def test_a_variable_that_was_not_set_is_noticed(on_the_laptop: Runtime, cloudformation: dict[str, Any]) -> None:
     variables = environment("evaluate", cloudformation)
     del variables["ARTIFACTS_BUCKET"]
-    report = run(built, "evaluate", {}, variables)
+    report = run(on_the_laptop, "evaluate", {}, variables)
     assert report["stage"] == "import" and "ARTIFACTS_BUCKET" in report["message"], report
 
 
@@ -207,13 +249,16 @@ def test_the_artefact_holds_the_functions_and_what_they_pin(built: Path) -> None
     assert (built / "PreparationCodeLayer" / "python" / "preparation_code" / "preprocess.py").is_file()
 
 
-def test_builds_for_the_target_on_aws(tmp_path: Path, cloudformation: dict[str, Any]) -> None:
-    found = shutil.which("python3.13")
-    works = found and subprocess.run([found, "--version"], capture_output=True, timeout=30).returncode == 0
-    if not works:
-        pytest.skip("python3.13, the functions' runtime on AWS, is not on this machine: sam cannot build for it here")
-    artefacts = building.build(ROOT, tmp_path, runtime="python3.13", architecture="arm64")
-    assert {path.name for path in artefacts.iterdir() if path.is_dir()} == {
+def test_builds_for_the_target_on_aws(on_aws: Runtime) -> None:
+    assert {path.name for path in on_aws.artefacts.iterdir() if path.is_dir()} == {
         *(logical_id(name) for name in FUNCTIONS),
         "PreparationCodeLayer",
     }
+
+
+def test_the_target_on_aws_is_what_runs_here(on_aws: Runtime, cloudformation: dict[str, Any]) -> None:
+    assert cloudformation["Parameters"]["FunctionRuntime"]["Default"] == f"python{AWS_RUNTIME}"
+    report = run(on_aws, "evaluate", {}, environment("evaluate", cloudformation))
+    assert report["python"] == AWS_RUNTIME, report
+    compiled = [path for folder in (on_aws.artefacts, LAMBDA / "lib") for path in folder.rglob("*.so")]
+    assert compiled == [], "only pure Python runs on a processor and by a Python that it was not installed for"

@@ -63,6 +63,11 @@ MUTATIONS: dict[str, Mutation] = {
         ),
         "DeployRole/Models names any resource",
     ),
+    "objects of any prefix": (
+        rules.no_wildcard_resources,
+        lambda t: _statement(t, "EvaluateRole", "JobOutput").update(Resource={"Fn::Sub": "${ArtifactsBucket.Arn}/*"}),
+        "EvaluateRole/JobOutput names any resource: ${ArtifactsBucket.Arn}/*",
+    ),
     "metrics without a namespace": (
         rules.no_wildcard_resources,
         lambda t: _statement(t, "TrainingRole", "Metrics").pop("Condition"),

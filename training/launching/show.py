@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from launching import runs
-from launching.lines import Epoch, epoch_in, is_evaluation
+from training.launching import runs
+from training.launching.lines import Epoch, epoch_in, is_evaluation
 
 PLAIN_WIDTH = 140
 PLAIN_LINES = 10

@@ -3,6 +3,7 @@ EMR Serverless and task tokens from botocore's Stubber, which checks every call 
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import tarfile
@@ -187,15 +188,21 @@ def success(output: dict[str, Any]) -> dict[str, str]:
     return {"taskToken": TOKEN, "output": json.dumps(output)}
 
 
+@functools.cache
+def _clients() -> tuple[Any, Any]:
+    """S3 and DynamoDB, made once: moto answers any client, and making one takes longer than the calls of a test."""
+    return boto3.client("s3"), boto3.resource("dynamodb")
+
+
 class Cloud:
     """moto's AWS with the stack's table, buckets and topic, and a queue that hears what operators are told."""
 
     def __init__(self) -> None:
         self._events: list[tuple[str, dict[str, Any]]] = []
-        self.s3 = boto3.client("s3")
+        self.s3, dynamodb = _clients()
         for bucket in (DATA, ARTIFACTS):
             self.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-        self.table = boto3.resource("dynamodb").create_table(
+        self.table = dynamodb.create_table(
             TableName="ncf-runs",
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],

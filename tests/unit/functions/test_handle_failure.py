@@ -13,7 +13,8 @@ from botocore.stub import Stubber
 
 from handle_failure import failure, refusal
 from shared import names
-from shared.ledger import ENDPOINT, PREPARATION, TRAINING, TRANSFORM, Token
+from shared.ledger import Token
+from shared.records import JobKind
 from tests.unit.functions.cloud import (
     APPLICATION,
     BATCH,
@@ -205,12 +206,12 @@ def test_both_voices_at_once_notify_once(app: ModuleType, cloud: Cloud) -> None:
 def test_a_timed_out_execution_is_ended_by_its_event_alone_and_its_job_stopped(
     app: ModuleType, sagemaker: Stubber, cloud: Cloud
 ) -> None:
-    hold(app, TRAINING, JOB)
+    hold(app, JobKind.TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job("InProgress"), {"TrainingJobName": JOB})
     sagemaker.add_response("stop_training_job", {}, {"TrainingJobName": JOB})
     answer = app.handler(sample_event("handle_failure_status_change"), CONTEXT)
     assert answer == {"status": "FAILED", "notified": True}
-    assert app.LEDGER.token(TRAINING, JOB) is None
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is None
     run = cloud.item(f"RUN#{RUN}")
     assert (run["status"], run["error"]) == ("FAILED", "States.Timeout")
     assert cloud.item("LOCK", "DEPLOYMENT")["runId"] is None
@@ -219,16 +220,16 @@ def test_a_timed_out_execution_is_ended_by_its_event_alone_and_its_job_stopped(
 def test_an_orphan_is_found_even_when_the_index_lags_behind(
     app: ModuleType, sagemaker: Stubber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hold(app, TRAINING, JOB)
+    hold(app, JobKind.TRAINING, JOB)
     monkeypatch.setattr(app.LEDGER, "open_tokens", list)
     sagemaker.add_response("describe_training_job", training_job("InProgress"))
     sagemaker.add_response("stop_training_job", {})
     app.handler(sample_event("handle_failure_status_change"), CONTEXT)
-    assert app.LEDGER.token(TRAINING, JOB) is None
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is None
 
 
 def test_a_job_that_ended_between_the_look_and_the_stop_is_no_fault(app: ModuleType, sagemaker: Stubber) -> None:
-    hold(app, TRAINING, JOB)
+    hold(app, JobKind.TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job("InProgress"))
     words = "The request was rejected because the training job is in status Completed."
     sagemaker.add_client_error("stop_training_job", "ValidationException", words, 400)
@@ -236,10 +237,10 @@ def test_a_job_that_ended_between_the_look_and_the_stop_is_no_fault(app: ModuleT
 
 
 def test_the_jobs_and_the_lock_of_other_runs_are_left_alone(app: ModuleType, cloud: Cloud) -> None:
-    hold(app, ENDPOINT, "ncf-recommender", execution_arn="another", run_id="another")
+    hold(app, JobKind.ENDPOINT, "ncf-recommender", execution_arn="another", run_id="another")
     cloud.put("LOCK", "DEPLOYMENT", runId="another", fence=1, leasedUntil=99_999_999_999)
     app.handler(sample_event("handle_failure"), CONTEXT)
-    assert app.LEDGER.token(ENDPOINT, "ncf-recommender") is not None
+    assert app.LEDGER.token(JobKind.ENDPOINT, "ncf-recommender") is not None
     assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == "another"
 
 
@@ -331,13 +332,13 @@ def test_an_input_that_could_not_be_used_still_leaves_a_record(app: ModuleType, 
 def test_a_preparation_that_ran_out_of_time_is_cancelled(app: ModuleType, emr: Stubber, cloud: Cloud) -> None:
     cloud.put(f"DATASET#{PREPARED_VERSION}", kind="DATASET", status="PREPARING", executionArn=PREPARATION_EXECUTION)
     more = {"execution_arn": PREPARATION_EXECUTION, "run_id": None, "job_id": "00f1"}
-    hold(app, PREPARATION, f"ncf-{PREPARED_VERSION}", **more)
+    hold(app, JobKind.PREPARATION, f"ncf-{PREPARED_VERSION}", **more)
     emr.add_response("get_job_run", job_run("RUNNING"))
     answer = {"applicationId": APPLICATION, "jobRunId": "00f1"}
     emr.add_response("cancel_job_run", answer, answer)
     event = {**PREPARATION_EVENT, "error": {"Error": "States.Timeout"}}
     assert app.handler(event, CONTEXT)["status"] == "FAILED"
-    assert app.LEDGER.token(PREPARATION, f"ncf-{PREPARED_VERSION}") is None
+    assert app.LEDGER.token(JobKind.PREPARATION, f"ncf-{PREPARED_VERSION}") is None
 
 
 def test_a_second_execution_of_the_same_drop_does_not_speak_for_the_version(app: ModuleType, cloud: Cloud) -> None:
@@ -350,7 +351,7 @@ def test_a_second_execution_of_the_same_drop_does_not_speak_for_the_version(app:
 def test_no_line_of_the_log_has_the_token(
     app: ModuleType, sagemaker: Stubber, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    hold(app, TRAINING, JOB)
+    hold(app, JobKind.TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job("InProgress"))
     sagemaker.add_response("stop_training_job", {})
     app.handler(sample_event("handle_failure_status_change"), CONTEXT)
@@ -366,7 +367,7 @@ BATCH_EXECUTION = EXECUTION.replace(f"ncf-retraining:{RUN}", "ncf-batch:7f3c")
 def test_a_failed_batch_has_its_reason_in_the_ledger_and_leaves_the_run_alone(
     app: ModuleType, sagemaker: Stubber, cloud: Cloud
 ) -> None:
-    hold(app, TRANSFORM, BATCH, execution_arn=BATCH_EXECUTION)
+    hold(app, JobKind.TRANSFORM, BATCH, execution_arn=BATCH_EXECUTION)
     sagemaker.add_response("describe_transform_job", transform_job("InProgress"))
     sagemaker.add_response("stop_transform_job", {}, {"TransformJobName": BATCH})
     event = {
@@ -382,7 +383,7 @@ def test_a_failed_batch_has_its_reason_in_the_ledger_and_leaves_the_run_alone(
     )  # fmt: skip
     assert cloud.item(f"RUN#{RUN}")["status"] == "RUNNING"
     assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == RUN, "the lock is a run's"
-    assert app.LEDGER.token(TRANSFORM, BATCH) is None
+    assert app.LEDGER.token(JobKind.TRANSFORM, BATCH) is None
     assert cloud.events() == []
     [note] = cloud.notifications()
     assert note["Subject"] == "Batch 7f3c: failed"

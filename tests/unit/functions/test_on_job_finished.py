@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from shared.ledger import APPROVAL, ENDPOINT, PREPARATION, TRAINING, TRANSFORM, Token
+from shared.ledger import Token
+from shared.records import JobKind
 from tests.unit.functions.cloud import (
     APPLICATION,
     BATCH,
@@ -56,11 +57,11 @@ def failure(error: str, cause: str) -> dict[str, str]:
 
 
 def test_answers_its_sample_event_with_the_artefacts(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:
-    hold(app, TRAINING, JOB)
+    hold(app, JobKind.TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job(), {"TrainingJobName": JOB})
     answers.add_response("send_task_success", {}, success(DONE))
     assert app.handler(sample_event("on_job_finished"), CONTEXT) == {"answered": True}
-    assert app.LEDGER.token(TRAINING, JOB) is None
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_answers_its_sample_event_with_the_artefacts(app: ModuleType, sagemaker:
 def test_answers_for_the_job_that_writes_lists(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, job: dict[str, Any], answer: dict[str, str]
 ) -> None:
-    hold(app, TRANSFORM, BATCH)
+    hold(app, JobKind.TRANSFORM, BATCH)
     sagemaker.add_response("describe_transform_job", job, {"TransformJobName": BATCH})
     answers.add_response("send_task_success" if "output" in answer else "send_task_failure", {}, answer)
     told = event("SageMaker Transform Job State Change", TransformJobName=BATCH, TransformJobStatus="Completed")
@@ -86,7 +87,7 @@ def test_answers_for_the_job_that_writes_lists(
 
 
 def test_the_second_of_two_events_finds_nobody_waiting(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:
-    hold(app, TRAINING, JOB)
+    hold(app, JobKind.TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job())
     answers.add_response("send_task_success", {}, success(DONE))
     app.handler(sample_event("on_job_finished"), CONTEXT)
@@ -97,36 +98,36 @@ def test_the_second_of_two_events_finds_nobody_waiting(app: ModuleType, sagemake
 def test_an_answer_that_comes_too_late_closes_the_token(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, code: str
 ) -> None:
-    hold(app, TRAINING, JOB)
+    hold(app, JobKind.TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job())
     answers.add_client_error("send_task_success", code, "over", 400)
     assert app.handler(sample_event("on_job_finished"), CONTEXT) == {"answered": True}
-    assert app.LEDGER.token(TRAINING, JOB) is None
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is None
 
 
 def test_an_answer_that_could_not_be_given_keeps_the_token(
     app: ModuleType, sagemaker: Stubber, answers: Stubber
 ) -> None:
-    hold(app, TRAINING, JOB)
+    hold(app, JobKind.TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job())
     answers.add_client_error("send_task_success", "InternalServerError", "down", 500)
     with pytest.raises(Exception, match="SendTask") as caught:
         app.handler(sample_event("on_job_finished"), CONTEXT)
     assert type(caught.value).__name__ == "DependencyFailed"
-    assert app.LEDGER.token(TRAINING, JOB) is not None
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is not None
 
 
 def test_the_job_is_believed_and_not_the_event(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:
-    hold(app, TRAINING, JOB)
+    hold(app, JobKind.TRAINING, JOB)
     sagemaker.add_response("describe_training_job", training_job("InProgress"))
     assert app.handler(sample_event("on_job_finished"), CONTEXT) == {"answered": False}
-    assert app.LEDGER.token(TRAINING, JOB) is not None
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is not None
 
 
 def test_a_failed_training_is_answered_with_sagemakers_reason(
     app: ModuleType, sagemaker: Stubber, answers: Stubber
 ) -> None:
-    hold(app, TRAINING, JOB)
+    hold(app, JobKind.TRAINING, JOB)
     sagemaker.add_response(
         "describe_training_job", training_job("Failed", FailureReason="AlgorithmError: the loss is NaN")
     )
@@ -166,7 +167,7 @@ EMR_EVENT = event("EMR Serverless Job Run State Change", jobRunId="00f1", applic
 
 
 def test_a_prepared_dataset_is_answered(app: ModuleType, emr: Stubber, answers: Stubber) -> None:
-    hold(app, PREPARATION, f"ncf-{VERSION}", job_id="00f1")
+    hold(app, JobKind.PREPARATION, f"ncf-{VERSION}", job_id="00f1")
     emr.add_response("get_job_run", job_run("SUCCESS"))
     emr.add_response("get_job_run", job_run("SUCCESS"))
     output = {"datasetVersion": VERSION, "jobRunId": "00f1", "alreadyPrepared": False}
@@ -175,7 +176,7 @@ def test_a_prepared_dataset_is_answered(app: ModuleType, emr: Stubber, answers: 
 
 
 def test_a_failed_preparation_is_answered_with_its_reason(app: ModuleType, emr: Stubber, answers: Stubber) -> None:
-    hold(app, PREPARATION, f"ncf-{VERSION}", job_id="00f1")
+    hold(app, JobKind.PREPARATION, f"ncf-{VERSION}", job_id="00f1")
     emr.add_response("get_job_run", job_run("FAILED"))
     emr.add_response("get_job_run", job_run("FAILED"))
     cause = f"preparation job ncf-{VERSION} (00f1) failed: the container exited with status 1"
@@ -186,7 +187,7 @@ def test_a_failed_preparation_is_answered_with_its_reason(app: ModuleType, emr: 
 def test_a_late_event_of_an_earlier_attempt_is_not_taken_for_the_later_one(
     app: ModuleType, emr: Stubber, answers: Stubber
 ) -> None:
-    hold(app, PREPARATION, f"ncf-{VERSION}", job_id="00f2")
+    hold(app, JobKind.PREPARATION, f"ncf-{VERSION}", job_id="00f2")
     emr.add_response("get_job_run", job_run("FAILED", "00f1"))
     assert app.handler(EMR_EVENT, CONTEXT) == {"answered": False}
 
@@ -231,20 +232,20 @@ def test_an_endpoint_is_done_only_on_the_wanted_configuration(
     call: str,
     expected: dict[str, str],
 ) -> None:
-    hold(app, ENDPOINT, "ncf-recommender", wanted=CONFIG, job_id=CONFIG)
+    hold(app, JobKind.ENDPOINT, "ncf-recommender", wanted=CONFIG, job_id=CONFIG)
     sagemaker.add_response("describe_endpoint", description, {"EndpointName": "ncf-recommender"})
     answers.add_response(call, {}, expected)
     assert app.handler(ENDPOINT_EVENT, CONTEXT) == {"answered": True}
 
 
 def test_an_endpoint_still_updating_is_waited_for(app: ModuleType, sagemaker: Stubber) -> None:
-    hold(app, ENDPOINT, "ncf-recommender", wanted=CONFIG, job_id=CONFIG)
+    hold(app, JobKind.ENDPOINT, "ncf-recommender", wanted=CONFIG, job_id=CONFIG)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", "ncf-older"))
     assert app.handler(ENDPOINT_EVENT, CONTEXT) == {"answered": False}
 
 
 def test_the_state_from_before_the_update_was_accepted_says_nothing(app: ModuleType, sagemaker: Stubber) -> None:
-    hold(app, ENDPOINT, "ncf-recommender", wanted=CONFIG)
+    hold(app, JobKind.ENDPOINT, "ncf-recommender", wanted=CONFIG)
     assert app.handler(ENDPOINT_EVENT, CONTEXT) == {"answered": False}
 
 
@@ -253,7 +254,7 @@ def test_the_state_from_before_the_update_was_accepted_says_nothing(app: ModuleT
 
 @pytest.mark.parametrize("status", ["Approved", "Rejected"])
 def test_a_verdict_of_a_person_is_an_answer(app: ModuleType, sagemaker: Stubber, answers: Stubber, status: str) -> None:
-    hold(app, APPROVAL, PACKAGE)
+    hold(app, JobKind.APPROVAL, PACKAGE)
     sagemaker.add_response("describe_model_package", model_package(status, ApprovalDescription="I looked at it"))
     answers.add_response("send_task_success", {}, success({"status": status, "reason": "I looked at it"}))
     seen = event("SageMaker Model Package State Change", ModelPackageArn=PACKAGE, ModelApprovalStatus=status)
@@ -261,7 +262,7 @@ def test_a_verdict_of_a_person_is_an_answer(app: ModuleType, sagemaker: Stubber,
 
 
 def test_a_package_that_is_still_pending_is_waited_for(app: ModuleType, sagemaker: Stubber) -> None:
-    hold(app, APPROVAL, PACKAGE)
+    hold(app, JobKind.APPROVAL, PACKAGE)
     sagemaker.add_response("describe_model_package", model_package("PendingManualApproval"))
     seen = event("SageMaker Model Package State Change", ModelPackageArn=PACKAGE)
     assert app.handler(seen, CONTEXT) == {"answered": False}

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from recommend.circuit import Circuit
-from recommend.ranking import GarbledAnswer, Popularity, Ranking, Wish, rules_from_json
+from recommend.ranking import GarbledAnswer, ListFilter, Popularity, Ranking, rules_from_json
 from shared.rules import Rules
 
 ANSWER = {
@@ -80,8 +80,8 @@ def test_refuses_a_garbled_answer(content, reason):
 
 def test_the_popularity_list_gives_its_first_items():
     popularity = Popularity.from_json(encoded(POPULAR))
-    assert popularity.top(2, Wish()) == Ranking((("9", 30.0), ("7", 20.0)), "popular", "r1")
-    assert popularity.top(100, Wish()).items == (("9", 30.0), ("7", 20.0), ("8", 20.0))
+    assert popularity.top(2, ListFilter()) == Ranking((("9", 30.0), ("7", 20.0)), "popular", "r1")
+    assert popularity.top(100, ListFilter()).items == (("9", 30.0), ("7", 20.0), ("8", 20.0))
 
 
 def test_boosts_are_weighed_and_full_categories_passed_over():
@@ -89,7 +89,7 @@ def test_boosts_are_weighed_and_full_categories_passed_over():
     categories = {"1": ("A",), "2": ("A", "B"), "3": ("B",), "4": ("A",)}
 
     def ids(number=9, **wish):
-        return [item for item, _ in Wish(**wish).best(items, categories, number)]
+        return [item for item, _ in ListFilter(**wish).best(items, categories, number)]
 
     assert ids() == ["1", "2", "3", "4", "5"]
     assert ids(2) == ["1", "2"]
@@ -99,7 +99,7 @@ def test_boosts_are_weighed_and_full_categories_passed_over():
     assert ids(rules=Rules(category_caps={"A": 2, "B": 1})) == ["1", "2", "5"]
     assert ids(rules=Rules(category_caps={"A": 0})) == ["3", "5"]
     assert ids(categories=("B",), without=("3",)) == ["2"]
-    assert Wish(rules=Rules(boosts={"5": 2.0})).best(items[4:], {}, 1) == (("5", 2.0),)
+    assert ListFilter(rules=Rules(boosts={"5": 2.0})).best(items[4:], {}, 1) == (("5", 2.0),)
 
 
 @pytest.mark.parametrize(

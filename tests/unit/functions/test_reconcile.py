@@ -12,7 +12,8 @@ import pytest
 from botocore.stub import Stubber
 
 from reconcile import backlog
-from shared.ledger import APPROVAL, TRAINING, Token
+from shared.ledger import Token
+from shared.records import JobKind
 from tests.unit.functions.cloud import (
     CONTEXT,
     DATA,
@@ -134,7 +135,7 @@ def execution(status: str, arn: str = EXECUTION) -> dict[str, Any]:
 
 
 def hold(app: ModuleType, name: str = JOB, **more: Any) -> None:
-    app.LEDGER.hold_token(Token(TRAINING, name, TOKEN, EXECUTION, run_id=RUN, **more))
+    app.LEDGER.hold_token(Token(JobKind.TRAINING, name, TOKEN, EXECUTION, run_id=RUN, **more))
 
 
 def invoked(functions: Stubber, name: str, payload: dict[str, Any]) -> None:
@@ -152,7 +153,7 @@ def test_a_job_whose_event_was_lost_is_answered(app: ModuleType, sagemaker: Stub
     output = {"jobName": JOB, "modelDataUrl": MODEL_URL, "outputUrl": OUTPUT_URL, "image": IMAGE}
     answers.add_response("send_task_success", {}, success(output))
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "settled": 1}
-    assert app.LEDGER.token(TRAINING, JOB) is None
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is None
 
 
 def test_a_job_that_runs_is_left_alone(app: ModuleType, sagemaker: Stubber, states: Stubber) -> None:
@@ -160,7 +161,7 @@ def test_a_job_that_runs_is_left_alone(app: ModuleType, sagemaker: Stubber, stat
     sagemaker.add_response("describe_training_job", training_job("InProgress"))
     states.add_response("describe_execution", execution("RUNNING"), {"executionArn": EXECUTION})
     assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
-    assert app.LEDGER.token(TRAINING, JOB) is not None
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is not None
 
 
 def test_a_token_of_an_execution_that_succeeded_is_closed(app: ModuleType, sagemaker: Stubber, states: Stubber) -> None:
@@ -168,7 +169,7 @@ def test_a_token_of_an_execution_that_succeeded_is_closed(app: ModuleType, sagem
     sagemaker.add_response("describe_training_job", training_job("InProgress"))
     states.add_response("describe_execution", execution("SUCCEEDED"))
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "released": 1}
-    assert app.LEDGER.token(TRAINING, JOB) is None
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is None
 
 
 def test_a_token_of_an_execution_that_never_was_is_closed(app: ModuleType, sagemaker: Stubber, states: Stubber) -> None:
@@ -194,7 +195,7 @@ def test_a_failed_execution_with_an_orphan_job_is_handed_over_once(
         states.add_response("describe_execution", execution("TIMED_OUT"))
     invoked(functions, "ncf-handle-failure", backlog.execution_status_change(execution("TIMED_OUT")))
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "failed": 1}
-    assert app.LEDGER.token(TRAINING, JOB) is not None, "handle_failure needs it to find the orphan"
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is not None, "handle_failure needs it to find the orphan"
 
 
 def test_a_run_whose_execution_never_began_is_announced_again(
@@ -292,7 +293,7 @@ def test_the_age_of_the_serving_model_is_measured(
 
 
 def hold_question(app: ModuleType, cloud: Cloud, asked: datetime) -> None:
-    app.LEDGER.hold_token(Token(APPROVAL, PACKAGE, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
+    app.LEDGER.hold_token(Token(JobKind.APPROVAL, PACKAGE, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
     cloud.table.update_item(
         Key={"pk": f"JOB#APPROVAL#{PACKAGE}", "sk": "TOKEN"},
         UpdateExpression="SET updatedAt = :asked",
@@ -312,7 +313,7 @@ def test_a_model_that_nobody_decides_on_in_time_is_rejected_in_the_registry_and_
     sagemaker.add_response("describe_model_package", model_package("Rejected", ApprovalDescription=words))
     answers.add_response("send_task_success", {}, success({"status": "Rejected", "reason": words}))
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "expired": 1}
-    assert app.LEDGER.token(APPROVAL, PACKAGE) is None
+    assert app.LEDGER.token(JobKind.APPROVAL, PACKAGE) is None
 
 
 def test_a_person_has_until_the_deadline(app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud) -> None:
@@ -320,4 +321,4 @@ def test_a_person_has_until_the_deadline(app: ModuleType, sagemaker: Stubber, st
     sagemaker.add_response("describe_model_package", model_package("PendingManualApproval"))
     states.add_response("describe_execution", execution("RUNNING"))
     assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
-    assert app.LEDGER.token(APPROVAL, PACKAGE) is not None
+    assert app.LEDGER.token(JobKind.APPROVAL, PACKAGE) is not None

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from shared.ledger import TRAINING, Token
+from shared.ledger import Token
+from shared.records import JobKind
 from tests.unit.functions.cloud import (
     CONTEXT,
     EXECUTION,
@@ -71,7 +72,7 @@ def test_a_run_whose_job_found_no_capacity_is_parked(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     known(cloud, "RUNNING")
-    app.LEDGER.hold_token(Token(TRAINING, JOB, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
+    app.LEDGER.hold_token(Token(JobKind.TRAINING, JOB, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
     sagemaker.add_response("describe_training_job", training_job("Failed", FailureReason="CapacityError: no g4dn"))
     answers.add_response("send_task_failure", {})
     app.handler(sample_event("on_job_finished"), CONTEXT)
@@ -209,11 +210,11 @@ def test_the_failure_of_a_restart_that_was_refused_does_not_end_the_run_that_goe
     cloud.listen()
     known(cloud, "RUNNING")
     cloud.put("LOCK", "DEPLOYMENT", runId=RUN, fence=1, leasedUntil=99_999_999_999)
-    app.LEDGER.hold_token(Token(TRAINING, JOB, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
+    app.LEDGER.hold_token(Token(JobKind.TRAINING, JOB, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
     assert app.handler(failed(RESTART), CONTEXT) == {"status": "ABORTED", "notified": False}
     assert state(cloud)["status"] == "RUNNING"
     assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == RUN
-    assert app.LEDGER.token(TRAINING, JOB) is not None
+    assert app.LEDGER.token(JobKind.TRAINING, JOB) is not None
     assert cloud.notifications() == []
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from shared import ledger
 from shared.ledger import Ledger, Token
+from shared.records import DatasetStatus, JobKind, RunStatus
 from tests.unit.functions.cloud import EXECUTION, RUN, VERSION, Clock, Cloud
 
 OLDER, NEWER = "v20261122t000000z-00000000", "v20261124t000000z-00000000"
@@ -17,7 +18,7 @@ OLDER, NEWER = "v20261122t000000z-00000000", "v20261124t000000z-00000000"
 def token(task_token: str = "t1", **changed: Any) -> Token:
     return Token(
         **{
-            "kind": ledger.TRAINING,
+            "kind": JobKind.TRAINING,
             "name": "job",
             "task_token": task_token,
             "execution_arn": EXECUTION,
@@ -34,22 +35,26 @@ def test_one_of_eight_simultaneous_claims_wins(book: Ledger) -> None:
     assert sorted(won) == [False] * 7 + [True]
 
 
-@pytest.mark.parametrize("status", [ledger.PREPARING, ledger.PREPARED, ledger.QUARANTINED, ledger.FAILED])
+@pytest.mark.parametrize(
+    "status", [DatasetStatus.PREPARING, DatasetStatus.PREPARED, DatasetStatus.QUARANTINED, DatasetStatus.FAILED]
+)
 def test_a_dataset_in_any_open_state_can_be_claimed(book: Ledger, status: str) -> None:
     book.mark_dataset(VERSION, status, ["why"])
     assert book.claim_dataset(VERSION, RUN)
-    assert book.dataset(VERSION)["status"] == ledger.CLAIMED  # type: ignore[index]
+    assert book.dataset(VERSION)["status"] == DatasetStatus.CLAIMED  # type: ignore[index]
 
 
 def test_a_stale_dataset_is_never_claimed(book: Ledger) -> None:
-    book.mark_dataset(VERSION, ledger.STALE, ["older"])
+    book.mark_dataset(VERSION, DatasetStatus.STALE, ["older"])
     assert not book.claim_dataset(VERSION, RUN)
 
 
 def test_prepared_does_not_replace_claimed(book: Ledger) -> None:
     book.claim_dataset(VERSION, RUN)
-    assert not book.mark_dataset(VERSION, ledger.PREPARED, [], unless=(ledger.CLAIMED, ledger.STALE))
-    assert book.dataset(VERSION)["status"] == ledger.CLAIMED  # type: ignore[index]
+    assert not book.mark_dataset(
+        VERSION, DatasetStatus.PREPARED, [], unless=(DatasetStatus.CLAIMED, DatasetStatus.STALE)
+    )
+    assert book.dataset(VERSION)["status"] == DatasetStatus.CLAIMED  # type: ignore[index]
 
 
 def test_the_newest_claimed_version_only_grows(book: Ledger) -> None:
@@ -63,8 +68,8 @@ def test_the_newest_claimed_version_only_grows(book: Ledger) -> None:
 def test_the_first_end_of_a_run_stays(book: Ledger) -> None:
     assert book.open_run(RUN, VERSION, EXECUTION)
     assert not book.open_run(RUN, VERSION, EXECUTION)
-    assert book.finish_run(RUN, ledger.FAILED, ["first"], "E")
-    assert not book.finish_run(RUN, ledger.ABORTED, ["second"], "E")
+    assert book.finish_run(RUN, RunStatus.FAILED, ["first"], "E")
+    assert not book.finish_run(RUN, RunStatus.ABORTED, ["second"], "E")
     state = book.run(RUN)
     assert state is not None and (state["status"], state["reasons"], state["error"]) == ("FAILED", ["first"], "E")
     assert state["endedAt"] == "2026-11-23T15:13:00.000Z"
@@ -82,19 +87,19 @@ def test_figures_come_back_as_they_were(book: Ledger) -> None:
 
 
 def test_a_reason_is_bounded_in_length_and_number(book: Ledger) -> None:
-    book.mark_dataset(VERSION, ledger.QUARANTINED, ["x" * 5000] * 50)
+    book.mark_dataset(VERSION, DatasetStatus.QUARANTINED, ["x" * 5000] * 50)
     reasons = book.dataset(VERSION)["reasons"]  # type: ignore[index]
     assert (len(reasons), len(reasons[0])) == (ledger.MAXIMUM_REASONS, ledger.MAXIMUM_REASON_LENGTH)
 
 
 def test_a_token_is_held_named_and_released(book: Ledger) -> None:
     book.hold_token(token())
-    assert book.token(ledger.TRAINING, "job") == token()
-    assert book.name_job(ledger.TRAINING, "job", "t1", "id-1")
+    assert book.token(JobKind.TRAINING, "job") == token()
+    assert book.name_job(JobKind.TRAINING, "job", "t1", "id-1")
     assert book.open_tokens() == [token(job_id="id-1")]
     assert book.release_token(token())
-    assert book.token(ledger.TRAINING, "job") is None
-    assert not book.name_job(ledger.TRAINING, "job", "t1", "id-2")
+    assert book.token(JobKind.TRAINING, "job") is None
+    assert not book.name_job(JobKind.TRAINING, "job", "t1", "id-2")
     assert book.open_tokens() == []
 
 
@@ -102,7 +107,7 @@ def test_releasing_an_old_token_leaves_the_newer_one(book: Ledger) -> None:
     book.hold_token(token("t1"))
     book.hold_token(token("t2"))
     assert not book.release_token(token("t1"))
-    assert book.token(ledger.TRAINING, "job") == token("t2")
+    assert book.token(JobKind.TRAINING, "job") == token("t2")
 
 
 def test_an_open_token_expires_two_weeks_later(book: Ledger, cloud: Cloud, clock: Clock) -> None:
@@ -126,11 +131,11 @@ def test_a_preparation_belongs_to_the_execution_that_began_it(book: Ledger) -> N
     assert book.begin_dataset(VERSION, "one", 1, "s3://b/raw/x/", None)
     assert book.begin_dataset(VERSION, "one", 1, "s3://b/raw/x/", None), "a retry of the same execution"
     assert not book.begin_dataset(VERSION, "two", 1, "s3://b/raw/x/", None)
-    book.mark_dataset(VERSION, ledger.FAILED, ["why"])
+    book.mark_dataset(VERSION, DatasetStatus.FAILED, ["why"])
     assert book.begin_dataset(VERSION, "two", 2, "s3://b/raw/x/", None), "a replay after a failure"
 
 
 def test_reads_all_pages_of_the_index(book: Ledger, cloud: Cloud) -> None:
     for number in range(40):
         cloud.put(f"RUN#{number}", kind="RUN", status="RUNNING", padding="x" * 50_000)
-    assert len(book.unfinished("RUN", ledger.RUNNING)) == 40
+    assert len(book.unfinished_runs()) == 40

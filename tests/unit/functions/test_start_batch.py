@@ -10,7 +10,8 @@ import pytest
 from botocore.stub import Stubber
 
 from shared.errors import CapacityUnavailable, InvalidInput, MissingResource
-from shared.ledger import TRANSFORM, Token
+from shared.ledger import Token
+from shared.records import JobKind
 from start_batch import plan
 from tests.unit.functions.cloud import (
     ARTIFACTS,
@@ -100,7 +101,7 @@ def test_a_pointer_to_others_or_to_nothing_hinders_nobody(
 def test_a_second_execution_leaves_the_first_ones_job_alone(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
-    app.LEDGER.hold_token(Token(TRANSFORM, BATCH, "theirs", "another-execution", run_id=RUN))
+    app.LEDGER.hold_token(Token(JobKind.TRANSFORM, BATCH, "theirs", "another-execution", run_id=RUN))
     sagemaker.add_response("describe_transform_job", transform_job("InProgress"))
     answer = {"outcome": "AlreadyRunning", "runId": RUN, "jobName": BATCH}
     answers.add_response("send_task_success", {}, success(answer))

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from local import host, java
+from laptop_aws import identity, java
+from local import host
 from local.console import Show
 from local.project import Problem, Project, without_aws_account
 
@@ -56,27 +58,67 @@ def test_a_free_port_is_no_problem(tmp_path: Path) -> None:
     host.check_port(project_at(tmp_path, port))
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 12345], ids=["of another program", "of nobody"])
-def test_a_stale_emulator_file_is_removed(tmp_path: Path, pid: int) -> None:
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that waits, with the command line of an emulator."""
+    command = [sys.executable, "-c", "import sys; print('ready', flush=True); sys.stdin.read()", "-m", "laptop_aws"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        started.stdout.readline()
+        yield started
+        started.kill()
+
+
+def record_of(process: subprocess.Popen[bytes], project: Project) -> dict[str, Any]:
+    """What an emulator that is this process writes into `emulator.json`."""
+    started = identity.start_of(process.pid)
+    return {"pid": process.pid, "port": 4700, "started": started, "directory": str(project.state)}
+
+
+def test_an_emulator_of_this_folder_is_found(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     project = project_at(tmp_path)
-    project.write_state("emulator.json", {"pid": pid, "port": 4566})
+    project.write_state("emulator.json", record_of(process, project))
+    found = host.find(project)
+    assert found is not None and (found.pid, found.port) == (process.pid, 4700)
+    with pytest.raises(Problem, match=r"already runs on port 4700 .*NCF_LOCAL_PORT=4700"):
+        host.start(project, Show())
+    assert host.stop(project, Show()) is True
+    assert process.wait(5) != 0
+    assert not project.emulator_file.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"directory": "/another/project/.local"},
+        {"started": "another boot 1234"},
+        {"started": None},
+        {"pid": 2**22 + 12345},
+        {"pid": "many"},
+    ],
+    ids=lambda change: "another " + next(iter(change)),
+)
+def test_down_leaves_the_process_of_a_stale_file_alone(
+    tmp_path: Path, process: subprocess.Popen[bytes], change: dict[str, Any]
+) -> None:
+    project = project_at(tmp_path)
+    project.write_state("emulator.json", record_of(process, project) | change)
     assert host.find(project) is None
-    assert not project.emulator_file.exists()
+    assert host.stop(project, Show()) is False
+    assert process.poll() is None
 
 
-def test_an_emulator_of_this_folder_is_found(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "import sys; print('ready', flush=True); sys.stdin.read()", "-m", "local.emulator"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        project = project_at(tmp_path)
-        project.write_state("emulator.json", {"pid": process.pid, "port": 4700})
-        assert host.find(project) == host.RunningHost(process.pid, 4700)
-        with pytest.raises(Problem, match=r"already runs on port 4700 .*NCF_LOCAL_PORT=4700"):
-            host.start(project, Show())
-        assert host.stop(project, Show()) is True
-        assert process.wait(5) != 0
-    assert not project.emulator_file.exists()
+def test_an_emulator_of_another_user_is_a_problem(
+    tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    project = project_at(tmp_path)
+    project.write_state("emulator.json", record_of(process, project))
+    monkeypatch.setattr(os, "kill", refuse)
+    with pytest.raises(Problem, match=rf"\(pid {process.pid}\) was started by the user \w+: stop it as that user"):
+        host.stop(project, Show())
 
 
 def test_stopping_nothing_is_no_error(tmp_path: Path) -> None:

@@ -1,86 +1,44 @@
-"""Model images are named by their contents, and only whole ones are found."""
+"""The image of this application holds the code of training and serving, and says how both start."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
+from laptop_aws.images import resolve
 from local import images
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
-    for path, text in {
-        "training/entrypoint.py": "train",
-        "training/ncf/model.py": "model",
-        "serving/serve.py": "serve",
-        "serving/Dockerfile": "FROM x",
-    }.items():
+    for path in [images.TRAIN, images.SERVE, *(Path(folder) / "ncf" / "module.py" for folder in images.FOLDERS)]:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
+        (root / path).write_text(f"content of {path}")
     return root
 
 
 def test_an_image_holds_the_code_and_nothing_else(project: Path, tmp_path: Path) -> None:
+    wanted = {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
     for path in ("training/__pycache__/x.pyc", "training/tests/test_x.py", "serving/.hidden", "emr/preprocess.py"):
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).write_text("no")
-    folder = images.resolve(images.build(project, tmp_path / "state"), tmp_path / "state")
-    held = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    assert held == ["serving/Dockerfile", "serving/serve.py", "training/entrypoint.py", "training/ncf/model.py"]
+    image = resolve(images.build(project, tmp_path / "state"), tmp_path / "state")
+    held = {path.relative_to(image.folder).as_posix() for path in image.folder.rglob("*") if path.is_file()}
+    assert held == wanted | {"image.json"}
 
 
-def test_the_digest_depends_on_contents_and_names_alone(project: Path, tmp_path: Path) -> None:
-    first = images.build(project, tmp_path / "one")
-    (project / "training" / "entrypoint.py").touch()
-    assert images.build(project, tmp_path / "other") == first
-    assert re.fullmatch(re.escape(images.REPOSITORY) + r"@sha256:[0-9a-f]{64}", first)
-    (project / "training" / "ncf" / "model.py").rename(project / "training" / "ncf" / "models.py")
-    renamed = images.build(project, tmp_path / "one")
-    (project / "serving" / "serve.py").write_text("serve!")
-    changed = images.build(project, tmp_path / "one")
-    assert len({first, renamed, changed}) == 3
-    assert images.resolve(first, tmp_path / "one") != images.resolve(changed, tmp_path / "one")
-
-
-def test_moving_a_character_between_files_changes_the_digest(project: Path, tmp_path: Path) -> None:
-    (project / "training" / "a.py").write_text("xy")
-    (project / "training" / "b.py").write_text("z")
-    before = images.build(project, tmp_path)
-    (project / "training" / "a.py").write_text("x")
-    (project / "training" / "b.py").write_text("yz")
-    assert images.build(project, tmp_path) != before
-
-
-def test_a_changed_snapshot_is_refused_and_built_again(project: Path, tmp_path: Path) -> None:
-    uri = images.build(project, tmp_path)
-    target = images.resolve(uri, tmp_path) / "serving" / "serve.py"
-    target.write_text("something else")
-    with pytest.raises(images.UnknownImage, match="was changed on disk"):
-        images.resolve(uri, tmp_path)
-    assert images.build(project, tmp_path) == uri
-    assert images.resolve(uri, tmp_path).joinpath("serving", "serve.py").read_text() == "serve"
-
-
-@pytest.mark.parametrize(
-    ("uri", "reason"),
-    [
-        (f"{images.REPOSITORY}:latest", "does not end in a digest"),
-        (f"{images.REPOSITORY}@sha256:{'0' * 64}", "does not exist"),
-        (f"123456789012.dkr.ecr.us-east-1.amazonaws.com/other@sha256:{'0' * 64}", "is not in the repository"),
-        (f"{images.REPOSITORY}@sha256:../../{'0' * 58}", "does not end in a digest"),
-    ],
-)
-def test_an_unknown_image_says_why(tmp_path: Path, uri: str, reason: str) -> None:
-    with pytest.raises(images.UnknownImage, match=reason):
-        images.resolve(uri, tmp_path)
+def test_the_commands_run_the_files_of_the_image(project: Path, tmp_path: Path) -> None:
+    image = resolve(images.build(project, tmp_path), tmp_path)
+    python = Path("python3")
+    assert image.command("train", python) == ["python3", "-P", "-m", "container.train"]
+    assert image.command("serve", python) == ["python3", "-P", "-m", "serving.serve"]
+    assert image.variables(python)["PYTHONPATH"] == str(image.folder)
 
 
 def test_code_without_its_commands_is_no_image(project: Path, tmp_path: Path) -> None:
-    (project / "serving" / "serve.py").unlink()
-    with pytest.raises(images.BrokenSource, match=r"serving/serve\.py is missing"):
+    (project / images.SERVE).unlink()
+    with pytest.raises(images.BrokenSource, match=rf"{images.SERVE} is missing"):
         images.build(project, tmp_path)
     assert not (tmp_path / "images").exists()

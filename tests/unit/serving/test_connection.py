@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import connection
-from metrics import Metrics
+from serving import connection
+from serving.metrics import Metrics
 from tests.unit.serving.running import (
     PING,
     RUN,
@@ -110,7 +110,7 @@ def test_many_requests_between_two_halves_of_a_head_are_not_its_bytes():
     with running(done) as server:
         wire = server.wire()
         wire.sendall(PING[:9])
-        eventually(lambda: any(connected._partial for connected in server.service._connections))
+        eventually(lambda: any(connected._in_request() for connected in server.service._connections))
         sending = threading.Thread(target=wire.sendall, args=(PING[9:] + PING * 3000 + PING[:9],))
         sending.start()
         assert len(answers_of(wire, 3001)) == 3001
@@ -140,9 +140,9 @@ def test_a_client_that_reads_no_answers_is_read_no_further():
     with running(lambda requests: [{"x": "x" * 1_000_000} for _ in requests]) as server:
         wire = server.wire()
         wire.sendall(invocation() * 100)
-        eventually(lambda: any(connected._stuck for connected in server.service._connections))
+        eventually(lambda: any(connected._write_buffer_full for connected in server.service._connections))
         (connected,) = server.service._connections
-        assert connected._paused and connected._exchanges
+        assert not connected._transport.is_reading() and connected._exchanges
         assert len(answers_of(wire, 100)) == 100
 
 
@@ -368,7 +368,7 @@ def test_at_the_end_idle_connections_are_closed_and_requests_under_way_are_answe
         computing.sendall(invocation() + PING)  # the second waits behind the first, and is answered too
         assert held.begun.wait(20)
         partly.sendall(PING[:9])
-        eventually(lambda: any(connected._partial for connected in server.service._connections))
+        eventually(lambda: any(connected._in_request() for connected in server.service._connections))
         server.stop()
         assert idle.recv(1) == b""
         with pytest.raises(OSError):

@@ -1,7 +1,8 @@
-"""The compiled loops against their definition in float64, around the numbers of items that they take together."""
+"""The compiled loops give the same numbers as their definition in float64, at the edges of tiles and blocks too."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -11,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import kernels
-from kernels import BLOCK, TILE
-from logits import Fused
-from ncf.model import Architecture, Recommender
+from ncf.network import Architecture, Recommender
+from serving import kernels, vectors
+from serving.logits import Fused
+from serving.vectors import BLOCK, TILE
 
 USERS = 3
 SIZES = sorted({1, TILE - 1, TILE, TILE + 1, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + TILE + 1, 3 * BLOCK})
@@ -71,8 +72,8 @@ def test_the_best_are_those_of_all_that_are_allowed(
 
 
 @pytest.mark.parametrize("items", [TILE - 1, BLOCK + 1])
-def test_what_fills_a_table_up_is_never_found(items: int) -> None:
-    """All items are worse than a column of zeros."""
+def test_padding_is_never_ranked(items: int) -> None:
+    """Every item is worse than a column of zeros."""
     plain = network("gmf", (4,), items, seed=1)
     plain.output.weight.fill_(-1.0)
     for tower in plain.towers:
@@ -83,9 +84,9 @@ def test_what_fills_a_table_up_is_never_found(items: int) -> None:
 
 
 @pytest.mark.parametrize("lanes", [16, TILE])
-def test_a_layer_is_that_of_its_definition_with_and_without_wide_registers(lanes: int) -> None:
-    """Whatever the processor of this machine has."""
-    layer = kernels._sums(lanes, 4, rectified=True, onto=False)
+def test_a_layer_is_right_with_and_without_avx_512(lanes: int) -> None:
+    """On every processor: LLVM splits vectors that are wider than its registers."""
+    layer = vectors.weighted_sums(lanes, 4, relu=True, accumulate=False)
 
     @numba.njit
     def write(targets, sources, begin, shifts, weights, items):  # type: ignore[no-untyped-def]
@@ -99,3 +100,18 @@ def test_a_layer_is_that_of_its_definition_with_and_without_wide_registers(lanes
     expected = weights @ np.maximum(sources[:, TILE:] + shifts[:, None], 0.0)
     np.testing.assert_allclose(targets[:, : 2 * TILE], expected, rtol=1e-5, atol=1e-5)
     assert np.isnan(targets[:, 2 * TILE :]).all()
+
+
+def test_kept_code_is_compiled_again_when_the_vectors_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def next_of(number: int) -> int:
+        return number + 1
+
+    def hits() -> int:
+        compiled = kernels._compiled(next_of)
+        assert compiled(1) == 2
+        return sum(compiled.stats.cache_hits.values())
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert (hits(), hits()) == (0, 1)
+    monkeypatch.setattr(kernels._Cache, "_vectors", "changed")
+    assert hits() == 0

@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from invocation import Invocation, Shard
-from metrics import Metrics
 from ncf import bundle as bundles
-from scorer import Scorer
+from serving.invocation import Invocation, Shard
+from serving.metrics import Metrics
+from serving.scorer import Scorer
 from tests.unit.serving.running import (
     JSON,
     RUN,

@@ -1,4 +1,4 @@
-"""Goes along every edge of the state machines and counts: `python -m tests.unit.statemachines.edges`."""
+"""Takes every edge of the state machines and counts them: `python -m tests.unit.statemachines.edges`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.unit.statemachines.scenarios import SCENARIOS, Scenario
 MACHINES = sorted(path.name.removesuffix(".asl.json") for path in DEFINITIONS.glob("*.asl.json"))
 
 
-def run_all(scenario: Scenario) -> Execution:
-    """The scenario as it is."""
+def run_unchanged(scenario: Scenario) -> Execution:
+    """Run the scenario unchanged."""
     return execute(scenario.machine, scenario.event, lambda state, attempt, payload: scenario.answers.get(state, {}))
 
 
 def failing_once(scenario: Scenario, name: str, error: str) -> Execution:
-    """The scenario, where the first attempt of the state `name` fails with `error`."""
+    """Run the scenario; the first attempt of the state `name` fails with `error`."""
 
     def answer(state: str, attempt: int, payload: Any) -> Answer:
         return Failed(error) if state == name and attempt == 0 else scenario.answers.get(state, {})
@@ -40,7 +40,7 @@ def failing_once(scenario: Scenario, name: str, error: str) -> Execution:
 def always_failing(
     scenario: Scenario, name: str, error: str, see: Callable[[tuple[str, Any]], None] = lambda _: None
 ) -> Execution:
-    """The scenario, where every attempt of the state `name` fails with `error`; `see` gets each (state, payload)."""
+    """Run the scenario; every attempt of the state `name` fails with `error`. `see` gets each (state, payload)."""
 
     def answer(state: str, attempt: int, payload: Any) -> Answer:
         see((state, payload))
@@ -50,17 +50,17 @@ def always_failing(
 
 
 def first_through(machine: str, name: str) -> Scenario:
-    """The first scenario of `machine` that comes through the state `name`."""
+    """The first scenario of `machine` whose path has the state `name`."""
     return next(scenario for scenario in SCENARIOS if scenario.machine == machine and name in scenario.path)
 
 
 @cache
-def gone_along(machine: str) -> frozenset[Edge]:
-    """The edges of all scenarios, and of each of their states failing with each error that it names."""
+def edges_taken(machine: str) -> frozenset[Edge]:
+    """The edges of all scenarios, and of every state failing with every error that its Retry and Catch name."""
     found: set[Edge] = set()
     for scenario in SCENARIOS:
         if scenario.machine == machine:
-            found |= run_all(scenario).edges
+            found |= run_unchanged(scenario).edges
     for name, state in definition_of(machine)["States"].items():
         for entry in state.get("Retry", []):
             for error in entry["ErrorEquals"]:
@@ -75,12 +75,12 @@ def gone_along(machine: str) -> frozenset[Edge]:
 def main() -> int:
     complete = True
     for machine in MACHINES:
-        wanted, gone = edges_of(definition_of(machine)), gone_along(machine)
-        left = sorted(wanted - gone)
+        wanted, taken = edges_of(definition_of(machine)), edges_taken(machine)
+        left = sorted(wanted - taken)
         complete = complete and not left
-        print(f"{machine}: {len(wanted & gone)} of {len(wanted)} edges, {len(wanted & gone) / len(wanted):.0%}")
+        print(f"{machine}: {len(wanted & taken)} of {len(wanted)} edges, {len(wanted & taken) / len(wanted):.0%}")
         for edge in left:
-            print("  not executed: " + " ".join(edge))
+            print("  not taken: " + " ".join(edge))
     return 0 if complete else 1
 
 

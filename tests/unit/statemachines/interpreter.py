@@ -1,8 +1,8 @@
 """Executes a state machine on the interpreter of the embedded AWS, with scripted answers in place of its functions, and
-names the edges that the execution went along.
+reports the edges that the execution took.
 
-An edge is what may lead from one state to the next, or back into it: a Task's Next, each error name of its Retry and of
-its Catch, each rule of a Choice and its Default. What was gone along is read from the history of the execution.
+An edge leads from a state to the next, or back into the same state: a Task's Next, each error name of its Retry and of
+its Catch, each rule of a Choice and its Default. The edges taken are read from the history of the execution.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import Any
 
 from ministack.services import stepfunctions as sfn
 
-from local.emulator.corrections import state_driver, stepfunctions
-from local.emulator.corrections.task_state import TIMEOUT
+from laptop_aws import corrections
+from laptop_aws.corrections import state_driver
+from laptop_aws.corrections.task_state import TIMEOUT
 
 DEFINITIONS = Path(__file__).resolve().parents[3] / "statemachines"
-UNFORESEEN = "SomethingNobodyForesaw"
-"""Stands for what `States.ALL` is written for."""
+UNFORESEEN = "UnforeseenError"
+"""An error name that only `States.ALL` matches."""
 
 Answer = Mapping[str, Any] | Exception
 Edge = tuple[str, ...]
@@ -50,7 +51,7 @@ def _substituted(match: re.Match[str]) -> str:
 
 
 def edges_of(definition: Mapping[str, Any]) -> set[Edge]:
-    """Every edge there is."""
+    """Every edge of the definition."""
     found: set[Edge] = set()
     for name, state in definition["States"].items():
         found |= {(name, kind) for kind in ("Next", "Default") if kind in state}
@@ -62,7 +63,7 @@ def edges_of(definition: Mapping[str, Any]) -> set[Edge]:
 
 @dataclass(frozen=True)
 class Execution:
-    """One that is over. `path`: its states in order, each once however often it was tried."""
+    """A finished execution. `path`: its states in order, each once, whatever the number of attempts."""
 
     status: str
     error: str | None
@@ -116,8 +117,8 @@ def execute(machine: str, event: Mapping[str, Any], answers: Callable[[str, int,
 
 @contextmanager
 def _scripted(invoke: Callable[..., Any]) -> Iterator[None]:
-    """The interpreter as the embedded AWS corrects it, calling `invoke` and never waiting."""
-    stepfunctions.apply()
+    """The corrected interpreter of the embedded AWS; it calls `invoke` for every task and never waits."""
+    corrections.apply(corrections.STEP_FUNCTIONS)
     replaced = {
         "_invoke_resource": invoke,
         "_invoke_resource_with_timeout": invoke,

@@ -1,4 +1,4 @@
-"""What the functions answer in the ordinary courses of each state machine, and the way that each takes."""
+"""The ordinary courses of each state machine: what the functions answer, and the path that follows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.unit.statemachines.interpreter import Answer, Failed
 
 @dataclass(frozen=True)
 class Scenario:
-    """`answers` by state; a state that is left out answers with nothing."""
+    """`answers` by state; a state without an entry answers `{}`."""
 
     machine: str
     name: str
@@ -22,8 +22,8 @@ class Scenario:
 
 
 RUN = {"runId": "v20260101t000000z-00000000-r1", "datasetVersion": "v20260101t000000z-00000000", "attempt": 1}
-ACCEPTED = {"Evaluate": {"accepted": True}, "Register": {"approvalStatus": "Approved"}}
-BY_HAND = {"Evaluate": {"accepted": True}, "Register": {"approvalStatus": "PendingManualApproval"}}
+ACCEPTED: dict[str, Answer] = {"Evaluate": {"accepted": True}, "Register": {"approvalStatus": "Approved"}}
+BY_HAND: dict[str, Answer] = {"Evaluate": {"accepted": True}, "Register": {"approvalStatus": "PendingManualApproval"}}
 JUDGED = ["StartTraining", "Evaluate", "Register", "IsModelBetter"]
 REGISTERED = [*JUDGED, "IsApprovalNeeded"]
 DEPLOYED = ["Deploy", "Verify", "RecordDeployed", "ModelDeployed"]

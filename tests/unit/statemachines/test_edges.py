@@ -1,4 +1,4 @@
-"""Every edge of every state machine is gone along, on the interpreter; see `edges.py`."""
+"""Every edge of every state machine is taken on the interpreter; see `edges.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.unit.statemachines.edges import MACHINES, always_failing, failing_once, first_through, gone_along, run_all
+from tests.unit.statemachines.edges import (
+    MACHINES,
+    always_failing,
+    edges_taken,
+    failing_once,
+    first_through,
+    run_unchanged,
+)
 from tests.unit.statemachines.interpreter import UNFORESEEN, definition_of, edges_of
 from tests.unit.statemachines.scenarios import SCENARIOS, Scenario
 
@@ -24,21 +31,21 @@ def state_of(machine: str, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: f"{scenario.machine}: {scenario.name}")
-def test_takes_the_way_that_it_should(scenario: Scenario) -> None:
-    execution = run_all(scenario)
+def test_takes_the_expected_path(scenario: Scenario) -> None:
+    execution = run_unchanged(scenario)
     assert execution.path == scenario.path
     assert execution.status == scenario.status
 
 
 @pytest.mark.parametrize(("machine", "name"), TASKS)
 @pytest.mark.fault("M01", "M02")
-def test_what_a_retry_helps_against_happens_once_and_nothing_else_changes(machine: str, name: str) -> None:
+def test_an_error_that_is_retried_successfully_changes_nothing_else(machine: str, name: str) -> None:
     scenario = first_through(machine, name)
     for entry in state_of(machine, name).get("Retry", []):
         for error in entry["ErrorEquals"]:
             execution = failing_once(scenario, name, error)
             assert execution.path == scenario.path, error
-            assert execution.attempts.count(name) == run_all(scenario).attempts.count(name) + 1, error
+            assert execution.attempts.count(name) == run_unchanged(scenario).attempts.count(name) + 1, error
 
 
 @pytest.mark.parametrize(("machine", "name"), TASKS)
@@ -54,14 +61,14 @@ def test_a_retry_ends_after_its_attempts_and_the_catch_follows(machine: str, nam
 
 
 @pytest.mark.parametrize(("machine", "name"), TASKS)
-def test_what_nobody_foresaw_is_not_tried_again_and_is_caught_with_its_reason(machine: str, name: str) -> None:
+def test_an_unforeseen_error_is_not_retried_and_is_caught(machine: str, name: str) -> None:
     execution = always_failing(first_through(machine, name), name, UNFORESEEN)
     assert execution.attempts.count(name) == 1
     assert execution.path[execution.path.index(name) + 1] == state_of(machine, name)["Catch"][-1]["Next"]
     assert execution.status == "FAILED"
 
 
-def test_the_failure_that_is_handled_is_the_one_that_happened() -> None:
+def test_handle_failure_gets_the_error_and_the_state_that_failed() -> None:
     payloads: list[Any] = []
     always_failing(first_through("retraining", "Evaluate"), "Evaluate", UNFORESEEN, payloads.append)
     handled = next(payload for state, payload in payloads if state == "HandleFailure")
@@ -71,5 +78,5 @@ def test_the_failure_that_is_handled_is_the_one_that_happened() -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.fault("M16")
-def test_every_edge_was_gone_along(machine: str) -> None:
-    assert edges_of(definition_of(machine)) - gone_along(machine) == set()
+def test_every_edge_is_taken(machine: str) -> None:
+    assert edges_of(definition_of(machine)) - edges_taken(machine) == set()

@@ -1,0 +1,96 @@
+"""Draws the state machines in Mermaid, which GitHub and most editors show without a tool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+HEAD = """\
+# The state machines
+
+Written by `python -m delivery.assembly` from `statemachines/*.yaml`; a test holds it current.
+
+A box is a state that calls a Lambda function. A box with double sides waits until the job, the deployment or the person
+that it asked is done. Solid arrows are the way on. Dotted arrows are taken on an error, after the retries: on the error
+that the arrow names, or else on any.
+"""
+RETRIES = """
+## Retries
+
+Each state names its policies, in order; `statemachines/shared.yaml` defines them. An error that no policy names is not
+retried. To change a policy, edit it there and run `python -m delivery.assembly`.
+
+| policy | errors | retries | longest wait in total | states |
+|---|---|---|---|---|
+"""
+SHAPES = {"Task": "[{}]", "Wait": "[[{}]]", "Choice": "{{{}}}", "Succeed": "([{}])", "Fail": "([{}])"}
+Definition = Mapping[str, Any]
+
+
+def page(definitions: Mapping[str, Definition], policies: Mapping[str, list[dict[str, Any]]]) -> str:
+    """The page with a picture of each machine, and the retry policies with the states that use them."""
+    machines = [
+        f"\n## {name}\n{body['Comment']} Source: [{name}.yaml](../statemachines/{name}.yaml).\n\n"
+        f"```mermaid\n{mermaid(body)}\n```\n"
+        for name, body in definitions.items()
+    ]
+    retries = [
+        f"| `{name}` | {', '.join(retrier['ErrorEquals'])} | {retrier['MaxAttempts']} "
+        f"| {_duration(longest_wait(retrier))} | {', '.join(_users(definitions, retrier))} |\n"
+        for name, policy in policies.items()
+        for retrier in policy
+    ]
+    return "".join([HEAD, *machines, RETRIES, *retries])
+
+
+def mermaid(definition: Definition) -> str:
+    """The flowchart of a machine."""
+    states = definition["States"]
+    lines = [f"    {name}{_shape(body).format(name)}" for name, body in states.items()]
+    lines.append(f"    start(( )) --> {definition['StartAt']}")
+    for name, body in states.items():
+        lines += [f"    {name} {arrow}" for arrow in _arrows(body)]
+    failed = ",".join(name for name, body in states.items() if body["Type"] == "Fail")
+    return "\n".join(["flowchart TD", *lines, "    classDef failed stroke:#c00", f"    class {failed} failed"])
+
+
+def _shape(body: Mapping[str, Any]) -> str:
+    waits = body.get("Resource", "").endswith(".waitForTaskToken")
+    return SHAPES["Wait" if waits else body["Type"]]
+
+
+def _arrows(body: Mapping[str, Any]) -> Iterator[str]:
+    for rule in body.get("Choices", []):
+        condition = rule["Condition"].strip("{% }").replace("$states.input.", "")
+        yield f'-- "{condition}" --> {rule["Next"]}'
+    if "Default" in body:
+        yield f"-- otherwise --> {body['Default']}"
+    if "Next" in body:
+        yield f"--> {body['Next']}"
+    for rule in body.get("Catch", []):
+        errors = [error for error in rule["ErrorEquals"] if error != "States.ALL"]
+        if errors:
+            yield f'-. "{", ".join(errors)}" .-> {rule["Next"]}'
+        elif rule["Next"] != body["Next"]:
+            yield f"-.-> {rule['Next']}"
+
+
+def longest_wait(retrier: Mapping[str, Any]) -> float:
+    """The seconds that all retries wait in total, without the jitter, which only shortens them."""
+    waits = (retrier["IntervalSeconds"] * retrier["BackoffRate"] ** n for n in range(retrier["MaxAttempts"]))
+    return float(sum(min(wait, retrier["MaxDelaySeconds"]) for wait in waits))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds:.0f} seconds"
+
+
+def _users(definitions: Mapping[str, Definition], retrier: Mapping[str, Any]) -> list[str]:
+    retrying = [
+        (f"{machine}: {state}", body["Retry"])
+        for machine, definition in definitions.items()
+        for state, body in definition["States"].items()
+        if "Retry" in body
+    ]
+    users = [name for name, retriers in retrying if retrier in retriers]
+    return ["all that call a function"] if len(users) == len(retrying) else users

@@ -1,0 +1,156 @@
+"""What the run ledger holds, as types: the states of runs and datasets, and the items as DynamoDB stores them
+(docs/contracts.md, "Ledger").
+
+Every enum member is a string and is stored as one. A record's keys are the stored names; a key that is not required is
+missing until the step that writes it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NotRequired, TypedDict
+
+
+class DatasetStatus(StrEnum):
+    """The state of a dataset version."""
+
+    PREPARING = "PREPARING"
+    PREPARED = "PREPARED"
+    REFUSED = "REFUSED"
+    FAILED = "FAILED"
+    ABORTED = "ABORTED"
+    CLAIMED = "CLAIMED"
+    STALE = "STALE"
+    QUARANTINED = "QUARANTINED"
+
+
+class RunStatus(StrEnum):
+    """The state of a run. A parked run waits for capacity, the endpoint, another deployment or an alarm."""
+
+    RUNNING = "RUNNING"
+    PARKED = "PARKED"
+    DEPLOYED = "DEPLOYED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    ABORTED = "ABORTED"
+    ROLLED_BACK = "ROLLED_BACK"
+
+
+class OperationStatus(StrEnum):
+    """How an execution of the batch or the rollback machine ended. RESTORED and SPLIT are a rollback's."""
+
+    RESTORED = "RESTORED"
+    SPLIT = "SPLIT"
+    FAILED = "FAILED"
+    ABORTED = "ABORTED"
+
+
+class JobKind(StrEnum):
+    """What a task token waits for."""
+
+    TRAINING = "TRAINING"
+    PREPARATION = "PREPARATION"
+    ENDPOINT = "ENDPOINT"
+    APPROVAL = "APPROVAL"
+    TRANSFORM = "TRANSFORM"
+
+
+class JobError(StrEnum):
+    """The errors that travel through a task token. The state machines and `handle_failure` branch on these names."""
+
+    TRAINING_FAILED = "TrainingFailed"
+    TRAINING_STOPPED = "TrainingStopped"
+    CAPACITY_UNAVAILABLE = "CapacityUnavailable"
+    PREPARATION_FAILED = "PreparationFailed"
+    PREPARATION_STOPPED = "PreparationStopped"
+    TRANSFORM_FAILED = "TransformFailed"
+    TRANSFORM_STOPPED = "TransformStopped"
+    ENDPOINT_FAILED = "EndpointFailed"
+    ENDPOINT_ROLLED_BACK = "EndpointRolledBack"
+    ENDPOINT_UNUSABLE = "EndpointUnusable"
+
+
+UNFINISHED = (RunStatus.RUNNING, RunStatus.PARKED)
+"""A run in one of these states may still deploy a model."""
+CAME_TO_NOTHING = (RunStatus.FAILED, RunStatus.ABORTED, RunStatus.ROLLED_BACK)
+"""A run in one of these states can be executed again; it says nothing about its data."""
+TAKEN = (DatasetStatus.CLAIMED, DatasetStatus.STALE, DatasetStatus.QUARANTINED)
+"""A dataset version in one of these states has been decided on; its preparation does not change that."""
+UNUSABLE = (DatasetStatus.FAILED, DatasetStatus.REFUSED, DatasetStatus.ABORTED)
+"""The preparation of a dataset version in one of these states may begin again."""
+
+
+class Dataset(TypedDict):
+    """`DATASET#<version>`: a dataset version. Its preparation writes `executionArn` to `parentVersion`."""
+
+    status: DatasetStatus
+    datasetVersion: str
+    updatedAt: str
+    runId: NotRequired[str]
+    reasons: NotRequired[list[str]]
+    executionArn: NotRequired[str]
+    attempt: NotRequired[int]
+    source: NotRequired[str]
+    parentVersion: NotRequired[str | None]
+
+
+class Run(TypedDict):
+    """`RUN#<runId>`: a run. Moments are ISO 8601 in UTC."""
+
+    status: RunStatus
+    runId: str
+    datasetVersion: str
+    executionArn: str
+    updatedAt: str
+    startedAt: NotRequired[str]
+    endedAt: NotRequired[str | None]
+    reasons: NotRequired[list[str]]
+    error: NotRequired[str | None]
+    trainingAttempt: NotRequired[int]
+
+
+class Decision(TypedDict):
+    """`RUN#<runId>`, `DECISION#<stage>`: what one stage decided, and why."""
+
+    runId: str
+    verdict: str
+    reasons: list[str]
+    figures: dict[str, Any]
+    updatedAt: str
+
+
+class Model(TypedDict):
+    """A model that serves or has served: `CHAMPION#<runId>`, and what `promote` is given."""
+
+    runId: str
+    datasetVersion: str
+    modelPackageArn: str
+    modelDataUrl: str
+    endpointConfigName: str
+
+
+class PreviousModel(Model):
+    """The model that served before, and since when it did."""
+
+    since: str
+
+
+class Serving(PreviousModel):
+    """`SERVING`, `CURRENT`: the model that serves, `by` which execution and `why`."""
+
+    by: str
+    why: str
+    previous: PreviousModel | None
+    fence: NotRequired[int]
+
+
+class Split(TypedDict):
+    """`SERVING`, `SPLIT`: the model that answers `percent` of the requests, beside the one that serves."""
+
+    runId: str
+    percent: int
+    endpointConfigName: str
+    since: str
+    by: str
+    why: str
+    fence: int

@@ -1,0 +1,448 @@
+"""Job runs: submitted, scheduled, run as a process through pyspark, and ended with a reason."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import logging
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from laptop_aws import java, objects, registry
+from laptop_aws.emr_serverless import applications, events, spark
+from laptop_aws.emr_serverless.staging import Stage, local_copy, uris_in
+from laptop_aws.emr_serverless.store import arn, new_id, not_found, store
+from laptop_aws.objects import S3Uri, TransferFailed
+from laptop_aws.output import LogStream, OutputReader
+from laptop_aws.service_model import ServiceError, page, validation_error
+from laptop_aws.store import Record, now, public, scope
+
+logger = logging.getLogger("emulator")
+
+TERMINAL = ("SUCCESS", "FAILED", "CANCELLED")
+LONGEST_DETAILS = 256
+DEFAULT_TIMEOUT_MINUTES = 720
+DEFAULT_PAGE = 50
+CANCEL_GRACE_SECONDS = 10.0
+INTERRUPTED = "Job failed, because the embedded AWS ended while it ran."
+_FAILED = (
+    "Job failed, please check complete logs in configured logging destination. "
+    "ExitCode: {status}. Last few exceptions: {said}"
+)
+_SUMMARY = (
+    "applicationId",
+    "name",
+    "mode",
+    "arn",
+    "createdBy",
+    "createdAt",
+    "updatedAt",
+    "executionRole",
+    "state",
+    "stateDetails",
+    "releaseLabel",
+)
+
+_one_at_a_time = threading.Semaphore(1)
+_runs: dict[str, _Run] = {}
+
+
+# ---- operations ------------------------------------------------------------------------------------------------------
+
+
+def start(request: Record) -> Record:
+    application_id = request["applicationId"]
+    wanted = {name: value for name, value in request.items() if name != "clientToken"}
+    with store.lock:
+        application = applications.find(application_id)
+        if made_before := _made_before(application_id, request["clientToken"], wanted):
+            return made_before
+    submission = _submission(request)
+    applications.use(application_id)
+    with store.lock:
+        if made_before := _made_before(application_id, request["clientToken"], wanted):
+            return made_before
+        identifier, moment = new_id(), now()
+        job_run = {
+            "applicationId": application_id,
+            "jobRunId": identifier,
+            "name": request.get("name"),
+            "arn": arn(f"{application_id}/jobruns/{identifier}"),
+            "createdBy": f"arn:aws:iam::{scope()[0]}:root",
+            "createdAt": moment,
+            "updatedAt": moment,
+            "executionRole": request["executionRoleArn"],
+            "state": "SUBMITTED",
+            "stateDetails": "",
+            "releaseLabel": application["releaseLabel"],
+            "configurationOverrides": request.get("configurationOverrides"),
+            "jobDriver": request["jobDriver"],
+            "tags": request.get("tags", {}),
+            "executionTimeoutMinutes": request.get("executionTimeoutMinutes", DEFAULT_TIMEOUT_MINUTES),
+            "mode": request.get("mode", "BATCH"),
+            "retryPolicy": request.get("retryPolicy"),
+            "attempt": 1,
+            "attemptCreatedAt": moment,
+            "attemptUpdatedAt": moment,
+            "_clientToken": request["clientToken"],
+            "_request": wanted,
+        }
+        store.tables().job_runs[_key(application_id, identifier)] = job_run
+        run = _runs[identifier] = _Run(job_run, submission, application.get("runtimeConfiguration", []))
+    registry.in_background(run.run, name=f"job-run-{identifier}")
+    return _started(job_run)
+
+
+def _made_before(application_id: str, token: str, wanted: Record) -> Record | None:
+    for job_run in store.tables().job_runs.values():
+        if job_run["applicationId"] == application_id and job_run["_clientToken"] == token:
+            if job_run["_request"] != wanted:
+                raise ServiceError("ConflictException", "The client token was used before with other parameters", 409)
+            return _started(job_run)
+    return None
+
+
+def _started(job_run: Record) -> Record:
+    return {name: job_run[name] for name in ("applicationId", "jobRunId", "arn")}
+
+
+def _submission(request: Record) -> spark.Submission:
+    driver = request.get("jobDriver", {}).get("sparkSubmit")
+    if driver is None:
+        raise validation_error("jobDriver must have sparkSubmit: the embedded AWS runs Spark jobs only")
+    if not driver["entryPoint"].startswith("s3://") or not driver["entryPoint"].endswith(".py"):
+        raise validation_error(f"entryPoint must be a Python file in S3 (s3://….py), not {driver['entryPoint']!r}")
+    try:
+        return spark.Submission.parse(driver.get("sparkSubmitParameters", ""))
+    except spark.UnknownParameters as error:
+        raise validation_error(str(error)) from None
+
+
+def get(request: Record) -> Record:
+    with store.lock:
+        return {"jobRun": public(_find(request))}
+
+
+def cancel(request: Record) -> Record:
+    with store.lock:
+        job_run = _find(request)
+        if job_run["state"] in TERMINAL:
+            raise validation_error(
+                f"Job run {job_run['jobRunId']} is in terminal state {job_run['state']} and cannot be cancelled"
+            )
+        run = _runs.get(job_run["jobRunId"])
+    if run is not None:
+        run.cancel("Job run was cancelled by the user")
+    return {"applicationId": job_run["applicationId"], "jobRunId": job_run["jobRunId"]}
+
+
+def list_runs(request: Record) -> Record:
+    with store.lock:
+        applications.find(request["applicationId"])
+        wanted = request.get("states") or []
+        rows = [
+            row
+            for row in store.tables().job_runs.values()
+            if row["applicationId"] == request["applicationId"]
+            and (not wanted or row["state"] in wanted)
+            and request.get("mode") in (None, row["mode"])
+            and request.get("createdAtAfter", float("-inf"))
+            < row["createdAt"]
+            < request.get("createdAtBefore", float("inf"))
+        ]
+        rows.sort(key=lambda row: (row["createdAt"], row["jobRunId"]), reverse=True)
+        chosen, token = page(
+            rows, request.get("nextToken"), request.get("maxResults", DEFAULT_PAGE), lambda row: str(row["jobRunId"])
+        )
+        summaries = [
+            {"id": row["jobRunId"], "type": "Spark"}
+            | {name: row[name] for name in _SUMMARY if row.get(name) is not None}
+            for row in chosen
+        ]
+    return {"jobRuns": summaries} | ({"nextToken": token} if token else {})
+
+
+def _key(application_id: str, identifier: str) -> str:
+    return f"{application_id}/{identifier}"
+
+
+def _find(request: Record) -> Record:
+    applications.find(request["applicationId"])
+    job_run = store.tables().job_runs.get(_key(request["applicationId"], request["jobRunId"]))
+    if job_run is None:
+        raise not_found("JobRun", request["jobRunId"])
+    return job_run
+
+
+# ---- a job run that runs ---------------------------------------------------------------------------------------------
+
+
+class _Ended(Exception):
+    """The job run is over; carries its final state and the details."""
+
+    def __init__(self, state: str, details: str = "") -> None:
+        super().__init__(details or state)
+        self.state, self.details = state, details
+
+
+class _Run:
+    """One job run's thread, its folder and its process."""
+
+    def __init__(self, job_run: Record, submission: spark.Submission, runtime: list[Record]) -> None:
+        self._job_run = job_run
+        self._submission = submission
+        self._runtime = runtime
+        self._id: str = job_run["jobRunId"]
+        self._work = registry.config().work_directory / "emr-serverless" / self._id
+        self._cancelled: str | None = None
+        self._abandoned = threading.Event()
+        self._process: subprocess.Popen[Any] | None = None
+        self._lock = threading.Lock()
+
+    # -- from other threads
+
+    def cancel(self, reason: str) -> None:
+        with self._lock:
+            if self._cancelled is not None:
+                return
+            self._cancelled = reason
+            process = self._process
+        self._enter("CANCELLING")
+        if process is not None:
+            registry.in_background(registry.terminate, process, CANCEL_GRACE_SECONDS, name=f"cancel-{self._id}")
+
+    def abandon(self) -> None:
+        """The host ends or forgets the job run: end the process, write nothing more."""
+        self._abandoned.set()
+        with self._lock:
+            if self._process is not None:
+                registry.terminate(self._process, 0)
+
+    # -- the thread
+
+    def run(self) -> None:
+        try:
+            self._announce(None)
+            self._enter("PENDING")
+            self._enter("SCHEDULED")
+            while not _one_at_a_time.acquire(timeout=0.2):
+                self._check_cancelled()
+            try:
+                self._attempts()
+            finally:
+                _one_at_a_time.release()
+        except _Ended as end:
+            self._finish(end)
+        except (TransferFailed, java.NoJava) as error:
+            self._finish(_Ended("FAILED", f"Job failed. {error}"))
+        except Exception as error:
+            logger.exception("job run %s", self._id)
+            self._finish(_Ended("FAILED", f"Job failed, internal error: {error!r}"))
+        finally:
+            with store.lock:
+                _runs.pop(self._id, None)
+            shutil.rmtree(self._work, ignore_errors=True)
+
+    def _attempts(self) -> None:
+        most = (self._job_run.get("retryPolicy") or {}).get("maxAttempts", 1)
+        for attempt in range(1, most + 1):
+            with store.lock:
+                self._job_run |= {"attempt": attempt, "attemptCreatedAt": now(), "attemptUpdatedAt": now()}
+            try:
+                self._attempt()
+            except _Ended as end:
+                if end.state != "FAILED" or attempt == most:
+                    raise
+                logger.info("job run %s: attempt %d of %d failed: %s", self._id, attempt, most, end.details)
+
+    def _attempt(self) -> None:
+        """Raises _Ended however it goes."""
+        self._check_cancelled()
+        shutil.rmtree(self._work, ignore_errors=True)
+        for folder in ("code", "home", "scratch", "logs"):
+            (self._work / folder).mkdir(parents=True)
+        driver = self._job_run["jobDriver"]["sparkSubmit"]
+        arguments: list[str] = driver.get("entryPointArguments", [])
+        stage = Stage(self._work / "s3", uris_in(arguments))
+        entry_point = local_copy(driver["entryPoint"], self._work / "code")
+        py_files = [local_copy(uri, self._work / "code") for uri in self._submission.py_files]
+        fetched = stage.fetch()
+        found = java.find(registry.config().root)
+        self._check_cancelled()
+        self._enter("RUNNING", startedAt=now())
+        with contextlib.closing(
+            LogStream(*self._cloudwatch(), registry.config().logs_directory / "emr" / f"{self._id}.log")
+        ) as log:
+            log.write([f"{fetched} objects staged; Java {found.version} from {found.origin}"])
+            status, said = self._run_process(entry_point, arguments, py_files, stage, found, log)
+            if self._abandoned.is_set():
+                raise _Ended("FAILED")
+            try:
+                uploaded, deleted = stage.bring_back()
+                log.write([f"{uploaded} objects written to S3, {deleted} deleted"])
+            finally:
+                self._store_logs()
+        self._check_cancelled()
+        if status != 0:
+            raise _Ended("FAILED", _FAILED.format(status=status, said=said))
+        raise _Ended("SUCCESS")
+
+    def _run_process(
+        self,
+        entry_point: Path,
+        arguments: list[str],
+        py_files: list[Path],
+        stage: Stage,
+        found: java.Java,
+        log: LogStream,
+    ) -> tuple[int, str]:
+        """Returns the exit status (128 + signal) and the last line of stderr."""
+        overrides = (self._job_run.get("configurationOverrides") or {}).get("applicationConfiguration", [])
+        settings: dict[str, str] = {}
+        for classification in (*self._runtime, *overrides):
+            if classification["classification"] == "spark-defaults":
+                settings |= classification.get("properties", {})
+        settings |= self._submission.settings
+        environment = spark.environment(found, self._work, stage, settings, py_files)
+        environment |= spark.Submission(settings).driver_environment | {"HOME": str(self._work / "home")}
+        with self._lock:
+            if self._cancelled or self._abandoned.is_set():
+                raise _Ended("CANCELLED", self._cancelled or "")
+            process = self._process = registry.spawn(
+                [registry.config().interpreter, entry_point, *arguments],
+                name=f"job run {self._id}",
+                environment=environment,
+                cwd=self._work / "code",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        reader = OutputReader(process, log, self._keep_line)
+        self._wait(process)
+        status = registry.terminate(process, 0)
+        reader.join(5)
+        last = [line for line in reader.stderr_tail if line.strip()]
+        return (128 - status if status < 0 else status), (last[-1].strip() if last else "")
+
+    def _wait(self, process: subprocess.Popen[Any]) -> None:
+        minutes = self._job_run["executionTimeoutMinutes"]
+        deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
+        while True:
+            try:
+                process.wait(0.2)
+                return
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > deadline:
+                    self.cancel(f"Job run exceeded its execution timeout of {minutes} minutes")
+
+    # -- logs
+
+    def _monitoring(self) -> Record:
+        monitoring: Record = (self._job_run.get("configurationOverrides") or {}).get("monitoringConfiguration", {})
+        return monitoring
+
+    def _log_path(self) -> str:
+        return f"applications/{self._job_run['applicationId']}/jobs/{self._id}/SPARK_DRIVER"
+
+    def _cloudwatch(self) -> tuple[str, str]:
+        """Group and stream, both empty when logging to CloudWatch is not asked for."""
+        wanted = self._monitoring().get("cloudWatchLoggingConfiguration", {})
+        if not wanted.get("enabled"):
+            return "", ""
+        prefix = wanted.get("logStreamNamePrefix")
+        return wanted.get("logGroupName", "/aws/emr-serverless"), "/".join(
+            filter(None, (prefix, self._log_path(), "stdout"))
+        )
+
+    def _keep_line(self, line: str, is_stderr: bool) -> None:
+        with (self._work / "logs" / ("stderr" if is_stderr else "stdout")).open(
+            "a", encoding="utf-8", errors="replace"
+        ) as file:
+            file.write(f"{line}\n")
+
+    def _store_logs(self) -> None:
+        """Puts stdout.gz and stderr.gz below the monitoring URI, as EMR Serverless does."""
+        uri = self._monitoring().get("s3MonitoringConfiguration", {}).get("logUri")
+        if not uri:
+            return
+        for name in ("stdout", "stderr"):
+            path = self._work / "logs" / name
+            content = path.read_bytes() if path.exists() else b""
+            try:
+                objects.put(
+                    gzip.compress(content, mtime=0), S3Uri.parse(uri.rstrip("/")).child(f"{self._log_path()}/{name}.gz")
+                )
+            except TransferFailed as error:
+                logger.warning("job run %s: its logs could not be stored: %s", self._id, error)
+
+    # -- state
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled is not None:
+            raise _Ended("CANCELLED", self._cancelled)
+        if self._abandoned.is_set():
+            raise _Ended("FAILED")
+
+    def _enter(self, state: str, **members: Any) -> None:
+        if self._abandoned.is_set():
+            return
+        with store.lock:
+            previous = self._job_run["state"]
+            if previous in (*TERMINAL, state) or (
+                previous == "CANCELLING" and state != "CANCELLED" and state not in TERMINAL
+            ):
+                return
+            self._job_run |= {"state": state, "updatedAt": now()} | members
+        registry.mark_changed()
+        logger.info("job run %s: %s", self._id, state)
+        self._announce(previous)
+
+    def _announce(self, previous: str | None) -> None:
+        with store.lock:
+            snapshot = public(self._job_run)
+        events.job_run_changed(snapshot, previous)
+
+    def _finish(self, end: _Ended) -> None:
+        moment = now()
+        seconds = max(0, round(moment - self._job_run.get("startedAt", moment)))
+        with store.lock:
+            store.tables().applications.get(self._job_run["applicationId"], {})["_lastUsed"] = moment
+        self._enter(
+            end.state,
+            stateDetails=" ".join(end.details.split())[:LONGEST_DETAILS],
+            endedAt=moment,
+            attemptUpdatedAt=moment,
+            totalExecutionDurationSeconds=seconds,
+        )
+
+
+# ---- the host's life -------------------------------------------------------------------------------------------------
+
+
+def fail_interrupted() -> None:
+    """Ends the job runs that ran when the host ended, and says so in an event: their processes are gone."""
+    from ministack.core.responses import request_scope
+
+    for account, region in store.scopes():
+        with request_scope(account, region):
+            with store.lock:
+                interrupted = [
+                    row
+                    for row in store.tables().job_runs.values()
+                    if row["state"] not in TERMINAL and row["jobRunId"] not in _runs
+                ]
+            for job_run in interrupted:
+                run = _Run(job_run, spark.Submission(), [])
+                run._finish(_Ended("FAILED", INTERRUPTED))
+                shutil.rmtree(run._work, ignore_errors=True)
+
+
+def close() -> None:
+    """The host ends: end all processes and leave the job runs' records as they are."""
+    with store.lock:
+        runs = list(_runs.values())
+    for run in runs:
+        run.abandon()

@@ -1,0 +1,138 @@
+"""How a Spark job starts on a laptop: the command, the environment and the settings that replace a cluster's.
+
+``s3://`` works without the Maven-only S3 connector: Hadoop's ``ViewFileSystemOverloadScheme`` (HADOOP-15891, in Spark's
+own jars) takes the scheme and passes every path of a bucket on to a folder.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from laptop_aws import registry
+from laptop_aws.emr_serverless.staging import Stage
+from laptop_aws.java import Java
+
+MASTER = "local[2]"
+DRIVER_MEMORY = "1g"
+SMALL_BYTES = 256 * 1024**2
+# On two cores a short job spends most of its time compiling itself: with the first compiler alone and one collector
+# thread, preparing 100,000 interactions took 33 s of CPU and 600 MB instead of 61 s and 961 MB. Large data earns the
+# second compiler back.
+SMALL_JOB_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+SCHEMES = ("s3", "s3a")
+_VIEW = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
+_LOCAL = "org.apache.hadoop.fs.LocalFileSystem"
+_CLUSTER_ONLY = (
+    "spark.executor.",
+    "spark.driver.memory",
+    "spark.driver.cores",
+    "spark.driver.host",
+    "spark.driver.bindAddress",
+    "spark.driver.extraJavaOptions",
+    "spark.dynamicAllocation.",
+    "spark.emr-serverless.",
+    "spark.hadoop.fs.s3",
+    "spark.master",
+    "spark.submit.",
+    "spark.archives",
+    "spark.files",
+    "spark.jars",
+    "spark.local.dir",
+)
+_DRIVER_ENVIRONMENT = ("spark.emr-serverless.driverEnv.", "spark.yarn.appMasterEnv.")
+
+
+class UnknownParameters(Exception):
+    """``sparkSubmitParameters`` has something that the embedded AWS cannot honour; the message names it."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What ``sparkSubmitParameters`` asks for: settings, and the Python files to ship."""
+
+    settings: dict[str, str] = field(default_factory=dict)
+    py_files: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, parameters: str) -> Submission:
+        """Reads spark-submit's options. Raises UnknownParameters."""
+        settings: dict[str, str] = {}
+        py_files: list[str] = []
+        try:
+            words = shlex.split(parameters)
+        except ValueError as error:
+            raise UnknownParameters(f"sparkSubmitParameters {parameters!r} cannot be read: {error}") from None
+        while words:
+            option, joined, value = words.pop(0).partition("=")
+            if not joined:
+                if not words:
+                    raise UnknownParameters(f"sparkSubmitParameters: {option} needs a value")
+                value = words.pop(0)
+            if option in ("--conf", "-c"):
+                name, _, setting = value.partition("=")
+                settings[name] = setting
+            elif option == "--py-files":
+                py_files += [part for part in value.split(",") if part]
+            elif option not in (
+                "--name",
+                "--driver-memory",
+                "--driver-cores",
+                "--executor-memory",
+                "--executor-cores",
+                "--num-executors",
+            ):
+                raise UnknownParameters(f"sparkSubmitParameters: {option} is not honoured by the embedded AWS")
+        py_files += [part for part in settings.pop("spark.submit.pyFiles", "").split(",") if part]
+        return cls(settings, tuple(py_files))
+
+    @property
+    def driver_environment(self) -> dict[str, str]:
+        """Environment variables that the settings give the driver."""
+        return {
+            name[len(prefix) :]: value
+            for name, value in self.settings.items()
+            for prefix in _DRIVER_ENVIRONMENT
+            if name.startswith(prefix)
+        }
+
+
+def environment(java: Java, work: Path, stage: Stage, settings: dict[str, str], py_files: list[Path]) -> dict[str, str]:
+    """The environment in which the entry point runs as plain Python and finds this Spark.
+
+    ``settings`` are the job's; those that only mean something on a cluster are left out.
+    """
+    kept = {name: value for name, value in settings.items() if not name.startswith(_CLUSTER_ONLY)}
+    # Quoted as Spark's launcher unquotes it: the folder's name may have a space.
+    scratch = work / "scratch"
+    options = [f'"-Djava.io.tmpdir={scratch}"']
+    if stage.size < SMALL_BYTES:
+        options.append(SMALL_JOB_OPTIONS)
+    fixed = {
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.warehouse.dir": (work / "warehouse").as_uri(),
+        "spark.driver.extraJavaOptions": " ".join(options),
+    }
+    for scheme in SCHEMES:
+        fixed[f"spark.hadoop.fs.{scheme}.impl"] = _VIEW
+        fixed[f"spark.hadoop.fs.viewfs.overload.scheme.target.{scheme}.impl"] = _LOCAL
+    for bucket in stage.buckets:
+        fixed[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = (stage.root / bucket).as_uri()
+    words = ["--master", MASTER, "--driver-memory", DRIVER_MEMORY]
+    for name, value in (kept | fixed).items():
+        words += ["--conf", f"{name}={value}"]
+    return registry.child_environment(
+        JAVA_HOME=str(java.home),
+        SPARK_LOCAL_IP="127.0.0.1",
+        SPARK_LOCAL_DIRS=str(work / "scratch"),
+        SPARK_LOCAL_HOSTNAME="localhost",
+        PYSPARK_PYTHON=str(registry.config().interpreter),
+        PYSPARK_DRIVER_PYTHON=str(registry.config().interpreter),
+        PYTHONPATH=":".join(str(path) for path in py_files),
+        PYSPARK_SUBMIT_ARGS=shlex.join([*words, "pyspark-shell"]),
+        TMPDIR=str(work / "scratch"),
+    )

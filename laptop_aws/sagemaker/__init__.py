@@ -1,0 +1,74 @@
+"""SageMaker on a laptop: training and transform jobs and endpoints as processes, a registry, AWS's API and events.
+
+What differs from AWS, because a laptop is one machine:
+
+- A training job runs on one host and an endpoint variant in one process, whatever instance type and count are asked
+  for; ``DescribeEndpoint`` says so (``DesiredInstanceCount`` as asked, ``CurrentInstanceCount`` 1). Network isolation
+  and roles are not enforced, spot is not interrupted.
+- A deployment shifts all traffic at once. The waits of a ``DeploymentConfig`` are cut to ``LAPTOP_AWS_BAKE_SECONDS``
+  (2); its alarms are looked at before the shift and after the wait, and one in ALARM rolls the deployment back.
+- A container that ends three times before its first healthy ``/ping`` is given up at once, where AWS goes on until the
+  health check's time is out.
+- A transform job asks one process too, with at most ``MaxConcurrentTransforms`` requests at a time, and sends each
+  object whole: ``SplitType`` None, no ``DataProcessing``.
+- A training or transform job that ran when the host ended is ``Failed`` with ``InternalServerError`` after the next
+  start: its name is used up, as on AWS. Endpoints come back: ``SystemUpdating`` until they
+  answer ``/ping``, then ``InService``.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from laptop_aws import registry
+from laptop_aws.sagemaker import cloudformation, endpoints, training_jobs, transform_jobs
+from laptop_aws.sagemaker.api import handle_request
+from laptop_aws.sagemaker.store import store
+
+__all__ = ["get_state", "handle_request", "load_persisted_state", "register", "reset"]
+
+
+def register() -> None:
+    """Joins the host: the control plane by target prefix, the runtime by signing name and path."""
+    registry.register_service(
+        "sagemaker",
+        sys.modules[__name__],
+        target_prefixes=["SageMaker."],
+        credential_scope="sagemaker",
+        host_patterns=[r"sagemaker\."],
+        path_patterns=[r"^/endpoints/[^/]+/invocations"],
+    )
+    registry.register_aws_sdk_integration("sagemaker", target_prefix="SageMaker", error_prefix="SageMaker")
+    cloudformation.register()
+    registry.on_ready(_restore)
+    registry.on_shutdown(_shut_down)
+
+
+def _restore() -> None:
+    training_jobs.fail_interrupted()
+    transform_jobs.fail_interrupted()
+    endpoints.restore()
+
+
+def _shut_down() -> None:
+    training_jobs.close()
+    transform_jobs.close()
+    endpoints.close()
+
+
+get_state = store.get_state
+
+
+def reset() -> None:
+    """Stops every job and endpoint and forgets everything."""
+    training_jobs.abandon_all()
+    transform_jobs.abandon_all()
+    endpoints.abandon_all()
+    store.clear()
+
+
+def load_persisted_state(data: dict[str, Any]) -> None:
+    """Puts back what was saved; endpoints that served are ``SystemUpdating`` until ``_restore`` has started them."""
+    store.load(data)
+    endpoints.note_restart()

@@ -1,0 +1,33 @@
+"""Where jobs and containers work and log, and the environment in which an image's command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from laptop_aws import registry
+from laptop_aws.images import Image
+from laptop_aws.store import scope
+
+_NOT_OF_A_CONTAINER = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def work_folder(kind: str, name: str) -> Path:
+    """Scratch of one job or endpoint."""
+    return _below(registry.config().work_directory / kind, name)
+
+
+def log_file(kind: str, name: str) -> Path:
+    """What the processes of one job or endpoint print; readable while they run."""
+    return _below(registry.config().logs_directory / kind, f"{name}.log")
+
+
+def _below(root: Path, name: str) -> Path:
+    account, region = scope()
+    config = registry.config()
+    return root / name if (account, region) == (config.account, config.region) else root / f"{account}-{region}" / name
+
+
+def container_environment(image: Image) -> dict[str, str]:
+    """A clean environment: the image's own variables, without the endpoint and the credentials of AWS."""
+    environment = registry.child_environment(**image.variables(registry.config().interpreter))
+    return {name: value for name, value in environment.items() if name not in _NOT_OF_A_CONTAINER}

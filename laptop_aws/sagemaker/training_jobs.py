@@ -1,0 +1,198 @@
+"""Training jobs: the operations on their records, and what becomes of them when the host starts and ends."""
+
+from __future__ import annotations
+
+import re
+
+from laptop_aws import objects, registry
+from laptop_aws.objects import S3Uri, TransferFailed
+from laptop_aws.sagemaker import listing
+from laptop_aws.sagemaker.store import arn, store, tag
+from laptop_aws.sagemaker.training_run import MESSAGES, TERMINAL, TrainingRun
+from laptop_aws.service_model import ServiceError, validation_error
+from laptop_aws.store import Record, now, public, scope
+
+INTERRUPTED = (
+    "InternalServerError: We encountered an internal error. Please try again. "
+    "(The embedded AWS ended while this training job ran.)"
+)
+_runs: dict[tuple[tuple[str, str], str], TrainingRun] = {}
+
+
+# ---- operations ------------------------------------------------------------------------------------------------------
+
+
+def create(request: Record) -> Record:
+    name = request["TrainingJobName"]
+    if name in store.tables().training_jobs:
+        raise _name_in_use(name)
+    _check(request)
+    moment = now()
+    job = {key: value for key, value in request.items() if key != "Tags"} | {
+        "TrainingJobArn": arn("training-job", name),
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Starting",
+        "SecondaryStatusTransitions": [
+            {"Status": "Starting", "StartTime": moment, "StatusMessage": MESSAGES["Starting"]}
+        ],
+        "CreationTime": moment,
+        "LastModifiedTime": moment,
+        "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+        "EnableInterContainerTrafficEncryption": request.get("EnableInterContainerTrafficEncryption", False),
+        "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
+        "StoppingCondition": {"MaxRuntimeInSeconds": 86_400} | request.get("StoppingCondition", {}),
+        "ProfilingStatus": "Disabled",
+    }
+    with store.lock:
+        if name in store.tables().training_jobs:
+            raise _name_in_use(name)
+        store.tables().training_jobs[name] = job
+        run = _runs[scope(), name] = TrainingRun(job)
+    tag(job["TrainingJobArn"], request.get("Tags"))
+    registry.in_background(_run_to_its_end, name, run, name=f"training-{name}")
+    return {"TrainingJobArn": job["TrainingJobArn"]}
+
+
+def _run_to_its_end(name: str, run: TrainingRun) -> None:
+    try:
+        run.run()
+    finally:
+        with store.lock:
+            _runs.pop((scope(), name), None)
+
+
+def describe(request: Record) -> Record:
+    with store.lock:
+        return public(_find(request["TrainingJobName"]))
+
+
+def stop(request: Record) -> Record:
+    name = request["TrainingJobName"]
+    with store.lock:
+        job = _find(name)
+        status = job["TrainingJobStatus"]
+        if status in TERMINAL:
+            raise validation_error(f"The request was rejected because the training job is in status {status}.")
+        run = _runs.get((scope(), name))
+    if run is not None and status != "Stopping":
+        run.stop()
+    return {}
+
+
+def list_jobs(request: Record) -> Record:
+    with store.lock:
+        rows, token = listing.select(
+            store.tables().training_jobs.values(), request, name="TrainingJobName", status="TrainingJobStatus"
+        )
+        members = (
+            "TrainingJobName",
+            "TrainingJobArn",
+            "CreationTime",
+            "TrainingEndTime",
+            "LastModifiedTime",
+            "TrainingJobStatus",
+            "SecondaryStatus",
+        )
+        return listing.answer("TrainingJobSummaries", [listing.summary(row, *members) for row in rows], token)
+
+
+def _find(name: str) -> Record:
+    job = store.tables().training_jobs.get(name)
+    if job is None:
+        raise validation_error("Requested resource not found.")
+    return job
+
+
+def _name_in_use(name: str) -> ServiceError:
+    return ServiceError(
+        "ResourceInUse",
+        "Training job names must be unique within an AWS account and region, and a training job with this name "
+        "already exists "
+        f"({arn('training-job', name)})",
+    )
+
+
+def _check(request: Record) -> None:
+    """What AWS refuses at once, beyond the service model. Raises ServiceError."""
+    algorithm = request["AlgorithmSpecification"]
+    if not algorithm.get("TrainingImage"):
+        raise validation_error(
+            "You must specify a TrainingImage: the embedded AWS has no built-in or Marketplace algorithms."
+        )
+    for definition in algorithm.get("MetricDefinitions", ()):
+        try:
+            re.compile(definition["Regex"])
+        except re.error as error:
+            raise validation_error(
+                f"Invalid regular expression {definition['Regex']!r} of metric {definition['Name']!r}: {error}"
+            ) from None
+    if request.get("EnableManagedSpotTraining"):
+        condition = request.get("StoppingCondition", {})
+        if condition.get("MaxWaitTimeInSeconds", -1) < condition.get("MaxRuntimeInSeconds", 86_400):
+            raise validation_error(
+                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds "
+                "when EnableManagedSpotTraining is set to true"
+            )
+    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", ())]
+    if len(set(names)) != len(names):
+        raise validation_error(f"Input channel names must be unique: {', '.join(names)}")
+    for channel in request.get("InputDataConfig", ()):
+        _check_channel(channel, channel.get("InputMode", algorithm["TrainingInputMode"]), request.get("RoleArn", ""))
+
+
+def _check_channel(channel: Record, mode: str, role: str) -> None:
+    source = channel["DataSource"].get("S3DataSource")
+    if source is None or source["S3DataType"] != "S3Prefix" or mode == "Pipe":
+        raise validation_error(
+            f"Channel {channel['ChannelName']!r}: the embedded AWS reads S3DataSource with S3DataType S3Prefix in "
+            "modes File and FastFile only."
+        )
+    try:
+        uri = S3Uri.parse(source["S3Uri"])
+        found = objects.list_keys(uri)
+    except TransferFailed:
+        found = []
+    if not found:
+        bucket = source["S3Uri"].removeprefix("s3://").partition("/")[0]
+        raise validation_error(
+            f'No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source. Please ensure that '
+            "the bucket exists in the selected "
+            f'region ({scope()[1]}), that objects exist under that S3 prefix, and that the role "{role}" has '
+            '"s3:ListBucket" permissions on '
+            f'bucket "{bucket}".'
+        )
+
+
+# ---- the host's life -------------------------------------------------------------------------------------------------
+
+
+def fail_interrupted() -> None:
+    """Ends the jobs that ran when the host ended, and says so in an event: their processes are gone."""
+    from ministack.core.responses import request_scope
+
+    for account, region in store.scopes():
+        with request_scope(account, region):
+            with store.lock:
+                interrupted = [
+                    job
+                    for name, job in store.tables().training_jobs.items()
+                    if job["TrainingJobStatus"] not in TERMINAL and (scope(), name) not in _runs
+                ]
+            for job in interrupted:
+                TrainingRun(job).fail(INTERRUPTED)
+
+
+def close() -> None:
+    """The host ends: end all processes and leave the jobs' records as they are."""
+    with store.lock:
+        runs = list(_runs.values())
+    for run in runs:
+        run.abandon()
+
+
+def abandon_all() -> None:
+    with store.lock:
+        runs = list(_runs.values())
+        _runs.clear()
+    for run in runs:
+        run.abandon()

@@ -1,6 +1,0 @@
-"""The embedded AWS: one process on loopback that answers as AWS does.
-
-``python -m local.emulator`` runs it in the foreground. It hosts ministack, corrects the points where ministack
-differs from AWS (``corrections/``), and adds the services that ministack lacks (``registry`` says how a service
-joins).
-"""
