@@ -5,7 +5,6 @@ item. Both answer the same requests in turn, so what disturbs the machine distur
 """
 
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,14 +14,11 @@ import torch
 from rich.progress import track
 from rich.table import Table
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(PROJECT_ROOT / "serving"), str(PROJECT_ROOT / "training")]
-
-from invocation import from_document  # noqa: E402
-from ncf import bundle as bundles  # noqa: E402
-from ncf.model import Architecture, Recommender  # noqa: E402
-from ncf.ranking import rank  # noqa: E402
-from scorer import Scorer  # noqa: E402
+from ncf import bundle as bundles
+from ncf.network import Architecture, Recommender
+from ncf.ranking import rank
+from serving.invocation import from_document
+from serving.scorer import Scorer
 
 USERS, SEEN, REQUESTS = 200, 50, 60
 VERSION = "v20260101t000000z-00000000"

@@ -1,5 +1,34 @@
-"""``python -m laptop_aws``: the embedded AWS in the foreground, until SIGTERM or Ctrl-C."""
+"""``python -m laptop_aws``: the embedded AWS in the foreground, until SIGTERM or Ctrl-C.
+
+``python -m laptop_aws corrections`` lists where ministack differs from AWS and how it was corrected; the exit status is
+1 when a correction does not fit the installed ministack.
+"""
+
+import argparse
+import sys
 
 from laptop_aws.host import main
 
-main()
+
+def list_corrections() -> int:
+    """Prints every correction, with what does not fit; returns the exit status."""
+    from laptop_aws import corrections
+
+    found = corrections.corrections_of()
+    for one in found:
+        print(f"{one.target}  {one.source}")
+        print(f"    AWS        {one.aws}\n    ministack  {one.ministack}")
+        print(f"    here       {one.replacement.__module__}.{one.replacement.__name__}\n    test       {one.test}")
+        if problem := one.problem():
+            print(f"    LOOK AT IT {problem}")
+    wrong = sum(one.problem() is not None for one in found)
+    print(f"{len(found)} corrections" + (f", {wrong} do not fit: see docs/upgrading.md" if wrong else ""))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m laptop_aws", description="AWS on this machine alone.")
+    parser.add_argument("command", nargs="?", choices=["corrections"], help="list the corrections of ministack")
+    if parser.parse_args().command:
+        sys.exit(list_corrections())
+    main()

@@ -8,27 +8,16 @@ from __future__ import annotations
 import re
 import sys
 import uuid
-from dataclasses import dataclass, field
 
 from laptop_aws import json_service, registry
 from laptop_aws.sagemaker import endpoints
+from laptop_aws.scalable_targets import store
 from laptop_aws.service_model import ServiceError, validation_error
-from laptop_aws.store import Record, Store, Table, now, public, scope
+from laptop_aws.store import Record, now, public, scope
 
 SERVICE = "application-autoscaling"
 NAMESPACE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
 _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
-
-
-@dataclass
-class Tables:
-    """Scalable targets by resource id, policies by ``<resource id>/<policy name>``."""
-
-    targets: Table = field(default_factory=dict)
-    policies: Table = field(default_factory=dict)
-
-
-store: Store[Tables] = Store(Tables)
 
 
 def register_target(request: Record) -> Record:
@@ -96,12 +85,6 @@ def delete_policy(request: Record) -> Record:
         if store.tables().policies.pop(f"{resource}/{request['PolicyName']}", None) is None:
             raise ServiceError("ObjectNotFoundException", f"No scaling policy found for resource ID: {resource}")
     return {}
-
-
-def is_scaled(endpoint: str, variant: str) -> bool:
-    """Whether the variant is a scalable target: SageMaker then refuses to change its instance type or remove it."""
-    with store.lock:
-        return f"endpoint/{endpoint}/variant/{variant}" in store.tables().targets
 
 
 def _resource(request: Record) -> str:

@@ -7,20 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def append(
-    group: str, stream: str, messages: Sequence[str], account: str | None = None, region: str | None = None
-) -> None:
+def append(group: str, stream: str, messages: Sequence[str], account: str, region: str) -> None:
     """Appends one event per message; the group and the stream are made when missing. Any thread may call it."""
     from ministack.core.responses import request_scope
     from ministack.services import cloudwatch_logs as logs
-
-    from laptop_aws import registry
 
     if not messages:
         return
     now = int(time.time() * 1000)
     events = [{"timestamp": now, "message": message, "ingestionTime": now} for message in messages]
-    with request_scope(account or registry.config().account, region or registry.config().region):
+    with request_scope(account, region):
         record = _stream(logs, group, stream, now)
         logs._append_log_events(record, events)
         logs._fanout_to_subscription_filters(group, stream, [{"timestamp": now, "message": text} for text in messages])

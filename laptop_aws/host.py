@@ -31,17 +31,6 @@ from laptop_aws.config import HOST, LOOPBACK, MINISTACK_VERSION, STATE_VERSION, 
 
 logger = logging.getLogger("emulator")
 
-CORRECTIONS = (
-    "lambda_runtime",
-    "lambda_invocation",
-    "eventbridge",
-    "stepfunctions",
-    "http_api",
-    "cloudformation",
-    "scheduler",
-    "s3",
-    "cloudwatch",
-)
 SERVICES = ("sagemaker", "emr_serverless", "application_autoscaling")
 CHILD_GRACE_SECONDS = 3.0
 REMOVED_PREFIXES = ("AWS_", "PYTHON", "VIRTUAL_ENV", "LOCALSTACK_", "MINISTACK_", "SAM_", "DOCKER_", "CONDA_")
@@ -172,15 +161,20 @@ def import_ministack() -> Any:
     hypercorn_compat.install()
     from ministack import app
 
-    app.BANNER = "ministack on port {port}"
-    app.save_all = lambda services: None
     return app
 
 
 def apply_corrections() -> None:
-    """Makes ministack agree with AWS, area by area."""
-    for name in CORRECTIONS:
-        importlib.import_module(f"laptop_aws.corrections.{name}").apply()
+    """Makes ministack agree with AWS. Raises CannotStart when it is not the ministack that the corrections are for."""
+    from laptop_aws import corrections
+    from laptop_aws.correction import DoesNotFit
+    from laptop_aws.corrections import stepfunctions
+
+    try:
+        corrections.apply()
+    except DoesNotFit as error:
+        raise CannotStart(f"the corrections of ministack do not fit: {error}. See docs/upgrading.md") from error
+    stepfunctions.register()
 
 
 def register_services() -> None:

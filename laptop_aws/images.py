@@ -109,10 +109,13 @@ def resolve(uri: str, root: Path) -> Image:
 
 
 def _digest(folder: Path) -> str:
-    """sha256 over the sorted list of (relative path, length, content): the same on every machine."""
+    """sha256 over the sorted list of (relative path, length, content): the same on every machine. `__pycache__` is left
+    out: Python and numba write there when the image runs.
+    """
     total = hashlib.sha256()
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    for name, path in sorted(files.items()):
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    kept = {name.as_posix(): path for name, path in files.items() if "__pycache__" not in name.parts}
+    for name, path in sorted(kept.items()):
         content = path.read_bytes()
         encoded = name.encode()
         total.update(len(encoded).to_bytes(4, "big") + encoded + len(content).to_bytes(8, "big") + content)

@@ -1,4 +1,4 @@
-"""No packet leaves this machine: whatever the process resolves or connects to is refused unless it is loopback.
+"""No packet leaves this machine: names and addresses other than loopback are refused.
 
 An audit hook cannot be removed and sees every socket of the interpreter, whichever library opened it. The same source
 is put in front of Lambda code (``lambda_bootstrap``), so that a function with a wrong endpoint fails here as loudly
@@ -32,7 +32,7 @@ def _is_loopback(host: object) -> bool:
 
 def _refuse(host: object) -> None:
     raise LeavesLoopback(
-        f"local mode reaches this machine only, and something asked for {host!r}: "
+        f"the embedded AWS reaches this machine only, and {host!r} was asked for: "
         "check endpoint URLs (AWS_ENDPOINT_URL points at the emulator) and proxies"
     )
 
@@ -56,5 +56,5 @@ def _host_is_name_of_another(host: object) -> bool:
 
 
 def install() -> None:
-    """Refuses every connection of this process that does not end on this machine. There is no way back."""
+    """Refuses every connection of this process to another machine, until the process ends."""
     sys.addaudithook(_hook)

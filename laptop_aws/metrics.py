@@ -1,6 +1,6 @@
 """CloudWatch metrics as the services themselves publish them, and the alarms on them evaluated at once.
 
-On AWS an alarm is evaluated every period whatever happens; ministack evaluates alarms only when PutMetricData is
+On AWS an alarm is evaluated every period; ministack evaluates alarms only when PutMetricData is
 called. ``put`` evaluates after each datum, ``watch_alarms`` every few seconds, and ``embedded`` takes metrics in the
 embedded format (EMF) out of log lines, as CloudWatch Logs does.
 """
@@ -63,8 +63,7 @@ def _record(cloudwatch: Any, document: dict[str, Any], directive: dict[str, Any]
 
 
 def watch_alarms() -> None:
-    """Evaluates the alarms of every account and region for as long as the host runs, and forgets what is older than
-    KEPT_SECONDS.
+    """Evaluates the alarms of every account and region until the host ends, and deletes data older than KEPT_SECONDS.
 
     Conformance: ``test_an_alarm_goes_off_for_its_own_dimensions_and_calms_down``.
     """

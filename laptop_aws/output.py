@@ -1,5 +1,4 @@
-"""The output of a child process, line by line, as it comes: to a file, to CloudWatch Logs and to whoever wants each
-line."""
+"""The output of a child process, line by line: to a file, to CloudWatch Logs and to a callback."""
 
 from __future__ import annotations
 

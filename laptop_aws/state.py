@@ -1,6 +1,6 @@
 """What survives a restart: every service's state as one JSON file, written whole or not at all.
 
-ministack saves on a clean end only. Here a thread saves every two seconds whatever changed, each file beside its
+ministack saves on a clean end only. Here a thread saves what changed every two seconds, each file beside its
 predecessor and then moved over it, so that ``kill -9`` costs at most those seconds. Object bodies are files of their
 own, written before the request is answered (``corrections/s3``). While saving fails, or the disk has no room for the
 next save, requests that change something are refused (``shortage``).

@@ -1,4 +1,4 @@
-"""`python -m local <command>`: the application on an embedded AWS, on this machine alone.
+"""`python -m local <command>` runs the application on an embedded AWS on this machine.
 
 Exit status: 0 done (a model that the gate rejected is a normal end), 1 a run failed, 2 something about this machine
 or the arguments must be put right, 130 stopped by Ctrl-C.
@@ -38,44 +38,54 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
 
-    commands.add_parser("up", help="start the embedded AWS and deploy the application; only what changed is done again")
+    commands.add_parser("up", help="start the embedded AWS and deploy the application; only what changed is rebuilt")
 
-    command = commands.add_parser("demo", help="up, then drop interactions and follow them to served recommendations")
+    command = commands.add_parser(
+        "demo", help="`up`, then upload interactions and follow them until recommendations are served"
+    )
     _add_data(command, is_required=False)
-    command.add_argument("--worse", action="store_true", help="drop nonsense, to see the gate reject the model")
+    command.add_argument("--worse", action="store_true", help="upload random data to see the gate reject the model")
 
-    command = commands.add_parser("run", help="drop interactions and follow them to the end of the run")
+    command = commands.add_parser("run", help="upload interactions and follow the run to its end")
     _add_data(command, is_required=True)
     command.add_argument(
         "--name", metavar="DROP", help="name of the folder under raw/ (default: made from the data's name and the time)"
     )
 
-    command = commands.add_parser("recommend", help="recommendations for one person, through the HTTP API")
+    command = commands.add_parser("recommend", help="show recommendations for one user, from the HTTP API")
     command.add_argument("user", metavar="USER", help="user id, as in the data")
-    command.add_argument("-n", type=int, default=None, metavar="NUMBER", help="how many (default 10)")
+    command.add_argument("-n", type=int, default=None, metavar="NUMBER", help="number of recommendations (default 10)")
     command.add_argument("--candidates", metavar="A,B,…", help="rank these items instead of the whole catalogue")
 
-    commands.add_parser("url", help="the address of the HTTP API, for other clients")
+    commands.add_parser("url", help="print the URL of the HTTP API")
 
-    commands.add_parser("status", help="what runs, who serves, the last runs and their reasons")
+    commands.add_parser("status", help="show what is running, which model serves, and the latest runs")
 
-    command = commands.add_parser("report", help="what a run was, as a page to open in a browser")
-    command.add_argument("run", nargs="?", metavar="RUN", help="run id (default: the latest that is over)")
+    command = commands.add_parser("report", help="save the report of a run as an HTML page and print its path")
+    command.add_argument("run", nargs="?", metavar="RUN", help="run id (default: the latest finished run)")
 
-    command = commands.add_parser("restart", help="start a failed run again from where it failed, or --anew")
+    command = commands.add_parser(
+        "restart", help="restart a failed run at the state that failed, or from the start with --anew"
+    )
     command.add_argument("run", nargs="?", metavar="RUN", help="run id (default: the latest that failed)")
-    command.add_argument("--anew", action="store_true", help="train again, as the next attempt at the same data")
+    command.add_argument("--anew", action="store_true", help="train again on the same data, as a new attempt")
 
-    command = commands.add_parser("rollback", help="let an earlier model serve again: the one before, or --to RUN")
-    command.add_argument("--to", metavar="RUN", help="run id of a model that has served (default: the one before)")
-    command.add_argument("--percent", type=int, metavar="N", help="only so many of the requests; 0 takes that back")
-    command.add_argument("--reason", metavar="TEXT", help="why, for the ledger and whoever is told")
+    command = commands.add_parser("rollback", help="deploy an earlier model again: the previous one, or --to RUN")
+    command.add_argument("--to", metavar="RUN", help="run id of a model that has served (default: the previous one)")
+    command.add_argument(
+        "--percent", type=int, metavar="N", help="send it only this percentage of the requests; 0 ends the split"
+    )
+    command.add_argument(
+        "--reason", metavar="TEXT", help="the reason, kept in the ledger and sent with the notification"
+    )
 
-    command = commands.add_parser("batch", help="write a list for every known user, with the model that serves")
+    command = commands.add_parser(
+        "batch", help="write a list of recommendations for every known user, with the current model"
+    )
 
-    command = commands.add_parser("logs", help="the latest log lines of one part, or a few of each")
+    command = commands.add_parser("logs", help="show the latest log lines of one part, or a few of each")
     command.add_argument("part", nargs="?", metavar="PART", help=f"{', '.join(KINDS)}, or a function such as evaluate")
-    command.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    command.add_argument("-f", "--follow", action="store_true", help="follow the log until Ctrl-C")
 
     command = commands.add_parser("down", help="stop the embedded AWS and all its processes; the state is kept")
     command.add_argument(
@@ -121,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except (BotoCoreError, ClientError) as error:
-        show.bad(f"the embedded AWS did not do what was asked: {error}")
+        show.bad(f"the embedded AWS returned an error: {error}")
         show.line(f"  its log: {project.emulator_log}")
         return UNUSABLE
     except OSError as error:
@@ -144,7 +154,7 @@ def _check_arguments(given: argparse.Namespace) -> None:
     if getattr(given, "name", None) is not None:
         drop_name(given.name)
     if getattr(given, "candidates", None) is not None and given.n is not None:
-        raise Problem("-n does not go with --candidates: all candidates are ranked")
+        raise Problem("-n cannot be used with --candidates: all candidates are ranked")
 
 
 def _dispatch(given: argparse.Namespace, project: Project, show: Show) -> int:
@@ -189,7 +199,7 @@ def _down(project: Project, is_deleting: bool, show: Show) -> None:
         show.line("the embedded AWS is not running")
     if not is_deleting:
         if project.state.exists():
-            show.line(f"state is kept in {project.state}: `make up` goes on with it, `down --delete` removes it")
+            show.line(f"the state is kept in {project.state}: `make up` uses it again, `down --delete` removes it")
         return
     if not project.state.exists():
         show.line(f"there is no state in {project.state}")
@@ -212,7 +222,7 @@ def delete_state(folder: Path) -> None:
 def _say_interrupted(command: str, interrupt: KeyboardInterrupt, show: Show) -> None:
     show.line("")
     if isinstance(interrupt, demo.StoppedDeploying):
-        show.warn("stopped, and what this command had started too; `make up` goes on from here")
+        show.warn("stopped, with everything that this command had started; `make up` continues from here")
     elif command in ("demo", "run", "restart", "rollback", "batch"):
-        show.warn("stopped watching: what was started goes on in the background")
-        show.line("  see it with `make status` and `.venv/bin/python -m local logs -f`; end it with `make down`")
+        show.warn("stopped watching; the run continues in the background")
+        show.line("  `make status` and `.venv/bin/python -m local logs -f` show it; `make down` stops it")

@@ -78,7 +78,7 @@ def read_drop(data: Path, items: Path | None = None) -> Drop:
             raise Problem(f"the folder {data} has {what}: there are no interactions to learn from")
     else:
         if not suffix_of(data):
-            raise Problem(f"{data} is none of {', '.join(SUFFIXES)}")
+            raise Problem(f"{data} has an unsupported type; supported: {', '.join(SUFFIXES)}")
         interactions = {data.name: data}
         catalogue = {path.name: path for path in _beside(data)}
     if items is not None:
@@ -105,7 +105,7 @@ def _checked_items(items: Path) -> str:
     if not items.is_file():
         raise Problem(f"no such catalogue file: {items}")
     if not suffix_of(items):
-        raise Problem(f"the catalogue {items} is none of {', '.join(SUFFIXES)}")
+        raise Problem(f"the catalogue {items} has an unsupported type; supported: {', '.join(SUFFIXES)}")
     return suffix_of(items)
 
 
@@ -120,7 +120,7 @@ def _check_readable(path: Path) -> None:
 def drop_name(text: str) -> str:
     """`text` checked to be one folder name under `raw/`. Raises Problem."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
-        raise Problem(f"a drop's name is 1 to 63 letters, digits, '.', '_' or '-', not {text!r}")
+        raise Problem(f"a drop's name must be 1 to 63 letters, digits, '.', '_' or '-', not {text!r}")
     return text
 
 
@@ -139,7 +139,7 @@ def spoil(source: Path, target: Path, seed: int) -> None:
     """
     suffix = suffix_of(source)
     if suffix not in (".csv", ".csv.gz", ".dat"):
-        raise Problem(f"nonsense can be made of .csv, .csv.gz and .dat files, not of {source}")
+        raise Problem(f"--worse needs .csv, .csv.gz or .dat files, not {source}")
     generator = random.Random(seed)
     with _open_text(source, "r") as file:
         rows = list(_rows(file, suffix))

@@ -148,14 +148,14 @@ def _show_not_deployed(
 ) -> None:
     serving = Ledger(project, outputs["RunsTableName"]).serving().get("runId")
     if outcome.status == "REJECTED":
-        show.warn(f"the candidate {outcome.run_id} was not deployed: that is what the gate is for")
+        show.warn(f"the gate rejected model {outcome.run_id}: it was not deployed")
     else:
         show.warn(f"dataset {outcome.dataset_version} was not trained on ({outcome.status})")
     for reason in outcome.reasons:
         if reason not in watcher.shown_reasons:
             show.line(f"    {reason}")
     if serving:
-        show.good(f"model {serving} goes on serving")
+        show.good(f"model {serving} still serves")
         dataset = serving_dataset(project, outputs)
         for user_id in dataset.examples(1) if dataset else []:
             show_recommendations(project, outputs, show, user_id, RECOMMENDATIONS_SHOWN, dataset=dataset)

@@ -175,7 +175,7 @@ def _wait_until_healthy(project: Project, process: subprocess.Popen[bytes] | Non
         if running and is_healthy(project.port):
             return running.pid
         if process is not None and process.poll() is not None:
-            raise Problem(f"the embedded AWS ended at once with status {process.returncode}:\n{last_output(project)}")
+            raise Problem(f"the embedded AWS exited at once with status {process.returncode}:\n{last_output(project)}")
         time.sleep(POLL_SECONDS)
     raise Problem(
         f"the embedded AWS did not answer on {project.endpoint} within {START_SECONDS:.0f} s; its last lines:\n"

@@ -1,4 +1,4 @@
-"""The image of this application on the embedded AWS: ``training/`` and ``serving/``, started as their Dockerfile does.
+"""The image of this application on the embedded AWS: the folders and the commands of ``container/Dockerfile``.
 
 On AWS it is a container in ECR; here `laptop_aws.images` keeps a copy of the files, named by their digest.
 """
@@ -12,10 +12,9 @@ from laptop_aws import images
 from laptop_aws.config import ACCOUNT_ID, DEFAULT_REGION
 
 REPOSITORY = f"{ACCOUNT_ID}.dkr.ecr.{DEFAULT_REGION}.amazonaws.com/ncf-recommender"
-FOLDERS = ("training", "serving")
-TRAIN = Path("training") / "entrypoint.py"
+FOLDERS = ("ncf", "training", "serving", "container")
+TRAIN = Path("container") / "train.py"
 SERVE = Path("serving") / "serve.py"
-LIBRARY = Path("training")
 _LEFT_OUT = {"__pycache__", "tests"}
 
 
@@ -35,10 +34,15 @@ def build(project_root: Path, state_dir: Path) -> str:
         REPOSITORY,
         project_root,
         _files(project_root),
-        commands={"train": ["{python}", f"{{image}}/{TRAIN}"], "serve": ["{python}", f"{{image}}/{SERVE}"]},
-        environment={"PYTHONPATH": f"{{image}}/{LIBRARY}"},
+        commands={"train": _command(TRAIN), "serve": _command(SERVE)},
+        environment={"PYTHONPATH": "{image}"},
         root=state_dir,
     )
+
+
+def _command(file: Path) -> list[str]:
+    """Runs the module in `file` with the image's folder, and not the working directory, on Python's path."""
+    return ["{python}", "-P", "-m", ".".join(file.with_suffix("").parts)]
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -46,9 +46,7 @@ def groups_of(project: Project, what: str) -> list[str]:
     wanted = what.replace("_", "").replace("-", "").lower()
     found = [name for name in names if wanted in name.rpartition("/")[2].replace("-", "").replace("_", "").lower()]
     if not found:
-        raise Problem(
-            f"no logs of {what!r}: it is none of {', '.join(KINDS)}, and no function of that name has run yet"
-        )
+        raise Problem(f"unknown part {what!r}: use one of {', '.join(KINDS)}, or the name of a function that has run")
     return found
 
 

@@ -87,7 +87,7 @@ def write_lists(project: Project, outputs: Mapping[str, str], show: Show) -> Non
         "AlreadyRunning": f"{batch.get('jobName')} writes them already: see `make status`",
     }
     if publication:
-        show.good(f"the lists of {batch.get('runId')} stand in when the endpoint does not answer")
+        show.good(f"the lists of {batch.get('runId')} are used when the endpoint does not answer")
         show.line(f"  s3://{outputs['ArtifactsBucketName']}/batch/{batch.get('jobName')}/lists/")
     else:
         show.line(words.get(str(batch.get("outcome")), str(batch.get("outcome"))))

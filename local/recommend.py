@@ -56,7 +56,7 @@ def show_recommendations(
     if liked:
         show.line("  liked before: " + "; ".join(item.label for item in liked))
     elif dataset is not None:
-        show.line("  not known to the model: the most popular items answer")
+        show.line("  unknown to the model: these are the most popular items")
     show.table(["", "item", "title", "category", "score"], rows)
     unknown = answer.body.get("unknownItems")
     show.line(

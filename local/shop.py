@@ -1,4 +1,4 @@
-"""A shop that does not exist: its catalogue and what its customers viewed and bought, week after week.
+"""A generated shop: its catalogue, and what its customers viewed and bought, week after week.
 
 The shop is a simulation with a known shape, so that a recommender has something true to find in it:
 

@@ -230,7 +230,7 @@ def _settled(stack: Stack, show: Show) -> str:
 def _delete_dead(stack: Stack, status: str, show: Show) -> None:
     """Delete a stack that was never usable, so that it can be made anew. One that holds data is left to the person."""
     reasons = stack.failures()
-    show.warn(f"the stack {STACK} is half made ({status})" + (f": {reasons[0]}" if reasons else ""))
+    show.warn(f"the stack {STACK} was created only in part ({status})" + (f": {reasons[0]}" if reasons else ""))
     holding = [
         resource["PhysicalResourceId"]
         for resource in (stack.resources() if status != "REVIEW_IN_PROGRESS" else [])
@@ -243,14 +243,14 @@ def _delete_dead(stack: Stack, status: str, show: Show) -> None:
             f"it cannot be updated, and a new one would not see the data in {', '.join(holding)}. "
             "To start over: `python -m local down --delete`, then `make up`"
         )
-    with show.stage("delete the half-made stack, which holds no data"):
+    with show.stage("delete the incomplete stack, which holds no data"):
         stack.client.delete_stack(StackName=STACK)
         deadline = time.monotonic() + WAIT_SECONDS
         while stack.status and time.monotonic() < deadline:
             time.sleep(0.25)
         if stack.status:
             raise Problem(
-                f"the stack {STACK} did not go away ({stack.status}); start over with `python -m local down --delete`"
+                f"the stack {STACK} was not deleted ({stack.status}); start over with `python -m local down --delete`"
             )
 
 

@@ -1,6 +1,4 @@
-"""What runs, who serves since when and on what data, the last runs with their reasons, what is awaited, what was
-given up.
-"""
+"""What is running, which model serves, the latest runs with their reasons, open jobs, and dead letters."""
 
 from __future__ import annotations
 
@@ -53,7 +51,7 @@ def endpoint_line(project: Project, name: str) -> str:
         endpoint = project.client("sagemaker").describe_endpoint(EndpointName=name)
     except ClientError as error:
         if "Could not find" in str(error):
-            return "none yet: the first model that passes the gate makes it"
+            return "none yet: the first model that passes the gate creates it"
         return str(error)
     reason = f": {endpoint['FailureReason']}" if endpoint.get("FailureReason") else ""
     return f"{endpoint['EndpointStatus']} on {endpoint['EndpointConfigName']}{reason}"
@@ -64,7 +62,7 @@ def serving_line(record: Mapping[str, Any]) -> str:
     if not record:
         return "no model yet"
     previous = (record.get("previous") or {}).get("runId")
-    before = f" (before: {previous})" if previous else ""
+    before = f" (previously: {previous})" if previous else ""
     return f"{record.get('runId')} since {when(record.get('since'))}, on dataset {record.get('datasetVersion')}{before}"
 
 
@@ -72,16 +70,18 @@ def dead_letters(project: Project, url: str) -> str:
     """How many messages the dead-letter queue holds."""
     found = project.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
     count = int(found["Attributes"]["ApproximateNumberOfMessages"])
-    return "none" if count == 0 else f"{count}: events that no function could take; see `python -m local logs emulator`"
+    return (
+        "none" if count == 0 else f"{count}: events that no function could process; see `python -m local logs emulator`"
+    )
 
 
 def _show_open_jobs(ledger: Ledger, show: Show) -> None:
     tokens = ledger.of_kind("TOKEN")
     if not tokens:
-        show.line("awaited        nothing")
+        show.line("waiting for    nothing")
     for token in tokens:
         kind, _, name = key_of(token).partition("#")
-        show.line(f"awaited        {kind.lower()} {name} since {when(token.get('updatedAt'))}")
+        show.line(f"waiting for    {kind.lower()} {name} since {when(token.get('updatedAt'))}")
 
 
 def _show_runs(ledger: Ledger, show: Show) -> None:

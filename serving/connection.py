@@ -1,13 +1,14 @@
-"""HTTP/1.1 of one client, on llhttp (httptools): what is read becomes exchanges, which are begun and answered in order.
+"""HTTP/1.1 of one client, on llhttp (httptools). Requests become exchanges, which are answered in their order.
 
-It knows no path and no model: a `Handler` answers. llhttp is strict by default: it refuses whatever two servers might
-cut into requests differently (both a length and chunks, two lengths, bare line feeds, folded lines).
+This module knows no path and no model: a `Handler` answers. llhttp is strict by default: it refuses what two servers
+might split into requests differently (a length together with chunks, two lengths, bare line feeds, folded lines).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from enum import Enum
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -15,69 +16,99 @@ from urllib.parse import unquote_to_bytes
 import httptools
 
 KEEP_ALIVE_SECONDS = 75.0
-"""Longer than the callers keep idle connections, so that it is never this side which closes one just used."""
+"""Longer than callers keep idle connections, so that the server never closes one that a caller is about to use."""
 MAXIMUM_HEAD_BYTES = 64 * 1024
-"""Of a request's head, beside what came with its first byte."""
+"""Maximum size of a request's head, not counting the packet that it began in."""
 
 _LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+class Reading(Enum):
+    """What a connection is reading. HEAD follows BETWEEN, BODY follows HEAD, BETWEEN follows BODY; ENDED is final."""
+
+    BETWEEN = "between"
+    """No request has begun since the last one ended."""
+    HEAD = "head"
+    BODY = "body"
+    ENDED = "ended"
+    """Nothing more is read: the client left, its request could not be read, or it gets its last answer."""
+
+
+class Stage(Enum):
+    """How far the answer to a request is. Stages follow each other in this order, and may be skipped."""
+
+    WAITING = "waiting"
+    """For the answers to earlier requests."""
+    BEGUN = "begun"
+    """The handler has the head."""
+    HANDED_OVER = "handed over"
+    """The handler has the body too."""
+    ANSWERED = "answered"
+    """Or the client left."""
+
+
+# Python 3.11 looks a member up through two calls; a request needs some twenty.
+_BETWEEN, _HEAD, _BODY, _ENDED = Reading
+_WAITING, _BEGUN, _HANDED_OVER, _ANSWERED = Stage
+
+
 class Exchange:
-    """A request and whether it is answered. `body` is at most one byte longer than the handler takes."""
+    """A request and the stage of its answer. `body` is at most one byte longer than the handler accepts."""
 
     __slots__ = (
-        "answered",
-        "began",
-        "begun",
-        "body",
-        "complete",
-        "connection",
-        "content_type",
-        "expects",
-        "failure",
-        "handed",
-        "keep_alive",
-        "method",
-        "path",
+        "began", "body", "codings", "complete", "connection", "content_type", "expects_continue", "failure", "has_body",
+        "keep_alive", "method", "path", "stage",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, method: bytes, path: bytes, content_type: bytes | None) -> None:
-        self.connection, self.method, self.path, self.content_type = connection, method, path, content_type
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.method = self.path = b""
+        self.content_type: bytes | None = None
+        self.codings: bytes | None = None
+        """Of the transfer, as the head names them."""
+        self.has_body = False
         self.body: bytes | bytearray = b""
         self.began = 0.0
-        """The handler's own: when it began."""
+        """For the handler's use: the time at which it began."""
         self.keep_alive = True
-        self.expects = False
-        """The client waits for "100 Continue" with its body."""
+        self.expects_continue = False
+        """The client waits for "100 Continue" before it sends the body."""
         self.failure: tuple[int, str] | None = None
-        self.complete = self.begun = self.handed = self.answered = False
+        """Status and message, if the request could not be read to its end."""
+        self.complete = False
+        """Nothing more is read of it. An answer may come earlier, when the head is enough to refuse the request."""
+        self.stage = _WAITING
+
+    @property
+    def answered(self) -> bool:
+        return self.stage is _ANSWERED
 
     def respond(self, status: int, body: bytes, headers: bytes = b"") -> None:
-        """Answers, once; `headers` are whole lines. Nothing happens where the client has left."""
+        """Answer, once; `headers` are whole lines. Does nothing if the client has left."""
         self.connection.respond(self, status, body, headers)
 
 
 class Handler(Protocol):
-    """What answers. It must answer each exchange that it was given, once; `gone` takes one back."""
+    """Answers exchanges. It must answer each one that it was given, once, unless `gone` takes it back."""
 
     maximum_body_bytes: int
     body_seconds: float
     draining: bool
     date: bytes
-    """For the header of this name."""
+    """The value of the header `date`."""
 
     def begin(self, exchange: Exchange) -> None:
-        """The head is there and all before it are answered. It may be answered already, and then is not `complete`d."""
+        """The head has arrived and all earlier requests are answered. If this answers, `complete` is not called."""
 
     def complete(self, exchange: Exchange) -> None:
-        """The body is there."""
+        """The body has arrived."""
 
     def fail(self, exchange: Exchange, status: int, message: str) -> None:
-        """It cannot be read to its end, begun or not: it must be answered now, with `status`."""
+        """The request cannot be read to its end, begun or not: answer it now, with `status`."""
 
     def gone(self, exchange: Exchange) -> None:
-        """The client has left before one that was begun was answered."""
+        """The client left before this exchange, which was begun, was answered. It counts as answered from now on."""
 
     def opened(self, connection: Connection) -> None: ...
 
@@ -85,40 +116,39 @@ class Handler(Protocol):
 
 
 class Connection(asyncio.Protocol):
+    """One client. At most one request is read ahead of the one that is being answered."""
+
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._exchanges: deque[Exchange] = deque()
-        self._url, self._expects = b"", False
-        self._content_type: bytes | None = None
-        self._codings: bytes | None = None
-        self._has_body = False
-        self._partial = self._in_head = False
+        self._reading = _BETWEEN
         self._messages = self._head_bytes = 0
-        self._advancing = self._failed = self._stuck = self._paused = False
-        self._late: asyncio.TimerHandle | None = None
+        self._write_buffer_full = self._advancing = False
+        self._timeout: asyncio.TimerHandle | None = None
 
-    # Of asyncio
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
         self._parser = httptools.HttpRequestParser(self)
-        self._used = self._loop.time()
+        self._last_answer = self._loop.time()
         self._idle = self._loop.call_later(KEEP_ALIVE_SECONDS, self._close_if_idle)
         self._handler.opened(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._idle.cancel()
-        self._not_late()
+        self._cancel_timeout()
         for exchange in self._exchanges:
-            if exchange.begun and not exchange.answered:
+            if exchange.stage in (_BEGUN, _HANDED_OVER):
+                exchange.stage = _ANSWERED
                 self._handler.gone(exchange)
         self._exchanges.clear()
-        self._failed = True
+        self._reading = _ENDED
         self._handler.closed(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._failed:
+        if self._reading is _ENDED:
             return
         before = self._messages
         try:
@@ -126,95 +156,87 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             if not (self._exchanges and self._exchanges[-1].complete and not self._exchanges[-1].keep_alive):
                 self._fail(400, "the request is not HTTP/1.1")
-        if self._in_head and self._messages == before:
+        if self._reading is _HEAD and self._messages == before:
             self._head_bytes += len(data)
             if self._head_bytes > MAXIMUM_HEAD_BYTES:
                 self._fail(431, f"the head of the request is larger than {MAXIMUM_HEAD_BYTES} bytes")
         self._advance()
 
     def pause_writing(self) -> None:
-        self._stuck = True
+        self._write_buffer_full = True
 
     def resume_writing(self) -> None:
-        self._stuck = False
+        self._write_buffer_full = False
         self._advance()
 
-    # Of the parser
+    # Called by the parser
 
     def on_message_begin(self) -> None:
-        self._url, self._content_type, self._expects, self._codings, self._has_body = b"", None, False, None, False
-        self._partial = self._in_head = True
+        self._enter(_HEAD)
+        self._next = Exchange(self)
         self._messages += 1
         self._head_bytes = 0
 
     def on_url(self, part: bytes) -> None:
-        self._url += part
+        self._next.path += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers come here too, after the exchange was made: they change nothing.
+        if self._reading is not _HEAD:  # a trailer, after the body: it changes nothing
+            return
         name = name.lower()
         if name == b"content-type":
-            if self._content_type is None:
-                self._content_type = value
+            if self._next.content_type is None:
+                self._next.content_type = value
         elif name == b"expect":
-            self._expects = value.lower() == b"100-continue"
+            self._next.expects_continue = value.lower() == b"100-continue"
         elif name == b"content-length":
-            self._has_body = value != b"0"
+            self._next.has_body = value != b"0"
         elif name == b"transfer-encoding":
-            self._has_body = True
-            self._codings = value if self._codings is None else self._codings + b"," + value
+            self._next.has_body = True
+            self._next.codings = value if self._next.codings is None else self._next.codings + b"," + value
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        parser = self._parser
-        exchange = Exchange(self, parser.get_method(), _path(self._url), self._content_type)
-        first = parser.get_http_version() == "1.0"
-        exchange.keep_alive = not first and exchange.method != b"CONNECT" and parser.should_keep_alive()
-        exchange.expects = self._expects and not first
+        self._enter(_BODY)
+        parser, exchange = self._parser, self._next
+        http_1_0 = parser.get_http_version() == "1.0"
+        exchange.method, exchange.path = parser.get_method(), _path(exchange.path)
+        exchange.keep_alive = not http_1_0 and exchange.method != b"CONNECT" and parser.should_keep_alive()
+        if http_1_0:
+            exchange.expects_continue = False
         self._exchanges.append(exchange)
-        # llhttp takes "x, chunked", and chunks in HTTP/1.0, of which a server before this one may think otherwise.
-        if self._codings is not None and (first or self._codings.strip().lower() != b"chunked"):
+        # llhttp accepts "x, chunked", and chunks in HTTP/1.0; a proxy in front of this server may read them otherwise.
+        if exchange.codings is not None and (http_1_0 or exchange.codings.strip().lower() != b"chunked"):
             self._fail(400, "the transfer coding can only be chunked")
-        elif self._has_body and parser.should_upgrade():  # httptools would take the body for another request
+        elif exchange.has_body and parser.should_upgrade():  # httptools would take the body for another request
             self._fail(400, "an upgrade cannot be offered with a body")
 
     def on_body(self, part: bytes) -> None:
         exchange = self._exchanges[-1]
-        if exchange.answered or exchange.failure:
+        if exchange.stage is _ANSWERED or exchange.failure:
             return
         body, room = exchange.body, self._handler.maximum_body_bytes + 1 - len(exchange.body)
         if not body:
             exchange.body = part[:room]
         elif room > 0:
-            if isinstance(body, bytes):  # which would be copied for every part, and a part may be one byte
+            if isinstance(body, bytes):  # bytes would be copied for each part, and a part may be one byte
                 exchange.body = body = bytearray(body)
             body += part[:room]
 
     def on_message_complete(self) -> None:
-        self._partial = False
-        self._not_late()
+        self._enter(_BETWEEN)
+        self._cancel_timeout()
         self._exchanges[-1].complete = True
 
-    # Our own
-
-    def _feed(self, data: bytes) -> None:
-        while True:
-            try:
-                self._parser.feed_data(data)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                # Offered, by some clients with every request, and not taken: HTTP/1.1 goes on behind it.
-                data = data[upgrade.args[0] :]
-                if not data or self._failed or not self._exchanges[-1].keep_alive:
-                    return
+    # Called by the handler
 
     def respond(self, exchange: Exchange, status: int, body: bytes, headers: bytes) -> None:
-        exchange.answered = True
+        exchange.stage = _ANSWERED
         if self._transport.is_closing():
             return
-        if not exchange.complete and exchange.expects:  # nobody knows whether the body will come
-            exchange.keep_alive, exchange.complete, self._failed = False, True, True
-        if self._handler.draining and not self._partial and len(self._exchanges) == 1:
+        if not exchange.complete and exchange.expects_continue:  # the client may never send the body
+            exchange.complete, exchange.keep_alive = True, False
+            self._enter(_ENDED)
+        if self._handler.draining and len(self._exchanges) == 1 and not self._in_request():
             exchange.keep_alive = False
         if not exchange.keep_alive:
             headers += b"connection: close\r\n"
@@ -226,85 +248,108 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def drain(self) -> None:
-        """Nothing more will be asked: closes now if nothing is under way, else with the last answer."""
-        if not self._exchanges and not self._partial:
+        """The server is ending: close now if no request is under way, else with the last answer."""
+        if not self._exchanges and not self._in_request():
             self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
 
+    # Internal
+
+    def _enter(self, reading: Reading) -> None:
+        """Go on to `reading`, unless reading has ended: the parser may still call for data that it already has."""
+        if self._reading is not _ENDED:
+            self._reading = reading
+
+    def _in_request(self) -> bool:
+        return self._reading is _HEAD or self._reading is _BODY
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                # Some clients offer an upgrade with every request. It is declined: HTTP/1.1 goes on after it.
+                data = data[upgrade.args[0] :]
+                if not data or self._reading is _ENDED or not self._exchanges[-1].keep_alive:
+                    return
+
     def _advance(self) -> None:
-        """Begins, hands over and takes away exchanges, as far as it goes."""
+        """Begin, hand over and remove exchanges, in their order, as far as possible."""
         if self._advancing:
             return
         self._advancing = True
-        exchanges, handler = self._exchanges, self._handler
-        while exchanges and not self._stuck:
+        exchanges = self._exchanges
+        while exchanges and not self._write_buffer_full:
             exchange = exchanges[0]
-            if exchange.failure:
-                if not exchange.answered:
-                    exchange.begun, failure = True, exchange.failure
-                    handler.fail(exchange, *failure)
-            elif not exchange.begun:
-                exchange.begun = True
-                handler.begin(exchange)
-                if exchange.expects and not exchange.complete and not exchange.answered:
-                    self._transport.write(_CONTINUE)
-            if exchange.complete and not exchange.answered and not exchange.handed:
-                exchange.handed = True
-                handler.complete(exchange)
-            if not (exchange.complete and exchange.answered):
+            if exchange.stage is not _ANSWERED:
+                self._let_handler_go_on(exchange)
+            if not (exchange.complete and exchange.stage is _ANSWERED):
                 break
             exchanges.popleft()
-            self._used = self._loop.time()
+            self._last_answer = self._loop.time()
             if not exchange.keep_alive:
-                self._failed = True
+                self._enter(_ENDED)
                 exchanges.clear()
                 self._transport.close()
         self._advancing = False
         self._pace()
 
+    def _let_handler_go_on(self, exchange: Exchange) -> None:
+        """Give the handler what has arrived of the exchange since it was called last."""
+        if exchange.failure:
+            exchange.stage = _BEGUN
+            self._handler.fail(exchange, *exchange.failure)
+        elif exchange.stage is _WAITING:
+            exchange.stage = _BEGUN
+            self._handler.begin(exchange)
+            if exchange.expects_continue and not exchange.complete and exchange.stage is _BEGUN:
+                self._transport.write(_CONTINUE)
+        if exchange.complete and exchange.stage is _BEGUN:
+            exchange.stage = _HANDED_OVER
+            self._handler.complete(exchange)
+
     def _pace(self) -> None:
-        """Reads no further than one request ahead, and waits for no other than that which it reads."""
-        full = self._stuck or self._failed or len(self._exchanges) > 1
-        if full is not self._paused and not self._transport.is_closing():
-            self._paused = full
+        """Pause or resume reading, and start or stop the timeout of the request that is being read."""
+        full = self._write_buffer_full or self._reading is _ENDED or len(self._exchanges) > 1
+        if full is self._transport.is_reading() and not self._transport.is_closing():
             (self._transport.pause_reading if full else self._transport.resume_reading)()
-        if self._partial and not full:
-            if self._late is None:
-                self._late = self._loop.call_later(self._handler.body_seconds, self._is_late)
-        elif self._late:
-            self._not_late()
-        if self._handler.draining and not self._failed:
+        if not full and self._in_request():
+            if self._timeout is None:
+                self._timeout = self._loop.call_later(self._handler.body_seconds, self._time_out)
+        elif self._timeout:
+            self._cancel_timeout()
+        if self._handler.draining and self._reading is not _ENDED:
             self.drain()
 
-    def _not_late(self) -> None:
-        if self._late:
-            self._late.cancel()
-            self._late = None
+    def _cancel_timeout(self) -> None:
+        if self._timeout:
+            self._timeout.cancel()
+            self._timeout = None
 
-    def _is_late(self) -> None:
-        self._late = None
-        what = "head" if self._in_head else "body"
-        self._fail(408, f"the {what} did not arrive within {self._handler.body_seconds:g} seconds")
+    def _time_out(self) -> None:
+        self._timeout = None
+        self._fail(408, f"the {self._reading.value} did not arrive within {self._handler.body_seconds:g} seconds")
         self._advance()
 
     def _fail(self, status: int, message: str) -> None:
-        """What is being read is the last that is read of this client, and is answered with `status`."""
-        if self._failed:
+        """Stop reading. The request that was being read is the last, and is answered with `status`."""
+        if self._reading is _ENDED:
             return
-        self._failed, self._partial = True, False
+        self._reading = _ENDED
         if not self._exchanges or self._exchanges[-1].complete:
-            self._exchanges.append(Exchange(self, b"", b"", None))
+            self._exchanges.append(Exchange(self))
         exchange = self._exchanges[-1]
         exchange.failure = status, message
         exchange.complete, exchange.keep_alive = True, False
 
     def _close_if_idle(self) -> None:
-        left = self._used + KEEP_ALIVE_SECONDS - self._loop.time()
-        if self._stuck and left <= 0:
-            self._transport.abort()  # who does not read its answer would keep it here for ever
-        elif left <= 0 and not self._exchanges and not self._partial:
+        left = self._last_answer + KEEP_ALIVE_SECONDS - self._loop.time()
+        if self._write_buffer_full and left <= 0:
+            self._transport.abort()  # the client does not read its answer: waiting would keep the connection for ever
+        elif left <= 0 and not self._exchanges and not self._in_request():
             self._transport.close()
         else:
             self._idle = self._loop.call_later(max(left, 1.0), self._close_if_idle)

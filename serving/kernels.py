@@ -17,8 +17,8 @@ import numba
 import numpy as np
 from numba.core.caching import FunctionCache
 
-import vectors
-from vectors import BLOCK, TILE, add_product, add_rectified, layer
+from serving import vectors
+from serving.vectors import BLOCK, TILE, add_product, add_rectified, layer
 
 _SAMPLED = 16
 """A shortlist looks at one block in so many first, to estimate what belongs to the greatest."""

@@ -44,8 +44,7 @@ class Area:
 
 
 AREAS = [
-    Area("training", ("training",), ("training",)),
-    Area("serving", ("serving",), ("serving", "training")),
+    Area("models", ("ncf", "training", "serving", "container")),
     Area("functions", ("functions",), ("functions",)),
     Area(
         "tests of the functions",

@@ -1,14 +1,13 @@
 """Train on this machine, by the contract of a training job, and compare the runs.
 
-`python -m training.launch --help` says how. Each run is a folder (see `launching/runs.py`); training itself is
-`train.py` in a process of its own, exactly as SageMaker's container runs it. Exit status: 0, the run is finished; 2,
+`python -m training.launch --help` says how. Each run is a folder (see `launching/runs.py`); training itself runs in a
+process of its own, exactly as in SageMaker's container. Exit status: 0, the run is finished; 2,
 refused before anything was read; otherwise that of the training (143: stopped, and can be resumed).
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import difflib
 import hashlib
 import json
@@ -22,25 +21,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-# train.py is a script, and so what it imports are modules of this folder, not of a package `training`.
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from rich.console import Console
 
-from hyperparameters import DATASET_VERSION, Hyperparameters, InvalidHyperparameter
-from launching import runs, show
-from launching.asked import Refused, text_of, texts_of
-from launching.code import Code, code_in
-from launching.lines import epoch_in
-from launching.process import STOPPED, Ended, Training
-from launching.runs import BrokenIncumbent, NoSuchRun, Run
+from ncf.parameters import text_of
+from training.hyperparameters import DATASET_VERSION, Hyperparameters, InvalidHyperparameter, known
+from training.launching import runs, show
+from training.launching.code import Code, code_in
+from training.launching.hyperparameter_text import Refused, texts_of
+from training.launching.lines import epoch_in
+from training.launching.process import STOPPED, Ended, Training
+from training.launching.runs import BrokenIncumbent, NoSuchRun, Run
 
-HERE = Path(__file__).resolve().parent
-SCRIPT = HERE / "train.py"
+ROOT = Path(__file__).resolve().parents[1]
+CODE = ("ncf", "training", "serving", "container")
+"""The folders whose code makes and measures a model."""
+COMMAND = (sys.executable, "-m", "container.job")
+"""The training job as the container runs it, started by its name: training does not import the container."""
 DERIVED = ("run_id", "dataset_version", "code_version")
 REFUSED = 2
 NO_VERSION = "v00000000t000000z-00000000"
-"""Stands for the dataset's version while hyperparameters are checked, before any data is read."""
+"""Takes the place of the dataset's version while hyperparameters are checked, before any data is read."""
 LAST_LINES = 12
 
 
@@ -81,27 +81,27 @@ def parser() -> argparse.ArgumentParser:
     )
     cloud.add_argument("--sagemaker", action="store_true", help="DATASET and --output are s3://…, and so --incumbent")
     cloud.add_argument("--role", metavar="ARN", help="the role that the job runs as")
-    cloud.add_argument("--image", metavar="URI", help="the image of serving/Dockerfile, by its digest")
+    cloud.add_argument("--image", metavar="URI", help="the image of container/Dockerfile, by its digest")
     cloud.add_argument("--instance-type", metavar="TYPE", help="default: ml.g4dn.xlarge")
     cloud.add_argument("--wait", action="store_true", help="show the job's log until it ends")
     group = made.add_argument_group("hyperparameters", "Checked before any data is read.")
-    for parameter in dataclasses.fields(Hyperparameters):
-        if parameter.name not in DERIVED:
+    for name, parameter in known().items():
+        if name not in DERIVED:
             meaning = f"{parameter.metadata['meaning']} Default: {text_of(parameter.default) or 'none'}.".replace(
                 "%", "%%"
             )
             group.add_argument(
-                f"--{parameter.name}",
+                f"--{name}",
                 metavar="VALUE",
                 default=argparse.SUPPRESS,
                 help=meaning,
-                dest=f"+{parameter.name}",
+                dest=f"+{name}",
             )
     return made
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str]]:
-    """The arguments, and the texts of the hyperparameters that were given. Raises Refused."""
+    """The arguments, and the texts of the given hyperparameters. Raises Refused."""
     made = parser()
     arguments, unknown = made.parse_known_args(argv)
     for text in unknown:
@@ -131,7 +131,7 @@ def check(given: dict[str, str], version: str = NO_VERSION, run_id: str = "", co
 
 
 def version_of(dataset: Path) -> str:
-    """The version that the folder's manifest says. Raises Refused, with the command that makes such a folder."""
+    """The version in the folder's manifest. Raises Refused, with the command that makes such a folder."""
     if str(dataset).startswith("s3:"):
         raise Refused(f"{dataset} is on S3: copy it here (aws s3 cp --recursive), or train there with --sagemaker")
     manifest = dataset / "manifest.json"
@@ -195,7 +195,7 @@ def begin(arguments: argparse.Namespace, given: dict[str, str], code: Code) -> t
 
 
 def resume(arguments: argparse.Namespace, given: dict[str, str], code: Code, console: Console) -> tuple[Path, Run]:
-    """The run to go on with. Raises NoSuchRun, Refused or InvalidHyperparameter."""
+    """The run to resume. Raises NoSuchRun, Refused or InvalidHyperparameter."""
     folder: Path = arguments.resume
     run = runs.load(folder)
     if run.status == runs.FINISHED:
@@ -226,8 +226,8 @@ def resume(arguments: argparse.Namespace, given: dict[str, str], code: Code, con
 
 
 def train(folder: Path, run: Run, console: Console) -> int:
-    """Run the training in `folder`, show it, and record what came of it. Its exit status."""
-    command = [sys.executable, str(SCRIPT)]
+    """Run the training in `folder`, show it, and record its result; its exit status."""
+    command = [*COMMAND]
     for name, text in texts_of(run.hyperparameters).items():
         command += [f"--{name}", text]
     show.say(console, f"{run.run_id} in {folder}: {run.model} on {run.dataset}", "[cyan]·[/] ")
@@ -263,7 +263,7 @@ def train(folder: Path, run: Run, console: Console) -> int:
 
 
 def environment(folder: Path, run: Run) -> dict[str, str]:
-    """The script contract of train.py, with this run's places."""
+    """The script contract of a training job (`train.py`), with this run's places."""
     places = {
         "SM_CHANNEL_DATASET": Path(run.dataset),
         "SM_MODEL_DIR": folder / "model",
@@ -274,11 +274,12 @@ def environment(folder: Path, run: Run) -> dict[str, str]:
     if run.incumbent:
         places["SM_CHANNEL_INCUMBENT"] = folder / "incumbent"
     own = {name: value for name, value in os.environ.items() if not name.startswith("SM_")}
-    return own | {name: str(path.resolve()) for name, path in places.items()}
+    import_path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return own | {"PYTHONPATH": import_path} | {name: str(path.resolve()) for name, path in places.items()}
 
 
 def record(folder: Path, run: Run, ended: Ended) -> None:
-    """Write into run.json how the process ended, and what came of it."""
+    """Write into run.json how the process ended, and the run's figures."""
     run.exit_status = ended.status
     run.seconds = round(run.seconds + ended.seconds, 3)
     run.cpu_seconds = round(run.cpu_seconds + ended.cpu_seconds, 3)
@@ -297,7 +298,7 @@ def record(folder: Path, run: Run, ended: Ended) -> None:
 
 
 def reason_of(folder: Path, ended: Ended) -> str:
-    """The paragraph of the failure file; without one, what the exit status says."""
+    """The paragraph of the failure file, or without one a sentence on the exit status."""
     failure = folder / "output" / "failure"
     if failure.is_file():
         return failure.read_text(encoding="utf-8").strip()
@@ -307,7 +308,7 @@ def reason_of(folder: Path, ended: Ended) -> str:
 
 
 def conclude(folder: Path, run: Run, ended: Ended, last: Sequence[str], console: Console) -> None:
-    """Say how it ended; for a finished run, draw the curves and print the table."""
+    """Report how the run ended; for a finished run, draw the curves and print the table."""
     if run.status == runs.INTERRUPTED:
         kept = any((folder / "checkpoints").glob("*"))
         where = f"after epoch {run.epochs[-1].epoch}" if run.epochs else "in its first epoch"
@@ -336,11 +337,11 @@ def conclude(folder: Path, run: Run, ended: Ended, last: Sequence[str], console:
 
 
 def draw(folder: Path, run: Run) -> str:
-    """Draw curves.png if there is a curve to draw, and say so."""
+    """Draw curves.png if there is a curve; its name, or a sentence on why there is none."""
     if not run.epochs:
         return "no learning curve (the model has no epochs)"
     try:
-        from launching import curves
+        from training.launching import curves
     except ImportError:
         return "no picture (pip install -r requirements/launch.txt brings matplotlib)"
     assert run.figures is not None
@@ -365,10 +366,10 @@ def main(argv: Sequence[str]) -> int:
             show.print_runs(console, arguments.list)
             return 0
         if arguments.sagemaker:
-            import launch_sagemaker
+            from training import launch_sagemaker
 
             return launch_sagemaker.launch(arguments, check(given), console)
-        code = code_in(HERE)
+        code = code_in(ROOT, CODE)
         folder, run = resume(arguments, given, code, console) if arguments.resume else begin(arguments, given, code)
         return train(folder, run, console)
     except (Refused, InvalidHyperparameter, NoSuchRun, BrokenIncumbent) as error:

@@ -1,6 +1,6 @@
-"""One training job in an account of yours, by the SageMaker SDK: the same image and contract as the state machine's.
+"""One training job in your AWS account, by the SageMaker SDK, with the image and contract of the state machine's jobs.
 
-The only file in this folder that knows AWS, and the SDK is imported when a job is asked for: nothing else needs it.
+The only file in this folder that knows AWS. The SDK is imported when a job is started, because nothing else needs it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from hyperparameters import DATASET_VERSION, Hyperparameters
-from launching import show
-from launching.asked import Refused, texts_of
+from training.hyperparameters import DATASET_VERSION, Hyperparameters
+from training.launching import show
+from training.launching.hyperparameter_text import Refused, texts_of
 
 if TYPE_CHECKING:
     from sagemaker.train import ModelTrainer
@@ -36,12 +36,12 @@ METRICS = {
 }
 INTERRUPTED = 130
 LONGEST_NAME = 15
-"""Beside the run id and the time that the SDK appends; a training job's name has at most 63 characters."""
+"""Longest name beside the run id and the time that the SDK appends: a training job's name has at most 63 characters."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is asked for, without the SDK's types."""
+    """The job to start, without the SDK's types."""
 
     dataset: str
     output: str
@@ -60,7 +60,7 @@ class Job:
                 raise Refused(f"--{option} is for runs on this machine, and does not go with --sagemaker")
         for option, meaning in {
             "role": "the ARN that the job runs as",
-            "image": "the URI of the image that serving/Dockerfile builds",
+            "image": "the URI of the image that container/Dockerfile builds",
             "output": "an s3://… where its model goes",
         }.items():
             if not getattr(arguments, option):

@@ -126,10 +126,10 @@ def ours(bundle: Path) -> Iterator[Server]:
         "SM_MODEL_DIR": str(bundle),
         "SERVING_HOST": "127.0.0.1",
         "SERVING_PORT": str(port),
-        "PYTHONPATH": str(PROJECT_ROOT / "training"),
+        "PYTHONPATH": str(PROJECT_ROOT),
     }
     with tempfile.TemporaryDirectory() as folder:
-        command: list[str | Path] = [sys.executable, PROJECT_ROOT / "serving" / "serve.py"]
+        command: list[str | Path] = [sys.executable, "-m", "serving.serve"]
         with _running("ours", command, port, Path(folder), more) as server:
             yield server
 

@@ -4,13 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(PROJECT_ROOT / "training"))
+from rich.progress import Progress
 
-from rich.progress import Progress  # noqa: E402
-
-from benchmarks import command  # noqa: E402
-from benchmarks.training import split, tables  # noqa: E402
+from benchmarks import command
+from benchmarks.training import split, tables
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ import pyarrow.csv as csv
 import torch
 from numpy.typing import NDArray
 
-from ncf.data import Dataset, Pairs
+from ncf.dataset import Dataset, Pairs
 
 FORMS = (
     ("interactions.csv.gz", "leave_one_out_test.csv.gz"),

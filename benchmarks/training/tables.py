@@ -20,7 +20,6 @@ from benchmarks import environment
 from benchmarks.training import split
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-WORKER = PROJECT_ROOT / "benchmarks" / "training" / "worker.py"
 PEERS = {
     "RecBole 1.2.1": PROJECT_ROOT / "benchmarks" / "training" / "peers" / "recbole_neumf.py",
     "plain DataLoader loop": PROJECT_ROOT / "benchmarks" / "training" / "peers" / "plain_loop.py",
@@ -52,14 +51,14 @@ REPEATS = 3
 
 def measure(data: Path, settings: dict[str, Any], rows: int | None = None) -> dict[str, Any]:
     """One training by the worker."""
-    command = [sys.executable, str(WORKER), "--data", str(data)]
+    command = [sys.executable, "-m", "benchmarks.training.worker", "--data", str(data.absolute())]
     command += ["--rows", str(rows)] if rows else []
     command += ["--set", *(f"{name}={value}" for name, value in settings.items())]
-    return _json_of(command)
+    return _json_of(command, PROJECT_ROOT)
 
 
-def _json_of(command: list[str]) -> dict[str, Any]:
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+def _json_of(command: list[str], folder: Path | None = None) -> dict[str, Any]:
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])

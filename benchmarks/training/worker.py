@@ -6,22 +6,19 @@ import argparse
 import json
 import re
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(PROJECT_ROOT), str(PROJECT_ROOT / "training")]
+import numpy as np
+import torch
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-from benchmarks.training import split  # noqa: E402
-from hyperparameters import Hyperparameters  # noqa: E402
-from ncf.data import Dataset, Pairs  # noqa: E402
-from ncf.evaluation import Evaluation  # noqa: E402
-from ncf.interface import Context, Progress, kind_named  # noqa: E402
+from benchmarks.training import split
+from ncf.dataset import Dataset, Pairs
+from ncf.evaluation import Evaluation
+from ncf.interface import Context, Progress
+from ncf.registry import kind_named
+from training.hyperparameters import Hyperparameters
 
 VERSION = "v20260101t000000z-00000000"
 
@@ -45,7 +42,7 @@ def main() -> None:
     reports: list[Progress] = []
     before = time.process_time()
     kind = kind_named(hyperparameters.model)
-    model = kind.fit(dataset, hyperparameters, Context(report=reports.append))
+    model = kind.fit(dataset, hyperparameters.chosen, Context(report=reports.append))
     result: dict[str, Any] = {"cpuSeconds": time.process_time() - before}
     if reports:
         # Of the whole fit, so also of what precedes its first epoch.

@@ -1,6 +1,37 @@
-"""Where ministack differs from AWS, and what makes it agree.
+"""Where ministack differs from AWS, and what makes it agree: one module per area.
 
-One module per area. Each has ``apply()``, called once before the host serves, and each correction says in its
-docstring what AWS does, what ministack does, and how the difference is removed. ``tests/conformance`` states every
-point against the running host, so that another ministack version that changes a patched function fails loudly.
+Each correction is declared where it stands (``laptop_aws.correction``): what AWS does, what ministack does, and the
+conformance test that holds it. ``python -m laptop_aws corrections`` lists them.
 """
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+
+from laptop_aws import correction
+from laptop_aws.correction import Correction
+
+STEP_FUNCTIONS = ("execution", "task_state", "state_driver", "stepfunctions")
+AREAS = (
+    "host",
+    "lambda_runtime",
+    "lambda_invocation",
+    "eventbridge",
+    *STEP_FUNCTIONS,
+    "http_api",
+    "cloudformation",
+    "scheduler",
+    "s3",
+    "cloudwatch",
+)
+
+
+def corrections_of(areas: Iterable[str] = AREAS) -> list[Correction]:
+    """The corrections of the areas."""
+    return correction.declared([importlib.import_module(f"{__name__}.{area}") for area in areas])
+
+
+def apply(areas: Iterable[str] = AREAS) -> None:
+    """Makes ministack agree with AWS. Raises DoesNotFit when it is not the ministack that the corrections are for."""
+    correction.apply(corrections_of(areas))

@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ministack.services import dynamodb, lambda_svc
-from ministack.services.cloudformation import provisioners
+
+from laptop_aws.correction import corrects
+
+HANDLERS = "ministack.services.cloudformation.provisioners:_RESOURCE_HANDLERS"
+
+Resource = tuple[str, dict[str, Any]]
+_table_completed = partial(
+    corrects,
+    aws="a table has the time to live and the point-in-time recovery of its template",
+    ministack="neither",
+    test="test_the_table_has_what_the_template_says",
+)
+_function_completed = partial(
+    corrects,
+    aws="a function has the DeadLetterConfig, ReservedConcurrentExecutions, VpcConfig and KmsKeyArn of its template, "
+    "and logs where its LoggingConfig says",
+    ministack="drops the first four, and a LoggingConfig without a group",
+    test="test_a_function_has_all_that_its_template_says",
+)
 
 
-def apply() -> None:
-    _complete("AWS::Lambda::Function", complete_function)
-    _complete("AWS::DynamoDB::Table", complete_table)
+@_table_completed(f"{HANDLERS}[AWS::DynamoDB::Table][create]", source="277586e016c6")
+def create_table(stock: Any, logical_id: str, properties: dict[str, Any], stack: str) -> Resource:
+    name, attributes = stock(logical_id, properties, stack)
+    complete_table(name, properties)
+    return name, attributes
 
 
-def _complete(resource_type: str, complete: Callable[[str, dict[str, Any]], None]) -> None:
-    """Calls ``complete(physical_id, properties)`` after each creation and update of the type."""
-    handlers = provisioners._RESOURCE_HANDLERS[resource_type]
-    create, update = handlers["create"], handlers["update"]
+@_table_completed(f"{HANDLERS}[AWS::DynamoDB::Table][update]", source="0665980ffdd0")
+def update_table(stock: Any, physical_id: str, old: Any, new: dict[str, Any], *rest: Any) -> Resource:
+    name, attributes = stock(physical_id, old, new, *rest)
+    complete_table(name, new)
+    return name, attributes
 
-    def create_and_complete(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
-        physical_id, attributes = create(logical_id, properties, stack)
-        complete(physical_id, properties)
-        return physical_id, attributes
 
-    def update_and_complete(
-        physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str, logical_id: str | None = None
-    ) -> Any:
-        new_id, attributes = update(physical_id, old, new, stack, logical_id)
-        complete(new_id, new)
-        return new_id, attributes
+@_function_completed(f"{HANDLERS}[AWS::Lambda::Function][create]", source="8b2cf80e961d")
+def create_function(stock: Any, logical_id: str, properties: dict[str, Any], stack: str) -> Resource:
+    name, attributes = stock(logical_id, properties, stack)
+    complete_function(name, properties)
+    return name, attributes
 
-    handlers.update(create=create_and_complete, update=update_and_complete)
+
+@_function_completed(f"{HANDLERS}[AWS::Lambda::Function][update]", source="4855410e37d7")
+def update_function(stock: Any, physical_id: str, old: Any, new: dict[str, Any], *rest: Any) -> Resource:
+    name, attributes = stock(physical_id, old, new, *rest)
+    complete_function(name, new)
+    return name, attributes
 
 
 def _is_true(value: Any) -> bool:
@@ -39,10 +60,6 @@ def _is_true(value: Any) -> bool:
 
 
 def complete_table(name: str, properties: dict[str, Any]) -> None:
-    """AWS: a table has the time to live and the point-in-time recovery of its template. ministack: neither.
-
-    Conformance: ``test_the_table_has_what_the_template_says``.
-    """
     ttl = properties.get("TimeToLiveSpecification") or {}
     current = dynamodb._ttl_settings.get(name) or {}
     enabled = _is_true(ttl.get("Enabled", False))
@@ -57,12 +74,6 @@ def complete_table(name: str, properties: dict[str, Any]) -> None:
 
 
 def complete_function(name: str, properties: dict[str, Any]) -> None:
-    """AWS: a function has the ``DeadLetterConfig``, ``ReservedConcurrentExecutions``, ``VpcConfig`` and ``KmsKeyArn``
-    of its template, and logs where its ``LoggingConfig`` says. ministack: drops the first four, and a LoggingConfig
-    without a group.
-
-    Conformance: ``test_a_function_has_all_that_its_template_says``.
-    """
     record = lambda_svc._functions[name]
     config = record["config"]
     for key in ("DeadLetterConfig", "KmsKeyArn"):

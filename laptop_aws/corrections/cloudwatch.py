@@ -11,6 +11,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch
 
 from laptop_aws import registry
+from laptop_aws.correction import corrects
 
 COMPARISONS = {
     "GreaterThanOrEqualToThreshold": operator.ge,
@@ -20,25 +21,24 @@ COMPARISONS = {
 }
 
 
-def apply() -> None:
-    evaluate_stock = cloudwatch._evaluate_alarm
-
-    def evaluate_alarm(alarm: dict[str, Any]) -> None:
-        if alarm.get("MetricName") and alarm.get("ComparisonOperator") in COMPARISONS:
-            evaluate(alarm)
-        else:
-            evaluate_stock(alarm)
-
-    cloudwatch._evaluate_alarm = evaluate_alarm
+@corrects(
+    "ministack.services.cloudwatch:_evaluate_alarm",
+    source="a0b0acd3d432",
+    aws="an alarm looks at the metric with exactly its dimensions, period by period, needs DatapointsToAlarm of "
+    "EvaluationPeriods, treats missing data as told, and tells the event bus",
+    ministack="adds up all dimensions over the whole time, never returns from ALARM without new data, and tells nobody "
+    "but topics",
+    test="test_an_alarm_goes_off_for_its_own_dimensions_and_calms_down",
+)
+def evaluate_alarm(stock: Any, alarm: dict[str, Any]) -> None:
+    if alarm.get("MetricName") and alarm.get("ComparisonOperator") in COMPARISONS:
+        evaluate(alarm)
+    else:
+        stock(alarm)
 
 
 def evaluate(alarm: dict[str, Any]) -> None:
-    """AWS: an alarm looks at the metric with exactly its dimensions, period by period, needs ``DatapointsToAlarm`` of
-    ``EvaluationPeriods``, treats missing data as told, and tells the event bus. ministack: adds up all dimensions
-    over the whole time, never returns from ALARM without new data, and tells nobody but topics.
-
-    Conformance: ``test_an_alarm_goes_off_for_its_own_dimensions_and_calms_down``.
-    """
+    """Sets the state of the alarm, and notifies its actions and the event bus of a change."""
     state, reason = judge(alarm, _points(alarm), time.time())
     previous = alarm["StateValue"]
     if state == previous:
@@ -69,7 +69,7 @@ def _points(alarm: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def judge(alarm: dict[str, Any], points: Iterable[dict[str, Any]], now: float) -> tuple[str, str]:
-    """The state that the alarm ought to have at ``now``, and why."""
+    """The state of the alarm at ``now``, and why."""
     period = int(alarm.get("Period") or 60)
     periods = int(alarm.get("EvaluationPeriods") or 1)
     needed = int(alarm.get("DatapointsToAlarm") or periods)

@@ -12,6 +12,7 @@ from typing import Any
 from ministack.core.arn import ArnParseError, parse_arn
 from ministack.services import eventbridge
 
+from laptop_aws.correction import corrects
 from laptop_aws.corrections import delivery
 
 logger = logging.getLogger("emulator")
@@ -21,19 +22,17 @@ LOCAL_RETRIES = 3
 LOCAL_RETRY_SECONDS = 1.0
 
 
-def apply() -> None:
-    eventbridge._invoke_target = deliver
-
-
+@corrects(
+    "ministack.services.eventbridge:_invoke_target",
+    source="550e304af080",
+    aws="EventBridge hands an event to a function asynchronously, so that the function's own retries and dead-letter "
+    "queue apply; what a target refuses is retried (RetryPolicy) and then put, as the target would have got it, into "
+    "the target's dead-letter queue with the reason in message attributes; a missing target is not retried",
+    ministack="calls the function once, and forgets the event when anything fails",
+    test="test_an_event_whose_target_is_gone_lands_in_the_targets_dead_letter_queue",
+)
 def deliver(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
-    """AWS: EventBridge hands an event to a function asynchronously, so that the function's own retries and
-    dead-letter queue apply; what a target refuses is retried (``RetryPolicy``) and then put, as the target would have
-    got it, into the target's dead-letter queue with the reason in message attributes. A target that does not exist is
-    not retried. ministack: calls the function once, forgets the event when anything fails.
-
-    Here as on AWS; retries of the bus itself are at most LOCAL_RETRIES, a second apart.
-    Conformance: ``test_an_event_whose_target_is_gone_lands_in_the_targets_dead_letter_queue``.
-    """
+    """Delivers ``event`` as AWS does; the bus itself retries at most LOCAL_RETRIES times, a second apart."""
     view = view or eventbridge._pattern_event_view(event)
     payload = _payload(target, rule, view)
     try:
@@ -87,7 +86,7 @@ def _hand_over(target: dict[str, Any], event: dict[str, Any], rule: dict[str, An
     elif spec.service == "sns":
         delivery.to_topic(arn, payload, {})
     else:
-        raise delivery.NotDelivered("INVALID_PARAMETER", f"local mode has no targets of kind {spec.service!r}")
+        raise delivery.NotDelivered("INVALID_PARAMETER", f"events are not delivered to {spec.service!r} targets here")
     logger.info("rule %s delivered %s to %s", rule.get("Name"), event.get("DetailType"), arn)
 
 

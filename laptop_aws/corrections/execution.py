@@ -13,6 +13,8 @@ from typing import Any
 from ministack.core.responses import now_iso
 from ministack.services import stepfunctions as sfn
 
+from laptop_aws.correction import corrects
+
 PAYLOAD_LIMIT_BYTES = 262_144
 
 Context = dict[str, Any]
@@ -50,7 +52,7 @@ class Run:
 
     @contextmanager
     def waiting_for(self, token: str) -> Iterator[dict[str, Any]]:
-        """Registers a task token for as long as its task runs."""
+        """Registers a task token while its task runs."""
         now = time.monotonic()
         info = {"event": threading.Event(), "result": None, "error": None, "heartbeat": None, "beat": now}
         sfn._task_tokens[token] = info
@@ -92,12 +94,14 @@ def within_limit(value: Any, what: str) -> str:
 # ---- history ----
 
 
+@corrects(
+    "ministack.services.stepfunctions:_add_event",
+    source="b1db143ccd21",
+    aws="each event names the one that led to it, in its own branch",
+    ministack="names none, and numbers the events of branches by chance",
+    test="test_each_event_of_the_history_names_the_one_before_it_in_its_own_branch",
+)
 def add_event(execution: Execution, event_type: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
-    """AWS: each event names the one that led to it, in its own branch. ministack: names none, and numbers branches'
-    events by chance.
-
-    Conformance: ``test_each_event_of_the_history_names_the_one_before_it_in_its_own_branch``.
-    """
     run = runs.get(execution.get("executionArn", ""))
     if run is None:
         return append_event(execution, event_type, details)
@@ -127,7 +131,7 @@ def join_branches(execution: Execution) -> None:
 
 @contextmanager
 def branches_of(execution: Execution, kind: str) -> Iterator[None]:
-    """History goes on behind the last event of all branches, and says how the Parallel or Map state came out."""
+    """Continues the history after the last event of all branches with the result of the Parallel or Map state."""
     try:
         yield
     except sfn._ExecutionError:
@@ -138,6 +142,13 @@ def branches_of(execution: Execution, kind: str) -> Iterator[None]:
     add_event(execution, f"{kind}StateSucceeded")
 
 
+@corrects(
+    "ministack.services.stepfunctions:_scaled_sleep",
+    source="5ed19df2efa9",
+    aws="a Wait ends with its execution",
+    ministack="its thread sleeps on",
+    test="test_aborting_voids_the_token_and_ends_the_history",
+)
 def sleep(seconds: float) -> None:
     """A wait that ends with the execution."""
     run = current.get()

@@ -7,10 +7,13 @@ import contextvars
 import json
 import logging
 import re
+from functools import partial
 from typing import Any
 
-from ministack.services import apigateway, lambda_svc
-from ministack.services.cloudformation import provisioners
+from ministack.services import apigateway
+
+from laptop_aws.correction import corrects
+from laptop_aws.corrections.cloudformation import HANDLERS
 
 logger = logging.getLogger("emulator")
 
@@ -26,114 +29,98 @@ JSON = {"Content-Type": "application/json"}
 _for_http_api: contextvars.ContextVar[bool] = contextvars.ContextVar("_for_http_api", default=False)
 
 
-def apply() -> None:
-    apigateway.run_reentrant = _giving_awss_event(apigateway.run_reentrant)
-    apigateway._invoke_lambda_proxy = _failing_as_aws(apigateway._invoke_lambda_proxy)
-    lambda_svc.lambda_execute_result_to_api_proxy_response = _hiding_errors(
-        lambda_svc.lambda_execute_result_to_api_proxy_response
-    )
-    _import_openapi_bodies()
-
-
 Response = tuple[int, dict[str, str], bytes]
 
 
-def _giving_awss_event(run: Any) -> Any:
-    async def run_with_awss_event(function: Any, *arguments: Any, **named: Any) -> Any:
-        """AWS: an event of format 2.0 leaves out ``pathParameters`` when the route has none and lists cookies apart.
-        ministack: gives null, and cookies as a header.
-
-        Conformance: ``test_a_function_gets_an_event_of_format_2_0``.
-        """
-        if len(arguments) == 2 and isinstance(arguments[1], dict) and arguments[1].get("version") == "2.0":
-            event = arguments[1]
-            if event.get("pathParameters") is None:
-                event.pop("pathParameters", None)
-            cookie = event.get("headers", {}).pop("cookie", None)
-            if cookie:
-                event["cookies"] = [part.strip() for part in cookie.split(";")]
-        return await run(function, *arguments, **named)
-
-    return run_with_awss_event
-
-
-def _failing_as_aws(invoke: Any) -> Any:
-    async def invoke_proxy(integration: dict[str, Any], *arguments: Any, **named: Any) -> Response:
-        """AWS: a function that takes longer than the integration's timeout (30 s) is answered 503, a body above 10 MB
-        413. ministack: waits, and takes all.
-
-        Conformance: ``test_a_function_that_fails_is_500_and_one_that_is_too_slow_503``.
-        """
-        body = arguments[5] if len(arguments) > 5 else named.get("body")
-        if body and len(body) > MAXIMUM_BODY_BYTES:
-            return 413, dict(JSON), b'{"message":"Request Entity Too Large"}'
-        _for_http_api.set(True)
-        seconds = float(integration.get("timeoutInMillis") or DEFAULT_TIMEOUT_MILLISECONDS) / 1000
-        task = asyncio.ensure_future(invoke(integration, *arguments, **named))
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        if not done:
-            return 503, dict(JSON), b'{"message":"Service Unavailable"}'
-        response: Response = task.result()
-        if response[0] == 502 and b"not found" in response[2]:
-            return 500, dict(JSON), b'{"message":"Internal Server Error"}'
-        return response
-
-    return invoke_proxy
+@corrects(
+    "ministack.services.apigateway:run_reentrant",
+    source="bd6c9a9940ab",
+    aws="an event of format 2.0 leaves out pathParameters when the route has none, and lists cookies apart",
+    ministack="gives null, and cookies as a header",
+    test="test_a_function_gets_an_event_of_format_2_0",
+)
+async def run_with_event(stock: Any, function: Any, *arguments: Any, **named: Any) -> Any:
+    if len(arguments) == 2 and isinstance(arguments[1], dict) and arguments[1].get("version") == "2.0":
+        event = arguments[1]
+        if event.get("pathParameters") is None:
+            event.pop("pathParameters", None)
+        cookie = event.get("headers", {}).pop("cookie", None)
+        if cookie:
+            event["cookies"] = [part.strip() for part in cookie.split(";")]
+    return await stock(function, *arguments, **named)
 
 
-def _hiding_errors(shape: Any) -> Any:
-    def shape_response(result: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-        """AWS: the caller of an HTTP API whose function fails gets 500 and a fixed text; a throttled one 503.
-        ministack: 502 with the function's error and stack trace."""
-        if _for_http_api.get() and result.get("error"):
-            status, text = (503, "Service Unavailable") if result.get("throttle") else (500, "Internal Server Error")
-            return {
-                "statusCode": status,
-                "headers": JSON,
-                "body": json.dumps({"message": text}, separators=(",", ":")),
-            }, None
-        shaped: tuple[dict[str, Any], str | None] = shape(result)
-        return shaped
+@corrects(
+    "ministack.services.apigateway:_invoke_lambda_proxy",
+    source="fbe5024fcd36",
+    aws="a function that takes longer than the integration's timeout (30 s) is answered 503, a body above 10 MB 413",
+    ministack="waits, and takes all",
+    test="test_a_function_that_fails_is_500_and_one_that_is_too_slow_503",
+)
+async def invoke_proxy(stock: Any, integration: dict[str, Any], *arguments: Any, **named: Any) -> Response:
+    body = arguments[5] if len(arguments) > 5 else named.get("body")
+    if body and len(body) > MAXIMUM_BODY_BYTES:
+        return 413, dict(JSON), b'{"message":"Request Entity Too Large"}'
+    _for_http_api.set(True)
+    seconds = float(integration.get("timeoutInMillis") or DEFAULT_TIMEOUT_MILLISECONDS) / 1000
+    task = asyncio.ensure_future(stock(integration, *arguments, **named))
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        return 503, dict(JSON), b'{"message":"Service Unavailable"}'
+    response: Response = task.result()
+    if response[0] == 502 and b"not found" in response[2]:
+        return 500, dict(JSON), b'{"message":"Internal Server Error"}'
+    return response
 
-    return shape_response
+
+@corrects(
+    "ministack.services.lambda_svc:lambda_execute_result_to_api_proxy_response",
+    source="36f0ed215e85",
+    aws="the caller of an HTTP API whose function fails gets 500 and a fixed text, a throttled one 503",
+    ministack="502 with the function's error and stack trace",
+    test="test_a_throttled_function_is_503",
+)
+def shape_response(stock: Any, result: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    if _for_http_api.get() and result.get("error"):
+        status, text = (503, "Service Unavailable") if result.get("throttle") else (500, "Internal Server Error")
+        body = json.dumps({"message": text}, separators=(",", ":"))
+        return {"statusCode": status, "headers": JSON, "body": body}, None
+    shaped: tuple[dict[str, Any], str | None] = stock(result)
+    return shaped
 
 
 # ---- OpenAPI ----
 
 
-def _import_openapi_bodies() -> None:
-    """AWS: an ``AWS::ApiGatewayV2::Api`` with ``Body`` (what ``AWS::Serverless::HttpApi`` becomes) has the routes of
-    that OpenAPI document. ministack: none, every call is 404.
+_body_imported = partial(
+    corrects,
+    aws="an AWS::ApiGatewayV2::Api with Body (what AWS::Serverless::HttpApi becomes) has the routes of that OpenAPI "
+    "document",
+    ministack="it has none, every call is 404",
+    test="test_routes_of_an_openapi_body_are_served",
+)
 
-    Conformance: ``test_routes_of_an_openapi_body_are_served``.
-    """
-    handlers = provisioners._RESOURCE_HANDLERS[API_TYPE]
-    create, update = handlers["create"], handlers["update"]
 
-    def create_api(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
-        body = properties.get("Body")
-        if isinstance(body, dict):
-            properties = {
-                "Name": (body.get("info") or {}).get("title") or logical_id,
-                "ProtocolType": "HTTP",
-                **properties,
-            }
-        physical_id, attributes = create(logical_id, properties, stack)
-        if isinstance(body, dict):
-            _import(physical_id, body)
-        return physical_id, attributes
+@_body_imported(f"{HANDLERS}[{API_TYPE}][create]", source="0002e18b4198")
+def create_api(stock: Any, logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+    body = properties.get("Body")
+    if isinstance(body, dict):
+        title = (body.get("info") or {}).get("title") or logical_id
+        properties = {"Name": title, "ProtocolType": "HTTP", **properties}
+    physical_id, attributes = stock(logical_id, properties, stack)
+    if isinstance(body, dict):
+        _import(physical_id, body)
+    return physical_id, attributes
 
-    def update_api(
-        physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str, logical_id: str | None = None
-    ) -> Any:
-        new_id, attributes = update(physical_id, old, new, stack, logical_id)
-        if isinstance(new.get("Body"), dict):
-            apigateway._routes[new_id] = {}
-            apigateway._integrations[new_id] = {}
-            _import(new_id, new["Body"])
-        return new_id, attributes
 
-    handlers.update(create=create_api, update=update_api)
+@_body_imported(f"{HANDLERS}[{API_TYPE}][update]", source="d12d60c12ed7")
+def update_api(stock: Any, physical_id: str, old: Any, new: dict[str, Any], *rest: Any) -> Any:
+    new_id, attributes = stock(physical_id, old, new, *rest)
+    if isinstance(new.get("Body"), dict):
+        apigateway._routes[new_id] = {}
+        apigateway._integrations[new_id] = {}
+        _import(new_id, new["Body"])
+    return new_id, attributes
 
 
 def _import(api_id: str, body: dict[str, Any]) -> None:

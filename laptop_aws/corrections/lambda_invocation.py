@@ -15,6 +15,7 @@ from ministack.core.arn import ArnParseError, parse_arn
 from ministack.services import lambda_svc
 
 from laptop_aws import registry
+from laptop_aws.correction import corrects
 from laptop_aws.corrections import delivery
 
 logger = logging.getLogger("emulator")
@@ -25,32 +26,34 @@ THROTTLE_WAIT_SECONDS = 0.5
 MAXIMUM_EVENT_AGE_SECONDS = 21600
 
 
-def apply() -> None:
-    lambda_svc.invoke_async_with_retry = invoke_async
-    for name in ("_get_event_invoke_config", "_put_event_invoke_config", "_delete_event_invoke_config"):
-        setattr(lambda_svc, name, _unqualified_is_latest(getattr(lambda_svc, name)))
+def _of_event_invoke_config(operation: str, source: str) -> Any:
+    return corrects(
+        f"ministack.services.lambda_svc:_{operation}_event_invoke_config",
+        source=source,
+        aws="an event-invoke configuration of $LATEST is the one of the unqualified function",
+        ministack="they are two",
+        test="test_the_sam_transform_makes_functions_state_machines_rules_and_schedules",
+    )
 
 
-def _unqualified_is_latest(operation: Any) -> Any:
-    def event_invoke_config(function: str, qualifier: str | None, *data: Any) -> Any:
-        """AWS: an event-invoke configuration of ``$LATEST`` is the one of the unqualified function. ministack: two.
-
-        Conformance: ``test_the_sam_transform_makes_functions_state_machines_rules_and_schedules``.
-        """
-        return operation(function, None if qualifier == "$LATEST" else qualifier, *data)
-
-    return event_invoke_config
+@_of_event_invoke_config("get", source="e05c2c3e32b4")
+@_of_event_invoke_config("put", source="e53a9f8cbd9c")
+@_of_event_invoke_config("delete", source="b309c08b988a")
+def event_invoke_config(stock: Any, function: str, qualifier: str | None, *data: Any) -> Any:
+    return stock(function, None if qualifier == "$LATEST" else qualifier, *data)
 
 
+@corrects(
+    "ministack.services.lambda_svc:invoke_async_with_retry",
+    source="289fe4d3cbd4",
+    aws="a failed asynchronous invocation is tried twice more, a minute and two minutes later; then the event goes, as "
+    "it was, to the dead-letter queue, and a record of the failure to the on-failure destination; a throttled one "
+    "waits until there is room",
+    ministack="sends the record to both, counts a throttle as a failure, and ignores on-success destinations",
+    test="test_an_event_that_keeps_failing_goes_to_the_dead_letter_queue_as_it_was",
+)
 def invoke_async(func: dict[str, Any], event: Any) -> None:
-    """AWS: a failed asynchronous invocation is tried twice more, a minute and two minutes later; then the event goes,
-    as it was, to the dead-letter queue, and a record of the failure to the on-failure destination. A throttled one
-    waits until there is room. ministack: sends the record to both, counts a throttle as a failure, and ignores
-    on-success destinations.
-
-    Here as on AWS, with seconds for minutes (``LAPTOP_AWS_LAMBDA_RETRY_SECONDS``).
-    Conformance: ``test_an_event_that_keeps_failing_goes_to_the_dead_letter_queue_as_it_was``.
-    """
+    """Invokes the function on a thread of its own. LAPTOP_AWS_LAMBDA_RETRY_SECONDS takes the place of the minute."""
     context = contextvars.copy_context()
     threading.Thread(
         target=context.run, args=(_attempt_until_done, func, event), name="function-async", daemon=True

@@ -14,6 +14,7 @@ import time
 import types
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ministack.core import lambda_runtime as runtime
 from ministack.services import cloudwatch, lambda_svc
 
 from laptop_aws import cloudwatch_logs, lambda_bootstrap, loopback, metrics, processes, registry
+from laptop_aws.correction import corrects
 
 logger = logging.getLogger("emulator")
 
@@ -31,36 +33,34 @@ DRAIN_SECONDS = 0.5
 _next_log_stream: contextvars.ContextVar[str] = contextvars.ContextVar("_next_log_stream", default="")
 
 
-def apply() -> None:
-    runtime._PYTHON_WORKER_SCRIPT = _worker_script()
-    runtime._detect_runtime_binary = _detect_runtime_binary
-    runtime.subprocess = types.SimpleNamespace(PIPE=subprocess.PIPE, DEVNULL=subprocess.DEVNULL, Popen=_start)
-    runtime.Worker._spawn = _spawn_within_init_time(runtime.Worker._spawn)
-    runtime.Worker._drain_stderr_bounded = _drain_log
-    runtime.Worker.invoke = _invoke_on_fresh_log(runtime.Worker.invoke)
-    lambda_svc._execute_function_warm = _execute_function_warm
-    lambda_svc._emit_lambda_logs = _emit_lambda_logs
-    lambda_svc._execute_function = _execute_with_metrics(lambda_svc._execute_function)
-    lambda_svc._emit_lambda_metrics = lambda *arguments, **named: None
-
-
 # ---- interpreter and environment ----
 
 
-def _worker_script() -> str:
+@corrects(
+    "ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT",
+    source="200a2c7a2022",
+    aws="an exception keeps its type, log records reach the log, layers and the context object are as documented",
+    ministack="a bootstrap without a root log handler, which reports every exception as Runtime.HandlerError",
+    test="test_each_failure_has_the_error_type_of_aws",
+    is_value=True,
+)
+def worker_script() -> str:
     """Two files made one: the guard against leaving loopback, then the bootstrap."""
     guard = Path(loopback.__file__).read_text(encoding="utf-8")
     bootstrap = Path(lambda_bootstrap.__file__).read_text(encoding="utf-8")
     return f"{guard}\n\ninstall()\n\n\n{bootstrap}"
 
 
-def _detect_runtime_binary(runtime_name: str) -> tuple[str, str]:
-    """AWS: code runs on the runtime's own Python, beside boto3 alone. ministack: in the emulator's interpreter, with
-    all its packages.
-
-    Here: the interpreter that ``LAPTOP_AWS_LAMBDA_PYTHON`` names, so that a dependency missing from the artefact is
-    missing here too. Where it does not exist, the host's interpreter stands in and the log says so.
-    Conformance: ``test_code_runs_beside_boto3_alone``.
+@corrects(
+    "ministack.core.lambda_runtime:_detect_runtime_binary",
+    source="222e200df2c0",
+    aws="code runs on the runtime's own Python, beside boto3 alone",
+    ministack="in the emulator's interpreter, with all its packages",
+    test="test_code_runs_beside_boto3_alone",
+)
+def detect_runtime_binary(runtime_name: str) -> tuple[str, str]:
+    """The interpreter that LAPTOP_AWS_LAMBDA_PYTHON names, so that a dependency missing from the artefact is missing
+    here too. Where it does not exist, the host's interpreter stands in and the log says so.
     """
     if not runtime_name.startswith("python"):
         return "", ""
@@ -78,13 +78,23 @@ def _detect_runtime_binary(runtime_name: str) -> tuple[str, str]:
 RUNTIME_NAMES = ("AWS_LAMBDA_", "_LAMBDA_", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "LAMBDA_TASK_ROOT")
 
 
-def _start(command: Sequence[str], *, cwd: str, env: Mapping[str, str], **options: Any) -> subprocess.Popen[Any]:
-    """AWS: a function sees its own variables and the runtime's. ministack: everything of the host's environment
-    besides.
+@corrects(
+    "ministack.core.lambda_runtime:subprocess",
+    source="8dcc42dd7728",
+    aws="a function sees its own variables and the runtime's",
+    ministack="everything of the host's environment besides",
+    test="test_nothing_of_the_hosts_environment_reaches_a_function",
+    is_value=True,
+)
+def subprocess_of_functions() -> Any:
+    return types.SimpleNamespace(PIPE=subprocess.PIPE, DEVNULL=subprocess.DEVNULL, Popen=_start)
 
-    Here the environment is built anew; credentials and endpoint are the emulator's whatever the person's shell holds.
+
+def _start(command: Sequence[str], *, cwd: str, env: Mapping[str, str], **options: Any) -> subprocess.Popen[Any]:
+    """Starts a function's process in an environment built anew: credentials and endpoint are the emulator's.
+
     The process has a group of its own and ends with the host. The function's own variables arrive with the first line
-    of the protocol. Conformance: ``test_nothing_of_the_hosts_environment_reaches_a_function``.
+    of the protocol.
     """
     name = env.get("AWS_LAMBDA_FUNCTION_NAME", "function")
     runtime_variables = {key: value for key, value in env.items() if key.startswith(RUNTIME_NAMES)}
@@ -124,42 +134,44 @@ def _logging_variables(function_name: str) -> dict[str, str]:
     return variables
 
 
-def _spawn_within_init_time(spawn: Any) -> Any:
-    """AWS: initialisation has 10 s, then runs once more within the function's timeout. ministack: waits for it for
-    ever.
+@corrects(
+    "ministack.core.lambda_runtime:Worker._spawn",
+    source="c55febf95656",
+    aws="initialisation has 10 s, then runs once more within the function's timeout",
+    ministack="waits for it for ever",
+    test="test_import_that_never_ends_fails_the_invocation",
+)
+def spawn_within_init_time(stock: Any, worker: Any) -> None:
+    """Ends the process after the longer of the two times; the invocation then fails as on AWS."""
+    limit = max(INIT_SECONDS, float(worker.config.get("Timeout", 3)))
 
-    Here the process is ended after the longer of the two, and the invocation fails as on AWS.
-    """
+    def stop() -> None:
+        if worker._proc is not None:
+            worker._proc.kill()
 
-    def spawn_with_limit(worker: Any) -> None:
-        limit = max(INIT_SECONDS, float(worker.config.get("Timeout", 3)))
-
-        def stop() -> None:
-            if worker._proc is not None:
-                worker._proc.kill()
-
-        timer = threading.Timer(limit, stop)
-        timer.daemon = True
-        timer.start()
-        worker.log_stream = _new_log_stream(worker.config)
-        _next_log_stream.set(worker.log_stream)
-        try:
-            spawn(worker)
-        finally:
-            timer.cancel()
-
-    return spawn_with_limit
+    timer = threading.Timer(limit, stop)
+    timer.daemon = True
+    timer.start()
+    worker.log_stream = _new_log_stream(worker.config)
+    _next_log_stream.set(worker.log_stream)
+    try:
+        stock(worker)
+    finally:
+        timer.cancel()
 
 
 # ---- log ----
 
 
-def _drain_log(worker: Any, *_: Any) -> str:
-    """AWS: an invocation's log is complete. ministack: guesses by waiting up to 250 ms, and always 50 ms when nothing
-    was logged.
-
-    Here the bootstrap says where the log of an invocation ends.
-    """
+@corrects(
+    "ministack.core.lambda_runtime:Worker._drain_stderr_bounded",
+    source="3fd7cc742872",
+    aws="an invocation's log is complete",
+    ministack="guesses by waiting up to 250 ms, and always 50 ms when nothing was logged",
+    test="test_prints_and_log_records_reach_cloudwatch_logs",
+)
+def drain_log(worker: Any, *_: Any) -> str:
+    """The lines up to the mark with which the bootstrap ends the log of an invocation."""
     lines: list[str] = []
     deadline = time.monotonic() + DRAIN_SECONDS
     while (left := deadline - time.monotonic()) > 0:
@@ -173,33 +185,36 @@ def _drain_log(worker: Any, *_: Any) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def _invoke_on_fresh_log(invoke: Any) -> Any:
-    """What was logged while the module was imported belongs to the first invocation; the marker that ends it is taken
-    out of the way."""
-
-    def invoke_with_init_log(worker: Any, *arguments: Any, **named: Any) -> dict[str, Any]:
-        fresh = worker._proc is None or worker._proc.poll() is not None
-        result: dict[str, Any] = invoke(worker, *arguments, **named)
-        if fresh:
-            result["log"] = "\n".join(filter(None, [result.get("log"), _drain_log(worker)]))
-        result["log"] = _without_markers(result.get("log") or "")
-        return result
-
-    return invoke_with_init_log
+@corrects(
+    "ministack.core.lambda_runtime:Worker.invoke",
+    source="96751a754710",
+    aws="what is logged while the module is imported belongs to the first invocation",
+    ministack="it is lost",
+    test="test_prints_and_log_records_reach_cloudwatch_logs",
+)
+def invoke_with_init_log(stock: Any, worker: Any, *arguments: Any, **named: Any) -> dict[str, Any]:
+    fresh = worker._proc is None or worker._proc.poll() is not None
+    result: dict[str, Any] = stock(worker, *arguments, **named)
+    if fresh:
+        result["log"] = "\n".join(filter(None, [result.get("log"), drain_log(worker)]))
+    result["log"] = _without_markers(result.get("log") or "")
+    return result
 
 
 def _without_markers(log: str) -> str:
     return "\n".join(line for line in log.splitlines() if line and line != lambda_bootstrap.END_OF_LOG)
 
 
-def _emit_lambda_logs(
+@corrects(
+    "ministack.services.lambda_svc:_emit_lambda_logs",
+    source="111efbf06968",
+    aws="one log stream per execution environment, and metrics in the embedded format become metrics",
+    ministack="one stream per invocation, and such metrics stay text",
+    test="test_embedded_metrics_in_the_log_become_metrics",
+)
+def emit_logs(
     func: dict[str, Any], request_id: str, log_text: str, error: bool, duration_ms: int, *, log_source: Any = None
 ) -> None:
-    """AWS: one log stream per execution environment. ministack: one per invocation.
-
-    Here the stream is the environment's, and metrics in the embedded format are taken out of the lines, as CloudWatch
-    Logs does. Conformance: ``test_prints_and_log_records_reach_cloudwatch_logs``.
-    """
     config = func.get("config") or func
     name = config.get("FunctionName", "unknown")
     version = config.get("Version", "$LATEST")
@@ -235,15 +250,15 @@ def _failure(error_type: str, message: str, log: str = "", **more: Any) -> dict[
     return {"body": body, "error": True, "function_error": "Unhandled", "log": log}
 
 
-def _execute_function_warm(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
-    """AWS: an exception is reported under its own type, and the environment serves the next invocation. ministack:
-    every exception is
-    ``Runtime.HandlerError``, so Retry and Catch by name never match, and the process is ended.
-
-    Here the bootstrap reports type, message and stack trace. A time-out is ``Sandbox.Timedout`` and a process that
-    ended ``Runtime.ExitError``, as on AWS. Conformance:
-    ``test_an_exception_keeps_its_type_and_the_environment_stays_warm`` and those after it.
-    """
+@corrects(
+    "ministack.services.lambda_svc:_execute_function_warm",
+    source="62b9218bef5b",
+    aws="an exception is reported under its own type, and the environment serves the next invocation; a time-out is "
+    "Sandbox.Timedout, a process that ended Runtime.ExitError",
+    ministack="every exception is Runtime.HandlerError, which no Retry or Catch by name matches; the process is ended",
+    test="test_an_exception_keeps_its_type_and_the_environment_stays_warm",
+)
+def execute_function_warm(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
     config = func.get("config") or func
     code = func.get("code_zip")
     name = config.get("FunctionName", "unknown")
@@ -315,27 +330,36 @@ def _init_failure(message: str, request_id: str, worker: Any) -> dict[str, Any]:
     )
 
 
-def _execute_with_metrics(execute: Any) -> Any:
-    """AWS: every invocation counts in ``AWS/Lambda``, whoever made it. ministack: only direct calls of Invoke do."""
+_counted = partial(
+    corrects,
+    aws="every invocation counts in AWS/Lambda, whoever made it",
+    ministack="only direct calls of Invoke count",
+    test="test_invocations_count_in_the_functions_metrics_whoever_made_them",
+)
 
-    def execute_function(func: dict[str, Any], event: Any) -> dict[str, Any]:
-        config = func.get("config") or func
-        if lambda_svc._function_config_scope_mismatch(config):
-            result: dict[str, Any] = execute(func, event)
-            return result
-        started = time.monotonic()
-        result = execute(func, event)
-        dimensions = {"FunctionName": config.get("FunctionName", "unknown")}
-        throttled = bool(result.get("throttle"))
-        for metric, value, unit in (
-            ("Invocations", 0 if throttled else 1, "Count"),
-            ("Errors", 1 if result.get("error") and not throttled else 0, "Count"),
-            ("Throttles", 1 if throttled else 0, "Count"),
-            ("Duration", (time.monotonic() - started) * 1000, "Milliseconds"),
-        ):
-            cloudwatch.record_metric("AWS/Lambda", metric, value, unit, dimensions)
-        if result.get("error"):
-            cloudwatch._evaluate_all_alarms()
+
+@_counted("ministack.services.lambda_svc:_execute_function", source="3ceb16d6480a")
+def execute_function(stock: Any, func: dict[str, Any], event: Any) -> dict[str, Any]:
+    config = func.get("config") or func
+    if lambda_svc._function_config_scope_mismatch(config):
+        result: dict[str, Any] = stock(func, event)
         return result
+    started = time.monotonic()
+    result = stock(func, event)
+    dimensions = {"FunctionName": config.get("FunctionName", "unknown")}
+    throttled = bool(result.get("throttle"))
+    for metric, value, unit in (
+        ("Invocations", 0 if throttled else 1, "Count"),
+        ("Errors", 1 if result.get("error") and not throttled else 0, "Count"),
+        ("Throttles", 1 if throttled else 0, "Count"),
+        ("Duration", (time.monotonic() - started) * 1000, "Milliseconds"),
+    ):
+        cloudwatch.record_metric("AWS/Lambda", metric, value, unit, dimensions)
+    if result.get("error"):
+        cloudwatch._evaluate_all_alarms()
+    return result
 
-    return execute_function
+
+@_counted("ministack.services.lambda_svc:_emit_lambda_metrics", source="3b6689d77cf6")
+def emit_no_metrics(*arguments: Any, **named: Any) -> None:
+    """``execute_function`` counts."""

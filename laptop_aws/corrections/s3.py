@@ -8,52 +8,49 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ministack.services import eventbridge, s3
+from ministack.services import s3
+
+from laptop_aws.correction import corrects
 
 logger = logging.getLogger("emulator")
 
 _version_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("_version_id", default=None)
 
 
-def apply() -> None:
-    s3.handle_request = _keeping(s3.handle_request)
-    s3._persist_object = _writing_both(s3._persist_object)
-    s3._atomic_write = _noting_failure(s3._atomic_write)
-    s3._fire_s3_event_async = _once_kept(s3._fire_s3_event_async)
-    s3._fire_s3_event = _noting_version(s3._fire_s3_event)
-    eventbridge._dispatch_event = _with_awss_detail(eventbridge._dispatch_event)
+@corrects(
+    "ministack.services.s3:_fire_s3_event",
+    source="2ab38cfade76",
+    aws="an event of a versioned bucket names the version",
+    ministack="leaves it out of what EventBridge gets",
+    test="test_an_object_created_event_has_the_shape_of_aws",
+)
+def fire_event_with_version(stock: Any, *arguments: Any, **named: Any) -> None:
+    _version_id.set(named.get("version_id"))
+    try:
+        stock(*arguments, **named)
+    finally:
+        _version_id.set(None)
 
 
-def _noting_version(fire: Any) -> Any:
-    def fire_event(*arguments: Any, **named: Any) -> None:
-        _version_id.set(named.get("version_id"))
-        try:
-            fire(*arguments, **named)
-        finally:
-            _version_id.set(None)
-
-    return fire_event
-
-
-def _with_awss_detail(dispatch: Any) -> Any:
-    def dispatch_event(event: dict[str, Any], view: Any = None) -> None:
-        """AWS: the object in an event of a versioned bucket has its ``version-id``, and the detail has no
-        ``event-version``. ministack: the reverse.
-
-        Conformance: ``test_an_object_created_event_has_awss_shape``.
-        """
-        if event.get("Source") == "aws.s3" and view is None:
-            detail = json.loads(event["Detail"])
-            detail.pop("event-version", None)
-            if _version_id.get():
-                detail["object"]["version-id"] = _version_id.get()
-            event = {**event, "Detail": json.dumps(detail)}
-        dispatch(event, view)
-
-    return dispatch_event
+@corrects(
+    "ministack.services.eventbridge:_dispatch_event",
+    source="d1bfe064f602",
+    aws="the object in an event of a versioned bucket has its version-id, and the detail has no event-version",
+    ministack="the reverse",
+    test="test_an_object_created_event_has_the_shape_of_aws",
+)
+def dispatch_event(stock: Any, event: dict[str, Any], view: Any = None) -> None:
+    if event.get("Source") == "aws.s3" and view is None:
+        detail = json.loads(event["Detail"])
+        detail.pop("event-version", None)
+        if _version_id.get():
+            detail["object"]["version-id"] = _version_id.get()
+        event = {**event, "Detail": json.dumps(detail)}
+    stock(event, view)
 
 
 # ---- what is acknowledged is kept ----
@@ -70,36 +67,37 @@ class _Write:
 _write: contextvars.ContextVar[_Write | None] = contextvars.ContextVar("_write", default=None)
 
 
-def _keeping(handle: Any) -> Any:
-    async def handle_request(method: str, path: str, headers: dict[str, str], *arguments: Any, **named: Any) -> Any:
-        """AWS: a write that is answered 200 is durable. ministack: answers 200 and logs a warning when the disk is
-        full; the object is gone after a restart.
+_kept = partial(
+    corrects,
+    aws="a write that is answered 200 is durable",
+    ministack="answers 200 and logs a warning when the disk is full; the object is gone after a restart",
+    test="test_an_object_that_cannot_be_kept_is_refused_and_the_earlier_one_stays",
+)
 
-        Here such a request is answered 503, the object is as it was before, and no event is sent.
-        Conformance: ``test_an_object_that_cannot_be_kept_is_refused_and_the_earlier_one_stays``.
-        """
-        if method in ("GET", "HEAD"):
-            return await handle(method, path, headers, *arguments, **named)
-        write = _Write()
-        before = _remember(*s3._parse_bucket_key(path, headers))
-        reset = _write.set(write)
-        try:
-            response = await handle(method, path, headers, *arguments, **named)
-        finally:
-            _write.reset(reset)
-        if write.failure is None:
-            for send in write.events:
-                send()
-            return response
-        before()
-        reason = write.failure.strerror or str(write.failure)
-        logger.error("S3 %s %s refused: %s", method, path, reason)
-        message = (
-            f"The request was not carried out because it cannot be kept: {reason}. Free some space, then try again."
-        )
-        return s3._error("ServiceUnavailable", message, 503)
 
-    return handle_request
+@_kept("ministack.services.s3:handle_request", source="0856144f19e7")
+async def handle_request(
+    stock: Any, method: str, path: str, headers: dict[str, str], *arguments: Any, **named: Any
+) -> Any:
+    """Answers 503 when the request cannot be kept; the object is then as it was before, and no event is sent."""
+    if method in ("GET", "HEAD"):
+        return await stock(method, path, headers, *arguments, **named)
+    write = _Write()
+    restore = _remember(*s3._parse_bucket_key(path, headers))
+    reset = _write.set(write)
+    try:
+        response = await stock(method, path, headers, *arguments, **named)
+    finally:
+        _write.reset(reset)
+    if write.failure is None:
+        for send in write.events:
+            send()
+        return response
+    restore()
+    reason = write.failure.strerror or str(write.failure)
+    logger.error("S3 %s %s refused: %s", method, path, reason)
+    message = f"The request was not carried out because it cannot be kept: {reason}. Free some space, then try again."
+    return s3._error("ServiceUnavailable", message, 503)
 
 
 def _remember(bucket_name: str, key: str) -> Callable[[], None]:
@@ -123,15 +121,13 @@ def _remember(bucket_name: str, key: str) -> Callable[[], None]:
     return restore
 
 
-def _noting_failure(write_file: Any) -> Any:
-    def atomic_write(path: str, data: Any, **named: Any) -> None:
-        try:
-            write_file(path, data, **named)
-        except OSError as error:
-            _note(error)
-            raise
-
-    return atomic_write
+@_kept("ministack.services.s3:_atomic_write", source="24958052a85f")
+def atomic_write(stock: Any, path: str, data: Any, **named: Any) -> None:
+    try:
+        stock(path, data, **named)
+    except OSError as error:
+        _note(error)
+        raise
 
 
 def _note(error: OSError) -> None:
@@ -140,32 +136,27 @@ def _note(error: OSError) -> None:
         write.failure = error
 
 
-def _writing_both(persist: Any) -> Any:
-    def persist_object(bucket: str, key: str, record: Any) -> None:
-        """ministack: writes the body, then the metadata; when the second fails, the object has another's metadata.
-
-        Here both are written beside the old files before either is replaced.
-        """
-        path = s3._object_disk_path(bucket, key)
-        if path is None or not isinstance(record, dict):
-            persist(bucket, key, record)
-            return
-        metadata = {**s3._object_meta_from_record(record), **s3._key_history_meta(bucket, key), "key": key}
-        contents = {f"{path}.meta.json": json.dumps(metadata).encode()}
-        if record.get("body") is not None:
-            contents[path] = record["body"]
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _replace_all(contents)
-            base = os.path.join(s3.DATA_DIR, s3.get_account_id(), bucket)  # noqa: PTH118
-            s3._remove_key_files(s3._other_key_disk_path(base, key, path))
-        except OSError as error:
-            _note(error)
-            logger.warning("S3 object %s/%s is not on disk: %s", bucket, key, error)
-            return
-        record["body"] = None
-
-    return persist_object
+@_kept("ministack.services.s3:_persist_object", source="cb32b6ae8706")
+def persist_object(stock: Any, bucket: str, key: str, record: Any) -> None:
+    """Writes body and metadata beside the old files before either is replaced, so that they always belong together."""
+    path = s3._object_disk_path(bucket, key)
+    if path is None or not isinstance(record, dict):
+        stock(bucket, key, record)
+        return
+    metadata = {**s3._object_meta_from_record(record), **s3._key_history_meta(bucket, key), "key": key}
+    contents = {f"{path}.meta.json": json.dumps(metadata).encode()}
+    if record.get("body") is not None:
+        contents[path] = record["body"]
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _replace_all(contents)
+        base = os.path.join(s3.DATA_DIR, s3.get_account_id(), bucket)  # noqa: PTH118
+        s3._remove_key_files(s3._other_key_disk_path(base, key, path))
+    except OSError as error:
+        _note(error)
+        logger.warning("S3 object %s/%s is not on disk: %s", bucket, key, error)
+        return
+    record["body"] = None
 
 
 def _replace_all(contents: dict[str, bytes]) -> None:
@@ -183,13 +174,11 @@ def _replace_all(contents: dict[str, bytes]) -> None:
         raise
 
 
-def _once_kept(fire: Any) -> Any:
-    def fire_event(*arguments: Any, **named: Any) -> None:
-        write = _write.get()
-        if write is None:
-            fire(*arguments, **named)
-        else:
-            context = contextvars.copy_context()
-            write.events.append(lambda: context.run(fire, *arguments, **named))
-
-    return fire_event
+@_kept("ministack.services.s3:_fire_s3_event_async", source="d42619f0eb86")
+def fire_event_once_kept(stock: Any, *arguments: Any, **named: Any) -> None:
+    write = _write.get()
+    if write is None:
+        stock(*arguments, **named)
+    else:
+        context = contextvars.copy_context()
+        write.events.append(lambda: context.run(stock, *arguments, **named))

@@ -1,8 +1,6 @@
-"""Walks one Step Functions execution from state to state: order of events, time-out, branches, and taking up again
-after a restart.
+"""Runs one Step Functions execution from state to state: order of events, time-out, branches, restarts.
 
-ministack's evaluation of paths, JSONata, Choice rules, Wait and Map items is used as it is; what is here is the walk
-from state to state.
+ministack evaluates paths, JSONata, Choice rules, Wait and Map items.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from ministack.services import cloudwatch
 from ministack.services import stepfunctions as sfn
 
 from laptop_aws import registry
+from laptop_aws.correction import corrects
 from laptop_aws.corrections.execution import (
     Context,
     Execution,
@@ -45,9 +44,15 @@ logger = logging.getLogger("emulator")
 # ---- the execution ----
 
 
+@corrects(
+    "ministack.services.stepfunctions:_run_execution",
+    source="996dff84e0e0",
+    aws="an execution ends at its TimeoutSeconds, keeps the definition that it started with, and survives",
+    ministack="none of the three",
+    test="test_the_state_machines_own_timeout_ends_it_as_timed_out",
+)
 def run_execution(execution_arn: str) -> None:
-    """Walks the definition that the execution started with to its end; takes up at ``position`` after a restart of
-    the host."""
+    """Runs the definition that the execution started with; after a restart of the host, from ``position`` on."""
     execution = sfn._executions.get(execution_arn)
     if not execution or execution["status"] != "RUNNING":
         return
@@ -122,7 +127,7 @@ def _time_out_after(run: Run, seconds: float) -> threading.Timer:
 def _end(
     run: Run, status: str, *, output: str | None = None, error: str | None = None, cause: str | None = None
 ) -> None:
-    """Gives the execution its final status once; whoever comes later changes nothing."""
+    """Gives the execution its final status; later calls change nothing."""
     execution = run.execution
     with run.lock:
         if execution["status"] != "RUNNING":
@@ -147,7 +152,7 @@ def _end(
 
 
 def count(execution: Execution, status: str) -> None:
-    """AWS: executions count in ``AWS/States``. ministack: they do not."""
+    """Counts the execution in ``AWS/States``, which ministack does not."""
     metric = {
         "SUCCEEDED": "ExecutionsSucceeded",
         "FAILED": "ExecutionsFailed",
@@ -158,13 +163,11 @@ def count(execution: Execution, status: str) -> None:
     cloudwatch.record_metric("AWS/States", metric, 1, "Count", dimensions)
 
 
-def take_up_again() -> None:
-    """AWS: an execution outlives everything. ministack: what ran when the process ended is FAILED.
+def resume_executions() -> None:
+    """Continues every unfinished execution at its current state, after a restart of the host.
 
-    Here it goes on at the state where it was: a task that waits for its token waits on under the same token and
-    within
-    the same timeout, any other state begins anew, so its function may run twice. Conformance:
-    ``test_a_waiting_execution_goes_on_after_a_restart``.
+    A task that waits for its token keeps the token and the timeout. Any other state starts again, so its function may
+    run twice.
     """
     from ministack.core.responses import request_scope
 
@@ -219,6 +222,13 @@ def _run_state(
     return output, following
 
 
+@corrects(
+    "ministack.services.stepfunctions:_run_sub_machine",
+    source="f8d844168b14",
+    aws="branches and iterations write history, and what they assign stays inside",
+    ministack="they write none",
+    test="test_each_event_of_the_history_names_the_one_before_it_in_its_own_branch",
+)
 def run_branch(states: dict[str, State], start_at: str, value: Any, execution: Execution, context: Context) -> Any:
     """The states of a Parallel branch or a Map item. Variables assigned inside stay inside."""
     context = {**context, "variables": copy.deepcopy(context.get("variables", {}))}
@@ -272,10 +282,7 @@ def _side_by_side(jobs: list[Callable[[], Any]], width: int) -> list[Any]:
 
 
 def _run_parallel(state: State, value: Any, execution: Execution, context: Context) -> tuple[Any, str | None]:
-    """AWS: branches write history, and a JSONata Parallel has Arguments, Output and Assign. ministack: neither.
-
-    Conformance: ``test_a_parallel_state_in_jsonata_has_arguments_output_and_assign``.
-    """
+    """A Parallel state with history in its branches and, in JSONata, Arguments, Output and Assign."""
     jsonata = sfn._state_query_language(state, context) == "JSONata"
 
     def attempt() -> tuple[Any, str | None]:
@@ -311,7 +318,7 @@ def _results_out(state: State, value: Any, context: Context, results: list[Any],
 
 
 def _run_map(name: str, state: State, value: Any, execution: Execution, context: Context) -> tuple[Any, str | None]:
-    """AWS: each iteration writes history. ministack: none does."""
+    """A Map state with history in its iterations."""
     jsonata = sfn._state_query_language(state, context) == "JSONata"
     processor = state.get("ItemProcessor") or state.get("Iterator") or {}
     if (processor.get("ProcessorConfig") or {}).get("Mode") == "DISTRIBUTED":

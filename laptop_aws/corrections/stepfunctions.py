@@ -7,23 +7,23 @@ import json
 import logging
 import re
 import threading
+import time
 from typing import Any
 
 from ministack.core.responses import error_response_json, new_uuid, now_iso
 from ministack.services import stepfunctions as sfn
 
 from laptop_aws import registry
+from laptop_aws.correction import corrects
 from laptop_aws.corrections import state_driver as driver
 from laptop_aws.corrections.execution import (
     PAYLOAD_LIMIT_BYTES,
-    add_event,
     compact,
     ended_tokens,
     runs,
-    sleep,
     too_large,
 )
-from laptop_aws.corrections.task_state import HEARTBEAT_TIMEOUT, TIMEOUT, run_task
+from laptop_aws.corrections.task_state import HEARTBEAT_TIMEOUT, TIMEOUT
 
 logger = logging.getLogger("emulator")
 
@@ -32,27 +32,10 @@ NOT_FOR_ALL = frozenset({"States.DataLimitExceeded", "States.Runtime"})
 NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 
 
-def apply() -> None:
-    sfn._run_execution = driver.run_execution
-    sfn._run_sub_machine = driver.run_branch
-    sfn._execute_task = run_task
-    sfn._add_event = add_event
-    sfn._scaled_sleep = sleep
-    sfn._start_execution = start_execution
-    sfn._stop_execution = _stop(sfn._stop_execution)
-    sfn._send_task_success = send_task_success
-    sfn._send_task_failure = send_task_failure
-    sfn._send_task_heartbeat = send_task_heartbeat
-    sfn._restore_state = _restore
-    sfn._error_matches = error_matches
-    sfn._call_lambda = _calls_lambda(sfn._call_lambda)
-    sfn._evaluate_rule = _evaluates_rule(sfn._evaluate_rule)
-    sfn._evaluate_jsonata_choice_rule = _choice_condition
-    sfn._fail_state_field = _fail_field(sfn._fail_state_field)
-    sfn._emit_execution_status_event = _emits_status(sfn._emit_execution_status_event)
-    sfn.reset = _reset(sfn.reset)
-    registry.on_ready(driver.take_up_again)
-    registry.on_shutdown(_stop_walking)
+def register() -> None:
+    """Has executions suspended when the host ends and resumed when it starts."""
+    registry.on_ready(driver.resume_executions)
+    registry.on_shutdown(_suspend_executions)
 
 
 Response = tuple[int, dict[str, str], bytes]
@@ -66,13 +49,15 @@ def _refusal(code: str, message: str) -> Response:
 # ---- starting ----
 
 
+@corrects(
+    "ministack.services.stepfunctions:_start_execution",
+    source="9923282fc76c",
+    aws="the same name with the same input while the execution runs answers with the same execution; with "
+    "another input, or after the end, the name is taken; input is JSON of at most 256 KiB",
+    ministack="refuses any name that exists, takes any input",
+    test="test_the_same_name_and_input_while_running_is_the_same_execution",
+)
 def start_execution(data: dict[str, Any]) -> Response:
-    """AWS: the same name with the same input while the execution runs answers with the same execution; with another
-    input, or after the end, the name is taken (ExecutionAlreadyExists). Input is JSON of at most 256 KiB. ministack:
-    refuses any name that exists, takes any input.
-
-    Conformance: ``test_the_same_name_and_input_while_running_is_the_same_execution`` and those after it.
-    """
     requested = data.get("stateMachineArn", "")
     machine_arn = sfn._resolve_state_machine_arn(requested)
     if machine_arn is None:
@@ -145,38 +130,52 @@ def _new_execution(arn: str, machine: dict[str, Any], requested: str, name: str,
 # ---- stopping ----
 
 
-def _stop(stop: Any) -> Any:
-    def stop_execution(data: dict[str, Any]) -> Response:
-        """AWS: an aborted execution does nothing more, and its tokens are void. ministack: its threads go on."""
-        run = runs.get(data.get("executionArn", ""))
-        if run is None:
-            return stop(data)  # type: ignore[no-any-return]
-        with run.lock:
-            response: Response = stop(data)
-        run.stop()
-        if run.execution["status"] == "ABORTED":
-            driver.count(run.execution, "ABORTED")
-        registry.mark_changed()
-        return response
-
-    return stop_execution
-
-
-def _reset(reset: Any) -> Any:
-    def stop_and_reset() -> None:
-        _stop_walking()
-        reset()
-
-    return stop_and_reset
+@corrects(
+    "ministack.services.stepfunctions:_stop_execution",
+    source="44d2d84ccd5c",
+    aws="an aborted execution does nothing more, and its tokens are void",
+    ministack="its threads go on",
+    test="test_aborting_voids_the_token_and_ends_the_history",
+)
+def stop_execution(stock: Any, data: dict[str, Any]) -> Response:
+    run = runs.get(data.get("executionArn", ""))
+    if run is None:
+        return stock(data)  # type: ignore[no-any-return]
+    with run.lock:
+        response: Response = stock(data)
+    run.stop()
+    if run.execution["status"] == "ABORTED":
+        driver.count(run.execution, "ABORTED")
+    registry.mark_changed()
+    return response
 
 
-def _stop_walking() -> None:
-    """The host ends: executions stand still where they are, to be taken up again."""
+@corrects(
+    "ministack.services.stepfunctions:reset",
+    source="80aa7bd9644d",
+    aws="nothing like it; a reset ends what runs",
+    ministack="forgets executions whose threads go on",
+    test="test_reset_forgets_everything_and_ends_what_runs",
+)
+def stop_and_reset(stock: Any) -> None:
+    _suspend_executions()
+    stock()
+
+
+def _suspend_executions() -> None:
+    """Stops the threads of all executions; the executions stay RUNNING and resume after the restart."""
     for run in list(runs.values()):
         run.stop()
 
 
-def _restore(data: dict[str, Any]) -> None:
+@corrects(
+    "ministack.services.stepfunctions:_restore_state",
+    source="b94c49c3dd97",
+    aws="an execution outlives everything",
+    ministack="what ran when the process ended is FAILED after a restart",
+    test="test_a_waiting_execution_goes_on_after_a_restart",
+)
+def restore(data: dict[str, Any]) -> None:
     if not data:
         return
     for store, key in (
@@ -191,51 +190,52 @@ def _restore(data: dict[str, Any]) -> None:
         store.update(data.get(key, {}))
 
 
-def _emits_status(emit: Any) -> Any:
-    def emit_status(execution: dict[str, Any]) -> None:
-        """AWS: TIMED_OUT and ABORTED executions are redrivable and an aborted one carries its error and cause.
-        ministack: FAILED only."""
-        status = execution["status"]
-        if status in ("ABORTED", "TIMED_OUT") and not execution.get("sync"):
-            registry.emit_event(
-                "aws.states",
-                "Step Functions Execution Status Change",
-                {
-                    "executionArn": execution["executionArn"],
-                    "stateMachineArn": execution["stateMachineArn"],
-                    "name": execution["name"],
-                    "status": status,
-                    "startDate": sfn._iso_to_epoch_ms(execution.get("startDate")),
-                    "stopDate": sfn._iso_to_epoch_ms(execution.get("stopDate")),
-                    "input": execution["input"] if len(execution["input"]) <= sfn._STATUS_EVENT_PAYLOAD_CAP else None,
-                    "inputDetails": {"included": len(execution["input"]) <= sfn._STATUS_EVENT_PAYLOAD_CAP},
-                    "output": None,
-                    "outputDetails": None,
-                    "stateMachineVersionArn": None,
-                    "stateMachineAliasArn": None,
-                    "redriveCount": 0,
-                    "redriveDate": None,
-                    "redriveStatus": "REDRIVABLE",
-                    "redriveStatusReason": None,
-                    "error": execution.get("error"),
-                    "cause": execution.get("cause"),
-                },
-                [execution["executionArn"]],
-                sfn.get_region(),
-                sfn.get_account_id(),
-            )
-            return
-        emit(execution)
-
-    return emit_status
+@corrects(
+    "ministack.services.stepfunctions:_emit_execution_status_event",
+    source="9c89e45693e3",
+    aws="TIMED_OUT and ABORTED executions are redrivable, and an aborted one carries its error and cause",
+    ministack="FAILED ones only",
+    test="test_every_status_change_is_an_event",
+)
+def emit_status(stock: Any, execution: dict[str, Any]) -> None:
+    status = execution["status"]
+    if status in ("ABORTED", "TIMED_OUT") and not execution.get("sync"):
+        registry.emit_event(
+            "aws.states",
+            "Step Functions Execution Status Change",
+            {
+                "executionArn": execution["executionArn"],
+                "stateMachineArn": execution["stateMachineArn"],
+                "name": execution["name"],
+                "status": status,
+                "startDate": sfn._iso_to_epoch_ms(execution.get("startDate")),
+                "stopDate": sfn._iso_to_epoch_ms(execution.get("stopDate")),
+                "input": execution["input"] if len(execution["input"]) <= sfn._STATUS_EVENT_PAYLOAD_CAP else None,
+                "inputDetails": {"included": len(execution["input"]) <= sfn._STATUS_EVENT_PAYLOAD_CAP},
+                "output": None,
+                "outputDetails": None,
+                "stateMachineVersionArn": None,
+                "stateMachineAliasArn": None,
+                "redriveCount": 0,
+                "redriveDate": None,
+                "redriveStatus": "REDRIVABLE",
+                "redriveStatusReason": None,
+                "error": execution.get("error"),
+                "cause": execution.get("cause"),
+            },
+            [execution["executionArn"]],
+            sfn.get_region(),
+            sfn.get_account_id(),
+        )
+        return
+    stock(execution)
 
 
 # ---- task tokens ----
 
 
 def _token(data: dict[str, Any]) -> tuple[dict[str, Any] | None, Response | None]:
-    """AWS: a token whose task is over is TaskTimedOut, an unknown one InvalidToken. ministack: TaskDoesNotExist for
-    both."""
+    """The open token, or the refusal: TaskTimedOut when its task is over, InvalidToken when there was none."""
     token = data.get("taskToken", "")
     info = sfn._task_tokens.get(token)
     if info is not None and not info["event"].is_set():
@@ -245,9 +245,14 @@ def _token(data: dict[str, Any]) -> tuple[dict[str, Any] | None, Response | None
     return None, _refusal("InvalidToken", "Invalid Token: 'Invalid token'")
 
 
+@corrects(
+    "ministack.services.stepfunctions:_send_task_success",
+    source="12eff48bce57",
+    aws="the output is JSON of at most 256 KiB (InvalidOutput), and a token is answered once",
+    ministack="takes anything, again and again",
+    test="test_a_token_answered_with_success_passes_its_output_on",
+)
 def send_task_success(data: dict[str, Any]) -> Response:
-    """AWS: the output is JSON of at most 256 KiB (InvalidOutput), and a token is answered once. ministack: takes
-    anything, again and again."""
     info, refusal = _token(data)
     if info is None:
         return refusal or _refusal("InvalidToken", "Invalid Token")
@@ -266,6 +271,13 @@ def send_task_success(data: dict[str, Any]) -> Response:
     return _answered(info)
 
 
+@corrects(
+    "ministack.services.stepfunctions:_send_task_failure",
+    source="c2a489b4ed33",
+    aws="a token is answered once",
+    ministack="again and again",
+    test="test_a_token_answered_with_failure_fails_the_task_by_that_name",
+)
 def send_task_failure(data: dict[str, Any]) -> Response:
     info, refusal = _token(data)
     if info is None:
@@ -281,9 +293,14 @@ def _answered(info: dict[str, Any]) -> Response:
     return response
 
 
+@corrects(
+    "ministack.services.stepfunctions:_send_task_heartbeat",
+    source="56879a4655d1",
+    aws="a heartbeat within HeartbeatSeconds keeps the task",
+    ministack="it has no effect",
+    test="test_a_missed_heartbeat_fails_the_task_and_a_sent_one_keeps_it",
+)
 def send_task_heartbeat(data: dict[str, Any]) -> Response:
-    import time
-
     info, refusal = _token(data)
     if info is None:
         return refusal or _refusal("InvalidToken", "Invalid Token")
@@ -295,12 +312,15 @@ def send_task_heartbeat(data: dict[str, Any]) -> Response:
 # ---- errors and choices ----
 
 
+@corrects(
+    "ministack.services.stepfunctions:_error_matches",
+    source="519b9dc729c5",
+    aws="States.ALL and States.TaskFailed catch neither States.DataLimitExceeded nor States.Runtime, and "
+    "States.Timeout also catches a missed heartbeat",
+    ministack="States.ALL catches all",
+    test="test_a_result_above_256_kib_ends_the_execution_whatever_is_caught",
+)
 def error_matches(names: list[str], error: str) -> bool:
-    """AWS: ``States.ALL`` and ``States.TaskFailed`` catch neither States.DataLimitExceeded nor States.Runtime, and
-    ``States.Timeout`` also catches a missed heartbeat. ministack: States.ALL catches all.
-
-    Conformance: ``test_a_result_above_256_kib_ends_the_execution_whatever_is_caught``.
-    """
     if error in names:
         return True
     if error == HEARTBEAT_TIMEOUT and TIMEOUT in names:
@@ -312,19 +332,22 @@ def error_matches(names: list[str], error: str) -> bool:
     return "States.TaskFailed" in names and error not in (TIMEOUT, HEARTBEAT_TIMEOUT)
 
 
-def _calls_lambda(call: Any) -> Any:
-    def call_lambda(function: str, event: Any) -> Any:
-        """AWS: a throttled invocation is ``Lambda.TooManyRequestsException``. ministack: ``Lambda.Unknown``."""
-        try:
-            return call(function, event)
-        except sfn._ExecutionError as error:
-            if '"__type": "TooManyRequestsException"' in str(error.cause):
-                raise sfn._ExecutionError(
-                    "Lambda.TooManyRequestsException", "Rate Exceeded. (Service: Lambda, Status Code: 429)"
-                ) from error
-            raise
-
-    return call_lambda
+@corrects(
+    "ministack.services.stepfunctions:_call_lambda",
+    source="25830369b126",
+    aws="a throttled invocation is Lambda.TooManyRequestsException",
+    ministack="Lambda.Unknown",
+    test="test_a_throttled_function_is_too_many_requests",
+)
+def call_lambda(stock: Any, function: str, event: Any) -> Any:
+    try:
+        return stock(function, event)
+    except sfn._ExecutionError as error:
+        if '"__type": "TooManyRequestsException"' in str(error.cause):
+            raise sfn._ExecutionError(
+                "Lambda.TooManyRequestsException", "Rate Exceeded. (Service: Lambda, Status Code: 429)"
+            ) from error
+        raise
 
 
 def _exists(path: str, data: Any, context: dict[str, Any] | None) -> bool:
@@ -340,33 +363,35 @@ def _exists(path: str, data: Any, context: dict[str, Any] | None) -> bool:
     return True
 
 
-def _evaluates_rule(evaluate: Any) -> Any:
-    def evaluate_rule(rule: dict[str, Any], data: Any, context: dict[str, Any] | None = None) -> bool:
-        """AWS: a comparison on a path that is not there ends the execution with States.Runtime; only IsPresent may
-        ask. ministack: it is false.
+@corrects(
+    "ministack.services.stepfunctions:_evaluate_rule",
+    source="728e6547c8ca",
+    aws="a comparison on a path that is not there ends the execution with States.Runtime; only IsPresent may ask",
+    ministack="it is false",
+    test="test_a_choice_on_a_missing_path_fails",
+)
+def evaluate_rule(stock: Any, rule: dict[str, Any], data: Any, context: dict[str, Any] | None = None) -> bool:
+    variable = rule.get("Variable")
+    if variable and not _exists(variable, data, context):
+        if "IsPresent" in rule:
+            return bool(rule["IsPresent"]) is False
+        raise sfn._ExecutionError(
+            "States.Runtime",
+            f"Invalid path '{variable}': The choice state's condition path references an invalid value.",
+        )
+    if variable and "IsPresent" in rule:
+        return bool(rule["IsPresent"])
+    return bool(stock(rule, data, context))
 
-        Conformance: ``test_a_choice_on_a_missing_path_fails``.
-        """
-        variable = rule.get("Variable")
-        if variable and not _exists(variable, data, context):
-            if "IsPresent" in rule:
-                return bool(rule["IsPresent"]) is False
-            raise sfn._ExecutionError(
-                "States.Runtime",
-                f"Invalid path '{variable}': The choice state's condition path references an invalid value.",
-            )
-        if variable and "IsPresent" in rule:
-            return bool(rule["IsPresent"])
-        return bool(evaluate(rule, data, context))
 
-    return evaluate_rule
-
-
-def _choice_condition(rule: dict[str, Any], value: Any, context: dict[str, Any]) -> bool:
-    """AWS: a JSONata condition must be true or false. ministack: takes anything for one.
-
-    Conformance: ``test_a_jsonata_condition_that_is_no_boolean_fails``.
-    """
+@corrects(
+    "ministack.services.stepfunctions:_evaluate_jsonata_choice_rule",
+    source="1e87225cbcf3",
+    aws="a JSONata condition must be true or false",
+    ministack="takes anything for one",
+    test="test_a_jsonata_condition_that_is_no_boolean_fails",
+)
+def choice_condition(rule: dict[str, Any], value: Any, context: dict[str, Any]) -> bool:
     condition = sfn._apply_jsonata_template(rule.get("Condition"), value, context)
     if not isinstance(condition, bool):
         raise sfn._ExecutionError(
@@ -377,9 +402,12 @@ def _choice_condition(rule: dict[str, Any], value: Any, context: dict[str, Any])
     return condition
 
 
-def _fail_field(field: Any) -> Any:
-    def fail_field(state: dict[str, Any], name: str, default: str, value: Any, context: dict[str, Any]) -> str:
-        """AWS: a Fail state without Error or Cause ends without them. ministack: with ``States.Fail``."""
-        return str(field(state, name, "", value, context))
-
-    return fail_field
+@corrects(
+    "ministack.services.stepfunctions:_fail_state_field",
+    source="0bfc6a7a3f4b",
+    aws="a Fail state without Error or Cause ends without them",
+    ministack="with States.Fail",
+    test="test_a_fail_states_jsonata_is_evaluated",
+)
+def fail_field(stock: Any, state: dict[str, Any], name: str, default: str, value: Any, context: dict[str, Any]) -> str:
+    return str(stock(state, name, "", value, context))

@@ -1,4 +1,4 @@
-"""A Task state: its attempts, what becomes of their failures, and the wait for a task token."""
+"""A Task state: its attempts, retries and catchers, and the wait for a task token."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from ministack.services import stepfunctions as sfn
 
 from laptop_aws import registry
+from laptop_aws.correction import corrects
 from laptop_aws.corrections.execution import (
     Context,
     Execution,
@@ -31,6 +32,14 @@ TIMEOUT = "States.Timeout"
 HEARTBEAT_TIMEOUT = "States.HeartbeatTimeout"
 
 
+@corrects(
+    "ministack.services.stepfunctions:_execute_task",
+    source="53c818d247db",
+    aws="each attempt has a token of its own, HeartbeatSeconds and MaxDelaySeconds hold, and a call that "
+    "fails before its token is answered fails the task",
+    ministack="one token, no heartbeat, at most 60 s between attempts, and such a call is ignored",
+    test="test_each_retry_has_a_token_of_its_own",
+)
 def run_task(
     state: State, value: Any, execution: Execution, context: Context, resumed: dict[str, Any] | None = None
 ) -> tuple[Any, str | None]:
@@ -65,9 +74,9 @@ def with_retry_and_catch(
     attempt: Callable[[], tuple[Any, str | None]],
     after_failure: Callable[[], None] = lambda: None,
 ) -> tuple[Any, str | None]:
-    """AWS: ``MaxDelaySeconds`` caps the wait, ``JitterStrategy: FULL`` draws it; ministack: 60 s caps it, no jitter.
+    """Attempts until one succeeds, no retrier matches, or the state is caught.
 
-    Conformance: ``test_retry_waits_at_most_max_delay_seconds``.
+    ``MaxDelaySeconds`` caps the wait between attempts, and ``JitterStrategy: FULL`` draws it at random.
     """
     here = context["State"]
     counts: dict[int, int] = {}
@@ -170,11 +179,9 @@ def _wait_for_token(
     context: Context,
     resumed: bool,
 ) -> Any:
-    """AWS: the call is made; if it fails the task fails at once; otherwise the task waits for its token, within
-    TimeoutSeconds and with a sign of life every HeartbeatSeconds. ministack: ignores a function that fails, and
-    heartbeats.
+    """Makes the call, which fails the task if it fails, then waits for the token to be answered.
 
-    Conformance: ``test_a_function_that_fails_before_the_token_is_answered_fails_the_task`` and those after it.
+    The wait ends after TimeoutSeconds, or when no heartbeat came for HeartbeatSeconds.
     """
     run = current.get()
     assert run is not None

@@ -1,4 +1,4 @@
-"""Job runs: submitted, scheduled, run as a process through pyspark, and brought to an end that says why."""
+"""Job runs: submitted, scheduled, run as a process through pyspark, and ended with a reason."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ class _Run:
             self._enter("PENDING")
             self._enter("SCHEDULED")
             while not _one_at_a_time.acquire(timeout=0.2):
-                self._heed_cancel()
+                self._check_cancelled()
             try:
                 self._attempts()
             finally:
@@ -261,7 +261,7 @@ class _Run:
 
     def _attempt(self) -> None:
         """Raises _Ended however it goes."""
-        self._heed_cancel()
+        self._check_cancelled()
         shutil.rmtree(self._work, ignore_errors=True)
         for folder in ("code", "home", "scratch", "logs"):
             (self._work / folder).mkdir(parents=True)
@@ -272,7 +272,7 @@ class _Run:
         py_files = [local_copy(uri, self._work / "code") for uri in self._submission.py_files]
         fetched = stage.fetch()
         found = java.find(registry.config().root)
-        self._heed_cancel()
+        self._check_cancelled()
         self._enter("RUNNING", startedAt=now())
         with contextlib.closing(
             LogStream(*self._cloudwatch(), registry.config().logs_directory / "emr" / f"{self._id}.log")
@@ -286,7 +286,7 @@ class _Run:
                 log.write([f"{uploaded} objects written to S3, {deleted} deleted"])
             finally:
                 self._store_logs()
-        self._heed_cancel()
+        self._check_cancelled()
         if status != 0:
             raise _Ended("FAILED", _FAILED.format(status=status, said=said))
         raise _Ended("SUCCESS")
@@ -380,7 +380,7 @@ class _Run:
 
     # -- state
 
-    def _heed_cancel(self) -> None:
+    def _check_cancelled(self) -> None:
         if self._cancelled is not None:
             raise _Ended("CANCELLED", self._cancelled)
         if self._abandoned.is_set():

@@ -81,21 +81,20 @@ class Container:
         self._process: subprocess.Popen[Any] | None = None
         self._lock = threading.Lock()
         self.pool: urllib3.HTTPConnectionPool | None = None
-        self._asked = 0
+        self._requests = 0
 
     # -- from other threads
 
     @contextmanager
-    def asked(self) -> Iterator[urllib3.HTTPConnectionPool | None]:
-        """Its connections, None while there are none. As on AWS, a container that goes is not told so before those who
-        ask it have their answers."""
+    def in_use(self) -> Iterator[urllib3.HTTPConnectionPool | None]:
+        """Its connections, or None before it is healthy. As on AWS, it is not stopped while it answers requests."""
         with self._lock:
-            self._asked += 1
+            self._requests += 1
         try:
             yield self.pool
         finally:
             with self._lock:
-                self._asked -= 1
+                self._requests -= 1
 
     def start(self) -> None:
         registry.in_background(self._supervise, name=f"container-{self._owner}-{self.name}")
@@ -118,7 +117,7 @@ class Container:
         self._stopping.set()
         self.pool = None
         answered = time.monotonic() + grace_seconds
-        while self._asked and time.monotonic() < answered:
+        while self._requests and time.monotonic() < answered:
             time.sleep(0.01)
         with self._lock:
             process = self._process

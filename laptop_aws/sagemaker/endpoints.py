@@ -20,6 +20,7 @@ from laptop_aws.sagemaker import events, listing, settings
 from laptop_aws.sagemaker.containers import Container, Fleet
 from laptop_aws.sagemaker.models import find_config, find_model
 from laptop_aws.sagemaker.store import arn, store, tag
+from laptop_aws.scalable_targets import is_scaled
 from laptop_aws.service_model import validation_error
 from laptop_aws.store import Record, now, public, scope
 
@@ -210,15 +211,13 @@ def has_variant(name: str, variant: str) -> bool:
 
 
 def _refuse_if_scaled(endpoint: Record, variants: list[Record]) -> None:
-    """A variant that scales by itself keeps its instance type, and stays."""
-    from laptop_aws import application_autoscaling  # which itself asks for the variants
-
+    """Raises ServiceError when a scaled variant would be removed or get another instance type."""
     coming = {variant["VariantName"]: variant.get("InstanceType") for variant in variants}
     changed = [
         one["VariantName"]
         for one in endpoint["_Variants"]
         if coming.get(one["VariantName"]) != one.get("InstanceType")
-        and application_autoscaling.is_scaled(endpoint["EndpointName"], one["VariantName"])
+        and is_scaled(endpoint["EndpointName"], one["VariantName"])
     ]
     if changed:
         raise validation_error(
@@ -383,7 +382,7 @@ def _snapshot(endpoint: Record) -> Record:
 
 
 def note_restart() -> None:
-    """State was loaded and nothing runs: what served is being brought back, an update that was on its way is not."""
+    """After a restart: starts what served again; an update that was in progress is abandoned."""
     from ministack.core.responses import request_scope
 
     for account, region in store.scopes():

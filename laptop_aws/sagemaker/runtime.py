@@ -57,7 +57,7 @@ def invoke(name: str, headers: dict[str, str], body: bytes) -> registry.Response
     if container is None:
         raise ServiceError("ValidationError", f"Endpoint {name} of account {account} not found.")
     started = time.monotonic()
-    with container.asked() as pool:
+    with container.in_use() as pool:
         if pool is None:
             if endpoints.serving_container(name, wanted) is not container:  # traffic has just been shifted
                 return invoke(name, headers, body)

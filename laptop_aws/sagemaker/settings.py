@@ -1,4 +1,4 @@
-"""What a person or a test may set of the emulated SageMaker, in seconds, by environment variables of the host."""
+"""Times of the emulated SageMaker in seconds, set by environment variables of the host."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def stop_grace() -> float:
 
 
 def health_check() -> float:
-    """The longest that a container may take to its first healthy ``/ping``, whatever its variant allows."""
+    """The longest wait for the first healthy ``/ping`` of a container, even if its variant allows more."""
     return _seconds("LAPTOP_AWS_HEALTH_CHECK_SECONDS", 120)
 
 
 def bake() -> float:
-    """The longest wait between a traffic shift and the end of the old containers, whatever the deployment configuration
-    asks."""
+    """The longest wait between a traffic shift and the end of the old containers, even if the deployment configuration
+    asks for more."""
     return _seconds("LAPTOP_AWS_BAKE_SECONDS", 2)
 
 

@@ -117,7 +117,7 @@ class TrainingRun:
             self._download()
         except TransferFailed as error:
             raise Ended("Failed", "Failed", f"ClientError: Data download failed:{error}") from error
-        self._heed_stop()
+        self._check_stopped()
         self._enter("InProgress", "Training", TrainingStartTime=now())
         log = LogStream(LOG_GROUP, f"{self._name}/algo-1-{int(time.time() * 1000)}", log_file("training", self._name))
         try:
@@ -190,7 +190,7 @@ class TrainingRun:
             folder = self._base / "input" / "data" / channel["ChannelName"]
             if not objects.download_prefix(uri, folder):
                 raise TransferFailed(f"no objects under {uri}")
-            self._heed_stop()
+            self._check_stopped()
 
     def _train(self, image: images.Image, log: LogStream) -> tuple[int, list[str], bool]:
         """Runs the command; returns its exit status (128 + signal), the last lines of stderr, and whether the time ran
@@ -224,8 +224,8 @@ class TrainingRun:
         return (128 - status if status < 0 else status), list(reader.stderr_tail), timed_out
 
     def _wait(self, process: subprocess.Popen[Any], checkpoints: objects.Mirror | None) -> bool:
-        """Until the process ends: copies checkpoints, minds the time limit and the grace period; returns whether the
-        time ran out."""
+        """Waits for the process to end, copies checkpoints, and enforces the time limit and the grace period; returns
+        whether the time ran out."""
         deadline = time.monotonic() + self._job["StoppingCondition"]["MaxRuntimeInSeconds"]
         next_copy = time.monotonic() + CHECKPOINT_SECONDS
         kill_at: float | None = None
@@ -311,7 +311,7 @@ class TrainingRun:
 
     # -- status
 
-    def _heed_stop(self) -> None:
+    def _check_stopped(self) -> None:
         if self._stopping.is_set():
             raise Ended("Stopped", "Stopped")
 

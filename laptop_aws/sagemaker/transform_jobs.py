@@ -264,7 +264,7 @@ class _Run:
             headers["Accept"] = accept
         problem = "the container is not there"
         for _ in range(1 + config.get("InvocationsMaxRetries", 3)):
-            with container.asked() as pool:
+            with container.in_use() as pool:
                 if self._stopping.is_set():
                     return None
                 if pool is None:

@@ -23,12 +23,12 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection
 from werkzeug.wrappers import Request, Response
 
-from invocation import InvalidInvocation, from_body
 from ncf import bundle as bundles
-from ncf.model import Architecture, Recommender
+from ncf.network import Architecture, Recommender
 from ncf.ranking import rank
 from recommend.openapi import document
-from scorer import Scorer
+from serving.invocation import InvalidInvocation, from_body
+from serving.scorer import Scorer
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from launching.lines import Epoch
+from training.launching.lines import Epoch
 
 LOSS, VALIDATION, QUIET = "#1f5fa8", "#c2571a", "#666666"
 DOTS_PER_INCH = 140

@@ -256,7 +256,7 @@ def test_events_in_the_name_of_aws_are_refused(host: Host) -> None:
 # ---- S3 ----
 
 
-def test_an_object_created_event_has_awss_shape(host: Host) -> None:
+def test_an_object_created_event_has_the_shape_of_aws(host: Host) -> None:
     bucket = unique("data")
     s3 = host.client("s3")
     s3.create_bucket(Bucket=bucket)

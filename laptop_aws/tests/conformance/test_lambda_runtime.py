@@ -69,7 +69,7 @@ def test_an_exception_keeps_its_type_and_the_environment_stays_warm(host: Host) 
         ("import sys\ndef handler(e, c): sys.exit(1)", "app.handler", "Runtime.ExitError", "exited"),
     ],
 )
-def test_each_way_to_fail_has_awss_error_type(
+def test_each_failure_has_the_error_type_of_aws(
     host: Host, source: str, handler: str, error_type: str, part_of_message: str
 ) -> None:
     payload, kind = host.invoke(host.function(source, handler=handler))
@@ -279,7 +279,7 @@ def test_a_layers_python_folder_can_be_imported_and_the_functions_own_code_wins(
     assert host.invoke(name) == (["print('spark')", "function", "layer"], None)
 
 
-def test_the_context_object_is_awss(host: Host) -> None:
+def test_the_context_object_is_as_on_aws(host: Host) -> None:
     name = host.function(
         """ def handler(event, context): return { "name": context.function_name, "arn": context.invoked_function_arn,
         "id": context.aws_request_id, "left": context.get_remaining_time_in_millis(), "memory":

@@ -72,7 +72,7 @@ def test_the_same_name_and_input_while_running_is_the_same_execution(host: Host)
     )
 
 
-def test_bad_names_and_inputs_are_refused_with_awss_codes(host: Host) -> None:
+def test_bad_names_and_inputs_are_refused_with_the_codes_of_aws(host: Host) -> None:
     machine = host.state_machine(jsonata({"Done": {"Type": "Succeed"}}))
     start = host.client("stepfunctions").start_execution
     assert refused(start, stateMachineArn=machine, input="{no json") == "InvalidExecutionInput"

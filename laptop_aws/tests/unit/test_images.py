@@ -50,6 +50,16 @@ def test_the_digest_depends_on_contents_names_and_commands_alone(source: Path, t
     assert images.resolve(first, tmp_path / "one").folder != images.resolve(changed, tmp_path / "one").folder
 
 
+def test_compiled_code_that_a_run_leaves_in_the_image_does_not_change_it(source: Path, tmp_path: Path) -> None:
+    uri = register(source, tmp_path)
+    folder = images.resolve(uri, tmp_path).folder
+    cache = folder / "library" / "__pycache__"
+    cache.parent.chmod(0o755)
+    cache.mkdir()
+    (cache / "model.nbi").write_text("compiled")
+    assert images.resolve(uri, tmp_path).folder == folder
+
+
 def test_moving_a_character_between_files_changes_the_digest(source: Path, tmp_path: Path) -> None:
     (source / "a.py").write_text("xy")
     (source / "b.py").write_text("z")

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from invocation import InvalidInvocation, Invocation, from_body
 from recommend.ranking import Ranking
 from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest
+from serving.invocation import InvalidInvocation, Invocation, from_body
 
 
 def test_the_server_takes_what_the_function_sends() -> None:

@@ -39,7 +39,7 @@ def test_a_wrong_command_line_is_status_2(arguments: list[str]) -> None:
         (["demo", "--data", "nowhere.csv"], "no such file or folder: nowhere.csv"),
         (["run", "--data", "nowhere.csv"], "no such file or folder: nowhere.csv"),
         (["demo", "--items", "items.csv"], "--items is the catalogue of --data"),
-        (["recommend", "1", "-n", "3", "--candidates", "a"], "-n does not go with --candidates"),
+        (["recommend", "1", "-n", "3", "--candidates", "a"], "-n cannot be used with --candidates"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_starts(
@@ -55,8 +55,8 @@ def test_bad_arguments_are_refused_before_anything_starts(
     [
         (Problem("no Java"), 2, "no Java"),
         (RunFailedError("training failed"), 1, "training failed"),
-        (KeyboardInterrupt(), 130, "what was started goes on in the background"),
-        (demo.StoppedDeploying(), 130, "stopped, and what this command had started too"),
+        (KeyboardInterrupt(), 130, "the run continues in the background"),
+        (demo.StoppedDeploying(), 130, "stopped, with everything that this command had started"),
     ],
 )
 def test_the_exit_status_says_whose_turn_it_is(
@@ -143,4 +143,4 @@ def test_nonsense_of_a_format_that_cannot_be_spoiled_is_refused_before_anything_
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     monkeypatch.setattr(demo, "up", lambda *_: pytest.fail("something was started"))
     assert cli.main(["demo", "--worse", "--data", str(tmp_path / "x.parquet")]) == 2
-    assert "nonsense can be made of .csv, .csv.gz and .dat files" in capsys.readouterr().out
+    assert "--worse needs .csv, .csv.gz or .dat files" in capsys.readouterr().out

@@ -185,7 +185,7 @@ def test_a_half_made_stack_without_data_is_deleted_and_its_reason_told(tmp_path:
     show, output = plain_show()
     stack._delete_dead(found, "ROLLBACK_COMPLETE", show)
     assert found.status == ""
-    assert "is half made (ROLLBACK_COMPLETE): First (AWS::X::Y): role is missing" in output.getvalue()
+    assert "was created only in part (ROLLBACK_COMPLETE): First (AWS::X::Y): role is missing" in output.getvalue()
 
 
 def test_a_half_made_stack_with_data_is_left_to_the_person(tmp_path: Path) -> None:

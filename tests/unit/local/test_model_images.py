@@ -32,9 +32,9 @@ def test_an_image_holds_the_code_and_nothing_else(project: Path, tmp_path: Path)
 def test_the_commands_run_the_files_of_the_image(project: Path, tmp_path: Path) -> None:
     image = resolve(images.build(project, tmp_path), tmp_path)
     python = Path("python3")
-    assert image.command("train", python) == ["python3", str(image.folder / images.TRAIN)]
-    assert image.command("serve", python) == ["python3", str(image.folder / images.SERVE)]
-    assert all(Path(path).is_relative_to(image.folder) for path in image.variables(python)["PYTHONPATH"].split(":"))
+    assert image.command("train", python) == ["python3", "-P", "-m", "container.train"]
+    assert image.command("serve", python) == ["python3", "-P", "-m", "serving.serve"]
+    assert image.variables(python)["PYTHONPATH"] == str(image.folder)
 
 
 def test_code_without_its_commands_is_no_image(project: Path, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ import torch._lazy.ts_backend
 
 from ncf import bundle as bundles
 from ncf.interface import Model
-from ncf.model import Architecture, Recommender
 from ncf.models.als import Als
 from ncf.models.ease import Ease
+from ncf.network import Architecture, Recommender
 from ncf.ranking import rank
 
 USERS, ITEMS = 7, 40

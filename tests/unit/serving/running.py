@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import httpx
 import uvloop
 
-from server import Service
+from serving.server import Service
 
 RUN = "v20261123t151300z-1a2b3c4d-r1"
 

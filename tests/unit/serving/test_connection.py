@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import connection
-from metrics import Metrics
+from serving import connection
+from serving.metrics import Metrics
 from tests.unit.serving.running import (
     PING,
     RUN,
@@ -65,7 +65,7 @@ def test_what_two_servers_might_cut_differently_is_refused_and_nothing_behind_it
         wire = server.wire()
         wire.sendall(b"POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\n%b\r\n\r\n%b" % (head, smuggled))
         received = all_of(wire)
-        assert server.service._house == 0
+        assert server.service._in_flight == 0
     assert statuses(received) == [400]
     assert b"\r\nconnection: close\r\n" in received
     assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]["code"] == "InvalidInput"
@@ -85,7 +85,7 @@ def test_a_broken_chunk_is_refused_after_the_answers_to_what_came_before():
         wire = server.wire()
         wire.sendall(invocation() + chunked + b"2\r\n{}X\r\n" + PING)
         assert statuses(all_of(wire)) == [200, 400]
-        assert server.service._house == 0
+        assert server.service._in_flight == 0
 
 
 def test_pipelined_requests_are_answered_in_their_order_whatever_takes_long():
@@ -110,7 +110,7 @@ def test_many_requests_between_two_halves_of_a_head_are_not_its_bytes():
     with running(done) as server:
         wire = server.wire()
         wire.sendall(PING[:9])
-        eventually(lambda: any(connected._partial for connected in server.service._connections))
+        eventually(lambda: any(connected._in_request() for connected in server.service._connections))
         sending = threading.Thread(target=wire.sendall, args=(PING[9:] + PING * 3000 + PING[:9],))
         sending.start()
         assert len(answers_of(wire, 3001)) == 3001
@@ -131,7 +131,7 @@ def test_reads_no_further_than_a_request_ahead_of_what_it_answers():
                 wire.sendall(invocation(b" " * 100_000))
         (connected,) = server.service._connections
         assert sum(len(exchange.body) for exchange in connected._exchanges) < 1 << 20
-        assert server.service._house == 1
+        assert server.service._in_flight == 1
         wire.close()
         held.release.set()
 
@@ -140,9 +140,9 @@ def test_a_client_that_reads_no_answers_is_read_no_further():
     with running(lambda requests: [{"x": "x" * 1_000_000} for _ in requests]) as server:
         wire = server.wire()
         wire.sendall(invocation() * 100)
-        eventually(lambda: any(connected._stuck for connected in server.service._connections))
+        eventually(lambda: any(connected._write_buffer_full for connected in server.service._connections))
         (connected,) = server.service._connections
-        assert connected._paused and connected._exchanges
+        assert not connected._transport.is_reading() and connected._exchanges
         assert len(answers_of(wire, 100)) == 100
 
 
@@ -194,6 +194,14 @@ def test_no_more_is_kept_of_a_body_than_shows_that_it_is_too_large():
         assert len(connected._exchanges[0].body) == (1 << 20) + 1
         wire.sendall(b" ")
         assert answers_of(wire, 1)[0]["error"]["message"] == "the body is larger than 1048576 bytes"
+
+
+def test_a_trailer_is_no_header():
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with running(done) as server:
+        wire = server.wire()
+        wire.sendall(head + b"2\r\n{}\r\n0\r\nContent-Type: application/json\r\n\r\n")
+        assert "the content type must be application/json; it is missing" in answers_of(wire, 1)[0]["error"]["message"]
 
 
 def test_says_that_it_waits_for_a_body_that_it_wants():
@@ -352,11 +360,11 @@ def test_who_leaves_gives_the_place_back_and_is_counted():
         computing.sendall(invocation())
         assert held.begun.wait(20)
         sending.sendall(invocation()[:-1])
-        eventually(lambda: server.service._house == 2)
+        eventually(lambda: server.service._in_flight == 2)
         for wire in (computing, sending):
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             wire.close()
-        eventually(lambda: server.service._house == 0)
+        eventually(lambda: server.service._in_flight == 0)
         held.release.set()
         line = json.loads(metrics.line())
     assert (line["Requests"], line["Refused"], line["Failed"]) == (2, 2, 0)
@@ -369,7 +377,7 @@ def test_at_the_end_idle_connections_are_closed_and_requests_under_way_are_answe
         computing.sendall(invocation() + PING)  # the second waits behind the first, and is answered too
         assert held.begun.wait(20)
         partly.sendall(PING[:9])
-        eventually(lambda: any(connected._partial for connected in server.service._connections))
+        eventually(lambda: any(connected._in_request() for connected in server.service._connections))
         server.stop()
         assert idle.recv(1) == b""
         with pytest.raises(OSError):

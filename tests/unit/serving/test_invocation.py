@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import invocation as module
-from invocation import Filters, InvalidInvocation, Invocation, Related, Shard, from_body
+from serving import invocation as module
+from serving.invocation import Filters, InvalidInvocation, Invocation, Related, Shard, from_body
 
 
 def refusal(body):

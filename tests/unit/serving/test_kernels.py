@@ -12,11 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import kernels
-import vectors
-from logits import Fused
-from ncf.model import Architecture, Recommender
-from vectors import BLOCK, TILE
+from ncf.network import Architecture, Recommender
+from serving import kernels, vectors
+from serving.logits import Fused
+from serving.vectors import BLOCK, TILE
 
 USERS = 3
 SIZES = sorted({1, TILE - 1, TILE, TILE + 1, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + TILE + 1, 3 * BLOCK})

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import latency
 from ncf import bundle as bundles
-from serve import CannotServe
+from serving import latency
+from serving.serve import CannotServe
 
 
 def test_every_golden_request_is_asked_and_the_slow_ones_count(bundle_directory, monkeypatch):

@@ -12,9 +12,9 @@ import torch
 
 from benchmarks.scoring import SEEN, bundle_of
 from benchmarks.serving.tables import numbers_kept
-from invocation import from_document
 from ncf import bundle as bundles
-from scorer import Scorer
+from serving.invocation import from_document
+from serving.scorer import Scorer
 
 USERS, ITEMS = 4_000, 3_000
 CONSTANT = 40_000

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-import golden
-from invocation import Invocation, from_document
+from ncf import answers
 from ncf import bundle as bundles
 from ncf.ranking import rank
-from scorer import Scorer
+from serving.invocation import Invocation, from_document
+from serving.scorer import Scorer
 
 SHAPES = [
     ("gmf", (16, 12, 6)),
@@ -99,7 +99,7 @@ def test_answers_by_another_device_are_those_of_the_cpu(make_bundle, device, mod
         expected = theirs.answer(request)
         for answer in (given, other):
             for wanted, have in zip(lists(expected), lists(answer), strict=True):
-                assert golden.difference(wanted, have) is None
+                assert answers.difference(wanted, have) is None
 
 
 def lists(answer):

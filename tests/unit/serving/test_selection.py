@@ -11,15 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import kernels
-import scorer as scorer_module
-import selection as selection_module
-from invocation import Filters, Invocation, Related, Shard
-from logits import Fused, Plain
 from ncf import bundle as bundles
 from ncf.bundle import Bundle
-from ncf.model import Architecture, Recommender
-from scorer import Scorer
+from ncf.network import Architecture, Recommender
+from serving import kernels
+from serving import scorer as scorer_module
+from serving import selection as selection_module
+from serving.invocation import Filters, Invocation, Related, Shard
+from serving.logits import Fused, Plain
+from serving.scorer import Scorer
 
 MODELS = [("gmf", (16, 12, 6)), ("mlp", (16, 12, 6)), ("neumf", (16, 12, 6)), ("als", ()), ("ease", ())]
 ITEMS = [f"item-{index}" for index in range(40)]

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import serve
-from invocation import from_document
 from ncf import bundle as bundles
 from ncf.bundle import encode_json
+from ncf.bundle.format import digest, measure
+from serving import serve
+from serving.invocation import from_document
 
 pytestmark = pytest.mark.slow
 
@@ -28,10 +29,10 @@ ROOT = Path(__file__).parents[3]
 def command(directory, **environment):
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
     return subprocess.Popen(
-        [sys.executable, ROOT / "serving" / "serve.py"],
+        [sys.executable, "-m", "serving.serve"],
+        cwd=ROOT,
         env={
             **kept,
-            "PYTHONPATH": str(ROOT / "training"),
             "SM_MODEL_DIR": str(directory),
             "SERVING_HOST": "127.0.0.1",
             "SERVING_PORT": "0",
@@ -68,8 +69,8 @@ def refused(directory, **environment):
 def reseal(directory, **changes):
     """Rewrites bundle.json so that it describes the members as they are now."""
     manifest = json.loads((directory / bundles.MANIFEST).read_text()) | changes
-    manifest["members"] = {name: bundles._measure(directory / name) for name in manifest["members"]}
-    manifest["digest"] = bundles._digest(manifest)
+    manifest["members"] = {name: measure(directory / name) for name in manifest["members"]}
+    manifest["digest"] = digest(manifest)
     (directory / bundles.MANIFEST).write_bytes(encode_json(manifest))
 
 
@@ -218,15 +219,16 @@ def test_refuses_a_device_that_is_not_there(bundle_directory):
 def test_nothing_that_was_loaded_is_looked_through_again(bundle_directory):
     """By the garbage collector, while requests wait."""
     program = (
-        "import gc, sys, uvloop, serve\n"
+        "import gc, sys, uvloop\n"
+        "from serving import serve\n"
         "uvloop.run = lambda until: (until.close(), print('frozen', gc.get_freeze_count()))\n"
         "sys.exit(serve.main())"
     )
     run = subprocess.run(
         [sys.executable, "-c", program],
+        cwd=ROOT,
         env=os.environ
         | {
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "serving"), str(ROOT / "training")]),
             "SM_MODEL_DIR": str(bundle_directory),
             "SERVING_HOST": "127.0.0.1",
             "SERVING_PORT": "0",

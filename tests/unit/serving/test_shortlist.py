@@ -10,14 +10,14 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import kernels
-import shortlist as shortlist_module
-from invocation import Filters, Invocation
-from logits import Fused
 from ncf import bundle as bundles
-from ncf.model import Architecture, Recommender
-from scorer import Scorer
-from shortlist import Shortlist, Verdict, shortlist_of
+from ncf.network import Architecture, Recommender
+from serving import kernels
+from serving import shortlist as shortlist_module
+from serving.invocation import Filters, Invocation
+from serving.logits import Fused
+from serving.scorer import Scorer
+from serving.shortlist import Shortlist, Verdict, shortlist_of
 
 ITEMS, USERS = 3_000, 90
 

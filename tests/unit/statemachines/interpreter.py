@@ -18,7 +18,8 @@ from typing import Any
 
 from ministack.services import stepfunctions as sfn
 
-from laptop_aws.corrections import state_driver, stepfunctions
+from laptop_aws import corrections
+from laptop_aws.corrections import state_driver
 from laptop_aws.corrections.task_state import TIMEOUT
 
 DEFINITIONS = Path(__file__).resolve().parents[3] / "statemachines"
@@ -117,7 +118,7 @@ def execute(machine: str, event: Mapping[str, Any], answers: Callable[[str, int,
 @contextmanager
 def _scripted(invoke: Callable[..., Any]) -> Iterator[None]:
     """The corrected interpreter of the embedded AWS; it calls `invoke` for every task and never waits."""
-    stepfunctions.apply()
+    corrections.apply(corrections.STEP_FUNCTIONS)
     replaced = {
         "_invoke_resource": invoke,
         "_invoke_resource_with_timeout": invoke,

@@ -1,147 +1,35 @@
-"""Datasets with obvious answers, written as preparation writes them, and the script run as a training job runs it."""
+"""A training job with the server's part, as the container and `training.launch` run it, on a small dataset."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import torch
 
-import train
+from container.job import measure_serving
+from tests.unit.ncf.datasets import (  # noqa: F401
+    checkerboard_pairs,
+    rewrite_manifest,
+    shop_dataset,
+    shop_pairs,
+    table,
+    write,
+)
+from training import train
 
-torch.set_num_threads(1)
-
-TRAINING = Path(__file__).resolve().parents[3] / "training"
+ROOT = Path(__file__).resolve().parents[3]
 VERSION = "v20260102t030405z-0a1b2c3d"
 RUN = f"{VERSION}-r1"
-
-
-def checkerboard(users: int = 32, items: int = 32) -> list[tuple[str, str]]:
-    """Even users have the even items, odd users the odd ones; each lacks none, and the last of each is held out.
-
-    The held-out items go round, so that every item stays in train.
-    """
-    pairs = []
-    for user in range(users):
-        own = [item for item in range(items) if item % 2 == user % 2]
-        held_out = own[(user // 2) % len(own)]
-        pairs += [(f"u{user:03d}", f"i{item:03d}") for item in own if item != held_out] + [
-            (f"u{user:03d}", f"i{held_out:03d}")
-        ]
-    return pairs
-
-
-def shop(seed: int = 5, users: int = 120, items: int = 60, tastes: int = 4, each: int = 12) -> list[tuple[str, str]]:
-    """Customers who mostly buy within one of `tastes` groups of items, some items more than others."""
-    random = np.random.default_rng(seed)
-    taste_of_item, taste_of_user = np.arange(items) % tastes, random.integers(0, tastes, users)
-    attraction = random.pareto(2.0, items) + 0.5
-    pairs = []
-    for user in range(users):
-        weight = attraction * np.where(taste_of_item == taste_of_user[user], 15.0, 1.0)
-        chosen = random.choice(items, size=each, replace=False, p=weight / weight.sum())
-        pairs += [(f"u{user:03d}", f"i{item:03d}") for item in chosen]
-    return pairs
-
-
-def write_dataset(
-    path: Path,
-    interactions: Iterable[tuple[str, str]],
-    *,
-    version: str = VERSION,
-    held_out: bool = True,
-    categories: Mapping[str, str] | None = None,
-) -> Path:
-    """Write a dataset version from (user, item) pairs in order of time; each user's last pair goes to test.
-
-    Indices follow the sorted ids. With `held_out` false there is no test interaction. `categories` are of items.
-    """
-    rows = list(interactions)
-    user_ids, item_ids = sorted({user for user, _ in rows}), sorted({item for _, item in rows})
-    user_index = {user: index for index, user in enumerate(user_ids)}
-    item_index = {item: index for index, item in enumerate(item_ids)}
-    last = {user: position for position, (user, _) in enumerate(rows)}
-    counts = {user: sum(1 for other, _ in rows if other == user) for user in user_ids}
-    parts: dict[str, list[tuple[int, int, int, float]]] = {"train": [], "test": []}
-    for position, (user, item) in enumerate(rows):
-        folder = "test" if held_out and counts[user] > 1 and last[user] == position else "train"
-        parts[folder].append((user_index[user], item_index[item], 1_700_000_000 + position, 1.0))
-    popularity = np.bincount([row[1] for row in parts["train"]], minlength=len(item_ids))
-    order = np.lexsort((np.arange(len(item_ids)), -popularity))
-    tables = {
-        "train": interactions_table(sorted(parts["train"], key=lambda row: (row[0], row[2], row[1]))),
-        "test": interactions_table(sorted(parts["test"])),
-        "users": pa.table(
-            {"user_index": pa.array(range(len(user_ids)), pa.int32()), "user_id": pa.array(user_ids, pa.string())}
-        ),
-        "items": pa.table(
-            {
-                "item_index": pa.array(range(len(item_ids)), pa.int32()),
-                "item_id": pa.array(item_ids, pa.string()),
-                "title": pa.array([None] * len(item_ids), pa.string()),
-                "category": pa.array([(categories or {}).get(item) for item in item_ids], pa.string()),
-            }
-        ),
-        "popularity": pa.table(
-            {"item_index": pa.array(order, pa.int32()), "interactions": pa.array(popularity[order], pa.int64())}
-        ),
-    }
-    for folder, table in tables.items():
-        (path / folder).mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, path / folder / "part-00000.parquet")
-    write_manifest(path, version)
-    return path
-
-
-def interactions_table(rows: Sequence[tuple[int, int, int, float]]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [[], [], [], []]
-    return pa.table(
-        {
-            "user_index": pa.array(columns[0], pa.int32()),
-            "item_index": pa.array(columns[1], pa.int32()),
-            "timestamp": pa.array(columns[2], pa.int64()),
-            "weight": pa.array(columns[3], pa.float32()),
-        }
-    )
-
-
-def write_manifest(path: Path, version: str = VERSION) -> None:
-    """manifest.json for the files that are there."""
-    files, counts = [], {"read": 0, "quarantined": 0, "duplicates": 0, "belowSupport": 0, "coldTestItems": 0}
-    for file in sorted(path.glob("*/*.parquet")):
-        content, rows = file.read_bytes(), pq.read_metadata(file).num_rows
-        name = file.relative_to(path).as_posix()
-        digest = hashlib.sha256(content).hexdigest()
-        files.append({"path": name, "size": len(content), "sha256": digest, "rows": rows})
-        counts[file.parent.name] = counts.get(file.parent.name, 0) + rows
-    counts["interactions"] = counts.get("train", 0) + counts.get("test", 0)
-    counts.pop("popularity", None)
-    manifest = {
-        "schemaVersion": "1.0",
-        "datasetVersion": version,
-        "parentVersion": None,
-        "codeVersion": "test",
-        "source": "s3://bucket/raw/drop/",
-        "files": files,
-        "counts": counts,
-        "parameters": {},
-        "timeSpan": {"first": 0, "last": 0},
-    }
-    (path / "manifest.json").write_text(json.dumps(manifest))
 
 
 @dataclass
@@ -175,16 +63,16 @@ class Job:
         stdout, stderr = io.StringIO(), io.StringIO()
         try:
             with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-                self.status = train.main(self.argv, self.environment)
+                self.status = train.main(self.argv, self.environment, measure_serving)
         finally:
             signal.signal(signal.SIGTERM, handler)
         self.stdout, self.stderr = stdout.getvalue(), stderr.getvalue()
         return self
 
     def start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, str(TRAINING / "train.py"), *self.argv]
+        command = [sys.executable, "-m", "container.job", *self.argv]
         return subprocess.Popen(
-            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, env=self.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def run_process(self) -> Job:
@@ -219,33 +107,3 @@ def job(tmp_path: Path) -> Callable[..., Job]:
         return Job(root, environment, argv)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def shop_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("shop"), shop())
-
-
-@pytest.fixture(scope="session")
-def write() -> Callable[..., Path]:
-    return write_dataset
-
-
-@pytest.fixture
-def rewrite_manifest() -> Callable[[Path], None]:
-    return write_manifest
-
-
-@pytest.fixture(scope="session")
-def checkerboard_pairs() -> list[tuple[str, str]]:
-    return checkerboard()
-
-
-@pytest.fixture
-def shop_pairs() -> list[tuple[str, str]]:
-    return shop()
-
-
-@pytest.fixture
-def table() -> Callable[..., pa.Table]:
-    return interactions_table

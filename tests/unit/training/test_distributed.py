@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from typing import Any
 import pytest
 
 from ncf import bundle as bundles
-from ncf.fit import CHECKPOINT
+from ncf.fitting.loop import CHECKPOINT
 
 pytestmark = pytest.mark.slow
 
-TRAIN = Path(__file__).resolve().parents[3] / "training" / "train.py"
+ROOT = Path(__file__).resolve().parents[3]
+# `--`, or torchrun takes --start for an abbreviation of an option of its own.
+JOB = ("-m", "--", "container.job")
 SETTINGS = {"factors": 8, "mlp_layers": "16,8", "start": "random", "fusion": 0, "batch_size": 1}
 
 
@@ -28,12 +31,17 @@ if "RANK" in os.environ:
 """
 
 
-def started(job: Any, script: Path = TRAIN) -> subprocess.Popen[str]:
-    # `--`, or torchrun takes --start for an abbreviation of an option of its own.
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--"]
+def started(job: Any, *script: str) -> subprocess.Popen[str]:
+    """Two processes of `script`, or of the training job."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = job.environment | {"GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.Popen(
-        [*torchrun, str(script), *job.argv], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*torchrun, *(script or JOB), *job.argv],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -41,16 +49,18 @@ FIT = """
 import hashlib, os, sys
 from pathlib import Path
 import torch
-from ncf import data
-from ncf.fit import Plan, fit
+from ncf import dataset_files
+from ncf.fitting.loop import fit
+from ncf.plan import Plan
 from ncf.interface import Context
-from ncf.model import Architecture
-from ncf.world import end, join, leave
+from ncf.network import Architecture
+from ncf.fitting.distributed import end, join, leave
 
 world = join(os.environ, torch.device("cpu"))
-dataset = data.load(Path(os.environ["SM_CHANNEL_DATASET"]), "v20260102t030405z-0a1b2c3d")
-plan = Plan(Architecture("neumf", 8, (16, 8)), 2, 64, 0.01, 4, 0.0, 0.1, 7)
-content = b"".join(tensor.numpy().tobytes() for tensor in fit(dataset, plan, Context()).state().values())
+dataset = dataset_files.load(Path(os.environ["SM_CHANNEL_DATASET"]), "v20260102t030405z-0a1b2c3d")
+architecture = Architecture("neumf", 8, (16, 8))
+plan = Plan(epochs=2, batch_size=64, learning_rate=0.01, negatives_per_positive=4, dropout=0.1, seed=7, loss="bce")
+content = b"".join(tensor.numpy().tobytes() for tensor in fit(dataset, architecture, plan, Context()).state().values())
 Path(os.environ["SM_OUTPUT_DIR"]).mkdir(parents=True, exist_ok=True)
 Path(os.environ["SM_OUTPUT_DIR"], f"rank-{world.rank}").write_text(hashlib.sha256(content).hexdigest())
 leave()
@@ -65,8 +75,8 @@ def test_they_step_together_and_end_in_the_same_weights(
     script = tmp_path / "fit_together.py"
     script.write_text(FIT)
     together = job(shop_dataset)
-    together.environment["PYTHONPATH"] = str(TRAIN.parent)
-    _, stderr = (process := started(together, script)).communicate(timeout=120)
+    together.environment["PYTHONPATH"] = str(ROOT)
+    _, stderr = (process := started(together, str(script))).communicate(timeout=120)
     assert process.returncode == 0, stderr
     first, second = ((together.root / "output" / f"rank-{rank}").read_text() for rank in range(2))
     assert first == second
@@ -81,7 +91,7 @@ def test_two_processes_find_what_one_finds(
     settings = SETTINGS | {"loss": loss, "epochs": 40, "learning_rate": 0.01, "evaluation_k": 1}
     together = job(board, name="together", **(settings | ({"batch_size": 64} if loss == "bce" else {})))
     (tmp_path / "sitecustomize.py").write_text(LAST_WORDS)
-    together.environment["PYTHONPATH"] = str(tmp_path)
+    together.environment["PYTHONPATH"] = os.pathsep.join((str(tmp_path), str(ROOT)))
     process = started(together)
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr

@@ -10,18 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from ncf import data
+from ncf import dataset_files
+from ncf.dataset import Dataset, Pairs
 from ncf.evaluation import (
-    LAST,
     MISS,
     Evaluation,
-    IncumbentScorer,
-    bootstrap,
-    difference,
     hits_and_gains,
     ranks_against,
     slices_of,
 )
+from training.incumbent import LAST, IncumbentScorer
+from training.report import bootstrap, difference
 
 SCHEMA = Path(__file__).resolve().parents[3] / "training" / "evaluation.schema.json"
 VERSION = "v20260102t030405z-0a1b2c3d"
@@ -75,14 +74,14 @@ def test_hits_and_gains_by_hand() -> None:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, write: Callable[..., Path]) -> data.Dataset:
+def tiny(tmp_path: Path, write: Callable[..., Path]) -> Dataset:
     """Three users, five items a to e. Train: 0 has a, b; 1 has a; 2 has c, e. Test: 0 has c; 1 has b; 2 has d."""
     rows = [("0", "a"), ("0", "b"), ("0", "c"), ("1", "a"), ("1", "b"), ("2", "c"), ("2", "e"), ("2", "d")]
     rows.insert(0, ("3", "d"))  # of somebody with one interaction, so that d is in train
-    return data.load(write(tmp_path / "tiny", rows), VERSION)
+    return dataset_files.load(write(tmp_path / "tiny", rows), VERSION)
 
 
-def test_figures_by_hand(tiny: data.Dataset) -> None:
+def test_figures_by_hand(tiny: Dataset) -> None:
     scorer = Fixed(
         [
             # a    b    c    d    e
@@ -109,7 +108,7 @@ def test_figures_by_hand(tiny: data.Dataset) -> None:
 
 
 @pytest.mark.parametrize("seen", [NAN, INF, -INF, 99.0, 4.0])
-def test_an_item_in_train_never_counts_whatever_its_score(tiny: data.Dataset, seen: float) -> None:
+def test_an_item_in_train_never_counts_whatever_its_score(tiny: Dataset, seen: float) -> None:
     scores = [
         [seen, seen, 4.0, 5.0, 3.0],  # c against d, e: rank 1
         [seen, 5.0, 4.0, 4.0, 4.0],  # b against c, d, e: rank 0
@@ -122,20 +121,20 @@ def test_an_item_in_train_never_counts_whatever_its_score(tiny: data.Dataset, se
 
 
 @pytest.mark.parametrize("score", [NAN, INF, -INF, 5.0])
-def test_an_unseen_item_that_ties_or_is_not_finite_is_ranked_above(tiny: data.Dataset, score: float) -> None:
+def test_an_unseen_item_that_ties_or_is_not_finite_is_ranked_above(tiny: Dataset, score: float) -> None:
     scores = [[0.0, 0.0, 5.0, score, 1.0]] * 4  # user 0: c against d, which ties or is not finite, and e
     outcome = Evaluation(tiny, k=3, negatives=99, seed=1, device="cpu").measure(Fixed(scores))
     assert outcome.full_gains[0] == outcome.sampled_gains[0] == pytest.approx(1 / math.log2(3))
 
 
-def test_an_item_whose_score_is_not_finite_is_in_no_list(tiny: data.Dataset) -> None:
+def test_an_item_whose_score_is_not_finite_is_in_no_list(tiny: Dataset) -> None:
     outcome = Evaluation(tiny, k=5, negatives=99, seed=1, device="cpu").measure(Fixed([[1.0, NAN, INF, -INF, 2.0]] * 4))
     # Lists: user 0 e; user 1 e; user 2 a.
     assert outcome.coverage == pytest.approx(2 / 5)
     assert outcome.exposure == pytest.approx(2 / 3)
 
 
-def test_scores_in_float64_are_compared_in_float64(tiny: data.Dataset) -> None:
+def test_scores_in_float64_are_compared_in_float64(tiny: Dataset) -> None:
     a_little_more = 1 + 1e-12
     scores = [
         [0.0, 0.0, a_little_more, 1.0, 1.0],
@@ -148,43 +147,43 @@ def test_scores_in_float64_are_compared_in_float64(tiny: data.Dataset) -> None:
     assert evaluation.measure(Fixed(scores, torch.float32)).full_hits.tolist() == [0, 0, 1]
 
 
-def test_says_how_many_negatives_a_small_catalogue_had(tiny: data.Dataset) -> None:
+def test_says_how_many_negatives_a_small_catalogue_had(tiny: Dataset) -> None:
     protocol = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").protocol()
     assert (protocol["negatives"], protocol["fewestNegatives"], protocol["testUsers"]) == (99, 2, 3)
 
 
-def test_the_protocol_says_which_epoch_is_the_model(tiny: data.Dataset) -> None:
+def test_the_protocol_says_which_epoch_is_the_model(tiny: Dataset) -> None:
     evaluation = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu")
     assert evaluation.protocol()["epoch"] == "last"
     assert evaluation.protocol(epoch="closed-form") == {**evaluation.protocol(), "epoch": "closed-form"}
 
 
-def test_a_model_of_one_score_for_all_gains_nothing(tiny: data.Dataset) -> None:
+def test_a_model_of_one_score_for_all_gains_nothing(tiny: Dataset) -> None:
     figures = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[1.0] * 5] * 4)).to_dict()
     assert figures["sampled"] == figures["full"] == NOTHING
 
 
-def test_a_model_of_nan_gains_nothing_and_covers_nothing(tiny: data.Dataset) -> None:
+def test_a_model_of_nan_gains_nothing_and_covers_nothing(tiny: Dataset) -> None:
     figures = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[NAN] * 5] * 4)).to_dict()
     slices = figures.pop("slices")
     assert figures == {"sampled": NOTHING, "full": NOTHING, "coverage": 0.0, "largestExposure": 0.0}
     assert all(figure["sampled"] == figure["full"] == NOTHING for figure in slices.values())
 
 
-def dataset_of(train: dict[int, list[int]], test: dict[int, int], users: int, items: int) -> data.Dataset:
+def dataset_of(train: dict[int, list[int]], test: dict[int, int], users: int, items: int) -> Dataset:
     """From each user's items in train and the item held out."""
     pairs = [(user, item) for user, own in train.items() for item in own]
     popularity = np.bincount([item for _, item in pairs], minlength=items)
     names = ([f"u{user}" for user in range(users)], [f"i{item}" for item in range(items)])
     split = [
-        data.Pairs.of(*np.array(part).T, users=users, items=items)  # type: ignore[arg-type]
+        Pairs.of(*np.array(part).T, users=users, items=items)  # type: ignore[arg-type]
         for part in (pairs, list(test.items()))
     ]
-    return data.Dataset(VERSION, "sha256", *names, *split, popularity, latest=np.full(users, -1))
+    return Dataset(VERSION, "sha256", *names, *split, popularity, latest=np.full(users, -1))
 
 
 @pytest.fixture
-def crowd() -> data.Dataset:
+def crowd() -> Dataset:
     """Twelve users, eight items. Users 0 to 9 are tested; user u of them has:
 
     users 0, 1: items 0 to 5 (six); users 2 to 8: items 0 to 4 (five); user 9: items 0, 1 (two). Users 10, 11 have all.
@@ -198,11 +197,11 @@ def crowd() -> data.Dataset:
     return dataset_of(train, test, users=12, items=8)
 
 
-def users_in(dataset: data.Dataset) -> dict[str, list[int]]:
+def users_in(dataset: Dataset) -> dict[str, list[int]]:
     return {name: dataset.test.user[chosen].tolist() for name, chosen in slices_of(dataset).items()}
 
 
-def test_slices_by_hand(crowd: data.Dataset) -> None:
+def test_slices_by_hand(crowd: Dataset) -> None:
     assert users_in(crowd) == {
         "newUsers": [2, 3, 4, 5, 6, 7, 8, 9],
         "heavyUsers": [0],  # one of ten; user 1 has as many and a greater index; users 10, 11 are not tested
@@ -230,7 +229,7 @@ def test_a_slice_that_nobody_is_in_is_left_out() -> None:
     assert users_in(dataset_of(train, {0: 6, 1: 7}, users=3, items=8)) == {"heavyUsers": [0], "tailItems": [0, 1]}
 
 
-def test_figures_of_slices_by_hand(crowd: data.Dataset) -> None:
+def test_figures_of_slices_by_hand(crowd: Dataset) -> None:
     scores = [[1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 7.0, 6.0]] * 12  # without train: 6 before 7 before 4, 3, 2, 5
     outcome = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu").measure(Fixed(scores))
     second = 1 / math.log2(3)
@@ -251,7 +250,7 @@ def test_figures_of_slices_by_hand(crowd: data.Dataset) -> None:
     assert (outcome.exposure, outcome.coverage) == (1.0, 2 / 8)
 
 
-def test_what_is_reported_is_of_the_schema(crowd: data.Dataset, tiny: data.Dataset) -> None:
+def test_what_is_reported_is_of_the_schema(crowd: Dataset, tiny: Dataset) -> None:
     evaluation = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu")
     outcome, other = (evaluation.measure(Fixed([list(range(8))[::step]] * 12)) for step in (1, -1))
     named = {"runId": "r", "datasetVersion": VERSION}
@@ -279,7 +278,7 @@ def test_what_is_reported_is_of_the_schema(crowd: data.Dataset, tiny: data.Datas
 
 
 def test_negatives_are_new_to_the_user_and_drawn_from_the_seed(shop_dataset: Path) -> None:
-    dataset = data.load(shop_dataset, VERSION)
+    dataset = dataset_files.load(shop_dataset, VERSION)
     everything = dataset.everything()
     known = set(zip(everything.user.tolist(), everything.item.tolist(), strict=True))
     first, same, other = (
@@ -303,7 +302,7 @@ def test_what_nobody_has_is_no_negative() -> None:
 def test_figures_do_not_depend_on_how_many_users_are_scored_at_a_time(
     shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = data.load(shop_dataset, VERSION)
+    dataset = dataset_files.load(shop_dataset, VERSION)
     evaluation = Evaluation(dataset, k=10, negatives=30, seed=1, device="cpu")
     scorer = Fixed(torch.rand(dataset.users, dataset.items, generator=torch.Generator().manual_seed(1)).tolist())
     whole = evaluation.measure(scorer).to_dict()
@@ -349,14 +348,14 @@ def test_the_bootstrap_interval_is_that_of_resampled_users() -> None:
     assert bootstrap(differences, seed=2) != interval
 
 
-def test_a_model_does_not_differ_from_itself(tiny: data.Dataset) -> None:
+def test_a_model_does_not_differ_from_itself(tiny: Dataset) -> None:
     outcome = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[3.0, 1.0, 2.0, 5.0, 4.0]] * 4))
     found = difference(outcome, outcome, seed=1)
     for name in ("sampledNdcg", "sampledHitRate", "fullNdcg", "fullHitRate"):
         assert found[name] == {"mean": 0.0, "lower": 0.0, "upper": 0.0}
 
 
-def test_each_difference_is_that_of_its_own_figure(tiny: data.Dataset) -> None:
+def test_each_difference_is_that_of_its_own_figure(tiny: Dataset) -> None:
     outcome = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[1.0] * 5] * 4))
     zero = np.zeros(3)
     better = replace(

@@ -2,7 +2,9 @@ import dataclasses
 
 import pytest
 
-from hyperparameters import Hyperparameters, InvalidHyperparameter
+from ncf.parameters import text_of
+from ncf.registry import kinds
+from training.hyperparameters import Hyperparameters, InvalidHyperparameter, known
 
 NEEDED = {
     "run_id": "v20260102t030405z-0a1b2c3d-r1",
@@ -15,26 +17,20 @@ def test_reads_texts_into_values() -> None:
     read = Hyperparameters.read(
         NEEDED | {"model": "mlp", "mlp_layers": "16,8", "learning_rate": "1e-2", "epochs": "3", "dropout": "0.5"}
     )
-    assert (read.model, read.mlp_layers, read.learning_rate, read.epochs, read.dropout) == (
-        "mlp",
-        (16, 8),
-        0.01,
-        3,
-        0.5,
-    )
-    assert read.architecture.to_dict() == {"model": "mlp", "factors": 64, "mlpLayers": [16, 8]}
+    mlp = read.chosen
+    assert (read.model, mlp.mlp_layers, mlp.learning_rate, mlp.epochs, mlp.dropout) == ("mlp", (16, 8), 0.01, 3, 0.5)
+    assert mlp.architecture("mlp").to_dict() == {"model": "mlp", "factors": 64, "mlpLayers": [16, 8]}
 
 
 def test_each_default_is_in_its_own_range() -> None:
-    for parameter in dataclasses.fields(Hyperparameters):
+    for name, parameter in known().items():
         if parameter.default is not dataclasses.MISSING:
-            default = parameter.default
-            text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-            assert getattr(Hyperparameters.read(NEEDED | {parameter.name: text}), parameter.name) == default
+            text = text_of(parameter.default)
+            assert Hyperparameters.read(NEEDED | {name: text}).to_dict()[name] == parameter.default
 
 
 def test_each_says_what_it_means() -> None:
-    assert all(len(parameter.metadata["meaning"]) > 20 for parameter in dataclasses.fields(Hyperparameters))
+    assert all(len(parameter.metadata["meaning"]) > 20 for parameter in known().values())
 
 
 @pytest.mark.parametrize(
@@ -55,7 +51,7 @@ def test_each_says_what_it_means() -> None:
         ("dropout", "1", "must be a number from 0 to below 1, not '1'"),
         ("seed", "-1", "must be an integer from 0 to"),
         ("seed", "9223372036854775808", "must be an integer from 0 to 9223372036854775807"),
-        ("model", "svd", "must be one of als, ease, gmf, mlp, neumf, popularity, not 'svd'"),
+        ("model", "svd", f"must be one of {', '.join(sorted(kinds()))}, not 'svd'"),
         ("device", "tpu", "must be one of auto, cpu, cuda, not 'tpu'"),
         ("mlp_layers", "64;32", "must be integers with commas between, such as 64,32,16, not '64;32'"),
         ("mlp_layers", "63,32", "must begin with an even number"),
@@ -80,7 +76,7 @@ def test_refuses_by_name(name: str, text: str, message: str) -> None:
 def test_refuses_more_factors_together_than_a_model_may_have() -> None:
     with pytest.raises(InvalidHyperparameter, match="fusion_factors must be at most 4096 together with factors 4000"):
         Hyperparameters.read(NEEDED | {"factors": "4000"})
-    assert Hyperparameters.read(NEEDED | {"factors": "4000", "fusion": "0"}).factors == 4000
+    assert Hyperparameters.read(NEEDED | {"factors": "4000", "fusion": "0"}).chosen.factors == 4000
 
 
 @pytest.mark.parametrize("name", NEEDED)

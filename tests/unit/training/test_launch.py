@@ -17,13 +17,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import launch
-import launch_sagemaker
-from hyperparameters import Hyperparameters
-from launching import runs, show
-from launching.asked import Refused
-from launching.code import code_in, digest
-from launching.lines import Epoch, epoch_in
+from training import launch, launch_sagemaker
+from training.hyperparameters import Hyperparameters, known
+from training.launching import runs, show
+from training.launching.code import code_in, digest
+from training.launching.hyperparameter_text import Refused
+from training.launching.lines import Epoch, epoch_in
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +83,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
     """A script in the place of train.py that speaks like it; called with how it is to end."""
     script = tmp_path / "fake_train.py"
     script.write_text(FAKE)
-    monkeypatch.setattr(launch, "SCRIPT", script)
+    monkeypatch.setattr(launch, "COMMAND", (sys.executable, str(script)))
     monkeypatch.setenv("FAKE_REPORT", json.dumps(REPORT))
     return lambda how: monkeypatch.setenv("FAKE", how)
 
@@ -139,7 +138,7 @@ def test_refuses_an_incumbent_that_is_none_before_it_makes_a_run(
 
 def test_help_tells_every_hyperparameter_that_can_be_given_with_its_meaning_and_default() -> None:
     text = " ".join(launch.parser().format_help().split())
-    for name, parameter in Hyperparameters.__dataclass_fields__.items():
+    for name, parameter in known().items():
         assert (f"--{name} VALUE" in text) == (name not in launch.DERIVED)
         if name not in launch.DERIVED:
             assert parameter.metadata["meaning"].split()[0] in text
@@ -179,7 +178,7 @@ def test_a_run_keeps_its_figures_hyperparameters_and_what_it_used(
     assert kept["seconds"] > 0 and kept["cpuSeconds"] > 0 and kept["peakMemoryBytes"] > 1_000_000
     argv = json.loads((folder / "argv.json").read_text())
     given = Hyperparameters.read({name[2:]: text for name, text in zip(argv[::2], argv[1::2], strict=True)})
-    assert (given.run_id, given.epochs, given.mlp_layers) == (f"{VERSION}-r1", 3, (32, 8))
+    assert (given.run_id, given.chosen.epochs, given.chosen.mlp_layers) == (f"{VERSION}-r1", 3, (32, 8))
     assert (folder / "train.log").read_text().startswith("epoch=1/3 ")
 
 
@@ -201,19 +200,21 @@ def test_the_incumbent_reaches_the_training_as_a_channel(
     bundle.mkdir(parents=True)
     (bundle / "bundle.json").write_text("{}")
     arguments, given = launch.parse([str(dataset), "--output", str(tmp_path), "--incumbent", str(bundle.parent)])
-    folder, run = launch.begin(arguments, given, code_in(ROOT / "training"))
+    folder, run = launch.begin(arguments, given, code_in(ROOT, launch.CODE))
     channel = Path(launch.environment(folder, run)["SM_CHANNEL_INCUMBENT"])
     listing = subprocess.run(["tar", "tzf", channel / "model.tar.gz"], capture_output=True, text=True, check=True)
     assert listing.stdout.split() == ["bundle.json"]
 
 
 def test_the_hash_of_the_code_changes_with_it_and_with_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text("1")
-    before = digest(tmp_path)
-    (tmp_path / "notes.txt").write_text("2")
-    assert digest(tmp_path) == before
-    (tmp_path / "train.py").write_text("2")
-    assert digest(tmp_path) != before
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "train.py").write_text("1")
+    before = digest(tmp_path, ["training"])
+    (tmp_path / "training" / "notes.txt").write_text("2")
+    (tmp_path / "elsewhere.py").write_text("2")
+    assert digest(tmp_path, ["training"]) == before
+    (tmp_path / "training" / "train.py").write_text("2")
+    assert digest(tmp_path, ["training"]) != before
 
 
 # --- How it ends ------------------------------------------------------------------------------------------------------
@@ -446,3 +447,4 @@ def test_trains_evaluates_and_lists_as_it_is_called(shop_dataset: Path, tmp_path
     kept, report = json.loads((folder / "run.json").read_text()), runs.report_of(folder)
     assert (report["runId"], report["codeVersion"]) == (f"{VERSION}-r1", kept["codeVersion"])
     assert kept["figures"]["ndcg"] == report["candidate"]["sampled"]["ndcg"]
+    assert report["serving"]["answers"] >= 4, "measured by the server's code, as in the container"

@@ -1,10 +1,9 @@
-"""train.py as a training job runs it: a process with arguments, SM_* variables, an exit status and files."""
+"""A training job: a process with arguments, SM_* variables, an exit status and files."""
 
 import json
 import re
 import shutil
 import signal
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +13,17 @@ import jsonschema
 import pytest
 import torch
 
-import train
+from container.job import measure_serving
 from ncf import bundle as bundles
-from ncf import data
-from ncf.evaluation import Evaluation, IncumbentScorer
-from ncf.models import neural
-from ncf.ranking import rank, same_answer
+from ncf import dataset_files
+from ncf.answers import differences
+from ncf.evaluation import Evaluation
+from ncf.fitting import loop
+from ncf.ranking import rank
+from serving import latency
+from serving.serve import CannotServe
+from training import train
+from training.incumbent import IncumbentScorer
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +45,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, shop_dataset: Path) -> Any
     }
     argv = ["--run_id", f"{VERSION}-r1", "--dataset_version", VERSION, "--code_version", "c", "--device", "cpu"]
     handler = signal.getsignal(signal.SIGTERM)
-    status = train.main(argv, environment)
+    status = train.main(argv, environment, measure_serving)
     signal.signal(signal.SIGTERM, handler)
     assert status == 0
     (root / "channel").mkdir()
@@ -120,7 +124,7 @@ def test_the_bundle_answers_its_golden_requests(serving: Path) -> None:
     assert other["request"]["userId"] != full["request"]["userId"]
     assert other["response"]["itemList"] != full["response"]["itemList"]
     assert (candidates["response"]["source"], unknown["response"]["source"]) == ("personalized", "popular")
-    assert all(same_answer(case["response"], rank(bundle, case["request"])) for case in golden)
+    assert differences(golden, lambda request: rank(bundle, request)) == []
 
 
 def test_how_long_answers_take_is_measured_by_the_servers_own_code(serving: Path) -> None:
@@ -132,8 +136,7 @@ def test_how_long_answers_take_is_measured_by_the_servers_own_code(serving: Path
 def test_a_model_that_the_server_would_refuse_is_no_model(
     job: Jobs, shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job(shop_dataset, name="before", epochs=1).run()  # which has found the server's code
-    monkeypatch.setattr(sys.modules["latency"], "load", refuse)
+    monkeypatch.setattr(latency, "load", refuse)
     done = job(shop_dataset, epochs=1).run()
     assert done.status == 1
     assert done.failure() == "the server would refuse this model: it answers otherwise\n"
@@ -141,7 +144,7 @@ def test_a_model_that_the_server_would_refuse_is_no_model(
 
 
 def refuse(directory: Path) -> Any:
-    raise sys.modules["serve"].CannotServe("it answers otherwise")  # type: ignore[attr-defined]
+    raise CannotServe("it answers otherwise")
 
 
 def test_seen_is_train_and_test(serving: Path, shop_pairs: list[tuple[str, str]]) -> None:
@@ -172,7 +175,7 @@ def test_the_categories_of_the_catalogue_come_along(
 
 def test_popular_is_by_interactions_in_train(serving: Path, shop_dataset: Path) -> None:
     popular = json.loads((serving / "output" / "data" / "popular.json").read_text())
-    dataset = data.load(shop_dataset, VERSION)
+    dataset = dataset_files.load(shop_dataset, VERSION)
     expected = sorted(zip(-dataset.popularity, dataset.item_ids, strict=True))
     assert [(-item["score"], item["itemId"]) for item in popular["itemList"]] == expected
     assert {name: popular[name] for name in ("schemaVersion", "runId", "datasetVersion")} == {
@@ -202,7 +205,7 @@ def test_the_incumbent_serves_new_users_its_popular_items_and_ranks_new_items_la
 ) -> None:
     incumbent = bundles.load(serving / "model")
     rows = [("a-new-user", "i001"), ("a-new-user", "a-new-item"), ("another", "a-new-item"), *shop_pairs]
-    dataset = data.load(write(tmp_path / "newer", rows), VERSION)
+    dataset = dataset_files.load(write(tmp_path / "newer", rows), VERSION)
     scorer = IncumbentScorer(incumbent, dataset.user_ids, dataset.item_ids, torch.device("cpu"))
     users = torch.tensor([dataset.user_ids.index("a-new-user"), dataset.user_ids.index("u003")])
     scores = scorer.catalogue(users)
@@ -316,15 +319,15 @@ def test_out_of_memory_is_tried_once_more_with_half_the_batch(
     failures: int, status: int, job: Jobs, shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
-    real = neural.fit_plan
+    real = loop.fit
 
-    def short_of_memory(dataset: Any, plan: Any, context: Any, **options: Any) -> Any:
+    def short_of_memory(dataset: Any, architecture: Any, plan: Any, context: Any, **options: Any) -> Any:
         batches.append(plan.batch_size)
         if len(batches) <= failures:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(dataset, plan, context, **options)
+        return real(dataset, architecture, plan, context, **options)
 
-    monkeypatch.setattr(neural, "fit_plan", short_of_memory)
+    monkeypatch.setattr(loop, "fit", short_of_memory)
     done = job(shop_dataset, epochs=1, batch_size=100).run()
     assert done.status == status
     assert batches == [100, 50]

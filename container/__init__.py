@@ -1,0 +1,1 @@
+"""The container: its image (`Dockerfile`) and the command `train`; the one place that knows training and serving."""

@@ -1,0 +1,71 @@
+"""The container's `train` command: runs a job on SageMaker's directory, by the script contract, in this process.
+
+The directory is /opt/ml, or SAGEMAKER_BASE_DIR: `input/config/hyperparameters.json` becomes argv, each channel in
+`input/config/inputdataconfig.json` becomes SM_CHANNEL_<NAME>, and the outputs become SM_MODEL_DIR, SM_OUTPUT_DATA_DIR,
+SM_OUTPUT_DIR and SM_CHECKPOINT_DIR.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from container.job import measure_serving
+from training import train
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`, or an empty one if there is no such file. Raises ValueError for anything else."""
+    if not path.exists():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path.name} must be an object, not a {type(value).__name__}")
+    return value
+
+
+def arguments(hyperparameters: dict[str, Any]) -> list[str]:
+    """`--name value` for each hyperparameter. Raises ValueError for a value that is not a string."""
+    argv = []
+    for name, value in hyperparameters.items():
+        if not isinstance(value, str):
+            raise ValueError(f"hyperparameter {name} must be a string, not {value!r}")
+        argv += [f"--{name}", value]
+    return argv
+
+
+def environment(base: Path, channels: dict[str, Any]) -> dict[str, str]:
+    """The variables of the script contract."""
+    return {
+        "SM_MODEL_DIR": str(base / "model"),
+        "SM_OUTPUT_DIR": str(base / "output"),
+        "SM_OUTPUT_DATA_DIR": str(base / "output" / "data"),
+        "SM_CHECKPOINT_DIR": str(base / "checkpoints"),
+        **{f"SM_CHANNEL_{name.upper()}": str(base / "input" / "data" / name) for name in channels},
+    }
+
+
+def main() -> int:
+    base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+    try:
+        config = base / "input" / "config"
+        argv = arguments(read_object(config / "hyperparameters.json"))
+        variables = environment(base, read_object(config / "inputdataconfig.json"))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        (base / "output").mkdir(parents=True, exist_ok=True)
+        (base / "output" / "failure").write_text(f"{error}\n", encoding="utf-8")
+        return 1
+    for name in ("SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR", "SM_CHECKPOINT_DIR"):
+        Path(variables[name]).mkdir(parents=True, exist_ok=True)
+    train.run(argv, {**os.environ, **variables}, measure_serving)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

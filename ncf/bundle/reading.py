@@ -1,0 +1,289 @@
+"""Reading a bundle: names, sizes, hashes, types, shapes, finiteness and cardinalities are checked.
+
+Whatever is wrong is a `BrokenBundle` that names the member, never a model with other weights.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from ncf.bundle.format import (
+    CATEGORIES,
+    GOLDEN,
+    ITEMS,
+    MANIFEST,
+    MEMBERS,
+    POPULARITY,
+    SCHEMA_VERSION,
+    SEEN,
+    USERS,
+    WEIGHTS,
+    BrokenBundle,
+    digest,
+    encode_json,
+    measure,
+)
+from ncf.interface import Model
+from ncf.registry import kind_named
+
+MAXIMUM_MANIFEST_BYTES = 1 << 20
+
+
+@dataclass
+class Bundle:
+    """A bundle in memory. An index is a position in the ids and a row of the embeddings, both the same."""
+
+    model: Model
+    """On the device it was loaded to."""
+    user_index: dict[str, int]
+    item_ids: list[str]
+    item_index: dict[str, int]
+    seen_indptr: NDArray[np.int64]  # [users + 1]
+    seen_indices: NDArray[np.int32]  # [interactions], sorted within each user
+    popularity: NDArray[np.int64]  # [items], interactions in train
+    golden: list[dict[str, Any]]
+    """`{"request": …, "response": …}`, see `ncf.ranking.rank`."""
+    manifest: dict[str, Any]
+    """`bundle.json`."""
+    category_names: list[str] = field(default_factory=list)
+    item_categories: list[list[int]] = field(default_factory=list)
+    """Positions in `category_names` for each item; nothing at all where no item has a category."""
+
+    @property
+    def run_id(self) -> str:
+        return self.manifest["runId"]
+
+    @property
+    def dataset_version(self) -> str:
+        return self.manifest["datasetVersion"]
+
+    @property
+    def code_version(self) -> str:
+        return self.manifest["codeVersion"]
+
+    def seen(self, user: int) -> NDArray[np.int32]:
+        """Sorted indices of the items that the user with index `user` has interacted with, in train or test."""
+        return self.seen_indices[self.seen_indptr[user] : self.seen_indptr[user + 1]]
+
+
+def load(directory: Path | str, device: torch.device | str = "cpu") -> Bundle:
+    """Read and check the bundle in `directory`; the model goes to `device`.
+
+    Raises BrokenBundle, naming the member and the reason, if anything is missing, too much, changed or inconsistent.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise BrokenBundle(MANIFEST, f"there is no directory {directory}")
+    manifest = _read_manifest(directory)
+    for path in sorted(directory.iterdir()):
+        if path.name not in (*manifest["members"], MANIFEST):
+            raise BrokenBundle(path.name, "is no member of a bundle")
+    for name in manifest["members"]:
+        path, expected = directory / name, manifest["members"][name]
+        if path.is_symlink() or not path.is_file():
+            raise BrokenBundle(name, "is missing")
+        if (size := path.stat().st_size) != expected["size"]:
+            raise BrokenBundle(name, f"has {size} bytes, bundle.json says {expected['size']}")
+        if (measured := measure(path)) != expected:
+            raise BrokenBundle(name, f"has sha256 {measured['sha256']}, bundle.json says {expected['sha256']}")
+    return read_members(directory, manifest, golden=_read_golden(directory), device=device)
+
+
+def _read_json(directory: Path, member: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"holds {constant}, which is no JSON number")
+
+    path = directory / member
+    if path.is_symlink() or not path.is_file():
+        raise BrokenBundle(member, "is missing")
+    try:
+        return json.loads(path.read_bytes(), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise BrokenBundle(member, f"cannot be read as JSON: {error}") from error
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    """bundle.json, with every field of the right type."""
+    path = directory / MANIFEST
+    if path.is_file() and path.stat().st_size > MAXIMUM_MANIFEST_BYTES:
+        raise BrokenBundle(MANIFEST, f"has {path.stat().st_size} bytes, more than {MAXIMUM_MANIFEST_BYTES}")
+    manifest = _read_json(directory, MANIFEST)
+    if not isinstance(manifest, dict):
+        raise BrokenBundle(MANIFEST, "must be an object")
+    if manifest.get("schemaVersion") != SCHEMA_VERSION:
+        raise BrokenBundle(MANIFEST, f"schemaVersion is {manifest.get('schemaVersion')!r}, known is {SCHEMA_VERSION!r}")
+    strings = ("schemaVersion", "runId", "datasetVersion", "codeVersion", "torchVersion", "digest")
+    expected = {*strings, "architecture", "cardinalities", "members"}
+    if set(manifest) != expected:
+        differing = ", ".join(sorted(set(manifest) ^ expected))
+        raise BrokenBundle(MANIFEST, f"must have exactly {', '.join(sorted(expected))}; differing: {differing}")
+    for name in strings:
+        if not isinstance(manifest[name], str) or not manifest[name]:
+            raise BrokenBundle(MANIFEST, f"{name} must be a string that is not empty, not {manifest[name]!r}")
+    cardinalities = manifest["cardinalities"]
+    if not isinstance(cardinalities, dict) or set(cardinalities) != {"users", "items"}:
+        raise BrokenBundle(MANIFEST, "cardinalities must have exactly users and items")
+    for name, value in cardinalities.items():
+        if not _is_count(value) or value == 0:
+            raise BrokenBundle(MANIFEST, f"cardinalities.{name} must be an integer of at least 1, not {value!r}")
+    _check_members(manifest["members"])
+    # Byte for byte: it is written in one way only, so anything else was not written here.
+    if manifest["digest"] != digest(manifest) or path.read_bytes() != encode_json(manifest):
+        raise BrokenBundle(MANIFEST, "digest is not that of its content: it was changed after it was written")
+    return manifest
+
+
+def _check_members(members: Any) -> None:
+    if not isinstance(members, dict) or set(members) - {CATEGORIES} != set(MEMBERS):
+        raise BrokenBundle(MANIFEST, f"members must be exactly {', '.join(MEMBERS)}, and {CATEGORIES} or not")
+    for name, member in members.items():
+        if not (
+            isinstance(member, dict)
+            and set(member) == {"sha256", "size"}
+            and isinstance(member["sha256"], str)
+            and _is_count(member["size"])
+        ):
+            raise BrokenBundle(MANIFEST, f"members.{name} must have exactly sha256 and size")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _read_golden(directory: Path) -> list[dict[str, Any]]:
+    golden = _read_json(directory, GOLDEN)
+    if not isinstance(golden, list) or not golden:
+        raise BrokenBundle(GOLDEN, "must be a list of at least one request")
+    for position, case in enumerate(golden):
+        if not (
+            isinstance(case, dict)
+            and set(case) == {"request", "response"}
+            and isinstance(case["request"], dict)
+            and isinstance(case["response"], dict)
+        ):
+            raise BrokenBundle(GOLDEN, f"entry {position} must have exactly request and response, both objects")
+    return golden
+
+
+def _read_ids(directory: Path, member: str, count: int) -> list[str]:
+    ids = _read_json(directory, member)
+    if not isinstance(ids, list) or not all(isinstance(value, str) for value in ids):
+        raise BrokenBundle(member, "must be a list of strings")
+    if len(ids) != count:
+        raise BrokenBundle(member, f"has {len(ids)} ids, bundle.json says {count}")
+    if len(set(ids)) != len(ids):
+        raise BrokenBundle(member, "has an id twice")
+    return ids
+
+
+def _read_categories(directory: Path, count: int) -> tuple[list[str], list[list[int]]]:
+    if not (directory / CATEGORIES).exists():
+        return [], []
+    told = _read_json(directory, CATEGORIES)
+    if not isinstance(told, dict) or set(told) != {"names", "items"}:
+        raise BrokenBundle(CATEGORIES, "must have exactly names and items")
+    names, items = told["names"], told["items"]
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise BrokenBundle(CATEGORIES, "names must be a list of strings that are not empty")
+    if len(set(names)) != len(names):
+        raise BrokenBundle(CATEGORIES, "has a name twice")
+    if not isinstance(items, list) or len(items) != count:
+        raise BrokenBundle(CATEGORIES, f"items must be a list of {count}, one for each item")
+    for item, own in enumerate(items):
+        if not isinstance(own, list) or not all(_is_count(place) and place < len(names) for place in own):
+            raise BrokenBundle(CATEGORIES, f"items[{item}] must be positions in names, not {str(own)[:80]}")
+    return names, items
+
+
+def _read_arrays(directory: Path, member: str, types: dict[str, type]) -> dict[str, NDArray[Any]]:
+    try:
+        arrays = safetensors.numpy.load_file(directory / member)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise BrokenBundle(member, f"cannot be read as safetensors: {error}") from error
+    if set(arrays) != set(types):
+        raise BrokenBundle(member, f"must hold exactly {', '.join(types)}, not {', '.join(sorted(arrays))}")
+    for name, wanted in types.items():
+        if arrays[name].dtype != wanted or arrays[name].ndim != 1:
+            shape = list(arrays[name].shape)
+            raise BrokenBundle(
+                member, f"{name} must be one axis of {wanted.__name__}, not {arrays[name].dtype} of shape {shape}"
+            )
+    return arrays
+
+
+def _read_model(directory: Path, description: Any, users: int, items: int, device: torch.device | str) -> Model:
+    """The model that bundle.json describes, from weights.safetensors."""
+    try:
+        if not isinstance(description, dict):
+            raise ValueError("must be an object")
+        kind = kind_named(description.get("model"))
+        layout = kind.layout(description, users, items)
+    except ValueError as error:
+        raise BrokenBundle(MANIFEST, f"architecture: {error}") from error
+    try:
+        weights = safetensors.torch.load_file(directory / WEIGHTS)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise BrokenBundle(WEIGHTS, f"cannot be read as safetensors: {error}") from error
+    if set(weights) != set(layout):
+        differing = ", ".join(sorted(set(weights) ^ set(layout)))
+        raise BrokenBundle(WEIGHTS, f"does not hold the tensors of {kind.name}; differing: {differing}")
+    for name, tensor in weights.items():
+        expected = layout[name]
+        fits = tensor.ndim == len(expected.shape) and all(
+            wanted in (-1, length) for wanted, length in zip(expected.shape, tensor.shape, strict=True)
+        )
+        if not fits:
+            raise BrokenBundle(WEIGHTS, f"{name} has shape {list(tensor.shape)}, not {list(expected.shape)}")
+        if tensor.dtype != expected.dtype:
+            raise BrokenBundle(WEIGHTS, f"{name} has type {tensor.dtype}, not {expected.dtype}")
+        if not torch.isfinite(tensor).all():
+            raise BrokenBundle(WEIGHTS, f"{name} holds NaN or infinity")
+    try:
+        return kind.restore(description, weights, users, items).to(torch.device(device))
+    except ValueError as error:
+        raise BrokenBundle(WEIGHTS, str(error)) from error
+
+
+def read_members(
+    directory: Path, manifest: dict[str, Any], golden: list[dict[str, Any]], device: torch.device | str
+) -> Bundle:
+    """The members behind `manifest` as a Bundle, each checked against it and against the others."""
+    users, items = manifest["cardinalities"]["users"], manifest["cardinalities"]["items"]
+    user_ids = _read_ids(directory, USERS, users)
+    item_ids = _read_ids(directory, ITEMS, items)
+    seen = _read_arrays(directory, SEEN, {"indptr": np.int64, "indices": np.int32})
+    indptr, indices = seen["indptr"], seen["indices"]
+    if indptr.size != users + 1 or indptr[0] != 0 or indptr[-1] != indices.size or np.any(np.diff(indptr) < 0):
+        raise BrokenBundle(SEEN, f"indptr does not divide {indices.size} items among {users} users")
+    if indices.size and (indices.min() < 0 or indices.max() >= items):
+        raise BrokenBundle(SEEN, f"indices must be from 0 to {items - 1}, not {indices.min()} to {indices.max()}")
+    owner = np.repeat(np.arange(users), np.diff(indptr))
+    if np.any((np.diff(owner) == 0) & (np.diff(indices.astype(np.int64)) <= 0)):
+        raise BrokenBundle(SEEN, "the items of a user are not sorted and distinct")
+    popularity = _read_arrays(directory, POPULARITY, {"interactions": np.int64})["interactions"]
+    if popularity.size != items or np.any(popularity < 0):
+        raise BrokenBundle(POPULARITY, f"must hold a number of at least 0 for each of {items} items")
+    category_names, item_categories = _read_categories(directory, items)
+    return Bundle(
+        model=_read_model(directory, manifest["architecture"], users, items, device),
+        user_index={user_id: index for index, user_id in enumerate(user_ids)},
+        item_ids=item_ids,
+        item_index={item_id: index for index, item_id in enumerate(item_ids)},
+        seen_indptr=indptr,
+        seen_indices=indices,
+        popularity=popularity,
+        golden=golden,
+        manifest=manifest,
+        category_names=category_names,
+        item_categories=item_categories,
+    )

@@ -1,0 +1,96 @@
+"""Writing a bundle: whole, and read back before it counts as written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from ncf.bundle.format import (
+    CATEGORIES,
+    GOLDEN,
+    ITEMS,
+    MANIFEST,
+    MEMBERS,
+    POPULARITY,
+    SCHEMA_VERSION,
+    SEEN,
+    USERS,
+    WEIGHTS,
+    digest,
+    encode_json,
+    measure,
+)
+from ncf.bundle.reading import Bundle, load, read_members
+from ncf.interface import Model
+
+
+def write(
+    directory: Path,
+    *,
+    model: Model,
+    user_ids: Sequence[str],
+    item_ids: Sequence[str],
+    seen_indptr: NDArray[np.int64],
+    seen_indices: NDArray[np.int32],
+    popularity: NDArray[np.int64],
+    run_id: str,
+    dataset_version: str,
+    code_version: str,
+    golden: Callable[[Bundle], list[dict[str, Any]]],
+    categories: Sequence[Sequence[str]] = (),
+) -> Bundle:
+    """Write a bundle into `directory` (made if need be) and return it as read back.
+
+    `golden` is called with the bundle as read back, without golden requests, and returns them: they record what the
+    written weights answer, not what the weights in memory did. `categories` are those of each item, or none.
+    Raises BrokenBundle if the parts do not fit together.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
+    _put(directory / WEIGHTS, safetensors.torch.save(weights))
+    _put(directory / USERS, encode_json(list(user_ids)))
+    _put(directory / ITEMS, encode_json(list(item_ids)))
+    seen: dict[str, NDArray[Any]] = {
+        "indptr": np.ascontiguousarray(seen_indptr),
+        "indices": np.ascontiguousarray(seen_indices),
+    }
+    _put(directory / SEEN, safetensors.numpy.save(seen))
+    _put(directory / POPULARITY, safetensors.numpy.save({"interactions": np.ascontiguousarray(popularity)}))
+    members: tuple[str, ...] = MEMBERS
+    if categories:
+        members += (CATEGORIES,)
+        names = sorted({name for item in categories for name in item})
+        place = {name: position for position, name in enumerate(names)}
+        _put(
+            directory / CATEGORIES,
+            encode_json({"names": names, "items": [sorted(place[name] for name in item) for item in categories]}),
+        )
+    manifest: dict[str, Any] = {
+        "schemaVersion": SCHEMA_VERSION,
+        "runId": run_id,
+        "datasetVersion": dataset_version,
+        "codeVersion": code_version,
+        "torchVersion": torch.__version__,
+        "architecture": model.describe(),
+        "cardinalities": {"users": len(user_ids), "items": len(item_ids)},
+    }
+    _put(directory / GOLDEN, encode_json(golden(read_members(directory, manifest, golden=[], device="cpu"))))
+    manifest["members"] = {name: measure(directory / name) for name in members}
+    manifest["digest"] = digest(manifest)
+    _put(directory / MANIFEST, encode_json(manifest))
+    return load(directory)
+
+
+def _put(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

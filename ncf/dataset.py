@@ -1,0 +1,107 @@
+"""A dataset in memory: who interacted with what, and what is held out to test on.
+
+`ncf/dataset_files.py` reads one from its files; `ncf` itself and the models need only numpy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class BrokenDataset(Exception):
+    """The dataset is not what its manifest says, or nothing can be learned from it: `file` is at fault."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"dataset file {file}: {reason}")
+        self.file = file
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Distinct (user, item) pairs, sorted by user and then item, with where each user's begin."""
+
+    user: NDArray[np.int64]  # [pairs]
+    item: NDArray[np.int64]  # [pairs]
+    indptr: NDArray[np.int64]  # [users + 1]
+
+    @classmethod
+    def of(cls, user: NDArray[Any], item: NDArray[Any], users: int, items: int) -> Pairs:
+        """From interactions in any order; repeated ones count once."""
+        keys = np.sort(user.astype(np.int64) * items + item)
+        keys = keys[np.diff(keys, prepend=-1) > 0]  # as np.unique, which hashes and is many times slower
+        user, item = np.divmod(keys, items)
+        return cls(user, item, np.searchsorted(user, np.arange(users + 1)))
+
+    def __len__(self) -> int:
+        return self.user.size
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset version in memory. Indices are positions in `user_ids` and `item_ids`.
+
+    Of timestamps, only the order is used, to find a user's last interaction; weights are not used. The models learn
+    from whether a user interacted with an item, not from when or how much.
+    """
+
+    version: str
+    fingerprint: str
+    """sha256 of manifest.json, which holds the sha256 of every file."""
+    user_ids: list[str]
+    item_ids: list[str]
+    train: Pairs
+    test: Pairs
+    """At most one pair per user; no pair is in train."""
+    popularity: NDArray[np.int64]  # [items], interactions in train
+    latest: NDArray[np.int64]  # [users], item of the last interaction in train, -1 where there is none
+    categories: list[list[str]] = field(default_factory=list)
+    """The categories of each item, sorted; an empty list if no item has any."""
+
+    @property
+    def users(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def items(self) -> int:
+        return len(self.item_ids)
+
+    def everything(self) -> Pairs:
+        """Train and test together."""
+        return Pairs.of(
+            np.concatenate([self.train.user, self.test.user]),
+            np.concatenate([self.train.item, self.test.item]),
+            self.users,
+            self.items,
+        )
+
+    def validation(self) -> Dataset:
+        """The dataset for early stopping: each user's last interaction in train is its test set.
+
+        The real test set is not used. A user keeps their only interaction, and an item its only one, because nothing
+        could be learned about them otherwise. Raises BrokenDataset if no user is left to validate on.
+        """
+        has_more = np.diff(self.train.indptr) > 1
+        user = np.flatnonzero(has_more & (self.latest >= 0))
+        item = self.latest[user]
+        order = np.argsort(item, kind="stable")
+        nth = np.arange(order.size) - np.searchsorted(item[order], item[order])  # the nth to take this item away
+        kept = np.sort(order[nth < self.popularity[item[order]] - 1])
+        user, item = user[kept], item[kept]
+        if user.size == 0:
+            raise BrokenDataset("train/", "has nobody with an interaction to spare for validation: set patience to 0")
+        keys = self.train.user * self.items + self.train.item
+        rest = ~np.isin(keys, user * self.items + item, assume_unique=True)
+        train = Pairs.of(self.train.user[rest], self.train.item[rest], self.users, self.items)
+        return dataclasses.replace(
+            self,
+            train=train,
+            test=Pairs.of(user, item, self.users, self.items),
+            popularity=np.bincount(train.item, minlength=self.items),
+            latest=np.full(self.users, -1),
+        )

@@ -1,0 +1,247 @@
+"""Evaluation by leave-last-out: each test user's held-out item is ranked among items they never interacted with.
+
+Two protocols, both with HR@k and NDCG@k (one relevant item, so NDCG = 1 / log2(rank + 2), rank from 0):
+
+- *sampled*, as in He et al. 2017: among `negatives` items drawn with a seed from those that somebody has, but the user
+  has in neither train nor test;
+- *full*: among the whole catalogue, without the user's items in train.
+
+Ties count against the model: an item with the held-out item's score ranks above it, and so does an item whose score is
+not finite; a held-out item whose own score is not finite is a miss. Every scorer gets the same users and negatives.
+
+The figures are also given for slices of the test users (`slices_of`), because users and items with many interactions
+dominate a mean over all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ncf.dataset import Dataset, Pairs
+from ncf.sampling import NegativeSampler
+
+NEW_USER_INTERACTIONS = 5
+"""A test user with at most so many interactions in train is in the slice `newUsers`."""
+HEAVY_USERS_ONE_IN = 10
+"""One test user in so many, rounded up, is in the slice `heavyUsers`."""
+TAIL_PERCENT = 20
+"""The tail is the least popular items, which hold at most so many per cent of the interactions in train."""
+MISS = torch.iinfo(torch.int64).max
+"""The rank of a held-out item whose score is not finite."""
+# Scores are made for as many users at a time as fit in this many floats: 4 MiB stay in the cache.
+_FLOATS = 1 << 20
+
+
+class Scorer(Protocol):
+    """Gives scores to a dataset's items, floats of any precision; greater is better. Every model is one.
+
+    Indices are the dataset's, int64, on the evaluation's device.
+    """
+
+    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        """Scores of `items` [users, n] for `users` [users]: [users, n]."""
+
+    def catalogue(self, users: Tensor) -> Tensor:
+        """Scores of every item for `users` [users]: [users, items], which the caller may overwrite."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one scorer achieved, user by user, in the order of the test set."""
+
+    sampled_hits: NDArray[np.float64]  # [test users]
+    sampled_gains: NDArray[np.float64]  # [test users]
+    full_hits: NDArray[np.float64]  # [test users]
+    full_gains: NDArray[np.float64]  # [test users]
+    coverage: float
+    """Share of the catalogue that is in at least one test user's first k (items in train excluded)."""
+    exposure: float
+    """Share of the test users who have the item that most of them have in their first k."""
+    slices: Mapping[str, NDArray[np.bool_]]
+    """By name, which test users are in it [test users]: at least one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **self._figures(slice(None)),
+            "coverage": self.coverage,
+            "largestExposure": self.exposure,
+            "slices": {
+                name: {"users": int(chosen.sum()), **self._figures(chosen)} for name, chosen in self.slices.items()
+            },
+        }
+
+    def _figures(self, chosen: NDArray[np.bool_] | slice) -> dict[str, dict[str, float]]:
+        return {
+            "sampled": {
+                "hitRate": float(self.sampled_hits[chosen].mean()),
+                "ndcg": float(self.sampled_gains[chosen].mean()),
+            },
+            "full": {
+                "hitRate": float(self.full_hits[chosen].mean()),
+                "ndcg": float(self.full_gains[chosen].mean()),
+            },
+        }
+
+
+class Evaluation:
+    """One test set and its negatives, drawn once from `seed`. Every scorer is measured on it."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        k: int,
+        negatives: int,
+        seed: int,
+        device: torch.device | str,
+        given: Tensor | None = None,
+    ) -> None:
+        """`given`: the negatives, instead of drawn ones, [test users, negatives], -1 where there are fewer."""
+        self.k, self.negatives, self.seed = k, negatives, seed
+        self.device = torch.device(device)
+        self._dataset = dataset
+        self._users = torch.as_tensor(dataset.test.user, device=self.device)  # [test users]
+        self._held_out = torch.as_tensor(dataset.test.item, device=self.device)  # [test users]
+        drawn = given if given is not None else self._drawn()
+        self._fewest = int((drawn >= 0).sum(dim=1).min())
+        self._negatives = drawn.to(self.device)  # [test users, negatives], -1 where there are no more
+        cells, begin = seen_cells(dataset)
+        self._seen_cells = torch.as_tensor(cells, device=self.device)  # [interactions in train of test users]
+        self._seen_begin = begin.tolist()
+        self._seen = torch.as_tensor(np.diff(begin), device=self.device)  # [test users], how many in train
+        self._slices = slices_of(dataset)
+
+    def _drawn(self) -> Tensor:
+        """Negatives among the items that some user has. The catalogue keeps ids whose interactions are all gone, and
+        compared with such items every model looks good.
+        """
+        everything, users = self._dataset.everything(), self._dataset.users
+        alive = np.unique(everything.item)  # [items that somebody has]
+        known = Pairs.of(everything.user, np.searchsorted(alive, everything.item), users, alive.size)
+        # On the CPU whatever the device: the same seed must draw the same negatives everywhere.
+        generator = torch.Generator().manual_seed(self.seed)
+        test_users = torch.as_tensor(self._dataset.test.user)
+        drawn = NegativeSampler(known, alive.size).draw_distinct(test_users, self.negatives, generator)
+        return torch.where(drawn >= 0, torch.as_tensor(alive)[drawn.clamp(min=0)], -1)
+
+    def protocol(self, *, epoch: str = "last") -> dict[str, Any]:
+        """`protocol` of evaluation.json; `epoch` says which epoch is the candidate, as declared before training."""
+        return {
+            "split": "leave-last-out",
+            "k": self.k,
+            "negatives": self.negatives,
+            "fewestNegatives": self._fewest,
+            "seed": self.seed,
+            "ties": "against",
+            "testUsers": len(self._dataset.test),
+            "fullCatalogue": "seen items excluded",
+            "epoch": epoch,
+        }
+
+    @torch.inference_mode()
+    def measure(self, scorer: Scorer) -> Outcome:
+        sampled = self._sampled_ranks(scorer)
+        full, listed = self._full_ranks(scorer)
+        return Outcome(
+            *hits_and_gains(sampled, self.k),
+            *hits_and_gains(full, self.k),
+            coverage=float((listed > 0).double().mean()),
+            exposure=int(listed.max()) / len(self._dataset.test),
+            slices=self._slices,
+        )
+
+    def _sampled_ranks(self, scorer: Scorer) -> Tensor:
+        ranks = []
+        for chunk in self._chunks(64 * (self.negatives + 1)):  # a scorer may hold as many floats for each pair
+            negatives, is_one = self._negatives[chunk].clamp(min=0), self._negatives[chunk] >= 0
+            scores = scorer.pairs(self._users[chunk], torch.cat([self._held_out[chunk, None], negatives], dim=1))
+            others = scores[:, 1:].masked_fill(~is_one, math.nan)  # [chunk, negatives]
+            ranks.append(ranks_against(scores[:, 0], others, is_one.sum(dim=1)))
+        return torch.cat(ranks)  # [test users]
+
+    def _full_ranks(self, scorer: Scorer) -> tuple[Tensor, Tensor]:
+        """Ranks of the held-out items [test users], and how many test users have each item in their first k [items]."""
+        items = self._dataset.items
+        ranks, listed = [], torch.zeros(items, dtype=torch.int64, device=self.device)
+        for chunk in self._chunks(items):
+            scores = scorer.catalogue(self._users[chunk]).contiguous()  # [chunk, items]
+            seen = self._seen_cells[self._seen_begin[chunk.start] : self._seen_begin[chunk.stop]]
+            scores.view(-1).index_fill_(0, seen - chunk.start * items, math.nan)
+            held_out = scores.gather(1, self._held_out[chunk, None]).squeeze(1)  # [chunk]
+            ranks.append(ranks_against(held_out, scores, items - 1 - self._seen[chunk]))
+            best = scores.nan_to_num_(-math.inf, -math.inf, -math.inf).topk(min(self.k, items), dim=1)
+            listed += torch.bincount(best.indices[best.values > -math.inf], minlength=items)
+        return torch.cat(ranks), listed
+
+    def _chunks(self, floats: int) -> Iterator[slice]:
+        """Test users, as many at a time as fit in _FLOATS if each needs so many `floats`."""
+        users, at_once = len(self._dataset.test), max(1, _FLOATS // floats)
+        for begin in range(0, users, at_once):
+            yield slice(begin, min(begin + at_once, users))
+
+
+def seen_cells(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where a matrix [test users, items], laid out row by row, holds items that its user has in train.
+
+    The cells, ascending, and where among them each row's begin [test users + 1].
+    """
+    train, users = dataset.train, dataset.test.user
+    row = np.full(dataset.users, -1)
+    row[users] = np.arange(users.size)
+    rows = row[train.user]  # [interactions in train]
+    cells = (rows * dataset.items + train.item)[rows >= 0]
+    return cells, np.concatenate([[0], np.cumsum(train.indptr[users + 1] - train.indptr[users])])
+
+
+def slices_of(dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
+    """Which test users are in each slice [test users]; a slice that nobody is in is left out.
+
+    - `newUsers`: at most NEW_USER_INTERACTIONS interactions in train (an item counts once);
+    - `heavyUsers`: the tenth of the test users, rounded up, with most interactions in train, equals by index;
+    - `tailItems`: the held-out item is in the tail, the rest of the catalogue after the head;
+    - `headItems`: it is in the head, the fewest items, most popular first and equals by index, that together hold all
+      but the last TAIL_PERCENT of the interactions in train.
+    """
+    users, popularity = dataset.test.user, dataset.popularity
+    interactions = dataset.train.indptr[users + 1] - dataset.train.indptr[users]  # [test users]
+    heaviest = np.argsort(-interactions, kind="stable")[: math.ceil(users.size / HEAVY_USERS_ONE_IN)]
+
+    most_popular = np.argsort(-popularity, kind="stable")  # [items]
+    held_before = np.cumsum(popularity[most_popular]) - popularity[most_popular]  # by the items that come before
+    head = most_popular[held_before * 100 < (100 - TAIL_PERCENT) * popularity.sum()]
+    in_head = np.isin(dataset.test.item, head)  # [test users]
+
+    slices = {
+        "newUsers": interactions <= NEW_USER_INTERACTIONS,
+        "heavyUsers": np.isin(np.arange(users.size), heaviest),
+        "tailItems": ~in_head,
+        "headItems": in_head,
+    }
+    return {name: chosen for name, chosen in slices.items() if chosen.any()}
+
+
+def ranks_against(held_out: Tensor, others: Tensor, number: Tensor) -> Tensor:
+    """Ranks (from 0) of `held_out` [users] among `number` [users] others, whose scores are in `others` [users, n].
+
+    It is ranked above those whose score is finite and less than its own, and below the rest. If its own is not finite
+    it is a MISS. What is in `others` and is not to be counted must be NaN or no less than `held_out`, and not be in
+    `number`.
+    """
+    finite = others.nan_to_num(math.nan, math.nan, math.nan)  # NaN is less than nothing
+    beaten = (finite < held_out[:, None]).sum(dim=1, dtype=torch.int32)  # [users]
+    return torch.where(torch.isfinite(held_out), number - beaten, MISS)
+
+
+def hits_and_gains(ranks: Tensor, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Per user: whether the rank is among the first k (HR@k), and 1 / log2(rank + 2) if so, else 0 (NDCG@k)."""
+    hits = ranks < k
+    gains = torch.where(hits, 1.0 / torch.log2(ranks.clamp(max=k).double() + 2.0), 0.0)
+    return hits.double().cpu().numpy(), gains.cpu().numpy()

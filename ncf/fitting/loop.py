@@ -1,0 +1,274 @@
+"""Fitting GMF, MLP and NeuMF: the steps of an objective by Adam, and checkpoints to go on from.
+
+Every generator is seeded by `seed` and the position in the training. So one seed gives one model, and a training that
+was stopped and resumed ends in the same weights as one that ran through. Which epoch is the model is declared before
+the run: the last, while the learning rate falls linearly to zero, or, with `patience`, the one that was best on a
+validation set, which is cut from train. The test set is not used.
+
+Several processes under torchrun (`ncf/fitting/distributed.py`) divide the steps of an epoch among them and update the
+weights with the mean of their gradients: with n processes, n times the batch and an nth of the steps.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ncf.dataset import Dataset
+from ncf.fitting.distributed import Processes
+from ncf.fitting.losses import Objective, objective
+from ncf.fitting.precision import Precision
+from ncf.interface import Context, Diverged, Progress, Stopped
+from ncf.network import Architecture, ProductTower, Recommender
+from ncf.plan import Plan
+from ncf.seeds import stream
+
+CHECKPOINT = "checkpoint.safetensors"
+DIVERGED = 1e3
+"""A mean loss above this means divergence: an untrained model is at ln 2, or at ln of the catalogue's size."""
+
+Start = Callable[[], tuple[Tensor, Tensor]]
+Validate = Callable[[Recommender], float]
+
+
+def fit(
+    dataset: Dataset,
+    architecture: Architecture,
+    plan: Plan,
+    context: Context,
+    *,
+    fingerprint: str = "",
+    start: Start | None = None,
+    validate: Validate | None = None,
+) -> Recommender:
+    """Fit a model to `dataset.train`.
+
+    `start` gives the factors that the GMF half begins with. With `context.checkpoints`, the state is written there
+    after each epoch and when `context.stop` returns true, and training resumes from a checkpoint of the same
+    `fingerprint` (of the data and of all parameters); a checkpoint of another one is ignored with a warning. With
+    `validate`, the model is that of the epoch with the highest value, and training ends after `plan.patience` epochs
+    without a higher one. Raises CannotFit, Diverged and Stopped.
+    """
+    training = _Training(dataset, architecture, plan, context.device, is_started=start is not None)
+    checkpoint = context.checkpoints and context.checkpoints / CHECKPOINT
+    if context.checkpoints is not None:
+        context.checkpoints.mkdir(parents=True, exist_ok=True)
+    if not (checkpoint and training.resume(checkpoint, fingerprint, context.warn)) and start is not None:
+        training.start(*start())
+    training.align()
+    while training.epoch < plan.epochs and not (validate and training.is_exhausted()):
+        progress = training.run_epoch(context.stop, validate)
+        if progress is not None:
+            context.report(progress)
+        if checkpoint:
+            training.save(checkpoint, fingerprint)
+        if progress is None:
+            raise Stopped(f"stopped in epoch {training.epoch + 1} of {plan.epochs}, after {training.step} steps of it")
+    return training.result()
+
+
+class _Step(torch.nn.Module):
+    """A step's loss as a forward pass, which is what DistributedDataParallel hooks into."""
+
+    def __init__(self, model: Recommender, steps: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self._steps = steps
+
+    def forward(self, step: int, generator: torch.Generator, dropout: torch.Generator | None) -> tuple[Tensor, int]:
+        return self._steps.loss(self.model, step, generator, dropout)
+
+
+class _Training:
+    """The state of a training between two steps: all that a checkpoint holds."""
+
+    def __init__(
+        self, dataset: Dataset, architecture: Architecture, plan: Plan, device: torch.device, *, is_started: bool
+    ) -> None:
+        self._plan, self._device, self._is_started = plan, device, is_started
+        # Drawn on the CPU, so that every device starts from the same weights.
+        self.model = Recommender(architecture, dataset.users, dataset.items, plan.dropout)
+        self.model.reset_parameters(torch.Generator().manual_seed(stream(plan.seed, "weights")))
+        self.model.to(device).train()
+        self._optimizer = torch.optim.Adam(self._groups(), lr=plan.learning_rate, fused=True)
+        self._precision = Precision(plan.precision, device)
+        self._processes = Processes.current()
+        self._objective = objective(dataset, plan, device, self._processes.size)
+        self._step = self._processes.sharing_gradients(_Step(self.model, self._objective))
+        self._steps = math.ceil(self._objective.steps / self._processes.size)
+        self.epoch = 0
+        """Epochs done."""
+        self.step = 0
+        """Steps done in the epoch after those."""
+        self._best: dict[str, Tensor] = {}
+        self._best_epoch, self._best_score = 0, -1.0
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._samples = 0
+        self._seconds = 0.0
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters by how fast they learn and whether they are held small."""
+        started: list[Tensor] = []
+        embeddings: list[Tensor] = []
+        for tower in self.model.towers:
+            is_started = self._is_started and isinstance(tower, ProductTower)
+            (started if is_started else embeddings).extend([tower.user.weight, tower.item.weight])  # type: ignore[union-attr, list-item]
+        linear = [module for module in self.model.modules() if isinstance(module, torch.nn.Linear)]
+        groups = [
+            {"params": started, "weight_decay": self._plan.l2, "rate": self._plan.start_rate},
+            {"params": embeddings, "weight_decay": self._plan.l2, "rate": 1.0},
+            {"params": [weight for module in linear for weight in module.parameters()], "rate": 1.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def start(self, p: Tensor, q: Tensor) -> None:
+        """Begin the GMF half with these factors, their product times `start_scale`."""
+        scale = self._plan.start_scale**0.5
+        self.model.start_product(p.to(self._device) * scale, q.to(self._device) * scale)
+
+    def align(self) -> None:
+        """Give every process the same weights. Collective."""
+        self._processes.align(self.model)
+
+    def run_epoch(self, stop: Callable[[], bool], validate: Validate | None) -> Progress | None:
+        """Do what is left of the epoch; None if `stop` came in between."""
+        began = time.perf_counter()
+        generator = torch.Generator(self._device)
+        self._objective.begin(generator.manual_seed(stream(self._plan.seed, f"samples of epoch {self.epoch}")))
+        samples_before = self._samples
+        for step in range(self.step, self._steps):
+            if self._processes.any(stop(), self._device):
+                self._seconds += time.perf_counter() - began
+                return None
+            own = (step * self._processes.size + self._processes.rank) % self._objective.steps
+            here = f"of step {own} of epoch {self.epoch}"
+            generator.manual_seed(stream(self._plan.seed, f"negatives {here}"))
+            dropout = None
+            if self._plan.dropout:
+                dropout = torch.Generator(self._device).manual_seed(stream(self._plan.seed, f"dropout {here}"))
+            self._set_rate()
+            self._optimizer.zero_grad(set_to_none=True)
+            with self._precision.forward():
+                loss, samples = self._step(own, generator, dropout)
+            self._precision.step(loss, self._optimizer)
+            self._loss_sum += loss.detach().double() * samples
+            self._samples += samples
+            self.step = step + 1
+        loss_sum, samples, done = self._processes.total(
+            self._loss_sum.item(), self._samples, self._samples - samples_before, device=self._device
+        )
+        loss_mean = loss_sum / samples
+        self._check(loss_mean)
+        seconds = time.perf_counter() - began
+        self.epoch, self.step, self._samples = self.epoch + 1, 0, 0
+        self._loss_sum.zero_()
+        score = self._validated(validate)
+        progress = Progress(self.epoch, self._plan.epochs, loss_mean, done / seconds, self._seconds + seconds, score)
+        self._seconds = 0.0
+        return progress
+
+    def _validated(self, validate: Validate | None) -> float | None:
+        if validate is None:
+            return None
+        score = validate(self.model)
+        if score > self._best_score:
+            self._best_epoch, self._best_score = self.epoch, score
+            self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        return score
+
+    def is_exhausted(self) -> bool:
+        """Whether `patience` epochs have gone by without a better one."""
+        return self.epoch - self._best_epoch >= self._plan.patience and self.epoch > 0
+
+    def result(self) -> Recommender:
+        if self._best:
+            self.model.load_state_dict(self._best)
+        return self.model.eval().requires_grad_(False)
+
+    def _set_rate(self) -> None:
+        share = (self.epoch * self._steps + self.step) / (self._plan.epochs * self._steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._plan.learning_rate * group["rate"] * (1.0 - share)
+
+    def _check(self, loss: float) -> None:
+        where = f"in epoch {self.epoch + 1} of {self._plan.epochs}, with learning_rate {self._plan.learning_rate:g}"
+        if not loss <= DIVERGED:  # true for NaN
+            raise Diverged(f"the training loss is {loss:g} {where}: it diverged; try a smaller learning_rate")
+        for name, weight in self.model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise Diverged(f"{name} holds NaN or infinity {where}: it diverged; try a smaller learning_rate")
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Write the checkpoint whole or not at all; the first process writes it. Collective."""
+        loss_sum, samples = self._processes.total(self._loss_sum.item(), self._samples, device=self._device)
+        if not self._processes.is_first:
+            return
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
+        for index, state in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+        tensors["loss_sum"] = torch.tensor(loss_sum, dtype=torch.float64)
+        position = {
+            "fingerprint": fingerprint,
+            "epoch": self.epoch,
+            "step": self.step,
+            "samples": int(samples),
+            "seconds": self._seconds,
+            "bestEpoch": self._best_epoch,
+            "bestScore": self._best_score,
+            "precision": self._precision.state(),
+        }
+        content = safetensors.torch.save(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            metadata={"position": json.dumps(position)},
+        )
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    def resume(self, path: Path, fingerprint: str, warn: Callable[[str], None]) -> bool:
+        """Resume from the checkpoint at `path`. True if there is one and it is of this training."""
+        if not path.exists():
+            return False
+        try:
+            with safe_open(path, framework="pt") as file:
+                position = json.loads((file.metadata() or {})["position"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found = position["fingerprint"]
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            warn(f"warning: the checkpoint cannot be read and training starts anew: {error}")
+            return False
+        if found != fingerprint:
+            warn("warning: the checkpoint is of other data or hyperparameters and training starts anew")
+            return False
+        self.model.load_state_dict(_under("model.", tensors))
+        self._best = {name: tensor.to(self._device) for name, tensor in _under("best.", tensors).items()}
+        optimizer = self._optimizer.state_dict()
+        for name, tensor in _under("optimizer.", tensors).items():
+            index, part = name.split(".")
+            optimizer["state"].setdefault(int(index), {})[part] = tensor
+        self._optimizer.load_state_dict(optimizer)
+        if self._processes.is_first:  # the others' part is in its own already
+            self._loss_sum.copy_(tensors["loss_sum"])
+            self._samples = position["samples"]
+        self.epoch, self.step, self._seconds = position["epoch"], position["step"], position["seconds"]
+        self._best_epoch, self._best_score = position["bestEpoch"], position["bestScore"]
+        self._precision.load_state(position["precision"])
+        return True
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,133 @@
+"""What every model is, and how one is added: a file in `ncf/models/` that ends with `KINDS = (Kind(…),)`.
+
+A model is fitted to a dataset with parameters that its file declares, gives scores, and is stored as tensors beside a
+small JSON object that describes it. Everything else (the command line, the bundle, golden requests, evaluation,
+serving, the gate) works on this interface alone, and `tests/unit/ncf/test_every_model.py` holds every file in the
+folder to it. The server loads these files too: what only fitting needs is imported inside `fit`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from ncf.dataset import Dataset
+from ncf.parameters import Parameters
+
+P = TypeVar("P", bound=Parameters)
+
+
+class CannotFit(Exception):
+    """This model cannot be fitted to this dataset; the message says why, and what to choose instead."""
+
+
+class Diverged(Exception):
+    """The loss or a weight is no longer a finite number of a sensible size."""
+
+
+class Stopped(Exception):
+    """`Context.stop` returned true. A checkpoint is written if the context has a folder and the model has a state."""
+
+
+class Model(Protocol):
+    """A fitted model. Indices are int64, those of a dataset, on the model's device. Scores are logits: greater is
+    better, and σ of a logit is the score in an answer.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of its kind."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+
+    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        """Scores of `items` [users, n] for `users` [users]: [users, n], finite."""
+
+    def catalogue(self, users: Tensor) -> Tensor:
+        """Scores of every item for `users` [users]: [users, items], finite; the caller may overwrite them."""
+
+    def related(self, item: int) -> Tensor | None:
+        """The similarity of every item to the one with index `item`: [items], finite. None if the model has none."""
+
+    def describe(self) -> dict[str, Any]:
+        """`architecture` of bundle.json: `model`, its name, and what else `Kind.layout` needs."""
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors of weights.safetensors."""
+
+    def to(self, device: torch.device) -> Model:
+        """Itself, on `device`."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One epoch, done. `validation_ndcg` is None where nothing was held out for validation."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    samples_per_second: float
+    seconds: float
+    validation_ndcg: float | None = None
+
+    def __str__(self) -> str:
+        line = (
+            f"epoch={self.epoch}/{self.epochs} train_loss={self.loss:.4f} "
+            f"samples_per_second={self.samples_per_second:.0f} seconds={self.seconds:.2f}"
+        )
+        return line if self.validation_ndcg is None else f"{line} validation_ndcg={self.validation_ndcg:.4f}"
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how a fit runs. The result does not depend on it, apart from rounding."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    checkpoints: Path | None = None
+    """The folder in which an iterative fit saves its state after each epoch, and from which it resumes."""
+    stop: Callable[[], bool] = lambda: False
+    """Called before each step; if it returns true, the fit saves its state and raises Stopped."""
+    report: Callable[[Progress], None] = lambda progress: None
+    warn: Callable[[str], None] = lambda message: print(message, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """The type and shape of one tensor of a model. A length of -1 in `shape` stands for any length."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kind(Generic[P]):
+    """A kind of model, as a user chooses it by `--model`."""
+
+    name: str
+    parameters: type[P]
+    """Its parameters, a frozen dataclass: see `ncf/parameters.py`."""
+    fit: Callable[[Dataset, P, Context], Model]
+    """Fits to `dataset.train` alone. Same data and parameters (the seed is one): same model. Raises CannotFit, Diverged
+    and Stopped."""
+    layout: Callable[[Mapping[str, Any], int, int], dict[str, Tensors]]
+    """The tensors of a model with this description and these numbers of users and items. Raises ValueError for a
+    description that `describe` never writes."""
+    restore: Callable[[Mapping[str, Any], Mapping[str, Tensor], int, int], Model]
+    """The model that `describe` and `state` were taken from. The tensors have the layout and are finite. Raises
+    ValueError if they do not fit together."""
+    epoch: Callable[[P], str] = lambda parameters: "closed-form"
+    """Which epoch is the model, declared before the fit: `closed-form`, `last` or `validation-best`."""
+
+
+def require_keys(description: Mapping[str, Any], *keys: str) -> None:
+    """Raises ValueError unless `description` has `model` and exactly these keys besides."""
+    if set(description) != {"model", *keys}:
+        raise ValueError(f"must have exactly {', '.join(('model', *keys))}")

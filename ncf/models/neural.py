@@ -1,0 +1,207 @@
+"""GMF, MLP and NeuMF (`ncf/network.py` has their equations): how each starts, is fitted, and is read back.
+
+The GMF half may start from a closed-form model instead of at random, as He et al. 2017, section 3.4.1, start NeuMF from
+models trained before: `als` from its factors, `ease` from the best approximation of EASE's scores by a product of
+factors. A product is all that GMF is, so it begins with a model that is already good, and the MLP half, whose weight in
+the logit starts at zero, learns what a product cannot express.
+
+What was trained may then be *fused* with EASE, as section 3.4.1 fuses two models that were trained apart: their logits
+are added, weighed by a trade-off α, here by giving the GMF half further factors, whose product is EASE's scores. The
+result is one NeuMF with more factors, and neither training nor serving knows of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ncf.dataset import Dataset
+from ncf.interface import CannotFit, Context, Kind, Tensors
+from ncf.models import als, ease
+from ncf.network import MAXIMUM_WIDTH, MODELS, Architecture, Recommender
+from ncf.parameters import integer, integers, number, one_of, parameter
+from ncf.plan import Plan
+
+STARTS = ("random", "als", "ease", "auto")
+"""`auto`: ease up to `ease.MAXIMUM_ITEMS`, als beyond; random for the MLP, which has no product to start."""
+VALIDATION_NEGATIVES = 99
+VALIDATION_K = 10
+CALIBRATION_USERS = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters(Plan, als.Parameters, ease.Parameters):
+    mlp_layers: tuple[int, ...] = parameter(
+        "Widths of the MLP, 1 to 16 of them, each 1 to 4096. The first is that of both embeddings together, so even. "
+        "A tower that halves, as in He et al., section 3.3.",
+        integers("64,32,16"),
+        (16, 8),
+    )
+    start: str = parameter(
+        "What the GMF half starts from: random (as in the paper), als, ease, or auto (ease up to 20,000 items, als "
+        "beyond).",
+        one_of(*STARTS),
+        "als",
+    )
+    fusion: float = parameter(
+        "Share of EASE in the logits of gmf and neumf, 0 to below 1 (α of He et al. 2017, section 3.4.1); without "
+        "effect beyond 20,000 items. 0: what was trained, alone. 0.5 was best on validation among 0.3 to 0.8.",
+        number("a number from 0 to below 1", lambda value: 0 <= value < 1),
+        0.5,
+    )
+    fusion_factors: int = parameter(
+        "Factors that the GMF half gets for it, 1 to 1024, besides those of `factors`. 256 was better than 128 on "
+        "validation.",
+        integer(1, 1024),
+        256,
+    )
+
+    def __post_init__(self) -> None:
+        self.architecture("neumf")
+        if self.fusion and self.factors + self.fusion_factors > MAXIMUM_WIDTH:
+            raise ValueError(
+                f"fusion_factors must be at most {MAXIMUM_WIDTH} together with factors {self.factors}, "
+                f"not {self.fusion_factors}"
+            )
+
+    def architecture(self, model: str) -> Architecture:
+        return Architecture(model, self.factors, self.mlp_layers)
+
+
+def fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Recommender:
+    """Fit `model`, one of MODELS. If the accelerator's memory does not suffice, once more with half the batch."""
+    # The server knows this file and fits nothing: it loads none of what only fitting needs.
+    from ncf.fitting.distributed import Processes
+
+    try:
+        return _fit(model, dataset, parameters, context)
+    except torch.OutOfMemoryError:
+        if Processes.current().size > 1:  # the others are in the middle of a step that this one will never make
+            raise
+    half = max(1, parameters.batch_size // 2)
+    context.warn(f"warning: out of memory on {context.device}; trying once more with batch_size {half}")
+    try:
+        return _fit(model, dataset, dataclasses.replace(parameters, batch_size=half), context)
+    except torch.OutOfMemoryError as error:
+        raise CannotFit(
+            f"out of memory on {context.device} with batch_size {parameters.batch_size} and with {half}: "
+            "choose a larger instance or a smaller batch_size or factors"
+        ) from error
+
+
+def _fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Recommender:
+    from ncf.fitting import loop
+
+    held_out = dataset.validation() if parameters.patience else None
+    learned = held_out or dataset
+    start = _resolved_start(model, parameters, learned)
+    network = loop.fit(
+        learned,
+        parameters.architecture(model),
+        parameters,
+        context,
+        fingerprint=_fingerprint(model, parameters, start, dataset),
+        start=None if start == "random" else partial(_started, start, parameters, learned, context),
+        validate=_validate(held_out, parameters.seed, context) if held_out else None,
+    )
+    if parameters.fusion == 0 or model == "mlp" or dataset.items > ease.MAXIMUM_ITEMS:
+        return network
+    p, q = _ease_factors(parameters, learned, parameters.fusion_factors, context)
+    return fused(network, p, q, parameters.fusion)
+
+
+def _resolved_start(model: str, parameters: Parameters, dataset: Dataset) -> str:
+    if model == "mlp":
+        return "random"
+    if parameters.start == "auto":
+        return "ease" if dataset.items <= ease.MAXIMUM_ITEMS else "als"
+    return parameters.start
+
+
+def _fingerprint(model: str, parameters: Parameters, start: str, dataset: Dataset) -> str:
+    """sha256 over everything that the weights depend on: a checkpoint is of one fingerprint."""
+    from ncf.fitting.distributed import Processes
+
+    values = dataclasses.asdict(parameters)
+    identity = {
+        "dataset": dataset.fingerprint,
+        "plan": {
+            **{field.name: values[field.name] for field in dataclasses.fields(Plan)},
+            "architecture": dataclasses.asdict(parameters.architecture(model)),
+            "start": start,
+        },
+        "start": {name: value for name, value in values.items() if name.startswith(("als_", "ease_"))},
+        "torch": torch.__version__,
+        "processes": Processes.current().size,
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+@torch.no_grad()
+def fused(model: Recommender, p: Tensor, q: Tensor, trade_off: float) -> Recommender:
+    """A model with logits (1 - α) s + α κ p qᵀ, where s is `model`'s, p [users, more], q [items, more].
+
+    κ brings both to one spread: the deviation of a user's scores over the catalogue, as a mean over a sample of users.
+    """
+    users = torch.linspace(0, p.shape[0] - 1, min(CALIBRATION_USERS, p.shape[0]), device=model.device).long()
+    ours = model.catalogue(users).std(dim=1).mean()
+    theirs = (p[users] @ q.T).std(dim=1).mean().clamp(min=1e-12)
+    own = model.architecture
+    architecture = Architecture(own.model, own.factors + p.shape[1], own.mlp_layers)
+    wider = Recommender(architecture, p.shape[0], q.shape[0]).to(model.device)
+    state = dict(model.state_dict())
+    state["towers.0.user.weight"] = torch.cat([state["towers.0.user.weight"], p], dim=1)
+    state["towers.0.item.weight"] = torch.cat([state["towers.0.item.weight"], q], dim=1)
+    h = state["output.weight"] * (1.0 - trade_off)  # [1, factors + width of the MLP]
+    added = torch.full((1, p.shape[1]), float(trade_off * ours / theirs), device=model.device)
+    state["output.weight"] = torch.cat([h[:, : own.factors], added, h[:, own.factors :]], dim=1)
+    state["output.bias"] = state["output.bias"] * (1.0 - trade_off)
+    wider.load_state_dict(state)
+    return wider.requires_grad_(False).eval()
+
+
+def _started(start: str, parameters: Parameters, dataset: Dataset, context: Context) -> tuple[Tensor, Tensor]:
+    """The factors that the GMF half begins with: [users, factors], [items, factors]."""
+    if start == "als":
+        return als.factorize(dataset.train, dataset.items, parameters, context)
+    return _ease_factors(parameters, dataset, parameters.factors, context)
+
+
+def _ease_factors(parameters: Parameters, dataset: Dataset, factors: int, context: Context) -> tuple[Tensor, Tensor]:
+    weights = ease.item_item(dataset.train, dataset.items, parameters.ease_l2, parameters.ease_dropout, context.device)
+    return ease.factors_of(weights, dataset.train, factors, parameters.seed)
+
+
+def _validate(held_out: Dataset, seed: int, context: Context) -> Callable[[Recommender], float]:
+    from ncf.evaluation import Evaluation
+
+    evaluation = Evaluation(held_out, k=VALIDATION_K, negatives=VALIDATION_NEGATIVES, seed=seed, device=context.device)
+    return lambda model: float(evaluation.measure(model).sampled_gains.mean())
+
+
+def layout(description: Mapping[str, Any], users: int, items: int) -> dict[str, Tensors]:
+    with torch.device("meta"):
+        model = Recommender(Architecture.from_dict(dict(description)), users, items)
+    return {name: Tensors(tensor.dtype, tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
+
+
+def restore(description: Mapping[str, Any], state: Mapping[str, Tensor], users: int, items: int) -> Recommender:
+    with torch.device("meta"):
+        model = Recommender(Architecture.from_dict(dict(description)), users, items)
+    model.load_state_dict(dict(state), strict=True, assign=True)
+    return model.requires_grad_(False).eval()
+
+
+def epoch(parameters: Parameters) -> str:
+    return "validation-best" if parameters.patience else "last"
+
+
+KINDS = tuple(Kind(name, Parameters, partial(fit, name), layout, restore, epoch) for name in MODELS)

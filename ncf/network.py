@@ -1,0 +1,270 @@
+"""The three models of He et al., "Neural Collaborative Filtering" (WWW 2017), https://arxiv.org/abs/1708.05031.
+
+With p_u, q_i the embeddings of user u and item i:
+
+    GMF     φ = p_u ⊙ q_i                                        (8)
+    MLP     z_1 = [p_u ; q_i],  z_l = ReLU(W_l z_{l-1} + b_l)    (10)
+            φ = z_L
+    NeuMF   φ = [φ_GMF ; φ_MLP], each with embeddings of its own (12)
+
+    logit = hᵀ φ + b,    score = σ(logit)
+
+b is the bias that the authors' program has and the paper's equations leave out. As in that program, the first width in
+`mlp_layers` is that of [p_u ; q_i], so each embedding of the MLP has half of it; embeddings start from N(0, 0.01²) and
+the other weights from LeCun's uniform distribution.
+
+Every model returns logits: the loss is computed from them, and the sigmoid does not change their order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ncf.similarity import ItemSimilarity, by_scores
+
+MODELS = ("gmf", "mlp", "neumf")
+MAXIMUM_WIDTH = 4096
+"""Of embeddings and of layers."""
+
+# A hidden layer of a grid is made for as many users at a time as fit in this many floats: 1 MiB stays in the cache.
+_GRID_FLOATS = 1 << 18
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is needed, besides the number of users and items, to rebuild a model from its weights.
+
+    Raises ValueError, naming the field, for a value that describes no model.
+    """
+
+    model: str
+    """`gmf`, `mlp` or `neumf`."""
+    factors: int
+    """Width of φ_GMF: the size of GMF's embeddings. The MLP alone does not use it."""
+    mlp_layers: tuple[int, ...]
+    """Widths of z_1 … z_L; the first is even. GMF alone does not use them."""
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"model must be one of {', '.join(MODELS)}, not {self.model!r}")
+        if not _is_width(self.factors):
+            raise ValueError(f"factors must be an integer from 1 to 4096, not {self.factors!r}")
+        if not 1 <= len(self.mlp_layers) <= 16 or not all(_is_width(width) for width in self.mlp_layers):
+            raise ValueError(f"mlp_layers must be 1 to 16 integers from 1 to 4096, not {list(self.mlp_layers)!r}")
+        if self.mlp_layers[0] % 2:
+            raise ValueError(f"mlp_layers must begin with an even number (two embeddings), not {self.mlp_layers[0]}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"model": self.model, "factors": self.factors, "mlpLayers": list(self.mlp_layers)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+        """Read what `to_dict` wrote; raises ValueError for anything else."""
+        if not isinstance(values, dict) or set(values) != {"model", "factors", "mlpLayers"}:
+            raise ValueError("must have exactly model, factors and mlpLayers")
+        if not isinstance(values["mlpLayers"], list):
+            raise ValueError(f"mlpLayers must be a list, not {values['mlpLayers']!r}")
+        return cls(values["model"], values["factors"], tuple(values["mlpLayers"]))
+
+
+def _is_width(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAXIMUM_WIDTH
+
+
+class ProductTower(nn.Module):
+    """φ = p_u ⊙ q_i."""
+
+    def __init__(self, users: int, items: int, factors: int) -> None:
+        super().__init__()
+        self.user = nn.Embedding(users, factors)
+        self.item = nn.Embedding(items, factors)
+        self.width = factors
+
+    def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.user(users) * self.item(items)  # [..., factors]
+
+    def grid(
+        self, users: Tensor, items: Tensor | None, weight: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """weightᵀ φ for each of `users` with each of `items` (None: all of them), as one matrix product."""
+        q = self.item.weight if items is None else self.item(items)
+        return (self.user(users) * weight) @ q.T  # [users, items]
+
+    def pairs(self, users: Tensor, items: Tensor, weight: Tensor) -> Tensor:
+        """weightᵀ φ of `items` [users, n] for `users` [users]."""
+        return (self.item(items) @ (self.user(users) * weight)[:, :, None]).squeeze(-1)  # [users, n]
+
+
+class PerceptronTower(nn.Module):
+    """φ = z_L, after z_1 = [p_u ; q_i] and ReLU layers that narrow it."""
+
+    def __init__(self, users: int, items: int, layers: Sequence[int], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.user = nn.Embedding(users, layers[0] // 2)
+        self.item = nn.Embedding(items, layers[0] // 2)
+        self.hidden = nn.ModuleList(nn.Linear(above, below) for above, below in pairwise(layers))
+        self.dropout = dropout
+        self.width = layers[-1]
+
+    def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        z = torch.cat([self.user(users), self.item(items)], dim=-1)  # [..., layers[0]]
+        for layer in self.hidden:
+            z = torch.relu(layer(self._dropped(z, generator)))  # [..., layers[l]]
+        return z  # [..., layers[-1]]
+
+    def grid(
+        self, users: Tensor, items: Tensor | None, weight: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """weightᵀ φ for each of `users` with each of `items` (None: all of them).
+
+        W_1 [p ; q] = W_1p p + W_1q q, so the first layer costs one product per user and one per item, not one per pair.
+        Dropout, if drawn, is that of the embeddings there, so a user's is the same for every item.
+        """
+        p = self._dropped(self.user(users), generator)  # [users, d]
+        q = self._dropped(self.item.weight if items is None else self.item(items), generator)  # [items, d]
+        if not self.hidden:
+            own, other = weight.split(p.shape[-1])
+            return (p @ own)[:, None] + q @ other  # [users, items]
+        weight_p, weight_q, bias, rest = self._factored()
+        from_users = p @ weight_p.T + bias  # [users, layers[1]]
+        from_items = q @ weight_q.T  # [items, layers[1]]
+        at_once = max(1, _GRID_FLOATS // max(1, from_items.numel()))
+        logits = []
+        for chunk in from_users.split(at_once):
+            z = torch.relu(chunk[:, None] + from_items)  # [chunk, items, layers[1]]
+            for layer in rest:
+                z = torch.relu(layer(self._dropped(z, generator)))  # [chunk, items, layers[l]]
+            logits.append(z @ weight)  # [chunk, items]
+        return torch.cat(logits)  # [users, items]
+
+    def pairs(self, users: Tensor, items: Tensor, weight: Tensor) -> Tensor:
+        """weightᵀ φ of `items` [users, n] for `users` [users], the first layer factored as in `grid`."""
+        p, every = self.user(users), self.item.weight  # [users, d], [items, d]
+        if not self.hidden:
+            own, other = weight.split(p.shape[-1])
+            return (p @ own)[:, None] + self.item(items) @ other  # [users, n]
+        weight_p, weight_q, bias, rest = self._factored()
+        # Whichever is less: a product for every item of the catalogue, or one for every pair.
+        few = items.numel() < every.shape[0]
+        from_items = self.item(items) @ weight_q.T if few else (every @ weight_q.T)[items]  # [users, n, layers[1]]
+        z = torch.relu((p @ weight_p.T + bias)[:, None] + from_items)
+        for layer in rest:
+            z = torch.relu(layer(z))  # [users, n, layers[l]]
+        return z @ weight  # [users, n]
+
+    def _factored(self) -> tuple[Tensor, Tensor, Tensor, list[nn.Module]]:
+        """W_1 for p and for q, b_1, and the layers after the first."""
+        first, *rest = self.hidden
+        assert isinstance(first, nn.Linear)
+        weight_p, weight_q = first.weight.chunk(2, dim=1)
+        return weight_p, weight_q, first.bias, rest
+
+    def _dropped(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
+        if generator is None or self.dropout == 0:
+            return z
+        return z * torch.empty_like(z).bernoulli_(1.0 - self.dropout, generator=generator) / (1.0 - self.dropout)
+
+
+class Recommender(nn.Module):
+    """One or two towers that make φ, and the layer h that weighs it into a logit. An `ncf.interface.Model`."""
+
+    def __init__(self, architecture: Architecture, users: int, items: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.architecture = architecture
+        towers: list[ProductTower | PerceptronTower] = []
+        if architecture.model in ("gmf", "neumf"):
+            towers.append(ProductTower(users, items, architecture.factors))
+        if architecture.model in ("mlp", "neumf"):
+            towers.append(PerceptronTower(users, items, architecture.mlp_layers, dropout))
+        self.towers = nn.ModuleList(towers)
+        self.widths = [tower.width for tower in towers]
+        self.output = nn.Linear(sum(self.widths), 1)
+
+    @property
+    def name(self) -> str:
+        return self.architecture.model
+
+    @property
+    def device(self) -> torch.device:
+        return self.output.weight.device
+
+    def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Logits of (user, item) pairs; `users` and `items` are int64 indices of one shape.
+
+        `generator` draws the dropout while training; without one nothing is dropped.
+        """
+        phi = torch.cat([tower(users, items, generator) for tower in self.towers], dim=-1)  # [..., widths]
+        return self.output(phi).squeeze(-1)  # [...]
+
+    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        logits: Tensor = self.output.bias  # [1]
+        for tower, weight in zip(self.towers, self._weights(), strict=True):
+            assert isinstance(tower, (ProductTower, PerceptronTower))
+            logits = logits + tower.pairs(users, items, weight)
+        return logits  # [users, n]
+
+    def catalogue(self, users: Tensor) -> Tensor:
+        return self.grid(users)  # [users, items]
+
+    def grid(self, users: Tensor, items: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Logits of each of `users` with each of `items` (int64 indices, one axis each; None: every item)."""
+        logits: Tensor = self.output.bias  # [1]
+        for tower, weight in zip(self.towers, self._weights(), strict=True):
+            assert isinstance(tower, (ProductTower, PerceptronTower))
+            logits = logits + tower.grid(users, items, weight, generator)
+        return logits  # [users, items]
+
+    def _weights(self) -> tuple[Tensor, ...]:
+        """h, a part for each tower."""
+        return self.output.weight.squeeze(0).split(self.widths)
+
+    def related(self, item: int) -> Tensor | None:
+        """By the scores of the GMF half; without one, by what the MLP's first layer makes of the items."""
+        return self._similarity.of(item)  # [items]
+
+    @cached_property
+    @torch.no_grad()
+    def _similarity(self) -> ItemSimilarity:
+        tower = self.towers[0]
+        assert isinstance(tower, (ProductTower, PerceptronTower))
+        if isinstance(tower, ProductTower):
+            return by_scores(tower.user.weight * self._weights()[0], tower.item.weight)
+        from_items = tower.item.weight @ tower._factored()[1].T if tower.hidden else tower.item.weight
+        return ItemSimilarity(from_items - from_items.mean(dim=0))
+
+    def describe(self) -> dict[str, Any]:
+        return self.architecture.to_dict()
+
+    def state(self) -> dict[str, Tensor]:
+        return self.state_dict()
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw every weight anew from `generator` (which must be on the parameters' device)."""
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, nn.Embedding):
+                    module.weight.normal_(0.0, 0.01, generator=generator)
+                elif isinstance(module, nn.Linear):
+                    bound = math.sqrt(3.0 / module.in_features)
+                    module.weight.uniform_(-bound, bound, generator=generator)
+                    module.bias.zero_()
+
+    def start_product(self, p: Tensor, q: Tensor) -> None:
+        """Set the GMF half to the product of p [users, factors] and q [items, factors]: h is 1 on it, and 0 on the MLP
+        half.
+        """
+        tower = self.towers[0]
+        assert isinstance(tower, ProductTower)
+        with torch.no_grad():
+            tower.user.weight.copy_(p)
+            tower.item.weight.copy_(q)
+            self.output.weight.zero_()
+            self.output.weight[:, : tower.width] = 1.0

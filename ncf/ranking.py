@@ -1,0 +1,88 @@
+"""Ranking: the exact answer to a request, given a bundle. Serving answers so, and golden requests record it.
+
+A request has been validated: `userId` (string), and optionally `numResults`, `excludeSeen` and `candidates` (strings).
+An unknown user and a user without interactions get the popular items, because nothing was learned about them. Best
+first; equal scores are ordered by item index.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ncf.bundle import Bundle
+
+DEFAULT_RESULTS = 10
+
+
+def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
+    """The response body of POST /invocations for `request`.
+
+    Scores are σ(logit) in float64 for `personalized` and numbers of interactions for `popular`.
+    """
+    candidates = request.get("candidates")
+    exclude_seen = request.get("excludeSeen", candidates is None)
+    user = bundle.user_index.get(request["userId"])
+    seen = bundle.seen(user) if user is not None else np.empty(0, dtype=np.int32)
+    if seen.size == 0:
+        user = None
+
+    unknown_items = 0
+    if candidates is None:
+        items = None
+        number = request.get("numResults", DEFAULT_RESULTS)
+    else:
+        distinct = dict.fromkeys(candidates)
+        known = [bundle.item_index[item] for item in distinct if item in bundle.item_index]
+        unknown_items = len(distinct) - len(known)
+        items = np.array(sorted(known), dtype=np.int64)  # [candidates]
+        number = request.get("numResults", len(known))
+
+    scores = popular_scores(bundle, items) if user is None else personal_scores(bundle, user, items)
+    allowed = np.arange(bundle.popularity.size) if items is None else items
+    if user is not None and exclude_seen:
+        keep = ~np.isin(allowed, seen, assume_unique=True)
+        allowed, scores = allowed[keep], scores[keep]
+    best = best_first(scores, number)
+    return {
+        "userId": request["userId"],
+        "itemList": [{"itemId": bundle.item_ids[allowed[row]], "score": float(scores[row])} for row in best],
+        "source": "popular" if user is None else "personalized",
+        "modelVersion": bundle.manifest["runId"],
+        "unknownItems": unknown_items,
+    }
+
+
+@torch.inference_mode()
+def personal_scores(bundle: Bundle, user: int, items: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """σ(logit) of `items` (all, if None) for the user with index `user`, in their order."""
+    device = bundle.model.device
+    own = torch.tensor([user], device=device)
+    if items is None:
+        logits = bundle.model.catalogue(own)[0]  # [items]
+    else:
+        logits = bundle.model.pairs(own, torch.as_tensor(items, device=device)[None])[0]  # [candidates]
+    # In float64 two logits that float32 tells apart keep different scores, far beyond where float32's sigmoid is 1.
+    return torch.sigmoid(logits.double()).cpu().numpy()
+
+
+def popular_scores(bundle: Bundle, items: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """Interactions of `items` (all, if None), in their order."""
+    return (bundle.popularity if items is None else bundle.popularity[items]).astype(np.float64)
+
+
+def best_first(scores: NDArray[np.float64], number: int) -> NDArray[np.int64]:
+    """Positions of the `number` greatest scores, best first, equal ones by position."""
+    number = min(number, scores.size)
+    if number == 0:
+        return np.empty(0, dtype=np.int64)
+    if number < scores.size:
+        # All scores at least as great as the last one in the list, so that ties at its end are ordered by position too.
+        edge = np.partition(scores, scores.size - number)[scores.size - number]
+        pool = np.flatnonzero(scores >= edge)
+    else:
+        pool = np.arange(scores.size)
+    return pool[np.argsort(-scores[pool], kind="stable")][:number]

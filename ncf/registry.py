@@ -1,0 +1,29 @@
+"""Every kind of model there is: one file each in `ncf/models/`, found by what the folder holds."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from ncf import models
+from ncf.interface import Kind
+
+
+@cache
+def kinds() -> dict[str, Kind]:
+    """Every kind of model by name. Raises RuntimeError for two of one name."""
+    found: dict[str, Kind] = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(models.__path__)):
+        for kind in importlib.import_module(f"{models.__name__}.{module}").KINDS:
+            if kind.name in found:
+                raise RuntimeError(f"two models are called {kind.name}; one of them is in ncf/models/{module}.py")
+            found[kind.name] = kind
+    return found
+
+
+def kind_named(name: object) -> Kind:
+    """The kind of that name. Raises ValueError, naming those there are."""
+    if not isinstance(name, str) or name not in kinds():
+        raise ValueError(f"model must be one of {', '.join(sorted(kinds()))}, not {name!r}")
+    return kinds()[name]

@@ -1,0 +1,1 @@
+"""Serving: a bundle's answers over HTTP (`serve.py`). It loads no code that fits models."""

@@ -1,0 +1,11 @@
+"""The dataset that the image trains on, and the bundle that it serves."""
+
+from tests.unit.ncf.datasets import (  # noqa: F401
+    checkerboard_pairs,
+    rewrite_manifest,
+    shop_dataset,
+    shop_pairs,
+    table,
+    write,
+)
+from tests.unit.serving.conftest import bundle_directory, make_bundle  # noqa: F401

@@ -1,0 +1,154 @@
+"""The Dockerfile, carried out on a directory: everything except the base image and the installation of packages.
+
+Docker is not needed. Only a build can show what the base image brings: that it exists and that its Python runs the
+packages.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+DOCKERFILE = ROOT / "container" / "Dockerfile"
+PROGRAM = "/opt/program"
+
+
+def instructions():
+    """(instruction, arguments) of the Dockerfile, with continued lines joined."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    return [tuple(line.split(None, 1)) for line in lines if line.strip()]
+
+
+def install(arguments):
+    return "pip install" in arguments
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """The directory that stands for /opt/program, and the environment that the image sets."""
+    program = tmp_path_factory.mktemp("image") / "program"
+    base = tmp_path_factory.mktemp("base")
+    for command in ("train", "serve"):  # the base image has commands of these names
+        (base / command).write_text("#!/bin/sh\nexit 99\n")
+        (base / command).chmod(0o755)
+    environment = {"PATH": f"{base}:{Path(sys.executable).parent}:/usr/bin:/bin"}
+    for name, arguments in instructions():
+        arguments = arguments.replace(PROGRAM, str(program))
+        if name == "COPY":
+            *sources, target = arguments.split()
+            for source in sources:
+                origin = ROOT / source
+                assert origin.exists(), f"COPY {source}: there is no such path"
+                if origin.is_dir():
+                    shutil.copytree(origin, target, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    Path(target).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(origin, target)
+        elif name == "RUN":
+            if install(arguments):
+                arguments = arguments.partition(" && ")[0]  # the list of packages is made, not installed
+            subprocess.run(["/bin/sh", "-c", arguments], env=environment, check=True, cwd=program)
+        elif name == "ENV":
+            for pair in shlex.split(arguments):
+                variable, _, value = pair.partition("=")
+                environment[variable] = value.replace("${PATH}", environment["PATH"])
+    return program, environment
+
+
+def test_starts_from_the_pytorch_image_of_sagemaker_which_can_be_replaced():
+    arguments = dict(argument.split("=", 1) for name, argument in instructions() if name == "ARG" if "=" in argument)
+    assert [argument for name, argument in instructions() if name == "FROM"] == ["${BASE_IMAGE}"]
+    assert arguments["BASE_IMAGE"].replace("${REGION}", arguments["REGION"]) == (
+        "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.13-cu133-amzn2023-sagemaker"
+    )
+
+
+def test_the_base_image_has_the_torch_that_the_requirements_pin():
+    (pin,) = re.findall(r"^torch==(\S+)$", (ROOT / "requirements" / "training.txt").read_text(), re.MULTILINE)
+    assert f'== "{pin}"' in DOCKERFILE.read_text()
+    assert f"pytorch:{pin.rpartition('.')[0]}-" in DOCKERFILE.read_text()
+
+
+def test_installs_every_pin_but_torch(image):
+    program, _ = image
+    pins = [
+        line
+        for area in ("training", "serving")
+        for line in (ROOT / "requirements" / f"{area}.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    installed = [
+        line for line in (program / "requirements" / "image.txt").read_text().splitlines() if not line.startswith("#")
+    ]
+    assert installed == [pin for pin in pins if not pin.startswith("torch==")]
+    assert len(installed) == len(pins) - 1
+    assert [install(arguments) for name, arguments in instructions() if name == "RUN"].count(True) == 1
+
+
+def test_docker_is_sent_only_what_is_copied():
+    kept = [
+        line[1:]
+        for line in (ROOT / "container" / "Dockerfile.dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    ]
+    copied = [source for name, arguments in instructions() if name == "COPY" for source in arguments.split()[:-1]]
+    assert sorted(kept) == sorted(copied)
+
+
+def test_nothing_stands_before_the_command_that_sagemaker_gives():
+    assert ("ENTRYPOINT", "[]") in instructions()
+
+
+@pytest.mark.parametrize("command", ["train", "serve"])
+def test_its_commands_come_before_those_of_the_base_image(image, command):
+    program, environment = image
+    assert shutil.which(command, path=environment["PATH"]) == str(program / "bin" / command)
+
+
+def test_serve_answers_for_a_model(image, bundle_directory):
+    program, environment = image
+    process = subprocess.Popen(
+        ["serve"],
+        executable=program / "bin" / "serve",
+        env=environment | {"SM_MODEL_DIR": str(bundle_directory), "SERVING_HOST": "127.0.0.1", "SERVING_PORT": "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=os.sep,
+    )
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", json.loads(process.stdout.readline())["port"], timeout=60)
+        connection.request("GET", "/ping")
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.terminate()  # the shell has made way for Python: its exit status is that of the server
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_train_refuses_an_empty_container_with_a_reason(image, tmp_path):
+    _, environment = image
+    result = subprocess.run(
+        ["train"],
+        executable=shutil.which("train", path=environment["PATH"]),
+        env=environment | {"SAGEMAKER_BASE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode != 0
+    assert (tmp_path / "output" / "failure").read_text().strip()

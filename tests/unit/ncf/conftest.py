@@ -1,0 +1,10 @@
+"""The datasets that these tests fit."""
+
+from tests.unit.ncf.datasets import (  # noqa: F401
+    checkerboard_pairs,
+    rewrite_manifest,
+    shop_dataset,
+    shop_pairs,
+    table,
+    write,
+)

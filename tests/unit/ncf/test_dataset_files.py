@@ -1,0 +1,203 @@
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ncf import dataset_files
+from ncf.dataset import BrokenDataset
+
+VERSION = "v20260102t030405z-0a1b2c3d"
+ROWS = [("u", "a"), ("v", "b"), ("u", "b"), ("v", "c"), ("w", "c"), ("u", "c"), ("v", "a")]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, write: Callable[..., Path]) -> Path:
+    return write(tmp_path / "dataset", ROWS)
+
+
+def edit(dataset: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    change(manifest)
+    (dataset / "manifest.json").write_text(json.dumps(manifest))
+
+
+def replace(dataset: Path, folder: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    path = dataset / folder / "part-00000.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def set_column(name: str, values: Any) -> Callable[[pa.Table], pa.Table]:
+    return lambda table: table.set_column(table.schema.names.index(name), name, values)
+
+
+def test_reads_what_preparation_wrote(dataset: Path) -> None:
+    loaded = dataset_files.load(dataset, VERSION)
+    assert (loaded.user_ids, loaded.item_ids) == (["u", "v", "w"], ["a", "b", "c"])
+    assert list(zip(loaded.train.user, loaded.train.item, strict=True)) == [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)]
+    assert list(zip(loaded.test.user, loaded.test.item, strict=True)) == [(0, 2), (1, 0)]
+    assert loaded.popularity.tolist() == [1, 2, 2]
+    assert loaded.everything().indptr.tolist() == [0, 3, 6, 7]
+
+
+def test_reads_several_parts_and_leaves_files_that_the_manifest_does_not_name(
+    dataset: Path, rewrite_manifest: Callable[[Path], None]
+) -> None:
+    whole = dataset_files.load(dataset, VERSION)
+    path = dataset / "train" / "part-00000.parquet"
+    rows = pq.read_table(path)
+    pq.write_table(rows.slice(0, 2), path)
+    pq.write_table(rows.slice(2), dataset / "train" / "part-00001.parquet")
+    rewrite_manifest(dataset)
+    pq.write_table(rows, dataset / "train" / "part-of-another-attempt.parquet")
+    np.testing.assert_array_equal(dataset_files.load(dataset, VERSION).train.item, whole.train.item)
+
+
+def test_repeated_interactions_are_popular_and_learned_from_once(tmp_path: Path, write: Callable[..., Path]) -> None:
+    loaded = dataset_files.load(write(tmp_path / "repeated", [("u", "a"), *ROWS]), VERSION)
+    assert len(loaded.train) == 5
+    assert loaded.popularity.tolist() == [2, 2, 2]
+
+
+def test_a_changed_manifest_is_another_fingerprint(dataset: Path) -> None:
+    before = dataset_files.load(dataset, VERSION).fingerprint
+    edit(dataset, lambda manifest: manifest["parameters"].update(minimumUserInteractions=3))
+    assert dataset_files.load(dataset, VERSION).fingerprint != before
+
+
+@pytest.mark.parametrize("folder", ["train", "test", "users", "items", "popularity"])
+def test_a_missing_file_is_named(folder: str, dataset: Path) -> None:
+    (dataset / folder / "part-00000.parquet").unlink()
+    with pytest.raises(BrokenDataset, match=rf"dataset file {folder}/part-00000\.parquet: is missing"):
+        dataset_files.load(dataset, VERSION)
+
+
+def test_another_hash_is_named(dataset: Path) -> None:
+    path = dataset / "train" / "part-00000.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BrokenDataset, match=r"train/part-00000\.parquet: has sha256 \w{64}, the manifest says \w{64}"):
+        dataset_files.load(dataset, VERSION)
+
+
+def test_another_size_is_named(dataset: Path) -> None:
+    with (dataset / "test" / "part-00000.parquet").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(BrokenDataset, match=r"test/part-00000\.parquet: has \d+ bytes, the manifest says \d+"):
+        dataset_files.load(dataset, VERSION)
+
+
+def test_another_number_of_rows_is_named(dataset: Path) -> None:
+    edit(dataset, lambda manifest: [f.update(rows=99) for f in manifest["files"] if f["path"].startswith("users/")])
+    with pytest.raises(BrokenDataset, match=r"users/part-00000\.parquet: has 3 rows, the manifest says 99"):
+        dataset_files.load(dataset, VERSION)
+
+
+def test_a_part_that_the_manifest_lacks_is_missed_in_its_counts(dataset: Path) -> None:
+    edit(dataset, lambda manifest: manifest["counts"].update(train=6))
+    with pytest.raises(BrokenDataset, match=r"train/: has 5 rows, counts\.train of the manifest is 6"):
+        dataset_files.load(dataset, VERSION)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda manifest: manifest.update(schemaVersion="2.0"), r"schemaVersion is '2\.0', known is '1\.0'"),
+        (lambda manifest: manifest.pop("files"), r"files must be a list, not None"),
+        (lambda manifest: manifest["files"][0].pop("sha256"), r"files: sha256 must be a str, not None"),
+        (lambda manifest: manifest["files"][0].update(path="../x"), r"path '\.\./x' is not"),
+        (lambda manifest: manifest["files"][0].update(path="/etc/passwd"), r"path '/etc/passwd' is not"),
+        (lambda manifest: manifest["files"][0].update(path="train/../x"), r"path 'train/\.\./x' is not"),
+        (lambda manifest: manifest["files"][0].update(path="other/x"), r"path 'other/x' is not"),
+        (
+            lambda manifest: manifest.update(datasetVersion="v20200102t030405z-0a1b2c3d"),
+            r"is of dataset version 'v20200102t030405z-0a1b2c3d', this run is for 'v20260102t030405z-0a1b2c3d'",
+        ),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(
+    change: Callable[[dict[str, Any]], object], message: str, dataset: Path
+) -> None:
+    edit(dataset, change)
+    with pytest.raises(BrokenDataset, match=rf"dataset file manifest\.json: .*{message}"):
+        dataset_files.load(dataset, VERSION)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff"])
+def test_a_manifest_that_cannot_be_read_is_named(content: bytes | None, dataset: Path) -> None:
+    if content is None:
+        (dataset / "manifest.json").unlink()
+    else:
+        (dataset / "manifest.json").write_bytes(content)
+    with pytest.raises(BrokenDataset, match=r"dataset file manifest\.json"):
+        dataset_files.load(dataset, VERSION)
+
+
+@pytest.mark.parametrize(
+    ("folder", "change", "message"),
+    [
+        ("train", lambda t: t.drop_columns(["item_index"]), "column 'item_index' is missing; the file has user_index,"),
+        ("train", set_column("item_index", pa.array([0, 1, 1, 2, 2], pa.int64())), "column 'item_index' is int64, not"),
+        ("train", set_column("weight", pa.array([1, 1, None, 1, 1], pa.float32())), "column 'weight' has 1 nulls"),
+        ("train", set_column("user_index", pa.array([0, 0, 1, 1, 3], pa.int32())), "user_index 3 has no id"),
+        ("train", set_column("item_index", pa.array([0, 1, 1, 2, -1], pa.int32())), "item_index -1 has no id"),
+        ("test", set_column("item_index", pa.array([3, 0], pa.int32())), "item_index 3 has no id: they go from 0 to 2"),
+        ("test", set_column("item_index", pa.array([1, 0], pa.int32())), "has 1 interactions that are also in train"),
+        (
+            "test",
+            set_column("user_index", pa.array([1, 1], pa.int32())),
+            "more than one interaction of a user|also in",
+        ),
+        ("users", set_column("user_index", pa.array([0, 1, 3], pa.int32())), "not every number from 0 to 2 once"),
+        ("users", set_column("user_id", pa.array(["u", "v", "v"])), "has a user_id twice"),
+        ("items", set_column("item_id", pa.array(["a", None, "c"])), "column 'item_id' has 1 nulls"),
+        (
+            "popularity",
+            set_column("interactions", pa.array([3, 1, 1], pa.int64())),
+            "says 3 interactions of item_index 1, train/ has 2|says 1 interactions of item_index 2|item_index 1",
+        ),
+    ],
+)
+def test_content_that_nothing_can_be_learned_from_is_named(
+    folder: str,
+    change: Callable[[pa.Table], pa.Table],
+    message: str,
+    dataset: Path,
+    rewrite_manifest: Callable[[Path], None],
+) -> None:
+    replace(dataset, folder, change)
+    rewrite_manifest(dataset)
+    with pytest.raises(BrokenDataset, match=message) as broken:
+        dataset_files.load(dataset, VERSION)
+    assert broken.value.file.startswith(f"{folder}/")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "users/: has no row"),
+        ([("u", "a")], "train/: has 1 distinct interactions: there is nothing to learn from"),
+        ([("u", "a"), ("v", "a")], "items/: has 1 item: there is nothing to choose between"),
+        ([("u", "a"), ("v", "b")], "test/: has no interaction: no user has an item to test on"),
+    ],
+)
+def test_too_little_data_is_refused(
+    rows: list[tuple[str, str]], message: str, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    with pytest.raises(BrokenDataset, match=message):
+        dataset_files.load(write(tmp_path / "little", rows), VERSION)
+
+
+def test_a_file_that_is_no_parquet_is_named(dataset: Path) -> None:
+    path = dataset / "items" / "part-00000.parquet"
+    path.write_bytes(b"no parquet")
+    described = {"size": 10, "sha256": hashlib.sha256(b"no parquet").hexdigest()}
+    edit(dataset, lambda manifest: [f.update(described) for f in manifest["files"] if f["path"].startswith("items/")])
+    with pytest.raises(BrokenDataset, match=r"items/part-00000\.parquet: cannot be read as Parquet"):
+        dataset_files.load(dataset, VERSION)

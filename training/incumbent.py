@@ -1,0 +1,53 @@
+"""The model that serves, as an opponent: its bundle from the channel, and its scores on this dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ncf import bundle as bundles
+from ncf.bundle import BrokenBundle, Bundle
+
+LAST = torch.finfo(torch.float32).min
+"""The score of an item that the incumbent does not know: finite, and below every score of an item it knows."""
+
+
+def load(channel: Path, directory: Path) -> Bundle:
+    """The bundle in `channel`'s model.tar.gz, unpacked into `directory`. Raises BrokenBundle."""
+    archive = channel / "model.tar.gz"
+    if not archive.is_file():
+        raise BrokenBundle(archive.name, "is not in the incumbent channel")
+    bundles.extract(archive, directory)
+    return bundles.load(directory)
+
+
+class IncumbentScorer:
+    """A bundle trained on another dataset version, as it would serve this dataset's users.
+
+    Ids are matched by string. A user it does not know gets its popular items; an item it does not know ranks last.
+    """
+
+    def __init__(self, bundle: Bundle, user_ids: list[str], item_ids: list[str], device: torch.device) -> None:
+        self._model = bundle.model.to(device)
+        known = {user: index for user, index in bundle.user_index.items() if bundle.seen(index).size}
+        self._user = torch.tensor([known.get(user, -1) for user in user_ids], device=device)  # [users]
+        self._item = torch.tensor([bundle.item_index.get(item, -1) for item in item_ids], device=device)  # [items]
+        self._popularity = torch.as_tensor(bundle.popularity, dtype=torch.float32, device=device)  # [its items]
+
+    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        own_users, own_items = self._user[users], self._item[items]
+        at = own_items.clamp(min=0)
+        scores = self._model.pairs(own_users.clamp(min=0), at)
+        return self._complete(scores, self._popularity[at], own_users, own_items)  # [users, n]
+
+    def catalogue(self, users: Tensor) -> Tensor:
+        own_users, at = self._user[users], self._item.clamp(min=0)
+        scores = self._model.catalogue(own_users.clamp(min=0)).index_select(1, at)
+        return self._complete(scores, self._popularity[at].expand_as(scores), own_users, self._item)  # [users, items]
+
+    @staticmethod
+    def _complete(scores: Tensor, popular: Tensor, own_users: Tensor, own_items: Tensor) -> Tensor:
+        scores = torch.where(own_users[:, None] >= 0, scores, popular)
+        return torch.where(own_items >= 0, scores, LAST)
