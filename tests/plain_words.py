@@ -125,28 +125,11 @@ def in_text(path: str, line: int, text: str) -> Iterator[Finding]:
 
 def in_python(path: str, source: str) -> Iterator[Finding]:
     """Findings in the comments, texts and names of a Python file."""
+    yield from in_comments(path, source)
     lines = source.splitlines()
-
-    def is_quoted(first: int, last: int) -> bool:
-        return any(QUOTED in line for line in lines[first - 1 : last])
-
-    block: list[str] = []
-    begin = 0
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            alone = lines[token.start[0] - 1].lstrip().startswith("#")
-            if block and not (alone and token.start[0] == begin + len(block)):
-                yield from in_text(path, begin, "\n".join(block))
-                block = []
-            if not block:
-                begin = token.start[0]
-            if QUOTED not in token.string:
-                block.append(token.string.lstrip("#: "))
-    if block:
-        yield from in_text(path, begin, "\n".join(block))
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
-            if not is_quoted(node.lineno, node.end_lineno or node.lineno):
+            if not any(QUOTED in line for line in lines[node.lineno - 1 : node.end_lineno]):
                 yield from in_text(path, node.lineno, node.value)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield from in_name(path, node.lineno, node.name)
@@ -154,6 +137,22 @@ def in_python(path: str, source: str) -> Iterator[Finding]:
             yield from in_name(path, node.lineno, node.arg)
         if isinstance(node, DOCUMENTED) and (match := DOCSTRING.pattern.search(ast.get_docstring(node) or "")):
             yield Finding(path, node.body[0].lineno, match[0], DOCSTRING.advice)
+
+
+def in_comments(path: str, source: str) -> Iterator[Finding]:
+    """Findings in the comments of a Python file. Comments on lines one after the other are one text."""
+    lines = source.splitlines()
+    block: list[str] = []
+    begin = 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type != tokenize.COMMENT or QUOTED in token.string:
+            continue
+        follows = lines[token.start[0] - 1].lstrip().startswith("#") and token.start[0] == begin + len(block)
+        if not follows:
+            yield from in_text(path, begin, "\n".join(block))
+            begin, block = token.start[0], []
+        block.append(token.string.lstrip("#: "))
+    yield from in_text(path, begin, "\n".join(block))
 
 
 def in_name(path: str, line: int, name: str) -> Iterator[Finding]:

@@ -44,7 +44,7 @@ class Area:
 
 
 AREAS = [
-    Area("models", ("ncf", "training", "serving", "container")),
+    Area("models", ("contracts", "ncf", "training", "serving", "container")),
     Area("functions", ("functions",), ("functions",)),
     Area(
         "tests of the functions",
