@@ -92,7 +92,7 @@ def test_what_nobody_decides_in_time_is_rejected_in_the_registry_too(stack: Depl
         assert json.loads(answer["Payload"].read())["expired"] == 1
     run = stack.ended(waiting[1])
     assert (run["status"], run["reasons"]) == (
-        "REJECTED", ["the model was not approved: nobody decided within 0 h"],
+        "REJECTED", ["the model was not approved: no decision within 0 h"],
     )  # fmt: skip
     package = stack.client("sagemaker").describe_model_package(ModelPackageName=package_of(stack, waiting[1]))
     assert package["ModelApprovalStatus"] == "Rejected"

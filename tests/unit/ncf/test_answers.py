@@ -46,7 +46,7 @@ def test_the_same_within_the_tolerance(actual):
         (response(("a", 0.9), ("c", 0.5), ("c", 0.49995)), "item 'c' at rank 3, expected 'c'"),
         ({**EXPECTED, "source": "popular"}, "source is 'popular', expected 'personalized'"),
         ({**EXPECTED, "modelVersion": "r2"}, "modelVersion is 'r2', expected 'r1'"),
-        ({**EXPECTED, "userId": "v"}, "userId is another"),
+        ({**EXPECTED, "userId": "v"}, "userId differs"),
         ({**EXPECTED, "extra": 1}, "extra is 1, expected None"),
     ],
 )  # fmt: skip
