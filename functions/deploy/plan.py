@@ -18,7 +18,7 @@ class Action(Enum):
     UPDATE = "update"
     DELETE = "delete"
     WAIT = "wait for the change that is under way"
-    DONE = "nothing is left to do"
+    DONE = "done"
     BUSY = "come back later"
     FAILED = "the endpoint failed on the wanted configuration"
     UNUSABLE = "a person must look at the endpoint"

@@ -84,7 +84,7 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
 
 
 def deliver(cloud: Cloud, document: Any, model: bytes = b"a model") -> Cloud:
-    """What a finished training leaves; the same cloud, to go on with."""
+    """Write the artefacts of a finished training; returns `cloud`."""
     files = {"evaluation.json": json.dumps(document).encode(), "golden.json": b"[]", "popular.json": b"{}"}
     cloud.write(ARTIFACTS, KEY, archive_of(files))
     cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), model)
