@@ -47,7 +47,15 @@ MODEL_TESTS = ("ncf", "training", "serving", "container", "benchmarks")
 AREAS = [
     Area(
         "models",
-        ("ncf", "training", "serving", "container", "benchmarks", *(f"tests/unit/{name}" for name in MODEL_TESTS)),
+        (
+            "contracts",
+            "ncf",
+            "training",
+            "serving",
+            "container",
+            "benchmarks",
+            *(f"tests/unit/{name}" for name in MODEL_TESTS),
+        ),
     ),
     Area("functions", ("functions",), ("functions",)),
     Area(

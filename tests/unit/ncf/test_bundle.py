@@ -15,6 +15,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
+from contracts import schemas
 from ncf import bundle as bundles
 from ncf.answers import differences
 from ncf.bundle import BrokenBundle, encode_json, format
@@ -23,7 +24,7 @@ from ncf.golden import golden
 from ncf.network import Architecture, Recommender
 from ncf.ranking import rank
 
-SCHEMA = Path(__file__).resolve().parents[3] / "ncf" / "bundle" / "bundle.schema.json"
+SCHEMA = schemas.load("bundle")
 NAMES = bundles.NAMES
 ARCHITECTURE = Architecture("neumf", 4, (8, 4))
 
@@ -122,7 +123,7 @@ def test_categories_that_are_none_are_refused(content: Any, reason: str, directo
 
 
 def test_bundle_json_keeps_its_schema(directory: Path) -> None:
-    schema = json.loads(SCHEMA.read_text())
+    schema = SCHEMA
     manifest = json.loads((directory / bundles.MANIFEST).read_text())
     jsonschema.Draft202012Validator(schema).validate(manifest)
     with pytest.raises(jsonschema.ValidationError):

@@ -1,4 +1,3 @@
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from contracts import schemas
 from ncf import dataset_files
 from ncf.dataset import Dataset, Pairs
 from ncf.evaluation import (
@@ -23,7 +23,7 @@ from ncf.evaluation import (
 from training.incumbent import LAST, IncumbentScorer
 from training.report import bootstrap, difference
 
-SCHEMA = Path(__file__).resolve().parents[3] / "training" / "evaluation.schema.json"
+SCHEMA = schemas.load("evaluation")
 VERSION = "v20260102t030405z-0a1b2c3d"
 NAN, INF = math.nan, math.inf
 NOTHING = {"hitRate": 0.0, "ndcg": 0.0}
@@ -268,7 +268,7 @@ def test_what_is_reported_is_of_the_schema(crowd: Dataset, tiny: Dataset) -> Non
         "difference": difference(outcome, other, seed=1),
         "serving": None,
     }
-    schema = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    schema = jsonschema.Draft202012Validator(SCHEMA)
     schema.validate(report)
     for place, missing in (("candidate", "slices"), ("incumbent", "largestExposure"), ("difference", "fullNdcg")):
         broken = {**report, place: {key: value for key, value in report[place].items() if key != missing}}

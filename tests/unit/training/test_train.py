@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from container.job import measure_serving
+from contracts import schemas
 from ncf import bundle as bundles
 from ncf import dataset_files
 from ncf.answers import differences
@@ -29,7 +30,7 @@ from training.incumbent import IncumbentScorer
 pytestmark = pytest.mark.slow
 
 VERSION = "v20260102t030405z-0a1b2c3d"
-SCHEMA = Path(__file__).resolve().parents[3] / "training" / "evaluation.schema.json"
+SCHEMA = schemas.load("evaluation")
 OUTPUTS = ["evaluation.json", "golden.json", "popular.json"]
 Jobs = Callable[..., Any]
 
@@ -60,7 +61,7 @@ def evaluation_of(root: Path) -> Any:
 
 
 def validate(report: Any) -> None:
-    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
+    jsonschema.Draft202012Validator(SCHEMA).validate(report)
 
 
 def test_says_what_it_does_in_lines_that_the_metric_definitions_read(job: Jobs, shop_dataset: Path) -> None:
