@@ -24,6 +24,7 @@ from ncf.ranking import rank
 from serving import latency
 from serving.serve import CannotServe
 from training import train
+from training.hyperparameters import InvalidHyperparameter
 from training.incumbent import IncumbentScorer
 
 pytestmark = pytest.mark.slow
@@ -372,5 +373,5 @@ def test_missing_places_are_all_named(job: Jobs, tmp_path: Path) -> None:
     ],
 )
 def test_arguments_that_cannot_be_read_are_named(argv: list[str], message: str) -> None:
-    with pytest.raises(train.InvalidHyperparameter, match=message):
+    with pytest.raises(InvalidHyperparameter, match=message):
         train.parse(argv)
