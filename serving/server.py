@@ -19,9 +19,10 @@ from typing import Any
 
 import orjson
 
+from contracts import limits
 from serving.batching import Answers, Batcher, InLoop, InThreads
 from serving.connection import Connection, Exchange
-from serving.invocation import MAXIMUM_BODY_BYTES, InvalidInvocation, Shard, from_body
+from serving.invocation import InvalidInvocation, Shard, from_body
 from serving.metrics import Metrics
 
 logger = logging.getLogger("serving")
@@ -53,7 +54,7 @@ class Service:
     loop, else in `workers` threads. Of `queue` requests in the house the next is refused with 503.
     """
 
-    maximum_body_bytes = MAXIMUM_BODY_BYTES
+    maximum_body_bytes = limits.REQUEST_BYTES
 
     def __init__(
         self,
