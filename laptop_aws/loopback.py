@@ -8,6 +8,7 @@ as it should. Standard library only; runs on every Python that Lambda offers.
 import ipaddress
 import os
 import sys
+from typing import Any
 
 
 class LeavesLoopback(OSError):
@@ -31,12 +32,12 @@ def _is_loopback(host: object) -> bool:
 
 def _refuse(host: object) -> None:
     raise LeavesLoopback(
-        f"local mode reaches this machine only, and something asked for {host!r}: "
+        f"the embedded AWS reaches this machine only, and {host!r} was asked for: "
         "check endpoint URLs (AWS_ENDPOINT_URL points at the emulator) and proxies"
     )
 
 
-def _hook(event: str, arguments: tuple) -> None:
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = arguments[1]
         if isinstance(address, tuple) and not _is_loopback(address[0]):

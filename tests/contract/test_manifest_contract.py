@@ -1,6 +1,7 @@
 """The schemas of what the preparation writes accept what the contract shows, and nothing that misleads a reader."""
 
 import copy
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -38,13 +39,13 @@ REPORT = {
 }
 
 
-def validator(name):
+def validator(name: str) -> Any:
     schema = schemas.load(name)
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
 
-def changed(document, path, value):
+def changed(document: Any, path: Any, value: Any) -> Any:
     copied = copy.deepcopy(document)
     *way, last = path.split(".")
     place = copied
@@ -54,7 +55,7 @@ def changed(document, path, value):
     return copied
 
 
-def test_accepts_a_manifest_and_a_report():
+def test_accepts_a_manifest_and_a_report() -> None:
     assert validator("manifest").is_valid(MANIFEST)
     assert validator("quarantine").is_valid(REPORT)
     assert validator("quarantine").is_valid(REPORT | {"status": "accepted", "reasons": []})
@@ -81,7 +82,7 @@ def test_accepts_a_manifest_and_a_report():
         ("writtenAt", "2026-11-23T15:13:00Z"),
     ],
 )
-def test_refuses_a_manifest_that_would_mislead(path, value):
+def test_refuses_a_manifest_that_would_mislead(path: Any, value: Any) -> None:
     assert not validator("manifest").is_valid(changed(MANIFEST, path, value))
 
 
@@ -89,5 +90,5 @@ def test_refuses_a_manifest_that_would_mislead(path, value):
     ("path", "value"),
     [("status", "accepted"), ("reasons", []), ("status", "maybe"), ("rows", {"x": 0}), ("counts.read", -1)],
 )
-def test_refuses_a_report_that_would_mislead(path, value):
+def test_refuses_a_report_that_would_mislead(path: Any, value: Any) -> None:
     assert not validator("quarantine").is_valid(changed(REPORT, path, value))

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from handle_failure import failure, refusal
 from shared import names
 from shared.ledger import Token
-from shared.records import JobKind
+from shared.records import JobKind, RunStatus
 from tests.unit.functions.cloud import (
     APPLICATION,
     BATCH,
@@ -93,7 +93,7 @@ def test_the_alarm_for_which_sagemaker_took_the_endpoint_back_is_named() -> None
     rollback = {"endpointName": "e", "endpointConfigName": PREVIOUS, "changed": True, "alarms": ["ncf-endpoint-errors"]}
     found = failure.from_event(told(rollback=rollback))
     assert found.reasons[-1] == "in ALARM when the endpoint had gone back: ncf-endpoint-errors"
-    assert "ncf-endpoint-errors" in failure.notice(found, "ROLLED_BACK", list(found.reasons))["Message"]
+    assert "ncf-endpoint-errors" in failure.notice(found, found.status, list(found.reasons))["Message"]
 
 
 def test_a_rollback_that_failed_too_is_told() -> None:
@@ -142,7 +142,7 @@ def test_names_what_is_wrong_with_an_event_that_is_no_failure(event: Any, words:
 
 def test_the_notice_fits_sns_and_says_what_to_do() -> None:
     found = failure.from_event(told())
-    note = failure.notice(found, "FAILED", list(found.reasons))
+    note = failure.notice(found, RunStatus.FAILED, list(found.reasons))
     assert len(note["Subject"]) <= 100 and note["Subject"].isascii()
     assert "the loss is not finite in epoch 3" in note["Message"]
     # A redrive goes on in the Fail state, where the execution has ended: it is no advice.
@@ -174,7 +174,7 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     return load("handle_failure")
 
 
-def hold(app: ModuleType, kind: str, name: str, **more: Any) -> None:
+def hold(app: ModuleType, kind: JobKind, name: str, **more: Any) -> None:
     app.LEDGER.hold_token(Token(kind, name, TOKEN, **{"execution_arn": EXECUTION, "run_id": RUN, **more}))
 
 
