@@ -1,4 +1,4 @@
-"""What the commands of all benchmarks have in common."""
+"""Shared parts of the benchmarks' commands."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""What the function `recommend` costs, at its start and for one request, beside botocore's client and beside the
+"""Cost of the function `recommend`, at its start and for one request, beside botocore's client and beside the
 signing and sending that it does instead.
 
 The endpoint's answer is put in where the request would leave, so all of the work is done and no network is measured.

@@ -310,7 +310,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
     }
     manifest = writing.build_manifest(arguments, source.format, files, counts, cleaned.time_span)
     preparation.report()
-    # The draft must not be called manifest.json: whoever waits for that name would start too early.
+    # The draft must not be called manifest.json: readers that wait for that name would start too early.
     draft = f"{arguments.dataset}/_manifest.draft"
     storage.delete(staging)
     storage.write_whole(f"{arguments.dataset}/manifest.json", writing.as_text(manifest), draft)
@@ -365,7 +365,7 @@ def _parent_map(preparation: Preparation, name: str, index_column: str) -> tuple
 
 
 def _say(step: str, started: float, **facts: object) -> None:
-    """One line for whoever follows the run: `step=clean rows=100836 … seconds=3.1`."""
+    """Print a line about a step for people and programs that follow the run: `step=clean rows=100836 … seconds=3.1`."""
     told = " ".join(f"{key}={value}" for key, value in facts.items())
     print(f"step={step} {told} seconds={time.monotonic() - started:.1f}", flush=True)
 

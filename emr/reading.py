@@ -65,7 +65,7 @@ class InteractionFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """What a drop holds: the interactions as text, the catalogue (`item_id, title, category`) if any, and its form."""
+    """Contents of a drop: the interactions as text, the catalogue (`item_id, title, category`) if any, and its form."""
 
     interactions: DataFrame
     catalogue: DataFrame | None

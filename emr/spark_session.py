@@ -1,6 +1,6 @@
 """Starts Spark, or says what is missing for it.
 
-Master, memory and addresses come from whoever starts the process (spark-submit's configuration, `PYSPARK_SUBMIT_ARGS`,
+Master, memory and addresses come from the caller of the process (spark-submit's configuration, `PYSPARK_SUBMIT_ARGS`,
 `SPARK_LOCAL_IP`). Fixed here is only what the result depends on.
 """
 

@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
 
 
 def _is_whole(answer: bytes) -> bool:
-    """Of an answer with a length, or a chunked one."""
+    """Body of an answer, with a content length or chunked."""
     head, ended, body = answer.partition(b"\r\n\r\n")
     if not ended:
         return False

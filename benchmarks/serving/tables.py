@@ -30,12 +30,12 @@ REPEATS, CONNECTIONS = 5, 8
 WARM = 3_000
 """Requests before anything is measured: TorchServe's JVM compiles what it does often, which takes it so long."""
 MEASURED_SECONDS = 1.0
-"""Of a server's processor time, in one of the repeats: it is counted in hundredths of a second."""
+"""Processor time of a server that one repeat takes: the kernel counts it in hundredths of a second."""
 RATE, SECONDS = 1_000, 60
 CLIENT_SECONDS = 300
 """A server that does not answer ends the benchmark."""
 UTILISATION = 0.6
-"""Of a core, or of the highest rate, that a machine is planned for."""
+"""Share of a core, or of the highest rate, that a machine is planned for."""
 LIMITS_MS = (10, 25, 50)
 RATE_STEP, RATE_SECONDS, RATE_CONNECTIONS = 1.25, 3, 64
 HOURS_A_MONTH = 730
@@ -43,22 +43,23 @@ HOURS_A_MONTH = 730
 
 def bodies(items: int, candidates: int | None) -> list[str]:
     random = np.random.default_rng(1)
-    asked = []
+    requests = []
     for user in range(USERS):
         body: dict[str, Any] = {"userId": f"u{user}", "numResults": 10}
         if candidates:
             body["candidates"] = [f"i{item}" for item in random.choice(items, candidates, replace=False)]
-        asked.append(json.dumps(body))
-    return asked
+        requests.append(json.dumps(body))
+    return requests
 
 
 def send(
-    server: Server, asked: list[str] | None, number: int, rate: float = 0, connections: int = CONNECTIONS
+    server: Server, requests: list[str] | None, number: int, rate: float = 0, connections: int = CONNECTIONS
 ) -> dict[str, Any]:
-    """What the client saw, and `cpuSeconds` of the server meanwhile."""
-    path = server.ping if asked is None else server.path
+    """The client's measurements, and `cpuSeconds` of the server in the same time."""
+    path = server.ping if requests is None else server.path
     settings = {
-        "port": server.port, "path": path, "bodies": asked, "number": number, "rate": rate, "connections": connections
+        "port": server.port, "path": path, "bodies": requests, "number": number, "rate": rate,
+        "connections": connections,
     }  # fmt: skip
     before = server.cpu_seconds()
     done = subprocess.run(
@@ -107,12 +108,12 @@ def peers(progress: Progress) -> Table:
             for name, its_shape, candidates in cases:
                 if its_shape != shape:
                     continue
-                asked = bodies(ITEMS, candidates)
+                requests = bodies(ITEMS, candidates)
                 spent: dict[str, list[float]] = {server.name: [] for server in running}
-                numbers = [_enough(server, asked) for server in running]
+                numbers = [_enough(server, requests) for server in running]
                 for _ in range(REPEATS):
                     for server, many in zip(running, numbers, strict=True):
-                        spent[server.name].append(send(server, asked, many)["cpuSeconds"] / many * 1000)
+                        spent[server.name].append(send(server, requests, many)["cpuSeconds"] / many * 1000)
                         progress.advance(task)
                 slow, middle, fast = (statistics.median(spent[server.name]) for server in running)
                 made.add_row(
@@ -126,10 +127,10 @@ def peers(progress: Progress) -> Table:
     return made
 
 
-def _enough(server: Server, asked: list[str]) -> int:
+def _enough(server: Server, requests: list[str]) -> int:
     """How many requests take MEASURED_SECONDS."""
     number = 50
-    while (spent := send(server, asked, number)["cpuSeconds"]) < MEASURED_SECONDS / 4:
+    while (spent := send(server, requests, number)["cpuSeconds"]) < MEASURED_SECONDS / 4:
         number *= 3
     return math.ceil(number * MEASURED_SECONDS / spent)
 
@@ -146,12 +147,12 @@ def rate(progress: Progress, seconds: int = SECONDS) -> Table:
             bundle_of(ITEMS, *shape, Path(folder))
             with servers.ours(Path(folder)) as server:
                 send(server, bodies(ITEMS, None), 500)
-                for what, asked in (
+                for what, requests in (
                     (f"/ping beside {name}", None),
                     (f"whole catalogue, {name}", bodies(ITEMS, None)),
                     (f"25 candidates, {name}", bodies(ITEMS, 25)),
                 ):
-                    seen = send(server, asked, RATE * seconds, RATE, 64)
+                    seen = send(server, requests, RATE * seconds, RATE, 64)
                     progress.advance(task)
                     made.add_row(
                         what, str(seen["errors"]), f"{seen['p50']:.2f}", f"{seen['p99']:.2f}", f"{seen['p999']:.2f}",
@@ -171,10 +172,10 @@ def catalogues(progress: Progress) -> Table:
         with tempfile.TemporaryDirectory() as folder:
             bundle_of(items, factors, layers, Path(folder))
             with servers.ours(Path(folder)) as server:
-                asked = bodies(items, None)
-                send(server, asked, 20, connections=1)
+                requests = bodies(items, None)
+                send(server, requests, 20, connections=1)
                 number = max(30, min(2_000, 20_000_000 // items))
-                seen = send(server, asked, number, connections=1)
+                seen = send(server, requests, number, connections=1)
         each = seen["cpuSeconds"] / number
         widths = "-".join(map(str, layers))
         made.add_row(
@@ -204,9 +205,9 @@ def right_size(progress: Progress) -> Table:
         with tempfile.TemporaryDirectory() as folder:
             bundle_of(items, factors, layers, Path(folder))
             with servers.ours(Path(folder)) as server:
-                asked = bodies(items, None)
-                send(server, asked, 20)
-                highest = _highest(server, asked, start)
+                requests = bodies(items, None)
+                send(server, requests, 20)
+                highest = _highest(server, requests, start)
         machines = math.ceil(1000 / (UTILISATION * highest[0])) if highest[0] else None
         made.add_row(f"{items:,}", str(factors), *(f"{rate:,.0f}" for rate in highest), str(machines or "none can"))
     made.caption = (
@@ -216,14 +217,14 @@ def right_size(progress: Progress) -> Table:
     return made
 
 
-def _highest(server: Server, asked: list[str], start: float) -> list[float]:
+def _highest(server: Server, requests: list[str], start: float) -> list[float]:
     """For each limit."""
     highest, kept, rate = [0.0] * len(LIMITS_MS), set(range(len(LIMITS_MS))), start
     while kept:
         number = max(100, int(rate * RATE_SECONDS))
-        p99 = send(server, asked, number, rate, RATE_CONNECTIONS)["p99"]
+        p99 = send(server, requests, number, rate, RATE_CONNECTIONS)["p99"]
         if any(p99 > LIMITS_MS[place] for place in kept):
-            p99 = min(p99, send(server, asked, number, rate, RATE_CONNECTIONS)["p99"])
+            p99 = min(p99, send(server, requests, number, rate, RATE_CONNECTIONS)["p99"])
         kept = {place for place in kept if p99 <= LIMITS_MS[place]}
         for place in kept:
             highest[place] = rate
@@ -232,7 +233,7 @@ def _highest(server: Server, asked: list[str], start: float) -> list[float]:
 
 
 def memory(progress: Progress) -> Table:
-    """What a server's process holds, and held at most while it loaded, beside what its numbers come to."""
+    """Memory of a server's process, at rest and at most while loading, beside the formula's result."""
     made = table(
         "Memory of our server, MiB",
         "users", "items", "factors", "MLP", "numbers", "process", "more than numbers", "most at load",

@@ -101,7 +101,7 @@ def quality(data: Path, progress: Progress) -> Table:
 
 
 def evaluation(data: Path, progress: Progress) -> Table:
-    """What it costs to rank every test user's whole catalogue and 99 negatives."""
+    """Cost of ranking the whole catalogue and 99 negatives for every test user."""
     table = _table("Evaluation of all test users, sampled and full catalogue", "model", "cpu-s")
     for name in progress.track(["gmf", "neumf", "als", "ease"], description="evaluation"):
         settings = {"model": name, **({"epochs": 1} if name in ("gmf", "neumf") else {})}

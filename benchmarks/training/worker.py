@@ -45,7 +45,7 @@ def main() -> None:
     model = kind.fit(dataset, hyperparameters.chosen, Context(report=reports.append))
     result: dict[str, Any] = {"cpuSeconds": time.process_time() - before}
     if reports:
-        # Of the whole fit, so also of what precedes its first epoch.
+        # The whole fit counts, with everything before its first epoch.
         samples = sum(report.samples_per_second * report.seconds for report in reports)
         result["samplesPerCpuSecond"] = samples / result["cpuSeconds"]
         result["epochSeconds"] = statistics.median(report.seconds for report in reports)

@@ -1,8 +1,8 @@
-"""The gate: may this model reach customers? Pure.
+"""The gate: decides whether a model may reach customers. Pure.
 
-All checks are made and all must pass; the verdict names each with its figures. Before any check, the report itself
-must be believable: of this run, and every figure a finite number in [0, 1]. What is not believable is a fault, never
-a rejection and never a pass.
+All checks run and all must pass; the verdict lists each with its figures. Before any check, the report itself must be
+valid: it belongs to this run, and every figure is a finite number in [0, 1]. An invalid report is a fault, never a
+rejection and never a pass.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _WORDS = {
     "fullHitRate": "full-catalogue hit rate at {k}",
     "fullNdcg": "full-catalogue NDCG at {k}",
     "coverage": "coverage",
-    "largestExposure": "the share of people who are shown the one item most shown",
+    "largestExposure": "the most-recommended item reaches",
 }
 _STRONG = ("ease", "als")
-"""The baselines of a report that a model has to be worth more than, beside popularity."""
+"""Strong baselines, compared with the candidate where the report has them."""
 _BETTER_THAN_POPULARITY = ("sampledHitRate", "sampledNdcg")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the ledger says: the run that is judged, and the run that serves (None before the first model)."""
+    """The run that is judged, and the run that serves (None before the first model), from the ledger."""
 
     run_id: str
     dataset_version: str
@@ -48,9 +48,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Check:
-    """One condition: `value` is held against `threshold`; `sentence` says how it went, with
-    the figures.
-    """
+    """One condition: `value` compared with `threshold`; `sentence` states the result with the figures."""
 
     name: str
     passed: bool
@@ -96,13 +94,13 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     for field, expected in (("runId", run.run_id), ("datasetVersion", run.dataset_version)):
         if report.get(field) != expected:
             raise UntrustworthyReport(
-                f"{field} must be {expected}, not {str(report.get(field))[:80]!r}: the report is of another run"
+                f"{field} must be {expected}, not {str(report.get(field))[:80]!r}: the report belongs to another run"
             )
     protocol = _object(report.get("protocol"), "protocol")
     k, users = _count(protocol, "k"), _count(protocol, "testUsers")
     if users < policy.minimum_test_users:
         raise UntrustworthyReport(
-            f"{users} test users, below the minimum of {policy.minimum_test_users}: the figures say too little"
+            f"{users} test users, below the minimum of {policy.minimum_test_users}: too few to judge the model"
         )
 
     candidate = _figures(report.get("candidate"), "candidate")
@@ -115,7 +113,7 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     slowest = _number(serving.get("p99Milliseconds"), "serving.p99Milliseconds", 0.0, 1e6)
 
     checks = [_floor(name, candidate[name], policy.floors[name], k) for name in FIGURES if name in policy.floors]
-    checks += [_ceiling(name, candidate[name], ceiling, k) for name, ceiling in policy.ceilings.items()]
+    checks += [_ceiling(name, candidate[name], ceiling) for name, ceiling in policy.ceilings.items()]
     checks.append(_quick_enough(slowest, policy.maximum_serving_milliseconds))
     checks += [_above(name, candidate[name], popularity[name], k) for name in _BETTER_THAN_POPULARITY]
     for strong in _STRONG:
@@ -166,24 +164,24 @@ def _floor(name: str, value: float, floor: float, k: int) -> Check:
         passed,
         value,
         floor,
-        f"{words} is {value:.4f}, {'not ' if passed else ''}below the floor of {floor:g}",
+        f"{words} is {value:.4f}, {'at or above' if passed else 'below'} the floor of {floor:g}",
     )
 
 
-def _ceiling(name: str, value: float, ceiling: float, k: int) -> Check:
-    words, passed = _WORDS[name].format(k=k), value <= ceiling
+def _ceiling(name: str, value: float, ceiling: float) -> Check:
+    passed = value <= ceiling
     return Check(
         f"ceiling.{name}",
         passed,
         value,
         ceiling,
-        f"{words} is {value:.4f}, {'not ' if passed else ''}above the ceiling of {ceiling:g}",
+        f"{_WORDS[name]} {value:.1%} of users, {_limit(passed)} {ceiling * 100:g}%",
     )
 
 
 def _quick_enough(value: float, most: float) -> Check:
     passed = value <= most
-    sentence = f"99 of 100 answers take up to {value:.3g} ms, {'not ' if passed else ''}above the {most:g} ms allowed"
+    sentence = f"p99 latency is {value:.3g} ms, {_limit(passed)} {most:g} ms"
     return Check("serving.p99Milliseconds", passed, value, most, sentence)
 
 
@@ -202,14 +200,17 @@ def _not_worse(name: str, value: float, other: float, margin: float, k: int, kin
     words, threshold = _WORDS[name].format(k=k), other + margin
     # A report's rates are quotients of sums: equal models may differ in the last bit, which is no loss.
     passed = value >= threshold - 1e-12
-    asked = f" with a margin of {margin:+g}" if margin else ""
+    if margin:
+        kind_of_margin = "allowed loss" if margin < 0 else "required gain"
+        result = f"{'meets' if passed else 'misses'} the {kind_of_margin} of {abs(margin):g} against"
+    else:
+        result = f"{'not ' if passed else ''}worse than"
     return Check(
         f"{kind}.{name}",
         passed,
         value,
         threshold,
-        f"{words} is {value:.4f}, {'not ' if passed else ''}worse than {whose}'s {other:.4f} "
-        f"on the same test set{asked}",
+        f"{words} is {value:.4f}, {result} {whose}'s {other:.4f} on the same test set",
     )
 
 
@@ -220,9 +221,13 @@ def _cannot_be_much_worse(name: str, lower: float, lowest: float, k: int) -> Che
         passed,
         lower,
         lowest,
-        f"{words} differs from the incumbent's by {lower:+.4f} at the least (95 % interval), "
-        f"{'not ' if passed else ''}below {lowest:+g}",
+        f"change of {words} against the incumbent: at least {lower:+.4f} (95 % confidence), "
+        f"{'at or above' if passed else 'below'} the limit of {lowest:+g}",
     )
+
+
+def _limit(passed: bool) -> str:
+    return "within the limit of" if passed else "above the limit of"
 
 
 def _slices(report: Mapping[str, Any], policy: Policy, k: int) -> list[Check]:
@@ -244,8 +249,8 @@ def _slices(report: Mapping[str, Any], policy: Policy, k: int) -> list[Check]:
                     passed,
                     value,
                     other + margin,
-                    f"{words} of {slice_name} ({users} people) is {value:.4f}, the incumbent's {other:.4f}: "
-                    f"{'no' if passed else 'a'} fall of more than {-margin:g}",
+                    f"{words} for {slice_name} ({users} users) is {value:.4f}, the incumbent's is {other:.4f}: "
+                    f"the loss is {_limit(passed)} {-margin:g}",
                 )
             )
     return checks

@@ -29,7 +29,7 @@ VERSION_IN_KEY = re.compile(r"datasets/(v\d{8}t\d{6}z-[0-9a-f]{8})/manifest\.jso
 
 @dataclass(frozen=True)
 class Answer:
-    """What the HTTP API said."""
+    """An answer of the HTTP API."""
 
     status: int
     body: Any
@@ -122,7 +122,7 @@ class DeployedStack:
         return self.ledger.query(IndexName="byKind", KeyConditionExpression=Key("kind").eq(kind))["Items"]
 
     def tokens(self) -> list[dict[str, Any]]:
-        """Every job that somebody still waits for."""
+        """Every job that a task still waits for."""
         return self.of_kind("TOKEN")
 
     def drop(self, name: str, files: dict[str, bytes]) -> None:

@@ -1,4 +1,4 @@
-"""What the end-to-end tests drop: a generated shop, and the same shop with nothing left to learn."""
+"""Drops of the end-to-end tests: a generated shop, and the same shop with nothing left to learn."""
 
 import random
 from pathlib import Path

@@ -110,11 +110,11 @@ def test_an_unknown_user_gets_popular_items_and_the_answer_says_so(stack: Deploy
     assert len(answer.body["itemList"]) == 10
 
 
-@pytest.mark.parametrize("asked", ["0", "-1", "x", "1000000000", "1.5", ""])
+@pytest.mark.parametrize("query", ["0", "-1", "x", "1000000000", "1.5", ""])
 def test_a_number_of_results_that_is_none_is_refused_by_name(
-    stack: DeployedStack, first_version: str, asked: str
+    stack: DeployedStack, first_version: str, query: str
 ) -> None:
-    answer = stack.call("GET", f"/users/1/recommendations?numResults={asked}")
+    answer = stack.call("GET", f"/users/1/recommendations?numResults={query}")
     assert answer.status == 400, answer
     assert answer.body["error"]["field"] == "numResults"
 
@@ -169,7 +169,7 @@ def test_the_same_manifest_event_again_starts_nothing(stack: DeployedStack, firs
 
 
 def publish_manifest_again(stack: DeployedStack, version: str, times: int) -> None:
-    """Write the very same manifest once more, which S3 announces like the first time; several at once when asked."""
+    """Write the very same manifest once more, which S3 announces like the first time; several at once on request."""
     bucket, key = stack.outputs["DataBucketName"], f"datasets/{version}/manifest.json"
     manifest = stack.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with ThreadPoolExecutor(times) as pool:
@@ -177,7 +177,7 @@ def publish_manifest_again(stack: DeployedStack, version: str, times: int) -> No
 
 
 def settled(stack: DeployedStack) -> None:
-    """Wait until on_data_ready has answered what it was asked: a broken manifest, sent last, is refused last."""
+    """Wait until on_data_ready has answered its events: a broken manifest, sent last, is refused last."""
     marker = f"v20000101t000000z-{random.randrange(16**8):08x}"
     bucket = stack.outputs["DataBucketName"]
     stack.client("s3").put_object(Bucket=bucket, Key=f"datasets/{marker}/manifest.json", Body=b"not json")
@@ -350,15 +350,15 @@ def test_a_batch_writes_lists_that_stand_in_for_an_endpoint_that_is_gone(
     assert "stand already" in stack.command("batch").stdout
     assert len(sagemaker.list_transform_jobs()["TransformJobSummaries"]) == 1, "lists that stand are not written again"
 
-    asked = f"/users/{user}/recommendations?numResults=5"
-    of_the_endpoint = stack.call("GET", asked).body
+    query = f"/users/{user}/recommendations?numResults=5"
+    of_the_endpoint = stack.call("GET", query).body
     assert of_the_endpoint["source"] == "personalized"
     name = stack.outputs["EndpointName"]
     config = sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
     sagemaker.delete_endpoint(EndpointName=name)
     try:
-        eventually(lambda: stack.call("GET", asked).body["source"] == "batch", "an answer of the batch", seconds=90)
-        of_the_batch = stack.call("GET", asked).body
+        eventually(lambda: stack.call("GET", query).body["source"] == "batch", "an answer of the batch", seconds=90)
+        of_the_batch = stack.call("GET", query).body
         assert of_the_batch["model"]["version"] == run_id
         items = [item["itemId"] for item in of_the_batch["itemList"]]
         assert items == [item["itemId"] for item in of_the_endpoint["itemList"]], "it is what the model would have said"

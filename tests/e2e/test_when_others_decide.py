@@ -1,4 +1,4 @@
-"""What decides on a deployment beside the gate: a person, a deadline, another run at the same time, and an alarm.
+"""Other deciders on a deployment, besides the gate: a person, a deadline, another run at the same time, and an alarm.
 
 Every run here learns from a copy of a dataset that is there already: the same data make an equal model, which the gate
 lets through.

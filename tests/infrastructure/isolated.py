@@ -14,7 +14,7 @@ import sys
 
 
 class Context:
-    """What Lambda hands to a handler beside the event."""
+    """The context that Lambda passes to a handler with the event."""
 
     function_name = "ncf-function"
     function_version = "$LATEST"

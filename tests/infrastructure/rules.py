@@ -1,4 +1,4 @@
-"""What must hold for the whole template, rule by rule. Each takes the transformed template and returns its faults
+"""Rules that the whole template must follow. Each takes the transformed template and returns its faults
 as sentences.
 
 A rule is worth nothing until it has been seen to fail: `test_rules.py` breaks the template once for each.
@@ -124,7 +124,7 @@ def every_function_has_its_own_role(template: Template) -> list[str]:
 
 
 def trust_is_narrow(template: Template) -> list[str]:
-    """A service may act for this account alone, lest another account use it as a deputy. Lambda sends no such
+    """A service may act for this account alone, so that no other account can use it as a deputy. Lambda sends no such
     condition."""
     faults = []
     for name, role in _roles(template):
@@ -140,7 +140,7 @@ def trust_is_narrow(template: Template) -> list[str]:
 
 
 def every_rule_target_has_a_dead_letter_queue(template: Template) -> list[str]:
-    """What a rule or a schedule could not deliver is kept, after retries that are bounded."""
+    """An event that a rule or a schedule could not deliver is kept, after a bounded number of retries."""
     faults = []
     targets = [
         (f"{name}/{target['Id']}", target)
@@ -362,7 +362,7 @@ def parameters_explain_themselves(template: Template) -> list[str]:
 
 
 def alarms_are_heard(template: Template) -> list[str]:
-    """Every alarm says what it means and calls, but for the one whose message handle_failure has already sent."""
+    """Every alarm says what it means and notifies, except the one whose message handle_failure has already sent."""
     faults = []
     prefix = "${NamePrefix}-"
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():

@@ -191,8 +191,8 @@ def test_every_function_has_a_sample_event() -> None:
 
 @pytest.fixture(scope="module")
 def reports(runtime: Runtime) -> dict[str, dict[str, Any]]:
-    """What became of each sample event. All at once, because each spends its time between retries of calls that
-    nobody answers."""
+    """The result of each sample event. They run at once: each spends its time between retries of calls that nothing
+    answers."""
     cloudformation = transform(load(ROOT / "template.yaml"))
 
     def report(event: str) -> dict[str, Any]:

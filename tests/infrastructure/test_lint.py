@@ -14,14 +14,14 @@ from tests.infrastructure import building
 
 Template = dict[str, Any]
 
-# SAM puts the default of NamePrefix into the layer's name while it computes the layer's logical id; nothing is
-# left for Fn::Sub to do.
+# SAM puts the default of NamePrefix into the layer's name while it computes the layer's logical id;
+# Fn::Sub then finds no variable to replace.
 ACCEPTED = {("W1020", "LayerName")}
 REGIONS = ["us-east-1"]
 
 
 def findings(template: Template) -> list[str]:
-    """What cfn-lint says of a transformed template, warnings included, but for what is accepted above."""
+    """cfn-lint's findings in a transformed template, warnings included, except those accepted above."""
     matches = lint(json.dumps(template), config=ManualArgs(regions=REGIONS))
     return [
         f"{match.rule.id} {'/'.join(str(part) for part in match.path or [])}: {match.message}"

@@ -103,7 +103,7 @@ def operations() -> dict[str, set[tuple[str, str]]]:
 
 
 class _Uses(ast.NodeVisitor):
-    """What a piece of code uses: attributes, called names, AWS services, and the operations that paginators are
+    """Names used by a piece of code: attributes, called names, AWS services, and the operations that paginators are
     asked for."""
 
     def __init__(self, *nodes: ast.AST) -> None:

@@ -3,7 +3,7 @@
     make load                       against the stack of `make up`, once a model is deployed there (`make demo`)
     LOAD_USERS=users.txt .envs/load/bin/locust -f tests/load/locustfile.py --host https://<id>.execute-api.<region>…
 
-LOAD_USERS is a file with a user id a line; without it, ids 1 to 600 are asked for, and strangers are answered too.
+LOAD_USERS is a file with a user id a line; without it, the users are 1 to 600, and unknown users are answered too.
 Requests are signed for `execute-api` with the credentials of the environment; AWS_REGION says which region.
 """
 
@@ -36,7 +36,7 @@ USERS = known_users()
 
 
 class Customer(FastHttpUser):
-    """Somebody who looks at their own list, at what goes with an item of it, and has a list put in order."""
+    """A customer who asks for their list, for items related to one of it, and for a ranking."""
 
     wait_time = between(0.1, 1.0)
 
@@ -60,8 +60,8 @@ class Customer(FastHttpUser):
     @task(2)
     def ranking(self) -> None:
         if self.items:
-            asked = random.sample(self.items, len(self.items))
-            self.ask("POST", "/rankings", {}, "rankings", {"userId": random.choice(USERS), "inputList": asked})
+            request = random.sample(self.items, len(self.items))
+            self.ask("POST", "/rankings", {}, "rankings", {"userId": random.choice(USERS), "inputList": request})
 
     def ask(
         self, method: str, path: str, query: dict[str, str], name: str, body: Any = None, without: str | None = None
@@ -82,13 +82,13 @@ class Customer(FastHttpUser):
             return response.json()
 
 
-def wrong_with(response: Any, asked: Any, without: str | None) -> str | None:
-    """What is wrong with an answer; None where nothing is."""
+def wrong_with(response: Any, request: Any, without: str | None) -> str | None:
+    """The fault of an answer; None if it has none."""
     if response.status_code != 200:
         return f"status {response.status_code}"
     try:
         body = response.json()
-        listed = body["itemList"] if asked is None else body["personalizedRanking"]
+        listed = body["itemList"] if request is None else body["personalizedRanking"]
         items, scores = [entry["itemId"] for entry in listed], [entry["score"] for entry in listed]
         source, version = body["source"], body["model"]["version"]
     except (ValueError, KeyError, TypeError) as error:
@@ -99,8 +99,8 @@ def wrong_with(response: Any, asked: Any, without: str | None) -> str | None:
         return "an item is there that should not be, or twice"
     if scores != sorted(scores, reverse=True):
         return "not best first"
-    if asked is not None and not set(items) <= set(asked["inputList"]):
-        return "an item that nobody asked for"
-    if asked is None and not 1 <= len(items) <= NUMBER:
+    if request is not None and not set(items) <= set(request["inputList"]):
+        return "an item that was not in the request"
+    if request is None and not 1 <= len(items) <= NUMBER:
         return f"{len(items)} items"
     return None

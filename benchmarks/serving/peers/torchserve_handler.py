@@ -11,7 +11,7 @@ _model: PlainModel | None = None
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes] | None:
-    """Called by TorchServe: first without data, to load; then with the requests of a batch."""
+    """TorchServe calls this first without data, to load the model; then with the requests of a batch."""
     global _model
     if _model is None:
         _model = PlainModel(Path(os.environ["BUNDLE"]))

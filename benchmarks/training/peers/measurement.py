@@ -1,4 +1,4 @@
-"""What the peers share: their arguments, how training is timed, and the JSON line that they end with.
+"""Shared parts of the peers: their arguments, the timing of training, and the JSON line that they print last.
 
 A peer trains in parts: a few batches of positives, with the negatives that the part itself draws. Parts for a fifth of
 the time come first and are not counted; then whole parts are counted until the time is up. A sample is one (user, item)
@@ -35,7 +35,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of the training did."""
+    """Measurements of one part of the training."""
 
     samples: int
     loss: float

@@ -103,7 +103,7 @@ def archive_of(files: dict[str, bytes]) -> bytes:
 
 
 def training_job(status: str = "Completed", name: str = JOB, **more: Any) -> dict[str, Any]:
-    """What DescribeTrainingJob answers."""
+    """Answer of DescribeTrainingJob."""
     return {
         "TrainingJobName": name,
         "TrainingJobArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{name}",
@@ -120,7 +120,7 @@ def training_job(status: str = "Completed", name: str = JOB, **more: Any) -> dic
 
 
 def transform_job(status: str, name: str = BATCH, **more: Any) -> dict[str, Any]:
-    """What DescribeTransformJob answers."""
+    """Answer of DescribeTransformJob."""
     return {
         "TransformJobName": name,
         "TransformJobArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:transform-job/{name}",
@@ -136,7 +136,7 @@ def transform_job(status: str, name: str = BATCH, **more: Any) -> dict[str, Any]
 
 
 def job_run(state: str, run: str = "00f1", version: str = VERSION) -> dict[str, Any]:
-    """What GetJobRun answers of the preparation of `version`."""
+    """Answer of GetJobRun for the preparation of `version`."""
     role = f"arn:aws:iam::{ACCOUNT}:role/ncf-preparation"
     return {
         "jobRun": {
@@ -157,7 +157,7 @@ def job_run(state: str, run: str = "00f1", version: str = VERSION) -> dict[str, 
 
 
 def model_package(status: str, **more: Any) -> dict[str, Any]:
-    """What DescribeModelPackage answers of a package with that approval status."""
+    """Answer of DescribeModelPackage for a package with that approval status."""
     return {
         "ModelPackageName": "ncf-recommender",
         "ModelPackageArn": PACKAGE,
@@ -170,7 +170,7 @@ def model_package(status: str, **more: Any) -> dict[str, Any]:
 
 
 def endpoint(status: str, config: str, pending: str | None = None, **more: Any) -> dict[str, Any]:
-    """What DescribeEndpoint answers; `pending` is the configuration that an update goes to."""
+    """Answer of DescribeEndpoint; `pending` is the configuration that an update moves to."""
     return {
         "EndpointName": "ncf-recommender",
         "EndpointArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/ncf-recommender",
@@ -253,7 +253,7 @@ class Cloud:
         self.table.put_item(Item={"pk": pk, "sk": sk, "updatedAt": "2026-11-23T15:00:00.000Z", **attributes})
 
     def notifications(self) -> list[dict[str, Any]]:
-        """What operators were told since the last look."""
+        """Notifications to operators since the last call."""
         return [json.loads(body) for body in self._drain(self._queue)]
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:

@@ -114,7 +114,7 @@ def answers(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
 
 @pytest.fixture
 def log(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
-    """What the functions have logged so far, line by line."""
+    """Log lines of the functions so far."""
     handler = importlib.import_module("shared.observability").logger.registered_handler
     stream = io.StringIO()
     monkeypatch.setattr(handler, "stream", stream)

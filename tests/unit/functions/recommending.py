@@ -76,7 +76,7 @@ DOWN = fault(503, "ServiceUnavailable")
 
 @dataclass
 class Aws:
-    """What SageMaker and S3 answer (request → response), and what they were asked."""
+    """Answers of SageMaker and S3 (request → response), and the requests that they received."""
 
     endpoint: Any
     popular: Any

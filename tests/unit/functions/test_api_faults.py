@@ -52,7 +52,7 @@ FORBIDDEN = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
 
 def cause_of(code: str, status: int) -> type[Exception]:
-    """What a function says when a call answers so."""
+    """The error of a function whose call fails with `code`."""
     answer: Any = {"Error": {"Code": code, "Message": "told"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     with pytest.raises(FunctionError) as caught, calling("the call"):
         raise ClientError(answer, "Operation")

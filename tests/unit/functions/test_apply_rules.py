@@ -94,7 +94,7 @@ def test_a_change_while_one_is_applied_has_the_last_word(
     put, newer = app.S3.put_object, {**RULES, "deny": ["5"]}
 
     def slowly(**arguments: Any) -> Any:
-        if b'"9"' in arguments["Body"]:  # while the first is applied, somebody writes the second
+        if b'"9"' in arguments["Body"]:  # while the first is applied, a second one is written
             write(cloud, newer)
         return put(**arguments)
 

@@ -59,7 +59,7 @@ def test_any_that_has_served_can_be_named(app: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("event", "expected"),
     [
         ({"percent": 10}, chosen(BEFORE, "no reason was given", 10)),
         ({"percent": 100}, chosen(BEFORE, "no reason was given")),
@@ -67,8 +67,8 @@ def test_any_that_has_served_can_be_named(app: ModuleType) -> None:
         ({"to": f"{LONG_AGO}-r1", "percent": 99}, chosen(LONG_AGO, "no reason was given", 99)),
     ],
 )
-def test_it_may_have_a_share_of_the_requests(app: ModuleType, asked: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert app.handler(asked, CONTEXT) == expected
+def test_it_may_have_a_share_of_the_requests(app: ModuleType, event: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert app.handler(event, CONTEXT) == expected
 
 
 def test_one_that_never_served_cannot(app: ModuleType) -> None:

@@ -1,4 +1,4 @@
-"""What nobody will need again goes; what serves, served lately, or is under way stays."""
+"""Versions that no run needs are deleted; those that serve, served lately, or are being deployed stay."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
 
 
 def describe_alarms(*states: str) -> dict[str, Any]:
-    """What DescribeAlarms answers: the first alarms of ALARMS, in these states."""
+    """Answer of DescribeAlarms: the first alarms of ALARMS, in these states."""
     return {
         "MetricAlarms": [{"AlarmName": name, "StateValue": state} for name, state in zip(ALARMS, states, strict=False)]
     }

@@ -1,4 +1,4 @@
-"""What SageMaker is asked for: the model, the endpoint configuration, the update."""
+"""Requests to SageMaker: the model, the endpoint configuration, the update."""
 
 from __future__ import annotations
 

@@ -226,15 +226,19 @@ def test_each_check_alone_refuses_what_it_is_for(name: str) -> None:
 
 def test_the_sentences_of_the_later_checks_carry_their_numbers() -> None:
     reasons = {check.name: check.sentence for check in gate.judge(later(), POLICY, LATER).checks}
-    shown = "the share of people who are shown the one item most shown is 0.2000, not above the ceiling of 0.95"
+    shown = "the most-recommended item reaches 20.0% of users, within the limit of 95%"
     assert reasons["ceiling.largestExposure"] == shown
-    worse = "NDCG at 10 is 0.4000, not worse than EASE's 0.4100 on the same test set with a margin of -0.02"
+    worse = "NDCG at 10 is 0.4000, meets the allowed loss of 0.02 against EASE's 0.4100 on the same test set"
     assert reasons["ease.sampledNdcg"] == worse
-    interval = "NDCG at 10 differs from the incumbent's by -0.0100 at the least (95 % interval), not below -0.05"
+    interval = (
+        "change of NDCG at 10 against the incumbent: at least -0.0100 (95 % confidence), at or above the limit of -0.05"
+    )
     assert reasons["interval.sampledNdcg"] == interval
-    slow = "99 of 100 answers take up to 0.4 ms, not above the 100 ms allowed"
+    slow = "p99 latency is 0.4 ms, within the limit of 100 ms"
     assert reasons["serving.p99Milliseconds"] == slow
-    fall = "NDCG at 10 of tailItems (120 people) is 0.3000, the incumbent's 0.3800: no fall of more than 0.1"
+    fall = (
+        "NDCG at 10 for tailItems (120 users) is 0.3000, the incumbent's is 0.3800: the loss is within the limit of 0.1"
+    )
     assert reasons["slice.tailItems.sampledNdcg"] == fall
 
 
@@ -301,8 +305,8 @@ def test_a_figure_that_is_no_finite_rate_is_a_fault(path: str, value: Any) -> No
     [
         ("schemaVersion", "2.0", "schemaVersion must be 1.x"),
         ("schemaVersion", None, "schemaVersion must be 1.x"),
-        ("runId", INCUMBENT, "the report is of another run"),
-        ("datasetVersion", "v20261122t000000z-00000000", "the report is of another run"),
+        ("runId", INCUMBENT, "the report belongs to another run"),
+        ("datasetVersion", "v20261122t000000z-00000000", "the report belongs to another run"),
         ("protocol", None, "protocol must be an object"),
         ("protocol.k", "10", "protocol.k must be an integer of at least 1"),
         ("protocol.testUsers", 19, "19 test users, below the minimum of 20"),

@@ -48,7 +48,7 @@ def error(name: str, message: str) -> dict[str, str]:
     return {"Error": name, "Cause": json.dumps({"errorMessage": message, "errorType": name})}
 
 
-def told(**changed: Any) -> dict[str, Any]:
+def failure_event(**changed: Any) -> dict[str, Any]:
     """The sample event of HandleFailure, with some values changed."""
     return {**sample_event("handle_failure"), **changed}
 
@@ -65,7 +65,7 @@ def ended(status: str, **changed: Any) -> dict[str, Any]:
 
 def test_the_cause_behind_the_state_machines_error_is_the_reason() -> None:
     found = failure.from_event(
-        told(error=error("GoldenRequestMismatch", "item 0 is 'b', not 'a'"), failedState="Verify")
+        failure_event(error=error("GoldenRequestMismatch", "item 0 is 'b', not 'a'"), failedState="Verify")
     )
     assert (found.error, found.reasons, found.status) == (
         "GoldenRequestMismatch",
@@ -76,7 +76,7 @@ def test_the_cause_behind_the_state_machines_error_is_the_reason() -> None:
 
 
 def test_a_rollback_that_put_a_configuration_back_makes_it_rolled_back() -> None:
-    found = failure.from_event(told(rollback={"endpointName": "e", "endpointConfigName": PREVIOUS}))
+    found = failure.from_event(failure_event(rollback={"endpointName": "e", "endpointConfigName": PREVIOUS}))
     assert found.status == "ROLLED_BACK"
     assert found.reasons[-1] == f"the endpoint serves {PREVIOUS} again"
 
@@ -85,12 +85,12 @@ def test_a_rollback_that_put_a_configuration_back_makes_it_rolled_back() -> None
     "rollback", [{"endpointName": "e", "changed": False}, {"endpointName": "e", "changed": True}, None]
 )
 def test_a_rollback_that_put_nothing_back_leaves_it_failed(rollback: Any) -> None:
-    assert failure.from_event(told(rollback=rollback)).status == "FAILED"
+    assert failure.from_event(failure_event(rollback=rollback)).status == "FAILED"
 
 
 @pytest.mark.fault("M07")
 def test_a_rollback_that_failed_too_is_told() -> None:
-    found = failure.from_event(told(rollbackError=error("EndpointUnusable", "a person must look")))
+    found = failure.from_event(failure_event(rollbackError=error("EndpointUnusable", "a person must look")))
     assert found.status == "FAILED"
     assert found.reasons[-1] == "the rollback failed too: a person must look"
 
@@ -121,8 +121,8 @@ def test_a_preparations_event_derives_the_version_as_start_preparation_does() ->
     [
         ([], "the input of HandleFailure or an execution status change"),
         ({}, "machine must be one of retraining, preparation, batch"),
-        (told(executionArn=None), "executionArn a non-empty string"),
-        (told(runId="x"), "runId must be a run id"),
+        (failure_event(executionArn=None), "executionArn a non-empty string"),
+        (failure_event(runId="x"), "runId must be a run id"),
         (ended("SUCCEEDED"), "detail.status must be one of FAILED, TIMED_OUT, ABORTED"),
     ],
 )
@@ -134,7 +134,7 @@ def test_names_what_is_wrong_with_an_event_that_is_no_failure(event: Any, words:
 
 
 def test_the_notice_fits_sns_and_says_what_to_do() -> None:
-    found = failure.from_event(told())
+    found = failure.from_event(failure_event())
     note = failure.notice(found, "FAILED", list(found.reasons))
     assert len(note["Subject"]) <= 100 and note["Subject"].isascii()
     assert "the loss is not finite in epoch 3" in note["Message"]
@@ -246,7 +246,10 @@ def test_the_jobs_and_the_lock_of_other_runs_are_left_alone(app: ModuleType, clo
 
 @pytest.mark.parametrize(
     "event",
-    [ended("ABORTED"), told(error={"Error": "TrainingStopped", "Cause": "training job was stopped by a request"})],
+    [
+        ended("ABORTED"),
+        failure_event(error={"Error": "TrainingStopped", "Cause": "training job was stopped by a request"}),
+    ],
 )
 @pytest.mark.fault("M06")
 def test_what_a_person_stopped_is_aborted_and_wakes_nobody(
@@ -259,7 +262,7 @@ def test_what_a_person_stopped_is_aborted_and_wakes_nobody(
 
 
 def test_a_rolled_back_deployment_is_recorded_as_such(app: ModuleType, cloud: Cloud) -> None:
-    event = told(
+    event = failure_event(
         error=error("GoldenRequestMismatch", "golden request 1 of 3: item 0 is 'b', not 'a'"),
         failedState="Verify",
         rollback={"endpointName": "ncf-recommender", "endpointConfigName": PREVIOUS},
@@ -271,7 +274,9 @@ def test_a_rolled_back_deployment_is_recorded_as_such(app: ModuleType, cloud: Cl
 
 def test_a_model_that_serves_is_not_called_failed_for_what_came_after(app: ModuleType, cloud: Cloud) -> None:
     cloud.put("SERVING", "CURRENT", runId=RUN, datasetVersion=VERSION)
-    answer = app.handler(told(error=error("DependencyFailed", "sns Publish"), failedState="RecordDeployed"), CONTEXT)
+    answer = app.handler(
+        failure_event(error=error("DependencyFailed", "sns Publish"), failedState="RecordDeployed"), CONTEXT
+    )
     assert answer == {"status": "DEPLOYED", "notified": True}
     assert cloud.item(f"RUN#{RUN}")["reasons"][-1] == "the model was verified and serves; only what came after failed"
 
@@ -279,7 +284,7 @@ def test_a_model_that_serves_is_not_called_failed_for_what_came_after(app: Modul
 def test_a_redriven_run_that_fails_again_notifies_again(app: ModuleType, cloud: Cloud) -> None:
     app.handler(sample_event("handle_failure"), CONTEXT)
     cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", runId=RUN)
-    again = told(error=error("UntrustworthyReport", "19 test users"), redriveCount=1)
+    again = failure_event(error=error("UntrustworthyReport", "19 test users"), redriveCount=1)
     assert app.handler(again, CONTEXT) == {"status": "FAILED", "notified": True}
     assert cloud.item(f"RUN#{RUN}")["error"] == "UntrustworthyReport"
     assert len(cloud.notifications()) == 2

@@ -120,7 +120,7 @@ def test_the_manifest_of_these_tests_is_of_the_kind_that_preparation_writes() ->
     [
         ("source", "ours.s3", "must be aws.s3 'Object Created', not 'ours.s3'"),
         ("detail-type", "Object Deleted", "not 'aws.s3' 'Object Deleted'"),
-        ("detail.bucket.name", "somebody-elses", f"detail.bucket.name must be {DATA}, not 'somebody-elses'"),
+        ("detail.bucket.name", "another-shops", f"detail.bucket.name must be {DATA}, not 'another-shops'"),
         ("detail.bucket", None, "detail.bucket.name must be a string"),
         (
             "detail.object.key",
@@ -157,7 +157,7 @@ def test_a_refused_event_is_counted_and_makes_no_call(
 
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", no_call)
     event = sample_event("on_data_ready")
-    event["detail"]["bucket"]["name"] = "somebody-elses"
+    event["detail"]["bucket"]["name"] = "another-shops"
     assert app.handler(event, CONTEXT)["outcome"] == "REFUSED"
     assert '"EventRefused"' in capsys.readouterr().out
 

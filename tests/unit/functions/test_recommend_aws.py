@@ -1,4 +1,4 @@
-"""What the function sends to AWS is what botocore's own clients would send, and what it hears is understood alike."""
+"""The function sends to AWS what botocore's own clients would send, and reads the answers as they do."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def says_nan(request: Handler) -> None:
     request.answer(200, GOOD.replace(b"0.5", b"NaN"))
 
 
-def breaks_off(request: Handler) -> None:
+def closes_early(request: Handler) -> None:
     request.answer(200, GOOD[:20], length=len(GOOD))
     request.close_connection = True
 
@@ -117,7 +117,7 @@ FAULTS = {
     is_overloaded: "overloaded",
     talks_nonsense: "garbled",
     says_nan: "garbled",
-    breaks_off: "unreachable",
+    closes_early: "unreachable",
     hangs_up: "unreachable",
     hangs: "timeout",
     is_late: "timeout",

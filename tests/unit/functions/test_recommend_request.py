@@ -1,4 +1,4 @@
-"""What the HTTP API takes and refuses."""
+"""The HTTP API accepts and refuses requests."""
 
 from __future__ import annotations
 

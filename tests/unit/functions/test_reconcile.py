@@ -1,4 +1,4 @@
-"""What no event told is found by the next pass."""
+"""The next pass finds changes whose event was lost."""
 
 from __future__ import annotations
 
@@ -292,12 +292,12 @@ def test_the_age_of_the_serving_model_is_measured(
 # A question that nobody answers
 
 
-def hold_question(app: ModuleType, cloud: Cloud, asked: datetime) -> None:
+def hold_question(app: ModuleType, cloud: Cloud, asked_at: datetime) -> None:
     app.LEDGER.hold_token(Token(JobKind.APPROVAL, PACKAGE, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
     cloud.table.update_item(
         Key={"pk": f"JOB#APPROVAL#{PACKAGE}", "sk": "TOKEN"},
-        UpdateExpression="SET updatedAt = :asked",
-        ExpressionAttributeValues={":asked": asked.isoformat().replace("+00:00", "Z")},
+        UpdateExpression="SET updatedAt = :asked_at",
+        ExpressionAttributeValues={":asked_at": asked_at.isoformat().replace("+00:00", "Z")},
     )
 
 

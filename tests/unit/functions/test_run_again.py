@@ -137,7 +137,7 @@ def test_a_restart_takes_the_training_that_is_done(
     assert app.handler(again(), CONTEXT) == {"jobName": JOB}
     found = state(cloud)
     assert (found["status"], found["executionArn"]) == ("RUNNING", RESTART)
-    # What is told of its end is so no more.
+    # The recorded end is cleared.
     assert (found["reasons"], found["error"], found["endedAt"]) == ([], None, None)
     assert found["startedAt"] == "2026-11-23T15:13:10.000Z"
     remembered = cloud.item(f"RUN#{RUN}", STAGE)

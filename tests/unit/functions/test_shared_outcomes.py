@@ -1,4 +1,4 @@
-"""What a job's state says to the task that waits for it."""
+"""The outcome that a job's state gives to the task that waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training job of a run: created once, adopted by a retry, replaced after a redrive or for want of capacity."""
+"""The training job of a run: created once, adopted by a retry, replaced after a redrive or after a lack of capacity."""
 
 from __future__ import annotations
 

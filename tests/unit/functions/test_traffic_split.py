@@ -34,9 +34,9 @@ SPLIT = names.split("ncf", SERVING_RUN, RUN, 10)
 EXECUTION = "arn:aws:states:eu-central-1:123456789012:execution:ncf-rollback:7f"
 
 
-def asked(name: str, **changed: Any) -> dict[str, Any]:
-    told = {"machine": "rollback", "from": SERVING_RUN, "executionArn": EXECUTION, "percent": 10, "reason": "a trial"}
-    return {**sample_event(name), **told, **changed}
+def event_for(name: str, **changed: Any) -> dict[str, Any]:
+    event = {"machine": "rollback", "from": SERVING_RUN, "executionArn": EXECUTION, "percent": 10, "reason": "a trial"}
+    return {**sample_event(name), **event, **changed}
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_endpoint_goes_to_the_split_and_remembers_the_way_back(
     update = request.update_endpoint("ncf-recommender", SPLIT, ())
     sagemaker.add_response("update_endpoint", {"EndpointArn": f"{arn}/ncf-recommender"}, update)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", f"ncf-{SERVING_RUN}", pending=SPLIT))
-    assert app.handler(asked("deploy"), CONTEXT) == {"action": "UPDATE"}
+    assert app.handler(event_for("deploy"), CONTEXT) == {"action": "UPDATE"}
     figures = cloud.item(f"RUN#{RUN}", "DECISION#deployment#7f")["figures"]
     assert figures == {"endpointConfigName": SPLIT, "previousEndpointConfigName": f"ncf-{SERVING_RUN}"}
 
@@ -106,7 +106,7 @@ def test_a_split_that_is_rolled_back_is_none_any_more(
     back = request.update_endpoint("ncf-recommender", f"ncf-{SERVING_RUN}", ())
     sagemaker.add_response("update_endpoint", {"EndpointArn": arn}, back)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", SPLIT, pending=f"ncf-{SERVING_RUN}"))
-    app.handler(asked("deploy", action="rollback"), CONTEXT)
+    app.handler(event_for("deploy", action="rollback"), CONTEXT)
     assert (app.LEDGER.current_split() is None) == (known == SPLIT)
 
 
@@ -121,14 +121,14 @@ def test_a_split_that_is_rolled_back_is_none_any_more(
     ],
 )
 def test_only_a_rollback_by_a_part_is_a_split(changed: dict[str, Any], config: str, is_split: bool) -> None:
-    wanted = Deployment.from_event(asked("deploy", **changed))
+    wanted = Deployment.from_event(event_for("deploy", **changed))
     assert (wanted.config("ncf"), wanted.is_split) == (config, is_split)
 
 
 @pytest.mark.parametrize("percent", ["10", 1.5, True])
 def test_a_share_that_is_no_integer_is_refused(percent: Any) -> None:
     with pytest.raises(InvalidInput, match="percent must be an integer"):
-        Deployment.from_event(asked("deploy", percent=percent))
+        Deployment.from_event(event_for("deploy", percent=percent))
 
 
 # Verified
@@ -168,7 +168,7 @@ def test_each_model_answers_for_itself_and_the_one_that_serves_stays(
     answers_as(runtime, RUN, "Other")
     answers_as(runtime, SERVING_RUN, "AllTraffic")
     sagemaker.add_response("describe_model_package", model_package("Approved"))
-    assert app.handler(asked("verify"), CONTEXT) == {"verified": True, "requests": 2}
+    assert app.handler(event_for("verify"), CONTEXT) == {"verified": True, "requests": 2}
     split = app.LEDGER.current_split()
     assert (split["runId"], split["percent"], split["why"], split["by"]) == (RUN, 10, "a trial", EXECUTION)
     assert cloud.item("SERVING", "CURRENT")["runId"] == SERVING_RUN
@@ -181,7 +181,7 @@ def test_a_variant_that_answers_as_the_other_is_no_split(app: ModuleType, sagema
     sagemaker.add_response("describe_endpoint", endpoint("InService", SPLIT))
     answers_as(runtime, SERVING_RUN, "Other")
     with pytest.raises(Exception, match=f"modelVersion is '{SERVING_RUN}', not {RUN}") as caught:
-        app.handler(asked("verify"), CONTEXT)
+        app.handler(event_for("verify"), CONTEXT)
     assert type(caught.value).__name__ == "GoldenRequestMismatch"
     assert app.LEDGER.current_split() is None
 
@@ -196,7 +196,7 @@ def test_what_came_to_serve_meanwhile_is_not_split(
     answers_as(runtime, SERVING_RUN, "AllTraffic")
     sagemaker.add_response("describe_model_package", model_package("Approved"))
     with pytest.raises(Exception, match=f"newest serves by now, not {SERVING_RUN}") as caught:
-        app.handler(asked("verify"), CONTEXT)
+        app.handler(event_for("verify"), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
     assert app.LEDGER.current_split() is None
 
@@ -212,7 +212,7 @@ def test_a_split_by_a_later_deployment_is_not_written_over(
     answers_as(runtime, SERVING_RUN, "AllTraffic")
     sagemaker.add_response("describe_model_package", model_package("Approved"))
     with pytest.raises(Exception, match="has split the traffic since") as caught:
-        app.handler(asked("verify"), CONTEXT)
+        app.handler(event_for("verify"), CONTEXT)
     assert type(caught.value).__name__ == "DeploymentLost"
     assert cloud.item("SERVING", "SPLIT")["runId"] == "later"
 
@@ -231,7 +231,7 @@ def test_a_split_ends_when_one_model_answers_all(
     answers_as(runtime, run, None)
     sagemaker.add_response("describe_model_package", model_package("Approved"))
     if ends_by == "taking it back":
-        event = asked("verify", runId=run, percent=0)
+        event = event_for("verify", runId=run, percent=0)
     else:
         event = {**sample_event("verify"), "runId": run, "datasetVersion": run[:-3]}
     app.handler(event, CONTEXT)
@@ -264,9 +264,9 @@ def test_a_split_is_recorded_and_ends_no_run(
     for run in (RUN, SERVING_RUN):
         cloud.put(f"RUN#{run}", kind="RUN", status="DEPLOYED", runId=run)
     cloud.put("LOCK", "DEPLOYMENT", runId="7f", fence=1, leasedUntil=99_999_999_999)
-    told = {"outcome": "RESTORED", "runId": RUN, "from": SERVING_RUN, "reason": "a trial", "percent": percent}
+    event = {"outcome": "RESTORED", "runId": RUN, "from": SERVING_RUN, "reason": "a trial", "percent": percent}
     for _ in range(2):
-        assert app.handler({**told, "executionArn": EXECUTION}, CONTEXT) == {"status": "SPLIT"}
+        assert app.handler({**event, "executionArn": EXECUTION}, CONTEXT) == {"status": "SPLIT"}
     assert [cloud.item(f"RUN#{run}")["status"] for run in (RUN, SERVING_RUN)] == ["DEPLOYED"] * 2
     done = cloud.item("ROLLBACK#7f")
     assert (done["status"], done["reasons"]) == ("SPLIT", [words])

@@ -103,7 +103,7 @@ def platform(cloud: Cloud, load: Callable[..., ModuleType], monkeypatch: pytest.
 
 
 def end_state(platform: Platform) -> dict[str, Any]:
-    """What a run leaves for good."""
+    """The lasting results of a run."""
     cloud, aws = platform.cloud, platform.aws
     serving = cloud.item("SERVING", "CURRENT")
     return {
