@@ -1,4 +1,4 @@
-# Two commands do all set-up by themselves: `make demo` and `make test`. `make help` lists the rest.
+# Each command does its own set-up. `make help` lists them all.
 SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON      ?= python3.11
@@ -9,16 +9,19 @@ LOCAL       := $(BIN)/python -m local
 JAVA_FOUND  := $(shell { java -version || "$(JAVA_HOME)/bin/java" -version; } 2>&1 | grep -E 'version "(17|21)\.')
 NODE_FOUND  := $(shell node --version 2>/dev/null && npm --version 2>/dev/null)
 RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt laptop_aws/requirements.txt $(if $(JAVA_FOUND),,requirements/java.txt)
-TEST_REQUIREMENTS    := requirements/tests.txt requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
+CHECK_REQUIREMENTS   := requirements/training.txt requirements/serving.txt requirements/tests.txt requirements/check.txt
+TEST_REQUIREMENTS    := requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
+# The fast tests: what is not marked slow, without what imports Spark or the embedded AWS.
+FAST        := tests -m "not slow" $(addprefix --ignore=tests/,unit/emr unit/statemachines unit/functions/test_whole_run.py unit/local e2e)
 CHECKED     := functions ncf training serving container emr laptop_aws local delivery tests benchmarks
 
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup assemble demo up down status logs train test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
+.PHONY: help setup assemble demo up down status logs train check one test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
 
 help: ## this list
-	@grep -hE '^[a-z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 	@printf '\n  DATA=path     interactions for demo: .csv, .csv.gz, .parquet, .dat, or a folder (default: a generated shop)\n'
 	@printf '  WORSE=1       demo drops nonsense, to see the gate refuse it\n'
 	@printf '  DATASET=path  what train learns from; MODEL=neumf, ARGS="--epochs 5" and so on are its options\n'
@@ -49,7 +52,13 @@ $(VENV)/.launch: requirements/launch.txt $(VENV)/.runtime
 	@$(BIN)/$(PIP_INSTALL) --requirement requirements/launch.txt
 	@touch $@
 
-$(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime
+# All that `make check` and `make lint` need: no Spark, no embedded AWS, no SAM.
+$(VENV)/.check: $(CHECK_REQUIREMENTS) requirements/constraints.txt $(VENV)/.torch
+	@echo "set-up: training, serving and the tools of the checks"
+	@$(BIN)/$(PIP_INSTALL) $(addprefix --requirement ,$(CHECK_REQUIREMENTS))
+	@touch $@
+
+$(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime $(VENV)/.check
 	@echo "set-up: test tools"
 	@$(BIN)/$(PIP_INSTALL) $(addprefix --requirement ,$(TEST_REQUIREMENTS))
 	@touch $@
@@ -68,7 +77,7 @@ $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime
 
 setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## what demo and up need (they call it)
 
-assemble: $(VENV)/.tests ## write template.yaml and the state machines from their sources
+assemble: $(VENV)/.check ## write template.yaml and the state machines from their sources
 	@$(BIN)/python -m delivery.assembly
 
 # --- The product on this machine ------------------------------------------------------------------------------------------
@@ -94,24 +103,32 @@ train: $(VENV)/.launch ## train on DATASET, a folder with manifest.json, and com
 
 # --- Checks -----------------------------------------------------------------------------------------------------------------
 
-test: setup $(VENV)/.tests ## every check: lint, then unit, contract, infrastructure, conformance and end-to-end tests
-	@$(MAKE) --no-print-directory lint
+check: lint ## before every commit, in about a minute: lint and the fast tests
+	@$(BIN)/python -m pytest $(FAST) --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+one: $(VENV)/.check ## the tests whose names hold TEST: make one TEST=worse_than_the_incumbent
+	@test -n "$(TEST)" || { echo "which test? make one TEST=part_of_its_name" >&2; exit 2; }
+	@found=$$(grep -rl --include='test_*.py' "def test_.*$(TEST)" tests laptop_aws/tests); \
+		test -n "$$found" || { echo "no test has $(TEST) in its name" >&2; exit 2; }; \
+		$(BIN)/python -m pytest $$found -k "$(TEST)"
+
+test: setup $(VENV)/.tests lint ## everything: lint, then unit, contract, infrastructure, conformance and end-to-end tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-lint: setup $(VENV)/.tests ## format, style, types and the rules of who may import whom
+lint: $(VENV)/.check ## format, style, types and the rules of who may import whom
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/python tests/typecheck.py
 	@PYTHONPATH=.:functions:emr $(BIN)/python tests/imports.py
 	@$(BIN)/python -m delivery.assembly --check
 
-unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests
+unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests each
 	@$(BIN)/python -m pytest tests/$@
 
 conformance: setup $(VENV)/.tests ## the tests of the embedded AWS: unit and conformance
 	@$(BIN)/python -m pytest laptop_aws/tests
 
-format: setup $(VENV)/.tests ## format the code
+format: $(VENV)/.check ## format the code
 	@$(BIN)/ruff format $(CHECKED)
 	@$(BIN)/ruff check --fix $(CHECKED)
 

@@ -32,7 +32,8 @@ def number(ids: DataFrame, id_column: str, index_column: str, start: int = 0) ->
 
 
 def _sizes(ordered: DataFrame) -> list[Row]:
-    return ordered.groupBy("partition").agg(F.count("*").alias("rows")).collect()
+    sizes: list[Row] = ordered.groupBy("partition").agg(F.count("*").alias("rows")).collect()
+    return sizes
 
 
 def unknown_ids(interactions: DataFrame, id_column: str, parent: DataFrame | None) -> DataFrame:

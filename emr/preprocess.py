@@ -27,7 +27,7 @@ from arguments import Arguments
 from reading import Source, read_source
 from refusal import PreparationFailed, Refused, printable
 from spark_session import open_session, size_shuffles
-from storage import Storage, root_cause
+from storage import Storage, literal_path, root_cause
 from writing import Table
 
 WRITTEN, FAULT, REFUSED = 0, 1, 2
@@ -356,7 +356,7 @@ def _parent_map(preparation: Preparation, name: str, index_column: str) -> tuple
         return None, 0
     if not preparation.storage.exists(f"{parent}/manifest.json"):
         raise PreparationFailed(f"the parent version has no manifest: {parent}/manifest.json")
-    table = preparation.session.read.parquet(writing.literal_path(f"{parent}/{name}"))
+    table = preparation.session.read.parquet(literal_path(f"{parent}/{name}"))
     facts = table.agg(F.count("*").alias("rows"), F.max(index_column).alias("last")).head()
     assert facts is not None
     if facts["rows"] == 0 or facts["last"] != facts["rows"] - 1:

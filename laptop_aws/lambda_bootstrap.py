@@ -25,6 +25,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 END_OF_LOG = "\x1e\x1eend of invocation"
 MAXIMUM_RESPONSE_BYTES = 6291556
@@ -34,7 +35,7 @@ LAYER_DIRECTORIES = "_LAMBDA_LAYERS_DIRS"
 class _Text(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(
             "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S"
         )
@@ -43,13 +44,13 @@ class _Text(logging.Formatter):
 class _Json(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
-    def format(self, record):
-        document = {
+    def format(self, record: logging.LogRecord) -> str:
+        document: dict[str, Any] = {
             "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
             "level": record.levelname,
             "message": record.getMessage(),
             "logger": record.name,
-            "requestId": record.aws_request_id,
+            "requestId": _Invocation.request_id,
         }
         if record.exc_info:
             document["stackTrace"] = traceback.format_exception(*record.exc_info)
@@ -61,12 +62,12 @@ class _Invocation(logging.Filter):
 
     request_id = ""
 
-    def filter(self, record):
+    def filter(self, record: logging.LogRecord) -> bool:
         record.aws_request_id = _Invocation.request_id
         return True
 
 
-def _set_up_logging():
+def _set_up_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     json_format = os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON"
     handler.setFormatter(_Json() if json_format else _Text())
@@ -83,7 +84,7 @@ class _Context:
     identity = None
     client_context = None
 
-    def __init__(self, start, call):
+    def __init__(self, start: dict[str, Any], call: dict[str, Any]) -> None:
         name = start.get("function_name", "")
         self.function_name = name
         self.function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
@@ -94,14 +95,14 @@ class _Context:
         self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME", "")
         self._deadline = time.monotonic() + call.get("timeout_ms", 3000) / 1000
 
-    def get_remaining_time_in_millis(self):
+    def get_remaining_time_in_millis(self) -> int:
         return max(0, int((self._deadline - time.monotonic()) * 1000))
 
-    def log(self, message):
+    def log(self, message: object) -> None:
         sys.stderr.write(str(message))
 
 
-def _error(error_type, message, stack=()):
+def _error(error_type: str, message: str, stack: tuple[str, ...] | list[str] = ()) -> dict[str, Any]:
     return {
         "errorMessage": message,
         "errorType": error_type,
@@ -110,12 +111,12 @@ def _error(error_type, message, stack=()):
     }
 
 
-def _of_exception(error):
+def _of_exception(error: BaseException) -> dict[str, Any]:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     return _error(type(error).__name__, str(error), traceback.format_list(frames))
 
 
-def _add_paths(code_directory):
+def _add_paths(code_directory: str) -> None:
     """AWS's order: the function's code, then the layers' ``python`` folders, then the runtime's own packages."""
     paths = [Path(code_directory)]
     for layer in filter(None, os.environ.pop(LAYER_DIRECTORIES, "").split(os.pathsep)):
@@ -124,7 +125,7 @@ def _add_paths(code_directory):
     sys.path[:0] = [str(path) for path in paths if path.is_dir()]
 
 
-def _import_handler(start):
+def _import_handler(start: dict[str, Any]) -> tuple[Any, dict[str, Any] | None]:
     """Returns (handler, None) or (None, the error that AWS reports)."""
     module_name, handler_name = start["module"].replace("/", "."), start["handler"]
     try:
@@ -145,7 +146,7 @@ def _import_handler(start):
     return handler, None
 
 
-def _answer(handler, start, message):
+def _answer(handler: Any, start: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
     """One invocation: {"status": "ok", "result"} or {"status": "ok", "failure"}: the process lives on either way."""
     call = message.get("ctx") or {}
     _Invocation.request_id = call.get("request_id", "")
@@ -178,7 +179,7 @@ def _answer(handler, start, message):
     return {"status": "ok", "result": result}
 
 
-def _memory_in_mb():
+def _memory_in_mb() -> int:
     try:
         import resource
     except ImportError:
@@ -187,13 +188,13 @@ def _memory_in_mb():
     return peak // (1024 * 1024) if sys.platform == "darwin" else peak // 1024
 
 
-def main():
+def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
 
-    def send(document):
+    def send(document: dict[str, Any]) -> None:
         sys.stderr.write("\n" + END_OF_LOG + "\n")
         sys.stderr.flush()
         answers.write(json.dumps(document) + "\n")

@@ -8,6 +8,7 @@ as it should. Standard library only; runs on every Python that Lambda offers.
 import ipaddress
 import os
 import sys
+from typing import Any
 
 
 class LeavesLoopback(OSError):
@@ -36,7 +37,7 @@ def _refuse(host: object) -> None:
     )
 
 
-def _hook(event: str, arguments: tuple) -> None:
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = arguments[1]
         if isinstance(address, tuple) and not _is_loopback(address[0]):

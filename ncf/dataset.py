@@ -46,8 +46,8 @@ class Pairs:
 class Dataset:
     """A dataset version in memory. Indices are positions in `user_ids` and `item_ids`.
 
-    Timestamps say which interaction of a user is the last; they and the weights are left otherwise: the models learn
-    from whether somebody interacted with an item, not from when or how much.
+    Of timestamps, only the order is used, to find a user's last interaction; weights are not used. The models learn
+    from whether a user interacted with an item, not from when or how much.
     """
 
     version: str
@@ -57,11 +57,11 @@ class Dataset:
     item_ids: list[str]
     train: Pairs
     test: Pairs
-    """At most one pair per user, none of them in train."""
+    """At most one pair per user; no pair is in train."""
     popularity: NDArray[np.int64]  # [items], interactions in train
     latest: NDArray[np.int64]  # [users], item of the last interaction in train, -1 where there is none
     categories: list[list[str]] = field(default_factory=list)
-    """Of each item, sorted; nothing at all where no item has any."""
+    """The categories of each item, sorted; an empty list if no item has any."""
 
     @property
     def users(self) -> int:
@@ -81,10 +81,10 @@ class Dataset:
         )
 
     def validation(self) -> Dataset:
-        """What early stopping looks at: the same dataset with each user's last interaction in train as its test.
+        """The dataset for early stopping: each user's last interaction in train is its test set.
 
-        The test proper plays no part. A user keeps their only interaction, and an item its last: nothing could be said
-        of either. Raises BrokenDataset if nobody is left to validate on.
+        The real test set is not used. A user keeps their only interaction, and an item its only one, because nothing
+        could be learned about them otherwise. Raises BrokenDataset if no user is left to validate on.
         """
         has_more = np.diff(self.train.indptr) > 1
         user = np.flatnonzero(has_more & (self.latest >= 0))

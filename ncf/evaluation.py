@@ -6,12 +6,11 @@ Two protocols, both with HR@k and NDCG@k (one relevant item, so NDCG = 1 / log2(
   has in neither train nor test;
 - *full*: among the whole catalogue, without the user's items in train.
 
-Nothing is given away: an item whose score equals the held-out item's is ranked above it, as is one whose score is not
-finite; a held-out item whose own score is not finite is a miss. Every scorer is asked about the same users and the same
-negatives.
+Ties count against the model: an item with the held-out item's score ranks above it, and so does an item whose score is
+not finite; a held-out item whose own score is not finite is a miss. Every scorer gets the same users and negatives.
 
-The figures are also given for slices of the test users (`slices_of`), because a mean over all of them is mostly that of
-users and items with many interactions.
+The figures are also given for slices of the test users (`slices_of`), because users and items with many interactions
+dominate a mean over all of them.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class Outcome:
 
 
 class Evaluation:
-    """One test set with its negatives, drawn once from `seed`: what every scorer is measured on."""
+    """One test set and its negatives, drawn once from `seed`. Every scorer is measured on it."""
 
     def __init__(
         self,
@@ -105,7 +104,7 @@ class Evaluation:
         device: torch.device | str,
         given: Tensor | None = None,
     ) -> None:
-        """`given`: negatives that are not to be drawn, [test users, negatives], -1 where there are fewer."""
+        """`given`: the negatives, instead of drawn ones, [test users, negatives], -1 where there are fewer."""
         self.k, self.negatives, self.seed = k, negatives, seed
         self.device = torch.device(device)
         self._dataset = dataset
@@ -121,8 +120,8 @@ class Evaluation:
         self._slices = slices_of(dataset)
 
     def _drawn(self) -> Tensor:
-        """Of the items that anybody has. Ids outlive their interactions, and beside what nobody buys any more every
-        model looks good.
+        """Negatives among the items that some user has. The catalogue keeps ids whose interactions are all gone, and
+        compared with such items every model looks good.
         """
         everything, users = self._dataset.everything(), self._dataset.users
         alive = np.unique(everything.item)  # [items that somebody has]
@@ -134,7 +133,7 @@ class Evaluation:
         return torch.where(drawn >= 0, torch.as_tensor(alive)[drawn.clamp(min=0)], -1)
 
     def protocol(self, *, epoch: str = "last") -> dict[str, Any]:
-        """How it was measured; `epoch` says which one is the candidate, as declared before it was trained."""
+        """`protocol` of evaluation.json; `epoch` says which epoch is the candidate, as declared before training."""
         return {
             "split": "leave-last-out",
             "k": self.k,

@@ -14,11 +14,11 @@ CANDIDATES = 10
 
 
 def golden(bundle: Bundle) -> list[dict[str, Any]]:
-    """Requests to `bundle` and its answers: a user's catalogue, a candidate list for them, an unknown user, and the
-    catalogue of another user (where there is one), who has another list unless the model knows but one.
+    """Requests to `bundle` with its answers: the best items of one user, a candidate list for them, an unknown user,
+    and the best items of another user (where there is one), with another list unless the model has only one.
 
-    The users are those, of a sample, whose best items are furthest apart in score: another processor sums in another
-    order, and an answer that hangs on the seventh decimal would fail there for no fault of the model.
+    Of a sample of users, those are taken whose best items differ most in score: another processor sums in another
+    order, and scores that differ in the seventh decimal only may change places there.
     """
     user_ids = list(bundle.user_index)
     user, other = _two_decided_users(bundle)
@@ -45,7 +45,7 @@ def _two_decided_users(bundle: Bundle) -> tuple[int, int | None]:
 
 
 class _List:
-    """The best items of `user`, and the least difference between neighbours among them and the first that is not."""
+    """The best items of `user`, and the least difference of two neighbouring scores among them and the next one."""
 
     def __init__(self, bundle: Bundle, user: int) -> None:
         self.user = user

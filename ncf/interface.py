@@ -24,20 +24,20 @@ P = TypeVar("P", bound=Parameters)
 
 
 class CannotFit(Exception):
-    """This model cannot be fitted to this dataset; the message says why and what to choose instead."""
+    """This model cannot be fitted to this dataset; the message says why, and what to choose instead."""
 
 
 class Diverged(Exception):
-    """The loss or a weight is no longer a number that training can go on from."""
+    """The loss or a weight is no longer a finite number of a sensible size."""
 
 
 class Stopped(Exception):
-    """`Context.stop` said so; a checkpoint has been written if there is a place for it and the model has one."""
+    """`Context.stop` returned true. A checkpoint is written if the context has a folder and the model has a state."""
 
 
 class Model(Protocol):
-    """A fitted model. Indices are a dataset's, int64, on the model's device; scores are logits: greater is better, and
-    σ of one is the score that customers see.
+    """A fitted model. Indices are int64, those of a dataset, on the model's device. Scores are logits: greater is
+    better, and σ of a logit is the score in an answer.
     """
 
     @property
@@ -55,10 +55,10 @@ class Model(Protocol):
         """Scores of every item for `users` [users]: [users, items], finite; the caller may overwrite them."""
 
     def related(self, item: int) -> Tensor | None:
-        """How alike every item is to the one with index `item`: [items], finite. None: it tells no items apart."""
+        """The similarity of every item to the one with index `item`: [items], finite. None if the model has none."""
 
     def describe(self) -> dict[str, Any]:
-        """`architecture` of bundle.json: `model`, its name, and what else `Kind.layout` must know."""
+        """`architecture` of bundle.json: `model`, its name, and what else `Kind.layout` needs."""
 
     def state(self) -> dict[str, Tensor]:
         """The tensors of weights.safetensors."""
@@ -88,20 +88,20 @@ class Progress:
 
 @dataclass(frozen=True)
 class Context:
-    """Where and how a fit runs; what it must not depend on for its result."""
+    """Where and how a fit runs. The result does not depend on it, apart from rounding."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     checkpoints: Path | None = None
-    """Where an iterative fit saves its state after each epoch, and finds it again."""
+    """The folder in which an iterative fit saves its state after each epoch, and from which it resumes."""
     stop: Callable[[], bool] = lambda: False
-    """Asked before each step: whether to save and raise Stopped."""
+    """Called before each step; if it returns true, the fit saves its state and raises Stopped."""
     report: Callable[[Progress], None] = lambda progress: None
     warn: Callable[[str], None] = lambda message: print(message, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Tensors:
-    """What one tensor of a model must be. A length of -1 in `shape` is any."""
+    """The type and shape of one tensor of a model. A length of -1 in `shape` stands for any length."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -118,13 +118,13 @@ class Kind(Generic[P]):
     """Fits to `dataset.train` alone. Same data and parameters (the seed is one): same model. Raises CannotFit, Diverged
     and Stopped."""
     layout: Callable[[Mapping[str, Any], int, int], dict[str, Tensors]]
-    """The tensors that a model described so holds, for so many users and items. Raises ValueError for a description
-    that `describe` never writes."""
+    """The tensors of a model with this description and these numbers of users and items. Raises ValueError for a
+    description that `describe` never writes."""
     restore: Callable[[Mapping[str, Any], Mapping[str, Tensor], int, int], Model]
     """The model that `describe` and `state` were taken from. The tensors have the layout and are finite. Raises
     ValueError if they do not fit together."""
     epoch: Callable[[P], str] = lambda parameters: "closed-form"
-    """Which epoch will be the model, declared before the run: `closed-form`, `last` or `validation-best`."""
+    """Which epoch is the model, declared before the fit: `closed-form`, `last` or `validation-best`."""
 
 
 def require_keys(description: Mapping[str, Any], *keys: str) -> None:

@@ -13,7 +13,7 @@ b is the bias that the authors' program has and the paper's equations leave out.
 `mlp_layers` is that of [p_u ; q_i], so each embedding of the MLP has half of it; embeddings start from N(0, 0.01²) and
 the other weights from LeCun's uniform distribution.
 
-Every model returns logits: the loss wants them, and the sigmoid keeps their order.
+Every model returns logits: the loss is computed from them, and the sigmoid does not change their order.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _GRID_FLOATS = 1 << 18
 
 @dataclass(frozen=True)
 class Architecture:
-    """What must be known, besides the number of users and items, to rebuild a model from its weights.
+    """What is needed, besides the number of users and items, to rebuild a model from its weights.
 
     Raises ValueError, naming the field, for a value that describes no model.
     """
@@ -258,8 +258,8 @@ class Recommender(nn.Module):
                     module.bias.zero_()
 
     def start_product(self, p: Tensor, q: Tensor) -> None:
-        """Let the GMF half begin as the product of p [users, factors] and q [items, factors]: h is 1 on it, and the
-        MLP half has no say yet (h is 0 on it).
+        """Set the GMF half to the product of p [users, factors] and q [items, factors]: h is 1 on it, and 0 on the MLP
+        half.
         """
         tower = self.towers[0]
         assert isinstance(tower, ProductTower)

@@ -1,8 +1,8 @@
-"""Ranking: the exact answer to a request, given a bundle. What serving answers, and what golden requests record.
+"""Ranking: the exact answer to a request, given a bundle. Serving answers so, and golden requests record it.
 
 A request has been validated: `userId` (string), and optionally `numResults`, `excludeSeen` and `candidates` (strings).
-A user that the bundle does not know, or of whom its data has no interaction, gets the popular items: nothing was
-learned about them. Best first; equal scores by item index.
+An unknown user and a user without interactions get the popular items, because nothing was learned about them. Best
+first; equal scores are ordered by item index.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def best_first(scores: NDArray[np.float64], number: int) -> NDArray[np.int64]:
     if number == 0:
         return np.empty(0, dtype=np.int64)
     if number < scores.size:
-        # Everything at least as good as the last that gets in, so that ties at the edge are decided by position too.
+        # All scores at least as great as the last one in the list, so that ties at its end are ordered by position too.
         edge = np.partition(scores, scores.size - number)[scores.size - number]
         pool = np.flatnonzero(scores >= edge)
     else:

@@ -1,13 +1,12 @@
-"""How alike two items are to a model: what stands behind "related items".
+"""The similarity of two items to a model: the answer to "related items".
 
-The cosine of two embeddings says little by itself, since a product of factors can be scaled in many ways without any
-score changing (Steck, Ekanadham and Kallus, "Is Cosine-Similarity of Embeddings Really About Similarity?", 2024). What
-no such scaling changes is the correlation, over all users, of the scores that two items get: with s = p qᵀ and C the
-covariance of p,
+The cosine of two embeddings says little, because factors can be scaled in many ways without any change of scores
+(Steck, Ekanadham and Kallus, "Is Cosine-Similarity of Embeddings Really About Similarity?", 2024). The correlation,
+over all users, of the scores of two items does not depend on such a scaling: with s = p qᵀ and C the covariance of p,
 
     similarity(i, j) = q_iᵀ C q_j / √(q_iᵀ C q_i · q_jᵀ C q_j)
 
-C is factors by factors, so nothing of the size of the catalogue is kept but one norm an item.
+C is [factors, factors], so only one norm per item is kept.
 """
 
 from __future__ import annotations

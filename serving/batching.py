@@ -1,7 +1,7 @@
 """Requests that wait while others are computed, and are then computed together.
 
-Nobody waits on purpose: who comes when nothing is computed is computed at once; what comes meanwhile is taken together
-by the next batch. So the size of a batch follows the load by itself.
+No request waits on purpose: one that arrives while nothing is computed is computed at once; those that arrive meanwhile
+form the next batch. So the size of a batch follows the load.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Protocol
 Answers = Callable[[Sequence[Any]], list[Any]]
 """An answer, or an exception, for each request, in their order."""
 Computed = Callable[[int], None]
-"""Told the size of each batch."""
+"""Called with the size of each batch."""
 Deliver = Callable[[Any], None]
-"""Called in the event loop with the answer, or the exception that came of computing it."""
+"""Called in the event loop with the answer, or with the exception that computing it raised."""
 _Batch = list[tuple[Any, Deliver]]
 
 
@@ -27,9 +27,10 @@ class Batcher(Protocol):
 
 
 class InLoop:
-    """Computes in the event loop itself, `most` requests at a time, what came in one turn of the loop.
+    """Computes in the event loop, at most `most` requests in one turn of it.
 
-    For what takes less than handing it to a thread and back, which costs about half a millisecond of processor time.
+    For rankings that take less time than handing them to a thread and back, which costs about half a millisecond of
+    processor time.
     """
 
     def __init__(self, answers: Answers, most: int, computed: Computed) -> None:

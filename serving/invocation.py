@@ -1,4 +1,4 @@
-"""The body of `POST /invocations`: what a client may ask, and the words in which anything else is refused.
+"""The body of `POST /invocations`: what a client may ask, and the error messages for everything else.
 
 Pure: no torch, no HTTP. `docs/contracts.md`, "Server", is the specification.
 """
@@ -31,12 +31,12 @@ FIELDS = {
     "itemId": ("itemId", "numResults", *_FILTERS),
     "shard": ("shard", "shards", "numResults"),
 }
-"""What a request may hold, by the field that says what it asks for."""
-_NAMES = {asked: frozenset(names) for asked, names in FIELDS.items()}
+"""The allowed fields, by the field that tells the kind of request."""
+_NAMES = {kind: frozenset(names) for kind, names in FIELDS.items()}
 
 
 class InvalidInvocation(Exception):
-    """Raised when the sender must change the request. `field` is None when it is the body as a whole."""
+    """The sender must change the request. `field` is None when the body as a whole is wrong."""
 
     def __init__(self, message: str, field: str | None = None, status: int = 400) -> None:
         super().__init__(message)
@@ -47,14 +47,14 @@ class InvalidInvocation(Exception):
 
 @dataclass(frozen=True)
 class Filters:
-    """What may be in a list, and how it is weighed, before the best are taken."""
+    """Which items may be in a list, and how their scores are weighed, before the best are taken."""
 
     deny: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     boosts: Mapping[str, float] = field(default_factory=dict)
-    """By item id, what its score is multiplied by."""
+    """The factor of an item's score, by item id."""
     category_caps: Mapping[str, int] = field(default_factory=dict)
-    """By category, the most items of it in one list."""
+    """The maximum number of items of a category in one list, by category."""
 
 
 NO_FILTERS = Filters()
@@ -104,17 +104,15 @@ def from_document(document: Any) -> Request:
     """As `from_body`, for JSON that is already parsed."""
     if not isinstance(document, dict):
         raise InvalidInvocation(f"the body must be a JSON object, not {_kind(document)}")
-    asked = "itemId" if "itemId" in document else "shard" if "shard" in document or "shards" in document else "userId"
-    if not document.keys() <= _NAMES[asked]:
-        name = next(name for name in document if name not in _NAMES[asked])
-        raise InvalidInvocation(
-            f"{_shown(name)} is not a field; the fields are {', '.join(FIELDS[asked])}", _name(name)
-        )
-    if asked == "shard":
+    kind = "itemId" if "itemId" in document else "shard" if "shard" in document or "shards" in document else "userId"
+    if not document.keys() <= _NAMES[kind]:
+        name = next(name for name in document if name not in _NAMES[kind])
+        raise InvalidInvocation(f"{_shown(name)} is not a field; the fields are {', '.join(FIELDS[kind])}", _name(name))
+    if kind == "shard":
         shards = _integer(document, "shards", 1, MAXIMUM_SHARDS)
         shard = _integer(document, "shard", 0, shards - 1)
         return Shard(shard, shards, _integer(document, "numResults", 1, MAXIMUM_RESULTS, DEFAULT_RESULTS))
-    if asked == "itemId":
+    if kind == "itemId":
         number = _integer(document, "numResults", 1, MAXIMUM_RESULTS, DEFAULT_RESULTS)
         return Related(_id(document, "itemId"), number, _filters(document))
     user_id = _id(document, "userId")
@@ -125,13 +123,13 @@ def from_document(document: Any) -> Request:
 
 
 def _document(body: bytes) -> Any:
-    """What a quick parser makes of the body, wherever that is sure to be what the exact one would; else that one's."""
+    """The body as parsed by a quick parser if the exact parser would give the same; otherwise by the exact one."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return _exactly(body)
-    # It keeps the last value of a name that is given twice, and makes floats of integers that are too long. There are
-    # no more pairs than colons, and no more names than pairs.
+    # The quick one keeps the last value of a name that is given twice, and makes floats of integers that are too long.
+    # There are no more pairs than colons, and no more names than pairs.
     if type(document) is dict and body.count(b":") == len(document) and float not in map(type, document.values()):
         return document
     return _exactly(body)
@@ -278,7 +276,7 @@ def _check_strings(values: list[Any], name: str) -> None:
     try:
         "".join(values).encode()
         return
-    except (TypeError, UnicodeEncodeError):  # which one it is comes below
+    except (TypeError, UnicodeEncodeError):  # the loop below finds the element
         pass
     for position, value in enumerate(values):
         if not isinstance(value, str):

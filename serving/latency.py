@@ -1,5 +1,5 @@
-"""How long a model's answers take, by the server's own scorer and without HTTP: measured where a model is made, so that
-the gate can refuse one that is too slow before anybody waits for it.
+"""How long a model's answers take, by the server's own scorer and without HTTP. A training job measures it, so that the
+gate can reject a model that is too slow before it serves.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SECONDS = 3.0
 
 
 def measure(directory: Path, answers: int = ANSWERS, seconds: float = SECONDS) -> dict[str, Any]:
-    """`{"answers", "p50Milliseconds", "p99Milliseconds"}` of the golden requests of the bundle in `directory`, in turn,
-    one at a time on one thread: `answers` of them, or as many as `seconds` allow, each kind at least once.
+    """`{"answers", "p50Milliseconds", "p99Milliseconds"}` for the golden requests of the bundle in `directory`, asked
+    in turn on one thread: `answers` of them, or as many as `seconds` allow, each golden request at least once.
 
     Raises `serve.CannotServe` when the server would refuse the bundle.
     """
@@ -47,5 +47,5 @@ def measure(directory: Path, answers: int = ANSWERS, seconds: float = SECONDS) -
 
 
 def _percentile(values: list[float], share: float) -> float:
-    """The least of `values` that `share` of them do not exceed."""
+    """The smallest of `values` that at least `share` of them do not exceed."""
     return sorted(values)[math.ceil(share * len(values)) - 1]

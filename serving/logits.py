@@ -1,17 +1,17 @@
 """Logits of a user for items, from the prepared or from the plain model.
 
-`Fused` has everything that does not depend on the user computed at load:
+`Fused` computes at load everything that does not depend on the user:
 
     GMF    hᵀ(p_u ⊙ q_i) = (h ⊙ p_u)ᵀ q_i                        one matrix-vector product
     MLP    W_1 [p_u ; q_i] + b_1 = (W_1p p_u + b_1) + W_1q q_i    W_1q q_i is kept for every item
 
-and a whole ranking, to the best of it, in one compiled loop. Both tables lie by factor, so that a loop over items reads
-memory in order. Beside the model's own tensors, which it shares (GMF's item embeddings are turned in their place), it
-keeps 4 · items · (width of the MLP's second layer) bytes, items filled up to a multiple of 64; an MLP without a hidden
-layer is 2 factors more, beside which GMF's embeddings are kept once more. The sums are taken in another order than in
-`ncf.network`, so logits may differ from it in the last digits of float32.
+A whole ranking, including the choice of the best, is one compiled loop. Both tables are stored factor by factor, so
+that a loop over items reads memory in order. `Fused` shares the model's tensors (GMF's item embeddings are transposed
+in place) and keeps 4 · items · (width of the MLP's second layer) bytes besides, with items padded to a multiple of 64.
+An MLP without a hidden layer becomes 2 more factors; then GMF's embeddings are kept a second time. Sums are taken in
+another order than in `ncf.network`, so logits may differ from it in the last digits of float32.
 
-`Plain` asks the model itself. It serves every model on every device; products and sums have nothing to prepare.
+`Plain` asks the model itself. It serves every model on every device.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _NONE, _NO_LOGITS = np.empty(0, np.float64), np.empty(0, np.float32)
 
 
 class Logits(Protocol):
-    """Where logits come from; `name` is for the log. `is_quicker_together` where those of several users cost less as
-    one product than one after the other.
+    """A source of logits; `name` is for the log. `is_quicker_together` is true if the logits of several users cost less
+    in one call than in several.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Logits(Protocol):
 
 
 def logits_of(model: Model) -> Logits:
-    """The fastest that gives this model's logits where it is."""
+    """The fastest source of this model's logits on its device."""
     return Fused(model) if isinstance(model, Recommender) and model.device.type == "cpu" else Plain(model)
 
 
@@ -124,11 +124,11 @@ class Fused:
 
 
 def _joined(products: list[tuple[Tensor, Tensor, Tensor]], items: int) -> tuple[Floats, Floats, Floats]:
-    """Sums of products as one: of users [users, factors], weights [factors], and items [factors, items]."""
+    """Several products as one: users [users, factors], weights [factors], items [factors, items]."""
     if not products:
         return np.empty((0, 0), np.float32), np.empty(0, np.float32), np.empty((0, items), np.float32)
     users, weights, factors = zip(*products, strict=True)
-    one = len(products) == 1  # of which nothing is copied
+    one = len(products) == 1  # then nothing is copied
     return (
         (users[0] if one else torch.cat(users, dim=1)).numpy(),
         torch.cat(weights).numpy(),
@@ -137,7 +137,7 @@ def _joined(products: list[tuple[Tensor, Tensor, Tensor]], items: int) -> tuple[
 
 
 def _linear(tower: PerceptronTower, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A perceptron of one width has no hidden layer: its φ is [p_u ; q_i], and what it adds a product of 2 factors."""
+    """A perceptron of one width has no hidden layer: its φ is [p_u ; q_i], so its logit is a product of 2 factors."""
     own, other = weight.split(tower.user.weight.shape[1])
     of_users, of_items = tower.user.weight @ own, tower.item.weight @ other  # [users], [items]
     users = torch.stack([of_users, torch.ones_like(of_users)], dim=1)
@@ -146,8 +146,8 @@ def _linear(tower: PerceptronTower, weight: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 def _layers(tower: PerceptronTower, weight: Tensor) -> tuple[Floats, Floats, Rows, Floats]:
-    """Of users and items, the widths, and the constants as `kernels` says, with units that are always 0 up to widths
-    that are multiples of 4.
+    """The inputs of users, the first layer of items, the widths, and the constants in the order of `kernels`. Widths
+    are padded to multiples of 4 with units that are always 0.
     """
     first, *others = [_checked(layer) for layer in tower.hidden]
     own, other = first.weight.split(tower.user.weight.shape[1], dim=1)
@@ -163,7 +163,7 @@ def _layers(tower: PerceptronTower, weight: Tensor) -> tuple[Floats, Floats, Row
 
 
 def _padded(values: Tensor, axis: int, multiple: int = 4) -> Tensor:
-    """With zeros up to a multiple along `axis`."""
+    """`values` padded with zeros along `axis` to a multiple."""
     more = list(values.shape)
     more[axis] = -more[axis] % multiple
     return torch.cat([values, values.new_zeros(more)], dim=axis).contiguous()

@@ -1,4 +1,4 @@
-"""What the server did, as one line a minute in CloudWatch's embedded metric format; nothing while it did nothing.
+"""The server's metrics: one line for each minute with requests, in CloudWatch's embedded metric format.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -23,25 +23,25 @@ _UNITS = {
     "QueueDepth": "Count",
 }
 _LEAST_MS, _STEP = 0.01, 1.05
-"""Latencies are counted in classes, each 5 % above the one before: no more is kept of a million than of one."""
+"""Latencies are counted in classes, each 5 % above the one before, so memory does not grow with requests."""
 _CLASSES = 1 / math.log(_STEP)
 
 
 class Metrics:
-    """Counts from any thread; `line()` tells and forgets."""
+    """Counts from any thread; `line()` reports the counts and resets them."""
 
     def __init__(self, service: str, model_version: str, clock: Callable[[], float] = time.time) -> None:
         self._service, self._model_version, self._clock = service, model_version, clock
         self._lock = threading.Lock()
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._statuses: dict[int, int] = {}
         self._latencies: dict[int, int] = {}
         self._batches = self._batched = self._deepest = 0
 
     def arrived(self, depth: int) -> None:
-        """A request came, and then there were `depth` in the house."""
+        """A request arrived; with it, `depth` requests are in flight."""
         self._deepest = max(self._deepest, depth)
 
     def answered(self, status: int, seconds: float) -> None:
@@ -59,11 +59,11 @@ class Metrics:
             self._batched += size
 
     def line(self) -> str | None:
-        """What there was since the last line, as JSON; None where there was nothing."""
+        """The metrics since the last line, as JSON; None without a request."""
         with self._lock:
             statuses, latencies = self._statuses, self._latencies
             batches, batched, deepest = self._batches, self._batched, self._deepest
-            self._forget()
+            self._reset()
         if not statuses:
             return None
         values: dict[str, float] = {
@@ -77,8 +77,8 @@ class Metrics:
             values |= {"LatencyP50": _percentile(latencies, 0.5), "LatencyP99": _percentile(latencies, 0.99)}
         if batches:
             values["BatchSize"] = round(batched / batches, 2)
-        told = [{"Name": name, "Unit": unit} for name, unit in _UNITS.items() if name in values]
-        directive = {"Namespace": NAMESPACE, "Dimensions": [["service"]], "Metrics": told}
+        described = [{"Name": name, "Unit": unit} for name, unit in _UNITS.items() if name in values]
+        directive = {"Namespace": NAMESPACE, "Dimensions": [["service"]], "Metrics": described}
         about = {"service": self._service, "modelVersion": self._model_version}
         emf = {"Timestamp": int(self._clock() * 1000), "CloudWatchMetrics": [directive]}
         return json.dumps({"_aws": emf, **about, **values})

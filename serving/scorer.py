@@ -1,7 +1,7 @@
 """Answers invocations from a bundle, exactly as `ncf.ranking.rank` defines an answer, with filters on top.
 
-Memory, beside the bundle's own: what `logits` and, for large catalogues, `shortlist` keep, 8 bytes for each category
-of each item, and 4 for each user once shards are asked for. One copy serves every thread: nothing is kept between
+Memory besides the bundle: what `logits` and, for large catalogues, `shortlist` keep, 8 bytes for each category of each
+item, and 4 bytes for each user after the first request for a shard. Threads share one scorer: it keeps nothing between
 requests.
 """
 
@@ -23,10 +23,10 @@ from serving.logits import NOTHING, Floats, Places, Rows, logits_of
 from serving.selection import Selection
 
 _SATURATED = 1.0 - 2e-9
-"""Above this score, σ in float64 may be one number where float32 tells two logits apart. Equal scores go by index, so
-there scores decide, not logits."""
+"""Above this score, two different float32 logits may have one σ in float64. Equal scores are ordered by index, so there
+the order is that of the scores, not of the logits."""
 _LOGITS_AT_ONCE = 1 << 22
-"""Of several users together: 16 MiB."""
+"""Logits of several users that are computed together: 16 MiB."""
 
 
 class Scorer:
@@ -36,14 +36,14 @@ class Scorer:
         self._bundle = bundle
         self._logits = logits_of(bundle.model)
         self._selection = Selection(bundle)
-        bundle.model.related(0)  # what it prepares at its first call is prepared now, when nobody waits
+        bundle.model.related(0)  # the first call prepares tables: now, and not while a request waits
         items = len(bundle.item_ids)
         self._together = max(1, _LOGITS_AT_ONCE // items)
         self._shortlist, self._verdict = shortlist.shortlist_of(self._logits, items, len(bundle.user_index))
 
     @property
     def path(self) -> dict[str, Any]:
-        """How the whole catalogue is ranked, and what was measured before it was chosen, for the log."""
+        """How the whole catalogue is ranked, and the measurements behind that choice, for the log."""
         measured = {}
         if self._verdict:
             measured = {
@@ -57,16 +57,16 @@ class Scorer:
     def answer(self, request: Request) -> dict[str, Any]:
         """The response of `POST /invocations`.
 
-        A user whom the bundle does not know, or of whom it has no interaction, gets popular items. There are fewer
-        items than asked for where the catalogue, the candidates, or what filters leave of them, are fewer.
+        An unknown user and a user without interactions get popular items. The list is shorter than requested if the
+        filters leave fewer items of the catalogue or of the candidates.
         """
         if isinstance(request, Shard):
             return self._shard(request)
         return self._related(request) if isinstance(request, Related) else self._ranking(request)
 
     def answers(self, requests: Sequence[Request]) -> list[dict[str, Any] | Exception]:
-        """The response to each, in their order; an exception where one failed. Rankings of the whole catalogue for
-        several users are one matrix product where that is quicker.
+        """The response to each request, in order, or the exception that it raised. Rankings of the whole catalogue
+        for several users are one matrix product where that is quicker.
         """
         if len(requests) == 1 or not self._logits.is_quicker_together:
             return [_caught(self.answer, request) for request in requests]
@@ -89,10 +89,10 @@ class Scorer:
         return scores
 
     def _whole(self, request: Request) -> int | None:
-        """The user, where all of the catalogue is ranked for one."""
+        """The index of the user if the request ranks the whole catalogue for a known user; else None."""
         if not isinstance(request, Invocation) or request.candidates is not None or request.filters.categories:
             return None
-        if self._shortlist:  # for one at a time
+        if self._shortlist:  # it works on one user at a time
             return None
         user = self._bundle.user_index.get(request.user_id)
         return user if user is not None and self._bundle.seen(user).size else None
@@ -143,7 +143,7 @@ class Scorer:
         excluded: Places = NOTHING,
         logits: Floats | None = None,
     ) -> list[tuple[int, float]]:
-        """`logits` are the user's for `rows`, where they are known already."""
+        """The user's best items and their scores. `logits` [rows] are the user's, if they are known already."""
         best = self._selection.best
         if logits is None and not filters.boosts and not filters.category_caps:
             items, scores = self._logits.best(user, number, excluded, rows)
@@ -220,7 +220,7 @@ class Scorer:
 
 
 def _is_short(number: int, filters: Filters) -> bool:
-    """Whether a shortlist surely holds enough: a cap may pass over any number of items."""
+    """True if a shortlist certainly holds enough items; a cap may skip any number of them."""
     return number <= shortlist.LENGTH // 5 and not filters.category_caps
 
 

@@ -1,7 +1,7 @@
 """The best of many scores: which items may be in a list, in which order, and how many of one category.
 
-Keys order the items (a logit, a number of interactions, a similarity); scores are what is shown. Greater is better, and
-equal ones go by item index. Filters that name an item or a category that there is not change nothing.
+Keys order the items (logits, numbers of interactions, similarities); scores are in the answer. Greater is better; equal
+ones are ordered by item index. Filters that name an unknown item or category have no effect.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from serving.invocation import NO_FILTERS, Filters
 from serving.logits import NOTHING, Floats, Places, Rows
 
 ToScores = Callable[[Floats], Floats]
-"""Of keys: their scores. Must keep the order."""
+"""Turns keys into scores; must keep their order."""
 
 _MOST_BY_INSERTION = 1024
-"""Beyond this many, sorting everything is quicker than keeping the best sorted."""
+"""For more items than this, sorting everything is quicker than keeping the best sorted."""
 
 
 class Selection:
-    """Takes lists out of the catalogue of a bundle."""
+    """Takes lists from the catalogue of a bundle."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._item_index = bundle.item_index
@@ -38,7 +38,7 @@ class Selection:
         self._of_category = [np.array(rows, dtype=np.int64) for rows in items]
 
     def rows(self, filters: Filters, candidates: Rows | None) -> Rows | None:
-        """The items, sorted, that `filters.categories` leave of `candidates` (sorted; None: all), None for all."""
+        """The sorted items among `candidates` (sorted; None: all) that `filters.categories` allow; None for all."""
         if not filters.categories:
             return candidates
         known = [self._of_category[self._names[name]] for name in filters.categories if name in self._names]
@@ -46,7 +46,7 @@ class Selection:
         return among if candidates is None else np.intersect1d(among, candidates, assume_unique=True)
 
     def excluded(self, filters: Filters, seen: Places) -> Places:
-        """`seen` (sorted) and what `filters.deny` names, sorted."""
+        """`seen` (sorted) and the items in `filters.deny`, sorted."""
         denied = [self._item_index[item] for item in filters.deny if item in self._item_index]
         return np.union1d(seen, np.array(denied, dtype=np.int32)) if denied else seen
 
@@ -91,7 +91,7 @@ class Selection:
         return {position: factor for position, factor in known.items() if position not in gone}
 
     def _capped(self, ranked: list[tuple[int, float]], caps: Mapping[int, int]) -> list[tuple[int, float]]:
-        """Down the list, an item is passed over when one of its categories is full."""
+        """The list without items of which a category is full already."""
         room = dict(caps)
         chosen = []
         for item, score in ranked:
@@ -106,7 +106,7 @@ class Selection:
 def _ranked(
     keys: Floats, to_scores: ToScores, number: int, excluded: Places, boosts: Mapping[int, float]
 ) -> list[tuple[int, float]]:
-    """The first `number` (position, score), with scores multiplied where `boosts` says so."""
+    """The first `number` (position, score), with scores multiplied by `boosts`."""
     if number <= 0:
         return []
     boosted = np.array(sorted(boosts), dtype=np.int32)

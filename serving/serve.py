@@ -1,10 +1,10 @@
 """The command `serve`: load the model, check it, answer until told to stop.
 
-It answers nothing before the bundle is whole and its golden requests are answered as recorded; otherwise it exits with
-status 1 and one line that says why. SIGTERM and SIGINT finish the requests under way and exit with status 0.
+It answers only when the bundle is complete and its golden requests are answered as recorded; otherwise it exits with
+status 1 and one line that says why. On SIGTERM and SIGINT it finishes the requests in flight and exits with status 0.
 
 Environment: SM_MODEL_DIR (default /opt/ml/model), SERVING_HOST (default 0.0.0.0), SERVING_PORT (default 8080; 0 is any
-free one, told in the line "serving"), SERVING_QUEUE (requests in the house, default 256), SERVING_NAME (dimension
+free one, reported in the line "serving"), SERVING_QUEUE (requests in flight, default 256), SERVING_NAME (dimension
 `service` of the metrics, default recommender), SERVING_DEVICE (cpu, cuda, or auto, the default: the one that takes less
 for this model, where there are both). Standard output has one JSON object per line; no line holds the id of a
 user.
@@ -41,16 +41,16 @@ logger = logging.getLogger("serving")
 
 DEVICES = ("auto", "cpu", "cuda")
 WORKERS = max(1, min(8, os.cpu_count() or 1))
-"""Threads, where rankings are too long for the event loop."""
+"""Threads that compute rankings which are too long for the event loop."""
 
 
 class CannotServe(Exception):
-    """Raised when the server must not start; the message says what the operator has to put right."""
+    """The server must not start; the message says what the operator has to correct."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says."""
+    """The server's settings."""
 
     model_directory: Path
     host: str
@@ -61,7 +61,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Raises `CannotServe` for a port, a queue or a device that is none."""
+        """From environment variables. Raises `CannotServe` for an invalid port, queue or device."""
         port = environment.get("SERVING_PORT") or "8080"
         if not (port.isascii() and port.isdigit() and int(port) <= 65535):
             raise CannotServe(f"SERVING_PORT must be an integer from 0 to 65535, not {port!r}")
@@ -82,27 +82,27 @@ class Settings:
 
 
 def load(directory: Path, device: str = "auto") -> tuple[bundles.Bundle, Scorer]:
-    """The bundle and its scorer, proven on the golden requests, on `device`; with "auto" on the one that takes less,
-    where there are a CPU and a GPU. Raises `CannotServe`.
+    """The bundle in `directory` and its scorer on `device`, checked by the golden requests. "auto" takes the quicker
+    one of CPU and GPU where there are both. Raises `CannotServe`.
     """
     cuda = torch.cuda.is_available()
     if device == "cuda" and not cuda:
         raise CannotServe("SERVING_DEVICE is cuda, and this machine has no CUDA device")
     kernels.compile_all()
     if device != "auto" or not cuda:
-        return _proven(directory, "cpu" if device == "auto" else device)
+        return _checked(directory, "cpu" if device == "auto" else device)
     return quicker(directory, ("cpu", "cuda"))
 
 
 def quicker(
     directory: Path, devices: tuple[str, ...], clock: Callable[[], float] = time.perf_counter
 ) -> tuple[bundles.Bundle, Scorer]:
-    """As `load`, on the one of `devices` on which a ranking takes the machine least while many are asked for: a CPU
-    may have ranked a small catalogue before a GPU was told all the steps (decision 0014).
+    """As `load`, on the one of `devices` with the least time per ranking under load. For a small catalogue that may be
+    the CPU: launching a GPU's kernels takes longer than the whole ranking there (decision 0014).
     """
-    proven = {device: _proven(directory, device) for device in devices}
+    checked = {device: _checked(directory, device) for device in devices}
     taken = {}
-    for device, (bundle, scorer) in proven.items():
+    for device, (bundle, scorer) in checked.items():
         requests = [from_document(case["request"]) for case in bundle.golden]
         requests = (requests * MOST_TOGETHER)[:MOST_TOGETHER]
         rounds = []
@@ -116,10 +116,10 @@ def quicker(
     chosen = min(taken, key=lambda device: taken[device])
     milliseconds = {device: round(seconds * 1000, 4) for device, seconds in taken.items()}
     logger.info("device", extra={"fields": {"chosen": chosen, "milliseconds": milliseconds}})
-    return proven[chosen]
+    return checked[chosen]
 
 
-def _proven(directory: Path, device: str) -> tuple[bundles.Bundle, Scorer]:
+def _checked(directory: Path, device: str) -> tuple[bundles.Bundle, Scorer]:
     try:
         bundle = bundles.load(directory, device=device)
     except bundles.BrokenBundle as error:
@@ -134,7 +134,7 @@ def _proven(directory: Path, device: str) -> tuple[bundles.Bundle, Scorer]:
 
 
 def duration(scorer: Scorer, bundle: bundles.Bundle) -> float:
-    """What the golden request that takes longest takes, in seconds: the least of a few times, which is its own work."""
+    """Seconds that the slowest golden request takes: the best of five rounds, which has the least noise."""
     requests = [from_document(case["request"]) for case in bundle.golden]
 
     def once() -> float:
@@ -149,7 +149,7 @@ def duration(scorer: Scorer, bundle: bundles.Bundle) -> float:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises `CannotServe` if the address cannot be had."""
+    """A bound socket. Raises `CannotServe` if the address cannot be bound."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
@@ -160,8 +160,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def until_stopped(service: Service, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serves until SIGTERM or SIGINT; a second one does not wait for what is under way. `ready` is called when the
-    first would be heard.
+    """Serves until SIGTERM or SIGINT; at a second signal, requests in flight are dropped. `ready` is called once the
+    signal handlers are in place.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
@@ -216,7 +216,7 @@ def main() -> int:
         queue=settings.queue,
         metrics=Metrics(settings.name, bundle.run_id),
     )
-    told = {
+    status = {
         "modelVersion": bundle.run_id,
         "model": bundle.model.name,
         "users": len(bundle.user_index),
@@ -228,11 +228,11 @@ def main() -> int:
         "rankingMilliseconds": round(seconds * 1000, 3),
         "seconds": round(time.monotonic() - started, 3),
     }
-    # Of what is loaded nothing becomes garbage, and to look through it would hold everybody up for a tenth of a second.
+    # Nothing that is loaded becomes garbage, and a collection over it would block requests for a tenth of a second.
     gc.collect()
     gc.freeze()
     with listener:
-        uvloop.run(until_stopped(service, listener, lambda: logger.info("serving", extra={"fields": told})))
+        uvloop.run(until_stopped(service, listener, lambda: logger.info("serving", extra={"fields": status})))
     logger.info("stopped", extra={"fields": {"modelVersion": bundle.run_id}})
     return 0
 

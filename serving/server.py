@@ -1,8 +1,8 @@
-"""The HTTP face of the model: `GET /ping` and `POST /invocations`, as SageMaker asks of a container.
+"""The model's HTTP interface: `GET /ping` and `POST /invocations`, as SageMaker requires of a container.
 
-`Service` is built around a function that answers parsed requests: it knows no model. Two paths need no framework, whose
-share of a request would be greater than the ranking's. Short rankings are computed between two turns of the event loop,
-long ones in threads, so that none delays the health check.
+`Service` takes a function that answers parsed requests; it knows no model. No web framework: it would cost more time
+per request than the ranking. Short rankings are computed in the event loop, long ones in threads, so that no ranking
+delays the health check.
 """
 
 from __future__ import annotations
@@ -27,30 +27,31 @@ from serving.metrics import Metrics
 logger = logging.getLogger("serving")
 
 QUEUE = 256
-"""Requests in the house, at most."""
+"""Maximum requests in flight."""
 MOST_TOGETHER = 32
+"""Maximum requests that are computed in one batch."""
 TURN_SECONDS = 0.01
-"""So long may rankings keep the event loop from anything else."""
+"""Longest time for which rankings may block the event loop."""
 BODY_SECONDS = 10.0
-"""So long may a request take to arrive: who sends slower holds a place that others want."""
+"""Time limit for a request to arrive: a slow sender holds a place that others need."""
 METRICS_SECONDS = 60.0
 DRAIN_SECONDS = 20.0
-"""Requests under way at the end get this long; SageMaker kills a container 30 s after its SIGTERM."""
+"""Time that requests in flight get at shutdown; SageMaker kills a container 30 s after its SIGTERM."""
 BACKLOG = 2048
 
 _KNOWN = {b"/ping": b"GET", b"/invocations": b"POST"}
 
 
 def fit_in_a_turn(seconds: float) -> int:
-    """How many rankings that take `seconds` each are computed in one turn of the event loop; 1 or none: in threads."""
+    """How many rankings of `seconds` each fit in one turn of the event loop. With 1 or 0, threads compute them."""
     return int(TURN_SECONDS / max(seconds, TURN_SECONDS / MOST_TOGETHER))
 
 
 class Service:
-    """Answers exchanges. Its maker has loaded and checked the model: a service that exists is healthy.
+    """Answers exchanges. The model is loaded and checked before a service is made, so a service is always healthy.
 
-    `seconds` is what a ranking of the whole catalogue takes; where that is short, rankings are computed in the event
-    loop, else in `workers` threads. Of `queue` requests in the house the next is refused with 503.
+    `seconds` is the time of one ranking of the whole catalogue; if it is short, rankings are computed in the event
+    loop, otherwise in `workers` threads. With `queue` requests in flight, the next one is rejected with status 503.
     """
 
     maximum_body_bytes = MAXIMUM_BODY_BYTES
@@ -69,17 +70,17 @@ class Service:
         self.body_seconds = body_seconds
         self.draining = False
         self.date = b""
-        self._told = metrics or Metrics("recommender", model_version)
+        self._metrics = metrics or Metrics("recommender", model_version)
         in_a_turn = fit_in_a_turn(seconds)
         self._rankings: Batcher = (
-            InLoop(answers, in_a_turn, self._told.computed)
+            InLoop(answers, in_a_turn, self._metrics.computed)
             if in_a_turn > 1
-            else InThreads(answers, workers, MOST_TOGETHER, self._told.computed)
+            else InThreads(answers, workers, MOST_TOGETHER, self._metrics.computed)
         )
-        # In a lane of their own: a shard takes as long as hundreds of rankings, which must not wait for it.
+        # Shards have a thread of their own: one takes as long as hundreds of rankings, which must not wait for it.
         self._shards = InThreads(answers, 1, 1)
         self._healthy = orjson.dumps({"status": "healthy", "modelVersion": model_version})
-        self._queue, self._house = queue, 0
+        self._queue, self._in_flight = queue, 0
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
 
@@ -92,7 +93,7 @@ class Service:
         self._enter(exchange)
         if exchange.path != b"/invocations" or exchange.method != b"POST":
             self._unknown(exchange)
-        elif self._house > self._queue:
+        elif self._in_flight > self._queue:
             message = f"{self._queue} requests are under way; try again in a second"
             self._answer(exchange, 503, _error("Overloaded", None, message), b"retry-after: 1\r\n")
         elif not _is_json(exchange.content_type):
@@ -130,12 +131,12 @@ class Service:
 
     def _enter(self, exchange: Exchange) -> None:
         exchange.began = time.perf_counter()
-        self._house += 1
-        self._told.arrived(self._house)
+        self._in_flight += 1
+        self._metrics.arrived(self._in_flight)
 
     def _leave(self, exchange: Exchange, status: int) -> None:
-        self._house -= 1
-        self._told.answered(status, time.perf_counter() - exchange.began)
+        self._in_flight -= 1
+        self._metrics.answered(status, time.perf_counter() - exchange.began)
 
     def _deliver(self, exchange: Exchange, answer: Any) -> None:
         if exchange.answered:  # the client has gone
@@ -164,16 +165,16 @@ class Service:
         self._refuse(exchange, status, None, f"the {what}; there are GET /ping and POST /invocations", allow)
 
     def _fault(self, exchange: Exchange, error: Exception) -> None:
-        # Where and what kind, never the message: it may quote a user id.
+        # The place and the type of the error, never its message: that may contain a user id.
         frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
         logger.error("an answer failed", extra={"fields": {"error": type(error).__name__, "frames": frames[-5:]}})
         message = "the server failed to answer; its log says where"
         self._answer(exchange, 500, _error("InternalError", None, message))
 
     async def serve(self, listener: socket.socket, stop: asyncio.Event, drain_seconds: float = DRAIN_SECONDS) -> None:
-        """Answers until `stop`, then finishes what is under way. A line of metrics a minute, and one at the end."""
+        """Answers until `stop`, then finishes the requests in flight. Emits metrics every minute and at the end."""
         loop = asyncio.get_running_loop()
-        rounds = (1.0, self._tick), (METRICS_SECONDS, self._tell)
+        rounds = (1.0, self._tick), (METRICS_SECONDS, self._emit)
         tasks = [asyncio.create_task(_every(seconds, call)) for seconds, call in rounds]
         self._tick()
         server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
@@ -190,18 +191,18 @@ class Service:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._tell()
+        self._emit()
 
     def abort(self) -> None:
-        """Waits for nothing that is under way."""
+        """Closes every connection without waiting for requests in flight."""
         for connection in [*self._connections]:
             connection.abort()
 
     def _tick(self) -> None:
         self.date = formatdate(usegmt=True).encode()
 
-    def _tell(self) -> None:
-        line = self._told.line()
+    def _emit(self) -> None:
+        line = self._metrics.line()
         if line is not None:
             print(line, flush=True)
 

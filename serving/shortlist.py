@@ -1,11 +1,11 @@
 """Large catalogues: a short list of candidates by a cheap approximation, then their exact order.
 
-The logits of all users for all items are close to a product of few factors, whatever model made them. So at load the
-logits of some users are factorized, S ≈ A Bᵀ with B [items, rank], by the eigenvectors of S Sᵀ (which is made a part of
-the catalogue at a time: S itself would not fit). For a request, the user's exact logits for ANCHORS items give their
-coefficients c by least squares; B c, with B kept in 8 bits, ranks the catalogue; and the LENGTH best of it are ranked
-exactly. Nothing is assumed about the model: how many of the exact first ten are found is measured on other users, and
-where that is below RECALL, or saves no time, for each of RANKS, the whole catalogue is ranked.
+For any model, the matrix of logits of all users and items is close to a product of few factors. At load, the logits of
+some users are factorized, S ≈ A Bᵀ with B [items, rank], by the eigenvectors of S Sᵀ (computed for a part of the
+catalogue at a time, because S does not fit in memory). For a request, the user's exact logits for ANCHORS items give
+the coefficients c by least squares; B c, with B in 8 bits, ranks the catalogue; and the LENGTH best of it are ranked
+exactly. The recall of the exact first ten is measured on other users. If it is below RECALL for each of RANKS, or no
+time is saved, the whole catalogue is ranked for every request.
 
 Memory: rank bytes an item, and up to 255 items more.
 """
@@ -23,7 +23,7 @@ from serving import kernels
 from serving.logits import Logits, Rows
 
 LEAST_ITEMS = 50_000
-"""Below, ranking everything takes about a millisecond."""
+"""With fewer items, ranking everything takes about a millisecond."""
 RANKS = (16, 64)
 ANCHORS = 256
 LENGTH = 1000
@@ -38,8 +38,8 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was measured at load, with `rank` factors: `recall` of the exact first ten, and the medians of both ways in
-    milliseconds.
+    """Measurements at load, with `rank` factors: `recall` of the exact first ten, and the median time of a ranking with
+    the shortlist and of an exact one, in milliseconds.
     """
 
     rank: int
@@ -83,7 +83,7 @@ class Shortlist:
         return np.sort(found)
 
     def verdict(self, users: list[int], items: int, clock: Clock = time.perf_counter) -> Verdict:
-        """How it does for `users`, which should not be those that it was made from."""
+        """Measures the shortlist on `users`, which should not be those that it was made from."""
         nothing = np.empty(0, np.int32)
         found, taken, exact_taken = 0, [], []
         for user in users:
@@ -101,7 +101,7 @@ class Shortlist:
 
 
 def shortlist_of(logits: Logits, items: int, users: int) -> tuple[Shortlist | None, Verdict | None]:
-    """The first shortlist that is worth it, and what was measured last; neither for a catalogue that is not large."""
+    """The first shortlist that is worth it, and the last measurements; neither for a small catalogue."""
     if items < LEAST_ITEMS or users < 2:
         return None, None
     drawn = np.random.default_rng(0).permutation(users)[: SAMPLE + CHECKED].tolist()

@@ -48,7 +48,7 @@ class Hyperparameters:
         matching(CODE_VERSION, "1 to 128 printable ASCII characters without spaces"),
     )
     model: str = parameter(
-        "popularity, als, ease, gmf, mlp or neumf; docs/benchmarks.md says what each is worth. ease is for catalogues "
+        f"{', '.join(sorted(kinds()))}; docs/benchmarks.md says what each is worth. ease is for catalogues "
         "of up to 20,000 items.",
         one_of(*sorted(kinds())),
         "neumf",

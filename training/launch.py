@@ -40,7 +40,7 @@ COMMAND = (sys.executable, "-m", "container.job")
 DERIVED = ("run_id", "dataset_version", "code_version")
 REFUSED = 2
 NO_VERSION = "v00000000t000000z-00000000"
-"""Stands for the dataset's version while hyperparameters are checked, before any data is read."""
+"""Takes the place of the dataset's version while hyperparameters are checked, before any data is read."""
 LAST_LINES = 12
 
 
@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str]]:
-    """The arguments, and the texts of the hyperparameters that were given. Raises Refused."""
+    """The arguments, and the texts of the given hyperparameters. Raises Refused."""
     made = parser()
     arguments, unknown = made.parse_known_args(argv)
     for text in unknown:
@@ -131,7 +131,7 @@ def check(given: dict[str, str], version: str = NO_VERSION, run_id: str = "", co
 
 
 def version_of(dataset: Path) -> str:
-    """The version that the folder's manifest says. Raises Refused, with the command that makes such a folder."""
+    """The version in the folder's manifest. Raises Refused, with the command that makes such a folder."""
     if str(dataset).startswith("s3:"):
         raise Refused(f"{dataset} is on S3: copy it here (aws s3 cp --recursive), or train there with --sagemaker")
     manifest = dataset / "manifest.json"
@@ -195,7 +195,7 @@ def begin(arguments: argparse.Namespace, given: dict[str, str], code: Code) -> t
 
 
 def resume(arguments: argparse.Namespace, given: dict[str, str], code: Code, console: Console) -> tuple[Path, Run]:
-    """The run to go on with. Raises NoSuchRun, Refused or InvalidHyperparameter."""
+    """The run to resume. Raises NoSuchRun, Refused or InvalidHyperparameter."""
     folder: Path = arguments.resume
     run = runs.load(folder)
     if run.status == runs.FINISHED:
@@ -226,7 +226,7 @@ def resume(arguments: argparse.Namespace, given: dict[str, str], code: Code, con
 
 
 def train(folder: Path, run: Run, console: Console) -> int:
-    """Run the training in `folder`, show it, and record what came of it. Its exit status."""
+    """Run the training in `folder`, show it, and record its result; its exit status."""
     command = [*COMMAND]
     for name, text in texts_of(run.hyperparameters).items():
         command += [f"--{name}", text]
@@ -279,7 +279,7 @@ def environment(folder: Path, run: Run) -> dict[str, str]:
 
 
 def record(folder: Path, run: Run, ended: Ended) -> None:
-    """Write into run.json how the process ended, and what came of it."""
+    """Write into run.json how the process ended, and the run's figures."""
     run.exit_status = ended.status
     run.seconds = round(run.seconds + ended.seconds, 3)
     run.cpu_seconds = round(run.cpu_seconds + ended.cpu_seconds, 3)
@@ -298,7 +298,7 @@ def record(folder: Path, run: Run, ended: Ended) -> None:
 
 
 def reason_of(folder: Path, ended: Ended) -> str:
-    """The paragraph of the failure file; without one, what the exit status says."""
+    """The paragraph of the failure file, or without one a sentence on the exit status."""
     failure = folder / "output" / "failure"
     if failure.is_file():
         return failure.read_text(encoding="utf-8").strip()
@@ -308,7 +308,7 @@ def reason_of(folder: Path, ended: Ended) -> str:
 
 
 def conclude(folder: Path, run: Run, ended: Ended, last: Sequence[str], console: Console) -> None:
-    """Say how it ended; for a finished run, draw the curves and print the table."""
+    """Report how the run ended; for a finished run, draw the curves and print the table."""
     if run.status == runs.INTERRUPTED:
         kept = any((folder / "checkpoints").glob("*"))
         where = f"after epoch {run.epochs[-1].epoch}" if run.epochs else "in its first epoch"
@@ -337,7 +337,7 @@ def conclude(folder: Path, run: Run, ended: Ended, last: Sequence[str], console:
 
 
 def draw(folder: Path, run: Run) -> str:
-    """Draw curves.png if there is a curve to draw, and say so."""
+    """Draw curves.png if there is a curve; its name, or a sentence on why there is none."""
     if not run.epochs:
         return "no learning curve (the model has no epochs)"
     try:

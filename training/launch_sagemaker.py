@@ -1,6 +1,6 @@
-"""One training job in an account of yours, by the SageMaker SDK: the same image and contract as the state machine's.
+"""One training job in your AWS account, by the SageMaker SDK, with the image and contract of the state machine's jobs.
 
-The only file in this folder that knows AWS, and the SDK is imported when a job is asked for: nothing else needs it.
+The only file in this folder that knows AWS. The SDK is imported when a job is started, because nothing else needs it.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ METRICS = {
 }
 INTERRUPTED = 130
 LONGEST_NAME = 15
-"""Beside the run id and the time that the SDK appends; a training job's name has at most 63 characters."""
+"""Longest name beside the run id and the time that the SDK appends: a training job's name has at most 63 characters."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is asked for, without the SDK's types."""
+    """The job to start, without the SDK's types."""
 
     dataset: str
     output: str

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-# Asked for by cuBLAS before it gives the same sums twice; read once, when CUDA starts.
+# cuBLAS needs it to give the same sums twice; it is read once, when CUDA starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-# Threads that wait for each other by spinning make training thirty times slower on a machine with other work to do.
+# Threads that wait by spinning make training thirty times slower on a machine with other work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
@@ -93,7 +93,7 @@ class Places:
 
 
 class Termination:
-    """SIGTERM: ends the process at once, except while fitting, which ends at the next step with a checkpoint."""
+    """The handler of SIGTERM: it ends the process at once, but a fit only at its next step, with a checkpoint."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -183,7 +183,7 @@ def train(
         with termination.deferred():
             model = _fit(hyperparameters, dataset, device, places, termination)
         candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model)
-        # What is measured is what was written and read back, not what is in memory.
+        # The written bundle is measured, not the model in memory.
         report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent)
         try:
             _install(Path(scratch) / "bundle", places.model)
@@ -213,14 +213,14 @@ def _which_epoch(hyperparameters: Hyperparameters) -> str:
 
 
 def _device(wanted: str) -> torch.device:
-    """The device to train on, made ready: threads, and sums that come out the same each time."""
+    """The device to train on, set up for reproducible sums and a sensible number of threads."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InvalidHyperparameter("hyperparameter device is cuda, and this machine has no CUDA device")
     device = torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if "OMP_NUM_THREADS" not in os.environ:
-        # The steps are short: a second core gains little, and loses much when it is not free.
+        # The steps are short: a second core gains little, and waiting for a busy one costs much.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
     if device.type == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -301,7 +301,7 @@ def _install(source: Path, target: Path) -> None:
 
 
 def _clear(directory: Path) -> None:
-    """Remove the model that an earlier attempt may have left; whatever else is there would break the bundle."""
+    """Remove the model of an earlier attempt. Raises TrainingFailed for any other file: it would break the bundle."""
     directory.mkdir(parents=True, exist_ok=True)
     for name in reversed(bundles.NAMES):
         (directory / name).unlink(missing_ok=True)
@@ -310,14 +310,14 @@ def _clear(directory: Path) -> None:
 
 
 def _put(path: Path, value: dict[str, Any] | list[dict[str, Any]]) -> None:
-    """Write JSON whole or not at all; numbers that are not finite are refused."""
+    """Write JSON whole or not at all. Raises ValueError for a number that is not finite."""
     partial = path.with_suffix(".partial")
     partial.write_bytes(encode_json(value))
     partial.replace(path)
 
 
 def _fail(reason: str, environment: Mapping[str, str]) -> int:
-    """Say why in one paragraph, on standard error and in the failure file."""
+    """Write the reason in one paragraph to standard error and to the failure file; the exit status."""
     paragraph = " ".join(reason.split())[:LONGEST_FAILURE]
     print(f"error: {paragraph}", file=sys.stderr, flush=True)
     if directory := environment.get("SM_OUTPUT_DIR"):

@@ -1,4 +1,4 @@
-"""Unpacking model.tar.gz, which may come from anywhere: only a bundle's files get out, and not more than fits."""
+"""Unpacking model.tar.gz, which is not trusted: only a bundle's files are written, and only up to a limit of bytes."""
 
 from __future__ import annotations
 
@@ -20,46 +20,49 @@ RATIO_FLOOR = 64 << 20
 def extract(archive: Path | str, directory: Path | str) -> None:
     """Unpack `model.tar.gz` into `directory`, which must be empty or not exist yet.
 
-    Only the names of a bundle's members are let in, each once, as plain files (a leading `./`, which some tar programs
-    write, is dropped). Raises BrokenBundle for anything else, for an archive that unpacks to too much, and for a
-    damaged one; nothing is left in `directory` then.
+    Only the names of a bundle's members are allowed, each once, as plain files (a leading `./`, which some tar programs
+    write, is dropped). Raises BrokenBundle for anything else, for an archive that unpacks to too many bytes, and for a
+    damaged one; `directory` is empty then.
     """
     archive, directory = Path(archive), Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise FileExistsError(f"{directory} is not empty")
-    written: list[Path] = []
+    written: dict[str, Path] = {}
     try:
-        with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
-            metered = _Metered(unpacked, archive.stat().st_size)
-            # Read as a stream: nothing is looked at before it has been counted.
-            with tarfile.open(fileobj=metered, mode="r|") as members:
-                for member in members:
-                    name = member.name.removeprefix("./")
-                    if member.isdir() and name in (".", ""):
-                        continue
-                    if name not in NAMES:
-                        raise BrokenBundle(member.name, "is no member of a bundle")
-                    if not member.isreg():
-                        raise BrokenBundle(name, "is not a plain file")
-                    if directory / name in written:
-                        raise BrokenBundle(name, "is there twice")
-                    source = members.extractfile(member)
-                    assert source is not None, "a plain file has content"
-                    written.append(directory / name)
-                    with (directory / name).open("xb") as target:
-                        shutil.copyfileobj(source, target, 1 << 20)
+        _unpack(archive, directory, written)
+        for name in (*MEMBERS, MANIFEST):
+            if name not in written:
+                raise BrokenBundle(name, "is missing")
     except BaseException as error:
-        for path in written:
+        for path in written.values():
             path.unlink(missing_ok=True)
-        if isinstance(error, (tarfile.TarError, EOFError, OSError, ValueError)) and not isinstance(error, BrokenBundle):
+        if isinstance(error, (tarfile.TarError, EOFError, OSError, ValueError)):
             raise BrokenBundle(archive.name, f"cannot be unpacked: {error}") from error
         raise
-    for name in (*MEMBERS, MANIFEST):
-        if directory / name not in written:
-            for path in written:
-                path.unlink()
-            raise BrokenBundle(name, "is missing")
+
+
+def _unpack(archive: Path, directory: Path, written: dict[str, Path]) -> None:
+    """Write the members of `archive` and add their paths to `written`, by name; also those before an error."""
+    with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
+        metered = _Metered(unpacked, archive.stat().st_size)
+        # Read as a stream: nothing is looked at before it has been counted.
+        with tarfile.open(fileobj=metered, mode="r|") as members:
+            for member in members:
+                name = member.name.removeprefix("./")
+                if member.isdir() and name in (".", ""):
+                    continue
+                if name not in NAMES:
+                    raise BrokenBundle(member.name, "is no member of a bundle")
+                if not member.isreg():
+                    raise BrokenBundle(name, "is not a plain file")
+                if name in written:
+                    raise BrokenBundle(name, "is there twice")
+                source = members.extractfile(member)
+                assert source is not None, "a plain file has content"
+                written[name] = directory / name
+                with written[name].open("xb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
 
 
 class _Metered(io.RawIOBase):

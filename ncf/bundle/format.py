@@ -20,7 +20,7 @@ MEMBERS = (WEIGHTS, USERS, ITEMS, SEEN, POPULARITY, GOLDEN)
 CATEGORIES = "item_categories.json"
 """One more, where the dataset tells categories."""
 NAMES = (*MEMBERS, CATEGORIES, MANIFEST)
-"""Every file that may be there, the one last without which the rest is no model."""
+"""Every file of a bundle; the manifest is last, because the rest is no model without it."""
 
 
 class BrokenBundle(Exception):

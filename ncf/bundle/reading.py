@@ -136,7 +136,14 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     for name, value in cardinalities.items():
         if not _is_count(value) or value == 0:
             raise BrokenBundle(MANIFEST, f"cardinalities.{name} must be an integer of at least 1, not {value!r}")
-    members = manifest["members"]
+    _check_members(manifest["members"])
+    # Byte for byte: it is written in one way only, so anything else was not written here.
+    if manifest["digest"] != digest(manifest) or path.read_bytes() != encode_json(manifest):
+        raise BrokenBundle(MANIFEST, "digest is not that of its content: it was changed after it was written")
+    return manifest
+
+
+def _check_members(members: Any) -> None:
     if not isinstance(members, dict) or set(members) - {CATEGORIES} != set(MEMBERS):
         raise BrokenBundle(MANIFEST, f"members must be exactly {', '.join(MEMBERS)}, and {CATEGORIES} or not")
     for name, member in members.items():
@@ -147,10 +154,6 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
             and _is_count(member["size"])
         ):
             raise BrokenBundle(MANIFEST, f"members.{name} must have exactly sha256 and size")
-    # Byte for byte: it is written in one way only, so anything else was not written here.
-    if manifest["digest"] != digest(manifest) or path.read_bytes() != encode_json(manifest):
-        raise BrokenBundle(MANIFEST, "digest is not that of its content: it was changed after it was written")
-    return manifest
 
 
 def _is_count(value: object) -> bool:

@@ -27,7 +27,7 @@ from ncf.seeds import stream
 
 NAME = "ease"
 MAXIMUM_ITEMS = 20_000
-"""B of so many items has 1.6 GB, and three matrices of its size are held while it is made."""
+"""B has 1.6 GB then, and computing it holds three matrices of that size."""
 _FLOATS = 1 << 22
 
 
@@ -60,7 +60,7 @@ class Ease:
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
         scores = torch.empty(items.shape, device=self.device)  # [users, n]
-        for row, user in enumerate(users.tolist()):  # what a user had times n, far fewer than a product with B
+        for row, user in enumerate(users.tolist()):  # history × n sums, far fewer than a product with B
             scores[row] = self._item_item[self._history(user)[:, None], items[row]].sum(dim=0)
         return scores
 
@@ -76,7 +76,7 @@ class Ease:
         return history @ self._item_item  # [users, items]
 
     def related(self, item: int) -> Tensor | None:
-        """How much somebody's interaction with `item` speaks for each item."""
+        """How much an interaction with `item` adds to the score of each item: row `item` of B."""
         return self._item_item[item].clone()  # [items]
 
     def describe(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Popularity: the same order for everyone. Not a recommendation, but what a recommendation has to be better than.
+"""Popularity: the same order for everyone, as a baseline that every recommender has to beat.
 
 The score of an item is the log-odds that a user has interacted with it, log((n + ½) / (U - n + ½)), so that its σ is
 about the share of users who have. In float64: two counts must never become one score.

@@ -30,6 +30,8 @@ from recommend.openapi import document
 from serving.invocation import InvalidInvocation, from_body
 from serving.scorer import Scorer
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED = Path(__file__).parents[2] / "docs" / "openapi.json"
 ENVIRONMENT = {
     "ENDPOINT_NAME": "ncf-recommender",

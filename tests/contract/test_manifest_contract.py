@@ -3,6 +3,7 @@
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -39,13 +40,13 @@ REPORT = {
 }
 
 
-def validator(name):
+def validator(name: str) -> Any:
     schema = json.loads((EMR / name).read_text())
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
 
-def changed(document, path, value):
+def changed(document: Any, path: Any, value: Any) -> Any:
     copied = copy.deepcopy(document)
     *way, last = path.split(".")
     place = copied
@@ -55,7 +56,7 @@ def changed(document, path, value):
     return copied
 
 
-def test_accepts_a_manifest_and_a_report():
+def test_accepts_a_manifest_and_a_report() -> None:
     assert validator("manifest.schema.json").is_valid(MANIFEST)
     assert validator("quarantine.schema.json").is_valid(REPORT)
     assert validator("quarantine.schema.json").is_valid(REPORT | {"status": "accepted", "reasons": []})
@@ -82,7 +83,7 @@ def test_accepts_a_manifest_and_a_report():
         ("writtenAt", "2026-11-23T15:13:00Z"),
     ],
 )
-def test_refuses_a_manifest_that_would_mislead(path, value):
+def test_refuses_a_manifest_that_would_mislead(path: Any, value: Any) -> None:
     assert not validator("manifest.schema.json").is_valid(changed(MANIFEST, path, value))
 
 
@@ -90,5 +91,5 @@ def test_refuses_a_manifest_that_would_mislead(path, value):
     ("path", "value"),
     [("status", "accepted"), ("reasons", []), ("status", "maybe"), ("rows", {"x": 0}), ("counts.read", -1)],
 )
-def test_refuses_a_report_that_would_mislead(path, value):
+def test_refuses_a_report_that_would_mislead(path: Any, value: Any) -> None:
     assert not validator("quarantine.schema.json").is_valid(changed(REPORT, path, value))

@@ -11,7 +11,7 @@ from tests.e2e.deployed_stack import DeployedStack
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,8 @@ class DeployedStack:
         return resource.Table(self.outputs["RunsTableName"])
 
     def item(self, pk: str, sk: str) -> dict[str, Any]:
-        return self.ledger.get_item(Key={"pk": pk, "sk": sk}, ConsistentRead=True).get("Item", {})
+        found: dict[str, Any] = self.ledger.get_item(Key={"pk": pk, "sk": sk}, ConsistentRead=True).get("Item", {})
+        return found
 
     def serving(self) -> dict[str, Any]:
         return self.item("SERVING", "CURRENT")
@@ -110,7 +111,10 @@ class DeployedStack:
 
     def executions(self, machine: str) -> list[dict[str, Any]]:
         arn = self.outputs[f"{machine}StateMachineArn"]
-        return self.client("stepfunctions").list_executions(stateMachineArn=arn, maxResults=1000)["executions"]
+        found: list[dict[str, Any]] = self.client("stepfunctions").list_executions(
+            stateMachineArn=arn, maxResults=1000
+        )["executions"]
+        return found
 
     def dataset_versions(self) -> set[str]:
         keys = self.client("s3").list_objects_v2(Bucket=self.outputs["DataBucketName"], Prefix="datasets/")
@@ -119,7 +123,10 @@ class DeployedStack:
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """The ledger's records of a kind."""
-        return self.ledger.query(IndexName="byKind", KeyConditionExpression=Key("kind").eq(kind))["Items"]
+        found: list[dict[str, Any]] = self.ledger.query(
+            IndexName="byKind", KeyConditionExpression=Key("kind").eq(kind)
+        )["Items"]
+        return found
 
     def tokens(self) -> list[dict[str, Any]]:
         """Every job that a task still waits for."""
@@ -138,7 +145,7 @@ class DeployedStack:
         self.drop(name, files)
         new = eventually(lambda: self.dataset_versions() - before, f"a dataset version from raw/{name}/")
         assert len(new) == 1, f"one drop made {len(new)} dataset versions: {new}"
-        return new.pop()
+        return str(new.pop())
 
     def copy_version(self, source: str, target: str, spoil: str | None = None) -> None:
         """Publish a copy of a version under another name, manifest last; of the first file below `spoil`, a byte
@@ -164,7 +171,8 @@ class DeployedStack:
             record = self.run(version)
             return record if record.get("status") not in (None, "RUNNING", "PARKED") else None
 
-        return eventually(over, f"the end of run {version}-r1; the ledger has {self.run(version)}")
+        found: dict[str, Any] = eventually(over, f"the end of run {version}-r1; the ledger has {self.run(version)}")
+        return found
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """A signed request to the HTTP API, as a client on AWS would send it."""

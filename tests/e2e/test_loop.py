@@ -26,7 +26,7 @@ def notifications(stack: DeployedStack) -> str:
     url = sqs.create_queue(QueueName="what-operators-hear")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     stack.client("sns").subscribe(TopicArn=stack.outputs["NotificationsTopicArn"], Protocol="sqs", Endpoint=arn)
-    return url
+    return str(url)
 
 
 def heard(stack: DeployedStack, queue_url: str) -> list[str]:
@@ -86,7 +86,7 @@ def first_user(stack: DeployedStack) -> str:
     """An id that the first drop has."""
     key = "raw/first/interactions.csv"
     body = stack.client("s3").get_object(Bucket=stack.outputs["DataBucketName"], Key=key)["Body"].read()
-    return body.decode().splitlines()[1].split(",")[0]
+    return str(body.decode().splitlines()[1].split(",")[0])
 
 
 def test_nobody_is_waited_for_when_the_run_is_over(stack: DeployedStack, first_version: str) -> None:
@@ -144,7 +144,8 @@ def test_valid_rules_come_into_force_and_others_are_told_about(
 
     def in_force() -> dict[str, Any]:
         try:
-            return json.loads(s3.get_object(Bucket=bucket, Key="serving/rules.json")["Body"].read())
+            found: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key="serving/rules.json")["Body"].read())
+            return found
         except s3.exceptions.NoSuchKey:
             return {}
 
@@ -304,7 +305,7 @@ def test_state_and_serving_survive_down_and_up(stack: DeployedStack, first_versi
     assert stack.run(first_version)["status"] == "DEPLOYED"
 
     def answers() -> bool:
-        return stack.call("GET", f"/users/{first_user(stack)}/recommendations").body["source"] == "personalized"
+        return bool(stack.call("GET", f"/users/{first_user(stack)}/recommendations").body["source"] == "personalized")
 
     eventually(answers, "a personal recommendation after the restart", seconds=60)
 

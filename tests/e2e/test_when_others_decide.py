@@ -7,6 +7,7 @@ lets through.
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def source(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> st
     if not stack.serving():
         version = stack.prepared_from("source", shop_files(tmp_path_factory.mktemp("source"), weeks=10))
         assert stack.ended(version)["status"] == "DEPLOYED"
-    return stack.serving()["datasetVersion"]
+    return str(stack.serving()["datasetVersion"])
 
 
 def copies(stack: DeployedStack, source: str, number: int) -> list[str]:
@@ -34,7 +35,7 @@ def copies(stack: DeployedStack, source: str, number: int) -> list[str]:
     versions = [f"v{moment + timedelta(seconds=step):%Y%m%dt%H%M%Sz}-0000000c" for step in range(1, number + 1)]
     for version in versions:
         stack.copy_version(source, version)
-        eventually(lambda version=version: stack.run(version), f"the run of {version}", seconds=60)
+        eventually(partial(stack.run, version), f"the run of {version}", seconds=60)
     return versions
 
 
@@ -47,8 +48,8 @@ def waiting(stack: DeployedStack, source: str) -> list[str]:
     with stack.configured("register", APPROVAL="manual"):
         versions = copies(stack, source, 3)
         for version in versions:
-            eventually(lambda version=version: package_of(stack, version), f"a registered model of {version}")
-            eventually(lambda version=version: is_awaited(stack, version), f"a question about {version}")
+            eventually(partial(package_of, stack, version), f"a registered model of {version}")
+            eventually(partial(is_awaited, stack, version), f"a question about {version}")
     return versions
 
 

@@ -11,6 +11,7 @@ import importlib
 import json
 import socket
 import sys
+from typing import Any
 
 
 class Context:
@@ -25,16 +26,16 @@ class Context:
     log_stream_name = "2026/11/23/[$LATEST]0"
 
     @staticmethod
-    def get_remaining_time_in_millis():
+    def get_remaining_time_in_millis() -> Any:
         """Milliseconds that are left."""
         return 60_000
 
 
-def stay_on_this_machine():
+def stay_on_this_machine() -> None:
     """Every connection that would leave the loopback is refused, loudly."""
     connect = socket.socket.connect
 
-    def checked(self, address):
+    def checked(self: socket.socket, address: Any) -> Any:
         if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
             raise SystemError(f"the function tried to leave this machine: {address}")
         return connect(self, address)
@@ -42,13 +43,13 @@ def stay_on_this_machine():
     setattr(socket.socket, "connect", checked)  # noqa: B010 (a class of C is not typed for it)
 
 
-def report(**fields):
+def report(**fields: Any) -> None:
     """Print the last line."""
     python = "{}.{}".format(*sys.version_info[:2])
     print("\n" + json.dumps({**fields, "python": python}), flush=True)
 
 
-def main():
+def main() -> None:
     """Import the handler, call it once, say what happened."""
     task = json.load(sys.stdin)
     sys.path[:0] = task["paths"]

@@ -18,7 +18,8 @@ LOCAL_PATHS = ("CodeUri", "ContentUri", "DefinitionUri")
 
 def load(path: Path) -> dict[str, Any]:
     """The template at `path`, its short intrinsics (`!Ref`) in their long form."""
-    return yaml_parse(path.read_text("utf-8"))
+    found: dict[str, Any] = yaml_parse(path.read_text("utf-8"))
+    return found
 
 
 def transform(sam: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +32,8 @@ def transform(sam: dict[str, Any]) -> dict[str, Any]:
         for name in LOCAL_PATHS:
             if name in properties:
                 properties[name] = f"s3://bucket/{name}"
-    return Translator({}, Parser(), [], boto3.Session(region_name=REGION)).translate(uploaded, {})
+    found: dict[str, Any] = Translator({}, Parser(), [], boto3.Session(region_name=REGION)).translate(uploaded, {})
+    return found
 
 
 def of_type(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
@@ -63,7 +65,7 @@ def text(value: Any) -> str:
             return value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
         if "Fn::Join" in value:
             separator, parts = value["Fn::Join"]
-            return separator.join(text(part) for part in parts)
+            return str(separator.join(text(part) for part in parts))
         if "Fn::Select" in value:
             index, parts = value["Fn::Select"]
             return f"<{index} of {text(parts)}>"

@@ -26,6 +26,8 @@ import pytest
 from tests.infrastructure import building, interpreters
 from tests.infrastructure.templates import load, resolve, transform
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 LAMBDA = ROOT / ".envs" / "lambda"
 AWS_RUNTIME = "3.13"

@@ -32,7 +32,7 @@ def test_the_hosts_are_read_right() -> None:
 
 def test_the_endpoints_host_has_a_driver_for_the_images_cuda(sam: Template, root: Path) -> None:
     base = re.search(
-        r"^ARG BASE_IMAGE=\S+-cu(\d\d)\d-", (root / "serving" / "Dockerfile").read_text("utf-8"), re.MULTILINE
+        r"^ARG BASE_IMAGE=\S+-cu(\d\d)\d-", (root / "container" / "Dockerfile").read_text("utf-8"), re.MULTILINE
     )
     assert base, "the Dockerfile's base image does not say which CUDA it has"
     host = sam["Parameters"]["EndpointInferenceAmiVersion"]["Default"]

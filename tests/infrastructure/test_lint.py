@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cfnlint.api import ManualArgs, lint
 
 from tests.infrastructure import building
+
+pytestmark = pytest.mark.slow
 
 Template = dict[str, Any]
 
@@ -41,7 +44,8 @@ def test_the_transformed_template_is_clean(cloudformation: Template) -> None:
 
 
 def _properties(template: Template, name: str) -> dict[str, Any]:
-    return template["Resources"][name]["Properties"]
+    found: dict[str, Any] = template["Resources"][name]["Properties"]
+    return found
 
 
 # Each break and a word of what must be said of it; together in one template, because one pass of cfn-lint takes

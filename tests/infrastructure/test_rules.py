@@ -19,7 +19,8 @@ def test_template_keeps(rule: Callable[[Template], list[str]], cloudformation: T
 
 
 def _properties(template: Template, name: str) -> dict[str, Any]:
-    return template["Resources"][name]["Properties"]
+    found: dict[str, Any] = template["Resources"][name]["Properties"]
+    return found
 
 
 def _statement(template: Template, role: str, sid: str) -> dict[str, Any]:

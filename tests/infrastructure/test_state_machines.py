@@ -16,6 +16,8 @@ import pytest
 from tests.infrastructure import node
 from tests.infrastructure.templates import of_type, text
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 MACHINES = ("batch", "preparation", "retraining", "rollback")
 Template = dict[str, Any]
@@ -30,7 +32,8 @@ TRANSIENT = {
 
 
 def definition(name: str) -> dict[str, Any]:
-    return json.loads((ROOT / "statemachines" / f"{name}.asl.json").read_text("utf-8"))
+    found: dict[str, Any] = json.loads((ROOT / "statemachines" / f"{name}.asl.json").read_text("utf-8"))
+    return found
 
 
 def tasks(name: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""Which code trained: the commit, or, where that does not say it, the hash of the folder."""
+"""The version of the code that trains: the commit, or the hash of the files where they differ from it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def digest(root: Path, folders: Sequence[str]) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git answers; None where there is no git or no repository."""
+    """git's output; None without git or without a repository."""
     try:
         answer = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=30

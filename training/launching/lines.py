@@ -1,4 +1,4 @@
-"""What training says on standard output (docs/contracts.md, "Container")."""
+"""The lines of a training's standard output (docs/contracts.md, "Container")."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def epoch_in(line: str) -> Epoch | None:
 
 
 def is_evaluation(line: str) -> bool:
-    """Whether `line` is the one that all ends with."""
+    """True for the last line of a training."""
     return line.startswith("evaluation hit_rate_at_")

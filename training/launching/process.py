@@ -1,4 +1,4 @@
-"""The training as a process of its own: its lines, what it used, and how it is told to stop."""
+"""The training as a process of its own: its output, the resources it used, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STOPPED = 128 + signal.SIGTERM
 
 @dataclass(frozen=True)
 class Ended:
-    """`status` as a shell would say it: 128 and the signal for a process that a signal ended."""
+    """`status` as in a shell: 128 plus the signal's number for a process that a signal ended."""
 
     status: int
     seconds: float
@@ -30,10 +30,10 @@ class Training:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._command, self._environment = command, environment
         self._process: subprocess.Popen[str] | None = None
-        self._asked = 0
+        self._stop_requests = 0
 
     def run(self, on_line: Callable[[str], None], on_stop: Callable[[int], None]) -> Ended:
-        """Until it ends. `on_stop` is told each time that somebody asks it to stop, with how often they have."""
+        """Runs the process until it ends. Each stop request calls `on_stop` with the number of requests so far."""
         started = time.monotonic()
         with self._signals(on_stop):
             self._process = process = subprocess.Popen(
@@ -49,11 +49,11 @@ class Training:
             )
             assert process.stdout is not None
             try:
-                if self._asked:
+                if self._stop_requests:
                     os.kill(process.pid, signal.SIGTERM)
                 for line in process.stdout:
                     on_line(line.rstrip("\n"))
-                # wait4, since only it tells what this one child used.
+                # Only wait4 gives the resources that this one child used.
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
             except BaseException:
@@ -72,12 +72,12 @@ class Training:
     @contextmanager
     def _signals(self, on_stop: Callable[[int], None]) -> Iterator[None]:
         def pass_on(number: int, frame: FrameType | None) -> None:
-            self._asked += 1
+            self._stop_requests += 1
             if self._process is not None and self._process.returncode is None:
                 # Not send_signal: it waits for a process that has just ended, and wait4 would find none.
                 with suppress(ProcessLookupError):
-                    os.kill(self._process.pid, signal.SIGTERM if self._asked == 1 else signal.SIGKILL)
-            on_stop(self._asked)
+                    os.kill(self._process.pid, signal.SIGTERM if self._stop_requests == 1 else signal.SIGKILL)
+            on_stop(self._stop_requests)
 
         before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         try:

@@ -1,11 +1,11 @@
-"""Runs on this machine: `<output>/<run id>-<name>/`, with a run.json that says what ran and what came of it.
+"""Runs on this machine: `<output>/<run id>-<name>/`, with a run.json that says what ran and how it ended.
 
 run.json      hyperparameters, figures, epochs, seconds, memory, code
 curves.png    the learning curves
-train.log     all that the process said
+train.log     the output of the process
 model/        the bundle, as in a job's model.tar.gz
 output/       data/evaluation.json, golden.json, popular.json; failure
-checkpoints/  where a stopped run goes on from
+checkpoints/  from which a stopped run resumes
 incumbent/    model.tar.gz to compare with, until the run is finished
 """
 
@@ -31,11 +31,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,39}")
 
 
 class NoSuchRun(Exception):
-    """A folder holds no run that can be read, or none that can go on; the message says which."""
+    """A folder holds no run that can be read, or none that can be resumed; the message says which."""
 
 
 class BrokenIncumbent(Exception):
-    """What was given as incumbent is no model."""
+    """The given incumbent is no model."""
 
 
 @dataclass(kw_only=True)
@@ -69,7 +69,7 @@ class Run:
         return str(self.hyperparameters.get("model", "?"))
 
     def learned(self, epoch: Epoch) -> None:
-        """A resumed run may report an epoch again: the last report counts."""
+        """Record an epoch. A resumed run may report one again: the last report counts."""
         self.epochs = [other for other in self.epochs if other.epoch < epoch.epoch] + [epoch]
 
     def measured(self, report: dict[str, Any]) -> None:
@@ -141,7 +141,7 @@ def report_of(folder: Path) -> dict[str, Any]:
 
 
 def every_run(output: Path) -> Iterator[tuple[Path, Run]]:
-    """The runs in `output`; folders that are none are passed over."""
+    """The runs in `output`; other folders are skipped."""
     for record in sorted(output.glob(f"*/{RECORD}")):
         try:
             yield record.parent, load(record.parent)
@@ -151,7 +151,7 @@ def every_run(output: Path) -> Iterator[tuple[Path, Run]]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """While this lasts, nobody else can train in `folder`. Raises NoSuchRun if somebody does."""
+    """Locks `folder` against other trainings. Raises NoSuchRun if one runs there."""
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

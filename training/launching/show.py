@@ -1,6 +1,6 @@
-"""What is shown in the terminal: a progress bar while a run trains, and the table of all runs.
+"""Terminal output: a progress bar while a run trains, and the table of all runs.
 
-Where the output is no terminal, the bar is lines, and at most eleven of them.
+If the output is no terminal, progress is at most eleven lines.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def say(console: Console, text: str, mark: str = "", style: str | None = None) -
 
 @contextmanager
 def progress(console: Console, model: str) -> Iterator[Callable[[str], None]]:
-    """Show a training; the value given is to be called with each of its lines."""
+    """Show a training's progress; call the yielded function with each line of its output."""
     if console.is_terminal and not console.is_dumb_terminal:
         columns = (
             SpinnerColumn(),
@@ -106,7 +106,7 @@ class Finished:
 
     @property
     def protocol(self) -> tuple[Any, ...]:
-        """What must be the same for figures to be comparable: the dataset and how it was measured."""
+        """Dataset and measuring protocol: figures are comparable only if these are equal."""
         protocol = self.report["protocol"]
         return self.report["datasetVersion"], protocol["testUsers"], protocol["k"], protocol["negatives"]
 
@@ -186,7 +186,7 @@ def print_runs(console: Console, output: Path, newest: Path | None = None) -> No
 
 
 def print_difference(console: Console, report: dict[str, Any]) -> None:
-    """What the paired bootstrap says of the run and its incumbent, if it had one."""
+    """The difference between the run and its incumbent by the paired bootstrap, if it had one."""
     if difference := report.get("difference"):
         k, confidence = report["protocol"]["k"], difference["confidence"]
         say(console, f"against {report['incumbent']['runId']} ({report['incumbent']['model']}), user by user:")

@@ -341,7 +341,10 @@ def test_an_application_goes_through_its_life(host: Host) -> None:
     assert client.create_application(**request)["applicationId"] == created["applicationId"]
     assert refusal(client.create_application, **request | {"name": "other"})[0] == "ConflictException"
     identifier = created["applicationId"]
-    state = lambda: client.get_application(applicationId=identifier)["application"]["state"]  # noqa: E731
+
+    def state() -> Any:
+        return client.get_application(applicationId=identifier)["application"]["state"]
+
     assert created["arn"] == f"arn:aws:emr-serverless:{REGION}:{ACCOUNT}:/applications/{identifier}"
     assert state() == "CREATED"
     client.start_application(applicationId=identifier)
@@ -408,7 +411,10 @@ def test_a_stack_holds_an_application(host: Host) -> None:
         "Id": identifier,
         "Arn": f"arn:aws:emr-serverless:{REGION}:{ACCOUNT}:/applications/{identifier}",
     }
-    application = lambda: host.client("emr-serverless").get_application(applicationId=identifier)["application"]  # noqa: E731
+
+    def application() -> Any:
+        return host.client("emr-serverless").get_application(applicationId=identifier)["application"]
+
     described = application()
     assert described["autoStopConfiguration"] == {"enabled": True, "idleTimeoutMinutes": 15}
     assert described["initialCapacity"]["Driver"]["workerCount"] == 1

@@ -366,7 +366,8 @@ def test_a_deleted_endpoint_leaves_nothing(host: Host, config: str) -> None:
 
     def gone() -> bool:
         try:
-            return host.client("sagemaker").describe_endpoint(EndpointName=name)["EndpointStatus"] != "Deleting"
+            described = host.client("sagemaker").describe_endpoint(EndpointName=name)
+            return bool(described["EndpointStatus"] != "Deleting")
         except ClientError as error:
             return "Could not find endpoint" in error.response["Error"]["Message"]
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "container" / "Dockerfile"
 PROGRAM = "/opt/program"

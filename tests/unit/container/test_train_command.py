@@ -11,6 +11,8 @@ import pytest
 
 from container import train as command
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 VERSION = "v20260102t030405z-0a1b2c3d"
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ VERSION = "v20261123t151300z-1a2b3c4d"
 
 
 @pytest.fixture(scope="session")
-def spark():
+def spark() -> Iterator[Any]:
     from spark_session import open_session
 
     session = open_session("tests")
@@ -28,10 +30,10 @@ def spark():
 
 
 @pytest.fixture
-def frame(spark):
+def frame(spark: Any) -> Any:
     """Makes a frame of tuples: `frame("user_id string, n int", ("ann", 1), …)`."""
 
-    def make(schema, *rows):
+    def make(schema: Any, *rows: Any) -> Any:
         return spark.createDataFrame(list(rows), schema)
 
     return make
@@ -48,18 +50,18 @@ class Ended:
     quarantine: Path
 
     @property
-    def manifest(self):
+    def manifest(self) -> Any:
         return json.loads((self.dataset / "manifest.json").read_text())
 
     @property
-    def report(self):
+    def report(self) -> Any:
         return json.loads((self.quarantine / "report.json").read_text())
 
     @property
-    def hashes(self):
+    def hashes(self) -> Any:
         return {file["path"]: file["sha256"] for file in self.manifest["files"]}
 
-    def rows(self, table):
+    def rows(self, table: Any) -> Any:
         """The rows of a table as dicts, in the order of the files."""
         import pyarrow.parquet
 
@@ -68,11 +70,11 @@ class Ended:
 
 
 @pytest.fixture
-def prepare(spark, tmp_path, capfd):
+def prepare(spark: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
     """Writes `files` (name -> text or bytes) into a drop and runs the preparation on it."""
     import preprocess
 
-    def run(files, *more, version=VERSION, root=tmp_path, source=None):
+    def run(files: Any, *more: Any, version: Any = VERSION, root: Any = tmp_path, source: Any = None) -> Any:
         drop = root / "drop" if source is None else source
         drop.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 import cleaning
@@ -5,25 +7,32 @@ import cleaning
 RAW = "user_id string, item_id string, timestamp string, event_type string, weight string, line string, file string"
 
 
-def raw_row(user="ann", item="tea", timestamp="1000", event_type=None, weight="1", line=None):
+def raw_row(
+    user: Any = "ann",
+    item: Any = "tea",
+    timestamp: Any = "1000",
+    event_type: Any = None,
+    weight: Any = "1",
+    line: Any = None,
+) -> Any:
     return (user, item, timestamp, event_type, weight, line, "drop/events.csv")
 
 
-def reasons(frame, *rows, event_types=()):
+def reasons(frame: Any, *rows: Any, event_types: Any = ()) -> Any:
     return [row["reason"] for row in cleaning.parse(frame(RAW, *rows), event_types).collect()]
 
 
 @pytest.fixture
-def parsed(frame):
+def parsed(frame: Any) -> Any:
     return cleaning.parse(frame(RAW, raw_row(user=" ann ", timestamp=" 1000 ", weight="2.5"))).first()
 
 
-def test_types_a_good_row_and_cuts_outer_spaces(parsed):
+def test_types_a_good_row_and_cuts_outer_spaces(parsed: Any) -> None:
     assert (parsed["user_id"], parsed["timestamp"], parsed["weight"]) == ("ann", 1000, 2.5)
     assert (parsed["reason"], parsed["raw"], parsed["file"]) == (None, None, None)
 
 
-def test_sets_aside_ids_that_are_no_ids(frame):
+def test_sets_aside_ids_that_are_no_ids(frame: Any) -> None:
     rows = [
         raw_row(user=None),
         raw_row(user="  "),
@@ -44,7 +53,7 @@ def test_sets_aside_ids_that_are_no_ids(frame):
     ]
 
 
-def test_sets_aside_times_that_are_no_plausible_second(frame):
+def test_sets_aside_times_that_are_no_plausible_second(frame: Any) -> None:
     times = {
         None: "timestamp_missing",
         "": "timestamp_missing",
@@ -74,12 +83,13 @@ def test_sets_aside_times_that_are_no_plausible_second(frame):
         ("2024-01-02T03:04:05+02:00", 1704157445),
     ],
 )
-def test_reads_epoch_seconds_and_iso_8601(frame, text, seconds):
+def test_reads_epoch_seconds_and_iso_8601(frame: Any, text: Any, seconds: Any) -> None:
     row = cleaning.parse(frame(RAW, raw_row(timestamp=text))).first()
+    assert row is not None
     assert (row["timestamp"], row["reason"]) == (seconds, None)
 
 
-def test_sets_aside_weights_that_are_no_finite_number(frame):
+def test_sets_aside_weights_that_are_no_finite_number(frame: Any) -> None:
     weights = {
         "": "weight_missing",
         "many": "weight_unparsable",
@@ -93,11 +103,11 @@ def test_sets_aside_weights_that_are_no_finite_number(frame):
     assert reasons(frame, *[raw_row(weight=weight) for weight in weights]) == list(weights.values())
 
 
-def test_a_row_with_another_number_of_fields_is_malformed_whatever_else(frame):
+def test_a_row_with_another_number_of_fields_is_malformed_whatever_else(frame: Any) -> None:
     assert reasons(frame, raw_row(user=None, line="ann,tea")) == ["malformed_row"]
 
 
-def test_keeps_the_texts_of_a_bad_row_as_they_came(frame):
+def test_keeps_the_texts_of_a_bad_row_as_they_came(frame: Any) -> None:
     bad = cleaning.bad_rows(cleaning.parse(frame(RAW, raw_row(), raw_row(user=" ann ", timestamp="soon")))).collect()
     assert [row.asDict() for row in bad] == [
         {
@@ -113,7 +123,7 @@ def test_keeps_the_texts_of_a_bad_row_as_they_came(frame):
     ]
 
 
-def test_only_wanted_event_types_count(frame):
+def test_only_wanted_event_types_count(frame: Any) -> None:
     rows = [raw_row(user=kind or "none", event_type=kind) for kind in ("buy", "view", None, " buy ")]
     parsed = cleaning.parse(frame(RAW, *rows), ("buy",))
     assert sorted(row["user_id"] for row in cleaning.good_rows(parsed).collect()) == ["buy", "buy"]
@@ -121,7 +131,7 @@ def test_only_wanted_event_types_count(frame):
     assert fates == {(None, True): 2, (None, False): 2}
 
 
-def test_keeps_the_latest_of_each_pair_and_at_equal_time_the_heaviest(frame):
+def test_keeps_the_latest_of_each_pair_and_at_equal_time_the_heaviest(frame: Any) -> None:
     rows = frame(
         "user_id string, item_id string, timestamp bigint, weight float",
         ("ann", "tea", 1, 5.0),
@@ -136,19 +146,19 @@ def test_keeps_the_latest_of_each_pair_and_at_equal_time_the_heaviest(frame):
 
 
 @pytest.fixture
-def pairs(frame):
+def pairs(frame: Any) -> Any:
     """ann: a b c, bob: a b, cid: c d, dan: d. With two of each needed, dan goes, then d, then cid, then c."""
     chosen = {"ann": "abc", "bob": "ab", "cid": "cd", "dan": "d"}
     rows = [(user, item, time, 1.0) for user, items in chosen.items() for time, item in enumerate(items)]
     return cleaning.with_support(frame("user_id string, item_id string, timestamp bigint, weight float", *rows))
 
 
-def test_leaves_out_users_with_too_few_items(pairs):
+def test_leaves_out_users_with_too_few_items(pairs: Any) -> None:
     kept = cleaning.supported(pairs, 2, 1).collect()
     assert {row["user_id"]: row["user_interactions"] for row in kept} == {"ann": 3, "bob": 2, "cid": 2}
 
 
-def test_support_is_repeated_until_nothing_changes(pairs):
+def test_support_is_repeated_until_nothing_changes(pairs: Any) -> None:
     kept = cleaning.supported(pairs, 2, 2).collect()
     assert {(row["user_id"], row["item_id"]) for row in kept} == {
         ("ann", "a"),
@@ -159,6 +169,7 @@ def test_support_is_repeated_until_nothing_changes(pairs):
     assert {row["user_interactions"] for row in kept} == {2}
 
 
-def test_support_may_leave_nothing(pairs):
+def test_support_may_leave_nothing(pairs: Any) -> None:
     summary = cleaning.summary(cleaning.supported(pairs, 9, 1)).first()
+    assert summary is not None
     assert (summary["rows"], summary["first"]) == (0, None)

@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,12 @@ GIVEN = {
 }
 
 
-def argv(**changed):
+def argv(**changed: Any) -> Any:
     options = GIVEN | {"--" + name.replace("_", "-"): value for name, value in changed.items()}
     return [word for option in options.items() for word in option]
 
 
-def test_folders_are_those_of_the_version_without_a_doubled_slash():
+def test_folders_are_those_of_the_version_without_a_doubled_slash() -> None:
     parsed = arguments.parse(argv(parent_version="v20261122t000000z-00000000"))
     assert parsed.dataset == "s3://data/datasets/v20261123t151300z-1a2b3c4d"
     assert parsed.parent == "s3://data/datasets/v20261122t000000z-00000000"
@@ -26,7 +27,7 @@ def test_folders_are_those_of_the_version_without_a_doubled_slash():
     assert (parsed.columns, parsed.event_types, parsed.maximum_bad_share) == (arguments.Columns(), (), 0.001)
 
 
-def test_event_types_are_sorted_and_make_their_column_required():
+def test_event_types_are_sorted_and_make_their_column_required() -> None:
     parsed = arguments.parse(argv(event_types="view, buy,view"))
     assert (parsed.event_types, parsed.columns.is_event_type_required) == (("buy", "view"), True)
 
@@ -49,7 +50,9 @@ def test_event_types_are_sorted_and_make_their_column_required():
         ({"unknown": "1"}, "unrecognized arguments: --unknown 1"),
     ],
 )
-def test_a_wrong_argument_is_named_and_is_never_taken_for_refused_data(changed, message, capsys):
+def test_a_wrong_argument_is_named_and_is_never_taken_for_refused_data(
+    changed: Any, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         arguments.parse(argv(**changed))
     assert ended.value.code == arguments.USAGE_ERROR != 2

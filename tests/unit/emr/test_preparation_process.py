@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ EMR = Path(__file__).parents[3] / "emr"
 VERSION = "v20261123t151300z-1a2b3c4d"
 
 
-def run(folder, entry_point, **environment):
+def run(folder: Any, entry_point: Any, **environment: Any) -> Any:
     return subprocess.run(
         [sys.executable, entry_point, "--source", folder / "drop", "--output", folder / "datasets",
          "--quarantine", folder / "quarantine", "--dataset-version", VERSION, "--code-version", "c0de"],
@@ -23,7 +24,7 @@ def run(folder, entry_point, **environment):
     )  # fmt: skip
 
 
-def test_the_layer_as_built_refuses_data_with_status_2_and_the_reason_on_the_last_line(tmp_path):
+def test_the_layer_as_built_refuses_data_with_status_2_and_the_reason_on_the_last_line(tmp_path: Path) -> None:
     built = tmp_path / "built"
     subprocess.run(
         ["make", "-s", "-C", EMR, "build-PreparationCodeLayer", f"ARTIFACTS_DIR={built}"], check=True, timeout=60
@@ -53,19 +54,19 @@ def test_the_layer_as_built_refuses_data_with_status_2_and_the_reason_on_the_las
     }  # fmt: skip
 
 
-def test_without_java_it_says_so_and_ends_as_a_fault(tmp_path):
+def test_without_java_it_says_so_and_ends_as_a_fault(tmp_path: Path) -> None:
     ended = run(tmp_path, EMR / "preprocess.py", PATH=str(tmp_path), JAVA_HOME="", PYTHONPATH=str(EMR))
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith("FAILED: no Java found: install Java 17 or 21")
 
 
-def test_a_java_home_without_java_is_named(tmp_path, monkeypatch):
+def test_a_java_home_without_java_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(PreparationFailed, match=f"JAVA_HOME is {tmp_path}, but there is no bin/java in it"):
         spark_session.require_java()
 
 
-def test_shuffles_grow_with_the_input(spark):
+def test_shuffles_grow_with_the_input(spark: Any) -> None:
     for size, partitions in ((1, spark.sparkContext.defaultParallelism), (10 * 2**30, 640), (10**15, 2000)):
         spark_session.size_shuffles(spark, size)
         assert spark.conf.get("spark.sql.shuffle.partitions") == str(partitions)

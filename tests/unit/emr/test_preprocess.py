@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -25,25 +26,25 @@ ann,pot,2021-01-01
 ITEMS = 'id,title,category\ntea,"Tea, green",drinks\ncup,"A ""cup""",\nspoon,Nobody wants it,cutlery\n'
 
 
-def valid(document, schema):
+def valid(document: Any, schema: Any) -> Any:
     Draft202012Validator(json.loads((SCHEMAS / schema).read_text())).validate(document)
     return document
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory):
+def once(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder that outlives a test, and what was made in it."""
     return {"root": tmp_path_factory.mktemp("shop")}
 
 
 @pytest.fixture
-def shop(prepare, once):
+def shop(prepare: Any, once: Any) -> Any:
     if "ended" not in once:
         once["ended"] = prepare({"events.csv": SHOP, "items.csv": ITEMS}, root=once["root"])
     return once["ended"]
 
 
-def test_writes_every_table_in_its_order(shop):
+def test_writes_every_table_in_its_order(shop: Any) -> None:
     assert shop.status == 0
     assert shop.rows("users") == [{"user_index": i, "user_id": user} for i, user in enumerate(("ann", "bob", "cid"))]
     assert shop.rows("items") == [
@@ -62,8 +63,8 @@ def test_writes_every_table_in_its_order(shop):
     assert [tuple(row.values()) for row in shop.rows("popularity")] == [(0, 2), (2, 2), (1, 1)]
 
 
-def test_columns_have_the_types_of_the_contract(shop):
-    def types(table):
+def test_columns_have_the_types_of_the_contract(shop: Any) -> None:
+    def types(table: Any) -> Any:
         schema = pyarrow.parquet.read_schema(shop.dataset / table / "part-00000.parquet")
         return dict(zip(schema.names, map(str, schema.types), strict=True))
 
@@ -74,7 +75,7 @@ def test_columns_have_the_types_of_the_contract(shop):
     assert types("popularity") == {"item_index": "int32", "interactions": "int64"}
 
 
-def test_the_manifest_names_every_file_and_count(shop):
+def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
     manifest = valid(shop.manifest, "manifest.schema.json")
     assert manifest["counts"] == {
         "read": 7,
@@ -101,19 +102,19 @@ def test_the_manifest_names_every_file_and_count(shop):
     }
 
 
-def test_nothing_is_left_beside_what_the_contract_names(shop):
+def test_nothing_is_left_beside_what_the_contract_names(shop: Any) -> None:
     written = {str(path.relative_to(shop.dataset)) for path in shop.dataset.rglob("*") if path.is_file()}
     assert written == {file["path"] for file in shop.manifest["files"]} | {"manifest.json"}
     assert [path.name for path in shop.quarantine.iterdir()] == ["report.json"]
     assert valid(shop.report, "quarantine.schema.json")["status"] == "accepted"
 
 
-def test_says_each_step_as_it_ends(shop):
+def test_says_each_step_as_it_ends(shop: Any) -> None:
     steps = [line.split()[0] for line in shop.output.splitlines() if line.startswith("step=")]
     assert steps == ["step=read", "step=clean", "step=index", "step=split", "step=write"]
 
 
-def test_the_same_rows_give_the_same_bytes(shop, prepare, tmp_path):
+def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Path) -> None:
     """In two files, in another order, with a byte-order mark, CRLF, blank lines and a column more."""
     header, *rows = SHOP.splitlines()
     one = "\ufeff" + "\r\n".join([header, *reversed(rows[4:]), ""])
@@ -133,7 +134,7 @@ def test_the_same_rows_give_the_same_bytes(shop, prepare, tmp_path):
     ]
 
 
-def test_a_version_that_is_written_is_left_as_it_is(shop, prepare, once):
+def test_a_version_that_is_written_is_left_as_it_is(shop: Any, prepare: Any, once: Any) -> None:
     before = (shop.dataset / "manifest.json").stat().st_mtime_ns
     again = prepare({"events.csv": "broken"}, root=once["root"])
     (once["root"] / "drop" / "events.csv").write_text(SHOP)
@@ -142,7 +143,7 @@ def test_a_version_that_is_written_is_left_as_it_is(shop, prepare, once):
     assert (again.dataset / "manifest.json").stat().st_mtime_ns == before
 
 
-def test_indices_of_the_parent_stay_and_new_ids_follow(shop, prepare, once):
+def test_indices_of_the_parent_stay_and_new_ids_follow(shop: Any, prepare: Any, once: Any) -> None:
     events = "user_id,item_id,timestamp\nabe,tea,1\nabe,ale,2\nann,ale,3\nann,tea,4\nzoe,tea,1\nzoe,ale,9\n"
     (once["root"] / "next").mkdir()
     child = prepare(
@@ -158,7 +159,7 @@ def test_indices_of_the_parent_stay_and_new_ids_follow(shop, prepare, once):
     assert (manifest["parentVersion"], manifest["counts"]["users"]) == (shop.dataset.name, 5)
 
 
-def test_a_half_written_version_is_written_anew(prepare, tmp_path, shop):
+def test_a_half_written_version_is_written_anew(prepare: Any, tmp_path: Path, shop: Any) -> None:
     left = tmp_path / "datasets" / shop.dataset.name / "train" / "part-00099.parquet"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
@@ -169,7 +170,7 @@ def test_a_half_written_version_is_written_anew(prepare, tmp_path, shop):
     assert ended.manifest["parameters"]["format"] == "csv"
 
 
-def test_reads_movielens_dat_with_a_latin_1_catalogue(prepare):
+def test_reads_movielens_dat_with_a_latin_1_catalogue(prepare: Any) -> None:
     ratings = "1::10::5::978300760\n1::20::3::978302109\n2::10::1::978301968\n2::20::4::978300275\n"
     movies = "10::Café (1995)::Comedy|Drama\n20::Ünder (1996)::(no genres listed)\n".encode("latin-1")
     ended = prepare({"ratings.dat": ratings, "movies.dat": movies, "users.dat": "1::F::1::10::48067\n"})
@@ -183,7 +184,7 @@ def test_reads_movielens_dat_with_a_latin_1_catalogue(prepare):
     assert ended.manifest["parameters"]["format"] == "movielens-dat"
 
 
-def test_reads_parquet_with_its_own_names_types_and_event_types(prepare, tmp_path):
+def test_reads_parquet_with_its_own_names_types_and_event_types(prepare: Any, tmp_path: Path) -> None:
     source = tmp_path / "drop"
     source.mkdir()
     when = pyarrow.array([1, 2, 3, 4, 5, 6], pyarrow.int64()).cast(pyarrow.timestamp("s", tz="UTC"))
@@ -214,7 +215,7 @@ def test_reads_parquet_with_its_own_names_types_and_event_types(prepare, tmp_pat
     assert [tuple(row.values()) for row in ended.rows("test")] == [(0, 1, 2, 2.0), (1, 0, 5, 5.0)]
 
 
-def test_bad_rows_are_set_aside_and_the_rest_is_written(prepare, shop):
+def test_bad_rows_are_set_aside_and_the_rest_is_written(prepare: Any, shop: Any) -> None:
     bad = "ann,,5\nbob,tea,soon\nbob,cup\nbob,cup,1700000000000\n"
     ended = prepare({"events.csv": SHOP + bad, "items.csv": ITEMS}, "--maximum-bad-share", "0.5")
     assert ended.status == 0
@@ -301,7 +302,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_refuses_with_the_reason_in_the_report_and_on_the_last_line(prepare, case):
+def test_refuses_with_the_reason_in_the_report_and_on_the_last_line(prepare: Any, case: Any) -> None:
     files, more, reason = REFUSALS[case]
     ended = prepare(files, *more)
     assert ended.status == 2
@@ -314,7 +315,7 @@ def test_refuses_with_the_reason_in_the_report_and_on_the_last_line(prepare, cas
     assert not ended.dataset.exists()
 
 
-def test_refuses_an_id_column_of_fractions(prepare, tmp_path):
+def test_refuses_an_id_column_of_fractions(prepare: Any, tmp_path: Path) -> None:
     (tmp_path / "drop").mkdir()
     table = pyarrow.table({"user_id": [1.0, 2.0], "item_id": ["a", "b"], "timestamp": [1, 2]})
     pyarrow.parquet.write_table(table, tmp_path / "drop" / "e.parquet")
@@ -339,7 +340,7 @@ def test_refuses_an_id_column_of_fractions(prepare, tmp_path):
     ],
     ids=["cut short", "cut short later", "not compressed", "no parquet"],
 )
-def test_an_unreadable_file_is_a_fault_that_names_it(prepare, name, content):
+def test_an_unreadable_file_is_a_fault_that_names_it(prepare: Any, name: str, content: Any) -> None:
     ended = prepare({name: content})
     assert ended.status == 1
     assert ended.last_line.startswith("FAILED: cannot read ") and name in ended.last_line
@@ -347,7 +348,7 @@ def test_an_unreadable_file_is_a_fault_that_names_it(prepare, name, content):
     assert not ended.quarantine.exists()
 
 
-def test_a_parent_that_is_not_there_is_a_fault(prepare):
+def test_a_parent_that_is_not_there_is_a_fault(prepare: Any) -> None:
     ended = prepare({"events.csv": SHOP}, "--parent-version", LATER)
     assert ended.status == 1
     assert ended.last_line.startswith("FAILED: the parent version has no manifest: ")

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 import reading
@@ -6,29 +8,29 @@ from refusal import Refused, printable
 from storage import StoredFile
 
 
-def files(*paths):
+def files(*paths: Any) -> Any:
     return [StoredFile(path, f"s3://bucket/raw/{path}", 1) for path in paths]
 
 
-def chosen(file_format, *paths):
+def chosen(file_format: Any, *paths: Any) -> Any:
     interactions, catalogue, warnings = reading.choose_files(files(*paths), file_format)
     return [file.path for file in interactions], [file.path for file in catalogue], len(warnings)
 
 
-def test_takes_known_endings_and_leaves_out_hidden_files_and_the_catalogue():
+def test_takes_known_endings_and_leaves_out_hidden_files_and_the_catalogue() -> None:
     found = chosen(
         "auto", "a.csv", "b/c.CSV.GZ", "d.parquet", "e.dat", "_SUCCESS", "_tmp/x.csv", ".y.csv", "items.csv", "z.txt"
     )
     assert found == (["a.csv", "b/c.CSV.GZ", "d.parquet", "e.dat"], ["items.csv"], 1)
 
 
-def test_takes_only_the_ratings_of_a_movielens_folder():
+def test_takes_only_the_ratings_of_a_movielens_folder() -> None:
     paths = ("README.txt", "links.csv", "movies.csv", "ratings.csv", "tags.csv")
     assert chosen("auto", *paths) == (["ratings.csv"], ["movies.csv"], 3)
     assert chosen("auto", "users.csv", "links.csv") == (["users.csv", "links.csv"], [], 0)
 
 
-def test_an_explicit_format_takes_files_without_an_ending_and_not_those_of_another():
+def test_an_explicit_format_takes_files_without_an_ending_and_not_those_of_another() -> None:
     assert chosen("csv", "part-00000", "b.csv", "c.parquet", "notes.txt") == (["part-00000", "b.csv"], [], 2)
     assert chosen("parquet", "a.csv", "b.snappy.parquet") == (["b.snappy.parquet"], [], 1)
 
@@ -43,17 +45,17 @@ def test_an_explicit_format_takes_files_without_an_ending_and_not_those_of_anoth
         (b"\n \n", ()),
     ],
 )
-def test_reads_the_header_of_a_csv_file(start, header):
+def test_reads_the_header_of_a_csv_file(start: Any, header: Any) -> None:
     assert reading.parse_header(start, "a.csv") == header
 
 
 @pytest.mark.parametrize("start", [b"\xff\xfeu\x00s\x00", b"caf\xe9,b\n", b"PAR1\x00\x00"])
-def test_refuses_a_header_that_is_no_text(start):
+def test_refuses_a_header_that_is_no_text(start: Any) -> None:
     with pytest.raises(Refused, match=r"the header of drop/a\.csv is not UTF-8 text"):
         reading.parse_header(start, "drop/a.csv")
 
 
-def test_says_which_column_is_missing_what_is_expected_and_what_is_there():
+def test_says_which_column_is_missing_what_is_expected_and_what_is_there() -> None:
     assert reading.column_difference(("user_id", "item_id", "timestamp"), ("user_id", "item_id", "time"), "a.csv") == (
         "column 'timestamp' is missing; the file has user_id, item_id, time "
         "(a.csv; expected user_id, item_id, timestamp)"
@@ -67,7 +69,7 @@ def test_says_which_column_is_missing_what_is_expected_and_what_is_there():
     assert reading.column_difference(("a",), ("b", "a"), "x.csv") is None
 
 
-def test_a_name_in_the_data_cannot_forge_a_line_of_the_log():
+def test_a_name_in_the_data_cannot_forge_a_line_of_the_log() -> None:
     assert printable("time\nREFUSED: no") == "time\ufffdREFUSED: no"
     assert len(printable("x" * 999, 60)) == 60
 
@@ -80,5 +82,5 @@ def test_a_name_in_the_data_cannot_forge_a_line_of_the_log():
         (Columns(is_event_type_required=True), ("user_id", "item_id", "timestamp", "event_type")),
     ],
 )
-def test_an_optional_column_is_required_once_it_is_asked_for(columns, required):
+def test_an_optional_column_is_required_once_it_is_asked_for(columns: Any, required: Any) -> None:
     assert columns.required() == required

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pyarrow.parquet
 import pytest
 
@@ -8,18 +10,20 @@ from writing import Table
 
 
 @pytest.fixture
-def storage(spark):
+def storage(spark: Any) -> Any:
     return Storage(spark)
 
 
-def parts(folder):
+def parts(folder: Any) -> Any:
     return {
         path.name: pyarrow.parquet.read_table(path, partitioning=None).column("at").to_pylist()
         for path in sorted(folder.rglob("*.parquet"))
     }
 
 
-def test_many_rows_become_several_files_without_a_gap_in_names_or_order(spark, storage, frame, tmp_path):
+def test_many_rows_become_several_files_without_a_gap_in_names_or_order(
+    spark: Any, storage: Any, frame: Any, tmp_path: Any
+) -> None:
     """Values 4 to 7 are missing, as of users whom only the parent knows: their file would be empty."""
     folder = tmp_path / "a [b]{c} é"
     storage.drop_checksum_files(str(folder))
@@ -34,21 +38,23 @@ def test_many_rows_become_several_files_without_a_gap_in_names_or_order(spark, s
     ]
 
 
-def test_a_table_with_other_rows_than_were_counted_is_a_fault(spark, storage, frame, tmp_path):
+def test_a_table_with_other_rows_than_were_counted_is_a_fault(
+    spark: Any, storage: Any, frame: Any, tmp_path: Any
+) -> None:
     table = Table("users", frame("at int", (1,), (2,)), ("at",), 3)
     writing.write_table(storage, table, str(tmp_path), str(tmp_path / "_staging"))
     with pytest.raises(PreparationFailed, match="users has 2 rows, but 3 were to be written"):
         writing.describe_files(spark, str(tmp_path), [table])
 
 
-def test_a_whole_file_replaces_the_one_before_and_leaves_no_draft(storage, tmp_path):
+def test_a_whole_file_replaces_the_one_before_and_leaves_no_draft(storage: Any, tmp_path: Any) -> None:
     for text in ("first", "zweite ü"):
         storage.write_whole(str(tmp_path / "to" / "report.json"), text, str(tmp_path / "_draft"))
     assert (tmp_path / "to" / "report.json").read_text("utf-8") == "zweite ü"
     assert [path.name for path in tmp_path.iterdir()] == ["to"]
 
 
-def test_lists_files_below_a_folder_by_path(storage, tmp_path):
+def test_lists_files_below_a_folder_by_path(storage: Any, tmp_path: Any) -> None:
     for name in ("b.csv", "a/ü [1].csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("123")
@@ -59,7 +65,7 @@ def test_lists_files_below_a_folder_by_path(storage, tmp_path):
     assert storage.list_files(str(tmp_path / "nowhere")) == []
 
 
-def test_a_name_is_never_a_pattern(spark, tmp_path):
+def test_a_name_is_never_a_pattern(spark: Any, tmp_path: Any) -> None:
     path = tmp_path / "a*[1]{x}?.txt"
     path.write_text("this\n")
     (tmp_path / "aa1x?.txt").write_text("not this\n")

@@ -88,7 +88,8 @@ CONTEXT = SimpleNamespace(
 
 def sample_event(name: str) -> dict[str, Any]:
     """The sample `events/<name>.json`."""
-    return json.loads((ROOT / "events" / f"{name}.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
 
 
 def archive_of(files: dict[str, bytes]) -> bytes:
@@ -246,7 +247,8 @@ class Cloud:
 
     def item(self, pk: str, sk: str = "STATE") -> dict[str, Any]:
         """A ledger item, or {}."""
-        return self.table.get_item(Key={"pk": pk, "sk": sk}).get("Item", {})
+        found: dict[str, Any] = self.table.get_item(Key={"pk": pk, "sk": sk}).get("Item", {})
+        return found
 
     def put(self, pk: str, sk: str = "STATE", **attributes: Any) -> None:
         """Write a ledger item as it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,7 +84,7 @@ class Aws:
     rules: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     lists: dict[str, Any] = field(default_factory=dict)
     """By key: the pointer of a batch and its parts; what is not here is not there."""
-    invocations: list[dict] = field(default_factory=list)
+    invocations: list[dict[str, Any]] = field(default_factory=list)
     list_reads: list[str] = field(default_factory=list)
     reads: int = 0
     rule_reads: int = 0
@@ -130,12 +131,12 @@ def personalized(request: Any) -> AWSResponse:
 
 
 @pytest.fixture
-def aws():
+def aws() -> Any:
     return Aws(personalized, lambda request: reply(200, POPULAR))
 
 
 @pytest.fixture
-def clock():
+def clock() -> Any:
     return SimpleNamespace(now=1000.0)
 
 
@@ -150,7 +151,7 @@ class CurrentStandardOutput:
 
 
 @pytest.fixture(scope="module")
-def cold_start():
+def cold_start() -> Iterator[Any]:
     """The module as Lambda imports it."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
@@ -168,14 +169,14 @@ def cold_start():
 
 
 @pytest.fixture
-def app(cold_start, aws, clock, monkeypatch):
+def app(cold_start: Any, aws: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module with nothing remembered, on the fake AWS and the fake clock."""
     app = cold_start
     for name in ENVIRONMENT:
         monkeypatch.setenv(name, ENVIRONMENT[name])
     monkeypatch.setattr(app, "endpoint", Endpoint(app.runtime, "ncf-recommender", Circuit(lambda: clock.now)))
 
-    def document(key, parse, **options):
+    def document(key: Any, parse: Any, **options: Any) -> Any:
         return Document(app.artifacts, f"serving/{key}.json", parse, lambda: clock.now, **options)
 
     monkeypatch.setattr(app, "popularity", document("popular", Popularity.from_json))
@@ -186,7 +187,7 @@ def app(cold_start, aws, clock, monkeypatch):
     return app
 
 
-def recommendations(user="42", **query):
+def recommendations(user: Any = "42", **query: Any) -> Any:
     return {
         "version": "2.0",
         "routeKey": "GET /users/{userId}/recommendations",
@@ -198,7 +199,7 @@ def recommendations(user="42", **query):
     }
 
 
-def related(item="7", **query):
+def related(item: Any = "7", **query: Any) -> Any:
     return {
         "version": "2.0",
         "routeKey": "GET /items/{itemId}/related",
@@ -207,7 +208,7 @@ def related(item="7", **query):
     }
 
 
-def rankings(document, **event):
+def rankings(document: Any, **event: Any) -> Any:
     return {
         "version": "2.0",
         "routeKey": "POST /rankings",
@@ -220,13 +221,13 @@ def rankings(document, **event):
 HEALTH = {"version": "2.0", "routeKey": "GET /health"}
 
 
-def call(app, event):
+def call(app: Any, event: Any) -> Any:
     response = app.handler(event, CONTEXT)
     assert response["headers"]["content-type"] == "application/json"
     return response["statusCode"], json.loads(response["body"])
 
 
-def emitted(capsys):
+def emitted(capsys: pytest.CaptureFixture[str]) -> Any:
     """The metrics sent since the last call: (name, value, the dimension that is not the service)."""
     found = []
     for line in capsys.readouterr().out.splitlines():

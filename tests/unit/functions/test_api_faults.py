@@ -45,6 +45,8 @@ from tests.unit.functions.cloud import (
 from tests.unit.functions.sagemaker_fake import SageMakerFake
 from tests.unit.functions.wire import Fault, Wire, refused, unheard
 
+pytestmark = pytest.mark.slow
+
 OURS = (InvalidInput, MissingResource, DependencyFailed)
 RETRYABLE = (DependencyFailed, CapacityUnavailable)
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
@@ -306,7 +308,9 @@ def function_of(situation: str) -> str:
 def of_its_own_test(function: str) -> Callable[[Cloud, SageMakerFake], dict[str, Any]]:
     """`situation(cloud, aws)` of the function's own test file, for a function that has none here."""
     try:
-        return importlib.import_module(f"tests.unit.functions.test_{function}").situation
+        module = importlib.import_module(f"tests.unit.functions.test_{function}")
+        found: Callable[[Cloud, SageMakerFake], dict[str, Any]] = module.situation
+        return found
     except (ImportError, AttributeError) as error:
         raise LookupError(f"test_{function}.py needs a function `situation(cloud, aws)`, as those above") from error
 

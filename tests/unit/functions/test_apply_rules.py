@@ -140,6 +140,7 @@ documents = st.fixed_dictionaries(
 
 
 @given(documents)
+@pytest.mark.slow
 def test_the_schema_and_the_code_refuse_the_same(document: dict[str, Any]) -> None:
     fits = not list(jsonschema.Draft202012Validator(SCHEMA).iter_errors(document))
     try:

@@ -25,7 +25,7 @@ def config(day: int) -> str:
     return f"ncf-{version(day)}-r1"
 
 
-def model(day: int) -> dict[str, Any]:
+def model(day: int) -> Any:
     return {
         "runId": f"{version(day)}-r1",
         "datasetVersion": version(day),
@@ -37,9 +37,10 @@ def model(day: int) -> dict[str, Any]:
 
 @pytest.mark.fault("P16")
 def test_the_newest_that_served_stay_and_all_that_is_in_use() -> None:
-    serving = {**model(3), "previous": model(9)}
+    serving: Any = {**model(3), "previous": model(9)}
+    running: Any = [{"runId": RUN}]
     endpoints = [endpoint("Updating", config(1), pending=config(2)), endpoint("InService", "made-by-hand")]
-    keep = plan.kept("ncf", 2, [model(day) for day in range(1, 10)], serving, [{"runId": RUN}], endpoints, model(5))
+    keep = plan.kept("ncf", 2, [model(day) for day in range(1, 10)], serving, running, endpoints, model(5))
     assert keep == {
         config(8), config(9),  # the newest two
         config(3),  # serves

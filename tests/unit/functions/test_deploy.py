@@ -82,7 +82,8 @@ def token_of(cloud: Cloud) -> dict[str, Any]:
 
 
 def record(cloud: Cloud) -> dict[str, Any]:
-    return cloud.item(f"RUN#{RUN}", "DECISION#deployment").get("figures", {})
+    found: dict[str, Any] = cloud.item(f"RUN#{RUN}", "DECISION#deployment").get("figures", {})
+    return found
 
 
 @pytest.mark.fault("P01")

@@ -83,10 +83,12 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     return load("evaluate")
 
 
-def deliver(cloud: Cloud, document: Any, model: bytes = b"a model") -> None:
+def deliver(cloud: Cloud, document: Any, model: bytes = b"a model") -> Cloud:
+    """What a finished training leaves; the same cloud, to go on with."""
     files = {"evaluation.json": json.dumps(document).encode(), "golden.json": b"[]", "popular.json": b"{}"}
     cloud.write(ARTIFACTS, KEY, archive_of(files))
     cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), model)
+    return cloud
 
 
 def test_accepts_the_model_of_its_sample_event_and_keeps_the_evidence(app: ModuleType, cloud: Cloud) -> None:
@@ -120,12 +122,12 @@ def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: 
         (lambda cloud: None, "ArtefactMissing", "model.tar.gz is missing"),
         (lambda cloud: deliver(cloud, report(), b""), "ArtefactMissing", "model.tar.gz is missing, empty"),
         (
-            lambda cloud: (deliver(cloud, report()), cloud.s3.delete_object(Bucket=ARTIFACTS, Key=KEY)),
+            lambda cloud: deliver(cloud, report()).s3.delete_object(Bucket=ARTIFACTS, Key=KEY),
             "ArtefactMissing",
             KEY,
         ),
         (
-            lambda cloud: (deliver(cloud, report()), cloud.write(ARTIFACTS, KEY, b"cut")),
+            lambda cloud: deliver(cloud, report()).write(ARTIFACTS, KEY, b"cut"),
             "ArtefactMissing",
             "cannot be read",
         ),

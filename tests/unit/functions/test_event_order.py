@@ -19,6 +19,8 @@ from tests.unit.functions.test_on_data_ready import event_for, executions, machi
 from tests.unit.functions.test_reconcile import LATER
 from tests.unit.functions.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["machine"]  # a fixture
 VERSIONS = [f"v2026112{day}t000000z-0000000{day}" for day in (1, 2, 3)]
 MODEL = {"modelPackageArn": "arn", "modelDataUrl": "s3://a/b", "endpointConfigName": "ncf"}

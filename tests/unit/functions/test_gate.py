@@ -126,7 +126,7 @@ def test_a_candidate_below_a_floor_is_rejected_with_its_figures() -> None:
     ],
 )
 @pytest.mark.fault("E13")
-def test_a_candidate_no_better_than_popularity_is_rejected(candidate: dict[str, float], name: str) -> None:
+def test_a_candidate_no_better_than_popularity_is_rejected(candidate: dict[str, Any], name: str) -> None:
     verdict = gate.judge(report(**candidate), POLICY, FIRST)
     assert [check.name for check in verdict.checks if not check.passed] == [name]
     assert "not better than popularity's" in verdict.reasons[0]
@@ -140,7 +140,7 @@ def test_a_candidate_no_better_than_popularity_is_rejected(candidate: dict[str, 
     ],
 )
 @pytest.mark.fault("E04")
-def test_rejects_a_candidate_worse_than_the_incumbent(candidate: dict[str, float], name: str) -> None:
+def test_rejects_a_candidate_worse_than_the_incumbent(candidate: dict[str, Any], name: str) -> None:
     verdict = gate.judge(report(incumbent(), **candidate), POLICY, LATER)
     assert [check.name for check in verdict.checks if not check.passed] == [name]
     assert "worse than the incumbent's" in verdict.reasons[0]
@@ -214,6 +214,7 @@ def test_the_table_has_every_check_there_is() -> None:
 @pytest.mark.parametrize("name", EVERY_CHECK)
 @pytest.mark.fault("E05", "E11", "E13")
 def test_each_check_alone_refuses_what_it_is_for(name: str) -> None:
+    policy: Any
     policy, changes = EVERY_CHECK[name]
     document = later()
     for path, value in changes.items():

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from handle_failure import failure, refusal
 from shared import names
 from shared.ledger import Token
-from shared.records import JobKind
+from shared.records import JobKind, RunStatus
 from tests.unit.functions.cloud import (
     APPLICATION,
     BATCH,
@@ -135,7 +135,7 @@ def test_names_what_is_wrong_with_an_event_that_is_no_failure(event: Any, words:
 
 def test_the_notice_fits_sns_and_says_what_to_do() -> None:
     found = failure.from_event(failure_event())
-    note = failure.notice(found, "FAILED", list(found.reasons))
+    note = failure.notice(found, RunStatus.FAILED, list(found.reasons))
     assert len(note["Subject"]) <= 100 and note["Subject"].isascii()
     assert "the loss is not finite in epoch 3" in note["Message"]
     # A redrive goes on in the Fail state, where the execution has ended: it is no advice.
@@ -167,7 +167,7 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     return load("handle_failure")
 
 
-def hold(app: ModuleType, kind: str, name: str, **more: Any) -> None:
+def hold(app: ModuleType, kind: JobKind, name: str, **more: Any) -> None:
     app.LEDGER.hold_token(Token(kind, name, TOKEN, **{"execution_arn": EXECUTION, "run_id": RUN, **more}))
 
 

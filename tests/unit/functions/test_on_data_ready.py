@@ -89,7 +89,8 @@ def upload(cloud: Cloud, version: str = VERSION, document: Any = None, without: 
 
 
 def event_for(version: str) -> dict[str, Any]:
-    return json.loads(json.dumps(sample_event("on_data_ready")).replace(VERSION, version))
+    found: dict[str, Any] = json.loads(json.dumps(sample_event("on_data_ready")).replace(VERSION, version))
+    return found
 
 
 @pytest.fixture

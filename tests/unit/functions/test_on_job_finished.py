@@ -42,7 +42,7 @@ def app(load: Callable[..., ModuleType]) -> ModuleType:
     return load("on_job_finished")
 
 
-def hold(app: ModuleType, kind: str, name: str, **more: Any) -> Token:
+def hold(app: ModuleType, kind: JobKind, name: str, **more: Any) -> Token:
     token = Token(kind, name, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION, **more)
     app.LEDGER.hold_token(token)
     return token

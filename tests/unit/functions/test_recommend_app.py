@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 import threading
+from typing import Any
 
 import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
@@ -37,7 +38,7 @@ from tests.unit.functions.recommending import (
 __all__ = ["app", "aws", "clock", "cold_start"]  # fixtures
 
 
-def test_answers_with_the_ranking_of_the_endpoint(app, aws, capsys):
+def test_answers_with_the_ranking_of_the_endpoint(app: Any, aws: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(app, recommendations(numResults="2", excludeSeen="false")) == (
         200,
         {
@@ -52,7 +53,7 @@ def test_answers_with_the_ranking_of_the_endpoint(app, aws, capsys):
     assert emitted(capsys) == [("RecommendationServed", 1.0, {"source": "personalized"})]
 
 
-def test_ranks_a_list(app, aws):
+def test_ranks_a_list(app: Any, aws: Any) -> None:
     assert call(app, rankings({"userId": "42", "inputList": ["1", "x", "3", "1"]})) == (
         200,
         {
@@ -66,7 +67,9 @@ def test_ranks_a_list(app, aws):
     assert aws.invocations == [{"userId": "42", "candidates": ["1", "x", "3"], "excludeSeen": False}]
 
 
-def test_the_popular_items_that_the_endpoint_gives_an_unknown_user_are_called_so(app, aws, capsys):
+def test_the_popular_items_that_the_endpoint_gives_an_unknown_user_are_called_so(
+    app: Any, aws: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     answer = {"userId": "4", "itemList": [], "source": "popular", "modelVersion": "run-2", "unknownItems": 0}
     aws.endpoint = lambda request: reply(200, answer)
     status, body = call(app, recommendations())
@@ -98,7 +101,9 @@ def test_the_popular_items_that_the_endpoint_gives_an_unknown_user_are_called_so
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_gives_popular_items_when_the_endpoint_does_not_answer(app, aws, capsys, endpoint, reason, tries):
+def test_gives_popular_items_when_the_endpoint_does_not_answer(
+    app: Any, aws: Any, capsys: pytest.CaptureFixture[str], endpoint: Any, reason: Any, tries: Any
+) -> None:
     aws.endpoint = endpoint
     assert call(app, recommendations(SECRET, numResults="2")) == (
         200,
@@ -121,7 +126,7 @@ def test_gives_popular_items_when_the_endpoint_does_not_answer(app, aws, capsys,
     assert (warning["message"], warning["reason"]) == ("the endpoint does not answer", reason)
 
 
-def test_ranks_a_list_by_popularity_when_the_endpoint_does_not_answer(app, aws):
+def test_ranks_a_list_by_popularity_when_the_endpoint_does_not_answer(app: Any, aws: Any) -> None:
     aws.endpoint = ABSENT
     assert call(app, rankings({"userId": "42", "inputList": ["rare", "8", "9"]})) == (
         200,
@@ -148,7 +153,9 @@ def test_ranks_a_list_by_popularity_when_the_endpoint_does_not_answer(app, aws):
         (403, b""),
     ],
 )
-def test_says_so_when_nothing_was_ever_deployed(app, aws, capsys, status, content):
+def test_says_so_when_nothing_was_ever_deployed(
+    app: Any, aws: Any, capsys: pytest.CaptureFixture[str], status: int, content: Any
+) -> None:
     aws.endpoint = ABSENT
     aws.popular = lambda request: reply(status, content)
     response = app.handler(recommendations(), CONTEXT)
@@ -170,7 +177,7 @@ def test_says_so_when_nothing_was_ever_deployed(app, aws, capsys, status, conten
         raises(ReadTimeoutError(endpoint_url="https://aws")),
     ],
 )
-def test_says_so_when_not_even_the_popularity_list_can_be_read(app, aws, popular):
+def test_says_so_when_not_even_the_popularity_list_can_be_read(app: Any, aws: Any, popular: Any) -> None:
     aws.endpoint, aws.popular = DOWN, popular
     message = "neither the endpoint nor the popularity list answers; try again"
     assert call(app, recommendations()) == (
@@ -179,7 +186,7 @@ def test_says_so_when_not_even_the_popularity_list_can_be_read(app, aws, popular
     )
 
 
-def test_reads_the_popularity_list_at_most_once_a_minute(app, aws, clock):
+def test_reads_the_popularity_list_at_most_once_a_minute(app: Any, aws: Any, clock: Any) -> None:
     aws.endpoint = ABSENT
     for _ in range(3):
         call(app, recommendations())
@@ -193,7 +200,9 @@ def test_reads_the_popularity_list_at_most_once_a_minute(app, aws, clock):
 
 
 @pytest.mark.parametrize("popular", [lambda request: reply(500, b""), lambda request: reply(200, b"{")])
-def test_keeps_the_last_good_popularity_list(app, aws, clock, capsys, popular):
+def test_keeps_the_last_good_popularity_list(
+    app: Any, aws: Any, clock: Any, capsys: pytest.CaptureFixture[str], popular: Any
+) -> None:
     aws.endpoint = ABSENT
     call(app, recommendations())
     aws.popular = popular
@@ -205,7 +214,9 @@ def test_keeps_the_last_good_popularity_list(app, aws, clock, capsys, popular):
     assert "the popularity list is an earlier copy" in capsys.readouterr().out
 
 
-def test_stops_waiting_for_an_endpoint_that_keeps_failing_and_comes_back_when_it_heals(app, aws, clock, capsys):
+def test_stops_waiting_for_an_endpoint_that_keeps_failing_and_comes_back_when_it_heals(
+    app: Any, aws: Any, clock: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     aws.endpoint = DOWN
     for _ in range(5):
         call(app, recommendations())
@@ -222,7 +233,7 @@ def test_stops_waiting_for_an_endpoint_that_keeps_failing_and_comes_back_when_it
     assert call(app, recommendations())[1]["source"] == "personalized"
 
 
-def test_an_endpoint_that_is_not_there_yet_is_asked_every_time(app, aws):
+def test_an_endpoint_that_is_not_there_yet_is_asked_every_time(app: Any, aws: Any) -> None:
     aws.endpoint = ABSENT
     for _ in range(9):
         call(app, recommendations())
@@ -245,7 +256,9 @@ def test_an_endpoint_that_is_not_there_yet_is_asked_every_time(app, aws):
         (rankings({}, body=" " * (1 << 21)), 413, None, "the body is larger than 1048576 bytes"),
     ],
 )
-def test_names_what_is_wrong_with_a_request(app, aws, capsys, event, status, field, message):
+def test_names_what_is_wrong_with_a_request(
+    app: Any, aws: Any, capsys: pytest.CaptureFixture[str], event: Any, status: int, field: str, message: str
+) -> None:
     error = {"code": "InvalidInput", "field": field, "message": message}
     assert call(app, event) == (status, {"error": error})
     assert aws.invocations == []
@@ -253,12 +266,12 @@ def test_names_what_is_wrong_with_a_request(app, aws, capsys, event, status, fie
 
 
 @pytest.mark.parametrize("event", [{}, None, {"routeKey": "GET /"}])
-def test_an_event_that_is_no_request_of_ours_is_404(app, event):
+def test_an_event_that_is_no_request_of_ours_is_404(app: Any, event: Any) -> None:
     status, body = call(app, event)
     assert (status, body["error"]["code"]) == (404, "NotFound")
 
 
-def test_health_names_the_rung_that_would_answer(app, aws):
+def test_health_names_the_rung_that_would_answer(app: Any, aws: Any) -> None:
     assert call(app, HEALTH) == (
         200,
         {"status": "ok", "model": {"version": "run-2"}, "endpoint": {"status": "answering"}},
@@ -270,7 +283,7 @@ def test_health_names_the_rung_that_would_answer(app, aws):
     )
 
 
-def test_health_is_503_where_nothing_was_ever_deployed(app, aws):
+def test_health_is_503_where_nothing_was_ever_deployed(app: Any, aws: Any) -> None:
     aws.endpoint = ABSENT
     aws.popular = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     assert call(app, HEALTH) == (
@@ -288,13 +301,13 @@ def test_health_is_503_where_nothing_was_ever_deployed(app, aws):
         ("recommend_related", "itemList"),
     ],
 )
-def test_answers_the_sample_events(app, name, key):
+def test_answers_the_sample_events(app: Any, name: str, key: Any) -> None:
     event = json.loads((EVENTS / f"{name}.json").read_text())
     status, body = call(app, event)
     assert status == 200 and body[key]
 
 
-def test_no_line_of_the_log_holds_a_user_id(app, aws, capsys):
+def test_no_line_of_the_log_holds_a_user_id(app: Any, aws: Any, capsys: pytest.CaptureFixture[str]) -> None:
     for endpoint in (personalized, DOWN, fault(424, "ModelError", OriginalMessage=SECRET)):
         aws.endpoint = endpoint
         call(app, recommendations(SECRET))
@@ -304,11 +317,13 @@ def test_no_line_of_the_log_holds_a_user_id(app, aws, capsys):
     assert "jane" not in output.out + output.err
 
 
-def test_an_endpoint_that_hangs_costs_the_budget_and_no_more(app, aws, monkeypatch):
+def test_an_endpoint_that_hangs_costs_the_budget_and_no_more(
+    app: Any, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(app, "_BUDGET_SECONDS", 0.05)
     release = threading.Event()
 
-    def hangs(request):
+    def hangs(request: pytest.FixtureRequest) -> Any:
         assert release.wait(20)
         return personalized(request)
 
@@ -318,7 +333,9 @@ def test_an_endpoint_that_hangs_costs_the_budget_and_no_more(app, aws, monkeypat
     release.set()
 
 
-def test_a_second_try_is_made_where_it_may_help_and_there_is_time(app, aws, monkeypatch):
+def test_a_second_try_is_made_where_it_may_help_and_there_is_time(
+    app: Any, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers = iter([DOWN, personalized, DOWN, personalized])
     aws.endpoint = lambda request: next(answers)(request)
     assert call(app, recommendations())[1]["source"] == "personalized"
@@ -330,7 +347,7 @@ def test_a_second_try_is_made_where_it_may_help_and_there_is_time(app, aws, monk
 RULES = {"schemaVersion": "1.0", "deny": ["9"], "boosts": {"8": 3}, "categoryCaps": {"Drama": 1}}
 
 
-def test_the_rules_and_the_wished_categories_go_to_the_endpoint(app, aws):
+def test_the_rules_and_the_wished_categories_go_to_the_endpoint(app: Any, aws: Any) -> None:
     aws.rules = lambda request: reply(200, RULES)
     call(app, recommendations(categories="Drama, War,Drama"))
     call(app, related("7"))
@@ -344,7 +361,7 @@ def test_the_rules_and_the_wished_categories_go_to_the_endpoint(app, aws):
     assert aws.rule_reads == 1
 
 
-def test_the_rules_hold_on_the_popularity_list_too(app, aws):
+def test_the_rules_hold_on_the_popularity_list_too(app: Any, aws: Any) -> None:
     aws.rules = lambda request: reply(200, RULES)
     aws.endpoint = DOWN
     aws.popular = lambda request: reply(
@@ -361,7 +378,7 @@ def test_the_rules_hold_on_the_popularity_list_too(app, aws):
         },
     )
 
-    def ids(event):
+    def ids(event: Any) -> Any:
         return [item["itemId"] for item in call(app, event)[1]["itemList"]]
 
     assert ids(recommendations()) == ["8", "6", "5"]  # 8 is boosted to 30, and takes the one place of Drama
@@ -371,7 +388,9 @@ def test_the_rules_hold_on_the_popularity_list_too(app, aws):
 
 
 @pytest.mark.parametrize("broken", [lambda request: reply(200, b"{"), lambda request: reply(200, {"deny": []}), DOWN])
-def test_rules_that_cannot_be_read_leave_those_that_were(app, aws, clock, capsys, broken):
+def test_rules_that_cannot_be_read_leave_those_that_were(
+    app: Any, aws: Any, clock: Any, capsys: pytest.CaptureFixture[str], broken: Any
+) -> None:
     aws.rules = lambda request: reply(200, RULES)
     call(app, recommendations())
     aws.rules = broken
@@ -385,7 +404,9 @@ def test_rules_that_cannot_be_read_leave_those_that_were(app, aws, clock, capsys
     assert "deny" not in aws.invocations[-1]
 
 
-def test_no_rules_are_read_once_a_minute_and_no_problem(app, aws, clock, capsys):
+def test_no_rules_are_read_once_a_minute_and_no_problem(
+    app: Any, aws: Any, clock: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     for _ in range(3):
         call(app, recommendations())
     assert aws.rule_reads == 1
@@ -395,7 +416,7 @@ def test_no_rules_are_read_once_a_minute_and_no_problem(app, aws, clock, capsys)
     assert aws.rule_reads == 2
 
 
-def test_related_items_come_from_the_endpoint_or_are_popular(app, aws):
+def test_related_items_come_from_the_endpoint_or_are_popular(app: Any, aws: Any) -> None:
     aws.endpoint = lambda request: reply(
         200,
         {
@@ -421,7 +442,7 @@ def test_related_items_come_from_the_endpoint_or_are_popular(app, aws):
     assert [item["itemId"] for item in body["itemList"]] == ["9", "8"]
 
 
-def test_a_missing_variable_stops_the_start_and_all_are_named(monkeypatch):
+def test_a_missing_variable_stops_the_start_and_all_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ENDPOINT_NAME", "ARTIFACTS_BUCKET", "AWS_REGION", "URL_SUFFIX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delitem(sys.modules, "recommend.app", raising=False)

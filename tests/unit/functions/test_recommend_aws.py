@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import socket
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -138,11 +139,16 @@ def test_a_read_is_tried_once_more_where_that_can_help(
     assert len(answers) - len(left) == tries
 
 
+@pytest.mark.slow
 def test_who_does_not_answer_is_not_waited_for_and_said_to_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         bucket, runtime = Bucket("b", "us-east-1", "amazonaws.com"), Runtime("us-east-1", "amazonaws.com")
-        for call in (lambda: bucket.get_object("k"), lambda: runtime.invoke_endpoint("e", b"{}")):
+        calls: tuple[Callable[[], Any], ...] = (
+            lambda: bucket.get_object("k"),
+            lambda: runtime.invoke_endpoint("e", b"{}"),
+        )
+        for call in calls:
             began = time.monotonic()
             with pytest.raises(NoAnswer) as caught:
                 call()

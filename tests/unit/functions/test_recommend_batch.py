@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -24,19 +25,19 @@ PART = {
 
 
 @pytest.fixture
-def lists(aws):
+def lists(aws: Any) -> Any:
     """An endpoint that is down, and a batch that knows the users 42 and 43."""
     aws.endpoint = DOWN
     aws.lists = {"serving/batch.json": POINTER, "batch/job/lists/0000.json.out": PART}
     return aws.lists
 
 
-def listed(answer):
+def listed(answer: Any) -> Any:
     body = json.loads(answer["body"])
     return body["source"], [item["itemId"] for item in body["itemList"]], body["model"]["version"]
 
 
-def test_a_known_users_own_list_stands_in_for_the_endpoint(app, aws, lists):
+def test_a_known_users_own_list_stands_in_for_the_endpoint(app: Any, aws: Any, lists: Any) -> None:
     answer = app.handler(recommendations(numResults="2"), CONTEXT)
     assert answer["statusCode"] == 200
     assert listed(answer) == ("batch", ["5", "6"], "run-2")
@@ -44,7 +45,7 @@ def test_a_known_users_own_list_stands_in_for_the_endpoint(app, aws, lists):
     assert aws.reads == 0, "the popularity list was not needed"
 
 
-def test_parts_are_read_once_and_the_pointer_once_a_minute(app, aws, lists, clock):
+def test_parts_are_read_once_and_the_pointer_once_a_minute(app: Any, aws: Any, lists: Any, clock: Any) -> None:
     for _ in range(3):
         app.handler(recommendations(numResults="2"), CONTEXT)
     assert aws.list_reads == ["serving/batch.json", "batch/job/lists/0000.json.out"]
@@ -59,15 +60,15 @@ def test_parts_are_read_once_and_the_pointer_once_a_minute(app, aws, lists, cloc
     [{"user": "44"}, {"numResults": "4"}, {"excludeSeen": "false", "numResults": "2"}],
     ids=["nobody the batch knew", "more than the batch wrote", "with what is seen"],
 )
-def test_who_is_not_served_by_a_batch_gets_popular_items(app, lists, query):
+def test_who_is_not_served_by_a_batch_gets_popular_items(app: Any, lists: Any, query: Any) -> None:
     assert listed(app.handler(recommendations(**query), CONTEXT))[0] == "popular"
 
 
-def test_a_list_that_was_not_cut_is_the_answer_however_short(app, lists):
+def test_a_list_that_was_not_cut_is_the_answer_however_short(app: Any, lists: Any) -> None:
     assert listed(app.handler(recommendations("43", numResults="4"), CONTEXT))[:2] == ("batch", ["5"])
 
 
-def test_rules_and_categories_hold_for_a_batch_too(app, aws, lists):
+def test_rules_and_categories_hold_for_a_batch_too(app: Any, aws: Any, lists: Any) -> None:
     aws.rules = lambda request: reply(200, {"schemaVersion": "1.0", "deny": ["5"], "boosts": {"4": 20}})
     assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[1] == ["4", "6"]
     assert listed(app.handler(recommendations(numResults="1", categories="Drama"), CONTEXT))[1] == ["4"]
@@ -86,13 +87,15 @@ def test_rules_and_categories_hold_for_a_batch_too(app, aws, lists):
         {"batch/job/lists/0000.json.out": lambda request: reply(500, b"")},
     ],
 )
-def test_a_broken_batch_is_passed_over(app, lists, broken):
+def test_a_broken_batch_is_passed_over(app: Any, lists: Any, broken: Any) -> None:
     lists |= broken
     assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "popular"
 
 
-def test_a_batch_that_is_slow_to_read_is_not_waited_for_beyond_the_budget(app, lists, monkeypatch):
-    def slowly(request):
+def test_a_batch_that_is_slow_to_read_is_not_waited_for_beyond_the_budget(
+    app: Any, lists: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(request: pytest.FixtureRequest) -> Any:
         time.sleep(0.6)
         return reply(200, PART)
 
@@ -105,7 +108,7 @@ def test_a_batch_that_is_slow_to_read_is_not_waited_for_beyond_the_budget(app, l
     assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "batch"
 
 
-def test_related_items_and_rankings_have_no_batch(app, aws, lists):
+def test_related_items_and_rankings_have_no_batch(app: Any, aws: Any, lists: Any) -> None:
     event = json.loads((EVENTS / "recommend_related.json").read_text())
     assert json.loads(app.handler(event, CONTEXT)["body"])["source"] == "popular"
     assert aws.list_reads == []

@@ -18,6 +18,8 @@ from recommend.budget import Budget
 from recommend.circuit import FAILURES_TO_OPEN, OPEN_SECONDS, Circuit
 from recommend.endpoint import Endpoint, EndpointUnavailable
 
+pytestmark = pytest.mark.slow
+
 BUDGET = 0.3
 ANSWER = {
     "userId": "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -25,11 +26,11 @@ POPULAR = {
 }
 
 
-def encoded(document, **changes):
+def encoded(document: Any, **changes: Any) -> Any:
     return json.dumps({**document, **changes}).encode()
 
 
-def test_reads_the_answer_of_the_endpoint():
+def test_reads_the_answer_of_the_endpoint() -> None:
     ranking = Ranking.from_endpoint(encoded(ANSWER))
     assert ranking == Ranking((("1", 0.93), ("2", 0.0)), "personalized", "r1", 1)
     assert ranking.to_recommendations("id") == {
@@ -72,23 +73,23 @@ def test_reads_the_answer_of_the_endpoint():
     ],
     ids=lambda value: str(value)[-60:],
 )
-def test_refuses_a_garbled_answer(content, reason):
+def test_refuses_a_garbled_answer(content: Any, reason: Any) -> None:
     with pytest.raises(GarbledAnswer) as caught:
         Ranking.from_endpoint(content)
     assert str(caught.value) == reason
 
 
-def test_the_popularity_list_gives_its_first_items():
+def test_the_popularity_list_gives_its_first_items() -> None:
     popularity = Popularity.from_json(encoded(POPULAR))
     assert popularity.top(2, ListFilter()) == Ranking((("9", 30.0), ("7", 20.0)), "popular", "r1")
     assert popularity.top(100, ListFilter()).items == (("9", 30.0), ("7", 20.0), ("8", 20.0))
 
 
-def test_boosts_are_weighed_and_full_categories_passed_over():
+def test_boosts_are_weighed_and_full_categories_passed_over() -> None:
     items = (("1", 9.0), ("2", 8.0), ("3", 7.0), ("4", 6.0), ("5", 1.0))
     categories = {"1": ("A",), "2": ("A", "B"), "3": ("B",), "4": ("A",)}
 
-    def ids(number=9, **wish):
+    def ids(number: int = 9, **wish: Any) -> Any:
         return [item for item, _ in ListFilter(**wish).best(items, categories, number)]
 
     assert ids() == ["1", "2", "3", "4", "5"]
@@ -106,13 +107,13 @@ def test_boosts_are_weighed_and_full_categories_passed_over():
     ("content", "reason"),
     [(b"[]", "it is not a JSON object"), (b'{"schemaVersion": "2.0"}', "schemaVersion must be '1.0', not '2.0'")],
 )
-def test_refuses_garbled_rules(content, reason):
+def test_refuses_garbled_rules(content: Any, reason: Any) -> None:
     with pytest.raises(GarbledAnswer) as caught:
         rules_from_json(content)
     assert str(caught.value) == reason
 
 
-def test_the_popularity_list_ranks_given_items_and_keeps_the_others_in_their_order():
+def test_the_popularity_list_ranks_given_items_and_keeps_the_others_in_their_order() -> None:
     ranking = Popularity.from_json(encoded(POPULAR)).rank(["rare", "8", "9", "7", "other"])
     assert ranking.items == (("9", 30.0), ("8", 20.0), ("7", 20.0), ("rare", 0.0), ("other", 0.0))
     assert (ranking.source, ranking.model_version, ranking.unknown_items) == ("popular", "r1", 0)
@@ -131,13 +132,13 @@ def test_the_popularity_list_ranks_given_items_and_keeps_the_others_in_their_ord
         (encoded(POPULAR, runId=None), "runId must be a string that is not empty"),
     ],
 )
-def test_refuses_a_garbled_popularity_list(content, reason):
+def test_refuses_a_garbled_popularity_list(content: Any, reason: Any) -> None:
     with pytest.raises(GarbledAnswer) as caught:
         Popularity.from_json(content)
     assert str(caught.value) == reason
 
 
-def test_the_circuit_opens_after_five_failures_in_a_row_and_tries_again_after_five_seconds():
+def test_the_circuit_opens_after_five_failures_in_a_row_and_tries_again_after_five_seconds() -> None:
     now = 100.0
     circuit = Circuit(lambda: now)
     for _ in range(4):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
@@ -12,36 +13,36 @@ from recommend.request import InvalidRequest, RankingRequest, RecommendationsReq
 JSON = {"content-type": "application/json"}
 
 
-def recommendations(query=None, **event):
+def recommendations(query: Any = None, **event: Any) -> Any:
     return RecommendationsRequest.from_event(
         {"pathParameters": {"userId": "42"}, "queryStringParameters": query, **event}
     )
 
 
-def related(query=None, **event):
+def related(query: Any = None, **event: Any) -> Any:
     return RelatedRequest.from_event({"pathParameters": {"itemId": "7"}, "queryStringParameters": query, **event})
 
 
-def ranking(body, **event):
+def ranking(body: Any, **event: Any) -> Any:
     return RankingRequest.from_event({"headers": JSON, "body": body, **event})
 
 
-def refusal(parse, *arguments, **keywords):
+def refusal(parse: Any, *arguments: Any, **keywords: Any) -> Any:
     with pytest.raises(InvalidRequest) as caught:
         parse(*arguments, **keywords)
     return caught.value.status, caught.value.field, caught.value.message
 
 
-def test_recommendations_have_defaults():
+def test_recommendations_have_defaults() -> None:
     assert recommendations() == RecommendationsRequest("42", 10, True)
 
 
-def test_recommendations_take_the_query():
+def test_recommendations_take_the_query() -> None:
     request = recommendations({"numResults": "100", "excludeSeen": "false"})
     assert request.to_invocation() == {"userId": "42", "numResults": 100, "excludeSeen": False}
 
 
-def test_a_query_parameter_of_somebody_else_is_left_alone():
+def test_a_query_parameter_of_somebody_else_is_left_alone() -> None:
     assert recommendations({"utm_source": "mail"}) == RecommendationsRequest("42", 10, True)
 
 
@@ -49,7 +50,7 @@ def test_a_query_parameter_of_somebody_else_is_left_alone():
     "value",
     ["0", "-1", "101", "1.5", "x", "", " 1", "+1", "true", "null", "1e2", "1000000000", "9" * 20, "1,2", "٣", "NaN"],
 )
-def test_refuses_a_number_of_results(value):
+def test_refuses_a_number_of_results(value: Any) -> None:
     shown = {"٣": "\\u0663"}.get(value, value)
     assert refusal(recommendations, {"numResults": value}) == (
         400,
@@ -58,7 +59,7 @@ def test_refuses_a_number_of_results(value):
     )
 
 
-def test_takes_categories_with_commas_between():
+def test_takes_categories_with_commas_between() -> None:
     assert recommendations({"categories": "Drama, War ,Drama"}).categories == ("Drama", "War")
     assert related({"categories": "ü"}) == RelatedRequest("7", 10, ("ü",))
 
@@ -72,7 +73,7 @@ def test_takes_categories_with_commas_between():
         (",".join(["a"] * 101), "categories must hold at most 100 names, not 101"),
     ],
 )
-def test_refuses_categories(value, message):
+def test_refuses_categories(value: Any, message: str) -> None:
     for parse in (recommendations, related):
         assert refusal(parse, {"categories": value}) == (400, "categories", message)
 
@@ -81,23 +82,23 @@ def test_refuses_categories(value, message):
     ("item", "message"),
     [("", "itemId must have 1 to 256 characters, not 0"), ("i" * 257, "itemId must have 1 to 256 characters, not 257")],
 )
-def test_refuses_an_item(item, message):
+def test_refuses_an_item(item: Any, message: str) -> None:
     assert refusal(related, None, pathParameters={"itemId": item}) == (400, "itemId", message)
 
 
-def test_finds_the_item_in_the_path_where_the_parameters_are_missing():
+def test_finds_the_item_in_the_path_where_the_parameters_are_missing() -> None:
     event = {"rawPath": "/items/a%2Fb/related", "requestContext": {"http": {"method": "GET"}, "stage": "$default"}}
     assert route(event) == "related"
     assert RelatedRequest.from_event(event).item_id == "a/b"
 
 
 @pytest.mark.parametrize("value", ["", "1", "True", "yes", "true,true"])
-def test_refuses_exclude_seen(value):
+def test_refuses_exclude_seen(value: Any) -> None:
     message = f"excludeSeen must be true or false, not {value}"
     assert refusal(recommendations, {"excludeSeen": value}) == (400, "excludeSeen", message)
 
 
-def test_the_path_parameter_is_not_decoded_again():
+def test_the_path_parameter_is_not_decoded_again() -> None:
     assert recommendations(pathParameters={"userId": "a%20b/ü"}).user_id == "a%20b/ü"
 
 
@@ -110,7 +111,9 @@ def test_the_path_parameter_is_not_decoded_again():
     ],
 )
 @pytest.mark.parametrize("parameters", [None, {}])
-def test_finds_the_user_in_the_path_where_the_parameters_are_missing(path, stage, user_id, parameters):
+def test_finds_the_user_in_the_path_where_the_parameters_are_missing(
+    path: Any, stage: Any, user_id: str, parameters: Any
+) -> None:
     event = {"rawPath": path, "requestContext": {"stage": stage}, "pathParameters": parameters}
     assert RecommendationsRequest.from_event(event).user_id == user_id
 
@@ -125,35 +128,35 @@ def test_finds_the_user_in_the_path_where_the_parameters_are_missing(path, stage
         ({"pathParameters": {"userId": "u" * 257}}, "userId must have 1 to 256 characters, not 257"),
     ],
 )
-def test_refuses_a_path_without_a_user(event, message):
+def test_refuses_a_path_without_a_user(event: Any, message: str) -> None:
     assert refusal(RecommendationsRequest.from_event, event) == (400, "userId", message)
 
 
-def test_a_ranking_counts_duplicates_once():
+def test_a_ranking_counts_duplicates_once() -> None:
     request = ranking('{"userId": "42", "inputList": ["2", "1", "2"]}')
     assert request == RankingRequest("42", ("2", "1"))
     assert request.to_invocation() == {"userId": "42", "candidates": ["2", "1"], "excludeSeen": False}
 
 
-def test_a_body_in_base64_is_decoded():
+def test_a_body_in_base64_is_decoded() -> None:
     body = base64.b64encode('{"userId": "ü", "inputList": ["1"]}'.encode()).decode()
     assert ranking(body, isBase64Encoded=True) == RankingRequest("ü", ("1",))
 
 
 @pytest.mark.parametrize("body", ["not base64!", "abc", "ÿÿÿÿ"])
-def test_refuses_a_body_that_is_not_the_base64_it_claims_to_be(body):
+def test_refuses_a_body_that_is_not_the_base64_it_claims_to_be(body: Any) -> None:
     assert refusal(ranking, body, isBase64Encoded=True) == (400, None, "the body is marked as base64 and is not")
 
 
 @pytest.mark.parametrize(
     "headers", [{"Content-Type": "application/json"}, {"content-type": "APPLICATION/JSON; charset=utf-8"}]
 )
-def test_takes_json_however_it_is_spelled(headers):
+def test_takes_json_however_it_is_spelled(headers: Any) -> None:
     assert ranking('{"userId": "42", "inputList": ["1"]}', headers=headers).user_id == "42"
 
 
 @pytest.mark.parametrize("headers", [None, {}, {"content-type": "text/plain"}, {"content-type": ""}, {"accept": "*/*"}])
-def test_refuses_other_content_types(headers):
+def test_refuses_other_content_types(headers: Any) -> None:
     status, field, message = refusal(ranking, '{"userId": "42", "inputList": ["1"]}', headers=headers)
     assert (status, field) == (415, None)
     assert message.startswith("the content type must be application/json; it is ")
@@ -182,7 +185,7 @@ def test_refuses_other_content_types(headers):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_refuses_a_field(document, field, message):
+def test_refuses_a_field(document: Any, field: str, message: str) -> None:
     assert refusal(ranking, json.dumps(document)) == (400, field, message)
 
 
@@ -201,24 +204,24 @@ def test_refuses_a_field(document, field, message):
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_refuses_a_body(body, field, message):
+def test_refuses_a_body(body: Any, field: str, message: str) -> None:
     assert refusal(ranking, body) == (400, field, message)
 
 
-def test_refuses_a_byte_order_mark():
+def test_refuses_a_byte_order_mark() -> None:
     status, field, message = refusal(ranking, '\ufeff{"userId": "42", "inputList": ["1"]}')
     assert (status, field) == (400, None) and message.startswith("the body is not JSON: ")
 
 
-def test_refuses_bytes_that_are_not_utf_8():
+def test_refuses_bytes_that_are_not_utf_8() -> None:
     body = base64.b64encode(b'{"userId": "\xff"}').decode()
     message = "the body is not UTF-8: byte 12 cannot be decoded"
     assert refusal(ranking, body, isBase64Encoded=True) == (400, None, message)
 
 
 @pytest.mark.parametrize("encoded", [False, True])
-def test_refuses_a_body_of_more_than_a_mebibyte(encoded):
-    def wire(text):
+def test_refuses_a_body_of_more_than_a_mebibyte(encoded: Any) -> None:
+    def wire(text: Any) -> Any:
         return base64.b64encode(text.encode()).decode() if encoded else text
 
     body = '{"userId": "42", "inputList": ["1"]}'
@@ -228,11 +231,11 @@ def test_refuses_a_body_of_more_than_a_mebibyte(encoded):
     assert refusal(ranking, wire(body.ljust(6 << 20)), isBase64Encoded=encoded) == (413, None, message)
 
 
-def test_the_size_of_a_body_is_counted_in_bytes():
+def test_the_size_of_a_body_is_counted_in_bytes() -> None:
     assert refusal(ranking, '{"userId": "' + "ü" * (1 << 19) + '"}')[0] == 413
 
 
-def http(method, path, stage="$default"):
+def http(method: Any, path: Any, stage: Any = "$default") -> Any:
     return {"routeKey": "$default", "rawPath": path, "requestContext": {"http": {"method": method}, "stage": stage}}
 
 
@@ -248,7 +251,7 @@ def http(method, path, stage="$default"):
         (http("GET", "/health"), "health"),
     ],
 )
-def test_finds_the_route(event, name):
+def test_finds_the_route(event: Any, name: str) -> None:
     assert route(event) == name
 
 
@@ -263,7 +266,7 @@ def test_finds_the_route(event, name):
         (http("GET", "/rankings"), 405, "MethodNotAllowed"),
     ],
 )
-def test_refuses_other_routes(event, status, code):
+def test_refuses_other_routes(event: Any, status: int, code: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:
         route(event)
     assert (caught.value.status, caught.value.code) == (status, code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import orjson
 import pytest
@@ -12,8 +13,8 @@ from recommend.request import InvalidRequest, RankingRequest, RecommendationsReq
 from serving.invocation import InvalidInvocation, Invocation, from_body
 
 
-def test_the_server_takes_what_the_function_sends():
-    def taken(request):
+def test_the_server_takes_what_the_function_sends() -> None:
+    def taken(request: Any) -> Any:
         return from_body(json.dumps(request.to_invocation()).encode())
 
     assert taken(RecommendationsRequest("ü\n", 100, False)) == Invocation("ü\n", 100, False, None)
@@ -22,7 +23,7 @@ def test_the_server_takes_what_the_function_sends():
     assert taken(RankingRequest("42", items)) == Invocation("42", None, False, items)
 
 
-def test_the_function_reads_what_the_server_writes():
+def test_the_function_reads_what_the_server_writes() -> None:
     answer = {
         "userId": "42",
         "itemList": [{"itemId": "ü", "score": 0.12345678901234567}, {"itemId": "2", "score": 5e-324}],
@@ -68,7 +69,7 @@ def test_the_function_reads_what_the_server_writes():
     ],
     ids=lambda body: body[:40],
 )
-def test_both_refuse_the_same_in_the_same_words(body):
+def test_both_refuse_the_same_in_the_same_words(body: Any) -> None:
     event = {"headers": {"content-type": "application/json"}, "body": body.replace("LIST", "inputList")}
     try:
         RankingRequest.from_event(event)

@@ -60,9 +60,7 @@ def test_an_event_has_five_minutes_to_arrive() -> None:
         ({"status": "REFUSED"}, None, False),
     ],
 )
-def test_a_version_waits_until_a_run_or_a_reason_is_known(
-    dataset: dict[str, Any] | None, run: dict[str, Any] | None, unknown: bool
-) -> None:
+def test_a_version_waits_until_a_run_or_a_reason_is_known(dataset: Any, run: Any, unknown: bool) -> None:
     assert backlog.is_unknown(dataset, run) is unknown
 
 

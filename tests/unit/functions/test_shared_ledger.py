@@ -38,7 +38,7 @@ def test_one_of_eight_simultaneous_claims_wins(book: Ledger) -> None:
 @pytest.mark.parametrize(
     "status", [DatasetStatus.PREPARING, DatasetStatus.PREPARED, DatasetStatus.QUARANTINED, DatasetStatus.FAILED]
 )
-def test_a_dataset_in_any_open_state_can_be_claimed(book: Ledger, status: str) -> None:
+def test_a_dataset_in_any_open_state_can_be_claimed(book: Ledger, status: DatasetStatus) -> None:
     book.mark_dataset(VERSION, status, ["why"])
     assert book.claim_dataset(VERSION, RUN)
     assert book.dataset(VERSION)["status"] == DatasetStatus.CLAIMED  # type: ignore[index]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from shared import serving_record
 from shared.ledger import Ledger
+from shared.records import Model
 from tests.unit.functions.cloud import EXECUTION, VERSION, Clock, Cloud
 
 OLDER, NEWER = "v20261122t000000z-00000000", "v20261124t000000z-00000000"
 
 
-def model(version: str, attempt: int = 1) -> dict[str, Any]:
+def model(version: str, attempt: int = 1) -> Model:
     return {
         "runId": f"{version}-r{attempt}",
         "datasetVersion": version,
@@ -90,6 +90,7 @@ def test_newer_data_replaces_older_and_never_the_other_way(book: Ledger) -> None
     assert not book.promote(model(VERSION, attempt=2), EXECUTION, "it passed the gate", 1)
     serving = book.serving()
     assert serving is not None and serving["runId"] == f"{NEWER}-r1"
+    assert serving["previous"] is not None
     assert serving["previous"]["runId"] == f"{VERSION}-r1"
     assert "previous" not in serving["previous"], "one level deep"
 
@@ -98,7 +99,9 @@ def test_promoting_the_same_run_again_keeps_what_was_before_it(book: Ledger) -> 
     book.promote(model(OLDER), EXECUTION, "it passed the gate", 1)
     book.promote(model(VERSION), EXECUTION, "it passed the gate", 1)
     assert book.promote(model(VERSION), EXECUTION, "it passed the gate", 1)
-    assert book.serving()["previous"]["runId"] == f"{OLDER}-r1"  # type: ignore[index]
+    serving = book.serving()
+    assert serving is not None and serving["previous"] is not None
+    assert serving["previous"]["runId"] == f"{OLDER}-r1"
 
 
 def test_a_rollback_replaces_newer_data_and_only_the_run_that_it_was_to_replace(book: Ledger) -> None:
@@ -109,6 +112,7 @@ def test_a_rollback_replaces_newer_data_and_only_the_run_that_it_was_to_replace(
     serving = book.serving()
     assert serving is not None
     assert (serving["runId"], serving["by"], serving["why"]) == (f"{VERSION}-r1", "rollback", "odd lists")
+    assert serving["previous"] is not None
     assert serving["previous"]["runId"] == f"{NEWER}-r1"
 
 

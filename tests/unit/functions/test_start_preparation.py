@@ -63,7 +63,7 @@ def test_a_dropped_marker_names_the_source_and_the_version() -> None:
 
 
 def test_the_input_goes_before_the_templates_defaults() -> None:
-    event = {
+    event: dict[str, Any] = {
         "executionArn": "arn",
         "startTime": "2026-11-23T15:13:00Z",
         "source": "s3://b/raw/x/",
@@ -124,7 +124,7 @@ def test_names_the_field_that_cannot_be_used(change: dict[str, Any], words: str)
         ({"status": "QUARANTINED"}, None),
     ],
 )
-def test_a_version_is_prepared_again_only_after_a_failure(state: dict[str, Any] | None, attempt: int | None) -> None:
+def test_a_version_is_prepared_again_only_after_a_failure(state: Any, attempt: int | None) -> None:
     assert plan.attempt_of(state, "mine") == attempt
 
 

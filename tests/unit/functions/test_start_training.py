@@ -156,7 +156,7 @@ def test_the_metric_definitions_read_the_lines_that_training_writes() -> None:
     ],
 )
 def test_a_failed_job_is_replaced_only_after_a_redrive_or_for_want_of_capacity(
-    state: dict[str, Any] | None, described: dict[str, Any] | None, number: int
+    state: Any, described: dict[str, Any] | None, number: int
 ) -> None:
     assert attempt.following(state, described) == number
 

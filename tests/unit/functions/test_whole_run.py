@@ -29,6 +29,8 @@ from tests.unit.functions.test_verify import KNOWN, OTHER, POPULAR, STRANGER
 from tests.unit.functions.wire import Wire, refused
 from tests.unit.statemachines.interpreter import UNFORESEEN, Answer, Execution, Failed, execute
 
+pytestmark = pytest.mark.slow
+
 FUNCTIONS = {
     "StartTraining": "start_training",
     "Evaluate": "evaluate",

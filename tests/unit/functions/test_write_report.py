@@ -62,15 +62,24 @@ GATE = {
     },
     "updatedAt": "2026-11-23T15:20:00.000Z",
 }
+
+
+def run(**given: Any) -> Any:
+    """A run of which the ledger holds no more than that."""
+    return {"runId": RUN, **given}
+
+
+RECORD: Any = {
+    "runId": RUN,
+    "status": "DEPLOYED",
+    "reasons": ["NDCG at 10 is 0.4321, <b>better</b>"],
+    "startedAt": "2026-11-23T15:13:00.000Z",
+    "endedAt": "2026-11-23T15:31:00.000Z",
+}
+DECISIONS: Any = {"gate": GATE, "deployment": {"updatedAt": "2026-11-23T15:22:00.000Z"}}
 WHOLE = Facts(
-    run={
-        "runId": RUN,
-        "status": "DEPLOYED",
-        "reasons": ["NDCG at 10 is 0.4321, <b>better</b>"],
-        "startedAt": "2026-11-23T15:13:00.000Z",
-        "endedAt": "2026-11-23T15:31:00.000Z",
-    },
-    decisions={"gate": GATE, "deployment": {"updatedAt": "2026-11-23T15:22:00.000Z"}},
+    run=RECORD,
+    decisions=DECISIONS,
     report=REPORT,
     manifest={"datasetVersion": VERSION, "counts": {"interactions": 1200, "users": 50}},
     before={"datasetVersion": BEFORE, "counts": {"interactions": 1000, "users": 51}},
@@ -130,7 +139,7 @@ def test_nothing_of_what_others_wrote_becomes_markup() -> None:
 
 
 def test_a_run_that_failed_early_still_has_a_page() -> None:
-    content = page.render(Facts(run={"runId": RUN, "status": "FAILED", "reasons": ["StartTraining: no capacity"]}))
+    content = page.render(Facts(run=run(status="FAILED", reasons=["StartTraining: no capacity"])))
     text = " | ".join(Reader(content).text)
     assert "FAILED | : it failed. | StartTraining: no capacity" in text
     for title in ("Data", "Learning", "The gate", "Slices", "Cost"):
@@ -139,7 +148,7 @@ def test_a_run_that_failed_early_still_has_a_page() -> None:
 
 @pytest.mark.parametrize("epochs", [(Epoch(1, 0.5),), (Epoch(1, 0.5), Epoch(2, 0.5))])
 def test_a_curve_of_one_epoch_or_without_a_change_can_be_drawn(epochs: tuple[Epoch, ...]) -> None:
-    assert "nan" not in page.render(Facts(run={"runId": RUN, "status": "REJECTED"}, epochs=epochs)).lower()
+    assert "nan" not in page.render(Facts(run=run(status="REJECTED"), epochs=epochs)).lower()
 
 
 def test_an_epoch_that_was_trained_twice_counts_once_and_other_lines_are_passed_over() -> None:
@@ -148,7 +157,7 @@ def test_an_epoch_that_was_trained_twice_counts_once_and_other_lines_are_passed_
 
 
 def test_without_a_price_there_are_seconds() -> None:
-    content = page.render(Facts(run={"runId": RUN}, cost=facts.cost(training_job(BillableTimeInSeconds=61), 0.0)))
+    content = page.render(Facts(run=run(), cost=facts.cost(training_job(BillableTimeInSeconds=61), 0.0)))
     assert "61 s billed" in content and "USD" not in content
     assert facts.cost(None, 1.0) is None
 
@@ -168,7 +177,7 @@ def logs(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
 
 
 def written(cloud: Cloud) -> str:
-    return cloud.s3.get_object(Bucket=ARTIFACTS, Key=f"runs/{RUN}/report.html")["Body"].read().decode()
+    return str(cloud.s3.get_object(Bucket=ARTIFACTS, Key=f"runs/{RUN}/report.html")["Body"].read().decode())
 
 
 def test_the_run_of_its_sample_event_gets_its_page(

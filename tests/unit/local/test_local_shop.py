@@ -78,7 +78,7 @@ def test_neighbours_in_other_baskets_beat_popularity_on_the_last_interaction(his
         def neighbours(item: str, seen: set[str] = seen) -> float:
             if not popularity[item]:
                 return 0.0
-            return sum(together[other][item] / (popularity[other] * popularity[item]) ** 0.5 for other in seen)
+            return float(sum(together[other][item] / (popularity[other] * popularity[item]) ** 0.5 for other in seen))
 
         hits["neighbours"] += sum(neighbours(item) >= neighbours(wanted) for item in negatives) < 10
         hits["popularity"] += sum(popularity[item] >= popularity[wanted] for item in negatives) < 10

@@ -138,7 +138,7 @@ def test_a_file_tail_gives_whole_lines_once(tmp_path: Path) -> None:
 
 
 def test_runs_are_shown_newest_first_with_their_reasons() -> None:
-    runs = [
+    runs: list[dict[str, Any]] = [
         {
             "pk": "RUN#v1-r1",
             "status": "DEPLOYED",

@@ -23,6 +23,8 @@ from ncf.network import Recommender
 from ncf.ranking import rank
 from ncf.registry import kind_named, kinds
 
+pytestmark = pytest.mark.slow
+
 VERSION = "v20260102t030405z-0a1b2c3d"
 EVERY = sorted(kinds())
 PERSONAL = [name for name in EVERY if name != "popularity"]

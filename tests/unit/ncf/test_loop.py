@@ -16,6 +16,8 @@ from ncf.interface import Context, Diverged, Progress, Stopped
 from ncf.network import Architecture, Recommender
 from ncf.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 VERSION = "v20260102t030405z-0a1b2c3d"
 HERE = Context()
 ARCHITECTURE = Architecture("neumf", 8, (16, 8))

@@ -75,6 +75,7 @@ def test_over_the_whole_catalogue_it_is_the_sum_of_its_definition(loss: str, sho
     assert of_an_epoch(steps, model, len(shop.train), seed=1) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_sampled_negatives_give_the_same_sum_in_expectation(shop: Dataset, model: Recommender) -> None:
     """Popular items are drawn more often, and each counts the less for it."""
     steps = objective(shop, replace(EVERYTHING, shared_negatives=12), CPU)

@@ -65,7 +65,7 @@ def test_what_two_servers_might_cut_differently_is_refused_and_nothing_behind_it
         wire = server.wire()
         wire.sendall(b"POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\n%b\r\n\r\n%b" % (head, smuggled))
         received = all_of(wire)
-        assert server.service._house == 0
+        assert server.service._in_flight == 0
     assert statuses(received) == [400]
     assert b"\r\nconnection: close\r\n" in received
     assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]["code"] == "InvalidInput"
@@ -85,7 +85,7 @@ def test_a_broken_chunk_is_refused_after_the_answers_to_what_came_before():
         wire = server.wire()
         wire.sendall(invocation() + chunked + b"2\r\n{}X\r\n" + PING)
         assert statuses(all_of(wire)) == [200, 400]
-        assert server.service._house == 0
+        assert server.service._in_flight == 0
 
 
 def test_pipelined_requests_are_answered_in_their_order_whatever_takes_long():
@@ -131,7 +131,7 @@ def test_reads_no_further_than_a_request_ahead_of_what_it_answers():
                 wire.sendall(invocation(b" " * 100_000))
         (connected,) = server.service._connections
         assert sum(len(exchange.body) for exchange in connected._exchanges) < 1 << 20
-        assert server.service._house == 1
+        assert server.service._in_flight == 1
         wire.close()
         held.release.set()
 
@@ -327,6 +327,7 @@ def test_time_for_a_request_runs_anew_for_the_next():
             assert answers_of(wire, 1) == [{"user": "1"}]
 
 
+@pytest.mark.slow
 def test_an_idle_connection_is_closed_and_a_used_one_is_not(monkeypatch):
     # Much longer than between two requests here, so that a machine that stands still for a while changes nothing.
     monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 3.0)
@@ -351,11 +352,11 @@ def test_who_leaves_gives_the_place_back_and_is_counted():
         computing.sendall(invocation())
         assert held.begun.wait(20)
         sending.sendall(invocation()[:-1])
-        eventually(lambda: server.service._house == 2)
+        eventually(lambda: server.service._in_flight == 2)
         for wire in (computing, sending):
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             wire.close()
-        eventually(lambda: server.service._house == 0)
+        eventually(lambda: server.service._in_flight == 0)
         held.release.set()
         line = json.loads(metrics.line())
     assert (line["Requests"], line["Refused"], line["Failed"]) == (2, 2, 0)

@@ -213,6 +213,7 @@ def outcome(body):
 @example('{"userId": "u", "user\\u0049d": "v"}', None)
 @example('{"userId": "u", "boosts": {"a": 1, "a": 2}}', None)
 @given(BODIES, st.none() | st.tuples(st.integers(0, 60), st.binary(min_size=1, max_size=1)))
+@pytest.mark.slow
 def test_the_quick_parser_is_trusted_only_where_the_exact_one_says_the_same(text, slip):
     body = text.encode()
     if slip:

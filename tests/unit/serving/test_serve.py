@@ -21,6 +21,8 @@ from ncf.bundle.format import digest, measure
 from serving import serve
 from serving.invocation import from_document
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

@@ -163,7 +163,7 @@ def test_short_rankings_that_come_in_one_turn_are_computed_together_in_the_loop(
         wires = [server.wire() for _ in range(6)]
         for wire in wires:
             wire.sendall(invocation()[:-1])
-        eventually(lambda: server.service._house == 6)
+        eventually(lambda: server.service._in_flight == 6)
         hold, held = threading.Event(), threading.Event()
         server.loop.call_soon_threadsafe(lambda: (held.set(), hold.wait(20)))
         assert held.wait(20)

@@ -40,6 +40,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @example(20_000, 8, 1000, 50, 1)  # a part of it lets expect the rest
 @example(8_192, 4, 1000, 50, 2)
 @given(st.integers(1, 400), st.sampled_from([4, 8]), st.integers(0, 420), st.integers(0, 50), st.integers(0, 99))
+@pytest.mark.slow
 def test_the_kernel_takes_the_greatest(items: int, rank: int, number: int, gone: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     factors = random.integers(-127, 128, (rank, items)).astype(np.int8)

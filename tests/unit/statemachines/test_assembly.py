@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from delivery.assembly import machines, pictures
+from delivery.assembly import files, machines, pictures
 from tests.unit.statemachines.edges import MACHINES
 from tests.unit.statemachines.interpreter import edges_of
 
@@ -87,7 +87,7 @@ STATE = {"Comment": "Asks.", "invoke": "Verify", "result": "verification", "Next
     ],
 )
 def test_a_mistake_in_a_source_names_the_state_and_what_is_wrong(state: dict[str, Any], message: str) -> None:
-    with pytest.raises(machines.SourceError, match=re.escape(message)) as raised:
+    with pytest.raises(files.SourceError, match=re.escape(message)) as raised:
         assembled("retraining", Verify=state)
     assert str(raised.value).startswith("retraining.yaml, Verify: ")
 
@@ -95,7 +95,7 @@ def test_a_mistake_in_a_source_names_the_state_and_what_is_wrong(state: dict[str
 def test_a_state_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "twice.yaml"
     source.write_text("States:\n  Done: {Type: Succeed}\n  Done: {Type: Fail}\n", encoding="utf-8")
-    with pytest.raises(machines.SourceError, match="Done is there twice"):
+    with pytest.raises(files.SourceError, match="Done is there twice"):
         machines.load(source)
 
 

@@ -16,6 +16,8 @@ import pytest
 from ncf import bundle as bundles
 from ncf.fitting.loop import CHECKPOINT
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 # `--`, or torchrun takes --start for an abbreviation of an option of its own.
 JOB = ("-m", "--", "container.job")

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from ncf.parameters import text_of
+from ncf.registry import kinds
 from training.hyperparameters import Hyperparameters, InvalidHyperparameter, known
 
 NEEDED = {
@@ -50,7 +51,7 @@ def test_each_says_what_it_means() -> None:
         ("dropout", "1", "must be a number from 0 to below 1, not '1'"),
         ("seed", "-1", "must be an integer from 0 to"),
         ("seed", "9223372036854775808", "must be an integer from 0 to 9223372036854775807"),
-        ("model", "svd", "must be one of als, ease, gmf, mlp, neumf, popularity, not 'svd'"),
+        ("model", "svd", f"must be one of {', '.join(sorted(kinds()))}, not 'svd'"),
         ("device", "tpu", "must be one of auto, cpu, cuda, not 'tpu'"),
         ("mlp_layers", "64;32", "must be integers with commas between, such as 64,32,16, not '64;32'"),
         ("mlp_layers", "63,32", "must begin with an even number"),

@@ -24,6 +24,8 @@ from training.launching.code import code_in, digest
 from training.launching.hyperparameter_text import Refused
 from training.launching.lines import Epoch, epoch_in
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(launch.__file__).resolve().parents[1]
 VERSION = "v20260102t030405z-0a1b2c3d"
 

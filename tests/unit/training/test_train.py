@@ -25,6 +25,8 @@ from serving.serve import CannotServe
 from training import train
 from training.incumbent import IncumbentScorer
 
+pytestmark = pytest.mark.slow
+
 VERSION = "v20260102t030405z-0a1b2c3d"
 SCHEMA = Path(__file__).resolve().parents[3] / "training" / "evaluation.schema.json"
 OUTPUTS = ["evaluation.json", "golden.json", "popular.json"]
