@@ -1,7 +1,7 @@
-"""When an answer equals a recorded one: the rule for golden requests, in training and in the server.
+"""The comparison of an answer with a recorded one, for golden requests in training and in the server.
 
-Pure. Scores may differ by `TOLERANCE`, since another processor sums in another order; items may then change places
-only where their recorded scores are that close.
+Scores may differ by `TOLERANCE`, because another processor sums in another order. Items may change places only if their
+recorded scores differ by no more than that.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 TOLERANCE = 1e-4
+"""Maximum absolute difference between two equal scores."""
 
 
 def differences(recorded: Iterable[dict[str, Any]], answer: Callable[[Any], dict[str, Any]]) -> list[str]:
-    """One sentence per recorded request that `answer` (request document → response document) answers otherwise.
+    """Return one sentence per recorded request for which `answer` (request document → response document) differs.
 
-    The sentences tell requests apart by position and hold no ids of users.
+    The sentences name a request by its position and contain no user id.
     """
     found = []
     for position, entry in enumerate(recorded):
@@ -29,23 +30,23 @@ def differences(recorded: Iterable[dict[str, Any]], answer: Callable[[Any], dict
 
 
 def difference(expected: dict[str, Any], actual: dict[str, Any]) -> str | None:
-    """What differs between two responses of `/invocations`, or None."""
+    """Return the first difference between two responses of `/invocations` as text, or None."""
     for name in sorted(expected.keys() | actual.keys()):
         if name != "itemList" and expected.get(name) != actual.get(name):
             if name == "userId":
                 return "userId is another"
             return f"{name} is {actual.get(name)!r}, expected {expected.get(name)!r}"
-    wanted, given = expected["itemList"], actual["itemList"]
-    if len(wanted) != len(given):
-        return f"{len(given)} items, expected {len(wanted)}"
-    recorded_scores = {item["itemId"]: item["score"] for item in wanted}
+    expected_items, items = expected["itemList"], actual["itemList"]
+    if len(expected_items) != len(items):
+        return f"{len(items)} items, expected {len(expected_items)}"
+    recorded_scores = {item["itemId"]: item["score"] for item in expected_items}
     seen = set()
-    for rank, (want, have) in enumerate(zip(wanted, given, strict=True), start=1):
-        if not abs(want["score"] - have["score"]) <= TOLERANCE:  # a NaN differs from everything
-            return f"score {have['score']:.6g} at rank {rank}, expected {want['score']:.6g}"
-        # An item from below the recorded list may only tie with the last of it.
-        recorded = recorded_scores.get(have["itemId"], wanted[-1]["score"])
-        if have["itemId"] in seen or abs(recorded - want["score"]) > TOLERANCE:
-            return f"item {have['itemId']!r} at rank {rank}, expected {want['itemId']!r}"
-        seen.add(have["itemId"])
+    for rank, (recorded, item) in enumerate(zip(expected_items, items, strict=True), start=1):
+        if not abs(recorded["score"] - item["score"]) <= TOLERANCE:  # a NaN differs from everything
+            return f"score {item['score']:.6g} at rank {rank}, expected {recorded['score']:.6g}"
+        # An item that is not in the recorded list can only tie with the last item of the list.
+        recorded_score = recorded_scores.get(item["itemId"], expected_items[-1]["score"])
+        if item["itemId"] in seen or abs(recorded_score - recorded["score"]) > TOLERANCE:
+            return f"item {item['itemId']!r} at rank {rank}, expected {recorded['itemId']!r}"
+        seen.add(item["itemId"])
     return None

@@ -1,4 +1,4 @@
-"""When two answers count as the same."""
+"""The comparison of an answer with a recorded one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_says_what_differs(actual, reason):
     assert difference(EXPECTED, actual) == reason
 
 
-def test_tells_which_recorded_request_is_answered_otherwise():
+def test_names_the_recorded_requests_whose_answers_differ():
     def answer(request):
         if request["userId"] == "boom":
             raise KeyError("boom")
