@@ -44,7 +44,7 @@ CALIBRATION_USERS = 512
 class Parameters(Plan, als.Parameters, ease.Parameters):
     mlp_layers: tuple[int, ...] = parameter(
         "Widths of the MLP's layers, 1 to 16 numbers, each 1 to 4096. The first is the width of both embeddings "
-        "together, so it is even. Each width is half of the one before, as in He et al., section 3.3.",
+        "together, so it is even. By default each width is half of the one before, as in He et al., section 3.3.",
         integers("64,32,16"),
         (16, 8),
     )
