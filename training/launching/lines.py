@@ -22,7 +22,7 @@ class Epoch:
 
 
 def epoch_in(line: str) -> Epoch | None:
-    """The epoch that `line` reports, or None."""
+    """Return the epoch that `line` reports, or None for another line."""
     match = EPOCH.fullmatch(line.strip())
     if match is None:
         return None
