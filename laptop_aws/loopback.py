@@ -32,7 +32,7 @@ def _is_loopback(host: object) -> bool:
 
 def _refuse(host: object) -> None:
     raise LeavesLoopback(
-        f"local mode reaches this machine only, and something asked for {host!r}: "
+        f"the embedded AWS reaches this machine only, and {host!r} was asked for: "
         "check endpoint URLs (AWS_ENDPOINT_URL points at the emulator) and proxies"
     )
 

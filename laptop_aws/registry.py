@@ -1,43 +1,46 @@
 """How an emulated service joins the host.
 
-A service is a module ``laptop_aws.<name>`` with ``register()``, which the host calls once, after ministack is
-imported and before state is loaded. Everything a service needs of the host is here::
+A service is a module ``laptop_aws.<name>`` with ``register()``, which the host calls once, after ministack is imported
+and before state is loaded. Everything that a service needs of the host is here::
 
     from laptop_aws import registry
 
     async def handle_request(method, path, headers, body, query):     # runs on the event loop: never block in it
         return await registry.offload(answer, method, path, headers, body, query)   # -> (status, headers, bytes)
 
-    def register() -> None: registry.register_service("sagemaker", sys.modules[__name__],
-    target_prefixes=["SageMaker."], credential_scope="sagemaker", host_patterns=[r"sagemaker\\."],
-    path_patterns=[r"^/endpoints/[^/]+/invocations"])
-    registry.register_cloudformation_type("AWS::SageMaker::ModelPackageGroup", create=..., update=..., delete=...)
-    registry.register_aws_sdk_integration("sagemaker", target_prefix="SageMaker", error_prefix="SageMaker")
-    registry.on_ready(start_restored_endpoints) registry.on_shutdown(stop_everything)
+    def register() -> None:
+        registry.register_service(
+            "sagemaker",
+            sys.modules[__name__],
+            target_prefixes=["SageMaker."],
+            credential_scope="sagemaker",
+            host_patterns=[r"sagemaker\\."],
+            path_patterns=[r"^/endpoints/[^/]+/invocations"],
+        )
+        registry.register_cloudformation_type("AWS::SageMaker::ModelPackageGroup", create=..., update=..., delete=...)
+        registry.register_aws_sdk_integration("sagemaker", target_prefix="SageMaker", error_prefix="SageMaker")
+        registry.on_ready(start_restored_endpoints)
+        registry.on_shutdown(stop_everything)
 
 The module also has, as ministack's own modules have:
 
 ``get_state() -> dict``
     What survives a restart: JSON values, bytes, or ministack's ``AccountScopedDict``/``AccountRegionScopedDict``.
-    Called from another thread
-    every few seconds while something changed, and at the end: return copies (``copy.deepcopy`` under your lock).
+    Called from another thread every two seconds while something changed, and at the end: return copies
+    (``copy.deepcopy`` under your lock).
 ``load_persisted_state(data: dict) -> None``
-    Puts it back; called once before the host serves, only when something was saved. No process may be started here:
-    do
-    that in
-    ``on_ready``. A job that was running when the host died is not running any more: say so in its state.
+    Restores it; called once before the host serves, only when something was saved. Start no process here; do that in
+    ``on_ready``. A job that was running when the host ended is not running any more: its state must say so.
 ``reset() -> None``
-    Forgets everything and stops the service's processes (``POST /_ministack/reset``).
+    Deletes everything and stops the service's processes (``POST /_ministack/reset``).
 
 Headers arrive with lower-case names; ``query`` maps a name to the list of its values. Requests are routed by
-``X-Amz-Target`` prefix first,
-then by the signing name in the Authorization header (which is the *service name registered*, so register under it;
-``sagemaker`` covers
-``sagemaker-runtime``), then by host, then by path.
+``X-Amz-Target`` prefix first, then by the signing name in the Authorization header (the name under which the service is
+registered; ``sagemaker`` covers ``sagemaker-runtime``), then by host, then by path.
 
 Account and region of a request are ``ministack.core.responses.get_account_id()`` and ``get_region()``; threads
-started with ``in_background`` inherit them. Processes are started with ``spawn`` only: it gives them a clean
-environment and sees to it that none outlives the host.
+started with ``in_background`` inherit them. Start processes with ``spawn`` only: it gives them a clean environment and
+ends them with the host.
 """
 
 from __future__ import annotations

@@ -89,18 +89,21 @@ class ProductTower(nn.Module):
         self.width = factors
 
     def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.user(users) * self.item(items)  # [..., factors]
+        found: Tensor = self.user(users) * self.item(items)  # [..., factors]
+        return found
 
     def grid(
         self, users: Tensor, items: Tensor | None, weight: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return weightᵀ φ of each of `users` with each of `items` (None: all items), by one matrix product."""
         q = self.item.weight if items is None else self.item(items)
-        return (self.user(users) * weight) @ q.T  # [users, items]
+        found: Tensor = (self.user(users) * weight) @ q.T  # [users, items]
+        return found
 
     def pairs(self, users: Tensor, items: Tensor, weight: Tensor) -> Tensor:
         """Return weightᵀ φ of `items` [users, n] for `users` [users]."""
-        return (self.item(items) @ (self.user(users) * weight)[:, :, None]).squeeze(-1)  # [users, n]
+        found: Tensor = (self.item(items) @ (self.user(users) * weight)[:, :, None]).squeeze(-1)  # [users, n]
+        return found
 
 
 class PerceptronTower(nn.Module):
@@ -132,7 +135,8 @@ class PerceptronTower(nn.Module):
         q = self._dropped(self.item.weight if items is None else self.item(items), generator)  # [items, d]
         if not self.hidden:
             own, other = weight.split(p.shape[-1])
-            return (p @ own)[:, None] + q @ other  # [users, items]
+            found: Tensor = (p @ own)[:, None] + q @ other  # [users, items]
+            return found
         weight_p, weight_q, bias, rest = self._factored()
         from_users = p @ weight_p.T + bias  # [users, layers[1]]
         from_items = q @ weight_q.T  # [items, layers[1]]
@@ -150,7 +154,8 @@ class PerceptronTower(nn.Module):
         p, all_q = self.user(users), self.item.weight  # [users, d], [items, d]
         if not self.hidden:
             own, other = weight.split(p.shape[-1])
-            return (p @ own)[:, None] + self.item(items) @ other  # [users, n]
+            found: Tensor = (p @ own)[:, None] + self.item(items) @ other  # [users, n]
+            return found
         weight_p, weight_q, bias, rest = self._factored()
         # The cheaper of the two: one product per pair, or one per item of the catalogue.
         is_few = items.numel() < all_q.shape[0]
@@ -205,7 +210,8 @@ class Recommender(nn.Module):
         `generator` draws the dropout during training; without a generator there is no dropout.
         """
         phi = torch.cat([tower(users, items, generator) for tower in self.towers], dim=-1)  # [..., widths]
-        return self.output(phi).squeeze(-1)  # [...]
+        found: Tensor = self.output(phi).squeeze(-1)  # [...]
+        return found
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
         logits: Tensor = self.output.bias  # [1]
@@ -227,7 +233,8 @@ class Recommender(nn.Module):
 
     def _weights(self) -> tuple[Tensor, ...]:
         """Return h, split into one part for each tower."""
-        return self.output.weight.squeeze(0).split(self.widths)
+        found: tuple[Tensor, ...] = self.output.weight.squeeze(0).split(self.widths)
+        return found
 
     def related(self, item: int) -> Tensor | None:
         """The similarity by the scores of the GMF half, or for `mlp` by the items' part of the first layer."""

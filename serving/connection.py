@@ -57,12 +57,17 @@ class Exchange:
     """A request and the stage of its answer. `body` is at most one byte longer than the handler accepts."""
 
     __slots__ = (
-        "began", "body", "complete", "connection", "content_type", "expects_continue", "failure", "keep_alive",
-        "method", "path", "stage",
+        "began", "body", "codings", "complete", "connection", "content_type", "expects_continue", "failure", "has_body",
+        "keep_alive", "method", "path", "stage",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, method: bytes, path: bytes, content_type: bytes | None) -> None:
-        self.connection, self.method, self.path, self.content_type = connection, method, path, content_type
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.method = self.path = b""
+        self.content_type: bytes | None = None
+        self.codings: bytes | None = None
+        """Of the transfer, as the head names them."""
+        self.has_body = False
         self.body: bytes | bytearray = b""
         self.began = 0.0
         """For the handler's use: the time at which it began."""
@@ -110,31 +115,6 @@ class Handler(Protocol):
     def closed(self, connection: Connection) -> None: ...
 
 
-class _Head:
-    """What has been read of a request's head."""
-
-    __slots__ = ("codings", "content_type", "expects_continue", "has_body", "url")
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.content_type: bytes | None = None
-        self.codings: bytes | None = None
-        self.expects_continue = self.has_body = False
-
-    def add(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name == b"content-type":
-            if self.content_type is None:
-                self.content_type = value
-        elif name == b"expect":
-            self.expects_continue = value.lower() == b"100-continue"
-        elif name == b"content-length":
-            self.has_body = value != b"0"
-        elif name == b"transfer-encoding":
-            self.has_body = True
-            self.codings = value if self.codings is None else self.codings + b"," + value
-
-
 class Connection(asyncio.Protocol):
     """One client. At most one request is read ahead of the one that is being answered."""
 
@@ -143,7 +123,6 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._exchanges: deque[Exchange] = deque()
         self._reading = _BETWEEN
-        self._head = _Head()
         self._messages = self._head_bytes = 0
         self._write_buffer_full = self._advancing = False
         self._timeout: asyncio.TimerHandle | None = None
@@ -194,29 +173,41 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._enter(_HEAD)
-        self._head = _Head()
+        self._next = Exchange(self)
         self._messages += 1
         self._head_bytes = 0
 
     def on_url(self, part: bytes) -> None:
-        self._head.url += part
+        self._next.path += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers come here too. The exchange has been made by then, so they change nothing.
-        self._head.add(name, value)
+        if self._reading is not _HEAD:  # a trailer, after the body: it changes nothing
+            return
+        name = name.lower()
+        if name == b"content-type":
+            if self._next.content_type is None:
+                self._next.content_type = value
+        elif name == b"expect":
+            self._next.expects_continue = value.lower() == b"100-continue"
+        elif name == b"content-length":
+            self._next.has_body = value != b"0"
+        elif name == b"transfer-encoding":
+            self._next.has_body = True
+            self._next.codings = value if self._next.codings is None else self._next.codings + b"," + value
 
     def on_headers_complete(self) -> None:
         self._enter(_BODY)
-        parser, head = self._parser, self._head
-        exchange = Exchange(self, parser.get_method(), _path(head.url), head.content_type)
+        parser, exchange = self._parser, self._next
         http_1_0 = parser.get_http_version() == "1.0"
+        exchange.method, exchange.path = parser.get_method(), _path(exchange.path)
         exchange.keep_alive = not http_1_0 and exchange.method != b"CONNECT" and parser.should_keep_alive()
-        exchange.expects_continue = head.expects_continue and not http_1_0
+        if http_1_0:
+            exchange.expects_continue = False
         self._exchanges.append(exchange)
         # llhttp accepts "x, chunked", and chunks in HTTP/1.0; a proxy in front of this server may read them otherwise.
-        if head.codings is not None and (http_1_0 or head.codings.strip().lower() != b"chunked"):
+        if exchange.codings is not None and (http_1_0 or exchange.codings.strip().lower() != b"chunked"):
             self._fail(400, "the transfer coding can only be chunked")
-        elif head.has_body and parser.should_upgrade():  # httptools would take the body for another request
+        elif exchange.has_body and parser.should_upgrade():  # httptools would take the body for another request
             self._fail(400, "an upgrade cannot be offered with a body")
 
     def on_body(self, part: bytes) -> None:
@@ -349,7 +340,7 @@ class Connection(asyncio.Protocol):
             return
         self._reading = _ENDED
         if not self._exchanges or self._exchanges[-1].complete:
-            self._exchanges.append(Exchange(self, b"", b"", None))
+            self._exchanges.append(Exchange(self))
         exchange = self._exchanges[-1]
         exchange.failure = status, message
         exchange.complete, exchange.keep_alive = True, False

@@ -18,7 +18,9 @@ import numpy as np
 from numba.core.caching import FunctionCache
 
 from serving import vectors
-from serving.vectors import BLOCK, TILE, add_product, add_rectified, layer
+from serving.vectors import BLOCK as BLOCK
+from serving.vectors import TILE as TILE
+from serving.vectors import add_product, add_rectified, layer
 
 _SAMPLED = 16
 """A shortlist looks at one block in so many first, to estimate what belongs to the greatest."""
@@ -30,13 +32,13 @@ class _Cache(FunctionCache):  # type: ignore[misc, unused-ignore]
     _vectors = hashlib.sha256(Path(vectors.__file__).read_bytes()).hexdigest()
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return super()._index_key(sig, codegen), self._vectors
+        return super()._index_key(sig, codegen), self._vectors  # type: ignore[no-untyped-call]
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
     made: Any = numba.njit(function, nogil=True, fastmath=True)
     with contextlib.suppress(RuntimeError):  # no place for a cache
-        made._cache = _Cache(function)
+        made._cache = _Cache(function)  # type: ignore[no-untyped-call]
     return made
 
 
@@ -116,9 +118,9 @@ def _padded(items):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _add_item_part(
+def _add_item_part(  # type: ignore[no-untyped-def]
     begin, items, stride, coefficients, factors, own, first, weights, biases, shape, head, layers, block
-):  # type: ignore[no-untyped-def]
+):
     """Add the items' part of the logits to `block`, for `items` items from `begin` on. `layers` [2, widest, BLOCK] is
     room for the activations.
     """

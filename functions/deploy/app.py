@@ -32,6 +32,7 @@ from shared.errors import (
 )
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.outcomes import Outcome
 from shared.records import JobKind
@@ -256,13 +257,10 @@ def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
 
 def _etag(url: str) -> str:
     bucket, _, key = url.removeprefix("s3://").partition("/")
-    with calling(f"s3 HeadObject {key}"):
-        try:
-            return str(S3.head_object(Bucket=bucket, Key=key)["ETag"]).strip('"')
-        except ClientError as error:
-            if code_of(error) in ("404", "403", "NoSuchKey"):
-                raise ArtefactChanged(f"{url} is gone or unreadable since it was registered") from error
-            raise
+    found = Bucket(S3, bucket).head(key, forbidden_is_absent=True)
+    if found is None:
+        raise ArtefactChanged(f"{url} is gone or unreadable since it was registered")
+    return found.etag
 
 
 def _create_model_and_config(asked: Deployment, container: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from contracts.names import RUN_ID
+from contracts.values import is_integer, is_number
 from shared import names
 from shared.causes import Cause
 from shared.errors import InvalidInput
@@ -148,7 +150,7 @@ def _from_status_change(event: dict[str, Any]) -> Failure:
     error = cause.error if cause.error != "Unknown" else how
     reason = f"the execution is {how}" + (f": {cause.reason}" if detail.get("cause") else "")
     name = arn.rpartition(":")[2]
-    machine = "retraining" if names.RUN_ID.fullmatch(name) else "preparation"
+    machine = "retraining" if RUN_ID.fullmatch(name) else "preparation"
     machine = next((one for one in _OPERATIONS if arn.rpartition(":")[0].endswith(f"-{one}")), machine)
     run_id, version = _identity(
         machine,
@@ -177,12 +179,12 @@ def _occasion(run_id: str | None, arn: str, document: dict[str, Any]) -> str:
 
 def _redrives(document: dict[str, Any]) -> int:
     count = document.get("redriveCount")
-    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else 0
+    return count if is_integer(count, 0) else 0
 
 
 def _iso(start_date: Any) -> str:
     # The event has epoch milliseconds, where the state machine's own context has ISO 8601.
-    if isinstance(start_date, (int, float)) and not isinstance(start_date, bool):
+    if is_number(start_date):
         seconds = start_date / 1000 if start_date > 1e11 else start_date
         return datetime.fromtimestamp(seconds, UTC).isoformat()
     return str(start_date or "")

@@ -86,7 +86,7 @@ def _hand_over(target: dict[str, Any], event: dict[str, Any], rule: dict[str, An
     elif spec.service == "sns":
         delivery.to_topic(arn, payload, {})
     else:
-        raise delivery.NotDelivered("INVALID_PARAMETER", f"local mode has no targets of kind {spec.service!r}")
+        raise delivery.NotDelivered("INVALID_PARAMETER", f"events are not delivered to {spec.service!r} targets here")
     logger.info("rule %s delivered %s to %s", rule.get("Name"), event.get("DetailType"), arn)
 
 

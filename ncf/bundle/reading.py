@@ -62,15 +62,15 @@ class Bundle:
 
     @property
     def run_id(self) -> str:
-        return self.manifest["runId"]
+        return str(self.manifest["runId"])
 
     @property
     def dataset_version(self) -> str:
-        return self.manifest["datasetVersion"]
+        return str(self.manifest["datasetVersion"])
 
     @property
     def code_version(self) -> str:
-        return self.manifest["codeVersion"]
+        return str(self.manifest["codeVersion"])
 
     def seen(self, user: int) -> NDArray[np.int32]:
         """Return the sorted indices of the items that the user with index `user` has in train or test."""

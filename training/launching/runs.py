@@ -135,7 +135,8 @@ def load(folder: Path) -> Run:
 def report_of(folder: Path) -> dict[str, Any]:
     """Read evaluation.json of a finished run. Raises NoSuchRun."""
     try:
-        return json.loads((folder / "output" / "data" / "evaluation.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((folder / "output" / "data" / "evaluation.json").read_text(encoding="utf-8"))
+        return found
     except (OSError, ValueError) as error:
         raise NoSuchRun(f"the evaluation of {folder} cannot be read: {error}") from error
 

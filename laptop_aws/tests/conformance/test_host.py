@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from laptop_aws import identity
 from laptop_aws.tests.conformance.hosting import PROJECT_ROOT, ROLE, Host, eventually, free_port
 
 MakeHost = Callable[..., Host]
@@ -351,6 +353,14 @@ def test_the_ready_file_says_where_it_is(host: Host) -> None:
     said = json.loads((host.root / "emulator.json").read_text())
     assert (said["pid"], said["port"], said["endpointUrl"]) == (host.process.pid, host.port, host.endpoint)
     assert said["startSeconds"] < 10
+
+
+def test_the_ready_file_says_which_process_it_is(host: Host, tmp_path: Path) -> None:
+    running = identity.running_on(host.root)
+    assert host.process is not None and running is not None
+    assert (running.pid, running.port) == (host.process.pid, host.port)
+    shutil.copy(host.root / "emulator.json", tmp_path)
+    assert identity.running_on(tmp_path) is None, "a copy in another directory names nothing"
 
 
 def test_the_log_has_one_line_per_thing(host: Host) -> None:

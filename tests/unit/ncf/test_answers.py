@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ncf.answers import difference, differences
 
 
-def response(*items, **other):
+def response(*items: Any, **other: Any) -> Any:
     listed = [{"itemId": item, "score": score} for item, score in items]
     return {
         "userId": "u",
@@ -31,7 +33,7 @@ EXPECTED = response(("a", 0.9), ("b", 0.5), ("c", 0.49995))
         response(("a", 0.9), ("b", 0.5), ("d", 0.49994)),  # a tie at the edge of the list
     ],
 )
-def test_the_same_within_the_tolerance(actual):
+def test_the_same_within_the_tolerance(actual: Any) -> None:
     assert difference(EXPECTED, actual) is None
 
 
@@ -50,12 +52,12 @@ def test_the_same_within_the_tolerance(actual):
         ({**EXPECTED, "extra": 1}, "extra is 1, expected None"),
     ],
 )  # fmt: skip
-def test_says_what_differs(actual, reason):
+def test_says_what_differs(actual: Any, reason: Any) -> None:
     assert difference(EXPECTED, actual) == reason
 
 
-def test_names_the_recorded_requests_whose_answers_differ():
-    def answer(request):
+def test_names_the_recorded_requests_whose_answers_differ() -> None:
+    def answer(request: Any) -> Any:
         if request["userId"] == "boom":
             raise KeyError("boom")
         return response(("a", 0.1))
