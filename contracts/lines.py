@@ -21,6 +21,8 @@ METRICS = {
     "FullNdcgAt10": f"full_ndcg_at_10={_NUMBER}",
 }
 """SageMaker's metric definitions: by name, the expression that finds the figure in a line."""
+VALIDATION = f"validation_ndcg={_NUMBER}"
+"""One more, of a training with patience."""
 
 REFUSED, FAILED = "REFUSED: ", "FAILED: "
 """How the last line of a preparation on standard error begins: the data is refused (exit 2), or something broke."""

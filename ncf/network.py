@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from contracts.values import is_integer
 from ncf.similarity import ItemSimilarity, by_scores
 
 MODELS = ("gmf", "mlp", "neumf")
@@ -76,7 +77,7 @@ class Architecture:
 
 
 def _is_width(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAXIMUM_WIDTH
+    return is_integer(value, 1, MAXIMUM_WIDTH)
 
 
 class ProductTower(nn.Module):

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from contracts.values import is_integer
 from ncf.bundle.format import (
     CATEGORIES,
     GOLDEN,
@@ -135,7 +136,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(cardinalities, dict) or set(cardinalities) != {"users", "items"}:
         raise BrokenBundle(MANIFEST, "cardinalities must have exactly users and items")
     for name, value in cardinalities.items():
-        if not _is_count(value) or value == 0:
+        if not is_integer(value, 1):
             raise BrokenBundle(MANIFEST, f"cardinalities.{name} must be an integer of at least 1, not {value!r}")
     _check_members(manifest["members"])
     # The bytes must be equal too: `encode_json` is the only writer, so other bytes mean another writer.
@@ -152,13 +153,9 @@ def _check_members(members: Any) -> None:
             isinstance(member, dict)
             and set(member) == {"sha256", "size"}
             and isinstance(member["sha256"], str)
-            and _is_count(member["size"])
+            and is_integer(member["size"], 0)
         ):
             raise BrokenBundle(MANIFEST, f"members.{name} must have exactly sha256 and size")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _read_golden(directory: Path) -> list[dict[str, Any]]:
@@ -201,7 +198,7 @@ def _read_categories(directory: Path, count: int) -> tuple[list[str], list[list[
     if not isinstance(items, list) or len(items) != count:
         raise BrokenBundle(CATEGORIES, f"items must be a list of {count}, one for each item")
     for item, positions in enumerate(items):
-        if not isinstance(positions, list) or not all(_is_count(place) and place < len(names) for place in positions):
+        if not isinstance(positions, list) or not all(is_integer(place, 0, len(names) - 1) for place in positions):
             raise BrokenBundle(CATEGORIES, f"items[{item}] must be positions in names, not {str(positions)[:80]}")
     return names, items
 

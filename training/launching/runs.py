@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from training.launching.lines import Epoch
+from contracts.lines import Epoch
 
 RECORD = "run.json"
 FINISHED, FAILED, INTERRUPTED, RUNNING = "finished", "failed", "interrupted", "running"
@@ -90,8 +90,15 @@ class Run:
     def from_dict(cls, document: dict[str, Any]) -> Run:
         """Read the output of `to_dict`. Raises KeyError or TypeError for anything else."""
         run = cls(**{known.name: document[_camel(known.name)] for known in fields(cls)})
-        run.epochs = [Epoch(**epoch) for epoch in document["epochs"]]
+        run.epochs = [
+            Epoch(**{_EARLIER_NAMES.get(name, name): value for name, value in epoch.items()})
+            for epoch in document["epochs"]
+        ]
         return run
+
+
+_EARLIER_NAMES = {"rate": "samples_per_second", "ndcg": "validation_ndcg"}
+"""New names of the fields of an epoch in a run.json of release 0.1."""
 
 
 def _camel(name: str) -> str:
@@ -111,7 +118,7 @@ def create(output: Path, version: str, name: str) -> tuple[str, Path]:
 
 def next_attempt(output: Path, version: str) -> int:
     """Return the greatest attempt number of `version` in `output`, plus one; the names of the runs do not matter."""
-    taken = re.compile(re.escape(version) + r"-r(\d{1,4})(-.*)?")
+    taken = re.compile(re.escape(version) + r"-r([0-9]{1,4})(-.*)?")
     return 1 + max((int(match[1]) for path in output.glob("*") if (match := taken.fullmatch(path.name))), default=0)
 
 

@@ -16,8 +16,8 @@ import safetensors.torch
 import torch
 
 from contracts import schemas
+from contracts.golden import differences
 from ncf import bundle as bundles
-from ncf.answers import differences
 from ncf.bundle import BrokenBundle, encode_json, format
 from ncf.bundle import archive as unpacking
 from ncf.golden import golden

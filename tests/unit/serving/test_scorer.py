@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncf import answers
+from contracts import golden as answers
 from ncf import bundle as bundles
 from ncf.ranking import rank
 from serving.invocation import Invocation, from_document

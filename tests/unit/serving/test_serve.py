@@ -158,7 +158,7 @@ def test_refuses_a_model_that_answers_a_golden_request_otherwise(copy: Any) -> N
         serve.load(copy)
     assert str(caught.value) == (
         f"the model in {copy} does not answer as recorded in golden.json: "
-        f"golden request 1: score {given:.6g} at rank 1, expected {wanted:.6g}"
+        f"golden request 1: the score at rank 1 is {given:.6f}, not {wanted:.6f} within 0.0001"
     )
 
 

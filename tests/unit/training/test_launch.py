@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from contracts.lines import Epoch, epoch_in
 from training import launch, launch_sagemaker
 from training.hyperparameters import Hyperparameters, known
 from training.launching import runs, show
 from training.launching.code import code_in, digest
 from training.launching.hyperparameter_text import Refused
-from training.launching.lines import Epoch, epoch_in
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,9 @@ import torch
 
 from container.job import measure_serving
 from contracts import schemas
+from contracts.golden import differences
 from ncf import bundle as bundles
 from ncf import dataset_files
-from ncf.answers import differences
 from ncf.evaluation import Evaluation
 from ncf.fitting import loop
 from ncf.ranking import rank
