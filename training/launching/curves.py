@@ -18,7 +18,7 @@ DOTS_PER_INCH = 140
 def draw(path: Path, history: Sequence[Epoch], title: str, subtitle: str) -> None:
     """Write `path` (PNG): the training loss by epoch and, where there was validation, its NDCG below."""
     validated = [epoch for epoch in history if epoch.validation_ndcg is not None]
-    # A Figure by itself, without pyplot: nothing global, and PNG is drawn by Agg, which needs no display.
+    # A Figure without pyplot has no global state, and Agg draws the PNG without a display.
     figure = Figure(figsize=(8, 7 if validated else 4.5), layout="constrained")
     figure.suptitle(title, fontsize=13, fontweight="bold")
     axes = figure.subplots(2 if validated else 1, sharex=True, squeeze=False)[:, 0]

@@ -1,4 +1,4 @@
-"""TorchServe's side of the same: a handler of its own kind, one request at a time."""
+"""The handler for TorchServe; it answers one request at a time."""
 
 import json
 import os

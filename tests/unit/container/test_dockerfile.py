@@ -1,7 +1,6 @@
-"""The Dockerfile, carried out on a directory: everything except the base image and the installation of packages.
+"""The Dockerfile's instructions, executed in a folder without Docker, a base image or installed packages.
 
-Docker is not needed. Only a build can show what the base image brings: that it exists and that its Python runs the
-packages.
+Only a real build can test that the base image exists and that its Python runs the packages.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ PROGRAM = "/opt/program"
 
 
 def instructions() -> Any:
-    """(instruction, arguments) of the Dockerfile, with continued lines joined."""
+    """Return (instruction, arguments) of each line of the Dockerfile, with continued lines joined."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n", " ", text).splitlines()
     return [tuple(line.split(None, 1)) for line in lines if line.strip()]
@@ -39,7 +38,7 @@ def install(arguments: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The directory that stands for /opt/program, and the environment that the image sets."""
+    """The folder that replaces /opt/program, and the image's environment variables."""
     program = tmp_path_factory.mktemp("image") / "program"
     base = tmp_path_factory.mktemp("base")
     for command in ("train", "serve"):  # the base image has commands of these names
@@ -60,7 +59,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
                     shutil.copy(origin, target)
         elif name == "RUN":
             if install(arguments):
-                arguments = arguments.partition(" && ")[0]  # the list of packages is made, not installed
+                arguments = arguments.partition(" && ")[0]  # only the list of packages is written
             subprocess.run(["/bin/sh", "-c", arguments], env=environment, check=True, cwd=program)
         elif name == "ENV":
             for pair in shlex.split(arguments):
@@ -69,7 +68,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return program, environment
 
 
-def test_starts_from_the_pytorch_image_of_sagemaker_which_can_be_replaced() -> None:
+def test_the_default_base_image_is_sagemakers_pytorch_image() -> None:
     arguments = dict(argument.split("=", 1) for name, argument in instructions() if name == "ARG" if "=" in argument)
     assert [argument for name, argument in instructions() if name == "FROM"] == ["${BASE_IMAGE}"]
     assert arguments["BASE_IMAGE"].replace("${REGION}", arguments["REGION"]) == (
@@ -77,13 +76,13 @@ def test_starts_from_the_pytorch_image_of_sagemaker_which_can_be_replaced() -> N
     )
 
 
-def test_the_base_image_has_the_torch_that_the_requirements_pin() -> None:
+def test_the_base_image_has_the_pinned_torch() -> None:
     (pin,) = re.findall(r"^torch==(\S+)$", (ROOT / "requirements" / "training.txt").read_text(), re.MULTILINE)
     assert f'== "{pin}"' in DOCKERFILE.read_text()
     assert f"pytorch:{pin.rpartition('.')[0]}-" in DOCKERFILE.read_text()
 
 
-def test_installs_every_pin_but_torch(image: Any) -> None:
+def test_installs_every_pinned_package_except_torch(image: Any) -> None:
     program, _ = image
     pins = [
         line
@@ -99,7 +98,7 @@ def test_installs_every_pin_but_torch(image: Any) -> None:
     assert [install(arguments) for name, arguments in instructions() if name == "RUN"].count(True) == 1
 
 
-def test_docker_is_sent_only_what_is_copied() -> None:
+def test_the_build_context_has_only_the_copied_files() -> None:
     kept = [
         line[1:]
         for line in (ROOT / "container" / "Dockerfile.dockerignore").read_text().splitlines()
@@ -109,12 +108,12 @@ def test_docker_is_sent_only_what_is_copied() -> None:
     assert sorted(kept) == sorted(copied)
 
 
-def test_nothing_stands_before_the_command_that_sagemaker_gives() -> None:
+def test_the_image_has_no_entry_point() -> None:
     assert ("ENTRYPOINT", "[]") in instructions()
 
 
 @pytest.mark.parametrize("command", ["train", "serve"])
-def test_its_commands_come_before_those_of_the_base_image(image: Any, command: Any) -> None:
+def test_the_commands_come_before_those_of_the_base_image(image: Any, command: Any) -> None:
     program, environment = image
     assert shutil.which(command, path=environment["PATH"]) == str(program / "bin" / command)
 
@@ -135,7 +134,7 @@ def test_serve_answers_for_a_model(image: Any, bundle_directory: Any) -> None:
         connection.request("GET", "/ping")
         assert connection.getresponse().status == 200
         connection.close()
-        process.terminate()  # the shell has made way for Python: its exit status is that of the server
+        process.terminate()  # the shell has replaced itself by Python, so the exit status is the server's
         assert process.wait(60) == 0
     finally:
         process.kill()
