@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Time depends on the machine and on what else it does: no test may fail for it.
+settings.register_profile("product", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("product")
 
 WHOLE_TIERS = ("tests/e2e/", "tests/infrastructure/")
 

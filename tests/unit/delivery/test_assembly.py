@@ -19,8 +19,8 @@ EVALUATE = "functions/evaluate/function.yaml"
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the sources and the template."""
-    for folder in ("template", "statemachines"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for name in ("template", "statemachines"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     for app in (ROOT / "functions").glob("*/app.py"):
         folder = tmp_path / "functions" / app.parent.name
         folder.mkdir(parents=True)

@@ -86,10 +86,10 @@ def test_padding_is_never_ranked(items: int) -> None:
 @pytest.mark.parametrize("lanes", [16, TILE])
 def test_a_layer_is_right_with_and_without_avx_512(lanes: int) -> None:
     """On every processor: LLVM splits vectors that are wider than its registers."""
-    layer = vectors.weighted_sums(lanes, 4, relu=True, accumulate=False)
+    layer = vectors.rectified_sums(lanes, 4, accumulate=False)
 
     @numba.njit
-    def write(targets, sources, begin, shifts, weights, items):  # type: ignore[no-untyped-def]
+    def write(targets: Any, sources: Any, begin: Any, shifts: Any, weights: Any, items: Any) -> None:  # type: ignore[no-untyped-def]
         below, above = weights.shape
         layer(targets, sources, begin, sources.shape[1], shifts, weights, above, below, items)
 
