@@ -148,7 +148,7 @@ def test_a_name_is_given_once(host: Host, place: str, model: str) -> None:
         ({"ModelName": "nobody"}, "Could not find model"),
         ({"MaxConcurrentTransforms": 20, "MaxPayloadInMB": 6}, "must not exceed 100 MB"),
         ({"TransformOutput": {"S3OutputPath": "https://folder/lists"}}, "not an S3 URI"),
-        ({"TransformInput": {"SplitType": "Line"}}, "sent whole"),
+        ({"TransformInput": {"SplitType": "Line"}}, "sends objects whole"),
     ],
 )
 def test_what_cannot_be_done_is_refused_at_once(
