@@ -1,7 +1,7 @@
 """`python -m local <command>` runs the application on an embedded AWS on this machine.
 
-Exit status: 0 done (a model that the gate rejected is a normal end), 1 a run failed, 2 something about this machine
-or the arguments must be put right, 130 stopped by Ctrl-C.
+Exit status: 0 done (a model that the gate rejected is a normal end), 1 a run failed, 2 a problem with this machine or
+the arguments, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("down", help="stop the embedded AWS and all its processes; the state is kept")
     command.add_argument(
-        "--delete", action="store_true", help="then delete all local state: data, models, ledger, logs"
+        "--delete", action="store_true", help="also delete all local state: data, models, ledger, logs"
     )
     return top
 
@@ -100,14 +100,14 @@ def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
         type=Path,
         required=is_required,
         metavar="PATH",
-        help=".csv, .csv.gz, .parquet or .dat with user, item and time; or a folder of such"
+        help=".csv, .csv.gz, .parquet or .dat with user, item and time; or a folder of such files"
         + ("" if is_required else " (default: a generated shop, a week longer each time)"),
     )
     command.add_argument(
         "--items",
         type=Path,
         metavar="PATH",
-        help="catalogue (id, title, category); default: items.* or movies.* beside the data",
+        help="catalogue (id, title, category); default: items.* or movies.* next to the data",
     )
 
 
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_arguments(given: argparse.Namespace) -> None:
-    """Everything that can be refused before anything is started. Raises Problem."""
+    """Checks arguments before anything is started. Raises Problem."""
     if getattr(given, "items", None) is not None and given.data is None:
         raise Problem("--items is the catalogue of --data: give --data too")
     if getattr(given, "data", None) is not None:
@@ -209,7 +209,7 @@ def _down(project: Project, is_deleting: bool, show: Show) -> None:
 
 
 def delete_state(folder: Path) -> None:
-    """Delete what local mode keeps in its folder, and the folder once it is empty; anything else in it stays."""
+    """Delete local mode's files in its folder, and the folder if it is then empty; other files stay."""
     for name in STATE_NAMES:
         shutil.rmtree(folder / name, ignore_errors=True)
     for pattern in STATE_FILES:
@@ -222,7 +222,7 @@ def delete_state(folder: Path) -> None:
 def _say_interrupted(command: str, interrupt: KeyboardInterrupt, show: Show) -> None:
     show.line("")
     if isinstance(interrupt, demo.StoppedDeploying):
-        show.warn("stopped, with everything that this command had started; `make up` continues from here")
+        show.warn("stopped, with everything that this command started; `make up` continues from here")
     elif command in ("demo", "run", "restart", "rollback", "batch"):
         show.warn("stopped watching; the run continues in the background")
         show.line("  `make status` and `.venv/bin/python -m local logs -f` show it; `make down` stops it")
