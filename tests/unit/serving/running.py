@@ -1,4 +1,4 @@
-"""A service on a socket of its own, in a thread, and what its clients do."""
+"""A service on its own socket, in a thread, and helpers of its clients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def invocation(body=b'{"userId": "1"}', more=b"", version=b"1.1"):
 
 
 class Running:
-    """A service in a thread of its own."""
+    """A service in its own thread."""
 
     def __init__(self, service, drain_seconds):
         self.service, self.listener, self._ready = service, socket.create_server(("127.0.0.1", 0)), threading.Event()
@@ -56,23 +56,23 @@ class Running:
 
 @contextmanager
 def running(answers, drain_seconds=5.0, **settings):
-    made = Running(Service(answers, RUN, **settings), drain_seconds)
+    server = Running(Service(answers, RUN, **settings), drain_seconds)
     try:
-        yield made
+        yield server
     finally:
-        made.stop()
-        made.thread.join(20)
-        assert not made.thread.is_alive()
+        server.stop()
+        server.thread.join(20)
+        assert not server.thread.is_alive()
 
 
 @contextmanager
 def serving(answers, **settings):
-    """A client of it."""
+    """A client of a running service."""
     with (
-        running(answers, **settings) as made,
-        httpx.Client(base_url=f"http://127.0.0.1:{made.address[1]}", timeout=30) as client,
+        running(answers, **settings) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.address[1]}", timeout=30) as client,
     ):
-        client.service = made.service
+        client.service = server.service
         yield client
 
 
@@ -85,7 +85,7 @@ def statuses(received):
 
 
 def all_of(wire):
-    """What comes until the server closes."""
+    """The bytes that arrive until the server closes the connection."""
     received = b""
     while part := wire.recv(1 << 16):
         received += part
@@ -107,7 +107,7 @@ def answers_of(wire, number):
 
 
 class Held:
-    """Answers that wait for `release`; `sizes` are those of the batches that were begun."""
+    """Answers that wait for `release`. `sizes` has the size of each batch that was begun."""
 
     def __init__(self):
         self.release, self.begun, self.sizes = threading.Event(), threading.Event(), []
@@ -120,16 +120,16 @@ class Held:
 
 
 def posting(client, document):
-    """A thread that posts, and the list that its response will be in."""
+    """A thread that posts `document`, and the list that will hold its response."""
     responses = []
     thread = threading.Thread(target=lambda: responses.append(client.post("/invocations", json=document)))
     thread.start()
     return thread, responses
 
 
-def eventually(true):
+def eventually(condition):
     for _ in range(2000):
-        if true():
+        if condition():
             return
         time.sleep(0.01)
-    raise AssertionError("it never came")
+    raise AssertionError("the condition did not become true within 20 s")
