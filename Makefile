@@ -13,7 +13,7 @@ CHECK_REQUIREMENTS   := requirements/training.txt requirements/serving.txt requi
 TEST_REQUIREMENTS    := requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
 # The fast tests: what is not marked slow, without what imports Spark or the embedded AWS.
 FAST        := tests -m "not slow" $(addprefix --ignore=tests/,unit/emr unit/statemachines unit/functions/test_whole_run.py unit/local e2e)
-CHECKED     := functions ncf training serving container emr laptop_aws local delivery tests benchmarks
+CHECKED     := contracts functions ncf training serving container emr laptop_aws local delivery tests benchmarks
 
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0

@@ -23,7 +23,7 @@ def python(name: str, requirements: Path, root: Path = PROJECT_ROOT) -> Path:
     print(f"set-up: what {requirements} names, in {folder} (about two minutes, once)", file=sys.stderr, flush=True)
     stamp.unlink(missing_ok=True)
     venv.create(folder, clear=True, with_pip=True)
-    install = [interpreter, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
+    install = [str(interpreter), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
     # torch by itself: its pin decides between a CPU build and several GB of CUDA (see docs/dependencies.md).
     torch = next(line for line in requirements.read_text().splitlines() if line.startswith("torch=="))
     subprocess.run([*install, torch, "--constraint", requirements], check=True, stdout=sys.stderr)

@@ -78,7 +78,7 @@ def _starts() -> list[float]:
 def _requests() -> list[float]:
     sys.path.insert(0, str(FUNCTIONS))
     os.environ.update(ENVIRONMENT)
-    app = importlib.import_module("recommend.app")
+    app: Any = importlib.import_module("recommend.app")
     client = botocore.session.get_session().create_client("sagemaker-runtime")
     client.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", _answered)
     app.runtime.session.send = _answered

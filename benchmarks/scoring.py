@@ -7,7 +7,9 @@ item. Both answer the same requests in turn, so what disturbs the machine distur
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path
     model = Recommender(architecture, users, items).eval()
     generator = torch.Generator().manual_seed(items)
     model.reset_parameters(generator)
+    tower: Any
     for tower in model.towers:  # logits that are told apart, as those of a trained model
         for embedding in (tower.user, tower.item):
             torch.nn.init.normal_(embedding.weight, 0.0, 0.3, generator=generator)
@@ -62,7 +65,7 @@ def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path
     return bundles.load(directory)
 
 
-def milliseconds(call, *arguments) -> float:
+def milliseconds(call: Callable[..., Any], *arguments: Any) -> float:
     started = time.perf_counter()
     call(*arguments)
     return (time.perf_counter() - started) * 1000

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-DATASET_VERSION = re.compile(r"^v\d{8}t\d{6}z-[0-9a-f]{8}$")
+from contracts.lines import FAILED
+from contracts.names import DATASET_VERSION, EXAMPLE_VERSION
+
 FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 
 #: sysexits.h EX_USAGE. argparse's own 2 would read as "data refused".
@@ -89,7 +90,7 @@ class Arguments:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage()
-        self.exit(USAGE_ERROR, f"FAILED: {message}\n")
+        self.exit(USAGE_ERROR, f"{FAILED}{message}\n")
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
@@ -165,8 +166,8 @@ def _uri(value: str) -> str:
 
 
 def _version(value: str) -> str:
-    if not DATASET_VERSION.match(value):
-        raise argparse.ArgumentTypeError(f"{value!r} is not a dataset version like v20261123t151300z-1a2b3c4d")
+    if not DATASET_VERSION.fullmatch(value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a dataset version like {EXAMPLE_VERSION}")
     return value
 
 

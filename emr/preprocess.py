@@ -24,6 +24,7 @@ import indexing
 import splitting
 import writing
 from arguments import Arguments
+from contracts import lines
 from reading import Source, read_source
 from refusal import PreparationFailed, Refused, printable
 from spark_session import open_session, size_shuffles
@@ -104,10 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         session = open_session(f"preparation {arguments.dataset_version}")
         last_line = prepare(Preparation(arguments, session, Storage(session)))
     except PreparationFailed as fault:
-        last_line = f"FAILED: {fault}"
+        last_line = f"{lines.FAILED}{fault}"
     except Exception as error:
         traceback.print_exc()
-        last_line = f"FAILED: {explain(error)}"
+        last_line = f"{lines.FAILED}{explain(error)}"
     finally:
         if session is not None:
             session.catalog.clearCache()
@@ -140,7 +141,7 @@ def prepare(preparation: Preparation) -> str:
     except Refused as refusal:
         storage.delete(arguments.dataset)
         preparation.report(*refusal.reasons)
-        return f"REFUSED: {refusal}"
+        return f"{lines.REFUSED}{refusal}"
     return ""
 
 

@@ -111,7 +111,7 @@ def build_manifest(
     counts: Mapping[str, int],
     time_span: tuple[int, int],
 ) -> dict[str, Any]:
-    """The manifest (`manifest.schema.json`). Nothing in it depends on when or where the preparation ran."""
+    """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran."""
     return {
         "schemaVersion": SCHEMA_VERSION,
         "datasetVersion": arguments.dataset_version,
@@ -140,7 +140,7 @@ def build_manifest(
 def build_report(
     dataset_version: str, reasons: Sequence[str], read: int, bad: Mapping[str, int], warnings: Sequence[str]
 ) -> dict[str, Any]:
-    """The quarantine report (`quarantine.schema.json`): refused when there are reasons, accepted when not."""
+    """The quarantine report (`contracts/quarantine.schema.json`): refused when there are reasons, accepted when not."""
     return {
         "schemaVersion": SCHEMA_VERSION,
         "datasetVersion": dataset_version,

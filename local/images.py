@@ -12,7 +12,7 @@ from laptop_aws import images
 from laptop_aws.config import ACCOUNT_ID, DEFAULT_REGION
 
 REPOSITORY = f"{ACCOUNT_ID}.dkr.ecr.{DEFAULT_REGION}.amazonaws.com/ncf-recommender"
-FOLDERS = ("ncf", "training", "serving", "container")
+FOLDERS = ("contracts", "ncf", "training", "serving", "container")
 TRAIN = Path("container") / "train.py"
 SERVE = Path("serving") / "serve.py"
 _LEFT_OUT = {"__pycache__", "tests"}

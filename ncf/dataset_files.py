@@ -180,7 +180,8 @@ def _ids(table: pa.Table, kind: str) -> list[str]:
     ids = table[f"{kind}_id"].take(pa.array(order)).to_pylist()
     if len(set(ids)) != len(ids):
         raise BrokenDataset(f"{kind}s/", f"has a {kind}_id twice")
-    return ids
+    found: list[str] = ids
+    return found
 
 
 def _interactions(table: pa.Table, folder: str, users: int, items: int) -> Pairs:

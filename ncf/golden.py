@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from contracts.limits import DEFAULT_RESULTS
 from ncf.bundle import Bundle
-from ncf.ranking import DEFAULT_RESULTS, best_first, personal_scores, rank
+from ncf.ranking import best_first, personal_scores, rank
 
 USERS_TRIED = 256
 CANDIDATES = 10

@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from contracts.lines import Epoch
 from ncf.dataset import Dataset
 from ncf.parameters import Parameters
 
@@ -68,25 +69,6 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
-class Progress:
-    """One epoch, done. `validation_ndcg` is None where nothing was held out for validation."""
-
-    epoch: int
-    epochs: int
-    loss: float
-    samples_per_second: float
-    seconds: float
-    validation_ndcg: float | None = None
-
-    def __str__(self) -> str:
-        line = (
-            f"epoch={self.epoch}/{self.epochs} train_loss={self.loss:.4f} "
-            f"samples_per_second={self.samples_per_second:.0f} seconds={self.seconds:.2f}"
-        )
-        return line if self.validation_ndcg is None else f"{line} validation_ndcg={self.validation_ndcg:.4f}"
-
-
-@dataclass(frozen=True)
 class Context:
     """Where and how a fit runs. The result does not depend on it, apart from rounding."""
 
@@ -95,7 +77,7 @@ class Context:
     """The folder in which an iterative fit saves its state after each epoch, and from which it resumes."""
     stop: Callable[[], bool] = lambda: False
     """Called before each step; if it returns true, the fit saves its state and raises Stopped."""
-    report: Callable[[Progress], None] = lambda progress: None
+    report: Callable[[Epoch], None] = lambda epoch: None
     warn: Callable[[str], None] = lambda message: print(message, file=sys.stderr, flush=True)
 
 

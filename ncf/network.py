@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from contracts.values import is_integer
 from ncf.similarity import ItemSimilarity, by_scores
 
 MODELS = ("gmf", "mlp", "neumf")
@@ -76,7 +77,7 @@ class Architecture:
 
 
 def _is_width(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAXIMUM_WIDTH
+    return is_integer(value, 1, MAXIMUM_WIDTH)
 
 
 class ProductTower(nn.Module):
@@ -89,18 +90,21 @@ class ProductTower(nn.Module):
         self.width = factors
 
     def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.user(users) * self.item(items)  # [..., factors]
+        found: Tensor = self.user(users) * self.item(items)  # [..., factors]
+        return found
 
     def grid(
         self, users: Tensor, items: Tensor | None, weight: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """weightᵀ φ for each of `users` with each of `items` (None: all of them), as one matrix product."""
         q = self.item.weight if items is None else self.item(items)
-        return (self.user(users) * weight) @ q.T  # [users, items]
+        found: Tensor = (self.user(users) * weight) @ q.T  # [users, items]
+        return found
 
     def pairs(self, users: Tensor, items: Tensor, weight: Tensor) -> Tensor:
         """weightᵀ φ of `items` [users, n] for `users` [users]."""
-        return (self.item(items) @ (self.user(users) * weight)[:, :, None]).squeeze(-1)  # [users, n]
+        found: Tensor = (self.item(items) @ (self.user(users) * weight)[:, :, None]).squeeze(-1)  # [users, n]
+        return found
 
 
 class PerceptronTower(nn.Module):
@@ -132,7 +136,8 @@ class PerceptronTower(nn.Module):
         q = self._dropped(self.item.weight if items is None else self.item(items), generator)  # [items, d]
         if not self.hidden:
             own, other = weight.split(p.shape[-1])
-            return (p @ own)[:, None] + q @ other  # [users, items]
+            found: Tensor = (p @ own)[:, None] + q @ other  # [users, items]
+            return found
         weight_p, weight_q, bias, rest = self._factored()
         from_users = p @ weight_p.T + bias  # [users, layers[1]]
         from_items = q @ weight_q.T  # [items, layers[1]]
@@ -150,7 +155,8 @@ class PerceptronTower(nn.Module):
         p, every = self.user(users), self.item.weight  # [users, d], [items, d]
         if not self.hidden:
             own, other = weight.split(p.shape[-1])
-            return (p @ own)[:, None] + self.item(items) @ other  # [users, n]
+            found: Tensor = (p @ own)[:, None] + self.item(items) @ other  # [users, n]
+            return found
         weight_p, weight_q, bias, rest = self._factored()
         # Whichever is less: a product for every item of the catalogue, or one for every pair.
         few = items.numel() < every.shape[0]
@@ -202,7 +208,8 @@ class Recommender(nn.Module):
         `generator` draws the dropout while training; without one nothing is dropped.
         """
         phi = torch.cat([tower(users, items, generator) for tower in self.towers], dim=-1)  # [..., widths]
-        return self.output(phi).squeeze(-1)  # [...]
+        found: Tensor = self.output(phi).squeeze(-1)  # [...]
+        return found
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
         logits: Tensor = self.output.bias  # [1]
@@ -224,7 +231,8 @@ class Recommender(nn.Module):
 
     def _weights(self) -> tuple[Tensor, ...]:
         """h, a part for each tower."""
-        return self.output.weight.squeeze(0).split(self.widths)
+        found: tuple[Tensor, ...] = self.output.weight.squeeze(0).split(self.widths)
+        return found
 
     def related(self, item: int) -> Tensor | None:
         """By the scores of the GMF half; without one, by what the MLP's first layer makes of the items."""

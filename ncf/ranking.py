@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from contracts.limits import DEFAULT_RESULTS
 from ncf.bundle import Bundle
-
-DEFAULT_RESULTS = 10
 
 
 def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from typing import Any
 
 from ncf import models
 from ncf.interface import Kind
 
 
 @cache
-def kinds() -> dict[str, Kind]:
+def kinds() -> dict[str, Kind[Any]]:
     """Every kind of model by name. Raises RuntimeError for two of one name."""
-    found: dict[str, Kind] = {}
+    found: dict[str, Kind[Any]] = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(models.__path__)):
         for kind in importlib.import_module(f"{models.__name__}.{module}").KINDS:
             if kind.name in found:
@@ -22,7 +23,7 @@ def kinds() -> dict[str, Kind]:
     return found
 
 
-def kind_named(name: object) -> Kind:
+def kind_named(name: object) -> Kind[Any]:
     """The kind of that name. Raises ValueError, naming those there are."""
     if not isinstance(name, str) or name not in kinds():
         raise ValueError(f"model must be one of {', '.join(sorted(kinds()))}, not {name!r}")

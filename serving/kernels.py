@@ -18,7 +18,9 @@ import numpy as np
 from numba.core.caching import FunctionCache
 
 from serving import vectors
-from serving.vectors import BLOCK, TILE, add_product, add_rectified, layer
+from serving.vectors import BLOCK as BLOCK
+from serving.vectors import TILE as TILE
+from serving.vectors import add_rectified, layer
 
 _SAMPLED = 16
 """A shortlist first reads every 16th block, to estimate a lower bound of the greatest values."""
@@ -30,13 +32,13 @@ class _Cache(FunctionCache):  # type: ignore[misc, unused-ignore]
     _vectors = hashlib.sha256(Path(vectors.__file__).read_bytes()).hexdigest()
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return super()._index_key(sig, codegen), self._vectors
+        return super()._index_key(sig, codegen), self._vectors  # type: ignore[no-untyped-call]
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
     dispatcher: Any = numba.njit(function, nogil=True, fastmath=True)
     with contextlib.suppress(RuntimeError):  # no writable place for a cache
-        dispatcher._cache = _Cache(function)
+        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
     return dispatcher
 
 
@@ -116,14 +118,29 @@ def _padded(items):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _add_item_part(
+def _add_product(sums, table, begin, weights, items):  # type: ignore[no-untyped-def]
+    """sums[t] += Σ_k weights[k] table[k, begin + t], four terms at a time: `sums` is read and written for each four."""
+    four = weights.size // 4 * 4
+    for k in range(0, four, 4):
+        f0, f1, f2, f3 = table[k, begin:], table[k + 1, begin:], table[k + 2, begin:], table[k + 3, begin:]
+        w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+        for t in range(items):
+            sums[t] += w0 * f0[t] + w1 * f1[t] + w2 * f2[t] + w3 * f3[t]
+    for k in range(four, weights.size):
+        row, weight = table[k, begin:], weights[k]
+        for t in range(items):
+            sums[t] += weight * row[t]
+
+
+@_compiled
+def _add_item_part(  # type: ignore[no-untyped-def]
     begin, items, stride, coefficients, factors, user_bias, first, weights, biases, shape, head, layers, block
-):  # type: ignore[no-untyped-def]
+):
     """Add the items' part of the logits to `block`, for `items` items from `begin` on. `layers` [2, widest, BLOCK] is
     the buffer of the activations.
     """
     source, target = layers[0], layers[1]
-    add_product(block, factors, begin, stride, user_bias, coefficients, coefficients.size, 1, items)
+    _add_product(block, factors, begin, coefficients, items)
     if shape.size == 2:
         add_rectified(block, first, begin, stride, user_bias, head, head.size, 1, items)
     elif shape.size > 2:

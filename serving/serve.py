@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 import uvloop
 
-from ncf import answers
+from contracts import golden as answers
 from ncf import bundle as bundles
 from serving import kernels
 from serving.invocation import from_document

@@ -19,9 +19,10 @@ from typing import Any
 
 import orjson
 
+from contracts import limits
 from serving.batching import Answers, Batcher, InLoop, InThreads
 from serving.connection import Connection, Exchange
-from serving.invocation import MAXIMUM_BODY_BYTES, InvalidInvocation, Shard, from_body
+from serving.invocation import InvalidInvocation, Shard, from_body
 from serving.metrics import Metrics
 
 logger = logging.getLogger("serving")
@@ -56,7 +57,7 @@ class Service:
     loop, otherwise in `workers` threads. With `queue` requests in flight, the next one is rejected with status 503.
     """
 
-    maximum_body_bytes = MAXIMUM_BODY_BYTES
+    maximum_body_bytes = limits.REQUEST_BYTES
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Sums of products over many items in explicit vector instructions: LLVM code, as numba intrinsics.
+"""The hidden layers of a perceptron in explicit vector instructions: LLVM code, as numba intrinsics.
 
 LLVM vectorizes a loop over items by itself. If there is also a loop over terms, inside or around it, LLVM writes every
 sum to memory and reads it again after a few terms. The code here keeps the sums of a tile of items in registers until
@@ -89,14 +89,14 @@ class _Vectors:
         return self._builder.select(self._builder.fcmp_ordered(">", vector, self.zeros), vector, self.zeros)
 
 
-def weighted_sums(lanes: int, rows: int, *, relu: bool, accumulate: bool) -> Any:
+def rectified_sums(lanes: int, rows: int, *, accumulate: bool) -> Any:
     """A function for compiled code. For each j below `outputs` and t below `items` it computes
 
-        targets[j, t] = Σ_k weights[j, k] g(sources[k, begin + t])
+        targets[j, t] = Σ_k weights[j, k] ReLU(sources[k, begin + t] + shifts[k])
 
-    where g(x) = ReLU(x + shifts[k]) if `relu`, else x; with `accumulate` the sum is added to targets[j, t]. All arrays
-    are float32 and contiguous: targets [outputs, BLOCK], sources [inputs, stride], shifts [inputs], weights [outputs,
-    inputs]. `items` is a multiple of `lanes`, `outputs` of `rows`: the sums of `rows` times `lanes` are in registers.
+    or adds the sum to targets[j, t] with `accumulate`. All arrays are float32 and contiguous: targets [outputs, BLOCK],
+    sources [inputs, stride], shifts [inputs], weights [outputs, inputs]. `items` is a multiple of `lanes`, `outputs` of
+    `rows`: the sums of `rows` times `lanes` are in registers.
     """
 
     @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
@@ -112,8 +112,7 @@ def weighted_sums(lanes: int, rows: int, *, relu: bool, accumulate: bool) -> Any
                     code.store(code.load(pointer) if accumulate else code.zeros, total)
                 with code.loop(inputs, 1) as k:
                     x = code.load(code.pointer(sources, code.plus(code.times(k, stride), code.plus(begin, t))))
-                    if relu:
-                        x = code.relu(code.sum(x, code.broadcast(shifts, k)))
+                    x = code.relu(code.sum(x, code.broadcast(shifts, k)))
                     for row, total in zip(output_rows, totals, strict=True):
                         weight = code.broadcast(weights, code.plus(code.times(row, inputs), k))
                         code.store(code.sum(code.load(total), code.product(weight, x)), total)
@@ -127,6 +126,5 @@ def weighted_sums(lanes: int, rows: int, *, relu: bool, accumulate: bool) -> Any
     return compute
 
 
-add_product = weighted_sums(TILE, 1, relu=False, accumulate=True)
-add_rectified = weighted_sums(TILE, 1, relu=True, accumulate=True)
-layer = weighted_sums(_LANES, 4, relu=True, accumulate=False)
+add_rectified = rectified_sums(TILE, 1, accumulate=True)
+layer = rectified_sums(_LANES, 4, accumulate=False)

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from contracts.names import DATASET_VERSION, RUN_ID
 from ncf import parameters
 from ncf.parameters import integer, matching, one_of, parameter
 from ncf.registry import kinds
 
-DATASET_VERSION = re.compile(r"v\d{8}t\d{6}z-[0-9a-f]{8}")
-RUN_ID = re.compile(r"(v\d{8}t\d{6}z-[0-9a-f]{8})-r\d{1,4}")
 CODE_VERSION = re.compile(r"[!-~]{1,128}")
 DEVICES = ("auto", "cpu", "cuda")
 

@@ -23,17 +23,18 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from contracts.lines import epoch_in
+from contracts.names import DATASET_VERSION
 from ncf.parameters import text_of
-from training.hyperparameters import DATASET_VERSION, Hyperparameters, InvalidHyperparameter, known
+from training.hyperparameters import Hyperparameters, InvalidHyperparameter, known
 from training.launching import runs, show
 from training.launching.code import Code, code_in
 from training.launching.hyperparameter_text import Refused, texts_of
-from training.launching.lines import epoch_in
 from training.launching.process import STOPPED, Ended, Training
 from training.launching.runs import BrokenIncumbent, NoSuchRun, Run
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = ("ncf", "training", "serving", "container")
+CODE = ("contracts", "ncf", "training", "serving", "container")
 """The folders whose code makes and measures a model."""
 COMMAND = (sys.executable, "-m", "container.job")
 """The training job as the container runs it, started by its name: training does not import the container."""

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from training.hyperparameters import DATASET_VERSION, Hyperparameters
+from contracts import lines
+from contracts.names import DATASET_VERSION
+from training.hyperparameters import Hyperparameters
 from training.launching import show
 from training.launching.hyperparameter_text import Refused, texts_of
 
@@ -25,15 +27,7 @@ INSTANCE_TYPE = "ml.g4dn.xlarge"
 VOLUME_GIGABYTES = 50
 MAX_RUNTIME_SECONDS = 4 * 3600
 CHECKPOINTS = "/opt/ml/checkpoints"
-METRICS = {
-    "TrainLoss": r"train_loss=([0-9.eE+-]+)",
-    "SamplesPerSecond": r"samples_per_second=([0-9.eE+-]+)",
-    "ValidationNdcg": r"validation_ndcg=([0-9.eE+-]+)",
-    "HitRateAt10": r" hit_rate_at_10=([0-9.eE+-]+)",
-    "NdcgAt10": r" ndcg_at_10=([0-9.eE+-]+)",
-    "FullHitRateAt10": r"full_hit_rate_at_10=([0-9.eE+-]+)",
-    "FullNdcgAt10": r"full_ndcg_at_10=([0-9.eE+-]+)",
-}
+METRICS = lines.METRICS | {"ValidationNdcg": lines.VALIDATION}
 INTERRUPTED = 130
 LONGEST_NAME = 15
 """Longest name beside the run id and the time that the SDK appends: a training job's name has at most 63 characters."""
@@ -90,7 +84,7 @@ class Job:
     def run_id(self, others: list[str]) -> str:
         """The next run id of this version, beside the training jobs of it that the account has already."""
         taken = [
-            int(match[1]) for name in others if (match := re.search(re.escape(self.version) + r"-r(\d{1,4})", name))
+            int(match[1]) for name in others if (match := re.search(re.escape(self.version) + r"-r([0-9]{1,4})", name))
         ]
         return f"{self.version}-r{1 + max(taken, default=0)}"
 

@@ -31,15 +31,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
+from contracts import lines
+from contracts.golden import differences
+from contracts.lines import Epoch
 from ncf import bundle as bundles
 from ncf import dataset_files
-from ncf.answers import differences
 from ncf.bundle import BrokenBundle, Bundle, encode_json
 from ncf.dataset import BrokenDataset, Dataset
 from ncf.evaluation import Evaluation
 from ncf.fitting.distributed import Processes, end, join, leave
 from ncf.golden import golden
-from ncf.interface import CannotFit, Context, Diverged, Model, Progress, Stopped
+from ncf.interface import CannotFit, Context, Diverged, Model, Stopped
 from ncf.ranking import best_first, rank
 from ncf.registry import kind_named
 from training import hyperparameters as declarations
@@ -199,11 +201,8 @@ def train(
     for sentence in reports.better_baselines(report):
         print(sentence, flush=True)
     k, figures = hyperparameters.evaluation_k, report["candidate"]
-    print(
-        f"evaluation hit_rate_at_{k}={figures['sampled']['hitRate']:.4f} ndcg_at_{k}={figures['sampled']['ndcg']:.4f} "
-        f"full_hit_rate_at_{k}={figures['full']['hitRate']:.4f} full_ndcg_at_{k}={figures['full']['ndcg']:.4f}",
-        flush=True,
-    )
+    sampled, full = ((figures[part]["hitRate"], figures[part]["ndcg"]) for part in ("sampled", "full"))
+    print(lines.evaluation(k, sampled, full), flush=True)
 
 
 def _which_epoch(hyperparameters: Hyperparameters) -> str:
@@ -241,7 +240,7 @@ def _fit(
         raise TrainingFailed(f"out of memory on {device}: choose a larger instance or a smaller model") from error
 
 
-def _report(progress: Progress) -> None:
+def _report(progress: Epoch) -> None:
     if Processes.current().is_first:
         print(progress, flush=True)
 

@@ -25,7 +25,10 @@ from benchmarks.serving.servers import Server
 
 CLIENT = Path(__file__).with_name("client.py")
 ITEMS = 3_706
-SMALL, MEDIUM, DEFAULT = (8, (32, 16, 8)), (32, (64, 32, 16)), (320, (16, 8))
+Shape = tuple[int, tuple[int, ...]]  # factors, layers
+SMALL: Shape = (8, (32, 16, 8))
+MEDIUM: Shape = (32, (64, 32, 16))
+DEFAULT: Shape = (320, (16, 8))
 REPEATS, CONNECTIONS = 5, 8
 WARM = 3_000
 """Requests before anything is measured: TorchServe's JVM compiles what it does often, which takes it so long."""
@@ -132,7 +135,8 @@ def _enough(server: Server, requests: list[str]) -> int:
     number = 50
     while (spent := send(server, requests, number)["cpuSeconds"]) < MEASURED_SECONDS / 4:
         number *= 3
-    return math.ceil(number * MEASURED_SECONDS / spent)
+    needed: int = math.ceil(number * MEASURED_SECONDS / spent)
+    return needed
 
 
 def rate(progress: Progress, seconds: int = SECONDS) -> Table:

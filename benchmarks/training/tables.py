@@ -26,7 +26,7 @@ PEERS = {
 }
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 SEEDS = (1, 2, 3, 4, 5)
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "popularity": {"model": "popularity"},
     "als, 64 factors": {"model": "als"},
     "ease, λ = 500": {"model": "ease", "ease_l2": 500, "ease_dropout": 0},
@@ -61,7 +61,8 @@ def _json_of(command: list[str], folder: Path | None = None) -> dict[str, Any]:
     done = subprocess.run(command, env=ENVIRONMENT, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def _table(title: str, *headings: str) -> Table:
@@ -86,7 +87,7 @@ def quality(data: Path, progress: Progress) -> Table:
     jobs = [(name, seed) for name in MODELS for seed in (SEEDS if name in SEEDED else SEEDS[:1])]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in MODELS}
     for name, seed in progress.track(jobs, description="quality"):
-        runs[name].append(measure(data, MODELS[name] | {"seed": seed}))
+        runs[name].append(measure(data, {**MODELS[name], "seed": seed}))
     for name, results in runs.items():
         figures = [
             _spread(result[protocol][figure] for result in results)

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from benchmarks.training import split
+from contracts.lines import Epoch
 from ncf.dataset import Dataset, Pairs
 from ncf.evaluation import Evaluation
-from ncf.interface import Context, Progress
+from ncf.interface import Context
 from ncf.registry import kind_named
 from training.hyperparameters import Hyperparameters
 
@@ -39,7 +40,7 @@ def main() -> None:
     else:
         loaded = split.load(arguments.data)
         dataset, negatives = loaded.dataset, loaded.negatives
-    reports: list[Progress] = []
+    reports: list[Epoch] = []
     before = time.process_time()
     kind = kind_named(hyperparameters.model)
     model = kind.fit(dataset, hyperparameters.chosen, Context(report=reports.append))

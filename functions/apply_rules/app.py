@@ -12,14 +12,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from contracts import documents, limits
+from contracts.documents import Unfit
 from shared import environment
-from shared.clients import calling, client, code_of
+from shared.clients import calling, client
 from shared.errors import DependencyFailed, InvalidInput
 from shared.ledger import Ledger
+from shared.objects import Bucket, Stored
 from shared.observability import count, logger, observed
-from shared.rules import MAXIMUM_BYTES, Rules
+from shared.rules import Rules
 
 SOURCE_KEY = "rules/rules.json"
 APPLIED_KEY = "serving/rules.json"
@@ -37,6 +38,7 @@ class Settings(environment.Common):
 SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 S3 = client("s3")
+ARTIFACTS = Bucket(S3, SETTINGS.artifacts_bucket)
 SNS = client("sns")
 
 
@@ -44,51 +46,23 @@ SNS = client("sns")
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Returns `{"outcome": "APPLIED"|"REFUSED"|"ABSENT", "reason"?}`. Raises DependencyFailed to be delivered again."""
     for _ in range(_MOST_CHANGES):
-        found = _read()
+        found = ARTIFACTS.get(SOURCE_KEY, limits.RULES_BYTES)
         if found is None:
             logger.warning("there are no rules to apply", extra={"key": SOURCE_KEY})
             return {"outcome": "ABSENT"}
-        content, tag = found
-        outcome = _apply(content, tag)
-        if _tag() == tag:
+        outcome = _apply(found)
+        now = ARTIFACTS.head(SOURCE_KEY)
+        if now and now.etag == found.etag:
             return outcome
     raise DependencyFailed(f"{SOURCE_KEY} changes faster than it can be applied")
 
 
-def _read() -> tuple[bytes, str] | None:
-    with calling(f"s3 GetObject {SOURCE_KEY}"):
-        try:
-            response = S3.get_object(Bucket=SETTINGS.artifacts_bucket, Key=SOURCE_KEY)
-        except ClientError as error:
-            if code_of(error) in ("NoSuchKey", "404"):
-                return None
-            raise
-        return response["Body"].read(MAXIMUM_BYTES + 1), response["ETag"]
-
-
-def _tag() -> str | None:
-    with calling(f"s3 HeadObject {SOURCE_KEY}"):
-        try:
-            tag: str = S3.head_object(Bucket=SETTINGS.artifacts_bucket, Key=SOURCE_KEY)["ETag"]
-        except ClientError as error:
-            if code_of(error) in ("NoSuchKey", "404"):
-                return None
-            raise
-        return tag
-
-
-def _apply(content: bytes, tag: str) -> dict[str, Any]:
+def _apply(found: Stored) -> dict[str, Any]:
     try:
-        rules = _parsed(content)
-    except InvalidInput as error:
-        return _refuse(str(error), tag)
-    with calling(f"s3 PutObject {APPLIED_KEY}"):
-        S3.put_object(
-            Bucket=SETTINGS.artifacts_bucket,
-            Key=APPLIED_KEY,
-            Body=json.dumps(rules.to_document(), sort_keys=True).encode(),
-            ContentType="application/json",
-        )
+        rules = _parsed(found)
+    except (InvalidInput, Unfit) as error:
+        return _refuse(str(error), found.etag)
+    ARTIFACTS.put(APPLIED_KEY, json.dumps(rules.to_document(), sort_keys=True).encode())
     said = {
         "denied": len(rules.deny),
         "boosted": len(rules.boosts),
@@ -99,25 +73,17 @@ def _apply(content: bytes, tag: str) -> dict[str, Any]:
     return {"outcome": "APPLIED"}
 
 
-def _parsed(content: bytes) -> Rules:
-    if len(content) > MAXIMUM_BYTES:
-        raise InvalidInput(f"the rules are larger than {MAXIMUM_BYTES} bytes")
-    try:
-        document = json.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"the rules are not UTF-8: byte {error.start} cannot be decoded") from None
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"the rules are not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
-    except (ValueError, RecursionError):
-        raise InvalidInput("the rules are not JSON that can be read") from None
-    return Rules.from_document(document)
+def _parsed(found: Stored) -> Rules:
+    if found.size > limits.RULES_BYTES:
+        raise InvalidInput(f"{SOURCE_KEY} is larger than {limits.RULES_BYTES} bytes")
+    return Rules.from_document(documents.read_object(found.content, SOURCE_KEY, has_schema=True), SOURCE_KEY)
 
 
 def _refuse(reason: str, tag: str) -> dict[str, Any]:
     logger.warning("business rules refused", extra={"reason": reason})
     count("RulesRefused")
     where = f"s3://{SETTINGS.artifacts_bucket}/{SOURCE_KEY}"
-    with LEDGER.notifying("RULES", tag.strip('"')) as first, calling("sns Publish"):
+    with LEDGER.notifying("RULES", tag) as first, calling("sns Publish"):
         if first:
             SNS.publish(
                 TopicArn=SETTINGS.notifications_topic_arn,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.values import is_integer, shown
 from shared import names
 from shared.errors import InvalidInput, MissingResource
 from shared.records import Model, Serving
@@ -33,10 +34,10 @@ def from_event(event: Any) -> Request:
         to = names.require_run_id(to, "to")
     reason = event.get("reason", NO_REASON)
     if not isinstance(reason, str) or not 1 <= len(reason) <= LONGEST_REASON:
-        raise InvalidInput(f"reason must be a string of 1 to {LONGEST_REASON} characters, not {str(reason)[:80]!r}")
+        raise InvalidInput(f"reason must be a string of 1 to {LONGEST_REASON} characters, not {shown(reason)}")
     percent = event.get("percent")
-    if percent is not None and (isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100):
-        raise InvalidInput(f"percent must be an integer from 0 to 100, not {str(percent)[:80]!r}")
+    if percent is not None and not is_integer(percent, 0, 100):
+        raise InvalidInput(f"percent must be an integer from 0 to 100, not {shown(percent)}")
     if percent == 0 and to is not None:
         raise InvalidInput("percent 0 takes a split back: it goes without to")
     return Request(to, reason, None if percent == 100 else percent)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from contracts.names import RUN_ID
 from shared import names
 from shared.records import Model, Run, Serving, Split
 
@@ -47,7 +48,7 @@ def old(prefix: str, configs: Iterable[tuple[str, datetime]], keep: set[str], no
     """Of `configs` (name, created), those of this stack's runs that are neither to be kept nor young. What has another
     name is somebody else's.
     """
-    ours = re.compile(rf"{re.escape(prefix)}-{names.RUN_ID.pattern}(-s[0-9a-f]{{8}})?")
+    ours = re.compile(rf"{re.escape(prefix)}-{RUN_ID.pattern}(-s[0-9a-f]{{8}})?")
     return sorted(
         name for name, created in configs if ours.fullmatch(name) and name not in keep and now - created > LEAST_AGE
     )

@@ -2,7 +2,7 @@
 answers when it is over.
 
 Deploy's answer is `{"endpointName", "endpointConfigName"}`. RollBack's is that too, or, when there was nothing to
-wait for, `{"endpointName", "endpointConfigName"?, "changed"}`.
+wait for, `{"endpointName", "endpointConfigName"?, "changed", "alarms"?}`: those of the deployment that are in ALARM.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from shared.errors import (
     DeploymentInProgress,
     EndpointFailed,
     EndpointUnusable,
+    FunctionError,
     InvalidInput,
     MissingResource,
     ModelNotApproved,
@@ -32,6 +33,7 @@ from shared.errors import (
 )
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.outcomes import Outcome
 from shared.records import JobKind
@@ -174,8 +176,12 @@ def _take(step: Step, asked: Deployment, event: dict[str, Any]) -> Step:
         JOBS.answer(token, Outcome(output={"endpointName": name, "changed": True}))
         return step
     if step.action is Action.DONE:
-        output = {"endpointName": name} | ({"endpointConfigName": step.config} if step.config else {})
-        JOBS.answer(token, Outcome(output=output if event["action"] == "deploy" else {**output, "changed": True}))
+        output: dict[str, Any] = {"endpointName": name}
+        output |= {"endpointConfigName": step.config} if step.config else {}
+        if event["action"] == "rollback":
+            ringing = _ringing_alarms()
+            output |= {"changed": True} | ({"alarms": ringing} if ringing else {})
+        JOBS.answer(token, Outcome(output=output))
         return step
 
     LEDGER.hold_token(token)
@@ -227,14 +233,30 @@ def _require_quiet_alarms() -> None:
     wanted = SETTINGS.endpoint_alarm_names
     if not wanted:
         return
-    with calling("cloudwatch DescribeAlarms"):
-        found = JOBS.client("cloudwatch").describe_alarms(AlarmNames=list(wanted))["MetricAlarms"]
+    found = _alarms()
     missing = sorted(set(wanted) - {alarm["AlarmName"] for alarm in found})
     if missing:
         raise MissingResource(f"there is no alarm {', '.join(missing)} to watch the deployment")
     ringing = sorted(alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM")
     if ringing:
         raise AlarmNotQuiet(f"{', '.join(ringing)} rings already; the deployment waits until it is quiet")
+
+
+def _ringing_alarms() -> list[str]:
+    """The deployment's alarms in ALARM: SageMaker says that it took an update back, and not which alarm was why."""
+    if not SETTINGS.endpoint_alarm_names:
+        return []
+    try:
+        return sorted(alarm["AlarmName"] for alarm in _alarms() if alarm["StateValue"] == "ALARM")
+    except FunctionError as error:  # the endpoint is back, and no name of an alarm is worth a failed rollback
+        logger.warning("the alarms cannot be read", extra={"reason": str(error)})
+        return []
+
+
+def _alarms() -> list[dict[str, Any]]:
+    with calling("cloudwatch DescribeAlarms"):
+        found = JOBS.client("cloudwatch").describe_alarms(AlarmNames=list(SETTINGS.endpoint_alarm_names))
+    return list(found["MetricAlarms"])
 
 
 def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
@@ -256,13 +278,10 @@ def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
 
 def _etag(url: str) -> str:
     bucket, _, key = url.removeprefix("s3://").partition("/")
-    with calling(f"s3 HeadObject {key}"):
-        try:
-            return str(S3.head_object(Bucket=bucket, Key=key)["ETag"]).strip('"')
-        except ClientError as error:
-            if code_of(error) in ("404", "403", "NoSuchKey"):
-                raise ArtefactChanged(f"{url} is gone or unreadable since it was registered") from error
-            raise
+    found = Bucket(S3, bucket).head(key, forbidden_is_absent=True)
+    if found is None:
+        raise ArtefactChanged(f"{url} is gone or unreadable since it was registered")
+    return found.etag
 
 
 def _create_model_and_config(asked: Deployment, container: dict[str, Any]) -> None:

@@ -13,15 +13,16 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from contracts import documents
+from contracts.documents import Unfit
 from evaluate import archive, gate
 from evaluate.archive import BrokenArchive
 from evaluate.policy import Policy
 from shared import environment, events, names
-from shared.clients import calling, client, code_of
+from shared.clients import client
 from shared.errors import ArtefactMissing, InvalidInput, UntrustworthyReport
 from shared.ledger import Ledger
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 
 FILES = ("evaluation.json", "golden.json", "popular.json")
@@ -40,7 +41,7 @@ class Settings(environment.Common):
 SETTINGS = environment.load(Settings)
 DEFAULT_POLICY = Policy.from_document(SETTINGS.gate_policy)
 LEDGER = Ledger(SETTINGS.runs_table)
-S3 = client("s3")
+ARTIFACTS = Bucket(client("s3"), SETTINGS.artifacts_bucket)
 EVENTS = client("events")
 
 
@@ -60,13 +61,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     policy, figures = _policy()
     verdict = gate.judge(report, policy, gate.Run(run_id, version, _incumbent(run_id)))
     for name, content in files.items():
-        with calling(f"s3 PutObject runs/{run_id}/{name}"):
-            S3.put_object(
-                Bucket=SETTINGS.artifacts_bucket,
-                Key=f"runs/{run_id}/{name}",
-                Body=content,
-                ContentType="application/json",
-            )
+        ARTIFACTS.put(f"runs/{run_id}/{name}", content)
     figures = {**verdict.to_figures(), "policy": figures}
     LEDGER.decide(run_id, "gate", "ACCEPTED" if verdict.accepted else "REJECTED", verdict.reasons, figures)
     events.publish(EVENTS, events.TRAINING_COMPLETED, run_id, version)
@@ -103,20 +98,14 @@ def _policy() -> tuple[Policy, dict[str, Any]]:
     be changed without a deployment. Raises InvalidInput naming what is wrong with it: a model that cannot be judged as
     the shop wants is not judged at all.
     """
-    with calling(f"s3 GetObject {POLICY_KEY}"):
-        try:
-            content = S3.get_object(Bucket=SETTINGS.artifacts_bucket, Key=POLICY_KEY)["Body"].read()
-        except ClientError as error:
-            if code_of(error) != "NoSuchKey":
-                raise
-            return DEFAULT_POLICY, _identity("the template's parameter", SETTINGS.gate_policy)
+    found = ARTIFACTS.get(POLICY_KEY)
+    if found is None:
+        return DEFAULT_POLICY, _identity("the template's parameter", SETTINGS.gate_policy)
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{POLICY_KEY} is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise InvalidInput(f"{POLICY_KEY} must be a JSON object, not {type(document).__name__}")
-    return Policy.from_document(document), _identity(POLICY_KEY, document)
+        document = documents.read_object(found.content, POLICY_KEY, has_schema=True)
+    except Unfit as error:
+        raise InvalidInput(str(error)) from error
+    return Policy.from_document(document, POLICY_KEY), _identity(POLICY_KEY, document)
 
 
 def _identity(source: str, document: dict[str, Any]) -> dict[str, Any]:
@@ -125,41 +114,25 @@ def _identity(source: str, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_model(key: str) -> None:
-    size = 0
-    with calling(f"s3 HeadObject {key}"):
-        try:
-            size = S3.head_object(Bucket=SETTINGS.artifacts_bucket, Key=key)["ContentLength"]
-        except ClientError as error:
-            if code_of(error) not in ("404", "403", "NoSuchKey"):
-                raise
-    if size == 0:
+    found = ARTIFACTS.head(key, forbidden_is_absent=True)
+    if found is None or found.size == 0:
         raise ArtefactMissing(f"{key} is missing, empty or unreadable although the training job is Completed")
 
 
 def _files(key: str) -> dict[str, bytes]:
-    with calling(f"s3 GetObject {key}"):
-        try:
-            answer = S3.get_object(Bucket=SETTINGS.artifacts_bucket, Key=key)
-        except ClientError as error:
-            if code_of(error) in ("NoSuchKey", "AccessDenied"):
-                raise ArtefactMissing(
-                    f"{key} is missing or unreadable although the training job is Completed"
-                ) from error
-            raise
-        if answer["ContentLength"] > MAXIMUM_ARCHIVE_BYTES:
-            raise UntrustworthyReport(f"{key} has {answer['ContentLength']} bytes, more than {MAXIMUM_ARCHIVE_BYTES}")
-        content = answer["Body"].read()
+    found = ARTIFACTS.get(key, MAXIMUM_ARCHIVE_BYTES, forbidden_is_absent=True)
+    if found is None:
+        raise ArtefactMissing(f"{key} is missing or unreadable although the training job is Completed")
+    if found.size > MAXIMUM_ARCHIVE_BYTES:
+        raise UntrustworthyReport(f"{key} has {found.size} bytes, more than {MAXIMUM_ARCHIVE_BYTES}")
     try:
-        return archive.read(io.BytesIO(content), FILES)
+        return archive.read(io.BytesIO(found.content), FILES)
     except BrokenArchive as error:
         raise ArtefactMissing(f"{key}: {error}") from error
 
 
 def _report(content: bytes) -> dict[str, Any]:
     try:
-        report = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise UntrustworthyReport(f"evaluation.json is not JSON: {error}") from error
-    if not isinstance(report, dict):
-        raise UntrustworthyReport(f"evaluation.json must be a JSON object, not {type(report).__name__}")
-    return report
+        return documents.read_object(content, gate.REPORT, has_schema=True)
+    except Unfit as error:
+        raise UntrustworthyReport(str(error)) from error

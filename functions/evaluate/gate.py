@@ -7,15 +7,17 @@ rejection and never a pass.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evaluate.policy import FIGURES, RATES, Policy
+from contracts import schemas
+from contracts.documents import Unfit
+from contracts.values import shown
+from evaluate.policy import FIGURES, Policy
 from shared.errors import NotComparable, UntrustworthyReport
 
-SCHEMA_MAJOR = "1"
+REPORT = "evaluation.json"
 _PLACES = {
     "sampledHitRate": ("sampled", "hitRate"),
     "sampledNdcg": ("sampled", "ndcg"),
@@ -87,38 +89,35 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     Raises UntrustworthyReport when the report cannot be believed, NotComparable when it does not measure the model
     that serves.
     """
-    report = _object(report, "the report")
-    schema = report.get("schemaVersion")
-    if not isinstance(schema, str) or schema.split(".")[0] != SCHEMA_MAJOR:
-        raise UntrustworthyReport(f"schemaVersion must be {SCHEMA_MAJOR}.x, not {schema!r}")
+    try:
+        schemas.check(report, "evaluation", REPORT)
+    except Unfit as error:
+        raise UntrustworthyReport(str(error)) from error
     for field, expected in (("runId", run.run_id), ("datasetVersion", run.dataset_version)):
-        if report.get(field) != expected:
+        if report[field] != expected:
             raise UntrustworthyReport(
-                f"{field} must be {expected}, not {str(report.get(field))[:80]!r}: the report belongs to another run"
+                f"{REPORT}: {field} must be {expected}, not {shown(report[field])}: the report belongs to another run"
             )
-    protocol = _object(report.get("protocol"), "protocol")
-    k, users = _count(protocol, "k"), _count(protocol, "testUsers")
+    k, users = int(report["protocol"]["k"]), int(report["protocol"]["testUsers"])
     if users < policy.minimum_test_users:
         raise UntrustworthyReport(
             f"{users} test users, below the minimum of {policy.minimum_test_users}: too few to judge the model"
         )
 
-    candidate = _figures(report.get("candidate"), "candidate")
-    baselines = _object(report.get("baselines"), "baselines")
-    for name in baselines:
-        _figures(baselines[name], f"baselines.{name}")
-    popularity = _figures(baselines.get("popularity"), "baselines.popularity")
+    candidate, baselines = _figures(report["candidate"]), report["baselines"]
+    popularity = _figures(baselines["popularity"])
     incumbent = _incumbent(report, run)
-    serving = _object(report.get("serving"), "serving")
-    slowest = _number(serving.get("p99Milliseconds"), "serving.p99Milliseconds", 0.0, 1e6)
+    if report["serving"] is None:
+        raise UntrustworthyReport(f"{REPORT}: serving must be an object, not null: the latency was not measured")
+    slowest = float(report["serving"]["p99Milliseconds"])
 
     checks = [_floor(name, candidate[name], policy.floors[name], k) for name in FIGURES if name in policy.floors]
     checks += [_ceiling(name, candidate[name], ceiling) for name, ceiling in policy.ceilings.items()]
     checks.append(_quick_enough(slowest, policy.maximum_serving_milliseconds))
     checks += [_above(name, candidate[name], popularity[name], k) for name in _BETTER_THAN_POPULARITY]
     for strong in _STRONG:
-        if strong in baselines and report["candidate"].get("model") != strong:
-            theirs = _figures(baselines[strong], f"baselines.{strong}")
+        if strong in baselines and report["candidate"]["model"] != strong:
+            theirs = _figures(baselines[strong])
             checks += [
                 _not_worse(name, candidate[name], theirs[name], margin, k, strong, strong.upper())
                 for name, margin in policy.baseline_margins.items()
@@ -145,16 +144,12 @@ def _incumbent(report: Mapping[str, Any], run: Run) -> dict[str, float] | None:
                 f"not comparable: {run.incumbent_run_id} serves, and the report does not measure it on this test set"
             )
         return None
-    figures = _figures(measured, "incumbent")
-    _difference(report.get("difference"))
-    for whose in ("candidate", "incumbent"):
-        _check_slices(report[whose], whose)
-    name = measured.get("runId")
+    if report["difference"] is None:
+        raise UntrustworthyReport(f"{REPORT}: difference must be an object, not null, where there is an incumbent")
+    name = measured["runId"]
     if run.incumbent_run_id is not None and name != run.incumbent_run_id:
-        raise NotComparable(
-            f"not comparable: {run.incumbent_run_id} serves, and the report measures {str(name)[:80]!r}"
-        )
-    return figures
+        raise NotComparable(f"not comparable: {run.incumbent_run_id} serves, and the report measures {shown(name)}")
+    return _figures(measured)
 
 
 def _floor(name: str, value: float, floor: float, k: int) -> Check:
@@ -256,60 +251,11 @@ def _slices(report: Mapping[str, Any], policy: Policy, k: int) -> list[Check]:
     return checks
 
 
-def _check_slices(model: Any, where: str) -> None:
-    slices = _object(model.get("slices"), f"{where}.slices")
-    for slice_name, figures in slices.items():
-        place = f"{where}.slices.{slice_name}"
-        users = _object(figures, place).get("users")
-        if isinstance(users, bool) or not isinstance(users, int) or users < 1:
-            raise UntrustworthyReport(f"{place}.users must be an integer of at least 1, not {_shown(users)}")
-        for name in RATES:
-            protocol, rate = _PLACES[name]
-            _number(_object(figures.get(protocol), place).get(rate), f"{place}.{protocol}.{rate}", 0.0, 1.0)
-
-
-def _figures(model: Any, where: str) -> dict[str, float]:
-    model = _object(model, where)
+def _figures(model: Mapping[str, Any]) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name, place in _PLACES.items():
         value: Any = model
         for step in place:
-            value = _object(value, where).get(step)
-        figures[name] = _number(value, f"{where}.{'.'.join(place)}", 0.0, 1.0)
+            value = value[step]
+        figures[name] = float(value)
     return figures
-
-
-def _difference(difference: Any) -> None:
-    difference = _object(difference, "difference")
-    for name in RATES:
-        interval = _object(difference.get(name), f"difference.{name}")
-        for part in ("mean", "lower", "upper"):
-            _number(interval.get(part), f"difference.{name}.{part}", -1.0, 1.0)
-
-
-def _object(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UntrustworthyReport(f"{where} must be an object, not {_shown(value)}")
-    return value
-
-
-def _count(protocol: Mapping[str, Any], name: str) -> int:
-    value = protocol.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UntrustworthyReport(f"protocol.{name} must be an integer of at least 1, not {_shown(value)}")
-    return value
-
-
-def _number(value: Any, where: str, least: float, most: float) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-        or not least <= value <= most
-    ):
-        raise UntrustworthyReport(f"{where} must be a finite number from {least:g} to {most:g}, not {_shown(value)}")
-    return float(value)
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:80]

@@ -18,6 +18,7 @@ from shared import environment, events, names
 from shared.clients import calling, client, code_of, not_found
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.records import (
     CAME_TO_NOTHING,
@@ -50,7 +51,7 @@ class Settings(environment.Common):
 SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER, SETTINGS.emr_application_id)
-S3 = client("s3")
+DATA = Bucket(client("s3"), SETTINGS.data_bucket)
 SNS = client("sns")
 EVENTS = client("events")
 
@@ -177,16 +178,8 @@ def _end_operation(failed: Failure) -> tuple[OperationStatus, list[str]]:
 
 
 def _refusal(version: str) -> list[str]:
-    key = f"quarantine/{version}/report.json"
-    with calling(f"s3 GetObject {key}"):
-        try:
-            answer = S3.get_object(Bucket=SETTINGS.data_bucket, Key=key)
-        except ClientError as error:
-            # Without the right to list the bucket, a missing report answers as a forbidden one.
-            if code_of(error) in ("NoSuchKey", "AccessDenied"):
-                return []
-            raise
-        return refusal.reasons(answer["Body"].read(MAXIMUM_REPORT_BYTES))
+    found = DATA.get(f"quarantine/{version}/report.json", MAXIMUM_REPORT_BYTES, forbidden_is_absent=True)
+    return refusal.reasons(found.content) if found else []
 
 
 def _notice(failed: Failure, status: EndStatus, reasons: list[str]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from contracts.names import RUN_ID
+from contracts.values import is_integer, is_number
 from shared import names
 from shared.causes import Cause
 from shared.errors import InvalidInput
@@ -122,6 +124,9 @@ def _from_state(event: dict[str, Any]) -> Failure:
     if isinstance(rollback, dict) and rollback.get("changed") is not False and rollback.get("endpointConfigName"):
         status = RunStatus.FAILED if machine in _OPERATIONS else RunStatus.ROLLED_BACK
         reasons.append(f"the endpoint serves {rollback['endpointConfigName']} again")
+    alarms = rollback.get("alarms") if isinstance(rollback, dict) else None
+    if alarms:
+        reasons.append(f"in ALARM when the endpoint had gone back: {', '.join(map(str, alarms))}")
     if "rollbackError" in event:
         reasons.append(f"the rollback failed too: {Cause.from_state(event['rollbackError']).reason}")
     run_id, version = _identity(machine, event, arn, str(event.get("startTime") or ""))
@@ -148,7 +153,7 @@ def _from_status_change(event: dict[str, Any]) -> Failure:
     error = cause.error if cause.error != "Unknown" else how
     reason = f"the execution is {how}" + (f": {cause.reason}" if detail.get("cause") else "")
     name = arn.rpartition(":")[2]
-    machine = "retraining" if names.RUN_ID.fullmatch(name) else "preparation"
+    machine = "retraining" if RUN_ID.fullmatch(name) else "preparation"
     machine = next((one for one in _OPERATIONS if arn.rpartition(":")[0].endswith(f"-{one}")), machine)
     run_id, version = _identity(
         machine,
@@ -177,12 +182,12 @@ def _occasion(run_id: str | None, arn: str, document: dict[str, Any]) -> str:
 
 def _redrives(document: dict[str, Any]) -> int:
     count = document.get("redriveCount")
-    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else 0
+    return count if is_integer(count, 0) else 0
 
 
 def _iso(start_date: Any) -> str:
     # The event has epoch milliseconds, where the state machine's own context has ISO 8601.
-    if isinstance(start_date, (int, float)) and not isinstance(start_date, bool):
+    if is_number(start_date):
         seconds = start_date / 1000 if start_date > 1e11 else start_date
         return datetime.fromtimestamp(seconds, UTC).isoformat()
     return str(start_date or "")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from contracts import documents
+from contracts.documents import Unfit
 
 
 def reasons(content: bytes) -> list[str]:
     """Why the data was refused; empty when the report does not say that it was."""
     try:
-        report = json.loads(content)
-    except (ValueError, RecursionError):
+        report = documents.read_object(content, "report.json")
+    except Unfit:
         return []
-    if not isinstance(report, dict) or report.get("status") != "refused":
+    if report.get("status") != "refused":
         return []
     given = report.get("reasons")
     return (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from shared import names
+from contracts.names import MANIFEST_KEY
+from contracts.values import shown
 from shared.errors import InvalidInput
 
 
@@ -27,15 +28,15 @@ def from_event(event: Any, data_bucket: str) -> Announcement:
     if event.get("source") != "aws.s3" or event.get("detail-type") != "Object Created":
         raise InvalidInput(
             "the event must be aws.s3 'Object Created', "
-            f"not {_shown(event.get('source'))} {_shown(event.get('detail-type'))}"
+            f"not {shown(event.get('source'))} {shown(event.get('detail-type'))}"
         )
     bucket = _part(event["detail"], "bucket", "name")
     key = _part(event["detail"], "object", "key")
     if bucket != data_bucket:
-        raise InvalidInput(f"detail.bucket.name must be {data_bucket}, not {_shown(bucket)}")
-    match = names.MANIFEST_KEY.fullmatch(key)
+        raise InvalidInput(f"detail.bucket.name must be {data_bucket}, not {shown(bucket)}")
+    match = MANIFEST_KEY.fullmatch(key)
     if match is None:
-        raise InvalidInput(f"detail.object.key must be datasets/<version>/manifest.json, not {_shown(key)}")
+        raise InvalidInput(f"detail.object.key must be datasets/<version>/manifest.json, not {shown(key)}")
     return Announcement(bucket, key, match.group(1))
 
 
@@ -43,9 +44,5 @@ def _part(detail: dict[str, Any], name: str, field: str) -> str:
     part = detail.get(name)
     value = part.get(field) if isinstance(part, dict) else None
     if not isinstance(value, str):
-        raise InvalidInput(f"detail.{name}.{field} must be a string, not {_shown(value)}")
+        raise InvalidInput(f"detail.{name}.{field} must be a string, not {shown(value)}")
     return value
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:120]

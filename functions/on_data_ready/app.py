@@ -7,19 +7,20 @@ of the event.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contracts import documents
+from contracts.documents import Unfit
 from on_data_ready import announcement, manifest, request
 from on_data_ready.announcement import Announcement
-from on_data_ready.manifest import BadManifest
 from shared import environment, names
 from shared.clients import calling, client, code_of
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, MissingResource
 from shared.ledger import Ledger
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.records import CAME_TO_NOTHING, DatasetStatus
 
@@ -37,7 +38,7 @@ class Settings(environment.Common):
 
 SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
-S3 = client("s3")
+DATA = Bucket(client("s3"), SETTINGS.data_bucket)
 STATES = client("stepfunctions")
 
 
@@ -71,34 +72,20 @@ def _faults(announced: Announcement) -> list[str]:
     """Why the dataset cannot be used; empty when it can."""
     try:
         described = manifest.parse(_read_manifest(announced), announced.version)
-    except BadManifest as error:
+    except Unfit as error:
         return error.reasons
     faults = manifest.shortcomings(described, SETTINGS.minimum_test_users)
     # Names and sizes only: training reads every byte anyway, and checks each file's sha256 as it does.
-    return faults + manifest.missing_from(described, _sizes(announced))
+    return faults + manifest.missing_from(described, DATA.sizes(announced.key.removesuffix("manifest.json")))
 
 
 def _read_manifest(announced: Announcement) -> Any:
-    with calling(f"s3 GetObject {announced.key}"):
-        answer = S3.get_object(Bucket=announced.bucket, Key=announced.key)
-        if answer["ContentLength"] > MAXIMUM_MANIFEST_BYTES:
-            raise BadManifest(
-                [f"manifest.json has {answer['ContentLength']} bytes, more than {MAXIMUM_MANIFEST_BYTES}"]
-            )
-        content = answer["Body"].read()
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise BadManifest([f"manifest.json is not JSON: {error}"]) from error
-
-
-def _sizes(announced: Announcement) -> dict[str, int]:
-    prefix = announced.key.removesuffix("manifest.json")
-    sizes: dict[str, int] = {}
-    with calling(f"s3 ListObjectsV2 {prefix}"):
-        for page in S3.get_paginator("list_objects_v2").paginate(Bucket=announced.bucket, Prefix=prefix):
-            sizes |= {item["Key"].removeprefix(prefix): item["Size"] for item in page.get("Contents", [])}
-    return sizes
+    found = DATA.get(announced.key, MAXIMUM_MANIFEST_BYTES)
+    if found is None:
+        raise MissingResource(f"{announced.key} is gone")
+    if found.size > MAXIMUM_MANIFEST_BYTES:
+        raise Unfit(f"{manifest.CALLED} has {found.size} bytes, more than {MAXIMUM_MANIFEST_BYTES}")
+    return documents.read_object(found.content, manifest.CALLED, has_schema=True)
 
 
 def _staleness(version: str) -> str | None:

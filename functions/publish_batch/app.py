@@ -13,9 +13,10 @@ from typing import Any
 
 from publish_batch import lists
 from shared import environment, names
-from shared.clients import calling, client
+from shared.clients import client
 from shared.errors import ArtefactMissing, InvalidInput
 from shared.ledger import Ledger
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 
 
@@ -28,7 +29,7 @@ class Settings(environment.Common):
 
 SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
-S3 = client("s3")
+ARTIFACTS = Bucket(client("s3"), SETTINGS.artifacts_bucket)
 
 
 @observed
@@ -40,7 +41,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     run_id = names.require_run_id(batch.get("runId"), "batch.runId")
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
     prefix = f"batch/{batch['jobName']}"
-    asked, written = _sizes(f"{prefix}/input/"), _sizes(f"{prefix}/lists/")
+    asked, written = ARTIFACTS.sizes(f"{prefix}/input/"), ARTIFACTS.sizes(f"{prefix}/lists/")
     left_out = lists.missing(asked, written)
     if not asked or left_out:
         raise ArtefactMissing(
@@ -53,12 +54,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     num_results = int(json.loads(_read(f"{prefix}/input/{first}"))["numResults"])
     moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     pointer = json.dumps(lists.pointer(run_id, f"{prefix}/lists/", len(asked), num_results, moment)).encode()
-    _write(f"runs/{run_id}/batch.json", pointer)
+    ARTIFACTS.put(f"runs/{run_id}/batch.json", pointer)
     serving = LEDGER.serving()
     serves = serving["runId"] if serving else None
     published = serves == run_id
     if published:
-        _write("serving/batch.json", pointer)
+        ARTIFACTS.put("serving/batch.json", pointer)
     words = f"{len(asked)} parts with {num_results} items a user" + ("" if published else f"; {serves} serves by now")
     LEDGER.decide(
         run_id,
@@ -77,19 +78,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     return {"runId": run_id, "shards": len(asked), "published": published}
 
 
-def _sizes(prefix: str) -> dict[str, int]:
-    found: dict[str, int] = {}
-    with calling(f"s3 ListObjectsV2 {prefix}"):
-        for page in S3.get_paginator("list_objects_v2").paginate(Bucket=SETTINGS.artifacts_bucket, Prefix=prefix):
-            found |= {entry["Key"].removeprefix(prefix): entry["Size"] for entry in page.get("Contents", [])}
-    return found
-
-
 def _read(key: str) -> bytes:
-    with calling(f"s3 GetObject {key}"):
-        return bytes(S3.get_object(Bucket=SETTINGS.artifacts_bucket, Key=key)["Body"].read())
-
-
-def _write(key: str, content: bytes) -> None:
-    with calling(f"s3 PutObject {key}"):
-        S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="application/json")
+    found = ARTIFACTS.get(key)
+    if found is None:
+        raise ArtefactMissing(f"{key} is gone")
+    return found.content

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from contracts import documents
+from contracts.documents import Unfit
+from contracts.values import shown
 
 SCHEMA_VERSION = "1.0"
 
@@ -17,11 +20,11 @@ def missing(inputs: Mapping[str, int], lists: Mapping[str, int]) -> list[str]:
 def problem(content: bytes, run_id: str, shards: int) -> str | None:
     """What is wrong with one answer; None when it is one of this run's model, of so many parts."""
     try:
-        document = json.loads(content)
-    except ValueError:
-        return "it is not JSON"
-    if not isinstance(document, dict) or not isinstance(document.get("users"), dict):
-        return "users must be an object"
+        document = documents.read_object(content, "the part")
+    except Unfit as error:
+        return str(error)
+    if not isinstance(document.get("users"), dict):
+        return f"users must be an object, not {shown(document.get('users'))}"
     for name, expected in (("modelVersion", run_id), ("shards", shards), ("schemaVersion", SCHEMA_VERSION)):
         if document.get(name) != expected:
             return f"{name} must be {expected}, not {str(document.get(name))[:80]!r}"

@@ -9,16 +9,9 @@ import json
 import sys
 from typing import Any
 
-from recommend.request import (
-    DEFAULT_RESULTS,
-    MAXIMUM_BODY_BYTES,
-    MAXIMUM_CATEGORIES,
-    MAXIMUM_ID_LENGTH,
-    MAXIMUM_ITEMS,
-    MAXIMUM_RESULTS,
-)
+from contracts import limits
 
-_ID = {"type": "string", "minLength": 1, "maxLength": MAXIMUM_ID_LENGTH}
+_ID = {"type": "string", "minLength": 1, "maxLength": limits.ID_CHARACTERS}
 _VARIANT = {
     "type": "string",
     "description": "the endpoint's variant that answered; while traffic is split, it tells which of the two models did",
@@ -68,7 +61,7 @@ def document() -> dict[str, Any]:
                     "summary": "In which order would this person like these?",
                     "requestBody": {
                         "required": True,
-                        "description": f"at most {MAXIMUM_BODY_BYTES} bytes",
+                        "description": f"at most {limits.REQUEST_BYTES} bytes",
                         "content": {"application/json": {"schema": _ref("RankingRequest")}},
                     },
                     "responses": _responses("PersonalizedRanking", 400, 413, 415),
@@ -102,7 +95,7 @@ def _schemas() -> dict[str, Any]:
         "Recommendations": _object(
             identity
             | {
-                "itemList": {"type": "array", "items": item, "maxItems": MAXIMUM_RESULTS, "description": "best first"},
+                "itemList": {"type": "array", "items": item, "maxItems": limits.RESULTS, "description": "best first"},
                 "model": model,
                 "source": source,
             }
@@ -110,7 +103,7 @@ def _schemas() -> dict[str, Any]:
         "PersonalizedRanking": _object(
             identity
             | {
-                "personalizedRanking": {"type": "array", "items": item, "maxItems": MAXIMUM_ITEMS},
+                "personalizedRanking": {"type": "array", "items": item, "maxItems": limits.CANDIDATES},
                 "model": model,
                 "source": source,
                 "unknownItems": {"type": "integer", "minimum": 0, "description": "how many the model does not know"},
@@ -119,7 +112,12 @@ def _schemas() -> dict[str, Any]:
         "RankingRequest": _object(
             {
                 "userId": _ID,
-                "inputList": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAXIMUM_ITEMS},
+                "inputList": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "minItems": 1,
+                    "maxItems": limits.CANDIDATES,
+                },
             }
         ),
         "Health": _object(
@@ -190,7 +188,7 @@ def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any
 
 
 def _num_results() -> dict[str, Any]:
-    schema = {"type": "integer", "minimum": 1, "maximum": MAXIMUM_RESULTS, "default": DEFAULT_RESULTS}
+    schema = {"type": "integer", "minimum": 1, "maximum": limits.RESULTS, "default": limits.DEFAULT_RESULTS}
     return _query("numResults", schema, "how many, at most")
 
 
@@ -198,7 +196,7 @@ def _categories() -> dict[str, Any]:
     schema = {
         "type": "array",
         "minItems": 1,
-        "maxItems": MAXIMUM_CATEGORIES,
+        "maxItems": limits.CATEGORIES,
         "items": {"type": "string", "pattern": r"^[^ ,]([^,]*[^ ,])?$"},
     }
     return _query("categories", schema, "only items that have one of these") | {"style": "form", "explode": False}

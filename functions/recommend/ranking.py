@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from contracts import documents
+from contracts.documents import Unfit
+from contracts.values import is_integer, is_number
 from shared.errors import InvalidInput
 from shared.rules import NO_RULES, Rules
 
@@ -36,11 +38,10 @@ class Ranking:
     def from_endpoint(cls, content: bytes, variant: str | None = None) -> Ranking:
         """Reads the model server's answer. Raises `GarbledAnswer`."""
         document = _object(content)
-        source, unknown = document.get("source"), document.get("unknownItems")
+        source = document.get("source")
         if source not in ("personalized", "related", "popular"):
             raise GarbledAnswer("source must be personalized, related or popular")
-        if isinstance(unknown, bool) or not isinstance(unknown, int) or unknown < 0:
-            raise GarbledAnswer("unknownItems must be an integer of at least 0")
+        unknown = _count(document, "unknownItems", 0)
         return cls(_items(document), source, _string(document, "modelVersion"), unknown, variant)
 
     def to_recommendations(self, recommendation_id: str) -> dict[str, Any]:
@@ -80,12 +81,12 @@ class Lists:
     @classmethod
     def from_json(cls, content: bytes) -> Lists:
         """Reads `serving/batch.json`. Raises `GarbledAnswer`."""
-        document = _object(content)
+        document = _document(content)
         if document.get("schemaVersion") != "1.0":
             raise GarbledAnswer("schemaVersion must be 1.0")
         if document.get("shards") == 0:  # a rollback to a model that has none
             return NO_LISTS
-        return cls(_string(document, "prefix"), _count(document, "shards"), _count(document, "numResults"))
+        return cls(_string(document, "prefix"), _count(document, "shards", 1), _count(document, "numResults", 1))
 
     def key_of(self, user_id: str) -> str:
         """The object that holds this user's list, if the batch knew them: parts are told apart by a hash of the id."""
@@ -111,7 +112,7 @@ class Part:
         users, categories = document.get("users"), document.get("itemCategories", {})
         if not isinstance(users, dict) or not isinstance(categories, dict):
             raise GarbledAnswer("users and itemCategories must be objects")
-        named = {item: tuple(names) for item, names in categories.items() if isinstance(names, list)}
+        named = {item: _names(names, f"itemCategories.{item}") for item, names in categories.items()}
         return cls(users, named, _string(document, "modelVersion"))
 
     def ranking(self, user_id: str, number: int, list_filter: ListFilter, most: int) -> Ranking | None:
@@ -125,7 +126,7 @@ class Part:
             return None
         try:
             items = [(str(item), float(score)) for item, score in listed]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise GarbledAnswer("a list must hold pairs of an item and its score") from None
         best = list_filter.best(items, self.categories, number)
         if not best or (len(best) < number and len(items) >= most):
@@ -147,7 +148,7 @@ class Popularity:
     @classmethod
     def from_json(cls, content: bytes) -> Popularity:
         """Reads `popular.json`. Raises `GarbledAnswer`."""
-        document = _object(content)
+        document = _document(content)
         if document.get("schemaVersion") != "1.0":
             raise GarbledAnswer("schemaVersion must be 1.0")
         items = _items(document)
@@ -208,7 +209,7 @@ class ListFilter:
 def rules_from_json(content: bytes) -> Rules:
     """Reads `serving/rules.json`. Raises `GarbledAnswer`."""
     try:
-        return Rules.from_document(_object(content))
+        return Rules.from_document(_document(content), called="")
     except InvalidInput as error:
         raise GarbledAnswer(str(error)) from None
 
@@ -216,15 +217,27 @@ def rules_from_json(content: bytes) -> Rules:
 def _categories(listed: list[Any]) -> dict[str, tuple[str, ...]]:
     found = {}
     for position, entry in enumerate(listed):
-        names = entry.get("categories", [])
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise GarbledAnswer(f"itemList[{position}].categories must be a list of strings")
-        if names:
-            found[entry["itemId"]] = tuple(names)
+        if names := _names(entry.get("categories", []), f"itemList[{position}].categories"):
+            found[entry["itemId"]] = names
     return found
 
 
+def _names(value: Any, label: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise GarbledAnswer(f"{label} must be a list of strings")
+    return tuple(value)
+
+
+def _document(content: bytes) -> dict[str, Any]:
+    """A document that is read once a minute."""
+    try:
+        return documents.read_object(content, "it")
+    except Unfit as error:
+        raise GarbledAnswer(str(error)) from None
+
+
 def _object(content: bytes) -> dict[str, Any]:
+    """An answer of the endpoint or a part of a batch, read while a customer waits."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -234,10 +247,10 @@ def _object(content: bytes) -> dict[str, Any]:
     return document
 
 
-def _count(document: dict[str, Any], name: str) -> int:
+def _count(document: dict[str, Any], name: str, least: int) -> int:
     value = document.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise GarbledAnswer(f"{name} must be an integer of at least 1")
+    if not is_integer(value, least):
+        raise GarbledAnswer(f"{name} must be an integer of at least {least}")
     return value
 
 
@@ -257,7 +270,7 @@ def _items(document: dict[str, Any]) -> tuple[tuple[str, float], ...]:
         item, score = (entry.get("itemId"), entry.get("score")) if isinstance(entry, dict) else (None, None)
         if not isinstance(item, str):
             raise GarbledAnswer(f"itemList[{position}].itemId must be a string")
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        if not is_number(score):
             raise GarbledAnswer(f"itemList[{position}].score must be a finite number")
         items.append((item, float(score)))
     return tuple(items)

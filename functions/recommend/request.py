@@ -14,12 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-MAXIMUM_BODY_BYTES = 1024 * 1024
-MAXIMUM_ITEMS = 1000
-MAXIMUM_RESULTS = 100
-MAXIMUM_ID_LENGTH = 256
-MAXIMUM_CATEGORIES = 100
-DEFAULT_RESULTS = 10
+from contracts import documents, limits
+from contracts.documents import Unfit
+from contracts.values import kind
 
 _RECOMMENDATIONS_PATH = re.compile(r"/users/(?P<id>.*)/recommendations", re.DOTALL)
 _RELATED_PATH = re.compile(r"/items/(?P<id>.*)/related", re.DOTALL)
@@ -41,7 +38,7 @@ class RecommendationsRequest:
     """`GET /users/{userId}/recommendations?numResults=10&excludeSeen=true&categories=Drama,Comedy`."""
 
     user_id: str
-    num_results: int = DEFAULT_RESULTS
+    num_results: int = limits.DEFAULT_RESULTS
     exclude_seen: bool = True
     categories: tuple[str, ...] = ()
 
@@ -66,7 +63,7 @@ class RelatedRequest:
     """`GET /items/{itemId}/related?numResults=10&categories=Drama`."""
 
     item_id: str
-    num_results: int = DEFAULT_RESULTS
+    num_results: int = limits.DEFAULT_RESULTS
     categories: tuple[str, ...] = ()
 
     @classmethod
@@ -157,20 +154,20 @@ def _path_id(event: dict[str, Any], name: str, pattern: re.Pattern[str]) -> str:
 
 def _id(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be a string, not {_kind(value)}", name)
-    if not 1 <= len(value) <= MAXIMUM_ID_LENGTH:
-        raise InvalidRequest(f"{name} must have 1 to {MAXIMUM_ID_LENGTH} characters, not {len(value)}", name)
+        raise InvalidRequest(f"{name} must be a string, not {kind(value)}", name)
+    if not 1 <= len(value) <= limits.ID_CHARACTERS:
+        raise InvalidRequest(f"{name} must have 1 to {limits.ID_CHARACTERS} characters, not {len(value)}", name)
     _check_unicode(value, name)
     return value
 
 
 def _query_num_results(value: str | None) -> int:
     if value is None:
-        return DEFAULT_RESULTS
+        return limits.DEFAULT_RESULTS
     # [0-9] and not \d: int() also reads digits of other scripts.
-    if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= MAXIMUM_RESULTS:
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= limits.RESULTS:
         raise InvalidRequest(
-            f"numResults must be an integer from 1 to {MAXIMUM_RESULTS}, not {_shown(value)[1:-1]}", "numResults"
+            f"numResults must be an integer from 1 to {limits.RESULTS}, not {_shown(value)[1:-1]}", "numResults"
         )
     return int(value)
 
@@ -189,8 +186,8 @@ def _query_categories(value: str | None) -> tuple[str, ...]:
     names = [name.strip(" ") for name in value.split(",")]
     if "" in names:
         raise InvalidRequest(f"categories must be names with commas between, not {_shown(value)[1:-1]}", "categories")
-    if len(names) > MAXIMUM_CATEGORIES:
-        raise InvalidRequest(f"categories must hold at most {MAXIMUM_CATEGORIES} names, not {len(names)}", "categories")
+    if len(names) > limits.CATEGORIES:
+        raise InvalidRequest(f"categories must hold at most {limits.CATEGORIES} names, not {len(names)}", "categories")
     _check_unicode(value, "categories")
     return tuple(dict.fromkeys(names))
 
@@ -200,12 +197,12 @@ def _input_list(document: dict[str, Any]) -> tuple[str, ...]:
         raise InvalidRequest("inputList is missing", "inputList")
     value = document["inputList"]
     if not isinstance(value, list):
-        raise InvalidRequest(f"inputList must be a list of item ids, not {_kind(value)}", "inputList")
-    if not 1 <= len(value) <= MAXIMUM_ITEMS:
-        raise InvalidRequest(f"inputList must hold 1 to {MAXIMUM_ITEMS} item ids, not {len(value)}", "inputList")
+        raise InvalidRequest(f"inputList must be a list of item ids, not {kind(value)}", "inputList")
+    if not 1 <= len(value) <= limits.CANDIDATES:
+        raise InvalidRequest(f"inputList must hold 1 to {limits.CANDIDATES} item ids, not {len(value)}", "inputList")
     for position, item in enumerate(value):
         if not isinstance(item, str):
-            raise InvalidRequest(f"inputList[{position}] must be a string, not {_kind(item)}", "inputList")
+            raise InvalidRequest(f"inputList[{position}] must be a string, not {kind(item)}", "inputList")
         _check_unicode(item, f"inputList[{position}]")
     return tuple(dict.fromkeys(value))
 
@@ -220,9 +217,9 @@ def _check_content_type(headers: dict[str, str]) -> None:
 
 def _body(event: dict[str, Any]) -> bytes:
     body = event.get("body") or ""
-    too_large = InvalidRequest(f"the body is larger than {MAXIMUM_BODY_BYTES} bytes", status=413)
+    too_large = InvalidRequest(f"the body is larger than {limits.REQUEST_BYTES} bytes", status=413)
     if event.get("isBase64Encoded"):
-        if len(body) > MAXIMUM_BODY_BYTES * 4 // 3 + 4:
+        if len(body) > limits.REQUEST_BYTES * 4 // 3 + 4:
             raise too_large
         try:
             content = base64.b64decode(body, validate=True)
@@ -230,7 +227,7 @@ def _body(event: dict[str, Any]) -> bytes:
             raise InvalidRequest("the body is marked as base64 and is not") from None
     else:
         content = body.encode("utf-8", "surrogatepass")
-    if len(content) > MAXIMUM_BODY_BYTES:
+    if len(content) > limits.REQUEST_BYTES:
         raise too_large
     return content
 
@@ -239,32 +236,11 @@ def _document(content: bytes) -> dict[str, Any]:
     if not content.strip():
         raise InvalidRequest("the body is empty; a JSON object is expected")
     try:
-        # A byte order mark is refused by the parser, as RFC 8259 allows.
-        document = json.loads(content.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
-    except RecursionError:
-        raise InvalidRequest("the body is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise InvalidRequest(f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
-    except ValueError:  # an integer of more digits than Python converts
-        raise InvalidRequest("the body is not JSON that can be read: a number has too many digits") from None
-    if not isinstance(document, dict):
-        raise InvalidRequest(f"the body must be a JSON object, not {_kind(document)}")
-    return document
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in document:
-            raise InvalidRequest(f"{_shown(name)} is given twice", _name(name))
-        document[name] = value
-    return document
-
-
-def _no_constant(name: str) -> Any:
-    raise InvalidRequest(f"the body is not JSON: {name} is not a JSON value")
+        return documents.read_object(content, "the body")
+    except Unfit as error:
+        if error.key is not None:
+            raise InvalidRequest(f"{_shown(error.key)} is given twice", _name(error.key)) from None
+        raise InvalidRequest(str(error)) from None
 
 
 def _check_unicode(text: str, label: str) -> None:
@@ -273,14 +249,6 @@ def _check_unicode(text: str, label: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidRequest(f"{label} is not valid Unicode", label.partition("[")[0]) from None
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    return {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number"}[type(value)]
 
 
 def _shown(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
+from contracts.names import DATASET_VERSION
 from reconcile import backlog
 from shared import environment, names
 from shared.clients import calling, client, code_of
@@ -179,7 +180,7 @@ def _versions(newest: str | None) -> list[str]:
         )
         for page in pages:
             found += [entry["Prefix"].removeprefix("datasets/").rstrip("/") for entry in page.get("CommonPrefixes", [])]
-    return [version for version in found if names.DATASET_VERSION.fullmatch(version)]
+    return [version for version in found if DATASET_VERSION.fullmatch(version)]
 
 
 def _manifest(version: str) -> dict[str, Any] | None:

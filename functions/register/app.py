@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from register import request
 from shared import environment, names
-from shared.clients import calling, client, code_of
+from shared.clients import calling, client
 from shared.errors import ArtefactMissing, InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 
 
@@ -33,7 +32,7 @@ if SETTINGS.approval not in ("auto", "manual"):
     raise environment.BadEnvironment(f"APPROVAL must be auto or manual, not {SETTINGS.approval!r}")
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)
-S3 = client("s3")
+ARTIFACTS = Bucket(client("s3"), SETTINGS.artifacts_bucket)
 
 
 @observed
@@ -80,13 +79,10 @@ def _etag(url: str) -> str:
     if not url.startswith(prefix):
         raise InvalidInput(f"the model must be below {prefix}, not at {url[:200]!r}")
     key = url.removeprefix(prefix)
-    with calling(f"s3 HeadObject {key}"):
-        try:
-            return str(S3.head_object(Bucket=SETTINGS.artifacts_bucket, Key=key)["ETag"]).strip('"')
-        except ClientError as error:
-            if code_of(error) in ("404", "403", "NoSuchKey"):
-                raise ArtefactMissing(f"{key} is missing or unreadable: it cannot be registered") from error
-            raise
+    found = ARTIFACTS.head(key, forbidden_is_absent=True)
+    if found is None:
+        raise ArtefactMissing(f"{key} is missing or unreadable: it cannot be registered")
+    return found.etag
 
 
 def _registered(run_id: str) -> str | None:

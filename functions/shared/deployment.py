@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.values import is_integer, shown
 from shared import names
 from shared.errors import InvalidInput
 
@@ -26,13 +27,13 @@ class Deployment:
     def from_event(cls, event: Any) -> Deployment:
         """The deployment in a state's input. Raises InvalidInput naming the field that is none."""
         if not isinstance(event, dict):
-            raise InvalidInput(f"the input must be an object with a runId, not {str(event)[:80]!r}")
+            raise InvalidInput(f"the input must be an object with a runId, not {shown(event)}")
         run_id = names.require_run_id(event.get("runId"))
         if event.get("machine") != "rollback":
             return cls(run_id, run_id)
         percent = event.get("percent")
-        if percent is not None and (isinstance(percent, bool) or not isinstance(percent, int)):
-            raise InvalidInput(f"percent must be an integer, not {str(percent)[:80]!r}")
+        if percent is not None and not is_integer(percent):
+            raise InvalidInput(f"percent must be an integer, not {shown(percent)}")
         execution = str(event.get("executionArn")).rpartition(":")[2]
         return cls(run_id, execution, names.require_run_id(event.get("from"), "from"), percent)
 

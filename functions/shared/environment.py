@@ -16,11 +16,12 @@ object) are understood.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
+
+from contracts import documents
 
 T = TypeVar("T")
 
@@ -55,9 +56,9 @@ def load(settings: type[T], variables: Mapping[str, str] | None = None) -> T:
                 missing.append(name)
             continue
         try:
-            values[field.name] = _read(text, types[field.name])
+            values[field.name] = _read(name, text, types[field.name])
         except ValueError as error:
-            unreadable.append(f"{name} {error}")
+            unreadable.append(str(error))
     if missing or unreadable:
         problems = [f"missing: {', '.join(missing)}"] if missing else []
         problems += [f"unreadable: {'; '.join(unreadable)}"] if unreadable else []
@@ -65,27 +66,21 @@ def load(settings: type[T], variables: Mapping[str, str] | None = None) -> T:
     return settings(**values)
 
 
-def _read(text: str, kind: Any) -> Any:
+def _read(name: str, text: str, kind: Any) -> Any:
     if kind is str:
         return text
     if kind is int:
         try:
             return int(text)
         except ValueError:
-            raise ValueError(f"must be an integer, not {text!r}") from None
+            raise ValueError(f"{name} must be an integer, not {text!r}") from None
     if kind is bool:
         if text.lower() not in ("true", "false"):
-            raise ValueError(f"must be true or false, not {text!r}")
+            raise ValueError(f"{name} must be true or false, not {text!r}")
         return text.lower() == "true"
     origin = typing.get_origin(kind)
     if origin is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if origin is dict:
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"must be a JSON object ({error})") from None
-        if not isinstance(value, dict):
-            raise ValueError(f"must be a JSON object, not {type(value).__name__}")
-        return value
+        return documents.read_object(text, name)
     raise TypeError(f"no reading is defined for {kind}")

@@ -2,35 +2,31 @@
 made.
 
 Forms and lengths are those of docs/contracts.md. With a `NamePrefix` of at most 20 characters the longest SageMaker
-name here is 20 + 1 + 26 + 4 (run attempt up to -r99) + 10 (a split, -s and 8 digits) = 61 of the 63 characters that
+name here is 20 + 1 + 26 + 6 (run attempt up to -r9999) + 10 (a split, -s and 8 digits) = 63 of the 63 characters that
 SageMaker takes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from datetime import UTC, datetime
 
+from contracts.names import DATASET_VERSION, EXAMPLE_RUN_ID, EXAMPLE_VERSION, RUN_ID
+from contracts.values import shown
 from shared.errors import InvalidInput
-
-DATASET_VERSION = re.compile(r"v\d{8}t\d{6}z-[0-9a-f]{8}")
-RUN_ID = re.compile(r"(v\d{8}t\d{6}z-[0-9a-f]{8})-r([1-9]\d{0,1})")
-MANIFEST_KEY = re.compile(r"datasets/(v\d{8}t\d{6}z-[0-9a-f]{8})/manifest\.json")
-MARKER_KEY = re.compile(r"raw/(?:[^/]+/)+_SUCCESS")
 
 
 def require_dataset_version(value: object, field: str) -> str:
     """`value` if it is a dataset version. Raises InvalidInput naming `field` otherwise."""
     if not isinstance(value, str) or not DATASET_VERSION.fullmatch(value):
-        raise InvalidInput(f"{field} must be a dataset version such as v20260102t030405z-0a1b2c3d, not {_shown(value)}")
+        raise InvalidInput(f"{field} must be a dataset version such as {EXAMPLE_VERSION}, not {shown(value)}")
     return value
 
 
 def require_run_id(value: object, field: str = "runId") -> str:
     """`value` if it is a run id. Raises InvalidInput naming `field` otherwise."""
     if not isinstance(value, str) or not RUN_ID.fullmatch(value):
-        raise InvalidInput(f"{field} must be a run id such as v20260102t030405z-0a1b2c3d-r1, not {_shown(value)}")
+        raise InvalidInput(f"{field} must be a run id such as {EXAMPLE_RUN_ID}, not {shown(value)}")
     return value
 
 
@@ -43,7 +39,7 @@ def dataset_version(moment: str, *origin: str) -> str:
     try:
         when = datetime.fromisoformat(moment.replace("Z", "+00:00"))
     except ValueError:
-        raise InvalidInput(f"the time of the trigger must be ISO 8601, not {_shown(moment)}") from None
+        raise InvalidInput(f"the time of the trigger must be ISO 8601, not {shown(moment)}") from None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
     digest = hashlib.sha256("\n".join(origin).encode()).hexdigest()
@@ -57,10 +53,10 @@ def preparation_version(execution_arn: str, start_time: str, trigger: object) ->
     if trigger is None:
         return dataset_version(start_time, execution_arn)
     if not isinstance(trigger, dict):
-        raise InvalidInput(f"trigger must be an object with time, bucket, key and sequencer, not {_shown(trigger)}")
+        raise InvalidInput(f"trigger must be an object with time, bucket, key and sequencer, not {shown(trigger)}")
     for field in ("time", "bucket", "key"):
         if not isinstance(trigger.get(field), str) or not trigger[field]:
-            raise InvalidInput(f"trigger.{field} must be a non-empty string, not {_shown(trigger.get(field))}")
+            raise InvalidInput(f"trigger.{field} must be a non-empty string, not {shown(trigger.get(field))}")
     mark = trigger.get("sequencer") or trigger.get("etag") or ""
     return dataset_version(trigger["time"], trigger["bucket"], trigger["key"], str(mark))
 
@@ -96,7 +92,7 @@ def transform_attempt(job_name: str) -> int:
     """The attempt in the name of a transform job. Raises InvalidInput if it is none."""
     number = job_name.rpartition("-b")[2]
     if not number.isascii() or not number.isdigit():
-        raise InvalidInput(f"jobName must be that of a batch, not {_shown(job_name)}")
+        raise InvalidInput(f"jobName must be that of a batch, not {shown(job_name)}")
     return int(number)
 
 
@@ -132,7 +128,3 @@ def report_uri(bucket: str, run: str) -> str:
 def execution_arn(state_machine_arn: str, name: str) -> str:
     """The ARN that an execution called `name` has, or will have."""
     return f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:120]

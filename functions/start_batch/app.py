@@ -7,17 +7,19 @@ The answer is `{"outcome": "Written", "runId", "jobName"}`, or at once `{"outcom
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contracts import documents
+from contracts.documents import Unfit
 from shared import environment, events, names
-from shared.clients import already_exists, calling, client, code_of
+from shared.clients import already_exists, calling, client
 from shared.errors import MissingResource
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
+from shared.objects import Bucket
 from shared.observability import append_run, logger, observed
 from shared.outcomes import Outcome
 from shared.records import JobKind
@@ -38,6 +40,7 @@ SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)
 S3 = client("s3")
+DATA, ARTIFACTS = Bucket(S3, SETTINGS.data_bucket), Bucket(S3, SETTINGS.artifacts_bucket)
 
 
 @observed
@@ -96,26 +99,18 @@ def _nothing_to_do(event: dict[str, Any], answer: dict[str, Any]) -> dict[str, A
 
 
 def _is_published(run_id: str) -> bool:
-    content = _read(SETTINGS.artifacts_bucket, "serving/batch.json")
-    if content is None:
-        return False
+    found = ARTIFACTS.get("serving/batch.json")
     try:
-        pointer = json.loads(content)
-    except ValueError:
+        pointer = documents.read_object(found.content, "serving/batch.json") if found else {}
+    except Unfit:
         return False
-    return (
-        isinstance(pointer, dict)
-        and pointer.get("runId") == run_id
-        and pointer.get("numResults") == SETTINGS.batch_num_results
-    )
+    return pointer.get("runId") == run_id and pointer.get("numResults") == SETTINGS.batch_num_results
 
 
 def _create(name: str, run_id: str) -> None:
     number = plan.shards(_users(names.version_of(run_id)))
     for file_name, content in plan.inputs(number, SETTINGS.batch_num_results).items():
-        key = f"batch/{name}/input/{file_name}"
-        with calling(f"s3 PutObject {key}"):
-            S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="application/json")
+        ARTIFACTS.put(f"batch/{name}/input/{file_name}", content)
     call = plan.create_transform_job(
         name, names.model(SETTINGS.name_prefix, run_id), SETTINGS.artifacts_bucket, SETTINGS.batch_instance_type
     )
@@ -131,17 +126,7 @@ def _create(name: str, run_id: str) -> None:
 
 def _users(version: str) -> int:
     key = f"datasets/{version}/manifest.json"
-    content = _read(SETTINGS.data_bucket, key)
-    if content is None:
+    found = DATA.get(key)
+    if found is None:
         raise MissingResource(f"{key} is gone: it says how many users there are")
-    return int(json.loads(content)["counts"]["users"])
-
-
-def _read(bucket: str, key: str) -> bytes | None:
-    with calling(f"s3 GetObject {key}"):
-        try:
-            return bytes(S3.get_object(Bucket=bucket, Key=key)["Body"].read())
-        except ClientError as error:
-            if code_of(error) == "NoSuchKey":
-                return None
-            raise
+    return int(documents.read_object(found.content, key)["counts"]["users"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from contracts.limits import PARAMETER_CHARACTERS
+from contracts.names import MARKER_KEY
+from contracts.values import is_number, shown
 from shared import names
 from shared.errors import InvalidInput
 from shared.records import UNUSABLE, Dataset, DatasetStatus
@@ -53,7 +56,9 @@ def from_event(
         version=version,
         source=_uri(source, "source"),
         items=_uri(items, "items") if items is not None else None,
-        parameters={name: _value(name, value) for name, value in sorted({**default_parameters, **given}.items())},
+        parameters=dict(
+            sorted({**_values(default_parameters, "PreparationParameters"), **_values(given, "parameters")}.items())
+        ),
     )
 
 
@@ -73,7 +78,7 @@ def _dropped(trigger: dict[str, Any], data_bucket: str) -> str:
     bucket, key = trigger["bucket"], trigger["key"]
     if bucket != data_bucket:
         raise InvalidInput(f"trigger.bucket must be {data_bucket}, not {bucket[:120]!r}")
-    if not names.MARKER_KEY.fullmatch(key):
+    if not MARKER_KEY.fullmatch(key):
         raise InvalidInput(f"trigger.key must look like raw/<drop>/_SUCCESS, not {key[:120]!r}")
     return f"s3://{bucket}/{key.removesuffix('_SUCCESS')}"
 
@@ -91,14 +96,20 @@ def _uri(value: object, name: str) -> str:
     return value
 
 
-def _value(name: str, value: object) -> str:
+def _values(given: dict[str, Any], called: str) -> dict[str, str]:
+    """The parameters of the document `called`: the template's PreparationParameters, or the execution's input."""
+    return {name: _value(value, name, f"{called}.{name[:60]}") for name, value in given.items()}
+
+
+def _value(value: object, name: str, label: str) -> str:
     if name not in PARAMETERS:
-        raise InvalidInput(f"parameters.{str(name)[:60]} is not known; there are {', '.join(PARAMETERS)}")
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise InvalidInput(f"parameters.{name} must be a string or a number, not {type(value).__name__}")
+        raise InvalidInput(f"{label} is not known; there are {', '.join(PARAMETERS)}")
+    if not isinstance(value, str) and not is_number(value):
+        raise InvalidInput(f"{label} must be a string or a number, not {shown(value)}")
     text = str(value)
-    if not text or len(text) > 256 or not text.isprintable() or text.startswith("-"):
+    if not 1 <= len(text) <= PARAMETER_CHARACTERS or not text.isprintable() or text.startswith("-"):
         raise InvalidInput(
-            f"parameters.{name} must be 1 to 256 printable characters that do not begin with '-', not {text[:120]!r}"
+            f"{label} must be 1 to {PARAMETER_CHARACTERS} printable characters that do not begin with '-', "
+            f"not {shown(text)}"
         )
     return text

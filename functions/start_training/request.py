@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from contracts import lines
+from contracts.limits import PARAMETER_CHARACTERS
+from contracts.values import is_number, shown
 from shared import names
 from shared.errors import InvalidInput
 
-METRICS = [
-    {"Name": "TrainLoss", "Regex": r"train_loss=([0-9.eE+-]+)"},
-    {"Name": "SamplesPerSecond", "Regex": r"samples_per_second=([0-9.eE+-]+)"},
-    {"Name": "HitRateAt10", "Regex": r" hit_rate_at_10=([0-9.eE+-]+)"},
-    {"Name": "NdcgAt10", "Regex": r" ndcg_at_10=([0-9.eE+-]+)"},
-    {"Name": "FullHitRateAt10", "Regex": r"full_hit_rate_at_10=([0-9.eE+-]+)"},
-    {"Name": "FullNdcgAt10", "Regex": r"full_ndcg_at_10=([0-9.eE+-]+)"},
-]
+METRICS = [{"Name": name, "Regex": regex} for name, regex in lines.METRICS.items()]
 VOLUME_GIGABYTES = 50
 _OURS = ("run_id", "dataset_version", "code_version")
 
@@ -47,25 +43,23 @@ def code_version(image_uri: str) -> str:
 
 
 def hyperparameters(given: dict[str, Any], run: Run, image_uri: str) -> dict[str, str]:
-    """All hyperparameters as SageMaker takes them: strings of at most 256 characters. Raises InvalidInput naming the
-    bad one.
-    """
+    """All hyperparameters as SageMaker takes them, as strings. Raises InvalidInput naming the bad one."""
     values: dict[str, str] = {}
     for name, value in given.items():
         if name in _OURS:
-            raise InvalidInput(f"hyperparameter {name} is set by the platform, not by Hyperparameters")
+            raise InvalidInput(f"Hyperparameters.{name} is set by the platform")
         if isinstance(value, bool):
             text = "true" if value else "false"
         elif isinstance(value, list):
             text = ",".join(str(part) for part in value)
-        elif isinstance(value, (str, int, float)):
+        elif isinstance(value, str) or is_number(value):
             text = str(value)
         else:
             raise InvalidInput(
-                f"hyperparameter {name} must be a string, a number, a boolean or a list, not {type(value).__name__}"
+                f"Hyperparameters.{name} must be a string, a number, a boolean or a list, not {shown(value)}"
             )
-        if len(text) > 256:
-            raise InvalidInput(f"hyperparameter {name} has {len(text)} characters, more than 256")
+        if len(text) > PARAMETER_CHARACTERS:
+            raise InvalidInput(f"Hyperparameters.{name} has {len(text)} characters, more than {PARAMETER_CHARACTERS}")
         values[name] = text
     return values | {
         "run_id": run.run_id,

@@ -15,6 +15,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from contracts.golden import difference
 from shared import environment, names
 from shared.clients import calling, client, code_of, message_of
 from shared.deployment import Deployment
@@ -29,6 +30,7 @@ from shared.errors import (
 )
 from shared.jobs import Jobs
 from shared.ledger import Ledger
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.records import Model
 from shared.serving_record import Lock
@@ -46,7 +48,7 @@ class Settings(environment.Common):
 SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)
-S3 = client("s3")
+ARTIFACTS = Bucket(client("s3"), SETTINGS.artifacts_bucket)
 RUNTIME = client("sagemaker-runtime", Config(read_timeout=60))
 
 
@@ -70,7 +72,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         _split(asked, event, lock)
     else:
         # The list of popular items first: should this function die after the promotion, nothing is left undone.
-        _publish("popular.json", _kept(run_id, "popular.json"))
+        ARTIFACTS.put("serving/popular.json", _kept(run_id, "popular.json"))
         _publish_batch(run_id, is_back=asked.replacing not in (None, run_id))
         _promote(asked, event, lock)
         LEDGER.end_split()
@@ -81,11 +83,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 def _require_golden(run_id: str, variant: str | None) -> int:
     """How many golden requests of the run the endpoint (its `variant`, where there are two) answers, which is all."""
-    examples = golden.parse(json.loads(_kept(run_id, "golden.json")))
+    examples = golden.parse(_kept(run_id, "golden.json"))
     answers = []
     for position, example in enumerate(examples):
         answers.append(_ask(example.request, variant))
-        _refuse(golden.difference(example.response, answers[-1], run_id), f"{position + 1} of {len(examples)}")
+        expected = {**example.response, "modelVersion": run_id}
+        _refuse(difference(expected, answers[-1]), f"{position + 1} of {len(examples)}")
     _refuse(golden.sameness(examples, answers), f"1 to {len(examples)}")
     return len(examples)
 
@@ -116,13 +119,10 @@ def _require_in_service(wanted: str) -> None:
 
 def _kept(run_id: str, name: str) -> bytes:
     key = f"runs/{run_id}/{name}"
-    with calling(f"s3 GetObject {key}"):
-        try:
-            return bytes(S3.get_object(Bucket=SETTINGS.artifacts_bucket, Key=key)["Body"].read())
-        except ClientError as error:
-            if code_of(error) in ("NoSuchKey", "AccessDenied"):
-                raise ArtefactMissing(f"{key} is missing or unreadable: the model cannot be verified") from error
-            raise
+    found = ARTIFACTS.get(key, forbidden_is_absent=True)
+    if found is None:
+        raise ArtefactMissing(f"{key} is missing or unreadable: the model cannot be verified")
+    return found.content
 
 
 def _ask(request: dict[str, Any], variant: str | None) -> Any:
@@ -151,16 +151,11 @@ def _publish_batch(run_id: str, is_back: bool) -> None:
     that is the one that is taken back.
     """
     try:
-        _publish("batch.json", _kept(run_id, "batch.json"))
+        ARTIFACTS.put("serving/batch.json", _kept(run_id, "batch.json"))
     except ArtefactMissing:
         if is_back:
-            _publish("batch.json", json.dumps({"schemaVersion": "1.0", "runId": run_id, "shards": 0}).encode())
-
-
-def _publish(name: str, content: bytes) -> None:
-    key = f"serving/{name}"
-    with calling(f"s3 PutObject {key}"):
-        S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="application/json")
+            none = {"schemaVersion": "1.0", "runId": run_id, "shards": 0}
+            ARTIFACTS.put("serving/batch.json", json.dumps(none).encode())
 
 
 def _split(asked: Deployment, event: dict[str, Any], lock: Lock) -> None:

@@ -5,17 +5,20 @@ Nothing waits for it, and a page that cannot be written fails no run. Written tw
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contracts import documents, lines
+from contracts.documents import Unfit
+from contracts.names import DATASET_VERSION
 from shared import environment, events, names
-from shared.clients import calling, client, code_of, not_found
+from shared.clients import calling, client, not_found
 from shared.errors import InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.records import Run
 from write_report import facts, page
@@ -39,6 +42,7 @@ PRICE = float(SETTINGS.training_price_per_hour)
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)
 S3 = client("s3")
+DATA, ARTIFACTS = Bucket(S3, SETTINGS.data_bucket), Bucket(S3, SETTINGS.artifacts_bucket)
 LOGS = client("logs")
 
 
@@ -57,8 +61,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         raise InvalidInput(f"runId {run_id} is not in the ledger")
     key = f"runs/{run_id}/report.html"
     content = page.render(_facts(run_id, run)).encode()
-    with calling(f"s3 PutObject {key}"):
-        S3.put_object(Bucket=SETTINGS.artifacts_bucket, Key=key, Body=content, ContentType="text/html; charset=utf-8")
+    ARTIFACTS.put(key, content, "text/html; charset=utf-8")
     uri = names.report_uri(SETTINGS.artifacts_bucket, run_id)
     LEDGER.decide(run_id, "report", "WRITTEN", [uri], {"bytes": len(content)})
     logger.info("report written", extra={"report_uri": uri})
@@ -68,12 +71,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 def _facts(run_id: str, run: Run) -> Facts:
     version = names.version_of(run_id)
-    report = _document(SETTINGS.artifacts_bucket, f"runs/{run_id}/evaluation.json")
-    manifest = _document(SETTINGS.data_bucket, f"datasets/{version}/manifest.json")
+    report = _document(ARTIFACTS, f"runs/{run_id}/evaluation.json")
+    manifest = _document(DATA, f"datasets/{version}/manifest.json")
     earlier = ((report or {}).get("incumbent") or {}).get("datasetVersion") or (manifest or {}).get("parentVersion")
     before = None
-    if isinstance(earlier, str) and names.DATASET_VERSION.fullmatch(earlier) and earlier != version:
-        before = _document(SETTINGS.data_bucket, f"datasets/{earlier}/manifest.json")
+    if isinstance(earlier, str) and DATASET_VERSION.fullmatch(earlier) and earlier != version:
+        before = _document(DATA, f"datasets/{earlier}/manifest.json")
     name = names.training_job(SETTINGS.name_prefix, run_id, run.get("trainingAttempt") or 1)
     return Facts(
         run=run,
@@ -86,33 +89,26 @@ def _facts(run_id: str, run: Run) -> Facts:
     )
 
 
-def _document(bucket: str, key: str) -> dict[str, Any] | None:
+def _document(bucket: Bucket, key: str) -> dict[str, Any] | None:
     """A JSON object; None when it is not there, or is none: the page does without."""
-    with calling(f"s3 GetObject {key}"):
-        try:
-            content = S3.get_object(Bucket=bucket, Key=key)["Body"].read(MAXIMUM_DOCUMENT_BYTES)
-        except ClientError as error:
-            if code_of(error) == "NoSuchKey":
-                return None
-            raise
+    found = bucket.get(key, MAXIMUM_DOCUMENT_BYTES)
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
+        return documents.read_object(found.content, key) if found else None
+    except Unfit:
         return None
-    return document if isinstance(document, dict) else None
 
 
 def _log(job_name: str) -> list[str]:
     """The lines of the training job that tell of an epoch."""
-    lines: list[str] = []
+    found: list[str] = []
     with calling("logs FilterLogEvents"):
         try:
             pages = LOGS.get_paginator("filter_log_events").paginate(
-                logGroupName=LOG_GROUP, logStreamNamePrefix=f"{job_name}/", filterPattern='"train_loss="'
+                logGroupName=LOG_GROUP, logStreamNamePrefix=f"{job_name}/", filterPattern=f'"{lines.FILTER}"'
             )
-            for found in pages:
-                lines += [str(event.get("message", "")) for event in found["events"]]
+            for page in pages:
+                found += [str(event.get("message", "")) for event in page["events"]]
         except ClientError as error:
             if not not_found(error):
                 raise
-    return lines
+    return found

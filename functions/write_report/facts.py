@@ -5,14 +5,14 @@ Everything but the run's record may be missing: a run that failed early has no r
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from contracts import lines
+from contracts.lines import Epoch
 from shared.records import Decision, Run
 
-_EPOCH = re.compile(r"^epoch=(\d+)/\d+ train_loss=(\S+) .*?(?:validation_ndcg=(\S+))?\s*$")
 STAGES = ("gate", "registration", "deployment")
 COUNTS = (
     "interactions",
@@ -25,15 +25,6 @@ COUNTS = (
     "belowSupport",
     "coldTestItems",
 )
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch of the training's log."""
-
-    number: int
-    loss: float
-    validation_ndcg: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,20 +60,11 @@ class Facts:
     cost: Cost | None = None
 
 
-def epochs(lines: list[str]) -> tuple[Epoch, ...]:
+def epochs(log: list[str]) -> tuple[Epoch, ...]:
     """The epochs in a training's log, in order. Of an epoch that was trained twice (a job that went on from its
-    checkpoint) the later one counts; a line that is none is passed over.
+    checkpoint) the later one counts.
     """
-    found: dict[int, Epoch] = {}
-    for line in lines:
-        match = _EPOCH.match(line.strip())
-        if match is None:
-            continue
-        try:
-            validation = float(match[3]) if match[3] else None
-            found[int(match[1])] = Epoch(int(match[1]), float(match[2]), validation)
-        except ValueError:
-            continue
+    found = {epoch.epoch: epoch for line in log if (epoch := lines.epoch_in(line))}
     return tuple(found[number] for number in sorted(found))
 
 

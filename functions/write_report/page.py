@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from contracts.lines import Epoch
+from contracts.values import is_integer, is_number
 from shared.records import RunStatus
-from write_report.facts import COUNTS, Epoch, Facts, timeline
+from write_report.facts import COUNTS, Facts, timeline
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #60646c; --line: #d9d9e0; --ground: #fff; --good: #18794e;
@@ -110,9 +112,9 @@ def _data(facts: Facts) -> str:
 def _learning(epochs: Sequence[Epoch]) -> str:
     if not epochs:
         return ""
-    losses = [(epoch.number, epoch.loss) for epoch in epochs]
+    losses = [(epoch.epoch, epoch.loss) for epoch in epochs]
     chart = _chart(losses, "training loss")
-    validated = [(epoch.number, epoch.validation_ndcg) for epoch in epochs if epoch.validation_ndcg is not None]
+    validated = [(epoch.epoch, epoch.validation_ndcg) for epoch in epochs if epoch.validation_ndcg is not None]
     return chart + (_chart(validated, "NDCG on validation") if validated else "")
 
 
@@ -212,8 +214,8 @@ def _cost(facts: Facts) -> str:
 
 
 def _whole(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else ""
+    return f"{value:,}" if is_integer(value) else ""
 
 
 def _rate(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    return f"{value:.4f}" if is_number(value) else ""

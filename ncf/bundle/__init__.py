@@ -1,6 +1,6 @@
 """The model bundle: everything that a server needs, in a few files without pickle, each checked when it is read.
 
-The names are those of `docs/contracts.md`; the schema of `bundle.json` is `bundle.schema.json`.
+The names are those of `docs/contracts.md`; the schema of `bundle.json` is `contracts/bundle.schema.json`.
 """
 
 from ncf.bundle.archive import extract

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from contracts.values import is_integer
 from ncf.bundle.format import (
     CATEGORIES,
     GOLDEN,
@@ -61,15 +62,15 @@ class Bundle:
 
     @property
     def run_id(self) -> str:
-        return self.manifest["runId"]
+        return str(self.manifest["runId"])
 
     @property
     def dataset_version(self) -> str:
-        return self.manifest["datasetVersion"]
+        return str(self.manifest["datasetVersion"])
 
     @property
     def code_version(self) -> str:
-        return self.manifest["codeVersion"]
+        return str(self.manifest["codeVersion"])
 
     def seen(self, user: int) -> NDArray[np.int32]:
         """Sorted indices of the items that the user with index `user` has interacted with, in train or test."""
@@ -134,7 +135,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(cardinalities, dict) or set(cardinalities) != {"users", "items"}:
         raise BrokenBundle(MANIFEST, "cardinalities must have exactly users and items")
     for name, value in cardinalities.items():
-        if not _is_count(value) or value == 0:
+        if not is_integer(value, 1):
             raise BrokenBundle(MANIFEST, f"cardinalities.{name} must be an integer of at least 1, not {value!r}")
     _check_members(manifest["members"])
     # Byte for byte: it is written in one way only, so anything else was not written here.
@@ -151,13 +152,9 @@ def _check_members(members: Any) -> None:
             isinstance(member, dict)
             and set(member) == {"sha256", "size"}
             and isinstance(member["sha256"], str)
-            and _is_count(member["size"])
+            and is_integer(member["size"], 0)
         ):
             raise BrokenBundle(MANIFEST, f"members.{name} must have exactly sha256 and size")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _read_golden(directory: Path) -> list[dict[str, Any]]:
@@ -200,7 +197,7 @@ def _read_categories(directory: Path, count: int) -> tuple[list[str], list[list[
     if not isinstance(items, list) or len(items) != count:
         raise BrokenBundle(CATEGORIES, f"items must be a list of {count}, one for each item")
     for item, own in enumerate(items):
-        if not isinstance(own, list) or not all(_is_count(place) and place < len(names) for place in own):
+        if not isinstance(own, list) or not all(is_integer(place, 0, len(names) - 1) for place in own):
             raise BrokenBundle(CATEGORIES, f"items[{item}] must be positions in names, not {str(own)[:80]}")
     return names, items
 

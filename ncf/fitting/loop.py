@@ -24,11 +24,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from contracts.lines import Epoch
 from ncf.dataset import Dataset
 from ncf.fitting.distributed import Processes
 from ncf.fitting.losses import Objective, objective
 from ncf.fitting.precision import Precision
-from ncf.interface import Context, Diverged, Progress, Stopped
+from ncf.interface import Context, Diverged, Stopped
 from ncf.network import Architecture, ProductTower, Recommender
 from ncf.plan import Plan
 from ncf.seeds import stream
@@ -140,7 +141,7 @@ class _Training:
         """Give every process the same weights. Collective."""
         self._processes.align(self.model)
 
-    def run_epoch(self, stop: Callable[[], bool], validate: Validate | None) -> Progress | None:
+    def run_epoch(self, stop: Callable[[], bool], validate: Validate | None) -> Epoch | None:
         """Do what is left of the epoch; None if `stop` came in between."""
         began = time.perf_counter()
         generator = torch.Generator(self._device)
@@ -173,7 +174,7 @@ class _Training:
         self.epoch, self.step, self._samples = self.epoch + 1, 0, 0
         self._loss_sum.zero_()
         score = self._validated(validate)
-        progress = Progress(self.epoch, self._plan.epochs, loss_mean, done / seconds, self._seconds + seconds, score)
+        progress = Epoch(self.epoch, self._plan.epochs, loss_mean, done / seconds, self._seconds + seconds, score)
         self._seconds = 0.0
         return progress
 

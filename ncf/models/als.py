@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from contracts.values import is_integer
 from ncf import parameters
 from ncf.dataset import Dataset, Pairs
 from ncf.interface import CannotFit, Context, Kind, Stopped, Tensors, require_keys
@@ -149,7 +150,7 @@ def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Als:
 def layout(description: Mapping[str, Any], users: int, items: int) -> dict[str, Tensors]:
     require_keys(description, "factors")
     factors = description["factors"]
-    if isinstance(factors, bool) or not isinstance(factors, int) or not 1 <= factors <= 4096:
+    if not is_integer(factors, 1, 4096):
         raise ValueError(f"factors must be an integer from 1 to 4096, not {factors!r}")
     return {"users": Tensors(torch.float32, (users, factors)), "items": Tensors(torch.float32, (items, factors))}
 

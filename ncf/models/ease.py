@@ -128,7 +128,8 @@ def _inverse_by_users(train: Pairs, penalty: Tensor) -> Tensor:
     half = torch.linalg.solve_triangular(torch.linalg.cholesky(kernel), weighed, upper=False)  # [users, items]
     inverse = half.T @ half
     inverse.neg_().diagonal().add_(1.0 / penalty)
-    return inverse
+    found: Tensor = inverse
+    return found
 
 
 def _dense(train: Pairs, begin: int, end: int, like: Tensor) -> Tensor:

@@ -1,14 +1,13 @@
 """The schemas of what the preparation writes accept what the contract shows, and nothing that misleads a reader."""
 
 import copy
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-EMR = Path(__file__).parents[2] / "emr"
+from contracts import schemas
+
 TABLES = ("items", "popularity", "test", "train", "users")
 
 MANIFEST = {
@@ -41,7 +40,7 @@ REPORT = {
 
 
 def validator(name: str) -> Any:
-    schema = json.loads((EMR / name).read_text())
+    schema = schemas.load(name)
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
@@ -57,9 +56,9 @@ def changed(document: Any, path: Any, value: Any) -> Any:
 
 
 def test_accepts_a_manifest_and_a_report() -> None:
-    assert validator("manifest.schema.json").is_valid(MANIFEST)
-    assert validator("quarantine.schema.json").is_valid(REPORT)
-    assert validator("quarantine.schema.json").is_valid(REPORT | {"status": "accepted", "reasons": []})
+    assert validator("manifest").is_valid(MANIFEST)
+    assert validator("quarantine").is_valid(REPORT)
+    assert validator("quarantine").is_valid(REPORT | {"status": "accepted", "reasons": []})
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def test_accepts_a_manifest_and_a_report() -> None:
     ],
 )
 def test_refuses_a_manifest_that_would_mislead(path: Any, value: Any) -> None:
-    assert not validator("manifest.schema.json").is_valid(changed(MANIFEST, path, value))
+    assert not validator("manifest").is_valid(changed(MANIFEST, path, value))
 
 
 @pytest.mark.parametrize(
@@ -92,4 +91,4 @@ def test_refuses_a_manifest_that_would_mislead(path: Any, value: Any) -> None:
     [("status", "accepted"), ("reasons", []), ("status", "maybe"), ("rows", {"x": 0}), ("counts.read", -1)],
 )
 def test_refuses_a_report_that_would_mislead(path: Any, value: Any) -> None:
-    assert not validator("quarantine.schema.json").is_valid(changed(REPORT, path, value))
+    assert not validator("quarantine").is_valid(changed(REPORT, path, value))

@@ -245,7 +245,7 @@ def test_the_artefact_holds_the_functions_and_what_they_pin(built: Path) -> None
     brought = {
         path.name for path in folder.iterdir() if path.is_dir() and not path.name.endswith((".dist-info", ".data"))
     }
-    assert brought - set(FUNCTIONS) == {"shared", "aws_lambda_powertools", "jmespath"}
+    assert brought - set(FUNCTIONS) == {"shared", "contracts", "aws_lambda_powertools", "jmespath", "fastjsonschema"}
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size < 50_000_000, f"{size} bytes make every cold start slower"
     assert (built / "PreparationCodeLayer" / "python" / "preparation_code" / "preprocess.py").is_file()

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from training.launching.lines import Epoch
+from contracts.lines import Epoch
 
 RECORD = "run.json"
 FINISHED, FAILED, INTERRUPTED, RUNNING = "finished", "failed", "interrupted", "running"
@@ -90,8 +90,15 @@ class Run:
     def from_dict(cls, document: dict[str, Any]) -> Run:
         """Raises KeyError or TypeError for a document that `to_dict` never makes."""
         run = cls(**{known.name: document[_camel(known.name)] for known in fields(cls)})
-        run.epochs = [Epoch(**epoch) for epoch in document["epochs"]]
+        run.epochs = [
+            Epoch(**{_EARLIER_NAMES.get(name, name): value for name, value in epoch.items()})
+            for epoch in document["epochs"]
+        ]
         return run
+
+
+_EARLIER_NAMES = {"rate": "samples_per_second", "ndcg": "validation_ndcg"}
+"""Of an epoch, in runs of release 0.1."""
 
 
 def _camel(name: str) -> str:
@@ -111,7 +118,7 @@ def create(output: Path, version: str, name: str) -> tuple[str, Path]:
 
 def next_attempt(output: Path, version: str) -> int:
     """One more than the greatest attempt at `version` in `output`, whatever the runs are called."""
-    taken = re.compile(re.escape(version) + r"-r(\d{1,4})(-.*)?")
+    taken = re.compile(re.escape(version) + r"-r([0-9]{1,4})(-.*)?")
     return 1 + max((int(match[1]) for path in output.glob("*") if (match := taken.fullmatch(path.name))), default=0)
 
 
@@ -135,7 +142,8 @@ def load(folder: Path) -> Run:
 def report_of(folder: Path) -> dict[str, Any]:
     """evaluation.json of a finished run. Raises NoSuchRun."""
     try:
-        return json.loads((folder / "output" / "data" / "evaluation.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((folder / "output" / "data" / "evaluation.json").read_text(encoding="utf-8"))
+        return found
     except (OSError, ValueError) as error:
         raise NoSuchRun(f"the evaluation of {folder} cannot be read: {error}") from error
 

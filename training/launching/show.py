@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from contracts.lines import Epoch, epoch_in, evaluation_in
 from training.launching import runs
-from training.launching.lines import Epoch, epoch_in, is_evaluation
 
 PLAIN_WIDTH = 140
 PLAIN_LINES = 10
@@ -53,9 +53,9 @@ def progress(console: Console, model: str) -> Iterator[Callable[[str], None]]:
 
 def note(epoch: Epoch) -> str:
     """`loss 0.2345 · 812,345 samples/s · validation NDCG 0.4321 · 12 s left`."""
-    parts = [f"loss {epoch.loss:.4f}", f"{epoch.rate:,.0f} samples/s"]
-    if epoch.ndcg is not None:
-        parts.append(f"validation NDCG {epoch.ndcg:.4f}")
+    parts = [f"loss {epoch.loss:.4f}", f"{epoch.samples_per_second:,.0f} samples/s"]
+    if epoch.validation_ndcg is not None:
+        parts.append(f"validation NDCG {epoch.validation_ndcg:.4f}")
     if left := epoch.epochs - epoch.epoch:
         parts.append(f"{_duration(left * epoch.seconds)} left")
     return " · ".join(parts)
@@ -77,7 +77,7 @@ class _Bar:
                 completed=epoch.epoch,
                 note=note(epoch),
             )
-        elif is_evaluation(line):
+        elif evaluation_in(line) is not None:
             self._bar.update(self._task, description=f"{self._model}: done", note="")
         else:
             say(self._console, line, style="dim")
@@ -92,7 +92,7 @@ class _Lines:
         if epoch := epoch_in(line):
             if epoch.epoch in (1, epoch.epochs) or epoch.epoch % max(1, -(-epoch.epochs // PLAIN_LINES)) == 0:
                 say(self._console, f"epoch {epoch.epoch}/{epoch.epochs}  {note(epoch)}")
-        elif not is_evaluation(line):
+        elif evaluation_in(line) is None:
             say(self._console, line)
 
 

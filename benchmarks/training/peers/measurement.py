@@ -96,7 +96,9 @@ def _train(train_part: Callable[[], Part], seconds: float) -> list[Part]:
 def _peak_rss_mib() -> int:
     """Of this program alone: getrusage's maximum is that of the process that started it, if that one was larger."""
     status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None, "Linux says so for every process"
+    return int(found[1]) // 1024
 
 
 def _positive(text: str) -> int:

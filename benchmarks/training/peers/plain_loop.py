@@ -7,7 +7,9 @@ NumPy arrays is faster at large batches, one over tensors slower.
 """
 
 import random
+from collections.abc import Iterator
 from itertools import islice, pairwise
+from typing import Any
 
 import torch
 from measurement import LEARNING_RATE, SEED, Pairs, Part, batches_of_positives, measure, parse_arguments
@@ -15,10 +17,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 
-class Triples(Dataset):
+class Triples(Dataset[tuple[int, int, float]]):
     """Positives with label 1, and for each so many negatives with label 0."""
 
-    def __init__(self, positives, known: set[tuple[int, int]], items: int, negatives: int, draw: random.Random) -> None:
+    def __init__(
+        self, positives: Any, known: set[tuple[int, int]], items: int, negatives: int, draw: random.Random
+    ) -> None:
         self.triples = []
         for user, item in positives:
             self.triples.append((user, item, 1.0))
@@ -54,10 +58,11 @@ class NeuMF(nn.Module):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         gmf = self.gmf_user(user) * self.gmf_item(item)  # [batch, factors]
         mlp = self.mlp(torch.cat([self.mlp_user(user), self.mlp_item(item)], dim=-1))  # [batch, layers[-1]]
-        return self.output(torch.cat([gmf, mlp], dim=-1)).squeeze(-1)  # [batch]
+        found: Tensor = self.output(torch.cat([gmf, mlp], dim=-1)).squeeze(-1)  # [batch]
+        return found
 
 
-def endless(pairs: Pairs, draw: random.Random):
+def endless(pairs: Pairs, draw: random.Random) -> Iterator[Any]:
     """Every positive, in a new order each epoch."""
     positives = list(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))
     while True:

@@ -9,8 +9,10 @@ import argparse
 import contextlib
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import recbole
@@ -30,7 +32,7 @@ def write_interactions(pairs: Pairs, folder: Path) -> None:
     np.savetxt(folder / f"{folder.name}.inter", table, "%d", "\t", header="user_id:token\titem_id:token", comments="")
 
 
-def endless(batches):
+def endless(batches: Iterable[Any]) -> Iterator[Any]:
     while True:
         yield from batches
 
@@ -66,7 +68,7 @@ def train(arguments: argparse.Namespace) -> None:
     def train_part() -> Part:
         samples = 0
 
-        def loss_of(interaction):
+        def loss_of(interaction: Any) -> Any:
             nonlocal samples
             samples += len(interaction)
             return model.calculate_loss(interaction)

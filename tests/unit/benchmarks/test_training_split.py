@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def authors(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", [ours, authors])
-def test_the_split_is_read(form, tmp_path: Path) -> None:
+def test_the_split_is_read(form: Any, tmp_path: Path) -> None:
     loaded = split.load(form(tmp_path))
     dataset = loaded.dataset
     assert dataset.user_ids == ["1", "2", "3"]

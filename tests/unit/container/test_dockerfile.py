@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,19 +26,19 @@ DOCKERFILE = ROOT / "container" / "Dockerfile"
 PROGRAM = "/opt/program"
 
 
-def instructions():
+def instructions() -> Any:
     """(instruction, arguments) of the Dockerfile, with continued lines joined."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n", " ", text).splitlines()
     return [tuple(line.split(None, 1)) for line in lines if line.strip()]
 
 
-def install(arguments):
+def install(arguments: Any) -> Any:
     return "pip install" in arguments
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
+def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The directory that stands for /opt/program, and the environment that the image sets."""
     program = tmp_path_factory.mktemp("image") / "program"
     base = tmp_path_factory.mktemp("base")
@@ -68,7 +69,7 @@ def image(tmp_path_factory):
     return program, environment
 
 
-def test_starts_from_the_pytorch_image_of_sagemaker_which_can_be_replaced():
+def test_starts_from_the_pytorch_image_of_sagemaker_which_can_be_replaced() -> None:
     arguments = dict(argument.split("=", 1) for name, argument in instructions() if name == "ARG" if "=" in argument)
     assert [argument for name, argument in instructions() if name == "FROM"] == ["${BASE_IMAGE}"]
     assert arguments["BASE_IMAGE"].replace("${REGION}", arguments["REGION"]) == (
@@ -76,13 +77,13 @@ def test_starts_from_the_pytorch_image_of_sagemaker_which_can_be_replaced():
     )
 
 
-def test_the_base_image_has_the_torch_that_the_requirements_pin():
+def test_the_base_image_has_the_torch_that_the_requirements_pin() -> None:
     (pin,) = re.findall(r"^torch==(\S+)$", (ROOT / "requirements" / "training.txt").read_text(), re.MULTILINE)
     assert f'== "{pin}"' in DOCKERFILE.read_text()
     assert f"pytorch:{pin.rpartition('.')[0]}-" in DOCKERFILE.read_text()
 
 
-def test_installs_every_pin_but_torch(image):
+def test_installs_every_pin_but_torch(image: Any) -> None:
     program, _ = image
     pins = [
         line
@@ -98,7 +99,7 @@ def test_installs_every_pin_but_torch(image):
     assert [install(arguments) for name, arguments in instructions() if name == "RUN"].count(True) == 1
 
 
-def test_docker_is_sent_only_what_is_copied():
+def test_docker_is_sent_only_what_is_copied() -> None:
     kept = [
         line[1:]
         for line in (ROOT / "container" / "Dockerfile.dockerignore").read_text().splitlines()
@@ -108,17 +109,17 @@ def test_docker_is_sent_only_what_is_copied():
     assert sorted(kept) == sorted(copied)
 
 
-def test_nothing_stands_before_the_command_that_sagemaker_gives():
+def test_nothing_stands_before_the_command_that_sagemaker_gives() -> None:
     assert ("ENTRYPOINT", "[]") in instructions()
 
 
 @pytest.mark.parametrize("command", ["train", "serve"])
-def test_its_commands_come_before_those_of_the_base_image(image, command):
+def test_its_commands_come_before_those_of_the_base_image(image: Any, command: Any) -> None:
     program, environment = image
     assert shutil.which(command, path=environment["PATH"]) == str(program / "bin" / command)
 
 
-def test_serve_answers_for_a_model(image, bundle_directory):
+def test_serve_answers_for_a_model(image: Any, bundle_directory: Any) -> None:
     program, environment = image
     process = subprocess.Popen(
         ["serve"],
@@ -128,6 +129,7 @@ def test_serve_answers_for_a_model(image, bundle_directory):
         text=True,
         cwd=os.sep,
     )
+    assert process.stdout is not None
     try:
         connection = http.client.HTTPConnection("127.0.0.1", json.loads(process.stdout.readline())["port"], timeout=60)
         connection.request("GET", "/ping")
@@ -140,7 +142,7 @@ def test_serve_answers_for_a_model(image, bundle_directory):
         process.communicate()
 
 
-def test_train_refuses_an_empty_container_with_a_reason(image, tmp_path):
+def test_train_refuses_an_empty_container_with_a_reason(image: Any, tmp_path: Path) -> None:
     _, environment = image
     result = subprocess.run(
         ["train"],

@@ -19,8 +19,8 @@ EVALUATE = "functions/evaluate/function.yaml"
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The sources and the template in a folder of their own."""
-    for folder in ("template", "statemachines"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for name in ("template", "statemachines"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     for app in (ROOT / "functions").glob("*/app.py"):
         folder = tmp_path / "functions" / app.parent.name
         folder.mkdir(parents=True)

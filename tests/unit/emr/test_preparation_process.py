@@ -33,11 +33,11 @@ def test_the_layer_as_built_refuses_data_with_status_2_and_the_reason_on_the_las
     assert {path.name for path in package.iterdir()} == {
         "__init__.py",
         *(path.name for path in EMR.glob("*.py")),
-        *(path.name for path in EMR.glob("*.schema.json")),
+        "contracts",
     }
     with zipfile.ZipFile(tmp_path / "preparation.zip", "w") as archive:
-        for path in package.iterdir():
-            archive.write(path, path.name)
+        for path in package.rglob("*"):
+            archive.write(path, path.relative_to(package))
     entry_point = tmp_path / "preprocess.py"
     entry_point.write_bytes((package / "preprocess.py").read_bytes())
     (tmp_path / "drop").mkdir()

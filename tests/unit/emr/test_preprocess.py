@@ -10,7 +10,8 @@ import pyarrow.parquet
 import pytest
 from jsonschema import Draft202012Validator
 
-SCHEMAS = Path(__file__).parents[3] / "emr"
+from contracts import schemas
+
 LATER = "v20261124t000000z-00000000"
 
 #: ann: tea cup pot, bob: tea cup, cid: cup tea; only ann has pot, so her last row stays in train.
@@ -27,7 +28,7 @@ ITEMS = 'id,title,category\ntea,"Tea, green",drinks\ncup,"A ""cup""",\nspoon,Nob
 
 
 def valid(document: Any, schema: Any) -> Any:
-    Draft202012Validator(json.loads((SCHEMAS / schema).read_text())).validate(document)
+    Draft202012Validator(schemas.load(schema)).validate(document)
     return document
 
 
@@ -76,7 +77,7 @@ def test_columns_have_the_types_of_the_contract(shop: Any) -> None:
 
 
 def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
-    manifest = valid(shop.manifest, "manifest.schema.json")
+    manifest = valid(shop.manifest, "manifest")
     assert manifest["counts"] == {
         "read": 7,
         "interactions": 7,
@@ -106,7 +107,7 @@ def test_writes_only_the_files_of_the_contract(shop: Any) -> None:
     written = {str(path.relative_to(shop.dataset)) for path in shop.dataset.rglob("*") if path.is_file()}
     assert written == {file["path"] for file in shop.manifest["files"]} | {"manifest.json"}
     assert [path.name for path in shop.quarantine.iterdir()] == ["report.json"]
-    assert valid(shop.report, "quarantine.schema.json")["status"] == "accepted"
+    assert valid(shop.report, "quarantine")["status"] == "accepted"
 
 
 def test_prints_a_line_at_the_end_of_each_step(shop: Any) -> None:
@@ -155,7 +156,7 @@ def test_indices_of_the_parent_stay_and_new_ids_follow(shop: Any, prepare: Any, 
     assert [row["item_id"] for row in child.rows("items")] == ["cup", "pot", "tea", "ale"]
     assert child.rows("items")[2] == shop.rows("items")[2]
     assert {row["user_index"] for row in child.rows("train")} == {0, 3, 4}
-    manifest = valid(child.manifest, "manifest.schema.json")
+    manifest = valid(child.manifest, "manifest")
     assert (manifest["parentVersion"], manifest["counts"]["users"]) == (shop.dataset.name, 5)
 
 
@@ -220,7 +221,7 @@ def test_bad_rows_are_quarantined_and_the_others_are_written(prepare: Any, shop:
     ended = prepare({"events.csv": SHOP + bad, "items.csv": ITEMS}, "--maximum-bad-share", "0.5")
     assert ended.status == 0
     assert ended.hashes == shop.hashes
-    report = valid(ended.report, "quarantine.schema.json")
+    report = valid(ended.report, "quarantine")
     assert report["counts"] == {"read": 11, "quarantined": 4}
     assert report["rows"] == {
         "item_id_missing": 1,
@@ -308,7 +309,7 @@ def test_refuses_with_the_reason_in_the_report_and_on_the_last_line(prepare: Any
     files, options, reason = REFUSALS[case]
     ended = prepare(files, *options)
     assert ended.status == 2
-    report = valid(ended.report, "quarantine.schema.json")
+    report = valid(ended.report, "quarantine")
     assert report["status"] == "refused"
     assert ended.last_line == f"REFUSED: {report['reasons'][0]}"
     head, *rest = reason.split(".*")

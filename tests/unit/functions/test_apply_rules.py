@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,13 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts import schemas
 from shared.errors import DependencyFailed, InvalidInput
 from shared.rules import Rules
 from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, Cloud, sample_event
 
-SCHEMA = json.loads(
-    (Path(__file__).parents[3] / "functions" / "apply_rules" / "rules.schema.json").read_text(encoding="utf-8")
-)
+SCHEMA = schemas.load("rules")
 RULES = {"schemaVersion": "1.0", "deny": ["9", "9"], "boosts": {"8": 2}, "categoryCaps": {"Drama": 0}}
 
 
@@ -58,18 +56,18 @@ def test_valid_rules_come_into_force_and_twice_is_once(app: ModuleType, cloud: C
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"{", "the rules are not JSON: Expecting property name enclosed in double quotes at line 1 column 2"),
-        (b"\xff", "the rules are not UTF-8: byte 0 cannot be decoded"),
-        (b"[" * 100_000, "the rules are not JSON that can be read"),
-        (b" " * (1 << 20) + b"{}", "the rules are larger than 1048576 bytes"),
-        ([], "the rules must be a JSON object, not []"),
-        ({}, "schemaVersion must be '1.0', not None"),
-        (changed(denied=[]), "'denied' is not a field; the fields are schemaVersion, deny, boosts, categoryCaps"),
-        (changed(deny="9"), "deny must be a list of at most 1000 item ids, not '9'"),
-        (changed(deny=["9"] * 1001), "deny must be a list of at most 1000 item ids, not a list of 1001"),
-        (changed(deny=["9", 7]), "deny[1] must be a string that is not empty, not 7"),
-        (changed(boosts={"9": -1}), "boosts['9'] must be a number above 0 and at most 100, not -1"),
-        (changed(categoryCaps={"Drama": 1.5}), "categoryCaps['Drama'] must be an integer from 0 to 100, not 1.5"),
+        (b"{", " is not JSON: Expecting property name enclosed in double quotes at line 1 column 2"),
+        (b"\xff", " is not UTF-8: byte 0 cannot be decoded"),
+        (b"[" * 100_000, " is nested too deeply"),
+        (b" " * (1 << 20) + b"{}", " is larger than 1048576 bytes"),
+        ([], " must be a JSON object, not a list"),
+        ({}, ": schemaVersion is missing; it must be '1.0'"),
+        (changed(denied=[]), " has an unknown key denied; there are schemaVersion, deny, boosts, categoryCaps"),
+        (changed(deny="9"), ": deny must be a list of at most 1000 entries, not '9'"),
+        (changed(deny=["9"] * 1001), ": deny must be a list of at most 1000 entries, not 1001 entries"),
+        (changed(deny=["9", 7]), ": deny[1] must be a string that is not empty, not 7"),
+        (changed(boosts={"9": -1}), ": boosts.9 must be a number above 0 and at most 100, not -1"),
+        (changed(categoryCaps={"Drama": 1.5}), ": categoryCaps.Drama must be an integer from 0 to 100, not 1.5"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -80,6 +78,7 @@ def test_others_are_told_about_once_and_what_was_in_force_stays(
     handled(app)
     before = in_force(cloud)
     write(cloud, content)
+    reason = f"rules/rules.json{reason}"
     assert handled(app) == handled(app) == {"outcome": "REFUSED", "reason": reason}
     assert in_force(cloud) == before
     (message,) = cloud.notifications()

@@ -131,7 +131,7 @@ def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: 
             "ArtefactMissing",
             "cannot be read",
         ),
-        (lambda cloud: deliver(cloud, [1]), "UntrustworthyReport", "must be a JSON object, not list"),
+        (lambda cloud: deliver(cloud, [1]), "UntrustworthyReport", "must be a JSON object, not a list"),
         (lambda cloud: deliver(cloud, report(hit_rate=float("nan"))), "UntrustworthyReport", "not nan"),
     ],
 )
@@ -158,7 +158,7 @@ def test_artefacts_elsewhere_are_refused(app: ModuleType) -> None:
 
 
 def test_a_policy_that_cannot_be_used_stops_start_up(load: Callable[..., ModuleType]) -> None:
-    with pytest.raises(Exception, match="unknown figure hitRate"):
+    with pytest.raises(Exception, match="GatePolicy: floors has an unknown key hitRate"):
         load("evaluate", GATE_POLICY='{"floors": {"hitRate": 0.5}}')
 
 
@@ -202,11 +202,17 @@ def test_the_policy_in_the_bucket_holds_in_place_of_the_parameter_from_the_next_
     ("content", "words"),
     [
         (b"{", r"policy/gate\.json is not JSON"),
-        (b"[]", r"policy/gate\.json must be a JSON object, not list"),
-        (b'{"floor": {}}', "has an unknown key floor"),
+        (b"[]", r"policy/gate\.json must be a JSON object, not a list"),
+        (b'{"floor": {}}', r"^policy/gate\.json has an unknown key floor; there are minimumTestUsers, floors"),
+        (b'{"margins": {"sampledNDCG": 0}}', r"^policy/gate\.json: margins has an unknown key sampledNDCG; there are"),
+        (
+            b'{"floors": {"coverage": 1e400}}',
+            r"^policy/gate\.json: floors\.coverage must be a number from 0 to 1, not inf",
+        ),
+        (b'{"floors": {}, "floors": {}}', r"^policy/gate\.json has the key 'floors' twice"),
         (
             b'{"floors": {"sampledHitRate": 2}}',
-            r"GatePolicy\.floors\.sampledHitRate must be a number from 0 to 1, not 2",
+            r"^policy/gate\.json: floors\.sampledHitRate must be a number from 0 to 1, not 2",
         ),
     ],
 )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-import json
 from typing import Any
 
 import jsonschema
 import pytest
 
+from contracts import schemas
 from evaluate import gate
 from evaluate.policy import Policy
 from shared.errors import InvalidInput, NotComparable, UntrustworthyReport
 from tests.unit.functions.cloud import (
-    ROOT,
     RUN,
     VERSION,
 )
@@ -86,7 +85,7 @@ def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("incumbent_too", [False, True])
 def test_the_reports_of_these_tests_are_of_the_kind_that_training_writes(incumbent_too: bool) -> None:
-    schema = json.loads((ROOT / "training" / "evaluation.schema.json").read_text(encoding="utf-8"))
+    schema = schemas.load("evaluation")
     jsonschema.Draft202012Validator(schema).validate(report(incumbent() if incumbent_too else None))
 
 
@@ -260,12 +259,16 @@ def test_an_interval_of_few_users_and_a_slice_of_few_are_not_looked_at() -> None
     [
         ("candidate.slices", None, "candidate.slices must be an object"),
         ("candidate.slices.tailItems.users", 0, "candidate.slices.tailItems.users must be an integer of at least 1"),
-        ("incumbent.slices.tailItems.sampled.ndcg", 2, "incumbent.slices.tailItems.sampled.ndcg must be a finite"),
-        ("candidate.slices.tailItems.full", None, "candidate.slices.tailItems must be an object"),
-        ("candidate.largestExposure", None, "candidate.largestExposure must be a finite number"),
-        ("difference.fullNdcg.lower", None, "difference.fullNdcg.lower must be a finite number"),
+        (
+            "incumbent.slices.tailItems.sampled.ndcg",
+            2,
+            "slices.tailItems.sampled.ndcg must be a number from 0 to 1, not 2",
+        ),
+        ("candidate.slices.tailItems.full", None, "candidate.slices.tailItems.full must be an object"),
+        ("candidate.largestExposure", None, "candidate.largestExposure must be a number"),
+        ("difference.fullNdcg.lower", None, "difference.fullNdcg.lower must be a number"),
         ("serving", None, "serving must be an object"),
-        ("serving.p99Milliseconds", float("nan"), "serving.p99Milliseconds must be a finite number"),
+        ("serving.p99Milliseconds", float("nan"), "serving.p99Milliseconds must be a number"),
     ],
 )
 def test_a_slice_or_an_interval_that_cannot_be_believed_is_a_fault(path: str, value: Any, words: str) -> None:
@@ -298,7 +301,7 @@ def test_all_failed_checks_are_named_together() -> None:
 def test_a_figure_that_is_no_finite_rate_is_a_fault(path: str, value: Any) -> None:
     with pytest.raises(UntrustworthyReport) as caught:
         gate.judge(changed(report(incumbent()), path, value), POLICY, LATER)
-    assert str(caught.value).startswith(f"{path} must be a finite number from 0 to 1, not ")
+    assert str(caught.value).startswith(f"evaluation.json: {path} must be a number from 0 to 1, not ")
 
 
 @pytest.mark.parametrize(
@@ -311,15 +314,15 @@ def test_a_figure_that_is_no_finite_rate_is_a_fault(path: str, value: Any) -> No
         ("protocol", None, "protocol must be an object"),
         ("protocol.k", "10", "protocol.k must be an integer of at least 1"),
         ("protocol.testUsers", 19, "19 test users, below the minimum of 20"),
-        ("protocol.testUsers", 610.0, "protocol.testUsers must be an integer of at least 1"),
+        ("protocol.testUsers", 610.5, "protocol.testUsers must be an integer of at least 1"),
         ("candidate", [], "candidate must be an object"),
-        ("candidate.sampled", None, "candidate must be an object"),
-        ("baselines", {}, "baselines.popularity must be an object"),
+        ("candidate.sampled", None, "candidate.sampled must be an object"),
+        ("baselines", {}, "baselines.popularity is missing; it must be an object"),
         ("difference", None, "difference must be an object"),
         (
             "difference.sampledNdcg.lower",
             float("nan"),
-            "difference.sampledNdcg.lower must be a finite number from -1 to 1",
+            "difference.sampledNdcg.lower must be a number from -1 to 1",
         ),
     ],
 )
@@ -363,24 +366,27 @@ def test_what_a_policy_leaves_out_has_its_default() -> None:
     ("document", "words"),
     [
         ({"floor": {}}, "GatePolicy has an unknown key floor"),
-        ({"minimumTestUsers": 0}, "GatePolicy.minimumTestUsers must be an integer of at least 1, not 0"),
-        ({"minimumTestUsers": True}, "GatePolicy.minimumTestUsers must be an integer of at least 1, not True"),
-        ({"floors": 0.5}, "GatePolicy.floors must be an object, not 0.5"),
-        ({"floors": {"hitRate": 0.5}}, "GatePolicy.floors has an unknown figure hitRate"),
-        ({"floors": {"coverage": 1.5}}, "GatePolicy.floors.coverage must be a number from 0 to 1, not 1.5"),
-        ({"floors": {"coverage": float("nan")}}, "GatePolicy.floors.coverage must be a number from 0 to 1, not nan"),
-        ({"margins": {"sampledNdcg": "0"}}, "GatePolicy.margins.sampledNdcg must be a number from -1 to 1, not '0'"),
-        ({"minimumSliceUsers": 0.5}, "GatePolicy.minimumSliceUsers must be an integer of at least 1, not 0.5"),
+        ({"minimumTestUsers": 0}, "GatePolicy: minimumTestUsers must be an integer of at least 1, not 0"),
+        ({"minimumTestUsers": True}, "GatePolicy: minimumTestUsers must be an integer of at least 1, not True"),
+        ({"floors": 0.5}, "GatePolicy: floors must be an object, not 0.5"),
+        ({"floors": {"hitRate": 0.5}}, "GatePolicy: floors has an unknown key hitRate"),
+        ({"floors": {"coverage": 1.5}}, "GatePolicy: floors.coverage must be a number from 0 to 1, not 1.5"),
+        ({"floors": {"coverage": float("nan")}}, "GatePolicy: floors.coverage must be a number from 0 to 1, not nan"),
+        ({"margins": {"sampledNdcg": "0"}}, "GatePolicy: margins.sampledNdcg must be a number from -1 to 1, not '0'"),
+        ({"minimumSliceUsers": 0.5}, "GatePolicy: minimumSliceUsers must be an integer of at least 1, not 0.5"),
         (
             {"ceilings": {"coverage": 1}},
-            "GatePolicy.ceilings has an unknown figure coverage; there are largestExposure",
+            "GatePolicy: ceilings has an unknown key coverage; there are largestExposure",
         ),
         (
             {"maximumServingMilliseconds": 0},
-            "GatePolicy.maximumServingMilliseconds must be a number above 0, not 0",
+            "GatePolicy: maximumServingMilliseconds must be a number above 0, not 0",
         ),
-        ({"sliceMargins": {"coverage": 0}}, "GatePolicy.sliceMargins has an unknown figure coverage"),
-        ({"lowestDifference": {"sampledNdcg": -2}}, "GatePolicy.lowestDifference.sampledNdcg must be a number from -1"),
+        ({"sliceMargins": {"coverage": 0}}, "GatePolicy: sliceMargins has an unknown key coverage"),
+        (
+            {"lowestDifference": {"sampledNdcg": -2}},
+            "lowestDifference.sampledNdcg must be a number from -1 to 1, not -2",
+        ),
     ],
 )
 def test_names_the_key_of_a_policy_that_cannot_be_used(document: dict[str, Any], words: str) -> None:
@@ -408,7 +414,7 @@ def test_names_the_key_of_a_policy_that_cannot_be_used(document: dict[str, Any],
     ],
 )
 def test_the_schema_of_the_policy_and_the_code_refuse_the_same(document: dict[str, Any]) -> None:
-    schema = json.loads((ROOT / "functions" / "evaluate" / "policy.schema.json").read_text(encoding="utf-8"))
+    schema = schemas.load("policy")
     by_schema = jsonschema.Draft202012Validator(schema).is_valid(document)
     try:
         Policy.from_document(document)

@@ -13,8 +13,9 @@ import boto3
 import jsonschema
 import pytest
 
+from contracts import schemas
+from contracts.documents import Unfit
 from on_data_ready import announcement, manifest
-from on_data_ready.manifest import BadManifest
 from shared.errors import InvalidInput
 from tests.unit.functions.cloud import (
     ACCOUNT,
@@ -22,7 +23,6 @@ from tests.unit.functions.cloud import (
     DATA,
     EXECUTION,
     MACHINE,
-    ROOT,
     RUN,
     VERSION,
     Cloud,
@@ -109,7 +109,7 @@ def executions(machine: Any) -> list[str]:
 
 
 def test_the_manifest_of_these_tests_is_of_the_kind_that_preparation_writes() -> None:
-    schema = json.loads((ROOT / "emr" / "manifest.schema.json").read_text(encoding="utf-8"))
+    schema = schemas.load("manifest")
     jsonschema.Draft202012Validator(schema).validate(manifest_of())
 
 
@@ -180,43 +180,47 @@ def test_takes_a_later_minor_version_and_fields_it_does_not_know() -> None:
     ("path", "value", "words"),
     [
         ("schemaVersion", "2.0", "schemaVersion must be 1.x, not '2.0'"),
-        ("schemaVersion", ..., "schemaVersion must be 1.x, not None"),
+        ("schemaVersion", ..., "schemaVersion is missing; it must be 1.x"),
         ("datasetVersion", OLDER, f"datasetVersion must be {VERSION}, as in the key, not '{OLDER}'"),
-        ("parentVersion", "first", "parentVersion must be a dataset version or null, not 'first'"),
+        (
+            "parentVersion",
+            "first",
+            "parentVersion must be a dataset version such as",
+        ),
         ("counts", None, "counts must be an object, not None"),
-        ("counts.train", "8", "counts.train must be an integer of at least 0, not '8'"),
-        ("counts.train", True, "counts.train must be an integer of at least 0, not True"),
-        ("counts.train", -1, "counts.train must be an integer of at least 0, not -1"),
-        ("counts.train", ..., "counts.train must be an integer of at least 0, not None"),
+        ("counts.train", "8", "counts.train must be an integer of at least 1, not '8'"),
+        ("counts.train", True, "counts.train must be an integer of at least 1, not True"),
+        ("counts.train", -1, "counts.train must be an integer of at least 1, not -1"),
+        ("counts.train", ..., "counts.train is missing; it must be an integer of at least 1"),
         ("counts.train", 9, "the files of train/ have 8 rows, counts.train says 9"),
-        ("files", [], "files must be a non-empty array, not []"),
+        ("files", [], "files must be a list of at least 5 entries, not []"),
         ("files.0", "train", "files[0] must be an object, not 'train'"),
-        ("files.0.path", "../raw/x", "files[0].path must be a plain path below train"),
-        ("files.0.path", "/train/x", "files[0].path must be a plain path below train"),
-        ("files.0.path", "train/../x", "files[0].path must be a plain path below train"),
-        ("files.1.path", "train/part-00000.parquet", "files[1].path train/part-00000.parquet is listed twice"),
+        ("files.0.path", "../raw/x", "files[0].path must be a Parquet file such as train/part-00000.parquet"),
+        ("files.0.path", "/train/x", "files[0].path must be a Parquet file such as train/part-00000.parquet"),
+        ("files.0.path", "train/../x", "files[0].path must be a Parquet file such as train/part-00000.parquet"),
+        ("files.1.path", "train/part-00000.parquet", "files must hold a file of test/"),
         ("files.0.sha256", "xyz", "files[0].sha256 must be 64 lower-case hex digits, not 'xyz'"),
-        ("files.0.size", 1.5, "files[0].size and .rows must be integers of at least 0, not 1.5 and 8"),
-        ("files.1", ..., "test/ has no file in the manifest"),
+        ("files.0.size", 1.5, "files[0].size must be an integer of at least 1, not 1.5"),
+        ("files.1", ..., "files must hold a file of test/"),
     ],
 )
 def test_names_the_field_of_a_manifest_that_breaks_the_contract(path: str, value: Any, words: str) -> None:
-    with pytest.raises(BadManifest) as caught:
+    with pytest.raises(Unfit) as caught:
         manifest.parse(changed(path, value), VERSION)
     assert any(words in reason for reason in caught.value.reasons), caught.value.reasons
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 7])
 def test_refuses_a_manifest_that_is_no_object(document: Any) -> None:
-    with pytest.raises(BadManifest, match="must be a JSON object"):
+    with pytest.raises(Unfit, match="must be a JSON object"):
         manifest.parse(document, VERSION)
 
 
 def test_names_all_faults_of_a_manifest_together() -> None:
     document = {**manifest_of(), "schemaVersion": 1, "counts": {}}
-    with pytest.raises(BadManifest) as caught:
+    with pytest.raises(Unfit) as caught:
         manifest.parse(document, VERSION)
-    assert len(caught.value.reasons) == 1 + len(manifest.COUNTS)
+    assert len(caught.value.reasons) == 1 + len(schemas.load("manifest")["properties"]["counts"]["required"])
 
 
 # The handler
@@ -327,8 +331,8 @@ def test_an_older_version_is_not_stale_when_the_newer_run_came_to_nothing(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"counts": {**manifest_of()["counts"], "train": 0}}, "the files of train/ have 8 rows, counts.train says 0"),
-        ({"files": []}, "files must be a non-empty array"),
+        ({"counts": {**manifest_of()["counts"], "train": 7}}, "the files of train/ have 8 rows, counts.train says 7"),
+        ({"files": []}, "files must be a list of at least 5 entries"),
         ({"datasetVersion": NEWER}, "as in the key"),
     ],
 )
@@ -356,10 +360,10 @@ def with_rows(**rows: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ({"train": 0}, "train has rows=0"),
+        ({"train": 0}, "counts.train must be an integer of at least 1, not 0"),
         ({"test": 1}, "1 test users, below the minimum of 2"),
-        ({"users": 1}, "below minimum support: 1 users and 4 items"),
-        ({"items": 1}, "below minimum support: 3 users and 1 items"),
+        ({"users": 1}, "counts.users must be an integer of at least 2, not 1"),
+        ({"items": 1}, "counts.items must be an integer of at least 2, not 1"),
     ],
 )
 def test_too_little_data_is_quarantined(
@@ -392,20 +396,23 @@ def test_a_file_of_another_size_is_named_and_mended_data_is_taken(
     assert app.handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == "STARTED"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "is not JSON"), (b"{", "is not JSON"), (b"\xff\xfe", "is not UTF-8"), (b"[" * 100_000, "nested too deeply")],
+)
 def test_a_manifest_that_is_no_json_is_quarantined(
-    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], content: bytes
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], content: bytes, words: str
 ) -> None:
     cloud.write(DATA, KEY, content)
     answer = load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)
     assert answer["outcome"] == "QUARANTINED"
-    assert "is not JSON" in answer["reasons"][0]
+    assert words in answer["reasons"][0]
 
 
 def test_a_manifest_that_is_gone_is_delivered_again(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
 ) -> None:
-    with pytest.raises(Exception, match="NoSuchKey") as caught:
+    with pytest.raises(Exception, match=r"manifest\.json is gone") as caught:
         load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)
     assert type(caught.value).__name__ == "MissingResource"
     assert cloud.item(f"DATASET#{VERSION}") == {}

@@ -105,7 +105,10 @@ def test_boosts_are_weighed_and_full_categories_passed_over() -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"[]", "it is not a JSON object"), (b'{"schemaVersion": "2.0"}', "schemaVersion must be '1.0', not '2.0'")],
+    [
+        (b"[]", "it must be a JSON object, not a list"),
+        (b'{"schemaVersion": "2.0"}', "schemaVersion must be '1.0', not '2.0'"),
+    ],
 )
 def test_refuses_garbled_rules(content: Any, reason: Any) -> None:
     with pytest.raises(GarbledAnswer) as caught:
@@ -122,7 +125,7 @@ def test_the_popularity_list_ranks_given_items_and_keeps_the_others_in_their_ord
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"{", "it is not JSON"),
+        (b"{", "it is not JSON: Expecting property name enclosed in double quotes at line 1 column 2"),
         (encoded(POPULAR, schemaVersion="2.0"), "schemaVersion must be 1.0"),
         (encoded(POPULAR, itemList=[]), "itemList is empty"),
         (

@@ -58,4 +58,4 @@ def test_names_every_variable_that_is_missing_or_unreadable_at_once() -> None:
     assert "missing: NAME_PREFIX, RUNS_TABLE, ENDPOINT_NAME" in message
     assert "ENDPOINT_INSTANCE_COUNT must be an integer, not 'two'" in message
     assert "TRAINING_USE_SPOT must be true or false, not 'yes'" in message
-    assert "GATE_POLICY must be a JSON object, not list" in message
+    assert "GATE_POLICY must be a JSON object, not a list" in message

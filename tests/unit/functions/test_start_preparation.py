@@ -76,6 +76,11 @@ def test_the_input_goes_before_the_templates_defaults() -> None:
     assert preparation.parameters == {"eventTypes": "buy", "format": "movielens-csv", "minimumUserInteractions": "5"}
 
 
+def test_names_the_template_s_parameter_when_the_mistake_is_there() -> None:
+    with pytest.raises(InvalidInput, match=r"^PreparationParameters\.minimumUsers is not known; there are format, "):
+        plan.from_event(sample_event("start_preparation"), DATA, "", {"minimumUsers": 2})
+
+
 def test_without_a_source_the_templates_is_taken() -> None:
     event = {"executionArn": "arn", "startTime": "2026-11-23T15:13:00Z"}
     assert plan.from_event(event, DATA, "s3://b/raw/all/", {}).source == "s3://b/raw/all/"
@@ -96,7 +101,7 @@ def test_without_a_source_the_templates_is_taken() -> None:
         ({"items": 7}, "items must be an s3:// URI"),
         ({"parameters": ["a"]}, "parameters must be an object, not list"),
         ({"parameters": {"output": "s3://b/"}}, "parameters.output is not known; there are format"),
-        ({"parameters": {"format": True}}, "parameters.format must be a string or a number, not bool"),
+        ({"parameters": {"format": True}}, "parameters.format must be a string or a number, not True"),
         ({"parameters": {"format": "--output"}}, "parameters.format must be 1 to 256 printable characters"),
         ({"parameters": {"format": ""}}, "parameters.format must be 1 to 256 printable characters"),
         ({"startTime": "yesterday", "trigger": None, "source": "s3://b/x/"}, "must be ISO 8601"),

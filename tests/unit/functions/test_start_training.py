@@ -113,7 +113,7 @@ def test_without_spot_there_is_no_waiting_time_and_without_an_incumbent_no_chann
     ("given", "words"),
     [
         ({"run_id": "x"}, "run_id is set by the platform"),
-        ({"layers": {"a": 1}}, "layers must be a string, a number, a boolean or a list, not dict"),
+        ({"layers": {"a": 1}}, "layers must be a string, a number, a boolean or a list, not {'a': 1}"),
         ({"note": "x" * 257}, "note has 257 characters, more than 256"),
         ({"note": None}, "note must be a string"),
     ],

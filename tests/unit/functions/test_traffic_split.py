@@ -180,7 +180,7 @@ def test_each_model_answers_for_itself_and_the_one_that_serves_stays(
 def test_a_variant_that_answers_as_the_other_is_no_split(app: ModuleType, sagemaker: Stubber, runtime: Stubber) -> None:
     sagemaker.add_response("describe_endpoint", endpoint("InService", SPLIT))
     answers_as(runtime, SERVING_RUN, "Other")
-    with pytest.raises(Exception, match=f"modelVersion is '{SERVING_RUN}', not {RUN}") as caught:
+    with pytest.raises(Exception, match=f"modelVersion is '{SERVING_RUN}', not '{RUN}'") as caught:
         app.handler(event_for("verify"), CONTEXT)
     assert type(caught.value).__name__ == "GoldenRequestMismatch"
     assert app.LEDGER.current_split() is None

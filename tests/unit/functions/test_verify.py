@@ -56,59 +56,27 @@ def differing(**changes: Any) -> dict[str, Any]:
     return document
 
 
-def test_the_same_answer_does_not_differ() -> None:
-    assert golden.difference(KNOWN["response"], KNOWN["response"], RUN) is None
-
-
-@pytest.mark.parametrize(
-    ("actual", "words"),
-    [
-        (None, "the answer has no itemList"),
-        ({"error": {"code": "InvalidInput"}}, "the answer has no itemList"),
-        (differing(modelVersion="another"), f"modelVersion is 'another', not {RUN}"),
-        (differing(source="popular"), "source is 'popular', not 'personalized'"),
-        (differing(unknownItems=1), "unknownItems is '1', not 0"),
-        (differing(items=[("a", 0.9), ("b", 0.5)]), "2 items were answered, not 3"),
-        (differing(items=[("b", 0.9), ("a", 0.5), ("c", 0.1)]), "item 0 is 'b', not 'a'"),
-        (differing(items=[("a", 0.9), ("x", 0.5), ("c", 0.1)]), "item 1 is 'x', not 'b'"),
-        (differing(items=[("a", 0.9), ("a", 0.5), ("c", 0.1)]), "item 1 is 'a', not 'b'"),
-        (differing(items=[("a", 0.9002), ("b", 0.5), ("c", 0.1)]), "the score of item 0 is 0.900200, not 0.900000"),
-        (differing(items=[("a", float("nan")), ("b", 0.5), ("c", 0.1)]), "not a finite number"),
-        (differing(items=[("a", "0.9"), ("b", 0.5), ("c", 0.1)]), "the score of item 0 is '0.9', not a finite number"),
-        (differing(itemList=[None, None, None]), "the score of item 0 is 'None', not a finite number"),
-    ],
-)
-def test_says_how_an_answer_differs(actual: Any, words: str) -> None:
-    found = golden.difference(KNOWN["response"], actual, RUN)
-    assert found is not None and words in found
-
-
-def test_scores_within_the_tolerance_and_ties_in_another_order_do_not_differ() -> None:
-    expected = differing(items=[("a", 0.9), ("b", 0.50003), ("c", 0.50001)])
-    actual = differing(items=[("a", 0.90005), ("c", 0.50002), ("b", 0.50002)])
-    assert golden.difference(expected, actual, RUN) is None
-
-
 @pytest.mark.parametrize(
     "document", [None, {}, [], [1], [{"request": {}}], [{"request": {}, "response": {}}], [KNOWN] * 101]
 )
 def test_without_golden_requests_nothing_is_proved(document: Any) -> None:
     with pytest.raises(GoldenRequestMismatch):
-        golden.parse(document)
+        golden.parse(json.dumps(document).encode())
 
 
 OTHER = {"request": {"userId": "43", "numResults": 3}, "response": {**answer(("b", 0.8), ("a", 0.4)), "userId": "43"}}
 
 
 def test_two_users_must_not_get_one_list() -> None:
-    examples = golden.parse([KNOWN, STRANGER, OTHER])
+    examples = golden.parse(json.dumps([KNOWN, STRANGER, OTHER]).encode())
     own = [example.response for example in examples]
     assert golden.sameness(examples, own) is None
     alike = [*own[:2], {**OTHER["response"], "itemList": KNOWN["response"]["itemList"]}]
     assert golden.sameness(examples, alike) == "2 users get one list"
     # A list of candidates has its items by request, and strangers all get the popular ones.
     ranking = {"request": {"userId": "44", "candidates": ["a"]}, "response": KNOWN["response"]}
-    assert golden.sameness(golden.parse([KNOWN, STRANGER, ranking]), [KNOWN["response"]] * 3) is None
+    examples = golden.parse(json.dumps([KNOWN, STRANGER, ranking]).encode())
+    assert golden.sameness(examples, [KNOWN["response"]] * 3) is None
 
 
 # The handler

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
+from contracts.lines import Epoch
 from shared.errors import InvalidInput
 from tests.unit.functions.cloud import (
     ARTIFACTS,
@@ -23,7 +24,7 @@ from tests.unit.functions.cloud import (
     training_job,
 )
 from write_report import facts, page
-from write_report.facts import Cost, Epoch, Facts
+from write_report.facts import Cost, Facts
 
 BEFORE = "v20261122t151300z-0f0e0d0c"
 LOG = [
@@ -34,6 +35,10 @@ LOG = [
     "epoch=x train_loss=nonsense",
     "epoch=3/3 train_loss=zero seconds=1",
 ]
+
+
+def epoch(number: int, loss: float, validation_ndcg: float | None = None, epochs: int = 3) -> Epoch:
+    return Epoch(number, epochs, loss, 812345, 1.24, validation_ndcg)
 
 
 def figures(ndcg: float) -> dict[str, Any]:
@@ -83,7 +88,7 @@ WHOLE = Facts(
     report=REPORT,
     manifest={"datasetVersion": VERSION, "counts": {"interactions": 1200, "users": 50}},
     before={"datasetVersion": BEFORE, "counts": {"interactions": 1000, "users": 51}},
-    epochs=(Epoch(1, 0.9, 0.3), Epoch(2, 0.4, 0.41)),
+    epochs=(epoch(1, 0.9, 0.3), epoch(2, 0.4, 0.41)),
     cost=Cost("ml.g4dn.xlarge", 900, 14400, 0.736),
 )
 
@@ -146,14 +151,15 @@ def test_a_run_that_failed_early_still_has_a_page() -> None:
         assert f"| {title}" not in text
 
 
-@pytest.mark.parametrize("epochs", [(Epoch(1, 0.5),), (Epoch(1, 0.5), Epoch(2, 0.5))])
+@pytest.mark.parametrize("epochs", [(epoch(1, 0.5, epochs=1),), (epoch(1, 0.5), epoch(2, 0.5))])
 def test_a_curve_of_one_epoch_or_without_a_change_can_be_drawn(epochs: tuple[Epoch, ...]) -> None:
     assert "nan" not in page.render(Facts(run=run(status="REJECTED"), epochs=epochs)).lower()
 
 
 def test_an_epoch_that_was_trained_twice_counts_once_and_other_lines_are_passed_over() -> None:
-    assert facts.epochs(LOG) == (Epoch(1, 0.9, 0.3), Epoch(2, 0.4, 0.41))
-    assert facts.epochs(["epoch=1/1 train_loss=0.5 samples_per_second=1 seconds=1.24"]) == (Epoch(1, 0.5),)
+    assert facts.epochs(LOG) == (epoch(1, 0.9, 0.3), epoch(2, 0.4, 0.41))
+    line = "epoch=1/1 train_loss=0.5 samples_per_second=812345 seconds=1.24"
+    assert facts.epochs([line]) == (epoch(1, 0.5, epochs=1),)
 
 
 def test_without_a_price_there_are_seconds() -> None:

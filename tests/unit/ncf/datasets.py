@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -97,7 +98,7 @@ def write_dataset(
 
 
 def interactions_table(rows: Sequence[tuple[int, int, int, float]]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [[], [], [], []]
+    columns: list[Any] = list(zip(*rows, strict=True)) or [[], [], [], []]
     return pa.table(
         {
             "user_index": pa.array(columns[0], pa.int32()),

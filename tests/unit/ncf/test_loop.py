@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from contracts.lines import Epoch
 from ncf import dataset_files
 from ncf.dataset import Dataset
 from ncf.fitting.loop import CHECKPOINT, fit
 from ncf.fitting.precision import Precision
-from ncf.interface import Context, Diverged, Progress, Stopped
+from ncf.interface import Context, Diverged, Stopped
 from ncf.network import Architecture, Recommender
 from ncf.plan import Plan
 
@@ -62,7 +63,7 @@ def test_the_caller_s_random_state_plays_no_part(board: Dataset) -> None:
 
 
 def test_progress_reads_as_the_metric_definitions_expect() -> None:
-    line = str(Progress(epoch=3, epochs=20, loss=0.23451, samples_per_second=812345.4, seconds=1.239))
+    line = str(Epoch(epoch=3, epochs=20, loss=0.23451, samples_per_second=812345.4, seconds=1.239))
     assert line == "epoch=3/20 train_loss=0.2345 samples_per_second=812345 seconds=1.24"
 
 
@@ -80,13 +81,13 @@ def test_stopped_at_any_step_and_resumed_it_ends_in_the_same_weights(
     with pytest.raises(Stopped):
         fit(board, ARCHITECTURE, plan, Context(checkpoints=tmp_path, stop=lambda: next(asked) >= stop_at), **extra)
     warnings: list[str] = []
-    epochs: list[Progress] = []
+    epochs: list[Epoch] = []
     resumed = fit(
         board, ARCHITECTURE, plan, Context(checkpoints=tmp_path, warn=warnings.append, report=epochs.append), **extra
     )
     assert equal(whole, resumed)
     assert warnings == []
-    losses: list[Progress] = []
+    losses: list[Epoch] = []
     fit(board, ARCHITECTURE, plan, Context(report=losses.append), **extra)
     # 50 steps an epoch: the least, as 480 interactions with 4 negatives each are 37 batches of 64; or one user a step.
     assert [progress.loss for progress in epochs] == [progress.loss for progress in losses[stop_at // steps :]]
@@ -94,7 +95,7 @@ def test_stopped_at_any_step_and_resumed_it_ends_in_the_same_weights(
 
 def test_a_finished_training_is_not_repeated(board: Dataset, tmp_path: Path) -> None:
     whole = fit(board, ARCHITECTURE, PLAN, Context(checkpoints=tmp_path), fingerprint="f")
-    epochs: list[Progress] = []
+    epochs: list[Epoch] = []
     again = fit(board, ARCHITECTURE, PLAN, Context(checkpoints=tmp_path, report=epochs.append), fingerprint="f")
     assert epochs == []
     assert equal(whole, again)
@@ -145,8 +146,8 @@ def test_half_precision_learns_nearly_the_same_and_keeps_whole_weights(
     precision: str, loss: str, board: Dataset
 ) -> None:
     plan = replace(PLAN, loss=loss, shared_negatives=12, epochs=8, dropout=0.0)
-    whole: list[Progress] = []
-    half: list[Progress] = []
+    whole: list[Epoch] = []
+    half: list[Epoch] = []
     fit(board, ARCHITECTURE, plan, Context(report=whole.append))
     model = fit(board, ARCHITECTURE, replace(plan, precision=precision), Context(report=half.append))
     assert {tensor.dtype for tensor in weights(model).values()} == {torch.float32}

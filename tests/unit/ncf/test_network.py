@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def made(architecture: Architecture, users: int = 5, items: int = 7, scale: floa
 
 
 def test_gmf_is_the_weighted_product_of_the_embeddings() -> None:
-    model = Recommender(Architecture("gmf", 2, (2,)), 1, 1)
+    model: Any = Recommender(Architecture("gmf", 2, (2,)), 1, 1)
     with torch.no_grad():
         model.towers[0].user.weight.copy_(torch.tensor([[2.0, 3.0]]))
         model.towers[0].item.weight.copy_(torch.tensor([[5.0, 7.0]]))
@@ -33,7 +34,7 @@ def test_gmf_is_the_weighted_product_of_the_embeddings() -> None:
 
 
 def test_mlp_concatenates_and_rectifies() -> None:
-    model = Recommender(Architecture("mlp", 1, (2, 2)), 1, 1)
+    model: Any = Recommender(Architecture("mlp", 1, (2, 2)), 1, 1)
     with torch.no_grad():
         model.towers[0].user.weight.fill_(2.0)
         model.towers[0].item.weight.fill_(3.0)
@@ -95,6 +96,9 @@ def test_a_catalogue_made_in_chunks_is_the_same(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_starts_as_in_the_paper_and_from_the_generator_alone() -> None:
+    first: Any
+    same: Any
+    other: Any
     first, same, other = (Recommender(ARCHITECTURES[3], 4000, 4000) for _ in range(3))
     for model, seed in ((first, 1), (same, 1), (other, 2)):
         model.reset_parameters(torch.Generator().manual_seed(seed))

@@ -13,7 +13,7 @@ from ncf.ranking import best_first, rank
 def bundle() -> Bundle:
     """Users u0 (has had i0), u1 (nothing); the logit of item i for u0 is [4, 3, 3, 1, 0][i]."""
     architecture = Architecture("gmf", 1, (2,))
-    model = Recommender(architecture, 2, 5)
+    model: Any = Recommender(architecture, 2, 5)
     with torch.no_grad():
         model.towers[0].user.weight.fill_(1.0)
         model.towers[0].item.weight.copy_(torch.tensor([[4.0], [3.0], [3.0], [1.0], [0.0]]))

@@ -52,8 +52,8 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         popularity = np.bincount(indices, minlength=ITEMS).astype(np.int64)
         items = [f"item-{index}" for index in range(ITEMS)]
 
-        def golden(bundle: bundles.Bundle) -> list[dict]:
-            requests: list[dict] = [
+        def golden(bundle: bundles.Bundle) -> list[dict[str, Any]]:
+            requests: list[dict[str, Any]] = [
                 {"userId": "user-0", "numResults": 10, "excludeSeen": True},
                 {"userId": "user-1", "candidates": [*items[:6], "item-none"], "excludeSeen": False},
                 {"userId": "nobody", "numResults": 5},

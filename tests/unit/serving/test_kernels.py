@@ -23,11 +23,11 @@ SHAPES = [("gmf", (4,)), ("mlp", (8, 5)), ("mlp", (8,)), ("neumf", (8,)), ("neum
 
 
 def network(model: str, layers: tuple[int, ...], items: int, seed: int) -> Recommender:
-    recommender = Recommender(Architecture(model, 5, layers), USERS, items).eval().requires_grad_(False)
+    model_ = Recommender(Architecture(model, 5, layers), USERS, items).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
-    for parameter in recommender.parameters():
+    for parameter in model_.parameters():
         parameter.normal_(0.0, 0.7, generator=generator)
-    return recommender
+    return model_
 
 
 def expected_logits(model: Recommender, user: int, items: int) -> Any:
@@ -86,10 +86,10 @@ def test_padding_is_never_ranked(items: int) -> None:
 @pytest.mark.parametrize("lanes", [16, TILE])
 def test_a_layer_is_right_with_and_without_avx_512(lanes: int) -> None:
     """Both run on every processor: LLVM splits vectors that are wider than its registers."""
-    layer = vectors.weighted_sums(lanes, 4, relu=True, accumulate=False)
+    layer = vectors.rectified_sums(lanes, 4, accumulate=False)
 
     @numba.njit
-    def write(targets, sources, begin, shifts, weights, items):  # type: ignore[no-untyped-def]
+    def write(targets: Any, sources: Any, begin: Any, shifts: Any, weights: Any, items: Any) -> None:  # type: ignore[no-untyped-def]
         below, above = weights.shape
         layer(targets, sources, begin, sources.shape[1], shifts, weights, above, below, items)
 

@@ -97,7 +97,7 @@ def test_related_items_are_those_of_the_model_without_the_item(
     response = Scorer(bundle).answer(Related(item, number, chosen))
     index = bundle.item_index.get(item)
     known = index is not None and bundle.popularity[index] > 0
-    related = bundle.model.related(index) if known else None
+    related = bundle.model.related(index) if index is not None and known else None
     scores = bundle.popularity.astype(float) if related is None else related.double().numpy()
     assert_equal_lists(listed(response), expected(bundle, scores, set(range(40)) - {index}, chosen, number))
     assert response["source"] == ("popular" if related is None else "related")
@@ -131,7 +131,7 @@ def test_a_shard_has_the_list_of_each_of_its_users(bundle: Bundle, monkeypatch: 
 
 def test_a_batch_is_answered_like_single_requests(bundle: Bundle) -> None:
     scorer = Scorer(bundle)
-    requests = [
+    requests: list[Any] = [
         Invocation("user-0", 5, True),
         Invocation("nobody", 3, True),
         Related("item-3", 4),
@@ -217,7 +217,8 @@ def test_a_list_too_long_for_insertion_is_sorted_too(bundle: Bundle, monkeypatch
 def test_where_the_sigmoid_saturates_equal_scores_are_ordered_by_index(make_bundle: Any) -> None:
     bundle = bundles.load(make_bundle("gmf"))
     with torch.no_grad():
-        for parameter in bundle.model.parameters():
+        model: Any = bundle.model
+        for parameter in model.parameters():
             parameter.fill_(4.0)
         bundle.model.state()["towers.0.item.weight"][::2] += 1e-3  # logits near 516 differ, their sigmoids do not
     response = Scorer(bundle).answer(Invocation("user-0", 6, False))

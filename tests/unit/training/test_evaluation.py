@@ -1,8 +1,8 @@
-import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from contracts import schemas
 from ncf import dataset_files
 from ncf.dataset import Dataset, Pairs
 from ncf.evaluation import (
@@ -22,7 +23,7 @@ from ncf.evaluation import (
 from training.incumbent import LAST, IncumbentScorer
 from training.report import bootstrap, difference
 
-SCHEMA = Path(__file__).resolve().parents[3] / "training" / "evaluation.schema.json"
+SCHEMA = schemas.load("evaluation")
 VERSION = "v20260102t030405z-0a1b2c3d"
 NAN, INF = math.nan, math.inf
 NOTHING = {"hitRate": 0.0, "ndcg": 0.0}
@@ -31,7 +32,7 @@ NOTHING = {"hitRate": 0.0, "ndcg": 0.0}
 class Fixed:
     """A scorer whose scores are written down: [users, items]."""
 
-    def __init__(self, scores: list[list[float]], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, scores: Sequence[Sequence[float]], dtype: torch.dtype = torch.float32) -> None:
         self.scores = torch.tensor(scores, dtype=dtype)
 
     def to(self, device: torch.device) -> "Fixed":
@@ -175,11 +176,13 @@ def dataset_of(train: dict[int, list[int]], test: dict[int, int], users: int, it
     pairs = [(user, item) for user, own in train.items() for item in own]
     popularity = np.bincount([item for _, item in pairs], minlength=items)
     names = ([f"u{user}" for user in range(users)], [f"i{item}" for item in range(items)])
-    split = [
-        Pairs.of(*np.array(part).T, users=users, items=items)  # type: ignore[arg-type]
-        for part in (pairs, list(test.items()))
-    ]
-    return Dataset(VERSION, "sha256", *names, *split, popularity, latest=np.full(users, -1))
+
+    def split(part: list[tuple[int, int]]) -> Pairs:
+        user, item = np.array(part).T
+        return Pairs.of(user, item, users=users, items=items)
+
+    train_pairs, test_pairs = split(pairs), split(list(test.items()))
+    return Dataset(VERSION, "sha256", *names, train_pairs, test_pairs, popularity, latest=np.full(users, -1))
 
 
 @pytest.fixture
@@ -254,7 +257,7 @@ def test_what_is_reported_is_of_the_schema(crowd: Dataset, tiny: Dataset) -> Non
     evaluation = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu")
     outcome, other = (evaluation.measure(Fixed([list(range(8))[::step]] * 12)) for step in (1, -1))
     named = {"runId": "r", "datasetVersion": VERSION}
-    report = {
+    report: dict[str, Any] = {
         **named,
         "schemaVersion": "1.1",
         "codeVersion": "c",
@@ -265,10 +268,10 @@ def test_what_is_reported_is_of_the_schema(crowd: Dataset, tiny: Dataset) -> Non
         "difference": difference(outcome, other, seed=1),
         "serving": None,
     }
-    schema = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    schema = jsonschema.Draft202012Validator(SCHEMA)
     schema.validate(report)
     for place, missing in (("candidate", "slices"), ("incumbent", "largestExposure"), ("difference", "fullNdcg")):
-        broken = {**report, place: {key: value for key, value in report[place].items() if key != missing}}  # type: ignore[attr-defined]
+        broken = {**report, place: {key: value for key, value in report[place].items() if key != missing}}
         assert not schema.is_valid(broken)
     for broken in (
         {**report, "protocol": evaluation.protocol(epoch="best")},

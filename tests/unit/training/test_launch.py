@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from contracts.lines import Epoch, epoch_in
 from training import launch, launch_sagemaker
 from training.hyperparameters import Hyperparameters, known
 from training.launching import runs, show
 from training.launching.code import code_in, digest
 from training.launching.hyperparameter_text import Refused
-from training.launching.lines import Epoch, epoch_in
 
 pytestmark = pytest.mark.slow
 
@@ -325,9 +325,10 @@ def finished(folder: Path, model: str, ndcg: float, seed: int = 42, version: str
 
 
 def shown(output: Path) -> str:
-    console = Console(file=io.StringIO(), width=140)
+    written = io.StringIO()
+    console = Console(file=written, width=140)
     show.print_runs(console, output)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return written.getvalue()
 
 
 def test_the_table_has_the_best_ndcg_first_and_the_baselines_below_a_rule(tmp_path: Path) -> None:
@@ -350,7 +351,8 @@ def test_runs_on_different_test_sets_are_not_ranked_together(tmp_path: Path) -> 
 
 
 def test_shows_the_difference_to_the_incumbent_with_its_interval() -> None:
-    console = Console(file=io.StringIO(), width=140)
+    written = io.StringIO()
+    console = Console(file=written, width=140)
     show.print_difference(console, REPORT | {"difference": None})
     interval = {"mean": 0.0191, "lower": -0.0079, "upper": 0.0299}
     report = REPORT | {

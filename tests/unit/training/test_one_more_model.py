@@ -93,7 +93,7 @@ def run(folder: Path, environment: dict[str, str], *argv: str) -> subprocess.Com
 
 def test_one_more_model_is_one_more_file(job: Callable[..., Any], shop_dataset: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "ncf", tmp_path / "code" / "ncf", ignore=shutil.ignore_patterns("__pycache__"))
-    for package in ("training", "serving", "container"):
+    for package in ("contracts", "training", "serving", "container"):
         (tmp_path / "code" / package).symlink_to(ROOT / package)
     added = tmp_path / "code" / "ncf" / "models" / "damped.py"
     added.write_text(MODEL)

@@ -14,21 +14,23 @@ import pytest
 import torch
 
 from container.job import measure_serving
+from contracts import schemas
+from contracts.golden import differences
 from ncf import bundle as bundles
 from ncf import dataset_files
-from ncf.answers import differences
 from ncf.evaluation import Evaluation
 from ncf.fitting import loop
 from ncf.ranking import rank
 from serving import latency
 from serving.serve import CannotServe
 from training import train
+from training.hyperparameters import InvalidHyperparameter
 from training.incumbent import IncumbentScorer
 
 pytestmark = pytest.mark.slow
 
 VERSION = "v20260102t030405z-0a1b2c3d"
-SCHEMA = Path(__file__).resolve().parents[3] / "training" / "evaluation.schema.json"
+SCHEMA = schemas.load("evaluation")
 OUTPUTS = ["evaluation.json", "golden.json", "popular.json"]
 Jobs = Callable[..., Any]
 
@@ -59,7 +61,7 @@ def evaluation_of(root: Path) -> Any:
 
 
 def validate(report: Any) -> None:
-    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
+    jsonschema.Draft202012Validator(SCHEMA).validate(report)
 
 
 def test_says_what_it_does_in_lines_that_the_metric_definitions_read(job: Jobs, shop_dataset: Path) -> None:
@@ -371,5 +373,5 @@ def test_missing_places_are_all_named(job: Jobs, tmp_path: Path) -> None:
     ],
 )
 def test_arguments_that_cannot_be_read_are_named(argv: list[str], message: str) -> None:
-    with pytest.raises(train.InvalidHyperparameter, match=message):
+    with pytest.raises(InvalidHyperparameter, match=message):
         train.parse(argv)

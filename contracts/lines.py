@@ -1,0 +1,86 @@
+"""Lines that one program prints and another reads: a training's on standard output, a preparation's last one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_EPOCH = re.compile(r"epoch=(?P<epoch>[0-9]+)/(?P<epochs>[0-9]+) (?P<rest>.*)")
+_PAIR = re.compile(r"(?P<name>[a-z_][a-z0-9_]*)=(?P<value>\S+)")
+_EVALUATION = "evaluation "
+_NUMBER = "([0-9.eE+-]+)"
+
+FILTER = "train_loss="
+"""What each line of an epoch contains, and no other: a term for a log's filter."""
+METRICS = {
+    "TrainLoss": f"train_loss={_NUMBER}",
+    "SamplesPerSecond": f"samples_per_second={_NUMBER}",
+    "HitRateAt10": f" hit_rate_at_10={_NUMBER}",
+    "NdcgAt10": f" ndcg_at_10={_NUMBER}",
+    "FullHitRateAt10": f"full_hit_rate_at_10={_NUMBER}",
+    "FullNdcgAt10": f"full_ndcg_at_10={_NUMBER}",
+}
+"""SageMaker's metric definitions: by name, the expression that finds the figure in a line."""
+VALIDATION = f"validation_ndcg={_NUMBER}"
+"""One more, of a training with patience."""
+
+REFUSED, FAILED = "REFUSED: ", "FAILED: "
+"""How the last line of a preparation on standard error begins: the data is refused (exit 2), or something broke."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """`epoch=3/15 train_loss=0.2345 samples_per_second=812345 seconds=1.24`, then with patience
+    `validation_ndcg=0.4321`.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    samples_per_second: float
+    seconds: float
+    validation_ndcg: float | None = None
+
+    def __str__(self) -> str:
+        line = (
+            f"epoch={self.epoch}/{self.epochs} train_loss={self.loss:.4f} "
+            f"samples_per_second={self.samples_per_second:.0f} seconds={self.seconds:.2f}"
+        )
+        return line if self.validation_ndcg is None else f"{line} validation_ndcg={self.validation_ndcg:.4f}"
+
+
+def pairs(text: str) -> dict[str, str]:
+    """The `name=value` pairs of a line, in order."""
+    return {pair["name"]: pair["value"] for pair in _PAIR.finditer(text)}
+
+
+def epoch_in(line: str) -> Epoch | None:
+    """The epoch that `line` reports; None when it reports none."""
+    match = _EPOCH.fullmatch(line.strip())
+    if match is None:
+        return None
+    found = pairs(match["rest"])
+    try:
+        return Epoch(
+            epoch=int(match["epoch"]),
+            epochs=int(match["epochs"]),
+            loss=float(found["train_loss"]),
+            samples_per_second=float(found["samples_per_second"]),
+            seconds=float(found["seconds"]),
+            validation_ndcg=float(found["validation_ndcg"]) if "validation_ndcg" in found else None,
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def evaluation(k: int, sampled: tuple[float, float], full: tuple[float, float]) -> str:
+    """The line that a training ends with; each pair is hit rate and NDCG at `k`."""
+    return (
+        f"{_EVALUATION}hit_rate_at_{k}={sampled[0]:.4f} ndcg_at_{k}={sampled[1]:.4f} "
+        f"full_hit_rate_at_{k}={full[0]:.4f} full_ndcg_at_{k}={full[1]:.4f}"
+    )
+
+
+def evaluation_in(line: str) -> dict[str, str] | None:
+    """The figures of the line that a training ends with, as text; None for any other line."""
+    return pairs(line) if line.startswith(f"{_EVALUATION}hit_rate_at_") else None

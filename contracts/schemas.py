@@ -1,0 +1,238 @@
+"""The JSON Schemas of the documents, and the check of a document against one, whose errors are sentences.
+
+    schemas.check({"floors": {"coverage": 1.5}}, "policy", called="policy/gate.json")
+    # Unfit: policy/gate.json: floors.coverage must be a number from 0 to 1, not 1.5
+
+Documents that people write (`policy`, `rules`) are closed: an unknown key is a mistake. Those that programs write are
+open to readers: a later minor version may have more fields.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from contracts.documents import Unfit, require_object
+from contracts.values import SHOWN_CHARACTERS, is_number, shown
+
+NAMES = ("bundle", "evaluation", "manifest", "policy", "quarantine", "rules")
+CLOSED = ("policy", "rules")
+MAXIMUM_REASONS = 30
+
+
+@functools.cache
+def load(name: str) -> dict[str, Any]:
+    """The schema `name`, as the writer of the document has to keep it. Not to be changed."""
+    from importlib import resources  # here: it takes as long to import as all the rest of this package
+
+    text = resources.files("contracts").joinpath(f"{name}.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def check(document: Any, name: str, called: str) -> None:
+    """Raises Unfit with a sentence for every way in which `document` breaks the schema `name` for its readers.
+
+    `called` names the document in the sentences; "" leaves that to the caller. In JSON 3 and 3.0 are one number, so an
+    integer may be a float.
+    """
+    import fastjsonschema  # here: most programs check nothing, and Spark does not have it
+
+    require_object(document, called)
+    try:
+        _validator(name)(_checkable(document))
+    except fastjsonschema.JsonSchemaValuesException as found:
+        root = load(name)
+        # Sorted: the validator walks sets, whose order changes from process to process.
+        reasons = sorted({reason for error in found.errors for reason in _sentences(error, root, called)})
+        left_out = [f"{len(reasons) - MAXIMUM_REASONS} more"] if len(reasons) > MAXIMUM_REASONS else []
+        raise Unfit(*reasons[:MAXIMUM_REASONS], *left_out) from None
+
+
+def defaults(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """`document` with the schema's defaults for what it leaves out, objects inside it included."""
+    return _filled(document, load(name))
+
+
+def _filled(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    filled = dict(document)
+    for name, field in schema.get("properties", {}).items():
+        if field.get("type") == "object":
+            filled[name] = _filled(document.get(name, {}), field)
+        elif "default" in field:
+            filled.setdefault(name, field["default"])
+    return filled
+
+
+@functools.cache
+def _validator(name: str) -> Callable[[Any], Any]:
+    import fastjsonschema
+
+    schema = load(name) if name in CLOSED else _open(load(name))
+    validator: Callable[[Any], Any] = fastjsonschema.compile(
+        schema, use_default=False, use_formats=False, fast_fail=False
+    )
+    return validator
+
+
+def _open(schema: Any) -> Any:
+    """The schema that a reader holds a document to: any minor version, and fields that it does not know."""
+    if isinstance(schema, list):
+        return [_open(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    opened = {
+        key: _open(part)
+        for key, part in schema.items()
+        if key != "propertyNames" and (key, part) != ("additionalProperties", False)
+    }
+    version = opened.get("properties", {}).get("schemaVersion", {})
+    if "const" in version:
+        major = version["const"].partition(".")[0]
+        opened["properties"]["schemaVersion"] = {
+            "title": f"{major}.x", "type": "string", "pattern": rf"^{major}\.[0-9]+$"
+        }  # fmt: skip
+    return opened
+
+
+class _Odd:
+    """Stands for a value that the validator would pass though nobody can use it: a number that is not finite (NaN is
+    not above any maximum) or beyond a double, and half of a surrogate pair, which cannot be stored.
+    """
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def __repr__(self) -> str:
+        return self._words
+
+
+def _checkable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _checkable(inner) if _is_unicode(name) else _Odd("a value under a key that is not valid Unicode")
+            for name, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_checkable(inner) for inner in value]
+    if isinstance(value, str):
+        return value if _is_unicode(value) else _Odd("text that is not valid Unicode")
+    is_odd = isinstance(value, int | float) and not isinstance(value, bool) and not is_number(value)
+    return _Odd(shown(value)) if is_odd else value
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON may escape half of a surrogate pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# The sentences
+
+
+class _Error(Protocol):
+    """What is read of fastjsonschema's JsonSchemaValueException."""
+
+    name: str | None
+    rule: str | None
+    value: Any
+    definition: Any
+
+
+def _sentences(error: _Error, root: dict[str, Any], called: str) -> list[str]:
+    field = _printable((error.name or "data").removeprefix("data").removeprefix("."))
+    prefix = f"{called}: " if called else ""
+    where = f"{prefix}{field}" if field else called or "it"
+    rule, definition, value = error.rule, error.definition, error.value
+    if rule == "required":
+        fields = definition.get("properties", {})
+        inner = f"{where}." if field else prefix
+        return [
+            f"{inner}{name} is missing; it must be {_noun(fields.get(name, {}), root)}"
+            for name in definition["required"]
+            if name not in value
+        ]
+    if rule == "additionalProperties":
+        known = definition.get("properties", {})
+        return [
+            f"{where} has an unknown key {_printable(name)}; there are {', '.join(known)}"
+            for name in value
+            if name not in known
+        ]
+    if rule == "propertyNames":
+        return [f"{where} has a key that is not {_noun({'type': 'string', **definition['propertyNames']}, root)}"]
+    if rule == "contains":
+        return [f"{where} must hold {_noun(definition['contains'], root)}"]
+    size = _size(value) if rule in ("minItems", "maxItems", "minProperties", "maxProperties") else shown(value)
+    return [f"{where} must be {_noun(definition, root)}, not {size}"]
+
+
+def _noun(definition: dict[str, Any], root: dict[str, Any]) -> str:
+    """What a value must be: `a number from 0 to 1`. A `title` in the schema says it in other words."""
+    if "$ref" in definition:
+        place: Any = root
+        for step in definition["$ref"].removeprefix("#/").split("/"):
+            place = place[step]
+        return _noun(place, root)
+    if "title" in definition and "$schema" not in definition:  # the root's is that of the document
+        return str(definition["title"])
+    if "const" in definition:
+        return repr(definition["const"])
+    if "enum" in definition:
+        return f"one of {', '.join(map(str, definition['enum']))}"
+    for key in ("anyOf", "oneOf"):
+        if key in definition:
+            return " or ".join(_noun(part, root) for part in definition[key])
+    kinds = definition.get("type", "object")
+    if isinstance(kinds, list):
+        return " or ".join(_noun({**definition, "type": kind}, root) for kind in kinds)
+    return _NOUNS[kinds] + _bounds(definition)
+
+
+_NOUNS = {
+    "object": "an object",
+    "array": "a list",
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def _bounds(definition: dict[str, Any]) -> str:
+    kind = definition.get("type", "object")
+    if kind in ("integer", "number"):
+        least, most, above = (definition.get(key) for key in ("minimum", "maximum", "exclusiveMinimum"))
+        if above is not None:
+            return f" above {above:g}" + (f" and at most {most:g}" if most is not None else "")
+        return _between(least, most, "")
+    if kind == "string":
+        least, most = definition.get("minLength"), definition.get("maxLength")
+        return " that is not empty" if (least, most) == (1, None) else _between(least, most, " characters")
+    if kind in ("array", "object"):
+        names = ("minItems", "maxItems") if kind == "array" else ("minProperties", "maxProperties")
+        least, most = (definition.get(name) for name in names)
+        return _between(least, most, " entries")
+    return ""
+
+
+def _between(least: float | None, most: float | None, unit: str) -> str:
+    if least is not None and most is not None:
+        return f" {'of' if unit else 'from'} {least:g} to {most:g}{unit}"
+    if least is not None:
+        return f" of at least {least:g}{unit}"
+    return f" of at most {most:g}{unit}" if most is not None else ""
+
+
+def _size(value: Any) -> str:
+    return f"{len(value)} entries" if value else shown(value)
+
+
+def _printable(name: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in name)[:SHOWN_CHARACTERS]
