@@ -22,7 +22,7 @@ MAXIMUM_PARTITIONS = 2000
 
 _FIXED: dict[str, bool | float | int | str | None] = {
     "spark.sql.session.timeZone": "UTC",
-    # Wrong casts fail instead of becoming nulls, whatever the cluster's default; the transforms use try_cast.
+    # Wrong casts fail instead of becoming nulls, for every default of the cluster; the transforms use try_cast.
     "spark.sql.ansi.enabled": "true",
     "spark.sql.adaptive.enabled": "true",
     "spark.sql.catalogImplementation": "in-memory",
