@@ -1,4 +1,4 @@
-"""The body of `POST /invocations`: what a client may ask, and the error messages for everything else.
+"""The body of `POST /invocations`: the valid requests, and the error messages for invalid ones.
 
 Pure: no torch, no HTTP. `docs/contracts.md`, "Server", is the specification.
 """
@@ -23,7 +23,7 @@ FIELDS = {
     "itemId": ("itemId", "numResults", *_FILTERS),
     "shard": ("shard", "shards", "numResults"),
 }
-"""The allowed fields, by the field that tells the kind of request."""
+"""The allowed fields, by the field that identifies the kind of request."""
 _NAMES = {subject: frozenset(names) for subject, names in FIELDS.items()}
 
 
@@ -39,21 +39,21 @@ class InvalidInvocation(Exception):
 
 @dataclass(frozen=True)
 class Filters:
-    """Which items may be in a list, and how their scores are weighed, before the best are taken."""
+    """Rules for the items of a list and the weights of their scores. They apply before the best items are selected."""
 
     deny: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     boosts: Mapping[str, float] = field(default_factory=dict)
-    """The factor of an item's score, by item id."""
+    """Factors of the items' scores, by item id."""
     category_caps: Mapping[str, int] = field(default_factory=dict)
-    """The maximum number of items of a category in one list, by category."""
+    """Maximum numbers of items in one list, by category."""
 
 
 NO_FILTERS = Filters()
 
 
 class Related(NamedTuple):
-    """One request for the items that are most like one item."""
+    """Request for the items that are most similar to one item."""
 
     item_id: str
     num_results: int = limits.DEFAULT_RESULTS
@@ -61,7 +61,7 @@ class Related(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """One request for the lists of all known users of one shard."""
+    """Request for the lists of all known users in one shard."""
 
     shard: int
     shards: int
@@ -69,9 +69,9 @@ class Shard(NamedTuple):
 
 
 class Invocation(NamedTuple):
-    """One request for a ranking.
+    """Request for a ranking.
 
-    `candidates` None means the whole catalogue; otherwise item ids as they were given, of which some may be the same.
+    `candidates` None means the whole catalogue; otherwise the item ids as received, possibly with duplicates.
     `num_results` None means all of the candidates.
     """
 
@@ -89,11 +89,11 @@ def from_body(body: bytes) -> Request:
     """Parses UTF-8 JSON. Raises `InvalidInvocation` naming the field and what is wrong with its value."""
     if len(body) > limits.REQUEST_BYTES:
         raise InvalidInvocation(f"the body is larger than {limits.REQUEST_BYTES} bytes", status=413)
-    return from_document(_document(body))
+    return from_document(_parse(body))
 
 
 def from_document(document: Any) -> Request:
-    """As `from_body`, for JSON that is already parsed."""
+    """Like `from_body`, for JSON that is already parsed."""
     if not isinstance(document, dict):
         raise InvalidInvocation(f"the body must be a JSON object, not {kind(document)}")
     subject = "itemId" if "itemId" in document else "shard" if "shard" in document or "shards" in document else "userId"
@@ -115,20 +115,20 @@ def from_document(document: Any) -> Request:
     return Invocation(user_id, wanted, _exclude_seen(document, everything), candidates, _filters(document))
 
 
-def _document(body: bytes) -> Any:
-    """The body as parsed by a quick parser if the exact parser would give the same; otherwise by the exact one."""
+def _parse(body: bytes) -> Any:
+    """Parse the body with a fast parser if the strict parser would return the same; otherwise with the strict one."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _exactly(body)
-    # The quick one keeps the last value of a name that is given twice, and makes floats of integers that are too long.
-    # There are no more pairs than colons, and no more names than pairs.
+        return _parse_strictly(body)
+    # The fast parser keeps the last value of a repeated name, and turns integers that are too long into floats. A body
+    # has at least one colon for each pair, so as many names as colons means that no name is repeated.
     if type(document) is dict and body.count(b":") == len(document) and float not in map(type, document.values()):
         return document
-    return _exactly(body)
+    return _parse_strictly(body)
 
 
-def _exactly(body: bytes) -> Any:
+def _parse_strictly(body: bytes) -> Any:
     if not body.strip():
         raise InvalidInvocation("the body is empty; a JSON object is expected")
     try:
@@ -146,7 +146,7 @@ def _exactly(body: bytes) -> Any:
         raise InvalidInvocation(
             f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
         ) from None
-    except ValueError:  # an integer of more digits than Python converts
+    except ValueError:  # an integer with more digits than Python converts
         raise InvalidInvocation("the body is not JSON that can be read: a number has too many digits") from None
 
 
@@ -278,7 +278,7 @@ def _check_strings(values: list[Any], name: str) -> None:
 
 
 def _check_unicode(text: str, label: str) -> None:
-    """JSON may escape half of a surrogate pair; such a string can be neither stored nor answered."""
+    """Refuse half of a surrogate pair, which JSON can escape: such a string can be neither stored nor sent."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -286,7 +286,7 @@ def _check_unicode(text: str, label: str) -> None:
 
 
 def _shown(value: Any) -> str:
-    """The value as JSON, short enough for a message; containers by their kind alone."""
+    """The value as JSON, cut to 40 characters; for a container, its kind."""
     if isinstance(value, dict | list):
         return kind(value)
     try:

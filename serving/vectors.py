@@ -1,9 +1,9 @@
-"""The hidden layers of a perceptron, in vector instructions that we choose: LLVM code, as numba intrinsics.
+"""The hidden layers of a perceptron in explicit vector instructions: LLVM code, as numba intrinsics.
 
-LLVM makes vector instructions of a loop over items by itself. Where a loop over terms stands inside or around it, LLVM
-writes every sum to memory and reads it again for each few terms. The code made here keeps the sums of a tile of items
-in registers until the last term. docs/decisions/0022 has what that is worth, measured beside plain numba; everything
-for which plain numba is good enough is in `kernels`.
+LLVM vectorizes a loop over items by itself. If there is also a loop over terms, inside or around it, LLVM writes every
+sum to memory and reads it again after a few terms. The code here keeps the sums of a tile of items in registers until
+the last term. docs/decisions/0022 compares its speed with plain numba. Code for which plain numba is fast enough is in
+`kernels`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 BLOCK = 256
-"""Items that go through the layers together: their activations stay in the first-level cache."""
+"""Number of items that go through the layers together: their activations stay in the first-level cache."""
 TILE = 64
-"""Items whose sums are in registers together; divides BLOCK. Tables of items are padded to a multiple of it."""
+"""Number of items whose sums are in registers together; divides BLOCK. Tables of items are padded to a multiple."""
 _LANES = TILE if llvmlite.binding.get_host_cpu_features().get("avx512f") else 16
 """The same for four rows of a layer: AVX-512 has 32 registers of 16 float32; AVX2 has 16 registers of 8."""
 _FAST = ("fast",)
@@ -60,7 +60,7 @@ class _Vectors:
         return self._builder.mul(index, ir.Constant(index.type, other) if isinstance(other, int) else other)
 
     def pointer(self, numbers: Any, index: Any) -> Any:
-        """To the vector that begins at numbers[index]."""
+        """Pointer to the vector that begins at numbers[index]."""
         return self._builder.bitcast(self._builder.gep(numbers, [index]), self.type.as_pointer())
 
     def variable(self) -> Any:
@@ -105,15 +105,15 @@ def rectified_sums(lanes: int, rows: int, *, accumulate: bool) -> Any:
             code = _Vectors(context, builder, lanes)
             targets, sources, begin, stride, shifts, weights, inputs, outputs, items = code.arguments(signature, values)
             with code.loop(items, lanes) as t, code.loop(outputs, rows) as j:
-                own = [code.plus(j, row) for row in range(rows)]
-                pointers = [code.pointer(targets, code.plus(code.times(row, BLOCK), t)) for row in own]
-                totals = [code.variable() for _ in own]
+                output_rows = [code.plus(j, row) for row in range(rows)]
+                pointers = [code.pointer(targets, code.plus(code.times(row, BLOCK), t)) for row in output_rows]
+                totals = [code.variable() for _ in output_rows]
                 for pointer, total in zip(pointers, totals, strict=True):
                     code.store(code.load(pointer) if accumulate else code.zeros, total)
                 with code.loop(inputs, 1) as k:
                     x = code.load(code.pointer(sources, code.plus(code.times(k, stride), code.plus(begin, t))))
                     x = code.relu(code.sum(x, code.broadcast(shifts, k)))
-                    for row, total in zip(own, totals, strict=True):
+                    for row, total in zip(output_rows, totals, strict=True):
                         weight = code.broadcast(weights, code.plus(code.times(row, inputs), k))
                         code.store(code.sum(code.load(total), code.product(weight, x)), total)
                 for pointer, total in zip(pointers, totals, strict=True):

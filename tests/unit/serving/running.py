@@ -1,4 +1,4 @@
-"""A service on a socket of its own, in a thread, and what its clients do."""
+"""A service on its own socket, in a thread, and helpers of its clients."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def invocation(body: Any = b'{"userId": "1"}', more: Any = b"", version: Any = b
 
 
 class Running:
-    """A service in a thread of its own."""
+    """A service in its own thread."""
 
     def __init__(self, service: Any, drain_seconds: Any) -> None:
         self.service, self.listener, self._ready = service, socket.create_server(("127.0.0.1", 0)), threading.Event()
@@ -58,23 +58,23 @@ class Running:
 
 @contextmanager
 def running(answers: Any, drain_seconds: Any = 5.0, **settings: Any) -> Iterator[Any]:
-    made = Running(Service(answers, RUN, **settings), drain_seconds)
+    server = Running(Service(answers, RUN, **settings), drain_seconds)
     try:
-        yield made
+        yield server
     finally:
-        made.stop()
-        made.thread.join(20)
-        assert not made.thread.is_alive()
+        server.stop()
+        server.thread.join(20)
+        assert not server.thread.is_alive()
 
 
 @contextmanager
 def serving(answers: Any, **settings: Any) -> Iterator[Any]:
-    """A client of it."""
+    """A client of a running service."""
     with (
-        running(answers, **settings) as made,
-        httpx.Client(base_url=f"http://127.0.0.1:{made.address[1]}", timeout=30) as client,
+        running(answers, **settings) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.address[1]}", timeout=30) as client,
     ):
-        client.service = made.service  # type: ignore[attr-defined]
+        client.service = server.service  # type: ignore[attr-defined]
         yield client
 
 
@@ -87,7 +87,7 @@ def statuses(received: Any) -> Any:
 
 
 def all_of(wire: Any) -> Any:
-    """What comes until the server closes."""
+    """The bytes that arrive until the server closes the connection."""
     received = b""
     while part := wire.recv(1 << 16):
         received += part
@@ -109,7 +109,7 @@ def answers_of(wire: Any, number: int) -> Any:
 
 
 class Held:
-    """Answers that wait for `release`; `sizes` are those of the batches that were begun."""
+    """Answers that wait for `release`. `sizes` has the size of each batch that was begun."""
 
     def __init__(self) -> None:
         self.release, self.begun = threading.Event(), threading.Event()
@@ -123,16 +123,16 @@ class Held:
 
 
 def posting(client: Any, document: Any) -> Any:
-    """A thread that posts, and the list that its response will be in."""
+    """A thread that posts `document`, and the list that will hold its response."""
     responses = []
     thread = threading.Thread(target=lambda: responses.append(client.post("/invocations", json=document)))
     thread.start()
     return thread, responses
 
 
-def eventually(true: Any) -> None:
+def eventually(condition: Any) -> None:
     for _ in range(2000):
-        if true():
+        if condition():
             return
         time.sleep(0.01)
-    raise AssertionError("it never came")
+    raise AssertionError("the condition did not become true within 20 s")

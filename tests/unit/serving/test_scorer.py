@@ -1,4 +1,4 @@
-"""The prepared scorer against the plain model and the plain ranking, on random weights."""
+"""The scorer compared with the model itself and with `ncf.ranking.rank`, on random weights."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ids(response: Any) -> Any:
 
 
 @pytest.mark.parametrize(("model", "layers"), SHAPES)
-def test_scores_are_those_of_the_plain_model(make_bundle: Any, model: Any, layers: Any) -> None:
+def test_scores_are_those_of_the_model(make_bundle: Any, model: Any, layers: Any) -> None:
     bundle = bundles.load(make_bundle(model, layers))
     scorer = Scorer(bundle)
     items = torch.arange(len(bundle.item_ids))
@@ -105,7 +105,7 @@ def test_answers_by_another_device_are_those_of_the_cpu(make_bundle: Any, device
 
 
 def lists(answer: Any) -> Any:
-    """What `golden.difference` compares: an answer, or each that a shard holds."""
+    """The answers to compare: the answer itself, or one for each user of a shard."""
     if "users" not in answer:
         return [answer]
     return [
@@ -114,7 +114,7 @@ def lists(answer: Any) -> Any:
     ]
 
 
-def test_takes_seen_items_out_before_it_cuts_the_list(bundle: Any, answer: Any) -> None:
+def test_removes_seen_items_before_it_shortens_the_list(bundle: Any, answer: Any) -> None:
     seen = {bundle.item_ids[index] for index in bundle.seen(0)}
     everything = ids(answer(userId="user-0", numResults=100, excludeSeen=False))
     assert len(everything) == 40 and seen < set(everything)
@@ -135,7 +135,7 @@ def test_answers_an_empty_list_when_no_candidate_is_known(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("user", ["nobody", "user-6"])
-def test_gives_popular_items_to_a_user_of_whom_nothing_is_known(bundle: Any, answer: Any, user: Any) -> None:
+def test_gives_popular_items_to_a_user_without_interactions(bundle: Any, answer: Any, user: Any) -> None:
     response = answer(userId=user, numResults=40)
     assert response["source"] == "popular"
     order = sorted(range(40), key=lambda index: (-bundle.popularity[index], index))

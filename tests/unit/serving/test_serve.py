@@ -1,4 +1,4 @@
-"""The command `serve` as a process: what it answers, what it refuses to start with, and how it stops."""
+"""The command `serve` as a process: its answers, its refusals to start, and its shutdown."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ ROOT = Path(__file__).parents[3]
 
 
 def command(directory: Any, **environment: Any) -> Any:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
     return subprocess.Popen(
         [sys.executable, "-m", "serving.serve"],
         cwd=ROOT,
         env={
-            **kept,
+            **inherited,
             "SM_MODEL_DIR": str(directory),
             "SERVING_HOST": "127.0.0.1",
             "SERVING_PORT": "0",
@@ -48,7 +48,7 @@ def command(directory: Any, **environment: Any) -> Any:
 
 @contextmanager
 def serving(directory: Any) -> Iterator[Any]:
-    """The process and the port that its first line tells; killed at the end if it still runs."""
+    """The process and its first line, which has the port. The process is killed at the end if it still runs."""
     process = command(directory)
     try:
         line = process.stdout.readline()
@@ -60,7 +60,7 @@ def serving(directory: Any) -> Iterator[Any]:
 
 
 def refused(directory: Any, **environment: Any) -> Any:
-    """The exit status and the one line of a process that must not start."""
+    """The exit status and the only line of a process that must not start."""
     process = command(directory, **environment)
     output, errors = process.communicate(timeout=60)
     assert errors == ""
@@ -76,7 +76,7 @@ def reseal(directory: Any, **changes: Any) -> None:
     (directory / bundles.MANIFEST).write_bytes(encode_json(manifest))
 
 
-def test_serves_until_sigterm_and_finishes_what_is_under_way(bundle_directory: Any) -> None:
+def test_serves_until_sigterm_and_finishes_requests_in_flight(bundle_directory: Any) -> None:
     with serving(bundle_directory) as (process, line):
         assert (line["message"], line["users"], line["items"]) == ("serving", 7, 40)
         connection = http.client.HTTPConnection("127.0.0.1", line["port"], timeout=60)
@@ -92,14 +92,14 @@ def test_serves_until_sigterm_and_finishes_what_is_under_way(bundle_directory: A
             item["itemId"] for item in recorded["response"]["itemList"]
         ]
 
-        # Half of a request is sent, then SIGTERM: it is answered all the same, and nobody else is let in.
+        # SIGTERM after half of a request: this request is still answered, and new connections are refused.
         body = json.dumps({"userId": "jane@example.org"}).encode()
         late = socket.create_connection(("127.0.0.1", line["port"]), timeout=60)
         late.sendall(
             b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body[:5])
         )
-        connection.request("GET", "/ping")  # the server has read what came before it on the other connection
+        connection.request("GET", "/ping")  # its answer shows that the server has read the half request
         connection.getresponse().read()
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -118,7 +118,7 @@ def test_serves_until_sigterm_and_finishes_what_is_under_way(bundle_directory: A
         assert errors == ""
 
 
-def test_a_body_of_many_mebibytes_is_answered_with_413_and_the_connection_goes_on(bundle_directory: Any) -> None:
+def test_a_body_of_many_mebibytes_is_answered_with_413_and_the_connection_stays_open(bundle_directory: Any) -> None:
     with serving(bundle_directory) as (_, line):
         connection = http.client.HTTPConnection("127.0.0.1", line["port"], timeout=60)
         for _ in range(2):
@@ -147,7 +147,7 @@ def test_exits_with_one_line_that_names_the_broken_member(copy: Any) -> None:
     assert line["message"].startswith(f"the model in {copy} is broken: weights.safetensors: has sha256 ")
 
 
-def test_refuses_a_model_that_answers_a_golden_request_otherwise(copy: Any) -> None:
+def test_refuses_a_model_that_answers_a_golden_request_differently(copy: Any) -> None:
     golden = json.loads((copy / bundles.GOLDEN).read_text())
     best = golden[1]["response"]["itemList"][0]
     given, wanted = best["score"], best["score"] - 0.01
@@ -162,7 +162,7 @@ def test_refuses_a_model_that_answers_a_golden_request_otherwise(copy: Any) -> N
     )
 
 
-def test_refuses_a_golden_request_that_is_no_request(copy: Any) -> None:
+def test_refuses_an_invalid_golden_request(copy: Any) -> None:
     golden = json.loads((copy / bundles.GOLDEN).read_text())
     golden[0]["request"]["numResults"] = 0
     (copy / bundles.GOLDEN).write_bytes(encode_json(golden))
@@ -172,10 +172,10 @@ def test_refuses_a_golden_request_that_is_no_request(copy: Any) -> None:
 
 
 @pytest.mark.parametrize("cheaper", ["cpu", "cpu:0"])
-def test_ranks_where_it_takes_the_machine_less(
+def test_selects_the_device_with_less_time_per_ranking(
     bundle_directory: Any, cheaper: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two names of the one device that every machine has, of which one is slower by this clock."""
+    """Both names mean the CPU; the clock makes one of them slower."""
     devices, costs, now = ("cpu", "cpu:0"), [], 0.0
     for device in devices:
         costs += [0.0, 1.0 if device == cheaper else 2.0] * 5  # begin and end of five rounds
@@ -195,12 +195,12 @@ def test_ranks_where_it_takes_the_machine_less(
     assert bundle.run_id
 
 
-def test_what_is_loaded_for_another_device_is_proven_there(bundle_directory: Any, device: Any) -> None:
+def test_a_bundle_for_another_device_is_checked_on_that_device(bundle_directory: Any, device: Any) -> None:
     bundle, scorer = serve.quicker(bundle_directory, (device,))
     assert (bundle.model.device.type, scorer.path["scores"]) == (device, "plain")
 
 
-def test_long_rankings_are_charged_to_all_cores_that_make_them(
+def test_the_time_of_long_rankings_is_divided_by_the_number_of_threads(
     bundle_directory: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(serve, "duration", lambda scorer, bundle: 1.0)
@@ -219,13 +219,12 @@ def test_long_rankings_are_charged_to_all_cores_that_make_them(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_refuses_a_device_that_is_not_there(bundle_directory: Any) -> None:
+def test_refuses_a_device_that_the_machine_does_not_have(bundle_directory: Any) -> None:
     status, line = refused(bundle_directory, SERVING_DEVICE="cuda")
     assert (status, line["message"]) == (1, "SERVING_DEVICE is cuda, and this machine has no CUDA device")
 
 
-def test_nothing_that_was_loaded_is_looked_through_again(bundle_directory: Any) -> None:
-    """By the garbage collector, while requests wait."""
+def test_the_garbage_collector_does_not_scan_loaded_objects(bundle_directory: Any) -> None:
     program = (
         "import gc, sys, uvloop\n"
         "from serving import serve\n"
@@ -247,10 +246,10 @@ def test_nothing_that_was_loaded_is_looked_through_again(bundle_directory: Any) 
         timeout=60,
     )
     (count,) = [int(line.split()[1]) for line in run.stdout.splitlines() if line.startswith("frozen")]
-    assert count > 100_000  # torch alone brings more
+    assert count > 100_000  # torch alone has more
 
 
-def test_refuses_a_device_that_is_none(tmp_path: Path) -> None:
+def test_refuses_an_unknown_device(tmp_path: Path) -> None:
     status, line = refused(tmp_path, SERVING_DEVICE="gpu")
     assert (status, line["message"]) == (1, "SERVING_DEVICE must be auto, cpu or cuda, not 'gpu'")
 
@@ -268,20 +267,20 @@ def test_refuses_a_port_that_is_taken() -> None:
     assert str(caught.value) == f"cannot listen on 127.0.0.1 port {port}: Address already in use"
 
 
-def test_refuses_a_host_that_is_none() -> None:
+def test_refuses_an_unknown_host() -> None:
     with pytest.raises(serve.CannotServe, match=r"cannot listen on no.such.host.invalid port 0: "):
         serve.listen("no.such.host.invalid", 0)
 
 
 @pytest.mark.parametrize("port", ["x", "-1", "65536", "80.5", "٣"])
-def test_refuses_a_port_that_is_none(port: Any) -> None:
+def test_refuses_an_invalid_port(port: Any) -> None:
     message = f"SERVING_PORT must be an integer from 0 to 65535, not {port!r}"
     with pytest.raises(serve.CannotServe, match=message):
         serve.Settings.from_environment({"SERVING_PORT": port})
 
 
 @pytest.mark.parametrize("queue", ["x", "0", "100001", "1.5"])
-def test_refuses_a_queue_that_is_none(queue: Any) -> None:
+def test_refuses_an_invalid_queue(queue: Any) -> None:
     with pytest.raises(serve.CannotServe, match=f"SERVING_QUEUE must be an integer from 1 to 100000, not {queue!r}"):
         serve.Settings.from_environment({"SERVING_QUEUE": queue})
 

@@ -1,4 +1,4 @@
-"""What the server answers, whom it lets wait, and what it tells of itself."""
+"""The service: answers, refusals, batches, the queue, the log and the metrics."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def test_answers_an_invocation(client: Any, bundle_directory: Any) -> None:
     assert body == {"userId": "user-0", "source": "personalized", "modelVersion": RUN, "unknownItems": 0}
 
 
-def test_gives_fewer_items_than_asked_for_when_there_are_fewer(client: Any) -> None:
+def test_gives_fewer_items_than_requested_if_there_are_fewer(client: Any) -> None:
     assert len(client.post("/invocations", json={"userId": "nobody", "numResults": 100}).json()["itemList"]) == 40
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
-def test_takes_json_however_it_is_spelled(client: Any, content_type: Any) -> None:
+def test_accepts_every_spelling_of_the_json_content_type(client: Any, content_type: Any) -> None:
     response = client.post("/invocations", content=b'{"userId": "1"}', headers={"content-type": content_type})
     assert response.status_code == 200
 
@@ -104,7 +104,7 @@ def test_refuses_other_paths_and_methods(client: Any, method: Any, path: Any, st
     assert response.json()["error"]["message"].endswith("; there are GET /ping and POST /invocations")
 
 
-def test_a_fault_is_a_500_that_tells_nothing_and_a_log_line_without_the_user(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_is_a_500_without_details_and_a_log_line_without_the_user(caplog: pytest.LogCaptureFixture) -> None:
     def answers(requests: list[Invocation]) -> list[dict[str, Any]]:
         raise KeyError(requests[0].user_id)
 
@@ -140,7 +140,7 @@ def test_ping_answers_while_a_ranking_is_computed() -> None:
     assert responses[0].json() == {"done": True}
 
 
-def test_what_waits_is_answered_together_and_each_gets_its_own() -> None:
+def test_waiting_requests_are_computed_together_and_each_gets_its_own_answer() -> None:
     held, metrics = Held(), Metrics("shop", RUN)
     with serving(held, metrics=metrics) as client:
         first = posting(client, {"userId": "0"})
@@ -154,7 +154,7 @@ def test_what_waits_is_answered_together_and_each_gets_its_own() -> None:
     assert [responses[0].json()["user"] for _, responses in (first, *others)] == list("01234")
 
 
-def test_short_rankings_that_come_in_one_turn_are_computed_together_in_the_loop() -> None:
+def test_short_rankings_that_arrive_in_one_turn_are_computed_together_in_the_loop() -> None:
     sizes, threads = [], set()
 
     def answers(requests: Any) -> Any:
@@ -162,7 +162,7 @@ def test_short_rankings_that_come_in_one_turn_are_computed_together_in_the_loop(
         threads.add(threading.current_thread())
         return [{"user": request.user_id} for request in requests]
 
-    with running(answers, seconds=0.0025) as server:  # four fit a turn
+    with running(answers, seconds=0.0025) as server:  # four fit in a turn
         wires = [server.wire() for _ in range(6)]
         for wire in wires:
             wire.sendall(invocation()[:-1])
@@ -185,7 +185,7 @@ def test_short_rankings_that_come_in_one_turn_are_computed_together_in_the_loop(
     assert bodies == [[{"user": "1"}]] * 6
 
 
-def test_one_that_fails_spoils_no_other_of_its_batch() -> None:
+def test_a_failed_request_does_not_affect_the_others_in_its_batch() -> None:
     held = Held()
 
     def answers(requests: Any) -> Any:
@@ -205,12 +205,12 @@ def test_one_that_fails_spoils_no_other_of_its_batch() -> None:
     assert [responses[0].status_code for _, responses in threads] == [200, 200, 500, 200]
 
 
-def test_one_more_than_the_queue_holds_is_refused_at_once_and_may_come_again() -> None:
+def test_a_request_beyond_the_queue_is_refused_at_once_and_may_be_sent_again() -> None:
     held, metrics = Held(), Metrics("shop", RUN)
     with serving(held, queue=2, metrics=metrics) as client:
         threads = [posting(client, {"userId": user}) for user in "01"]
         eventually(lambda: metrics._deepest == 2)
-        refused = client.post("/invocations", content=b"{", headers=JSON)  # its body is not even looked at
+        refused = client.post("/invocations", content=b"{", headers=JSON)  # its body is not read
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         message = "2 requests are under way; try again in a second"
         assert refused.json() == {"error": {"code": "Overloaded", "field": None, "message": message}}
@@ -238,10 +238,10 @@ def test_a_ranking_does_not_wait_for_a_shard() -> None:
     assert responses[0].json() == {"done": "Shard"}
 
 
-def test_a_body_that_does_not_arrive_gives_its_place_back_and_the_connection_is_closed() -> None:
+def test_a_body_that_does_not_arrive_frees_its_place_and_the_connection_is_closed() -> None:
     message = "the body did not arrive within 0.05 seconds"
     with running(done, queue=1, body_seconds=0.05) as server:
-        for _ in range(2):  # the queue is of one: the second would be refused if the first had kept its place
+        for _ in range(2):  # the queue has one place: if the first kept it, the second would be refused
             wire = server.wire()
             wire.sendall(invocation()[:-3])
             received = all_of(wire)
@@ -249,7 +249,7 @@ def test_a_body_that_does_not_arrive_gives_its_place_back_and_the_connection_is_
             assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]["message"] == message
 
 
-def test_says_once_a_minute_what_it_did_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_writes_metrics_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     metrics = Metrics("shop", RUN, clock=lambda: 1_800_000_000.5)
     with serving(done, metrics=metrics) as client:
         client.get("/ping")
@@ -265,7 +265,7 @@ def test_says_once_a_minute_what_it_did_and_at_the_end(capsys: pytest.CaptureFix
     assert metrics.line() is None
 
 
-def test_percentiles_are_right_to_five_percent() -> None:
+def test_percentiles_are_exact_to_five_percent() -> None:
     metrics = Metrics("shop", RUN)
     for milliseconds in range(1, 1001):
         metrics.answered(200, milliseconds / 1000)
