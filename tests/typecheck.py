@@ -23,7 +23,7 @@ class Area:
     sources: tuple[str, ...] = (".",)
 
     def report(self) -> str:
-        """What mypy finds; empty when there is nothing."""
+        """mypy's findings; empty without any."""
         result = subprocess.run(
             [
                 sys.executable,

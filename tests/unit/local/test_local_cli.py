@@ -1,5 +1,6 @@
 """Arguments, refusals and exit statuses of the commands, without an emulator."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_a_wrong_command_line_is_status_2(arguments: list[str]) -> None:
 def test_bad_arguments_are_refused_before_anything_starts(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_dispatch", lambda *_: pytest.fail("something was started"))
+    monkeypatch.setitem(cli.COMMANDS, arguments[0], lambda *_: pytest.fail("something was started"))
     assert cli.main(arguments) == 2
     assert message in capsys.readouterr().out
 
@@ -62,10 +63,10 @@ def test_bad_arguments_are_refused_before_anything_starts(
 def test_the_exit_status_separates_a_failed_run_from_a_user_error(
     raised: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def dispatch(*_: Any) -> int:
+    def command(*_: Any) -> None:
         raise raised
 
-    monkeypatch.setattr(cli, "_dispatch", dispatch)
+    monkeypatch.setitem(cli.COMMANDS, "demo", command)
     assert cli.main(["demo"]) == status
     assert said in capsys.readouterr().out
 
@@ -75,6 +76,11 @@ def test_without_an_emulator_commands_say_how_to_start_one(capsys: pytest.Captur
     assert "does not run on port 4599: `make up` starts it" in " ".join(capsys.readouterr().out.split())
     assert cli.main(["status"]) == 0
     assert "not running" in capsys.readouterr().out
+
+
+def test_every_command_has_its_function() -> None:
+    subparsers = next(action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    assert cli.COMMANDS.keys() == subparsers.choices.keys()
 
 
 def test_down_without_an_emulator_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
