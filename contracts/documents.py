@@ -42,7 +42,7 @@ def read(content: bytes | str, called: str, has_schema: bool = False) -> Any:
     except json.JSONDecodeError as error:
         raise Unfit(f"{called} is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
     except ValueError:  # an integer of more digits than Python converts
-        raise Unfit(f"{called} is not JSON that can be read: a number has too many digits") from None
+        raise Unfit(f"{called} cannot be read: a number has too many digits") from None
 
 
 def read_object(content: bytes | str, called: str, has_schema: bool = False) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def difference(expected: dict[str, Any], actual: Any) -> str | None:
     for name in sorted(expected.keys() | actual.keys()):
         if name != "itemList" and expected.get(name) != actual.get(name):
             if name == "userId":
-                return "userId is another"
+                return "userId differs"
             return f"{name} is {shown(actual.get(name))}, not {shown(expected.get(name))}"
     return _list_difference(expected["itemList"], actual["itemList"])
 

@@ -160,7 +160,7 @@ def _sentences(error: _Error, root: dict[str, Any], called: str) -> list[str]:
     if rule == "additionalProperties":
         known = definition.get("properties", {})
         return [
-            f"{where} has an unknown key {_printable(name)}; there are {', '.join(known)}"
+            f"{where} has an unknown key {_printable(name)}; the keys are {', '.join(known)}"
             for name in value
             if name not in known
         ]

@@ -54,7 +54,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         now = ARTIFACTS.head(SOURCE_KEY)
         if now and now.etag == found.etag:
             return outcome
-    raise DependencyFailed(f"{SOURCE_KEY} changes faster than it can be applied")
+    raise DependencyFailed(f"{SOURCE_KEY} changes faster than its rules can be applied")
 
 
 def _apply(found: Stored) -> dict[str, Any]:
@@ -88,6 +88,6 @@ def _refuse(reason: str, tag: str) -> dict[str, Any]:
             SNS.publish(
                 TopicArn=SETTINGS.notifications_topic_arn,
                 Subject=f"{SETTINGS.name_prefix}: business rules refused",
-                Message=f"{where} is not valid, and what was in force stays.\n\n{reason}\n",
+                Message=f"{where} is not valid. The earlier rules stay in effect.\n\n{reason}\n",
             )
     return {"outcome": "REFUSED", "reason": reason}

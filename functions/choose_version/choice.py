@@ -39,23 +39,23 @@ def from_event(event: Any) -> Request:
     if percent is not None and not is_integer(percent, 0, 100):
         raise InvalidInput(f"percent must be an integer from 0 to 100, not {shown(percent)}")
     if percent == 0 and to is not None:
-        raise InvalidInput("percent 0 takes a split back: it goes without to")
+        raise InvalidInput("percent 0 ends a split: to must be left out")
     return Request(to, reason, None if percent == 100 else percent)
 
 
 def wanted(request: Request, serving: Serving | None) -> str:
     """The run to go back to. Raises MissingResource when nothing served before, InvalidInput when it serves already."""
     if serving is None:
-        raise MissingResource("no model serves, so there is none to go back from")
+        raise MissingResource("no model serves, so there is nothing to roll back")
     if request.percent == 0:
         return serving["runId"]
     if request.to is None:
         previous = serving.get("previous")
         if not previous:
-            raise MissingResource(f"{serving['runId']} is the first model that ever served: there is none before it")
+            raise MissingResource(f"{serving['runId']} is the first model that served: there is no earlier one")
         return previous["runId"]
     if request.to == serving["runId"]:
-        raise InvalidInput(f"to is {request.to}, which serves already")
+        raise InvalidInput(f"to is {request.to}, which already serves")
     return request.to
 
 

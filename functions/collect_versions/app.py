@@ -57,7 +57,11 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
             problems.append(f"{name}: {error}")
     count("VersionCollected", deleted)
     if problems:
-        raise DependencyFailed(f"{len(problems)} versions are left for the next time: {'; '.join(problems[:5])}"[:2000])
+        raise DependencyFailed(
+            f"{len(problems)} versions could not be deleted and are left for the next run: {'; '.join(problems[:5])}"[
+                :2000
+            ]
+        )
     return {"deleted": deleted, "kept": len(configs) - deleted}
 
 

@@ -84,16 +84,16 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     events.require_task(event)
     if event.get("action") not in ("deploy", "rollback"):
         raise InvalidInput(f"action must be deploy or rollback, not {str(event.get('action'))[:80]!r}")
-    asked = Deployment.from_event(event)
-    run_id = asked.run_id
+    deployment = Deployment.from_event(event)
+    run_id = deployment.run_id
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
     try:
-        step = _deploy(asked, event) if event["action"] == "deploy" else _roll_back(asked, event)
+        step = _deploy(deployment, event) if event["action"] == "deploy" else _roll_back(deployment, event)
     except (DeploymentInProgress, AlarmNotQuiet, CapacityUnavailable) as error:
-        if asked.replacing is None:
+        if deployment.replacing is None:
             LEDGER.park_run(run_id, str(error))
         raise
-    if asked.replacing is None:
+    if deployment.replacing is None:
         LEDGER.unpark_run(run_id)
     logger.info(
         "endpoint step taken",
@@ -102,44 +102,44 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     return {"action": step.action.name}
 
 
-def _stage(asked: Deployment) -> str:
+def _stage(deployment: Deployment) -> str:
     """The decision that remembers the way back."""
-    return STAGE if asked.replacing is None else f"{STAGE}#{asked.holder}"
+    return STAGE if deployment.replacing is None else f"{STAGE}#{deployment.holder}"
 
 
-def _is_watched(asked: Deployment, event: dict[str, Any]) -> bool:
+def _is_watched(deployment: Deployment, event: dict[str, Any]) -> bool:
     """Whether this is a new model's way in, which goes by steps and under alarms."""
-    return event["action"] == "deploy" and asked.replacing is None
+    return event["action"] == "deploy" and deployment.replacing is None
 
 
-def _deploy(asked: Deployment, event: dict[str, Any]) -> Step:
-    run_id, wanted = asked.run_id, asked.config(SETTINGS.name_prefix)
-    _refuse_if_stale(asked)
+def _deploy(deployment: Deployment, event: dict[str, Any]) -> Step:
+    run_id, wanted = deployment.run_id, deployment.config(SETTINGS.name_prefix)
+    _refuse_if_stale(deployment)
     container = _approved_container(event)
-    _lock(asked.holder)
+    _lock(deployment.holder)
     # Looked at again under the lock: the run that held it may have been the newer one.
-    _refuse_if_stale(asked)
+    _refuse_if_stale(deployment)
     endpoint = JOBS.endpoint(SETTINGS.endpoint_name)
     step = plan.deployment(endpoint, wanted)
     if step.action in (Action.CREATE, Action.UPDATE):
-        if step.action is Action.UPDATE and _is_watched(asked, event):
+        if step.action is Action.UPDATE and _is_watched(deployment, event):
             _require_quiet_alarms()
-        _create_model_and_config(asked, container)
+        _create_model_and_config(deployment, container)
         previous = endpoint["EndpointConfigName"] if endpoint else None
         # Written before the change, so that a rollback knows the way back whatever happens next.
         LEDGER.decide(
             run_id,
-            _stage(asked),
+            _stage(deployment),
             step.action.name,
             [],
             {"endpointConfigName": wanted, "previousEndpointConfigName": previous},
         )
-    return _take(step, asked, event)
+    return _take(step, deployment, event)
 
 
-def _roll_back(asked: Deployment, event: dict[str, Any]) -> Step:
-    run_id, wanted = asked.run_id, asked.config(SETTINGS.name_prefix)
-    record = LEDGER.decision(run_id, _stage(asked))
+def _roll_back(deployment: Deployment, event: dict[str, Any]) -> Step:
+    run_id, wanted = deployment.run_id, deployment.config(SETTINGS.name_prefix)
+    record = LEDGER.decision(run_id, _stage(deployment))
     serving = LEDGER.serving()
     if record is None or (serving and serving["runId"] == run_id):
         logger.info(
@@ -150,22 +150,22 @@ def _roll_back(asked: Deployment, event: dict[str, Any]) -> Step:
             _token(event, run_id, None), Outcome(output={"endpointName": SETTINGS.endpoint_name, "changed": False})
         )
         return step
-    _lock(asked.holder)
+    _lock(deployment.holder)
     step = plan.rollback(
         JOBS.endpoint(SETTINGS.endpoint_name), wanted, record["figures"].get("previousEndpointConfigName")
     )
     LEDGER.end_split(wanted)
     count("EndpointRolledBack")
-    return _take(step, asked, event)
+    return _take(step, deployment, event)
 
 
-def _take(step: Step, asked: Deployment, event: dict[str, Any]) -> Step:
-    name, run_id = SETTINGS.endpoint_name, asked.run_id
+def _take(step: Step, deployment: Deployment, event: dict[str, Any]) -> Step:
+    name, run_id = SETTINGS.endpoint_name, deployment.run_id
     token = _token(event, run_id, step.config)
     if step.action is Action.BUSY:
         raise DeploymentInProgress(f"endpoint {name} is changing; {step.config} waits for it")
     if step.action is Action.UNUSABLE:
-        raise EndpointUnusable(f"endpoint {name} is in a state that only a person can mend; nothing was touched")
+        raise EndpointUnusable(f"endpoint {name} is in a state that only a person can fix; nothing was changed")
     if step.action is Action.FAILED:
         reason = (JOBS.endpoint(name) or {}).get("FailureReason") or "no reason was given"
         raise EndpointFailed(f"endpoint {name} failed on {step.config}: {reason}")
@@ -189,7 +189,7 @@ def _take(step: Step, asked: Deployment, event: dict[str, Any]) -> Step:
         _change("create_endpoint", request.create_endpoint(name, str(step.config)))
     elif step.action is Action.UPDATE:
         # What goes back goes at once, and no alarm holds it: one that rings may be the very reason.
-        watched = (SETTINGS.endpoint_alarm_names, TRAFFIC) if _is_watched(asked, event) else ((), request.AT_ONCE)
+        watched = (SETTINGS.endpoint_alarm_names, TRAFFIC) if _is_watched(deployment, event) else ((), request.AT_ONCE)
         is_scaled = SETTINGS.endpoint_maximum_instances > 0
         _change("update_endpoint", request.update_endpoint(name, str(step.config), *watched, is_scaled=is_scaled))
     # Only now does the endpoint's state speak of this change; see Jobs.outcome.
@@ -212,20 +212,22 @@ def _token(event: dict[str, Any], run_id: str, wanted: str | None) -> Token:
     )
 
 
-def _refuse_if_stale(asked: Deployment) -> None:
+def _refuse_if_stale(deployment: Deployment) -> None:
     serving = LEDGER.serving()
-    if asked.replacing is not None:
+    if deployment.replacing is not None:
         serves = serving["runId"] if serving else None
-        if serves not in (asked.replacing, asked.run_id):
-            raise StaleVersion(f"{serves} serves by now, not {asked.replacing}, which this rollback was to replace")
-    elif serving and serving["datasetVersion"] > names.version_of(asked.run_id):
-        raise StaleVersion(f"{names.version_of(asked.run_id)} is older than {serving['datasetVersion']}, which serves")
+        if serves not in (deployment.replacing, deployment.run_id):
+            raise StaleVersion(f"{serves} serves now, not {deployment.replacing}, which this rollback should replace")
+    elif serving and serving["datasetVersion"] > names.version_of(deployment.run_id):
+        raise StaleVersion(
+            f"{names.version_of(deployment.run_id)} is older than {serving['datasetVersion']}, which serves"
+        )
 
 
 def _lock(holder: str) -> None:
     lock = LEDGER.lock_deployment(holder)
     if lock.holder != holder:
-        raise DeploymentInProgress(f"{lock.holder} is being deployed; this one waits for it")
+        raise DeploymentInProgress(f"{lock.holder} holds the deployment lock; this deployment waits for it")
 
 
 def _require_quiet_alarms() -> None:
@@ -239,7 +241,7 @@ def _require_quiet_alarms() -> None:
         raise MissingResource(f"there is no alarm {', '.join(missing)} to watch the deployment")
     ringing = sorted(alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM")
     if ringing:
-        raise AlarmNotQuiet(f"{', '.join(ringing)} rings already; the deployment waits until it is quiet")
+        raise AlarmNotQuiet(f"{', '.join(ringing)} is already in state ALARM; the deployment waits until it ends")
 
 
 def _ringing_alarms() -> list[str]:
@@ -271,7 +273,7 @@ def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
     found = _etag(container["ModelDataUrl"])
     if found != registered:
         raise ArtefactChanged(
-            f"{container['ModelDataUrl']} has ETag {found}, registered was {registered}: it will not be deployed"
+            f"{container['ModelDataUrl']} has ETag {found}, not the registered {registered}: it will not be deployed"
         )
     return dict(container)
 
@@ -280,13 +282,13 @@ def _etag(url: str) -> str:
     bucket, _, key = url.removeprefix("s3://").partition("/")
     found = Bucket(S3, bucket).head(key, forbidden_is_absent=True)
     if found is None:
-        raise ArtefactChanged(f"{url} is gone or unreadable since it was registered")
+        raise ArtefactChanged(f"{url} was registered, but is now missing or unreadable")
     return found.etag
 
 
-def _create_model_and_config(asked: Deployment, container: dict[str, Any]) -> None:
+def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) -> None:
     """For a run that has served (a rollback's), what exists is taken as it is: parameters may have changed since."""
-    run_id, is_known = asked.run_id, asked.replacing is not None
+    run_id, is_known = deployment.run_id, deployment.replacing is not None
     sagemaker = JOBS.client("sagemaker")
     model = request.create_model(SETTINGS.name_prefix, run_id, container, SETTINGS.serving_role_arn)
     with calling("sagemaker CreateModel"):
@@ -296,10 +298,14 @@ def _create_model_and_config(asked: Deployment, container: dict[str, Any]) -> No
             if not already_exists(error):
                 raise
             if not is_known and not request.same_model(model, sagemaker.describe_model(ModelName=model["ModelName"])):
-                raise InvalidInput(f"model {model['ModelName']} exists with other content; start a new run") from error
+                raise InvalidInput(
+                    f"model {model['ModelName']} exists with different content; start a new run"
+                ) from error
     config = request.create_endpoint_config(SETTINGS.name_prefix, run_id, FLEET)
-    if asked.is_split and asked.replacing and asked.percent:
-        config = request.create_split_config(SETTINGS.name_prefix, asked.replacing, run_id, asked.percent, FLEET)
+    if deployment.is_split and deployment.replacing and deployment.percent:
+        config = request.create_split_config(
+            SETTINGS.name_prefix, deployment.replacing, run_id, deployment.percent, FLEET
+        )
     with calling("sagemaker CreateEndpointConfig"):
         try:
             sagemaker.create_endpoint_config(**config)
@@ -313,7 +319,7 @@ def _create_model_and_config(asked: Deployment, container: dict[str, Any]) -> No
             if not request.same_endpoint_config(config, described):
                 name = config["EndpointConfigName"]
                 raise InvalidInput(
-                    f"endpoint configuration {name} exists with other content; start a new run"
+                    f"endpoint configuration {name} exists with different content; start a new run"
                 ) from error
 
 
@@ -341,13 +347,17 @@ def _retry_if_scaled(error: ClientError) -> None:
         except ClientError as absent:
             if code_of(absent) != "ObjectNotFoundException":
                 raise
-    raise DependencyFailed(f"the endpoint scales no more, for this change: {message_of(error)}") from error
+    raise DependencyFailed(
+        f"the endpoint's automatic scaling was removed for this change: {message_of(error)}"
+    ) from error
 
 
 def _retry_if_unseen(error: ClientError) -> None:
     # SageMaker looks up what a call names with eventual consistency: what was created just now may still be missing.
     if not_found(error):
-        raise DependencyFailed(f"sagemaker does not see yet what was just created: {message_of(error)}") from error
+        raise DependencyFailed(
+            f"SageMaker does not find yet a resource that was just created: {message_of(error)}"
+        ) from error
 
 
 def _delete_endpoint() -> None:

@@ -1,1 +1,3 @@
-"""Ends a failed run, preparation or batch: its jobs stopped, its lock given back, why in the ledger, one message."""
+"""Ends a failed run, preparation, batch or rollback: stops its jobs, releases its lock, records the reason, notifies
+once.
+"""

@@ -1,8 +1,8 @@
-"""HandleFailure of all state machines, and the rule on failed, timed-out and aborted executions -> the end of the
-run.
+"""End a failed run. Called by the state HandleFailure of all state machines, and by the rule on failed, timed-out and
+aborted executions.
 
-In this order: orphan jobs stopped, tokens closed, lock given back, reason in the ledger, one notification, one event.
-Every step may be done twice. The answer is `{"status", "notified"}`.
+Order: stop orphan jobs, close tokens, release the lock, record the reason in the ledger, publish one event, send one
+notification. Every step is idempotent. Returns `{"status", "notified"}`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ EVENTS = client("events")
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises InvalidInput for an event that is no failure, DependencyFailed to be tried again."""
+    """Raises InvalidInput for an event that reports no failure, and DependencyFailed to be retried."""
     failed = failure.from_event(event)
     append_run(run_id=failed.run_id, dataset_version=failed.dataset_version)
     logger.warning("execution failed", extra={"error_name": failed.error, "reasons": list(failed.reasons)})
@@ -79,7 +79,7 @@ def _stop_orphans(failed: Failure) -> None:
         (token.kind, token.name): token for token in LEDGER.open_tokens() if token.execution_arn == failed.execution_arn
     }
     for kind, name in _derived_jobs(failed):
-        # The index may lag behind; a training job costs too much to be forgotten for that.
+        # The index may lag, so these tokens are read by key: a training job that keeps running costs money.
         token = LEDGER.token(kind, name)
         if token is not None and token.execution_arn == failed.execution_arn:
             tokens[kind, name] = token
@@ -120,7 +120,7 @@ def _stop(token: Token) -> None:
             _tolerating_an_end(
                 "emr-serverless CancelJobRun", lambda: JOBS.client("emr-serverless").cancel_job_run(**call)
             )
-    # An endpoint is not stopped here: RollBack has seen to it. A question to a person needs no stopping.
+    # An endpoint is left alone: the state RollBack has restored it. A request for approval has no job to stop.
 
 
 def _tolerating_an_end(what: str, call: Any) -> None:
@@ -130,7 +130,7 @@ def _tolerating_an_end(what: str, call: Any) -> None:
             logger.info("orphan job stopped", extra={"call": what})
             count("OrphanJobStopped")
         except ClientError as error:
-            # It ended by itself between the look and the call.
+            # The job ended between Describe and Stop.
             if not not_found(error) and code_of(error) not in ("ValidationException", "ConflictException"):
                 raise
 
@@ -139,13 +139,13 @@ def _end_run(failed: Failure, run_id: str) -> tuple[RunStatus, list[str]]:
     status, reasons = failed.status, list(failed.reasons)
     run = LEDGER.run(run_id)
     if run and run.get("executionArn") not in (None, failed.execution_arn):
-        # A restart that was refused, or the end of an execution that was restarted since: another one has the run.
+        # Another execution owns the run: this one is a refused restart, or the run was restarted after it.
         return RunStatus.ABORTED, reasons
     LEDGER.unlock_deployment(run_id)
     serving = LEDGER.serving()
     if serving and serving["runId"] == run_id:
         status = RunStatus.DEPLOYED
-        reasons.append("the model was verified and serves; only what came after failed")
+        reasons.append("the model was verified and serves; a later step failed")
     over = (*UNFINISHED, *CAME_TO_NOTHING) if failed.first_hand else UNFINISHED
     if LEDGER.finish_run(run_id, status, reasons, failed.error, over=over):
         return status, reasons
@@ -157,7 +157,7 @@ def _end_preparation(failed: Failure, version: str) -> tuple[DatasetStatus, list
     status, reasons = DatasetStatus(failed.status), list(failed.reasons)
     state = LEDGER.dataset(version)
     if state and state.get("executionArn") not in (None, failed.execution_arn):
-        # A second execution for the same drop failed; the first one speaks for the version.
+        # A second execution for the same drop failed; the first one decides the version's status.
         return DatasetStatus.ABORTED, reasons
     if state and state["status"] not in (DatasetStatus.PREPARING, *UNUSABLE):
         return DatasetStatus(state["status"]), reasons
@@ -189,12 +189,12 @@ def _notice(failed: Failure, status: EndStatus, reasons: list[str]) -> dict[str,
 
 def _notify(failed: Failure, status: EndStatus, reasons: list[str]) -> bool:
     if status not in _ANNOUNCED and not (failed.first_hand and status == RunStatus.DEPLOYED):
-        # Somebody stopped it on purpose, or it ended well after all: nobody is woken up.
-        logger.info("nobody is notified", extra={"status": status})
+        # A person stopped it on purpose, or it ended well: no notification.
+        logger.info("no notification sent", extra={"status": status})
         return False
     with LEDGER.notifying(failed.subject, failed.occasion) as first:
         if first:
-            if not failed.is_operation:  # the bus is told of runs and data
+            if not failed.is_operation:  # events exist for runs and datasets only
                 events.publish(EVENTS, events.RUN_FAILED, failed.run_id, failed.dataset_version, reasons)
             with calling("sns Publish"):
                 SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **_notice(failed, status, reasons))

@@ -1,7 +1,7 @@
-"""What failed, why, and what that makes of the run. Pure.
+"""The failed execution, its cause, and the run's resulting status. Pure.
 
-Two voices tell of a failure: the state machine's own HandleFailure state, which knows the cause, and the execution's
-status-change event, which alone speaks when the execution timed out, was aborted, or failed where no state could
+A failure arrives from two sources: the state machine's HandleFailure state, which knows the cause, and the execution's
+status-change event. Only the event arrives when the execution timed out, was aborted, or failed where no state could
 catch it.
 """
 
@@ -27,12 +27,12 @@ _ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
 
 _WORDS: dict[str, str] = {
     RunStatus.ROLLED_BACK: "rolled back",
-    RunStatus.DEPLOYED: "deployed, with a fault afterwards",
+    RunStatus.DEPLOYED: "deployed, but a later step failed",
     DatasetStatus.REFUSED: "data refused",
 }
 _ADVICE = {
-    "batch": "The earlier lists, if there are any, stand in on. Once the cause is mended, start the batch again.",
-    "rollback": "The model that served before serves on. Once the cause is mended, start the rollback again.",
+    "batch": "Earlier lists, if any, stay in use. Fix the cause, then start the batch again.",
+    "rollback": "The earlier model keeps serving. Fix the cause, then start the rollback again.",
 }
 
 
@@ -41,8 +41,8 @@ class Failure:
     """One failed execution: of a run, of a preparation (`run_id` is None), or of a batch or rollback (both are
     None).
 
-    `first_hand` says that the state machine itself tells, so `error` and `reasons` are the cause and not just the end
-    of it. `occasion` names this failure of this execution: a redriven one that fails again is another occasion.
+    `first_hand` is True if the state machine itself reported the failure, so `error` and `reasons` are the cause.
+    `occasion` identifies this failure of this execution: if a redriven execution fails again, that is a new occasion.
     """
 
     machine: str
@@ -57,7 +57,7 @@ class Failure:
 
     @property
     def subject(self) -> str:
-        """The ledger's key of what failed."""
+        """The ledger key of the failed run, dataset or operation."""
         if self.run_id:
             return f"RUN#{self.run_id}"
         if self.dataset_version:
@@ -71,7 +71,7 @@ class Failure:
 
     @property
     def is_operation(self) -> bool:
-        """Whether it is one that no run and no dataset depends on: writing lists, going back."""
+        """True for a batch or a rollback, on which no run and no dataset depends."""
         return self.machine in _OPERATIONS
 
 
@@ -90,8 +90,8 @@ def notice(
 ) -> dict[str, str]:
     """Subject (at most 100 ASCII characters) and message of the notification."""
     what = f"Run {failure.run_id}" if failure.run_id else f"Preparation of {failure.dataset_version}"
-    advice = "Once the cause is mended, drop the data again"
-    advice += ", or restart the run: it goes on from where it failed." if failure.run_id else "."
+    advice = "Fix the cause, then drop the data again"
+    advice += ", or restart the run: it continues at the step that failed." if failure.run_id else "."
     if failure.is_operation:
         what = f"{failure.machine.capitalize()} {failure.execution_name}"
         advice = _ADVICE[failure.machine]
@@ -101,12 +101,12 @@ def notice(
         "",
         *[f"- {reason}" for reason in reasons],
         "",
-        "The model that served before serves on."
+        "The earlier model keeps serving."
         if status in (RunStatus.FAILED, RunStatus.ROLLED_BACK) and failure.run_id
         else "",
         f"Execution: {failure.execution_arn}",
         *([f"Report: {report_uri}"] if report_uri else []),
-        # Not by a redrive: it would go on in the Fail state, where the execution has ended, and fail again.
+        # No redrive: it would resume in the Fail state, where the execution ended, and fail again.
         advice,
     ]
     return {"Subject": f"{what}: {words}"[:100], "Message": "\n".join(lines)}
@@ -149,19 +149,19 @@ def _from_status_change(event: dict[str, Any]) -> Failure:
     except ValueError:
         document = {}
     cause = Cause.from_state({"Error": detail.get("error"), "Cause": detail.get("cause")})
-    how = detail["status"]
-    error = cause.error if cause.error != "Unknown" else how
-    reason = f"the execution is {how}" + (f": {cause.reason}" if detail.get("cause") else "")
+    ended_as = detail["status"]
+    error = cause.error if cause.error != "Unknown" else ended_as
+    reason = f"the execution ended as {ended_as}" + (f": {cause.reason}" if detail.get("cause") else "")
     name = arn.rpartition(":")[2]
     machine = "retraining" if RUN_ID.fullmatch(name) else "preparation"
-    machine = next((one for one in _OPERATIONS if arn.rpartition(":")[0].endswith(f"-{one}")), machine)
+    machine = next((kind for kind in _OPERATIONS if arn.rpartition(":")[0].endswith(f"-{kind}")), machine)
     run_id, version = _identity(
         machine,
         {"runId": name, **(document if isinstance(document, dict) else {})},
         arn,
         _iso(detail.get("startDate")),
     )
-    status = RunStatus.ABORTED if how == "ABORTED" else RunStatus.FAILED
+    status = RunStatus.ABORTED if ended_as == "ABORTED" else RunStatus.FAILED
     return Failure(machine, arn, version, run_id, status, error, (reason,), False, _occasion(run_id, arn, detail))
 
 
@@ -176,7 +176,7 @@ def _identity(machine: str, document: dict[str, Any], arn: str, start_time: str)
 
 def _occasion(run_id: str | None, arn: str, document: dict[str, Any]) -> str:
     redrives, name = _redrives(document), arn.rpartition(":")[2]
-    # A restart of a run is an execution of its own, with its own first failure.
+    # A restarted run is a separate execution, so its failures are counted separately.
     return f"failure-{redrives}" if run_id in (None, name) else f"failure-{redrives}-{name}"
 
 
@@ -186,7 +186,7 @@ def _redrives(document: dict[str, Any]) -> int:
 
 
 def _iso(start_date: Any) -> str:
-    # The event has epoch milliseconds, where the state machine's own context has ISO 8601.
+    # The event has epoch milliseconds; the state machine's context has ISO 8601.
     if is_number(start_date):
         seconds = start_date / 1000 if start_date > 1e11 else start_date
         return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,4 +1,4 @@
-"""The preparation's own word on data that it refused: `quarantine/<version>/report.json`. Pure."""
+"""The preparation's reasons for refusing data, from `quarantine/<version>/report.json`. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contracts.documents import Unfit
 
 
 def reasons(content: bytes) -> list[str]:
-    """Why the data was refused; empty when the report does not say that it was."""
+    """The reasons in the report; empty if the report does not say that the data was refused."""
     try:
         report = documents.read_object(content, "report.json")
     except Unfit:
@@ -18,5 +18,5 @@ def reasons(content: bytes) -> list[str]:
     return (
         [str(reason) for reason in given]
         if isinstance(given, list) and given
-        else ["the data was refused without a reason"]
+        else ["the data was refused; no reason was given"]
     )

@@ -1,7 +1,7 @@
 """State PublishBatch -> `{"runId", "shards", "published"}`: the lists are whole, and `recommend` finds them.
 
 `runs/<runId>/batch.json` says where the lists of a run are; `serving/batch.json` is a copy of the one of the run that
-serves. Done twice, it changes nothing. When another model serves by now, its lists stay, and `published` is false.
+serves. Done twice, it changes nothing. When another model serves now, its lists stay, and `published` is false.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     published = serves == run_id
     if published:
         ARTIFACTS.put("serving/batch.json", pointer)
-    words = f"{len(asked)} parts with {num_results} items a user" + ("" if published else f"; {serves} serves by now")
+    words = f"{len(asked)} parts with {num_results} items a user" + ("" if published else f"; {serves} serves now")
     LEDGER.decide(
         run_id,
         "batch",
@@ -73,7 +73,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
             "shards": len(asked),
         },
     )
-    logger.info("lists published" if published else "another model serves by now", extra={"shards": len(asked)})
+    logger.info("lists published" if published else "another model serves now", extra={"shards": len(asked)})
     count("BatchPublished" if published else "BatchOvertaken")
     return {"runId": run_id, "shards": len(asked), "published": published}
 

@@ -83,5 +83,5 @@ def _respond(url: str, body: bytes) -> None:
         except urllib.error.URLError:
             if attempt == RESPONSE_ATTEMPTS:
                 raise
-            logger.warning("CloudFormation could not be answered yet", extra={"attempt": attempt})
+            logger.warning("sending the answer to CloudFormation failed; trying again", extra={"attempt": attempt})
             time.sleep(attempt)

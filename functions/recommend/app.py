@@ -78,8 +78,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return _error(503, "NothingDeployed", None, "no model has been deployed yet, so there is nothing to recommend")
     except Unreadable as error:
         count("NothingToServe")
-        logger.error("neither the endpoint nor the popularity list answers", extra={"reason": str(error)})
-        return _error(503, "DependencyFailed", None, "neither the endpoint nor the popularity list answers; try again")
+        logger.error("neither the endpoint nor the popularity list is available", extra={"reason": str(error)})
+        return _error(
+            503, "DependencyFailed", None, "neither the endpoint nor the popularity list is available; try again"
+        )
 
 
 def recommendations(request: RecommendationsRequest, recommendation_id: str) -> dict[str, Any]:

@@ -119,7 +119,9 @@ def route(event: dict[str, Any]) -> str:
     if found is None and _RELATED_PATH.fullmatch(path):
         found = "GET /items/{itemId}/related"
     if found is None:
-        raise InvalidRequest(f"the path does not exist; there are {', '.join(_ROUTES)}", status=404, code="NotFound")
+        raise InvalidRequest(
+            f"the path does not exist; the routes are {', '.join(_ROUTES)}", status=404, code="NotFound"
+        )
     wanted = found.partition(" ")[0]
     if method != wanted:
         raise InvalidRequest(f"the method must be {wanted}", status=405, code="MethodNotAllowed")
@@ -185,7 +187,7 @@ def _query_categories(value: str | None) -> tuple[str, ...]:
         return ()
     names = [name.strip(" ") for name in value.split(",")]
     if "" in names:
-        raise InvalidRequest(f"categories must be names with commas between, not {_shown(value)[1:-1]}", "categories")
+        raise InvalidRequest(f"categories must be names separated by commas, not {_shown(value)[1:-1]}", "categories")
     if len(names) > limits.CATEGORIES:
         raise InvalidRequest(f"categories must hold at most {limits.CATEGORIES} names, not {len(names)}", "categories")
     _check_unicode(value, "categories")
@@ -224,7 +226,7 @@ def _body(event: dict[str, Any]) -> bytes:
         try:
             content = base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError):
-            raise InvalidRequest("the body is marked as base64 and is not") from None
+            raise InvalidRequest("the body is marked as base64 but cannot be decoded") from None
     else:
         content = body.encode("utf-8", "surrogatepass")
     if len(content) > limits.REQUEST_BYTES:

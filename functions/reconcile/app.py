@@ -84,7 +84,7 @@ class Sweep:
 
     def expired(self, token: Token) -> None:
         """Nobody has decided in time: the package is rejected, which answers the run as a person's no would."""
-        words = f"nobody decided within {SETTINGS.approval_deadline_hours} h"
+        words = f"no decision within {SETTINGS.approval_deadline_hours} h"
         with calling("sagemaker UpdateModelPackage"):
             JOBS.client("sagemaker").update_model_package(
                 ModelPackageArn=token.name, ModelApprovalStatus="Rejected", ApprovalDescription=words
@@ -155,7 +155,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     logger.info("reconciled", extra=sweep.done)
     if sweep.problems:
         raise DependencyFailed(
-            f"{len(sweep.problems)} entries are left for the next pass: {'; '.join(sweep.problems[:5])}"[:2000]
+            f"{len(sweep.problems)} entries failed and are left for the next pass: {'; '.join(sweep.problems[:5])}"[
+                :2000
+            ]
         )
     return dict(sweep.done)
 

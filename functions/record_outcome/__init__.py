@@ -1,1 +1,1 @@
-"""Ends a run, or a preparation, in the ledger and tells whoever listens."""
+"""Records the end of a run, preparation or rollback in the ledger, publishes an event and sends a notification."""

@@ -1,7 +1,7 @@
-"""States RecordDeployed, RecordRejected, RecordPrepared and RecordRestored -> the ledger, an event of our own, a
-notification; the lock is given back.
+"""States RecordDeployed, RecordRejected, RecordPrepared and RecordRestored: write the ledger, publish an event, send a
+notification and release the lock.
 
-The answer is `{"status"}`. Done twice, it notifies once; the event may be sent twice, as any event may be.
+Returns `{"status"}`. A second call sends no second notification, but may publish the event again.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ _METRICS: dict[str, str] = {
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises InvalidInput for a state without an outcome, DependencyFailed to be tried again."""
+    """Raises InvalidInput for a state without an outcome, DependencyFailed to be retried."""
     end = outcome.from_event(event)
     append_run(run_id=end.run_id, dataset_version=end.dataset_version)
     if end.run_id is None:
-        # The manifest's event may have been faster than this state: a claimed version stays claimed.
+        # The manifest's event may arrive before this state runs: a claimed version stays claimed.
         LEDGER.mark_dataset(end.dataset_version, DatasetStatus.PREPARED, [], unless=TAKEN)
     elif end.replaced is not None:
         _end_rollback(end, end.run_id, end.replaced, str(event.get("executionArn")).rpartition(":")[2])
@@ -68,11 +68,15 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str) -> None:
     if end.status == OperationStatus.SPLIT:
-        words = f"answers {end.percent} % of the requests, and {replaced} the rest" if end.percent else "answers alone"
+        words = (
+            f"answers {end.percent} % of the requests, and {replaced} the rest"
+            if end.percent
+            else "answers all requests"
+        )
         reasons = [f"{run_id} {words}: {end.reasons[0]}"]
     else:
         reasons = [f"{run_id} serves again, instead of {replaced}: {end.reasons[0]}"]
-        # The run that is taken back has come to nothing, so that its data may be learned from once more.
+        # Marked as rolled back, so that a new run may train on the data of the replaced run.
         LEDGER.finish_run(replaced, RunStatus.ROLLED_BACK, reasons, over=(RunStatus.DEPLOYED,))
         LEDGER.finish_run(run_id, RunStatus.DEPLOYED, reasons, over=(RunStatus.ROLLED_BACK,))
     LEDGER.end_operation("ROLLBACK", execution_name, OperationStatus(end.status), reasons)
@@ -87,7 +91,7 @@ def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str)
 
 
 def _end_run(end: Outcome, run_id: str) -> None:
-    # A run that was redriven after a failure may end well: this end replaces that one.
+    # A run that was redriven after a failure may succeed: this status replaces the failure.
     status = RunStatus(end.status)
     LEDGER.finish_run(
         run_id,

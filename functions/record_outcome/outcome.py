@@ -1,4 +1,4 @@
-"""How a run or a preparation ended well, and in which words. Pure."""
+"""The outcome of a run, preparation or rollback that ended without a failure, and its notification. Pure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ OUTCOMES = (RunStatus.DEPLOYED, RunStatus.REJECTED, DatasetStatus.PREPARED, Oper
 
 @dataclass(frozen=True)
 class Outcome:
-    """`status` for the ledger, the `reasons` for it, and whether the data had become `stale`. Of a rollback, `run_id`
-    is the one that serves again and `replaced` the one that does not any more; with `percent`, `run_id` has that share
-    of the requests and `replaced` the rest.
+    """The `status` for the ledger and its `reasons`; `stale` is True if newer data already serves.
+
+    For a rollback, `run_id` serves again and `replaced` no longer does; with `percent`, `run_id` answers that share of
+    the requests and `replaced` the rest.
     """
 
     status: Status
@@ -31,12 +32,12 @@ class Outcome:
 
     def notice(self, report_uri: str) -> dict[str, str]:
         """Subject and message of the notification."""
-        told: dict[str, str] = {
+        results: dict[str, str] = {
             RunStatus.DEPLOYED: "its model serves",
             OperationStatus.RESTORED: f"its model serves again, instead of {self.replaced}",
             OperationStatus.SPLIT: f"its model answers {self.percent or 100} % of the requests",
         }
-        words = told.get(self.status, "model rejected, the earlier one serves on")
+        words = results.get(self.status, "model rejected, the earlier model keeps serving")
         subject = f"Run {self.run_id}: {words}"
         return {
             "Subject": subject[:100],

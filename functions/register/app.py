@@ -98,7 +98,7 @@ def _registered(run_id: str) -> str | None:
                 if summary.get("ModelPackageDescription") == request.description(run_id) and request.belongs_to(
                     JOBS.model_package(arn), run_id
                 ):
-                    logger.info("model package was there already", extra={"model_package_arn": arn})
+                    logger.info("model package already exists", extra={"model_package_arn": arn})
                     return str(arn)
     return None
 

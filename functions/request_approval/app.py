@@ -1,7 +1,7 @@
-"""State AwaitApproval (task token) -> a question to a person; the package's change of status answers, through
-`on_job_finished`.
+"""State AwaitApproval (task token): ask a person for approval. `on_job_finished` answers the token when the status of
+the model package changes.
 
-The answer is `{"status": "Approved"|"Rejected", "reason"}`; a no is a verdict, not a fault.
+The token's answer is `{"status": "Approved"|"Rejected", "reason"}`; a rejection is a decision, not a fault.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SNS = client("sns")
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns `{"asked"}`; the state machine reads the token's answer, not this. Somebody is asked once per run."""
+    """Returns `{"asked"}`; the state machine reads the token's answer, not this. Each run sends one request."""
     events.require_task(event)
     run_id = names.require_run_id(event.get("runId"))
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
@@ -61,5 +61,5 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
                     TopicArn=SETTINGS.notifications_topic_arn,
                     **message.approval_request(run_id, arn, reasons, SETTINGS.approval_deadline_hours),
                 )
-            logger.info("approval asked for", extra={"model_package_arn": arn})
+            logger.info("approval requested", extra={"model_package_arn": arn})
     return {"asked": first}

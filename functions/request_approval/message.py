@@ -1,4 +1,4 @@
-"""The words in which a person is asked. Pure."""
+"""The text of the approval request. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ MAXIMUM_SUBJECT = 100
 def approval_request(run_id: str, model_package_arn: str, reasons: list[str], deadline_hours: int) -> dict[str, str]:
     """Subject (at most 100 ASCII characters) and message of the notification."""
     lines = [
-        f"Run {run_id} has made a model that passed the gate and waits for your approval.",
-        f"Without one within {deadline_hours} hours it is rejected.",
+        f"Run {run_id} trained a model that passed the gate. The model waits for your approval.",
+        f"Without an approval within {deadline_hours} hours, the model is rejected.",
         "",
         *[f"- {reason}" for reason in reasons],
         "",

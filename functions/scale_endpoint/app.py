@@ -45,14 +45,14 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises InvalidInput for what is no event, DependencyFailed or MissingResource to be tried again."""
     events.detail_of(event)
     outcome = _fix() if SETTINGS.endpoint_maximum_instances == 0 else _scale()
-    logger.info("endpoint's fleet seen to", extra={"outcome": outcome})
+    logger.info("endpoint scaling updated", extra={"outcome": outcome})
     return {"outcome": outcome}
 
 
 def _scale() -> str:
     endpoint = JOBS.endpoint(SETTINGS.endpoint_name)
     if endpoint is None or endpoint["EndpointStatus"] != "InService":
-        return "NotInService"  # whoever changes it will tell of the end
+        return "NotInService"  # the end of its change triggers this function again
     limits = (SETTINGS.endpoint_instance_count, SETTINGS.endpoint_maximum_instances)
     with calling("application-autoscaling RegisterScalableTarget"):
         SCALING.register_scalable_target(**policy.target(SETTINGS.endpoint_name, *limits))

@@ -1,4 +1,4 @@
-"""What a state machine says of an error (`$states.errorOutput`), read for people. Pure."""
+"""The name and reason of an error in a state machine's `$states.errorOutput`. Pure."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ MAXIMUM_REASON_LENGTH = 1000
 
 @dataclass(frozen=True)
 class Cause:
-    """`error` is the name that the state machine branched on, `reason` the sentence behind it."""
+    """`error` is the error name that the state machine branched on; `reason` is its message."""
 
     error: str
     reason: str
 
     @classmethod
     def from_state(cls, output: Any) -> Cause:
-        """From `{"Error", "Cause"}`; the Cause of a Lambda function is a JSON document, that of a task token plain
-        text.
-        """
+        """Read `{"Error", "Cause"}`. A Lambda function's Cause is JSON, that of a task token plain text."""
         if not isinstance(output, dict):
-            return cls("Unknown", "the state machine did not say why")
+            return cls("Unknown", "the state machine gave no reason")
         error = str(output.get("Error") or "Unknown")
         text = str(output.get("Cause") or "")
         try:
@@ -31,4 +29,4 @@ class Cause:
             document = None
         if isinstance(document, dict) and isinstance(document.get("errorMessage"), str):
             text = document["errorMessage"]
-        return cls(error, (text or f"{error}, without a cause")[:MAXIMUM_REASON_LENGTH])
+        return cls(error, (text or f"{error}: no cause was given")[:MAXIMUM_REASON_LENGTH])

@@ -1,4 +1,4 @@
-"""AWS clients with bounded waits, and the translation of their errors into the three causes."""
+"""AWS clients with timeouts, and the translation of their errors into the three causes of `shared.errors`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _RETRYABLE = {
     "PriorRequestNotComplete",
     "TransactionInProgressException",
     "ReplicatedWriteConflictException",
-    # Of a long-lived environment; the next call has new credentials.
+    # In a long-lived environment; the next call has new credentials.
     "ExpiredToken",
     "ExpiredTokenException",
     "RequestExpired",
@@ -65,22 +65,21 @@ def client(service: str, config: Config | None = None) -> Any:
 
 
 def code_of(error: ClientError) -> str:
-    """AWS's own code of a client error."""
+    """Return the AWS error code."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def message_of(error: ClientError) -> str:
-    """AWS's own message of a client error."""
+    """Return the AWS error message."""
     return str(error.response.get("Error", {}).get("Message", ""))
 
 
 @contextmanager
 def calling(what: str) -> Iterator[None]:
-    """Turn botocore's errors from the call named `what` into InvalidInput, MissingResource, CapacityUnavailable or
-    DependencyFailed.
+    """Translate botocore errors of the call named `what` into InvalidInput, MissingResource, CapacityUnavailable or
+    DependencyFailed. The message keeps the AWS error code.
 
-    Errors that the caller can name are to be caught inside; whatever reaches this border keeps its AWS code in the
-    message.
+    Catch errors that you expect inside the block.
     """
     try:
         yield
@@ -105,7 +104,7 @@ def _cause(error: ClientError) -> type[FunctionError]:
 
 
 def not_found(error: ClientError) -> bool:
-    """Whether AWS says that the thing described is not there; SageMaker says so in a ValidationException's message."""
+    """True if AWS says that the resource does not exist; SageMaker says so in the message of a ValidationException."""
     if code_of(error) in {"ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "404"}:
         return True
     return code_of(error) == "ValidationException" and any(
@@ -114,8 +113,8 @@ def not_found(error: ClientError) -> bool:
 
 
 def already_exists(error: ClientError) -> bool:
-    """Whether AWS says that the name is taken; training jobs say ResourceInUse, models and endpoints a
-    ValidationException.
+    """True if AWS says that the name is taken: ResourceInUse for training jobs, ValidationException for models and
+    endpoints.
     """
     if code_of(error) in {"ResourceInUse", "ConflictException"}:
         return True
@@ -123,7 +122,7 @@ def already_exists(error: ClientError) -> bool:
 
 
 def in_progress(error: ClientError) -> bool:
-    """Whether SageMaker refuses because the endpoint is changing at this moment."""
+    """True if SageMaker refuses a call because the endpoint is changing."""
     return code_of(error) == "ValidationException" and "in-progress" in message_of(error).lower().replace(
         "in progress", "in-progress"
     )

@@ -1,4 +1,4 @@
-"""What the states Deploy, Verify and RollBack of a retraining or a rollback are asked for. Pure."""
+"""The input of the states Deploy, Verify and RollBack of a retraining or a rollback. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from shared.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Deployment:
-    """The model of `run_id` is to serve; `holder` has the deployment lock meanwhile, a run or a rollback's execution.
+    """A deployment of the model of `run_id`. `holder` has the deployment lock: a run, or the execution of a rollback.
 
-    Of a rollback, `replacing` is the run that serves when it begins, and `percent` (None: all) the share of the
-    requests that is to be answered by `run_id`'s model: 0 takes a split back, and then both runs are one.
+    For a rollback, `replacing` is the run that serves at its start, and `percent` (None: all) the share of requests
+    for the model of `run_id`. With 0 the split ends, and both runs are the same.
     """
 
     run_id: str
@@ -25,7 +25,7 @@ class Deployment:
 
     @classmethod
     def from_event(cls, event: Any) -> Deployment:
-        """The deployment in a state's input. Raises InvalidInput naming the field that is none."""
+        """Read a state's input. Raises InvalidInput naming the invalid field."""
         if not isinstance(event, dict):
             raise InvalidInput(f"the input must be an object with a runId, not {shown(event)}")
         run_id = names.require_run_id(event.get("runId"))
@@ -39,11 +39,11 @@ class Deployment:
 
     @property
     def is_split(self) -> bool:
-        """Whether two models are to answer."""
+        """True if two models share the traffic."""
         return self.replacing is not None and self.percent is not None and 0 < self.percent < 100
 
     def config(self, name_prefix: str) -> str:
-        """The name of the endpoint configuration that is to be in service."""
+        """Return the name of the endpoint configuration to deploy."""
         if self.replacing is not None and self.percent is not None and self.is_split:
             return names.split(name_prefix, self.replacing, self.run_id, self.percent)
         return names.model(name_prefix, self.run_id)

@@ -9,8 +9,8 @@
     SETTINGS = environment.load(Settings)
 
 The field `endpoint_name` is the variable `ENDPOINT_NAME`. A field with a default is optional, and an empty variable
-counts as missing. `str`, `int`, `bool` (`true`/`false`), `tuple[str, ...]` (comma list) and `dict[str, Any]` (a JSON
-object) are understood.
+counts as missing. Supported types: `str`, `int`, `bool` (`true`/`false`), `tuple[str, ...]` (comma list) and
+`dict[str, Any]` (a JSON object).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ T = TypeVar("T")
 
 
 class BadEnvironment(Exception):
-    """Raised at start-up with every variable that is missing or unreadable, so that one deployment mends them all."""
+    """Raised at start-up with every variable that is missing or unreadable, so that one deployment can fix them all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Common:
-    """What every function knows."""
+    """Settings of every function but `recommend` and `publish_code`."""
 
     name_prefix: str
     runs_table: str
 
 
 def load(settings: type[T], variables: Mapping[str, str] | None = None) -> T:
-    """The dataclass `settings` filled from `variables` (the process environment unless given).
+    """Fill the dataclass `settings` from `variables` (default: the process environment).
 
     Raises BadEnvironment naming all variables that are missing or cannot be read.
     """
@@ -83,4 +83,4 @@ def _read(name: str, text: str, kind: Any) -> Any:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if origin is dict:
         return documents.read_object(text, name)
-    raise TypeError(f"no reading is defined for {kind}")
+    raise TypeError(f"settings of type {kind} are not supported")

@@ -1,15 +1,15 @@
-"""Why a function stops. The class name is what Step Functions sees as the error, so the state machines branch on
+"""The errors that functions raise. Step Functions sees the class name as the error, and the state machines branch on
 these names.
 
-Three causes; every other name is one of them, made specific where the state machine or the ledger has to tell it
-apart.
+There are three causes: InvalidInput, MissingResource and DependencyFailed. The other classes exist where a state
+machine or the ledger must distinguish them.
 """
 
 from __future__ import annotations
 
 
 class FunctionError(Exception):
-    """Base of every error that this application raises on purpose. Raised itself: never."""
+    """Base of every error that this application raises on purpose. Never raised itself."""
 
     @property
     def name(self) -> str:
@@ -18,47 +18,45 @@ class FunctionError(Exception):
 
 
 class InvalidInput(FunctionError):
-    """What was sent cannot be used; the sender must act. Raised for an event, a manifest or a parameter of the wrong
-    shape.
-    """
+    """The input cannot be used; the sender must fix it. Raised for an invalid event, manifest or parameter."""
 
 
 class MissingResource(FunctionError):
-    """Something that should exist does not, or may not be used; the operator must act. Raised on 'not found' and
+    """A resource does not exist, or access to it is denied; the operator must fix it. Raised on 'not found' and
     'access denied'.
     """
 
 
 class DependencyFailed(FunctionError):
-    """A service did not answer as it should; trying again can help. Raised on throttling, timeouts and 5xx answers."""
+    """A service failed; a retry can help. Raised on throttling, timeouts and 5xx answers."""
 
 
 class CapacityUnavailable(DependencyFailed):
-    """A quota or a pool of instances is exhausted. Raised when a job cannot be created for lack of it; waits long
-    between tries.
+    """A quota or a pool of instances is exhausted. Raised when a job cannot be created because of it; retried at long
+    intervals.
     """
 
 
 class DeploymentInProgress(DependencyFailed):
-    """Another deployment holds the lock or the endpoint is changing. Raised by `deploy`; waits long between tries."""
+    """Another deployment holds the lock, or the endpoint is changing. Raised by `deploy`; retried at long intervals."""
 
 
 class AlarmNotQuiet(DependencyFailed):
-    """An alarm that is to watch the deployment rings before it begins. Raised by `deploy`; waits long between tries."""
+    """An alarm of the deployment is in state ALARM before it begins. Raised by `deploy`; retried at long intervals."""
 
 
 class StaleVersion(FunctionError):
-    """Newer data serves already. Raised by `deploy` and `verify`; ends the run as rejected, without a fault."""
+    """A model trained on newer data serves. Raised by `deploy` and `verify`; ends the run as rejected, not failed."""
 
 
 class UntrustworthyReport(FunctionError):
-    """The evaluation report cannot be believed. Raised by `evaluate` for figures that are not finite rates, for a
-    report of another run, or for too few test users. A fault, never a rejection: nothing is known about the model.
+    """The evaluation report is invalid. Raised by `evaluate` for figures that are not finite rates, for a report of
+    another run, or for too few test users. The run fails; the model is not rejected, because it was not judged.
     """
 
 
 class NotComparable(FunctionError):
-    """The candidate was not measured against the model that serves. Raised by `evaluate`; a new run will be."""
+    """The candidate was not compared with the serving model. Raised by `evaluate`; a new run compares them."""
 
 
 class ArtefactMissing(MissingResource):
@@ -66,30 +64,28 @@ class ArtefactMissing(MissingResource):
 
 
 class ArtefactChanged(InvalidInput):
-    """The model in the bucket is not the one that was registered. Raised by `deploy`, which then touches nothing."""
+    """The model in the bucket differs from the registered one. Raised by `deploy` before it changes anything."""
 
 
 class ModelNotApproved(InvalidInput):
-    """The model package is not approved (any more). Raised by `deploy` before any traffic moves, and by `verify`."""
+    """The model package is not approved, or no longer. Raised by `deploy` before any traffic moves, and by `verify`."""
 
 
 class EndpointFailed(FunctionError):
-    """The endpoint could not be created or updated. Raised, and sent through the task token, when its state says so."""
+    """The endpoint could not be created or updated. Raised, or sent with the task token, when its status is Failed."""
 
 
 class EndpointRolledBack(FunctionError):
-    """SageMaker put the earlier configuration back by itself. Sent when an endpoint is InService on another
-    configuration.
-    """
+    """SageMaker restored the earlier configuration. Sent when the endpoint is InService on another configuration."""
 
 
 class EndpointUnusable(MissingResource):
-    """The endpoint is in a state that only a person can mend. Raised by `deploy`, which then touches nothing."""
+    """The endpoint is in a state that only a person can fix. Raised by `deploy` before it changes anything."""
 
 
 class DeploymentLost(FunctionError):
-    """Another execution has taken the deployment lock since. Raised by `verify`; what serves is left to that one."""
+    """Another execution took the deployment lock. Raised by `verify`; that execution decides which model serves."""
 
 
 class GoldenRequestMismatch(FunctionError):
-    """The endpoint does not answer as the bundle says. Raised by `verify`; the state machine then rolls back."""
+    """An answer of the endpoint differs from the bundle's. Raised by `verify`; the state machine then rolls back."""

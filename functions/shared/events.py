@@ -1,5 +1,5 @@
-"""Events of our own on the default bus (schema: docs/contracts.md), and the envelope checks of the events that AWS and
-our state machines send.
+"""The events that this application publishes on the default bus (schema: docs/contracts.md), and envelope checks of
+the events that AWS and our state machines send.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAXIMUM_REASONS = 20
 def entry(
     kind: str, run_id: str | None, dataset_version: str | None, reasons: list[str] | None = None
 ) -> dict[str, str]:
-    """The PutEvents entry for one event of our own. `reasons` is left out when there are none."""
+    """Return the PutEvents entry of one event. An empty `reasons` is left out."""
     detail: dict[str, Any] = {"schemaVersion": SCHEMA_VERSION, "runId": run_id, "datasetVersion": dataset_version}
     if reasons:
         detail["reasons"] = reasons[:MAXIMUM_REASONS]
@@ -39,12 +39,12 @@ def publish(
     with calling("events PutEvents"):
         answer = client.put_events(Entries=[entry(kind, run_id, dataset_version, reasons)])
     if answer.get("FailedEntryCount"):
-        refused = answer["Entries"][0]
-        raise DependencyFailed(f"events PutEvents {kind}: {refused.get('ErrorCode')}: {refused.get('ErrorMessage')}")
+        result = answer["Entries"][0]
+        raise DependencyFailed(f"events PutEvents {kind}: {result.get('ErrorCode')}: {result.get('ErrorMessage')}")
 
 
 def detail_of(event: Any) -> dict[str, Any]:
-    """The `detail` of an EventBridge event. Raises InvalidInput when `event` is none."""
+    """Return the `detail` of an EventBridge event. Raises InvalidInput for anything else."""
     detail = event.get("detail") if isinstance(event, dict) else None
     if not isinstance(detail, dict):
         raise InvalidInput("the event must be an EventBridge event with an object in detail")

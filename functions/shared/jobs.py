@@ -1,8 +1,8 @@
-"""The task-token pattern: hold a token before the job exists, look at the job, answer the token once the job is over.
+"""The task-token pattern: store a token before the job exists, describe the job, answer the token when the job has
+ended.
 
-`start_*`, `request_approval` and `deploy` hold and sometimes answer at once; `on_job_finished` answers on an event;
-`reconcile` answers what no event answered. An event is only a reason to look: what is answered is always what the job
-itself says.
+`start_*`, `request_approval` and `deploy` store tokens and sometimes answer at once. `on_job_finished` answers on an
+event; `reconcile` answers where no event arrived. The answer always comes from the job's description, not the event.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from shared.records import JobError, JobKind
 
 MAXIMUM_CAUSE_LENGTH = 4000
 
-_TOKEN_IS_OVER = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
+_TOKEN_HAS_ENDED = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
 
 
 class Jobs:
-    """Looks at jobs of all kinds and answers their tokens. Clients are made when first needed."""
+    """Describes jobs of all kinds and answers their tokens. Clients are created on first use."""
 
     def __init__(self, ledger: Ledger, emr_application_id: str = "") -> None:
         self._ledger = ledger
@@ -33,13 +33,13 @@ class Jobs:
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
-        """The client of `service`, made once."""
+        """Return the client of `service`, created once."""
         if service not in self._clients:
             self._clients[service] = client(service)
         return self._clients[service]
 
     def outcome(self, token: Token) -> Outcome | None:
-        """How the job of `token` ended, or None while it runs, or has not begun."""
+        """Return how the job of `token` ended; None if it runs or has not begun."""
         if token.kind == JobKind.TRAINING:
             job = self.training_job(token.name)
             return outcomes.training(job) if job else None
@@ -51,18 +51,18 @@ class Jobs:
                 outcomes.preparation(self.job_run(token.job_id), token.dataset_version or "") if token.job_id else None
             )
         if token.kind == JobKind.ENDPOINT:
-            # Until SageMaker has accepted the change, the endpoint's state still speaks of the time before it.
+            # Until SageMaker has accepted the change, the endpoint's status is the one before the change.
             return (
                 outcomes.endpoint(self.endpoint(token.name), token.name, token.wanted or "") if token.job_id else None
             )
         return outcomes.approval(self.model_package(token.name))
 
     def answer(self, token: Token, outcome: Outcome) -> None:
-        """Answer the waiting task and close its token. Answering twice, or too late, changes nothing."""
+        """Answer the waiting task and close its token. A second or late answer changes nothing."""
         if outcome.error == JobError.CAPACITY_UNAVAILABLE and token.kind == JobKind.TRAINING and token.run_id:
             self._ledger.park_run(token.run_id, outcome.cause or "")
         states = self.client("stepfunctions")
-        about = {"job_kind": token.kind, "job_name": token.name, "error_name": outcome.error}
+        details = {"job_kind": token.kind, "job_name": token.name, "error_name": outcome.error}
         with calling("states SendTask"):
             try:
                 if outcome.error is None:
@@ -70,16 +70,16 @@ class Jobs:
                 else:
                     cause = (outcome.cause or "")[:MAXIMUM_CAUSE_LENGTH]
                     states.send_task_failure(taskToken=token.task_token, error=outcome.error, cause=cause)
-                logger.info("task answered", extra=about)
+                logger.info("task answered", extra=details)
             except ClientError as error:
-                if code_of(error) not in _TOKEN_IS_OVER:
+                if code_of(error) not in _TOKEN_HAS_ENDED:
                     raise
-                logger.info("task was over already", extra={**about, "answer": code_of(error)})
+                logger.info("task had already ended", extra={**details, "answer": code_of(error)})
                 count("TaskAnsweredTwice")
         self._ledger.release_token(token)
 
     def settle(self, token: Token) -> bool:
-        """Answer `token` if its job is over. False while it is not."""
+        """Answer `token` if its job has ended; False otherwise."""
         outcome = self.outcome(token)
         if outcome is None:
             return False

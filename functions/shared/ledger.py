@@ -1,9 +1,9 @@
-"""The run ledger: one DynamoDB table with each dataset, run, decision, open token, the lock, and who serves
+"""The run ledger: one DynamoDB table with datasets, runs, decisions, open tokens, the lock and the serving model
 (docs/contracts.md, "Ledger").
 
-Every write that two writers could race for is conditional; losing such a race is an answer (False), never an error.
-Reads are strongly consistent, except `open_tokens` and `unfinished_*`, which read an index and are for clean-up only.
-Every method raises DependencyFailed or MissingResource when DynamoDB does not answer as it should.
+A write that may race with another is conditional, and returns False if its condition failed. Reads are strongly
+consistent, except `open_tokens` and `unfinished_*`, which read an index and are for clean-up only. Every method raises
+DependencyFailed or MissingResource when DynamoDB fails.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ MAXIMUM_REASON_LENGTH = 1000
 
 @dataclass(frozen=True)
 class Token:
-    """An open task token: who waits for the job called `name`.
+    """An open task token of the job `name`.
 
-    `job_id` is the id that AWS gave the job, once known; `wanted` is the endpoint configuration that is waited for;
-    `held_at` (ISO 8601) is set on what is read.
+    `job_id` is the job's id from AWS, once known; `wanted` is the endpoint configuration of an endpoint job; `held_at`
+    (ISO 8601) is set on tokens read from the ledger.
     """
 
     kind: JobKind
@@ -53,20 +53,20 @@ class Token:
 
 
 class Ledger(ServingRecord):
-    """Datasets, runs, decisions, notices and tokens; and, as `ServingRecord`, which model serves."""
+    """Datasets, runs, decisions, notices and tokens; `ServingRecord` adds the serving model."""
 
     # Datasets
 
     def dataset(self, version: str) -> Dataset | None:
-        """The state of a dataset version, or None."""
+        """Return the record of a dataset version, or None."""
         return cast("Dataset | None", self._get(f"DATASET#{version}", "STATE"))
 
     def begin_dataset(
         self, version: str, execution_arn: str, attempt: int, source: str, parent_version: str | None
     ) -> bool:
-        """Write that an execution prepares `version`. False when another execution does, or has done, so.
+        """Record that an execution prepares `version`. False if another execution prepares or has prepared it.
 
-        The same execution may begin again (a retry), and any may after a failure (a redrive, or the drop replayed).
+        The same execution may begin again (a retry). After a failure any execution may (a redrive, a repeated drop).
         """
         return self._update(
             f"DATASET#{version}",
@@ -90,7 +90,7 @@ class Ledger(ServingRecord):
         reasons: list[str] | None = None,
         unless: tuple[DatasetStatus, ...] = (),
     ) -> bool:
-        """Set the status and reasons of `version`, unless it has one of the statuses `unless`. False if it had."""
+        """Set the status and reasons of `version`. False, and unchanged, if its status is in `unless`."""
         condition = None
         for state in unless:
             condition = Attr("status").ne(state) if condition is None else condition & Attr("status").ne(state)
@@ -100,12 +100,12 @@ class Ledger(ServingRecord):
         return self._update(f"DATASET#{version}", "STATE", condition, **attributes)
 
     def newest_claimed(self) -> str | None:
-        """The newest dataset version that was ever claimed, or None before the first."""
+        """Return the newest dataset version claimed so far, or None."""
         newest = self._get("DATASET", "NEWEST_CLAIMED")
         return str(newest["datasetVersion"]) if newest else None
 
     def claim_newest(self, version: str) -> str:
-        """The newest dataset version claimed so far, `version` included; it is written if it is the newest."""
+        """Return the newest dataset version claimed so far, including `version`, and record it."""
         self._update(
             "DATASET",
             "NEWEST_CLAIMED",
@@ -130,11 +130,11 @@ class Ledger(ServingRecord):
     # Runs
 
     def run(self, run_id: str) -> Run | None:
-        """The state of a run, or None."""
+        """Return the record of a run, or None."""
         return cast("Run | None", self._get(f"RUN#{run_id}", "STATE"))
 
     def open_run(self, run_id: str, dataset_version: str, execution_arn: str) -> bool:
-        """Write that the run exists. False if it did already; nothing is changed then."""
+        """Create the run's record. False, and unchanged, if it exists."""
         return self._update(
             f"RUN#{run_id}",
             "STATE",
@@ -148,8 +148,8 @@ class Ledger(ServingRecord):
         )
 
     def resume_run(self, run_id: str, dataset_version: str, execution_arn: str, training_attempt: int) -> None:
-        """Write that the run trains, for the `training_attempt`-th time; a run that had ended, or was parked, is
-        running again, and what is told of its end is so no more.
+        """Record that the run trains, for the `training_attempt`-th time. A run that had ended or was parked is running
+        again, and its recorded end is cleared.
         """
         self._update(
             f"RUN#{run_id}",
@@ -166,9 +166,7 @@ class Ledger(ServingRecord):
         )
 
     def park_run(self, run_id: str, reason: str) -> bool:
-        """Write that the run waits for something that it cannot hurry, and for what. False when it is over, or not
-        known.
-        """
+        """Record that the run waits, and the `reason`. False if the run has ended or is unknown."""
         return self._update(
             f"RUN#{run_id}",
             "STATE",
@@ -178,7 +176,7 @@ class Ledger(ServingRecord):
         )
 
     def unpark_run(self, run_id: str) -> bool:
-        """Write that a parked run goes on. False when it was not parked."""
+        """Record that a parked run continues. False if it was not parked."""
         return self._update(
             f"RUN#{run_id}", "STATE", Attr("status").eq(RunStatus.PARKED), status=RunStatus.RUNNING, reasons=[]
         )
@@ -191,9 +189,7 @@ class Ledger(ServingRecord):
         error: str | None = None,
         over: tuple[RunStatus, ...] = UNFINISHED,
     ) -> bool:
-        """End the run as `status`, if it has one of the statuses `over` or is not known at all. False if somebody
-        ended it before.
-        """
+        """End the run as `status`, if its status is in `over` or the run is unknown. False if it has already ended."""
         return self._update(
             f"RUN#{run_id}",
             "STATE",
@@ -209,7 +205,7 @@ class Ledger(ServingRecord):
     def decide(
         self, run_id: str, stage: str, verdict: str, reasons: list[str], figures: dict[str, Any], once: bool = False
     ) -> bool:
-        """Write the decision of `stage`. With `once`, the first one stays, and False says that there was one."""
+        """Record the decision of `stage`. With `once`, an earlier decision stays, and the result is False."""
         return self._update(
             f"RUN#{run_id}",
             f"DECISION#{stage}",
@@ -222,15 +218,13 @@ class Ledger(ServingRecord):
         )
 
     def decision(self, run_id: str, stage: str) -> Decision | None:
-        """The decision of `stage` for a run, or None."""
+        """Return the decision of `stage` for a run, or None."""
         return cast("Decision | None", self._get(f"RUN#{run_id}", f"DECISION#{stage}"))
 
     def end_operation(
         self, kind: str, execution_name: str, status: OperationStatus, reasons: list[str], error: str | None = None
     ) -> bool:
-        """Write how an execution that is no run ended: `kind` is BATCH or ROLLBACK. False when it was written
-        before.
-        """
+        """Record the end of a batch or rollback execution (`kind`: BATCH or ROLLBACK). False if it was recorded."""
         return self._update(
             f"{kind}#{execution_name}",
             "STATE",
@@ -246,10 +240,9 @@ class Ledger(ServingRecord):
 
     @contextmanager
     def notifying(self, subject: str, occasion: str) -> Iterator[bool]:
-        """Guard one notification: yields True to exactly one of all callers with this `subject` (`RUN#…`,
-        `DATASET#…`) and `occasion`.
+        """Guard one notification: yield True to exactly one caller per `subject` (`RUN#…`, `DATASET#…`) and `occasion`.
 
-        If the block raises, the guard is taken back, so that a later try notifies.
+        If the block raises, the guard is removed, so that a retry notifies.
         """
         mine = self._update(subject, f"NOTICE#{occasion}", Attr("pk").not_exists(), kind="NOTICE")
         try:
@@ -262,7 +255,7 @@ class Ledger(ServingRecord):
     # Tokens
 
     def hold_token(self, token: Token) -> None:
-        """Write the token under its job's name, in the place of any that an earlier try left there."""
+        """Store the token under its job's name. It replaces the token of an earlier try."""
         attributes = {
             "kind": "TOKEN",
             "jobKind": token.kind,
@@ -278,28 +271,28 @@ class Ledger(ServingRecord):
         self._update(f"JOB#{token.kind}#{token.name}", "TOKEN", **attributes)
 
     def name_job(self, kind: JobKind, name: str, task_token: str, job_id: str) -> bool:
-        """Add the id that AWS gave the job. False when the token is no longer open."""
+        """Add the job's id from AWS. False if the token is no longer open."""
         return self._update(f"JOB#{kind}#{name}", "TOKEN", Attr("taskToken").eq(task_token), jobId=job_id)
 
     def token(self, kind: JobKind, name: str) -> Token | None:
-        """The open token for a job, or None when nobody waits for it."""
+        """Return the open token of a job, or None."""
         item = self._get(f"JOB#{kind}#{name}", "TOKEN")
         return _token(item) if item else None
 
     def release_token(self, token: Token) -> bool:
-        """Delete the token once it is answered. False when a newer one has taken its place; that one stays."""
+        """Delete an answered token. False if a newer token has replaced it; the newer one stays."""
         return self._delete(f"JOB#{token.kind}#{token.name}", "TOKEN", Attr("taskToken").eq(token.task_token))
 
     def open_tokens(self) -> list[Token]:
-        """All tokens that wait, read through the index (up to a second or so behind)."""
+        """Return all open tokens, read through the index (about a second behind)."""
         return [_token(item) for item in self._by_kind("TOKEN")]
 
     def unfinished_runs(self) -> list[Run]:
-        """All runs that are running or parked, read through the index."""
+        """Return all runs that are running or parked, read through the index."""
         return [cast(Run, item) for item in self._by_kind("RUN") if item.get("status") in UNFINISHED]
 
     def unfinished_preparations(self) -> list[Dataset]:
-        """All dataset versions that are being prepared, read through the index."""
+        """Return all dataset versions in preparation, read through the index."""
         found = self._by_kind("DATASET")
         return [cast(Dataset, item) for item in found if item.get("status") == DatasetStatus.PREPARING]
 

@@ -1,9 +1,8 @@
-"""Every name that the application derives, in one place: a retry that derives the same name finds what an earlier try
-made.
+"""All names that the application derives. A retry derives the same name and so finds the resource of the earlier try.
 
 Forms and lengths are those of docs/contracts.md. With a `NamePrefix` of at most 20 characters the longest SageMaker
 name here is 20 + 1 + 26 + 6 (run attempt up to -r9999) + 10 (a split, -s and 8 digits) = 63 of the 63 characters that
-SageMaker takes.
+SageMaker accepts.
 """
 
 from __future__ import annotations
@@ -17,24 +16,22 @@ from shared.errors import InvalidInput
 
 
 def require_dataset_version(value: object, field: str) -> str:
-    """`value` if it is a dataset version. Raises InvalidInput naming `field` otherwise."""
+    """Return `value` if it is a dataset version. Raises InvalidInput naming `field` otherwise."""
     if not isinstance(value, str) or not DATASET_VERSION.fullmatch(value):
         raise InvalidInput(f"{field} must be a dataset version such as {EXAMPLE_VERSION}, not {shown(value)}")
     return value
 
 
 def require_run_id(value: object, field: str = "runId") -> str:
-    """`value` if it is a run id. Raises InvalidInput naming `field` otherwise."""
+    """Return `value` if it is a run id. Raises InvalidInput naming `field` otherwise."""
     if not isinstance(value, str) or not RUN_ID.fullmatch(value):
         raise InvalidInput(f"{field} must be a run id such as {EXAMPLE_RUN_ID}, not {shown(value)}")
     return value
 
 
 def dataset_version(moment: str, *origin: str) -> str:
-    """The version of a preparation: the UTC second of `moment` (ISO 8601) and 8 hex digits of sha256 over `origin`,
-    one per line.
-
-    The same event, or the same execution, therefore names the same version however often it is delivered.
+    """Return the version of a preparation: the UTC second of `moment` (ISO 8601) and 8 hex digits of sha256 over
+    `origin`, one part per line. A repeated event or execution gives the same version.
     """
     try:
         when = datetime.fromisoformat(moment.replace("Z", "+00:00"))
@@ -47,8 +44,8 @@ def dataset_version(moment: str, *origin: str) -> str:
 
 
 def preparation_version(execution_arn: str, start_time: str, trigger: object) -> str:
-    """The dataset version that a preparation execution makes: from its `trigger` if a dropped marker started it, else
-    from itself.
+    """Return the dataset version of a preparation execution: from `trigger` if a dropped marker started it, otherwise
+    from the execution's ARN and start time.
     """
     if trigger is None:
         return dataset_version(start_time, execution_arn)
@@ -62,57 +59,57 @@ def preparation_version(execution_arn: str, start_time: str, trigger: object) ->
 
 
 def run_id(version: str, attempt: int = 1) -> str:
-    """The retraining execution's name for one attempt at one dataset version."""
+    """Return the name of the retraining execution: one attempt at one dataset version."""
     return f"{version}-r{attempt}"
 
 
 def version_of(run: str) -> str:
-    """The dataset version inside a run id. Raises InvalidInput if it is none."""
+    """Return the dataset version inside a run id. Raises InvalidInput for an invalid run id."""
     return require_run_id(run).rpartition("-r")[0]
 
 
 def preparation_job(prefix: str, version: str) -> str:
-    """The name of the EMR Serverless job run that writes a dataset version."""
+    """Return the name of the EMR Serverless job run that writes a dataset version."""
     return f"{prefix}-{version}"
 
 
 def training_job(prefix: str, run: str, attempt: int = 1) -> str:
-    """The training job of a run. SageMaker never gives a job name back, so a later attempt inside the same run has a
-    suffix.
+    """Return the name of a run's training job. SageMaker job names cannot be reused, so a later attempt of the same run
+    has a suffix.
     """
     return f"{prefix}-{run}" if attempt == 1 else f"{prefix}-{run}-t{attempt}"
 
 
 def transform_job(prefix: str, run: str, attempt: int = 1) -> str:
-    """The Batch Transform job that writes the lists of a run's model for the `attempt`-th time."""
+    """Return the name of the Batch Transform job that writes the lists of a run's model for the `attempt`-th time."""
     return f"{prefix}-{run}-b{attempt}"
 
 
 def transform_attempt(job_name: str) -> int:
-    """The attempt in the name of a transform job. Raises InvalidInput if it is none."""
+    """Return the attempt in the name of a transform job. Raises InvalidInput for any other name."""
     number = job_name.rpartition("-b")[2]
     if not number.isascii() or not number.isdigit():
-        raise InvalidInput(f"jobName must be that of a batch, not {shown(job_name)}")
+        raise InvalidInput(f"jobName must name a transform job of a batch, not {shown(job_name)}")
     return int(number)
 
 
 def model(prefix: str, run: str) -> str:
-    """The SageMaker model, and the endpoint configuration, of a run."""
+    """Return the name of a run's SageMaker model and endpoint configuration."""
     return f"{prefix}-{run}"
 
 
 VARIANT, OTHER_VARIANT = "AllTraffic", "Other"
-"""The endpoint's variant that serves the model of the ledger's SERVING; and, while traffic is split, the other one."""
+"""The endpoint variants: of the model in the ledger's SERVING, and of the second model while traffic is split."""
 
 
 def split(prefix: str, run: str, other: str, percent: int) -> str:
-    """The endpoint configuration by which `other`'s model answers `percent` of the requests, and `run`'s the rest."""
+    """Return the name of the endpoint configuration that gives `other` `percent` of the requests, `run` the rest."""
     digest = hashlib.sha256(f"{other}\n{percent}".encode()).hexdigest()
     return f"{model(prefix, run)}-s{digest[:8]}"
 
 
 def scalable_target(endpoint_name: str) -> dict[str, str]:
-    """What Application Auto Scaling calls the number of machines of the endpoint's variant."""
+    """Return the Application Auto Scaling identifiers of the variant's instance count."""
     return {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{endpoint_name}/variant/{VARIANT}",
@@ -121,10 +118,10 @@ def scalable_target(endpoint_name: str) -> dict[str, str]:
 
 
 def report_uri(bucket: str, run: str) -> str:
-    """Where the page of a run is, once it is over."""
+    """Return the URI of a run's report; the report exists once the run has ended."""
     return f"s3://{bucket}/runs/{run}/report.html"
 
 
 def execution_arn(state_machine_arn: str, name: str) -> str:
-    """The ARN that an execution called `name` has, or will have."""
+    """Return the ARN of the execution `name`, which need not exist yet."""
     return f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"

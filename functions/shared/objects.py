@@ -1,6 +1,4 @@
-"""Objects in S3: read, written, looked at, listed. An object that does not exist is None: the caller knows what that
-means.
-"""
+"""Read, write and list objects in S3. An object that does not exist is None."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ _FORBIDDEN = {"403", "AccessDenied"}
 
 @dataclass(frozen=True)
 class Stored:
-    """An object as it stands: `size` in bytes; `content` as far as it was read."""
+    """An object: its `size` in bytes, and the `content` that was read."""
 
     size: int
     etag: str
@@ -27,15 +25,15 @@ class Stored:
 class Bucket:
     """The bucket `name`. `s3` is a client.
 
-    Without `s3:ListBucket`, S3 answers for an object that is not there as for a forbidden one: with
-    `forbidden_is_absent` both are None, otherwise a forbidden one raises MissingResource.
+    Without `s3:ListBucket`, S3 answers 403 for a missing object too. With `forbidden_is_absent`, 403 gives None;
+    otherwise it raises MissingResource.
     """
 
     def __init__(self, s3: Any, name: str) -> None:
         self._s3, self.name = s3, name
 
     def get(self, key: str, most: int | None = None, forbidden_is_absent: bool = False) -> Stored | None:
-        """The object, of which the first `most` bytes are read (all, if None); None when there is none."""
+        """Read the first `most` bytes of the object (None: all). None if it does not exist."""
         with calling(f"s3 GetObject {key}"):
             try:
                 answer = self._s3.get_object(Bucket=self.name, Key=key)
@@ -47,7 +45,7 @@ class Bucket:
         return Stored(answer["ContentLength"], answer["ETag"].strip('"'), content)
 
     def head(self, key: str, forbidden_is_absent: bool = False) -> Stored | None:
-        """Size and ETag of the object; None when there is none."""
+        """Return size and ETag of the object; None if it does not exist."""
         with calling(f"s3 HeadObject {key}"):
             try:
                 answer = self._s3.head_object(Bucket=self.name, Key=key)
@@ -58,12 +56,12 @@ class Bucket:
         return Stored(answer["ContentLength"], answer["ETag"].strip('"'))
 
     def put(self, key: str, content: bytes, content_type: str = "application/json") -> None:
-        """Writes the object."""
+        """Write the object."""
         with calling(f"s3 PutObject {key}"):
             self._s3.put_object(Bucket=self.name, Key=key, Body=content, ContentType=content_type)
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """Bytes of each object below `prefix`, by the key's rest."""
+        """Return the size in bytes of each object below `prefix`, by its key without the prefix."""
         found: dict[str, int] = {}
         with calling(f"s3 ListObjectsV2 {prefix}"):
             for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):

@@ -1,10 +1,10 @@
-"""One logger, one metrics buffer, and the decorator that every handler wears.
+"""The logger, the metrics buffer, and the decorator of every handler.
 
     @observed
     def handler(event, context): ...
 
-`append_run(...)` puts the run's identity on every later line of the invocation. Run ids belong in logs, never in the
-dimensions of metrics; task tokens, whole events and user ids belong in neither.
+`append_run(...)` adds the run id to every later log line of the invocation. Run ids belong in logs, never in metric
+dimensions. Task tokens, whole events and user ids belong in neither.
 """
 
 from __future__ import annotations
@@ -25,20 +25,18 @@ Handler = Callable[[Any, Any], Any]
 
 
 def append_run(*, run_id: str | None = None, dataset_version: str | None = None) -> None:
-    """Name the run (and its data) on every log line that follows in this invocation."""
+    """Add the run id and the dataset version to every later log line of this invocation."""
     keys = {"run_id": run_id, "dataset_version": dataset_version}
     logger.append_keys(**{name: value for name, value in keys.items() if value is not None})
 
 
 def count(name: str, value: float = 1) -> None:
-    """Add to the count metric `name` (CamelCase); it is sent when the invocation ends."""
+    """Add `value` to the count metric `name` (CamelCase); it is sent when the invocation ends."""
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
 
 
 def observed(handler: Handler) -> Handler:
-    """Log context cleared and set per invocation, an expected error logged with its name, metrics sent whatever
-    happens.
-    """
+    """Wrap a handler: set the log context per invocation, log errors, and always send the metrics."""
 
     @logger.inject_lambda_context(clear_state=True)
     @functools.wraps(handler)

@@ -1,6 +1,4 @@
-"""What the state of a job says to the task that waits for it. Pure: reads what AWS described, returns an Outcome or
-None for 'not over'.
-"""
+"""The outcome of a job from its AWS description; None while the job has not ended. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ _OUT_OF_TIME = {"MaxRuntimeExceeded", "MaxWaitTimeExceeded"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a job: `output` when it did what was wanted, else `error` and `cause` (a sentence)."""
+    """The end of a job: `output` on success, otherwise `error` and `cause` (a sentence)."""
 
     output: dict[str, Any] | None = None
     error: JobError | None = None
@@ -22,7 +20,7 @@ class Outcome:
 
 
 def training(job: dict[str, Any]) -> Outcome | None:
-    """The outcome of a training job, from DescribeTrainingJob."""
+    """Return the outcome of a training job, from DescribeTrainingJob."""
     name, status = job["TrainingJobName"], job["TrainingJobStatus"]
     if status == "Completed":
         model = job.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")
@@ -43,14 +41,14 @@ def training(job: dict[str, Any]) -> Outcome | None:
         if how in _OUT_OF_TIME:
             return Outcome(
                 error=JobError.TRAINING_FAILED,
-                cause=f"training job {name} ran out of time ({how}); a stopped model is not a result",
+                cause=f"training job {name} ran out of time ({how}); the model of a stopped job is not used",
             )
         return Outcome(error=JobError.TRAINING_STOPPED, cause=f"training job {name} was stopped by a request")
     return None
 
 
 def transform(job: dict[str, Any], run_id: str) -> Outcome | None:
-    """The outcome of the transform job that writes the lists of a run's model, from DescribeTransformJob."""
+    """Return the outcome of the transform job that writes the lists of a run, from DescribeTransformJob."""
     name, status = job["TransformJobName"], job["TransformJobStatus"]
     if status == "Completed":
         return Outcome(output={"outcome": "Written", "runId": run_id, "jobName": name})
@@ -64,7 +62,7 @@ def transform(job: dict[str, Any], run_id: str) -> Outcome | None:
 
 
 def preparation(job: dict[str, Any], dataset_version: str) -> Outcome | None:
-    """The outcome of the EMR Serverless job run that writes `dataset_version`, from GetJobRun."""
+    """Return the outcome of the EMR Serverless job run that writes `dataset_version`, from GetJobRun."""
     name, run, state = job.get("name", ""), job["jobRunId"], job["state"]
     if state == "SUCCESS":
         return Outcome(output={"datasetVersion": dataset_version, "jobRunId": run, "alreadyPrepared": False})
@@ -79,15 +77,14 @@ def preparation(job: dict[str, Any], dataset_version: str) -> Outcome | None:
 
 
 def endpoint(description: dict[str, Any] | None, name: str, wanted: str) -> Outcome | None:
-    """The outcome of an accepted creation or update towards the configuration `wanted`, from DescribeEndpoint (None:
-    it is gone).
+    """Return the outcome of an endpoint's creation or update to the configuration `wanted`, from DescribeEndpoint
+    (None: the endpoint does not exist).
 
-    InService alone proves nothing: after an automatic rollback the endpoint is InService on the earlier
-    configuration.
+    InService alone is not enough: after an automatic rollback the endpoint is InService on the earlier configuration.
     """
     if description is None:
         return Outcome(
-            error=JobError.ENDPOINT_FAILED, cause=f"endpoint {name} was deleted while it was to serve {wanted}"
+            error=JobError.ENDPOINT_FAILED, cause=f"endpoint {name} was deleted during its update to {wanted}"
         )
     status, serves = description["EndpointStatus"], description["EndpointConfigName"]
     reason = description.get("FailureReason") or "no reason was given"
@@ -100,7 +97,9 @@ def endpoint(description: dict[str, Any] | None, name: str, wanted: str) -> Outc
             f"SageMaker rolled the update back: {reason}",
         )
     if status == "Failed":
-        return Outcome(error=JobError.ENDPOINT_FAILED, cause=f"endpoint {name} failed on its way to {wanted}: {reason}")
+        return Outcome(
+            error=JobError.ENDPOINT_FAILED, cause=f"endpoint {name} failed during its update to {wanted}: {reason}"
+        )
     if status in ("OutOfService", "UpdateRollbackFailed"):
         return Outcome(
             error=JobError.ENDPOINT_UNUSABLE, cause=f"endpoint {name} is {status}; a person must look at it: {reason}"
@@ -109,7 +108,7 @@ def endpoint(description: dict[str, Any] | None, name: str, wanted: str) -> Outc
 
 
 def approval(package: dict[str, Any]) -> Outcome | None:
-    """A person's verdict, from DescribeModelPackage. A no is a verdict too, not a fault."""
+    """Return a person's decision, from DescribeModelPackage. A rejection is an output, not an error."""
     status = package.get("ModelApprovalStatus")
     if status not in ("Approved", "Rejected"):
         return None

@@ -1,8 +1,8 @@
-"""What the run ledger holds, as types: the states of runs and datasets, and the items as DynamoDB stores them
+"""The types of the run ledger: the states of runs and datasets, and the items as DynamoDB stores them
 (docs/contracts.md, "Ledger").
 
-Every enum member is a string and is stored as one. A record's keys are the stored names; a key that is not required is
-missing until the step that writes it.
+Enum members are stored as strings. A record's keys are the stored names. An optional key is missing until the step that
+writes it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class OperationStatus(StrEnum):
 
 
 class JobKind(StrEnum):
-    """What a task token waits for."""
+    """The kind of job that a task token waits for."""
 
     TRAINING = "TRAINING"
     PREPARATION = "PREPARATION"
@@ -56,7 +56,7 @@ class JobKind(StrEnum):
 
 
 class JobError(StrEnum):
-    """The errors that travel through a task token. The state machines and `handle_failure` branch on these names."""
+    """The errors sent with task tokens. The state machines and `handle_failure` branch on these names."""
 
     TRAINING_FAILED = "TrainingFailed"
     TRAINING_STOPPED = "TrainingStopped"
@@ -71,13 +71,13 @@ class JobError(StrEnum):
 
 
 UNFINISHED = (RunStatus.RUNNING, RunStatus.PARKED)
-"""A run in one of these states may still deploy a model."""
+"""Runs that may still deploy a model."""
 CAME_TO_NOTHING = (RunStatus.FAILED, RunStatus.ABORTED, RunStatus.ROLLED_BACK)
-"""A run in one of these states can be executed again; it says nothing about its data."""
+"""Runs that ended without a decision on their data, and can be executed again."""
 TAKEN = (DatasetStatus.CLAIMED, DatasetStatus.STALE, DatasetStatus.QUARANTINED)
-"""A dataset version in one of these states has been decided on; its preparation does not change that."""
+"""Dataset versions with a decision, which their preparation does not change."""
 UNUSABLE = (DatasetStatus.FAILED, DatasetStatus.REFUSED, DatasetStatus.ABORTED)
-"""The preparation of a dataset version in one of these states may begin again."""
+"""Dataset versions whose preparation may begin again."""
 
 
 class Dataset(TypedDict):
@@ -95,7 +95,7 @@ class Dataset(TypedDict):
 
 
 class Run(TypedDict):
-    """`RUN#<runId>`: a run. Moments are ISO 8601 in UTC."""
+    """`RUN#<runId>`: a run. Times are ISO 8601 in UTC."""
 
     status: RunStatus
     runId: str
@@ -110,7 +110,7 @@ class Run(TypedDict):
 
 
 class Decision(TypedDict):
-    """`RUN#<runId>`, `DECISION#<stage>`: what one stage decided, and why."""
+    """`RUN#<runId>`, `DECISION#<stage>`: the decision of one stage, with its reasons."""
 
     runId: str
     verdict: str
@@ -120,7 +120,7 @@ class Decision(TypedDict):
 
 
 class Model(TypedDict):
-    """A model that serves or has served: `CHAMPION#<runId>`, and what `promote` is given."""
+    """`CHAMPION#<runId>`: a model that serves or has served. The argument of `promote`."""
 
     runId: str
     datasetVersion: str
@@ -130,13 +130,13 @@ class Model(TypedDict):
 
 
 class PreviousModel(Model):
-    """The model that served before, and since when it did."""
+    """The model that served before, and the time since when it did."""
 
     since: str
 
 
 class Serving(PreviousModel):
-    """`SERVING`, `CURRENT`: the model that serves, `by` which execution and `why`."""
+    """`SERVING`, `CURRENT`: the model that serves, the execution that deployed it (`by`) and the reason (`why`)."""
 
     by: str
     why: str
@@ -145,7 +145,7 @@ class Serving(PreviousModel):
 
 
 class Split(TypedDict):
-    """`SERVING`, `SPLIT`: the model that answers `percent` of the requests, beside the one that serves."""
+    """`SERVING`, `SPLIT`: the second model, which answers `percent` of the requests while traffic is split."""
 
     runId: str
     percent: int

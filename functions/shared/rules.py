@@ -1,8 +1,8 @@
-"""Business rules: what a shop wants of every list, whatever the model says. Pure.
+"""Business rules that a shop applies to every list, independent of the model. Pure.
 
     {"schemaVersion": "1.0", "deny": ["item id"], "boosts": {"item id": 1.5}, "categoryCaps": {"category": 3}}
 
-`contracts/rules.schema.json` has the meaning and the limits, which are those of the model server's fields.
+`contracts/rules.schema.json` defines the fields and their limits, which the model server shares.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SCHEMA_VERSION = "1.0"
 
 @dataclass(frozen=True)
 class Rules:
-    """Valid ones; no rules at all by default."""
+    """Valid business rules; empty by default."""
 
     deny: tuple[str, ...] = ()
     boosts: Mapping[str, float] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Rules:
 
     @classmethod
     def from_document(cls, document: Any, called: str = "rules/rules.json") -> Rules:
-        """Raises InvalidInput naming the document (`called`), each field, and what is wrong with its value."""
+        """Read the rules. Raises InvalidInput naming the document (`called`) and each invalid field with its value."""
         try:
             schemas.check(document, "rules", called)
         except Unfit as error:
@@ -40,7 +40,7 @@ class Rules:
         )
 
     def to_fields(self) -> dict[str, Any]:
-        """The fields that say something, as the document and the model server have them."""
+        """Return the fields that are not empty, as in the document and in requests to the model server."""
         fields = {"deny": list(self.deny), "boosts": dict(self.boosts), "categoryCaps": dict(self.category_caps)}
         return {name: value for name, value in fields.items() if value}
 

@@ -1,7 +1,7 @@
-"""Who serves in the run ledger: the model of now and those before, one beside it, and the lock of deployments.
+"""The serving record in the run ledger: the current and earlier models, a traffic split, and the deployment lock.
 
-Who writes any of it has the deployment lock, whose fence is in the write: a deployment that is slower than its lease
-writes nothing over what a later one wrote (docs/decisions/0009-going-back.md).
+Only the holder of the deployment lock writes the record, and each write carries the lock's fence: a deployment that
+outlasts its lease cannot overwrite the record of a later one (docs/decisions/0009-going-back.md).
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ MAXIMUM_WHY_LENGTH = 1000
 
 @dataclass(frozen=True)
 class Lock:
-    """Who has the deployment lock, a run or a rollback's execution; `fence` grows whenever it is taken or renewed."""
+    """The deployment lock. `holder` is a run or a rollback's execution; each taking or renewal increases `fence`."""
 
     holder: str
     fence: int
 
 
 class ServingRecord(Table):
-    """The part of the ledger that says who serves."""
+    """The part of the ledger that records which model serves."""
 
     def serving(self) -> Serving | None:
-        """The model that serves, with `previous` one level deep, or None before the first."""
+        """Return the model that serves, with `previous` one level deep; None before the first."""
         return cast("Serving | None", self._get("SERVING", "CURRENT"))
 
     def promote(self, model: Model, by: str, why: str, fence: int, replacing: str | None = None) -> bool:
-        """Write that `model` (runId, datasetVersion, modelPackageArn, modelDataUrl, endpointConfigName) serves, `by`
-        which execution and `why`, and remember that it did. `fence` is that of the writer's deployment lock.
+        """Record that `model` serves, the execution that deployed it (`by`) and the reason (`why`), and keep it in the
+        history. `fence` is that of the writer's deployment lock.
 
-        False, and nothing is changed, when a later holder of the lock has written who serves, or when newer data
-        serves; with `replacing`, a rollback's, when another run than that one does. Writing the same run again changes
-        nothing and is True.
+        False, and unchanged, if a later holder of the lock has written the record, if a model trained on newer data
+        serves, or, in a rollback, if the serving run is not `replacing`. Recording the same run again changes nothing
+        and returns True.
         """
         current = self.serving()
         if current is None or current["runId"] != model["runId"]:
@@ -58,16 +58,16 @@ class ServingRecord(Table):
             current = cast(Serving, promoted)
         elif not self._fenced(fence):
             return False
-        # Written again by a retry that finds the first write done: nothing that has served is ever forgotten.
+        # A retry that finds the first write done repeats these writes, so the history is complete.
         before = current.get("previous")
         replaced = before["runId"] if before else None
-        told = {name: current.get(name) for name in ("runId", "datasetVersion", "since", "by", "why")}
-        self._update("SERVING", f"SINCE#{current['since']}", kind="TENURE", replaced=replaced, **told)
+        entry = {name: current.get(name) for name in ("runId", "datasetVersion", "since", "by", "why")}
+        self._update("SERVING", f"SINCE#{current['since']}", kind="TENURE", replaced=replaced, **entry)
         return self._update(f"CHAMPION#{model['runId']}", "STATE", kind="CHAMPION", **model)
 
     def share_traffic(self, run_id: str, percent: int, config: str, by: str, why: str, fence: int) -> bool:
-        """Write that the model of `run_id` answers `percent` of the requests, beside the one that serves. False, and
-        nothing is changed, when a later holder of the deployment lock than `fence` has written who serves or shares.
+        """Record that the model of `run_id` answers `percent` of the requests. False, and unchanged, if a holder of
+        the deployment lock with a later fence has written the record.
         """
         return self._fenced(fence) and self._update(
             "SERVING",
@@ -84,14 +84,14 @@ class ServingRecord(Table):
         )
 
     def _fenced(self, fence: int) -> bool:
-        """Keep earlier holders of the lock from writing who serves, where that stays as it is. False when a later one
-        has kept this one from it, or nobody serves.
+        """Stop earlier holders of the lock from writing the record, without changing the model. False if a later holder
+        has stopped this one, or no model serves.
         """
         return self._update("SERVING", "CURRENT", Attr("runId").exists() & _not_fenced(fence), fence=fence)
 
     def end_split(self, config: str | None = None) -> bool:
-        """Write that one model answers all requests again; with `config`, only if it is by that configuration that two
-        do. False when nothing was split (so).
+        """Record that one model answers all requests again; with `config`, only if that configuration splits traffic.
+        False if no such split exists.
         """
         split = Attr("percent").gt(0)
         if config is not None:
@@ -99,21 +99,21 @@ class ServingRecord(Table):
         return self._update("SERVING", "SPLIT", split, percent=0, endedAt=self._now())
 
     def current_split(self) -> Split | None:
-        """The model that answers a share of the requests, or None."""
+        """Return the second model of a traffic split, or None."""
         found = self._get("SERVING", "SPLIT")
         return cast(Split, found) if found and found.get("percent") else None
 
     def champion(self, run_id: str) -> Model | None:
-        """A model that serves, or has served (as given to `promote`), or None."""
+        """Return the run's model if it serves or has served, or None."""
         return cast("Model | None", self._get(f"CHAMPION#{run_id}", "STATE"))
 
     def champions(self) -> list[Model]:
-        """Every model that has served, read through the index."""
+        """Return every model that has served, read through the index."""
         return cast(list[Model], self._by_kind("CHAMPION"))
 
     def lock_deployment(self, holder: str) -> Lock:
-        """Take the deployment lock, or renew it, for a run or a rollback's execution; what comes back says who has it
-        now. It is a lease: who is slower than that loses it to the next, and writes nothing over what that one wrote.
+        """Take or renew the deployment lock for a run or a rollback's execution; returns the current lock. It is a
+        lease: when it expires, the next holder may take it, and the earlier one can no longer write the record.
         """
         while True:
             now, found = int(self._clock()), self._get("LOCK", "DEPLOYMENT") or {}
@@ -126,10 +126,10 @@ class ServingRecord(Table):
                 return Lock(holder, fence + 1)
 
     def unlock_deployment(self, holder: str) -> bool:
-        """Give the deployment lock back. False when `holder` does not have it."""
+        """Release the deployment lock. False if `holder` does not have it."""
         return self._update("LOCK", "DEPLOYMENT", Attr("runId").eq(holder), runId=None)
 
 
 def _not_fenced(fence: int) -> ConditionBase:
-    """That no later holder of the deployment lock has written the item."""
+    """Return the condition that no later holder of the deployment lock has written the item."""
     return Attr("fence").not_exists() | Attr("fence").lte(fence)

@@ -1,8 +1,7 @@
-"""One DynamoDB table of small items, of which every write may have a condition.
+"""One DynamoDB table of small items, with conditional writes.
 
-Losing a condition is an answer (False), never an error. Reads of an item are strongly consistent; those of the index
-`byKind` may be a second or so behind. Every method raises DependencyFailed or MissingResource when DynamoDB does not
-answer as it should.
+A write returns False if its condition failed. Reads of an item are strongly consistent; those of the index `byKind`
+may be about a second behind. Every method raises DependencyFailed or MissingResource when DynamoDB fails.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from shared.clients import calling, code_of
 
 
 class Table:
-    """The table `table_name`, for those who know what is in it. `clock` returns epoch seconds."""
+    """The table `table_name`; subclasses define its items. `clock` returns epoch seconds."""
 
     def __init__(self, table_name: str, clock: Callable[[], float] = time.time) -> None:
         config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=3, read_timeout=10)

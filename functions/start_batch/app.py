@@ -91,7 +91,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _nothing_to_do(event: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    logger.info("no lists are to be written", extra=answer)
+    logger.info("nothing to write", extra=answer)
     # The token was never held: nothing else knows of it.
     token = Token(JobKind.TRANSFORM, "none", event["taskToken"], event["executionArn"])
     JOBS.answer(token, Outcome(output=answer))
@@ -120,7 +120,7 @@ def _create(name: str, run_id: str) -> None:
         except ClientError as error:
             if not already_exists(error):
                 raise
-            logger.info("transform job was there already", extra={"job_name": name})
+            logger.info("transform job already exists", extra={"job_name": name})
     logger.info("transform job started", extra={"job_name": name, "shards": number})
 
 

@@ -103,7 +103,7 @@ def _values(given: dict[str, Any], called: str) -> dict[str, str]:
 
 def _value(value: object, name: str, label: str) -> str:
     if name not in PARAMETERS:
-        raise InvalidInput(f"{label} is not known; there are {', '.join(PARAMETERS)}")
+        raise InvalidInput(f"{label} is unknown; the parameters are {', '.join(PARAMETERS)}")
     if not isinstance(value, str) and not is_number(value):
         raise InvalidInput(f"{label} must be a string or a number, not {shown(value)}")
     text = str(value)

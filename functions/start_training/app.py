@@ -86,7 +86,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         LEDGER.park_run(run_id, str(error))
         raise
     if not is_new:
-        logger.info("training job was there already", extra={"job_name": token.name})
+        logger.info("training job already exists", extra={"job_name": token.name})
         JOBS.settle(token)
     return {"jobName": token.name}
 

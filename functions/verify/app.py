@@ -57,27 +57,27 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises EndpointRolledBack, GoldenRequestMismatch, ModelNotApproved, StaleVersion or DeploymentLost: the state
     machine then puts the earlier configuration back.
     """
-    asked = Deployment.from_event(event)
-    run_id = asked.run_id
+    deployment = Deployment.from_event(event)
+    run_id = deployment.run_id
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
-    _require_in_service(asked.config(SETTINGS.name_prefix))
-    requests = _require_golden(run_id, names.OTHER_VARIANT if asked.is_split else None)
-    if asked.is_split and asked.replacing:
-        requests += _require_golden(asked.replacing, names.VARIANT)
+    _require_in_service(deployment.config(SETTINGS.name_prefix))
+    requests = _require_golden(run_id, names.OTHER_VARIANT if deployment.is_split else None)
+    if deployment.is_split and deployment.replacing:
+        requests += _require_golden(deployment.replacing, names.VARIANT)
     _require_approved(event)
-    lock = LEDGER.lock_deployment(asked.holder)  # a redriven execution has given it back
-    if lock.holder != asked.holder:
-        raise DeploymentLost(f"{lock.holder} has taken the deployment lock from {asked.holder}, which took too long")
-    if asked.is_split:
-        _split(asked, event, lock)
+    lock = LEDGER.lock_deployment(deployment.holder)  # a redriven execution has given it back
+    if lock.holder != deployment.holder:
+        raise DeploymentLost(f"{lock.holder} took the deployment lock because the lease of {deployment.holder} ended")
+    if deployment.is_split:
+        _split(deployment, event, lock)
     else:
         # The list of popular items first: should this function die after the promotion, nothing is left undone.
         ARTIFACTS.put("serving/popular.json", _kept(run_id, "popular.json"))
-        _publish_batch(run_id, is_back=asked.replacing not in (None, run_id))
-        _promote(asked, event, lock)
+        _publish_batch(run_id, is_back=deployment.replacing not in (None, run_id))
+        _promote(deployment, event, lock)
         LEDGER.end_split()
-    logger.info("model serves", extra={"requests": requests, "percent": asked.percent})
-    count("TrafficSplit" if asked.is_split else "ModelPromoted")
+    logger.info("model serves", extra={"requests": requests, "percent": deployment.percent})
+    count("TrafficSplit" if deployment.is_split else "ModelPromoted")
     return {"verified": True, "requests": requests}
 
 
@@ -98,7 +98,7 @@ def _require_approved(event: dict[str, Any]) -> None:
     arn = str((event.get("registration") or {}).get("modelPackageArn"))
     status = JOBS.model_package(arn).get("ModelApprovalStatus")
     if status != "Approved":
-        raise ModelNotApproved(f"{arn} is {status}, not Approved any more")
+        raise ModelNotApproved(f"{arn} is {status}, no longer Approved")
 
 
 def _refuse(found: str | None, which: str) -> None:
@@ -158,13 +158,15 @@ def _publish_batch(run_id: str, is_back: bool) -> None:
             ARTIFACTS.put("serving/batch.json", json.dumps(none).encode())
 
 
-def _split(asked: Deployment, event: dict[str, Any], lock: Lock) -> None:
+def _split(deployment: Deployment, event: dict[str, Any], lock: Lock) -> None:
     serves = _serves()
-    if serves != asked.replacing:
-        raise StaleVersion(f"{serves} serves by now, not {asked.replacing}")
-    config, by = asked.config(SETTINGS.name_prefix), str(event.get("executionArn"))
-    if not LEDGER.share_traffic(asked.run_id, int(asked.percent or 0), config, by, _reason(event), lock.fence):
-        raise DeploymentLost(f"another deployment than {lock.holder} has split the traffic since")
+    if serves != deployment.replacing:
+        raise StaleVersion(f"{serves} serves now, not {deployment.replacing}")
+    config, by = deployment.config(SETTINGS.name_prefix), str(event.get("executionArn"))
+    if not LEDGER.share_traffic(
+        deployment.run_id, int(deployment.percent or 0), config, by, _reason(event), lock.fence
+    ):
+        raise DeploymentLost(f"a deployment later than that of {lock.holder} changed who serves")
 
 
 def _serves() -> str | None:
@@ -176,8 +178,8 @@ def _reason(event: dict[str, Any]) -> str:
     return str(event.get("reason") or "no reason was given")
 
 
-def _promote(asked: Deployment, event: dict[str, Any], lock: Lock) -> None:
-    run_id = asked.run_id
+def _promote(deployment: Deployment, event: dict[str, Any], lock: Lock) -> None:
+    run_id = deployment.run_id
     package, url = (
         (event.get("registration") or {}).get("modelPackageArn"),
         (event.get("training") or {}).get("modelDataUrl"),
@@ -189,11 +191,11 @@ def _promote(asked: Deployment, event: dict[str, Any], lock: Lock) -> None:
         "datasetVersion": names.version_of(run_id),
         "modelPackageArn": package,
         "modelDataUrl": url,
-        "endpointConfigName": asked.config(SETTINGS.name_prefix),
+        "endpointConfigName": deployment.config(SETTINGS.name_prefix),
     }
-    why = _reason(event) if asked.replacing else "it passed the gate"
-    if not LEDGER.promote(model, str(event.get("executionArn")), why, lock.fence, asked.replacing):
+    why = _reason(event) if deployment.replacing else "it passed the gate"
+    if not LEDGER.promote(model, str(event.get("executionArn")), why, lock.fence, deployment.replacing):
         serving = LEDGER.serving()
         if serving and serving.get("fence", 0) > lock.fence:
-            raise DeploymentLost(f"{serving['runId']} serves by a later deployment than that of {lock.holder}")
-        raise StaleVersion(f"{serving['runId'] if serving else None} serves by now, which {run_id} may not replace")
+            raise DeploymentLost(f"{serving['runId']} serves since a deployment later than that of {lock.holder}")
+        raise StaleVersion(f"{serving['runId'] if serving else None} serves now; {run_id} may not replace it")

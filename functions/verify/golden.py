@@ -51,5 +51,5 @@ def sameness(examples: list[Example], answers: list[dict[str, Any]]) -> str | No
         if "candidates" not in example.request and example.response.get("source") == "personalized":
             lists[str(example.request.get("userId"))] = [item["itemId"] for item in answer["itemList"]]
     if len(lists) > 1 and all(one == next(iter(lists.values())) for one in lists.values()):
-        return f"{len(lists)} users get one list"
+        return f"{len(lists)} users get the same list"
     return None

@@ -28,7 +28,7 @@ svg polyline { fill: none; stroke: var(--mark); stroke-width: 2; } svg line { st
 """
 _ENDINGS: dict[str, tuple[str, str]] = {
     RunStatus.DEPLOYED: ("good", "its model serves"),
-    RunStatus.REJECTED: ("", "its model was rejected; the earlier one serves on"),
+    RunStatus.REJECTED: ("", "its model was rejected; the earlier model keeps serving"),
     RunStatus.ROLLED_BACK: ("bad", "its model was taken back"),
     RunStatus.FAILED: ("bad", "it failed"),
     RunStatus.ABORTED: ("", "it was stopped"),

@@ -331,7 +331,7 @@ def test_a_rollback_by_command_moves_endpoint_popular_items_and_lists_and_is_rec
 
     again = stack.command("rollback", "--to", f"{first_version}-r1")
     assert again.returncode == 1
-    assert "which serves already" in again.stdout + again.stderr
+    assert "which already serves" in again.stdout + again.stderr
 
 
 def test_a_batch_writes_lists_that_stand_in_for_an_endpoint_that_is_gone(

@@ -92,7 +92,7 @@ def test_an_undecided_model_is_rejected_in_the_registry_after_the_deadline(
         assert json.loads(answer["Payload"].read())["expired"] == 1
     run = stack.ended(waiting[1])
     assert (run["status"], run["reasons"]) == (
-        "REJECTED", ["the model was not approved: nobody decided within 0 h"],
+        "REJECTED", ["the model was not approved: no decision within 0 h"],
     )  # fmt: skip
     package = stack.client("sagemaker").describe_model_package(ModelPackageName=package_of(stack, waiting[1]))
     assert package["ModelApprovalStatus"] == "Rejected"

@@ -64,7 +64,7 @@ def test_two_items_change_places_where_each_score_moved_by_less_than_the_toleran
         ({**EXPECTED, "source": "popular"}, "source is 'popular', not 'personalized'"),
         ({**EXPECTED, "modelVersion": "r2"}, "modelVersion is 'r2', not 'r1'"),
         ({**EXPECTED, "unknownItems": 1}, "unknownItems is 1, not 0"),
-        ({**EXPECTED, "userId": "43"}, "userId is another"),
+        ({**EXPECTED, "userId": "43"}, "userId differs"),
         ({**EXPECTED, "extra": 1}, "extra is 1, not None"),
     ],
 )  # fmt: skip

@@ -62,7 +62,7 @@ def test_valid_rules_come_into_force_and_twice_is_once(app: ModuleType, cloud: C
         (b" " * (1 << 20) + b"{}", " is larger than 1048576 bytes"),
         ([], " must be a JSON object, not a list"),
         ({}, ": schemaVersion is missing; it must be '1.0'"),
-        (changed(denied=[]), " has an unknown key denied; there are schemaVersion, deny, boosts, categoryCaps"),
+        (changed(denied=[]), " has an unknown key denied; the keys are schemaVersion, deny, boosts, categoryCaps"),
         (changed(deny="9"), ": deny must be a list of at most 1000 entries, not '9'"),
         (changed(deny=["9"] * 1001), ": deny must be a list of at most 1000 entries, not 1001 entries"),
         (changed(deny=["9", 7]), ": deny[1] must be a string that is not empty, not 7"),
@@ -113,7 +113,7 @@ def test_rules_that_never_stand_still_are_tried_again_later(
         return put(**arguments)
 
     monkeypatch.setattr(app.S3, "put_object", slowly)
-    with pytest.raises(DependencyFailed, match=r"rules/rules\.json changes faster than it can be applied"):
+    with pytest.raises(DependencyFailed, match=r"rules/rules\.json changes faster than its rules can be applied"):
         handled(app)
 
 

@@ -77,7 +77,7 @@ def test_one_that_never_served_cannot(app: ModuleType) -> None:
 
 
 def test_one_that_serves_already_needs_no_rollback(app: ModuleType) -> None:
-    with pytest.raises(InvalidInput, match="which serves already"):
+    with pytest.raises(InvalidInput, match="which already serves"):
         app.handler({"to": RUN}, CONTEXT)
 
 

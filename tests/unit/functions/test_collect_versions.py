@@ -113,7 +113,9 @@ def test_one_that_cannot_be_deleted_hides_no_other_and_is_told(app: ModuleType, 
     sagemaker.add_client_error("delete_model", "ThrottlingException", "Rate exceeded", 400)
     sagemaker.add_response("delete_model", {}, {"ModelName": config(2)})
     sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": config(2)})
-    with pytest.raises(Exception, match=f"1 versions are left for the next time: {config(1)}") as caught:
+    with pytest.raises(
+        Exception, match=f"1 versions could not be deleted and are left for the next run: {config(1)}"
+    ) as caught:
         app.handler(sample_event("collect_versions"), CONTEXT)
     assert type(caught.value).__name__ == "DependencyFailed"
 

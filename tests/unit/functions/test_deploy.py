@@ -197,7 +197,7 @@ def test_a_model_of_that_name_with_other_content_stops_the_deployment(
     other = {**MODEL_CALL, "PrimaryContainer": {**CONTAINER, "ModelDataUrl": "s3://other/model.tar.gz"}}
     arn = f"arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}"
     sagemaker.add_response("describe_model", {**other, "ModelArn": arn, "CreationTime": 0})
-    with pytest.raises(Exception, match="exists with other content") as caught:
+    with pytest.raises(Exception, match="exists with different content") as caught:
         app.handler(sample_event("deploy"), CONTEXT)
     assert type(caught.value).__name__ == "InvalidInput"
     assert record(cloud) == {}
@@ -227,7 +227,7 @@ def test_an_archive_that_changed_since_its_registration_is_not_deployed(
 ) -> None:
     cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"b")
     sagemaker.add_response("describe_model_package", package())
-    with pytest.raises(Exception, match=f"registered was {ETAG}: it will not be deployed") as caught:
+    with pytest.raises(Exception, match=f"not the registered {ETAG}: it will not be deployed") as caught:
         app.handler(sample_event("deploy"), CONTEXT)
     assert type(caught.value).__name__ == "ArtefactChanged"
     assert cloud.item("LOCK", "DEPLOYMENT") == {}
@@ -258,7 +258,7 @@ def test_a_package_that_is_not_approved_any_more_is_not_deployed(
     ("described", "name", "words"),
     [
         (endpoint("Updating", PREVIOUS, pending=THIRD), "DeploymentInProgress", "is changing"),
-        (endpoint("UpdateRollbackFailed", PREVIOUS), "EndpointUnusable", "only a person can mend"),
+        (endpoint("UpdateRollbackFailed", PREVIOUS), "EndpointUnusable", "only a person can fix"),
     ],
 )
 @pytest.mark.fault("P04", "P06")

@@ -77,7 +77,7 @@ def test_a_rollback_that_has_changed_nothing_undoes_nothing(
 
 def test_what_was_deployed_since_the_rollback_was_planned_stays(app: ModuleType, cloud: Cloud) -> None:
     cloud.put("SERVING", "CURRENT", kind="SERVING", runId="newest", datasetVersion="v20261125t000000z-00000000")
-    with pytest.raises(Exception, match="newest serves by now") as caught:
+    with pytest.raises(Exception, match="newest serves now") as caught:
         app.handler(rollback(), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
     assert cloud.item("LOCK", "DEPLOYMENT") == {}

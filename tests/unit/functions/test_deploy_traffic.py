@@ -87,8 +87,8 @@ def before_an_update(app: ModuleType, sagemaker: Stubber) -> None:
 @pytest.mark.parametrize(
     ("states", "name", "words"),
     [
-        (("OK", "ALARM"), "AlarmNotQuiet", "ncf-endpoint-latency rings already"),
-        (("ALARM", "ALARM"), "AlarmNotQuiet", "ncf-endpoint-errors, ncf-endpoint-latency rings already"),
+        (("OK", "ALARM"), "AlarmNotQuiet", "ncf-endpoint-latency is already in state ALARM"),
+        (("ALARM", "ALARM"), "AlarmNotQuiet", "ncf-endpoint-errors, ncf-endpoint-latency is already in state ALARM"),
         (("OK",), "MissingResource", "there is no alarm ncf-endpoint-latency"),
     ],
 )

@@ -376,7 +376,7 @@ def test_what_a_policy_leaves_out_has_its_default() -> None:
         ({"minimumSliceUsers": 0.5}, "GatePolicy: minimumSliceUsers must be an integer of at least 1, not 0.5"),
         (
             {"ceilings": {"coverage": 1}},
-            "GatePolicy: ceilings has an unknown key coverage; there are largestExposure",
+            "GatePolicy: ceilings has an unknown key coverage; the keys are largestExposure",
         ),
         (
             {"maximumServingMilliseconds": 0},

@@ -153,7 +153,7 @@ def test_the_notice_fits_sns_and_says_what_to_do() -> None:
     ("content", "expected"),
     [
         (b'{"status": "refused", "reasons": ["column x is missing"]}', ["column x is missing"]),
-        (b'{"status": "refused"}', ["the data was refused without a reason"]),
+        (b'{"status": "refused"}', ["the data was refused; no reason was given"]),
         (b'{"status": "accepted", "reasons": []}', []),
         (b"[]", []),
         (b"cut", []),
@@ -285,7 +285,7 @@ def test_a_model_that_serves_is_not_called_failed_for_what_came_after(app: Modul
         failure_event(error=error("DependencyFailed", "sns Publish"), failedState="RecordDeployed"), CONTEXT
     )
     assert answer == {"status": "DEPLOYED", "notified": True}
-    assert cloud.item(f"RUN#{RUN}")["reasons"][-1] == "the model was verified and serves; only what came after failed"
+    assert cloud.item(f"RUN#{RUN}")["reasons"][-1] == "the model was verified and serves; a later step failed"
 
 
 def test_a_redriven_run_that_fails_again_notifies_again(app: ModuleType, cloud: Cloud) -> None:

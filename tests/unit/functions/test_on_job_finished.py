@@ -219,7 +219,7 @@ ENDPOINT_EVENT = event("SageMaker Endpoint State Change", EndpointName="ncf-reco
             "send_task_failure",
             failure(
                 "EndpointFailed",
-                f"endpoint ncf-recommender failed on its way to {CONFIG}: did not pass the ping health check",
+                f"endpoint ncf-recommender failed during its update to {CONFIG}: did not pass the ping health check",
             ),
         ),
     ],

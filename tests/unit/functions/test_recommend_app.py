@@ -179,7 +179,7 @@ def test_says_so_when_nothing_was_ever_deployed(
 )
 def test_says_so_when_not_even_the_popularity_list_can_be_read(app: Any, aws: Any, popular: Any) -> None:
     aws.endpoint, aws.popular = DOWN, popular
-    message = "neither the endpoint nor the popularity list answers; try again"
+    message = "neither the endpoint nor the popularity list is available; try again"
     assert call(app, recommendations()) == (
         503,
         {"error": {"code": "DependencyFailed", "field": None, "message": message}},

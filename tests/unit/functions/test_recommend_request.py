@@ -67,9 +67,9 @@ def test_takes_categories_with_commas_between() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("", "categories must be names with commas between, not "),
-        ("a,,b", "categories must be names with commas between, not a,,b"),
-        ("a, ", "categories must be names with commas between, not a, "),
+        ("", "categories must be names separated by commas, not "),
+        ("a,,b", "categories must be names separated by commas, not a,,b"),
+        ("a, ", "categories must be names separated by commas, not a, "),
         (",".join(["a"] * 101), "categories must hold at most 100 names, not 101"),
     ],
 )
@@ -145,7 +145,11 @@ def test_a_body_in_base64_is_decoded() -> None:
 
 @pytest.mark.parametrize("body", ["not base64!", "abc", "ÿÿÿÿ"])
 def test_refuses_a_body_that_is_not_the_base64_it_claims_to_be(body: Any) -> None:
-    assert refusal(ranking, body, isBase64Encoded=True) == (400, None, "the body is marked as base64 and is not")
+    assert refusal(ranking, body, isBase64Encoded=True) == (
+        400,
+        None,
+        "the body is marked as base64 but cannot be decoded",
+    )
 
 
 @pytest.mark.parametrize(
@@ -200,7 +204,7 @@ def test_refuses_a_field(document: Any, field: str, message: str) -> None:
         ('{"userId": NaN}', None, "the body is not JSON: NaN is not a JSON value"),
         ('{"userId": "1", "userId": "2"}', "userId", '"userId" is given twice'),
         ("[" * 100_000, None, "the body is nested too deeply"),
-        ("1" * 5000, None, "the body is not JSON that can be read: a number has too many digits"),
+        ("1" * 5000, None, "the body cannot be read: a number has too many digits"),
     ],
     ids=lambda value: str(value)[:30],
 )

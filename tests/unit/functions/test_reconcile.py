@@ -268,7 +268,7 @@ def test_one_bad_entry_does_not_hide_the_others(
     sagemaker.add_response("describe_training_job", training_job("Completed"))
     answers.add_response("send_task_success", {})
     with pytest.raises(
-        Exception, match=r"1 entries are left for the next pass: token: .*ThrottlingException"
+        Exception, match=r"1 entries failed and are left for the next pass: token: .*ThrottlingException"
     ) as caught:
         app.handler(sample_event("reconcile"), CONTEXT)
     assert type(caught.value).__name__ == "DependencyFailed"
@@ -303,7 +303,7 @@ def test_a_model_that_nobody_decides_on_in_time_is_rejected_in_the_registry_and_
     app: ModuleType, sagemaker: Stubber, states: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     hold_question(app, cloud, datetime.now(UTC) - timedelta(hours=169))
-    words = "nobody decided within 168 h"
+    words = "no decision within 168 h"
     sagemaker.add_response("describe_model_package", model_package("PendingManualApproval"))
     states.add_response("describe_execution", execution("RUNNING"))
     rejected = {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": "Rejected", "ApprovalDescription": words}

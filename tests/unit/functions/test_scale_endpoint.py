@@ -128,6 +128,6 @@ def test_before_the_instance_type_changes_the_target_is_given_up_and_the_update_
         scaling.add_response("deregister_scalable_target", {}, TARGET)
     else:
         scaling.add_client_error("deregister_scalable_target", "ObjectNotFoundException", "No scalable target", 400)
-    with pytest.raises(Exception, match="the endpoint scales no more, for this change") as caught:
+    with pytest.raises(Exception, match="the endpoint's automatic scaling was removed for this change") as caught:
         app._change("update_endpoint", request.update_endpoint("ncf-recommender", WANTED, (), is_scaled=True))
     assert type(caught.value).__name__ == "DependencyFailed"

@@ -134,9 +134,9 @@ def test_a_rejection_by_a_person_is_an_answer_not_a_fault() -> None:
             Cause("E", "the words"),
         ),
         ({"Error": "E", "Cause": "plain words"}, Cause("E", "plain words")),
-        ({"Error": "States.Timeout"}, Cause("States.Timeout", "States.Timeout, without a cause")),
+        ({"Error": "States.Timeout"}, Cause("States.Timeout", "States.Timeout: no cause was given")),
         ({"Error": "E", "Cause": "[1]"}, Cause("E", "[1]")),
-        (None, Cause("Unknown", "the state machine did not say why")),
+        (None, Cause("Unknown", "the state machine gave no reason")),
     ],
 )
 def test_reads_the_true_cause_out_of_a_state_machines_error(output: object, cause: Cause) -> None:

@@ -77,7 +77,9 @@ def test_the_input_goes_before_the_templates_defaults() -> None:
 
 
 def test_names_the_template_s_parameter_when_the_mistake_is_there() -> None:
-    with pytest.raises(InvalidInput, match=r"^PreparationParameters\.minimumUsers is not known; there are format, "):
+    with pytest.raises(
+        InvalidInput, match=r"^PreparationParameters\.minimumUsers is unknown; the parameters are format, "
+    ):
         plan.from_event(sample_event("start_preparation"), DATA, "", {"minimumUsers": 2})
 
 
@@ -100,7 +102,7 @@ def test_without_a_source_the_templates_is_taken() -> None:
         ({"source": "s3://b/raw\n--conf"}, "source must be an s3:// URI"),
         ({"items": 7}, "items must be an s3:// URI"),
         ({"parameters": ["a"]}, "parameters must be an object, not list"),
-        ({"parameters": {"output": "s3://b/"}}, "parameters.output is not known; there are format"),
+        ({"parameters": {"output": "s3://b/"}}, "parameters.output is unknown; the parameters are format"),
         ({"parameters": {"format": True}}, "parameters.format must be a string or a number, not True"),
         ({"parameters": {"format": "--output"}}, "parameters.format must be 1 to 256 printable characters"),
         ({"parameters": {"format": ""}}, "parameters.format must be 1 to 256 printable characters"),

@@ -195,7 +195,7 @@ def test_what_came_to_serve_meanwhile_is_not_split(
     answers_as(runtime, RUN, "Other")
     answers_as(runtime, SERVING_RUN, "AllTraffic")
     sagemaker.add_response("describe_model_package", model_package("Approved"))
-    with pytest.raises(Exception, match=f"newest serves by now, not {SERVING_RUN}") as caught:
+    with pytest.raises(Exception, match=f"newest serves now, not {SERVING_RUN}") as caught:
         app.handler(event_for("verify"), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
     assert app.LEDGER.current_split() is None
@@ -254,7 +254,7 @@ def test_a_split_ends_when_one_model_answers_all(
             f"{RUN} answers 10 % of the requests, and {SERVING_RUN} the rest: a trial",
             "answers 10 % of the requests",
         ),
-        (0, f"{RUN} answers alone: a trial", "answers 100 % of the requests"),
+        (0, f"{RUN} answers all requests: a trial", "answers 100 % of the requests"),
     ],
 )
 def test_a_split_is_recorded_and_ends_no_run(

@@ -72,7 +72,7 @@ def test_two_users_must_not_get_one_list() -> None:
     own = [example.response for example in examples]
     assert golden.sameness(examples, own) is None
     alike = [*own[:2], {**OTHER["response"], "itemList": KNOWN["response"]["itemList"]}]
-    assert golden.sameness(examples, alike) == "2 users get one list"
+    assert golden.sameness(examples, alike) == "2 users get the same list"
     # A list of candidates has its items by request, and strangers all get the popular ones.
     ranking = {"request": {"userId": "44", "candidates": ["a"]}, "response": KNOWN["response"]}
     examples = golden.parse(json.dumps([KNOWN, STRANGER, ranking]).encode())
@@ -140,7 +140,7 @@ def test_a_model_whose_approval_was_taken_back_meanwhile_is_not_promoted(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, status: str
 ) -> None:
     is_well(sagemaker, runtime, status)
-    with pytest.raises(Exception, match=f"{PACKAGE} is {status}, not Approved any more") as caught:
+    with pytest.raises(Exception, match=f"{PACKAGE} is {status}, no longer Approved") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "ModelNotApproved"
     assert cloud.item("SERVING", "CURRENT") == {}
@@ -170,7 +170,7 @@ def test_a_model_with_one_list_for_everybody_is_not_promoted(
     describes(sagemaker)
     for example in (KNOWN, alike):
         answers(runtime, example["request"], example["response"])
-    with pytest.raises(Exception, match="golden request 1 to 2: 2 users get one list") as caught:
+    with pytest.raises(Exception, match="golden request 1 to 2: 2 users get the same list") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "GoldenRequestMismatch"
     assert cloud.item("SERVING", "CURRENT") == {}
@@ -214,7 +214,7 @@ def test_newer_data_that_serves_meanwhile_is_not_replaced(
     newer = "v20261124t000000z-00000000"
     cloud.put("SERVING", "CURRENT", runId=f"{newer}-r1", datasetVersion=newer)
     is_well(sagemaker, runtime)
-    with pytest.raises(Exception, match=f"{newer}-r1 serves by now") as caught:
+    with pytest.raises(Exception, match=f"{newer}-r1 serves now") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
     assert cloud.item("SERVING", "CURRENT")["runId"] == f"{newer}-r1"
@@ -308,6 +308,6 @@ def test_a_rollback_does_not_replace_what_was_deployed_meanwhile(
 ) -> None:
     cloud.put("SERVING", "CURRENT", kind="SERVING", runId="newest", datasetVersion=NEWER)
     is_well(sagemaker, runtime)
-    with pytest.raises(Exception, match="newest serves by now"):
+    with pytest.raises(Exception, match="newest serves now"):
         app.handler(rollback_of(NEWER), CONTEXT)
     assert cloud.item("SERVING", "CURRENT")["runId"] == "newest"

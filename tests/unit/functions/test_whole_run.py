@@ -144,7 +144,7 @@ def test_wherever_a_run_fails_a_restart_ends_it_like_one_that_never_failed(
     # From the promotion on the model serves, and what fails afterwards does not take that back.
     assert status == ("DEPLOYED" if serves else "FAILED")
     told = [note["Subject"] for note in platform.cloud.notifications()]
-    expected = [f"Run {RUN}: {'deployed, with a fault afterwards' if serves else 'failed'}"]
+    expected = [f"Run {RUN}: {'deployed, but a later step failed' if serves else 'failed'}"]
     if state == "RecordDeployed" and is_done_before:
         expected = [f"Run {RUN}: its model serves", *expected]
     assert told == expected
