@@ -1,4 +1,4 @@
-# Each command does its own set-up. `make help` lists them all.
+# Each command installs what it needs. `make help` lists all commands.
 SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON      ?= python3.11
@@ -11,7 +11,7 @@ NODE_FOUND  := $(shell node --version 2>/dev/null && npm --version 2>/dev/null)
 RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt laptop_aws/requirements.txt $(if $(JAVA_FOUND),,requirements/java.txt)
 CHECK_REQUIREMENTS   := requirements/training.txt requirements/serving.txt requirements/tests.txt requirements/check.txt
 TEST_REQUIREMENTS    := requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
-# The fast tests: what is not marked slow, without what imports Spark or the embedded AWS.
+# The fast tests: those not marked slow that import neither Spark nor the embedded AWS.
 FAST        := tests -m "not slow" $(addprefix --ignore=tests/,unit/emr unit/statemachines unit/functions/test_whole_run.py unit/local e2e)
 CHECKED     := contracts functions ncf training serving container emr laptop_aws local delivery tests benchmarks
 
@@ -20,14 +20,14 @@ export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help setup assemble demo up down status logs train check one test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
 
-help: ## this list
+help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 	@printf '\n  DATA=path     interactions for demo: .csv, .csv.gz, .parquet, .dat, or a folder (default: a generated shop)\n'
-	@printf '  WORSE=1       demo drops nonsense, to see the gate refuse it\n'
-	@printf '  DATASET=path  what train learns from; MODEL=neumf, ARGS="--epochs 5" and so on are its options\n'
+	@printf '  WORSE=1       demo uploads random data, to see the gate reject the model\n'
+	@printf '  DATASET=path  the dataset for train; its options are MODEL=neumf, ARGS="--epochs 5" and others\n'
 	@printf '  PYTHON=...    the Python 3.11 to build the environments with (now: %s)\n' '$(PYTHON)'
 
-# --- Set-up: each stamp is older than nothing it depends on, so a second call costs nothing -----------------------------
+# --- Set-up: each stamp depends on its requirements, so a second call does nothing ---------------------------------------
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed and '$(PYTHON)' was not found. Install it, or call make with PYTHON=/path/to/python3.11" >&2; exit 2; }
@@ -46,13 +46,13 @@ $(VENV)/.runtime: $(RUNTIME_REQUIREMENTS) requirements/constraints.txt $(VENV)/.
 	@$(BIN)/$(PIP_INSTALL) $(addprefix --requirement ,$(RUNTIME_REQUIREMENTS))
 	@touch $@
 
-# Apart from the runtime: nothing that is deployed or served draws.
+# Not part of the runtime: nothing that is deployed or served draws plots.
 $(VENV)/.launch: requirements/launch.txt $(VENV)/.runtime
-	@echo "set-up: the picture of the learning curves"
+	@echo "set-up: plots of the learning curves"
 	@$(BIN)/$(PIP_INSTALL) --requirement requirements/launch.txt
 	@touch $@
 
-# All that `make check` and `make lint` need: no Spark, no embedded AWS, no SAM.
+# The needs of `make check` and `make lint`: no Spark, no embedded AWS, no SAM.
 $(VENV)/.check: $(CHECK_REQUIREMENTS) requirements/constraints.txt $(VENV)/.torch
 	@echo "set-up: training, serving and the tools of the checks"
 	@$(BIN)/$(PIP_INSTALL) $(addprefix --requirement ,$(CHECK_REQUIREMENTS))
@@ -70,44 +70,44 @@ $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime $(VENV)/.check
 	@touch $@
 
 .envs/lambda/.ready: requirements/lambda-runtime.txt | $(BIN)/python
-	@echo "set-up: what AWS's Lambda runtime has, and nothing else"
+	@echo "set-up: the packages of AWS's Lambda runtime"
 	@rm -rf .envs/lambda && $(PYTHON) -m venv .envs/lambda
 	@.envs/lambda/bin/pip install --quiet --disable-pip-version-check --requirement requirements/lambda-runtime.txt
 	@touch $@
 
-setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## what demo and up need (they call it)
+setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## install what demo and up need (they call it)
 
 assemble: $(VENV)/.check ## write template.yaml and the state machines from their sources
 	@$(BIN)/python -m delivery.assembly
 
 # --- The product on this machine ------------------------------------------------------------------------------------------
 
-demo: setup ## from dropped interactions to served recommendations, on an embedded AWS
+demo: setup ## upload interactions and follow them to served recommendations, on an embedded AWS
 	@$(LOCAL) demo $(if $(DATA),--data "$(DATA)") $(if $(WORSE),--worse)
 
 up: setup ## start the embedded AWS and deploy the application
 	@$(LOCAL) up
 
-down: ## stop it; its state stays for the next `make up`
-	@if $(BIN)/python -c 'import local.cli' 2>/dev/null; then $(LOCAL) down; else echo "nothing is set up here"; fi
+down: ## stop the embedded AWS; its state stays for the next `make up`
+	@if $(BIN)/python -c 'import local.cli' 2>/dev/null; then $(LOCAL) down; else echo "nothing is installed here"; fi
 
-status: ## what runs, who serves, the last runs and their reasons
-	@if [ -x $(BIN)/python ]; then $(LOCAL) status; else echo "nothing is set up here: try make demo"; fi
+status: ## show what runs, which model serves, and the latest runs with their reasons
+	@if [ -x $(BIN)/python ]; then $(LOCAL) status; else echo "nothing is installed here: run make demo"; fi
 
-logs: ## the latest log lines of everything
+logs: ## show the latest log lines of every part
 	@$(LOCAL) logs
 
 train: $(VENV)/.launch ## train on DATASET, a folder with manifest.json, and compare with the other runs in runs/
-	@test -n "$(DATASET)" || { echo "which dataset? make train DATASET=path [MODEL=neumf] [ARGS=\"--epochs 5\"]; .venv/bin/python -m training.launch --help says more" >&2; exit 2; }
+	@test -n "$(DATASET)" || { echo "DATASET is missing: make train DATASET=path [MODEL=neumf] [ARGS=\"--epochs 5\"]; .venv/bin/python -m training.launch --help lists the options" >&2; exit 2; }
 	@$(BIN)/python -m training.launch "$(DATASET)" $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 # --- Checks -----------------------------------------------------------------------------------------------------------------
 
-check: lint ## before every commit, in about a minute: lint and the fast tests
+check: lint ## lint and the fast tests, in about a minute: before every commit
 	@$(BIN)/python -m pytest $(FAST) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-one: $(VENV)/.check ## the tests whose names hold TEST: make one TEST=worse_than_the_incumbent
-	@test -n "$(TEST)" || { echo "which test? make one TEST=part_of_its_name" >&2; exit 2; }
+one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=worse_than_the_incumbent
+	@test -n "$(TEST)" || { echo "TEST is missing: make one TEST=part_of_its_name" >&2; exit 2; }
 	@found=$$(grep -rl --include='test_*.py' "def test_.*$(TEST)" tests laptop_aws/tests); \
 		test -n "$$found" || { echo "no test has $(TEST) in its name" >&2; exit 2; }; \
 		$(BIN)/python -m pytest $$found -k "$(TEST)"
@@ -115,14 +115,14 @@ one: $(VENV)/.check ## the tests whose names hold TEST: make one TEST=worse_than
 test: setup $(VENV)/.tests lint ## everything: lint, then unit, contract, infrastructure, conformance and end-to-end tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-lint: $(VENV)/.check ## format, style, types and the rules of who may import whom
+lint: $(VENV)/.check ## check format, style, types and the import rules
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/python tests/typecheck.py
 	@PYTHONPATH=.:functions:emr $(BIN)/python tests/imports.py
 	@$(BIN)/python -m delivery.assembly --check
 
-unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests each
+unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests
 	@$(BIN)/python -m pytest tests/$@
 
 conformance: setup $(VENV)/.tests ## the tests of the embedded AWS: unit and conformance
@@ -138,7 +138,7 @@ bench: setup ## the benchmarks of scoring, preparation and the function recommen
 bench-training: setup ## the benchmarks of training: DATA=folder of MovieLens-1M in the split of He et al. 2017
 	@$(BIN)/python -m benchmarks.training --data "$(or $(DATA),data/ml-1m)"
 
-bench-serving: setup ## the benchmarks of the model server, beside TorchServe and FastAPI (builds their environment once)
+bench-serving: setup ## the benchmarks of the model server, compared with TorchServe and FastAPI (builds their environment once)
 	@$(BIN)/python -m benchmarks.serving $(ARGS)
 
 .envs/load/.ready: requirements/load.txt | $(BIN)/python
@@ -147,7 +147,7 @@ bench-serving: setup ## the benchmarks of the model server, beside TorchServe an
 	@.envs/load/bin/pip install --quiet --disable-pip-version-check --requirement requirements/load.txt
 	@touch $@
 
-load: setup .envs/load/.ready ## customers on the stack of `make up`, by Locust: ARGS="--users 20 --run-time 30s"
+load: setup .envs/load/.ready ## simulate customers on the stack of `make up`, with Locust: ARGS="--users 20 --run-time 30s"
 	@AWS_ACCESS_KEY_ID=000000000000 AWS_SECRET_ACCESS_KEY=local .envs/load/bin/locust -f tests/load/locustfile.py --headless --only-summary --users 10 --spawn-rate 10 --run-time 20s --host "$$($(LOCAL) url)" $(ARGS)
 
 clean: down ## remove the environments, the state of the embedded AWS and every build

@@ -1,1 +1,1 @@
-"""Speed, measured side by side with a peer in one run: medians and ratios, never a pass or a failure."""
+"""Benchmarks: our code and a peer are measured in the same run. They report medians and ratios, and never fail."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [scoring|preparation|recommend]`: print the tables; all when none is named."""
+"""`python -m benchmarks [scoring|preparation|recommend]`: print the named tables, or all of them."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Shared parts of the benchmarks' commands."""
+"""Common code of the benchmarks' commands."""
 
 import os
 import platform
@@ -11,9 +11,9 @@ from rich.console import Console
 
 
 def begin(width: int | None = None) -> Console:
-    """A console that says first which machine it is; the processor's name is LLVM's, which tells generations apart.
+    """Return a console, after it has printed the machine. The processor's name is LLVM's, which has the generation.
 
-    From now on SIGTERM and SIGINT end the process in order: no server is left behind, and no traceback shown.
+    After this call, SIGTERM and SIGINT end the process by SystemExit: servers are stopped, and no traceback is printed.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)

@@ -1,8 +1,8 @@
-"""The preparation on Spark beside the same work in DuckDB, at two sizes: how the cost grows matters more than the cost.
+"""The preparation on Spark, compared with DuckDB at two sizes. The growth of the cost matters more than the cost.
 
-DuckDB does the core of it (latest row of each pair, dense indices, leave-last-out split, Parquet); Spark does that and
-everything else that `emr/preprocess.py` promises (validation, quarantine, hashes, manifest), JVM start included. Every
-run is a process of its own; the sizes' runs alternate.
+DuckDB does the core of the work (latest row of each pair, dense indices, leave-last-out split, Parquet). Spark does the
+same and the rest of `emr/preprocess.py` (validation, quarantine, hashes, manifest), and its time includes the start of
+the JVM. Every run is a separate process; the runs of the sizes alternate.
 """
 
 import csv
@@ -44,7 +44,9 @@ copy (select item_index, count(*) as n from placed where place > 1 group by 1 or
 
 
 def interactions(path: Path, rows: int) -> None:
-    """Writes a shop's CSV: users by the square root of the rows, items by popularity, deterministic."""
+    """Write a generated CSV of `rows` interactions: uniform users, and items of different popularity. No randomness
+    between runs.
+    """
     generator = random.Random(rows)
     users, items = rows // 50, rows // 100
     with path.open("w", newline="") as file:
@@ -71,7 +73,7 @@ def spark(source: Path, target: Path) -> float:
 
 
 def table() -> Table:
-    """One row a size: median seconds of each, and their ratio."""
+    """Return a table with one row per size: the median seconds of both, and their ratio."""
     result = Table(title=f"Preparation, 2 threads, median of {REPEATS} runs, process start included")
     for heading in ("rows", "DuckDB s", "Spark s", "ratio", "Spark µs a row"):
         result.add_column(heading, justify="right")

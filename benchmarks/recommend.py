@@ -1,7 +1,7 @@
-"""Cost of the function `recommend`, at its start and for one request, beside botocore's client and beside the
-signing and sending that it does instead.
+"""Time of the function `recommend`, for its start and for one request.
 
-The endpoint's answer is put in where the request would leave, so all of the work is done and no network is measured.
+It is compared with botocore's client, and with only the signing and sending of the function. The endpoint's answer is
+inserted where the request would be sent, so all the work is done, but no network is measured.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ ANSWER = {
 
 
 def table() -> Table:
-    """Medians in milliseconds, all in turn."""
+    """Return a table of medians, in milliseconds. The three are measured in turn."""
     result = Table(title=f"The function recommend, median of {STARTS} starts and {REQUESTS:,} requests, ms")
     for heading in ("", "botocore's client alone", "signing and sending alone", "the function", "its own share"):
         result.add_column(heading, justify="left" if not heading else "right")
@@ -78,11 +78,11 @@ def _starts() -> list[float]:
 def _requests() -> list[float]:
     sys.path.insert(0, str(FUNCTIONS))
     os.environ.update(ENVIRONMENT)
-    app = importlib.import_module("recommend.app")
+    app: Any = importlib.import_module("recommend.app")
     client = botocore.session.get_session().create_client("sagemaker-runtime")
     client.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", _answered)
     app.runtime.session.send = _answered
-    # Rules that were read a moment ago, for ever: nothing is read.
+    # The clock stands still, so that the rules never expire and are not read.
     app.rules = type(app.rules)(None, "", app.rules_from_json, clock=lambda: -1.0, otherwise=app.NO_RULES)
     event = json.loads((PROJECT_ROOT / "events" / "recommend.json").read_text())
     context = SimpleNamespace(
@@ -115,7 +115,7 @@ def _requests() -> list[float]:
 
 
 class _Content(io.BytesIO):
-    """As urllib3 gives it."""
+    """A response body with the interface of urllib3."""
 
     def stream(self) -> Iterator[bytes]:
         yield self.read()

@@ -1,13 +1,15 @@
-"""Ranking the whole catalogue for one user: the server's scorer beside the plain model, in one thread.
+"""Ranking of the whole catalogue for one user, in one thread: the server's scorer, compared with the plain model.
 
-The plain model is `ncf.ranking.rank`, the definition that golden requests are made by: it runs the network over every
-item. Both answer the same requests in turn, so what disturbs the machine disturbs both.
+The plain model is `ncf.ranking.rank`, which defines the answers of golden requests; it runs the network for every item.
+Both answer the same requests in turn, so other load on the machine affects both.
 """
 
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,13 +30,14 @@ CASES = [
 
 
 def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path, users: int = USERS) -> bundles.Bundle:
-    """A loaded NeuMF bundle with random weights: the cost of ranking does not depend on what was learned."""
+    """Write and load a NeuMF bundle with random weights: the time of ranking does not depend on the weights."""
     random = np.random.default_rng(items)
     architecture = Architecture("neumf", factors, layers)
     model = Recommender(architecture, users, items).eval()
     generator = torch.Generator().manual_seed(items)
     model.reset_parameters(generator)
-    for tower in model.towers:  # logits that are told apart, as those of a trained model
+    tower: Any
+    for tower in model.towers:  # large enough for different logits, as in a trained model
         for embedding in (tower.user, tower.item):
             torch.nn.init.normal_(embedding.weight, 0.0, 0.3, generator=generator)
     gaps = random.integers(1, items // SEEN + 1, (users, SEEN), dtype=np.int32)
@@ -62,14 +65,14 @@ def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path
     return bundles.load(directory)
 
 
-def milliseconds(call, *arguments) -> float:
+def milliseconds(call: Callable[..., Any], *arguments: Any) -> float:
     started = time.perf_counter()
     call(*arguments)
     return (time.perf_counter() - started) * 1000
 
 
 def table() -> Table:
-    """One row a case: medians over the requests, and how many times faster the scorer is."""
+    """Return a table with one row per case: the medians over the requests, and the ratio."""
     torch.set_num_threads(1)
     result = Table(title=f"Top 10 of the whole catalogue, NeuMF, one thread, median of {REQUESTS} requests")
     for heading in ("items", "factors", "MLP", "plain model ms", "scorer ms", "ratio"):

@@ -1,1 +1,1 @@
-"""The container: its image (`Dockerfile`) and the command `train`; the one place that knows training and serving."""
+"""The container: its image (`Dockerfile`) and the command `train`. Only this package imports training and serving."""

@@ -1,8 +1,7 @@
-"""A training job as a whole, by the script contract of `training/train.py`: training, and how long the server that will
-serve the model takes to answer.
+"""The whole training job: the training by `training/train.py`, and the latency of the server with the new model.
 
-A model that the server would refuse fails its training. Run by the command `train`, by `python -m training.launch` on
-this machine, and by torchrun (`torchrun --nproc-per-node 2 -m -- container.job --…`).
+If the server would refuse the model, the training fails. The callers are the command `train`, `python -m
+training.launch` on this machine, and torchrun (`torchrun --nproc-per-node 2 -m -- container.job --…`).
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from training.train import TrainingFailed
 
 
 def measure_serving(model: Path) -> dict[str, Any]:
-    """The times of `serving/latency.py` for the bundle in `model`. Raises TrainingFailed."""
+    """Return the latency by `serving/latency.py` of the bundle in `model`. Raises TrainingFailed."""
     try:
-        # Loaded when the model is there: fitting does not need the server's compiler in memory.
+        # Imported only now, so that the server's compiler takes no memory during the fit.
         from serving import latency
         from serving.serve import CannotServe
     except Exception as error:

@@ -1,8 +1,8 @@
-"""The container's `train` command: runs a job on SageMaker's directory, by the script contract, in this process.
+"""The container's `train` command: runs a training job in this process on SageMaker's folder.
 
-The directory is /opt/ml, or SAGEMAKER_BASE_DIR: `input/config/hyperparameters.json` becomes argv, each channel in
-`input/config/inputdataconfig.json` becomes SM_CHANNEL_<NAME>, and the outputs become SM_MODEL_DIR, SM_OUTPUT_DATA_DIR,
-SM_OUTPUT_DIR and SM_CHECKPOINT_DIR.
+The folder is /opt/ml, or SAGEMAKER_BASE_DIR. `input/config/hyperparameters.json` becomes the command-line arguments,
+and each channel in `input/config/inputdataconfig.json` becomes a variable SM_CHANNEL_<NAME>. SM_MODEL_DIR,
+SM_OUTPUT_DATA_DIR, SM_OUTPUT_DIR and SM_CHECKPOINT_DIR are the folders for output.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from training import train
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`, or an empty one if there is no such file. Raises ValueError for anything else."""
+    """Read the JSON object in `path`; without the file, return an empty one. Raises ValueError for other content."""
     if not path.exists():
         return {}
     try:
@@ -31,7 +31,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def arguments(hyperparameters: dict[str, Any]) -> list[str]:
-    """`--name value` for each hyperparameter. Raises ValueError for a value that is not a string."""
+    """Return `--name value` for each hyperparameter. Raises ValueError for a value that is not a string."""
     argv = []
     for name, value in hyperparameters.items():
         if not isinstance(value, str):
@@ -41,7 +41,7 @@ def arguments(hyperparameters: dict[str, Any]) -> list[str]:
 
 
 def environment(base: Path, channels: dict[str, Any]) -> dict[str, str]:
-    """The variables of the script contract."""
+    """Return the environment variables of a training job (`training/train.py`)."""
     return {
         "SM_MODEL_DIR": str(base / "model"),
         "SM_OUTPUT_DIR": str(base / "output"),

@@ -7,11 +7,28 @@ places. An item that is not in the recorded list must tie with the list's last i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from contracts.values import is_number, shown
 
 TOLERANCE = 1e-4
+
+
+def differences(recorded: Iterable[dict[str, Any]], answer: Callable[[Any], Any]) -> list[str]:
+    """One sentence for each recorded `{"request", "response"}` that `answer` (request → response) answers otherwise.
+
+    The sentences tell requests apart by position and hold no ids of users.
+    """
+    found = []
+    for position, entry in enumerate(recorded):
+        try:
+            reason = difference(entry["response"], answer(entry["request"]))
+        except Exception as error:
+            reason = f"no answer: {type(error).__name__}"
+        if reason:
+            found.append(f"golden request {position}: {reason}")
+    return found
 
 
 def difference(expected: dict[str, Any], actual: Any) -> str | None:

@@ -21,6 +21,8 @@ METRICS = {
     "FullNdcgAt10": f"full_ndcg_at_10={_NUMBER}",
 }
 """SageMaker metric definitions: the regular expression of each metric's value, by name."""
+VALIDATION = f"validation_ndcg={_NUMBER}"
+"""The metric that only a training job with patience prints."""
 
 REFUSED, FAILED = "REFUSED: ", "FAILED: "
 """Prefixes of a preparation's last line on standard error: the data was refused (exit 2), or the job failed."""

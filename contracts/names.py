@@ -10,7 +10,7 @@ _VERSION = r"v[0-9]{8}t[0-9]{6}z-[0-9a-f]{8}"
 
 DATASET_VERSION = re.compile(_VERSION)
 """`v<UTC yyyymmdd>t<hhmmss>z-<8 hex>`: sorts by time."""
-RUN_ID = re.compile(rf"({_VERSION})-r([1-9][0-9]?)")
+RUN_ID = re.compile(rf"({_VERSION})-r([1-9][0-9]{{0,3}})")
 """A dataset version and an attempt. Groups: dataset version, attempt."""
 MANIFEST_KEY = re.compile(rf"datasets/({_VERSION})/manifest\.json")
 MARKER_KEY = re.compile(r"raw/(?:[^/]+/)+_SUCCESS")

@@ -1,1 +1,2 @@
-"""Tools that bring the product to AWS. They know the sources of template and state machines, and no product code."""
+"""Tools that prepare the product for AWS. They read the sources of the template and the state machines, and import no
+product code."""

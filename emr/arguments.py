@@ -1,4 +1,4 @@
-"""The command line of the preparation, as one frozen value."""
+"""The command line of the preparation, parsed into one frozen value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USAGE_ERROR = 64
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns in the source, and which of the optional ones must be there because they were asked for."""
+    """Names of the columns in the source, and the optional columns that the command line makes required."""
 
     user: str = "user_id"
     item: str = "item_id"
@@ -29,7 +29,7 @@ class Columns:
     is_weight_required: bool = False
 
     def required(self) -> tuple[str, ...]:
-        """The columns without which a file is refused, in the order in which a person expects them."""
+        """The columns without which a file is refused."""
         names = [self.user, self.item, self.timestamp]
         if self.is_event_type_required:
             names.append(self.event_type)
@@ -38,7 +38,7 @@ class Columns:
         return tuple(names)
 
     def used(self) -> frozenset[str]:
-        """Every column that is read when it is there."""
+        """The columns that are read if they exist."""
         return frozenset((self.user, self.item, self.timestamp, self.event_type, self.weight))
 
 
@@ -46,14 +46,15 @@ class Columns:
 class Arguments:
     """One preparation.
 
-    source, output, quarantine: URIs or directories; a version becomes a folder of its own under the last two.
+    source, output, quarantine: URIs or directories; each version is a folder in the last two.
     dataset_version, parent_version: `v<yyyymmdd>t<hhmmss>z-<8 hex>`; the parent's indices are kept.
     code_version: names the code in the manifest.
     items: catalogue file or folder; None looks for `items.*` or `movies.*` in the source.
-    format: how the interaction files are written; `auto` decides per file.
-    event_types: only these event types count; empty means all of them.
-    minimum_user_interactions, minimum_item_interactions: users and items with fewer distinct partners are left out.
-    maximum_bad_share: share of rows (0 to 1) that may be set aside before the data is refused.
+    format: format of the interaction files; `auto` decides per file.
+    event_types: only rows of these event types are used; empty means all of them.
+    minimum_user_interactions: users with fewer distinct items are removed.
+    minimum_item_interactions: items with fewer distinct users are removed.
+    maximum_bad_share: maximum share of bad rows (0 to 1); above it the data is refused.
     """
 
     source: str
@@ -82,7 +83,7 @@ class Arguments:
 
     @property
     def quarantine_folder(self) -> str:
-        """Folder of what this version sets aside, and of its report."""
+        """Folder of this version's bad rows and report."""
         return f"{self.quarantine}/{self.dataset_version}"
 
 
@@ -93,7 +94,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
-    """Reads `argv` (default: the process's own). Exits with `USAGE_ERROR` and the argument's name when it is wrong."""
+    """Parses `argv` (default: the process's arguments). Names a wrong argument and exits with `USAGE_ERROR`."""
     parser = _Parser(
         prog="preprocess.py",
         allow_abbrev=False,
@@ -116,41 +117,41 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add("--user-column", type=_text, default="user_id")
     add("--item-column", type=_text, default="item_id")
     add("--timestamp-column", type=_text, default="timestamp")
-    add("--event-type-column", type=_text, help="default: event_type, where it is there")
-    add("--weight-column", type=_text, help="default: weight, where it is there")
-    add("--event-types", type=_names, default=(), metavar="buy,view", help="only these count; default: all")
+    add("--event-type-column", type=_text, help="default: event_type, if it exists")
+    add("--weight-column", type=_text, help="default: weight, if it exists")
+    add("--event-types", type=_names, default=(), metavar="buy,view", help="only these are used; default: all")
     add("--minimum-user-interactions", type=_at_least_one, default=2, metavar="N")
     add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N")
     add("--maximum-bad-share", type=_share, default=0.001, metavar="SHARE", help="0 to 1; above it the data is refused")
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
 
     columns = Columns(
-        user=given.user_column,
-        item=given.item_column,
-        timestamp=given.timestamp_column,
-        event_type=given.event_type_column or "event_type",
-        weight=given.weight_column or "weight",
-        is_event_type_required=bool(given.event_types) or given.event_type_column is not None,
-        is_weight_required=given.weight_column is not None,
+        user=options.user_column,
+        item=options.item_column,
+        timestamp=options.timestamp_column,
+        event_type=options.event_type_column or "event_type",
+        weight=options.weight_column or "weight",
+        is_event_type_required=bool(options.event_types) or options.event_type_column is not None,
+        is_weight_required=options.weight_column is not None,
     )
     if len(columns.used()) < 5:
         parser.error("argument --*-column: one column cannot have two meanings")
-    if given.parent_version == given.dataset_version:
-        parser.error(f"argument --parent-version: {given.parent_version} is the version to be written")
+    if options.parent_version == options.dataset_version:
+        parser.error(f"argument --parent-version: {options.parent_version} is the version to be written")
     return Arguments(
-        source=given.source,
-        output=given.output,
-        quarantine=given.quarantine,
-        dataset_version=given.dataset_version,
-        code_version=given.code_version,
-        parent_version=given.parent_version,
-        items=given.items,
-        format=given.format,
+        source=options.source,
+        output=options.output,
+        quarantine=options.quarantine,
+        dataset_version=options.dataset_version,
+        code_version=options.code_version,
+        parent_version=options.parent_version,
+        items=options.items,
+        format=options.format,
         columns=columns,
-        event_types=given.event_types,
-        minimum_user_interactions=given.minimum_user_interactions,
-        minimum_item_interactions=given.minimum_item_interactions,
-        maximum_bad_share=given.maximum_bad_share,
+        event_types=options.event_types,
+        minimum_user_interactions=options.minimum_user_interactions,
+        minimum_item_interactions=options.minimum_item_interactions,
+        maximum_bad_share=options.maximum_bad_share,
     )
 
 
@@ -173,7 +174,7 @@ def _version(value: str) -> str:
 def _names(value: str) -> tuple[str, ...]:
     names = tuple(sorted({name.strip() for name in value.split(",")} - {""}))
     if not names:
-        raise argparse.ArgumentTypeError(f"{value!r} names no event type")
+        raise argparse.ArgumentTypeError(f"{value!r} has no event type")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Judges each row, and keeps one interaction for each (user, item) that has enough support.
+"""Checks each row, and keeps one interaction for each (user, item) with enough support.
 
 All transforms are pure: frames in, frames out.
 """
@@ -9,12 +9,12 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 MAXIMUM_ID_LENGTH = 256
-#: 2100-01-01 in epoch seconds. A fixed bound, not the clock: the same rows are bad whenever they are read. Later than
-#: this lies every millisecond since February 1970.
+#: 2100-01-01 in epoch seconds. A fixed bound, not the clock, so that the same rows are bad at any time. Milliseconds
+#: that are read as seconds are above it for all times since February 1970.
 FIRST_IMPLAUSIBLE_SECOND = 4_102_444_800
 
 _CONTROL_CHARACTER = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
-#: What Spark puts where bytes are not UTF-8; two different ids could become one.
+#: Spark's replacement for bytes that are not UTF-8. With it, two different ids could become equal.
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
 _INTEGER = r"^[+-]?\d+$"
 _ISO_8601 = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
@@ -23,11 +23,11 @@ _NOT_FINITE = r"(?i)^[+-]?(nan|inf(inity)?)$"
 
 
 def parse(raw: DataFrame, event_types: tuple[str, ...] = ()) -> DataFrame:
-    """Types and judges text rows (see `reading`).
+    """Converts and checks text rows (see `reading`).
 
-    Gives `user_id string, item_id string, timestamp bigint (epoch seconds), weight float`, `reason` (null: a good row),
-    `is_wanted` (its event type counts) and, for bad rows, `raw` with the texts as they came, and `file`.
-    The first reason that applies is the row's reason.
+    Returns `user_id string, item_id string, timestamp bigint (epoch seconds), weight float`, `reason` (null for a good
+    row), `is_wanted` (its event type is requested) and, for bad rows, `raw` with the original texts, and `file`.
+    A row with several problems has the first reason.
     """
     user, item = F.trim("user_id"), F.trim("item_id")
     stamp, weight = F.trim("timestamp"), F.trim("weight")
@@ -48,10 +48,10 @@ def parse(raw: DataFrame, event_types: tuple[str, ...] = ()) -> DataFrame:
         F.when(weight.rlike(_NOT_FINITE) | (F.abs(number) == float("inf")), F.lit("weight_not_finite")),
         F.when(number.isNull(), F.lit("weight_unparsable")),
     )
-    # No event type is no wanted one; isin would give null.
+    # A row without an event type is not wanted; isin would return null.
     is_wanted = F.coalesce(F.trim("event_type").isin(*event_types), F.lit(False)) if event_types else F.lit(True)
     texts = [F.col(name) for name in ("user_id", "item_id", "timestamp", "event_type", "weight", "line")]
-    judged = raw.select(
+    checked = raw.select(
         user.alias("parsed_user"),
         item.alias("parsed_item"),
         seconds.alias("parsed_timestamp"),
@@ -63,7 +63,7 @@ def parse(raw: DataFrame, event_types: tuple[str, ...] = ()) -> DataFrame:
         "file",
     )
     is_bad = F.col("reason").isNotNull()
-    return judged.select(
+    return checked.select(
         F.col("parsed_user").alias("user_id"),
         F.col("parsed_item").alias("item_id"),
         F.col("parsed_timestamp").alias("timestamp"),
@@ -85,9 +85,9 @@ def _id_problem(identifier: Column, name: str) -> Column:
 
 
 def _seconds(stamp: Column) -> Column:
-    """Epoch seconds of an integer or of an ISO-8601 text (UTC without a zone, fractions cut); null for anything else.
+    """Epoch seconds of an integer or of an ISO-8601 text (UTC without a zone, fractions dropped); null for other texts.
 
-    The pattern comes before the cast, which would also take a bare time of day and fill in today's date.
+    The pattern comes before the cast, because the cast also accepts a time of day alone and adds today's date.
     """
     return F.when(stamp.rlike(_INTEGER), stamp.try_cast("bigint")).when(
         stamp.rlike(_ISO_8601), F.unix_seconds(stamp.try_cast("timestamp"))
@@ -95,27 +95,27 @@ def _seconds(stamp: Column) -> Column:
 
 
 def good_rows(parsed: DataFrame) -> DataFrame:
-    """`user_id, item_id, timestamp, weight` of the rows that are fit and wanted."""
+    """`user_id, item_id, timestamp, weight` of the good rows with a wanted event type."""
     return parsed.where(F.col("reason").isNull() & F.col("is_wanted")).select(
         "user_id", "item_id", "timestamp", "weight"
     )
 
 
 def bad_rows(parsed: DataFrame) -> DataFrame:
-    """`reason, file` and the texts of the rows that are set aside."""
+    """`reason, file` and the texts of the bad rows."""
     return parsed.where(F.col("reason").isNotNull()).select("reason", "file", "raw.*")
 
 
 def tally(parsed: DataFrame) -> DataFrame:
-    """`reason, is_wanted, rows`: how many rows met each fate."""
+    """`reason, is_wanted, rows`: the number of rows by outcome."""
     return parsed.groupBy("reason", "is_wanted").agg(F.count("*").alias("rows"))
 
 
 def latest_per_pair(rows: DataFrame) -> DataFrame:
     """One row for each (user_id, item_id): the latest, and at equal time the one with the greatest weight.
 
-    The model learns whether a user chose an item, so a repetition carries no more than its last time and weight; and
-    a pair that is there once cannot be in both train and test.
+    The model learns which items a user chose, not how often, so the last time and weight of a pair are enough. A pair
+    with one row cannot be in both train and test.
     """
     latest = F.max(F.struct("timestamp", "weight")).alias("latest")
     return (
@@ -131,8 +131,8 @@ def with_support(rows: DataFrame) -> DataFrame:
 def supported(counted: DataFrame, minimum_user: int, minimum_item: int) -> DataFrame:
     """Rows of `with_support` whose user has at least `minimum_user` items and whose item at least `minimum_item` users.
 
-    Leaving out an item can take a user below the minimum and the other way round, so it is repeated until nothing
-    changes (a k-core). With `minimum_item` 1 a single pass is enough: an item that is still there has a user.
+    Removing an item can bring a user below the minimum, and removing a user an item, so both are repeated until
+    nothing changes (a k-core). With `minimum_item` 1 one pass is enough: each remaining item has a user.
     """
     remaining = counted.where(F.col("user_interactions") >= minimum_user)
     if minimum_item <= 1:
@@ -151,8 +151,8 @@ def supported(counted: DataFrame, minimum_user: int, minimum_item: int) -> DataF
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """One row: `rows`, `first` and `last` timestamp, `most` interactions of one user, and whether all rows are of
-    `one_user` or of `one_item`. Without rows all but `rows` is null.
+    """One row: `rows`, `first` and `last` timestamp, `most` interactions of one user, and `one_user` and `one_item`:
+    true if all rows have the same user, or the same item. Without rows, all columns except `rows` are null.
     """
     return rows.agg(
         F.count("*").alias("rows"),

@@ -1,4 +1,4 @@
-"""Gives every user and item its integer, for life: the parent's stay, new ids follow in sorted order.
+"""Assigns a permanent index to each user and item: ids of the parent version keep theirs, new ids follow in order.
 
 All transforms are pure: frames in, frames out.
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-#: monotonically_increasing_id puts the partition above this bit and the row within it below.
+#: monotonically_increasing_id: partition number from this bit on, row number in the partition below it.
 _PARTITION_BIT = 33
 
 
 def number(ids: DataFrame, id_column: str, index_column: str, start: int = 0) -> tuple[DataFrame, int]:
-    """Numbers distinct ids in sorted order (UTF-8 bytes) from `start`, without a gap; gives the frame and how many.
+    """Numbers distinct ids in sorted order (UTF-8 bytes) from `start`, without a gap; returns the frame and the count.
 
-    A sort over ranges, then each range is shifted by the sizes of the ranges before it: no single task sees all ids.
-    The sorted frame is kept, since its ranges must not be drawn anew between counting and numbering.
+    Spark sorts the ids into ranges, and each range starts after the sizes of the ranges before it, so no single task
+    sees all ids. The sorted frame is persisted, because its ranges must stay the same between counting and numbering.
     """
     position = F.monotonically_increasing_id()
     ordered = ids.select(id_column).orderBy(id_column).withColumn("position", position).persist()
@@ -43,11 +43,11 @@ def unknown_ids(interactions: DataFrame, id_column: str, parent: DataFrame | Non
 
 
 def clean_catalogue(catalogue: DataFrame) -> DataFrame:
-    """One row for each item of the catalogue: `item_id, title, category`, trimmed, null instead of nothing.
+    """One row for each item of the catalogue: `item_id, title, category`, trimmed, null instead of empty.
 
-    Of several rows of one item the smallest title wins, so that the order of the file does not matter.
+    If an item has several rows, the smallest title wins, so the order of the file has no effect.
     """
-    identifier, title, category = F.trim("item_id"), _meaning("title"), _meaning("category")
+    identifier, title, category = F.trim("item_id"), _text_or_null("title"), _text_or_null("category")
     described = catalogue.select(identifier.alias("item_id"), title.alias("title"), category.alias("category"))
     smallest = F.min(F.struct(F.col("title").isNull().alias("is_untitled"), "title", "category")).alias("smallest")
     return (
@@ -58,21 +58,21 @@ def clean_catalogue(catalogue: DataFrame) -> DataFrame:
     )
 
 
-def _meaning(column: str) -> Column:
+def _text_or_null(column: str) -> Column:
     text = F.trim(column)
     return F.when((text != "") & (text != "(no genres listed)"), text)
 
 
 def describe(items: DataFrame, catalogue: DataFrame | None) -> DataFrame:
-    """`item_index, item_id, title, category`: what the catalogue says, else what `items` had, else null."""
+    """`item_index, item_id, title, category`: from the catalogue, else `items`, else null."""
     known = items
     for column in ("title", "category"):
         if column not in known.columns:
             known = known.withColumn(column, F.lit(None).cast("string"))
     if catalogue is None:
         return known.select("item_index", "item_id", "title", "category")
-    told = catalogue.select("item_id", F.col("title").alias("new_title"), F.col("category").alias("new_category"))
-    return known.join(told, "item_id", "left").select(
+    updates = catalogue.select("item_id", F.col("title").alias("new_title"), F.col("category").alias("new_category"))
+    return known.join(updates, "item_id", "left").select(
         "item_index",
         "item_id",
         F.coalesce("new_title", "title").alias("title"),
@@ -81,7 +81,7 @@ def describe(items: DataFrame, catalogue: DataFrame | None) -> DataFrame:
 
 
 def with_indices(interactions: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
-    """`user_index int, item_index int, item_id, timestamp, weight` of interactions whose ids are all in the maps."""
+    """`user_index int, item_index int, item_id, timestamp, weight` of interactions whose ids are in the maps."""
     return (
         interactions.join(users.select("user_id", "user_index"), "user_id")
         .join(items.select("item_id", "item_index"), "item_id")

@@ -1,7 +1,7 @@
 """Turns raw interactions into a dataset version: read, clean, index, split, write.
 
 Runs under spark-submit or as a plain Python process; URIs are `s3://…` or directories. What it reads and writes is in
-docs/contracts.md, "Preparation". Exit 0: written (or already there); 2: the data is refused, and the last line on
+docs/contracts.md, "Preparation". Exit 0: written (or it already exists); 2: the data is refused, and the last line on
 standard error is `REFUSED: <reason>`; any other: a fault, with `FAILED: <cause>` as the last line.
 """
 
@@ -33,13 +33,13 @@ from writing import Table
 
 WRITTEN, FAULT, REFUSED = 0, 1, 2
 
-#: A user with more of the interactions than this is reported: a robot, or a shop's own account.
-_SKEW_WORTH_A_WARNING = 0.1
+#: Share of the interactions above which a single user causes a warning: a robot, or a shop's own account.
+_LARGE_USER_SHARE = 0.1
 
 
 @dataclass
 class Preparation:
-    """One run: its arguments, its session, and what is known about the data so far."""
+    """One run: its arguments, its session, and the counts and warnings so far."""
 
     arguments: Arguments
     session: SparkSession
@@ -49,12 +49,12 @@ class Preparation:
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, warning: str) -> None:
-        """Says it now, and in the report."""
+        """Prints the warning and adds it to the report."""
         print(f"warning: {warning}", flush=True)
         self.warnings.append(warning)
 
     def report(self, *reasons: str) -> None:
-        """Writes `report.json`: refused for `reasons`, accepted without any."""
+        """Writes `report.json`, with status refused if there are `reasons`, otherwise accepted."""
         folder = self.arguments.quarantine_folder
         document = writing.build_report(self.arguments.dataset_version, reasons, self.read, self.bad, self.warnings)
         self.storage.write_whole(f"{folder}/report.json", writing.as_text(document), f"{folder}/_report.draft")
@@ -62,7 +62,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Clean:
-    """Interactions fit to learn from (`user_id, item_id, timestamp, weight`) and how many rows met which fate."""
+    """Interactions for training and testing (`user_id, item_id, timestamp, weight`), and counts of rows by outcome."""
 
     interactions: DataFrame
     rows: int
@@ -85,7 +85,7 @@ class Indexed:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows for training and testing, what is popular in training, and their sizes."""
+    """Rows for training and testing, the popularity of items in training, and their sizes."""
 
     train: DataFrame
     train_rows: int
@@ -97,7 +97,7 @@ class Split:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one preparation and gives the exit status."""
+    """Runs one preparation and returns the exit status."""
     arguments = command_line.parse(argv)
     running = SparkSession.getActiveSession()
     session = None
@@ -122,12 +122,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def prepare(preparation: Preparation) -> str:
-    """Writes the dataset version. Gives the line to end with: empty when written, `REFUSED: …` when refused."""
+    """Writes the dataset version. Returns the last line of output: empty if written, `REFUSED: …` if refused."""
     arguments, storage = preparation.arguments, preparation.storage
     if storage.exists(f"{arguments.dataset}/manifest.json"):
         print(f"dataset {arguments.dataset_version} is already written, nothing to do", flush=True)
         return ""
-    # Without a manifest it is what a run left behind that did not end.
+    # A dataset without a manifest is from a run that did not finish.
     storage.delete(arguments.dataset)
     storage.delete(arguments.quarantine_folder)
     storage.drop_checksum_files(arguments.output)
@@ -146,7 +146,7 @@ def prepare(preparation: Preparation) -> str:
 
 
 def read(preparation: Preparation) -> Source:
-    """Finds the files and opens them as text columns; the rows themselves are first seen by `clean`."""
+    """Finds the files and opens them as text columns. `clean` is the first step that reads the rows."""
     arguments, started = preparation.arguments, time.monotonic()
     source = read_source(
         preparation.session,
@@ -159,30 +159,30 @@ def read(preparation: Preparation) -> Source:
     for warning in source.warnings:
         preparation.warn(warning)
     size_shuffles(preparation.session, source.size)
-    _say("read", started, files=source.files, bytes=source.size, format=source.format)
+    _print_step("read", started, files=source.files, bytes=source.size, format=source.format)
     return source
 
 
 def clean(preparation: Preparation, source: Source) -> Clean:
-    """Sets bad rows aside, keeps the latest of each (user, item) and those with support.
+    """Quarantines bad rows, and keeps the latest row of each (user, item) with enough support.
 
-    Raises Refused when too many rows are bad or too little is left: nothing, one user, or one item.
+    Raises Refused if too many rows are bad, or if no row, only one user, or only one item remains.
     """
     arguments, started = preparation.arguments, time.monotonic()
     parsed = cleaning.parse(source.interactions, arguments.event_types).persist()
-    fates = cleaning.tally(parsed).collect()
-    preparation.read = sum(fate["rows"] for fate in fates)
-    for fate in fates:
-        if fate["reason"] is not None:
-            preparation.bad[fate["reason"]] = preparation.bad.get(fate["reason"], 0) + fate["rows"]
-    other_events = sum(fate["rows"] for fate in fates if fate["reason"] is None and not fate["is_wanted"])
+    outcomes = cleaning.tally(parsed).collect()
+    preparation.read = sum(row["rows"] for row in outcomes)
+    for row in outcomes:
+        if row["reason"] is not None:
+            preparation.bad[row["reason"]] = preparation.bad.get(row["reason"], 0) + row["rows"]
+    other_events = sum(row["rows"] for row in outcomes if row["reason"] is None and not row["is_wanted"])
     bad = sum(preparation.bad.values())
     if bad:
         _write_quarantine(preparation, parsed, bad)
     _refuse_bad_rows(preparation.read, preparation.bad, arguments.maximum_bad_share)
     good = preparation.read - bad - other_events
     if good == 0:
-        raise Refused(f"no interactions (rows=0): none of {preparation.read} rows has one of the event types asked for")
+        raise Refused(f"no interactions (rows=0): none of {preparation.read} rows has a requested event type")
 
     unique = cleaning.with_support(cleaning.latest_per_pair(cleaning.good_rows(parsed))).persist()
     minimum_user, minimum_item = arguments.minimum_user_interactions, arguments.minimum_item_interactions
@@ -193,16 +193,16 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     rows = facts["rows"]
     if rows == 0:
         raise Refused(
-            f"below minimum support: nothing is left of {distinct} interactions when a user needs at least "
+            f"below minimum support: 0 of {distinct} interactions remain when a user needs at least "
             f"{minimum_user} items and an item at least {minimum_item} users"
         )
     if facts["one_user"] or facts["one_item"]:
         whose = "of one user" if facts["one_user"] else "with one item"
         raise Refused(f"below minimum support: all {rows} interactions are {whose}; two users and two items are needed")
     share = facts["most"] / rows
-    if share > _SKEW_WORTH_A_WARNING and rows >= 1000:
+    if share > _LARGE_USER_SHARE and rows >= 1000:
         preparation.warn(f"one user has {share:.0%} of the interactions ({facts['most']} of {rows})")
-    _say(
+    _print_step(
         "clean",
         started,
         rows=rows,
@@ -216,7 +216,7 @@ def clean(preparation: Preparation, source: Source) -> Clean:
 
 
 def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
-    """Gives each user and item its integer; those of the parent keep theirs."""
+    """Assigns an index to each user and item; ids of the parent version keep theirs."""
     started = time.monotonic()
     parent_users, known_users = _parent_map(preparation, "users", "user_index")
     parent_items, known_items = _parent_map(preparation, "items", "item_index")
@@ -234,12 +234,12 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     users, items = users.persist(), items.persist()
     interactions = indexing.with_indices(cleaned.interactions, users, items)
     user_count, item_count = known_users + new_users, known_items + new_items
-    _say("index", started, users=user_count, items=item_count, new_users=new_users, new_items=new_items)
+    _print_step("index", started, users=user_count, items=item_count, new_users=new_users, new_items=new_items)
     return Indexed(interactions, users, user_count, items, item_count)
 
 
 def split(preparation: Preparation, indexed: Indexed) -> Split:
-    """Holds out each user's last interaction. Raises Refused when nothing can be tested, or a pair would leak."""
+    """Holds out each user's last interaction. Raises Refused if no row is for testing, or a pair is in both sets."""
     started = time.monotonic()
     marked = splitting.mark_last(indexed.interactions).persist()
     items = splitting.per_item(marked).persist()
@@ -254,15 +254,15 @@ def split(preparation: Preparation, indexed: Indexed) -> Split:
     test_rows = facts["last"] - facts["cold"]
     if test_rows == 0:
         raise Refused(
-            f"nothing to test with: {facts['last']} users have a last interaction after an earlier one, "
-            f"and {facts['cold']} of these are with items that nobody chose before"
+            f"nothing to test with: {facts['last']} users have at least two interactions, "
+            f"and the last item of {facts['cold']} of them has no earlier interaction"
         )
     divided = splitting.decide(marked, items)
     leaked = splitting.leaked_pairs(divided).count()
     if leaked:
         raise Refused(f"{leaked} (user, item) pairs would be in both train and test")
     train_rows = facts["rows"] - test_rows
-    _say("split", started, train=train_rows, test=test_rows, cold_test_items=facts["cold"])
+    _print_step("split", started, train=train_rows, test=test_rows, cold_test_items=facts["cold"])
     return Split(
         train=splitting.for_training(divided),
         train_rows=train_rows,
@@ -275,7 +275,7 @@ def split(preparation: Preparation, indexed: Indexed) -> Split:
 
 
 def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Indexed, divided: Split) -> None:
-    """Writes the tables, then the report, and last the manifest, whose appearance is the dataset's birth."""
+    """Writes the tables, then the report, and last the manifest: with it the dataset is complete."""
     arguments, storage, started = preparation.arguments, preparation.storage, time.monotonic()
     users, items = indexed.user_count, indexed.item_count
     tables = [
@@ -292,7 +292,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
     def write_table(table: Table) -> None:
         writing.write_table(storage, table, arguments.dataset, staging)
 
-    # At the same time, so that the small tables do not wait for the large one.
+    # In parallel, so that the small tables do not wait for the large one.
     with ThreadPoolExecutor(len(tables)) as pool:
         list(pool.map(write_table, tables))
     files = writing.describe_files(preparation.session, arguments.dataset, tables)
@@ -315,11 +315,11 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
     draft = f"{arguments.dataset}/_manifest.draft"
     storage.delete(staging)
     storage.write_whole(f"{arguments.dataset}/manifest.json", writing.as_text(manifest), draft)
-    _say("write", started, files=len(files), bytes=sum(file["size"] for file in files))
+    _print_step("write", started, files=len(files), bytes=sum(file["size"] for file in files))
 
 
 def explain(error: BaseException) -> str:
-    """One line about a fault: the file that could not be read, where one is named, and the innermost cause."""
+    """One line about a fault: the file that could not be read, if one is named, and the innermost cause."""
     text = str(error)
     origin = getattr(error, "_origin", None) or getattr(error, "java_exception", None)
     cause = (
@@ -334,10 +334,8 @@ def _refuse_bad_rows(read: int, bad: dict[str, int], maximum_share: float) -> No
         raise Refused("no interactions (rows=0): the files have a header, but no row")
     total = sum(bad.values())
     if total / read > maximum_share:
-        detail = ", ".join(f"{reason} {rows}" for reason, rows in sorted(bad.items(), key=lambda each: -each[1]))
-        raise Refused(
-            f"{total} of {read} rows are bad ({total / read:.2%}, at most {maximum_share:.2%} may be): {detail}"
-        )
+        detail = ", ".join(f"{reason} {rows}" for reason, rows in sorted(bad.items(), key=lambda count: -count[1]))
+        raise Refused(f"{total} of {read} rows are bad ({total / read:.2%}, limit {maximum_share:.2%}): {detail}")
 
 
 def _write_quarantine(preparation: Preparation, parsed: DataFrame, rows: int) -> None:
@@ -351,7 +349,7 @@ def _write_quarantine(preparation: Preparation, parsed: DataFrame, rows: int) ->
 
 
 def _parent_map(preparation: Preparation, name: str, index_column: str) -> tuple[DataFrame | None, int]:
-    """The parent's id map and its size; (None, 0) without a parent. Raises PreparationFailed when it is not whole."""
+    """The parent's id map and its size; (None, 0) without a parent. Raises PreparationFailed if incomplete."""
     parent = preparation.arguments.parent
     if parent is None:
         return None, 0
@@ -365,10 +363,10 @@ def _parent_map(preparation: Preparation, name: str, index_column: str) -> tuple
     return table, facts["rows"]
 
 
-def _say(step: str, started: float, **facts: object) -> None:
-    """Print a line about a step for people and programs that follow the run: `step=clean rows=100836 … seconds=3.1`."""
-    told = " ".join(f"{key}={value}" for key, value in facts.items())
-    print(f"step={step} {told} seconds={time.monotonic() - started:.1f}", flush=True)
+def _print_step(step: str, started: float, **facts: object) -> None:
+    """Prints a line about a step, for people and programs that watch: `step=clean rows=100836 … seconds=3.1`."""
+    fields = " ".join(f"{key}={value}" for key, value in facts.items())
+    print(f"step={step} {fields} seconds={time.monotonic() - started:.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Reads interactions and the catalogue as text, whatever they were written in; judging values is left to `cleaning`.
+"""Reads interactions and the catalogue as text from every supported format; `cleaning` checks the values.
 
-Every reader gives the same frame, all strings, null where a file has no such value:
-`user_id, item_id, timestamp, event_type, weight, line` and `file`. `line` is the raw row where it has too few or too
-many fields, otherwise null; `weight` is "1" where the file has no such column.
+Every reader returns the same columns, all strings, null if the file has no such value:
+`user_id, item_id, timestamp, event_type, weight, line` and `file`. `line` is the raw row if it has too few or too many
+fields, otherwise null; `weight` is "1" if the file has no such column.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _HEADER_READERS = 16
 
 @dataclass(frozen=True)
 class InteractionFiles:
-    """Files of one layout, read together: `format`, the header (empty when there is none) and the columns' names."""
+    """Files with the same layout, which are read together: `format`, and `header`, the column names (may be empty)."""
 
     format: str
     header: tuple[str, ...]
@@ -65,7 +65,7 @@ class InteractionFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """Contents of a drop: the interactions as text, the catalogue (`item_id, title, category`) if any, and its form."""
+    """Contents of a source: interactions as text, the catalogue (`item_id, title, category`) or None, and format."""
 
     interactions: DataFrame
     catalogue: DataFrame | None
@@ -78,9 +78,9 @@ class Source:
 def read_source(
     session: SparkSession, storage: Storage, source: str, items: str | None, file_format: str, columns: Columns
 ) -> Source:
-    """Reads a drop.
+    """Reads a source folder or file.
 
-    Raises Refused when there is nothing to read or a column is missing, PreparationFailed when a file is unreadable.
+    Raises Refused if there is nothing to read or a column is missing, PreparationFailed if a file is unreadable.
     """
     found = storage.list_files(source)
     catalogue_files = None
@@ -90,8 +90,8 @@ def read_source(
             raise Refused(f"the catalogue {items} does not exist or has no file")
     interaction_files, own_catalogue, warnings = choose_files(found, file_format)
     if catalogue_files is not None:
-        given = {file.uri for file in catalogue_files}
-        interaction_files = [file for file in interaction_files if file.uri not in given]
+        catalogue_uris = {file.uri for file in catalogue_files}
+        interaction_files = [file for file in interaction_files if file.uri not in catalogue_uris]
     if not interaction_files:
         names = ", ".join(printable(file.path) for file in found[:10]) or "no file at all"
         raise Refused(f"no interactions (rows=0): {source} has {names}")
@@ -120,12 +120,12 @@ def read_source(
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a file below the source is not data: a part of its path starts with `_` or `.`."""
+    """True if a file in the source is not data: a part of its path starts with `_` or `.`."""
     return any(part.startswith(("_", ".")) for part in path.split("/"))
 
 
 def family_of(name: str) -> str | None:
-    """`csv`, `parquet` or `movielens-dat` by the file's ending; None when it has another."""
+    """`csv`, `parquet` or `movielens-dat` by the file's ending; None for other endings."""
     lowered = name.lower()
     return next((family for ending, family in _FAMILIES.items() if lowered.endswith(ending)), None)
 
@@ -135,9 +135,9 @@ def _stem(file: StoredFile) -> str:
 
 
 def choose_files(files: Iterable[StoredFile], file_format: str) -> tuple[list[StoredFile], list[StoredFile], list[str]]:
-    """Splits a listing into interaction files, catalogue files and warnings about what is neither.
+    """Splits a listing into interaction files, catalogue files and warnings about other files.
 
-    With an explicit format a file without any ending is taken too, as Hadoop's writers leave it out.
+    With an explicit format, files without an ending are read too: Hadoop writes such names.
     """
     visible = [file for file in files if not is_hidden(file.path)]
     wanted = {"movielens-csv": "csv"}.get(file_format, file_format)
@@ -148,18 +148,18 @@ def choose_files(files: Iterable[StoredFile], file_format: str) -> tuple[list[St
         if family is not None and _stem(file) in _CATALOGUE_STEMS:
             catalogue.append(file)
         elif is_movielens and _stem(file) in _MOVIELENS_COMPANIONS:
-            warnings.append(f"{printable(file.path)} is not used: it belongs to MovieLens, but holds no ratings")
+            warnings.append(f"{printable(file.path)} is not used: it belongs to MovieLens, but has no ratings")
         elif file_format == "auto" and family is None:
             warnings.append(f"{printable(file.path)} is not used: not .csv, .csv.gz, .parquet or .dat")
         elif file_format != "auto" and family != wanted and "." in file.name:
-            warnings.append(f"{printable(file.path)} is not used: the format asked for is {file_format}")
+            warnings.append(f"{printable(file.path)} is not used: the requested format is {file_format}")
         else:
             interactions.append(file)
     return interactions, catalogue, warnings
 
 
 def group_by_layout(storage: Storage, files: Sequence[StoredFile], file_format: str) -> list[InteractionFiles]:
-    """Groups files that can be read at once. CSV files are told apart by their header, since Spark goes by position."""
+    """Groups files that can be read together: CSV files by header, because Spark matches their columns by position."""
     families = [file_format if file_format != "auto" else family_of(file.name) or "csv" for file in files]
     with_header = [file for file, family in zip(files, families, strict=True) if family in ("csv", "movielens-csv")]
     headers = dict(zip(with_header, read_headers(storage, with_header), strict=True))
@@ -173,7 +173,7 @@ def group_by_layout(storage: Storage, files: Sequence[StoredFile], file_format: 
 
 
 def read_headers(storage: Storage, files: Sequence[StoredFile]) -> list[tuple[str, ...]]:
-    """The header of each CSV file, in order. Raises Refused when it is no UTF-8, PreparationFailed if unreadable."""
+    """The header of each CSV file, in order. Raises Refused if it is not UTF-8, PreparationFailed if unreadable."""
     if not files:
         return []
 
@@ -185,7 +185,7 @@ def read_headers(storage: Storage, files: Sequence[StoredFile]) -> list[tuple[st
 
 
 def parse_header(start: bytes, path: str) -> tuple[str, ...]:
-    """Column names in the first line that is not blank, without byte-order mark and outer spaces; () without a line."""
+    """Column names in the first line that is not blank, without byte-order mark and outer spaces; () without one."""
     text = start.decode("utf-8-sig", errors="replace")
     try:
         rows = csv.reader(io.StringIO(text, newline=""))
@@ -198,7 +198,7 @@ def parse_header(start: bytes, path: str) -> tuple[str, ...]:
 
 
 def column_difference(required: Sequence[str], found: Sequence[str], path: str) -> str | None:
-    """A sentence with what is missing, what is expected and what is there; None when all is there, once."""
+    """A sentence with the missing or repeated columns, the found and the expected ones; None if each is there once."""
     missing = [name for name in required if name not in found]
     twice = [name for name in required if list(found).count(name) > 1]
     if not missing and not twice:
@@ -253,7 +253,7 @@ def _require(columns: Columns, names: tuple[str, ...], group: InteractionFiles) 
 
 
 def _read_csv(session: SparkSession, paths: Sequence[str], width: int, is_multiline: bool = False) -> DataFrame:
-    """CSV as RFC 4180 has it, columns `_0.._n` by position, and `_line` where a row has another number of fields."""
+    """CSV by RFC 4180: columns `_0.._n` by position; `_line` is the raw row if its number of fields differs."""
     schema = StructType([StructField(f"_{position}", StringType()) for position in range(width)]).add("_line", "string")
     return session.read.csv(
         list(paths),
@@ -293,7 +293,7 @@ def _quoted(name: str) -> str:
 
 
 def _parquet_text(field: StructField, name: str, columns: Columns, group: InteractionFiles) -> Column:
-    """A Parquet column as the text that a CSV file would have. Raises Refused for a type that cannot mean it."""
+    """A Parquet column as the text that a CSV file would have. Raises Refused for a type that does not fit."""
     column, kind = F.col(_quoted(name)), field.dataType
     is_id = name in (columns.user, columns.item)
     whole = isinstance(kind, IntegralType) or (isinstance(kind, DecimalType) and kind.scale == 0)
@@ -319,7 +319,7 @@ def _wrong_type(name: str, kind: DataType, expected: str, group: InteractionFile
 def read_catalogue(
     session: SparkSession, storage: Storage, files: Sequence[StoredFile], columns: Columns
 ) -> DataFrame | None:
-    """The catalogue as `item_id, title, category`, unchecked; None without files. Raises Refused without an id."""
+    """The catalogue as `item_id, title, category`, unchecked; None without files. Raises Refused without ids."""
     frames = []
     for file in files:
         family = family_of(file.name) or "csv"
@@ -353,7 +353,7 @@ def read_catalogue(
 
 
 def _read_movies_dat(session: SparkSession, path: str) -> DataFrame:
-    """`MovieID::Title::Genres`; MovieLens 1M writes Latin-1, later ones UTF-8."""
+    """`MovieID::Title::Genres`; MovieLens 1M is in Latin-1, later versions are in UTF-8."""
     value = F.col("value")
     text = F.when(F.is_valid_utf8(value), value).otherwise(F.decode(value.cast("binary"), "ISO-8859-1"))
     parts = F.split(text, "::", -1)

@@ -1,8 +1,8 @@
-"""The two ways a preparation ends without a dataset: the data is refused, or something broke."""
+"""The two ways in which a preparation ends without a dataset: the data is refused, or there is a fault."""
 
 
 class Refused(Exception):
-    """The data itself is not fit to learn from; running again with the same data changes nothing.
+    """The data cannot be used for training; another run with the same data has the same result.
 
     `reasons` are sentences for a person, each naming the column, the file or the number that is wrong.
     """
@@ -13,7 +13,7 @@ class Refused(Exception):
 
 
 class PreparationFailed(Exception):
-    """A fault outside the data's content, named by the message: an unreadable file, a missing parent, no Java."""
+    """A fault outside the data's content: an unreadable file, a missing parent, no Java. The message names it."""
 
 
 def printable(text: str, limit: int = 200) -> str:

@@ -1,4 +1,4 @@
-"""Leave-last-out: the last interaction of each user is for testing, all before it for training.
+"""Leave-last-out: the last interaction of each user is for testing, the earlier ones are for training.
 
 All transforms are pure: frames in, frames out.
 """
@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 
 
 def mark_last(indexed: DataFrame) -> DataFrame:
-    """`user_index, item_index, timestamp, weight, is_last`; `is_last` for the last row of a user with at least two.
+    """`user_index, item_index, timestamp, weight, is_last`; `is_last`: the last row of a user with at least two.
 
-    At equal time the greatest item id (UTF-8 bytes) is the last, whatever its index.
+    At equal time the greatest item id (UTF-8 bytes) is the last; the index has no effect.
     """
     user = Window.partitionBy("user_index")
     newest_first = user.orderBy(F.col("timestamp").desc(), F.col("item_id").desc())
@@ -23,7 +23,7 @@ def mark_last(indexed: DataFrame) -> DataFrame:
 def per_item(marked: DataFrame) -> DataFrame:
     """`item_index, interactions bigint (all), earlier bigint (not the last of a user)`.
 
-    An item whose `earlier` is 0 is cold: nothing could be learned about it before the test.
+    An item whose `earlier` is 0 is cold: without its last rows, training would have no interaction with it.
     """
     return marked.groupBy("item_index").agg(
         F.count("*").alias("interactions"), F.sum(F.when(F.col("is_last"), 0).otherwise(1)).alias("earlier")
@@ -40,17 +40,17 @@ def decide(marked: DataFrame, items: DataFrame) -> DataFrame:
 
 
 def for_training(split: DataFrame) -> DataFrame:
-    """`user_index, item_index, timestamp, weight` to learn from."""
+    """`user_index, item_index, timestamp, weight` of the rows for training."""
     return split.where(~F.col("is_test")).drop("is_test")
 
 
 def for_testing(split: DataFrame) -> DataFrame:
-    """`user_index, item_index, timestamp, weight` to test with, at most one for each user."""
+    """`user_index, item_index, timestamp, weight` of the rows for testing, at most one for each user."""
     return split.where("is_test").drop("is_test")
 
 
 def popularity(items: DataFrame) -> DataFrame:
-    """`item_index, interactions` in train: of a cold item all its rows, of any other those before the test."""
+    """`item_index, interactions` in train: all rows of a cold item, only the earlier rows of any other."""
     in_train = F.when(F.col("earlier") == 0, F.col("interactions")).otherwise(F.col("earlier"))
     return items.select("item_index", in_train.cast("bigint").alias("interactions"))
 

@@ -1,4 +1,4 @@
-"""Files on any file system that Spark reaches: `s3://…`, `hdfs://…` or a directory, through Hadoop's FileSystem API."""
+"""Files on any file system of Spark: `s3://…`, `hdfs://…` or a directory, through Hadoop's FileSystem API."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pyspark.sql import SparkSession
 
 from refusal import PreparationFailed
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, order=True)
 class StoredFile:
-    """A file: `path` below the folder that was listed (its own name when a file was), full `uri`, `size` in bytes."""
+    """A file: `path` in the listed folder (the file's name if a file was listed), full `uri`, `size` in bytes."""
 
     path: str
     uri: str
@@ -30,12 +30,12 @@ class StoredFile:
 
 
 def literal_path(uri: str) -> str:
-    """`uri` for Spark's readers, which would take `[`, `{`, `*` and `?` in a name as a pattern."""
+    """`uri` for Spark's readers, with `[`, `{`, `*` and `?` escaped: unescaped, they would be a pattern."""
     return re.sub(r"([\\*?\[\]{}^])", r"\\\1", uri)
 
 
 class Storage:
-    """Lists, reads, moves and writes whole files. Raises PreparationFailed with the name of the file at fault."""
+    """Lists, reads, moves and writes whole files. Raises PreparationFailed with the URI of the file."""
 
     def __init__(self, session: SparkSession) -> None:
         jvm: Any = session._jvm
@@ -43,13 +43,13 @@ class Storage:
         self._configuration: Any = session.sparkContext._jsc.hadoopConfiguration()
 
     def exists(self, uri: str) -> bool:
-        """Whether a file or folder is there."""
-        path, files = self._at(uri)
+        """True if the file or folder exists."""
+        path, files = self._locate(uri)
         return bool(_attempt("look for", uri, lambda: files.exists(path)))
 
     def list_files(self, uri: str) -> list[StoredFile]:
-        """All files below `uri`, or `uri` itself when it is a file; sorted by path; nothing when it does not exist."""
-        path, files = self._at(uri)
+        """All files below `uri`, or `uri` itself if it is a file; sorted by path; empty if it does not exist."""
+        path, files = self._locate(uri)
         root = str(files.makeQualified(path).toString()).rstrip("/")
 
         def listed() -> list[StoredFile]:
@@ -59,7 +59,7 @@ class Storage:
                 status = remaining.next()
                 full = str(status.getPath().toString())
                 relative = full[len(root) :].lstrip("/") if full != root else status.getPath().getName()
-                # Some S3 clients show a folder's marker object as an empty file with an empty name.
+                # Some S3 clients list a folder's marker object as an empty file with an empty name.
                 if relative:
                     found.append(StoredFile(relative, full, int(status.getLen())))
             return sorted(found)
@@ -67,8 +67,8 @@ class Storage:
         return _attempt("list", uri, listed) if self.exists(uri) else []
 
     def read_start(self, uri: str, size: int) -> bytes:
-        """At most `size` bytes from the start, decompressed when the name says so (`.gz`)."""
-        path, files = self._at(uri)
+        """At most `size` bytes from the start, decompressed if the name has an ending like `.gz`."""
+        path, files = self._locate(uri)
 
         def read() -> bytes:
             codec = self._jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(self._configuration).getCodec(path)
@@ -82,7 +82,7 @@ class Storage:
 
     def write_whole(self, uri: str, text: str, draft: str) -> None:
         """Writes `text` as UTF-8 to `draft` and moves it to `uri`: a reader of `uri` sees all of it or nothing."""
-        path, files = self._at(draft)
+        path, files = self._locate(draft)
 
         def write() -> None:
             stream = files.create(path, True)
@@ -96,9 +96,9 @@ class Storage:
         self.move(draft, uri)
 
     def move(self, source: str, destination: str) -> None:
-        """Renames a file, replacing what is at `destination` and making its folder."""
-        origin, files = self._at(source)
-        target, _ = self._at(destination)
+        """Renames a file; replaces a file at `destination`, and creates its folder."""
+        origin, files = self._locate(source)
+        target, _ = self._locate(destination)
 
         def rename() -> bool:
             files.mkdirs(target.getParent())
@@ -109,19 +109,19 @@ class Storage:
             raise PreparationFailed(f"could not move {source} to {destination}")
 
     def delete(self, uri: str) -> None:
-        """Removes a file or a folder with all that is in it; nothing happens when it is not there."""
-        path, files = self._at(uri)
+        """Removes a file, or a folder with its contents; has no effect if it does not exist."""
+        path, files = self._locate(uri)
         _attempt("delete", uri, lambda: files.delete(path, True))
 
     def drop_checksum_files(self, uri: str) -> None:
-        """Stops Hadoop from putting a hidden `.crc` beside each file that it writes on `uri`'s file system."""
-        self._without_checksum_files(self._at(uri)[1])
+        """Stops Hadoop from writing a hidden `.crc` next to each file on `uri`'s file system."""
+        self._without_checksum_files(self._locate(uri)[1])
 
     @staticmethod
     def _without_checksum_files(files: Any) -> None:
         files.setWriteChecksum(False)
 
-    def _at(self, uri: str) -> tuple[Any, Any]:
+    def _locate(self, uri: str) -> tuple[Any, Any]:
         def resolve() -> tuple[Any, Any]:
             path = self._jvm.org.apache.hadoop.fs.Path(uri)
             return path, path.getFileSystem(self._configuration)
@@ -129,7 +129,7 @@ class Storage:
         return _attempt("reach", uri, resolve)
 
 
-def _attempt(verb: str, uri: str, action: Callable[[], Answer]) -> Answer:
+def _attempt(verb: str, uri: str, action: Callable[[], Result]) -> Result:
     try:
         return action()
     except Py4JJavaError as error:

@@ -24,8 +24,8 @@ _COMPRESSION = "zstd"
 class Table:
     """A table of the dataset.
 
-    name: its folder. frame: its rows. order: columns that decide the order of any two rows. rows: how many.
-    spread_by, spread: a column of values 0..spread-1, whose ranges become files when there are rows for several.
+    name: folder. frame: rows. order: columns that give a unique order of the rows. rows: number of rows.
+    spread_by, spread: a column with values 0..spread-1; a large table is split into files by ranges of these values.
     """
 
     name: str
@@ -46,8 +46,8 @@ def write_table(
 ) -> None:
     """Writes `table` to `folder/<name>/part-00000.<format>`, `part-00001…`, through `staging` on the same file system.
 
-    Spark names files at random; they are renamed. One task writes a whole file and in `order`, and which row belongs to
-    which file depends on the rows alone, so the same rows give the same bytes.
+    Spark chooses random file names, so the files are renamed. One task writes a whole file in `order`, and the file of
+    a row depends on the rows alone, so the same rows give the same bytes.
     """
     files = max(1, -(-table.rows // rows_per_file)) if table.spread_by else 1
     part: Column = F.lit(0)
@@ -74,9 +74,9 @@ def write_table(
 
 
 def describe_files(session: SparkSession, folder: str, tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """`path, size, sha256, rows` of each file, by path, as read back from storage.
+    """`path, size, sha256, rows` of each file, sorted by path, as read back from storage.
 
-    Raises PreparationFailed when a table does not have the rows that were to be written.
+    Raises PreparationFailed if a table does not have the expected number of rows.
     """
     paths = [literal_path(f"{folder}/{table.name}") for table in tables]
     contents = session.read.format("binaryFile").load(paths)
@@ -96,7 +96,7 @@ def describe_files(session: SparkSession, folder: str, tables: Sequence[Table]) 
     for table in tables:
         written = sum(file["rows"] for file in described if file["path"].startswith(f"{table.name}/"))
         if written != table.rows:
-            raise PreparationFailed(f"{folder}/{table.name} has {written} rows, but {table.rows} were to be written")
+            raise PreparationFailed(f"{folder}/{table.name} has {written} rows, not the expected {table.rows}")
     return sorted(described, key=lambda file: file["path"])
 
 
@@ -153,5 +153,5 @@ def build_report(
 
 
 def as_text(document: Mapping[str, Any]) -> str:
-    """JSON for a file that people read too."""
+    """The document as indented JSON, for programs and people."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

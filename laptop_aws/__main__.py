@@ -11,7 +11,7 @@ from laptop_aws.host import main
 
 
 def list_corrections() -> int:
-    """Prints every correction, with what does not fit; returns the exit status."""
+    """Prints every correction, and its problem if it does not fit; returns the exit status."""
     from laptop_aws import corrections
 
     found = corrections.corrections_of()
@@ -20,14 +20,14 @@ def list_corrections() -> int:
         print(f"    AWS        {one.aws}\n    ministack  {one.ministack}")
         print(f"    here       {one.replacement.__module__}.{one.replacement.__name__}\n    test       {one.test}")
         if problem := one.problem():
-            print(f"    LOOK AT IT {problem}")
+            print(f"    PROBLEM    {problem}")
     wrong = sum(one.problem() is not None for one in found)
     print(f"{len(found)} corrections" + (f", {wrong} do not fit: see docs/upgrading.md" if wrong else ""))
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m laptop_aws", description="AWS on this machine alone.")
+    parser = argparse.ArgumentParser(prog="python -m laptop_aws", description="Runs the embedded AWS.")
     parser.add_argument("command", nargs="?", choices=["corrections"], help="list the corrections of ministack")
     if parser.parse_args().command:
         sys.exit(list_corrections())

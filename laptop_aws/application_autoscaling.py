@@ -1,6 +1,6 @@
-"""Application Auto Scaling for endpoint variants: scalable targets and their policies, kept and refused as on AWS.
+"""Application Auto Scaling for endpoint variants: stores scalable targets and their policies, with AWS's checks.
 
-What differs from AWS: nothing scales. A laptop runs one process per variant, whatever capacity is asked for.
+A difference from AWS: nothing scales. A laptop runs one process per variant, whatever the requested capacity.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _resource(request: Record) -> str:
 def _supported(request: Record) -> None:
     if request["ServiceNamespace"] != NAMESPACE or request.get("ScalableDimension", DIMENSION) != DIMENSION:
         raise validation_error(
-            f"The embedded AWS scales {DIMENSION} alone, not {request.get('ScalableDimension')} of "
+            f"The embedded AWS scales only {DIMENSION}, not {request.get('ScalableDimension')} of "
             f"{request['ServiceNamespace']}"
         )
 

@@ -1,4 +1,4 @@
-"""Writing to CloudWatch Logs from inside the host, as the services themselves do."""
+"""Writes to CloudWatch Logs from inside the host, as the services do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def append(group: str, stream: str, messages: Sequence[str], account: str, region: str) -> None:
-    """Appends one event per message; the group and the stream are made when missing. Any thread may call it."""
+    """Appends one event per message; creates the group and the stream if missing. Thread-safe."""
     from ministack.core.responses import request_scope
     from ministack.services import cloudwatch_logs as logs
 

@@ -1,5 +1,5 @@
-"""Where the embedded AWS lives on this machine: paths, port, account and interpreters, read from the environment
-once. Standard library only, so that a command line can import it in no time."""
+"""Configuration of the embedded AWS, read once from the environment: paths, port, account and interpreters. Standard
+library only, so that a command line imports it quickly."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ STATE_VERSION = "1"
 
 
 class ConfigurationError(Exception):
-    """The environment asks for something the host cannot do; the message says which variable and what to set."""
+    """An environment variable has an invalid value; the message names the variable and a valid value."""
 
 
 def port_of(text: str, variable: str = "LAPTOP_AWS_PORT") -> int:
-    """The port that ``text``, the value of ``variable``, names. Raises ConfigurationError."""
+    """Returns the port in ``text``, the value of ``variable``. Raises ConfigurationError."""
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise ConfigurationError(f"{variable} must be a port from 1 to 65535, not {text!r}")
     return int(text)
 
 
 def sdk_environment(endpoint_url: str, region: str = DEFAULT_REGION, account: str = ACCOUNT_ID) -> dict[str, str]:
-    """The variables that lead an AWS SDK to the embedded AWS.
+    """The variables that direct an AWS SDK to the embedded AWS.
 
-    The credentials are not secret and work nowhere else; setting them, and pointing the configuration files at
-    nothing, is what keeps an SDK from finding the person's own.
+    The credentials are not secret and work nowhere else. They, and the empty configuration files, keep an SDK from
+    finding the user's own credentials.
     """
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
@@ -53,10 +53,10 @@ def sdk_environment(endpoint_url: str, region: str = DEFAULT_REGION, account: st
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that differs from one laptop, or one test session, to the next.
+    """The settings of one host.
 
-    All that the host writes lies under ``root``. ``lambda_interpreter`` runs function code and should hold boto3
-    alone, as AWS's runtime does; ``interpreter`` (the host's own) runs training, serving and Spark.
+    The host writes only under ``root``. ``lambda_interpreter`` runs function code and should contain only boto3, as
+    AWS's runtime does; ``interpreter`` (the host's own) runs training, serving and Spark.
     """
 
     root: Path
@@ -69,7 +69,7 @@ class Config:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
         """Reads ``LAPTOP_AWS_DIR``, ``LAPTOP_AWS_PORT``, ``LAPTOP_AWS_REGION`` and ``LAPTOP_AWS_LAMBDA_PYTHON``; a
-        blank value counts as unset. Raises ConfigurationError when the port is not one.
+        blank value counts as unset. Raises ConfigurationError if the port is invalid.
         """
         given = {name: value.strip() for name, value in environment.items() if name.startswith("LAPTOP_AWS_")}
         lambda_interpreter = given.get("LAPTOP_AWS_LAMBDA_PYTHON")
@@ -86,7 +86,7 @@ class Config:
 
     @property
     def sdk_environment(self) -> dict[str, str]:
-        """The variables that lead an AWS SDK to this host."""
+        """The variables that direct an AWS SDK to this host."""
         return sdk_environment(self.endpoint_url, self.region, self.account)
 
     @property
@@ -100,13 +100,13 @@ class Config:
 
     @property
     def work_directory(self) -> Path:
-        """Scratch of running jobs (``work/training/<name>``, ``work/endpoints/<name>``, …); each service removes
-        what it made."""
+        """Temporary files of running jobs (``work/training/<name>``, ``work/endpoints/<name>``, …); each service
+        removes its own."""
         return self.root / "work"
 
     @property
     def temporary_directory(self) -> Path:
-        """Unpacked function code and the like; emptied when the host starts and when it ends."""
+        """Unpacked function code and other temporary files; emptied when the host starts and when it ends."""
         return self.root / "tmp"
 
     @property

@@ -1,4 +1,4 @@
-"""How a function of ministack is corrected, in one form: a decorator on the function that takes its place.
+"""Corrects a function of ministack: a decorator on the function that replaces it.
 
     @corrects(
         "ministack.services.sqs:_delete_queue",
@@ -10,12 +10,11 @@
     def delete_queue(stock, name): ...
 
 The target is ``module:attribute``, also of a class (``:Worker.invoke``) or an entry of a dictionary
-(``:_HANDLERS[key][create]``). A replacement whose first parameter is called ``stock`` gets what it replaces. With
-``is_value=True`` the replacement is called once and its result takes the place of the target.
+(``:_HANDLERS[key][create]``). A replacement whose first parameter is called ``stock`` receives the original function.
+With ``is_value=True`` the replacement is called once and its result replaces the target.
 
-``source`` is the digest of what is corrected, as ``python -m laptop_aws corrections`` prints it. When another ministack
-has changed the target, or has it no more, nothing is applied and the host does not start; docs/upgrading.md says what
-to do.
+``source`` is the digest of the original, as ``python -m laptop_aws corrections`` prints it. If the installed ministack
+has another target or none, nothing is applied and the host does not start; docs/upgrading.md says what to do.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _MISSING = object()
 
 
 class DoesNotFit(Exception):
-    """Corrections were written for another source than the installed one; the message lists them."""
+    """Some corrections do not match the installed ministack; the message lists them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Correction:
     replacement: Callable[..., Any]
     is_value: bool
     _applied: list[str] = field(default_factory=list, compare=False, repr=False)
-    """The digest of what was replaced, once it was."""
+    """The digest of the replaced original; empty before it is replaced."""
 
     @property
     def area(self) -> str:
@@ -75,7 +74,7 @@ class Correction:
         return f"{self.target} has changed (now {found})" if found else f"{self.target} is gone"
 
     def apply(self) -> None:
-        """Puts the replacement in the target's place, once."""
+        """Replaces the target. Later calls change nothing."""
         if self._applied:
             return
         owner, name, stock = self._locate()
@@ -90,7 +89,8 @@ class Correction:
             setattr(owner, name, new)
 
     def _locate(self) -> tuple[Any, str, Any]:
-        """What holds the target, under which name, and the target."""
+        """The container of the target (a module, class or dictionary), its name in the container, and the target
+        itself."""
         module, _, path = self.target.partition(":")
         owner: Any = None
         found: Any = importlib.import_module(module)
@@ -109,9 +109,8 @@ _declared: list[Correction] = []
 def corrects(
     target: str, *, source: str, aws: str, ministack: str, test: str, is_value: bool = False
 ) -> Callable[[Replacement], Replacement]:
-    """Declares that the decorated function takes the place of ``target``; nothing is replaced before ``apply``.
-
-    ``aws`` and ``ministack`` say what each of them does. ``test`` names the conformance test that holds the point.
+    """Declares that the decorated function replaces ``target``; nothing is replaced before ``apply``. ``aws`` and
+    ``ministack`` describe the two behaviours. ``test`` names the conformance test of the correction.
     """
 
     def declare(replacement: Replacement) -> Replacement:
@@ -128,7 +127,7 @@ def declared(areas: Iterable[ModuleType]) -> list[Correction]:
 
 
 def apply(corrections: Iterable[Correction]) -> None:
-    """Applies all, or none: raises DoesNotFit with everything that does not fit."""
+    """Applies all corrections, or none. Raises DoesNotFit with all that do not fit."""
     corrections = list(corrections)
     problems = [problem for correction in corrections if (problem := correction.problem())]
     if problems:
@@ -138,7 +137,7 @@ def apply(corrections: Iterable[Correction]) -> None:
 
 
 def digest(target: Any) -> str:
-    """Twelve hexadecimal digits of the SHA-256 of a function's source, or of a value."""
+    """The first twelve hexadecimal digits of the SHA-256 of a function's source, or of a value."""
     if inspect.ismodule(target):
         text = f"module {target.__name__}"
     elif callable(target):

@@ -1,9 +1,9 @@
 """The host process: ministack in one process on loopback, corrected and extended, in the foreground until SIGTERM or
 Ctrl-C.
 
-Start-up, in this order, because ministack reads its environment while it is imported: configuration, one host per
-directory, port, clean environment, guard against leaving loopback, import, corrections, our services, saved state,
-serving. End: services' own shutdown, child processes, last save, exit 0.
+Start-up order (ministack reads its environment during import): configuration, lock of the directory, port, clean
+environment, loopback guard, import, corrections, our services, saved state, serving. Shutdown: services, child
+processes, last save, exit 0.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class CannotStart(Exception):
 
 
 def prepare_environment(config: Config) -> None:
-    """Leaves in the process's environment nothing of the person's AWS, and sets what ministack reads."""
+    """Removes the user's AWS settings from the process's environment, and sets the variables that ministack reads."""
     for name in list(os.environ):
         if name.startswith(REMOVED_PREFIXES) or name in REMOVED:
             del os.environ[name]
@@ -78,7 +78,7 @@ def prepare_environment(config: Config) -> None:
 
 
 def set_up_logging(config: Config) -> None:
-    """One rotating file, one line per notable thing; warnings also on standard error."""
+    """Logs to one rotating file, one line per event; warnings also to standard error."""
     config.logs_directory.mkdir(parents=True, exist_ok=True)
     file = logging.handlers.RotatingFileHandler(
         config.log_file, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
@@ -87,13 +87,13 @@ def set_up_logging(config: Config) -> None:
     root = logging.getLogger()
     root.handlers[:] = [file]
     root.setLevel(logging.INFO)
-    logging.raiseExceptions = False  # a log that cannot be written must not end in a traceback for each record
+    logging.raiseExceptions = False  # without this, a log that cannot be written prints a traceback for each record
     for noisy in ("hypercorn.access", "hypercorn.error", "persistence", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 class _OneLine(logging.Formatter):
-    """Function output and tracebacks stay whole, but one record is one line."""
+    """Formats each record as one line, with function output and tracebacks complete."""
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\n", " | ")
@@ -101,7 +101,7 @@ class _OneLine(logging.Formatter):
 
 @contextlib.contextmanager
 def only_host_of(config: Config) -> Iterator[None]:
-    """Holds the directory's lock. Raises CannotStart when another host runs on it or it cannot be written."""
+    """Holds the directory's lock. Raises CannotStart if another host runs on it or it cannot be written."""
     try:
         config.logs_directory.mkdir(parents=True, exist_ok=True)
         config.state_directory.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def _running(config: Config) -> str:
 
 
 def bind(config: Config) -> socket.socket:
-    """The listening socket, on loopback alone. Raises CannotStart when the port is taken."""
+    """Returns the listening socket, on loopback only. Raises CannotStart if the port is taken."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -148,13 +148,12 @@ def bind(config: Config) -> socket.socket:
 
 
 def import_ministack() -> Any:
-    """Imports ministack in exactly the version that the corrections were written for. Raises CannotStart for any
-    other."""
+    """Imports ministack. Raises CannotStart if its version is not the one that the corrections were written for."""
     found = importlib.metadata.version("ministack")
     if found != MINISTACK_VERSION:
         raise CannotStart(
-            f"ministack {found} is installed and the corrections are written for {MINISTACK_VERSION}: "
-            "install the pinned one (laptop_aws/requirements.txt)"
+            f"ministack {found} is installed, but the corrections were written for {MINISTACK_VERSION}: "
+            "install that version (laptop_aws/requirements.txt)"
         )
     from ministack.core import hypercorn_compat
 
@@ -165,7 +164,7 @@ def import_ministack() -> Any:
 
 
 def apply_corrections() -> None:
-    """Makes ministack agree with AWS. Raises CannotStart when it is not the ministack that the corrections are for."""
+    """Applies the corrections. Raises CannotStart if one does not fit the installed ministack."""
     from laptop_aws import corrections
     from laptop_aws.correction import DoesNotFit
     from laptop_aws.corrections import stepfunctions
@@ -184,7 +183,7 @@ def register_services() -> None:
 
 
 class _Application:
-    """ministack's ASGI application, noting what may have changed state and saying when it is ready."""
+    """Wraps ministack's ASGI application: notes requests that may change state, and reports when it is ready."""
 
     def __init__(self, app: Any, disk: shortage.Disk) -> None:
         self._app = app
@@ -198,7 +197,7 @@ class _Application:
         if scope["type"] == "http":
             refused, receive = await shortage.refusal(scope, receive, self._disk)
             if refused is not None:
-                while (await receive()).get("more_body"):  # a client that still sends would not read the answer
+                while (await receive()).get("more_body"):  # a client that is still sending would not read the answer
                     pass
                 status, headers, body = refused
                 raw = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -223,7 +222,7 @@ class _Application:
 
 
 def write_ready_file(config: Config, started: float) -> None:
-    """Says to others that requests are answered from now on."""
+    """Writes the file that shows other processes that the host answers requests."""
     content = {
         "pid": os.getpid(),
         "started": identity.start_of(os.getpid()),
@@ -244,7 +243,8 @@ def write_ready_file(config: Config, started: float) -> None:
 
 
 async def serve(app: Any, config: Config, listener: socket.socket, started: float) -> str | None:
-    """Serves until SIGTERM or SIGINT, then ends services and children and saves; returns why not all is saved."""
+    """Serves until SIGTERM or SIGINT, then ends services and children and saves. Returns the reason if the save was
+    incomplete, else None."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config as ServerConfig
 
@@ -299,13 +299,13 @@ def _end_children() -> None:
 
 
 def empty_temporary_directory(config: Config) -> None:
-    """What an earlier host left when it was killed goes too."""
+    """Empties the temporary directory, including files of a host that was killed."""
     shutil.rmtree(config.temporary_directory, ignore_errors=True)
     config.temporary_directory.mkdir(parents=True, exist_ok=True)
 
 
 def raise_file_limit() -> None:
-    """A burst of connections may need more than the usual soft limit of 1,024 open files."""
+    """Raises the soft limit of open files: a burst of connections may need more than the usual 1,024."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -350,7 +350,7 @@ def run() -> int:
 
 
 def main() -> None:
-    """Ends the process even if a thread of an emulated execution still waits for something."""
+    """Runs the host, then ends the process even if a thread of an emulated execution still waits."""
     status = run()
     logging.shutdown()
     sys.stdout.flush()

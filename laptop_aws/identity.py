@@ -1,6 +1,5 @@
-"""Which process wrote ``emulator.json``, and whether it still runs.
-
-A process id alone does not say it: the system gives the same number to another process later. Standard library only.
+"""Finds the process that wrote ``emulator.json``, if it still runs. A process id is not enough: the system reuses it
+for other processes later. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ READY_FILE = "emulator.json"
 
 @dataclass(frozen=True)
 class Running:
-    """A host that runs on a directory; ``started`` is its mark from ``start_of``."""
+    """A host that runs on a directory; ``started`` is the result of ``start_of``."""
 
     pid: int
     port: int
@@ -27,7 +26,7 @@ class Running:
 
 
 def start_of(pid: int) -> str | None:
-    """A mark that no other process ever has: boot and time of the start. None when no such process runs."""
+    """An identifier that no other process has: the boot and the start time. None if no such process runs."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -41,8 +40,8 @@ def start_of(pid: int) -> str | None:
 
 
 def running_on(directory: Path) -> Running | None:
-    """The host that runs on ``directory``, which its ``emulator.json`` names. None when there is none, when the file is
-    of a host that ended, or when it was copied from another directory.
+    """The host in the ``emulator.json`` of ``directory``. None if there is none, if that host has ended, or if the file
+    was copied from another directory.
     """
     try:
         record = json.loads((directory / READY_FILE).read_text("utf-8"))

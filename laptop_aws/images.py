@@ -1,8 +1,6 @@
-"""Container images without containers: a folder of files whose name is the digest of what is in it.
-
-On AWS an image lies in ECR and its digest is the version of the code. Here the same kind of URI,
-``<repository>@sha256:<digest>``, names the folder ``<root>/images/<digest>``. Its file ``image.json`` says how the
-commands of the image start, so the emulator knows nothing of what an image does:
+"""Container images without containers: a folder of files, named by the digest of its contents. On AWS an image is in
+ECR and its digest is the version of the code. Here the same kind of URI, ``<repository>@sha256:<digest>``, names the
+folder ``<root>/images/<digest>``. Its file ``image.json`` lists the commands of the image:
 
     {"repository": "000000000000.dkr.ecr.us-east-1.amazonaws.com/shop",
      "commands": {"train": ["{python}", "{image}/train.py"], "serve": ["{python}", "{image}/serve.py"]},
@@ -28,7 +26,7 @@ _DIGEST = re.compile(r"(.+)@sha256:([0-9a-f]{64})$")
 
 
 class UnknownImage(Exception):
-    """No image has the URI, or its files were changed; the message says which."""
+    """No image has the URI, or its files were changed; the message says which of the two."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,8 @@ class Image:
     environment: Mapping[str, str]
 
     def command(self, name: str, python: Path) -> list[str]:
-        """The words that start the command ``name`` (``train``, ``serve``). Raises UnknownImage if it has none."""
+        """The arguments that start the command ``name`` (``train``, ``serve``). Raises UnknownImage if the image lacks
+        it."""
         if name not in self.commands:
             raise UnknownImage(f"the image in {self.folder} has no command {name!r}; its {MANIFEST} lists the commands")
         return [self._filled(word, python) for word in self.commands[name]]

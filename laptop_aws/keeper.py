@@ -1,9 +1,9 @@
-"""Ends the host's children when the host is gone. Run as ``python -I -S keeper.py``; standard library only.
+"""Ends the host's children when the host has ended. Run as ``python -I -S keeper.py``; standard library only.
 
-The host writes ``+<pgid>`` and ``-<pgid>`` lines to this process's standard input for each process group it starts
-and sees end. End of file means that the host has ended, however it ended (``kill -9`` too): then every group still
-listed gets SIGTERM, and SIGKILL a second later. A pipe tells the end of the host on every system; PR_SET_PDEATHSIG is
-Linux's alone and follows the starting thread, not the process.
+The host writes ``+<pgid>`` and ``-<pgid>`` lines to this process's standard input for each process group that starts
+and ends. End of file means that the host has ended (also by ``kill -9``): then every group still listed gets SIGTERM,
+and SIGKILL 1 s later. A pipe works on every system; PR_SET_PDEATHSIG exists only on Linux and follows the starting
+thread, not the process.
 """
 
 import contextlib

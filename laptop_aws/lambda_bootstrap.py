@@ -1,8 +1,7 @@
-"""The process in which a function's code runs: imports the handler once, then answers one invocation after another.
-
-Started by the host as a lone file with the Lambda interpreter, so it uses the standard library only and every Python
-that Lambda offers. The loopback guard is put in front of it. Differences to ministack's own bootstrap, all towards
-AWS's runtime interface client:
+"""The process in which a function's code runs: imports the handler once, then answers one invocation after another. The
+host starts it as a single file with the Lambda interpreter, so it uses only the standard library and runs on every
+Python that Lambda supports. The loopback guard runs first. Differences from ministack's bootstrap, as in AWS's runtime
+interface client:
 
 - an exception in the handler is reported with its own type, message and stack trace, and the environment stays warm;
 - import errors have AWS's types (``Runtime.ImportModuleError``, ``Runtime.HandlerNotFound``,
@@ -117,7 +116,8 @@ def _of_exception(error: BaseException) -> dict[str, Any]:
 
 
 def _add_paths(code_directory: str) -> None:
-    """AWS's order: the function's code, then the layers' ``python`` folders, then the runtime's own packages."""
+    """Sets AWS's order of paths: the function's code, then the layers' ``python`` folders, then the runtime's
+    packages."""
     paths = [Path(code_directory)]
     for layer in filter(None, os.environ.pop(LAYER_DIRECTORIES, "").split(os.pathsep)):
         python = Path(layer) / "python"
@@ -147,7 +147,8 @@ def _import_handler(start: dict[str, Any]) -> tuple[Any, dict[str, Any] | None]:
 
 
 def _answer(handler: Any, start: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
-    """One invocation: {"status": "ok", "result"} or {"status": "ok", "failure"}: the process lives on either way."""
+    """Runs one invocation; returns {"status": "ok", "result"} or {"status": "ok", "failure"}. The process continues in
+    both cases."""
     call = message.get("ctx") or {}
     _Invocation.request_id = call.get("request_id", "")
     if call.get("trace_id"):

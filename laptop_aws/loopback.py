@@ -1,8 +1,7 @@
-"""No packet leaves this machine: names and addresses other than loopback are refused.
-
-An audit hook cannot be removed and sees every socket of the interpreter, whichever library opened it. The same source
-is put in front of Lambda code (``lambda_bootstrap``), so that a function with a wrong endpoint fails here as loudly
-as it should. Standard library only; runs on every Python that Lambda offers.
+"""Keeps all packets on this machine: refuses names and addresses other than loopback. An audit hook cannot be removed
+and sees every socket of the interpreter, from any library. The same source runs before Lambda code
+(``lambda_bootstrap``), so that a function with a wrong endpoint fails clearly. Standard library only; runs on every
+Python that Lambda supports.
 """
 
 import ipaddress
@@ -12,7 +11,7 @@ from typing import Any
 
 
 class LeavesLoopback(OSError):
-    """Something tried to reach another machine; the message says which."""
+    """A connection to another machine was refused; the message names the machine."""
 
 
 def _is_loopback(host: object) -> bool:
@@ -32,7 +31,7 @@ def _is_loopback(host: object) -> bool:
 
 def _refuse(host: object) -> None:
     raise LeavesLoopback(
-        f"the embedded AWS reaches this machine only, and {host!r} was asked for: "
+        f"the embedded AWS connects only to this machine, not to {host!r}: "
         "check endpoint URLs (AWS_ENDPOINT_URL points at the emulator) and proxies"
     )
 
@@ -50,8 +49,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _host_is_name_of_another(host: object) -> bool:
-    """A name lookup is itself a packet; this machine's own name, which servers look up when they start, is answered
-    without one."""
+    """True if looking up the name would send a packet. Servers look up this machine's own name when they start, which
+    sends none."""
     return str(host) != os.uname().nodename if hasattr(os, "uname") else True
 
 

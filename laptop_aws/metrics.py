@@ -1,4 +1,4 @@
-"""CloudWatch metrics as the services themselves publish them, and the alarms on them evaluated at once.
+"""Publishes the CloudWatch metrics of the emulated services, and evaluates their alarms at once.
 
 On AWS an alarm is evaluated every period; ministack evaluates alarms only when PutMetricData is
 called. ``put`` evaluates after each datum, ``watch_alarms`` every few seconds, and ``embedded`` takes metrics in the
@@ -27,7 +27,7 @@ def put(cloudwatch: Any, namespace: str, name: str, value: float, unit: str, dim
 
 
 def embedded(lines: Iterable[str]) -> int:
-    """Records the metrics of every EMF document among ``lines``; returns how many data there were."""
+    """Records the metrics of every EMF document among ``lines``; returns the number of data."""
     from ministack.services import cloudwatch
 
     count = 0

@@ -1,4 +1,4 @@
-"""Moving objects between the emulator's S3 and folders of jobs, and archives as SageMaker packs and unpacks them."""
+"""Copies objects between the emulator's S3 and the folders of jobs; packs and unpacks archives as SageMaker does."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class S3Uri:
 
     @classmethod
     def parse(cls, text: str) -> S3Uri:
-        """Raises TransferFailed for what is no S3 URI."""
+        """Raises TransferFailed if ``text`` is not an S3 URI."""
         for scheme in ("s3://", "s3a://", "s3n://"):
             if text.startswith(scheme):
                 bucket, _, key = text[len(scheme) :].partition("/")
@@ -65,7 +65,7 @@ def s3() -> Any:
 
 
 def list_keys(uri: S3Uri) -> list[str]:
-    """All keys that begin with the URI's key, sorted. Raises TransferFailed when the bucket is not there."""
+    """All keys that begin with the URI's key, sorted. Raises TransferFailed if the bucket does not exist."""
     try:
         pages = s3().get_paginator("list_objects_v2").paginate(Bucket=uri.bucket, Prefix=uri.key)
         return [item["Key"] for result in pages for item in result.get("Contents", ())]
@@ -74,7 +74,7 @@ def list_keys(uri: S3Uri) -> list[str]:
 
 
 def exists(uri: S3Uri) -> bool:
-    """Whether there is an object of exactly this key."""
+    """True if an object has exactly this key."""
     try:
         s3().head_object(Bucket=uri.bucket, Key=uri.key)
     except ClientError as error:
@@ -85,7 +85,7 @@ def exists(uri: S3Uri) -> bool:
 
 
 def inside(folder: Path, relative: str) -> Path:
-    """The file of a key below ``folder``. Raises TransferFailed for a key that would leave it or is no file name."""
+    """The file of a key below ``folder``. Raises TransferFailed if the key leaves the folder or is not a file name."""
     parts = relative.split("/")
     if relative.startswith("/") or any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise TransferFailed(f"the object name {relative!r} cannot be a file below a folder")
@@ -104,16 +104,15 @@ def download(uri: S3Uri, target: Path) -> None:
         ) from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise TransferFailed(
-            f"{uri} cannot be a file: another object's name is a folder of its name, or the other way round"
+            f"{uri} cannot be a file: its name is also a folder in another object's name, or the reverse"
         ) from error
     except OSError as error:
         raise TransferFailed(f"{uri} cannot be copied to {target}: {error.strerror}") from error
 
 
 def download_prefix(uri: S3Uri, folder: Path) -> int:
-    """Copies the objects whose keys begin with the URI's key, keeping the structure below it; returns how many.
-
-    A key equal to the prefix gets its own last part as name, as SageMaker does. Raises TransferFailed.
+    """Copies the objects whose keys begin with the URI's key, with the structure below it; returns their number. A key
+    equal to the prefix is named by its last part, as on SageMaker. Raises TransferFailed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     number = 0
@@ -167,7 +166,7 @@ def files(folder: Path) -> list[Path]:
 
 
 class Mirror:
-    """A folder kept equal to a prefix by copying what changed since the last look (SageMaker's checkpoints)."""
+    """Keeps a folder and a prefix equal by copying changed files (SageMaker's checkpoints)."""
 
     def __init__(self, folder: Path, uri: S3Uri) -> None:
         self._folder, self._uri = folder, uri
@@ -187,7 +186,7 @@ class Mirror:
             yield path, (status.st_size, status.st_mtime_ns)
 
     def push(self) -> int:
-        """Uploads new and changed files; returns how many. Raises TransferFailed."""
+        """Uploads new and changed files; returns their number. Raises TransferFailed."""
         number = 0
         for path, mark in list(self._look()):
             if self._seen.get(path) != mark:
@@ -211,11 +210,10 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a model archive of unknown origin.
-
-    Raises TransferFailed, naming the member, for what is not a gzipped tar, for members that are links, devices or
-    sparse files, leave the folder or come twice, for extended headers above MAXIMUM_HEADER_BYTES (before they are
-    read), and for more than MAXIMUM_ARCHIVE_MEMBERS members or MAXIMUM_ARCHIVE_BYTES bytes.
+    """Unpacks an untrusted model archive. Raises TransferFailed, naming the member, for a file that is not a gzipped
+    tar; for members that are links, devices or sparse files, leave the folder or come twice; for extended headers above
+    MAXIMUM_HEADER_BYTES (before they are read); and for more than MAXIMUM_ARCHIVE_MEMBERS members or
+    MAXIMUM_ARCHIVE_BYTES bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -238,7 +236,7 @@ _EXTENDED = (
 
 
 def _bounded_headers() -> type[tarfile.TarInfo]:
-    """A TarInfo that refuses headers which ``tarfile`` would read into memory whole, whatever size they claim."""
+    """A TarInfo class that refuses large extended headers; ``tarfile`` would read them into memory whole."""
     total = 0
 
     class BoundedHeader(tarfile.TarInfo):

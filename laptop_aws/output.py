@@ -1,4 +1,4 @@
-"""The output of a child process, line by line: to a file, to CloudWatch Logs and to a callback."""
+"""Copies the output of a child process, line by line, to a file, to CloudWatch Logs and to a callback."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LogStream:
             if not self._file.closed:
                 with contextlib.suppress(
                     OSError
-                ):  # a full disk: CloudWatch Logs has the lines, and the process goes on
+                ):  # a full disk: CloudWatch Logs has the lines, and the process continues
                     self._file.writelines(f"{line}\n" for line in lines)
                     self._file.flush()
         if self.group:
@@ -46,7 +46,7 @@ class LogStream:
 class OutputReader:
     """Reads a child's stdout and stderr until both are closed.
 
-    ``stderr_tail`` keeps the last lines of stderr: what a failed program said last. ``on_line(line, is_stderr)`` sees
+    ``stderr_tail`` holds the last lines of stderr, for the reason of a failure. ``on_line(line, is_stderr)`` sees
     each line.
     """
 
@@ -59,8 +59,7 @@ class OutputReader:
         ]
 
     def join(self, seconds: float) -> None:
-        """Waits for the end of both streams; a grandchild that holds one open is not waited for longer than
-        ``seconds``."""
+        """Waits for the end of both streams, at most ``seconds``: a grandchild may hold one open."""
         for thread in self._threads:
             thread.join(seconds)
 

@@ -1,4 +1,4 @@
-"""The host's child processes: each in a group of its own, with a clean environment, none outliving the host."""
+"""The host's child processes: each has its own group and a clean environment, and ends with the host."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PASSED_ON = (
 
 
 def child_environment(config: Config, **additions: str) -> dict[str, str]:
-    """The environment of a child of the host: what PASSED_ON names, the emulator's endpoint, its fixed credentials,
+    """The environment of a child process: the variables in PASSED_ON, the emulator's endpoint, its fixed credentials,
     and ``additions``.
     """
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -48,7 +48,7 @@ def child_environment(config: Config, **additions: str) -> dict[str, str]:
 
 
 class _Children:
-    """The running children and the keeper process that ends them should the host not be able to."""
+    """The running children, and the keeper process that ends them if the host cannot."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -94,7 +94,7 @@ _children = _Children()
 
 
 def group_is_alive(group: int) -> bool:
-    """Whether any process of the group exists (a zombie counts until it is collected)."""
+    """True if a process of the group exists (a zombie counts until it is collected)."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -116,7 +116,7 @@ def spawn(
     text: bool = False,
     bufsize: int = -1,
 ) -> subprocess.Popen[Any]:
-    """Starts ``command`` in a new session with exactly ``environment`` and has it ended with the host."""
+    """Starts ``command`` in a new session with exactly ``environment``; it ends with the host."""
     process: subprocess.Popen[Any] = subprocess.Popen(
         [str(part) for part in command],
         cwd=cwd,
@@ -139,8 +139,7 @@ def _signal(process: subprocess.Popen[Any], number: int) -> None:
 
 
 def terminate(process: subprocess.Popen[Any], grace_seconds: float) -> int:
-    """SIGTERM to the group, SIGKILL to what is left of it after ``grace_seconds``; returns the leader's exit
-    status."""
+    """Sends SIGTERM to the group, and SIGKILL to the rest after ``grace_seconds``; returns the leader's exit status."""
     _signal(process, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(grace_seconds)
@@ -151,7 +150,7 @@ def terminate(process: subprocess.Popen[Any], grace_seconds: float) -> int:
 
 
 def terminate_all(grace_seconds: float) -> int:
-    """Ends every child, all of them within one grace period; returns how many there were."""
+    """Ends all children within one grace period; returns their number."""
     running = _children.running()
     for _, process in running:
         _signal(process, signal.SIGTERM)
@@ -173,5 +172,5 @@ def terminate_all(grace_seconds: float) -> int:
 
 
 def forget_ended() -> None:
-    """Drops the children that ended; called now and then so that a number used again later is nobody's."""
+    """Forgets children that have ended; called regularly, because the system reuses process ids."""
     _children.forget_ended()

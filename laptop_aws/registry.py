@@ -1,7 +1,7 @@
-"""How an emulated service joins the host.
+"""Registers emulated services with the host.
 
 A service is a module ``laptop_aws.<name>`` with ``register()``, which the host calls once, after ministack is imported
-and before state is loaded. Everything that a service needs of the host is here::
+and before state is loaded. Everything that a service needs from the host is here::
 
     from laptop_aws import registry
 
@@ -25,12 +25,12 @@ and before state is loaded. Everything that a service needs of the host is here:
 The module also has, as ministack's own modules have:
 
 ``get_state() -> dict``
-    What survives a restart: JSON values, bytes, or ministack's ``AccountScopedDict``/``AccountRegionScopedDict``.
-    Called from another thread every two seconds while something changed, and at the end: return copies
-    (``copy.deepcopy`` under your lock).
+    Returns the state that survives a restart: JSON values, bytes, or ministack's
+    ``AccountScopedDict``/``AccountRegionScopedDict``. Called from another thread every two seconds after a change, and
+    at the end: return copies (``copy.deepcopy`` under your lock).
 ``load_persisted_state(data: dict) -> None``
     Restores it; called once before the host serves, only when something was saved. Start no process here; do that in
-    ``on_ready``. A job that was running when the host ended is not running any more: its state must say so.
+    ``on_ready``. Jobs that ran when the host ended have ended: mark them so.
 ``reset() -> None``
     Deletes everything and stops the service's processes (``POST /_ministack/reset``).
 
@@ -74,7 +74,7 @@ _changed = threading.Event()
 
 
 def configure(config: Config) -> None:
-    """Sets the configuration; the host's first act."""
+    """Sets the configuration; the host calls it first."""
     global _config
     _config = config
 
@@ -134,12 +134,9 @@ def register_cloudformation_type(
     ``Fn::GetAtt`` the attributes.
     ``update(physical_id, old_properties, new_properties, stack_name, logical_id) -> (physical_id, attributes)``;
     another physical id is a
-    replacement, and the old resource is deleted afterwards. ``delete(physical_id, properties)`` succeeds when the
-    resource is not there.
-    Property values may be strings where a number or boolean is meant, as templates give them. Raise any exception
-    with
-    a readable text to
-    fail the resource.
+    replacement, and the old resource is deleted afterwards. ``delete(physical_id, properties)`` succeeds if the
+    resource does not exist. Numbers and booleans may be strings, as in templates. To fail the resource, raise any
+    exception with a readable text.
     """
     from ministack.services.cloudformation import provisioners
 
@@ -168,8 +165,8 @@ def register_aws_sdk_integration(
 
 
 def on_ready(callback: Callable[[], None]) -> None:
-    """Calls ``callback()`` in a thread of its own once state is loaded and the port answers (restart what a restart
-    must bring back)."""
+    """Calls ``callback()`` in its own thread after state is loaded and the port answers (to start endpoints again, for
+    example)."""
     _ready_callbacks.append(callback)
 
 
@@ -190,11 +187,8 @@ def emit_event(
     region: str | None = None,
     account: str | None = None,
 ) -> None:
-    """Puts an event on the default bus as the service itself would (``aws.*`` sources included). Any thread may call
-    it; it does not block.
-
-    ``detail`` must be JSON: give timestamps the form that AWS documents for this event (SageMaker: epoch
-    milliseconds).
+    """Puts an event on the default bus (``aws.*`` sources included). Thread-safe; does not block. ``detail`` must be
+    JSON, with timestamps in the form that AWS documents for the event (SageMaker: epoch milliseconds).
     """
     from ministack.core.responses import request_scope
     from ministack.services import eventbridge
@@ -207,15 +201,13 @@ def emit_event(
 
 
 def put_log_events(group: str, stream: str, messages: Sequence[str]) -> None:
-    """Appends lines to a CloudWatch Logs stream; group and stream are made when missing, as the services themselves
-    do."""
+    """Appends lines to a CloudWatch Logs stream; creates group and stream if missing."""
     cloudwatch_logs.append(group, stream, messages, config().account, config().region)
     mark_changed()
 
 
 def put_metric_data(namespace: str, name: str, value: float, unit: str, dimensions: Mapping[str, str]) -> None:
-    """Records one CloudWatch datum as the service itself would (``AWS/*`` namespaces included) and evaluates its
-    alarms."""
+    """Records one CloudWatch datum (``AWS/*`` namespaces included) and evaluates its alarms."""
     from ministack.core.responses import request_scope
     from ministack.services import cloudwatch
 
@@ -224,19 +216,19 @@ def put_metric_data(namespace: str, name: str, value: float, unit: str, dimensio
 
 
 def mark_changed() -> None:
-    """Says that state changed outside a request (a job ended), so that the next periodic save includes it."""
+    """Marks a state change outside a request (a job ended), so that the next periodic save includes it."""
     _changed.set()
 
 
 def take_changed() -> bool:
-    """Whether anything changed since the last call; the saver asks."""
+    """True if state changed since the last call. The saver calls it."""
     changed = _changed.is_set()
     _changed.clear()
     return changed
 
 
 async def offload(function: Callable[..., T], *arguments: Any) -> T:
-    """Runs blocking work off the event loop, on a thread of its own, in the request's account and region."""
+    """Runs blocking work on its own thread, off the event loop, in the request's account and region."""
     from ministack.core.concurrency import run_reentrant
 
     result: T = await run_reentrant(function, *arguments)
@@ -263,11 +255,8 @@ def spawn(
     stderr: int | IO[Any] | None = None,
     text: bool = False,
 ) -> subprocess.Popen[Any]:
-    """Starts a process in a process group of its own, with exactly ``environment`` (begin with
-    ``child_environment()``).
-
-    It is ended with the host, whatever way the host ends: SIGTERM, Ctrl-C or ``kill -9``. To stop it earlier:
-    ``terminate(process)``.
+    """Starts a process in its own process group, with exactly ``environment`` (begin with ``child_environment()``). It
+    ends with the host, also after Ctrl-C or ``kill -9``. To stop it earlier: ``terminate(process)``.
     """
     return processes.spawn(
         command, name=name, environment=environment, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, text=text
@@ -275,7 +264,7 @@ def spawn(
 
 
 def terminate(process: subprocess.Popen[Any], grace_seconds: float) -> int:
-    """SIGTERM to the process group, SIGKILL after ``grace_seconds``; returns the exit status."""
+    """Sends SIGTERM to the process group, and SIGKILL after ``grace_seconds``; returns the exit status."""
     return processes.terminate(process, grace_seconds)
 
 
@@ -289,7 +278,7 @@ def child_environment(**additions: str) -> dict[str, str]:
 
 
 def client(service: str, region: str | None = None) -> Any:
-    """A boto3 client of this very host (never call it on the event loop: it would wait for itself)."""
+    """A boto3 client of this host. Never call it on the event loop: it would wait for itself."""
     import boto3
     from botocore.config import Config as ClientConfig
 
@@ -313,7 +302,7 @@ def run_ready_callbacks() -> None:
 
 
 def run_shutdown_callbacks(seconds: float = 3.0) -> None:
-    """Calls the ``on_shutdown`` callbacks side by side and waits for them at most ``seconds``."""
+    """Calls the ``on_shutdown`` callbacks concurrently and waits at most ``seconds`` for them."""
     threads = [in_background(callback, name=f"shutdown-{callback.__module__}") for callback in _shutdown_callbacks]
     deadline = time.monotonic() + seconds
     for thread in threads:

@@ -1,5 +1,5 @@
-"""What Application Auto Scaling remembers. SageMaker asks it whether a variant is scaled, and is asked by it whether a
-variant exists; so that neither imports the other, the records lie here.
+"""The tables of Application Auto Scaling. They are separate because it and SageMaker both read them, and neither
+imports the other.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ store: Store[Tables] = Store(Tables)
 
 
 def is_scaled(endpoint: str, variant: str) -> bool:
-    """Whether the variant is a scalable target: SageMaker then refuses to change its instance type or remove it."""
+    """True if the variant is a scalable target; SageMaker then refuses to change its instance type or remove it."""
     with store.lock:
         return f"endpoint/{endpoint}/variant/{variant}" in store.tables().targets

@@ -1,7 +1,6 @@
-"""What AWS's own service models say of a request: required members, types, lengths, ranges, patterns and enumerations.
-
-botocore carries the models that AWS publishes; checking a request against them gives the refusals of the real service,
-in its wording, without a line written per operation.
+"""Checks requests against AWS's service models: required members, types, lengths, ranges, patterns and enumerations.
+botocore has the models that AWS publishes; checking against them gives the real service's errors, in its words, without
+code per operation.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _NUMBERS = {"integer": (int,), "long": (int,), "float": (int, float), "double": 
 
 
 class ServiceError(Exception):
-    """An error that the service answers; ``code`` as AWS spells it, ``status`` the HTTP status."""
+    """An error answer of the service: AWS's error ``code``, and the HTTP ``status``."""
 
     def __init__(self, code: str, message: str, status: int = 400, **members: Any) -> None:
         super().__init__(message)
@@ -49,10 +48,8 @@ def operation(service: str, name: str) -> OperationModel | None:
 
 
 def accept(shape: StructureShape | None, members: Any) -> dict[str, Any]:
-    """The known members of a request, checked; unknown ones are ignored, as AWS does.
-
-    Raises ServiceError: SerializationException for a wrong JSON type, ValidationException for everything that the model
-    forbids.
+    """Returns the known members of a request, checked; unknown ones are ignored, as on AWS. Raises ServiceError:
+    SerializationException for a wrong JSON type, ValidationException for any other violation of the model.
     """
     if shape is None:
         return {}
@@ -133,10 +130,10 @@ def _accept_scalar(shape: Shape, value: Any, path: str, problems: list[str]) -> 
     _check_size(shape, value, path, problems)
     allowed = shape.metadata.get("enum")
     if allowed and value not in allowed:
-        problems.append(f"{_shown(shape, value, path)} Member must satisfy enum value set: [{', '.join(allowed)}]")
+        problems.append(f"{_violation(shape, value, path)} Member must satisfy enum value set: [{', '.join(allowed)}]")
     pattern = shape.metadata.get("pattern")
     if pattern and not compile_pattern(pattern).fullmatch(value):
-        problems.append(f"{_shown(shape, value, path)} Member must satisfy regular expression pattern: {pattern}")
+        problems.append(f"{_violation(shape, value, path)} Member must satisfy regular expression pattern: {pattern}")
     return value
 
 
@@ -155,20 +152,20 @@ def _timestamp(value: Any, path: str) -> float:
 def _check_size(shape: Shape, value: Any, path: str, problems: list[str]) -> None:
     least, most = shape.metadata.get("min"), shape.metadata.get("max")
     if least is not None and len(value) < least:
-        problems.append(f"{_shown(shape, value, path)} Member must have length greater than or equal to {least}")
+        problems.append(f"{_violation(shape, value, path)} Member must have length greater than or equal to {least}")
     if most is not None and len(value) > most:
-        problems.append(f"{_shown(shape, value, path)} Member must have length less than or equal to {most}")
+        problems.append(f"{_violation(shape, value, path)} Member must have length less than or equal to {most}")
 
 
 def _check_range(shape: Shape, value: float, path: str, problems: list[str]) -> None:
     least, most = shape.metadata.get("min"), shape.metadata.get("max")
     if least is not None and value < least:
-        problems.append(f"{_shown(shape, value, path)} Member must have value greater than or equal to {least}")
+        problems.append(f"{_violation(shape, value, path)} Member must have value greater than or equal to {least}")
     if most is not None and value > most:
-        problems.append(f"{_shown(shape, value, path)} Member must have value less than or equal to {most}")
+        problems.append(f"{_violation(shape, value, path)} Member must have value less than or equal to {most}")
 
 
-def _shown(shape: Shape, value: Any, path: str) -> str:
+def _violation(shape: Shape, value: Any, path: str) -> str:
     if shape.metadata.get("sensitive"):
         return f"Value at '{path}' failed to satisfy constraint:"
     text = value if isinstance(value, str) else json.dumps(value, default=str)
@@ -185,8 +182,8 @@ def _join(path: str, name: str) -> str:
 
 @functools.cache
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """A Java pattern of a service model as Python's: ``\\p{...}`` becomes ranges, surrogate pairs and a misplaced ``$``
-    are rewritten."""
+    """Translates a Java pattern of a service model to Python: ``\\p{...}`` becomes ranges, surrogate pairs and a
+    misplaced ``$`` are rewritten."""
     text = pattern.replace("\\uD800\\uDC00-\\uDBFF\\uDFFF", "\\U00010000-\\U0010FFFF").replace("${", "{")
     for name, ranges in (("Alnum", "a-zA-Z0-9"), ("ASCII", "\\x00-\\x7F"), ("Print", "\\x20-\\x7E")):
         text = text.replace(f"\\p{{{name}}}", ranges if _inside_class(text, f"\\p{{{name}}}") else f"[{ranges}]")
@@ -201,8 +198,7 @@ def _inside_class(text: str, token: str) -> bool:
 
 @functools.cache
 def _category(letter: str) -> str:
-    """Ranges of the basic plane's characters of a general category; of the planes above, all belong to letters and
-    symbols."""
+    """Character ranges of a general category in the basic plane. All higher planes count as letters and symbols."""
     ranges: list[str] = []
     start = previous = -2
     for point in [*(p for p in range(0x10000) if unicodedata.category(chr(p))[0] == letter), sys.maxunicode + 2]:
@@ -220,8 +216,8 @@ def _category(letter: str) -> str:
 def page(rows: Sequence[Row], token: str | None, size: int, key: Callable[[Row], str]) -> tuple[list[Row], str | None]:
     """``size`` rows after the row that ``token`` names, and the token of the next page (None at the end).
 
-    The token holds the last row's key, not its position: rows that come or go in between neither repeat nor hide
-    others. Raises ServiceError for a token that is none.
+    The token holds the last row's key, not its position, so that rows added or deleted in between do not repeat or hide
+    others. Raises ServiceError for an invalid token.
     """
     start = 0
     if token:

@@ -1,7 +1,6 @@
-"""Refuses what could not be kept: while the disk is short, no request that changes state is accepted.
-
-A request is refused with 503 ServiceUnavailable, in the format of its protocol, when the last save failed or when less
-room is free than its body and the next save need. Requests that only read, invoke something or delete objects pass.
+"""Refuses requests that change state while the disk is full. A request gets 503 ServiceUnavailable, in the format of
+its protocol, if the last save failed or if its body and the next save need more space than is free. Requests that only
+read, invoke something or delete objects pass.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ _INVOKING = re.compile(r"/invocations$|^/_ministack/|^/_aws/execute-api/")
 
 
 class Disk:
-    """The file system of the saved state; ``saver`` says what the next save needs and whether the last one worked."""
+    """The file system of the saved state; ``saver`` knows the size of the next save and the result of the last one."""
 
     def __init__(self, directory: Path, saver: Any) -> None:
         self._directory, self._saver = directory, saver
 
     def shortage(self, body_bytes: int) -> str | None:
-        """Why a request with a body of that length cannot be kept, or None."""
+        """The reason why a request with a body of that length cannot be saved, or None."""
         if self._saver.failure:
             return f"state cannot be saved ({self._saver.failure})"
         free, needed = shutil.disk_usage(self._directory).free, self._saver.room_needed + body_bytes
@@ -44,7 +43,8 @@ class Disk:
 async def refusal(
     scope: Scope, receive: Receive, disk: Disk
 ) -> tuple[tuple[int, dict[str, str], bytes] | None, Receive]:
-    """The answer that refuses the request, or None; and the ``receive`` to read the request with."""
+    """Returns the answer that refuses the request (None to accept it), and the ``receive`` with which to read the
+    request."""
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return None, receive
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

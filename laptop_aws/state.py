@@ -1,9 +1,7 @@
-"""What survives a restart: every service's state as one JSON file, written whole or not at all.
-
-ministack saves on a clean end only. Here a thread saves what changed every two seconds, each file beside its
-predecessor and then moved over it, so that ``kill -9`` costs at most those seconds. Object bodies are files of their
-own, written before the request is answered (``corrections/s3``). While saving fails, or the disk has no room for the
-next save, requests that change something are refused (``shortage``).
+"""Saves every service's state as one JSON file, atomically. ministack saves only on a clean exit. Here a thread saves
+changed state every two seconds, each file under a temporary name and then renamed, so that ``kill -9`` loses at most
+two seconds. Object bodies are files of their own, written before the request is answered (``corrections/s3``). While
+saving fails, or the disk has no space for the next save, requests that change state are refused (``shortage``).
 """
 
 from __future__ import annotations
@@ -34,9 +32,8 @@ class IncompatibleState(Exception):
 
 
 def check_version(config: Config) -> None:
-    """Accepts an empty state directory or one of this version, and marks it.
-
-    Raises IncompatibleState otherwise: half-understood state is worse than none.
+    """Accepts an empty state directory or one of this version, and writes the version into it. Raises IncompatibleState
+    otherwise.
     """
     directory = config.state_directory
     directory.mkdir(parents=True, exist_ok=True)
@@ -49,7 +46,7 @@ def check_version(config: Config) -> None:
     if found != expected:
         raise IncompatibleState(
             f"the saved state in {directory} is of {found}; this program reads {expected}. "
-            f"Move {config.root} away, or delete it to begin anew (stacks, data and models in it are then gone)"
+            f"Move {config.root} away, or delete it to start afresh (this deletes its stacks, data and models)"
         )
     marker.write_text(expected + "\n", encoding="utf-8")
 
@@ -57,8 +54,8 @@ def check_version(config: Config) -> None:
 class Saver:
     """Writes changed state every SAVE_INTERVAL_SECONDS, and once more at the end.
 
-    ``failure`` says why the last save was not complete; None when everything is on disk. What could not be written is
-    tried again at the next interval, for as long as the host runs.
+    ``failure`` is the reason why the last save was incomplete; None if everything is on disk. A failed write is retried
+    at every interval.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -75,7 +72,7 @@ class Saver:
 
     @property
     def room_needed(self) -> int:
-        """Bytes that must be free to save once more: each file is written beside the one that it replaces."""
+        """Free bytes that the next save needs: each new file exists next to the old one until it replaces it."""
         return ROOM_BYTES + 2 * sum(self._sizes.values())
 
     def _run(self) -> None:
@@ -85,11 +82,11 @@ class Saver:
                 if registry.take_changed() or self.failure:
                     self.save()
             except Exception:
-                logger.exception("saving failed; it is tried again in %.0f s", SAVE_INTERVAL_SECONDS)
+                logger.exception("saving failed; retrying in %.0f s", SAVE_INTERVAL_SECONDS)
                 registry.mark_changed()
 
     def finish(self) -> bool:
-        """Stops the thread and saves everything; returns whether all of it is on disk."""
+        """Stops the thread and saves everything; returns True if all of it is on disk."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(5.0)
@@ -97,7 +94,7 @@ class Saver:
         return self.failure is None
 
     def save(self) -> int:
-        """Writes each service whose state differs from what is on disk; returns how many were written."""
+        """Writes the state of each service that differs from its file; returns the number of files written."""
         from ministack import app
 
         written, failures = 0, []
@@ -122,7 +119,7 @@ class Saver:
 
     def _report(self, failure: str | None) -> None:
         if failure and not self.failure:
-            logger.error("state is not saved (%s in %s); it is tried again until it is", failure, self._directory)
+            logger.error("state is not saved (%s in %s); retrying until it is", failure, self._directory)
         elif self.failure and not failure:
             logger.info("state is saved again")
         self.failure = failure
@@ -142,7 +139,7 @@ class Saver:
 
 
 def _serialized(key: str, get_state: Callable[[], Any]) -> bytes | None:
-    """The state as bytes; requests go on meanwhile, so a dictionary that grew under the copying is simply read
+    """The state as bytes. Requests continue in the meantime, so a dictionary that changed during the copy is read
     again."""
     from ministack.core import persistence
 

@@ -1,7 +1,5 @@
-"""What an emulated service remembers: one set of tables per account and region, saved and restored with the host.
-
-Records are what the Get and Describe calls answer; members whose names begin with ``_`` are the emulator's own and
-never leave it.
+"""The tables of an emulated service: one set per account and region, saved and restored with the host. Records have the
+form of Get and Describe answers; members whose names begin with ``_`` are internal and never returned.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ Tables = TypeVar("Tables", bound="DataclassInstance")
 
 
 class Store(Generic[Tables]):
-    """Tables behind one reentrant lock: hold ``lock`` for every read-modify-write, and never across a call to the
-    host. ``tables`` is the service's own dataclass of tables, each empty by default."""
+    """Tables behind one reentrant lock: hold ``lock`` for every read-modify-write, and never during a call to the host.
+    ``tables`` is the service's dataclass of tables, each empty by default."""
 
     def __init__(self, tables: type[Tables]) -> None:
         self.lock = threading.RLock()
@@ -52,7 +50,7 @@ class Store(Generic[Tables]):
             }
 
     def load(self, data: dict[str, Any]) -> None:
-        """Puts back what ``get_state`` gave; tables that the service does not have are passed over."""
+        """Restores the result of ``get_state``; unknown tables are ignored."""
         known = {entry.name for entry in fields(self._tables)}
         with self.lock:
             for name, tables in data.items():
@@ -70,12 +68,12 @@ def scope() -> tuple[str, str]:
 
 
 def now() -> float:
-    """Seconds since the epoch, in milliseconds' resolution as AWS answers."""
+    """Seconds since the epoch, rounded to milliseconds as on AWS."""
     return round(time.time(), 3)
 
 
 def public(record: Record) -> Record:
-    """A copy of the record without the emulator's own members."""
+    """A copy of the record without the internal members."""
     return {
         name: copy.deepcopy(value) for name, value in record.items() if not name.startswith("_") and value is not None
     }

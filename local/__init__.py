@@ -1,1 +1,1 @@
-"""The embedded AWS and its command line: everything of the platform that runs on a laptop and nowhere else."""
+"""Local mode: the commands that run the platform on an embedded AWS on a laptop."""

@@ -4,7 +4,7 @@ import signal
 import sys
 
 if __name__ == "__main__":
-    # A request to end is treated as Ctrl-C: what was started is stopped, and the person is told what goes on.
+    # SIGTERM is treated as Ctrl-C: the command stops what it started, and prints what continues.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:

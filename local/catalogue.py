@@ -1,4 +1,4 @@
-"""A prepared dataset version read from S3: titles, and what a person liked before."""
+"""Reads a prepared dataset version from S3: titles, and users' earlier likes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,7 @@ class Item:
 
 
 class Dataset:
-    """`datasets/<version>/` in the data bucket. Tables are read when they are first asked for.
-
-    Raises Problem when a table is not there.
-    """
+    """`datasets/<version>/` in the data bucket. Tables are read on first use. Raises Problem if a table is missing."""
 
     def __init__(self, s3: Any, bucket: str, version: str) -> None:
         self.s3, self.bucket, self.version = s3, bucket, version
@@ -48,8 +45,7 @@ class Dataset:
             raise Problem(f"s3://{self.bucket}/{prefix} cannot be read: {error}") from error
         if not files:
             raise Problem(f"s3://{self.bucket}/{prefix} holds no Parquet file")
-        # In this thread alone: a command is soon over, and when the interpreter ends while Arrow's own threads are
-        # still at work, it aborts.
+        # In this thread only: if the interpreter ends while Arrow's threads are still running, it aborts.
         opened = (pyarrow.parquet.ParquetFile(io.BytesIO(file), pre_buffer=False) for file in files)
         return pyarrow.concat_tables(file.read(columns=columns, use_threads=False) for file in opened)
 
@@ -74,13 +70,11 @@ class Dataset:
         return pyarrow.concat_tables([self._table("train", columns), self._table("test", columns)])
 
     def item(self, item_id: str) -> Item:
-        """The item of that id; one that the dataset does not have has only its id."""
+        """The item with that id; an unknown item has only its id."""
         return self.items.get(item_id, Item(item_id, None, None))
 
     def liked_by(self, user_id: str, count: int = 5) -> list[Item]:
-        """What a person liked most, the heaviest and then the latest first; empty for a person that the dataset does
-        not know.
-        """
+        """A user's most liked items, by weight and then by time, the latest first; empty for an unknown user."""
         index = self._user_indices.get(user_id)
         if index is None:
             return []
@@ -90,7 +84,7 @@ class Dataset:
         return [self._items_by_index[item] for item in list(indices)[:count] if item in self._items_by_index]
 
     def examples(self, count: int = 3) -> list[str]:
-        """A few people with a middling amount of history, the same ones for the same dataset."""
+        """A few users with a medium amount of history; always the same for the same dataset."""
         counted = self._history.group_by("user_index", use_threads=False).aggregate([("item_index", "count")])
         rows = sorted(zip(counted["item_index_count"].to_pylist(), counted["user_index"].to_pylist(), strict=True))
         middle = rows[len(rows) // 4 : len(rows) - len(rows) // 4] or rows

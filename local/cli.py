@@ -1,7 +1,7 @@
 """`python -m local <command>` runs the application on an embedded AWS on this machine.
 
-Exit status: 0 done (a model that the gate rejected is a normal end), 1 a run failed, 2 something about this machine
-or the arguments must be put right, 130 stopped by Ctrl-C.
+Exit status: 0 done (a model that the gate rejected is a normal end), 1 a run failed, 2 a problem with this machine or
+the arguments, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("down", help="stop the embedded AWS and all its processes; the state is kept")
     command.add_argument(
-        "--delete", action="store_true", help="then delete all local state: data, models, ledger, logs"
+        "--delete", action="store_true", help="also delete all local state: data, models, ledger, logs"
     )
     return top
 
@@ -100,14 +100,14 @@ def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
         type=Path,
         required=is_required,
         metavar="PATH",
-        help=".csv, .csv.gz, .parquet or .dat with user, item and time; or a folder of such"
+        help=".csv, .csv.gz, .parquet or .dat with user, item and time; or a folder of such files"
         + ("" if is_required else " (default: a generated shop, a week longer each time)"),
     )
     command.add_argument(
         "--items",
         type=Path,
         metavar="PATH",
-        help="catalogue (id, title, category); default: items.* or movies.* beside the data",
+        help="catalogue (id, title, category); default: items.* or movies.* next to the data",
     )
 
 
@@ -119,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         project = Project.from_environment()
         project.adopt_environment()
         _check_arguments(given)
-        return _dispatch(given, project, show)
+        COMMANDS[given.command](given, project, show)
+        return 0
     except Problem as problem:
         show.bad(str(problem))
         return UNUSABLE
@@ -146,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_arguments(given: argparse.Namespace) -> None:
-    """Everything that can be refused before anything is started. Raises Problem."""
+    """Checks arguments before anything is started. Raises Problem."""
     if getattr(given, "items", None) is not None and given.data is None:
         raise Problem("--items is the catalogue of --data: give --data too")
     if getattr(given, "data", None) is not None:
@@ -157,47 +158,34 @@ def _check_arguments(given: argparse.Namespace) -> None:
         raise Problem("-n cannot be used with --candidates: all candidates are ranked")
 
 
-def _dispatch(given: argparse.Namespace, project: Project, show: Show) -> int:
-    if given.command == "up":
-        outputs = demo.up(project, show)
-        demo.show_deployed(project, outputs, show)
-    elif given.command == "demo":
-        demo.demo(project, show, given.data, given.items, given.worse)
-    elif given.command == "run":
-        outputs = check_deployed(project)
-        prepared = demo.prepare_drop(project, given.data, given.items, worse=False)
-        demo.run(project, outputs, Prepared(given.name or prepared.name, prepared.drop), show)
-    elif given.command == "recommend":
-        outputs = check_deployed(project)
-        candidates = None
-        if given.candidates is not None:
-            candidates = [item.strip() for item in given.candidates.split(",") if item.strip()]
-        show_recommendations(project, outputs, show, given.user, given.n, candidates)
-    elif given.command == "url":
-        print(api_url(project, check_deployed(project)["ApiId"]))
-    elif given.command == "status":
-        show_status(project, show)
-    elif given.command == "report":
-        operations.fetch_report(project, check_deployed(project), show, given.run)
-    elif given.command == "restart":
-        operations.restart(project, check_deployed(project), show, given.run, given.anew)
-    elif given.command == "rollback":
-        operations.roll_back(project, check_deployed(project), show, given.to, given.percent, given.reason)
-    elif given.command == "batch":
-        operations.write_lists(project, check_deployed(project), show)
-    elif given.command == "logs":
-        if given.part != "emulator":
-            check_deployed(project)
-        show_logs(project, show, given.part, given.follow)
-    elif given.command == "down":
-        _down(project, given.delete, show)
-    return 0
+def _up(given: argparse.Namespace, project: Project, show: Show) -> None:
+    demo.show_deployed(project, demo.up(project, show), show)
 
 
-def _down(project: Project, is_deleting: bool, show: Show) -> None:
+def _run(given: argparse.Namespace, project: Project, show: Show) -> None:
+    outputs = check_deployed(project)
+    prepared = demo.prepare_drop(project, given.data, given.items, worse=False)
+    demo.run(project, outputs, Prepared(given.name or prepared.name, prepared.drop), show)
+
+
+def _recommend(given: argparse.Namespace, project: Project, show: Show) -> None:
+    outputs = check_deployed(project)
+    candidates = None
+    if given.candidates is not None:
+        candidates = [item.strip() for item in given.candidates.split(",") if item.strip()]
+    show_recommendations(project, outputs, show, given.user, given.n, candidates)
+
+
+def _logs(given: argparse.Namespace, project: Project, show: Show) -> None:
+    if given.part != "emulator":
+        check_deployed(project)
+    show_logs(project, show, given.part, given.follow)
+
+
+def _down(given: argparse.Namespace, project: Project, show: Show) -> None:
     if not host.stop(project, show):
         show.line("the embedded AWS is not running")
-    if not is_deleting:
+    if not given.delete:
         if project.state.exists():
             show.line(f"the state is kept in {project.state}: `make up` uses it again, `down --delete` removes it")
         return
@@ -209,7 +197,7 @@ def _down(project: Project, is_deleting: bool, show: Show) -> None:
 
 
 def delete_state(folder: Path) -> None:
-    """Delete what local mode keeps in its folder, and the folder once it is empty; anything else in it stays."""
+    """Delete local mode's files in its folder, and the folder if it is then empty; other files stay."""
     for name in STATE_NAMES:
         shutil.rmtree(folder / name, ignore_errors=True)
     for pattern in STATE_FILES:
@@ -222,7 +210,28 @@ def delete_state(folder: Path) -> None:
 def _say_interrupted(command: str, interrupt: KeyboardInterrupt, show: Show) -> None:
     show.line("")
     if isinstance(interrupt, demo.StoppedDeploying):
-        show.warn("stopped, with everything that this command had started; `make up` continues from here")
+        show.warn("stopped, with everything that this command started; `make up` continues from here")
     elif command in ("demo", "run", "restart", "rollback", "batch"):
         show.warn("stopped watching; the run continues in the background")
         show.line("  `make status` and `.venv/bin/python -m local logs -f` show it; `make down` stops it")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
+    "up": _up,
+    "demo": lambda given, project, show: demo.demo(project, show, given.data, given.items, given.worse),
+    "run": _run,
+    "recommend": _recommend,
+    "url": lambda given, project, show: print(api_url(project, check_deployed(project)["ApiId"])),
+    "status": lambda given, project, show: show_status(project, show),
+    "report": lambda given, project, show: operations.fetch_report(project, check_deployed(project), show, given.run),
+    "restart": lambda given, project, show: operations.restart(
+        project, check_deployed(project), show, given.run, given.anew
+    ),
+    "rollback": lambda given, project, show: operations.roll_back(
+        project, check_deployed(project), show, given.to, given.percent, given.reason
+    ),
+    "batch": lambda given, project, show: operations.write_lists(project, check_deployed(project), show),
+    "logs": _logs,
+    "down": _down,
+}
+"""The function of each command of `parser`."""

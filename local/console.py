@@ -1,7 +1,7 @@
-"""What the commands show: stages with their seconds, progress bars, tables.
+"""Prints the output of the commands: stages with their seconds, progress bars, tables.
 
-On a terminal, stages spin and bars move. Anywhere else (a pipe, CI) the same things are plain lines, and a bar is at
-most ten lines. `NO_COLOR` is respected (https://no-color.org).
+On a terminal, stages and bars are animated. Elsewhere (a pipe, CI) they are plain lines, at most ten lines per bar.
+`NO_COLOR` is respected (https://no-color.org).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PLAIN_STEPS = 10
 
 
 class Show:
-    """Everything that a command prints goes through one of these."""
+    """Prints all output of a command."""
 
     def __init__(
         self, console: rich.console.Console | None = None, clock: Callable[[], float] = time.monotonic
@@ -37,11 +37,11 @@ class Show:
 
     @property
     def is_live(self) -> bool:
-        """Whether the output is a terminal on which lines can be redrawn."""
+        """True if the output is a terminal on which lines can be redrawn."""
         return self.console.is_terminal and not self.console.is_dumb_terminal
 
     def line(self, text: str, style: str | None = None) -> None:
-        """One line of text, taken literally: brackets in it are no markup."""
+        """Print one line of literal text: brackets in it are not markup."""
         self.console.print(escape(text), style=style, soft_wrap=True)
 
     def heading(self, text: str) -> None:
@@ -62,9 +62,8 @@ class Show:
 
     @contextmanager
     def stage(self, text: str) -> Iterator[Callable[[str], None]]:
-        """Show that `text` is under way, then one line with its seconds. The value given sets what the line ends with.
-
-        An exception passes through and leaves a line that says so.
+        """Show `text` while the stage runs, then one line with its seconds. The yielded function sets the end of that
+        line. On an exception, the line says that the stage failed or was stopped; the exception continues.
         """
         started = self.clock()
         note: list[str] = []
@@ -83,7 +82,7 @@ class Show:
 
     @contextmanager
     def activity(self) -> Iterator[Activity]:
-        """Room at the bottom for what happens now: a spinner with a text, and a bar while something counts. See
+        """Show the current activity at the bottom: a spinner with a text, and a bar while something is counted. See
         `Activity`.
         """
         if not self.is_live:
@@ -100,7 +99,7 @@ class Show:
             yield Activity(self, progress)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-        """A table; columns after the first whose cells are all figures stand to the right."""
+        """Print a table; columns of numbers after the first are right-aligned."""
         table = Table(title=title, title_justify="left", title_style="bold", box=rich.box.SIMPLE_HEAD, pad_edge=False)
         for position, column in enumerate(columns):
             cells = [row[position] for row in rows]
@@ -112,14 +111,14 @@ class Show:
 
 
 class _BarWhenCounting(BarColumn):
-    """A bar that is there only while the task has a total."""
+    """A bar that is visible only while the task has a total."""
 
     def render(self, task: Task) -> Any:
         return Text("") if task.total is None else super().render(task)
 
 
 class Activity:
-    """What happens now. Where lines cannot be redrawn, `now` is silent and a count prints at most ten lines."""
+    """The current activity. If lines cannot be redrawn, `now` prints nothing and a count prints at most ten lines."""
 
     def __init__(self, show: Show, progress: Progress | None) -> None:
         self.show, self.progress = show, progress
@@ -128,7 +127,7 @@ class Activity:
         self.done = 0
 
     def now(self, text: str) -> None:
-        """`text` is under way; a count starts anew."""
+        """Show `text` as the current activity and reset the count."""
         if text == self.text:
             return
         self.text, self.done = text, 0
@@ -138,7 +137,7 @@ class Activity:
             self.task = self.progress.add_task(escape(text), total=None, note="")
 
     def advance(self, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` steps of it are over. Going back is ignored."""
+        """Show that `done` of `total` steps are done. A lower `done` than before is ignored."""
         if done <= self.done:
             return
         before, self.done = self.done, done
@@ -149,7 +148,7 @@ class Activity:
 
 
 def is_worth_a_line(before: int, done: int, total: int) -> bool:
-    """Whether going from `before` to `done` of `total` passes a tenth, so that a whole run prints ten lines at most."""
+    """True if going from `before` to `done` of `total` passes a tenth, so that a whole run prints at most ten lines."""
     if done >= total or before == 0:
         return True
     return done * PLAIN_STEPS // total > before * PLAIN_STEPS // total

@@ -1,4 +1,4 @@
-"""The data that a person drops: what counts as interactions and as a catalogue, and the upload as one closed drop."""
+"""A user's data: finds interactions and a catalogue, and uploads them as one closed drop."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class Drop:
 
     @property
     def summary(self) -> str:
-        """The first files and the size, for people."""
+        """The first file names and the size, as text."""
         names = [*self.interactions, *self.catalogue]
         more = f" and {len(names) - FILES_NAMED} more files" if len(names) > FILES_NAMED else ""
         return f"{', '.join(names[:FILES_NAMED])}{more}, {size_text(self.size)}"
 
 
 def size_text(size: int) -> str:
-    """Bytes as a person reads them."""
+    """A size in bytes as text."""
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix that says the format (`.csv.gz` counts as one), or an empty string when it is none that is read."""
+    """The suffix of the file's format (`.csv.gz` counts as one), or an empty string if it is not supported."""
     return next(
         (suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(suffix)), ""
     )
@@ -58,14 +58,13 @@ def stem_of(path: Path) -> str:
 
 
 def is_catalogue(path: Path) -> bool:
-    """Whether the name is one under which preparation looks for the catalogue."""
+    """True if preparation reads a file of this name as the catalogue."""
     return bool(suffix_of(path)) and stem_of(path) in CATALOGUE_NAMES
 
 
 def read_drop(data: Path, items: Path | None = None) -> Drop:
-    """The drop that `data` (a file or a folder) makes, with `items` or the catalogue found beside it.
-
-    Raises Problem, naming the path, when there is nothing to learn from.
+    """The drop made of `data` (a file or a folder), with `items` or the catalogue found next to it. Raises Problem,
+    naming the path, if there are no interactions.
     """
     if not data.exists():
         raise Problem(f"no such file or folder: {data}")
@@ -118,7 +117,7 @@ def _check_readable(path: Path) -> None:
 
 
 def drop_name(text: str) -> str:
-    """`text` checked to be one folder name under `raw/`. Raises Problem."""
+    """Return `text` if it is a valid folder name under `raw/`. Raises Problem."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
         raise Problem(f"a drop's name must be 1 to 63 letters, digits, '.', '_' or '-', not {text!r}")
     return text
@@ -132,8 +131,8 @@ def upload(s3: Any, bucket: str, name: str, drop: Drop) -> None:
 
 
 def spoil(source: Path, target: Path, seed: int) -> None:
-    """Write a copy of the interactions in which every row has an item drawn by lot: the same people and times,
-    nothing to learn.
+    """Write a copy of the interactions in which every row has a random item: the same users and times, but nothing to
+    learn.
 
     Text formats only (`.csv`, `.csv.gz`, `.dat`). Raises Problem for another format or when no item column is found.
     """

@@ -30,7 +30,7 @@ class StoppedDeploying(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A drop ready to be uploaded under `name`; `week` when it is of the generated shop and counts as its next week."""
+    """A drop to upload under `name`; `week` is the week of the generated shop, or None for a user's data."""
 
     name: str
     drop: Drop
@@ -38,9 +38,8 @@ class Prepared:
 
 
 def up(project: Project, show: Show) -> dict[str, str]:
-    """See that the embedded AWS runs and the application is deployed as the working tree says; the stack's outputs.
-
-    Raises Problem with what to do when it cannot be. Ctrl-C stops what this call started.
+    """Start the embedded AWS and deploy the application from the working tree, if needed; return the stack's outputs.
+    Raises Problem with what to do. Ctrl-C stops what this call started.
     """
     host.check_environments(project)
     host.check_java(project)
@@ -62,7 +61,7 @@ def up(project: Project, show: Show) -> dict[str, str]:
 
 
 def show_deployed(project: Project, outputs: Mapping[str, str], show: Show) -> None:
-    """What stands, and what to do with it."""
+    """Print the addresses of the deployed stack, and the next commands."""
     counts: dict[str, int] = {}
     for resource in stack.Stack(project).resources():
         kind = resource["ResourceType"].rpartition("::")[2]
@@ -72,15 +71,13 @@ def show_deployed(project: Project, outputs: Mapping[str, str], show: Show) -> N
     show.line(f"  HTTP API  {http.api_url(project, outputs['ApiId'])}")
     show.line(f"  data      s3://{outputs['DataBucketName']}/raw/<drop>/, closed by an empty _SUCCESS")
     show.heading("Next")
-    show.line("  make demo                          a generated shop (or DATA=path), through the whole loop")
+    show.line("  make demo                          a generated shop (or DATA=path), to recommendations")
     show.line("  .venv/bin/python -m local --help   run, recommend, status, logs, down")
 
 
 def prepare_drop(project: Project, source: Path | None, items: Path | None, worse: bool) -> Prepared:
-    """The drop that `demo` makes: the person's data, or the generated shop's next week; nonsense in its place with
-    `worse`.
-
-    Raises Problem for data that cannot be used.
+    """The drop for `demo`: the user's data or the generated shop's next week; with `worse`, a random copy of it. Raises
+    Problem for data that cannot be used.
     """
     moment = datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz")
     if source is not None:
@@ -112,7 +109,7 @@ def _spoiled(project: Project, drop: Drop) -> Drop:
 
 
 def run(project: Project, outputs: Mapping[str, str], prepared: Prepared, show: Show) -> Outcome:
-    """Upload the drop and follow it to its end, then recommendations for a few people when a new model serves.
+    """Upload the drop and follow it to its end; show recommendations for a few users if a new model serves.
 
     Raises RunFailedError with the reason when preparation or the run failed.
     """
@@ -164,18 +161,18 @@ def _show_not_deployed(
 
 
 def demo(project: Project, show: Show, source: Path | None, items: Path | None, worse: bool) -> Outcome:
-    """Everything: `up`, data, `run`, and what to look at next. Raises Problem or RunFailedError."""
+    """Run the whole demo: `up`, data, `run`, and the next commands. Raises Problem or RunFailedError."""
     started = time.monotonic()
     prepared = prepare_drop(project, source, items, worse)
     outputs = up(project, show)
     outcome = run(project, outputs, prepared, show)
-    show.heading(f"Done in {time.monotonic() - started:.0f} s. It stays up until `make down`.")
+    show.heading(f"Done in {time.monotonic() - started:.0f} s. The embedded AWS runs until `make down`.")
     show_next(project, outputs, outcome, show)
     return outcome
 
 
 def show_next(project: Project, outputs: Mapping[str, str], outcome: Outcome, show: Show) -> None:
-    """Commands that look into what has happened; all of them can be pasted."""
+    """Print commands for a look at the results; they can be pasted."""
     local = ".venv/bin/python -m local"
     dataset = serving_dataset(project, outputs)
     people = dataset.examples(1) if dataset else []
@@ -186,17 +183,17 @@ def show_next(project: Project, outputs: Mapping[str, str], outcome: Outcome, sh
 def next_commands(
     project: Project, outputs: Mapping[str, str], outcome: Outcome, user_id: str, local: str
 ) -> list[str]:
-    """The lines of `show_next`: a comment, then its command."""
+    """The lines of `show_next`: comments, each followed by its commands."""
     api = http.api_url(project, outputs["ApiId"])
     credentials = f"AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} AWS_DEFAULT_REGION={REGION}"
     lines = [
-        "# who serves, the last runs and their reasons; the log lines of each part",
+        "# the model that serves, the latest runs and their reasons; the log lines of each part",
         f"{local} status",
         f"{local} logs training",
-        "# the same again with a week more of history; or with nonsense, to see the gate refuse it",
+        "# again with one more week of history; or with random data, to see the gate reject the model",
         "make demo",
         "make demo WORSE=1",
-        "# the API, as any client calls it",
+        "# call the API as any client does",
         f"curl --aws-sigv4 aws:amz:{REGION}:execute-api --user {ACCESS_KEY}:{SECRET_KEY} "
         f"'{api}/users/{quote(user_id, safe='')}/recommendations?numResults=5'",
     ]
@@ -211,7 +208,7 @@ def next_commands(
 
 
 def check_deployed(project: Project) -> dict[str, str]:
-    """The stack's outputs. Raises Problem when the embedded AWS or the application is not there."""
+    """The stack's outputs. Raises Problem if the embedded AWS does not run or the application is not deployed."""
     running = host.find(project)
     if running is None or running.port != project.port or not host.is_healthy(project.port):
         raise Problem(f"the embedded AWS of {project.state} does not run on port {project.port}: `make up` starts it")

@@ -1,4 +1,4 @@
-"""The embedded AWS as a background process: is it there, whose is the port, start it, stop it."""
+"""Starts, finds and stops the embedded AWS as a background process, and finds the owner of its port."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def find(project: Project) -> Running | None:
 
 
 def is_listening(port: int) -> bool:
-    """Whether anything accepts connections on the port of the loopback interface."""
+    """True if a process accepts connections on the port of the loopback interface."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((HOST, port)) == 0
 
 
 def is_healthy(port: int) -> bool:
-    """Whether an embedded AWS answers on the port."""
+    """True if an embedded AWS answers on the port."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{HOST}:{port}{HEALTH_PATH}", timeout=1.0) as response:
@@ -61,7 +61,7 @@ def is_healthy(port: int) -> bool:
 
 
 def port_owner(port: int) -> int | None:
-    """The pid of the process that listens on the port, where the system says it."""
+    """The pid of the process that listens on the port, or None if the system does not tell."""
     if Path("/proc/net/tcp").exists():
         return _port_owner_from_proc(port)
     if lsof := shutil.which("lsof"):
@@ -91,7 +91,7 @@ def _port_owner_from_proc(port: int) -> int | None:
 
 
 def port_in_use_message(port: int, pid: int | None, command: str, is_emulator: bool) -> str:
-    """What to tell somebody whose port is taken by a process that is not this project's emulator."""
+    """The message for a port that is taken by a process other than this project's emulator."""
     who = "another embedded AWS (not of this folder)" if is_emulator else "another program"
     named = f", pid {pid}" if pid else ""
     running = f" ({command[:120]})" if command else ""
@@ -102,7 +102,7 @@ def port_in_use_message(port: int, pid: int | None, command: str, is_emulator: b
 
 
 def check_port(project: Project) -> None:
-    """Raises Problem when the port is taken by something that is not this project's emulator."""
+    """Raises Problem if the port is taken by a process other than this project's emulator."""
     if not is_listening(project.port):
         return
     pid = port_owner(project.port)
@@ -111,7 +111,7 @@ def check_port(project: Project) -> None:
 
 
 def check_java(project: Project) -> None:
-    """Raises Problem when there is no Java that Spark runs on."""
+    """Raises Problem if there is no Java for Spark."""
     try:
         java.find(project.state)
     except java.NoJava as error:
@@ -119,14 +119,14 @@ def check_java(project: Project) -> None:
 
 
 def check_environments(project: Project) -> None:
-    """Raises Problem when an environment that `make setup` builds is not there."""
+    """Raises Problem if an environment that `make setup` builds is missing."""
     missing = [path for path in (".envs/sam/bin/sam", ".envs/lambda/bin/python") if not (project.root / path).exists()]
     if missing:
         raise Problem(f"{' and '.join(missing)} not found in {project.root}: run `make setup` first")
 
 
 def start(project: Project, show: Show) -> bool:
-    """See that this project's emulator runs; True when this call started it.
+    """Start this project's emulator if it does not run; True if this call started it.
 
     Raises Problem when it cannot be started: the port is taken, the environment is incomplete, or the process ended.
     """
@@ -184,7 +184,7 @@ def _wait_until_healthy(project: Project, process: subprocess.Popen[bytes] | Non
 
 
 def last_output(project: Project, lines: int = 12) -> str:
-    """The end of what the emulator printed or, when it printed nothing, of its log; indented."""
+    """The last lines of the emulator's output or, if it is empty, of its log; indented."""
     for path in (project.logs / "emulator.out", project.emulator_log):
         with contextlib.suppress(OSError):
             if text := path.read_text("utf-8", errors="replace").splitlines()[-lines:]:
@@ -193,7 +193,7 @@ def last_output(project: Project, lines: int = 12) -> str:
 
 
 def stop(project: Project, show: Show) -> bool:
-    """Stop this project's emulator and with it every child; False when none was running.
+    """Stop this project's emulator and its children; False if none was running.
 
     Raises Problem when the process could not be ended.
     """
@@ -209,14 +209,14 @@ def stop(project: Project, show: Show) -> bool:
                 "stop it as that user"
             ) from None
         if running.is_alive:
-            raise Problem(f"pid {running.pid} did not end; look at {project.emulator_log}")
+            raise Problem(f"pid {running.pid} did not end; see {project.emulator_log}")
         with contextlib.suppress(OSError):
             project.emulator_file.unlink()
     return True
 
 
 def owner_of(pid: int) -> str:
-    """The name of the user whose process it is, for people."""
+    """The owner of the process, as text."""
     try:
         return f"the user {Path(f'/proc/{pid}').owner()}"
     except (OSError, KeyError):
@@ -224,7 +224,7 @@ def owner_of(pid: int) -> str:
 
 
 def _end(running: Running, process: subprocess.Popen[bytes] | None = None) -> None:
-    """SIGTERM, and SIGKILL when that was not enough. Raises PermissionError for another user's process."""
+    """Send SIGTERM, then SIGKILL if the process still runs. Raises PermissionError for another user's process."""
     for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
         if not running.is_alive:
             return

@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API answered: the status, and the body as JSON (None when it was none)."""
+    """An answer of the API: the status, and the body as JSON (None if it is not JSON)."""
 
     status: int
     body: Any
@@ -35,7 +35,7 @@ def api_url(project: Project, api_id: str) -> str:
 def call(
     project: Project, api_id: str, method: str, path: str, query: dict[str, str] | None = None, body: Any = None
 ) -> Answer:
-    """Send one signed request; `path` is already quoted. Raises Problem when nobody answers."""
+    """Send one signed request; `path` is already quoted. Raises Problem if there is no answer."""
     url = api_url(project, api_id) + path + (f"?{urlencode(query)}" if query else "")
     data = None if body is None else json.dumps(body).encode()
     request = AWSRequest(method, url, data=data, headers={"Content-Type": "application/json"} if data else {})

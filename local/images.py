@@ -12,14 +12,14 @@ from laptop_aws import images
 from laptop_aws.config import ACCOUNT_ID, DEFAULT_REGION
 
 REPOSITORY = f"{ACCOUNT_ID}.dkr.ecr.{DEFAULT_REGION}.amazonaws.com/ncf-recommender"
-FOLDERS = ("ncf", "training", "serving", "container")
+FOLDERS = ("contracts", "ncf", "training", "serving", "container")
 TRAIN = Path("container") / "train.py"
 SERVE = Path("serving") / "serve.py"
 _LEFT_OUT = {"__pycache__", "tests"}
 
 
 class BrokenSource(Exception):
-    """The folders to copy are missing or lack a command; the message names the file."""
+    """A folder or a command's file is missing; the message names the file."""
 
 
 def build(project_root: Path, state_dir: Path) -> str:
@@ -41,7 +41,8 @@ def build(project_root: Path, state_dir: Path) -> str:
 
 
 def _command(file: Path) -> list[str]:
-    """Runs the module in `file` with the image's folder, and not the working directory, on Python's path."""
+    """The command that runs the module in `file`, with the image's folder (not the working directory) on Python's
+    path."""
     return ["{python}", "-P", "-m", ".".join(file.with_suffix("").parts)]
 
 

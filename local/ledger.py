@@ -1,6 +1,4 @@
-"""The run ledger, read: who serves, the runs with their decisions and reasons, what is still awaited. Nothing here
-writes.
-"""
+"""Reads the run ledger: the serving model, the runs with their decisions and reasons, the open jobs. Writes nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +57,7 @@ class Ledger:
         return self.item("SERVING", "CURRENT")
 
     def split(self) -> dict[str, Any]:
-        """The model that has a share of the traffic, or {}."""
+        """The second model of a traffic split, or {}."""
         found = self.item("SERVING", "SPLIT")
         return found if found.get("percent") else {}
 
@@ -82,12 +80,12 @@ def key_of(record: Mapping[str, Any]) -> str:
 
 
 def newest_first(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Records by when they started, the newest first; those that do not say so come last, by name."""
+    """Records by start time, the newest first; those without one come last, by name."""
     return sorted(records, key=lambda record: (moment(record.get("startedAt")) or 0.0, key_of(record)), reverse=True)
 
 
 def reasons_of(record: Mapping[str, Any]) -> list[str]:
-    """The reasons in a record, and its error when it has one: sentences, in their order, each once."""
+    """The reasons in a record and its error, if any: distinct sentences, in order."""
     reasons = record.get("reasons") or []
     found = [reasons] if isinstance(reasons, str) else [str(reason) for reason in reasons]
     error = record.get("error")
@@ -112,13 +110,13 @@ def moment(value: Any) -> float | None:
 
 
 def when(value: Any) -> str:
-    """A time in the ledger as a person reads it, in the machine's own zone; `-` when there is none."""
+    """A time in the ledger as text, in the machine's time zone; `-` if there is none."""
     seconds = moment(value)
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S") if seconds is not None else "-"
 
 
 def duration(start: Any, end: Any) -> str:
-    """Seconds between two times in the ledger; `-` when one is missing."""
+    """Seconds between two times in the ledger, as text; `-` if one is missing."""
     first, last = moment(start), moment(end)
     return f"{last - first:.0f} s" if first is not None and last is not None else "-"
 

@@ -1,4 +1,4 @@
-"""Log lines of the deployed parts, where AWS keeps them: CloudWatch Logs; and the emulator's own log file."""
+"""Log lines of the deployed parts, from CloudWatch Logs and from the emulator's log file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Line:
 
 
 def groups_of(project: Project, what: str) -> list[str]:
-    """The log groups of a kind, or of the function named `what`. Raises Problem when there is no such function."""
+    """The log groups of a kind, or of the function named `what`. Raises Problem if there is no such function."""
     logs = project.client("logs")
     prefix = GROUPS.get(what, GROUPS["function"])
     pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
@@ -51,9 +51,7 @@ def groups_of(project: Project, what: str) -> list[str]:
 
 
 def lines_of(project: Project, groups: list[str], since: int, seen: set[tuple[str, str]]) -> list[Line]:
-    """Events from `since` (epoch milliseconds) on that are not in `seen` yet, in the order of time; they are added to
-    it.
-    """
+    """Events since `since` (epoch milliseconds) that are not in `seen`, ordered by time; adds them to `seen`."""
     logs = project.client("logs")
     found: list[Line] = []
     for group in groups:
@@ -71,7 +69,7 @@ def lines_of(project: Project, groups: list[str], since: int, seen: set[tuple[st
 
 
 def show_logs(project: Project, show: Show, what: str | None, follow: bool) -> None:
-    """Print the latest lines of one kind, or a few of each; with `follow`, go on until Ctrl-C."""
+    """Print the latest lines of one kind, or a few of each; with `follow`, continue until Ctrl-C."""
     seen: set[tuple[str, str]] = set()
     started = int(time.time() * 1000)
     kinds = [what] if what else list(KINDS)
@@ -98,12 +96,12 @@ def show_logs(project: Project, show: Show, what: str | None, follow: bool) -> N
 
 
 def is_bookkeeping(text: str) -> bool:
-    """Whether a line is Lambda's own about an invocation, or a metric: left out where only a few lines are shown."""
+    """True for Lambda's own lines about an invocation, and for metrics; left out if only a few lines are shown."""
     return text.startswith(("START RequestId", "END RequestId", "REPORT RequestId", "INIT_START", '{"_aws"'))
 
 
 def log_file(project: Project, kind: str) -> Path:
-    """The file of a kind that is no log group: the emulator's, or that of the newest Spark job."""
+    """The log file of a kind without a log group: the emulator's, or that of the newest Spark job."""
     if kind == "emulator":
         return project.emulator_log
     jobs = project.preparation_log("*").parent.glob("*.log")
@@ -111,6 +109,6 @@ def log_file(project: Project, kind: str) -> Path:
 
 
 def text_of(line: Line) -> str:
-    """One log event as it is printed."""
+    """One log event as text."""
     moment = datetime.fromtimestamp(line.moment / 1000).strftime("%H:%M:%S")
     return f"{moment} {line.source}  {line.text}"

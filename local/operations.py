@@ -1,4 +1,4 @@
-"""What a person asks for by hand: a run's page, a failed run again, an earlier model back, and lists for everybody."""
+"""Operations by hand: rollback, restart of a failed run, lists for all users, and a run's report."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ def roll_back(
     reason: str | None,
 ) -> None:
     """Start a rollback and follow it to its end. Raises RunFailedError with the reason when it failed."""
-    asked = {name: value for name, value in (("to", to), ("percent", percent), ("reason", reason)) if value is not None}
+    execution_input = {
+        name: value for name, value in (("to", to), ("percent", percent), ("reason", reason)) if value is not None
+    }
     show.heading("Rollback")
-    _execute(project, outputs, show, "Rollback", asked)
+    _execute(project, outputs, show, "Rollback", execution_input)
     ledger = Ledger(project, outputs["RunsTableName"])
     serving, split = ledger.serving(), ledger.split()
     if split:
@@ -43,8 +45,8 @@ def roll_back(
 
 
 def restart(project: Project, outputs: Mapping[str, str], show: Show, run_id: str | None, is_anew: bool) -> None:
-    """Start a run (None: the latest that failed) again: from where it failed, or `is_anew`, as the next attempt at its
-    data. Raises Problem when there is none that failed, RunFailedError when it fails again.
+    """Restart a run (None: the latest that failed): from the state that failed or, with `is_anew`, as a new attempt on
+    the same data. Raises Problem if no run failed, RunFailedError if it fails again.
     """
     watcher = Watcher(project, outputs, show)
     runs = newest_first(watcher.ledger.of_kind("RUN"))
@@ -57,17 +59,17 @@ def restart(project: Project, outputs: Mapping[str, str], show: Show, run_id: st
     if status is None:
         raise Problem(f"there is no run {earlier}: see `make status`")
     if status not in FAILED and not is_anew:
-        raise Problem(f"{earlier} is {status}, and only a run that failed can be restarted; --anew trains again")
+        raise Problem(f"{earlier} is {status}, and only a failed run can be restarted; --anew trains again")
     if is_anew:
         attempts = [key_of(run).rpartition("-r") for run in runs]
         attempt = str(1 + max(int(number) for data, _, number in attempts if data == version))
     wanted = f"{version}-r{attempt}"
     manifest = {"bucket": outputs["DataBucketName"], "key": f"datasets/{version}/manifest.json"}
-    asked = {"runId": wanted, "datasetVersion": version, "attempt": int(attempt), "manifest": manifest}
+    execution_input = {"runId": wanted, "datasetVersion": version, "attempt": int(attempt), "manifest": manifest}
     show.heading(f"{'Next attempt' if is_anew else 'Restart'}: {wanted}")
     name = wanted if is_anew else f"{wanted}-restart-{time.time_ns() // 10**9}"
     arn = watcher.states.start_execution(
-        stateMachineArn=outputs["RetrainingStateMachineArn"], name=name, input=json.dumps(asked)
+        stateMachineArn=outputs["RetrainingStateMachineArn"], name=name, input=json.dumps(execution_input)
     )["executionArn"]
     outcome = watcher.follow_run(wanted, arn)
     if outcome.status == "DEPLOYED":
@@ -82,9 +84,9 @@ def write_lists(project: Project, outputs: Mapping[str, str], show: Show) -> Non
     output = _execute(project, outputs, show, "Batch", {})
     batch, publication = output.get("batch") or {}, output.get("publication")
     words = {
-        "NothingServes": "no model serves yet, so there is none to write lists with",
-        "AlreadyPublished": f"the lists of {batch.get('runId')} stand already",
-        "AlreadyRunning": f"{batch.get('jobName')} writes them already: see `make status`",
+        "NothingServes": "no model serves yet: lists need one",
+        "AlreadyPublished": f"the lists of {batch.get('runId')} are already written",
+        "AlreadyRunning": f"{batch.get('jobName')} is already writing them: see `make status`",
     }
     if publication:
         show.good(f"the lists of {batch.get('runId')} are used when the endpoint does not answer")
@@ -94,20 +96,20 @@ def write_lists(project: Project, outputs: Mapping[str, str], show: Show) -> Non
 
 
 def fetch_report(project: Project, outputs: Mapping[str, str], show: Show, run_id: str | None) -> None:
-    """Copy the page of a run (None: of the latest that is over) to this machine and say where it is. Raises Problem
-    when there is none.
+    """Copy the report of a run (None: the latest finished run) to this machine and print its path. Raises Problem if
+    there is none.
     """
     if run_id is None:
         runs = newest_first(Ledger(project, outputs["RunsTableName"]).of_kind("RUN"))
         over = [key_of(run) for run in runs if run.get("status") not in UNFINISHED]
         if not over:
-            raise Problem("no run is over yet: `make demo` makes one")
+            raise Problem("no run has finished yet: `make demo` starts one")
         run_id = over[0]
     bucket, key = outputs["ArtifactsBucketName"], f"runs/{run_id}/report.html"
     try:
         content = project.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:
-        raise Problem(f"{run_id} has no report: a run gets one when it is over ({key}: {error})") from error
+        raise Problem(f"{run_id} has no report: a run gets one when it ends ({key}: {error})") from error
     path = project.state / "reports" / f"{run_id}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -115,13 +117,13 @@ def fetch_report(project: Project, outputs: Mapping[str, str], show: Show, run_i
 
 
 def _execute(
-    project: Project, outputs: Mapping[str, str], show: Show, machine: str, asked: Mapping[str, Any]
+    project: Project, outputs: Mapping[str, str], show: Show, machine: str, execution_input: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The output of one execution of `machine`, shown as it goes."""
+    """Run one execution of `machine`, showing its progress; return its output."""
     watcher = Watcher(project, outputs, show)
-    arn = watcher.states.start_execution(stateMachineArn=outputs[f"{machine}StateMachineArn"], input=json.dumps(asked))[
-        "executionArn"
-    ]
+    arn = watcher.states.start_execution(
+        stateMachineArn=outputs[f"{machine}StateMachineArn"], input=json.dumps(execution_input)
+    )["executionArn"]
     execution = watcher.follow_execution(arn)
     if execution["status"] != "SUCCEEDED":
         record = watcher.ledger.item(f"{machine.upper()}#{arn.rpartition(':')[2]}", "STATE")

@@ -1,6 +1,4 @@
-"""What training and preparation say of their progress on standard output, read from their log lines
-(docs/contracts.md).
-"""
+"""Parses the progress lines in the logs of training and preparation (docs/contracts.md)."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ class Epoch:
 
     @property
     def note(self) -> str:
-        """What is worth showing beside a progress bar."""
+        """The text next to a progress bar."""
         parts = [f"train loss {self.figures['train_loss']}"] if "train_loss" in self.figures else []
         if rate := self.figures.get("samples_per_second"):
             try:
@@ -39,7 +37,7 @@ def pairs(text: str) -> dict[str, str]:
 
 
 def epoch_in(line: str) -> Epoch | None:
-    """The epoch that a training log line reports, or None. An epoch beyond the total, or of zero, is no report."""
+    """The epoch in a training log line, or None. An epoch of zero or above the total is ignored."""
     match = EPOCH.search(line)
     if match is None:
         return None
@@ -48,7 +46,7 @@ def epoch_in(line: str) -> Epoch | None:
 
 
 def step_in(line: str) -> str | None:
-    """A preparation step as a person reads it (`read: rows 100,836`), or None when the line reports none."""
+    """A preparation step as text (`read: rows 100,836`), or None if the line has none."""
     match = STEP.search(line)
     if match is None:
         return None
@@ -63,5 +61,5 @@ def evaluation_in(line: str) -> dict[str, str] | None:
 
 
 def grouped(text: str) -> str:
-    """Whole numbers with thousands apart; anything else as it is."""
+    """Whole numbers with thousands separators; other text unchanged."""
     return f"{int(text):,}" if text.isdigit() else text

@@ -1,9 +1,8 @@
-"""Where the local mode keeps its things, and how its commands reach the embedded AWS.
+"""The folders of local mode, and its clients of the embedded AWS.
 
 Every command works on one `Project`: the working tree, the state folder (`.local`, moved by `NCF_LOCAL_DIR`) and the
-port (4566, moved by `NCF_LOCAL_PORT`). Clients and child processes get an environment in which nothing of a real AWS
-account is left: no profile, no configuration file, no key. Whatever credentials are around, no call leaves the
-loopback interface.
+port (4566, moved by `NCF_LOCAL_PORT`). Clients and child processes get an environment without the settings of a real
+AWS account: no profile, no configuration file, no key. No call leaves the loopback interface.
 """
 
 from __future__ import annotations
@@ -28,19 +27,18 @@ SECRET_KEY = config.SECRET_KEY
 
 
 class Problem(Exception):
-    """Something about this machine or the given arguments that the person at the keyboard must put right (exit status
-    2).
-    """
+    """A problem with this machine or the arguments, which the user must fix (exit status 2)."""
 
 
 class RunFailedError(Exception):
-    """A run of the system ended in failure; the message is its reason (exit status 1)."""
+    """A run failed; the message is its reason (exit status 1)."""
 
 
 def without_aws_account(environment: dict[str, str], endpoint: str) -> dict[str, str]:
     """A copy of `environment` in which every AWS setting points to the embedded AWS.
 
-    All `AWS_*` variables go, also those that a later botocore may learn to read. Loopback is taken out of any proxy.
+    All `AWS_*` variables are removed, including those that only later versions of botocore read. Loopback bypasses any
+    proxy.
     """
     kept = {name: value for name, value in environment.items() if not name.upper().startswith("AWS_")}
     for name in ("NO_PROXY", "no_proxy"):
@@ -63,7 +61,7 @@ class Project:
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Project:
-        """The project of this file's working tree. Raises Problem when NCF_LOCAL_PORT is not a port."""
+        """The project of this file's working tree. Raises Problem if NCF_LOCAL_PORT is not a port."""
         given = os.environ if environment is None else environment
         root = Path(__file__).resolve().parents[1]
         state = given.get("NCF_LOCAL_DIR", "").strip() or root / ".local"
@@ -90,7 +88,7 @@ class Project:
         return self.logs / "emulator.log"
 
     def preparation_log(self, job_run_id: str) -> Path:
-        """What a Spark job prints, as it comes."""
+        """The live log of a Spark job."""
         return self.logs / "emr" / f"{job_run_id}.log"
 
     @property
@@ -112,7 +110,7 @@ class Project:
         return environment
 
     def emulator_environment(self) -> dict[str, str]:
-        """The environment of the emulator: `LAPTOP_AWS_*` settings of the person pass, folder and port are ours."""
+        """The environment of the emulator: the user's `LAPTOP_AWS_*` settings, except folder and port."""
         lambda_python = self.root / ".envs" / "lambda" / "bin" / "python"
         return (
             {"LAPTOP_AWS_LAMBDA_PYTHON": str(lambda_python)}
@@ -121,7 +119,7 @@ class Project:
         )
 
     def adopt_environment(self) -> None:
-        """Make this process's own environment the clean one, so that no library finds a profile or a key."""
+        """Apply `environment` to this process, so that no library finds a profile or a key."""
         clean = self.environment()
         os.environ.clear()
         os.environ.update(clean)
@@ -144,7 +142,7 @@ class Project:
         return self._clients[service]
 
     def read_state(self, name: str) -> dict[str, Any]:
-        """The JSON object in `<state>/<name>`, or {} when it is missing or unreadable (it is only ever a cache)."""
+        """The JSON object in `<state>/<name>`, or {} if it is missing or unreadable (it is only a cache)."""
         try:
             content = json.loads((self.state / name).read_text("utf-8"))
         except (OSError, ValueError):
@@ -152,7 +150,7 @@ class Project:
         return content if isinstance(content, dict) else {}
 
     def write_state(self, name: str, content: dict[str, Any]) -> None:
-        """Replace `<state>/<name>` in one step, so that a reader never sees half of it."""
+        """Replace `<state>/<name>` in one step, so that a reader never sees a partial file."""
         self.make_state_folder()
         path = self.state / name
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -160,7 +158,7 @@ class Project:
         temporary.replace(path)
 
     def make_state_folder(self) -> None:
-        """Raises Problem when the state folder cannot be written."""
+        """Create the state folder. Raises Problem if it cannot be written."""
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
             probe = self.state / f".writable.{os.getpid()}"

@@ -1,4 +1,4 @@
-"""Recommendations as a client gets them, through the HTTP API, shown with titles."""
+"""Shows recommendations from the HTTP API, with titles."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ask(
 
 
 def serving_dataset(project: Project, outputs: Mapping[str, str]) -> Dataset | None:
-    """The dataset of the model that serves, or None while none does."""
+    """The dataset of the serving model, or None if none serves."""
     version = Ledger(project, outputs["RunsTableName"]).serving().get("datasetVersion")
     return Dataset(project.client("s3"), outputs["DataBucketName"], str(version)) if version else None
 
@@ -42,7 +42,7 @@ def show_recommendations(
     candidates: list[str] | None = None,
     dataset: Dataset | None = None,
 ) -> http.Answer:
-    """Ask and show the list. Raises Problem when the API refuses the request, RunFailedError when it cannot answer."""
+    """Request and show the list. Raises Problem if the API refuses the request, RunFailedError if it cannot answer."""
     answer = ask(project, outputs, user_id, number, candidates)
     if answer.status != 200:
         message = refusal(answer)
@@ -81,14 +81,14 @@ def _row(position: int, entry: Mapping[str, Any], dataset: Dataset | None) -> tu
 
 
 def _score(score: Any) -> str:
-    """Probabilities with four digits, counts of interactions (what is popular) whole."""
+    """A score as text: probabilities with four digits, counts of interactions (popular items) as whole numbers."""
     if not isinstance(score, (int, float)):
         return ""
     return f"{score:,.0f}" if score > 1 else f"{score:.4f}"
 
 
 def refusal(answer: http.Answer) -> str:
-    """What the API said when it did not answer 200."""
+    """The message for an API answer other than 200."""
     error = answer.body.get("error") if isinstance(answer.body, dict) else None
     if isinstance(error, dict):
         return f"the API answered {answer.status}: {error.get('message', error)}"

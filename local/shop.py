@@ -1,18 +1,16 @@
-"""A generated shop: its catalogue, and what its customers viewed and bought, week after week.
+"""Generates a shop: its catalogue, and its customers' views and purchases, week by week.
 
-The shop is a simulation with a known shape, so that a recommender has something true to find in it:
+The simulation has known patterns for a recommender to find:
 
-- *taste*: each customer shops in three departments, and in each of them holds mostly to one of its three styles. A
-  style is 17 products, so what a person looked at says much about what the same person looks at next;
-- *popularity*: within a style and over the whole shop, demand falls off like Zipf's law, so that "what everybody
-  buys" is a fair baseline and not a straw man;
-- *time*: products have their season; each week customers join and products come out, and what is new is in demand for
-  a while. So a model falls behind: it does not know last week's arrivals;
-- *chance*: one interaction in eight follows the crowd and not the taste.
+- *taste*: each customer shops in three departments, and in each mostly within one of its three styles. A style is 17
+  products, so a customer's views predict the next ones;
+- *popularity*: within a style and over the whole shop, demand follows Zipf's law, so popularity is a strong baseline;
+- *time*: products are seasonal; each week customers join and new products appear, which are in demand for a while. So a
+  model ages: it does not know last week's products;
+- *chance*: one interaction in eight follows popularity, not taste.
 
-Everything is drawn from generators seeded by the shop's seed and the week, so a shop of nine weeks begins with
-exactly the interactions of the same shop after eight. Timestamps count from a fixed Monday: the same shop is the same
-bytes on any day.
+Everything is drawn from generators seeded by the shop's seed and the week, so nine weeks of a shop begin with exactly
+its first eight. Timestamps count from a fixed Monday: the files have the same bytes on any day.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ LATE_CUSTOMERS = 0.2
 NOVELTY = 6.0
 NOVELTY_WEEKS = 2.0
 
-# Department: the three styles (an adjective that each product carries) and the products, apart from each other by `|`.
+# Department: the three styles (an adjective that each product carries) and the products, separated by `|`.
 DEPARTMENTS: dict[str, tuple[tuple[str, str, str], str]] = {
     "Coffee": (
         ("Barista", "Nordic", "Campfire"),
@@ -112,8 +110,8 @@ DEPARTMENTS: dict[str, tuple[tuple[str, str, str], str]] = {
 
 @dataclass(frozen=True)
 class Product:
-    """One line of the catalogue. `style` counts from 0 within the department; `appeal` is its weight in demand;
-    `since` the week it came out.
+    """One line of the catalogue. `style` counts from 0 within the department; `appeal` is its weight in demand; `since`
+    is its first week.
     """
 
     item_id: str
@@ -136,8 +134,8 @@ class Interaction:
 
 @dataclass(frozen=True)
 class Customer:
-    """`departments` with the weight of each and the style that the customer holds to there; `pace` is visits to a
-    product a week.
+    """`departments` has the weight of each and the customer's style in it; `pace` is the number of product views per
+    week.
     """
 
     user_id: str
@@ -149,9 +147,7 @@ class Customer:
 
 
 def catalogue(seed: int) -> list[Product]:
-    """The shop's products, in the order of their ids. Two in three are there from the first week, the others come out
-    later.
-    """
+    """The shop's products, ordered by id. Two thirds exist from the first week, the others appear later."""
     generator = random.Random(f"{seed}/catalogue")
     products: list[Product] = []
     for department, (styles, names) in DEPARTMENTS.items():
@@ -166,9 +162,7 @@ def catalogue(seed: int) -> list[Product]:
 
 
 def customers(seed: int, count: int) -> list[Customer]:
-    """The shop's customers, in the order of their ids. Four in five are there from the first week, the others join
-    later.
-    """
+    """The shop's customers, ordered by id. Four fifths exist from the first week, the others join later."""
     generator = random.Random(f"{seed}/customers")
     departments = list(DEPARTMENTS)
     people = []
@@ -187,9 +181,7 @@ def _demand(products: list[Product], week: int) -> list[float]:
 
 
 def _weight(product: Product, week: int, phase: float) -> float:
-    """Appeal, times a slow wave that favours each product at its own time, times what being new adds; 0 before it is
-    out.
-    """
+    """The product's demand: appeal × a slow seasonal wave × a bonus for new products; 0 before its first week."""
     if product.since > week:
         return 0.0
     season = 1.0 + 0.6 * math.sin(2 * math.pi * (week / SEASON_WEEKS + phase))
@@ -198,8 +190,8 @@ def _weight(product: Product, week: int, phase: float) -> float:
 
 
 def interactions(seed: int, weeks: int, users: int = 800) -> list[Interaction]:
-    """What happened in the shop in its first `weeks` weeks, ordered by time, then user, then item. Raises ValueError
-    below one week or user.
+    """The interactions of the first `weeks` weeks, ordered by time, then user, then item. Raises ValueError below one
+    week or user.
     """
     if weeks < 1 or users < 1:
         raise ValueError(f"a shop needs at least one week and one user, not {weeks} weeks and {users} users")
@@ -246,7 +238,7 @@ def _choose(
     shelf_demand: dict[tuple[str, int], list[float]],
     seen: set[str],
 ) -> Product:
-    """The product that `person` looks at next: one not seen before, unless a dozen draws find none."""
+    """The next product for `person`: one not seen before, unless a dozen draws find none."""
     product = products[0]
     for _ in range(12):
         if generator.random() < CROWD_SHARE:
@@ -264,7 +256,8 @@ def _choose(
 
 
 def write_shop(folder: Path, seed: int, weeks: int, users: int = 800) -> int:
-    """Write `interactions.csv` and `items.csv` (the products out by then) into `folder`; the number of interactions.
+    """Write `interactions.csv` and `items.csv` (the products of these weeks) into `folder`; return the number of
+    interactions.
 
     Raises ValueError as `interactions` does, OSError when the folder cannot be written.
     """

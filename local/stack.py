@@ -1,9 +1,9 @@
-"""The application on the embedded AWS: built and deployed by the real `sam build` and `sam deploy`, and what came of
-it.
+"""Builds and deploys the application on the embedded AWS with the real `sam build` and `sam deploy`, and reads the
+stack.
 
-samconfig's environment `local` says how. The one thing it cannot know is the model image, which exists only once it
-is built here, so the parameters of samconfig and the image's URI go to `sam` together in one file (a
-`--parameter-overrides` on the command line replaces samconfig's, it does not add to them).
+The parameters are those of samconfig's environment `local`. The URI of the model image is known only after it is built
+here, so it goes to `sam` with samconfig's parameters in one file (a `--parameter-overrides` on the command line
+replaces samconfig's, it does not add to them).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEPLOYMENT_BUCKET = "ncf-local-deployments"
 SOURCES = ("template.yaml", "samconfig.toml", "functions", "statemachines", "emr")
 IGNORED = ("__pycache__", ".pyc", ".ruff_cache", ".mypy_cache")
 BUILT_FILE, DEPLOYED_FILE = "built.json", "deployed.json"
-# States in which an update is possible, and those that CloudFormation can only delete.
+# States in which an update is possible, and states in which only deletion is.
 READY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS")
 WAIT_SECONDS = 120.0
@@ -39,14 +39,14 @@ TAIL_LINES = 25
 
 
 class Stack:
-    """What CloudFormation says about the stack; `status` is an empty string when it does not exist."""
+    """The stack in CloudFormation; `status` is an empty string if it does not exist."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
         self.client = project.client("cloudformation")
 
     def describe(self) -> dict[str, Any]:
-        """The stack's description, or {} when there is none."""
+        """The stack's description, or {} if there is none."""
         try:
             found = self.client.describe_stacks(StackName=STACK)["Stacks"]
         except ClientError as error:
@@ -60,7 +60,7 @@ class Stack:
         return str(self.describe().get("StackStatus", ""))
 
     def outputs(self) -> dict[str, str]:
-        """The stack's outputs by key. Raises Problem when the stack is not deployed."""
+        """The stack's outputs by key. Raises Problem if the stack is not deployed."""
         stack = self.describe()
         if not stack or stack["StackStatus"] not in READY:
             raise Problem(f"the application is not deployed ({stack.get('StackStatus', 'no stack')}): run `make up`")
@@ -76,7 +76,7 @@ class Stack:
         return [resource for page in pages for resource in page["StackResourceSummaries"]]
 
     def physical_id(self, logical_id: str) -> str | None:
-        """The physical id of a resource, or None when the stack has none of that name."""
+        """The physical id of a resource, or None if the stack has none of that name."""
         try:
             found = self.client.describe_stack_resource(StackName=STACK, LogicalResourceId=logical_id)
         except ClientError:
@@ -84,9 +84,8 @@ class Stack:
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
     def failures(self, since: float = 0.0) -> list[str]:
-        """What CloudFormation said of each resource that failed after `since` (epoch seconds), the first failure first.
-
-        Resources that were only cancelled because another failed are left out.
+        """CloudFormation's message for each resource that failed after `since` (epoch seconds), in order. Leaves out
+        resources that were cancelled because another failed.
         """
         try:
             events = self.client.describe_stack_events(StackName=STACK)["StackEvents"]
@@ -106,7 +105,7 @@ class Stack:
 
 @contextlib.contextmanager
 def only_deployment(project: Project, show: Show) -> Iterator[None]:
-    """Hold the right to deploy; a second command waits and says so."""
+    """Hold the deployment lock; a second command waits and says so."""
     project.make_state_folder()
     with (project.state / "deploy.lock").open("w") as lock:
         try:
@@ -118,7 +117,7 @@ def only_deployment(project: Project, show: Show) -> Iterator[None]:
 
 
 def fingerprint(root: Path) -> str:
-    """SHA-256 over everything that `sam build` takes in: template, configuration, state machines, function and Spark
+    """SHA-256 over the inputs of `sam build`: template, configuration, state machines, function and Spark
     code.
     """
     digest = hashlib.sha256()
@@ -133,9 +132,8 @@ def fingerprint(root: Path) -> str:
 
 
 def configured_overrides(samconfig: Path, command: str) -> Any:
-    """`parameter_overrides` of samconfig's `local` environment for `command`, in whatever form they are given there.
-
-    Raises Problem when samconfig is missing or has no such environment.
+    """`parameter_overrides` of samconfig's `local` environment for `command`, in the form that they have there. Raises
+    Problem if samconfig is missing or has no such environment.
     """
     try:
         configuration = tomllib.loads(samconfig.read_text("utf-8"))
@@ -159,9 +157,7 @@ def merged_overrides(configured: Any, additions: dict[str, str]) -> list[Any]:
 
 
 def write_overrides(project: Project, command: str, additions: dict[str, str]) -> str:
-    """Write the merged parameters where `sam` can read them (as JSON, which is YAML); the value for
-    `--parameter-overrides`.
-    """
+    """Write the merged parameters to a file (JSON, which is YAML); return the value for `--parameter-overrides`."""
     path = project.state / f"parameters-{command}.yaml"
     merged = merged_overrides(configured_overrides(project.root / "samconfig.toml", command), additions)
     path.write_text(json.dumps(merged, indent=1), "utf-8")
@@ -169,9 +165,8 @@ def write_overrides(project: Project, command: str, additions: dict[str, str]) -
 
 
 def deploy(project: Project, image: str, show: Show) -> bool:
-    """Bring the stack to what the working tree says; False when it was there already.
-
-    Raises Problem with the end of sam's output and CloudFormation's reasons when it does not get there.
+    """Deploy the working tree; False if the stack was already up to date. On failure, raises Problem with the end of
+    sam's output and CloudFormation's reasons.
     """
     stack = Stack(project)
     sources = fingerprint(project.root)
@@ -210,7 +205,7 @@ def deploy(project: Project, image: str, show: Show) -> bool:
 
 
 def _settled(stack: Stack, show: Show) -> str:
-    """The stack's status once no operation is in progress. Raises Problem when one does not end."""
+    """The stack's status after any operation in progress. Raises Problem if it does not end."""
     status = stack.status
     if not status.endswith("_IN_PROGRESS") or status == "REVIEW_IN_PROGRESS":
         return status
@@ -228,7 +223,8 @@ def _settled(stack: Stack, show: Show) -> str:
 
 
 def _delete_dead(stack: Stack, status: str, show: Show) -> None:
-    """Delete a stack that was never usable, so that it can be made anew. One that holds data is left to the person."""
+    """Delete a stack that was never usable, so that it can be created again. Raises Problem for a stack that holds
+    data."""
     reasons = stack.failures()
     show.warn(f"the stack {STACK} was created only in part ({status})" + (f": {reasons[0]}" if reasons else ""))
     holding = [
@@ -270,7 +266,8 @@ def _ensure_bucket(project: Project) -> None:
 
 
 def _sam(project: Project, command: str, arguments: Sequence[str]) -> None:
-    """Run `sam <command>`, its output into a log file. Raises Problem with the end of it; Ctrl-C ends sam too."""
+    """Run `sam <command>` with its output in a log file. On failure, raises Problem with the end of the output. Ctrl-C
+    ends sam too."""
     log = project.logs / f"sam-{command}.log"
     environment = project.environment() | {"SAM_CLI_POLL_DELAY": "0.5", "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as output:
@@ -292,11 +289,11 @@ def _sam(project: Project, command: str, arguments: Sequence[str]) -> None:
             raise
     if status:
         tail = "\n".join(f"  {line}" for line in what_went_wrong(log.read_text("utf-8", errors="replace")))
-        raise Problem(f"`sam {command}` ended with status {status}; all of it is in {log}\n{tail}")
+        raise Problem(f"`sam {command}` ended with status {status}; its full output is in {log}\n{tail}")
 
 
 def what_went_wrong(output: str) -> list[str]:
-    """The part of sam's output that says why it failed: from its last `Error:` on, or else its last lines."""
+    """The reason in sam's output: the text from its last `Error:`, or else its last lines."""
     lines = [line for line in output.rstrip().splitlines() if line.strip()]
     errors = [position for position, line in enumerate(lines) if line.lstrip().startswith(("Error:", "Build Failed"))]
     return lines[errors[-1] :][:TAIL_LINES] if errors else lines[-TAIL_LINES:]

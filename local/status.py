@@ -1,4 +1,4 @@
-"""What is running, which model serves, the latest runs with their reasons, open jobs, and dead letters."""
+"""Shows the running parts, the serving model, the latest runs with their reasons, open jobs, and dead letters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUNS_SHOWN = 5
 
 
 def show_status(project: Project, show: Show) -> None:
-    """Print all of it; where something is missing, what to do about it."""
+    """Print the status; for a missing part, print the command that starts it."""
     running = host.find(project)
     if running is None or not host.is_healthy(running.port):
         kept = project.state.exists()
@@ -46,7 +46,7 @@ def show_status(project: Project, show: Show) -> None:
 
 
 def endpoint_line(project: Project, name: str) -> str:
-    """The endpoint's status and configuration, or that there is none yet."""
+    """The endpoint's status and configuration as text, also if there is none yet."""
     try:
         endpoint = project.client("sagemaker").describe_endpoint(EndpointName=name)
     except ClientError as error:
@@ -58,7 +58,7 @@ def endpoint_line(project: Project, name: str) -> str:
 
 
 def serving_line(record: Mapping[str, Any]) -> str:
-    """Who serves since when, on what data, and who served before."""
+    """The serving model as text: since when, its dataset, and the previous model."""
     if not record:
         return "no model yet"
     previous = (record.get("previous") or {}).get("runId")
@@ -67,7 +67,7 @@ def serving_line(record: Mapping[str, Any]) -> str:
 
 
 def dead_letters(project: Project, url: str) -> str:
-    """How many messages the dead-letter queue holds."""
+    """The number of messages in the dead-letter queue, as text."""
     found = project.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
     count = int(found["Attributes"]["ApproximateNumberOfMessages"])
     return (

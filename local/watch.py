@@ -1,8 +1,8 @@
 """Follow a drop to its end: preparation, the manifest's event, the retraining execution, the endpoint. Watching
 changes nothing.
 
-Everything shown is read where a person on AWS would read it: execution histories, CloudWatch Logs, the ledger, S3.
-The watcher asks a few times a second, which nothing in the deployed application ever does.
+Everything shown comes from sources that AWS has too: execution histories, CloudWatch Logs, the ledger, S3. The watcher
+polls several times a second; the deployed application never polls.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ WORK = {
     "AwaitApproval": "wait for a person's approval",
     "Deploy": "deploy to the endpoint",
     "Verify": "verify the endpoint with golden requests",
-    "RollBack": "put the earlier configuration back",
+    "RollBack": "restore the earlier configuration",
     "RecordDeployed": "record the deployment",
     "RecordRejected": "record the rejection",
     "StartBatch": "write a list for every known user",
     "PublishBatch": "point to the lists",
-    "ChooseVersion": "choose the version to go back to",
-    "RecordRestored": "record who serves again",
+    "ChooseVersion": "choose the version to restore",
+    "RecordRestored": "record the restored model",
     "HandleFailure": "handle the failure",
 }
 
@@ -60,7 +60,7 @@ class Outcome:
 
 @dataclass
 class LogTail:
-    """New lines of every stream of a CloudWatch log group whose name begins with `prefix`."""
+    """New lines of the streams of a CloudWatch log group whose names begin with `prefix`."""
 
     client: Any
     group: str
@@ -68,7 +68,7 @@ class LogTail:
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
-        """The lines since the last call; none while the group does not exist."""
+        """The lines since the last call; none if the group does not exist."""
         try:
             streams = self.client.describe_log_streams(logGroupName=self.group, logStreamNamePrefix=self.prefix)
         except ClientError:
@@ -94,7 +94,7 @@ class FileTail:
     _position: int = 0
 
     def lines(self) -> Iterator[str]:
-        """The lines since the last call; none while the file does not exist."""
+        """The lines since the last call; none if the file does not exist."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._position)
@@ -117,19 +117,19 @@ class StateVisit:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the visit ended with an error that the state machine caught."""
+        """True if the visit ended with an error that the state machine caught."""
         return isinstance(self.output, dict) and self.output.get("failedState") == self.name
 
 
 @dataclass
 class ExecutionView:
-    """What an execution's history says, fed event by event."""
+    """The state of an execution, built from its history event by event."""
 
     visits: list[StateVisit] = field(default_factory=list)
     last_event_id: int = 0
 
     def feed(self, event: Mapping[str, Any]) -> StateVisit | None:
-        """Take one history event; the visit that it ended, if it ended one. An event taken before is ignored."""
+        """Process one history event; return the visit that it ended, if any. A repeated event is ignored."""
         if event["id"] <= self.last_event_id:
             return None
         self.last_event_id = event["id"]
@@ -158,7 +158,7 @@ def _json(text: str | None) -> Any:
 
 
 def execution_reason(execution: Mapping[str, Any]) -> str:
-    """Why an execution did not succeed, in its own words."""
+    """The reason for an execution's failure, from the execution itself."""
     error, cause = execution.get("error", ""), execution.get("cause", "")
     return ": ".join(part for part in (error, cause) if part) or f"the execution ended {execution['status']}"
 
@@ -184,7 +184,7 @@ class Watcher:
         return time.monotonic() - self.started
 
     def known_preparations(self) -> set[str]:
-        """The preparation executions that exist; call before the drop, so that the drop's own can be told apart."""
+        """The preparation executions that exist; call it before the drop, to recognise the drop's own later."""
         return {execution["executionArn"] for execution in self._preparations()}
 
     def follow(self, drop: str, before: set[str]) -> Outcome:
@@ -210,15 +210,15 @@ class Watcher:
             return self._follow_retraining(version, run_id, execution, self._training_log(run_id), activity)
 
     def follow_run(self, run_id: str, arn: str) -> Outcome:
-        """Show a retraining execution until its run is over. Raises RunFailedError with the reasons if it failed."""
+        """Show a retraining execution until its run ends. Raises RunFailedError with the reasons if it failed."""
         log = self._training_log(run_id)
         for _ in log.lines():
-            pass  # of a job that an earlier execution of the run has made
+            pass  # of a job that an earlier execution of the run created
         with self.show.activity() as activity:
             return self._follow_retraining(run_id.rpartition("-r")[0], run_id, arn, log, activity)
 
     def follow_execution(self, arn: str) -> dict[str, Any]:
-        """Show an execution's states until it is over; its description."""
+        """Show an execution's states until it ends; return its description."""
         with self.show.activity() as activity:
             for visit in self._visits(arn, activity):
                 if visit is not None:
@@ -273,9 +273,7 @@ class Watcher:
         return None
 
     def _preparation_log(self, version: str) -> FileTail | None:
-        """What the version's Spark job prints. AWS keeps it in S3 once the job is over; here it can be read as it
-        comes.
-        """
+        """The log of the version's Spark job. On AWS it is in S3 after the job's end; here it can be read live."""
         application = Stack(self.project).physical_id("PreparationApplication")
         if application is None:
             return None
@@ -287,7 +285,7 @@ class Watcher:
     # Retraining
 
     def _retraining_of(self, version: str) -> tuple[str, str | None]:
-        """The run that the version's manifest started; no execution when the ledger says that none will come."""
+        """The run that the version's manifest started; no execution if the ledger says that none will start."""
         run_id = f"{version}-r1"
         arn = self.outputs["RetrainingStateMachineArn"].replace(":stateMachine:", ":execution:") + f":{run_id}"
 
@@ -337,9 +335,7 @@ class Watcher:
         return Outcome(status, run_id, version, reasons, self.elapsed)
 
     def _settled_run(self, run_id: str) -> dict[str, Any]:
-        """The run's record once it is over: after a failure the ledger may be written a moment after the execution's
-        end.
-        """
+        """The run's final record: after a failure, the ledger may be written shortly after the execution's end."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         record = self.ledger.run(run_id)
         while record.get("status") in (None, *UNFINISHED) and time.monotonic() < deadline:
@@ -376,7 +372,7 @@ class Watcher:
     # The gate
 
     def show_gate(self, run_id: str) -> None:
-        """The figures that the gate judged, its verdict and its reasons."""
+        """Print the gate's figures, its verdict and its reasons."""
         decision = self.ledger.decision(run_id, "gate")
         report = self._evaluation(run_id)
         rows = gate_rows(report) if report else []
@@ -410,7 +406,7 @@ class Watcher:
         return value
 
     def _visits(self, arn: str, activity: Activity) -> Iterator[StateVisit | None]:
-        """The visits that ended, as they end, and None after each look; ends after the execution has."""
+        """Yields each visit when it ends, and None after each poll; stops after the execution's end."""
         self._view, self._has_trained = ExecutionView(), False
         while True:
             is_over = self.states.describe_execution(executionArn=arn)["status"] in OVER

@@ -1,21 +1,21 @@
-"""Neural collaborative filtering as a library: what a model is, how it is fitted, and the bundle that is served.
+"""Neural collaborative filtering as a library: fit a model, write it to a bundle, and rank items with it.
 
-Load a bundle and ask for recommendations (`bundle_folder` is an unpacked model.tar.gz):
+Load a bundle and get recommendations (`bundle_folder` is an unpacked model.tar.gz):
 
 >>> import ncf
 >>> bundle = ncf.load(bundle_folder)
 >>> ncf.recommend(bundle, "u003", 3)
 ['i054', 'i015', 'i049']
 
-Fit a model on a dataset (`dataset_folder` is what `emr/preprocess.py` writes):
+Fit a model on a dataset (`emr/preprocess.py` writes `dataset_folder`):
 
 >>> dataset = ncf.read_dataset(dataset_folder)
 >>> model = ncf.fit("neumf", dataset, epochs=5, factors=8)
 >>> model.catalogue(torch.tensor([0])).shape  # the scores of every item for the first user
 torch.Size([1, 60])
 
-It knows no cloud, no server and no training job. `interface.py` says what a model is; each file in `models/` is one
-kind of model with its parameters; `registry.py` finds them.
+The library does not depend on a cloud, a server or a training job. Start with `interface.py`, which defines a model.
+Each file in `models/` is one kind of model with its parameters; `registry.py` finds them.
 """
 
 from __future__ import annotations
@@ -33,21 +33,22 @@ __all__ = ["Bundle", "Dataset", "Model", "fit", "load", "read_dataset", "recomme
 
 
 def recommend(bundle: Bundle, user_id: str, number: int = 10) -> list[str]:
-    """The ids of the best `number` items that the user has not interacted with, best first; for a user without
-    interactions, the popular items.
+    """Return the ids of the best `number` items that the user has not interacted with, best first.
+
+    A user without interactions gets the most popular items.
     """
     return [item["itemId"] for item in rank(bundle, {"userId": user_id, "numResults": number})["itemList"]]
 
 
 def read_dataset(folder: Path | str) -> Dataset:
-    """The dataset version in `folder`, checked against its manifest. Raises BrokenDataset."""
+    """Read the dataset version in `folder` and check it against its manifest. Raises BrokenDataset."""
     from ncf import dataset_files  # pyarrow, which a server does not need
 
     return dataset_files.load(Path(folder))
 
 
 def fit(model: str, dataset: Dataset, **parameters: Any) -> Model:
-    """A model of the kind named `model`, fitted on the CPU; parameters that are left out have their defaults.
+    """Fit a model of the kind named `model` on the CPU. Omitted parameters have their defaults.
 
     Raises ValueError for an unknown model and for a parameter that is unknown or out of range, CannotFit and Diverged.
     """

@@ -1,4 +1,4 @@
-"""Rows of a compressed sparse matrix, several at once and without a loop."""
+"""Access to several rows of a compressed sparse matrix (CSR) without a loop."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from torch import Tensor
 
 
 def cells(indptr: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The entries of `rows` [n] of the matrix whose rows begin at `indptr` [all rows + 1]: int64 [entries] each.
+    """Return the entries of `rows` [n] of a matrix with row boundaries `indptr` [all rows + 1].
 
-    For each entry, which of the n rows it is in, and where it lies among the entries of the whole matrix.
+    Two tensors, int64 [entries] each: the position of the entry's row in `rows`, and the position of the entry among
+    all entries of the matrix.
     """
     begin, lengths = indptr[rows], indptr[rows + 1] - indptr[rows]
     row = torch.arange(rows.numel(), device=rows.device).repeat_interleave(lengths)

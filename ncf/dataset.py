@@ -1,6 +1,6 @@
-"""A dataset in memory: who interacted with what, and what is held out to test on.
+"""A dataset in memory: the interactions of each user, and the interactions held out as test set.
 
-`ncf/dataset_files.py` reads one from its files; `ncf` itself and the models need only numpy.
+`ncf/dataset_files.py` reads it from files. This module needs only numpy, so models do not depend on pyarrow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class BrokenDataset(Exception):
-    """The dataset is not what its manifest says, or nothing can be learned from it: `file` is at fault."""
+    """The dataset differs from its manifest, or it has too little data. `file` names the file or folder at fault."""
 
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(f"dataset file {file}: {reason}")
@@ -24,7 +24,7 @@ class BrokenDataset(Exception):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Distinct (user, item) pairs, sorted by user and then item, with where each user's begin."""
+    """Distinct (user, item) pairs, sorted by user and then by item. User u has the pairs indptr[u] to indptr[u + 1]."""
 
     user: NDArray[np.int64]  # [pairs]
     item: NDArray[np.int64]  # [pairs]
@@ -32,9 +32,9 @@ class Pairs:
 
     @classmethod
     def of(cls, user: NDArray[Any], item: NDArray[Any], users: int, items: int) -> Pairs:
-        """From interactions in any order; repeated ones count once."""
+        """Make pairs from interactions in any order; repeated interactions count once."""
         keys = np.sort(user.astype(np.int64) * items + item)
-        keys = keys[np.diff(keys, prepend=-1) > 0]  # as np.unique, which hashes and is many times slower
+        keys = keys[np.diff(keys, prepend=-1) > 0]  # like np.unique, which hashes and is many times slower
         user, item = np.divmod(keys, items)
         return cls(user, item, np.searchsorted(user, np.arange(users + 1)))
 
@@ -72,7 +72,7 @@ class Dataset:
         return len(self.item_ids)
 
     def everything(self) -> Pairs:
-        """Train and test together."""
+        """Return the pairs of train and test together."""
         return Pairs.of(
             np.concatenate([self.train.user, self.test.user]),
             np.concatenate([self.train.item, self.test.item]),
@@ -81,7 +81,7 @@ class Dataset:
         )
 
     def validation(self) -> Dataset:
-        """The dataset for early stopping: each user's last interaction in train is its test set.
+        """Return the dataset for early stopping: its test set is each user's last interaction in train.
 
         The real test set is not used. A user keeps their only interaction, and an item its only one, because nothing
         could be learned about them otherwise. Raises BrokenDataset if no user is left to validate on.
@@ -90,11 +90,11 @@ class Dataset:
         user = np.flatnonzero(has_more & (self.latest >= 0))
         item = self.latest[user]
         order = np.argsort(item, kind="stable")
-        nth = np.arange(order.size) - np.searchsorted(item[order], item[order])  # the nth to take this item away
+        nth = np.arange(order.size) - np.searchsorted(item[order], item[order])  # earlier users with this last item
         kept = np.sort(order[nth < self.popularity[item[order]] - 1])
         user, item = user[kept], item[kept]
         if user.size == 0:
-            raise BrokenDataset("train/", "has nobody with an interaction to spare for validation: set patience to 0")
+            raise BrokenDataset("train/", "has no user with an interaction to spare for validation: set patience to 0")
         keys = self.train.user * self.items + self.train.item
         rest = ~np.isin(keys, user * self.items + item, assume_unique=True)
         train = Pairs.of(self.train.user[rest], self.train.item[rest], self.users, self.items)

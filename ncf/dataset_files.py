@@ -1,7 +1,7 @@
-"""A dataset version, read from its folder: every file is checked against `manifest.json` before anything is learned.
+"""Reading a dataset version from its folder. Every file is checked against `manifest.json`.
 
-The layout is that of `docs/contracts.md`: `train/`, `test/`, `users/`, `items/`, `popularity/` (Parquet) and
-`manifest.json`, which names every file with its size, sha256 and rows. Only files that the manifest names are read.
+`docs/contracts.md` describes the folder: `train/`, `test/`, `users/`, `items/`, `popularity/` (Parquet) and
+`manifest.json`, which lists every file with its size, sha256 and rows. Other files are not read.
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
 
 
 def _categories(items: pa.Table) -> list[list[str]]:
-    """Of each item in the order of its index: its `category`, which may name several with `|` between."""
+    """Return the categories of each item, in the order of the item indices. `category` separates them by `|`."""
     order = np.argsort(items["item_index"].to_numpy(), kind="stable")
-    told = items["category"].to_pylist()
-    if not any(told):
+    categories = items["category"].to_pylist()
+    if not any(categories):
         return []
-    return [sorted({name.strip() for name in (told[row] or "").split("|")} - {""}) for row in order]
+    return [sorted({name.strip() for name in (categories[row] or "").split("|")} - {""}) for row in order]
 
 
 def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
@@ -126,7 +126,7 @@ def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
 
 
 def _read_folder(directory: Path, folder: str, manifest: dict[str, Any]) -> pa.Table:
-    """The files of a folder, each checked against its entry in the manifest, one after the other by name."""
+    """Read the files of a folder in the order of their names; each is checked against its entry in the manifest."""
     entries = sorted(
         (file for file in manifest["files"] if PurePosixPath(file["path"]).parts[0] == folder), key=lambda f: f["path"]
     )
@@ -170,7 +170,7 @@ def _read_file(directory: Path, entry: dict[str, Any], columns: dict[str, pa.Dat
 
 
 def _ids(table: pa.Table, kind: str) -> list[str]:
-    """The ids in the order of their indices, which must be 0 … n-1."""
+    """Return the ids in the order of their indices. Raises BrokenDataset unless the indices are 0 … n-1."""
     index = table[f"{kind}_index"].to_numpy()
     if index.size == 0:
         raise BrokenDataset(f"{kind}s/", "has no row")
@@ -180,7 +180,8 @@ def _ids(table: pa.Table, kind: str) -> list[str]:
     ids = table[f"{kind}_id"].take(pa.array(order)).to_pylist()
     if len(set(ids)) != len(ids):
         raise BrokenDataset(f"{kind}s/", f"has a {kind}_id twice")
-    return ids
+    found: list[str] = ids
+    return found
 
 
 def _interactions(table: pa.Table, folder: str, users: int, items: int) -> Pairs:
@@ -191,15 +192,15 @@ def _interactions(table: pa.Table, folder: str, users: int, items: int) -> Pairs
 
 
 def _latest(table: pa.Table, users: int) -> NDArray[np.int64]:
-    """The item of each user's last interaction, at equal time the greatest index: [users], -1 without any."""
+    """Return the item of each user's last interaction [users], or -1; at equal times, the greatest index."""
     user, item = table["user_index"].to_numpy(), table["item_index"].to_numpy()
     latest = np.full(users, -1, dtype=np.int64)
     order = np.lexsort((item, table["timestamp"].to_numpy(), user))
-    latest[user[order]] = item[order]  # of several values for one place, the last assignment stays
+    latest[user[order]] = item[order]  # for a repeated index, numpy keeps the last value
     return latest
 
 
 def _check_range(index: NDArray[Any], count: int, file: str, column: str) -> None:
     if index.size and (index.min() < 0 or index.max() >= count):
         wrong = index[(index < 0) | (index >= count)][0]
-        raise BrokenDataset(file, f"{column} {wrong} has no id: they go from 0 to {count - 1}")
+        raise BrokenDataset(file, f"{column} {wrong} has no id: the ids go from 0 to {count - 1}")

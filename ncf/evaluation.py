@@ -2,9 +2,9 @@
 
 Two protocols, both with HR@k and NDCG@k (one relevant item, so NDCG = 1 / log2(rank + 2), rank from 0):
 
-- *sampled*, as in He et al. 2017: among `negatives` items drawn with a seed from those that somebody has, but the user
-  has in neither train nor test;
-- *full*: among the whole catalogue, without the user's items in train.
+- *sampled*, as in He et al. 2017: the held-out item is ranked among `negatives` items, drawn with a seed from the items
+  that some user has and that this user has in neither train nor test;
+- *full*: the held-out item is ranked among the whole catalogue without the user's items in train.
 
 Ties count against the model: an item with the held-out item's score ranks above it, and so does an item whose score is
 not finite; a held-out item whose own score is not finite is a miss. Every scorer gets the same users and negatives.
@@ -29,21 +29,21 @@ from ncf.dataset import Dataset, Pairs
 from ncf.sampling import NegativeSampler
 
 NEW_USER_INTERACTIONS = 5
-"""A test user with at most so many interactions in train is in the slice `newUsers`."""
+"""Maximum number of interactions in train of a test user in the slice `newUsers`."""
 HEAVY_USERS_ONE_IN = 10
-"""One test user in so many, rounded up, is in the slice `heavyUsers`."""
+"""The slice `heavyUsers` has one test user in 10, rounded up."""
 TAIL_PERCENT = 20
-"""The tail is the least popular items, which hold at most so many per cent of the interactions in train."""
+"""The tail is the least popular items: together they have at most this percentage of the interactions in train."""
 MISS = torch.iinfo(torch.int64).max
 """The rank of a held-out item whose score is not finite."""
-# Scores are made for as many users at a time as fit in this many floats: 4 MiB stay in the cache.
+# Users are scored in chunks of at most this many floats: 4 MiB stay in the cache.
 _FLOATS = 1 << 20
 
 
 class Scorer(Protocol):
-    """Gives scores to a dataset's items, floats of any precision; greater is better. Every model is one.
+    """A scorer gives each item of a dataset a score for a user: a float of any precision, greater is better.
 
-    Indices are the dataset's, int64, on the evaluation's device.
+    Every model is a scorer. Indices are those of the dataset, int64, on the evaluation's device.
     """
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
@@ -55,18 +55,18 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one scorer achieved, user by user, in the order of the test set."""
+    """The result of one scorer for each test user, in the order of the test set."""
 
     sampled_hits: NDArray[np.float64]  # [test users]
     sampled_gains: NDArray[np.float64]  # [test users]
     full_hits: NDArray[np.float64]  # [test users]
     full_gains: NDArray[np.float64]  # [test users]
     coverage: float
-    """Share of the catalogue that is in at least one test user's first k (items in train excluded)."""
+    """Share of the catalogue that is in the top k of at least one test user (without the user's items in train)."""
     exposure: float
-    """Share of the test users who have the item that most of them have in their first k."""
+    """Share of the test users who have the most recommended item in their top k."""
     slices: Mapping[str, NDArray[np.bool_]]
-    """By name, which test users are in it [test users]: at least one."""
+    """For each slice, a mask of the test users in it [test users]; at least one user."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -110,7 +110,7 @@ class Evaluation:
         self._dataset = dataset
         self._users = torch.as_tensor(dataset.test.user, device=self.device)  # [test users]
         self._held_out = torch.as_tensor(dataset.test.item, device=self.device)  # [test users]
-        drawn = given if given is not None else self._drawn()
+        drawn = given if given is not None else self._draw_negatives()
         self._fewest = int((drawn >= 0).sum(dim=1).min())
         self._negatives = drawn.to(self.device)  # [test users, negatives], -1 where there are no more
         cells, begin = seen_cells(dataset)
@@ -119,21 +119,22 @@ class Evaluation:
         self._seen = torch.as_tensor(np.diff(begin), device=self.device)  # [test users], how many in train
         self._slices = slices_of(dataset)
 
-    def _drawn(self) -> Tensor:
-        """Negatives among the items that some user has. The catalogue keeps ids whose interactions are all gone, and
-        compared with such items every model looks good.
+    def _draw_negatives(self) -> Tensor:
+        """Draw negatives from the items that some user has.
+
+        The catalogue keeps ids without any interaction. Compared with such items, every model looks good.
         """
         everything, users = self._dataset.everything(), self._dataset.users
-        alive = np.unique(everything.item)  # [items that somebody has]
+        alive = np.unique(everything.item)  # [items with an interaction]
         known = Pairs.of(everything.user, np.searchsorted(alive, everything.item), users, alive.size)
-        # On the CPU whatever the device: the same seed must draw the same negatives everywhere.
+        # Always on the CPU: the same seed must draw the same negatives on every device.
         generator = torch.Generator().manual_seed(self.seed)
         test_users = torch.as_tensor(self._dataset.test.user)
         drawn = NegativeSampler(known, alive.size).draw_distinct(test_users, self.negatives, generator)
         return torch.where(drawn >= 0, torch.as_tensor(alive)[drawn.clamp(min=0)], -1)
 
     def protocol(self, *, epoch: str = "last") -> dict[str, Any]:
-        """`protocol` of evaluation.json; `epoch` says which epoch is the candidate, as declared before training."""
+        """Return `protocol` of evaluation.json. `epoch` names the epoch of the candidate, declared before training."""
         return {
             "split": "leave-last-out",
             "k": self.k,
@@ -148,6 +149,7 @@ class Evaluation:
 
     @torch.inference_mode()
     def measure(self, scorer: Scorer) -> Outcome:
+        """Rank the held-out item of every test user by the scores of `scorer`, by both protocols."""
         sampled = self._sampled_ranks(scorer)
         full, listed = self._full_ranks(scorer)
         return Outcome(
@@ -160,15 +162,17 @@ class Evaluation:
 
     def _sampled_ranks(self, scorer: Scorer) -> Tensor:
         ranks = []
-        for chunk in self._chunks(64 * (self.negatives + 1)):  # a scorer may hold as many floats for each pair
-            negatives, is_one = self._negatives[chunk].clamp(min=0), self._negatives[chunk] >= 0
+        for chunk in self._chunks(64 * (self.negatives + 1)):  # a scorer may need 64 floats for each pair
+            negatives, is_drawn = self._negatives[chunk].clamp(min=0), self._negatives[chunk] >= 0
             scores = scorer.pairs(self._users[chunk], torch.cat([self._held_out[chunk, None], negatives], dim=1))
-            others = scores[:, 1:].masked_fill(~is_one, math.nan)  # [chunk, negatives]
-            ranks.append(ranks_against(scores[:, 0], others, is_one.sum(dim=1)))
+            others = scores[:, 1:].masked_fill(~is_drawn, math.nan)  # [chunk, negatives]
+            ranks.append(ranks_against(scores[:, 0], others, is_drawn.sum(dim=1)))
         return torch.cat(ranks)  # [test users]
 
     def _full_ranks(self, scorer: Scorer) -> tuple[Tensor, Tensor]:
-        """Ranks of the held-out items [test users], and how many test users have each item in their first k [items]."""
+        """Return the ranks of the held-out items [test users], and for each item the number of test users who have it
+        in their top k [items].
+        """
         items = self._dataset.items
         ranks, listed = [], torch.zeros(items, dtype=torch.int64, device=self.device)
         for chunk in self._chunks(items):
@@ -182,16 +186,17 @@ class Evaluation:
         return torch.cat(ranks), listed
 
     def _chunks(self, floats: int) -> Iterator[slice]:
-        """Test users, as many at a time as fit in _FLOATS if each needs so many `floats`."""
-        users, at_once = len(self._dataset.test), max(1, _FLOATS // floats)
-        for begin in range(0, users, at_once):
-            yield slice(begin, min(begin + at_once, users))
+        """Yield the test users in chunks that fit in _FLOATS, if one user needs `floats` floats."""
+        users, chunk_size = len(self._dataset.test), max(1, _FLOATS // floats)
+        for begin in range(0, users, chunk_size):
+            yield slice(begin, min(begin + chunk_size, users))
 
 
 def seen_cells(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where a matrix [test users, items], laid out row by row, holds items that its user has in train.
+    """Return the cells of a matrix [test users, items] whose item the user has in train.
 
-    The cells, ascending, and where among them each row's begin [test users + 1].
+    A cell is row × items + item. The cells are ascending; the second array is the begin of each row among them
+    [test users + 1].
     """
     train, users = dataset.train, dataset.test.user
     row = np.full(dataset.users, -1)
@@ -202,21 +207,21 @@ def seen_cells(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def slices_of(dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
-    """Which test users are in each slice [test users]; a slice that nobody is in is left out.
+    """Return a mask of the test users for each slice [test users]; empty slices are omitted.
 
     - `newUsers`: at most NEW_USER_INTERACTIONS interactions in train (an item counts once);
-    - `heavyUsers`: the tenth of the test users, rounded up, with most interactions in train, equals by index;
-    - `tailItems`: the held-out item is in the tail, the rest of the catalogue after the head;
-    - `headItems`: it is in the head, the fewest items, most popular first and equals by index, that together hold all
-      but the last TAIL_PERCENT of the interactions in train.
+    - `heavyUsers`: the tenth of the test users, rounded up, with most interactions in train; ties by index;
+    - `headItems`: the held-out item is in the head, the smallest set of most popular items (ties by index) that has at
+      least 100 - TAIL_PERCENT per cent of the interactions in train;
+    - `tailItems`: the held-out item is in the tail, which is the rest of the catalogue.
     """
     users, popularity = dataset.test.user, dataset.popularity
     interactions = dataset.train.indptr[users + 1] - dataset.train.indptr[users]  # [test users]
     heaviest = np.argsort(-interactions, kind="stable")[: math.ceil(users.size / HEAVY_USERS_ONE_IN)]
 
     most_popular = np.argsort(-popularity, kind="stable")  # [items]
-    held_before = np.cumsum(popularity[most_popular]) - popularity[most_popular]  # by the items that come before
-    head = most_popular[held_before * 100 < (100 - TAIL_PERCENT) * popularity.sum()]
+    more_popular = np.cumsum(popularity[most_popular]) - popularity[most_popular]  # interactions of the items before
+    head = most_popular[more_popular * 100 < (100 - TAIL_PERCENT) * popularity.sum()]
     in_head = np.isin(dataset.test.item, head)  # [test users]
 
     slices = {
@@ -229,19 +234,19 @@ def slices_of(dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
 
 
 def ranks_against(held_out: Tensor, others: Tensor, number: Tensor) -> Tensor:
-    """Ranks (from 0) of `held_out` [users] among `number` [users] others, whose scores are in `others` [users, n].
+    """Return the ranks (from 0) of the scores `held_out` [users] among `number` [users] scores in `others` [users, n].
 
-    It is ranked above those whose score is finite and less than its own, and below the rest. If its own is not finite
-    it is a MISS. What is in `others` and is not to be counted must be NaN or no less than `held_out`, and not be in
-    `number`.
+    A held-out item ranks above every item with a finite smaller score, and below all others. It is a MISS if its own
+    score is not finite. An entry of `others` that does not count must be NaN or at least `held_out`, and must not be
+    included in `number`.
     """
-    finite = others.nan_to_num(math.nan, math.nan, math.nan)  # NaN is less than nothing
+    finite = others.nan_to_num(math.nan, math.nan, math.nan)  # a comparison with NaN is false
     beaten = (finite < held_out[:, None]).sum(dim=1, dtype=torch.int32)  # [users]
     return torch.where(torch.isfinite(held_out), number - beaten, MISS)
 
 
 def hits_and_gains(ranks: Tensor, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Per user: whether the rank is among the first k (HR@k), and 1 / log2(rank + 2) if so, else 0 (NDCG@k)."""
+    """Return HR@k and NDCG@k of each user: 1 and 1 / log2(rank + 2) if the rank is below k, else 0."""
     hits = ranks < k
     gains = torch.where(hits, 1.0 / torch.log2(ranks.clamp(max=k).double() + 2.0), 0.0)
     return hits.double().cpu().numpy(), gains.cpu().numpy()

@@ -1,4 +1,4 @@
-"""Golden requests: a few requests and their exact answers, kept in the bundle. A server checks itself by them."""
+"""Golden requests: a few requests with exact answers, stored in the bundle. A server checks its answers by them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from contracts.limits import DEFAULT_RESULTS
 from ncf.bundle import Bundle
-from ncf.ranking import DEFAULT_RESULTS, best_first, personal_scores, rank
+from ncf.ranking import best_first, personal_scores, rank
 
 USERS_TRIED = 256
+"""Maximum number of users from whom the golden users are chosen."""
 CANDIDATES = 10
+"""Maximum number of known items in the golden candidate list."""
 
 
 def golden(bundle: Bundle) -> list[dict[str, Any]]:
-    """Requests to `bundle` with its answers: the best items of one user, a candidate list for them, an unknown user,
-    and the best items of another user (where there is one), with another list unless the model has only one.
+    """Return requests to `bundle` with its answers.
 
-    Of a sample of users, those are taken whose best items differ most in score: another processor sums in another
-    order, and scores that differ in the seventh decimal only may change places there.
+    The requests are: the best items of one user, a candidate list for that user, an unknown user, and the best items of
+    a second user, if there is one. The two users have different lists, unless the model has only one list.
+
+    The users are those of a sample whose best items differ most in score. Another processor sums in another order, so
+    items may change places if their scores differ only in the seventh decimal.
     """
     user_ids = list(bundle.user_index)
-    user, other = _two_decided_users(bundle)
+    user, other = _two_users(bundle)
     user_id = user_ids[user]
     order = best_first(personal_scores(bundle, user, None), bundle.popularity.size)
     spread = np.unique(order[np.linspace(0, order.size - 1, min(CANDIDATES, order.size)).astype(int)])
@@ -36,7 +41,8 @@ def golden(bundle: Bundle) -> list[dict[str, Any]]:
     return [{"request": request, "response": rank(bundle, request)} for request in requests]
 
 
-def _two_decided_users(bundle: Bundle) -> tuple[int, int | None]:
+def _two_users(bundle: Bundle) -> tuple[int, int | None]:
+    """Return the user with the largest score differences, and the next one with another list."""
     known = np.flatnonzero(np.diff(bundle.seen_indptr))
     sample = np.unique(known[np.linspace(0, known.size - 1, min(USERS_TRIED, known.size)).astype(int)])
     found = sorted((_List(bundle, int(user)) for user in sample), key=lambda one: -one.smallest_gap)
@@ -45,7 +51,7 @@ def _two_decided_users(bundle: Bundle) -> tuple[int, int | None]:
 
 
 class _List:
-    """The best items of `user`, and the least difference of two neighbouring scores among them and the next one."""
+    """The best items of `user`, and the smallest difference of two neighbouring scores among them and the next item."""
 
     def __init__(self, bundle: Bundle, user: int) -> None:
         self.user = user

@@ -1,9 +1,10 @@
-"""What every model is, and how one is added: a file in `ncf/models/` that ends with `KINDS = (Kind(…),)`.
+"""The interface of every model. To add a model, write a file in `ncf/models/` that ends with `KINDS = (Kind(…),)`.
 
-A model is fitted to a dataset with parameters that its file declares, gives scores, and is stored as tensors beside a
-small JSON object that describes it. Everything else (the command line, the bundle, golden requests, evaluation,
-serving, the gate) works on this interface alone, and `tests/unit/ncf/test_every_model.py` holds every file in the
-folder to it. The server loads these files too: what only fitting needs is imported inside `fit`.
+The file declares the model's parameters. A model is fitted to a dataset, scores items, and is stored as tensors with a
+small JSON object that describes it. The command line, the bundle, golden requests, evaluation, serving and the gate use
+only this interface. `tests/unit/ncf/test_every_model.py` tests every file in the folder.
+
+The server loads these files too, so a file imports the modules for fitting inside `fit`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from contracts.lines import Epoch
 from ncf.dataset import Dataset
 from ncf.parameters import Parameters
 
@@ -58,32 +60,13 @@ class Model(Protocol):
         """The similarity of every item to the one with index `item`: [items], finite. None if the model has none."""
 
     def describe(self) -> dict[str, Any]:
-        """`architecture` of bundle.json: `model`, its name, and what else `Kind.layout` needs."""
+        """`architecture` of bundle.json: the model's name as `model`, and the fields that `Kind.layout` needs."""
 
     def state(self) -> dict[str, Tensor]:
         """The tensors of weights.safetensors."""
 
     def to(self, device: torch.device) -> Model:
-        """Itself, on `device`."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One epoch, done. `validation_ndcg` is None where nothing was held out for validation."""
-
-    epoch: int
-    epochs: int
-    loss: float
-    samples_per_second: float
-    seconds: float
-    validation_ndcg: float | None = None
-
-    def __str__(self) -> str:
-        line = (
-            f"epoch={self.epoch}/{self.epochs} train_loss={self.loss:.4f} "
-            f"samples_per_second={self.samples_per_second:.0f} seconds={self.seconds:.2f}"
-        )
-        return line if self.validation_ndcg is None else f"{line} validation_ndcg={self.validation_ndcg:.4f}"
+        """The same model on `device`."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +77,8 @@ class Context:
     checkpoints: Path | None = None
     """The folder in which an iterative fit saves its state after each epoch, and from which it resumes."""
     stop: Callable[[], bool] = lambda: False
-    """Called before each step; if it returns true, the fit saves its state and raises Stopped."""
-    report: Callable[[Progress], None] = lambda progress: None
+    """A fit calls it before each step. If it returns true, the fit saves its state and raises Stopped."""
+    report: Callable[[Epoch], None] = lambda epoch: None
     warn: Callable[[str], None] = lambda message: print(message, file=sys.stderr, flush=True)
 
 
@@ -109,25 +92,25 @@ class Tensors:
 
 @dataclass(frozen=True)
 class Kind(Generic[P]):
-    """A kind of model, as a user chooses it by `--model`."""
+    """A kind of model. `--model` selects it by name."""
 
     name: str
     parameters: type[P]
     """Its parameters, a frozen dataclass: see `ncf/parameters.py`."""
     fit: Callable[[Dataset, P, Context], Model]
-    """Fits to `dataset.train` alone. Same data and parameters (the seed is one): same model. Raises CannotFit, Diverged
-    and Stopped."""
+    """Fits a model to `dataset.train`; the test set is not used. The same data and parameters, including the seed, give
+    the same model. Raises CannotFit, Diverged and Stopped."""
     layout: Callable[[Mapping[str, Any], int, int], dict[str, Tensors]]
     """The tensors of a model with this description and these numbers of users and items. Raises ValueError for a
     description that `describe` never writes."""
     restore: Callable[[Mapping[str, Any], Mapping[str, Tensor], int, int], Model]
-    """The model that `describe` and `state` were taken from. The tensors have the layout and are finite. Raises
-    ValueError if they do not fit together."""
+    """Rebuilds a model from its `describe` and `state`. The caller has checked that the tensors have the layout and are
+    finite. Raises ValueError if they do not fit together."""
     epoch: Callable[[P], str] = lambda parameters: "closed-form"
     """Which epoch is the model, declared before the fit: `closed-form`, `last` or `validation-best`."""
 
 
 def require_keys(description: Mapping[str, Any], *keys: str) -> None:
-    """Raises ValueError unless `description` has `model` and exactly these keys besides."""
+    """Raise ValueError unless the keys of `description` are `model` and `keys`."""
     if set(description) != {"model", *keys}:
         raise ValueError(f"must have exactly {', '.join(('model', *keys))}")

@@ -5,13 +5,13 @@ With p_u, q_i the embeddings of user u and item i:
     GMF     φ = p_u ⊙ q_i                                        (8)
     MLP     z_1 = [p_u ; q_i],  z_l = ReLU(W_l z_{l-1} + b_l)    (10)
             φ = z_L
-    NeuMF   φ = [φ_GMF ; φ_MLP], each with embeddings of its own (12)
+    NeuMF   φ = [φ_GMF ; φ_MLP], each with its own embeddings    (12)
 
     logit = hᵀ φ + b,    score = σ(logit)
 
-b is the bias that the authors' program has and the paper's equations leave out. As in that program, the first width in
-`mlp_layers` is that of [p_u ; q_i], so each embedding of the MLP has half of it; embeddings start from N(0, 0.01²) and
-the other weights from LeCun's uniform distribution.
+The bias b is in the authors' program, but not in the paper's equations. As in that program, the first width in
+`mlp_layers` is the width of [p_u ; q_i], so each embedding of the MLP has half of it. Embeddings start from N(0, 0.01²)
+and the other weights from LeCun's uniform distribution.
 
 Every model returns logits: the loss is computed from them, and the sigmoid does not change their order.
 """
@@ -28,29 +28,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from contracts.values import is_integer
 from ncf.similarity import ItemSimilarity, by_scores
 
 MODELS = ("gmf", "mlp", "neumf")
 MAXIMUM_WIDTH = 4096
-"""Of embeddings and of layers."""
+"""Maximum width of an embedding or a layer."""
 
-# A hidden layer of a grid is made for as many users at a time as fit in this many floats: 1 MiB stays in the cache.
+# A hidden layer of a grid is computed in chunks of at most this many floats: 1 MiB stays in the cache.
 _GRID_FLOATS = 1 << 18
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is needed, besides the number of users and items, to rebuild a model from its weights.
+    """The shape of a model: with the numbers of users and items, it is enough to rebuild the model from its weights.
 
-    Raises ValueError, naming the field, for a value that describes no model.
+    Raises ValueError, with the field's name, for a value out of range.
     """
 
     model: str
     """`gmf`, `mlp` or `neumf`."""
     factors: int
-    """Width of φ_GMF: the size of GMF's embeddings. The MLP alone does not use it."""
+    """Width of φ_GMF: the size of GMF's embeddings. `mlp` does not use it."""
     mlp_layers: tuple[int, ...]
-    """Widths of z_1 … z_L; the first is even. GMF alone does not use them."""
+    """Widths of z_1 … z_L; the first is even. `gmf` does not use them."""
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:
@@ -67,7 +68,7 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Architecture:
-        """Read what `to_dict` wrote; raises ValueError for anything else."""
+        """Read the output of `to_dict`. Raises ValueError for anything else."""
         if not isinstance(values, dict) or set(values) != {"model", "factors", "mlpLayers"}:
             raise ValueError("must have exactly model, factors and mlpLayers")
         if not isinstance(values["mlpLayers"], list):
@@ -76,7 +77,7 @@ class Architecture:
 
 
 def _is_width(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAXIMUM_WIDTH
+    return is_integer(value, 1, MAXIMUM_WIDTH)
 
 
 class ProductTower(nn.Module):
@@ -89,22 +90,25 @@ class ProductTower(nn.Module):
         self.width = factors
 
     def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.user(users) * self.item(items)  # [..., factors]
+        found: Tensor = self.user(users) * self.item(items)  # [..., factors]
+        return found
 
     def grid(
         self, users: Tensor, items: Tensor | None, weight: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """weightᵀ φ for each of `users` with each of `items` (None: all of them), as one matrix product."""
+        """Return weightᵀ φ of each of `users` with each of `items` (None: all items), by one matrix product."""
         q = self.item.weight if items is None else self.item(items)
-        return (self.user(users) * weight) @ q.T  # [users, items]
+        found: Tensor = (self.user(users) * weight) @ q.T  # [users, items]
+        return found
 
     def pairs(self, users: Tensor, items: Tensor, weight: Tensor) -> Tensor:
-        """weightᵀ φ of `items` [users, n] for `users` [users]."""
-        return (self.item(items) @ (self.user(users) * weight)[:, :, None]).squeeze(-1)  # [users, n]
+        """Return weightᵀ φ of `items` [users, n] for `users` [users]."""
+        found: Tensor = (self.item(items) @ (self.user(users) * weight)[:, :, None]).squeeze(-1)  # [users, n]
+        return found
 
 
 class PerceptronTower(nn.Module):
-    """φ = z_L, after z_1 = [p_u ; q_i] and ReLU layers that narrow it."""
+    """φ = z_L: z_1 = [p_u ; q_i], followed by ReLU layers."""
 
     def __init__(self, users: int, items: int, layers: Sequence[int], dropout: float = 0.0) -> None:
         super().__init__()
@@ -123,22 +127,23 @@ class PerceptronTower(nn.Module):
     def grid(
         self, users: Tensor, items: Tensor | None, weight: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """weightᵀ φ for each of `users` with each of `items` (None: all of them).
+        """Return weightᵀ φ of each of `users` with each of `items` (None: all items).
 
         W_1 [p ; q] = W_1p p + W_1q q, so the first layer costs one product per user and one per item, not one per pair.
-        Dropout, if drawn, is that of the embeddings there, so a user's is the same for every item.
+        The first layer's dropout applies to the embeddings, so a user has the same dropout for every item.
         """
         p = self._dropped(self.user(users), generator)  # [users, d]
         q = self._dropped(self.item.weight if items is None else self.item(items), generator)  # [items, d]
         if not self.hidden:
             own, other = weight.split(p.shape[-1])
-            return (p @ own)[:, None] + q @ other  # [users, items]
+            found: Tensor = (p @ own)[:, None] + q @ other  # [users, items]
+            return found
         weight_p, weight_q, bias, rest = self._factored()
         from_users = p @ weight_p.T + bias  # [users, layers[1]]
         from_items = q @ weight_q.T  # [items, layers[1]]
-        at_once = max(1, _GRID_FLOATS // max(1, from_items.numel()))
+        chunk_size = max(1, _GRID_FLOATS // max(1, from_items.numel()))
         logits = []
-        for chunk in from_users.split(at_once):
+        for chunk in from_users.split(chunk_size):
             z = torch.relu(chunk[:, None] + from_items)  # [chunk, items, layers[1]]
             for layer in rest:
                 z = torch.relu(layer(self._dropped(z, generator)))  # [chunk, items, layers[l]]
@@ -146,22 +151,23 @@ class PerceptronTower(nn.Module):
         return torch.cat(logits)  # [users, items]
 
     def pairs(self, users: Tensor, items: Tensor, weight: Tensor) -> Tensor:
-        """weightᵀ φ of `items` [users, n] for `users` [users], the first layer factored as in `grid`."""
-        p, every = self.user(users), self.item.weight  # [users, d], [items, d]
+        """Return weightᵀ φ of `items` [users, n] for `users` [users]. The first layer is factored as in `grid`."""
+        p, all_q = self.user(users), self.item.weight  # [users, d], [items, d]
         if not self.hidden:
             own, other = weight.split(p.shape[-1])
-            return (p @ own)[:, None] + self.item(items) @ other  # [users, n]
+            found: Tensor = (p @ own)[:, None] + self.item(items) @ other  # [users, n]
+            return found
         weight_p, weight_q, bias, rest = self._factored()
-        # Whichever is less: a product for every item of the catalogue, or one for every pair.
-        few = items.numel() < every.shape[0]
-        from_items = self.item(items) @ weight_q.T if few else (every @ weight_q.T)[items]  # [users, n, layers[1]]
+        # The cheaper of the two: one product per pair, or one per item of the catalogue.
+        is_few = items.numel() < all_q.shape[0]
+        from_items = self.item(items) @ weight_q.T if is_few else (all_q @ weight_q.T)[items]  # [users, n, layers[1]]
         z = torch.relu((p @ weight_p.T + bias)[:, None] + from_items)
         for layer in rest:
             z = torch.relu(layer(z))  # [users, n, layers[l]]
         return z @ weight  # [users, n]
 
     def _factored(self) -> tuple[Tensor, Tensor, Tensor, list[nn.Module]]:
-        """W_1 for p and for q, b_1, and the layers after the first."""
+        """Return W_1p, W_1q, b_1, and the layers after the first."""
         first, *rest = self.hidden
         assert isinstance(first, nn.Linear)
         weight_p, weight_q = first.weight.chunk(2, dim=1)
@@ -174,7 +180,10 @@ class PerceptronTower(nn.Module):
 
 
 class Recommender(nn.Module):
-    """One or two towers that make φ, and the layer h that weighs it into a logit. An `ncf.interface.Model`."""
+    """GMF, MLP or NeuMF: one or two towers compute φ, and the output layer h computes the logit from it.
+
+    It is an `ncf.interface.Model`.
+    """
 
     def __init__(self, architecture: Architecture, users: int, items: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -197,12 +206,13 @@ class Recommender(nn.Module):
         return self.output.weight.device
 
     def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Logits of (user, item) pairs; `users` and `items` are int64 indices of one shape.
+        """Return the logits of (user, item) pairs; `users` and `items` are int64 indices of the same shape.
 
-        `generator` draws the dropout while training; without one nothing is dropped.
+        `generator` draws the dropout during training; without a generator there is no dropout.
         """
         phi = torch.cat([tower(users, items, generator) for tower in self.towers], dim=-1)  # [..., widths]
-        return self.output(phi).squeeze(-1)  # [...]
+        found: Tensor = self.output(phi).squeeze(-1)  # [...]
+        return found
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
         logits: Tensor = self.output.bias  # [1]
@@ -215,7 +225,7 @@ class Recommender(nn.Module):
         return self.grid(users)  # [users, items]
 
     def grid(self, users: Tensor, items: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Logits of each of `users` with each of `items` (int64 indices, one axis each; None: every item)."""
+        """Return the logits of each of `users` with each of `items` (int64 indices, one axis each; None: all items)."""
         logits: Tensor = self.output.bias  # [1]
         for tower, weight in zip(self.towers, self._weights(), strict=True):
             assert isinstance(tower, (ProductTower, PerceptronTower))
@@ -223,11 +233,12 @@ class Recommender(nn.Module):
         return logits  # [users, items]
 
     def _weights(self) -> tuple[Tensor, ...]:
-        """h, a part for each tower."""
-        return self.output.weight.squeeze(0).split(self.widths)
+        """Return h, split into one part for each tower."""
+        found: tuple[Tensor, ...] = self.output.weight.squeeze(0).split(self.widths)
+        return found
 
     def related(self, item: int) -> Tensor | None:
-        """By the scores of the GMF half; without one, by what the MLP's first layer makes of the items."""
+        """The similarity by the scores of the GMF half, or for `mlp` by the items' part of the first layer."""
         return self._similarity.of(item)  # [items]
 
     @cached_property
@@ -247,7 +258,7 @@ class Recommender(nn.Module):
         return self.state_dict()
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw every weight anew from `generator` (which must be on the parameters' device)."""
+        """Draw all weights from `generator`, which must be on the parameters' device."""
         with torch.no_grad():
             for module in self.modules():
                 if isinstance(module, nn.Embedding):

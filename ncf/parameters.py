@@ -1,8 +1,8 @@
-"""How a model declares its parameters: `name: type = parameter(meaning, reader, default)` in a frozen dataclass.
+"""Declaration of a model's parameters: `name: type = parameter(meaning, reader, default)` in a frozen dataclass.
 
-A parameter arrives as text (`--name value`). Its reader returns the value, or raises ValueError with the rest of the
-sentence that begins with the parameter's name ("must be an integer from 1 to 100"). `training/hyperparameters.py` puts
-the declarations of all models together.
+A parameter is given as text (`--name value`). Its reader converts the text to a value, or raises ValueError with a
+message that follows the parameter's name ("must be an integer from 1 to 100"). `training/hyperparameters.py` collects
+the declarations of all models.
 """
 
 from __future__ import annotations
@@ -16,36 +16,40 @@ from typing import Any, Self
 
 
 def read(declared: Mapping[str, dataclasses.Field[Any]], texts: Mapping[str, str]) -> dict[str, Any]:
-    """The values of those parameters that have a text. Raises ValueError, and the message begins with the name of the
-    first parameter that is unknown, missing or wrong.
+    """Return the values of the parameters in `texts`.
+
+    Raises ValueError for the first parameter that is unknown, missing or invalid; the message begins with its name.
     """
     for name in texts:
         if name not in declared:
             raise ValueError(f"{name} is not known; known are {', '.join(declared)}")
     values = {}
-    for name, one in declared.items():
+    for name, declaration in declared.items():
         if name in texts:
             try:
-                values[name] = one.metadata["read"](texts[name])
+                values[name] = declaration.metadata["read"](texts[name])
             except ValueError as error:
                 raise ValueError(f"{name} {error}, not {texts[name]!r}") from error
-        elif one.default is dataclasses.MISSING:
+        elif declaration.default is dataclasses.MISSING:
             raise ValueError(f"{name} is missing")
     return values
 
 
 def text_of(value: Any) -> str:
-    """A parameter's value as the text that its reader takes."""
+    """Return a parameter's value as text for its reader."""
     return ",".join(str(part) for part in value) if isinstance(value, (tuple, list)) else str(value)
 
 
 def parameter(meaning: str, read: Callable[[str], Any], default: Any = dataclasses.MISSING) -> Any:
-    """The declaration of one parameter; without a default it must be given."""
+    """Declare one parameter. A parameter without a default is required.
+
+    `meaning` is the text of `--help`: what the parameter is, its range, and the source of its default.
+    """
     return field(default=default, metadata={"meaning": meaning, "read": read})
 
 
 def matching(pattern: re.Pattern[str], description: str) -> Callable[[str], str]:
-    """Reads a text that matches `pattern` as a whole."""
+    """Return a reader of a text that matches the whole `pattern`."""
 
     def read(text: str) -> str:
         if not pattern.fullmatch(text):
@@ -56,7 +60,7 @@ def matching(pattern: re.Pattern[str], description: str) -> Callable[[str], str]
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Reads one of `choices`."""
+    """Return a reader of one of `choices`."""
 
     def read(text: str) -> str:
         if text not in choices:
@@ -67,7 +71,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def integer(least: int, most: int) -> Callable[[str], int]:
-    """Reads an integer from `least` to `most`."""
+    """Return a reader of an integer from `least` to `most`."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or not least <= int(text) <= most:
@@ -78,7 +82,7 @@ def integer(least: int, most: int) -> Callable[[str], int]:
 
 
 def number(description: str, allowed: Callable[[float], bool]) -> Callable[[str], float]:
-    """Reads a finite number for which `allowed` is true."""
+    """Return a reader of a finite number for which `allowed` is true."""
 
     def read(text: str) -> float:
         try:
@@ -93,7 +97,7 @@ def number(description: str, allowed: Callable[[float], bool]) -> Callable[[str]
 
 
 def integers(example: str) -> Callable[[str], tuple[int, ...]]:
-    """Reads integers with commas between."""
+    """Return a reader of integers separated by commas."""
 
     def read(text: str) -> tuple[int, ...]:
         if not re.fullmatch(r"[0-9]{1,4}(,[0-9]{1,4})*", text):
@@ -105,11 +109,11 @@ def integers(example: str) -> Callable[[str], tuple[int, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """What every model is fitted with. A model with parameters of its own declares a subclass in its file; a model that
-    uses another one's parameters inherits from that one's class too.
+    """The parameters of every model. A model with more parameters declares a subclass in its file. A model that uses
+    another model's parameters also inherits from that model's class.
 
-    A subclass may check parameters together in `__post_init__`: it raises ValueError, and the message begins with the
-    name of the parameter.
+    A subclass may check several parameters together in `__post_init__`. It raises ValueError with a message that begins
+    with a parameter's name.
     """
 
     seed: int = parameter(
@@ -120,6 +124,6 @@ class Parameters:
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """From values, each held to its range; the rest has its defaults. Raises ValueError."""
-        declared = {one.name: one for one in dataclasses.fields(cls)}
+        """Make parameters from values; omitted ones have their defaults. Raises ValueError for one out of range."""
+        declared = {declaration.name: declaration for declaration in dataclasses.fields(cls)}
         return cls(**read(declared, {name: text_of(value) for name, value in values.items()}))

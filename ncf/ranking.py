@@ -1,8 +1,8 @@
-"""Ranking: the exact answer to a request, given a bundle. Serving answers so, and golden requests record it.
+"""Ranking: the exact answer of a bundle to a request. Golden requests record it, and the server must give the same.
 
-A request has been validated: `userId` (string), and optionally `numResults`, `excludeSeen` and `candidates` (strings).
-An unknown user and a user without interactions get the popular items, because nothing was learned about them. Best
-first; equal scores are ordered by item index.
+The request is valid: `userId` (string), and optionally `numResults`, `excludeSeen` and `candidates` (strings). An
+unknown user and a user without interactions get the popular items, because nothing was learned about them. The best
+item is first; equal scores are ordered by item index.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from contracts.limits import DEFAULT_RESULTS
 from ncf.bundle import Bundle
-
-DEFAULT_RESULTS = 10
 
 
 def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
-    """The response body of POST /invocations for `request`.
+    """Return the response body of POST /invocations for `request`.
 
-    Scores are σ(logit) in float64 for `personalized` and numbers of interactions for `popular`.
+    Scores are σ(logit) in float64 for the source `personalized`, and numbers of interactions for `popular`.
     """
     candidates = request.get("candidates")
     exclude_seen = request.get("excludeSeen", candidates is None)
@@ -58,24 +57,24 @@ def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
 
 @torch.inference_mode()
 def personal_scores(bundle: Bundle, user: int, items: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """σ(logit) of `items` (all, if None) for the user with index `user`, in their order."""
+    """Return σ(logit) of `items` (None: all items) for the user with index `user`, in their order."""
     device = bundle.model.device
     own = torch.tensor([user], device=device)
     if items is None:
         logits = bundle.model.catalogue(own)[0]  # [items]
     else:
         logits = bundle.model.pairs(own, torch.as_tensor(items, device=device)[None])[0]  # [candidates]
-    # In float64 two logits that float32 tells apart keep different scores, far beyond where float32's sigmoid is 1.
+    # In float64, different float32 logits keep different scores, even where the sigmoid in float32 is already 1.
     return torch.sigmoid(logits.double()).cpu().numpy()
 
 
 def popular_scores(bundle: Bundle, items: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """Interactions of `items` (all, if None), in their order."""
+    """Return the numbers of interactions of `items` (None: all items), in their order."""
     return (bundle.popularity if items is None else bundle.popularity[items]).astype(np.float64)
 
 
 def best_first(scores: NDArray[np.float64], number: int) -> NDArray[np.int64]:
-    """Positions of the `number` greatest scores, best first, equal ones by position."""
+    """Return the positions of the `number` greatest scores, best first; equal scores are ordered by position."""
     number = min(number, scores.size)
     if number == 0:
         return np.empty(0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""One seed, several streams of random numbers that do not repeat each other's."""
+"""Independent streams of random numbers from one seed."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import hashlib
 
 
 def stream(seed: int, purpose: str) -> int:
-    """The seed of the generator for `purpose`, from 0 to 2^63 - 1."""
+    """Return the seed of the generator for `purpose`, from 0 to 2^63 - 1."""
     return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") >> 1

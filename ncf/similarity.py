@@ -18,23 +18,28 @@ _ROWS_AT_ONCE = 65_536
 
 
 class ItemSimilarity:
-    """Of items with factors `q` [items, factors]; a `covariance` [factors, factors] left out is the identity."""
+    """The similarity of items with factors `q` [items, factors]. The default `covariance` [factors, factors] is the
+    identity.
+    """
 
     def __init__(self, q: Tensor, covariance: Tensor | None = None) -> None:
         self._q = q
         self._covariance = covariance
-        squares = [(self._turned(rows) * rows).sum(dim=1) for rows in q.split(_ROWS_AT_ONCE)]
+        squares = [(self._times_covariance(rows) * rows).sum(dim=1) for rows in q.split(_ROWS_AT_ONCE)]
         self._norms = torch.cat(squares).clamp(min=0.0).sqrt()  # [items]
 
     def of(self, item: int) -> Tensor:
-        """The similarity of every item to `item`, -1 to 1: [items]. 0 for an item that all users score alike."""
-        products = self._q @ self._turned(self._q[item])  # [items]
+        """Return the similarity of every item to `item`, -1 to 1: [items].
+
+        An item that has the same score for all users has the similarity 0.
+        """
+        products = self._q @ self._times_covariance(self._q[item])  # [items]
         return (products / (self._norms * self._norms[item]).clamp(min=1e-12)).clamp(-1.0, 1.0)
 
-    def _turned(self, rows: Tensor) -> Tensor:
+    def _times_covariance(self, rows: Tensor) -> Tensor:
         return rows if self._covariance is None else rows @ self._covariance
 
 
 def by_scores(p: Tensor, q: Tensor) -> ItemSimilarity:
-    """Of the scores p qᵀ, p [users, factors], q [items, factors]."""
+    """Return the similarity by the scores p qᵀ, p [users, factors], q [items, factors]."""
     return ItemSimilarity(q, torch.cov(p.T, correction=0).reshape(q.shape[1], q.shape[1]))

@@ -1,7 +1,7 @@
-"""Requests that wait while others are computed, and are then computed together.
+"""Batches: requests that arrive during a computation are computed together after it.
 
-No request waits on purpose: one that arrives while nothing is computed is computed at once; those that arrive meanwhile
-form the next batch. So the size of a batch follows the load.
+No request waits for a batch to fill. If nothing is being computed, a request is computed at once; the requests that
+arrive meanwhile form the next batch. So the size of a batch follows the load.
 """
 
 from __future__ import annotations
@@ -13,28 +13,27 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 Answers = Callable[[Sequence[Any]], list[Any]]
-"""An answer, or an exception, for each request, in their order."""
+"""Returns an answer, or an exception, for each request, in order."""
 Computed = Callable[[int], None]
-"""Called with the size of each batch."""
+"""Receives the size of each batch."""
 Deliver = Callable[[Any], None]
-"""Called in the event loop with the answer, or with the exception that computing it raised."""
+"""Receives the answer, or the exception that the computation raised; called in the event loop."""
 _Batch = list[tuple[Any, Deliver]]
 
 
 class Batcher(Protocol):
     def answer(self, request: Any, deliver: Deliver) -> None:
-        """Has `request` answered. Called in the event loop; `deliver` is called in a later turn of it."""
+        """Queues `request`. Must be called in the event loop; `deliver` is called in a later turn of the loop."""
 
 
 class InLoop:
-    """Computes in the event loop, at most `most` requests in one turn of it.
+    """Computes in the event loop, at most `maximum` requests in one turn.
 
-    For rankings that take less time than handing them to a thread and back, which costs about half a millisecond of
-    processor time.
+    For rankings that take less time than the way to a thread and back, which costs about 0.5 ms of processor time.
     """
 
-    def __init__(self, answers: Answers, most: int, computed: Computed) -> None:
-        self._answers, self._most, self._computed = answers, most, computed
+    def __init__(self, answers: Answers, maximum: int, computed: Computed) -> None:
+        self._answers, self._maximum, self._computed = answers, maximum, computed
         self._waiting: _Batch = []
 
     def answer(self, request: Any, deliver: Deliver) -> None:
@@ -43,18 +42,18 @@ class InLoop:
         self._waiting.append((request, deliver))
 
     def _turn(self) -> None:
-        batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        if self._waiting:  # in the loop's next turn: others want to be read and answered in between
+        batch, self._waiting = self._waiting[: self._maximum], self._waiting[self._maximum :]
+        if self._waiting:  # in the next turn, so that other connections are read and answered in between
             asyncio.get_running_loop().call_soon(self._turn)
         self._computed(len(batch))
-        _deliver(batch, _answered(self._answers, batch))
+        _deliver(batch, _answer_batch(self._answers, batch))
 
 
 class InThreads:
-    """Computes in `workers` threads, each `most` requests at a time."""
+    """Computes in `workers` threads, each at most `maximum` requests at a time."""
 
-    def __init__(self, answers: Answers, workers: int, most: int, computed: Computed = lambda size: None) -> None:
-        self._answers, self._most, self._computed = answers, most, computed
+    def __init__(self, answers: Answers, workers: int, maximum: int, computed: Computed = lambda size: None) -> None:
+        self._answers, self._maximum, self._computed = answers, maximum, computed
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, tuple[Any, Deliver]]] = deque()
         self._condition = threading.Condition()
         for number in range(workers):
@@ -70,23 +69,23 @@ class InThreads:
             with self._condition:
                 while not self._waiting:
                     self._condition.wait()
-                taken = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            batch = [waiting for _, waiting in taken]
+                queued = [self._waiting.popleft() for _ in range(min(self._maximum, len(self._waiting)))]
+            batch = [waiting for _, waiting in queued]
             self._computed(len(batch))
-            given = _answered(self._answers, batch)
+            results = _answer_batch(self._answers, batch)
             try:
-                taken[0][0].call_soon_threadsafe(_deliver, batch, given)
-            except RuntimeError:  # the loop is closed: nobody waits any more
+                queued[0][0].call_soon_threadsafe(_deliver, batch, results)
+            except RuntimeError:  # the loop is closed: no client waits any more
                 return
 
 
-def _answered(answers: Answers, batch: _Batch) -> list[Any]:
+def _answer_batch(answers: Answers, batch: _Batch) -> list[Any]:
     try:
         return answers([request for request, _ in batch])
     except Exception as error:
         return [error] * len(batch)
 
 
-def _deliver(batch: _Batch, given: list[Any]) -> None:
-    for (_, deliver), answer in zip(batch, given, strict=True):
+def _deliver(batch: _Batch, results: list[Any]) -> None:
+    for (_, deliver), answer in zip(batch, results, strict=True):
         deliver(answer)

@@ -1,7 +1,8 @@
-"""HTTP/1.1 of one client, on llhttp (httptools). Requests become exchanges, which are answered in their order.
+"""The HTTP/1.1 connection of one client, parsed by llhttp (httptools). Each request becomes an exchange; exchanges are
+answered in order.
 
-This module knows no path and no model: a `Handler` answers. llhttp is strict by default: it refuses what two servers
-might split into requests differently (a length together with chunks, two lengths, bare line feeds, folded lines).
+This module knows no path and no model: a `Handler` answers. llhttp is strict by default: it refuses requests whose end
+two servers might see differently (a length together with chunks, two lengths, bare line feeds, folded lines).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Reading(Enum):
-    """What a connection is reading. HEAD follows BETWEEN, BODY follows HEAD, BETWEEN follows BODY; ENDED is final."""
+    """State of reading. HEAD follows BETWEEN, BODY follows HEAD, BETWEEN follows BODY; ENDED is final."""
 
     BETWEEN = "between"
     """No request has begun since the last one ended."""
@@ -36,25 +37,25 @@ class Reading(Enum):
 
 
 class Stage(Enum):
-    """How far the answer to a request is. Stages follow each other in this order, and may be skipped."""
+    """Progress of the answer to a request. Stages follow each other in this order; some may be skipped."""
 
     WAITING = "waiting"
-    """For the answers to earlier requests."""
+    """Earlier requests are not answered yet."""
     BEGUN = "begun"
-    """The handler has the head."""
+    """The handler has received the head."""
     HANDED_OVER = "handed over"
-    """The handler has the body too."""
+    """The handler has received the body too."""
     ANSWERED = "answered"
-    """Or the client left."""
+    """The answer was sent, or the client left."""
 
 
-# Python 3.11 looks a member up through two calls; a request needs some twenty.
+# In Python 3.11 each access to an enum member costs two calls, and a request needs about twenty accesses.
 _BETWEEN, _HEAD, _BODY, _ENDED = Reading
 _WAITING, _BEGUN, _HANDED_OVER, _ANSWERED = Stage
 
 
 class Exchange:
-    """A request and the stage of its answer. `body` is at most one byte longer than the handler accepts."""
+    """A request and the stage of its answer. `body` has at most one byte more than the handler accepts."""
 
     __slots__ = (
         "began", "body", "codings", "complete", "connection", "content_type", "expects_continue", "failure", "has_body",
@@ -66,18 +67,18 @@ class Exchange:
         self.method = self.path = b""
         self.content_type: bytes | None = None
         self.codings: bytes | None = None
-        """Of the transfer, as the head names them."""
+        """Transfer codings, as in the head."""
         self.has_body = False
         self.body: bytes | bytearray = b""
         self.began = 0.0
-        """For the handler's use: the time at which it began."""
+        """Time at which the request began; only the handler sets and reads it."""
         self.keep_alive = True
         self.expects_continue = False
         """The client waits for "100 Continue" before it sends the body."""
         self.failure: tuple[int, str] | None = None
-        """Status and message, if the request could not be read to its end."""
+        """Status and message, if the request could not be read completely."""
         self.complete = False
-        """Nothing more is read of it. An answer may come earlier, when the head is enough to refuse the request."""
+        """No more of the request is read. The answer may come earlier, if the head is enough to refuse the request."""
         self.stage = _WAITING
 
     @property
@@ -85,12 +86,12 @@ class Exchange:
         return self.stage is _ANSWERED
 
     def respond(self, status: int, body: bytes, headers: bytes = b"") -> None:
-        """Answer, once; `headers` are whole lines. Does nothing if the client has left."""
+        """Send the answer; call this once. `headers` are complete lines. Has no effect if the client has left."""
         self.connection.respond(self, status, body, headers)
 
 
 class Handler(Protocol):
-    """Answers exchanges. It must answer each one that it was given, once, unless `gone` takes it back."""
+    """Answers exchanges. It must answer each exchange exactly once, unless `gone` was called for it."""
 
     maximum_body_bytes: int
     body_seconds: float
@@ -99,16 +100,16 @@ class Handler(Protocol):
     """The value of the header `date`."""
 
     def begin(self, exchange: Exchange) -> None:
-        """The head has arrived and all earlier requests are answered. If this answers, `complete` is not called."""
+        """The head has arrived and all earlier requests are answered. If `begin` answers, `complete` is not called."""
 
     def complete(self, exchange: Exchange) -> None:
         """The body has arrived."""
 
     def fail(self, exchange: Exchange, status: int, message: str) -> None:
-        """The request cannot be read to its end, begun or not: answer it now, with `status`."""
+        """The request cannot be read completely: answer it now, with `status`. `begin` may not have been called."""
 
     def gone(self, exchange: Exchange) -> None:
-        """The client left before this exchange, which was begun, was answered. It counts as answered from now on."""
+        """The client left after `begin` and before the answer. The exchange counts as answered from now on."""
 
     def opened(self, connection: Connection) -> None: ...
 
@@ -116,7 +117,7 @@ class Handler(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One client. At most one request is read ahead of the one that is being answered."""
+    """The connection of one client. It reads at most one request ahead of the one that is being answered."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -127,7 +128,7 @@ class Connection(asyncio.Protocol):
         self._write_buffer_full = self._advancing = False
         self._timeout: asyncio.TimerHandle | None = None
 
-    # Called by asyncio
+    # Methods for asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
@@ -169,7 +170,7 @@ class Connection(asyncio.Protocol):
         self._write_buffer_full = False
         self._advance()
 
-    # Called by the parser
+    # Methods for the parser
 
     def on_message_begin(self) -> None:
         self._enter(_HEAD)
@@ -181,7 +182,7 @@ class Connection(asyncio.Protocol):
         self._next.path += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._reading is not _HEAD:  # a trailer, after the body: it changes nothing
+        if self._reading is not _HEAD:  # a trailer after the body is ignored
             return
         name = name.lower()
         if name == b"content-type":
@@ -204,10 +205,10 @@ class Connection(asyncio.Protocol):
         if http_1_0:
             exchange.expects_continue = False
         self._exchanges.append(exchange)
-        # llhttp accepts "x, chunked", and chunks in HTTP/1.0; a proxy in front of this server may read them otherwise.
+        # llhttp accepts "x, chunked", and chunks in HTTP/1.0; a proxy before this server may read them differently.
         if exchange.codings is not None and (http_1_0 or exchange.codings.strip().lower() != b"chunked"):
             self._fail(400, "the transfer coding can only be chunked")
-        elif exchange.has_body and parser.should_upgrade():  # httptools would take the body for another request
+        elif exchange.has_body and parser.should_upgrade():  # httptools would read the body as another request
             self._fail(400, "an upgrade cannot be offered with a body")
 
     def on_body(self, part: bytes) -> None:
@@ -227,7 +228,7 @@ class Connection(asyncio.Protocol):
         self._cancel_timeout()
         self._exchanges[-1].complete = True
 
-    # Called by the handler
+    # Methods for the handler
 
     def respond(self, exchange: Exchange, status: int, body: bytes, headers: bytes) -> None:
         exchange.stage = _ANSWERED
@@ -240,15 +241,15 @@ class Connection(asyncio.Protocol):
             exchange.keep_alive = False
         if not exchange.keep_alive:
             headers += b"connection: close\r\n"
-        shown = b"" if exchange.method == b"HEAD" else body
+        sent_body = b"" if exchange.method == b"HEAD" else body
         self._transport.write(
             b"%bdate: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b"
-            % (_LINES[status], self._handler.date, len(body), headers, shown)
+            % (_LINES[status], self._handler.date, len(body), headers, sent_body)
         )
         self._advance()
 
     def drain(self) -> None:
-        """The server is ending: close now if no request is under way, else with the last answer."""
+        """The server is shutting down: close now if no request is in flight, otherwise after the last answer."""
         if not self._exchanges and not self._in_request():
             self._transport.close()
 
@@ -258,7 +259,7 @@ class Connection(asyncio.Protocol):
     # Internal
 
     def _enter(self, reading: Reading) -> None:
-        """Go on to `reading`, unless reading has ended: the parser may still call for data that it already has."""
+        """Set the state of reading, unless it is ENDED: the parser may still call for data that it already has."""
         if self._reading is not _ENDED:
             self._reading = reading
 
@@ -271,13 +272,13 @@ class Connection(asyncio.Protocol):
                 self._parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as upgrade:
-                # Some clients offer an upgrade with every request. It is declined: HTTP/1.1 goes on after it.
+                # Some clients offer an upgrade with every request. It is declined: the connection stays HTTP/1.1.
                 data = data[upgrade.args[0] :]
                 if not data or self._reading is _ENDED or not self._exchanges[-1].keep_alive:
                     return
 
     def _advance(self) -> None:
-        """Begin, hand over and remove exchanges, in their order, as far as possible."""
+        """Begin, hand over and remove exchanges, in order, as far as possible."""
         if self._advancing:
             return
         self._advancing = True
@@ -285,7 +286,7 @@ class Connection(asyncio.Protocol):
         while exchanges and not self._write_buffer_full:
             exchange = exchanges[0]
             if exchange.stage is not _ANSWERED:
-                self._let_handler_go_on(exchange)
+                self._call_handler(exchange)
             if not (exchange.complete and exchange.stage is _ANSWERED):
                 break
             exchanges.popleft()
@@ -295,10 +296,10 @@ class Connection(asyncio.Protocol):
                 exchanges.clear()
                 self._transport.close()
         self._advancing = False
-        self._pace()
+        self._control_reading()
 
-    def _let_handler_go_on(self, exchange: Exchange) -> None:
-        """Give the handler what has arrived of the exchange since it was called last."""
+    def _call_handler(self, exchange: Exchange) -> None:
+        """Call the handler for the parts of the exchange that have arrived since the last call."""
         if exchange.failure:
             exchange.stage = _BEGUN
             self._handler.fail(exchange, *exchange.failure)
@@ -311,7 +312,7 @@ class Connection(asyncio.Protocol):
             exchange.stage = _HANDED_OVER
             self._handler.complete(exchange)
 
-    def _pace(self) -> None:
+    def _control_reading(self) -> None:
         """Pause or resume reading, and start or stop the timeout of the request that is being read."""
         full = self._write_buffer_full or self._reading is _ENDED or len(self._exchanges) > 1
         if full is self._transport.is_reading() and not self._transport.is_closing():
@@ -335,7 +336,7 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def _fail(self, status: int, message: str) -> None:
-        """Stop reading. The request that was being read is the last, and is answered with `status`."""
+        """Stop reading. The request that was being read is the last one; it is answered with `status`."""
         if self._reading is _ENDED:
             return
         self._reading = _ENDED
@@ -348,7 +349,7 @@ class Connection(asyncio.Protocol):
     def _close_if_idle(self) -> None:
         left = self._last_answer + KEEP_ALIVE_SECONDS - self._loop.time()
         if self._write_buffer_full and left <= 0:
-            self._transport.abort()  # the client does not read its answer: waiting would keep the connection for ever
+            self._transport.abort()  # the client does not read its answer: the connection would stay open for ever
         elif left <= 0 and not self._exchanges and not self._in_request():
             self._transport.close()
         else:

@@ -1,4 +1,4 @@
-"""The body of `POST /invocations`: what a client may ask, and the error messages for everything else.
+"""The body of `POST /invocations`: the valid requests, and the error messages for invalid ones.
 
 Pure: no torch, no HTTP. `docs/contracts.md`, "Server", is the specification.
 """
@@ -12,18 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-_Number = TypeVar("_Number", int, float)
+from contracts import limits
+from contracts.values import is_integer, is_number, kind
 
-MAXIMUM_BODY_BYTES = 1024 * 1024
-MAXIMUM_CANDIDATES = 1000
-MAXIMUM_RESULTS = 100
-MAXIMUM_ID_LENGTH = 256
-MAXIMUM_DENIED = 1000
-MAXIMUM_BOOSTED = 1000
-MAXIMUM_BOOST = 100
-MAXIMUM_CATEGORIES = 100
-MAXIMUM_SHARDS = 10_000
-DEFAULT_RESULTS = 10
+_Number = TypeVar("_Number", int, float)
 
 _FILTERS = ("deny", "categories", "boosts", "categoryCaps")
 FIELDS = {
@@ -31,8 +23,8 @@ FIELDS = {
     "itemId": ("itemId", "numResults", *_FILTERS),
     "shard": ("shard", "shards", "numResults"),
 }
-"""The allowed fields, by the field that tells the kind of request."""
-_NAMES = {kind: frozenset(names) for kind, names in FIELDS.items()}
+"""The allowed fields, by the field that identifies the kind of request."""
+_NAMES = {subject: frozenset(names) for subject, names in FIELDS.items()}
 
 
 class InvalidInvocation(Exception):
@@ -47,39 +39,39 @@ class InvalidInvocation(Exception):
 
 @dataclass(frozen=True)
 class Filters:
-    """Which items may be in a list, and how their scores are weighed, before the best are taken."""
+    """Rules for the items of a list and the weights of their scores. They apply before the best items are selected."""
 
     deny: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     boosts: Mapping[str, float] = field(default_factory=dict)
-    """The factor of an item's score, by item id."""
+    """Factors of the items' scores, by item id."""
     category_caps: Mapping[str, int] = field(default_factory=dict)
-    """The maximum number of items of a category in one list, by category."""
+    """Maximum numbers of items in one list, by category."""
 
 
 NO_FILTERS = Filters()
 
 
 class Related(NamedTuple):
-    """One request for the items that are most like one item."""
+    """Request for the items that are most similar to one item."""
 
     item_id: str
-    num_results: int = DEFAULT_RESULTS
+    num_results: int = limits.DEFAULT_RESULTS
     filters: Filters = NO_FILTERS
 
 
 class Shard(NamedTuple):
-    """One request for the lists of all known users of one shard."""
+    """Request for the lists of all known users in one shard."""
 
     shard: int
     shards: int
-    num_results: int = DEFAULT_RESULTS
+    num_results: int = limits.DEFAULT_RESULTS
 
 
 class Invocation(NamedTuple):
-    """One request for a ranking.
+    """Request for a ranking.
 
-    `candidates` None means the whole catalogue; otherwise item ids as they were given, of which some may be the same.
+    `candidates` None means the whole catalogue; otherwise the item ids as received, possibly with duplicates.
     `num_results` None means all of the candidates.
     """
 
@@ -95,47 +87,48 @@ Request = Invocation | Related | Shard
 
 def from_body(body: bytes) -> Request:
     """Parses UTF-8 JSON. Raises `InvalidInvocation` naming the field and what is wrong with its value."""
-    if len(body) > MAXIMUM_BODY_BYTES:
-        raise InvalidInvocation(f"the body is larger than {MAXIMUM_BODY_BYTES} bytes", status=413)
-    return from_document(_document(body))
+    if len(body) > limits.REQUEST_BYTES:
+        raise InvalidInvocation(f"the body is larger than {limits.REQUEST_BYTES} bytes", status=413)
+    return from_document(_parse(body))
 
 
 def from_document(document: Any) -> Request:
-    """As `from_body`, for JSON that is already parsed."""
+    """Like `from_body`, for JSON that is already parsed."""
     if not isinstance(document, dict):
-        raise InvalidInvocation(f"the body must be a JSON object, not {_kind(document)}")
-    kind = "itemId" if "itemId" in document else "shard" if "shard" in document or "shards" in document else "userId"
-    if not document.keys() <= _NAMES[kind]:
-        name = next(name for name in document if name not in _NAMES[kind])
-        raise InvalidInvocation(f"{_shown(name)} is not a field; the fields are {', '.join(FIELDS[kind])}", _name(name))
-    if kind == "shard":
-        shards = _integer(document, "shards", 1, MAXIMUM_SHARDS)
+        raise InvalidInvocation(f"the body must be a JSON object, not {kind(document)}")
+    subject = "itemId" if "itemId" in document else "shard" if "shard" in document or "shards" in document else "userId"
+    if not document.keys() <= _NAMES[subject]:
+        name = next(name for name in document if name not in _NAMES[subject])
+        fields = ", ".join(FIELDS[subject])
+        raise InvalidInvocation(f"{_shown(name)} is not a field; the fields are {fields}", _name(name))
+    if subject == "shard":
+        shards = _integer(document, "shards", 1, limits.BATCH_PARTS)
         shard = _integer(document, "shard", 0, shards - 1)
-        return Shard(shard, shards, _integer(document, "numResults", 1, MAXIMUM_RESULTS, DEFAULT_RESULTS))
-    if kind == "itemId":
-        number = _integer(document, "numResults", 1, MAXIMUM_RESULTS, DEFAULT_RESULTS)
+        return Shard(shard, shards, _integer(document, "numResults", 1, limits.RESULTS, limits.DEFAULT_RESULTS))
+    if subject == "itemId":
+        number = _integer(document, "numResults", 1, limits.RESULTS, limits.DEFAULT_RESULTS)
         return Related(_id(document, "itemId"), number, _filters(document))
     user_id = _id(document, "userId")
     candidates = _candidates(document)
     everything = candidates is None
-    wanted = DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document)
+    wanted = limits.DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document)
     return Invocation(user_id, wanted, _exclude_seen(document, everything), candidates, _filters(document))
 
 
-def _document(body: bytes) -> Any:
-    """The body as parsed by a quick parser if the exact parser would give the same; otherwise by the exact one."""
+def _parse(body: bytes) -> Any:
+    """Parse the body with a fast parser if the strict parser would return the same; otherwise with the strict one."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _exactly(body)
-    # The quick one keeps the last value of a name that is given twice, and makes floats of integers that are too long.
-    # There are no more pairs than colons, and no more names than pairs.
+        return _parse_strictly(body)
+    # The fast parser keeps the last value of a repeated name, and turns integers that are too long into floats. A body
+    # has at least one colon for each pair, so as many names as colons means that no name is repeated.
     if type(document) is dict and body.count(b":") == len(document) and float not in map(type, document.values()):
         return document
-    return _exactly(body)
+    return _parse_strictly(body)
 
 
-def _exactly(body: bytes) -> Any:
+def _parse_strictly(body: bytes) -> Any:
     if not body.strip():
         raise InvalidInvocation("the body is empty; a JSON object is expected")
     try:
@@ -153,7 +146,7 @@ def _exactly(body: bytes) -> Any:
         raise InvalidInvocation(
             f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
         ) from None
-    except ValueError:  # an integer of more digits than Python converts
+    except ValueError:  # an integer with more digits than Python converts
         raise InvalidInvocation("the body is not JSON that can be read: a number has too many digits") from None
 
 
@@ -178,15 +171,15 @@ def _id(document: dict[str, Any], name: str) -> str:
         raise InvalidInvocation(f"{name} is missing", name)
     value = document[name]
     if not isinstance(value, str):
-        raise InvalidInvocation(f"{name} must be a string, not {_kind(value)}", name)
-    if not 1 <= len(value) <= MAXIMUM_ID_LENGTH:
-        raise InvalidInvocation(f"{name} must have 1 to {MAXIMUM_ID_LENGTH} characters, not {len(value)}", name)
+        raise InvalidInvocation(f"{name} must be a string, not {kind(value)}", name)
+    if not 1 <= len(value) <= limits.ID_CHARACTERS:
+        raise InvalidInvocation(f"{name} must have 1 to {limits.ID_CHARACTERS} characters, not {len(value)}", name)
     _check_unicode(value, name)
     return value
 
 
 def _num_results(document: dict[str, Any]) -> int | None:
-    return _integer(document, "numResults", 1, MAXIMUM_RESULTS) if "numResults" in document else None
+    return _integer(document, "numResults", 1, limits.RESULTS) if "numResults" in document else None
 
 
 def _integer(document: dict[str, Any], name: str, least: int, most: int, default: int | None = None) -> int:
@@ -196,7 +189,7 @@ def _integer(document: dict[str, Any], name: str, least: int, most: int, default
         return default
     value = document[name]
     # bool is a subclass of int: true would pass for 1.
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    if not is_integer(value, least, most):
         raise InvalidInvocation(f"{name} must be an integer from {least} to {most}, not {_shown(value)}", name)
     return value
 
@@ -205,17 +198,17 @@ def _filters(document: dict[str, Any]) -> Filters:
     if document.keys().isdisjoint(_FILTERS):
         return NO_FILTERS
     return Filters(
-        deny=_strings(document, "deny", "item ids", MAXIMUM_DENIED),
-        categories=_strings(document, "categories", "categories", MAXIMUM_CATEGORIES),
-        boosts=_numbers(document, "boosts", MAXIMUM_BOOSTED, _boost),
-        category_caps=_numbers(document, "categoryCaps", MAXIMUM_CATEGORIES, _cap),
+        deny=_strings(document, "deny", "item ids", limits.RULE_ITEMS),
+        categories=_strings(document, "categories", "categories", limits.CATEGORIES),
+        boosts=_numbers(document, "boosts", limits.RULE_ITEMS, _boost),
+        category_caps=_numbers(document, "categoryCaps", limits.CATEGORIES, _cap),
     )
 
 
 def _strings(document: dict[str, Any], name: str, what: str, most: int) -> tuple[str, ...]:
     value = document.get(name, [])
     if not isinstance(value, list):
-        raise InvalidInvocation(f"{name} must be a list of {what}, not {_kind(value)}", name)
+        raise InvalidInvocation(f"{name} must be a list of {what}, not {kind(value)}", name)
     if len(value) > most:
         raise InvalidInvocation(f"{name} must hold at most {most} {what}, not {len(value)}", name)
     _check_strings(value, name)
@@ -225,7 +218,7 @@ def _strings(document: dict[str, Any], name: str, what: str, most: int) -> tuple
 def _numbers(document: dict[str, Any], name: str, most: int, read: Callable[[str, Any], _Number]) -> dict[str, _Number]:
     value = document.get(name, {})
     if not isinstance(value, dict):
-        raise InvalidInvocation(f"{name} must be an object, not {_kind(value)}", name)
+        raise InvalidInvocation(f"{name} must be an object, not {kind(value)}", name)
     if len(value) > most:
         raise InvalidInvocation(f"{name} must hold at most {most} entries, not {len(value)}", name)
     for key in value:
@@ -234,17 +227,17 @@ def _numbers(document: dict[str, Any], name: str, most: int, read: Callable[[str
 
 
 def _boost(label: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAXIMUM_BOOST:
+    if not is_number(value) or not 0 < value <= limits.BOOST:
         raise InvalidInvocation(
-            f"{label} must be a number above 0 and at most {MAXIMUM_BOOST}, not {_shown(value)}", "boosts"
+            f"{label} must be a number above 0 and at most {limits.BOOST}, not {_shown(value)}", "boosts"
         )
     return float(value)
 
 
 def _cap(label: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAXIMUM_RESULTS:
+    if not is_integer(value, 0, limits.RESULTS):
         raise InvalidInvocation(
-            f"{label} must be an integer from 0 to {MAXIMUM_RESULTS}, not {_shown(value)}", "categoryCaps"
+            f"{label} must be an integer from 0 to {limits.RESULTS}, not {_shown(value)}", "categoryCaps"
         )
     return value
 
@@ -263,10 +256,10 @@ def _candidates(document: dict[str, Any]) -> tuple[str, ...] | None:
         return None
     value = document["candidates"]
     if not isinstance(value, list):
-        raise InvalidInvocation(f"candidates must be a list of item ids, not {_kind(value)}", "candidates")
-    if not 1 <= len(value) <= MAXIMUM_CANDIDATES:
+        raise InvalidInvocation(f"candidates must be a list of item ids, not {kind(value)}", "candidates")
+    if not 1 <= len(value) <= limits.CANDIDATES:
         raise InvalidInvocation(
-            f"candidates must hold 1 to {MAXIMUM_CANDIDATES} item ids, not {len(value)}", "candidates"
+            f"candidates must hold 1 to {limits.CANDIDATES} item ids, not {len(value)}", "candidates"
         )
     _check_strings(value, "candidates")
     return tuple(value)
@@ -280,30 +273,22 @@ def _check_strings(values: list[Any], name: str) -> None:
         pass
     for position, value in enumerate(values):
         if not isinstance(value, str):
-            raise InvalidInvocation(f"{name}[{position}] must be a string, not {_kind(value)}", name)
+            raise InvalidInvocation(f"{name}[{position}] must be a string, not {kind(value)}", name)
         _check_unicode(value, f"{name}[{position}]")
 
 
 def _check_unicode(text: str, label: str) -> None:
-    """JSON may escape half of a surrogate pair; such a string can be neither stored nor answered."""
+    """Refuse half of a surrogate pair, which JSON can escape: such a string can be neither stored nor sent."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidInvocation(f"{label} is not valid Unicode", label.partition("[")[0]) from None
 
 
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    return {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number"}[type(value)]
-
-
 def _shown(value: Any) -> str:
-    """The value as JSON, short enough for a message; containers by their kind alone."""
+    """The value as JSON, cut to 40 characters; for a container, its kind."""
     if isinstance(value, dict | list):
-        return _kind(value)
+        return kind(value)
     try:
         text = json.dumps(value)
     except ValueError:  # more digits than Python prints

@@ -1,8 +1,8 @@
 """The loops over a catalogue, compiled by numba: logits of a prepared network, and the best of many scores.
 
-numba keeps the compiled code beside this file, or in NUMBA_CACHE_DIR, for the next start on the same kind of processor.
-If it can write to neither, it compiles at every start, which takes some seconds. It checks this file's contents to see
-whether kept code is current; `_Cache` adds those of `vectors`, whose code is compiled into the functions here.
+numba saves the compiled code next to this file, or in NUMBA_CACHE_DIR, for the next start on the same kind of
+processor. If it can write to neither place, it compiles at every start, which takes some seconds. Saved code is used
+until this file changes. `_Cache` extends this to `vectors`, because its code is compiled into the functions here.
 """
 
 from __future__ import annotations
@@ -18,31 +18,33 @@ import numpy as np
 from numba.core.caching import FunctionCache
 
 from serving import vectors
-from serving.vectors import BLOCK, TILE, add_product, add_rectified, layer
+from serving.vectors import BLOCK as BLOCK
+from serving.vectors import TILE as TILE
+from serving.vectors import add_rectified, layer
 
 _SAMPLED = 16
-"""A shortlist looks at one block in so many first, to estimate what belongs to the greatest."""
+"""A shortlist first reads every 16th block, to estimate a lower bound of the greatest values."""
 
 
 class _Cache(FunctionCache):  # type: ignore[misc, unused-ignore]
-    """Kept code is found again only while `vectors` is the same as when it was compiled."""
+    """A cache of compiled code that is valid until `vectors` changes."""
 
     _vectors = hashlib.sha256(Path(vectors.__file__).read_bytes()).hexdigest()
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return super()._index_key(sig, codegen), self._vectors
+        return super()._index_key(sig, codegen), self._vectors  # type: ignore[no-untyped-call]
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
-    made: Any = numba.njit(function, nogil=True, fastmath=True)
-    with contextlib.suppress(RuntimeError):  # no place for a cache
-        made._cache = _Cache(function)
-    return made
+    dispatcher: Any = numba.njit(function, nogil=True, fastmath=True)
+    with contextlib.suppress(RuntimeError):  # no writable place for a cache
+        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    return dispatcher
 
 
 def compile_all() -> None:
-    """Compile every function for the types that it is called with, or read the kept code. `shortlist` is left out: only
-    large catalogues need it, and they call it while they load.
+    """Compile every function for its argument types, or load the saved code. `shortlist` is not included: only large
+    catalogues need it, and they call it at load.
     """
     none, one = np.empty(0, np.int32), np.zeros(1, np.float32)
     users, items = np.zeros((4, 1), np.float32), np.zeros((4, TILE), np.float32)
@@ -53,18 +55,18 @@ def compile_all() -> None:
         best(np.zeros(1, dtype), none, 1)
 
 
-# A network, as `logits.Fused` prepares it, is the first arguments of `ranking`. All its arrays but `shape` are float32:
+# The first six arguments of `ranking` are a network from `logits.Fused`. All arrays except `shape` are float32:
 #
 #     logit = offset + Σ_k weight[k] users[user, k] factors[k, item] + headᵀ z_L
-#     z_1 = ReLU(matrix inputs[user] + offsets + first[:, item]), then a layer for each further width, whose matrices
-#     [widths[l], widths[l - 1]] and biases stand one after the other in `weights`, `biases`
+#     z_1 = ReLU(matrix inputs[user] + offsets + first[:, item]), then a layer for each further width. The matrices
+#     [widths[l], widths[l - 1]] of these layers follow each other in `weights`, their biases in `biases`
 #
 # users [users, factors], inputs [users, d], factors [factors, stride], first [widths[0], stride]: a column is an item,
-# and zeros pad the items to a multiple of TILE. `constants` has, one after the other, offset [1], weight [factors],
-# offsets [widths[0]], matrix [widths[0], d], head [widths[-1]], biases and weights: one array, because each further one
-# costs a call a tenth of a microsecond. `shape` has the number of items and then the widths, which are multiples of 4.
-# Without a product there are 0 factors, without layers 0 widths. `rows` (sorted) are the items to rank, unless `whole`
-# says that all are.
+# and zeros pad the items to a multiple of TILE. `constants` holds, in this order, offset [1], weight [factors],
+# offsets [widths[0]], matrix [widths[0], d], head [widths[-1]], biases and weights. It is one array, because each array
+# argument adds 0.1 µs to a call. `shape` holds the number of items and then the widths, which are multiples of 4.
+# A network without a product has 0 factors; one without layers has 0 widths. `rows` (sorted) are the items to rank; if
+# `whole` is true, all items are ranked.
 
 
 @_compiled
@@ -91,13 +93,13 @@ def _constants(constants, factors, width, inputs, shape):  # type: ignore[no-unt
 
 @_compiled
 def _user_part(users, inputs, weight, matrix, offsets, user):  # type: ignore[no-untyped-def]
-    """The user's part of the logits: the coefficients of the factors, and what is added in the first layer."""
-    own = offsets.copy()
+    """The user's part of the logits: the coefficients of the factors, and this user's biases of the first layer."""
+    user_bias = offsets.copy()
     width = inputs.shape[1]
-    for j in range(own.size):
+    for j in range(user_bias.size):
         for k in range(width):
-            own[j] += matrix[j * width + k] * inputs[user, k]
-    return weight * users[user], own
+            user_bias[j] += matrix[j * width + k] * inputs[user, k]
+    return weight * users[user], user_bias
 
 
 @_compiled
@@ -116,40 +118,55 @@ def _padded(items):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _add_item_part(
-    begin, items, stride, coefficients, factors, own, first, weights, biases, shape, head, layers, block
-):  # type: ignore[no-untyped-def]
+def _add_product(sums, table, begin, weights, items):  # type: ignore[no-untyped-def]
+    """sums[t] += Σ_k weights[k] table[k, begin + t], four terms at a time: `sums` is read and written for each four."""
+    four = weights.size // 4 * 4
+    for k in range(0, four, 4):
+        f0, f1, f2, f3 = table[k, begin:], table[k + 1, begin:], table[k + 2, begin:], table[k + 3, begin:]
+        w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+        for t in range(items):
+            sums[t] += w0 * f0[t] + w1 * f1[t] + w2 * f2[t] + w3 * f3[t]
+    for k in range(four, weights.size):
+        row, weight = table[k, begin:], weights[k]
+        for t in range(items):
+            sums[t] += weight * row[t]
+
+
+@_compiled
+def _add_item_part(  # type: ignore[no-untyped-def]
+    begin, items, stride, coefficients, factors, user_bias, first, weights, biases, shape, head, layers, block
+):
     """Add the items' part of the logits to `block`, for `items` items from `begin` on. `layers` [2, widest, BLOCK] is
-    room for the activations.
+    the buffer of the activations.
     """
-    here, there = layers[0], layers[1]
-    add_product(block, factors, begin, stride, own, coefficients, coefficients.size, 1, items)
+    source, target = layers[0], layers[1]
+    _add_product(block, factors, begin, coefficients, items)
     if shape.size == 2:
-        add_rectified(block, first, begin, stride, own, head, head.size, 1, items)
+        add_rectified(block, first, begin, stride, user_bias, head, head.size, 1, items)
     elif shape.size > 2:
-        layer(here, first, begin, stride, own, weights, shape[1], shape[2], items)
+        layer(source, first, begin, stride, user_bias, weights, shape[1], shape[2], items)
         bias, matrix = 0, shape[1] * shape[2]
         for number in range(2, shape.size - 1):
             shifts, width, next_width = biases[bias:], shape[number], shape[number + 1]
-            layer(there, here, 0, BLOCK, shifts, weights[matrix:], width, next_width, items)
+            layer(target, source, 0, BLOCK, shifts, weights[matrix:], width, next_width, items)
             bias, matrix = bias + width, matrix + width * next_width
-            here, there = there, here
-        add_rectified(block, here, 0, BLOCK, biases[bias:], head, head.size, 1, items)
+            source, target = target, source
+        add_rectified(block, source, 0, BLOCK, biases[bias:], head, head.size, 1, items)
 
 
 @_compiled
 def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, logits, excluded, items, scores):  # type: ignore[no-untyped-def]
-    """Rank items for `user`: write the items of the greatest logits into `items` (int64), best first and equal ones by
-    item, without those in `excluded` (sorted, distinct), and σ of these logits into `scores` (float64). Returns how
-    many: as many as there is room for, or fewer if there are fewer. Writes all logits into `logits` (float32) as well,
-    unless its size is 0.
+    """Rank items for `user`: write the items with the greatest logits into `items` (int64), and σ of these logits into
+    `scores` (float64). The order is best first; equal ones are ordered by item. Items in `excluded` (sorted, distinct)
+    are left out. Returns the number of items: the size of `items`, or fewer if there are fewer. Also writes all logits
+    into `logits` (float32), unless its size is 0.
 
-    One function does both: most of it would be compiled twice, which takes seconds.
+    One function does both, because two functions would compile the same code twice, which takes seconds.
     """
     offset, weight, offsets, matrix, head, biases, weights = _constants(
         constants, users.shape[1], first.shape[0], inputs.shape[1], shape
     )
-    coefficients, own = _user_part(users, inputs, weight, matrix, offsets, user)
+    coefficients, user_bias = _user_part(users, inputs, weight, matrix, offsets, user)
     total, widest = shape[0], 0
     for width in shape[1:]:
         widest = max(widest, width)
@@ -164,7 +181,7 @@ def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, 
         padded = _padded(size)
         block[:] = offset
         _add_item_part(
-            begin, padded, stride, coefficients, factors, own, first, weights, biases, shape, head, layers, block
+            begin, padded, stride, coefficients, factors, user_bias, first, weights, biases, shape, head, layers, block
         )
         if logits.size:
             logits[begin : begin + size] = block[:size]
@@ -177,7 +194,7 @@ def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, 
 
 @_compiled
 def _sigma(logit):  # type: ignore[no-untyped-def]
-    """σ in float64, which keeps apart what float32 would round to 1."""
+    """σ in float64: float32 would round different values to 1."""
     return 1.0 / (1.0 + np.exp(min(-np.float64(logit), 700.0)))
 
 
@@ -192,7 +209,7 @@ def sigmoid(logits):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _any_above(values, least):  # type: ignore[no-untyped-def]
-    """Whether any of `values` is greater than `least`. LLVM makes vector instructions of this, not of a maximum."""
+    """True if any of `values` is greater than `least`. LLVM vectorizes this loop, but not a maximum."""
     found = False
     for place in range(values.size):
         found |= values[place] > least
@@ -209,7 +226,7 @@ def _first_not_below(excluded, passed, item):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _keep_best(scores, begin, rows, whole, excluded, passed, positions, values, found):  # type: ignore[no-untyped-def]
-    """Merge `scores`, of the items (or `rows`) from `begin` on, into the best so far: the first `found` of `positions`
+    """Merge `scores` of the items (or `rows`) from `begin` on into the best so far: the first `found` of `positions`
     and `values`, best first. `passed` entries of `excluded` are below `begin`. Returns the new `found` and `passed`.
     """
     for tile in range(0, scores.size, TILE):
@@ -228,7 +245,7 @@ def _keep_best(scores, begin, rows, whole, excluded, passed, positions, values, 
 
 @_compiled
 def _insert(positions, values, found, position, value):  # type: ignore[no-untyped-def]
-    """Insert `value` in its place among the first `found`, best first; the last is dropped where `values` is full.
+    """Insert `value` in order among the first `found`, best first; if `values` is full, the last one is dropped.
     Returns the new `found`.
     """
     place = found if found < values.size else found - 1
@@ -241,8 +258,8 @@ def _insert(positions, values, found, position, value):  # type: ignore[no-untyp
 
 @_compiled
 def best(scores, excluded, number):  # type: ignore[no-untyped-def]
-    """Positions of the `number` greatest of `scores`, best first and equal ones by position, without the positions in
-    `excluded` (sorted, distinct). Fewer if there are fewer.
+    """Positions of the `number` greatest `scores`, best first and equal ones by position, without the positions in
+    `excluded` (sorted, distinct). Fewer if fewer scores are left.
     """
     positions = np.empty(min(number, scores.size), np.int64)
     if positions.size == 0:
@@ -255,15 +272,15 @@ def best(scores, excluded, number):  # type: ignore[no-untyped-def]
 @_compiled
 def shortlist(factors, coefficients, items, excluded, number):  # type: ignore[no-untyped-def]
     """Positions, in no order, of the `number` greatest of factorsᵀ coefficients among the first `items`, without the
-    positions in `excluded` (sorted, distinct). `factors` is int8 [blocks, rank, BLOCK], so that it is read from its
-    start to its end, rank a multiple of 4; `coefficients` float32 [rank].
+    positions in `excluded` (sorted, distinct). `factors` is int8 [blocks, rank, BLOCK], so that memory is read in
+    order; rank is a multiple of 4. `coefficients` is float32 [rank].
     """
     number = min(number, items - excluded.size)
     positions, values = np.zeros(number, np.int64), np.empty(number, np.float32)
     if number == 0:
         return positions
-    # A sample of the blocks gives a bound that keeps most items out of the heap. If the bound was too high, there are
-    # too few, and the search runs again without it.
+    # A sample of the blocks gives a lower bound that keeps most items out of the heap. If too few items are above the
+    # bound, the search runs again without it.
     lowest = np.float32(-np.inf)
     share = number // _SAMPLED + 4 * int(np.sqrt(number / _SAMPLED)) + 1
     if share < number // 4:
@@ -276,8 +293,8 @@ def shortlist(factors, coefficients, items, excluded, number):  # type: ignore[n
 
 @_compiled
 def _greatest(factors, coefficients, items, excluded, step, least, positions, values):  # type: ignore[no-untyped-def]
-    """Write the positions and values of the greatest above `least` in each `step`-th block, as many as there is room
-    for. `values` is a heap with the least at 0. Returns how many were ever put there.
+    """Write the positions and values of the greatest above `least` in each `step`-th block into `positions` and
+    `values`, a heap with the least value at 0. Returns the number of insertions.
     """
     values[:] = -np.inf
     sums = np.empty(BLOCK, np.float32)
@@ -301,7 +318,7 @@ def _greatest(factors, coefficients, items, excluded, step, least, positions, va
 
 @_compiled
 def _replace_least(positions, values, position, value):  # type: ignore[no-untyped-def]
-    """Put `value` in the place of the least of a heap, and move it down to where it belongs."""
+    """Replace the least value of a heap by `value`, and move it down to its place."""
     place, child = 0, 1
     while child < values.size:
         if child + 1 < values.size and values[child + 1] < values[child]:

@@ -1,5 +1,5 @@
-"""How long a model's answers take, by the server's own scorer and without HTTP. A training job measures it, so that the
-gate can reject a model that is too slow before it serves.
+"""The latency of a model's answers, measured with the server's own scorer and without HTTP. A training job measures it,
+so that the gate can reject a model that is too slow before it is deployed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from serving.invocation import from_document
 from serving.serve import load
 
 ANSWERS = 600
+"""Default number of answers that are measured."""
 SECONDS = 3.0
+"""Default maximum time of a measurement."""
 
 
 def measure(directory: Path, answers: int = ANSWERS, seconds: float = SECONDS) -> dict[str, Any]:
-    """`{"answers", "p50Milliseconds", "p99Milliseconds"}` for the golden requests of the bundle in `directory`, asked
-    in turn on one thread: `answers` of them, or as many as `seconds` allow, each golden request at least once.
+    """`{"answers", "p50Milliseconds", "p99Milliseconds"}` for the golden requests of the bundle in `directory`,
+    answered in turn on one thread: `answers` requests, or fewer if `seconds` have passed, but each golden request at
+    least once.
 
     Raises `serve.CannotServe` when the server would refuse the bundle.
     """
@@ -31,18 +34,18 @@ def measure(directory: Path, answers: int = ANSWERS, seconds: float = SECONDS) -
         requests = [from_document(case["request"]) for case in bundle.golden]
         for request in requests:
             scorer.answer(request)
-        taken: list[float] = []
+        milliseconds: list[float] = []
         deadline = time.perf_counter() + seconds
-        while len(taken) < len(requests) or (len(taken) < answers and time.perf_counter() < deadline):
+        while len(milliseconds) < len(requests) or (len(milliseconds) < answers and time.perf_counter() < deadline):
             began = time.perf_counter()
-            scorer.answer(requests[len(taken) % len(requests)])
-            taken.append(1000 * (time.perf_counter() - began))
+            scorer.answer(requests[len(milliseconds) % len(requests)])
+            milliseconds.append(1000 * (time.perf_counter() - began))
     finally:
         torch.set_num_threads(threads)
     return {
-        "answers": len(taken),
-        "p50Milliseconds": round(_percentile(taken, 0.5), 3),
-        "p99Milliseconds": round(_percentile(taken, 0.99), 3),
+        "answers": len(milliseconds),
+        "p50Milliseconds": round(_percentile(milliseconds, 0.5), 3),
+        "p99Milliseconds": round(_percentile(milliseconds, 0.99), 3),
     }
 
 

@@ -23,7 +23,7 @@ _UNITS = {
     "QueueDepth": "Count",
 }
 _LEAST_MS, _STEP = 0.01, 1.05
-"""Latencies are counted in classes, each 5 % above the one before, so memory does not grow with requests."""
+"""Latencies are counted in classes. Each bound is 5 % above the one before, so memory does not grow with requests."""
 _CLASSES = 1 / math.log(_STEP)
 
 
@@ -41,7 +41,7 @@ class Metrics:
         self._batches = self._batched = self._deepest = 0
 
     def arrived(self, depth: int) -> None:
-        """A request arrived; with it, `depth` requests are in flight."""
+        """A request arrived; `depth` requests are in flight, including this one."""
         self._deepest = max(self._deepest, depth)
 
     def answered(self, status: int, seconds: float) -> None:
@@ -59,7 +59,7 @@ class Metrics:
             self._batched += size
 
     def line(self) -> str | None:
-        """The metrics since the last line, as JSON; None without a request."""
+        """The metrics since the last line, as JSON; None if no request was answered."""
         with self._lock:
             statuses, latencies = self._statuses, self._latencies
             batches, batched, deepest = self._batches, self._batched, self._deepest
@@ -85,10 +85,10 @@ class Metrics:
 
 
 def _percentile(latencies: dict[int, int], share: float) -> float:
-    """The least upper bound of a class, in milliseconds, below which at least `share` of them are."""
-    wanted = share * sum(latencies.values())
+    """The smallest bound of a class, in milliseconds, that at least `share` of the latencies do not exceed."""
+    remaining = share * sum(latencies.values())
     for place in sorted(latencies):
-        wanted -= latencies[place]
-        if wanted <= 1e-9:
+        remaining -= latencies[place]
+        if remaining <= 1e-9:
             return round(_LEAST_MS * _STEP**place, 3)
-    raise AssertionError("the shares of all classes are one")
+    raise AssertionError("the shares of all classes add up to 1")

@@ -1,8 +1,8 @@
-"""Answers invocations from a bundle, exactly as `ncf.ranking.rank` defines an answer, with filters on top.
+"""Answers invocations from a bundle exactly as `ncf.ranking.rank` defines an answer, and applies filters.
 
-Memory besides the bundle: what `logits` and, for large catalogues, `shortlist` keep, 8 bytes for each category of each
-item, and 4 bytes for each user after the first request for a shard. Threads share one scorer: it keeps nothing between
-requests.
+Memory in addition to the bundle: the tables of `logits` and, for large catalogues, of `shortlist`; 8 bytes for each
+category of each item; 4 bytes for each user after the first request for a shard. Threads can share one scorer: it
+keeps no state of a request.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from serving.logits import NOTHING, Floats, Places, Rows, logits_of
 from serving.selection import Selection
 
 _SATURATED = 1.0 - 2e-9
-"""Above this score, two different float32 logits may have one σ in float64. Equal scores are ordered by index, so there
-the order is that of the scores, not of the logits."""
+"""Above this score, two different float32 logits can have the same σ in float64. Equal scores are ordered by item
+index, so lists with such scores are ordered by score, not by logit."""
 _LOGITS_AT_ONCE = 1 << 22
-"""Logits of several users that are computed together: 16 MiB."""
+"""Maximum number of logits that are computed together for several users: 16 MiB."""
 
 
 class Scorer:
@@ -36,14 +36,14 @@ class Scorer:
         self._bundle = bundle
         self._logits = logits_of(bundle.model)
         self._selection = Selection(bundle)
-        bundle.model.related(0)  # the first call prepares tables: now, and not while a request waits
+        bundle.model.related(0)  # the first call prepares tables: do it before a request waits
         items = len(bundle.item_ids)
-        self._together = max(1, _LOGITS_AT_ONCE // items)
+        self._users_at_once = max(1, _LOGITS_AT_ONCE // items)
         self._shortlist, self._verdict = shortlist.shortlist_of(self._logits, items, len(bundle.user_index))
 
     @property
     def path(self) -> dict[str, Any]:
-        """How the whole catalogue is ranked, and the measurements behind that choice, for the log."""
+        """The method that ranks the whole catalogue, and the measurements for that choice; for the log."""
         measured = {}
         if self._verdict:
             measured = {
@@ -57,8 +57,8 @@ class Scorer:
     def answer(self, request: Request) -> dict[str, Any]:
         """The response of `POST /invocations`.
 
-        An unknown user and a user without interactions get popular items. The list is shorter than requested if the
-        filters leave fewer items of the catalogue or of the candidates.
+        An unknown user and a user without interactions get popular items. The list is shorter than requested if fewer
+        items of the catalogue, or of the candidates, pass the filters.
         """
         if isinstance(request, Shard):
             return self._shard(request)
@@ -66,21 +66,25 @@ class Scorer:
 
     def answers(self, requests: Sequence[Request]) -> list[dict[str, Any] | Exception]:
         """The response to each request, in order, or the exception that it raised. Rankings of the whole catalogue
-        for several users are one matrix product where that is quicker.
+        for several users are computed in one call if that is faster.
         """
-        if len(requests) == 1 or not self._logits.is_quicker_together:
-            return [_caught(self.answer, request) for request in requests]
-        given: list[dict[str, Any] | Exception | None] = [None] * len(requests)
-        whole = [(place, user) for place, request in enumerate(requests) if (user := self._whole(request)) is not None]
+        if len(requests) == 1 or not self._logits.is_faster_together:
+            return [_answer_or_error(self.answer, request) for request in requests]
+        responses: list[dict[str, Any] | Exception | None] = [None] * len(requests)
+        whole = [
+            (place, user)
+            for place, request in enumerate(requests)
+            if (user := self._whole_catalogue_user(request)) is not None
+        ]
         if len(whole) > 1:
-            for begin in range(0, len(whole), self._together):
-                group = whole[begin : begin + self._together]
+            for begin in range(0, len(whole), self._users_at_once):
+                group = whole[begin : begin + self._users_at_once]
                 logits = self._logits.of([user for _, user in group])
-                for (place, _), own in zip(group, logits, strict=True):
-                    given[place] = _caught(self._ranking, requests[place], own)
+                for (place, _), user_logits in zip(group, logits, strict=True):
+                    responses[place] = _answer_or_error(self._ranking, requests[place], user_logits)
         return [
-            _caught(self.answer, request) if answer is None else answer
-            for request, answer in zip(requests, given, strict=True)
+            _answer_or_error(self.answer, request) if answer is None else answer
+            for request, answer in zip(requests, responses, strict=True)
         ]
 
     def scores(self, user: int, rows: Rows | None = None) -> NDArray[np.float64]:
@@ -88,11 +92,11 @@ class Scorer:
         scores: NDArray[np.float64] = kernels.sigmoid(self._logits.of([user], rows)[0])
         return scores
 
-    def _whole(self, request: Request) -> int | None:
+    def _whole_catalogue_user(self, request: Request) -> int | None:
         """The index of the user if the request ranks the whole catalogue for a known user; else None."""
         if not isinstance(request, Invocation) or request.candidates is not None or request.filters.categories:
             return None
-        if self._shortlist:  # it works on one user at a time
+        if self._shortlist:  # a shortlist is for one user at a time
             return None
         user = self._bundle.user_index.get(request.user_id)
         return user if user is not None and self._bundle.seen(user).size else None
@@ -119,7 +123,7 @@ class Scorer:
             number = len(bundle.item_ids) if rows is None else rows.size
         if user is None:
             chosen = selection.best(
-                popular_scores(bundle, rows), _as_they_are, number, filters, rows=rows, excluded=excluded
+                popular_scores(bundle, rows), _unchanged, number, filters, rows=rows, excluded=excluded
             )
         else:
             if self._shortlist and rows is None and logits is None and _is_short(number, filters):
@@ -128,7 +132,7 @@ class Scorer:
             chosen = self._personal(user, number, filters, rows, excluded, logits)
         return {
             "userId": request.user_id,
-            "itemList": self._listed(chosen),
+            "itemList": self._item_list(chosen),
             "source": "popular" if user is None else "personalized",
             "modelVersion": bundle.run_id,
             "unknownItems": unknown,
@@ -143,7 +147,7 @@ class Scorer:
         excluded: Places = NOTHING,
         logits: Floats | None = None,
     ) -> list[tuple[int, float]]:
-        """The user's best items and their scores. `logits` [rows] are the user's, if they are known already."""
+        """The user's best items and their scores. `logits` [rows]: the user's logits, if they are already computed."""
         best = self._selection.best
         if logits is None and not filters.boosts and not filters.category_caps:
             items, scores = self._logits.best(user, number, excluded, rows)
@@ -152,27 +156,27 @@ class Scorer:
         else:
             logits = self._logits.of([user], rows)[0] if logits is None else logits
             chosen = best(logits, kernels.sigmoid, number, filters, rows=rows, excluded=excluded)
-            greatest = max((score for _, score in chosen), default=0.0)  # boosted ones come first
+            greatest = max((score for _, score in chosen), default=0.0)
         if greatest > _SATURATED:
             keys = self.scores(user, rows) if logits is None else kernels.sigmoid(logits)
-            return best(keys, _as_they_are, number, filters, rows=rows, excluded=excluded)
+            return best(keys, _unchanged, number, filters, rows=rows, excluded=excluded)
         return chosen
 
     def _related(self, request: Related) -> dict[str, Any]:
         bundle, selection, filters = self._bundle, self._selection, request.filters
         item = bundle.item_index.get(request.item_id)
-        alike = bundle.model.related(item) if item is not None and bundle.popularity[item] else None
+        similarities = bundle.model.related(item) if item is not None and bundle.popularity[item] else None
         rows = selection.rows(filters, None)
         excluded = selection.excluded(filters, NOTHING if item is None else np.array([item], dtype=np.int32))
         keys = popular_scores(bundle, rows)
-        if alike is not None:
-            every = alike.cpu().numpy()
-            keys = every if rows is None else every[rows]
-        chosen = selection.best(keys, _as_they_are, request.num_results, filters, rows=rows, excluded=excluded)
+        if similarities is not None:
+            scores = similarities.cpu().numpy()
+            keys = scores if rows is None else scores[rows]
+        chosen = selection.best(keys, _unchanged, request.num_results, filters, rows=rows, excluded=excluded)
         return {
             "itemId": request.item_id,
-            "itemList": self._listed(chosen),
-            "source": "popular" if alike is None else "related",
+            "itemList": self._item_list(chosen),
+            "source": "popular" if similarities is None else "related",
             "modelVersion": bundle.run_id,
             "unknownItems": 0 if item is not None else 1,
         }
@@ -184,9 +188,9 @@ class Scorer:
         )
         users: dict[str, list[tuple[str, float]]] = {}
         listed: set[int] = set()
-        for begin in range(0, members.size, self._together):
-            group = members[begin : begin + self._together].tolist()
-            together = self._logits.of(group) if self._logits.is_quicker_together else [None] * len(group)
+        for begin in range(0, members.size, self._users_at_once):
+            group = members[begin : begin + self._users_at_once].tolist()
+            together = self._logits.of(group) if self._logits.is_faster_together else [None] * len(group)
             for user, logits in zip(group, together, strict=True):
                 chosen = self._personal(user, request.num_results, excluded=bundle.seen(user), logits=logits)
                 users[self._user_ids[user]] = [(bundle.item_ids[item], score) for item, score in chosen]
@@ -214,22 +218,22 @@ class Scorer:
         digests = (hashlib.sha256(user.encode()).digest()[:4] for user in self._user_ids)
         return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint32)
 
-    def _listed(self, chosen: list[tuple[int, float]]) -> list[dict[str, Any]]:
+    def _item_list(self, chosen: list[tuple[int, float]]) -> list[dict[str, Any]]:
         ids = self._bundle.item_ids
         return [{"itemId": ids[item], "score": score} for item, score in chosen]
 
 
 def _is_short(number: int, filters: Filters) -> bool:
-    """True if a shortlist certainly holds enough items; a cap may skip any number of them."""
+    """True if a shortlist always has enough items. With caps it may not: a cap can skip any number of items."""
     return number <= shortlist.LENGTH // 5 and not filters.category_caps
 
 
-def _caught(answer: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any] | Exception:
+def _answer_or_error(answer: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any] | Exception:
     try:
         return answer(*arguments)
     except Exception as error:
         return error
 
 
-def _as_they_are(scores: Floats) -> Floats:
+def _unchanged(scores: Floats) -> Floats:
     return scores

@@ -1,7 +1,7 @@
-"""The best of many scores: which items may be in a list, in which order, and how many of one category.
+"""Selects the best items by score: applies filters, orders the items, and limits the number per category.
 
 Keys order the items (logits, numbers of interactions, similarities); scores are in the answer. Greater is better; equal
-ones are ordered by item index. Filters that name an unknown item or category have no effect.
+keys are ordered by item index. Filters that name an unknown item or category have no effect.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ToScores = Callable[[Floats], Floats]
 """Turns keys into scores; must keep their order."""
 
 _MOST_BY_INSERTION = 1024
-"""For more items than this, sorting everything is quicker than keeping the best sorted."""
+"""For longer lists than this, sorting all items is faster than inserting into a sorted list of the best."""
 
 
 class Selection:
-    """Takes lists from the catalogue of a bundle."""
+    """Selects lists of items from the catalogue of a bundle."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._item_index = bundle.item_index
@@ -38,12 +38,12 @@ class Selection:
         self._of_category = [np.array(rows, dtype=np.int64) for rows in items]
 
     def rows(self, filters: Filters, candidates: Rows | None) -> Rows | None:
-        """The sorted items among `candidates` (sorted; None: all) that `filters.categories` allow; None for all."""
+        """The items in `candidates` (sorted; None: all) that `filters.categories` allow, sorted; None for all."""
         if not filters.categories:
             return candidates
-        known = [self._of_category[self._names[name]] for name in filters.categories if name in self._names]
-        among = np.unique(np.concatenate([np.empty(0, np.int64), *known]))
-        return among if candidates is None else np.intersect1d(among, candidates, assume_unique=True)
+        of_names = [self._of_category[self._names[name]] for name in filters.categories if name in self._names]
+        allowed = np.unique(np.concatenate([np.empty(0, np.int64), *of_names]))
+        return allowed if candidates is None else np.intersect1d(allowed, candidates, assume_unique=True)
 
     def excluded(self, filters: Filters, seen: Places) -> Places:
         """`seen` (sorted) and the items in `filters.deny`, sorted."""
@@ -60,8 +60,8 @@ class Selection:
         rows: Rows | None = None,
         excluded: Places = NOTHING,
     ) -> list[tuple[int, float]]:
-        """The best `number` items of `rows` (None: all, by index), whose keys are `keys`, without those in `excluded`
-        (indices of items, sorted): (index, score), best first.
+        """The best `number` of the items `rows` (None: all, by index) without `excluded` (item indices, sorted), as
+        (index, score), best first. `keys` has one key for each of `rows`.
         """
         if rows is not None and excluded.size:
             excluded = np.flatnonzero(np.isin(rows, excluded, assume_unique=True)).astype(np.int32)
@@ -82,16 +82,16 @@ class Selection:
             pool = min(4 * pool, available)
 
     def _boosts(self, boosts: Mapping[str, float], rows: Rows | None, excluded: Places) -> dict[int, float]:
-        """By position among the keys."""
+        """The boost factors by position in the keys, without excluded items."""
         known = {self._item_index[item]: factor for item, factor in boosts.items() if item in self._item_index}
         if rows is not None and known:
             place = {int(row): position for position, row in enumerate(rows)}
             known = {place[item]: factor for item, factor in known.items() if item in place}
-        gone = set(excluded.tolist()) if known else ()
-        return {position: factor for position, factor in known.items() if position not in gone}
+        excluded_positions = set(excluded.tolist()) if known else ()
+        return {position: factor for position, factor in known.items() if position not in excluded_positions}
 
     def _capped(self, ranked: list[tuple[int, float]], caps: Mapping[int, int]) -> list[tuple[int, float]]:
-        """The list without items of which a category is full already."""
+        """The list without the items in a category that already has its maximum."""
         room = dict(caps)
         chosen = []
         for item, score in ranked:
@@ -106,7 +106,7 @@ class Selection:
 def _ranked(
     keys: Floats, to_scores: ToScores, number: int, excluded: Places, boosts: Mapping[int, float]
 ) -> list[tuple[int, float]]:
-    """The first `number` (position, score), with scores multiplied by `boosts`."""
+    """The best `number` items as (position, score), with scores multiplied by `boosts`."""
     if number <= 0:
         return []
     boosted = np.array(sorted(boosts), dtype=np.int32)

@@ -1,13 +1,13 @@
-"""The command `serve`: load the model, check it, answer until told to stop.
+"""The command `serve`: load the model, check it, answer requests until SIGTERM.
 
-It answers only when the bundle is complete and its golden requests are answered as recorded; otherwise it exits with
-status 1 and one line that says why. On SIGTERM and SIGINT it finishes the requests in flight and exits with status 0.
+It answers only if the bundle is complete and its golden requests are answered as recorded; otherwise it exits with
+status 1 and one line that gives the reason. On SIGTERM and SIGINT it finishes the requests in flight and exits with
+status 0.
 
 Environment: SM_MODEL_DIR (default /opt/ml/model), SERVING_HOST (default 0.0.0.0), SERVING_PORT (default 8080; 0 is any
-free one, reported in the line "serving"), SERVING_QUEUE (requests in flight, default 256), SERVING_NAME (dimension
-`service` of the metrics, default recommender), SERVING_DEVICE (cpu, cuda, or auto, the default: the one that takes less
-for this model, where there are both). Standard output has one JSON object per line; no line holds the id of a
-user.
+free port, reported in the line "serving"), SERVING_QUEUE (maximum requests in flight, default 256), SERVING_NAME
+(dimension `service` of the metrics, default recommender), SERVING_DEVICE (cpu, cuda, or auto, the default: the faster
+one for this model if the machine has both). Standard output has one JSON object per line; no line contains a user id.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 import uvloop
 
-from ncf import answers
+from contracts import golden as answers
 from ncf import bundle as bundles
 from serving import kernels
 from serving.invocation import from_document
@@ -41,11 +41,11 @@ logger = logging.getLogger("serving")
 
 DEVICES = ("auto", "cpu", "cuda")
 WORKERS = max(1, min(8, os.cpu_count() or 1))
-"""Threads that compute rankings which are too long for the event loop."""
+"""Number of threads for rankings that take too long for the event loop."""
 
 
 class CannotServe(Exception):
-    """The server must not start; the message says what the operator has to correct."""
+    """The server must not start; the message says what the operator must correct."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Settings:
 
 
 def load(directory: Path, device: str = "auto") -> tuple[bundles.Bundle, Scorer]:
-    """The bundle in `directory` and its scorer on `device`, checked by the golden requests. "auto" takes the quicker
-    one of CPU and GPU where there are both. Raises `CannotServe`.
+    """The bundle in `directory` and its scorer on `device`, checked by the golden requests. "auto" selects the
+    faster one of CPU and GPU if the machine has both. Raises `CannotServe`.
     """
     cuda = torch.cuda.is_available()
     if device == "cuda" and not cuda:
@@ -97,11 +97,11 @@ def load(directory: Path, device: str = "auto") -> tuple[bundles.Bundle, Scorer]
 def quicker(
     directory: Path, devices: tuple[str, ...], clock: Callable[[], float] = time.perf_counter
 ) -> tuple[bundles.Bundle, Scorer]:
-    """As `load`, on the one of `devices` with the least time per ranking under load. For a small catalogue that may be
-    the CPU: launching a GPU's kernels takes longer than the whole ranking there (decision 0014).
+    """Like `load`, on the one of `devices` with the least time per ranking under load. For a small catalogue this may
+    be the CPU: launching a GPU's kernels takes longer than the whole ranking (decision 0014).
     """
     checked = {device: _checked(directory, device) for device in devices}
-    taken = {}
+    durations = {}
     for device, (bundle, scorer) in checked.items():
         requests = [from_document(case["request"]) for case in bundle.golden]
         requests = (requests * MOST_TOGETHER)[:MOST_TOGETHER]
@@ -110,11 +110,11 @@ def quicker(
             began = clock()
             scorer.answers(requests)
             rounds.append((clock() - began) / MOST_TOGETHER)
-        # Long rankings are made on all of its cores.
-        lanes = 1 if device == "cuda" or fit_in_a_turn(duration(scorer, bundle)) > 1 else WORKERS
-        taken[device] = min(rounds) / lanes
-    chosen = min(taken, key=lambda device: taken[device])
-    milliseconds = {device: round(seconds * 1000, 4) for device, seconds in taken.items()}
+        # Long rankings run in WORKERS threads at the same time.
+        parallel = 1 if device == "cuda" or fit_in_a_turn(duration(scorer, bundle)) > 1 else WORKERS
+        durations[device] = min(rounds) / parallel
+    chosen = min(durations, key=lambda device: durations[device])
+    milliseconds = {device: round(seconds * 1000, 4) for device, seconds in durations.items()}
     logger.info("device", extra={"fields": {"chosen": chosen, "milliseconds": milliseconds}})
     return checked[chosen]
 
@@ -134,18 +134,18 @@ def _checked(directory: Path, device: str) -> tuple[bundles.Bundle, Scorer]:
 
 
 def duration(scorer: Scorer, bundle: bundles.Bundle) -> float:
-    """Seconds that the slowest golden request takes: the best of five rounds, which has the least noise."""
+    """Seconds that the slowest golden request takes: the least of five rounds, which has the least noise."""
     requests = [from_document(case["request"]) for case in bundle.golden]
 
-    def once() -> float:
-        taken = []
+    def slowest() -> float:
+        seconds = []
         for request in requests:
             began = time.perf_counter()
             scorer.answer(request)
-            taken.append(time.perf_counter() - began)
-        return max(taken)
+            seconds.append(time.perf_counter() - began)
+        return max(seconds)
 
-    return min(once() for _ in range(5))
+    return min(slowest() for _ in range(5))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -160,8 +160,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def until_stopped(service: Service, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serves until SIGTERM or SIGINT; at a second signal, requests in flight are dropped. `ready` is called once the
-    signal handlers are in place.
+    """Serves until SIGTERM or SIGINT; at a second signal, requests in flight are dropped. Calls `ready` once the signal
+    handlers are installed.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
@@ -192,7 +192,7 @@ class JsonLines(logging.Formatter):
 
 
 def main() -> int:
-    """Serves until stopped; the exit status."""
+    """Serves until stopped; returns the exit status."""
     started = time.monotonic()
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
@@ -228,7 +228,7 @@ def main() -> int:
         "rankingMilliseconds": round(seconds * 1000, 3),
         "seconds": round(time.monotonic() - started, 3),
     }
-    # Nothing that is loaded becomes garbage, and a collection over it would block requests for a tenth of a second.
+    # The loaded objects never become garbage, and a collection that scans them would block requests for 0.1 s.
     gc.collect()
     gc.freeze()
     with listener:

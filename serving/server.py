@@ -1,8 +1,8 @@
 """The model's HTTP interface: `GET /ping` and `POST /invocations`, as SageMaker requires of a container.
 
-`Service` takes a function that answers parsed requests; it knows no model. No web framework: it would cost more time
-per request than the ranking. Short rankings are computed in the event loop, long ones in threads, so that no ranking
-delays the health check.
+`Service` takes a function that answers parsed requests; it knows no model. It uses no web framework, which would
+take more time per request than the ranking. Short rankings are computed in the event loop, long ones in threads, so
+that no ranking delays the health check.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 
 import orjson
 
+from contracts import limits
 from serving.batching import Answers, Batcher, InLoop, InThreads
 from serving.connection import Connection, Exchange
-from serving.invocation import MAXIMUM_BODY_BYTES, InvalidInvocation, Shard, from_body
+from serving.invocation import InvalidInvocation, Shard, from_body
 from serving.metrics import Metrics
 
 logger = logging.getLogger("serving")
@@ -31,19 +32,21 @@ QUEUE = 256
 MOST_TOGETHER = 32
 """Maximum requests that are computed in one batch."""
 TURN_SECONDS = 0.01
-"""Longest time for which rankings may block the event loop."""
+"""Maximum time for which rankings may block the event loop."""
 BODY_SECONDS = 10.0
-"""Time limit for a request to arrive: a slow sender holds a place that others need."""
+"""Maximum time for a request to arrive: a slow sender occupies one of the QUEUE places."""
 METRICS_SECONDS = 60.0
+"""Time between two lines of metrics."""
 DRAIN_SECONDS = 20.0
-"""Time that requests in flight get at shutdown; SageMaker kills a container 30 s after its SIGTERM."""
+"""Maximum time for requests in flight at shutdown; SageMaker kills a container 30 s after its SIGTERM."""
 BACKLOG = 2048
+"""Maximum connections that wait to be accepted."""
 
 _KNOWN = {b"/ping": b"GET", b"/invocations": b"POST"}
 
 
 def fit_in_a_turn(seconds: float) -> int:
-    """How many rankings of `seconds` each fit in one turn of the event loop. With 1 or 0, threads compute them."""
+    """Number of rankings of `seconds` each that fit in one turn of the event loop. If 1 or 0, threads compute them."""
     return int(TURN_SECONDS / max(seconds, TURN_SECONDS / MOST_TOGETHER))
 
 
@@ -54,7 +57,7 @@ class Service:
     loop, otherwise in `workers` threads. With `queue` requests in flight, the next one is rejected with status 503.
     """
 
-    maximum_body_bytes = MAXIMUM_BODY_BYTES
+    maximum_body_bytes = limits.REQUEST_BYTES
 
     def __init__(
         self,
@@ -77,14 +80,14 @@ class Service:
             if in_a_turn > 1
             else InThreads(answers, workers, MOST_TOGETHER, self._metrics.computed)
         )
-        # Shards have a thread of their own: one takes as long as hundreds of rankings, which must not wait for it.
+        # Shards have their own thread: a shard takes as long as hundreds of rankings, and these must not wait for it.
         self._shards = InThreads(answers, 1, 1)
         self._healthy = orjson.dumps({"status": "healthy", "modelVersion": model_version})
         self._queue, self._in_flight = queue, 0
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
 
-    # Of connections
+    # Methods for connections
 
     def begin(self, exchange: Exchange) -> None:
         if exchange.path == b"/ping" and exchange.method == b"GET":
@@ -92,20 +95,20 @@ class Service:
             return
         self._enter(exchange)
         if exchange.path != b"/invocations" or exchange.method != b"POST":
-            self._unknown(exchange)
+            self._refuse_route(exchange)
         elif self._in_flight > self._queue:
             message = f"{self._queue} requests are under way; try again in a second"
             self._answer(exchange, 503, _error("Overloaded", None, message), b"retry-after: 1\r\n")
         elif not _is_json(exchange.content_type):
-            given = (exchange.content_type or b"").decode("latin-1")
-            shown = repr(given[:40]) if given else "missing"
+            received = (exchange.content_type or b"").decode("latin-1")
+            shown = repr(received[:40]) if received else "missing"
             self._refuse(exchange, 415, None, f"the content type must be application/json; it is {shown}")
 
     def complete(self, exchange: Exchange) -> None:
         try:
             request = from_body(bytes(exchange.body))
-            lane = self._shards if isinstance(request, Shard) else self._rankings
-            lane.answer(request, functools.partial(self._deliver, exchange))
+            batcher = self._shards if isinstance(request, Shard) else self._rankings
+            batcher.answer(request, functools.partial(self._deliver, exchange))
         except InvalidInvocation as invalid:
             self._refuse(exchange, invalid.status, invalid.field, invalid.message)
         except Exception as error:
@@ -127,7 +130,7 @@ class Service:
         if self.draining and not self._connections:
             self._empty.set()
 
-    # Our own
+    # Internal
 
     def _enter(self, exchange: Exchange) -> None:
         exchange.began = time.perf_counter()
@@ -158,14 +161,14 @@ class Service:
     def _refuse(self, exchange: Exchange, status: int, field: str | None, message: str, headers: bytes = b"") -> None:
         self._answer(exchange, status, _error("InvalidInput", field, message), headers)
 
-    def _unknown(self, exchange: Exchange) -> None:
+    def _refuse_route(self, exchange: Exchange) -> None:
         method = _KNOWN.get(exchange.path)
-        status, what = (405, "method is not allowed here") if method else (404, "path does not exist")
+        status, problem = (405, "method is not allowed here") if method else (404, "path does not exist")
         allow = b"allow: %b\r\n" % method if method else b""
-        self._refuse(exchange, status, None, f"the {what}; there are GET /ping and POST /invocations", allow)
+        self._refuse(exchange, status, None, f"the {problem}; there are GET /ping and POST /invocations", allow)
 
     def _fault(self, exchange: Exchange, error: Exception) -> None:
-        # The place and the type of the error, never its message: that may contain a user id.
+        # Log the place and the type of the error, never its message, which may contain a user id.
         frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
         logger.error("an answer failed", extra={"fields": {"error": type(error).__name__, "frames": frames[-5:]}})
         message = "the server failed to answer; its log says where"
@@ -174,9 +177,9 @@ class Service:
     async def serve(self, listener: socket.socket, stop: asyncio.Event, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Answers until `stop`, then finishes the requests in flight. Emits metrics every minute and at the end."""
         loop = asyncio.get_running_loop()
-        rounds = (1.0, self._tick), (METRICS_SECONDS, self._emit)
-        tasks = [asyncio.create_task(_every(seconds, call)) for seconds, call in rounds]
-        self._tick()
+        periodic = (1.0, self._update_date), (METRICS_SECONDS, self._emit)
+        tasks = [asyncio.create_task(_every(seconds, call)) for seconds, call in periodic]
+        self._update_date()
         server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
         await stop.wait()
         server.close()
@@ -198,7 +201,7 @@ class Service:
         for connection in [*self._connections]:
             connection.abort()
 
-    def _tick(self) -> None:
+    def _update_date(self) -> None:
         self.date = formatdate(usegmt=True).encode()
 
     def _emit(self) -> None:

@@ -1,13 +1,13 @@
-"""Large catalogues: a short list of candidates by a cheap approximation, then their exact order.
+"""Large catalogues: a cheap approximation selects candidates, and only these are ranked exactly.
 
 For any model, the matrix of logits of all users and items is close to a product of few factors. At load, the logits of
 some users are factorized, S ≈ A Bᵀ with B [items, rank], by the eigenvectors of S Sᵀ (computed for a part of the
 catalogue at a time, because S does not fit in memory). For a request, the user's exact logits for ANCHORS items give
-the coefficients c by least squares; B c, with B in 8 bits, ranks the catalogue; and the LENGTH best of it are ranked
+the coefficients c by least squares; B c, with B in 8 bits, ranks the catalogue; the LENGTH best items are ranked
 exactly. The recall of the exact first ten is measured on other users. If it is below RECALL for each of RANKS, or no
 time is saved, the whole catalogue is ranked for every request.
 
-Memory: rank bytes an item, and up to 255 items more.
+Memory: `rank` bytes for each item, with the number of items rounded up to a multiple of 256.
 """
 
 from __future__ import annotations
@@ -23,23 +23,31 @@ from serving import kernels
 from serving.logits import Logits, Rows
 
 LEAST_ITEMS = 50_000
-"""With fewer items, ranking everything takes about a millisecond."""
+"""Minimum number of items for a shortlist: ranking fewer items takes about 1 ms."""
 RANKS = (16, 64)
+"""Numbers of factors to try, in order."""
 ANCHORS = 256
+"""Number of items whose exact logits give a user's coefficients."""
 LENGTH = 1000
+"""Number of candidates that are ranked exactly."""
 SAMPLE = 128
+"""Maximum number of users whose logits are factorized."""
 CHECKED = 50
+"""Maximum number of users on whom recall and time are measured."""
 RECALL = 0.99
+"""Minimum share of the exact first items that the shortlist must find."""
 FIRST = 10
+"""Number of first items for which recall is measured."""
 _ITEMS_AT_ONCE = 65_536
+"""Number of items in a part of the catalogue."""
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Measurements at load, with `rank` factors: `recall` of the exact first ten, and the median time of a ranking with
-    the shortlist and of an exact one, in milliseconds.
+    """Measurements at load, with `rank` factors: `recall` of the exact first ten, and the median times in milliseconds
+    of a ranking with the shortlist and of an exact ranking.
     """
 
     rank: int
@@ -53,7 +61,7 @@ class Verdict:
 
 
 class Shortlist:
-    """The approximation of `logits` for a catalogue of `items`, made from the logits of `users` (indices)."""
+    """Approximation of `logits` for a catalogue of `items` items, computed from the logits of `users` (indices)."""
 
     def __init__(self, logits: Logits, items: int, users: list[int], rank: int) -> None:
         self._logits = logits
@@ -76,40 +84,43 @@ class Shortlist:
         self._factors: NDArray[np.int8] = np.ascontiguousarray(by_block)  # [blocks, rank, BLOCK]
 
     def of(self, user: int, excluded: NDArray[np.int32]) -> Rows:
-        """Indices, sorted, of the LENGTH items that come first by the approximation, without those in `excluded`."""
+        """Sorted indices of the LENGTH items that the approximation ranks first, without those in `excluded`."""
         known = self._logits.of([user], self._anchors)[0]  # [anchors]
         coefficients = (self._solve @ known) * self._scale  # [rank]
         found = kernels.shortlist(self._factors, coefficients.astype(np.float32), self._items, excluded, LENGTH)
         return np.sort(found)
 
     def verdict(self, users: list[int], items: int, clock: Clock = time.perf_counter) -> Verdict:
-        """Measures the shortlist on `users`, which should not be those that it was made from."""
+        """Measures the shortlist on `users`, which should not be the users that it was computed from."""
         nothing = np.empty(0, np.int32)
-        found, taken, exact_taken = 0, [], []
+        found, seconds, exact_seconds = 0, [], []
         for user in users:
             began = clock()
-            mine = self._logits.best(user, FIRST, nothing, self.of(user, nothing))[0]
-            between = clock()
+            approximate = self._logits.best(user, FIRST, nothing, self.of(user, nothing))[0]
+            middle = clock()
             exact = self._logits.best(user, FIRST, nothing)[0]
-            exact_taken.append(clock() - between)
-            taken.append(between - began)
-            found += np.intersect1d(mine, exact).size
+            exact_seconds.append(clock() - middle)
+            seconds.append(middle - began)
+            found += np.intersect1d(approximate, exact).size
         recall = found / (len(users) * min(FIRST, items))
         return Verdict(
-            self._factors.shape[1], recall, float(np.median(taken)) * 1000, float(np.median(exact_taken)) * 1000
+            self._factors.shape[1], recall, float(np.median(seconds)) * 1000, float(np.median(exact_seconds)) * 1000
         )
 
 
 def shortlist_of(logits: Logits, items: int, users: int) -> tuple[Shortlist | None, Verdict | None]:
-    """The first shortlist that is worth it, and the last measurements; neither for a small catalogue."""
+    """The first shortlist that saves time with enough recall (None if none does), and the last measurements.
+
+    (None, None) for a small catalogue.
+    """
     if items < LEAST_ITEMS or users < 2:
         return None, None
     drawn = np.random.default_rng(0).permutation(users)[: SAMPLE + CHECKED].tolist()
     half = max(1, min(SAMPLE, len(drawn) // 2))
     verdict = None
     for rank in RANKS:
-        made = Shortlist(logits, items, drawn[:half], rank)
-        verdict = made.verdict(drawn[half:][:CHECKED], items)
+        candidate = Shortlist(logits, items, drawn[:half], rank)
+        verdict = candidate.verdict(drawn[half:][:CHECKED], items)
         if verdict.is_worth_it:
-            return made, verdict
+            return candidate, verdict
     return None, verdict

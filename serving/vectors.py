@@ -1,9 +1,9 @@
-"""Sums of products over many items, in vector instructions that we choose: LLVM code, as numba intrinsics.
+"""The hidden layers of a perceptron in explicit vector instructions: LLVM code, as numba intrinsics.
 
-LLVM makes vector instructions of a loop over items by itself. Where a loop over terms stands inside or around it, LLVM
-writes every sum to memory and reads it again for each few terms. The code made here keeps the sums of a tile of items
-in registers until the last term. docs/decisions/0022 has what that is worth, measured beside plain numba; everything
-for which plain numba is good enough is in `kernels`.
+LLVM vectorizes a loop over items by itself. If there is also a loop over terms, inside or around it, LLVM writes every
+sum to memory and reads it again after a few terms. The code here keeps the sums of a tile of items in registers until
+the last term. docs/decisions/0022 compares its speed with plain numba. Code for which plain numba is fast enough is in
+`kernels`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 BLOCK = 256
-"""Items that go through the layers together: their activations stay in the first-level cache."""
+"""Number of items that go through the layers together: their activations stay in the first-level cache."""
 TILE = 64
-"""Items whose sums are in registers together; divides BLOCK. Tables of items are padded to a multiple of it."""
+"""Number of items whose sums are in registers together; divides BLOCK. Tables of items are padded to a multiple."""
 _LANES = TILE if llvmlite.binding.get_host_cpu_features().get("avx512f") else 16
 """The same for four rows of a layer: AVX-512 has 32 registers of 16 float32; AVX2 has 16 registers of 8."""
 _FAST = ("fast",)
@@ -60,7 +60,7 @@ class _Vectors:
         return self._builder.mul(index, ir.Constant(index.type, other) if isinstance(other, int) else other)
 
     def pointer(self, numbers: Any, index: Any) -> Any:
-        """To the vector that begins at numbers[index]."""
+        """Pointer to the vector that begins at numbers[index]."""
         return self._builder.bitcast(self._builder.gep(numbers, [index]), self.type.as_pointer())
 
     def variable(self) -> Any:
@@ -89,14 +89,14 @@ class _Vectors:
         return self._builder.select(self._builder.fcmp_ordered(">", vector, self.zeros), vector, self.zeros)
 
 
-def weighted_sums(lanes: int, rows: int, *, relu: bool, accumulate: bool) -> Any:
+def rectified_sums(lanes: int, rows: int, *, accumulate: bool) -> Any:
     """A function for compiled code. For each j below `outputs` and t below `items` it computes
 
-        targets[j, t] = Σ_k weights[j, k] g(sources[k, begin + t])
+        targets[j, t] = Σ_k weights[j, k] ReLU(sources[k, begin + t] + shifts[k])
 
-    where g(x) = ReLU(x + shifts[k]) if `relu`, else x; with `accumulate` the sum is added to targets[j, t]. All arrays
-    are float32 and contiguous: targets [outputs, BLOCK], sources [inputs, stride], shifts [inputs], weights [outputs,
-    inputs]. `items` is a multiple of `lanes`, `outputs` of `rows`: the sums of `rows` times `lanes` are in registers.
+    or adds the sum to targets[j, t] with `accumulate`. All arrays are float32 and contiguous: targets [outputs, BLOCK],
+    sources [inputs, stride], shifts [inputs], weights [outputs, inputs]. `items` is a multiple of `lanes`, `outputs` of
+    `rows`: the sums of `rows` times `lanes` are in registers.
     """
 
     @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
@@ -105,16 +105,15 @@ def weighted_sums(lanes: int, rows: int, *, relu: bool, accumulate: bool) -> Any
             code = _Vectors(context, builder, lanes)
             targets, sources, begin, stride, shifts, weights, inputs, outputs, items = code.arguments(signature, values)
             with code.loop(items, lanes) as t, code.loop(outputs, rows) as j:
-                own = [code.plus(j, row) for row in range(rows)]
-                pointers = [code.pointer(targets, code.plus(code.times(row, BLOCK), t)) for row in own]
-                totals = [code.variable() for _ in own]
+                output_rows = [code.plus(j, row) for row in range(rows)]
+                pointers = [code.pointer(targets, code.plus(code.times(row, BLOCK), t)) for row in output_rows]
+                totals = [code.variable() for _ in output_rows]
                 for pointer, total in zip(pointers, totals, strict=True):
                     code.store(code.load(pointer) if accumulate else code.zeros, total)
                 with code.loop(inputs, 1) as k:
                     x = code.load(code.pointer(sources, code.plus(code.times(k, stride), code.plus(begin, t))))
-                    if relu:
-                        x = code.relu(code.sum(x, code.broadcast(shifts, k)))
-                    for row, total in zip(own, totals, strict=True):
+                    x = code.relu(code.sum(x, code.broadcast(shifts, k)))
+                    for row, total in zip(output_rows, totals, strict=True):
                         weight = code.broadcast(weights, code.plus(code.times(row, inputs), k))
                         code.store(code.sum(code.load(total), code.product(weight, x)), total)
                 for pointer, total in zip(pointers, totals, strict=True):
@@ -127,6 +126,5 @@ def weighted_sums(lanes: int, rows: int, *, relu: bool, accumulate: bool) -> Any
     return compute
 
 
-add_product = weighted_sums(TILE, 1, relu=False, accumulate=True)
-add_rectified = weighted_sums(TILE, 1, relu=True, accumulate=True)
-layer = weighted_sums(_LANES, 4, relu=True, accumulate=False)
+add_rectified = rectified_sums(TILE, 1, accumulate=True)
+layer = rectified_sums(_LANES, 4, accumulate=False)

@@ -1,5 +1,5 @@
-"""Which tests stay together when several processes share them (`make test`): a tier that builds or deploys once for all
-of its tests, and otherwise the tests of one file.
+"""Groups tests for several processes (`make test`): one group for each tier that builds or deploys once, otherwise one
+for each file.
 """
 
 from __future__ import annotations
@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Time depends on the machine and on what else it does: no test may fail for it.
+settings.register_profile("product", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("product")
 
 WHOLE_TIERS = ("tests/e2e/", "tests/infrastructure/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The longest first: the other process has the rest meanwhile.
+    # The longest first, so that another process runs the rest in the meantime.
     items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/"))
 
 
@@ -31,7 +36,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
-    """Prints last what this machine could not test."""
+    """Prints at the end what this machine could not test."""
     yield
     reasons = {
         str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])

@@ -1,6 +1,5 @@
-"""The faults of docs/faults.md and the tests that hold them: `python -m tests.faults` lists and counts them.
-
-A test says which it holds: `@pytest.mark.fault("E01", ...)`.
+"""The faults in docs/faults.md and their tests: `python -m tests.faults` lists and counts them. A test names its
+faults: `@pytest.mark.fault("E01", ...)`.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ DOCUMENT = ROOT / "docs" / "faults.md"
 
 
 def listed() -> dict[str, str]:
-    """Each id in the document with its case."""
+    """The case of each id in the document."""
     rows = re.findall(r"^\| ([A-Z]\d\d) \| (.*?) \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     return dict(rows)
 
 
 def held() -> dict[str, list[str]]:
-    """Each id that a test is marked with, and those tests, as `file::test`."""
+    """The tests of each id in a mark, as `file::test`."""
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for name, fault in _marks(ast.parse(path.read_text(encoding="utf-8"))):
@@ -41,14 +40,14 @@ def _marks(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def main() -> int:
-    """Prints each fault with its tests; 1 when one has none, or a mark is of none."""
+    """Prints each fault with its tests; returns 1 if a fault has no test or a mark has no fault."""
     faults, tests = listed(), held()
     for fault, case in faults.items():
         print(f"{fault}  {case}")
         for test in tests.get(fault, ["none"]):
             print(f"       {test}")
     missing, unknown = sorted(faults.keys() - tests.keys()), sorted(tests.keys() - faults.keys())
-    print(f"\n{len(faults) - len(missing)} of {len(faults)} faults are held by a test")
+    print(f"\n{len(faults) - len(missing)} of {len(faults)} faults have a test")
     for words, ids in (("without a test", missing), ("marked, but not in docs/faults.md", unknown)):
         if ids:
             print(f"{words}: {', '.join(ids)}")

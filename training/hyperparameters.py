@@ -1,11 +1,11 @@
-"""The hyperparameters of a training: those of the run itself, and those that each model declares in its own file.
+"""The hyperparameters of a training: those of the run, and those that each model declares in its file.
 
-They arrive as strings (`--name value`), as one flat list: a parameter that several models share has one name and one
-value. All of them are checked before any data is read, whatever the model.
+They are given as text (`--name value`), in one flat list. A parameter that several models share has one name and one
+value. All hyperparameters, also those of other models, are checked before any data is read.
 
-Where a meaning says "validation", it is one interaction of each user cut from the *train* part of MovieLens-1M, in the
-split of He et al.: the last in the order of the file, and, apart, one at random. The defaults are what was best there;
-test figures were seen while exploring (docs/benchmarks.md).
+"Validation" in a meaning is one interaction of each user, held out from the *train* part of MovieLens-1M in the split
+of He et al. There are two such sets: the last interaction in the order of the file, and a random one. The defaults are
+the best values on them. The figures on the test set were seen during this search (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from contracts.names import DATASET_VERSION, RUN_ID
 from ncf import parameters
 from ncf.parameters import integer, matching, one_of, parameter
 from ncf.registry import kinds
 
-DATASET_VERSION = re.compile(r"v\d{8}t\d{6}z-[0-9a-f]{8}")
-RUN_ID = re.compile(r"(v\d{8}t\d{6}z-[0-9a-f]{8})-r\d{1,4}")
 CODE_VERSION = re.compile(r"[!-~]{1,128}")
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -33,14 +32,14 @@ class InvalidHyperparameter(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """One training. `of(kind)` gives the parameters that a model is fitted with."""
+    """The hyperparameters of one training. `of(kind)` returns those of a model."""
 
     run_id: str = parameter(
-        "Name of the retraining run: dataset version and attempt. Goes into every file that is written.",
+        "Name of the retraining run: dataset version and attempt. It is written into every output file.",
         matching(RUN_ID, "a dataset version and -r<attempt>, such as v20261123t151300z-1a2b3c4d-r1"),
     )
     dataset_version: str = parameter(
-        "Version of the dataset in the channel; its manifest must say the same.",
+        "Version of the dataset in the channel; its manifest must have the same version.",
         matching(DATASET_VERSION, "v<yyyymmdd>t<hhmmss>z-<8 hex>, such as v20261123t151300z-1a2b3c4d"),
     )
     code_version: str = parameter(
@@ -48,7 +47,7 @@ class Hyperparameters:
         matching(CODE_VERSION, "1 to 128 printable ASCII characters without spaces"),
     )
     model: str = parameter(
-        f"{', '.join(sorted(kinds()))}; docs/benchmarks.md says what each is worth. ease is for catalogues "
+        f"{', '.join(sorted(kinds()))}; docs/benchmarks.md compares them. ease is for catalogues "
         "of up to 20,000 items.",
         one_of(*sorted(kinds())),
         "neumf",
@@ -60,12 +59,12 @@ class Hyperparameters:
         99,
     )
     evaluation_k: int = parameter(
-        "Length of the list that HR@k and NDCG@k look at, 1 to 100. 10 as in He et al., section 4.1.",
+        "Length k of the lists for HR@k and NDCG@k, 1 to 100. 10 as in He et al., section 4.1.",
         integer(1, 100),
         10,
     )
     of_models: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """The value of every parameter that a model declares, by name; one that is left out has its default."""
+    """The values of parameters that models declare, by name; omitted ones have their defaults."""
 
     def __post_init__(self) -> None:
         match = RUN_ID.fullmatch(self.run_id)
@@ -80,9 +79,9 @@ class Hyperparameters:
                 raise InvalidHyperparameter(f"hyperparameter {error}") from error
 
     def of(self, kind: str) -> Any:
-        """The parameters of a kind of model, an instance of its `Kind.parameters`."""
+        """Return the parameters of a kind of model, an instance of its `Kind.parameters`."""
         declared = kinds()[kind].parameters
-        names = {one.name for one in dataclasses.fields(declared)}
+        names = {declaration.name for declaration in dataclasses.fields(declared)}
         return declared(**{name: value for name, value in self.of_models.items() if name in names})
 
     @property
@@ -97,7 +96,7 @@ class Hyperparameters:
 
     @classmethod
     def read(cls, texts: Mapping[str, str]) -> Hyperparameters:
-        """From their texts. Raises InvalidHyperparameter, naming the first that is missing, unknown or wrong."""
+        """Read texts. Raises InvalidHyperparameter, with the name of the first missing, unknown or invalid one."""
         try:
             values = parameters.read(known(), texts)
         except ValueError as error:
@@ -106,7 +105,7 @@ class Hyperparameters:
         return cls(**own, of_models=values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every hyperparameter by name, defaults included."""
+        """Return every hyperparameter by name, with the defaults."""
         return {
             name: getattr(self, name) if name in _own() else self.of_models.get(name, declared.default)
             for name, declared in known().items()
@@ -115,19 +114,21 @@ class Hyperparameters:
 
 @cache
 def known() -> dict[str, dataclasses.Field[Any]]:
-    """Every hyperparameter by name: `metadata` has its `meaning` and how to `read` it, `default` its default.
+    """Return every hyperparameter by name: `metadata` has its `meaning` and its reader `read`.
 
-    Raises RuntimeError where two models declare one name, each in its own way.
+    Raises RuntimeError if two models declare the same name separately.
     """
     of_models: dict[str, dataclasses.Field[Any]] = {}
     for kind in kinds().values():
-        for one in dataclasses.fields(kind.parameters):
-            if one.name in _own() or of_models.setdefault(one.name, one) is not one:
-                raise RuntimeError(f"the parameter {one.name} of the model {kind.name} is declared elsewhere too")
+        for declaration in dataclasses.fields(kind.parameters):
+            name = declaration.name
+            if name in _own() or of_models.setdefault(name, declaration) is not declaration:
+                raise RuntimeError(f"the parameter {name} of the model {kind.name} is declared elsewhere too")
     first = ("run_id", "dataset_version", "code_version", "model")
     return {name: _own()[name] for name in first} | of_models | _own()
 
 
 @cache
 def _own() -> dict[str, dataclasses.Field[Any]]:
-    return {one.name: one for one in dataclasses.fields(Hyperparameters) if one.name != "of_models"}
+    """Return the hyperparameters of the run itself."""
+    return {field.name: field for field in dataclasses.fields(Hyperparameters) if field.name != "of_models"}

@@ -1,4 +1,4 @@
-"""The model that serves, as an opponent: its bundle from the channel, and its scores on this dataset."""
+"""The incumbent, which is the model in service: its bundle from the channel, and its scores on this dataset."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ncf import bundle as bundles
 from ncf.bundle import BrokenBundle, Bundle
 
 LAST = torch.finfo(torch.float32).min
-"""The score of an item that the incumbent does not know: finite, and below every score of an item it knows."""
+"""The score of an item that is unknown to the incumbent: finite, and below the scores of known items."""
 
 
 def load(channel: Path, directory: Path) -> Bundle:
-    """The bundle in `channel`'s model.tar.gz, unpacked into `directory`. Raises BrokenBundle."""
+    """Load the bundle in `channel`'s model.tar.gz; `directory` receives the unpacked files. Raises BrokenBundle."""
     archive = channel / "model.tar.gz"
     if not archive.is_file():
         raise BrokenBundle(archive.name, "is not in the incumbent channel")
@@ -24,9 +24,9 @@ def load(channel: Path, directory: Path) -> Bundle:
 
 
 class IncumbentScorer:
-    """A bundle trained on another dataset version, as it would serve this dataset's users.
+    """The scores of a bundle of another dataset version for this dataset's users and items, as in service.
 
-    Ids are matched by string. A user it does not know gets its popular items; an item it does not know ranks last.
+    Users and items are matched by id. An unknown user gets the bundle's popular items; an unknown item ranks last.
     """
 
     def __init__(self, bundle: Bundle, user_ids: list[str], item_ids: list[str], device: torch.device) -> None:
@@ -38,14 +38,15 @@ class IncumbentScorer:
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
         own_users, own_items = self._user[users], self._item[items]
-        at = own_items.clamp(min=0)
-        scores = self._model.pairs(own_users.clamp(min=0), at)
-        return self._complete(scores, self._popularity[at], own_users, own_items)  # [users, n]
+        indices = own_items.clamp(min=0)
+        scores = self._model.pairs(own_users.clamp(min=0), indices)
+        return self._complete(scores, self._popularity[indices], own_users, own_items)  # [users, n]
 
     def catalogue(self, users: Tensor) -> Tensor:
-        own_users, at = self._user[users], self._item.clamp(min=0)
-        scores = self._model.catalogue(own_users.clamp(min=0)).index_select(1, at)
-        return self._complete(scores, self._popularity[at].expand_as(scores), own_users, self._item)  # [users, items]
+        own_users, indices = self._user[users], self._item.clamp(min=0)
+        scores = self._model.catalogue(own_users.clamp(min=0)).index_select(1, indices)
+        popular = self._popularity[indices].expand_as(scores)
+        return self._complete(scores, popular, own_users, self._item)  # [users, items]
 
     @staticmethod
     def _complete(scores: Tensor, popular: Tensor, own_users: Tensor, own_items: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One training job in your AWS account, by the SageMaker SDK, with the image and contract of the state machine's jobs.
+"""A training job in your AWS account, with the SageMaker SDK. Image and contract are those of the state machine's jobs.
 
 The only file in this folder that knows AWS. The SDK is imported when a job is started, because nothing else needs it.
 """
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from training.hyperparameters import DATASET_VERSION, Hyperparameters
+from contracts import lines
+from contracts.names import DATASET_VERSION
+from training.hyperparameters import Hyperparameters
 from training.launching import show
 from training.launching.hyperparameter_text import Refused, texts_of
 
@@ -25,23 +27,16 @@ INSTANCE_TYPE = "ml.g4dn.xlarge"
 VOLUME_GIGABYTES = 50
 MAX_RUNTIME_SECONDS = 4 * 3600
 CHECKPOINTS = "/opt/ml/checkpoints"
-METRICS = {
-    "TrainLoss": r"train_loss=([0-9.eE+-]+)",
-    "SamplesPerSecond": r"samples_per_second=([0-9.eE+-]+)",
-    "ValidationNdcg": r"validation_ndcg=([0-9.eE+-]+)",
-    "HitRateAt10": r" hit_rate_at_10=([0-9.eE+-]+)",
-    "NdcgAt10": r" ndcg_at_10=([0-9.eE+-]+)",
-    "FullHitRateAt10": r"full_hit_rate_at_10=([0-9.eE+-]+)",
-    "FullNdcgAt10": r"full_ndcg_at_10=([0-9.eE+-]+)",
-}
+METRICS = lines.METRICS | {"ValidationNdcg": lines.VALIDATION}
 INTERRUPTED = 130
 LONGEST_NAME = 15
-"""Longest name beside the run id and the time that the SDK appends: a training job's name has at most 63 characters."""
+"""Maximum length of the run's name in a job's name, which has at most 63 characters with the run id and the SDK's time.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """The job to start, without the SDK's types."""
+    """The settings of a training job, without the SDK's types."""
 
     dataset: str
     output: str
@@ -54,14 +49,14 @@ class Job:
 
     @classmethod
     def read(cls, arguments: argparse.Namespace, model: str) -> Job:
-        """Raises Refused, naming what is missing or wrong."""
+        """Read the settings from the command line. Raises Refused with the missing or invalid option."""
         for option in ("resume", "list"):
             if getattr(arguments, option):
-                raise Refused(f"--{option} is for runs on this machine, and does not go with --sagemaker")
+                raise Refused(f"--{option} is for runs on this machine and cannot be combined with --sagemaker")
         for option, meaning in {
-            "role": "the ARN that the job runs as",
-            "image": "the URI of the image that container/Dockerfile builds",
-            "output": "an s3://… where its model goes",
+            "role": "the ARN of the job's execution role",
+            "image": "the URI of the image of container/Dockerfile",
+            "output": "an s3:// URI for its model",
         }.items():
             if not getattr(arguments, option):
                 raise Refused(f"--sagemaker needs --{option}, {meaning}")
@@ -88,14 +83,14 @@ class Job:
         )
 
     def run_id(self, others: list[str]) -> str:
-        """The next run id of this version, beside the training jobs of it that the account has already."""
+        """Return the next free run id of this version; `others` are the names of the account's training jobs."""
         taken = [
-            int(match[1]) for name in others if (match := re.search(re.escape(self.version) + r"-r(\d{1,4})", name))
+            int(match[1]) for name in others if (match := re.search(re.escape(self.version) + r"-r([0-9]{1,4})", name))
         ]
         return f"{self.version}-r{1 + max(taken, default=0)}"
 
     def hyperparameters(self, given: Hyperparameters, run_id: str) -> dict[str, str]:
-        """As SageMaker takes them. The digest of the image is the version of its code."""
+        """Return the hyperparameters as texts for SageMaker. The image's digest is the version of the code."""
         derived = {
             "run_id": run_id,
             "dataset_version": self.version,
@@ -105,7 +100,7 @@ class Job:
 
 
 def launch(arguments: argparse.Namespace, given: Hyperparameters, console: Console) -> int:
-    """Start the job and, with --wait, follow it. Raises Refused."""
+    """Start the job and, with --wait, show its log until it ends. Return the exit status. Raises Refused."""
     job = Job.read(arguments, given.model)
     try:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -114,11 +109,11 @@ def launch(arguments: argparse.Namespace, given: Hyperparameters, console: Conso
         from sagemaker.core.utils.exceptions import FailedStatusError
     except ImportError as error:
         raise Refused(
-            f"--sagemaker needs the SageMaker SDK, and it cannot be imported ({error}): "
-            "pip install -r requirements/sagemaker.txt, in an environment of its own (docs/dependencies.md)"
+            f"--sagemaker needs the SageMaker SDK, which cannot be imported ({error}): "
+            "pip install -r requirements/sagemaker.txt in a separate environment (docs/dependencies.md)"
         ) from error
-    # The SDK would refuse a role without permissions that this job has no use for, such as for networks in EC2.
-    # SageMaker itself refuses one that lacks what the job needs.
+    # The SDK refuses a role without some permissions that this job does not need, such as for networks in EC2.
+    # SageMaker itself refuses a role without the permissions that the job needs.
     os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
     try:
         session = Session()
@@ -129,15 +124,15 @@ def launch(arguments: argparse.Namespace, given: Hyperparameters, console: Conso
         started = made._latest_training_job
         show.say(console, f"training job {started.training_job_name} on {job.instance_type}: {run_id}", "[green]✓[/] ")
         if not arguments.wait:
-            show.say(console, f"  its model and figures go to {job.output}/{started.training_job_name}/output/")
+            show.say(console, f"  model and figures will be in {job.output}/{started.training_job_name}/output/")
             return 0
-        logging.getLogger("sagemaker.core.resources").addHandler(_Shown(console))
+        logging.getLogger("sagemaker.core.resources").addHandler(_JobLog(console))
         logging.getLogger("sagemaker.core.resources").setLevel(logging.INFO)
         try:
             started.wait(logs=True)
         except KeyboardInterrupt:
             stop = f"aws sagemaker stop-training-job --training-job-name {started.training_job_name}"
-            show.say(console, f"the job goes on in your account; to stop it: {stop}", "[yellow]![/] ")
+            show.say(console, f"the job continues in your account; to stop it: {stop}", "[yellow]![/] ")
             return INTERRUPTED
         except FailedStatusError:
             show.say(console, f"{started.failure_reason}", "[red]✗[/] ")
@@ -148,8 +143,8 @@ def launch(arguments: argparse.Namespace, given: Hyperparameters, console: Conso
         raise Refused(f"the training job was not started: {error}") from error
 
 
-class _Shown(logging.Handler):
-    """Shows the job's lines, which the SDK logs as the stream's name, a colon and, on the next line, the line."""
+class _JobLog(logging.Handler):
+    """Prints the job's log. The SDK logs each line as the stream's name, a colon, a newline and the line."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -162,7 +157,7 @@ class _Shown(logging.Handler):
 
 
 def trainer(job: Job, hyperparameters: dict[str, str], run_id: str, session: Any) -> ModelTrainer:
-    """The SDK's view of the job. It has no source code: the image has it, and its `train` runs it."""
+    """Return the SDK's trainer of the job. It sends no source code, because the image has the command `train`."""
     from sagemaker.core.shapes import (
         CheckpointConfig,
         MetricDefinition,

@@ -1,4 +1,4 @@
-"""evaluation.json: the candidate beside the incumbent and the baselines, all on one test set."""
+"""evaluation.json: the figures of the candidate, the incumbent and the baselines on the same test set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from training.hyperparameters import Hyperparameters
 from training.incumbent import IncumbentScorer
 
 CONFIDENCE = 0.95
+"""Confidence level of the bootstrap intervals."""
 RESAMPLES = 1000
+"""Number of bootstrap resamples."""
 
 
 def evaluate(
@@ -29,7 +31,7 @@ def evaluate(
     candidate: Bundle,
     incumbent: Bundle | None,
 ) -> dict[str, Any]:
-    """evaluation.json, but for `serving`: the training job fills it in once the bundle is in its place."""
+    """Return evaluation.json without `serving`, which the training job adds after it has installed the bundle."""
     device = evaluation.device
     outcome = evaluation.measure(candidate.model.to(device))
     kind = kind_named(hyperparameters.model)
@@ -48,21 +50,21 @@ def evaluate(
         "serving": None,
     }
     if incumbent is not None:
-        reigning = evaluation.measure(IncumbentScorer(incumbent, dataset.user_ids, dataset.item_ids, device))
+        incumbent_outcome = evaluation.measure(IncumbentScorer(incumbent, dataset.user_ids, dataset.item_ids, device))
         report["incumbent"] = {
             "runId": incumbent.run_id,
             "datasetVersion": incumbent.dataset_version,
             "model": incumbent.model.name,
-            **reigning.to_dict(),
+            **incumbent_outcome.to_dict(),
         }
-        report["difference"] = difference(outcome, reigning, hyperparameters.seed)
+        report["difference"] = difference(outcome, incumbent_outcome, hyperparameters.seed)
     return report
 
 
 def _baselines(
     hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device
 ) -> Iterator[tuple[str, Scorer]]:
-    """The simple models that the candidate is compared with; one is in memory at a time."""
+    """Yield the baselines one by one, so that only one is in memory."""
     names = [popularity.NAME, ease.NAME if dataset.items <= ease.MAXIMUM_ITEMS else als.NAME]
     for name in names:
         if name == popularity.NAME or name != hyperparameters.model:
@@ -70,7 +72,7 @@ def _baselines(
 
 
 def better_baselines(report: dict[str, Any]) -> Iterator[str]:
-    """A sentence for each baseline that ranks this test set better than the candidate does."""
+    """Yield a sentence for each baseline with a better NDCG than the candidate."""
     candidate = report["candidate"]
     for name, baseline in report["baselines"].items():
         for protocol, words in (("sampled", "NDCG"), ("full", "full-catalogue NDCG")):
@@ -80,7 +82,7 @@ def better_baselines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def difference(candidate: Outcome, incumbent: Outcome, seed: int) -> dict[str, Any]:
-    """Candidate minus incumbent, user by user, with the interval of a paired bootstrap over users."""
+    """Return candidate minus incumbent, paired by user, with the interval of a bootstrap over users."""
     return {
         "sampledNdcg": bootstrap(candidate.sampled_gains - incumbent.sampled_gains, seed),
         "sampledHitRate": bootstrap(candidate.sampled_hits - incumbent.sampled_hits, seed),
@@ -92,10 +94,10 @@ def difference(candidate: Outcome, incumbent: Outcome, seed: int) -> dict[str, A
 
 
 def bootstrap(differences: NDArray[np.float64], seed: int) -> dict[str, float]:
-    """Mean of `differences` [users] and the percentile interval of its bootstrap distribution.
+    """Return the mean of `differences` [users] and the percentile interval of its bootstrap distribution.
 
-    A resample of n users is a multinomial draw over the distinct differences, of which there are at most a few hundred:
-    the same distribution as drawing n users with replacement, without n draws.
+    There are at most a few hundred distinct differences. A resample of n users is one multinomial draw over them, with
+    the same distribution as n draws of a user with replacement.
     """
     values, counts = np.unique(differences, return_counts=True)
     size = differences.size

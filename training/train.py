@@ -1,12 +1,17 @@
-"""Train a recommender on one dataset version, evaluate it, and write its bundle: the script contract of a training job.
+"""Train a recommender on one dataset version, evaluate it, and write its bundle.
 
-Hyperparameters come by argv (`--name value`, see `hyperparameters.py`), places by environment: SM_CHANNEL_DATASET,
-SM_CHANNEL_INCUMBENT (optional), SM_MODEL_DIR, SM_OUTPUT_DATA_DIR, SM_OUTPUT_DIR (optional), SM_CHECKPOINT_DIR
-(optional). Exit status: 0, everything is written; 1, it failed, and `failure` in SM_OUTPUT_DIR says why; 143, it was
-stopped by SIGTERM, and the checkpoint is written. Unless it is 0, SM_MODEL_DIR holds no model.
+This is the script contract of a training job. Hyperparameters are command-line arguments (`--name value`, see
+`hyperparameters.py`). Folders are environment variables: SM_CHANNEL_DATASET, SM_CHANNEL_INCUMBENT (optional),
+SM_MODEL_DIR, SM_OUTPUT_DATA_DIR, SM_OUTPUT_DIR (optional), SM_CHECKPOINT_DIR (optional).
 
-`python -m training.train` trains without a server: `serving` in evaluation.json is null, and such a report passes no
-gate. `container/job.py` is the training job with the server's part.
+Exit status:
+- 0: all files are written;
+- 1: the training failed, and the file `failure` in SM_OUTPUT_DIR has the reason;
+- 143: SIGTERM stopped the training, and the checkpoint is written.
+If the status is not 0, SM_MODEL_DIR has no model.
+
+`python -m training.train` trains without the server's code: `serving` in evaluation.json is null, and the gate rejects
+such a report. `container/job.py` is the training job with the measurement of the server.
 """
 
 from __future__ import annotations
@@ -31,15 +36,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
+from contracts import lines
+from contracts.golden import differences
+from contracts.lines import Epoch
 from ncf import bundle as bundles
 from ncf import dataset_files
-from ncf.answers import differences
 from ncf.bundle import BrokenBundle, Bundle, encode_json
 from ncf.dataset import BrokenDataset, Dataset
 from ncf.evaluation import Evaluation
 from ncf.fitting.distributed import Processes, end, join, leave
 from ncf.golden import golden
-from ncf.interface import CannotFit, Context, Diverged, Model, Progress, Stopped
+from ncf.interface import CannotFit, Context, Diverged, Model, Stopped
 from ncf.ranking import best_first, rank
 from ncf.registry import kind_named
 from training import hyperparameters as declarations
@@ -48,28 +55,30 @@ from training import report as reports
 from training.hyperparameters import Hyperparameters, InvalidHyperparameter
 
 STOPPED = 143
+"""Exit status after SIGTERM."""
 POPULAR_ITEMS = 100
+"""Maximum number of items in popular.json."""
 EPOCHS = {
-    "closed-form": "the model is in closed form",
-    "last": "the last of {epochs} epochs is the model",
-    "validation-best": "the one of {epochs} epochs at most that is best on validation is the model",
+    "closed-form": "the model has a closed-form solution, without epochs",
+    "last": "the model is the last of {epochs} epochs",
+    "validation-best": "the model is the best on validation of at most {epochs} epochs",
 }
-"""Which epoch is the model, printed before the run."""
+"""The epoch that becomes the model, as text that is printed before training."""
 LONGEST_FAILURE = 1024
-"""Characters of the failure file that SageMaker shows."""
+"""Maximum length of the failure file, in characters: SageMaker shows no more."""
 
 MeasureServing = Callable[[Path], dict[str, Any]]
-"""`serving` of evaluation.json for the bundle in a directory: how long the server's answers take. Raises TrainingFailed
-if the server would refuse the bundle."""
+"""Returns `serving` of evaluation.json, the server's latency, for the bundle in a directory. Raises TrainingFailed if
+the server would refuse the bundle."""
 
 
 class TrainingFailed(Exception):
-    """The job cannot be done; the message says why, for the operator."""
+    """The training job failed; the message tells the operator why."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the job reads and writes."""
+    """The folders from which the job reads and to which it writes."""
 
     dataset: Path
     incumbent: Path | None
@@ -93,7 +102,7 @@ class Places:
 
 
 class Termination:
-    """The handler of SIGTERM: it ends the process at once, but a fit only at its next step, with a checkpoint."""
+    """The handler of SIGTERM. It ends the process at once; during a fit, at the next step after a checkpoint."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -116,7 +125,7 @@ class Termination:
 
 
 def main(argv: Sequence[str], environment: Mapping[str, str], measure_serving: MeasureServing | None = None) -> int:
-    """One training job; its exit status."""
+    """Run one training job and return its exit status."""
     termination = Termination()
     signal.signal(signal.SIGTERM, termination)
     try:
@@ -135,7 +144,7 @@ def main(argv: Sequence[str], environment: Mapping[str, str], measure_serving: M
 
 
 def parse(argv: Sequence[str]) -> Hyperparameters:
-    """The hyperparameters in `argv`. Raises InvalidHyperparameter, naming the one at fault."""
+    """Read the hyperparameters in `argv`. Raises InvalidHyperparameter with the name of the invalid one."""
     parser = _Parser(description="Train a recommender on one dataset version.", allow_abbrev=False)
     for name, parameter in declarations.known().items():
         meaning = parameter.metadata["meaning"].replace("%", "%%")
@@ -159,7 +168,7 @@ def train(
 ) -> None:
     device = _device(hyperparameters.device)
     if not join(os.environ, device).is_first:
-        # It contributes gradients; the first process judges and writes.
+        # This process contributes gradients; only the first one evaluates and writes.
         dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
         with termination.deferred():
             _fit(hyperparameters, dataset, device, places, termination)
@@ -199,11 +208,8 @@ def train(
     for sentence in reports.better_baselines(report):
         print(sentence, flush=True)
     k, figures = hyperparameters.evaluation_k, report["candidate"]
-    print(
-        f"evaluation hit_rate_at_{k}={figures['sampled']['hitRate']:.4f} ndcg_at_{k}={figures['sampled']['ndcg']:.4f} "
-        f"full_hit_rate_at_{k}={figures['full']['hitRate']:.4f} full_ndcg_at_{k}={figures['full']['ndcg']:.4f}",
-        flush=True,
-    )
+    sampled, full = ((figures[part]["hitRate"], figures[part]["ndcg"]) for part in ("sampled", "full"))
+    print(lines.evaluation(k, sampled, full), flush=True)
 
 
 def _which_epoch(hyperparameters: Hyperparameters) -> str:
@@ -241,19 +247,23 @@ def _fit(
         raise TrainingFailed(f"out of memory on {device}: choose a larger instance or a smaller model") from error
 
 
-def _report(progress: Progress) -> None:
+def _report(progress: Epoch) -> None:
     if Processes.current().is_first:
         print(progress, flush=True)
 
 
 def _load_incumbent(channel: Path | None, directory: Path) -> Bundle | None:
-    """The serving model. If it cannot be read, the job fails: a candidate must not win because nothing opposes it."""
+    """Load the incumbent, if there is one. Raises TrainingFailed if it cannot be read: without a comparison, a worse
+    candidate could replace it.
+    """
     if channel is None:
         return None
     try:
         return incumbents.load(channel, directory)
     except BrokenBundle as error:
-        raise TrainingFailed(f"the incumbent cannot be read, so nothing can be compared with it: {error}") from error
+        raise TrainingFailed(
+            f"the incumbent cannot be read, so the model cannot be compared with it: {error}"
+        ) from error
 
 
 def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Dataset, model: Model) -> Bundle:
@@ -275,7 +285,7 @@ def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Da
 
 
 def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, Any]:
-    """popular.json: the answer when no endpoint answers."""
+    """Return popular.json, the answer of the API when the endpoint does not answer."""
     scores = dataset.popularity.astype(float)
     return {
         "schemaVersion": "1.0",
@@ -291,7 +301,7 @@ def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, An
 
 def _check_golden(bundle: Bundle) -> None:
     if found := differences(bundle.golden, lambda request: rank(bundle, request)):
-        raise TrainingFailed(f"the written bundle does not answer as recorded: {'; '.join(found)}")
+        raise TrainingFailed(f"the written bundle does not give the recorded answers: {'; '.join(found)}")
 
 
 def _install(source: Path, target: Path) -> None:
@@ -301,23 +311,23 @@ def _install(source: Path, target: Path) -> None:
 
 
 def _clear(directory: Path) -> None:
-    """Remove the model of an earlier attempt. Raises TrainingFailed for any other file: it would break the bundle."""
+    """Remove the model of an earlier attempt. Raises TrainingFailed if there are other files."""
     directory.mkdir(parents=True, exist_ok=True)
     for name in reversed(bundles.NAMES):
         (directory / name).unlink(missing_ok=True)
     if others := sorted(path.name for path in directory.iterdir()):
-        raise TrainingFailed(f"SM_MODEL_DIR holds {', '.join(others[:5])}, which is no part of a model bundle")
+        raise TrainingFailed(f"SM_MODEL_DIR has files that are not part of a model bundle: {', '.join(others[:5])}")
 
 
 def _put(path: Path, value: dict[str, Any] | list[dict[str, Any]]) -> None:
-    """Write JSON whole or not at all. Raises ValueError for a number that is not finite."""
+    """Write JSON atomically. Raises ValueError for a number that is not finite."""
     partial = path.with_suffix(".partial")
     partial.write_bytes(encode_json(value))
     partial.replace(path)
 
 
 def _fail(reason: str, environment: Mapping[str, str]) -> int:
-    """Write the reason in one paragraph to standard error and to the failure file; the exit status."""
+    """Write the reason as one paragraph to standard error and to the failure file, and return the exit status."""
     paragraph = " ".join(reason.split())[:LONGEST_FAILURE]
     print(f"error: {paragraph}", file=sys.stderr, flush=True)
     if directory := environment.get("SM_OUTPUT_DIR"):
@@ -327,7 +337,7 @@ def _fail(reason: str, environment: Mapping[str, str]) -> int:
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str], measure_serving: MeasureServing | None = None) -> NoReturn:
-    """`main` as this process, which ends with the exit status."""
+    """Run `main` and end this process with its exit status."""
     try:
         status = main(argv, environment, measure_serving)
     except SystemExit as ended:  # after --help, or by SIGTERM

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.serving [table …]`: the tables of the model server; all of them when none is named."""
+"""`python -m benchmarks.serving [table …]`: print the named tables of the model server, or all of them."""
 
 import argparse
 import sys
@@ -11,7 +11,9 @@ from benchmarks.serving import tables
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=tables.SECONDS, help="of the table rate (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=int, default=tables.SECONDS, help="duration of the table rate (default: %(default)s)"
+    )
     parser.add_argument("names", nargs="*", metavar="|".join(tables.TABLES))
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in tables.TABLES]:

@@ -1,9 +1,9 @@
-"""Sends requests and says how it went: reads `{"port": 8080, …}` from standard input and prints one JSON object.
+"""Sends requests to a server: reads `{"port": 8080, …}` from standard input and prints its measurements as JSON.
 
-A process of its own, so that its work is not the server's, on sockets that stay open. Requests are due at fixed times
-(open loop), and a latency counts from when its request was due: a server that stalls is charged for everyone who waits
-meanwhile. With `rate` 0 each connection sends its next request as soon as it has its answer (closed loop). It does as
-little as it can for a request: it shares the machine, and what it takes from the caches the server pays for.
+The client is a separate process with open connections. Requests are due at fixed times (open loop), and a latency
+starts when its request is due; so if the server stalls, the latency of all waiting requests grows. With `rate` 0, each
+connection sends its next request as soon as it has an answer (closed loop). The client does as little work as possible,
+because it shares the processor and its caches with the server.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import uvloop
 
 
 def encoded(path: str, body: bytes | None) -> bytes:
+    """Return an HTTP request: a POST of `body`, or a GET without one."""
     if body is None:
         return b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()
     head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -26,14 +27,14 @@ def encoded(path: str, body: bytes | None) -> bytes:
 
 
 class Run:
-    """`number` requests over `connections`, due `rate` a second from now on (0: as soon as a connection is free)."""
+    """`number` requests, due at `rate` per second (0: as soon as a connection is free), and their latencies."""
 
     def __init__(self, requests: list[bytes], number: int, rate: float) -> None:
         self.requests, self.number, self.rate = requests, number, rate
         self.latencies: list[float] = []
         self.errors = 0
         self.sent = 0
-        """Requests that were begun, or wait for a connection."""
+        """Number of requests that are sent or wait for a connection."""
         self.free: list[Connection] = []
         self.waiting: deque[tuple[bytes, float]] = deque()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -103,7 +104,7 @@ class Connection(asyncio.Protocol):
 
 
 def _is_whole(answer: bytes) -> bool:
-    """Body of an answer, with a content length or chunked."""
+    """True if `answer` has its whole body, by its content length or, without one, by the last chunk."""
     head, ended, body = answer.partition(b"\r\n\r\n")
     if not ended:
         return False

@@ -1,4 +1,4 @@
-"""Starts a server as a process of its own and reads what processor time it has used."""
+"""Starts each server as a separate process, and reads its processor time and memory."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from benchmarks import environment
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PEERS = PROJECT_ROOT / "benchmarks" / "serving" / "peers"
 START_SECONDS = 120
+"""Maximum time for the start of a server."""
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Server:
-    """One that answers on loopback."""
+    """A running server on the loopback interface."""
 
     name: str
     port: int
@@ -36,7 +37,7 @@ class Server:
     ping: str = "/ping"
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process and everything it started, so far."""
+        """Return the user and system time of the process and all its descendants."""
         children: dict[int, list[int]] = {}
         spent: dict[int, float] = {}
         for folder in Path("/proc").glob("[0-9]*"):
@@ -47,15 +48,15 @@ class Server:
             pid = int(folder.name)
             children.setdefault(int(fields[1]), []).append(pid)
             spent[pid] = (int(fields[11]) + int(fields[12])) / _TICK
-        todo, total = [self.pid], 0.0
-        while todo:
-            pid = todo.pop()
+        pending, total = [self.pid], 0.0
+        while pending:
+            pid = pending.pop()
             total += spent.get(pid, 0.0)
-            todo += children.get(pid, [])
+            pending += children.get(pid, [])
         return total
 
     def memory(self) -> tuple[int, int]:
-        """Bytes that the process itself has in memory, and had at most."""
+        """Return the current and the peak memory of the process itself, in bytes."""
         lines = (Path("/proc") / str(self.pid) / "status").read_text().splitlines()
         sizes = dict(line.split(":", 1) for line in lines)
         now, most = (int(sizes[name].removesuffix("kB")) * 1024 for name in ("VmRSS", "VmHWM"))
@@ -72,7 +73,9 @@ def _free_port() -> int:
 def _running(
     name: str, command: list[str | Path], port: int, folder: Path, more: dict[str, str], **at: str
 ) -> Iterator[Server]:
-    """The command as a process that answers `ping` with 200. Raises RuntimeError with its last words if it does not."""
+    """Run the command until it answers `ping` with 200, and yield it. Raises RuntimeError, with its last output, if it
+    does not answer in time.
+    """
     variables = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"} | more
     log = folder / "server.log"
     with log.open("w") as output:
@@ -97,7 +100,7 @@ def _running(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """And all that it started: TorchServe's command leaves the server behind when it is stopped alone."""
+    """End the process and all processes of its group: TorchServe's command does not stop its server."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -107,7 +110,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait(20)
         except subprocess.TimeoutExpired:
             continue
-        time.sleep(0.5)  # for the others of its group
+        time.sleep(0.5)  # the other processes of the group need time too
     process.wait()
 
 
@@ -173,6 +176,6 @@ def torchserve(bundle: Path) -> Iterator[Server]:
         more = {"BUNDLE": str(bundle), "PATH": path, "TEMP": name, "LOG_LOCATION": name, "METRICS_LOCATION": name}
         at = {"path": "/predictions/neumf"}
         if shutil.which("java") is None:
-            raise RuntimeError("TorchServe needs Java, and there is none on the path")
+            raise RuntimeError("TorchServe needs Java, but PATH has no java")
         with _running("TorchServe 0.12", command, port, folder, more, **at) as server:
             yield server

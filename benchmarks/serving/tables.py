@@ -1,5 +1,5 @@
-"""The tables of `make bench-serving`: beside the peers, at a fixed rate, by catalogue with the cores it takes, by
-latency with the machines it takes, and the memory.
+"""The tables of `make bench-serving`: processor time compared with peers, latency at a fixed rate, cores by catalogue
+size, machines by latency limit, and memory.
 """
 
 from __future__ import annotations
@@ -25,23 +25,27 @@ from benchmarks.serving.servers import Server
 
 CLIENT = Path(__file__).with_name("client.py")
 ITEMS = 3_706
-SMALL, MEDIUM, DEFAULT = (8, (32, 16, 8)), (32, (64, 32, 16)), (320, (16, 8))
+Shape = tuple[int, tuple[int, ...]]  # factors, layers
+SMALL: Shape = (8, (32, 16, 8))
+MEDIUM: Shape = (32, (64, 32, 16))
+DEFAULT: Shape = (320, (16, 8))
 REPEATS, CONNECTIONS = 5, 8
 WARM = 3_000
-"""Requests before anything is measured: TorchServe's JVM compiles what it does often, which takes it so long."""
+"""Number of requests before the measurement: TorchServe's JVM needs them to compile its frequent code."""
 MEASURED_SECONDS = 1.0
-"""Processor time of a server that one repeat takes: the kernel counts it in hundredths of a second."""
+"""Processor time of a server in one repeat: the kernel counts it in hundredths of a second."""
 RATE, SECONDS = 1_000, 60
 CLIENT_SECONDS = 300
-"""A server that does not answer ends the benchmark."""
+"""Maximum time of the client: the benchmark fails if a server does not answer."""
 UTILISATION = 0.6
-"""Share of a core, or of the highest rate, that a machine is planned for."""
+"""Planned utilisation of a core, or share of the highest rate."""
 LIMITS_MS = (10, 25, 50)
 RATE_STEP, RATE_SECONDS, RATE_CONNECTIONS = 1.25, 3, 64
 HOURS_A_MONTH = 730
 
 
 def bodies(items: int, candidates: int | None) -> list[str]:
+    """Return a request body for each user, with random candidates or, without a number, for the whole catalogue."""
     random = np.random.default_rng(1)
     requests = []
     for user in range(USERS):
@@ -55,7 +59,7 @@ def bodies(items: int, candidates: int | None) -> list[str]:
 def send(
     server: Server, requests: list[str] | None, number: int, rate: float = 0, connections: int = CONNECTIONS
 ) -> dict[str, Any]:
-    """The client's measurements, and `cpuSeconds` of the server in the same time."""
+    """Send requests; return the client's measurements, and the server's processor time meanwhile as `cpuSeconds`."""
     path = server.ping if requests is None else server.path
     settings = {
         "port": server.port, "path": path, "bodies": requests, "number": number, "rate": rate,
@@ -72,7 +76,7 @@ def send(
     )
     result: dict[str, Any] = json.loads(done.stdout)
     if result["errors"]:
-        raise RuntimeError(f"{server.name} answered {result['errors']} of {number} requests otherwise than with 200")
+        raise RuntimeError(f"{server.name}: {result['errors']} of {number} requests had another status than 200")
     return result | {"cpuSeconds": server.cpu_seconds() - before}
 
 
@@ -84,7 +88,7 @@ def table(title: str, *headings: str) -> Table:
 
 
 def peers(progress: Progress) -> Table:
-    """Server processor time of one request, in one run, in turn; the median of the repeats."""
+    """Return the processor time of one request for each server: they are measured in turn; median of the repeats."""
     made = table(
         f"Processor time of the server for one request, {ITEMS:,} items, median of {REPEATS} runs in turn",
         "request", "TorchServe 0.12", "FastAPI + torch", "ours", "by TorchServe", "by FastAPI",
@@ -112,8 +116,8 @@ def peers(progress: Progress) -> Table:
                 spent: dict[str, list[float]] = {server.name: [] for server in running}
                 numbers = [_enough(server, requests) for server in running]
                 for _ in range(REPEATS):
-                    for server, many in zip(running, numbers, strict=True):
-                        spent[server.name].append(send(server, requests, many)["cpuSeconds"] / many * 1000)
+                    for server, number in zip(running, numbers, strict=True):
+                        spent[server.name].append(send(server, requests, number)["cpuSeconds"] / number * 1000)
                         progress.advance(task)
                 slow, middle, fast = (statistics.median(spent[server.name]) for server in running)
                 made.add_row(
@@ -128,15 +132,16 @@ def peers(progress: Progress) -> Table:
 
 
 def _enough(server: Server, requests: list[str]) -> int:
-    """How many requests take MEASURED_SECONDS."""
+    """Return the number of requests that take MEASURED_SECONDS."""
     number = 50
     while (spent := send(server, requests, number)["cpuSeconds"]) < MEASURED_SECONDS / 4:
         number *= 3
-    return math.ceil(number * MEASURED_SECONDS / spent)
+    needed: int = math.ceil(number * MEASURED_SECONDS / spent)
+    return needed
 
 
 def rate(progress: Progress, seconds: int = SECONDS) -> Table:
-    """Latency from the moment a request was due, beside that of `/ping` at the same rate in the same run."""
+    """Return latencies, counted from the time when a request is due, and those of `/ping` at the same rate."""
     made = table(
         f"{RATE:,} requests a second for {seconds} s, open loop, {ITEMS:,} items",
         "request", "errors", "p50 ms", "p99 ms", "p99.9 ms", "server cores",
@@ -147,22 +152,22 @@ def rate(progress: Progress, seconds: int = SECONDS) -> Table:
             bundle_of(ITEMS, *shape, Path(folder))
             with servers.ours(Path(folder)) as server:
                 send(server, bodies(ITEMS, None), 500)
-                for what, requests in (
+                for label, requests in (
                     (f"/ping beside {name}", None),
                     (f"whole catalogue, {name}", bodies(ITEMS, None)),
                     (f"25 candidates, {name}", bodies(ITEMS, 25)),
                 ):
-                    seen = send(server, requests, RATE * seconds, RATE, 64)
+                    result = send(server, requests, RATE * seconds, RATE, 64)
                     progress.advance(task)
                     made.add_row(
-                        what, str(seen["errors"]), f"{seen['p50']:.2f}", f"{seen['p99']:.2f}", f"{seen['p999']:.2f}",
-                        f"{seen['cpuSeconds'] / seen['seconds']:.2f}",
+                        label, str(result["errors"]), f"{result['p50']:.2f}", f"{result['p99']:.2f}",
+                        f"{result['p999']:.2f}", f"{result['cpuSeconds'] / result['seconds']:.2f}",
                     )  # fmt: skip
     return made
 
 
 def catalogues(progress: Progress) -> Table:
-    """How a request grows with the catalogue, and how many cores serve 1,000 of them a second."""
+    """Return the time of a request by catalogue size, and the cores for 1,000 requests per second."""
     made = table(
         "Our server, whole catalogue, one connection",
         "items", "factors", "MLP", "p50 ms", "processor ms", f"cores for 1,000/s at {UTILISATION:.0%}",
@@ -175,14 +180,14 @@ def catalogues(progress: Progress) -> Table:
                 requests = bodies(items, None)
                 send(server, requests, 20, connections=1)
                 number = max(30, min(2_000, 20_000_000 // items))
-                seen = send(server, requests, number, connections=1)
-        each = seen["cpuSeconds"] / number
+                result = send(server, requests, number, connections=1)
+        each = result["cpuSeconds"] / number
         widths = "-".join(map(str, layers))
         made.add_row(
             f"{items:,}",
             str(factors),
             widths,
-            f"{seen['p50']:.2f}",
+            f"{result['p50']:.2f}",
             f"{each * 1000:.2f}",
             f"{1000 * each / UTILISATION:.1f}",
         )
@@ -191,10 +196,10 @@ def catalogues(progress: Progress) -> Table:
 
 
 def right_size(progress: Progress) -> Table:
-    """The highest rate at which 99 of 100 answers are in time, and the machines that 1,000 requests a second take.
+    """Return the highest rate for each limit of p99 latency, and the machines for 1,000 requests per second.
 
-    Open loop. The rate grows by a quarter until the last limit is exceeded; a limit is kept up to the rate before the
-    first at which it was not, twice: once may be a neighbour's doing.
+    Open loop. The rate grows by a quarter until p99 exceeds every limit. A limit counts as exceeded only if it is
+    exceeded twice at the same rate, because other load on the machine may cause it once.
     """
     made = table(
         "Highest rate of one server by the 99th percentile of its latency, whole catalogue, requests/s",
@@ -218,7 +223,7 @@ def right_size(progress: Progress) -> Table:
 
 
 def _highest(server: Server, requests: list[str], start: float) -> list[float]:
-    """For each limit."""
+    """Return the highest rate for each limit of LIMITS_MS."""
     highest, kept, rate = [0.0] * len(LIMITS_MS), set(range(len(LIMITS_MS))), start
     while kept:
         number = max(100, int(rate * RATE_SECONDS))
@@ -233,7 +238,7 @@ def _highest(server: Server, requests: list[str], start: float) -> list[float]:
 
 
 def memory(progress: Progress) -> Table:
-    """Memory of a server's process, at rest and at most while loading, beside the formula's result."""
+    """Return the memory of a server's process, after loading and at its peak, and the result of `numbers_kept`."""
     made = table(
         "Memory of our server, MiB",
         "users", "items", "factors", "MLP", "numbers", "process", "more than numbers", "most at load",
@@ -258,8 +263,9 @@ def memory(progress: Progress) -> Table:
 
 
 def numbers_kept(users: int, items: int, factors: int, layers: tuple[int, ...], interactions: int) -> int:
-    """Bytes of a NeuMF's numbers in the server: what grows with users, items and interactions. Its MLP has at least one
-    hidden layer, `layers[1]`.
+    """Return the bytes of a NeuMF's numbers in the server, which grow with users, items and interactions.
+
+    The MLP has at least one hidden layer, `layers[1]`.
     """
     embedding, first = layers[0] // 2, layers[1]
     of_user = 4 * (factors + embedding) + 8

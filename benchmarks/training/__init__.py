@@ -1,1 +1,1 @@
-"""Training: what each model is worth, what it costs, and how fast the same NeuMF is trained elsewhere."""
+"""Benchmarks of training: quality and cost of each model, and the speed of the same NeuMF in other libraries."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.training --data FOLDER [table …]`: the tables; all of them when none is named."""
+"""`python -m benchmarks.training --data FOLDER [table …]`: print the named tables, or all of them."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from benchmarks.training import split, tables
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder of MovieLens-1M in the split of He et al. 2017"
+        "--data", type=Path, required=True, help="folder with MovieLens-1M in the split of He et al. 2017"
     )
     parser.add_argument("names", nargs="*", metavar="|".join(tables.TABLES))
     arguments = parser.parse_args()

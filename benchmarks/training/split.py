@@ -1,11 +1,11 @@
-"""MovieLens-1M in the split of He et al. 2017: each user's last interaction is the test, beside 99 given negatives.
+"""MovieLens-1M in the split of He et al. 2017: each user's last interaction is the test item, with 99 given negatives.
 
-Read from a folder in one of two forms: `interactions.csv.gz` (user_id, item_id, timestamp; everything) with
-`leave_one_out_test.csv.gz` (user_id, item_id, negative_1 … negative_99), or the authors' own `ml-1m.train.rating` and
+The folder has one of two pairs of files: `interactions.csv.gz` (user_id, item_id, timestamp; all interactions) and
+`leave_one_out_test.csv.gz` (user_id, item_id, negative_1 … negative_99), or the authors' `ml-1m.train.rating` and
 `ml-1m.test.negative` (https://github.com/hexiangnan/neural_collaborative_filtering, folder Data).
 
-156 users have their own test item among their negatives in the authors' file. Their program de-duplicates: so is it
-here, by leaving that negative out.
+In the authors' file, 156 users have their test item among their negatives. The authors' program removes duplicates, so
+this negative is left out here too.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ FORMS = (
 
 
 class NoSplit(Exception):
-    """The folder does not hold the split; the message says what it should hold."""
+    """The folder does not have the split; the message names the expected files."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """The dataset, and the negatives of each test user [test users, 99], -1 for one left out."""
+    """The dataset, and the negatives of each test user [test users, 99], -1 for a negative that is left out."""
 
     dataset: Dataset
     negatives: torch.Tensor
 
 
 def load(folder: Path) -> Split:
-    """Raises NoSplit if the files are not there or do not fit together."""
+    """Read the split in `folder`. Raises NoSplit if files are missing or do not fit together."""
     for names, read in zip(FORMS, (_ours, _authors), strict=True):
         if all((folder / name).is_file() for name in names):
             return read(*(folder / name for name in names))
     wanted = " or ".join(" and ".join(names) for names in FORMS)
     raise NoSplit(
-        f"{folder} holds neither {wanted}; the second pair is the paper's own, see benchmarks/training/split.py"
+        f"{folder} has neither {wanted}; the second pair is that of the paper, see benchmarks/training/split.py"
     )
 
 

@@ -1,4 +1,4 @@
-"""The tables of `make bench-training`: quality, time to a quality, throughput beside the peers, growth and memory."""
+"""The tables of `make bench-training`: quality, cost of evaluation, throughput compared with peers, and growth."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PEERS = {
 }
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 SEEDS = (1, 2, 3, 4, 5)
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "popularity": {"model": "popularity"},
     "als, 64 factors": {"model": "als"},
     "ease, λ = 500": {"model": "ease", "ease_l2": 500, "ease_dropout": 0},
@@ -50,7 +50,7 @@ REPEATS = 3
 
 
 def measure(data: Path, settings: dict[str, Any], rows: int | None = None) -> dict[str, Any]:
-    """One training by the worker."""
+    """Run one training in `worker.py` and return its measurements."""
     command = [sys.executable, "-m", "benchmarks.training.worker", "--data", str(data.absolute())]
     command += ["--rows", str(rows)] if rows else []
     command += ["--set", *(f"{name}={value}" for name, value in settings.items())]
@@ -61,7 +61,8 @@ def _json_of(command: list[str], folder: Path | None = None) -> dict[str, Any]:
     done = subprocess.run(command, env=ENVIRONMENT, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def _table(title: str, *headings: str) -> Table:
@@ -78,7 +79,10 @@ def _spread(values: Iterable[float], digits: int = 4) -> str:
 
 
 def quality(data: Path, progress: Progress) -> Table:
-    """Every model on the paper's split: mean and deviation over the seeds; what has no randomness is fitted once."""
+    """Return the figures of every model on the paper's split: mean and standard deviation over the seeds.
+
+    A model without randomness is fitted once.
+    """
     table = _table(
         f"MovieLens-1M, split and 99 negatives of He et al. 2017; mean ± deviation of {len(SEEDS)} seeds",
         "model", "HR@10", "NDCG@10", "full HR@10", "full NDCG@10", "coverage", "fit cpu-s", "peak MiB",
@@ -86,7 +90,7 @@ def quality(data: Path, progress: Progress) -> Table:
     jobs = [(name, seed) for name in MODELS for seed in (SEEDS if name in SEEDED else SEEDS[:1])]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in MODELS}
     for name, seed in progress.track(jobs, description="quality"):
-        runs[name].append(measure(data, MODELS[name] | {"seed": seed}))
+        runs[name].append(measure(data, {**MODELS[name], "seed": seed}))
     for name, results in runs.items():
         figures = [
             _spread(result[protocol][figure] for result in results)
@@ -101,7 +105,7 @@ def quality(data: Path, progress: Progress) -> Table:
 
 
 def evaluation(data: Path, progress: Progress) -> Table:
-    """Cost of ranking the whole catalogue and 99 negatives for every test user."""
+    """Return the processor time of ranking the whole catalogue and 99 negatives for every test user."""
     table = _table("Evaluation of all test users, sampled and full catalogue", "model", "cpu-s")
     for name in progress.track(["gmf", "neumf", "als", "ease"], description="evaluation"):
         settings = {"model": name, **({"epochs": 1} if name in ("gmf", "neumf") else {})}
@@ -111,7 +115,10 @@ def evaluation(data: Path, progress: Progress) -> Table:
 
 
 def throughput(data: Path, progress: Progress) -> Table:
-    """The same NeuMF (factors 8, MLP 32-16-8, one thread) elsewhere and here, in turn; samples per cpu-second."""
+    """Return the samples per cpu-second of the same NeuMF (factors 8, MLP 32-16-8, one thread) here and in peers.
+
+    They are measured in turn.
+    """
     python = environment.python("peers", PROJECT_ROOT / "benchmarks" / "training" / "peers" / "requirements.txt")
     loaded = split.load(data).dataset
     table = _table(
@@ -121,7 +128,7 @@ def throughput(data: Path, progress: Progress) -> Table:
     measured: dict[tuple[str, int], list[float]] = {}
     peaks: dict[str, int] = {}
 
-    def note(name: str, batch: int, rate: float, peak: int) -> None:
+    def record(name: str, batch: int, rate: float, peak: int) -> None:
         measured.setdefault((name, batch), []).append(rate)
         peaks[name] = max(peak, peaks.get(name, 0))
 
@@ -132,12 +139,12 @@ def throughput(data: Path, progress: Progress) -> Table:
         )  # fmt: skip
         for batch in progress.track([batch for _ in range(REPEATS) for batch in BATCHES], description="throughput"):
             for name, script in PEERS.items():
-                told = ["--data", str(file), "--batch", str(batch), "--seconds", "8"]
-                result = _json_of([str(python), str(script), *told])
-                note(name, batch, result["samples"] / result["cpuSeconds"], result["peakRssMiB"])
+                arguments = ["--data", str(file), "--batch", str(batch), "--seconds", "8"]
+                result = _json_of([str(python), str(script), *arguments])
+                record(name, batch, result["samples"] / result["cpuSeconds"], result["peakRssMiB"])
             for name, loss in _losses():
                 result = measure(data, SMALL_NEUMF | {"loss": loss, "batch_size": batch})
-                note(name, batch, result["samplesPerCpuSecond"], result["fitPeakRssMiB"])
+                record(name, batch, result["samplesPerCpuSecond"], result["fitPeakRssMiB"])
     for name in [*PEERS, *(name for name, _ in _losses())]:
         rates = [statistics.median(measured[name, batch]) for batch in BATCHES]
         table.add_row(name, *(f"{rate / 1000:,.0f}" for rate in rates), str(peaks[name]))
@@ -145,13 +152,13 @@ def throughput(data: Path, progress: Progress) -> Table:
 
 
 def _losses() -> Iterator[tuple[str, str]]:
-    yield "ours, bce: a negative of its own for each", "bce"
+    yield "ours, bce: own negatives for each interaction", "bce"
     yield "ours, block_bce: shared negatives (default)", "block_bce"
     yield "ours, block_softmax: shared negatives", "block_softmax"
 
 
 def growth(data: Path, progress: Progress) -> Table:
-    """How the cost of an epoch grows with rows and with factors."""
+    """Return the time and memory of an epoch by the number of rows and of factors."""
     table = _table("Growth of the default training: one epoch", "what", "seconds", "peak MiB")
     cases: list[tuple[str, dict[str, Any], int | None]] = [
         (f"{rows:,} generated rows", {"model": "neumf", "fusion": 0, "start": "random"}, rows)

@@ -1,4 +1,4 @@
-"""One training in a process of its own, so that its time and its memory are its own; the last line is JSON."""
+"""One training in a separate process, to measure its time and memory. The last line of its output is JSON."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from benchmarks.training import split
+from contracts.lines import Epoch
 from ncf.dataset import Dataset, Pairs
 from ncf.evaluation import Evaluation
-from ncf.interface import Context, Progress
+from ncf.interface import Context
 from ncf.registry import kind_named
 from training.hyperparameters import Hyperparameters
 
@@ -26,7 +27,7 @@ VERSION = "v20260101t000000z-00000000"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--rows", type=int, help="train on so many interactions of a generated shop instead")
+    parser.add_argument("--rows", type=int, help="train on a generated shop with this number of interactions instead")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="hyperparameters")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -39,13 +40,13 @@ def main() -> None:
     else:
         loaded = split.load(arguments.data)
         dataset, negatives = loaded.dataset, loaded.negatives
-    reports: list[Progress] = []
+    reports: list[Epoch] = []
     before = time.process_time()
     kind = kind_named(hyperparameters.model)
     model = kind.fit(dataset, hyperparameters.chosen, Context(report=reports.append))
     result: dict[str, Any] = {"cpuSeconds": time.process_time() - before}
     if reports:
-        # The whole fit counts, with everything before its first epoch.
+        # The time is that of the whole fit, including the work before the first epoch.
         samples = sum(report.samples_per_second * report.seconds for report in reports)
         result["samplesPerCpuSecond"] = samples / result["cpuSeconds"]
         result["epochSeconds"] = statistics.median(report.seconds for report in reports)
@@ -63,7 +64,10 @@ def main() -> None:
 
 
 def generated(rows: int) -> Dataset:
-    """A shop with as many interactions: as many a user and an item as MovieLens-1M has, popular items and tastes."""
+    """Generate a shop with about `rows` interactions, with as many per user and per item as MovieLens-1M has.
+
+    Items differ in popularity, and users in their tastes.
+    """
     random = np.random.default_rng(rows)
     users, items = max(rows // 165, 10), max(rows // 270, 10)
     user = random.integers(0, users, int(rows * 1.1))
@@ -83,7 +87,7 @@ def generated(rows: int) -> Dataset:
 
 
 def peak_rss_mib() -> int:
-    """Of this program alone (see `peers/measurement.py`)."""
+    """Return the peak memory of this process alone, in MiB (see `peers/measurement.py`)."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) // 1024 if found else 0
 

@@ -1,1 +1,1 @@
-"""Writes the files that AWS gets from the sources that people edit: `python -m delivery.assembly`."""
+"""Writes the files that AWS reads, from the sources that people edit: `python -m delivery.assembly`."""

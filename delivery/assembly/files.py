@@ -1,4 +1,4 @@
-"""The files that are assembled: which of them are not current, and writing them."""
+"""Finds assembled files that are not current, and writes them."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ A source is Amazon States Language in YAML, with two additions. `Retry` and `Cat
 And a state that invokes a Lambda function says so in these keys, in lower case:
 
     invoke: Verify                    the function VerifyFunction gets the state's input and `executionArn`
-    invoke.waitForTaskToken: Deploy   the same, and `taskToken`; the state waits until that token is answered
+    invoke.waitForTaskToken: Deploy   the same, and `taskToken`; the state waits for the answer to that token
     merge: target                     the fields of the input's `target` are sent too
     payload: {action: deploy}         these fields are sent too: values, or `$name` for an expression of `shared.yaml`
     result: deployment                the output is the input with the answer as `deployment`
@@ -62,7 +62,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML's own loader keeps the last of two equal keys, and so would lose a state that was copied."""
+    """Rejects duplicate keys. YAML's own loader keeps the last of two equal keys, which would lose a copied state."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]

@@ -10,9 +10,9 @@ HEAD = """\
 
 Written by `python -m delivery.assembly` from `statemachines/*.yaml`; a test holds it current.
 
-A box is a state that calls a Lambda function. A box with double sides waits until the job, the deployment or the person
-that it asked is done. Solid arrows are the way on. Dotted arrows are taken on an error, after the retries: on the error
-that the arrow names, or else on any.
+A box is a state that calls a Lambda function. A box with double sides waits for a job, a deployment or a person. Solid
+arrows lead to the next state. Dotted arrows are taken on an error, after the retries: on the error in the arrow's
+label, or on any error if it has none.
 """
 RETRIES = """
 ## Retries

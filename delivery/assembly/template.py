@@ -1,7 +1,7 @@
 """Assembles `template.yaml`: from `functions/<name>/function.yaml`, one file a function, and from `template/`.
 
-`template/every/` has skeletons of what each function, rule, schedule and state machine consists of; the sources have
-the rest. Two tags are ours: `!Arn service:resource` is the ARN of a resource in this account and region, and
+`template/every/` has skeletons of the parts that all functions, rules, schedules and state machines have; the sources
+have the rest. Two tags are ours: `!Arn service:resource` is the ARN of a resource in this account and region, and
 `!EveryRule` the list of the ARNs of all rules. docs/functions.md says how a function is added.
 """
 
@@ -23,7 +23,7 @@ FUNCTION_SECTIONS = {"Properties", "Asynchronous", "Allow", "Routes", "Rules", "
 MACHINE_SECTIONS = {"Rules", "Schedule"}
 RULE_SECTIONS = {"Description", "State", "EventPattern", "Input", "InputTransformer", "Role", "Rule"}
 SCHEDULE_SECTIONS = {"Description", "State", "ScheduleExpression", "RetryPolicy"}
-# An asynchronous call that fails is tried again this often and for this many seconds, then kept as a dead letter.
+# Retries of a failed asynchronous call, and its maximum age in seconds; then it goes to the dead-letter queue.
 LIMITS = "MaximumRetryAttempts: 2\nMaximumEventAgeInSeconds: 21600"
 DEAD_LETTERS = "Action: sqs:SendMessage\nResource: !GetAtt DeadLetterQueue.Arn"
 RULER = "# " + "=" * 116
@@ -64,7 +64,7 @@ class _Source:
 
     @cached_property
     def rules(self) -> dict[str, dict[str, Block]]:
-        """Sections of each rule, by its name; a rule of another function has the section `Rule` alone."""
+        """Sections of each rule, by its name; a rule of another function has only the section `Rule`."""
         found = {}
         for name, block in self.inner("Rules").items():
             where = f"{self.where}: {name}"
@@ -157,7 +157,7 @@ class _Assembly:
         )
 
     def _rule(self, source: _Source, name: str) -> str:
-        """A rule and the permission to call its target; the permission alone if the rule is another function's."""
+        """A rule and the permission to call its target; only the permission if the rule is another function's."""
         sections = source.rules[name]
         rule = sections["Rule"].body if "Rule" in sections else name
         if source.kind == "function":
@@ -231,12 +231,12 @@ class _Assembly:
 def _function(folder: Path) -> _Source:
     path, where = folder / "function.yaml", f"functions/{folder.name}/function.yaml"
     if not path.exists():
-        raise SourceError(f"{where} is missing: it says what calls the function and what the function may do")
+        raise SourceError(f"{where} is missing: it lists the function's triggers and permissions")
     text = path.read_text("utf-8")
     source = _source("function", folder.name, where, "", text)
     for section in ("Properties", "Allow"):
         if section not in source.sections or not source.sections[section].comment:
-            raise SourceError(f"{where}: the section {section}, with a comment above it that says why, is missing")
+            raise SourceError(f"{where}: the section {section}, with a comment that gives the reason, is missing")
     return _source("function", folder.name, where, source.sections["Properties"].comment, text)
 
 
@@ -278,7 +278,7 @@ def _expand_arns(text: str) -> str:
 
 
 def _texts(sections: dict[str, Block], *names: str) -> str:
-    """Those of the named sections that are there, as written."""
+    """The texts of the named sections that exist."""
     return "\n".join(sections[name].text for name in names if name in sections)
 
 

@@ -55,8 +55,8 @@ def blocks(text: str, where: str) -> dict[str, Block]:
 
 
 def fill(skeleton: str, values: Mapping[str, str]) -> str:
-    """`skeleton` with each `<name>` replaced. A line that is a placeholder alone takes a block of lines at its
-    indentation, and goes when the block is empty. Raises KeyError for a name without a value."""
+    """`skeleton` with each `<name>` replaced. A line with only a placeholder is replaced by a block of lines at its
+    indentation, and removed if the block is empty. Raises KeyError for a name without a value."""
     lines = []
     for line in skeleton.splitlines():
         alone = ALONE.fullmatch(line)

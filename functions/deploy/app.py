@@ -2,7 +2,7 @@
 `on_job_finished` answers the token when the change has ended.
 
 Deploy's answer is `{"endpointName", "endpointConfigName"}`. RollBack's answer is the same or, if there was nothing to
-wait for, `{"endpointName", "endpointConfigName"?, "changed"}`.
+wait for, `{"endpointName", "endpointConfigName"?, "changed", "alarms"?}`: the deployment's alarms in state ALARM.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from shared.errors import (
     DeploymentInProgress,
     EndpointFailed,
     EndpointUnusable,
+    FunctionError,
     InvalidInput,
     MissingResource,
     ModelNotApproved,
@@ -175,8 +176,12 @@ def _take(step: Step, deployment: Deployment, event: dict[str, Any]) -> Step:
         JOBS.answer(token, Outcome(output={"endpointName": name, "changed": True}))
         return step
     if step.action is Action.DONE:
-        output = {"endpointName": name} | ({"endpointConfigName": step.config} if step.config else {})
-        JOBS.answer(token, Outcome(output=output if event["action"] == "deploy" else {**output, "changed": True}))
+        output: dict[str, Any] = {"endpointName": name}
+        output |= {"endpointConfigName": step.config} if step.config else {}
+        if event["action"] == "rollback":
+            ringing = _ringing_alarms()
+            output |= {"changed": True} | ({"alarms": ringing} if ringing else {})
+        JOBS.answer(token, Outcome(output=output))
         return step
 
     LEDGER.hold_token(token)
@@ -230,14 +235,30 @@ def _require_quiet_alarms() -> None:
     wanted = SETTINGS.endpoint_alarm_names
     if not wanted:
         return
-    with calling("cloudwatch DescribeAlarms"):
-        found = JOBS.client("cloudwatch").describe_alarms(AlarmNames=list(wanted))["MetricAlarms"]
+    found = _alarms()
     missing = sorted(set(wanted) - {alarm["AlarmName"] for alarm in found})
     if missing:
         raise MissingResource(f"the deployment alarms do not exist: {', '.join(missing)}")
     ringing = sorted(alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM")
     if ringing:
         raise AlarmNotQuiet(f"{', '.join(ringing)} is already in state ALARM; the deployment waits until it ends")
+
+
+def _ringing_alarms() -> list[str]:
+    """Return the deployment's alarms in state ALARM, because SageMaker does not name the alarm of a rollback."""
+    if not SETTINGS.endpoint_alarm_names:
+        return []
+    try:
+        return sorted(alarm["AlarmName"] for alarm in _alarms() if alarm["StateValue"] == "ALARM")
+    except FunctionError as error:  # the rollback is done: it does not fail because of missing alarm names
+        logger.warning("the alarms cannot be read", extra={"reason": str(error)})
+        return []
+
+
+def _alarms() -> list[dict[str, Any]]:
+    with calling("cloudwatch DescribeAlarms"):
+        found = JOBS.client("cloudwatch").describe_alarms(AlarmNames=list(SETTINGS.endpoint_alarm_names))
+    return list(found["MetricAlarms"])
 
 
 def _approved_container(event: dict[str, Any]) -> dict[str, Any]:

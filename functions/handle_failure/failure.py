@@ -124,6 +124,9 @@ def _from_state(event: dict[str, Any]) -> Failure:
     if isinstance(rollback, dict) and rollback.get("changed") is not False and rollback.get("endpointConfigName"):
         status = RunStatus.FAILED if machine in _OPERATIONS else RunStatus.ROLLED_BACK
         reasons.append(f"the endpoint serves {rollback['endpointConfigName']} again")
+    alarms = rollback.get("alarms") if isinstance(rollback, dict) else None
+    if alarms:
+        reasons.append(f"in state ALARM after the rollback: {', '.join(map(str, alarms))}")
     if "rollbackError" in event:
         reasons.append(f"the rollback failed too: {Cause.from_state(event['rollbackError']).reason}")
     run_id, version = _identity(machine, event, arn, str(event.get("startTime") or ""))

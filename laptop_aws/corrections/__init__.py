@@ -1,7 +1,7 @@
-"""Where ministack differs from AWS, and what makes it agree: one module per area.
+"""Corrections of ministack where it differs from AWS: one module per area.
 
-Each correction is declared where it stands (``laptop_aws.correction``): what AWS does, what ministack does, and the
-conformance test that holds it. ``python -m laptop_aws corrections`` lists them.
+Each correction (``laptop_aws.correction``) states what AWS does, what ministack does, and its conformance test.
+``python -m laptop_aws corrections`` lists them.
 """
 
 from __future__ import annotations
@@ -33,5 +33,6 @@ def corrections_of(areas: Iterable[str] = AREAS) -> list[Correction]:
 
 
 def apply(areas: Iterable[str] = AREAS) -> None:
-    """Makes ministack agree with AWS. Raises DoesNotFit when it is not the ministack that the corrections are for."""
+    """Applies the corrections. Raises DoesNotFit if the installed ministack is not the one that they were written
+    for."""
     correction.apply(corrections_of(areas))

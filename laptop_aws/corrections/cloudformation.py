@@ -1,4 +1,4 @@
-"""CloudFormation: what it leaves out of the resources it makes."""
+"""CloudFormation: properties that ministack omits from the resources it creates."""
 
 from __future__ import annotations
 

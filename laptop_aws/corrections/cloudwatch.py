@@ -1,4 +1,4 @@
-"""CloudWatch: when an alarm goes off."""
+"""CloudWatch: evaluation of alarms."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ COMPARISONS = {
 @corrects(
     "ministack.services.cloudwatch:_evaluate_alarm",
     source="a0b0acd3d432",
-    aws="an alarm looks at the metric with exactly its dimensions, period by period, needs DatapointsToAlarm of "
-    "EvaluationPeriods, treats missing data as told, and tells the event bus",
-    ministack="adds up all dimensions over the whole time, never returns from ALARM without new data, and tells nobody "
-    "but topics",
+    aws="an alarm evaluates the metric with exactly its dimensions, period by period, needs DatapointsToAlarm of "
+    "EvaluationPeriods, honours TreatMissingData, and notifies the event bus",
+    ministack="adds up all dimensions over the whole time, never returns from ALARM without new data, and notifies "
+    "only topics",
     test="test_an_alarm_goes_off_for_its_own_dimensions_and_calms_down",
 )
 def evaluate_alarm(stock: Any, alarm: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ def _points(alarm: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def judge(alarm: dict[str, Any], points: Iterable[dict[str, Any]], now: float) -> tuple[str, str]:
-    """The state of the alarm at ``now``, and why."""
+    """The state of the alarm at ``now``, and the reason."""
     period = int(alarm.get("Period") or 60)
     periods = int(alarm.get("EvaluationPeriods") or 1)
     needed = int(alarm.get("DatapointsToAlarm") or periods)

@@ -1,4 +1,4 @@
-"""Handing a message from one service to another inside the host, saying so when it cannot be done."""
+"""Delivers a message from one service to another inside the host, or raises NotDelivered."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ministack.core.responses import request_scope
 
 
 class NotDelivered(Exception):
-    """The target refused or is not there. ``code`` is AWS's error code for it; ``retryable`` says whether trying
-    again may help."""
+    """The target refused the message or does not exist. ``code`` is AWS's error code; ``retryable`` is True if a retry
+    may succeed."""
 
     def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -83,7 +83,7 @@ def to_function(arn: str, event: Any) -> None:
 
 
 def to_state_machine(arn: str, event_input: str) -> None:
-    """Starts an execution under a name of its own."""
+    """Starts an execution under a new name."""
     from ministack.services import stepfunctions
 
     spec = _parsed(arn)

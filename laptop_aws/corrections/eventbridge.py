@@ -1,4 +1,4 @@
-"""EventBridge: what happens when a target does not take the event."""
+"""EventBridge: delivery to targets, with retries and dead-letter queues."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LOCAL_RETRY_SECONDS = 1.0
     "ministack.services.eventbridge:_invoke_target",
     source="550e304af080",
     aws="EventBridge hands an event to a function asynchronously, so that the function's own retries and dead-letter "
-    "queue apply; what a target refuses is retried (RetryPolicy) and then put, as the target would have got it, into "
+    "queue apply; what a target refuses is retried (RetryPolicy) and then put, as it was sent, into "
     "the target's dead-letter queue with the reason in message attributes; a missing target is not retried",
     ministack="calls the function once, and forgets the event when anything fails",
     test="test_an_event_whose_target_is_gone_lands_in_the_targets_dead_letter_queue",
 )
 def deliver(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
-    """Delivers ``event`` as AWS does; the bus itself retries at most LOCAL_RETRIES times, a second apart."""
+    """Delivers ``event`` as AWS does; the bus retries at most LOCAL_RETRIES times, 1 s apart."""
     view = view or eventbridge._pattern_event_view(event)
     payload = _payload(target, rule, view)
     try:
@@ -45,7 +45,7 @@ def deliver(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any],
 
 
 def _payload(target: dict[str, Any], rule: dict[str, Any], view: Any) -> str:
-    """What the target gets: the transformed event, the rule's constant, a part of the event, or the event."""
+    """The payload for the target: the transformed event, the rule's constant, a part of the event, or the event."""
     whole = view.event_with_detail()
     if target.get("InputTransformer"):
         return str(eventbridge._apply_input_transformer(target["InputTransformer"], rule, view))
@@ -86,7 +86,7 @@ def _hand_over(target: dict[str, Any], event: dict[str, Any], rule: dict[str, An
     elif spec.service == "sns":
         delivery.to_topic(arn, payload, {})
     else:
-        raise delivery.NotDelivered("INVALID_PARAMETER", f"events are not delivered to {spec.service!r} targets here")
+        raise delivery.NotDelivered("INVALID_PARAMETER", f"{spec.service!r} targets are not supported")
     logger.info("rule %s delivered %s to %s", rule.get("Name"), event.get("DetailType"), arn)
 
 

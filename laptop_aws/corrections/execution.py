@@ -1,4 +1,4 @@
-"""One execution in progress: its waiting tokens, its history, its limit on payloads, and the means to end it."""
+"""One execution in progress: its open task tokens, its history, its payload limit, and how to end it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Execution = dict[str, Any]
 
 
 class Stopped(BaseException):
-    """The execution was aborted or ran out of time; its threads unwind without writing any more history."""
+    """The execution was aborted or timed out; its threads end without writing more history."""
 
 
 class Run:
-    """One execution in progress: its waiting tokens and the means to end it."""
+    """One execution in progress: its open task tokens, and how to end it."""
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
@@ -52,7 +52,7 @@ class Run:
 
     @contextmanager
     def waiting_for(self, token: str) -> Iterator[dict[str, Any]]:
-        """Registers a task token while its task runs."""
+        """Keeps a task token registered while its task runs."""
         now = time.monotonic()
         info = {"event": threading.Event(), "result": None, "error": None, "heartbeat": None, "beat": now}
         sfn._task_tokens[token] = info
@@ -73,7 +73,7 @@ current: contextvars.ContextVar[Run | None] = contextvars.ContextVar("current", 
 
 
 def compact(value: Any) -> str:
-    """JSON as Step Functions writes it."""
+    """JSON in the form that Step Functions writes."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 

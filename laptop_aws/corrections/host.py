@@ -1,4 +1,4 @@
-"""ministack's server: what the host of laptop-aws does itself."""
+"""ministack's server: parts that the host of laptop-aws does itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP APIs (API Gateway v2): what a function gets, what a caller gets when it fails, and APIs given as OpenAPI."""
+"""HTTP APIs (API Gateway v2): the event that a function receives, the answer when it fails, and OpenAPI bodies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Response = tuple[int, dict[str, str], bytes]
 @corrects(
     "ministack.services.apigateway:run_reentrant",
     source="bd6c9a9940ab",
-    aws="an event of format 2.0 leaves out pathParameters when the route has none, and lists cookies apart",
+    aws="an event of format 2.0 omits pathParameters when the route has none, and lists cookies separately",
     ministack="gives null, and cookies as a header",
     test="test_a_function_gets_an_event_of_format_2_0",
 )
@@ -54,7 +54,7 @@ async def run_with_event(stock: Any, function: Any, *arguments: Any, **named: An
     "ministack.services.apigateway:_invoke_lambda_proxy",
     source="fbe5024fcd36",
     aws="a function that takes longer than the integration's timeout (30 s) is answered 503, a body above 10 MB 413",
-    ministack="waits, and takes all",
+    ministack="waits, and accepts any size",
     test="test_a_function_that_fails_is_500_and_one_that_is_too_slow_503",
 )
 async def invoke_proxy(stock: Any, integration: dict[str, Any], *arguments: Any, **named: Any) -> Response:

@@ -1,4 +1,4 @@
-"""Lambda: asynchronous invocation, what follows its failure, and what CloudFormation leaves out of a function."""
+"""Lambda: asynchronous invocation, and its retries, dead-letter queues and destinations."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _of_event_invoke_config(operation: str, source: str) -> Any:
     return corrects(
         f"ministack.services.lambda_svc:_{operation}_event_invoke_config",
         source=source,
-        aws="an event-invoke configuration of $LATEST is the one of the unqualified function",
-        ministack="they are two",
+        aws="$LATEST and the unqualified function have the same event-invoke configuration",
+        ministack="they have separate ones",
         test="test_the_sam_transform_makes_functions_state_machines_rules_and_schedules",
     )
 
@@ -46,14 +46,15 @@ def event_invoke_config(stock: Any, function: str, qualifier: str | None, *data:
 @corrects(
     "ministack.services.lambda_svc:invoke_async_with_retry",
     source="289fe4d3cbd4",
-    aws="a failed asynchronous invocation is tried twice more, a minute and two minutes later; then the event goes, as "
-    "it was, to the dead-letter queue, and a record of the failure to the on-failure destination; a throttled one "
-    "waits until there is room",
+    aws="a failed asynchronous invocation is tried twice more, a minute and two minutes later; then the event goes, "
+    "unchanged, to the dead-letter queue, and a record of the failure to the on-failure destination; a throttled one "
+    "waits for a free slot",
     ministack="sends the record to both, counts a throttle as a failure, and ignores on-success destinations",
     test="test_an_event_that_keeps_failing_goes_to_the_dead_letter_queue_as_it_was",
 )
 def invoke_async(func: dict[str, Any], event: Any) -> None:
-    """Invokes the function on a thread of its own. LAPTOP_AWS_LAMBDA_RETRY_SECONDS takes the place of the minute."""
+    """Invokes the function on a thread of its own. LAPTOP_AWS_LAMBDA_RETRY_SECONDS replaces the minute between
+    attempts."""
     context = contextvars.copy_context()
     threading.Thread(
         target=context.run, args=(_attempt_until_done, func, event), name="function-async", daemon=True
@@ -72,9 +73,9 @@ def _attempt_until_done(func: dict[str, Any], event: Any) -> None:
         limit = time.monotonic() + int(settings.get("MaximumEventAgeInSeconds") or MAXIMUM_EVENT_AGE_SECONDS)
         attempts, result, condition = 0, {}, "RetriesExhausted"
         while True:
-            result = lambda_svc._execute_function(_as_it_is_now(func), event)
+            result = lambda_svc._execute_function(_current_record(func), event)
             if not result.get("error"):
-                _tell(settings, "OnSuccess", config, event, result, attempts + 1, "Success")
+                _send_record(settings, "OnSuccess", config, event, result, attempts + 1, "Success")
                 break
             wait = THROTTLE_WAIT_SECONDS
             if not result.get("throttle"):
@@ -87,13 +88,13 @@ def _attempt_until_done(func: dict[str, Any], event: Any) -> None:
                 break
             time.sleep(wait)
         if result.get("error"):
-            _tell(settings, "OnFailure", config, event, result, attempts, condition)
+            _send_record(settings, "OnFailure", config, event, result, attempts, condition)
             _dead_letter(config, event, result)
         registry.mark_changed()
 
 
-def _as_it_is_now(func: dict[str, Any]) -> dict[str, Any]:
-    """The function may have got other code or other limits since the event was queued."""
+def _current_record(func: dict[str, Any]) -> dict[str, Any]:
+    """The current record of the function: its code or limits may have changed since the event was queued."""
     found, config, _ = lambda_svc._get_func_record_for_ref((func.get("config") or func).get("FunctionArn", ""))
     current: dict[str, Any] = lambda_svc._execution_record_for_config(found, config) if found and config else func
     return current
@@ -124,7 +125,7 @@ def _dead_letter(config: dict[str, Any], event: Any, result: dict[str, Any]) -> 
     _deliver(target, json.dumps(event), attributes, f"dead letter of function {config.get('FunctionName')}")
 
 
-def _tell(
+def _send_record(
     settings: dict[str, Any],
     kind: str,
     config: dict[str, Any],
@@ -160,7 +161,7 @@ def _deliver(target: str, body: str, attributes: dict[str, str], what: str) -> N
     try:
         spec = parse_arn(target)
     except ArnParseError:
-        logger.warning("%s not delivered: %s is no ARN", what, target)
+        logger.warning("%s not delivered: %s is not an ARN", what, target)
         return
     ways: dict[str, Callable[[], None]] = {
         "sqs": lambda: delivery.to_queue(target, body, attributes),
@@ -172,6 +173,6 @@ def _deliver(target: str, body: str, attributes: dict[str, str], what: str) -> N
         ways[spec.service]()
         logger.info("%s delivered to %s", what, target)
     except KeyError:
-        logger.warning("%s not delivered: %s is no queue, topic, function or bus", what, target)
+        logger.warning("%s not delivered: %s is not a queue, topic, function or bus", what, target)
     except delivery.NotDelivered as error:
         logger.warning("%s not delivered: %s", what, error)

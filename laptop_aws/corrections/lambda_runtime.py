@@ -1,4 +1,4 @@
-"""Lambda: how function code is run, fails and logs."""
+"""Lambda: running function code, its errors and its logs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _next_log_stream: contextvars.ContextVar[str] = contextvars.ContextVar("_next_lo
     is_value=True,
 )
 def worker_script() -> str:
-    """Two files made one: the guard against leaving loopback, then the bootstrap."""
+    """The loopback guard and the bootstrap, joined into one script."""
     guard = Path(loopback.__file__).read_text(encoding="utf-8")
     bootstrap = Path(lambda_bootstrap.__file__).read_text(encoding="utf-8")
     return f"{guard}\n\ninstall()\n\n\n{bootstrap}"
@@ -59,8 +59,8 @@ def worker_script() -> str:
     test="test_code_runs_beside_boto3_alone",
 )
 def detect_runtime_binary(runtime_name: str) -> tuple[str, str]:
-    """The interpreter that LAPTOP_AWS_LAMBDA_PYTHON names, so that a dependency missing from the artefact is missing
-    here too. Where it does not exist, the host's interpreter stands in and the log says so.
+    """The interpreter in LAPTOP_AWS_LAMBDA_PYTHON, so that a dependency missing from the artefact is missing here too.
+    If it does not exist, the host's interpreter is used, with a warning in the log.
     """
     if not runtime_name.startswith("python"):
         return "", ""
@@ -91,10 +91,8 @@ def subprocess_of_functions() -> Any:
 
 
 def _start(command: Sequence[str], *, cwd: str, env: Mapping[str, str], **options: Any) -> subprocess.Popen[Any]:
-    """Starts a function's process in an environment built anew: credentials and endpoint are the emulator's.
-
-    The process has a group of its own and ends with the host. The function's own variables arrive with the first line
-    of the protocol.
+    """Starts a function's process in a new environment with the emulator's credentials and endpoint. The process has
+    its own group and ends with the host. The function's own variables arrive in the first line of the protocol.
     """
     name = env.get("AWS_LAMBDA_FUNCTION_NAME", "function")
     runtime_variables = {key: value for key, value in env.items() if key.startswith(RUNTIME_NAMES)}
@@ -142,7 +140,7 @@ def _logging_variables(function_name: str) -> dict[str, str]:
     test="test_import_that_never_ends_fails_the_invocation",
 )
 def spawn_within_init_time(stock: Any, worker: Any) -> None:
-    """Ends the process after the longer of the two times; the invocation then fails as on AWS."""
+    """Ends the process after the longer of the two limits; the invocation then fails as on AWS."""
     limit = max(INIT_SECONDS, float(worker.config.get("Timeout", 3)))
 
     def stop() -> None:
@@ -171,7 +169,7 @@ def spawn_within_init_time(stock: Any, worker: Any) -> None:
     test="test_prints_and_log_records_reach_cloudwatch_logs",
 )
 def drain_log(worker: Any, *_: Any) -> str:
-    """The lines up to the mark with which the bootstrap ends the log of an invocation."""
+    """The lines before the marker that ends the log of an invocation."""
     lines: list[str] = []
     deadline = time.monotonic() + DRAIN_SECONDS
     while (left := deadline - time.monotonic()) > 0:
@@ -291,7 +289,7 @@ def _new_log_stream(config: Mapping[str, Any]) -> str:
 
 
 def _discard(worker: Any) -> None:
-    """Only this environment: others of the function may be serving."""
+    """Ends only this environment: the function's others may be busy."""
     with runtime._lock:
         for entries in runtime._workers.values():
             if worker in entries:
@@ -332,9 +330,9 @@ def _init_failure(message: str, request_id: str, worker: Any) -> dict[str, Any]:
 
 _counted = partial(
     corrects,
-    aws="every invocation counts in AWS/Lambda, whoever made it",
+    aws="every invocation counts in AWS/Lambda, from any caller",
     ministack="only direct calls of Invoke count",
-    test="test_invocations_count_in_the_functions_metrics_whoever_made_them",
+    test="test_all_invocations_count_in_the_functions_metrics",
 )
 
 

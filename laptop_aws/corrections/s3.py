@@ -1,4 +1,4 @@
-"""S3: nothing is acknowledged before it is kept, and the events that EventBridge gets."""
+"""S3: writes are durable before they are acknowledged, and EventBridge's events have AWS's fields."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def dispatch_event(stock: Any, event: dict[str, Any], view: Any = None) -> None:
 
 
 class _Write:
-    """A request that changes S3: its first error on the way to disk, and its events, held back until it is kept."""
+    """A request that changes S3: its first disk error, and its events, which wait until the write is durable."""
 
     def __init__(self) -> None:
         self.failure: OSError | None = None
@@ -79,7 +79,7 @@ _kept = partial(
 async def handle_request(
     stock: Any, method: str, path: str, headers: dict[str, str], *arguments: Any, **named: Any
 ) -> Any:
-    """Answers 503 when the request cannot be kept; the object is then as it was before, and no event is sent."""
+    """Answers 503 if the write fails; the object is then unchanged, and no event is sent."""
     if method in ("GET", "HEAD"):
         return await stock(method, path, headers, *arguments, **named)
     write = _Write()
@@ -96,12 +96,12 @@ async def handle_request(
     restore()
     reason = write.failure.strerror or str(write.failure)
     logger.error("S3 %s %s refused: %s", method, path, reason)
-    message = f"The request was not carried out because it cannot be kept: {reason}. Free some space, then try again."
+    message = f"The request was not carried out because it cannot be saved: {reason}. Free some space, then try again."
     return s3._error("ServiceUnavailable", message, 503)
 
 
 def _remember(bucket_name: str, key: str) -> Callable[[], None]:
-    """A function that puts the current object and its versions back."""
+    """A function that restores the current object and its versions."""
     bucket = s3._buckets.get(bucket_name)
     if bucket is None or not key:
         return lambda: None
@@ -138,7 +138,7 @@ def _note(error: OSError) -> None:
 
 @_kept("ministack.services.s3:_persist_object", source="cb32b6ae8706")
 def persist_object(stock: Any, bucket: str, key: str, record: Any) -> None:
-    """Writes body and metadata beside the old files before either is replaced, so that they always belong together."""
+    """Writes the new body and metadata to temporary files, then replaces both, so that they always match."""
     path = s3._object_disk_path(bucket, key)
     if path is None or not isinstance(record, dict):
         stock(bucket, key, record)

@@ -1,4 +1,4 @@
-"""EventBridge Scheduler: how exactly it keeps time, and what it remembers."""
+"""EventBridge Scheduler: precision, and saved state."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def load_persisted_state(stock: Any, data: dict[str, Any]) -> None:
 
 @_remembered("ministack.services.scheduler:_create_schedule", source="5b205607c15c")
 def create_schedule(stock: Any, name: str, body: dict[str, Any]) -> Any:
-    """A schedule made again under the name of a deleted one begins anew."""
+    """A schedule with the name of a deleted one starts afresh."""
     full_name = f"{body.get('GroupName', 'default')}/{name}"
     if full_name not in scheduler._schedules:
         scheduler._schedule_last_fired.pop((get_account_id(), get_region(), full_name), None)

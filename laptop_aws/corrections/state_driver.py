@@ -1,6 +1,5 @@
-"""Runs one Step Functions execution from state to state: order of events, time-out, branches, restarts.
-
-ministack evaluates paths, JSONata, Choice rules, Wait and Map items.
+"""Runs one Step Functions execution from state to state: order of events, timeout, branches, restarts. ministack
+evaluates paths, JSONata, Choice rules, Wait and Map items.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ logger = logging.getLogger("emulator")
     test="test_the_state_machines_own_timeout_ends_it_as_timed_out",
 )
 def run_execution(execution_arn: str) -> None:
-    """Runs the definition that the execution started with; after a restart of the host, from ``position`` on."""
+    """Runs the definition that the execution started with; after a restart of the host, from ``position``."""
     execution = sfn._executions.get(execution_arn)
     if not execution or execution["status"] != "RUNNING":
         return
@@ -152,7 +151,7 @@ def _end(
 
 
 def count(execution: Execution, status: str) -> None:
-    """Counts the execution in ``AWS/States``, which ministack does not."""
+    """Counts the execution in ``AWS/States``."""
     metric = {
         "SUCCEEDED": "ExecutionsSucceeded",
         "FAILED": "ExecutionsFailed",
@@ -175,7 +174,7 @@ def resume_executions() -> None:
         if execution["status"] == "RUNNING" and not execution.get("sync"):
             with request_scope(account, region):
                 logger.info(
-                    "execution %s goes on at %s", arn, (execution.get("position") or {}).get("state", "its start")
+                    "execution %s continues at %s", arn, (execution.get("position") or {}).get("state", "its start")
                 )
                 registry.in_background(run_execution, arn, name="execution")
 
@@ -225,12 +224,12 @@ def _run_state(
 @corrects(
     "ministack.services.stepfunctions:_run_sub_machine",
     source="f8d844168b14",
-    aws="branches and iterations write history, and what they assign stays inside",
-    ministack="they write none",
+    aws="branches and iterations write history, and their variables stay local to them",
+    ministack="they write no history",
     test="test_each_event_of_the_history_names_the_one_before_it_in_its_own_branch",
 )
 def run_branch(states: dict[str, State], start_at: str, value: Any, execution: Execution, context: Context) -> Any:
-    """The states of a Parallel branch or a Map item. Variables assigned inside stay inside."""
+    """Runs the states of a Parallel branch or a Map item; its variables are local."""
     context = {**context, "variables": copy.deepcopy(context.get("variables", {}))}
     name: str | None = start_at
     value = copy.deepcopy(value)
@@ -248,8 +247,8 @@ def run_branch(states: dict[str, State], start_at: str, value: Any, execution: E
 
 
 def _side_by_side(jobs: list[Callable[[], Any]], width: int) -> list[Any]:
-    """Runs the jobs at most ``width`` at once, each in a copy of this thread's context; the first failure is raised
-    when all have ended."""
+    """Runs at most ``width`` jobs at once, each in a copy of this thread's context. Raises the first failure after all
+    have ended."""
     results: list[Any] = [None] * len(jobs)
     failures: list[BaseException | None] = [None] * len(jobs)
     room = threading.Semaphore(width)
@@ -282,7 +281,7 @@ def _side_by_side(jobs: list[Callable[[], Any]], width: int) -> list[Any]:
 
 
 def _run_parallel(state: State, value: Any, execution: Execution, context: Context) -> tuple[Any, str | None]:
-    """A Parallel state with history in its branches and, in JSONata, Arguments, Output and Assign."""
+    """Runs a Parallel state, with history in its branches and, in JSONata, Arguments, Output and Assign."""
     jsonata = sfn._state_query_language(state, context) == "JSONata"
 
     def attempt() -> tuple[Any, str | None]:
@@ -318,7 +317,7 @@ def _results_out(state: State, value: Any, context: Context, results: list[Any],
 
 
 def _run_map(name: str, state: State, value: Any, execution: Execution, context: Context) -> tuple[Any, str | None]:
-    """A Map state with history in its iterations."""
+    """Runs a Map state, with history in its iterations."""
     jsonata = sfn._state_query_language(state, context) == "JSONata"
     processor = state.get("ItemProcessor") or state.get("Iterator") or {}
     if (processor.get("ProcessorConfig") or {}).get("Mode") == "DISTRIBUTED":

@@ -1,4 +1,4 @@
-"""Step Functions: starting, stopping and answering executions; the walk itself is in ``state_driver``."""
+"""Step Functions: the API for executions and task tokens; ``state_driver`` runs the states."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 
 
 def register() -> None:
-    """Has executions suspended when the host ends and resumed when it starts."""
+    """Suspends executions when the host ends and resumes them when it starts."""
     registry.on_ready(driver.resume_executions)
     registry.on_shutdown(_suspend_executions)
 
@@ -133,8 +133,8 @@ def _new_execution(arn: str, machine: dict[str, Any], requested: str, name: str,
 @corrects(
     "ministack.services.stepfunctions:_stop_execution",
     source="44d2d84ccd5c",
-    aws="an aborted execution does nothing more, and its tokens are void",
-    ministack="its threads go on",
+    aws="an aborted execution stops, and its tokens become invalid",
+    ministack="its threads continue",
     test="test_aborting_voids_the_token_and_ends_the_history",
 )
 def stop_execution(stock: Any, data: dict[str, Any]) -> Response:
@@ -153,8 +153,8 @@ def stop_execution(stock: Any, data: dict[str, Any]) -> Response:
 @corrects(
     "ministack.services.stepfunctions:reset",
     source="80aa7bd9644d",
-    aws="nothing like it; a reset ends what runs",
-    ministack="forgets executions whose threads go on",
+    aws="nothing like it; a reset ends the running executions",
+    ministack="forgets executions whose threads continue",
     test="test_reset_forgets_everything_and_ends_what_runs",
 )
 def stop_and_reset(stock: Any) -> None:
@@ -171,8 +171,8 @@ def _suspend_executions() -> None:
 @corrects(
     "ministack.services.stepfunctions:_restore_state",
     source="b94c49c3dd97",
-    aws="an execution outlives everything",
-    ministack="what ran when the process ended is FAILED after a restart",
+    aws="an execution continues after a restart",
+    ministack="a running execution is FAILED after a restart",
     test="test_a_waiting_execution_goes_on_after_a_restart",
 )
 def restore(data: dict[str, Any]) -> None:
@@ -194,7 +194,7 @@ def restore(data: dict[str, Any]) -> None:
     "ministack.services.stepfunctions:_emit_execution_status_event",
     source="9c89e45693e3",
     aws="TIMED_OUT and ABORTED executions are redrivable, and an aborted one carries its error and cause",
-    ministack="FAILED ones only",
+    ministack="only FAILED ones are",
     test="test_every_status_change_is_an_event",
 )
 def emit_status(stock: Any, execution: dict[str, Any]) -> None:
@@ -235,7 +235,7 @@ def emit_status(stock: Any, execution: dict[str, Any]) -> None:
 
 
 def _token(data: dict[str, Any]) -> tuple[dict[str, Any] | None, Response | None]:
-    """The open token, or the refusal: TaskTimedOut when its task is over, InvalidToken when there was none."""
+    """The open token, or an error: TaskTimedOut if its task has ended, InvalidToken if it never existed."""
     token = data.get("taskToken", "")
     info = sfn._task_tokens.get(token)
     if info is not None and not info["event"].is_set():
@@ -249,7 +249,7 @@ def _token(data: dict[str, Any]) -> tuple[dict[str, Any] | None, Response | None
     "ministack.services.stepfunctions:_send_task_success",
     source="12eff48bce57",
     aws="the output is JSON of at most 256 KiB (InvalidOutput), and a token is answered once",
-    ministack="takes anything, again and again",
+    ministack="accepts anything, any number of times",
     test="test_a_token_answered_with_success_passes_its_output_on",
 )
 def send_task_success(data: dict[str, Any]) -> Response:
@@ -275,7 +275,7 @@ def send_task_success(data: dict[str, Any]) -> Response:
     "ministack.services.stepfunctions:_send_task_failure",
     source="c2a489b4ed33",
     aws="a token is answered once",
-    ministack="again and again",
+    ministack="any number of times",
     test="test_a_token_answered_with_failure_fails_the_task_by_that_name",
 )
 def send_task_failure(data: dict[str, Any]) -> Response:
@@ -366,7 +366,7 @@ def _exists(path: str, data: Any, context: dict[str, Any] | None) -> bool:
 @corrects(
     "ministack.services.stepfunctions:_evaluate_rule",
     source="728e6547c8ca",
-    aws="a comparison on a path that is not there ends the execution with States.Runtime; only IsPresent may ask",
+    aws="a comparison on a missing path ends the execution with States.Runtime, except IsPresent",
     ministack="it is false",
     test="test_a_choice_on_a_missing_path_fails",
 )
@@ -388,7 +388,7 @@ def evaluate_rule(stock: Any, rule: dict[str, Any], data: Any, context: dict[str
     "ministack.services.stepfunctions:_evaluate_jsonata_choice_rule",
     source="1e87225cbcf3",
     aws="a JSONata condition must be true or false",
-    ministack="takes anything for one",
+    ministack="accepts any value",
     test="test_a_jsonata_condition_that_is_no_boolean_fails",
 )
 def choice_condition(rule: dict[str, Any], value: Any, context: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""A Task state: its attempts, retries and catchers, and the wait for a task token."""
+"""Task states: attempts, retries and catchers, and the wait for a task token."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEARTBEAT_TIMEOUT = "States.HeartbeatTimeout"
 @corrects(
     "ministack.services.stepfunctions:_execute_task",
     source="53c818d247db",
-    aws="each attempt has a token of its own, HeartbeatSeconds and MaxDelaySeconds hold, and a call that "
+    aws="each attempt has its own token, HeartbeatSeconds and MaxDelaySeconds apply, and a call that "
     "fails before its token is answered fails the task",
     ministack="one token, no heartbeat, at most 60 s between attempts, and such a call is ignored",
     test="test_each_retry_has_a_token_of_its_own",
@@ -43,7 +43,7 @@ HEARTBEAT_TIMEOUT = "States.HeartbeatTimeout"
 def run_task(
     state: State, value: Any, execution: Execution, context: Context, resumed: dict[str, Any] | None = None
 ) -> tuple[Any, str | None]:
-    """A Task with Retry and Catch. Each attempt has a token of its own."""
+    """Runs a Task with Retry and Catch. Each attempt has its own token."""
     jsonata = sfn._state_query_language(state, context) == "JSONata"
     token = (resumed or {}).get("token")
 
@@ -74,9 +74,9 @@ def with_retry_and_catch(
     attempt: Callable[[], tuple[Any, str | None]],
     after_failure: Callable[[], None] = lambda: None,
 ) -> tuple[Any, str | None]:
-    """Attempts until one succeeds, no retrier matches, or the state is caught.
+    """Repeats ``attempt`` until it succeeds or no retrier matches; then applies Catch.
 
-    ``MaxDelaySeconds`` caps the wait between attempts, and ``JitterStrategy: FULL`` draws it at random.
+    ``MaxDelaySeconds`` caps the wait between attempts, and ``JitterStrategy: FULL`` randomises it.
     """
     here = context["State"]
     counts: dict[int, int] = {}
@@ -179,9 +179,8 @@ def _wait_for_token(
     context: Context,
     resumed: bool,
 ) -> Any:
-    """Makes the call, which fails the task if it fails, then waits for the token to be answered.
-
-    The wait ends after TimeoutSeconds, or when no heartbeat came for HeartbeatSeconds.
+    """Makes the call, then waits for the answer to the token. If the call fails, the task fails. The wait ends after
+    TimeoutSeconds, or after HeartbeatSeconds without a heartbeat.
     """
     run = current.get()
     assert run is not None

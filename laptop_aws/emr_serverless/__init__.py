@@ -2,11 +2,11 @@
 
 What differs from AWS, because a laptop is one machine:
 
-- A job run is one process with ``local[2]`` and a driver of 1 GiB, whatever workers are asked for; one runs at a time,
+- A job run is one process with ``local[2]`` and a driver of 1 GiB, whatever the requested workers; one runs at a time,
   others wait in SCHEDULED.
-- There is no S3 connector for Spark without Maven. The objects below every ``s3://`` URI among the arguments are copied
-  to a folder before the run, and Spark's ``s3`` file system is mounted on that folder, so the job sees the very URIs
-  that it sees on AWS. New, changed and deleted files reach S3 after the process ended, whatever its exit status, oldest
+- There is no S3 connector for Spark without Maven. Before the run, the objects below every ``s3://`` URI among the
+  arguments are copied to a folder, and Spark's ``s3`` file system is mounted on that folder, so the job sees the same
+  URIs as on AWS. New, changed and deleted files reach S3 after the process ended, whatever its exit status, oldest
   first and ``manifest.json`` last; nothing reaches S3 while it runs.
 - A job run that ran when the host ended is FAILED after the next start.
 - Only Spark applications with a Python entry point run; Hive, Livy and interactive sessions do not.
@@ -26,7 +26,7 @@ __all__ = ["get_state", "handle_request", "load_persisted_state", "register", "r
 
 
 def register() -> None:
-    """Joins the host by signing name."""
+    """Registers with the host by signing name."""
     registry.register_service(
         "emr-serverless",
         sys.modules[__name__],
@@ -47,6 +47,6 @@ def load_persisted_state(data: dict[str, Any]) -> None:
 
 
 def reset() -> None:
-    """Stops every job run and forgets everything."""
+    """Stops every job run and deletes all records."""
     job_runs.close()
     store.clear()

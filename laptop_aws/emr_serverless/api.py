@@ -1,4 +1,4 @@
-"""The front door: EMR Serverless' REST operations, found by method and path in its service model."""
+"""Routes EMR Serverless' REST operations, by method and path in its service model."""
 
 from __future__ import annotations
 

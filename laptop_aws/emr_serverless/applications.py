@@ -1,4 +1,4 @@
-"""Applications: what a job run is submitted to. Starting one costs nothing here, so every transition is immediate."""
+"""Applications, to which job runs are submitted. Every transition is immediate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SUMMARY = ("name", "arn", "releaseLabel", "type", "state", "stateDetails", "cre
 
 def create(request: Record) -> Record:
     if request["type"].lower() != "spark":
-        raise validation_error(f"Application type {request['type']!r} does not run on the embedded AWS: Spark does.")
+        raise validation_error(f"Application type {request['type']!r} is not supported by the embedded AWS; SPARK is.")
     wanted = {name: value for name, value in request.items() if name != "clientToken"}
     with store.lock:
         for application in store.tables().applications.values():
@@ -94,7 +94,7 @@ def stop(request: Record) -> Record:
     with store.lock:
         state = find(identifier)["state"]
         if _active(identifier):
-            raise validation_error(f"Application {identifier} has job runs that are not over and cannot be stopped")
+            raise validation_error(f"Application {identifier} has unfinished job runs and cannot be stopped")
     if state in ("STARTING", "STARTED"):
         enter(identifier, "STOPPING")
         enter(identifier, "STOPPED")
@@ -114,14 +114,14 @@ def delete(request: Record) -> Record:
 
 
 def update(identifier: str, members: Record) -> None:
-    """Replaces settings of an application; those that ``members`` lacks stay. Raises ServiceError."""
+    """Replaces the settings of an application that ``members`` has. Raises ServiceError."""
     with store.lock:
         application = find(identifier)
         application |= members | {"updatedAt": now()}
 
 
 def find(identifier: str) -> Record:
-    """An application, stopped when it was idle for longer than it may be. Raises ServiceError."""
+    """Returns an application; stops it first if its idle timeout has passed. Raises ServiceError."""
     application = store.tables().applications.get(identifier)
     if application is None:
         raise not_found("Application", identifier)

@@ -80,7 +80,7 @@ def _request(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _translated(shape: Shape, value: Any) -> Any:
-    """A template's value as the API has it: lower first letters, lists of Key and Value as maps, text as numbers and
+    """A template's value in the API's form: lower first letters, lists of Key and Value as maps, text as numbers and
     booleans."""
     if isinstance(shape, StructureShape) and isinstance(value, dict):
         by_name = {name.lower(): name for name in shape.members}

@@ -182,7 +182,7 @@ def _find(request: Record) -> Record:
 
 
 class _Ended(Exception):
-    """The job run is over; carries its final state and the details."""
+    """The job run has ended; holds its final state and the details."""
 
     def __init__(self, state: str, details: str = "") -> None:
         super().__init__(details or state)
@@ -216,7 +216,7 @@ class _Run:
             registry.in_background(registry.terminate, process, CANCEL_GRACE_SECONDS, name=f"cancel-{self._id}")
 
     def abandon(self) -> None:
-        """The host ends or forgets the job run: end the process, write nothing more."""
+        """Ends the process and writes nothing more, because the host ends or deletes the job run."""
         self._abandoned.set()
         with self._lock:
             if self._process is not None:
@@ -260,7 +260,7 @@ class _Run:
                 logger.info("job run %s: attempt %d of %d failed: %s", self._id, attempt, most, end.details)
 
     def _attempt(self) -> None:
-        """Raises _Ended however it goes."""
+        """Runs the job once. Always raises _Ended."""
         self._check_cancelled()
         shutil.rmtree(self._work, ignore_errors=True)
         for folder in ("code", "home", "scratch", "logs"):
@@ -348,7 +348,7 @@ class _Run:
         return f"applications/{self._job_run['applicationId']}/jobs/{self._id}/SPARK_DRIVER"
 
     def _cloudwatch(self) -> tuple[str, str]:
-        """Group and stream, both empty when logging to CloudWatch is not asked for."""
+        """Group and stream; both empty if logging to CloudWatch is off."""
         wanted = self._monitoring().get("cloudWatchLoggingConfiguration", {})
         if not wanted.get("enabled"):
             return "", ""
@@ -423,7 +423,7 @@ class _Run:
 
 
 def fail_interrupted() -> None:
-    """Ends the job runs that ran when the host ended, and says so in an event: their processes are gone."""
+    """Marks the job runs that ran when the host ended as FAILED, and sends their events."""
     from ministack.core.responses import request_scope
 
     for account, region in store.scopes():
@@ -441,7 +441,7 @@ def fail_interrupted() -> None:
 
 
 def close() -> None:
-    """The host ends: end all processes and leave the job runs' records as they are."""
+    """Ends all processes when the host ends; the job runs' records stay unchanged."""
     with store.lock:
         runs = list(_runs.values())
     for run in runs:

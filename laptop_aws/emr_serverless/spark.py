@@ -1,7 +1,7 @@
-"""How a Spark job starts on a laptop: the command, the environment and the settings that replace a cluster's.
+"""The command, the environment and the settings of a Spark job on a laptop.
 
 ``s3://`` works without the Maven-only S3 connector: Hadoop's ``ViewFileSystemOverloadScheme`` (HADOOP-15891, in Spark's
-own jars) takes the scheme and passes every path of a bucket on to a folder.
+own jars) handles the scheme and maps every path of a bucket to a folder.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from laptop_aws.java import Java
 MASTER = "local[2]"
 DRIVER_MEMORY = "1g"
 SMALL_BYTES = 256 * 1024**2
-# On two cores a short job spends most of its time compiling itself: with the first compiler alone and one collector
-# thread, preparing 100,000 interactions took 33 s of CPU and 600 MB instead of 61 s and 961 MB. Large data earns the
-# second compiler back.
+# On two cores a short job spends most of its time in the JIT compiler: with the first compiler only and one garbage
+# collector thread, preparing 100,000 interactions took 33 s of CPU and 600 MB instead of 61 s and 961 MB. Large data is
+# faster with the second compiler.
 SMALL_JOB_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 SCHEMES = ("s3", "s3a")
 _VIEW = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
@@ -45,12 +45,12 @@ _DRIVER_ENVIRONMENT = ("spark.emr-serverless.driverEnv.", "spark.yarn.appMasterE
 
 
 class UnknownParameters(Exception):
-    """``sparkSubmitParameters`` has something that the embedded AWS cannot honour; the message names it."""
+    """``sparkSubmitParameters`` has an option that the embedded AWS does not support; the message names it."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What ``sparkSubmitParameters`` asks for: settings, and the Python files to ship."""
+    """The parsed ``sparkSubmitParameters``: settings, and the Python files to ship."""
 
     settings: dict[str, str] = field(default_factory=dict)
     py_files: tuple[str, ...] = ()
@@ -99,12 +99,11 @@ class Submission:
 
 
 def environment(java: Java, work: Path, stage: Stage, settings: dict[str, str], py_files: list[Path]) -> dict[str, str]:
-    """The environment in which the entry point runs as plain Python and finds this Spark.
-
-    ``settings`` are the job's; those that only mean something on a cluster are left out.
+    """The environment in which the entry point runs as plain Python and finds this Spark. ``settings`` are the job's;
+    those for clusters only are left out.
     """
     kept = {name: value for name, value in settings.items() if not name.startswith(_CLUSTER_ONLY)}
-    # Quoted as Spark's launcher unquotes it: the folder's name may have a space.
+    # Quoted for Spark's launcher: the folder's name may have a space.
     scratch = work / "scratch"
     options = [f'"-Djava.io.tmpdir={scratch}"']
     if stage.size < SMALL_BYTES:

@@ -1,4 +1,4 @@
-"""The folder that stands for S3 while a Spark job runs: filled before, brought back after.
+"""The folder that replaces S3 while a Spark job runs: filled before the run, uploaded after it.
 
 Under the root, ``<bucket>/<key>`` is the file of an object; Spark's ``s3`` file system is mounted on it (see
 ``spark``).
@@ -18,8 +18,7 @@ _URI = re.compile(r"s3[an]?://[^\s,;'\"]+")
 
 
 def uris_in(texts: Iterable[str]) -> list[S3Uri]:
-    """Every S3 URI that occurs in the texts, each once, outer folders first (what lies below them need not be fetched
-    again)."""
+    """The distinct S3 URIs in the texts, outer folders first, so that objects below them are not fetched twice."""
     found = {(uri.bucket, uri.key.rstrip("/")) for text in texts for uri in map(S3Uri.parse, _URI.findall(text))}
     kept: list[S3Uri] = []
     for bucket, key in sorted(found):
@@ -64,7 +63,7 @@ class Stage:
     def bring_back(self) -> tuple[int, int]:
         """Uploads new and changed files, oldest first and manifests last, and deletes the objects of deleted files.
 
-        Returns (uploaded, deleted). Hadoop's checksum files beside the real ones stay behind: S3 has none. Raises
+        Returns (uploaded, deleted). Hadoop's checksum files are not uploaded: S3 has none. Raises
         TransferFailed.
         """
         present = [path for path in objects.files(self.root) if not _is_checksum(path)]
@@ -92,7 +91,8 @@ def _is_checksum(path: Path) -> bool:
 
 
 def local_copy(uri_or_path: str, folder: Path) -> Path:
-    """Downloads the object of an S3 URI into ``folder``. Raises TransferFailed for what is no S3 URI or not there."""
+    """Downloads the object of an S3 URI into ``folder``. Raises TransferFailed if it is not an S3 URI or does not
+    exist."""
     uri = S3Uri.parse(uri_or_path)
     path = objects.inside(folder, uri.key.rpartition("/")[2])
     if not objects.exists(uri):

@@ -1,4 +1,4 @@
-"""The tables of the emulated EMR Serverless, and its ids, ARNs and refusals."""
+"""The tables of the emulated EMR Serverless, and its ids, ARNs and errors."""
 
 from __future__ import annotations
 

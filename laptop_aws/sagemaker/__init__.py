@@ -2,18 +2,18 @@
 
 What differs from AWS, because a laptop is one machine:
 
-- A training job runs on one host and an endpoint variant in one process, whatever instance type and count are asked
-  for; ``DescribeEndpoint`` says so (``DesiredInstanceCount`` as asked, ``CurrentInstanceCount`` 1). Network isolation
-  and roles are not enforced, spot is not interrupted.
+- A training job runs on one host and an endpoint variant in one process, whatever the requested instance type and
+  count; ``DescribeEndpoint`` shows it (``DesiredInstanceCount`` as requested, ``CurrentInstanceCount`` 1). Network
+  isolation and roles are not enforced, spot is not interrupted.
 - A deployment shifts all traffic at once. The waits of a ``DeploymentConfig`` are cut to ``LAPTOP_AWS_BAKE_SECONDS``
-  (2); its alarms are looked at before the shift and after the wait, and one in ALARM rolls the deployment back.
-- A container that ends three times before its first healthy ``/ping`` is given up at once, where AWS goes on until the
-  health check's time is out.
-- A transform job asks one process too, with at most ``MaxConcurrentTransforms`` requests at a time, and sends each
+  (2); its alarms are checked before the shift and after the wait, and one in ALARM rolls the deployment back.
+- A container that ends three times before its first healthy ``/ping`` fails at once; AWS continues until the health
+  check times out.
+- A transform job also uses one process, with at most ``MaxConcurrentTransforms`` concurrent requests, and sends each
   object whole: ``SplitType`` None, no ``DataProcessing``.
 - A training or transform job that ran when the host ended is ``Failed`` with ``InternalServerError`` after the next
-  start: its name is used up, as on AWS. Endpoints come back: ``SystemUpdating`` until they
-  answer ``/ping``, then ``InService``.
+  start; its name stays taken, as on AWS. Endpoints return: ``SystemUpdating`` until they answer ``/ping``, then
+  ``InService``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["get_state", "handle_request", "load_persisted_state", "register", "r
 
 
 def register() -> None:
-    """Joins the host: the control plane by target prefix, the runtime by signing name and path."""
+    """Registers with the host: the control plane by target prefix, the runtime by signing name and path."""
     registry.register_service(
         "sagemaker",
         sys.modules[__name__],
@@ -69,6 +69,6 @@ def reset() -> None:
 
 
 def load_persisted_state(data: dict[str, Any]) -> None:
-    """Puts back what was saved; endpoints that served are ``SystemUpdating`` until ``_restore`` has started them."""
+    """Restores the saved state; endpoints that served are ``SystemUpdating`` until ``_restore`` has started them."""
     store.load(data)
     endpoints.note_restart()

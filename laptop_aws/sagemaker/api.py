@@ -1,4 +1,4 @@
-"""The front door: JSON 1.1 operations by target, invocations by path."""
+"""Routes requests: JSON 1.1 operations by target, invocations by path."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OPERATIONS: json_service.Operations = {
     "ListEndpoints": endpoints.list_endpoints,
 }
 
-# A pool of its own: a slow container must not take the threads that the other services answer with.
+# A separate pool: a slow container must not block the threads of the other services.
 _invokers = ThreadPoolExecutor(max_workers=64, thread_name_prefix="invoke")
 
 

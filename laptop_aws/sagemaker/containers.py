@@ -2,7 +2,7 @@
 replaced as SageMaker does.
 
 A container is *healthy* from its first ``GET /ping`` that answers 200. One that ends later, or stops answering, is
-started again with growing waits; one that never becomes healthy is given up with the reason that SageMaker gives.
+restarted with growing waits; one that never becomes healthy fails with SageMaker's reason.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def log_group(endpoint: str) -> str:
 
 @dataclass(frozen=True)
 class Owner:
-    """For whom a container works: the endpoint or transform job ``name``; ``folder`` holds the scratch and the logs of
-    its kind."""
+    """The owner of a container: the endpoint or transform job ``name``; ``folder`` holds the temporary files and logs
+    of its kind."""
 
     folder: str
     name: str
@@ -87,7 +87,8 @@ class Container:
 
     @contextmanager
     def in_use(self) -> Iterator[urllib3.HTTPConnectionPool | None]:
-        """Its connections, or None before it is healthy. As on AWS, it is not stopped while it answers requests."""
+        """Yields its connection pool, or None before it is healthy. As on AWS, it is not stopped while it answers
+        requests."""
         with self._lock:
             self._requests += 1
         try:
@@ -100,12 +101,12 @@ class Container:
         registry.in_background(self._supervise, name=f"container-{self._owner}-{self.name}")
 
     def wait(self) -> str | None:
-        """Until the container is healthy (None) or given up (the reason)."""
+        """Waits until the container is healthy (returns None) or has failed (returns the reason)."""
         self._decided.wait()
         return self.reason
 
     def stop(self) -> None:
-        """SIGTERM, SIGKILL after STOP_GRACE_SECONDS, and its folder is gone."""
+        """Sends SIGTERM, then SIGKILL after STOP_GRACE_SECONDS, and deletes the folder."""
         self._end(STOP_GRACE_SECONDS)
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -140,7 +141,7 @@ class Container:
             self._decided.set()
 
     def _prepare(self) -> tuple[images.Image, Path]:
-        """The image and the unpacked model's folder. Raises TransferFailed with the reason that SageMaker gives."""
+        """Returns the image and the folder of the unpacked model. Raises TransferFailed with SageMaker's reason."""
         try:
             image = images.resolve(self.variant["Image"], registry.config().root)
         except images.UnknownImage as error:
@@ -186,12 +187,12 @@ class Container:
                 return
             if healthy_seconds > STEADY_SECONDS:
                 backoff = settings.restart_backoff()
-            self._say(f"the container ended; it is started again in {backoff:g} s")
+            self._say(f"the container ended; it restarts in {backoff:g} s")
             self._stopping.wait(backoff)
             backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)
 
     def _run_once(self, image: images.Image, model: Path, deadline: float) -> float:
-        """One process from start to end; returns for how many seconds it was healthy."""
+        """Runs one process to its end; returns the seconds for which it was healthy."""
         port = _free_port()
         with self._lock:
             if self._stopping.is_set():
@@ -221,7 +222,7 @@ class Container:
             if _ping(port):
                 break
             if not self._was_healthy and time.monotonic() >= deadline:
-                self._say("no healthy answer to /ping in time")
+                self._say("/ping was not answered with 200 in time")
                 return 0.0
         else:
             return 0.0
@@ -272,7 +273,7 @@ class Fleet:
         self.containers = [Container(Owner.endpoint(endpoint), variant) for variant in variants]
 
     def start(self) -> str | None:
-        """Starts all; returns None when all are healthy, else the first reason (the others are then ended)."""
+        """Starts all; returns None when all are healthy, else the first reason (after ending the others)."""
         for container in self.containers:
             container.start()
         reasons = [reason for container in self.containers if (reason := container.wait())]

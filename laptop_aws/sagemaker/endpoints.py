@@ -1,7 +1,7 @@
 """Endpoints: creation, blue/green update with rollback, deletion, and their return after a restart of the host.
 
-An update starts the new containers beside the old ones and shifts traffic when all are healthy; then the old ones end.
-When the new ones do not become healthy, or an alarm of the deployment configuration is in ALARM, the endpoint is
+An update starts the new containers next to the old ones and shifts traffic when all are healthy; then the old ones end.
+If the new ones do not become healthy, or an alarm of the deployment configuration is in ALARM, the endpoint is
 InService again on the *old* configuration with no FailureReason, as on AWS: success is InService *and* the wanted
 ``EndpointConfigName``.
 """
@@ -32,7 +32,7 @@ _choice = random.Random()
 
 
 class _Deployment:
-    """What runs for one endpoint: the fleet that gets traffic, and the one being started, if any."""
+    """The fleets of one endpoint: the one that gets traffic, and the one being started, if any."""
 
     def __init__(self) -> None:
         self.serving: Fleet | None = None
@@ -183,8 +183,8 @@ def _refuse_in_progress(endpoint: Record) -> None:
 
 
 def _resolved(config: Record) -> list[Record]:
-    """All that the variants need to run, copied: a configuration or model deleted later does not end what serves.
-    Raises ServiceError."""
+    """A copy of all that the variants need, so that deleting a configuration or model later does not end the running
+    containers. Raises ServiceError."""
     variants = []
     for variant in config["ProductionVariants"]:
         model = find_model(variant["ModelName"])
@@ -204,7 +204,7 @@ def _resolved(config: Record) -> list[Record]:
 
 
 def has_variant(name: str, variant: str) -> bool:
-    """Whether there is such an endpoint with such a variant."""
+    """True if the endpoint exists and has the variant."""
     with store.lock:
         endpoint = store.tables().endpoints.get(name, {})
         return any(one["VariantName"] == variant for one in endpoint.get("_Variants", []))
@@ -238,8 +238,8 @@ def _retain(endpoint: Record, variants: list[Record], excluded: list[Record]) ->
 
 
 def _summary(variant: Record) -> Record:
-    """The variant as DescribeEndpoint shows it. CurrentInstanceCount is 1 whatever was desired: a laptop runs one
-    process per variant."""
+    """The variant in the form of DescribeEndpoint. CurrentInstanceCount is always 1: a laptop runs one process per
+    variant."""
     return {
         "VariantName": variant["VariantName"],
         "DeployedImages": [
@@ -382,7 +382,7 @@ def _snapshot(endpoint: Record) -> Record:
 
 
 def note_restart() -> None:
-    """After a restart: starts what served again; an update that was in progress is abandoned."""
+    """After a restart: marks endpoints that served as ``SystemUpdating``; an update in progress is abandoned."""
     from ministack.core.responses import request_scope
 
     for account, region in store.scopes():
@@ -425,7 +425,7 @@ def _restore(endpoint: Record) -> None:
 
 
 def close() -> None:
-    """The host ends: end all containers and leave the endpoints' records as they are."""
+    """Ends all containers when the host ends; the endpoints' records stay unchanged."""
     _end_all()
 
 

@@ -1,4 +1,4 @@
-"""The filters, order and pages that all List operations of SageMaker share."""
+"""Filters, order and pages of SageMaker's List operations."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ def select(
     status: str | None = None,
     descending: bool = False,
 ) -> tuple[list[Record], str | None]:
-    """The page of records that a List request asks for, and the next page's token.
-
-    ``name`` and ``status`` are the members that ``NameContains``, ``StatusEquals`` and ``SortBy`` speak of;
-    ``descending`` is the order without ``SortOrder``.
+    """Returns the requested page of records, and the token of the next page. ``name`` and ``status`` are the members to
+    which ``NameContains``, ``StatusEquals`` and ``SortBy`` apply; ``descending`` is the default order.
     """
     rows = [record for record in records if _is_wanted(record, request, name, status)]
     by = {"Name": name, "Status": status or name}.get(request.get("SortBy", ""), "CreationTime")

@@ -215,7 +215,7 @@ def find_package(name: str) -> Record:
 
 
 def check_model_data(url: str | None) -> None:
-    """Raises ServiceError when the model artefact is not in S3, as AWS does when it first hears of it."""
+    """Raises ServiceError if the model artefact is not in S3, as AWS does at registration."""
     if not url:
         return
     try:

@@ -1,4 +1,4 @@
-"""Models and endpoint configurations: what is to be served, and how."""
+"""Models and endpoint configurations."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ def create_model(request: Record) -> Record:
 
 
 def _resolved(container: Record) -> Record:
-    """Image, artefact and environment of a container, taken from its model package where it names one. Raises
-    ServiceError."""
+    """Image, artefact and environment of a container, from its model package if it names one. Raises ServiceError."""
     environment = dict(container.get("Environment", {}))
     if container.get("ModelPackageName"):
         with store.lock:

@@ -1,4 +1,4 @@
-"""Where jobs and containers work and log, and the environment in which an image's command runs."""
+"""Work folders and log files of jobs and containers, and the environment of an image's commands."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _NOT_OF_A_CONTAINER = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCE
 
 
 def work_folder(kind: str, name: str) -> Path:
-    """Scratch of one job or endpoint."""
+    """The folder for temporary files of one job or endpoint."""
     return _below(registry.config().work_directory / kind, name)
 
 
 def log_file(kind: str, name: str) -> Path:
-    """What the processes of one job or endpoint print; readable while they run."""
+    """The output of one job's or endpoint's processes; readable while they run."""
     return _below(registry.config().logs_directory / kind, f"{name}.log")
 
 
@@ -28,6 +28,6 @@ def _below(root: Path, name: str) -> Path:
 
 
 def container_environment(image: Image) -> dict[str, str]:
-    """A clean environment: the image's own variables, without the endpoint and the credentials of AWS."""
+    """A clean environment: the image's variables, without AWS's endpoint and credentials."""
     environment = registry.child_environment(**image.variables(registry.config().interpreter))
     return {name: value for name, value in environment.items() if name not in _NOT_OF_A_CONTAINER}

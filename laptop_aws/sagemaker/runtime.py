@@ -37,7 +37,7 @@ _MODEL_TIMEOUT = (
 
 
 def endpoint_of(path: str) -> str | None:
-    """The endpoint that a request's path names, or None for a path that is no invocation."""
+    """The endpoint named in a request's path, or None if the path is not an invocation."""
     match = _PATH.match(path)
     return match[1] if match else None
 
@@ -85,7 +85,7 @@ def invoke(name: str, headers: dict[str, str], body: bytes) -> registry.Response
     if not 200 <= answer.status < 300:
         text = answer.data.decode("utf-8", "replace")
         raise _model_error(name, answer.status, text, "client" if answer.status < 500 else "server")
-    # Lower-case names: ministack rewrites "Content-Type" to the protocol's own, and this one is the container's.
+    # Lower-case names: ministack replaces "Content-Type" with the protocol's; this value is the container's.
     passed = {
         "content-type": answer.headers.get("Content-Type", "application/octet-stream"),
         "x-amzn-invoked-production-variant": container.name,
@@ -114,7 +114,7 @@ def _model_error(name: str, status: int, text: str, side: str) -> ServiceError:
 
 
 def error_response(error: ServiceError) -> registry.Response:
-    """The error as the REST protocol of the runtime carries it."""
+    """The error in the runtime's REST protocol."""
     headers = {"content-type": "application/json"}
     if error.code != "413":
         headers["x-amzn-errortype"] = error.code
@@ -122,8 +122,8 @@ def error_response(error: ServiceError) -> registry.Response:
 
 
 class _Metrics:
-    """The endpoint's CloudWatch metrics (``AWS/SageMaker``), published in batches: an invocation must not wait for an
-    alarm's evaluation."""
+    """The endpoint's CloudWatch metrics (``AWS/SageMaker``), published in batches, so that an invocation does not wait
+    for the evaluation of alarms."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

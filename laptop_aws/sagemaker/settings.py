@@ -1,4 +1,4 @@
-"""Times of the emulated SageMaker in seconds, set by environment variables of the host."""
+"""Time limits of the emulated SageMaker, in seconds, from the host's environment variables."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ def _seconds(name: str, default: float) -> float:
 
 
 def stop_grace() -> float:
-    """Between SIGTERM and SIGKILL of a stopped training job; 120 on AWS."""
+    """Seconds between SIGTERM and SIGKILL of a stopped training job; 120 on AWS."""
     return _seconds("LAPTOP_AWS_STOP_GRACE_SECONDS", 120)
 
 
 def health_check() -> float:
-    """The longest wait for the first healthy ``/ping`` of a container, even if its variant allows more."""
+    """Maximum seconds to the first healthy ``/ping`` of a container, even if its variant allows more."""
     return _seconds("LAPTOP_AWS_HEALTH_CHECK_SECONDS", 120)
 
 
 def bake() -> float:
-    """The longest wait between a traffic shift and the end of the old containers, even if the deployment configuration
-    asks for more."""
+    """Maximum seconds between a traffic shift and the end of the old containers, even if the deployment configuration
+    has more."""
     return _seconds("LAPTOP_AWS_BAKE_SECONDS", 2)
 
 
 def restart_backoff() -> float:
-    """The first wait before a container that ended is started again; doubled up to 30 s."""
+    """Seconds before the first restart of a container that ended; doubled up to 30 s."""
     return _seconds("LAPTOP_AWS_RESTART_BACKOFF_SECONDS", 0.5)
 
 
 def ping_interval() -> float:
-    """Between two ``/ping`` requests to a container in service; 5 on AWS."""
+    """Seconds between two ``/ping`` requests to a container in service; 5 on AWS."""
     return _seconds("LAPTOP_AWS_PING_SECONDS", 5)

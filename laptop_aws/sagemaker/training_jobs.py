@@ -1,4 +1,4 @@
-"""Training jobs: the operations on their records, and what becomes of them when the host starts and ends."""
+"""Training jobs: the API operations, and the handling of a start and an end of the host."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _name_in_use(name: str) -> ServiceError:
 
 
 def _check(request: Record) -> None:
-    """What AWS refuses at once, beyond the service model. Raises ServiceError."""
+    """Checks that AWS makes at once, beyond the service model. Raises ServiceError."""
     algorithm = request["AlgorithmSpecification"]
     if not algorithm.get("TrainingImage"):
         raise validation_error(
@@ -167,7 +167,7 @@ def _check_channel(channel: Record, mode: str, role: str) -> None:
 
 
 def fail_interrupted() -> None:
-    """Ends the jobs that ran when the host ended, and says so in an event: their processes are gone."""
+    """Marks the jobs that ran when the host ended as Failed, and sends their events."""
     from ministack.core.responses import request_scope
 
     for account, region in store.scopes():
@@ -183,7 +183,7 @@ def fail_interrupted() -> None:
 
 
 def close() -> None:
-    """The host ends: end all processes and leave the jobs' records as they are."""
+    """Ends all processes when the host ends; the jobs' records stay unchanged."""
     with store.lock:
         runs = list(_runs.values())
     for run in runs:

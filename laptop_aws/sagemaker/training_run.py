@@ -1,8 +1,8 @@
-"""One training job that runs: SageMaker's ``/opt/ml`` contract around a real process, from download to upload.
+"""Runs one training job: SageMaker's ``/opt/ml`` contract around a real process, from download to upload.
 
 A job is one background thread: it lays out the base directory (``SAGEMAKER_BASE_DIR``), downloads the channels, runs
-the image's ``train`` command in a process group of its own, and uploads what the command left in ``model`` and
-``output/data``. Each step is a secondary status, and each an event.
+the image's ``train`` command in its own process group, and uploads the contents of ``model`` and ``output/data``. Each
+step is a secondary status, and each an event.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MESSAGES = {
 
 
 class Ended(Exception):
-    """The job is over; carries its final status."""
+    """The job has ended; holds its final status."""
 
     def __init__(self, status: str, secondary: str, reason: str | None = None) -> None:
         super().__init__(reason or secondary)
@@ -72,7 +72,7 @@ class TrainingRun:
     # -- from other threads
 
     def stop(self) -> None:
-        """StopTrainingJob: SIGTERM now, SIGKILL after the grace period; the job's thread does the rest."""
+        """StopTrainingJob: sends SIGTERM now, and SIGKILL after the grace period; the job's thread does the rest."""
         self._stopping.set()
         self._enter("Stopping", "Stopping")
         with self._process_lock:
@@ -80,7 +80,7 @@ class TrainingRun:
                 self._process.send_signal(signal.SIGTERM)
 
     def abandon(self) -> None:
-        """The host ends or forgets the job: end the process, write nothing more."""
+        """Ends the process and writes nothing more, because the host ends or deletes the job."""
         self._abandoned.set()
         with self._process_lock:
             if self._process is not None:
@@ -104,7 +104,7 @@ class TrainingRun:
             shutil.rmtree(self._base, ignore_errors=True)
 
     def fail(self, reason: str) -> None:
-        """Ends a job that has no process any more."""
+        """Ends a job whose process no longer exists."""
         self._finish(Ended("Failed", "Failed", reason))
         shutil.rmtree(self._base, ignore_errors=True)
 
@@ -193,7 +193,7 @@ class TrainingRun:
             self._check_stopped()
 
     def _train(self, image: images.Image, log: LogStream) -> tuple[int, list[str], bool]:
-        """Runs the command; returns its exit status (128 + signal), the last lines of stderr, and whether the time ran
+        """Runs the command; returns its exit status (128 + signal), the last lines of stderr, and True if it timed
         out."""
         checkpoints = self._checkpoints()
         if checkpoints is not None:
@@ -224,8 +224,8 @@ class TrainingRun:
         return (128 - status if status < 0 else status), list(reader.stderr_tail), timed_out
 
     def _wait(self, process: subprocess.Popen[Any], checkpoints: objects.Mirror | None) -> bool:
-        """Waits for the process to end, copies checkpoints, and enforces the time limit and the grace period; returns
-        whether the time ran out."""
+        """Waits for the process to end, copies checkpoints, and enforces the time limit and the grace period. Returns
+        True if the process timed out."""
         deadline = time.monotonic() + self._job["StoppingCondition"]["MaxRuntimeInSeconds"]
         next_copy = time.monotonic() + CHECKPOINT_SECONDS
         kill_at: float | None = None
@@ -282,8 +282,8 @@ class TrainingRun:
             registry.put_metric_data(LOG_GROUP, name, value, "None", {"Host": f"{self._name}/algo-1"})
 
     def _upload(self, *, model: bool) -> None:
-        """``model.tar.gz`` (of a stopped job only when it left something) and ``output.tar.gz``, named as SageMaker
-        names them."""
+        """Uploads ``model.tar.gz`` (for a stopped job only if the folder has files) and ``output.tar.gz``, under
+        SageMaker's names."""
         place = S3Uri.parse(self._job["OutputDataConfig"]["S3OutputPath"]).child(f"{self._name}/output")
         wanted = [("output.tar.gz", self._base / "output" / "data")]
         stopped = self._job["TrainingJobStatus"] == "Stopping"

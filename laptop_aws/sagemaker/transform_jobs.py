@@ -1,7 +1,7 @@
-"""Batch Transform: each object below a prefix is sent to a container, its answer written beside it as ``<object>.out``.
+"""Batch Transform: sends each object below a prefix to a container, and writes the answer as ``<object>.out``.
 
-A job is one background thread: it starts the model's container, waits for its ``/ping``, asks it with as many requests
-at a time as the job allows, and ends it. What was answered before a failure or a stop stays written, as on AWS.
+A job is one background thread: it starts the model's container, waits for its ``/ping``, sends up to the job's limit of
+concurrent requests, and ends the container. Answers written before a failure or a stop stay, as on AWS.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOG_GROUP = "/aws/sagemaker/TransformJobs"
 TERMINAL = ("Completed", "Failed", "Stopped")
 DEFAULT_PAYLOAD_MB = 6
 MOST_PAYLOAD_MB = 100
-"""Of all requests under way together."""
+"""Maximum total payload of concurrent requests, in MB."""
 STARTUP_SECONDS = 600
 CONNECT_SECONDS = 2.0
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."
@@ -39,7 +39,7 @@ _runs: dict[tuple[tuple[str, str], str], _Run] = {}
 
 
 class _Ended(Exception):
-    """The job is over; carries its final status."""
+    """The job has ended; holds its final status."""
 
     def __init__(self, status: str, reason: str | None = None) -> None:
         super().__init__(reason or status)
@@ -123,15 +123,15 @@ def _find(name: str) -> Record:
 
 
 def _check(request: Record) -> None:
-    """What AWS refuses at once, beyond the service model, and what the embedded AWS does not do. Raises
+    """Checks that AWS makes at once, beyond the service model, and for options that the embedded AWS lacks. Raises
     ServiceError."""
     source = request["TransformInput"]
     if source["DataSource"]["S3DataSource"]["S3DataType"] != "S3Prefix":
-        raise validation_error("S3DataType ManifestFile is not read by the embedded AWS: S3Prefix is.")
+        raise validation_error("The embedded AWS supports S3DataType S3Prefix, not ManifestFile.")
     if source.get("SplitType", "None") != "None" or request["TransformOutput"].get("AssembleWith", "None") != "None":
-        raise validation_error("Objects are sent whole by the embedded AWS: SplitType and AssembleWith must be None.")
+        raise validation_error("The embedded AWS sends objects whole: SplitType and AssembleWith must be None.")
     if request.get("DataProcessing"):
-        raise validation_error("DataProcessing is not done by the embedded AWS.")
+        raise validation_error("The embedded AWS does not support DataProcessing.")
     if source.get("CompressionType", "None") != "None":
         raise validation_error("CompressionType must be None on the embedded AWS.")
     together = request.get("MaxConcurrentTransforms", 1) * request.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB)
@@ -163,13 +163,13 @@ class _Run:
     # -- from other threads
 
     def stop(self) -> None:
-        """StopTransformJob: no further object is sent; the job's thread does the rest."""
+        """StopTransformJob: sends no further object; the job's thread does the rest."""
         self._stopping.set()
         self._enter("Stopping")
         self._end_container()
 
     def abandon(self) -> None:
-        """The host ends or forgets the job: end the process, write nothing more."""
+        """Ends the process and writes nothing more, because the host ends or deletes the job."""
         self._abandoned.set()
         self._stopping.set()
         self._end_container()
@@ -197,7 +197,7 @@ class _Run:
             shutil.rmtree(work_folder("transform", self._name), ignore_errors=True)
 
     def fail(self, reason: str) -> None:
-        """Ends a job that has no process any more."""
+        """Ends a job whose process no longer exists."""
         self._finish(_Ended("Failed", reason))
 
     def _work(self) -> None:
@@ -233,7 +233,7 @@ class _Run:
         }
 
     def _send_all(self, source: S3Uri, keys: list[str], container: Container) -> None:
-        """Raises _Ended at the first object that is not answered."""
+        """Sends every object. Raises _Ended at the first that fails."""
         with ThreadPoolExecutor(self._job.get("MaxConcurrentTransforms") or 1, "transform") as pool:
             pending = {pool.submit(copy_context().run, self._send, source, key, container) for key in keys}
             done, left = wait(pending, return_when=FIRST_EXCEPTION)
@@ -251,18 +251,18 @@ class _Run:
             raise _Ended(
                 "Failed", f"ClientError: {key} has {len(body)} bytes, more than MaxPayloadInMB ({most}) allows"
             )
-        answer = self._asked(body, key, container)
+        answer = self._answer_of(body, key, container)
         if answer is not None:
             target = S3Uri.parse(self._job["TransformOutput"]["S3OutputPath"])
             objects.put(answer, target.child(f"{objects.below(source.key, key)}.out"))
 
-    def _asked(self, body: bytes, key: str, container: Container) -> bytes | None:
-        """The container's answer; None when the job was stopped meanwhile. Raises _Ended after the last try."""
+    def _answer_of(self, body: bytes, key: str, container: Container) -> bytes | None:
+        """The container's answer; None if the job was stopped in the meantime. Raises _Ended after the last try."""
         config = self._job.get("ModelClientConfig", {})
         headers = {"Content-Type": self._job["TransformInput"].get("ContentType", "application/octet-stream")}
         if accept := self._job["TransformOutput"].get("Accept"):
             headers["Accept"] = accept
-        problem = "the container is not there"
+        problem = "the container is not running"
         for _ in range(1 + config.get("InvocationsMaxRetries", 3)):
             with container.in_use() as pool:
                 if self._stopping.is_set():
@@ -318,7 +318,7 @@ class _Run:
 
 
 def fail_interrupted() -> None:
-    """Ends the jobs that ran when the host ended, and says so in an event: their processes are gone."""
+    """Marks the jobs that ran when the host ended as Failed, and sends their events."""
     from ministack.core.responses import request_scope
 
     for account, region in store.scopes():
@@ -334,7 +334,7 @@ def fail_interrupted() -> None:
 
 
 def close() -> None:
-    """The host ends: end all processes and leave the jobs' records as they are."""
+    """Ends all processes when the host ends; the jobs' records stay unchanged."""
     with store.lock:
         runs = list(_runs.values())
     for run in runs:

@@ -1,6 +1,6 @@
-"""The model bundle: everything that a server needs, in a few files without pickle, each checked when it is read.
+"""The model bundle: all files that a server needs, without pickle. Every file is checked when it is read.
 
-The names are those of `docs/contracts.md`; the schema of `bundle.json` is `bundle.schema.json`.
+`docs/contracts.md` describes the files; `contracts/bundle.schema.json` is the schema of `bundle.json`.
 """
 
 from ncf.bundle.archive import extract

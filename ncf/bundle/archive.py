@@ -11,14 +11,15 @@ from pathlib import Path
 from ncf.bundle.format import MANIFEST, MEMBERS, NAMES, BrokenBundle
 
 MAXIMUM_ARCHIVE_BYTES = 32 << 30
-"""Most bytes that an archive may unpack to."""
+"""Maximum size of an unpacked archive, in bytes."""
 MAXIMUM_RATIO = 200
-"""Most bytes that one byte of the archive may unpack to, once it has unpacked to more than `RATIO_FLOOR`."""
+"""Maximum ratio of unpacked to packed bytes; it applies to unpacked sizes above `RATIO_FLOOR`."""
 RATIO_FLOOR = 64 << 20
+"""Unpacked size in bytes that is always allowed."""
 
 
 def extract(archive: Path | str, directory: Path | str) -> None:
-    """Unpack `model.tar.gz` into `directory`, which must be empty or not exist yet.
+    """Unpack `model.tar.gz` into `directory`, which must be empty or missing.
 
     Only the names of a bundle's members are allowed, each once, as plain files (a leading `./`, which some tar programs
     write, is dropped). Raises BrokenBundle for anything else, for an archive that unpacks to too many bytes, and for a
@@ -46,7 +47,7 @@ def _unpack(archive: Path, directory: Path, written: dict[str, Path]) -> None:
     """Write the members of `archive` and add their paths to `written`, by name; also those before an error."""
     with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
         metered = _Metered(unpacked, archive.stat().st_size)
-        # Read as a stream: nothing is looked at before it has been counted.
+        # Read as a stream, so that every byte is counted before it is used.
         with tarfile.open(fileobj=metered, mode="r|") as members:
             for member in members:
                 name = member.name.removeprefix("./")
@@ -57,7 +58,7 @@ def _unpack(archive: Path, directory: Path, written: dict[str, Path]) -> None:
                 if not member.isreg():
                     raise BrokenBundle(name, "is not a plain file")
                 if name in written:
-                    raise BrokenBundle(name, "is there twice")
+                    raise BrokenBundle(name, "is in the archive twice")
                 source = members.extractfile(member)
                 assert source is not None, "a plain file has content"
                 written[name] = directory / name
@@ -66,7 +67,7 @@ def _unpack(archive: Path, directory: Path, written: dict[str, Path]) -> None:
 
 
 class _Metered(io.RawIOBase):
-    """A reader that stops with BrokenBundle when more comes out of an archive than a bundle can hold."""
+    """A reader that raises BrokenBundle if an archive unpacks to more bytes than allowed."""
 
     def __init__(self, source: gzip.GzipFile, packed_bytes: int) -> None:
         self._source = source

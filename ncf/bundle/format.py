@@ -1,4 +1,4 @@
-"""The files of a bundle: their names, how JSON is written in them, and how they are hashed."""
+"""The format of a bundle: the names of its files, their JSON encoding and their hashes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ GOLDEN = "golden.json"
 MEMBERS = (WEIGHTS, USERS, ITEMS, SEEN, POPULARITY, GOLDEN)
 """The members that `bundle.json` lists."""
 CATEGORIES = "item_categories.json"
-"""One more, where the dataset tells categories."""
+"""An optional member, written if the dataset has categories."""
 NAMES = (*MEMBERS, CATEGORIES, MANIFEST)
 """Every file of a bundle; the manifest is last, because the rest is no model without it."""
 
 
 class BrokenBundle(Exception):
-    """A bundle, or an archive of one, is not what was written: `member` is the file at fault, `reason` says why."""
+    """A bundle or its archive is damaged or invalid: `member` is the file at fault, `reason` the reason."""
 
     def __init__(self, member: str, reason: str) -> None:
         super().__init__(f"{member}: {reason}")
@@ -33,16 +33,16 @@ class BrokenBundle(Exception):
 
 
 def encode_json(value: Any) -> bytes:
-    """`value` as the one sequence of bytes that this project writes for it; refuses NaN and infinities (ValueError)."""
+    """Encode `value` as JSON; equal values give equal bytes. Raises ValueError for NaN and infinity."""
     return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=None, sort_keys=True) + "\n").encode()
 
 
 def digest(manifest: dict[str, Any]) -> str:
-    """sha256 over bundle.json without its `digest`: members are hashed there, and this guards the hashes."""
+    """Return the sha256 of bundle.json without its `digest`. It protects the hashes of the members in it."""
     return hashlib.sha256(encode_json({name: manifest[name] for name in manifest if name != "digest"})).hexdigest()
 
 
 def measure(path: Path) -> dict[str, Any]:
-    """The entry of a file among `members`: its sha256 and its size in bytes."""
+    """Return a file's entry in `members`: its sha256 and its size in bytes."""
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": path.stat().st_size}

@@ -1,6 +1,6 @@
-"""Reading a bundle: names, sizes, hashes, types, shapes, finiteness and cardinalities are checked.
+"""Reading a bundle. Names, sizes, hashes, types, shapes, finite values and cardinalities are checked.
 
-Whatever is wrong is a `BrokenBundle` that names the member, never a model with other weights.
+Any error raises `BrokenBundle` with the member's name; a damaged bundle never gives a model.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from contracts.values import is_integer
 from ncf.bundle.format import (
     CATEGORIES,
     GOLDEN,
@@ -37,14 +38,15 @@ from ncf.interface import Model
 from ncf.registry import kind_named
 
 MAXIMUM_MANIFEST_BYTES = 1 << 20
+"""Maximum size of bundle.json, in bytes."""
 
 
 @dataclass
 class Bundle:
-    """A bundle in memory. An index is a position in the ids and a row of the embeddings, both the same."""
+    """A bundle in memory. The index of a user or item is its position in the ids and its row in the model's tensors."""
 
     model: Model
-    """On the device it was loaded to."""
+    """The model, on the device that `load` received."""
     user_index: dict[str, int]
     item_ids: list[str]
     item_index: dict[str, int]
@@ -52,34 +54,34 @@ class Bundle:
     seen_indices: NDArray[np.int32]  # [interactions], sorted within each user
     popularity: NDArray[np.int64]  # [items], interactions in train
     golden: list[dict[str, Any]]
-    """`{"request": …, "response": …}`, see `ncf.ranking.rank`."""
+    """The golden requests: `{"request": …, "response": …}` as of `ncf.ranking.rank`."""
     manifest: dict[str, Any]
-    """`bundle.json`."""
+    """The content of `bundle.json`."""
     category_names: list[str] = field(default_factory=list)
     item_categories: list[list[int]] = field(default_factory=list)
-    """Positions in `category_names` for each item; nothing at all where no item has a category."""
+    """For each item, positions in `category_names`; an empty list if no item has a category."""
 
     @property
     def run_id(self) -> str:
-        return self.manifest["runId"]
+        return str(self.manifest["runId"])
 
     @property
     def dataset_version(self) -> str:
-        return self.manifest["datasetVersion"]
+        return str(self.manifest["datasetVersion"])
 
     @property
     def code_version(self) -> str:
-        return self.manifest["codeVersion"]
+        return str(self.manifest["codeVersion"])
 
     def seen(self, user: int) -> NDArray[np.int32]:
-        """Sorted indices of the items that the user with index `user` has interacted with, in train or test."""
+        """Return the sorted indices of the items that the user with index `user` has in train or test."""
         return self.seen_indices[self.seen_indptr[user] : self.seen_indptr[user + 1]]
 
 
 def load(directory: Path | str, device: torch.device | str = "cpu") -> Bundle:
-    """Read and check the bundle in `directory`; the model goes to `device`.
+    """Read and check the bundle in `directory`, with its model on `device`.
 
-    Raises BrokenBundle, naming the member and the reason, if anything is missing, too much, changed or inconsistent.
+    Raises BrokenBundle, with the member and the reason, for a missing, additional, changed or inconsistent file.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -113,7 +115,7 @@ def _read_json(directory: Path, member: str) -> Any:
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
-    """bundle.json, with every field of the right type."""
+    """Read bundle.json and check the type of every field."""
     path = directory / MANIFEST
     if path.is_file() and path.stat().st_size > MAXIMUM_MANIFEST_BYTES:
         raise BrokenBundle(MANIFEST, f"has {path.stat().st_size} bytes, more than {MAXIMUM_MANIFEST_BYTES}")
@@ -134,10 +136,10 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(cardinalities, dict) or set(cardinalities) != {"users", "items"}:
         raise BrokenBundle(MANIFEST, "cardinalities must have exactly users and items")
     for name, value in cardinalities.items():
-        if not _is_count(value) or value == 0:
+        if not is_integer(value, 1):
             raise BrokenBundle(MANIFEST, f"cardinalities.{name} must be an integer of at least 1, not {value!r}")
     _check_members(manifest["members"])
-    # Byte for byte: it is written in one way only, so anything else was not written here.
+    # The bytes must be equal too: `encode_json` is the only writer, so other bytes mean another writer.
     if manifest["digest"] != digest(manifest) or path.read_bytes() != encode_json(manifest):
         raise BrokenBundle(MANIFEST, "digest is not that of its content: it was changed after it was written")
     return manifest
@@ -151,13 +153,9 @@ def _check_members(members: Any) -> None:
             isinstance(member, dict)
             and set(member) == {"sha256", "size"}
             and isinstance(member["sha256"], str)
-            and _is_count(member["size"])
+            and is_integer(member["size"], 0)
         ):
             raise BrokenBundle(MANIFEST, f"members.{name} must have exactly sha256 and size")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _read_golden(directory: Path) -> list[dict[str, Any]]:
@@ -189,19 +187,19 @@ def _read_ids(directory: Path, member: str, count: int) -> list[str]:
 def _read_categories(directory: Path, count: int) -> tuple[list[str], list[list[int]]]:
     if not (directory / CATEGORIES).exists():
         return [], []
-    told = _read_json(directory, CATEGORIES)
-    if not isinstance(told, dict) or set(told) != {"names", "items"}:
+    document = _read_json(directory, CATEGORIES)
+    if not isinstance(document, dict) or set(document) != {"names", "items"}:
         raise BrokenBundle(CATEGORIES, "must have exactly names and items")
-    names, items = told["names"], told["items"]
+    names, items = document["names"], document["items"]
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise BrokenBundle(CATEGORIES, "names must be a list of strings that are not empty")
     if len(set(names)) != len(names):
         raise BrokenBundle(CATEGORIES, "has a name twice")
     if not isinstance(items, list) or len(items) != count:
         raise BrokenBundle(CATEGORIES, f"items must be a list of {count}, one for each item")
-    for item, own in enumerate(items):
-        if not isinstance(own, list) or not all(_is_count(place) and place < len(names) for place in own):
-            raise BrokenBundle(CATEGORIES, f"items[{item}] must be positions in names, not {str(own)[:80]}")
+    for item, positions in enumerate(items):
+        if not isinstance(positions, list) or not all(is_integer(place, 0, len(names) - 1) for place in positions):
+            raise BrokenBundle(CATEGORIES, f"items[{item}] must be positions in names, not {str(positions)[:80]}")
     return names, items
 
 
@@ -216,13 +214,14 @@ def _read_arrays(directory: Path, member: str, types: dict[str, type]) -> dict[s
         if arrays[name].dtype != wanted or arrays[name].ndim != 1:
             shape = list(arrays[name].shape)
             raise BrokenBundle(
-                member, f"{name} must be one axis of {wanted.__name__}, not {arrays[name].dtype} of shape {shape}"
+                member,
+                f"{name} must have one axis and type {wanted.__name__}, not shape {shape} and {arrays[name].dtype}",
             )
     return arrays
 
 
 def _read_model(directory: Path, description: Any, users: int, items: int, device: torch.device | str) -> Model:
-    """The model that bundle.json describes, from weights.safetensors."""
+    """Build the model that `architecture` of bundle.json describes, from weights.safetensors."""
     try:
         if not isinstance(description, dict):
             raise ValueError("must be an object")
@@ -257,7 +256,7 @@ def _read_model(directory: Path, description: Any, users: int, items: int, devic
 def read_members(
     directory: Path, manifest: dict[str, Any], golden: list[dict[str, Any]], device: torch.device | str
 ) -> Bundle:
-    """The members behind `manifest` as a Bundle, each checked against it and against the others."""
+    """Read the members into a Bundle; each is checked against `manifest` and against the others."""
     users, items = manifest["cardinalities"]["users"], manifest["cardinalities"]["items"]
     user_ids = _read_ids(directory, USERS, users)
     item_ids = _read_ids(directory, ITEMS, items)

@@ -1,4 +1,4 @@
-"""Writing a bundle: whole, and read back before it counts as written."""
+"""Writing a bundle. It is read back and checked before `write` returns."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def write(
     golden: Callable[[Bundle], list[dict[str, Any]]],
     categories: Sequence[Sequence[str]] = (),
 ) -> Bundle:
-    """Write a bundle into `directory` (made if need be) and return it as read back.
+    """Write a bundle into `directory`, which is created if necessary, and return it as read back.
 
-    `golden` is called with the bundle as read back, without golden requests, and returns them: they record what the
-    written weights answer, not what the weights in memory did. `categories` are those of each item, or none.
-    Raises BrokenBundle if the parts do not fit together.
+    `golden` receives the written bundle, read back without golden requests, and returns the golden requests. So they
+    record the answers of the written weights. `categories` has one entry per item, or is empty. Raises BrokenBundle if
+    the parts do not fit together.
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}

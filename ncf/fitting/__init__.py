@@ -1,1 +1,1 @@
-"""Fitting the neural models: the loop, its losses, precision, and several processes. The server loads none of it."""
+"""Fitting of the neural models: training loop, losses, precision, several processes. The server does not load it."""

@@ -1,4 +1,4 @@
-"""Data parallelism: the processes that torchrun started to train one model together, or this one alone."""
+"""Data parallelism: one model is trained by all processes that torchrun started, or by this process alone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Processes:
-    """`size` processes, of which this is number `rank`. A method marked "collective" must be called by all of them."""
+    """The `size` processes of a training; this one has number `rank`. Every process must call a collective method."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
     def current(cls) -> Processes:
-        """The processes that `join` brought together; this one alone where it did not."""
+        """Return the processes after `join`, or this process alone without it."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
@@ -41,42 +41,42 @@ class Processes:
         return bool(flag)
 
     def total(self, *here: float, device: torch.device) -> list[float]:
-        """The sum over all processes of each number. Collective."""
+        """Return the sum of each number over all processes. Collective."""
         numbers = torch.tensor(here, dtype=torch.float64, device=device)
         if self.size > 1:
             dist.all_reduce(numbers)
         return numbers.tolist()
 
     def align(self, module: nn.Module) -> None:
-        """Give every process the parameters of the first. Collective."""
+        """Copy the parameters of the first process to all others. Collective."""
         if self.size > 1:
             for parameter in module.parameters():
                 dist.broadcast(parameter.data, 0)
 
     def sharing_gradients(self, module: nn.Module) -> nn.Module:
-        """`module` with a backward pass that ends with the mean gradients of all processes."""
+        """Wrap `module` so that its backward pass gives the mean gradients of all processes."""
         return nn.parallel.DistributedDataParallel(module) if self.size > 1 else module
 
 
 def join(environment: Mapping[str, str], device: torch.device) -> Processes:
-    """Join the processes that torchrun's variables name, if there are several."""
+    """Join the processes that torchrun's environment variables describe, if there are several."""
     if _are_several(environment) and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Processes.current()
 
 
 def leave() -> None:
-    """Leave the processes that `join` joined, if any."""
+    """Leave the processes, if `join` has joined them."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
 def end(status: int, environment: Mapping[str, str]) -> NoReturn:
-    """End this process, after it has left the others and written everything.
+    """End this process; call it after `leave` and after all files are written.
 
-    One of several processes ends without the interpreter's cleanup. Gloo's threads live on while
-    DistributedDataParallel holds the group. A thread that releases a tensor during that cleanup asks for the
-    interpreter's lock, which aborts the process ("terminate called without an active exception"); torchrun then stops
+    If there are several processes, the interpreter's cleanup is skipped. Gloo's threads run as long as
+    DistributedDataParallel holds the group. A thread that releases a tensor during the cleanup requests the
+    interpreter's lock, which aborts the process ("terminate called without an active exception"). torchrun then stops
     the first process, which may not have written the model yet.
     """
     if _are_several(environment):

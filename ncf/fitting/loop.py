@@ -1,12 +1,13 @@
-"""Fitting GMF, MLP and NeuMF: the steps of an objective by Adam, and checkpoints to go on from.
+"""The training loop of GMF, MLP and NeuMF: Adam minimises an objective step by step, with checkpoints.
 
-Every generator is seeded by `seed` and the position in the training. So one seed gives one model, and a training that
-was stopped and resumed ends in the same weights as one that ran through. Which epoch is the model is declared before
-the run: the last, while the learning rate falls linearly to zero, or, with `patience`, the one that was best on a
-validation set, which is cut from train. The test set is not used.
+Every generator is seeded by `seed` and the position in the training. So the same seed gives the same model, and a
+training that was stopped and resumed ends with the same weights as one without a stop.
 
-Several processes under torchrun (`ncf/fitting/distributed.py`) divide the steps of an epoch among them and update the
-weights with the mean of their gradients: with n processes, n times the batch and an nth of the steps.
+The learning rate falls linearly to zero. The model is that of the last epoch or, with `patience`, of the epoch that was
+best on a validation set, which is part of train. The test set is not used.
+
+Several processes under torchrun (`ncf/fitting/distributed.py`) divide the steps of an epoch and update the weights with
+the mean of their gradients: n processes have n times the batch size and 1/n of the steps.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from contracts.lines import Epoch
 from ncf.dataset import Dataset
 from ncf.fitting.distributed import Processes
 from ncf.fitting.losses import Objective, objective
 from ncf.fitting.precision import Precision
-from ncf.interface import Context, Diverged, Progress, Stopped
+from ncf.interface import Context, Diverged, Stopped
 from ncf.network import Architecture, ProductTower, Recommender
 from ncf.plan import Plan
 from ncf.seeds import stream
@@ -53,11 +55,14 @@ def fit(
 ) -> Recommender:
     """Fit a model to `dataset.train`.
 
-    `start` gives the factors that the GMF half begins with. With `context.checkpoints`, the state is written there
-    after each epoch and when `context.stop` returns true, and training resumes from a checkpoint of the same
-    `fingerprint` (of the data and of all parameters); a checkpoint of another one is ignored with a warning. With
-    `validate`, the model is that of the epoch with the highest value, and training ends after `plan.patience` epochs
-    without a higher one. Raises CannotFit, Diverged and Stopped.
+    `start` returns the factors from which the GMF half starts: [users, factors], [items, factors].
+
+    With `context.checkpoints`, the state is written to that folder after each epoch and when `context.stop` returns
+    true. Training resumes from a checkpoint with the same `fingerprint` (of the data and all parameters); another
+    checkpoint is ignored with a warning.
+
+    With `validate`, the model is that of the epoch with the highest value, and training ends after `plan.patience`
+    epochs without a higher value. Raises CannotFit, Diverged and Stopped.
     """
     training = _Training(dataset, architecture, plan, context.device, is_started=start is not None)
     checkpoint = context.checkpoints and context.checkpoints / CHECKPOINT
@@ -73,30 +78,30 @@ def fit(
         if checkpoint:
             training.save(checkpoint, fingerprint)
         if progress is None:
-            raise Stopped(f"stopped in epoch {training.epoch + 1} of {plan.epochs}, after {training.step} steps of it")
+            raise Stopped(f"stopped in epoch {training.epoch + 1} of {plan.epochs}, after {training.step} of its steps")
     return training.result()
 
 
 class _Step(torch.nn.Module):
-    """A step's loss as a forward pass, which is what DistributedDataParallel hooks into."""
+    """The loss of a step as a forward pass, because DistributedDataParallel wraps forward passes."""
 
-    def __init__(self, model: Recommender, steps: Objective) -> None:
+    def __init__(self, model: Recommender, objective: Objective) -> None:
         super().__init__()
         self.model = model
-        self._steps = steps
+        self._objective = objective
 
     def forward(self, step: int, generator: torch.Generator, dropout: torch.Generator | None) -> tuple[Tensor, int]:
-        return self._steps.loss(self.model, step, generator, dropout)
+        return self._objective.loss(self.model, step, generator, dropout)
 
 
 class _Training:
-    """The state of a training between two steps: all that a checkpoint holds."""
+    """The state of a training between two steps, as a checkpoint stores it."""
 
     def __init__(
         self, dataset: Dataset, architecture: Architecture, plan: Plan, device: torch.device, *, is_started: bool
     ) -> None:
         self._plan, self._device, self._is_started = plan, device, is_started
-        # Drawn on the CPU, so that every device starts from the same weights.
+        # Weights are drawn on the CPU, so that they are the same on every device.
         self.model = Recommender(architecture, dataset.users, dataset.items, plan.dropout)
         self.model.reset_parameters(torch.Generator().manual_seed(stream(plan.seed, "weights")))
         self.model.to(device).train()
@@ -107,9 +112,9 @@ class _Training:
         self._step = self._processes.sharing_gradients(_Step(self.model, self._objective))
         self._steps = math.ceil(self._objective.steps / self._processes.size)
         self.epoch = 0
-        """Epochs done."""
+        """Number of finished epochs."""
         self.step = 0
-        """Steps done in the epoch after those."""
+        """Number of finished steps in the current epoch."""
         self._best: dict[str, Tensor] = {}
         self._best_epoch, self._best_score = 0, -1.0
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
@@ -117,7 +122,7 @@ class _Training:
         self._seconds = 0.0
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Parameters by how fast they learn and whether they are held small."""
+        """Return the optimizer's parameter groups, each with its share of the learning rate and its L2 penalty."""
         started: list[Tensor] = []
         embeddings: list[Tensor] = []
         for tower in self.model.towers:
@@ -132,16 +137,16 @@ class _Training:
         return [group for group in groups if group["params"]]
 
     def start(self, p: Tensor, q: Tensor) -> None:
-        """Begin the GMF half with these factors, their product times `start_scale`."""
+        """Start the GMF half from these factors, with their product multiplied by `start_scale`."""
         scale = self._plan.start_scale**0.5
         self.model.start_product(p.to(self._device) * scale, q.to(self._device) * scale)
 
     def align(self) -> None:
-        """Give every process the same weights. Collective."""
+        """Copy the weights of the first process to all others. Collective."""
         self._processes.align(self.model)
 
-    def run_epoch(self, stop: Callable[[], bool], validate: Validate | None) -> Progress | None:
-        """Do what is left of the epoch; None if `stop` came in between."""
+    def run_epoch(self, stop: Callable[[], bool], validate: Validate | None) -> Epoch | None:
+        """Run the remaining steps of the epoch. Returns None if `stop` returned true before the end."""
         began = time.perf_counter()
         generator = torch.Generator(self._device)
         self._objective.begin(generator.manual_seed(stream(self._plan.seed, f"samples of epoch {self.epoch}")))
@@ -150,16 +155,16 @@ class _Training:
             if self._processes.any(stop(), self._device):
                 self._seconds += time.perf_counter() - began
                 return None
-            own = (step * self._processes.size + self._processes.rank) % self._objective.steps
-            here = f"of step {own} of epoch {self.epoch}"
-            generator.manual_seed(stream(self._plan.seed, f"negatives {here}"))
+            own_step = (step * self._processes.size + self._processes.rank) % self._objective.steps
+            position = f"of step {own_step} of epoch {self.epoch}"
+            generator.manual_seed(stream(self._plan.seed, f"negatives {position}"))
             dropout = None
             if self._plan.dropout:
-                dropout = torch.Generator(self._device).manual_seed(stream(self._plan.seed, f"dropout {here}"))
+                dropout = torch.Generator(self._device).manual_seed(stream(self._plan.seed, f"dropout {position}"))
             self._set_rate()
             self._optimizer.zero_grad(set_to_none=True)
             with self._precision.forward():
-                loss, samples = self._step(own, generator, dropout)
+                loss, samples = self._step(own_step, generator, dropout)
             self._precision.step(loss, self._optimizer)
             self._loss_sum += loss.detach().double() * samples
             self._samples += samples
@@ -172,12 +177,13 @@ class _Training:
         seconds = time.perf_counter() - began
         self.epoch, self.step, self._samples = self.epoch + 1, 0, 0
         self._loss_sum.zero_()
-        score = self._validated(validate)
-        progress = Progress(self.epoch, self._plan.epochs, loss_mean, done / seconds, self._seconds + seconds, score)
+        score = self._validate(validate)
+        progress = Epoch(self.epoch, self._plan.epochs, loss_mean, done / seconds, self._seconds + seconds, score)
         self._seconds = 0.0
         return progress
 
-    def _validated(self, validate: Validate | None) -> float | None:
+    def _validate(self, validate: Validate | None) -> float | None:
+        """Return the epoch's value on validation, and keep the weights if it is the best so far."""
         if validate is None:
             return None
         score = validate(self.model)
@@ -187,7 +193,7 @@ class _Training:
         return score
 
     def is_exhausted(self) -> bool:
-        """Whether `patience` epochs have gone by without a better one."""
+        """True after `patience` epochs without a better one."""
         return self.epoch - self._best_epoch >= self._plan.patience and self.epoch > 0
 
     def result(self) -> Recommender:
@@ -209,7 +215,7 @@ class _Training:
                 raise Diverged(f"{name} holds NaN or infinity {where}: it diverged; try a smaller learning_rate")
 
     def save(self, path: Path, fingerprint: str) -> None:
-        """Write the checkpoint whole or not at all; the first process writes it. Collective."""
+        """Write the checkpoint atomically; only the first process writes. Collective."""
         loss_sum, samples = self._processes.total(self._loss_sum.item(), self._samples, device=self._device)
         if not self._processes.is_first:
             return
@@ -240,7 +246,7 @@ class _Training:
         partial.replace(path)
 
     def resume(self, path: Path, fingerprint: str, warn: Callable[[str], None]) -> bool:
-        """Resume from the checkpoint at `path`. True if there is one and it is of this training."""
+        """Resume from the checkpoint at `path`. Returns False, with a warning, for one that does not fit."""
         if not path.exists():
             return False
         try:
@@ -249,19 +255,19 @@ class _Training:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             found = position["fingerprint"]
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            warn(f"warning: the checkpoint cannot be read and training starts anew: {error}")
+            warn(f"warning: the checkpoint cannot be read, so training starts from the beginning: {error}")
             return False
         if found != fingerprint:
-            warn("warning: the checkpoint is of other data or hyperparameters and training starts anew")
+            warn("warning: the checkpoint has other data or hyperparameters, so training starts from the beginning")
             return False
-        self.model.load_state_dict(_under("model.", tensors))
-        self._best = {name: tensor.to(self._device) for name, tensor in _under("best.", tensors).items()}
+        self.model.load_state_dict(_with_prefix("model.", tensors))
+        self._best = {name: tensor.to(self._device) for name, tensor in _with_prefix("best.", tensors).items()}
         optimizer = self._optimizer.state_dict()
-        for name, tensor in _under("optimizer.", tensors).items():
+        for name, tensor in _with_prefix("optimizer.", tensors).items():
             index, part = name.split(".")
             optimizer["state"].setdefault(int(index), {})[part] = tensor
         self._optimizer.load_state_dict(optimizer)
-        if self._processes.is_first:  # the others' part is in its own already
+        if self._processes.is_first:  # the saved sums are those of all processes
             self._loss_sum.copy_(tensors["loss_sum"])
             self._samples = position["samples"]
         self.epoch, self.step, self._seconds = position["epoch"], position["step"], position["seconds"]
@@ -270,5 +276,6 @@ class _Training:
         return True
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose name begins with `prefix`, without the prefix."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,17 +1,17 @@
-"""What a model learns to minimise, and the samples that each step of it looks at.
+"""The losses, and the samples of each training step.
 
-`bce`            equation (7) of He et al. 2017: binary cross-entropy of each interaction against negatives of its own,
-                 drawn uniformly and anew each epoch.
-`block_bce`      the same objective over blocks of users that share their negatives, so that a step is a few matrix
-                 products instead of as many lookups as samples: Σ softplus(-s_ui) + w_u Σ_j softplus(s_uj) / π_j, with
-                 w_u such that the negatives of a user weigh `negatives_per_positive` times their interactions.
-`block_softmax`  sampled softmax over the same blocks (Bengio and Senécal, "Adaptive Importance Sampling to Accelerate
-                 Training of a Neural Probabilistic Language Model", 2008): each interaction against everything that the
+`bce`            Equation (7) of He et al. 2017: binary cross-entropy. Each interaction has its own negatives, drawn
+                 uniformly in each epoch.
+`block_bce`      The same objective for blocks of users that share their negatives. A step is a few matrix products
+                 instead of a lookup per sample: Σ softplus(-s_ui) + w_u Σ_j softplus(s_uj) / π_j. The weight w_u gives
+                 the negatives of a user `negatives_per_positive` times the weight of their interactions.
+`block_softmax`  Sampled softmax over the same blocks (Bengio and Senécal, "Adaptive Importance Sampling to Accelerate
+                 Training of a Neural Probabilistic Language Model", 2008): each interaction against all items that the
                  user has not interacted with, -log e^s_ui / (e^s_ui + Σ_j e^s_uj / π_j).
 
-Shared negatives are drawn with a chance that grows with the square root of an item's popularity, and π_j, the chance
-that item j is among them, corrects for it: in expectation both sums are those over the whole catalogue. With as many
-shared negatives as there are items, every item is there and π is 1: nothing is sampled at all.
+Shared negatives are drawn with a probability proportional to the square root of the item's popularity. π_j is the
+probability that item j is among them; dividing by it makes the expected value of both sums that over the whole
+catalogue. If there are as many shared negatives as items, every item is used, π is 1, and nothing is sampled.
 """
 
 from __future__ import annotations
@@ -31,48 +31,51 @@ from ncf.plan import Plan
 from ncf.sampling import NegativeSampler
 
 LEAST_STEPS = 50
-"""An epoch has at least this many steps, whatever the batch size (unless it has fewer samples or users)."""
+"""Minimum number of steps in an epoch; the batch is made smaller to reach it, down to one sample or user."""
 _MASKED = -1e4
-"""The logit of what is no negative: its exponential is 0, and unlike -inf it has a gradient (also 0)."""
+"""The logit of an item that is not a negative: its exponential is 0, and its gradient is 0 where -inf gives NaN."""
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean of -(y log σ(x) + (1-y) log(1-σ(x))) over logits x and labels y of one shape; stable for any finite x."""
+    """Return the mean of -(y log σ(x) + (1-y) log(1-σ(x))) over logits x and labels y of the same shape.
+
+    It is numerically stable for any finite x.
+    """
     return F.binary_cross_entropy_with_logits(logits, labels)
 
 
 class Objective(Protocol):
-    """The steps of an epoch. All randomness is in the generators that it is given."""
+    """The loss in each step of an epoch. All random draws use the passed generators."""
 
     steps: int
-    """In each epoch."""
+    """Number of steps in an epoch."""
 
     def begin(self, generator: torch.Generator) -> None:
-        """Draw what the epoch needs."""
+        """Draw the samples, or the order of users, of an epoch."""
 
     def loss(
         self, model: Recommender, step: int, generator: torch.Generator, dropout: torch.Generator | None
     ) -> tuple[Tensor, int]:
-        """Mean loss of a step of the epoch that `begin` drew, and how many (user, item) samples it looked at."""
+        """Return the mean loss of a step after `begin`, and its number of (user, item) samples."""
 
 
 def objective(dataset: Dataset, plan: Plan, device: torch.device, processes: int = 1) -> Objective:
-    """The objective that `plan.loss` names. The steps are divided among `processes`: each makes at least LEAST_STEPS.
+    """Return the objective that `plan.loss` names. Each of `processes` makes at least LEAST_STEPS steps.
 
     Raises CannotFit if there is no negative to learn from.
     """
-    made = IndependentNegatives if plan.loss == "bce" else SharedNegatives
-    return made(dataset, plan, device, LEAST_STEPS * processes)
+    kind = IndependentNegatives if plan.loss == "bce" else SharedNegatives
+    return kind(dataset, plan, device, LEAST_STEPS * processes)
 
 
 class IndependentNegatives:
-    """`bce`."""
+    """The objective `bce`."""
 
     def __init__(self, dataset: Dataset, plan: Plan, device: torch.device, least_steps: int = LEAST_STEPS) -> None:
         self._sampler = NegativeSampler(dataset.train, dataset.items, device)
         self._number = plan.negatives_per_positive
         users = torch.as_tensor(dataset.train.user, device=device)
-        # A user who has interacted with every item has no negative, and tells nothing about what to prefer.
+        # A user who has interacted with every item has no negative.
         useful = self._sampler.available[users] > 0
         self._users = users[useful]  # [positives]
         self._items = torch.as_tensor(dataset.train.item, device=device)[useful]  # [positives]
@@ -100,7 +103,7 @@ class IndependentNegatives:
 
 
 class SharedNegatives:
-    """`block_bce` and `block_softmax`."""
+    """The objectives `block_bce` and `block_softmax`."""
 
     def __init__(self, dataset: Dataset, plan: Plan, device: torch.device, least_steps: int = LEAST_STEPS) -> None:
         train, self._items_count = dataset.train, dataset.items
@@ -113,14 +116,13 @@ class SharedNegatives:
         _require_positives(self._users)
         self._number = min(plan.shared_negatives, dataset.items)
         samples_per_user = self._number + int(lengths[self._users].float().mean())
-        users = max(1, min(plan.batch_size // samples_per_user, self._users.numel() // least_steps))
-        self.steps = math.ceil(self._users.numel() / users)
-        self._users_at_once = users
+        self._users_per_step = max(1, min(plan.batch_size // samples_per_user, self._users.numel() // least_steps))
+        self.steps = math.ceil(self._users.numel() / self._users_per_step)
         weight = (torch.as_tensor(dataset.popularity, device=device) + 1.0).sqrt()
-        self._chance = weight / weight.sum()  # [items], of one draw
-        # 1 - (1 - chance)^number, where the chances are small
-        self._log_included = torch.log(-torch.expm1(self._number * torch.log1p(-self._chance)))  # [items]
-        self._place = torch.full((dataset.items,), -1, device=device)  # [items], where among the negatives
+        self._probability = weight / weight.sum()  # [items], of one draw
+        # log π: π = 1 - (1 - probability)^number, computed accurately for small probabilities
+        self._log_included = torch.log(-torch.expm1(self._number * torch.log1p(-self._probability)))  # [items]
+        self._place = torch.full((dataset.items,), -1, device=device)  # [items], position among the negatives, or -1
         self._order: Tensor | None = None
 
     def begin(self, generator: torch.Generator) -> None:
@@ -130,29 +132,29 @@ class SharedNegatives:
         self, model: Recommender, step: int, generator: torch.Generator, dropout: torch.Generator | None
     ) -> tuple[Tensor, int]:
         assert self._order is not None, "an epoch begins with its samples"
-        users = self._order[step * self._users_at_once : (step + 1) * self._users_at_once]  # [users]
+        users = self._order[step * self._users_per_step : (step + 1) * self._users_per_step]  # [users]
         row, where = cells(self._indptr, users)  # [positives] each
         items = self._items[where]  # [positives]
-        negatives, log_included = self._negatives(generator)  # [negatives] each, or None: every item
+        negatives, log_included = self._negatives(generator)  # [negatives] each, or None for all items
         grid = model.grid(users, negatives, dropout).float()  # [users, negatives]
         if negatives is None:
-            taken = items
+            place = items
             positives = grid[row, items]  # [positives]
         else:
             self._place[negatives] = torch.arange(negatives.numel(), device=self._device)
-            taken = self._place[items]
+            place = self._place[items]
             self._place[negatives] = -1
             positives = model(users[row], items, dropout).float()  # [positives]
-        hit = taken >= 0
+        is_drawn = place >= 0  # [positives], those that are among the negatives too
         mask = torch.zeros_like(grid, dtype=torch.bool)
-        mask[row[hit], taken[hit]] = True
+        mask[row[is_drawn], place[is_drawn]] = True
         loss = (self._listwise if self._softmax else self._pointwise)(users, row, positives, grid, mask, log_included)
-        return loss / row.numel(), grid.numel() - int(hit.sum()) + row.numel()
+        return loss / row.numel(), grid.numel() - int(is_drawn.sum()) + row.numel()
 
     def _negatives(self, generator: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
         if self._number == self._items_count:
             return None, None
-        drawn = torch.multinomial(self._chance, self._number, replacement=True, generator=generator).unique()
+        drawn = torch.multinomial(self._probability, self._number, replacement=True, generator=generator).unique()
         return drawn, self._log_included[drawn]
 
     @staticmethod

@@ -1,8 +1,8 @@
-"""Mixed precision (Micikevicius et al., "Mixed Precision Training", 2018): products in half precision, all else whole.
+"""Mixed precision (Micikevicius et al., "Mixed Precision Training", 2018): matrix products in half precision.
 
-Weights, the optimizer's state and the loss stay float32. float16 has few exponents, so there the loss is scaled up
-before the backward pass and the gradients down after it; a step whose gradients overflow is left out and the scale
-halved.
+Weights, the optimizer's state and the loss stay float32. float16 has a small range of exponents. So the loss is scaled
+up before the backward pass, and the gradients are scaled down after it. A step whose gradients overflow is skipped, and
+the scale is halved.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Precision:
-    """How the steps of one training are computed on one device; `name` is one of `ncf.plan.PRECISIONS`."""
+    """The precision of a training's steps on one device; `name` is one of `ncf.plan.PRECISIONS`."""
 
     def __init__(self, name: str, device: torch.device) -> None:
         self._dtype = getattr(torch, name)
@@ -23,17 +23,17 @@ class Precision:
         self._scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")  # type: ignore[attr-defined]
 
     def forward(self) -> torch.autocast:
-        """The context in which a loss is computed."""
+        """Return the context manager in which a loss is computed."""
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
 
     def step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Take the step that `loss` asks for, if its gradients are finite or nothing is scaled."""
+        """Run the backward pass of `loss` and the optimizer's step. In float16, a step that overflows is skipped."""
         self._scaler.scale(loss).backward()
         self._scaler.step(optimizer)
         self._scaler.update()
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` goes on from; JSON."""
+        """Return the state for `load_state`, as JSON values."""
         return dict(self._scaler.state_dict())
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""One file for each kind of model: see `ncf/interface.py` for what it holds, and `ncf/registry.py` for who reads it."""
+"""One file for each kind of model. `ncf/interface.py` describes such a file; `ncf/registry.py` loads it."""

@@ -5,7 +5,8 @@ Krichene, Zhang and Koren, "Revisiting the Performance of iALS on Item Recommend
 
     Σ_{(u,i) ∈ S} (1 - p_uᵀq_i)² + α Σ_u Σ_i (p_uᵀq_i)² + λ (Σ_u (|S_u| + α I) ‖p_u‖² + Σ_i (|S_i| + α U) ‖q_i‖²)
 
-With the one side fixed, each row of the other is a linear system of `factors` unknowns, solved exactly.
+Users' and items' factors are solved in turn. If one side is fixed, each row of the other side is the exact solution of
+a linear system with `factors` unknowns.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from contracts.values import is_integer
 from ncf import parameters
 from ncf.dataset import Dataset, Pairs
 from ncf.interface import CannotFit, Context, Kind, Stopped, Tensors, require_keys
@@ -37,25 +39,25 @@ class Parameters(parameters.Parameters):
         64,
     )
     als_unobserved_weight: float = parameter(
-        "Weight of what was not interacted with in als, above 0 to 10 (α in ncf/models/als.py). 1 was best on "
-        "MovieLens-1M's validation among 0.1, 0.3 and 1.",
-        number("a number above 0 to 10", lambda value: 0 < value <= 10),
+        "Weight of the pairs without interaction in als, above 0 and at most 10 (α in ncf/models/als.py). 1 was best "
+        "on validation among 0.1, 0.3 and 1.",
+        number("a number above 0 and at most 10", lambda value: 0 < value <= 10),
         1.0,
     )
     als_regularization: float = parameter(
-        "Regularization of als per interaction, above 0 to 10 (λ in ncf/models/als.py).",
-        number("a number above 0 to 10", lambda value: 0 < value <= 10),
+        "Regularization of als per interaction, above 0 and at most 10 (λ in ncf/models/als.py).",
+        number("a number above 0 and at most 10", lambda value: 0 < value <= 10),
         0.003,
     )
     als_iterations: int = parameter(
-        "Times that als solves for both sides, 1 to 100.",
+        "Iterations of als, 1 to 100; each solves for the factors of all users and all items.",
         integer(1, 100),
         6,
     )
 
 
 class Als:
-    """Factors of users [users, factors] and items [items, factors]; a score is their product."""
+    """A fitted ALS: factors of users [users, factors] and items [items, factors]. A score is their product."""
 
     name = NAME
 
@@ -90,15 +92,15 @@ class Als:
 
 
 def factorize(train: Pairs, items: int, parameters: Parameters, context: Context) -> tuple[Tensor, Tensor]:
-    """p [users, factors] and q [items, factors], on the CPU, as balanced as their product allows.
+    """Return p [users, factors] and q [items, factors] on the CPU, scaled to equal mean squares.
 
-    Raises CannotFit where the regularization is too small to solve with, and Stopped.
+    Raises CannotFit if the regularization is too small for a solution, and Stopped.
     """
     users, factors = train.indptr.size - 1, parameters.factors
     weight, regularization = parameters.als_unobserved_weight, parameters.als_regularization
-    by_user = _lists(train.item, train.indptr)
-    turned = Pairs.of(train.item, train.user, items, users)
-    by_item = _lists(turned.item, turned.indptr)
+    by_user = _rows(train.item, train.indptr)
+    transposed = Pairs.of(train.item, train.user, items, users)
+    by_item = _rows(transposed.item, transposed.indptr)
     generator = torch.Generator().manual_seed(stream(parameters.seed, "als"))
     q = torch.randn(items, factors, generator=generator) * (0.1 / factors**0.5)
     p = torch.empty(users, factors)
@@ -112,22 +114,25 @@ def factorize(train: Pairs, items: int, parameters: Parameters, context: Context
     return p / balance, q * balance
 
 
-def _lists(others: Any, indptr: Any) -> list[Tensor]:
+def _rows(others: Any, indptr: Any) -> list[Tensor]:
+    """Return the interactions of each row as a list of tensors."""
     return list(torch.as_tensor(others).split(torch.as_tensor(indptr).diff().tolist()))
 
 
-def _solve(fixed: Tensor, lists: list[Tensor], unobserved_weight: float, regularization: float) -> Tensor:
-    """The best row for each list of interactions, given the other side's factors `fixed` [others, factors]."""
+def _solve(fixed: Tensor, rows: list[Tensor], unobserved_weight: float, regularization: float) -> Tensor:
+    """Return the optimal factors of each row of interactions, given the other side's factors `fixed`
+    [others, factors].
+    """
     others, factors = fixed.shape
-    everywhere = unobserved_weight * (fixed.T @ fixed)  # [factors, factors]
+    gram = unobserved_weight * (fixed.T @ fixed)  # [factors, factors]
     solved = []
-    for begin in range(0, len(lists), _ROWS_AT_ONCE):
-        chunk = lists[begin : begin + _ROWS_AT_ONCE]
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        chunk = rows[begin : begin + _ROWS_AT_ONCE]
         left = torch.empty(len(chunk), factors, factors)
         right = torch.empty(len(chunk), factors)
         for row, own in enumerate(chunk):
             vectors = fixed[own]  # [interactions, factors]
-            torch.addmm(everywhere, vectors.T, vectors, out=left[row])
+            torch.addmm(gram, vectors.T, vectors, out=left[row])
             right[row] = vectors.sum(dim=0)
         counts = torch.tensor([own.numel() for own in chunk], dtype=torch.float32)
         left.diagonal(dim1=1, dim2=2).add_((regularization * (counts + unobserved_weight * others))[:, None])
@@ -135,7 +140,7 @@ def _solve(fixed: Tensor, lists: list[Tensor], unobserved_weight: float, regular
             triangles = torch.linalg.cholesky(left)
         except torch.linalg.LinAlgError as error:
             raise CannotFit(
-                f"als cannot be solved with als_regularization {regularization:g}: choose a greater one ({error})"
+                f"als cannot be solved with als_regularization {regularization:g}: choose a greater value ({error})"
             ) from error
         solved.append(torch.cholesky_solve(right[:, :, None], triangles).squeeze(2))
     return torch.cat(solved)
@@ -149,7 +154,7 @@ def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Als:
 def layout(description: Mapping[str, Any], users: int, items: int) -> dict[str, Tensors]:
     require_keys(description, "factors")
     factors = description["factors"]
-    if isinstance(factors, bool) or not isinstance(factors, int) or not 1 <= factors <= 4096:
+    if not is_integer(factors, 1, 4096):
         raise ValueError(f"factors must be an integer from 1 to 4096, not {factors!r}")
     return {"users": Tensors(torch.float32, (users, factors)), "items": Tensors(torch.float32, (items, factors))}
 

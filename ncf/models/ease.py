@@ -1,11 +1,12 @@
-"""EASE: a linear item-to-item model in closed form, and the strongest of the simple ones on small catalogues.
+"""EASE: a linear item-to-item model in closed form. On small catalogues it is the best of the simple models.
 
 Steck, "Embarrassingly Shallow Autoencoders for Sparse Data" (WWW 2019): with X the users × items matrix of
-interactions, P = (XᵀX + Λ)⁻¹ and B_ij = -P_ij / P_jj off the diagonal, 0 on it; the scores are X B. Λ = λI is EASE; a
-part proportional to the diagonal of XᵀX is what dropping interactions at random amounts to (Steck, "Autoencoders that
-don't overfit towards the Identity", NeurIPS 2020, section 3).
+interactions, P = (XᵀX + Λ)⁻¹ and B_ij = -P_ij / P_jj off the diagonal, 0 on it; the scores are X B. Λ = λI is EASE.
+Dropping interactions at random adds a part proportional to the diagonal of XᵀX (Steck, "Autoencoders that don't overfit
+towards the Identity", NeurIPS 2020, section 3).
 
-B is dense: its memory grows with the square of the catalogue and its time with the cube, hence `MAXIMUM_ITEMS`.
+B is dense. Its memory grows with the square of the number of items, and its time with the cube, so `MAXIMUM_ITEMS`
+limits the catalogue.
 """
 
 from __future__ import annotations
@@ -27,27 +28,30 @@ from ncf.seeds import stream
 
 NAME = "ease"
 MAXIMUM_ITEMS = 20_000
-"""B has 1.6 GB then, and computing it holds three matrices of that size."""
+"""Maximum number of items: B then has 1.6 GB, and computing it needs three matrices of that size."""
 _FLOATS = 1 << 22
+"""Maximum number of floats in a block of X."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters(parameters.Parameters):
     ease_l2: float = parameter(
-        "λ of ease, above 0 to 1000000. As a product of 160 factors, 500 with ease_dropout 0.2 had the best NDCG over "
-        "the full catalogue on validation; ease by itself was a little better there with 1000 and no dropout.",
-        number("a number above 0 to 1000000", lambda value: 0 < value <= 1e6),
+        "L2 penalty of ease, above 0 and at most 1000000 (λ in ncf/models/ease.py). 500 with ease_dropout 0.2 had the "
+        "best full-catalogue NDCG on validation for ease's scores as a product of 160 factors; ease itself was "
+        "slightly better with 1000 and no dropout.",
+        number("a number above 0 and at most 1000000", lambda value: 0 < value <= 1e6),
         500.0,
     )
     ease_dropout: float = parameter(
-        "Share of interactions that ease's regularization supposes dropped, 0 to below 1 (see ncf/models/ease.py).",
+        "Share of interactions dropped at random, as modelled by ease's regularization, 0 to below 1 (see "
+        "ncf/models/ease.py).",
         number("a number from 0 to below 1", lambda value: 0 <= value < 1),
         0.2,
     )
 
 
 class Ease:
-    """B [items, items] and each user's interactions in train, as CSR."""
+    """A fitted EASE: B [items, items], and each user's interactions in train as CSR."""
 
     name = NAME
 
@@ -90,7 +94,7 @@ class Ease:
 
 
 def item_item(train: Pairs, items: int, l2: float, dropout: float, device: torch.device) -> Tensor:
-    """B [items, items]. Raises CannotFit for a catalogue of more than MAXIMUM_ITEMS, and for too small a penalty."""
+    """Return B [items, items]. Raises CannotFit for more than MAXIMUM_ITEMS items, and if the penalty is too small."""
     if items > MAXIMUM_ITEMS:
         raise CannotFit(
             f"ease is for catalogues of up to {MAXIMUM_ITEMS} items and this one has {items}: choose als or neumf"
@@ -101,38 +105,42 @@ def item_item(train: Pairs, items: int, l2: float, dropout: float, device: torch
     try:
         inverse = _inverse_by_users(train, penalty) if users < items else _inverse_by_items(train, penalty)
     except torch.linalg.LinAlgError as error:
-        raise CannotFit(f"ease cannot be solved with ease_l2 {l2:g}: choose a greater one ({error})") from error
+        raise CannotFit(f"ease cannot be solved with ease_l2 {l2:g}: choose a greater value ({error})") from error
     inverse.div_(-inverse.diagonal().clone())
     inverse.fill_diagonal_(0.0)
     return inverse
 
 
 def _inverse_by_items(train: Pairs, penalty: Tensor) -> Tensor:
-    """(XᵀX + Λ)⁻¹ as it stands: [items, items]."""
+    """Return (XᵀX + Λ)⁻¹ [items, items], computed directly."""
     users, items = train.indptr.size - 1, penalty.numel()
-    together = torch.diag(penalty)
-    at_once = max(1, _FLOATS // items)
-    for begin in range(0, users, at_once):
-        block = _dense(train, begin, min(begin + at_once, users), penalty)
-        together.addmm_(block.T, block)
-    return torch.cholesky_inverse(torch.linalg.cholesky(together))
+    gram = torch.diag(penalty)
+    users_per_block = max(1, _FLOATS // items)
+    for begin in range(0, users, users_per_block):
+        block = _dense(train, begin, min(begin + users_per_block, users), penalty)
+        gram.addmm_(block.T, block)
+    return torch.cholesky_inverse(torch.linalg.cholesky(gram))
 
 
 def _inverse_by_users(train: Pairs, penalty: Tensor) -> Tensor:
-    """The same by Woodbury's identity, Λ⁻¹ - Λ⁻¹Xᵀ (I + XΛ⁻¹Xᵀ)⁻¹ XΛ⁻¹: the cube is that of the users."""
+    """Return (XᵀX + Λ)⁻¹ by Woodbury's identity, Λ⁻¹ - Λ⁻¹Xᵀ (I + XΛ⁻¹Xᵀ)⁻¹ XΛ⁻¹.
+
+    The time grows with the cube of the number of users, not of items.
+    """
     users = train.indptr.size - 1
     interactions = _dense(train, 0, users, penalty)  # [users, items]
-    weighed = interactions / penalty
-    kernel = weighed @ interactions.T
+    weighted = interactions / penalty
+    kernel = weighted @ interactions.T
     kernel.diagonal().add_(1.0)
-    half = torch.linalg.solve_triangular(torch.linalg.cholesky(kernel), weighed, upper=False)  # [users, items]
+    half = torch.linalg.solve_triangular(torch.linalg.cholesky(kernel), weighted, upper=False)  # [users, items]
     inverse = half.T @ half
     inverse.neg_().diagonal().add_(1.0 / penalty)
-    return inverse
+    found: Tensor = inverse
+    return found
 
 
 def _dense(train: Pairs, begin: int, end: int, like: Tensor) -> Tensor:
-    """Rows `begin` to `end` of X."""
+    """Return rows `begin` to `end` of X as a dense matrix, on the device of `like` [items]."""
     block = torch.zeros(end - begin, like.numel(), device=like.device)
     own = slice(train.indptr[begin], train.indptr[end])
     block[torch.as_tensor(train.user[own] - begin), torch.as_tensor(train.item[own])] = 1.0
@@ -140,35 +148,35 @@ def _dense(train: Pairs, begin: int, end: int, like: Tensor) -> Tensor:
 
 
 def factors_of(weights: Tensor, train: Pairs, factors: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The best approximation of the scores X B by p qᵀ, p [users, factors], q [items, factors], of one norm.
+    """Return the best approximation of the scores X B by p qᵀ, p [users, factors], q [items, factors].
 
-    Randomized subspace iteration on X B, which is never made (Halko, Martinsson and Tropp, SIAM Review 53(2), 2011,
-    algorithm 4.4): two rounds, 16 directions to spare. Fewer factors than asked for where the matrix is smaller: the
-    rest is zero.
+    p and q have the same norm. The method is randomized subspace iteration (Halko, Martinsson and Tropp, SIAM Review
+    53(2), 2011, algorithm 4.4) with two rounds and 16 additional directions; X B itself is never computed. If the
+    matrix has fewer rows or columns than `factors`, the remaining factors are zero.
     """
     users, items = train.indptr.size - 1, weights.shape[0]
-    turned = Pairs.of(train.item, train.user, items, users)
+    transposed = Pairs.of(train.item, train.user, items, users)
     rank = min(factors, users, items)
     directions = min(rank + 16, users, items)
     generator = torch.Generator().manual_seed(stream(seed, "ease factors"))
     basis = torch.randn(items, directions, generator=generator).to(weights.device)
     for _ in range(3):
-        left = torch.linalg.qr(_sums(weights @ basis, train))[0]  # [users, directions]
-        basis = torch.linalg.qr(weights.T @ (_sums(left, turned)))[0]  # [items, directions]
-    u, s, vt = torch.linalg.svd(_sums(weights @ basis, train), full_matrices=False)
+        left = torch.linalg.qr(_product(train, weights @ basis))[0]  # [users, directions]
+        basis = torch.linalg.qr(weights.T @ (_product(transposed, left)))[0]  # [items, directions]
+    u, s, vt = torch.linalg.svd(_product(train, weights @ basis), full_matrices=False)
     root = s[:rank].clamp(min=0.0).sqrt()
     p, q = u[:, :rank] * root, (basis @ vt[:rank].T) * root
-    return _widened(p, factors), _widened(q, factors)
+    return _padded(p, factors), _padded(q, factors)
 
 
-def _sums(rows: Tensor, pairs: Pairs) -> Tensor:
-    """The matrix of `pairs` (of ones) times `rows` [second side, n]: [first side, n]."""
+def _product(pairs: Pairs, rows: Tensor) -> Tensor:
+    """Return the product of X (1 for each of `pairs`, else 0) [users, items] and `rows` [items, n]: [users, n]."""
     others = torch.as_tensor(pairs.item, device=rows.device)
     begin = torch.as_tensor(pairs.indptr[:-1], device=rows.device)
     return torch.nn.functional.embedding_bag(others, rows, begin, mode="sum")
 
 
-def _widened(matrix: Tensor, width: int) -> Tensor:
+def _padded(matrix: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(matrix, (0, width - matrix.shape[1]))
 
 

@@ -1,13 +1,13 @@
-"""GMF, MLP and NeuMF (`ncf/network.py` has their equations): how each starts, is fitted, and is read back.
+"""GMF, MLP and NeuMF: start, training and restoring. `ncf/network.py` has their equations.
 
-The GMF half may start from a closed-form model instead of at random, as He et al. 2017, section 3.4.1, start NeuMF from
-models trained before: `als` from its factors, `ease` from the best approximation of EASE's scores by a product of
-factors. A product is all that GMF is, so it begins with a model that is already good, and the MLP half, whose weight in
-the logit starts at zero, learns what a product cannot express.
+*Start.* The GMF half may start from ALS or EASE instead of from random weights, as He et al. 2017, section 3.4.1, start
+NeuMF from pre-trained models. `als` uses ALS's factors, and `ease` the best approximation of EASE's scores by a product
+of factors. GMF is such a product, so it starts as a good model. The MLP half, whose weight in the logit starts at zero,
+learns the rest.
 
-What was trained may then be *fused* with EASE, as section 3.4.1 fuses two models that were trained apart: their logits
-are added, weighed by a trade-off α, here by giving the GMF half further factors, whose product is EASE's scores. The
-result is one NeuMF with more factors, and neither training nor serving knows of it.
+*Fusion.* The trained model is fused with EASE, as section 3.4.1 fuses two models: the logit is the sum of both, with
+weights 1 - α and α. This adds factors to the GMF half whose product is EASE's scores, so the result is a NeuMF with
+more factors, and serving needs no other code.
 """
 
 from __future__ import annotations
@@ -31,41 +31,42 @@ from ncf.parameters import integer, integers, number, one_of, parameter
 from ncf.plan import Plan
 
 STARTS = ("random", "als", "ease", "auto")
-"""`auto`: ease up to `ease.MAXIMUM_ITEMS`, als beyond; random for the MLP, which has no product to start."""
+"""Starts of the GMF half. `auto` is ease up to `ease.MAXIMUM_ITEMS` items, else als. The model mlp uses `random`."""
 VALIDATION_NEGATIVES = 99
+"""Number of negatives per user on validation."""
 VALIDATION_K = 10
+"""List length k of the NDCG on validation."""
 CALIBRATION_USERS = 512
+"""Number of users over which the scales of two fused models are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters(Plan, als.Parameters, ease.Parameters):
     mlp_layers: tuple[int, ...] = parameter(
-        "Widths of the MLP, 1 to 16 of them, each 1 to 4096. The first is that of both embeddings together, so even. "
-        "A tower that halves, as in He et al., section 3.3.",
+        "Widths of the MLP's layers, 1 to 16 numbers, each 1 to 4096. The first is the width of both embeddings "
+        "together, so it is even. By default each width is half of the one before, as in He et al., section 3.3.",
         integers("64,32,16"),
         (16, 8),
     )
     start: str = parameter(
-        "What the GMF half starts from: random (as in the paper), als, ease, or auto (ease up to 20,000 items, als "
-        "beyond).",
+        "Start of the GMF half: random (as in the paper), als, ease, or auto (ease up to 20,000 items, als above).",
         one_of(*STARTS),
         "als",
     )
     fusion: float = parameter(
-        "Share of EASE in the logits of gmf and neumf, 0 to below 1 (α of He et al. 2017, section 3.4.1); without "
-        "effect beyond 20,000 items. 0: what was trained, alone. 0.5 was best on validation among 0.3 to 0.8.",
+        "Share of EASE in the logits of gmf and neumf, 0 to below 1 (α of He et al. 2017, section 3.4.1). 0: no fusion "
+        "with EASE. It has no effect above 20,000 items. 0.5 was best on validation among 0.3 to 0.8.",
         number("a number from 0 to below 1", lambda value: 0 <= value < 1),
         0.5,
     )
     fusion_factors: int = parameter(
-        "Factors that the GMF half gets for it, 1 to 1024, besides those of `factors`. 256 was better than 128 on "
-        "validation.",
+        "Factors that the fusion adds to those of `factors`, 1 to 1024. 256 was better than 128 on validation.",
         integer(1, 1024),
         256,
     )
 
     def __post_init__(self) -> None:
-        self.architecture("neumf")
+        self.architecture("neumf")  # raises ValueError
         if self.fusion and self.factors + self.fusion_factors > MAXIMUM_WIDTH:
             raise ValueError(
                 f"fusion_factors must be at most {MAXIMUM_WIDTH} together with factors {self.factors}, "
@@ -77,14 +78,14 @@ class Parameters(Plan, als.Parameters, ease.Parameters):
 
 
 def fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Recommender:
-    """Fit `model`, one of MODELS. If the accelerator's memory does not suffice, once more with half the batch."""
-    # The server knows this file and fits nothing: it loads none of what only fitting needs.
+    """Fit `model`, one of MODELS. After an out-of-memory error, one more attempt has half the batch size."""
+    # Imported here, because the server loads this file, but needs no code for fitting.
     from ncf.fitting.distributed import Processes
 
     try:
         return _fit(model, dataset, parameters, context)
     except torch.OutOfMemoryError:
-        if Processes.current().size > 1:  # the others are in the middle of a step that this one will never make
+        if Processes.current().size > 1:  # the other processes wait in a step that this process cannot finish
             raise
     half = max(1, parameters.batch_size // 2)
     context.warn(f"warning: out of memory on {context.device}; trying once more with batch_size {half}")
@@ -101,20 +102,20 @@ def _fit(model: str, dataset: Dataset, parameters: Parameters, context: Context)
     from ncf.fitting import loop
 
     held_out = dataset.validation() if parameters.patience else None
-    learned = held_out or dataset
-    start = _resolved_start(model, parameters, learned)
+    fitted = held_out or dataset
+    start = _resolved_start(model, parameters, fitted)
     network = loop.fit(
-        learned,
+        fitted,
         parameters.architecture(model),
         parameters,
         context,
         fingerprint=_fingerprint(model, parameters, start, dataset),
-        start=None if start == "random" else partial(_started, start, parameters, learned, context),
+        start=None if start == "random" else partial(_start_factors, start, parameters, fitted, context),
         validate=_validate(held_out, parameters.seed, context) if held_out else None,
     )
     if parameters.fusion == 0 or model == "mlp" or dataset.items > ease.MAXIMUM_ITEMS:
         return network
-    p, q = _ease_factors(parameters, learned, parameters.fusion_factors, context)
+    p, q = _ease_factors(parameters, fitted, parameters.fusion_factors, context)
     return fused(network, p, q, parameters.fusion)
 
 
@@ -127,7 +128,7 @@ def _resolved_start(model: str, parameters: Parameters, dataset: Dataset) -> str
 
 
 def _fingerprint(model: str, parameters: Parameters, start: str, dataset: Dataset) -> str:
-    """sha256 over everything that the weights depend on: a checkpoint is of one fingerprint."""
+    """Return the sha256 of everything that the weights depend on. Training resumes only from an equal fingerprint."""
     from ncf.fitting.distributed import Processes
 
     values = dataclasses.asdict(parameters)
@@ -147,13 +148,15 @@ def _fingerprint(model: str, parameters: Parameters, start: str, dataset: Datase
 
 @torch.no_grad()
 def fused(model: Recommender, p: Tensor, q: Tensor, trade_off: float) -> Recommender:
-    """A model with logits (1 - α) s + α κ p qᵀ, where s is `model`'s, p [users, more], q [items, more].
+    """Return a model with the logits (1 - α) s + α κ p qᵀ, where s are `model`'s logits, α is `trade_off`, and
+    p [users, added], q [items, added] are the added factors.
 
-    κ brings both to one spread: the deviation of a user's scores over the catalogue, as a mean over a sample of users.
+    κ gives both parts the same scale: the standard deviation of a user's scores over the catalogue, as a mean over a
+    sample of users.
     """
     users = torch.linspace(0, p.shape[0] - 1, min(CALIBRATION_USERS, p.shape[0]), device=model.device).long()
-    ours = model.catalogue(users).std(dim=1).mean()
-    theirs = (p[users] @ q.T).std(dim=1).mean().clamp(min=1e-12)
+    model_scale = model.catalogue(users).std(dim=1).mean()
+    product_scale = (p[users] @ q.T).std(dim=1).mean().clamp(min=1e-12)
     own = model.architecture
     architecture = Architecture(own.model, own.factors + p.shape[1], own.mlp_layers)
     wider = Recommender(architecture, p.shape[0], q.shape[0]).to(model.device)
@@ -161,15 +164,15 @@ def fused(model: Recommender, p: Tensor, q: Tensor, trade_off: float) -> Recomme
     state["towers.0.user.weight"] = torch.cat([state["towers.0.user.weight"], p], dim=1)
     state["towers.0.item.weight"] = torch.cat([state["towers.0.item.weight"], q], dim=1)
     h = state["output.weight"] * (1.0 - trade_off)  # [1, factors + width of the MLP]
-    added = torch.full((1, p.shape[1]), float(trade_off * ours / theirs), device=model.device)
+    added = torch.full((1, p.shape[1]), float(trade_off * model_scale / product_scale), device=model.device)
     state["output.weight"] = torch.cat([h[:, : own.factors], added, h[:, own.factors :]], dim=1)
     state["output.bias"] = state["output.bias"] * (1.0 - trade_off)
     wider.load_state_dict(state)
     return wider.requires_grad_(False).eval()
 
 
-def _started(start: str, parameters: Parameters, dataset: Dataset, context: Context) -> tuple[Tensor, Tensor]:
-    """The factors that the GMF half begins with: [users, factors], [items, factors]."""
+def _start_factors(start: str, parameters: Parameters, dataset: Dataset, context: Context) -> tuple[Tensor, Tensor]:
+    """Return the factors from which the GMF half starts: [users, factors], [items, factors]."""
     if start == "als":
         return als.factorize(dataset.train, dataset.items, parameters, context)
     return _ease_factors(parameters, dataset, parameters.factors, context)

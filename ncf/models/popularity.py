@@ -1,7 +1,7 @@
 """Popularity: the same order for everyone, as a baseline that every recommender has to beat.
 
-The score of an item is the log-odds that a user has interacted with it, log((n + ½) / (U - n + ½)), so that its σ is
-about the share of users who have. In float64: two counts must never become one score.
+The score of an item is the log-odds that a user has interacted with it, log((n + ½) / (U - n + ½)), so σ of the score
+is about the share of these users. Scores are float64, so that different counts always have different scores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAME = "popularity"
 
 
 class Popularity:
-    """Scores [items], alike for every user."""
+    """A fitted popularity: scores [items], the same for every user."""
 
     name = NAME
 
@@ -52,7 +52,7 @@ class Popularity:
 
 def fit(dataset: Dataset, parameters: Parameters | None = None, context: Context | None = None) -> Popularity:
     counts = torch.as_tensor(dataset.popularity, dtype=torch.float64)  # [items]
-    others = (dataset.users - counts).clamp(min=0.0)  # interactions may be counted twice, users may not
+    others = (dataset.users - counts).clamp(min=0.0)  # repeated interactions may give more counts than users
     model = Popularity(torch.log((counts + 0.5) / (others + 0.5)))
     return model if context is None else model.to(context.device)
 

@@ -1,6 +1,6 @@
-"""The API's document, its code and its answers agree: requests of every kind are made from `docs/openapi.json`,
-answered by the function with a real model behind it, and held against the document; and the model server takes all that
-the function sends it.
+"""The API's document, its code and its answers agree. Requests of every kind are made from `docs/openapi.json`,
+answered by the function with a real model, and checked against the document. The model server must accept everything
+that the function sends.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ RULES = {"schemaVersion": "1.0", "deny": ["i3"], "boosts": {"i4": 2}, "categoryC
 
 
 class Aws:
-    """SageMaker, which asks the model server's own code, and S3."""
+    """A fake of SageMaker, which calls the model server's code, and of S3."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
@@ -160,7 +160,7 @@ CASES = [
     (path, method, mode)
     for path, methods in document()["paths"].items()
     for method in methods
-    for mode in GenerationMode  # what the document allows, and what it does not
+    for mode in GenerationMode  # values that the document allows, and values that it does not
     if path != "/health" or mode is GenerationMode.POSITIVE
 ]
 
@@ -178,7 +178,7 @@ def test_every_answer_is_as_the_document_says(
     @given(api[path][method].as_strategy(generation_mode=mode))
     def holds(case: Any) -> None:
         response = case.call()
-        # A query has no types: a boolean where the document wants a list is a list of the one word.
+        # A query has no types: a boolean in place of a list is a list of one word.
         case.validate_response(response, excluded_checks=[negative_data_rejection])
         statuses.add(response.status_code)
 

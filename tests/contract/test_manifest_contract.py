@@ -1,4 +1,4 @@
-"""The schemas of what the preparation writes accept what the contract shows, and nothing that misleads a reader."""
+"""The schemas of the preparation's output accept the contract's examples, and refuse misleading documents."""
 
 import copy
 from typing import Any

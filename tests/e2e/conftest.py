@@ -1,4 +1,4 @@
-"""One deployed stack for all end-to-end tests: an embedded AWS of its own, deployed by the command a person uses."""
+"""One deployed stack for all end-to-end tests: an embedded AWS of its own, deployed by the user's command."""
 
 import socket
 from collections.abc import Iterator

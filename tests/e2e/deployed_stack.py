@@ -100,7 +100,7 @@ class DeployedStack:
 
     @contextmanager
     def configured(self, function: str, **variables: str) -> Iterator[None]:
-        """`ncf-<function>` with some environment variables changed, for as long as the block lasts."""
+        """`ncf-<function>` with some environment variables changed inside the block."""
         functions, name = self.client("lambda"), f"ncf-{function}"
         before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": before | variables})
@@ -129,11 +129,11 @@ class DeployedStack:
         return found
 
     def tokens(self) -> list[dict[str, Any]]:
-        """Every job that a task still waits for."""
+        """The open tokens: jobs for which a task still waits."""
         return self.of_kind("TOKEN")
 
     def drop(self, name: str, files: dict[str, bytes]) -> None:
-        """Put a drop into the data bucket, and close it."""
+        """Upload a drop to the data bucket, and close it."""
         s3, bucket = self.client("s3"), self.outputs["DataBucketName"]
         for file_name, content in files.items():
             s3.put_object(Bucket=bucket, Key=f"raw/{name}/{file_name}", Body=content)
@@ -148,8 +148,8 @@ class DeployedStack:
         return str(new.pop())
 
     def copy_version(self, source: str, target: str, spoil: str | None = None) -> None:
-        """Publish a copy of a version under another name, manifest last; of the first file below `spoil`, a byte
-        changes.
+        """Publish a copy of a version under another name, manifest last; change one byte of the first file below
+        `spoil`.
         """
         s3, bucket = self.client("s3"), self.outputs["DataBucketName"]
         keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=f"datasets/{source}/")["Contents"]]
@@ -165,7 +165,7 @@ class DeployedStack:
             s3.put_object(Bucket=bucket, Key=key.replace(source, target), Body=content)
 
     def ended(self, version: str) -> dict[str, Any]:
-        """Wait until the run of this version is over; returns its ledger record."""
+        """Wait until the run of this version ends; returns its ledger record."""
 
         def over() -> dict[str, Any] | None:
             record = self.run(version)
@@ -186,11 +186,11 @@ class DeployedStack:
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = LONGEST_RUN_SECONDS) -> Any:
-    """The first true value of `condition`, or a failure that says what did not come."""
+    """The first true value of `condition`; fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
         time.sleep(0.3)
-    pytest.fail(f"after {seconds:.0f} s there is still not: {what}")
+    pytest.fail(f"not seen within {seconds:.0f} s: {what}")

@@ -1,4 +1,4 @@
-"""Drops of the end-to-end tests: a generated shop, and the same shop with nothing left to learn."""
+"""Drops of the end-to-end tests: a generated shop, and the same shop with random items."""
 
 import random
 from pathlib import Path
@@ -9,13 +9,13 @@ SEED = 7
 
 
 def shop_files(folder: Path, weeks: int) -> dict[str, bytes]:
-    """A generated shop's drop after so many weeks: {file name: content}."""
+    """The drop of a generated shop after `weeks` weeks: {file name: content}."""
     shop.write_shop(folder, seed=SEED, weeks=weeks, users=300)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def shuffled_items(files: dict[str, bytes], seed: int = 1) -> dict[str, bytes]:
-    """The same shop with every customer's items replaced by random ones: nothing to learn is left."""
+    """The same shop with every customer's items replaced by random ones, so that there is nothing to learn."""
     header, *rows = files["interactions.csv"].decode().splitlines()
     fields = [row.split(",") for row in rows]
     items = sorted({row[1] for row in fields})

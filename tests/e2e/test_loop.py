@@ -1,6 +1,6 @@
-"""The loop, closed on the embedded AWS: what is dropped is prepared, trained on, judged, deployed and recommended from.
+"""The whole loop on the embedded AWS: a drop is prepared, used for training, judged, deployed and recommended from.
 
-The tests of this module tell one story in order: each goes on from the state in which the last one left the shop.
+The tests of this module tell one story in order: each starts from the state that the previous one left.
 """
 
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def notifications(stack: DeployedStack) -> str:
-    """A queue that hears what operators are told."""
+    """A queue that receives the operators' notifications."""
     sqs = stack.client("sqs")
     url = sqs.create_queue(QueueName="what-operators-hear")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -41,7 +41,7 @@ def heard(stack: DeployedStack, queue_url: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def first_version(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory, notifications: str) -> str:
-    """The dataset version of the shop's first drop, once its run is over."""
+    """The dataset version of the shop's first drop, after its run has ended."""
     before = stack.call("GET", "/users/anyone/recommendations")
     assert before.status == 503, "nothing was ever deployed, so there is nothing to answer with"
     version = stack.prepared_from("first", shop_files(tmp_path_factory.mktemp("first"), weeks=10))
@@ -83,13 +83,13 @@ def test_the_run_has_a_page_with_its_figures_and_curves(stack: DeployedStack, fi
 
 
 def first_user(stack: DeployedStack) -> str:
-    """An id that the first drop has."""
+    """A user id in the first drop."""
     key = "raw/first/interactions.csv"
     body = stack.client("s3").get_object(Bucket=stack.outputs["DataBucketName"], Key=key)["Body"].read()
     return str(body.decode().splitlines()[1].split(",")[0])
 
 
-def test_nobody_is_waited_for_when_the_run_is_over(stack: DeployedStack, first_version: str) -> None:
+def test_no_open_tokens_remain_after_the_run(stack: DeployedStack, first_version: str) -> None:
     eventually(lambda: not stack.tokens(), "an empty list of open tokens", seconds=30)
 
 
@@ -111,9 +111,7 @@ def test_an_unknown_user_gets_popular_items_and_the_answer_says_so(stack: Deploy
 
 
 @pytest.mark.parametrize("query", ["0", "-1", "x", "1000000000", "1.5", ""])
-def test_a_number_of_results_that_is_none_is_refused_by_name(
-    stack: DeployedStack, first_version: str, query: str
-) -> None:
+def test_an_invalid_number_of_results_is_refused_by_name(stack: DeployedStack, first_version: str, query: str) -> None:
     answer = stack.call("GET", f"/users/1/recommendations?numResults={query}")
     assert answer.status == 400, answer
     assert answer.body["error"]["field"] == "numResults"
@@ -137,7 +135,7 @@ def test_related_items_are_others_and_come_from_the_model(stack: DeployedStack, 
     assert answer.body["model"]["version"] == f"{first_version}-r1"
 
 
-def test_valid_rules_come_into_force_and_others_are_told_about(
+def test_valid_rules_take_effect_and_invalid_rules_are_reported(
     stack: DeployedStack, first_version: str, notifications: str
 ) -> None:
     s3, bucket = stack.client("s3"), stack.outputs["ArtifactsBucketName"]
@@ -170,7 +168,7 @@ def test_the_same_manifest_event_again_starts_nothing(stack: DeployedStack, firs
 
 
 def publish_manifest_again(stack: DeployedStack, version: str, times: int) -> None:
-    """Write the very same manifest once more, which S3 announces like the first time; several at once on request."""
+    """Write the same manifest again, for which S3 sends the same event; several at once if requested."""
     bucket, key = stack.outputs["DataBucketName"], f"datasets/{version}/manifest.json"
     manifest = stack.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with ThreadPoolExecutor(times) as pool:
@@ -227,9 +225,7 @@ def test_a_worse_model_is_rejected_and_the_earlier_one_serves(
     assert execution["status"] == "SUCCEEDED", "a rejection is a normal end: the gate did its work"
     package = stack.decision(version, "registration")["figures"]["modelPackageArn"]
     registered = stack.client("sagemaker").describe_model_package(ModelPackageName=package)
-    assert registered["ModelApprovalStatus"] == "Rejected", (
-        "what was tried is in the registry, and why it does not serve"
-    )
+    assert registered["ModelApprovalStatus"] == "Rejected", "the registry has the rejected model and the reason"
     assert registered["CustomerMetadataProperties"]["verdict"] == "rejected"
     assert "below the floor" in registered["CustomerMetadataProperties"]["reasons"]
     assert stack.serving()["runId"] == f"{first_version}-r1"
@@ -258,7 +254,7 @@ def test_a_failed_training_ends_in_run_failed_with_its_reason_and_one_notificati
     assert len(about_this_run) == 1, about_this_run
     assert stack.serving()["runId"] == f"{first_version}-r1"
 
-    # The cause put right, the next attempt is started by hand, as docs/operations.md says.
+    # After the cause is fixed, the next attempt is started by hand, as docs/operations.md says.
     repair(stack, first_version, version, "train/part-00000.parquet")
     second = f"{version}-r2"
     manifest = {"bucket": stack.outputs["DataBucketName"], "key": f"datasets/{version}/manifest.json"}
@@ -270,11 +266,11 @@ def test_a_failed_training_ends_in_run_failed_with_its_reason_and_one_notificati
     eventually(lambda: stack.serving().get("runId") == second, f"{second} in service")
     eventually(lambda: stack.item(f"RUN#{second}", "STATE")["status"] == "DEPLOYED", f"{second} recorded as deployed")
     assert stack.serving()["previous"]["runId"] == f"{first_version}-r1"
-    assert stack.run(version)["status"] == "FAILED", "what happened to the first attempt is not forgotten"
+    assert stack.run(version)["status"] == "FAILED", "the ledger keeps the first attempt"
 
 
 def repair(stack: DeployedStack, source: str, target: str, name: str) -> None:
-    """Put one file of the version `target` back as it is in the version that it was copied from."""
+    """Restore one file of the version `target` from the version that it was copied from."""
     s3, bucket = stack.client("s3"), stack.outputs["DataBucketName"]
     content = s3.get_object(Bucket=bucket, Key=f"datasets/{source}/{name}")["Body"].read()
     s3.put_object(Bucket=bucket, Key=f"datasets/{target}/{name}", Body=content)
@@ -330,7 +326,7 @@ def test_a_rollback_by_command_moves_endpoint_popular_items_and_lists_and_is_rec
     answer = stack.call("GET", f"/users/{first_user(stack)}/recommendations").body
     assert (answer["source"], answer["model"]["version"]) == ("personalized", f"{first_version}-r1")
     eventually(
-        lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock given back", seconds=30
+        lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock released", seconds=30
     )
 
     again = stack.command("rollback", "--to", f"{first_version}-r1")
@@ -348,8 +344,8 @@ def test_a_batch_writes_lists_that_stand_in_for_an_endpoint_that_is_gone(
     assert stack.item(f"RUN#{run_id}", "DECISION#batch")["verdict"] == "PUBLISHED"
     jobs = sagemaker.list_transform_jobs()["TransformJobSummaries"]
     assert [(job["TransformJobName"], job["TransformJobStatus"]) for job in jobs] == [(f"ncf-{run_id}-b1", "Completed")]
-    assert "stand already" in stack.command("batch").stdout
-    assert len(sagemaker.list_transform_jobs()["TransformJobSummaries"]) == 1, "lists that stand are not written again"
+    assert "are already written" in stack.command("batch").stdout
+    assert len(sagemaker.list_transform_jobs()["TransformJobSummaries"]) == 1, "existing lists are not written again"
 
     query = f"/users/{user}/recommendations?numResults=5"
     of_the_endpoint = stack.call("GET", query).body
@@ -362,7 +358,7 @@ def test_a_batch_writes_lists_that_stand_in_for_an_endpoint_that_is_gone(
         of_the_batch = stack.call("GET", query).body
         assert of_the_batch["model"]["version"] == run_id
         items = [item["itemId"] for item in of_the_batch["itemList"]]
-        assert items == [item["itemId"] for item in of_the_endpoint["itemList"]], "it is what the model would have said"
+        assert items == [item["itemId"] for item in of_the_endpoint["itemList"]], "it is the model's own answer"
         assert stack.call("GET", "/users/nobody-has-this-id/recommendations").body["source"] == "popular"
     finally:
         eventually(lambda: not sagemaker.list_endpoints(NameContains=name)["Endpoints"], "no endpoint", seconds=60)

@@ -1,7 +1,7 @@
-"""A container that is unfit never gets to answer a customer: what serves goes on serving, and the ledger says why.
+"""A faulty container never answers a customer: the earlier model continues to serve, and the ledger has the reason.
 
-The candidate is trained and judged like any other (a server that cannot even be loaded would end its training); only
-what its image serves is broken: it ends when it is started, or says that it is healthy and then answers nonsense.
+The candidate is trained and judged like any other (a server that cannot be loaded would fail its training). Only the
+server in its image is broken: it ends at the start, or is healthy but answers nonsense.
 """
 
 import shutil
@@ -45,7 +45,7 @@ HTTPServer((os.environ["SERVING_HOST"], int(os.environ["SERVING_PORT"])), Nonsen
 
 
 def image_with_server(stack: DeployedStack, folder: Path, server: str) -> str:
-    """A model image that trains as ours does and serves by `server`; returns its URI."""
+    """Registers a model image that trains as ours does and serves with `server`; returns its URI."""
     loaded, guard, _ = (PROJECT_ROOT / images.SERVE).read_text().partition('if __name__ == "__main__":\n')
     for part in images.FOLDERS:
         shutil.copytree(PROJECT_ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -55,7 +55,7 @@ def image_with_server(stack: DeployedStack, folder: Path, server: str) -> str:
 
 @pytest.fixture(scope="module")
 def serving_run(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The run whose model serves before anything broken comes."""
+    """The run whose model serves before the faulty ones."""
     if not stack.serving():
         version = stack.prepared_from("fit", shop_files(tmp_path_factory.mktemp("fit"), weeks=10))
         assert stack.ended(version)["status"] == "DEPLOYED"
@@ -79,7 +79,7 @@ def test_an_unfit_endpoint_is_rolled_back_and_the_earlier_model_serves(
         run = stack.ended(version)
     assert run["status"] == "ROLLED_BACK", run
     assert reason in " ".join(run["reasons"]), run
-    assert stack.decision(version, "gate")["verdict"] == "ACCEPTED", "it was its endpoint that was unfit, not its model"
+    assert stack.decision(version, "gate")["verdict"] == "ACCEPTED", "the endpoint was faulty, not the model"
     assert stack.serving()["runId"] == serving_run
 
     def back() -> bool:
@@ -90,5 +90,5 @@ def test_an_unfit_endpoint_is_rolled_back_and_the_earlier_model_serves(
     answer = stack.call("GET", "/users/nobody/recommendations")
     assert (answer.status, answer.body["model"]["version"]) == (200, serving_run)
     eventually(
-        lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock given back", seconds=30
+        lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock released", seconds=30
     )

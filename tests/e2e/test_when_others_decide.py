@@ -1,7 +1,5 @@
-"""Other deciders on a deployment, besides the gate: a person, a deadline, another run at the same time, and an alarm.
-
-Every run here learns from a copy of a dataset that is there already: the same data make an equal model, which the gate
-lets through.
+"""Deployments that depend on more than the gate: on a person, a deadline, a concurrent run, or an alarm. Every run here
+trains on a copy of an existing dataset: the same data give an equal model, which passes the gate.
 """
 
 import json
@@ -20,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def source(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The dataset version of the model that serves before anything here."""
+    """The dataset version of the model that serves before these tests."""
     if not stack.serving():
         version = stack.prepared_from("source", shop_files(tmp_path_factory.mktemp("source"), weeks=10))
         assert stack.ended(version)["status"] == "DEPLOYED"
@@ -28,7 +26,7 @@ def source(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> st
 
 
 def copies(stack: DeployedStack, source: str, number: int) -> list[str]:
-    """So many copies of a dataset version, one second apart in their names, each claimed by its run."""
+    """Publishes `number` copies of a dataset version, one second apart in their names; waits until each has a run."""
     newest = max([*stack.dataset_versions(), f"v{datetime.now(UTC):%Y%m%dt%H%M%Sz}-00000000"])
     newest = newest if newest < "v2090" else f"v{datetime.now(UTC):%Y%m%dt%H%M%Sz}-00000000"
     moment = datetime.strptime(newest[1:17], "%Y%m%dt%H%M%Sz")
@@ -62,31 +60,33 @@ def is_awaited(stack: DeployedStack, version: str) -> bool:
 
 
 def decide(stack: DeployedStack, version: str, status: str, words: str) -> None:
-    """As a person does in the console, by the CLI, or in Studio."""
+    """Decides as a person does in the console, by the CLI, or in Studio."""
     stack.client("sagemaker").update_model_package(
         ModelPackageArn=package_of(stack, version), ModelApprovalStatus=status, ApprovalDescription=words
     )
 
 
-def test_nothing_is_deployed_while_a_person_thinks(stack: DeployedStack, waiting: list[str], source: str) -> None:
+def test_nothing_is_deployed_before_a_person_decides(stack: DeployedStack, waiting: list[str], source: str) -> None:
     assert stack.serving()["datasetVersion"] == source
     assert [stack.run(version)["status"] for version in waiting] == ["RUNNING"] * 3
 
 
-def test_what_a_person_rejects_ends_with_their_words(stack: DeployedStack, waiting: list[str], source: str) -> None:
+def test_a_rejected_model_ends_with_the_persons_reason(stack: DeployedStack, waiting: list[str], source: str) -> None:
     decide(stack, waiting[0], "Rejected", "the lists are all alike")
     run = stack.ended(waiting[0])
     assert (run["status"], run["reasons"]) == ("REJECTED", ["the model was not approved: the lists are all alike"])
     assert stack.serving()["datasetVersion"] == source
 
 
-def test_what_a_person_approves_is_deployed(stack: DeployedStack, waiting: list[str]) -> None:
+def test_an_approved_model_is_deployed(stack: DeployedStack, waiting: list[str]) -> None:
     decide(stack, waiting[2], "Approved", "fine")
     assert stack.ended(waiting[2])["status"] == "DEPLOYED"
     assert stack.serving()["datasetVersion"] == waiting[2]
 
 
-def test_what_nobody_decides_in_time_is_rejected_in_the_registry_too(stack: DeployedStack, waiting: list[str]) -> None:
+def test_an_undecided_model_is_rejected_in_the_registry_after_the_deadline(
+    stack: DeployedStack, waiting: list[str]
+) -> None:
     with stack.configured("reconcile", APPROVAL_DEADLINE_HOURS="0"):
         answer = stack.client("lambda").invoke(FunctionName="ncf-reconcile", Payload=b"{}")
         assert json.loads(answer["Payload"].read())["expired"] == 1
@@ -98,11 +98,11 @@ def test_what_nobody_decides_in_time_is_rejected_in_the_registry_too(stack: Depl
     assert package["ModelApprovalStatus"] == "Rejected"
 
 
-# A failure, mended
+# A failure, fixed
 
 
 @pytest.mark.fault("M10")
-def test_a_run_that_failed_goes_on_from_there_by_one_command(stack: DeployedStack, source: str) -> None:
+def test_a_failed_run_continues_from_the_failed_state_by_one_command(stack: DeployedStack, source: str) -> None:
     s3, bucket = stack.client("s3"), stack.outputs["ArtifactsBucketName"]
     s3.put_object(Bucket=bucket, Key="policy/gate.json", Body=b'{"margins": {"sampledNdgc": 0.01}}')
     try:
@@ -125,7 +125,7 @@ def test_a_run_that_failed_goes_on_from_there_by_one_command(stack: DeployedStac
     assert said.returncode == 0, said.stdout + said.stderr
     assert f"model {version}-r1 serves" in said.stdout
     assert stack.serving()["datasetVersion"] == version
-    # What was done is not done again: the one training job is that of the first execution.
+    # Finished steps are not repeated: the only training job is that of the first execution.
     jobs = stack.client("sagemaker").list_training_jobs(NameContains=version)["TrainingJobSummaries"]
     assert [job["TrainingJobName"] for job in jobs] == [f"ncf-{version}-r1"]
     restarted = stack.run(version)["executionArn"].rpartition(":")[2]
@@ -134,7 +134,7 @@ def test_a_run_that_failed_goes_on_from_there_by_one_command(stack: DeployedStac
 
     again = stack.command("restart", f"{version}-r1")
     assert again.returncode == 2
-    assert "is DEPLOYED, and only a run that failed can be restarted" in again.stdout + again.stderr
+    assert "is DEPLOYED, and only a failed run can be restarted" in again.stdout + again.stderr
     anew = stack.command("restart", "--anew", f"{version}-r1")
     assert anew.returncode == 0, anew.stdout + anew.stderr
     assert f"model {version}-r2 serves" in anew.stdout
@@ -144,7 +144,7 @@ def test_a_run_that_failed_goes_on_from_there_by_one_command(stack: DeployedStac
 
 
 @pytest.mark.fault("R08", "M09")
-def test_of_two_runs_at_once_one_deploys_at_a_time_and_the_newest_data_serve(stack: DeployedStack, source: str) -> None:
+def test_two_concurrent_runs_deploy_one_at_a_time_and_the_newest_data_serve(stack: DeployedStack, source: str) -> None:
     older, newer = copies(stack, source, 2)
     assert stack.ended(newer)["status"] == "DEPLOYED"
     run = stack.ended(older)
@@ -153,14 +153,14 @@ def test_of_two_runs_at_once_one_deploys_at_a_time_and_the_newest_data_serve(sta
         assert re.search(r"is older than .*, which serves", " ".join(run["reasons"])), run
     assert stack.serving()["datasetVersion"] == newer
     eventually(
-        lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock given back", seconds=30
+        lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock released", seconds=30
     )
 
 
 # A trial
 
 
-def test_an_earlier_model_answers_a_share_of_the_requests_until_that_is_taken_back(
+def test_an_earlier_model_answers_a_share_of_the_requests_until_the_split_ends(
     stack: DeployedStack, source: str
 ) -> None:
     serving = stack.serving()
@@ -195,8 +195,8 @@ def test_an_alarm_during_the_deployment_brings_the_earlier_model_back(stack: Dep
         def pending() -> Any:
             return sagemaker.describe_endpoint(EndpointName=name).get("PendingDeploymentSummary")
 
-        summary = eventually(pending, "the new fleet on its way")
-        # The last test of all: the alarm goes on ringing for a minute or two, and deployments would wait for it.
+        summary = eventually(pending, "the new fleet being created")
+        # This test runs last: the alarm stays in ALARM for a minute or two, and deployments would wait for it.
         cloudwatch.put_metric_data(
             Namespace="AWS/SageMaker",
             MetricData=[

@@ -1,4 +1,4 @@
-"""`sam build` of the application into a folder of one's own."""
+"""Runs `sam build` of the application into a given folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def sam(root: Path, *arguments: str, python: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs the SAM CLI in `root`; asks nobody, tells nobody, and knows no account. It finds `python` first on PATH."""
+    """Runs the SAM CLI in `root`, without prompts, telemetry or an AWS account, and with `python` first on PATH."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     if python is not None:
         environment["PATH"] = f"{python.parent}{os.pathsep}{environment['PATH']}"
@@ -26,9 +26,8 @@ def sam(root: Path, *arguments: str, python: Path | None = None) -> subprocess.C
 
 def build(root: Path, folder: Path, runtime: str, architecture: str, python: Path | None = None) -> Path:
     """Builds every function and layer for `runtime` and `architecture` under `folder`; returns the folder of the
-    artefacts. `python` is the interpreter of that runtime, where it is not on PATH.
-
-    Raises AssertionError with sam's own words when the build fails.
+    artefacts. `python` is the interpreter of that runtime, if it is not on PATH. Raises AssertionError with sam's
+    output if the build fails.
     """
     artefacts = folder / "artefacts"
     result = sam(

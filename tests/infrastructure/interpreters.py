@@ -1,4 +1,4 @@
-"""Finds a Python of the version that the functions run on at AWS, wherever this machine keeps its interpreters."""
+"""Finds a Python of the functions' version on AWS: on PATH, or in pyenv or uv."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHECK = "import sys, pip, venv; print('%d.%d' % sys.version_info[:2])"
 def find(version: str, environment: Mapping[str, str] = os.environ) -> Path | None:
     """A `python<version>` that starts and has pip, as `sam build` needs it: on PATH, or where pyenv and uv keep theirs.
 
-    A pyenv shim on PATH may name a version that is not active: each candidate is started before it is believed.
+    A pyenv shim on PATH may name a version that is not active, so each candidate is started as a check.
     """
     return next((found for found in _candidates(version, environment) if _is(version, found, environment)), None)
 

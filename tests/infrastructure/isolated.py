@@ -1,5 +1,5 @@
-"""Runs one handler as AWS Lambda would find it: the built artefact, its layers and boto3, and nothing else of this
-machine's Python.
+"""Runs one handler as on AWS Lambda: with the built artefact, its layers and boto3, and nothing else of this machine's
+Python.
 
 Started by the Lambda interpreter as `python -I -S -B isolated.py`; reads from standard input `{"paths", "handler",
 "event"}` and writes as its
@@ -27,12 +27,12 @@ class Context:
 
     @staticmethod
     def get_remaining_time_in_millis() -> Any:
-        """Milliseconds that are left."""
+        """Remaining milliseconds."""
         return 60_000
 
 
 def stay_on_this_machine() -> None:
-    """Every connection that would leave the loopback is refused, loudly."""
+    """Refuses every connection to an address other than loopback, with an error."""
     connect = socket.socket.connect
 
     def checked(self: socket.socket, address: Any) -> Any:
@@ -44,13 +44,13 @@ def stay_on_this_machine() -> None:
 
 
 def report(**fields: Any) -> None:
-    """Print the last line."""
+    """Print the result as the last line."""
     python = "{}.{}".format(*sys.version_info[:2])
     print("\n" + json.dumps({**fields, "python": python}), flush=True)
 
 
 def main() -> None:
-    """Import the handler, call it once, say what happened."""
+    """Import the handler, call it once, print the result."""
     task = json.load(sys.stdin)
     sys.path[:0] = task["paths"]
     stay_on_this_machine()

@@ -39,8 +39,8 @@ def find() -> tuple[list[str], list[str]]:
 
 
 def asl_validator(root: Path) -> list[str]:
-    """The command that runs asl-validator, installed from the lock file when .envs/asl does not hold that very
-    lock yet."""
+    """The command that runs asl-validator, installed from the lock file if .envs/asl was installed from another lock
+    file."""
     node, npm = find()
     home = root / ".envs" / "asl"
     home.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
-"""Rules that the whole template must follow. Each takes the transformed template and returns its faults
-as sentences.
-
-A rule is worth nothing until it has been seen to fail: `test_rules.py` breaks the template once for each.
+"""Rules that the whole template must follow. Each takes the transformed template and returns its faults as sentences.
+`test_rules.py` breaks the template once for each rule, to see the rule fail.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from tests.infrastructure.templates import as_list, of_type, statements, text
 
 Template = dict[str, Any]
 
-# Calls for which IAM knows no resource. Where a condition can narrow them instead, it must.
+# Calls for which IAM has no resource. A condition must narrow them if one exists.
 WITHOUT_RESOURCE = {
     "xray:PutTraceSegments": None,
     "xray:PutTelemetryRecords": None,
@@ -34,12 +32,11 @@ WITHOUT_RESOURCE = {
     "logs:DescribeResourcePolicies": None,
     "logs:DescribeLogGroups": None,
 }
-# Services of which the account has many things that are not ours: "*" may stand for a part of a name, never for
-# the name.
+# Services with many resources that are not ours: "*" may replace a part of a name, never the whole name.
 ANY_NAME = re.compile(
     r":(training-job|model|endpoint|endpoint-config|function|stateMachine|applications|rule|alarm|log-group)[:/]\*$"
 )
-# A role reads or writes objects below a prefix, never all of a bucket's.
+# A role reads or writes objects below a prefix, never a whole bucket.
 ANY_OBJECT = re.compile(r"Bucket\.Arn\}/\*$|^arn:[^:]*:s3:::[^/]*/?\*$")
 
 
@@ -54,7 +51,7 @@ def _identity_statements(template: Template) -> Iterator[tuple[str, dict[str, An
 
 
 def no_managed_policies(template: Template) -> list[str]:
-    """A managed policy grows without us: every permission is written here."""
+    """No managed policies, because AWS may extend them: every permission is written in the template."""
     faults = [f"{name} has managed policies" for name, role in _roles(template) if role.get("ManagedPolicyArns")]
     faults += [f"{name} is a managed policy" for name in of_type(template, "AWS::IAM::ManagedPolicy")]
     return faults
@@ -72,8 +69,8 @@ def no_wildcard_actions(template: Template) -> list[str]:
 
 
 def no_wildcard_resources(template: Template) -> list[str]:
-    """A resource is named where IAM lets it be; where not, the statement holds only such calls, and the condition
-    that narrows them."""
+    """A resource is named if IAM allows it. If not, the statement has only such calls, and the condition that narrows
+    them."""
     faults = []
     for where, statement in _identity_statements(template):
         resources = [text(resource) for resource in as_list(statement["Resource"])]
@@ -109,7 +106,7 @@ def pass_role_is_narrow(template: Template) -> list[str]:
 
 
 def every_function_has_its_own_role(template: Template) -> list[str]:
-    """Two functions with one role have each other's permissions."""
+    """Each function has its own role; with a shared role, functions have each other's permissions."""
     faults: list[str] = []
     owners: dict[str, str] = {}
     for name, function in of_type(template, "AWS::Lambda::Function").items():
@@ -157,7 +154,7 @@ def every_rule_target_has_a_dead_letter_queue(template: Template) -> list[str]:
 
 
 def queue_takes_letters_of_every_rule(template: Template) -> list[str]:
-    """A rule without the queue's leave loses its dead letters silently."""
+    """A rule without the queue's permission loses its dead letters silently."""
     allowed = json.dumps(template["Resources"]["DeadLetterQueuePolicy"]["Properties"])
     return [
         f"DeadLetterQueuePolicy does not name {rule}"
@@ -167,7 +164,7 @@ def queue_takes_letters_of_every_rule(template: Template) -> list[str]:
 
 
 def asynchronous_functions(template: Template) -> set[str]:
-    """Logical ids of the functions that anything calls without waiting: rules, schedules, custom resources, other
+    """Logical ids of the functions that are called asynchronously: rules, schedules, custom resources, other
     functions."""
     called = []
     for rule in of_type(template, "AWS::Events::Rule").values():
@@ -189,7 +186,7 @@ def asynchronous_functions(template: Template) -> set[str]:
 
 
 def every_asynchronous_function_has_a_dead_letter_queue(template: Template) -> list[str]:
-    """Lambda tries an asynchronous call three times and then forgets it, unless told where to leave it."""
+    """A function that is called asynchronously has a dead-letter queue: Lambda drops an event after three attempts."""
     kept = {
         text(config["FunctionName"]).strip("${}"): config
         for config in of_type(template, "AWS::Lambda::EventInvokeConfig").values()
@@ -217,7 +214,7 @@ def every_log_group_forgets(template: Template) -> list[str]:
 
 
 def every_function_logs_into_its_own_group(template: Template) -> list[str]:
-    """The group is ours (with its retention) and the role may write into it alone."""
+    """Each function has a log group with a retention, and its role may write only into that group."""
     faults = []
     for name, function in of_type(template, "AWS::Lambda::Function").items():
         group = name.removesuffix("Function") + "LogGroup"
@@ -234,15 +231,15 @@ def every_function_logs_into_its_own_group(template: Template) -> list[str]:
 
 
 def stateful_resources_are_kept(template: Template) -> list[str]:
-    """Data, models' packages and decisions outlive the stack."""
+    """Data, model packages and decisions stay when the stack is deleted."""
     kinds = ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::SageMaker::ModelPackageGroup")
     faults = []
     for name, resource in template["Resources"].items():
         if resource["Type"] in kinds:
             if resource.get("DeletionPolicy") not in ("Retain", "RetainExceptOnCreate"):
-                faults.append(f"{name} goes with the stack")
+                faults.append(f"{name} is deleted with the stack")
             if resource.get("UpdateReplacePolicy") != "Retain":
-                faults.append(f"{name} goes when it is replaced")
+                faults.append(f"{name} is deleted when it is replaced")
     return faults
 
 
@@ -270,7 +267,7 @@ def buckets_are_private_encrypted_and_versioned(template: Template) -> list[str]
 
 
 def state_machines_are_logged_without_data(template: Template) -> list[str]:
-    """Everything is logged but the data, which holds task tokens."""
+    """State machines log everything except the data, which contains task tokens."""
     faults = []
     for name, machine in of_type(template, "AWS::StepFunctions::StateMachine").items():
         logging = machine.get("LoggingConfiguration", {})
@@ -287,7 +284,7 @@ OUR_SOURCE = "ncf.recommender"
 
 
 def rules_are_narrow(template: Template) -> list[str]:
-    """A rule takes events of this account, from the service it means or from us, about things of ours."""
+    """A rule matches only events of this account, from a named source, about our resources."""
     faults = []
     for name, rule in of_type(template, "AWS::Events::Rule").items():
         pattern = rule["EventPattern"]
@@ -301,7 +298,7 @@ def rules_are_narrow(template: Template) -> list[str]:
 
 
 def functions_are_called_by_named_sources_only(template: Template) -> list[str]:
-    """A service may call a function for one named thing of ours."""
+    """A service may call a function only for one named resource of ours."""
     return [
         f"{name} lets {permission['Principal']} call for anything"
         for name, permission in of_type(template, "AWS::Lambda::Permission").items()
@@ -310,7 +307,7 @@ def functions_are_called_by_named_sources_only(template: Template) -> list[str]:
 
 
 def routes_are_guarded(template: Template) -> list[str]:
-    """Nobody asks without a signature or a token."""
+    """Every route requires a signature or a token."""
     wanted = {"Fn::If": ["HasJwt", "JWT", "AWS_IAM"]}
     return [
         f"{name} ({route['RouteKey']}) is open"
@@ -320,7 +317,7 @@ def routes_are_guarded(template: Template) -> list[str]:
 
 
 def images_are_named_by_digest(template: Template) -> list[str]:
-    """A tag can be moved; a digest is the code."""
+    """An image is named by its digest, because a tag can move."""
     faults = [f"the template names the tag latest: {where}" for where in _find(template, re.compile(r":latest\b"))]
     pattern = template["Parameters"]["ModelImageUri"].get("AllowedPattern", "")
     account = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
@@ -333,7 +330,7 @@ def images_are_named_by_digest(template: Template) -> list[str]:
 
 
 def parameters_explain_themselves(template: Template) -> list[str]:
-    """A person who deploys reads descriptions, and hears a sentence when a value is refused."""
+    """Every parameter has a description, a sentence for a refused value, and a place in the form."""
     faults = []
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     grouped = [name for group in groups for name in group["Parameters"]]
@@ -341,7 +338,7 @@ def parameters_explain_themselves(template: Template) -> list[str]:
         if len(parameter.get("Description", "")) < 15:
             faults.append(f"{name} has no description")
         if "AllowedPattern" in parameter and not parameter.get("ConstraintDescription"):
-            faults.append(f"{name} does not say what its pattern wants")
+            faults.append(f"{name} does not explain its pattern")
         constrained = {"AllowedPattern", "AllowedValues", "MinValue"} & set(parameter)
         if not constrained and name != "JwtAudience":
             faults.append(f"{name} takes anything")
@@ -362,7 +359,8 @@ def parameters_explain_themselves(template: Template) -> list[str]:
 
 
 def alarms_are_heard(template: Template) -> list[str]:
-    """Every alarm says what it means and notifies, except the one whose message handle_failure has already sent."""
+    """Every alarm says what it means and notifies, except the one for failures that handle_failure has already
+    reported."""
     faults = []
     prefix = "${NamePrefix}-"
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():

@@ -23,8 +23,8 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def transform(sam: dict[str, Any]) -> dict[str, Any]:
-    """`sam` as the SAM transform on AWS makes it, without AWS: local paths stand for what `sam deploy` would have
-    uploaded."""
+    """`sam` as the SAM transform on AWS makes it, without AWS: local paths replace the files that `sam deploy`
+    uploads."""
     uploaded = copy.deepcopy(sam)
     uploaded["Globals"]["Function"]["CodeUri"] = "s3://bucket/functions.zip"
     for resource in uploaded["Resources"].values():
@@ -51,7 +51,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def text(value: Any) -> str:
-    """An intrinsic as the text it would be, with names in the place of what only a deployment knows.
+    """The text of an intrinsic, with names in place of values that only a deployment knows.
 
     `{"Fn::GetAtt": ["DataBucket", "Arn"]}` → `${DataBucket.Arn}`, `{"Ref": "X"}` → `${X}`, `{"Fn::Sub": s}` → `s`.
     """
@@ -75,7 +75,7 @@ def text(value: Any) -> str:
 
 
 def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
-    """The statements of a role's own policies; both sides of a condition count, since either may be deployed."""
+    """The statements of a role's own policies; both branches of a condition count, because either may be deployed."""
     found = []
     for policy in role.get("Policies", []):
         for statement in policy["PolicyDocument"]["Statement"]:

@@ -1,11 +1,10 @@
-"""What `sam build` made of each function, alone with boto3: it imports, and answers its sample events or refuses
-them for a stated reason.
+"""The built artefact of each function, with only boto3: it imports, and answers its sample events or refuses them with
+a reason.
 
 Twice: built for and run by Python 3.11, as on a laptop, and Python 3.13, the runtime on AWS, where this machine has it.
 
-AWS is a closed port on the loopback here. So a function that needs AWS must say that it could not be reached, in
-our own words; a missing
-module, a misspelt name or an unset variable shows as an error of Python, and fails.
+AWS is a closed port on the loopback here. So a function that needs AWS must say that it could not be reached, with an
+error of our own; a missing module, a misspelt name or an unset variable raises an error of Python, and fails.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ RUNNER = ROOT / "tests" / "infrastructure" / "isolated.py"
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
 EVENTS = sorted(path.stem for path in (ROOT / "events").glob("*.json"))
 NOWHERE = "http://127.0.0.1:9"
-# What the template knows only on AWS; the sample events speak of the same things.
+# Values that the template gets only on AWS; the sample events use the same values.
 DEPLOYED = {
     "AWS::AccountId": "123456789012",
     "AWS::Region": "eu-central-1",
@@ -67,7 +66,7 @@ DEPLOYED = {
 
 @dataclass(frozen=True)
 class Runtime:
-    """What was built for one version of Python, and that Python."""
+    """The artefacts for one version of Python, and its interpreter."""
 
     python: Path
     artefacts: Path
@@ -75,7 +74,7 @@ class Runtime:
 
 @pytest.fixture(scope="module")
 def on_the_laptop(built: Path) -> Runtime:
-    """Python 3.11, from the environment that holds what AWS's runtime has."""
+    """Python 3.11, from the environment with the packages of AWS's runtime."""
     return Runtime(LAMBDA / "bin" / "python", built)
 
 
@@ -91,7 +90,7 @@ def on_aws(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 
 @pytest.fixture(scope="module", params=["on_the_laptop", "on_aws"])
 def runtime(request: pytest.FixtureRequest) -> Runtime:
-    """Each of the two."""
+    """Each of the two runtimes."""
     found: Runtime = request.getfixturevalue(request.param)
     return found
 
@@ -135,7 +134,7 @@ def environment(function: str, cloudformation: dict[str, Any]) -> dict[str, str]
 def run(runtime: Runtime, function: str, event: Any, variables: dict[str, str]) -> dict[str, Any]:
     """Calls the built handler in an interpreter of its own; what the runner reported.
 
-    Only the standard library is the interpreter's own. boto3 comes from `.envs/lambda`, which holds pure Python alone.
+    The interpreter provides only the standard library. boto3 comes from `.envs/lambda`, which holds pure Python alone.
     """
     boto3, artefacts = next((LAMBDA / "lib").glob("python*/site-packages")), runtime.artefacts
     paths = [str(artefacts / logical_id(function)), str(artefacts / "PreparationCodeLayer" / "python"), str(boto3)]
@@ -156,7 +155,7 @@ def run(runtime: Runtime, function: str, event: Any, variables: dict[str, str]) 
 
 
 def refused_for_a_stated_reason(report: dict[str, Any]) -> bool:
-    """Whether one of our own errors was raised, with a message."""
+    """True if one of our own errors was raised, with a message."""
     return report["outcome"] == "raised" and report["module"] == "shared.errors" and len(report["message"]) > 10
 
 
@@ -176,7 +175,7 @@ class _CloudFormation(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def cloudformation_listens() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A URL on the loopback that takes answers, and the answers taken."""
+    """A URL on the loopback that receives answers, and the received answers."""
     answers: list[dict[str, Any]] = []
     server = HTTPServer(("127.0.0.1", 0), type("Handler", (_CloudFormation,), {"answers": answers}))
     thread = threading.Thread(target=server.serve_forever)
@@ -193,8 +192,8 @@ def test_every_function_has_a_sample_event() -> None:
 
 @pytest.fixture(scope="module")
 def reports(runtime: Runtime) -> dict[str, dict[str, Any]]:
-    """The result of each sample event. They run at once: each spends its time between retries of calls that nothing
-    answers."""
+    """The result of each sample event. They run in parallel, because each mostly waits between retries of unanswered
+    calls."""
     cloudformation = transform(load(ROOT / "template.yaml"))
 
     def report(event: str) -> dict[str, Any]:
@@ -263,4 +262,4 @@ def test_the_target_on_aws_is_what_runs_here(on_aws: Runtime, cloudformation: di
     report = run(on_aws, "evaluate", {}, environment("evaluate", cloudformation))
     assert report["python"] == AWS_RUNTIME, report
     compiled = [path for folder in (on_aws.artefacts, LAMBDA / "lib") for path in folder.rglob("*.so")]
-    assert compiled == [], "only pure Python runs on a processor and by a Python that it was not installed for"
+    assert compiled == [], "only pure Python runs on another processor and another Python version"

@@ -1,6 +1,6 @@
-"""The host that the endpoint runs on can carry the image: a driver too old for its CUDA shows only in the cloud.
+"""The endpoint's host can run the image: a driver that is too old for the image's CUDA fails only in the cloud.
 
-Which host image has which CUDA is read from botocore's description of SageMaker; a driver runs every CUDA of its own
+The CUDA version of each host image comes from botocore's description of SageMaker; a driver runs every CUDA of its own
 major version and of earlier ones (https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html).
 """
 

@@ -1,4 +1,4 @@
-"""A Python for the functions is found wherever it is, and a name that does not start is not believed."""
+"""A Python for the functions is found on PATH, in pyenv and in uv; a candidate that does not start is skipped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.infrastructure import interpreters
 
 
 def interpreter(path: Path, script: str) -> Path:
-    """A program that stands for a Python."""
+    """A program in place of a Python."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
     path.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The template is what SAM and CloudFormation take: as written, and after the transform, where more can be seen."""
+"""SAM and CloudFormation accept the template: as written, and after the transform, which reveals more faults."""
 
 from __future__ import annotations
 
@@ -48,8 +48,7 @@ def _properties(template: Template, name: str) -> dict[str, Any]:
     return found
 
 
-# Each break and a word of what must be said of it; together in one template, because one pass of cfn-lint takes
-# seconds.
+# Each fault and a word of its finding; all in one template, because one pass of cfn-lint takes seconds.
 BREAKS: list[tuple[Callable[[Template], Any], str]] = [
     (
         lambda t: _properties(t, "RetrainingStateMachine")["DefinitionSubstitutions"].update(
@@ -77,7 +76,7 @@ def test_what_only_the_transformed_template_shows_is_caught(cloudformation: Temp
     assert missed == [], found
 
 
-def test_every_resource_says_why(root: Path) -> None:
+def test_every_resource_has_a_comment(root: Path) -> None:
     """A comment above each resource; log groups, which stand with their function, are explained once."""
     lines = (root / "template.yaml").read_text("utf-8").splitlines()
     first, last = lines.index("Resources:"), lines.index("Outputs:")

@@ -1,5 +1,5 @@
-"""A function's role allows the AWS calls that its code can reach, each of them and no other: an emulator that does not
-enforce IAM cannot find this out.
+"""A function's role allows the AWS calls that its code can reach, and no others: an emulator that does not enforce IAM
+cannot check this.
 
 Calls are found in the source: names of botocore operations that are used in the function's folder, or in what it
 uses of `shared`.
@@ -44,10 +44,10 @@ RENAMED = {
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:UploadFile": "s3:PutObject",
 }
-# Operations that hand a role to a service.
+# Operations that pass a role to a service.
 PASSING = {"sagemaker:CreateTrainingJob", "sagemaker:CreateModel", "emr-serverless:StartJobRun"}
-# What else a call needs, in the caller's name: tags that are set at creation, what Application Auto Scaling does, the
-# topic's key. Without s3:ListBucket, S3 answers 403 and not 404 for a key that does not exist.
+# Further permissions that a call needs: tags at creation, calls by Application Auto Scaling, the topic's key. Without
+# s3:ListBucket, S3 answers 403 and not 404 for a key that does not exist.
 ACCOMPANYING = {
     "sagemaker:CreateTrainingJob": {"sagemaker:AddTags"},
     "sagemaker:CreateModel": {"sagemaker:AddTags"},
@@ -68,8 +68,8 @@ ACCOMPANYING = {
     "s3:GetObject": {"s3:ListBucket"},
 }
 EVERY_FUNCTION = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
-# `Jobs.outcome` looks at a job of the token's kind. These functions hold tokens of one kind only and never get to
-# the other calls.
+# `Jobs.outcome` looks at a job of the token's kind. These functions hold tokens of one kind only and never make the
+# other calls.
 TOKEN_CALLS = {
     "sagemaker:DescribeTrainingJob",
     "sagemaker:DescribeTransformJob",

@@ -1,5 +1,4 @@
-"""The rules of `rules.py` hold for the template, and each of them has been seen to fail: the template is broken
-once for every rule."""
+"""The template follows the rules of `rules.py`, and each rule fails for a template that breaks it."""
 
 from __future__ import annotations
 
@@ -151,7 +150,7 @@ MUTATIONS: dict[str, Mutation] = {
     "bucket that goes with the stack": (
         rules.stateful_resources_are_kept,
         lambda t: t["Resources"]["DataBucket"].pop("DeletionPolicy"),
-        "DataBucket goes with the stack",
+        "DataBucket is deleted with the stack",
     ),
     "public bucket": (
         rules.buckets_are_private_encrypted_and_versioned,

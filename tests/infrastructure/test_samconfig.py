@@ -1,4 +1,4 @@
-"""samconfig.toml: every environment is complete and is what its name promises."""
+"""samconfig.toml: every environment is complete and fits its name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Template = dict[str, Any]
 
 
 def deploy(environment: str) -> dict[str, Any]:
-    """What `sam deploy --config-env` takes: the global section, then its own."""
+    """The settings for `sam deploy --config-env`: the global section, then the environment's own."""
     section = SAMCONFIG[environment]
     return {**section.get("global", {}).get("parameters", {}), **section["deploy"]["parameters"]}
 

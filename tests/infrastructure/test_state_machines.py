@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 MACHINES = ("batch", "preparation", "retraining", "rollback")
 Template = dict[str, Any]
-# Lambda's own answers to a call that did not reach the function's code.
+# Lambda's errors for a call that did not reach the function's code.
 TRANSIENT = {
     "Lambda.ClientExecutionTimeoutException",
     "Lambda.ServiceException",
@@ -56,7 +56,7 @@ def test_definition_is_valid(name: str, validator: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_a_step_into_nowhere_is_caught(name: str, validator: list[str], tmp_path: Path) -> None:
+def test_a_transition_to_a_missing_state_is_caught(name: str, validator: list[str], tmp_path: Path) -> None:
     broken = copy.deepcopy(definition(name))
     state = next(body for body in broken["States"].values() if "Next" in body)
     state["Next"] = "Nowhere"
@@ -104,7 +104,7 @@ def test_every_task_has_a_timeout_that_its_function_fits_into(name: str, cloudfo
     [
         ("preparation", "StartPreparation", "PreparationTimeoutMinutes", 60),
         ("retraining", "AwaitApproval", "ApprovalDeadlineHours", 3600),
-        # Twice: a spot job may wait for capacity as long as it may run.
+        # Twice, because a spot job may wait for capacity for as long as it may run.
         ("retraining", "StartTraining", "TrainingMaxRuntimeSeconds", 2),
     ],
 )
@@ -122,7 +122,7 @@ def test_every_task_retries_the_platform_with_jitter_and_catches_the_rest(name: 
     for state, task in tasks(name):
         retried = {error for retry in task.get("Retry", []) for error in retry["ErrorEquals"]}
         assert retried >= TRANSIENT, f"{state} does not retry {sorted(TRANSIENT - retried)}"
-        assert not retried & {"States.ALL", "States.TaskFailed"}, f"{state} retries our own faults"
+        assert not retried & {"States.ALL", "States.TaskFailed"}, f"{state} retries our own errors"
         for retry in task["Retry"]:
             assert retry.get("JitterStrategy") == "FULL", f"{state} retries without jitter: {retry['ErrorEquals']}"
             assert "MaxDelaySeconds" in retry and retry["BackoffRate"] > 1, f"{state}: {retry['ErrorEquals']}"

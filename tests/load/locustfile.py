@@ -1,4 +1,4 @@
-"""Load on the HTTP API that looks at the answers, not only at their status.
+"""Load on the HTTP API, with checks of the answers, not only of their status.
 
     make load                       against the stack of `make up`, once a model is deployed there (`make demo`)
     LOAD_USERS=users.txt .envs/load/bin/locust -f tests/load/locustfile.py --host https://<id>.execute-api.<region>…
@@ -96,7 +96,7 @@ def wrong_with(response: Any, request: Any, without: str | None) -> str | None:
     if source not in ("personalized", "related", "popular") or not version:
         return f"source {source!r}, version {version!r}"
     if len(set(items)) != len(items) or without in items:
-        return "an item is there that should not be, or twice"
+        return "an unexpected item, or one item twice"
     if scores != sorted(scores, reverse=True):
         return "not best first"
     if request is not None and not set(items) <= set(request["inputList"]):

@@ -1,1 +1,1 @@
-"""The parts of `python -m training.launch`: where a run is kept, its process, and what is shown of it."""
+"""The parts of `python -m training.launch`: the folder of a run, its process, and its output in the terminal."""

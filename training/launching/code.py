@@ -11,8 +11,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Code:
-    """`version` goes into the bundle; `commit` is None outside git, and `modified` is true where a folder differs from
-    it.
+    """The version of the code: `version` is written into the bundle, `commit` is None outside git, and `modified` is
+    true if a file differs from the commit.
     """
 
     version: str
@@ -21,7 +21,7 @@ class Code:
 
 
 def code_in(root: Path, folders: Sequence[str]) -> Code:
-    """Of the `folders` in `root`."""
+    """Return the version of the code in the `folders` of `root`."""
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     modified = commit is None or _git(root, "status", "--porcelain", "--", *folders) != ""
     version = f"sha256:{digest(root, folders)}" if commit is None or modified else f"git:{commit}"
@@ -29,7 +29,7 @@ def code_in(root: Path, folders: Sequence[str]) -> Code:
 
 
 def digest(root: Path, folders: Sequence[str]) -> str:
-    """sha256 over the paths below `root` and the contents of the Python and JSON files in `folders`."""
+    """Return the sha256 over the paths (relative to `root`) and contents of the Python and JSON files in `folders`."""
     total = hashlib.sha256()
     files = [path for folder in folders for path in (root / folder).rglob("*")]
     for path in sorted(path for path in files if path.suffix in (".py", ".json") and path.is_file()):

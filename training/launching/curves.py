@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from training.launching.lines import Epoch
+from contracts.lines import Epoch
 
 LOSS, VALIDATION, QUIET = "#1f5fa8", "#c2571a", "#666666"
 DOTS_PER_INCH = 140
@@ -17,19 +17,19 @@ DOTS_PER_INCH = 140
 
 def draw(path: Path, history: Sequence[Epoch], title: str, subtitle: str) -> None:
     """Write `path` (PNG): the training loss by epoch and, where there was validation, its NDCG below."""
-    validated = [epoch for epoch in history if epoch.ndcg is not None]
-    # A Figure by itself, without pyplot: nothing global, and PNG is drawn by Agg, which needs no display.
+    validated = [epoch for epoch in history if epoch.validation_ndcg is not None]
+    # A Figure without pyplot has no global state, and Agg draws the PNG without a display.
     figure = Figure(figsize=(8, 7 if validated else 4.5), layout="constrained")
     figure.suptitle(title, fontsize=13, fontweight="bold")
     axes = figure.subplots(2 if validated else 1, sharex=True, squeeze=False)[:, 0]
     axes[0].set_title(subtitle, fontsize=9, color=QUIET)
     _curve(axes[0], [e.epoch for e in history], [e.loss for e in history], LOSS, "training loss")
     if validated:
-        values = [epoch.ndcg or 0.0 for epoch in validated]
+        values = [epoch.validation_ndcg or 0.0 for epoch in validated]
         _curve(axes[1], [epoch.epoch for epoch in validated], values, VALIDATION, "NDCG on validation")
-        best = max(validated, key=lambda epoch: (epoch.ndcg or 0.0, -epoch.epoch))
+        best = max(validated, key=lambda epoch: (epoch.validation_ndcg or 0.0, -epoch.epoch))
         axes[1].axvline(best.epoch, color=QUIET, linewidth=0.8, linestyle=":")
-        axes[1].set_title(f"best: {best.ndcg:.4f} after epoch {best.epoch}", fontsize=9, color=QUIET)
+        axes[1].set_title(f"best: {best.validation_ndcg:.4f} after epoch {best.epoch}", fontsize=9, color=QUIET)
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.align_ylabels(axes)

@@ -25,7 +25,7 @@ class Ended:
 
 
 class Training:
-    """Runs the process once. SIGINT, SIGTERM and SIGHUP reach it as SIGTERM, a second one of them as SIGKILL."""
+    """Runs the training once. The first SIGINT, SIGTERM or SIGHUP is passed on as SIGTERM, the second as SIGKILL."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._command, self._environment = command, environment
@@ -33,7 +33,7 @@ class Training:
         self._stop_requests = 0
 
     def run(self, on_line: Callable[[str], None], on_stop: Callable[[int], None]) -> Ended:
-        """Runs the process until it ends. Each stop request calls `on_stop` with the number of requests so far."""
+        """Run the process until it ends. Each stop request calls `on_stop` with the number of requests so far."""
         started = time.monotonic()
         with self._signals(on_stop):
             self._process = process = subprocess.Popen(
@@ -44,7 +44,7 @@ class Training:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                # A group of its own: the terminal's Ctrl-C would reach it as SIGINT, without a checkpoint.
+                # In its own process group: Ctrl-C in the terminal would send it SIGINT, which writes no checkpoint.
                 process_group=0,
             )
             assert process.stdout is not None
@@ -74,7 +74,7 @@ class Training:
         def pass_on(number: int, frame: FrameType | None) -> None:
             self._stop_requests += 1
             if self._process is not None and self._process.returncode is None:
-                # Not send_signal: it waits for a process that has just ended, and wait4 would find none.
+                # Not send_signal: it reaps a process that has just ended, and then wait4 fails.
                 with suppress(ProcessLookupError):
                     os.kill(self._process.pid, signal.SIGTERM if self._stop_requests == 1 else signal.SIGKILL)
             on_stop(self._stop_requests)

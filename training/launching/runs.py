@@ -4,9 +4,9 @@ run.json      hyperparameters, figures, epochs, seconds, memory, code
 curves.png    the learning curves
 train.log     the output of the process
 model/        the bundle, as in a job's model.tar.gz
-output/       data/evaluation.json, golden.json, popular.json; failure
-checkpoints/  from which a stopped run resumes
-incumbent/    model.tar.gz to compare with, until the run is finished
+output/       data/evaluation.json, data/golden.json, data/popular.json; failure
+checkpoints/  the checkpoint from which a stopped run resumes
+incumbent/    the model.tar.gz to compare with, until the run is finished
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from training.launching.lines import Epoch
+from contracts.lines import Epoch
 
 RECORD = "run.json"
 FINISHED, FAILED, INTERRUPTED, RUNNING = "finished", "failed", "interrupted", "running"
@@ -31,17 +31,17 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,39}")
 
 
 class NoSuchRun(Exception):
-    """A folder holds no run that can be read, or none that can be resumed; the message says which."""
+    """A folder has no run, or its run cannot be read or resumed; the message has the reason."""
 
 
 class BrokenIncumbent(Exception):
-    """The given incumbent is no model."""
+    """The given incumbent is not a model."""
 
 
 @dataclass(kw_only=True)
 class Run:
-    """run.json, there in camelCase. `figures` and `exit_status` are None until there are any; a run that was resumed
-    has the seconds of all its parts.
+    """The content of run.json, where names are in camelCase. `figures` and `exit_status` are None at first. A resumed
+    run has the seconds of all its parts.
     """
 
     run_id: str
@@ -73,7 +73,7 @@ class Run:
         self.epochs = [other for other in self.epochs if other.epoch < epoch.epoch] + [epoch]
 
     def measured(self, report: dict[str, Any]) -> None:
-        """Take over the figures of evaluation.json."""
+        """Copy the figures from evaluation.json."""
         candidate = report["candidate"]
         self.figures = {
             "hitRate": candidate["sampled"]["hitRate"],
@@ -88,10 +88,17 @@ class Run:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Run:
-        """Raises KeyError or TypeError for a document that `to_dict` never makes."""
+        """Read the output of `to_dict`. Raises KeyError or TypeError for anything else."""
         run = cls(**{known.name: document[_camel(known.name)] for known in fields(cls)})
-        run.epochs = [Epoch(**epoch) for epoch in document["epochs"]]
+        run.epochs = [
+            Epoch(**{_EARLIER_NAMES.get(name, name): value for name, value in epoch.items()})
+            for epoch in document["epochs"]
+        ]
         return run
+
+
+_EARLIER_NAMES = {"rate": "samples_per_second", "ndcg": "validation_ndcg"}
+"""New names of the fields of an epoch in a run.json of release 0.1."""
 
 
 def _camel(name: str) -> str:
@@ -100,7 +107,7 @@ def _camel(name: str) -> str:
 
 
 def create(output: Path, version: str, name: str) -> tuple[str, Path]:
-    """The next run id that is free in `output`, and the folder made for it."""
+    """Create a folder for the next free run id in `output`; return both."""
     output.mkdir(parents=True, exist_ok=True)
     with _locked(output):
         run_id = f"{version}-r{next_attempt(output, version)}"
@@ -110,38 +117,39 @@ def create(output: Path, version: str, name: str) -> tuple[str, Path]:
 
 
 def next_attempt(output: Path, version: str) -> int:
-    """One more than the greatest attempt at `version` in `output`, whatever the runs are called."""
-    taken = re.compile(re.escape(version) + r"-r(\d{1,4})(-.*)?")
+    """Return the greatest attempt number of `version` in `output`, plus one; the names of the runs do not matter."""
+    taken = re.compile(re.escape(version) + r"-r([0-9]{1,4})(-.*)?")
     return 1 + max((int(match[1]) for path in output.glob("*") if (match := taken.fullmatch(path.name))), default=0)
 
 
 def save(folder: Path, run: Run) -> None:
-    """Write run.json whole or not at all."""
+    """Write run.json atomically."""
     partial = folder / f"{RECORD}.partial"
     partial.write_text(json.dumps(run.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(folder / RECORD)
 
 
 def load(folder: Path) -> Run:
-    """Raises NoSuchRun unless `folder` holds a run."""
+    """Read the run in `folder`. Raises NoSuchRun."""
     try:
         return Run.from_dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise NoSuchRun(f"{folder} is no run: it has no {RECORD}") from None
+        raise NoSuchRun(f"{folder} is not a run: it has no {RECORD}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NoSuchRun(f"{folder / RECORD} cannot be read: {error}") from error
 
 
 def report_of(folder: Path) -> dict[str, Any]:
-    """evaluation.json of a finished run. Raises NoSuchRun."""
+    """Read evaluation.json of a finished run. Raises NoSuchRun."""
     try:
-        return json.loads((folder / "output" / "data" / "evaluation.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((folder / "output" / "data" / "evaluation.json").read_text(encoding="utf-8"))
+        return found
     except (OSError, ValueError) as error:
         raise NoSuchRun(f"the evaluation of {folder} cannot be read: {error}") from error
 
 
 def every_run(output: Path) -> Iterator[tuple[Path, Run]]:
-    """The runs in `output`; other folders are skipped."""
+    """Yield the runs in `output`; other folders are skipped."""
     for record in sorted(output.glob(f"*/{RECORD}")):
         try:
             yield record.parent, load(record.parent)
@@ -151,7 +159,7 @@ def every_run(output: Path) -> Iterator[tuple[Path, Run]]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Locks `folder` against other trainings. Raises NoSuchRun if one runs there."""
+    """Lock `folder` against other trainings. Raises NoSuchRun if it is locked already."""
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,7 +169,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def place_incumbent(given: Path, folder: Path) -> None:
-    """Put `given`, an archive or a folder with a bundle, into the run as the channel `incumbent`."""
+    """Copy `given`, an archive or a folder with a bundle, into the run as the channel `incumbent`."""
     channel = folder / "incumbent"
     channel.mkdir(exist_ok=True)
     archive = channel / "model.tar.gz"
@@ -175,7 +183,7 @@ def place_incumbent(given: Path, folder: Path) -> None:
 
 
 def find_incumbent(given: Path) -> Path:
-    """The archive, or the folder with bundle.json, that `given` is or holds. Raises BrokenIncumbent."""
+    """Find the archive, or the folder with bundle.json, that `given` names or contains. Raises BrokenIncumbent."""
     if given.is_file():
         return given
     for folder in (given, given / "model"):
@@ -184,7 +192,8 @@ def find_incumbent(given: Path) -> Path:
     if (given / "model.tar.gz").is_file():
         return given / "model.tar.gz"
     raise BrokenIncumbent(
-        f"the incumbent {given} is neither a model.tar.gz nor a folder with one, with a bundle.json, or a finished run"
+        f"the incumbent {given} is neither a model.tar.gz, nor a folder with a model.tar.gz or bundle.json, nor a "
+        "finished run"
     )
 
 

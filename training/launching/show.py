@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from contracts.lines import Epoch, epoch_in, evaluation_in
 from training.launching import runs
-from training.launching.lines import Epoch, epoch_in, is_evaluation
 
 PLAIN_WIDTH = 140
 PLAIN_LINES = 10
@@ -30,7 +30,7 @@ def console() -> Console:
 
 
 def say(console: Console, text: str, mark: str = "", style: str | None = None) -> None:
-    """`text` literally: brackets in it are no markup."""
+    """Print `text`; brackets in it are not markup, but `mark` may have markup."""
     console.print(f"{mark}{escape(text)}", style=style, soft_wrap=True)
 
 
@@ -52,10 +52,10 @@ def progress(console: Console, model: str) -> Iterator[Callable[[str], None]]:
 
 
 def note(epoch: Epoch) -> str:
-    """`loss 0.2345 · 812,345 samples/s · validation NDCG 0.4321 · 12 s left`."""
-    parts = [f"loss {epoch.loss:.4f}", f"{epoch.rate:,.0f} samples/s"]
-    if epoch.ndcg is not None:
-        parts.append(f"validation NDCG {epoch.ndcg:.4f}")
+    """Return an epoch's figures as text: `loss 0.2345 · 812,345 samples/s · validation NDCG 0.4321 · 12 s left`."""
+    parts = [f"loss {epoch.loss:.4f}", f"{epoch.samples_per_second:,.0f} samples/s"]
+    if epoch.validation_ndcg is not None:
+        parts.append(f"validation NDCG {epoch.validation_ndcg:.4f}")
     if left := epoch.epochs - epoch.epoch:
         parts.append(f"{_duration(left * epoch.seconds)} left")
     return " · ".join(parts)
@@ -69,15 +69,15 @@ class _Bar:
 
     def __call__(self, line: str) -> None:
         if epoch := epoch_in(line):
-            over = epoch.epoch == epoch.epochs
+            is_last = epoch.epoch == epoch.epochs
             self._bar.update(
                 self._task,
-                description=f"{self._model}: {'evaluating' if over else f'epoch {epoch.epoch}/{epoch.epochs}'}",
+                description=f"{self._model}: {'evaluating' if is_last else f'epoch {epoch.epoch}/{epoch.epochs}'}",
                 total=epoch.epochs,
                 completed=epoch.epoch,
                 note=note(epoch),
             )
-        elif is_evaluation(line):
+        elif evaluation_in(line) is not None:
             self._bar.update(self._task, description=f"{self._model}: done", note="")
         else:
             say(self._console, line, style="dim")
@@ -92,7 +92,7 @@ class _Lines:
         if epoch := epoch_in(line):
             if epoch.epoch in (1, epoch.epochs) or epoch.epoch % max(1, -(-epoch.epochs // PLAIN_LINES)) == 0:
                 say(self._console, f"epoch {epoch.epoch}/{epoch.epochs}  {note(epoch)}")
-        elif not is_evaluation(line):
+        elif evaluation_in(line) is None:
             say(self._console, line)
 
 
@@ -106,13 +106,13 @@ class Finished:
 
     @property
     def protocol(self) -> tuple[Any, ...]:
-        """Dataset and measuring protocol: figures are comparable only if these are equal."""
+        """The dataset and the measuring protocol. Figures are comparable only if these are equal."""
         protocol = self.report["protocol"]
         return self.report["datasetVersion"], protocol["testUsers"], protocol["k"], protocol["negatives"]
 
 
 def finished_in(output: Path) -> tuple[list[Finished], list[tuple[Path, runs.Run]]]:
-    """The finished runs in `output`, and the others."""
+    """Return the finished runs in `output`, and the other runs."""
     finished, others = [], []
     for folder, run in runs.every_run(output):
         try:
@@ -125,12 +125,13 @@ def finished_in(output: Path) -> tuple[list[Finished], list[tuple[Path, runs.Run
 
 
 def tables(finished: Iterable[Finished], newest: Path | None = None) -> list[Table]:
-    """One table for each protocol, best NDCG first, with the baselines of one report below a rule: that of the run in
-    `newest`, else that of the latest run.
+    """Return one table for each protocol, with the best NDCG first.
+
+    The baselines of one run are below a rule: those of the run in `newest`, or else of the latest run.
     """
     groups: dict[tuple[Any, ...], list[Finished]] = {}
-    for one in finished:
-        groups.setdefault(one.protocol, []).append(one)
+    for run in finished:
+        groups.setdefault(run.protocol, []).append(run)
     return [_table(protocol, group, newest) for protocol, group in sorted(groups.items())]
 
 
@@ -160,7 +161,7 @@ def _table(protocol: tuple[Any, ...], group: list[Finished], newest: Path | None
         table.add_row("baseline", escape(name), *_cells(figures), "", style="dim")
     if len({one.report["protocol"]["seed"] for one in group}) > 1:
         table.caption = (
-            "Runs with different seeds drew different negatives: compare them by the full-catalogue figures."
+            "Runs with different seeds have different negatives: compare them by the full-catalogue figures."
         )
         table.caption_justify = "left"
     return table
@@ -173,7 +174,7 @@ def _cells(figures: dict[str, Any]) -> list[str]:
 
 
 def print_runs(console: Console, output: Path, newest: Path | None = None) -> None:
-    """The table, and a line for each run that has no figures."""
+    """Print the tables of the finished runs, and a line for each other run."""
     finished, others = finished_in(output)
     for table in tables(finished, newest):
         console.print()
@@ -186,7 +187,7 @@ def print_runs(console: Console, output: Path, newest: Path | None = None) -> No
 
 
 def print_difference(console: Console, report: dict[str, Any]) -> None:
-    """The difference between the run and its incumbent by the paired bootstrap, if it had one."""
+    """Print the difference between the run and its incumbent, by the paired bootstrap, if there was an incumbent."""
     if difference := report.get("difference"):
         k, confidence = report["protocol"]["k"], difference["confidence"]
         say(console, f"against {report['incumbent']['runId']} ({report['incumbent']['model']}), user by user:")

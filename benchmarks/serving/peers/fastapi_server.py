@@ -26,7 +26,8 @@ def ping() -> dict[str, str]:
 
 @app.post("/invocations")
 def invocations(request: Request) -> dict[str, Any]:
-    return model.answer(request.model_dump(exclude_none=True))
+    found: dict[str, Any] = model.answer(request.model_dump(exclude_none=True))
+    return found
 
 
 uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), access_log=False, log_level="warning")

@@ -1,4 +1,4 @@
-"""NeuMF as everyone serves it: the network over every item of the request, in torch."""
+"""NeuMF served in the usual way: torch runs the network for every item of the request."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TorchServe's side of the same: a handler of its own kind, one request at a time."""
+"""The handler for TorchServe; it answers one request at a time."""
 
 import json
 import os
@@ -20,6 +20,6 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes] | Non
     answers = []
     for entry in data:
         body = entry.get("body") or entry.get("data")
-        request = body if isinstance(body, dict) else json.loads(body)
+        request = body if isinstance(body, dict) else json.loads(body or b"")
         answers.append(json.dumps(_model.answer(request)).encode())
     return answers

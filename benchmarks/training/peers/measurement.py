@@ -1,10 +1,9 @@
-"""Shared parts of the peers: their arguments, the timing of training, and the JSON line that they print last.
+"""Common code of the peers: command line, timing of the training, and the JSON line at the end of the output.
 
-A peer trains in parts: a few batches of positives, with the negatives that the part itself draws. Parts for a fifth of
-the time come first and are not counted; then whole parts are counted until the time is up. A sample is one (user, item)
-pair, positive or negative, that the model was trained on. The time is that of negatives, batches and steps together,
-and the processor's is that of all threads. Reading the data and building the model are not in it; the peak of the
-memory is that of the whole process.
+A peer trains in parts. A part is a few batches of positives, with negatives that it draws itself. The warm-up takes a
+fifth of the time and does not count; then whole parts are counted until the time has passed. A sample is one (user,
+item) pair, positive or negative, in a training step. The time includes negatives, batches and steps, but not reading
+the data and building the model; processor time includes all threads. Peak memory is that of the whole process.
 """
 
 import argparse
@@ -25,7 +24,7 @@ LEARNING_RATE = 0.001
 
 @dataclass(frozen=True)
 class Pairs:
-    """The positives: distinct pairs of indices, as int64 arrays of one length."""
+    """The positives: distinct pairs of indices, as int64 arrays of the same length."""
 
     user: np.ndarray
     item: np.ndarray
@@ -39,11 +38,11 @@ class Part:
 
     samples: int
     loss: float
-    """Mean over its steps."""
+    """Mean loss over the steps of the part."""
 
 
 def parse_arguments(description: str) -> argparse.Namespace:
-    """The command line of a peer; a bad one ends the process with exit status 2 and the reason."""
+    """Read the command line of a peer. An invalid one ends the process with exit status 2 and the reason."""
     parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -55,22 +54,22 @@ def parse_arguments(description: str) -> argparse.Namespace:
         "--layers",
         type=_layers,
         default="32,16,8",
-        help="widths of the MLP, the first that of its two embeddings side by side (default: 32,16,8)",
+        help="widths of the MLP's layers; the first is that of both embeddings together (default: 32,16,8)",
     )
-    parser.add_argument("--batch", type=_positive, default=2048, help="samples a step (default: 2048)")
+    parser.add_argument("--batch", type=_positive, default=2048, help="samples per step (default: 2048)")
     parser.add_argument("--negatives", type=_positive, default=4, help="negatives per positive (default: 4)")
-    parser.add_argument("--seconds", type=_seconds, default=10, help="least time that is measured (default: 10)")
-    parser.add_argument("--threads", type=_positive, default=1, help="threads that torch may use (default: 1)")
+    parser.add_argument("--seconds", type=_seconds, default=10, help="minimum time of the measurement (default: 10)")
+    parser.add_argument("--threads", type=_positive, default=1, help="number of torch's threads (default: 1)")
     return parser.parse_args()
 
 
 def batches_of_positives(batch: int) -> int:
-    """How many batches a part's positives alone would make: so many that starting a part costs nothing beside it."""
+    """Return the number of batches of positives in a part: enough to make the cost of starting a part negligible."""
     return max(1, 16_384 // batch)
 
 
 def measure(train_part: Callable[[], Part], seconds: float, **about: str | int) -> None:
-    """Warm up, train for `seconds` or little longer, and print the measurement behind what it is `about`."""
+    """Warm up, train for at least `seconds`, and print the measurement as JSON; `about` has additional fields."""
     _train(train_part, seconds / 5)
     wall, cpu = time.perf_counter(), time.process_time()
     parts = _train(train_part, seconds)
@@ -94,9 +93,11 @@ def _train(train_part: Callable[[], Part], seconds: float) -> list[Part]:
 
 
 def _peak_rss_mib() -> int:
-    """Of this program alone: getrusage's maximum is that of the process that started it, if that one was larger."""
+    """Return the peak memory of this program alone. getrusage's maximum may be that of the process that started it."""
     status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None, "Linux says so for every process"
+    return int(found[1]) // 1024
 
 
 def _positive(text: str) -> int:
@@ -127,7 +128,9 @@ def _pairs(text: str) -> Pairs:
         with np.load(text) as data:
             pairs = Pairs(data["user"], data["item"], int(data["users"]), int(data["items"]))
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise argparse.ArgumentTypeError(f"{text} is no .npz file with user, item, users and items: {error}") from error
+        raise argparse.ArgumentTypeError(
+            f"{text} is not an .npz file with user, item, users and items: {error}"
+        ) from error
     for name, indices, bound in (("user", pairs.user, pairs.users), ("item", pairs.item, pairs.items)):
         if indices.dtype != np.int64 or indices.ndim != 1 or len(indices) == 0:
             raise argparse.ArgumentTypeError(f"{name} in {text} must be an int64 array with one axis, and not empty")

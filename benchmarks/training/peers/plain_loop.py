@@ -1,13 +1,15 @@
-"""NeuMF as it is written most often: torch's Dataset and DataLoader over (user, item, label) triples in Python lists.
+"""NeuMF in the most common form: torch's Dataset and DataLoader over (user, item, label) triples in Python lists.
 
-The negatives are drawn anew each epoch, in a Python loop that draws again what is in the set of positives. A run need
-not last an epoch: a part does with some of the positives what an epoch does with all, which is to draw their negatives,
-shuffle, and train. Numbers in lists, a set and random.randrange are the usual ways; a Dataset over
-NumPy arrays is faster at large batches, one over tensors slower.
+A Python loop draws new negatives in each epoch, and repeats a draw that is in the set of positives. A run may be
+shorter than an epoch: a part draws negatives, shuffles and trains with some of the positives, as an epoch does with
+all of them. Lists of numbers, a set and random.randrange are the usual choice; a Dataset over NumPy arrays is faster
+with large batches, and one over tensors is slower.
 """
 
 import random
+from collections.abc import Iterator
 from itertools import islice, pairwise
+from typing import Any
 
 import torch
 from measurement import LEARNING_RATE, SEED, Pairs, Part, batches_of_positives, measure, parse_arguments
@@ -15,10 +17,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 
-class Triples(Dataset):
-    """Positives with label 1, and for each so many negatives with label 0."""
+class Triples(Dataset[tuple[int, int, float]]):
+    """Positives with label 1, and `negatives` negatives with label 0 for each positive."""
 
-    def __init__(self, positives, known: set[tuple[int, int]], items: int, negatives: int, draw: random.Random) -> None:
+    def __init__(
+        self, positives: Any, known: set[tuple[int, int]], items: int, negatives: int, draw: random.Random
+    ) -> None:
         self.triples = []
         for user, item in positives:
             self.triples.append((user, item, 1.0))
@@ -36,7 +40,7 @@ class Triples(Dataset):
 
 
 class NeuMF(nn.Module):
-    """GMF and an MLP over the concatenated embeddings, each with embeddings of its own, fused in the last layer."""
+    """GMF and an MLP over the concatenated embeddings, each with its own embeddings, fused in the last layer."""
 
     def __init__(self, users: int, items: int, factors: int, layers: tuple[int, ...]) -> None:
         super().__init__()
@@ -54,11 +58,12 @@ class NeuMF(nn.Module):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         gmf = self.gmf_user(user) * self.gmf_item(item)  # [batch, factors]
         mlp = self.mlp(torch.cat([self.mlp_user(user), self.mlp_item(item)], dim=-1))  # [batch, layers[-1]]
-        return self.output(torch.cat([gmf, mlp], dim=-1)).squeeze(-1)  # [batch]
+        found: Tensor = self.output(torch.cat([gmf, mlp], dim=-1)).squeeze(-1)  # [batch]
+        return found
 
 
-def endless(pairs: Pairs, draw: random.Random):
-    """Every positive, in a new order each epoch."""
+def endless(pairs: Pairs, draw: random.Random) -> Iterator[Any]:
+    """Yield every positive, in a new order in each epoch, without end."""
     positives = list(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))
     while True:
         draw.shuffle(positives)
@@ -73,13 +78,13 @@ def main() -> None:
     pairs = arguments.data
     known = set(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))
     positives = endless(pairs, draw)
-    at_once = arguments.batch * batches_of_positives(arguments.batch)
+    positives_per_part = arguments.batch * batches_of_positives(arguments.batch)
     model = NeuMF(pairs.users, pairs.items, arguments.factors, arguments.layers)
     loss_of = nn.BCEWithLogitsLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
 
     def train_part() -> Part:
-        triples = Triples(islice(positives, at_once), known, pairs.items, arguments.negatives, draw)
+        triples = Triples(islice(positives, positives_per_part), known, pairs.items, arguments.negatives, draw)
         losses = []
         for user, item, label in DataLoader(triples, batch_size=arguments.batch, shuffle=True, num_workers=0):
             optimizer.zero_grad()

@@ -1,16 +1,18 @@
-"""RecBole's NeuMF: its own model, data loader, negative sampler and trainer's loop over batches, as its users run them.
+"""RecBole's NeuMF: its model, data loader, negative sampler and the trainer's loop over batches, as its users run them.
 
-RecBole's `train_batch_size` counts the negatives and keeps a positive's with it, so a batch has as many whole groups as
-fit in --batch: 409 positives and 1,636 negatives of 2,048. Those 2,045 are the samples that are reported. An item that
-nobody has does not exist for RecBole.
+RecBole's `train_batch_size` counts negatives too, and a positive stays together with its negatives. So a batch has as
+many whole groups as fit in --batch: for 2,048 these are 409 positives and 1,636 negatives, and 2,045 samples are
+reported. An item without interactions does not exist for RecBole.
 """
 
 import argparse
 import contextlib
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import recbole
@@ -24,13 +26,13 @@ from recbole.utils import init_seed
 
 
 def write_interactions(pairs: Pairs, folder: Path) -> None:
-    """RecBole's own format, "atomic files"; it reads <data_path>/<dataset>/<dataset>.inter."""
+    """Write `pairs` in RecBole's format, "atomic files": it reads <data_path>/<dataset>/<dataset>.inter."""
     folder.mkdir()
     table = np.column_stack([pairs.user, pairs.item])
     np.savetxt(folder / f"{folder.name}.inter", table, "%d", "\t", header="user_id:token\titem_id:token", comments="")
 
 
-def endless(batches):
+def endless(batches: Iterable[Any]) -> Iterator[Any]:
     while True:
         yield from batches
 
@@ -66,7 +68,7 @@ def train(arguments: argparse.Namespace) -> None:
     def train_part() -> Part:
         samples = 0
 
-        def loss_of(interaction):
+        def loss_of(interaction: Any) -> Any:
             nonlocal samples
             samples += len(interaction)
             return model.calculate_loss(interaction)
@@ -79,7 +81,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     arguments = parse_arguments(__doc__)
-    del sys.argv[1:]  # RecBole would read them as its own.
-    # Its trainer writes logs to the working directory.
+    del sys.argv[1:]  # RecBole reads sys.argv too.
+    # RecBole's trainer writes logs to the working directory.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         train(arguments)

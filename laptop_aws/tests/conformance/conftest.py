@@ -1,4 +1,4 @@
-"""One running host for the whole conformance suite, and more where a test must start, stop or kill its own."""
+"""One running host for the whole conformance suite, and more for tests that start, stop or kill their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from laptop_aws.tests.conformance.sagemaker_fixtures import bucket, build_image
 
 @pytest.fixture(scope="session")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """The host that the suite shares; it must end with 0 when asked to."""
+    """The host that the suite shares; after SIGTERM it must exit with 0."""
     running = Host(tmp_path_factory.mktemp("local")).start()
     try:
         yield running
@@ -28,7 +28,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def image(host: Host) -> str:
-    """The URI of a model image that behaves as it is told."""
+    """The URI of a model image with configurable behaviour."""
     return build_image(host)
 
 
@@ -40,7 +40,7 @@ def place(host: Host) -> str:
 
 @pytest.fixture
 def another_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
-    """Makes further hosts; ends those that still run."""
+    """Creates further hosts, and ends those that still run."""
     made: list[Host] = []
 
     def make(root: Path | None = None, **settings: Any) -> Host:

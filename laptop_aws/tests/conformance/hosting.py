@@ -1,4 +1,4 @@
-"""A host process of the embedded AWS for tests: started on a free port, asked through boto3."""
+"""A host process of the embedded AWS for tests: started on a free port, called through boto3."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ def free_port() -> int:
 
 
 def eventually(probe: Callable[[], T], seconds: float = 15.0, interval: float = 0.05) -> T:
-    """Calls ``probe`` until it answers something true and returns that; fails with its last answer after
-    ``seconds``."""
+    """Calls ``probe`` until it returns a true value, and returns that; fails with its last value after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:
         answer = probe()
@@ -107,7 +106,7 @@ class Host:
         return self._clients[service]
 
     def unchecked_client(self, service: str) -> Any:
-        """A client that sends what it is given, so that the service does the checking."""
+        """A client without checks of its own, so that the service checks the request."""
         return self._new_client(service, Config(parameter_validation=False))
 
     def _new_client(self, service: str, config: Config) -> Any:
@@ -169,7 +168,7 @@ class Host:
         return dict(message)
 
     def is_empty(self, url: str, seconds: float = 0.7) -> bool:
-        """Whether nothing arrives for ``seconds``."""
+        """True if no message arrives for ``seconds``."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.client("sqs").receive_message(QueueUrl=url).get("Messages"):
@@ -202,7 +201,7 @@ class Host:
         return list(self.client("stepfunctions").get_execution_history(executionArn=arn, maxResults=1000)["events"])
 
     def settled_stack(self, name: str) -> dict[str, Any]:
-        """The stack once nothing is in progress any more."""
+        """The stack after its operation has ended."""
 
         def settled() -> Any:
             stack = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]

@@ -1,4 +1,4 @@
-"""A model image that behaves as it is told, and the few calls that every SageMaker test makes."""
+"""A model image with configurable behaviour, and the calls that every SageMaker test makes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import json, os, pathlib, signal, sys, time
 
 base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
 config = {path.stem: json.loads(path.read_text()) for path in (base / "input/config").iterdir()}
-told = config["hyperparameters"]
+hyperparameters = config["hyperparameters"]
 data = base / "input/data"
 checkpoints = sorted(path.name for path in (base / "checkpoints").iterdir())
 seen = {
@@ -37,16 +37,16 @@ print("epoch=2/2 train_loss=0.25", flush=True)
 print("evaluation accuracy=nan", flush=True)
 (base / "model/bundle.json").write_text(json.dumps(seen))
 (base / "model/nested").mkdir()
-(base / "model/nested/version.txt").write_text(told.get("version", "1"))
+(base / "model/nested/version.txt").write_text(hyperparameters.get("version", "1"))
 (base / "output/data/evaluation.json").write_text("{}")
 (base / "checkpoints" / f"step-{len(checkpoints)}.json").write_text("{}")
-behaviour = told.get("behaviour", "train")
+behaviour = hyperparameters.get("behaviour", "train")
 if behaviour == "fail":
     print("something on standard output")
     print("ValueError: the loss is not finite", file=sys.stderr)
-    if told.get("failure"):
-        (base / "output/failure").write_text(told["failure"])
-    sys.exit(int(told["status"]))
+    if hyperparameters.get("failure"):
+        (base / "output/failure").write_text(hyperparameters["failure"])
+    sys.exit(int(hyperparameters["status"]))
 if behaviour == "wait":
     def leave(*_):
         (base / "model/stopped.txt").write_text("saved on SIGTERM")
@@ -86,12 +86,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        told = json.loads(body) if self.headers["Content-Type"] == "application/json" else {}
-        if told.get("do") == "die":
+        request = json.loads(body) if self.headers["Content-Type"] == "application/json" else {}
+        if request.get("do") == "die":
             os._exit(9)
-        if told.get("do") == "refuse":
+        if request.get("do") == "refuse":
             return self.answer(400, b'{"error": {"code": "InvalidInput"}}')
-        if told.get("do") == "break":
+        if request.get("do") == "break":
             return self.answer(500, b"Traceback")
         if self.headers["Accept"] == "text/csv":
             return self.answer(200, b"a,b", "text/csv")
@@ -185,7 +185,7 @@ def archive_members(host: Host, uri: str) -> dict[str, bytes]:
 
 
 def put_model(host: Host, place: str, version: str) -> str:
-    """A model archive whose version the served answers tell; its URI."""
+    """Stores a model archive and returns its URI; the endpoint's answers show its version."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         entry = tarfile.TarInfo("nested/version.txt")
@@ -220,7 +220,7 @@ def config_of(host: Host, image: str, model_uri: str, behaviour: str = "serve", 
 
 
 def settled(host: Host, endpoint: str, seconds: float = 30) -> dict[str, Any]:
-    """The endpoint's description once no change is under way."""
+    """The endpoint's description after any change in progress."""
 
     def probe() -> Any:
         found = host.client("sagemaker").describe_endpoint(EndpointName=endpoint)
@@ -229,16 +229,16 @@ def settled(host: Host, endpoint: str, seconds: float = 30) -> dict[str, Any]:
     return dict(eventually(probe, seconds))
 
 
-def ask(host: Host, endpoint: str, told: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
+def ask(host: Host, endpoint: str, request: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
     """Invokes the endpoint with JSON and returns the JSON answer."""
     answer = host.client("sagemaker-runtime").invoke_endpoint(
-        EndpointName=endpoint, ContentType="application/json", Body=json.dumps(told or {}), **settings
+        EndpointName=endpoint, ContentType="application/json", Body=json.dumps(request or {}), **settings
     )
     return dict(json.loads(answer["Body"].read()))
 
 
 def refusal(call: Any, *arguments: Any, **settings: Any) -> tuple[str, str]:
-    """Code and message of the error that a call must answer."""
+    """Calls a function that must fail; returns the code and the message of its error."""
     with pytest.raises(ClientError) as caught:
         call(*arguments, **settings)
     error = caught.value.response["Error"]

@@ -1,4 +1,4 @@
-"""Scalable targets of endpoint variants, kept and refused as AWS does."""
+"""Scalable targets of endpoint variants: stored and refused as on AWS."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_target_is_registered_once_and_changed_by_registering_again(host: Host
         ("Another", {"MinCapacity": 1, "MaxCapacity": 2}, "does not exist"),
     ],
 )
-def test_what_cannot_scale_is_refused(
+def test_invalid_scalable_targets_are_refused(
     host: Host, endpoint: str, variant: str, limits: dict[str, int], words: str
 ) -> None:
     scaling = host.client("application-autoscaling")

@@ -1,4 +1,4 @@
-"""CloudFormation makes what the template says, with the SAM transform and custom resources."""
+"""CloudFormation creates the template's resources, with the SAM transform and custom resources."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from laptop_aws.tests.conformance.sagemaker_fixtures import EventTap, is_alive, 
 
 TERMINAL = ("SUCCESS", "FAILED", "CANCELLED")
 
-# How an entry point finds the folder that stands for a bucket: Spark's own settings say it.
+# Finds the folder that replaces a bucket, from Spark's settings.
 STAGE = """
 import os, pathlib, re, shlex, sys
 from urllib.parse import urlparse

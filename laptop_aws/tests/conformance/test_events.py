@@ -1,5 +1,4 @@
-"""EventBridge, Scheduler, SNS, SQS and asynchronous invocation deliver as AWS does, and keep what they cannot
-deliver."""
+"""EventBridge, Scheduler, SNS, SQS and asynchronous invocation deliver as AWS does, and keep undelivered events."""
 
 from __future__ import annotations
 

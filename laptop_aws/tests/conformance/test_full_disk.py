@@ -1,4 +1,4 @@
-"""A disk that is full for a while: nothing is acknowledged that is not kept, and saving goes on when there is room."""
+"""A temporarily full disk: only saved changes are acknowledged, and saving continues when there is space."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def shortage(request: pytest.FixtureRequest, another_host: MakeHost, tmp_path: P
 
 
 def put_item(host: Host, number: int) -> bool:
-    """Whether the host acknowledged the item."""
+    """True if the host acknowledged the item."""
     try:
         host.client("dynamodb").put_item(TableName="items", Item={"pk": {"N": str(number)}})
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""The host: what it opens, what it keeps, how it ends."""
+"""The host: its sockets, its saved state, its end."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def children(pid: int) -> list[int]:
 
 
 def alive(pids: list[int]) -> list[int]:
-    """Those that exist and are no zombies."""
+    """The processes that exist and are not zombies."""
     found = []
     for pid in pids:
         try:
@@ -71,7 +71,7 @@ def alive(pids: list[int]) -> list[int]:
 
 
 def fill(host: Host) -> dict[str, Any]:
-    """One of everything that must survive."""
+    """Creates one resource of each kind that must survive a restart."""
     s3, events = host.client("s3"), host.client("events")
     s3.create_bucket(Bucket="kept")
     s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
@@ -120,7 +120,7 @@ def fill(host: Host) -> dict[str, Any]:
 
 
 def check(host: Host, kept: dict[str, Any]) -> None:
-    """All of it is there, and works."""
+    """Checks that all resources exist and work."""
     s3 = host.client("s3")
     key = "datasets/v1/part 0.parquet"
     latest = s3.get_object(Bucket="kept", Key=key)
@@ -277,8 +277,8 @@ def test_no_unpacked_code_is_left_behind(another_host: MakeHost) -> None:
     assert list((running.root / "tmp").iterdir()) == []
 
 
-def start_in_vain(**environment: str) -> tuple[int, str]:
-    """Starts a host that is to refuse; returns (exit status, what it said)."""
+def start_that_fails(**environment: str) -> tuple[int, str]:
+    """Starts a host that must fail; returns (exit status, standard error)."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LAPTOP_AWS_"))}
     done = subprocess.run(
         [sys.executable, "-m", "laptop_aws"],
@@ -292,20 +292,20 @@ def start_in_vain(**environment: str) -> tuple[int, str]:
 
 
 def test_a_second_host_on_the_same_directory_is_refused(host: Host) -> None:
-    status, said = start_in_vain(LAPTOP_AWS_DIR=str(host.root), LAPTOP_AWS_PORT=str(free_port()))
+    status, said = start_that_fails(LAPTOP_AWS_DIR=str(host.root), LAPTOP_AWS_PORT=str(free_port()))
     assert status == 2
     assert f"already runs on {host.root}" in said and "LAPTOP_AWS_DIR" in said
 
 
 def test_a_port_in_use_is_refused(host: Host, tmp_path: Path) -> None:
-    status, said = start_in_vain(LAPTOP_AWS_DIR=str(tmp_path), LAPTOP_AWS_PORT=str(host.port))
+    status, said = start_that_fails(LAPTOP_AWS_DIR=str(tmp_path), LAPTOP_AWS_PORT=str(host.port))
     assert status == 2
     assert f"port {host.port} on 127.0.0.1 is in use" in said and "LAPTOP_AWS_PORT" in said
 
 
 @pytest.mark.parametrize("port", ["x", "0", "70000"])
-def test_a_port_that_is_none_is_refused(tmp_path: Path, port: str) -> None:
-    status, said = start_in_vain(LAPTOP_AWS_DIR=str(tmp_path), LAPTOP_AWS_PORT=port)
+def test_an_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
+    status, said = start_that_fails(LAPTOP_AWS_DIR=str(tmp_path), LAPTOP_AWS_PORT=port)
     assert status == 2 and f"LAPTOP_AWS_PORT must be a port from 1 to 65535, not '{port}'" in said
 
 
@@ -316,12 +316,12 @@ def test_state_of_another_version_is_refused(tmp_path: Path, marker: str | None)
     (state / "s3.json").write_text("{}")
     if marker:
         (state / "VERSION").write_text(marker)
-    status, said = start_in_vain(LAPTOP_AWS_DIR=str(tmp_path), LAPTOP_AWS_PORT=str(free_port()))
+    status, said = start_that_fails(LAPTOP_AWS_DIR=str(tmp_path), LAPTOP_AWS_PORT=str(free_port()))
     assert status == 2
     assert (
         str(state) in said
         and "this program reads state 1, ministack 1.5.33" in said
-        and "delete it to begin anew" in said
+        and "delete it to start afresh" in said
     )
 
 

@@ -1,4 +1,4 @@
-"""HTTP APIs made of raw CloudFormation resources answer as API Gateway does."""
+"""HTTP APIs from plain CloudFormation resources answer as API Gateway does."""
 
 from __future__ import annotations
 

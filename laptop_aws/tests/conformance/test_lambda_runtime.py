@@ -325,7 +325,7 @@ def test_import_that_never_ends_fails_the_invocation(another_host: MakeHost) -> 
     assert kind == "Unhandled" and payload["errorType"] == "Runtime.ExitError"
 
 
-def test_invocations_count_in_the_functions_metrics_whoever_made_them(host: Host) -> None:
+def test_all_invocations_count_in_the_functions_metrics(host: Host) -> None:
     name = host.function("def handler(e, c): raise ValueError('no')")
     host.client("lambda").invoke(FunctionName=name, InvocationType="Event")
 

@@ -64,7 +64,7 @@ def test_an_endpoint_comes_into_service_and_is_described(host: Host, endpoint: s
     variant = found["ProductionVariants"][0]
     assert variant["VariantName"] == "AllTraffic"
     assert variant["DeployedImages"][0]["SpecifiedImage"] == image
-    # One process per variant on a laptop, whatever is desired: the one stated difference.
+    # One process per variant on a laptop, whatever the desired count (a stated difference).
     assert (variant["DesiredInstanceCount"], variant["CurrentInstanceCount"]) == (2, 1)
     listed = host.client("sagemaker").list_endpoints(NameContains=endpoint, StatusEquals="InService")["Endpoints"]
     assert [entry["EndpointName"] for entry in listed] == [endpoint]
@@ -86,10 +86,10 @@ def test_the_container_has_its_model_and_no_way_to_aws(host: Host, endpoint: str
     assert answer["environment"]["SERVING_HOST"] == "127.0.0.1"
 
 
-@pytest.mark.parametrize(("told", "status", "side"), [("refuse", 400, "client"), ("break", 500, "server")])
-def test_an_error_of_the_model_is_a_model_error(host: Host, endpoint: str, told: str, status: int, side: str) -> None:
+@pytest.mark.parametrize(("action", "status", "side"), [("refuse", 400, "client"), ("break", 500, "server")])
+def test_an_error_of_the_model_is_a_model_error(host: Host, endpoint: str, action: str, status: int, side: str) -> None:
     with pytest.raises(ClientError) as caught:
-        ask(host, endpoint, {"do": told})
+        ask(host, endpoint, {"do": action})
     response = caught.value.response
     assert response["Error"]["Code"] == "ModelError"
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
@@ -317,7 +317,7 @@ def test_an_alarm_rolls_the_update_back(host: Host, image: str, place: str, when
     found = settled(host, name)
     assert (found["EndpointConfigName"], ask(host, name)["version"]) == (old, "old")
     started = [line for line in host.log_lines(f"/aws/sagemaker/Endpoints/{name}") if line.startswith("serving ")]
-    assert len(started) == (1 if when == "before" else 2), "an alarm that rings already keeps the update from starting"
+    assert len(started) == (1 if when == "before" else 2), "no update starts during an ALARM"
 
 
 def test_weights_change_in_place_and_share_the_traffic(host: Host, image: str, place: str) -> None:

@@ -58,7 +58,7 @@ def completed(host: Host, image: str, place: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(host: Host, completed: dict[str, Any]) -> dict[str, Any]:
-    """What the training process found, as it wrote it into its model."""
+    """The training process's inputs and environment, which it writes into its model."""
     return dict(json.loads(archive_members(host, completed["ModelArtifacts"]["S3ModelArtifacts"])["bundle.json"]))
 
 
@@ -117,7 +117,7 @@ def test_output_is_in_cloudwatch_logs_and_in_a_file(host: Host, completed: dict[
     assert "epoch=2/2 train_loss=0.25" in (host.root / "logs" / "training" / f"{name}.log").read_text().splitlines()
 
 
-def test_scratch_is_gone_after_the_end(host: Host, completed: dict[str, Any]) -> None:
+def test_temporary_files_are_deleted_at_the_end(host: Host, completed: dict[str, Any]) -> None:
     eventually(lambda: not (host.root / "work" / "training" / completed["TrainingJobName"]).exists())
 
 
@@ -125,8 +125,8 @@ def test_scratch_is_gone_after_the_end(host: Host, completed: dict[str, Any]) ->
 
 
 def test_a_failure_file_becomes_the_reason(host: Host, image: str, place: str) -> None:
-    told = {"behaviour": "fail", "status": 3, "failure": "the dataset has no test users"}
-    job = trained(host, image, place, hyperparameters=told)
+    hyperparameters = {"behaviour": "fail", "status": 3, "failure": "the dataset has no test users"}
+    job = trained(host, image, place, hyperparameters=hyperparameters)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Failed", "Failed")
     assert job["FailureReason"] == "AlgorithmError: the dataset has no test users, exit code: 3"
     assert "ModelArtifacts" not in job
@@ -140,8 +140,8 @@ def test_without_a_failure_file_the_last_words_on_stderr_are_the_reason(host: Ho
 
 
 def test_a_long_reason_keeps_its_exit_code(host: Host, image: str, place: str) -> None:
-    told = {"behaviour": "fail", "status": 5, "failure": "x" * 2000}
-    reason = trained(host, image, place, hyperparameters=told)["FailureReason"]
+    hyperparameters = {"behaviour": "fail", "status": 5, "failure": "x" * 2000}
+    reason = trained(host, image, place, hyperparameters=hyperparameters)["FailureReason"]
     assert len(reason) == 1024
     assert reason.endswith("xxx, exit code: 5")
 
@@ -225,7 +225,7 @@ def unchecked(host: Host) -> Any:
     return host.unchecked_client("sagemaker")
 
 
-def test_members_that_miss_are_listed_as_aws_lists_them(unchecked: Any) -> None:
+def test_missing_members_are_listed_as_on_aws(unchecked: Any) -> None:
     code, message = refusal(unchecked.create_training_job, TrainingJobName="job", AlgorithmSpecification={})
     assert code == "ValidationException"
     head, _, problems = message.partition(" detected: ")
@@ -288,7 +288,7 @@ def test_a_wrong_json_type_is_a_serialization_error(unchecked: Any) -> None:
     assert refusal(unchecked.describe_training_job, TrainingJobName=["a"])[0] == "SerializationException"
 
 
-def test_an_operation_that_is_not_there_says_so(host: Host) -> None:
+def test_an_unsupported_operation_is_reported(host: Host) -> None:
     code, message = refusal(host.client("sagemaker").list_notebook_instances)
     assert code == "UnknownOperationException"
     assert "ListNotebookInstances" in message
@@ -328,8 +328,8 @@ def test_tags_are_added_listed_and_deleted(host: Host, completed: dict[str, Any]
 
 def test_each_change_is_an_event_in_the_documented_shape(host: Host, image: str, place: str) -> None:
     tap = EventTap(host, "aws.sagemaker", "SageMaker Training Job State Change")
-    told = {"behaviour": "fail", "status": 3, "failure": "no"}
-    job = trained(host, image, place, hyperparameters=told, Tags=[{"Key": "runId", "Value": "v1-r1"}])
+    hyperparameters = {"behaviour": "fail", "status": 3, "failure": "no"}
+    job = trained(host, image, place, hyperparameters=hyperparameters, Tags=[{"Key": "runId", "Value": "v1-r1"}])
     name = job["TrainingJobName"]
     events = tap.until(lambda event: event["detail"]["TrainingJobStatus"] == "Failed")
     own = [event for event in events if event["detail"]["TrainingJobName"] == name]
@@ -340,7 +340,7 @@ def test_each_change_is_an_event_in_the_documented_shape(host: Host, image: str,
     detail = last["detail"]
     assert detail["FailureReason"] == "AlgorithmError: no, exit code: 3"
     assert detail["Tags"] == {"runId": "v1-r1"}
-    assert detail["HyperParameters"] == told | {"status": "3"}
+    assert detail["HyperParameters"] == hyperparameters | {"status": "3"}
     assert detail["RoleArn"] == ROLE
     assert detail["CreationTime"] == int(job["CreationTime"].timestamp() * 1000)
     assert detail["SecondaryStatusTransitions"][0]["Status"] == "Starting"

@@ -28,7 +28,7 @@ def model(host: Host, image: str, place: str) -> str:
 
 
 def transform_request(place: str, model: str, bodies: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The request of a job whose input are `bodies` by name; ``put`` with the host first."""
+    """The request of a job with the inputs `bodies`, by name; ``put`` with the host first."""
     name = unique("transform")
     return {
         "TransformJobName": name,
@@ -73,7 +73,7 @@ def written(host: Host, place: str, name: str) -> dict[str, Any]:
     }
 
 
-def test_every_object_is_answered_by_the_model_and_the_events_tell(host: Host, place: str, model: str) -> None:
+def test_every_object_is_answered_and_the_events_are_sent(host: Host, place: str, model: str) -> None:
     tap = EventTap(host, "aws.sagemaker", "SageMaker Transform Job State Change")
     bodies = {"0000.json": {"shard": 0}, "nested/0001.json": {"shard": 1, "more": True}}
     request = transform_request(place, model, bodies, MaxConcurrentTransforms=2, Environment={"EXTRA": "given"})
@@ -148,7 +148,7 @@ def test_a_name_is_given_once(host: Host, place: str, model: str) -> None:
         ({"ModelName": "nobody"}, "Could not find model"),
         ({"MaxConcurrentTransforms": 20, "MaxPayloadInMB": 6}, "must not exceed 100 MB"),
         ({"TransformOutput": {"S3OutputPath": "https://folder/lists"}}, "not an S3 URI"),
-        ({"TransformInput": {"SplitType": "Line"}}, "sent whole"),
+        ({"TransformInput": {"SplitType": "Line"}}, "sends objects whole"),
     ],
 )
 def test_what_cannot_be_done_is_refused_at_once(

@@ -1,4 +1,4 @@
-"""When rate and cron schedules are due. The clock is moved by hand: a minute is the shortest rate there is."""
+"""Rate and cron schedules fire when they are due. The test sets the clock, because the shortest rate is a minute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ START = datetime(2026, 11, 23, 3, 0, 30, tzinfo=UTC).timestamp()
 
 
 class Clock:
-    """Stands for the ``time`` module of the scheduler."""
+    """Replaces the ``time`` module of the scheduler."""
 
     now = START
 

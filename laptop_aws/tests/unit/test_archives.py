@@ -1,4 +1,4 @@
-"""Archives of unknown origin: what is refused, by name, and before it takes memory."""
+"""Untrusted archives: bad members are refused by name, before they use memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from laptop_aws.objects import TransferFailed
 
 
 def entry(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, size: int | None = None) -> bytes:
-    """One member as it lies in a tar; ``size`` is what its header claims."""
+    """One member of a tar; ``size`` is the size in its header."""
     info = tarfile.TarInfo(name)
     info.type, info.size = kind, len(content) if size is None else size
     padding = b"\0" * (-len(content) % tarfile.BLOCKSIZE)
@@ -92,7 +92,7 @@ def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
         objects.unpack(archive, tmp_path / "out")
 
 
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.tar.gz"
     for content in (b"no archive", gzip.compress(b"no tar"), gzip.compress(entry("file", b"x" * 5000))[:-40]):
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The corrections of ministack: each is declared once, fits the installed version, and is held by a test."""
+"""The corrections of ministack: each is declared once, fits the installed version, and has a test."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def later(number: int) -> int:
 
 @pytest.fixture
 def stock() -> Iterator[Any]:
-    """A module as ministack's are."""
+    """A module like those of ministack."""
     module = types.ModuleType("stock_module")
     module.__dict__.update(answer=answer, later=later, Worker=Worker, TICK=10, HANDLERS={"A::B": {"create": answer}})
     greet = Worker.greet

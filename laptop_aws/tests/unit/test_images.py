@@ -1,4 +1,4 @@
-"""Images are named by their contents, and only whole ones are found."""
+"""Images are named by their contents, and only unchanged ones are found."""
 
 from __future__ import annotations
 

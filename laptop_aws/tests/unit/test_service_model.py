@@ -1,4 +1,4 @@
-"""Requests are judged by AWS's own service models."""
+"""Requests are checked against AWS's service models."""
 
 from __future__ import annotations
 

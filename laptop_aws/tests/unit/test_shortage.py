@@ -1,4 +1,4 @@
-"""Which requests are refused while the disk is short, and in which format."""
+"""Requests that are refused while the disk is full, and the format of the answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ask(
     room_needed: int = 0,
     **headers: str,
 ) -> tuple[Any, bytes]:
-    """(the refusal or None, the body as it is read afterwards)."""
+    """Returns (the refusal or None, the body read afterwards)."""
     scope = {
         "method": method,
         "path": path,

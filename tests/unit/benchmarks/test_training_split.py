@@ -1,9 +1,10 @@
-"""Both forms of the paper's split are read alike, and the negative that is the test item is left out."""
+"""The two file formats of the paper's split give the same result; a negative that equals the test item is left out."""
 
 from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def authors(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", [ours, authors])
-def test_the_split_is_read(form, tmp_path: Path) -> None:
+def test_the_split_is_read(form: Any, tmp_path: Path) -> None:
     loaded = split.load(form(tmp_path))
     dataset = loaded.dataset
     assert dataset.user_ids == ["1", "2", "3"]
@@ -53,6 +54,6 @@ def test_the_split_is_read(form, tmp_path: Path) -> None:
     assert set(loaded.negatives[0].tolist()) == {3, 4}
 
 
-def test_a_folder_without_it_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(split.NoSplit, match=r"holds neither interactions\.csv\.gz and leave_one_out_test\.csv\.gz"):
+def test_a_folder_without_the_split_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(split.NoSplit, match=r"has neither interactions\.csv\.gz and leave_one_out_test\.csv\.gz"):
         split.load(tmp_path)

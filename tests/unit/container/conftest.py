@@ -1,4 +1,4 @@
-"""The dataset that the image trains on, and the bundle that it serves."""
+"""Fixtures: a dataset for the image's training, and a bundle for its server."""
 
 from tests.unit.ncf.datasets import (  # noqa: F401
     checkerboard_pairs,

@@ -1,7 +1,6 @@
-"""The Dockerfile, carried out on a directory: everything except the base image and the installation of packages.
+"""The Dockerfile's instructions, executed in a folder without Docker, a base image or installed packages.
 
-Docker is not needed. Only a build can show what the base image brings: that it exists and that its Python runs the
-packages.
+Only a real build can test that the base image exists and that its Python runs the packages.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,20 +25,20 @@ DOCKERFILE = ROOT / "container" / "Dockerfile"
 PROGRAM = "/opt/program"
 
 
-def instructions():
-    """(instruction, arguments) of the Dockerfile, with continued lines joined."""
+def instructions() -> Any:
+    """Return (instruction, arguments) of each line of the Dockerfile, with continued lines joined."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n", " ", text).splitlines()
     return [tuple(line.split(None, 1)) for line in lines if line.strip()]
 
 
-def install(arguments):
+def install(arguments: Any) -> Any:
     return "pip install" in arguments
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
-    """The directory that stands for /opt/program, and the environment that the image sets."""
+def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The folder that replaces /opt/program, and the image's environment variables."""
     program = tmp_path_factory.mktemp("image") / "program"
     base = tmp_path_factory.mktemp("base")
     for command in ("train", "serve"):  # the base image has commands of these names
@@ -59,7 +59,7 @@ def image(tmp_path_factory):
                     shutil.copy(origin, target)
         elif name == "RUN":
             if install(arguments):
-                arguments = arguments.partition(" && ")[0]  # the list of packages is made, not installed
+                arguments = arguments.partition(" && ")[0]  # only the list of packages is written
             subprocess.run(["/bin/sh", "-c", arguments], env=environment, check=True, cwd=program)
         elif name == "ENV":
             for pair in shlex.split(arguments):
@@ -68,7 +68,7 @@ def image(tmp_path_factory):
     return program, environment
 
 
-def test_starts_from_the_pytorch_image_of_sagemaker_which_can_be_replaced():
+def test_the_default_base_image_is_sagemakers_pytorch_image() -> None:
     arguments = dict(argument.split("=", 1) for name, argument in instructions() if name == "ARG" if "=" in argument)
     assert [argument for name, argument in instructions() if name == "FROM"] == ["${BASE_IMAGE}"]
     assert arguments["BASE_IMAGE"].replace("${REGION}", arguments["REGION"]) == (
@@ -76,13 +76,13 @@ def test_starts_from_the_pytorch_image_of_sagemaker_which_can_be_replaced():
     )
 
 
-def test_the_base_image_has_the_torch_that_the_requirements_pin():
+def test_the_base_image_has_the_pinned_torch() -> None:
     (pin,) = re.findall(r"^torch==(\S+)$", (ROOT / "requirements" / "training.txt").read_text(), re.MULTILINE)
     assert f'== "{pin}"' in DOCKERFILE.read_text()
     assert f"pytorch:{pin.rpartition('.')[0]}-" in DOCKERFILE.read_text()
 
 
-def test_installs_every_pin_but_torch(image):
+def test_installs_every_pinned_package_except_torch(image: Any) -> None:
     program, _ = image
     pins = [
         line
@@ -98,7 +98,7 @@ def test_installs_every_pin_but_torch(image):
     assert [install(arguments) for name, arguments in instructions() if name == "RUN"].count(True) == 1
 
 
-def test_docker_is_sent_only_what_is_copied():
+def test_the_build_context_has_only_the_copied_files() -> None:
     kept = [
         line[1:]
         for line in (ROOT / "container" / "Dockerfile.dockerignore").read_text().splitlines()
@@ -108,17 +108,17 @@ def test_docker_is_sent_only_what_is_copied():
     assert sorted(kept) == sorted(copied)
 
 
-def test_nothing_stands_before_the_command_that_sagemaker_gives():
+def test_the_image_has_no_entry_point() -> None:
     assert ("ENTRYPOINT", "[]") in instructions()
 
 
 @pytest.mark.parametrize("command", ["train", "serve"])
-def test_its_commands_come_before_those_of_the_base_image(image, command):
+def test_the_commands_come_before_those_of_the_base_image(image: Any, command: Any) -> None:
     program, environment = image
     assert shutil.which(command, path=environment["PATH"]) == str(program / "bin" / command)
 
 
-def test_serve_answers_for_a_model(image, bundle_directory):
+def test_serve_answers_for_a_model(image: Any, bundle_directory: Any) -> None:
     program, environment = image
     process = subprocess.Popen(
         ["serve"],
@@ -128,19 +128,20 @@ def test_serve_answers_for_a_model(image, bundle_directory):
         text=True,
         cwd=os.sep,
     )
+    assert process.stdout is not None
     try:
         connection = http.client.HTTPConnection("127.0.0.1", json.loads(process.stdout.readline())["port"], timeout=60)
         connection.request("GET", "/ping")
         assert connection.getresponse().status == 200
         connection.close()
-        process.terminate()  # the shell has made way for Python: its exit status is that of the server
+        process.terminate()  # the shell has replaced itself by Python, so the exit status is the server's
         assert process.wait(60) == 0
     finally:
         process.kill()
         process.communicate()
 
 
-def test_train_refuses_an_empty_container_with_a_reason(image, tmp_path):
+def test_train_refuses_an_empty_container_with_a_reason(image: Any, tmp_path: Path) -> None:
     _, environment = image
     result = subprocess.run(
         ["train"],

@@ -19,7 +19,7 @@ VERSION = "v20260102t030405z-0a1b2c3d"
 
 @pytest.fixture
 def container(tmp_path: Path, shop_dataset: Path) -> Callable[..., Path]:
-    """SageMaker's directory, with the shop as the channel `dataset`."""
+    """Return a function that makes SageMaker's folder, with the shop as the channel `dataset`."""
 
     def make(hyperparameters: Any, channels: Any = None) -> Path:
         base = tmp_path / "opt-ml"
@@ -57,7 +57,7 @@ HYPERPARAMETERS = {
 }
 
 
-def test_trains_as_sagemaker_calls_it(container: Callable[..., Path]) -> None:
+def test_trains_in_the_folder_of_sagemaker(container: Callable[..., Path]) -> None:
     base = container(HYPERPARAMETERS)
     process = start(base)
     stdout, stderr = process.communicate(timeout=120)
@@ -93,7 +93,7 @@ def test_a_sigterm_to_the_container_reaches_the_training(container: Callable[...
         ([], "hyperparameters.json must be an object, not a list"),
     ],
 )
-def test_what_is_refused_is_in_the_failure_file(
+def test_the_failure_file_has_the_reason_of_a_refusal(
     hyperparameters: Any, reason: str, container: Callable[..., Path]
 ) -> None:
     base = container(hyperparameters)
@@ -114,7 +114,7 @@ def test_channels_and_outputs_become_variables() -> None:
     }
 
 
-def test_values_stay_one_argument_each() -> None:
+def test_each_value_is_one_argument() -> None:
     assert command.arguments({"epochs": "3", "code_version": "a --epochs 5"}) == [
         "--epochs",
         "3",

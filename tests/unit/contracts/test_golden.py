@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.golden import difference
+from contracts.golden import difference, differences
 
 
 def answer(*items: tuple[str, Any], **other: Any) -> dict[str, Any]:
@@ -70,3 +70,20 @@ def test_two_items_change_places_where_each_score_moved_by_less_than_the_toleran
 )  # fmt: skip
 def test_says_how_an_answer_differs(actual: Any, reason: str) -> None:
     assert difference(EXPECTED, actual) == reason
+
+
+def test_tells_which_recorded_request_is_answered_otherwise() -> None:
+    def reply(request: dict[str, Any]) -> dict[str, Any]:
+        if request["userId"] == "boom":
+            raise KeyError("boom")
+        return answer(("a", 0.1))
+
+    recorded = [
+        {"request": {"userId": "42"}, "response": answer(("a", 0.1))},
+        {"request": {"userId": "boom"}, "response": answer(("a", 0.1))},
+        {"request": {"userId": "42"}, "response": answer(("a", 0.2))},
+    ]
+    assert differences(recorded, reply) == [
+        "golden request 1: no answer: KeyError",
+        "golden request 2: the score at rank 1 is 0.100000, not 0.200000 within 0.0001",
+    ]

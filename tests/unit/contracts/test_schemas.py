@@ -149,3 +149,11 @@ def test_nothing_but_the_standard_library_is_imported_before_a_document_is_check
     ran = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
                          capture_output=True, text=True, check=True)  # fmt: skip
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "taken"), [("1", True), ("9999", True), ("0", False), ("01", False), ("10000", False)]
+)
+def test_a_run_is_one_of_9999_attempts_at_a_version(attempt: str, taken: bool) -> None:
+    match = names.RUN_ID.fullmatch(f"{names.EXAMPLE_VERSION}-r{attempt}")
+    assert (match.groups() == (names.EXAMPLE_VERSION, attempt)) if match else not taken

@@ -1,4 +1,4 @@
-"""template.yaml is what its sources make; a source with a mistake is refused by name."""
+"""template.yaml is current, and a source with a mistake is refused by name."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ EVALUATE = "functions/evaluate/function.yaml"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The sources and the template in a folder of their own."""
-    for folder in ("template", "statemachines"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
+    """A copy of the sources and the template."""
+    for name in ("template", "statemachines"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     for app in (ROOT / "functions").glob("*/app.py"):
         folder = tmp_path / "functions" / app.parent.name
         folder.mkdir(parents=True)
@@ -109,7 +109,7 @@ def test_a_mistake_in_a_source_is_named(copy: Path, path: str, old: str, new: st
 
 def test_a_function_without_its_file_or_without_a_reason_is_refused(copy: Path) -> None:
     replace(copy / EVALUATE, "# Reads the output of jobs, keeps the reports of each run, and publishes events.\n", "")
-    with pytest.raises(SourceError, match="the section Allow, with a comment above it that says why, is missing"):
+    with pytest.raises(SourceError, match="the section Allow, with a comment that gives the reason, is missing"):
         template.assemble(copy)
     (copy / EVALUATE).unlink()
     with pytest.raises(SourceError, match=f"{EVALUATE} is missing"):

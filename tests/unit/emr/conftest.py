@@ -1,4 +1,4 @@
-"""One Spark for all tests of the preparation, and a way to run all of it on a few lines of text."""
+"""One Spark session for all tests of the preparation, and a fixture that runs it on a few lines of text."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-# Before the first import of Spark starts a JVM. Short runs never earn back what the optimising compiler costs.
+# Set before Spark starts a JVM. In short runs the optimising compiler costs more time than it saves.
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 os.environ.setdefault(
     "PYSPARK_SUBMIT_ARGS",
@@ -41,7 +41,7 @@ def frame(spark: Any) -> Any:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a whole preparation ended, and where what it wrote is."""
+    """The result of a whole preparation, and the folders that it wrote."""
 
     status: int
     last_line: str
@@ -71,10 +71,10 @@ class Ended:
 
 @pytest.fixture
 def prepare(spark: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
-    """Writes `files` (name -> text or bytes) into a drop and runs the preparation on it."""
+    """Writes `files` (name -> text or bytes) into a source folder and runs the preparation on it."""
     import preprocess
 
-    def run(files: Any, *more: Any, version: Any = VERSION, root: Any = tmp_path, source: Any = None) -> Any:
+    def run(files: Any, *options: Any, version: Any = VERSION, root: Any = tmp_path, source: Any = None) -> Any:
         drop = root / "drop" if source is None else source
         drop.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -83,7 +83,7 @@ def prepare(spark: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> An
             path.write_bytes(content.encode() if isinstance(content, str) else content)
         argv = ["--source", str(drop), "--output", str(root / "datasets"), "--quarantine", str(root / "quarantine")]
         capfd.readouterr()
-        status = preprocess.main([*argv, "--dataset-version", version, "--code-version", "c0de", *more])
+        status = preprocess.main([*argv, "--dataset-version", version, "--code-version", "c0de", *options])
         out, err = capfd.readouterr()
         last = err.rstrip("\n").splitlines()[-1] if err.strip() else ""
         return Ended(status, last, out, root / "datasets" / version, root / "quarantine" / version)

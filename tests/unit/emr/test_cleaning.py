@@ -27,12 +27,12 @@ def parsed(frame: Any) -> Any:
     return cleaning.parse(frame(RAW, raw_row(user=" ann ", timestamp=" 1000 ", weight="2.5"))).first()
 
 
-def test_types_a_good_row_and_cuts_outer_spaces(parsed: Any) -> None:
+def test_converts_a_good_row_and_removes_outer_spaces(parsed: Any) -> None:
     assert (parsed["user_id"], parsed["timestamp"], parsed["weight"]) == ("ann", 1000, 2.5)
     assert (parsed["reason"], parsed["raw"], parsed["file"]) == (None, None, None)
 
 
-def test_sets_aside_ids_that_are_no_ids(frame: Any) -> None:
+def test_invalid_ids_are_bad_rows(frame: Any) -> None:
     rows = [
         raw_row(user=None),
         raw_row(user="  "),
@@ -53,7 +53,7 @@ def test_sets_aside_ids_that_are_no_ids(frame: Any) -> None:
     ]
 
 
-def test_sets_aside_times_that_are_no_plausible_second(frame: Any) -> None:
+def test_implausible_times_are_bad_rows(frame: Any) -> None:
     times = {
         None: "timestamp_missing",
         "": "timestamp_missing",
@@ -89,7 +89,7 @@ def test_reads_epoch_seconds_and_iso_8601(frame: Any, text: Any, seconds: Any) -
     assert (row["timestamp"], row["reason"]) == (seconds, None)
 
 
-def test_sets_aside_weights_that_are_no_finite_number(frame: Any) -> None:
+def test_weights_that_are_not_finite_numbers_are_bad_rows(frame: Any) -> None:
     weights = {
         "": "weight_missing",
         "many": "weight_unparsable",
@@ -103,11 +103,11 @@ def test_sets_aside_weights_that_are_no_finite_number(frame: Any) -> None:
     assert reasons(frame, *[raw_row(weight=weight) for weight in weights]) == list(weights.values())
 
 
-def test_a_row_with_another_number_of_fields_is_malformed_whatever_else(frame: Any) -> None:
+def test_a_row_with_a_different_number_of_fields_is_malformed_before_any_other_reason(frame: Any) -> None:
     assert reasons(frame, raw_row(user=None, line="ann,tea")) == ["malformed_row"]
 
 
-def test_keeps_the_texts_of_a_bad_row_as_they_came(frame: Any) -> None:
+def test_keeps_the_original_texts_of_a_bad_row(frame: Any) -> None:
     bad = cleaning.bad_rows(cleaning.parse(frame(RAW, raw_row(), raw_row(user=" ann ", timestamp="soon")))).collect()
     assert [row.asDict() for row in bad] == [
         {
@@ -127,8 +127,8 @@ def test_only_wanted_event_types_count(frame: Any) -> None:
     rows = [raw_row(user=kind or "none", event_type=kind) for kind in ("buy", "view", None, " buy ")]
     parsed = cleaning.parse(frame(RAW, *rows), ("buy",))
     assert sorted(row["user_id"] for row in cleaning.good_rows(parsed).collect()) == ["buy", "buy"]
-    fates = {(row["reason"], row["is_wanted"]): row["rows"] for row in cleaning.tally(parsed).collect()}
-    assert fates == {(None, True): 2, (None, False): 2}
+    outcomes = {(row["reason"], row["is_wanted"]): row["rows"] for row in cleaning.tally(parsed).collect()}
+    assert outcomes == {(None, True): 2, (None, False): 2}
 
 
 def test_keeps_the_latest_of_each_pair_and_at_equal_time_the_heaviest(frame: Any) -> None:
@@ -147,18 +147,18 @@ def test_keeps_the_latest_of_each_pair_and_at_equal_time_the_heaviest(frame: Any
 
 @pytest.fixture
 def pairs(frame: Any) -> Any:
-    """ann: a b c, bob: a b, cid: c d, dan: d. With two of each needed, dan goes, then d, then cid, then c."""
+    """ann: a b c, bob: a b, cid: c d, dan: d. With minimums of two, dan is removed, then d, then cid, then c."""
     chosen = {"ann": "abc", "bob": "ab", "cid": "cd", "dan": "d"}
     rows = [(user, item, time, 1.0) for user, items in chosen.items() for time, item in enumerate(items)]
     return cleaning.with_support(frame("user_id string, item_id string, timestamp bigint, weight float", *rows))
 
 
-def test_leaves_out_users_with_too_few_items(pairs: Any) -> None:
+def test_removes_users_with_too_few_items(pairs: Any) -> None:
     kept = cleaning.supported(pairs, 2, 1).collect()
     assert {row["user_id"]: row["user_interactions"] for row in kept} == {"ann": 3, "bob": 2, "cid": 2}
 
 
-def test_support_is_repeated_until_nothing_changes(pairs: Any) -> None:
+def test_removal_is_repeated_until_nothing_changes(pairs: Any) -> None:
     kept = cleaning.supported(pairs, 2, 2).collect()
     assert {(row["user_id"], row["item_id"]) for row in kept} == {
         ("ann", "a"),
@@ -169,7 +169,7 @@ def test_support_is_repeated_until_nothing_changes(pairs: Any) -> None:
     assert {row["user_interactions"] for row in kept} == {2}
 
 
-def test_support_may_leave_nothing(pairs: Any) -> None:
+def test_all_rows_may_be_below_the_minimum(pairs: Any) -> None:
     summary = cleaning.summary(cleaning.supported(pairs, 9, 1)).first()
     assert summary is not None
     assert (summary["rows"], summary["first"]) == (0, None)

@@ -3,7 +3,7 @@ from typing import Any
 import indexing
 
 
-def test_numbers_ids_in_sorted_order_from_the_start_given(frame: Any) -> None:
+def test_numbers_ids_in_sorted_order_from_the_given_start(frame: Any) -> None:
     numbered, count = indexing.number(frame("id string", ("b",), ("ä",), ("10",), ("2",), ("B",)), "id", "at", 7)
     assert [tuple(row) for row in numbered.orderBy("at").collect()] == [
         (7, "10"),
@@ -29,7 +29,7 @@ def test_numbers_without_a_gap_across_partitions(spark: Any, frame: Any) -> None
     assert (count, rows) == (100, [(number, f"{number:03d}") for number in range(100)])
 
 
-def test_numbers_nothing(frame: Any) -> None:
+def test_numbers_an_empty_frame(frame: Any) -> None:
     numbered, count = indexing.number(frame("id string"), "id", "at", 3)
     assert (numbered.collect(), count) == ([], 0)
 
@@ -42,7 +42,7 @@ def test_an_id_of_the_parent_is_not_new(frame: Any) -> None:
     assert indexing.unknown_ids(interactions, "user_id", None).count() == 3
 
 
-def test_catalogue_has_one_row_for_each_item_whatever_the_order(frame: Any) -> None:
+def test_catalogue_has_one_row_for_each_item_in_any_order(frame: Any) -> None:
     schema = "item_id string, title string, category string"
     rows = [
         ("1", "Zebra", "x"),
@@ -56,7 +56,7 @@ def test_catalogue_has_one_row_for_each_item_whatever_the_order(frame: Any) -> N
         assert sorted(tuple(row) for row in indexing.clean_catalogue(catalogue).collect()) == expected
 
 
-def test_a_title_comes_from_the_catalogue_or_else_from_the_parent(frame: Any) -> None:
+def test_a_title_comes_from_the_catalogue_otherwise_from_the_parent(frame: Any) -> None:
     items = frame(
         "item_index int, item_id string, title string, category string",
         (0, "a", "Old A", "old"),
@@ -68,7 +68,7 @@ def test_a_title_comes_from_the_catalogue_or_else_from_the_parent(frame: Any) ->
     assert described == [(0, "a", "New A", "old"), (1, "b", "Old B", None), (2, "c", None, None)]
 
 
-def test_without_any_catalogue_there_is_no_title(frame: Any) -> None:
+def test_without_a_catalogue_there_is_no_title(frame: Any) -> None:
     assert indexing.describe(frame("item_index int, item_id string", (0, "a")), None).collect()[0].asDict() == {
         "item_index": 0,
         "item_id": "a",

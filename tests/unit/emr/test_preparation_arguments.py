@@ -5,7 +5,7 @@ import pytest
 
 import arguments
 
-GIVEN = {
+DEFAULTS = {
     "--source": "s3://data/raw/d1/",
     "--output": "s3://data/datasets/",
     "--quarantine": "s3://data/quarantine",
@@ -15,11 +15,11 @@ GIVEN = {
 
 
 def argv(**changed: Any) -> Any:
-    options = GIVEN | {"--" + name.replace("_", "-"): value for name, value in changed.items()}
+    options = DEFAULTS | {"--" + name.replace("_", "-"): value for name, value in changed.items()}
     return [word for option in options.items() for word in option]
 
 
-def test_folders_are_those_of_the_version_without_a_doubled_slash() -> None:
+def test_folders_are_those_of_the_version_without_a_double_slash() -> None:
     parsed = arguments.parse(argv(parent_version="v20261122t000000z-00000000"))
     assert parsed.dataset == "s3://data/datasets/v20261123t151300z-1a2b3c4d"
     assert parsed.parent == "s3://data/datasets/v20261122t000000z-00000000"
@@ -50,7 +50,7 @@ def test_event_types_are_sorted_and_make_their_column_required() -> None:
         ({"unknown": "1"}, "unrecognized arguments: --unknown 1"),
     ],
 )
-def test_a_wrong_argument_is_named_and_is_never_taken_for_refused_data(
+def test_a_wrong_argument_is_named_and_is_not_reported_as_refused_data(
     changed: Any, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

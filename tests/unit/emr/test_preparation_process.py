@@ -1,4 +1,4 @@
-"""The preparation as it is shipped: `preprocess.py` alone, the rest in an archive, in a process of its own."""
+"""The preparation as it is deployed: `preprocess.py`, and an archive of the other files, in its own process."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ def test_the_layer_as_built_refuses_data_with_status_2_and_the_reason_on_the_las
     }  # fmt: skip
 
 
-def test_without_java_it_says_so_and_ends_as_a_fault(tmp_path: Path) -> None:
+def test_without_java_it_says_so_and_fails(tmp_path: Path) -> None:
     ended = run(tmp_path, EMR / "preprocess.py", PATH=str(tmp_path), JAVA_HOME="", PYTHONPATH=str(EMR))
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith("FAILED: no Java found: install Java 17 or 21")

@@ -1,4 +1,4 @@
-"""Whole preparations: what is written for good data, and how each kind of bad data ends."""
+"""Whole preparations: the output for good data, and the outcome for each kind of bad data."""
 
 import gzip
 import json
@@ -14,7 +14,7 @@ from contracts import schemas
 
 LATER = "v20261124t000000z-00000000"
 
-#: ann: tea cup pot, bob: tea cup, cid: cup tea; pot is nobody else's, so ann's last stays in train.
+#: ann: tea cup pot, bob: tea cup, cid: cup tea; only ann has pot, so her last row stays in train.
 SHOP = """user_id,item_id,timestamp
 ann,tea,100
 bob,tea,200
@@ -34,7 +34,7 @@ def valid(document: Any, schema: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A folder that outlives a test, and what was made in it."""
+    """A folder that several tests share, and the result of the preparation in it."""
     return {"root": tmp_path_factory.mktemp("shop")}
 
 
@@ -103,20 +103,20 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
     }
 
 
-def test_nothing_is_left_beside_what_the_contract_names(shop: Any) -> None:
+def test_writes_only_the_files_of_the_contract(shop: Any) -> None:
     written = {str(path.relative_to(shop.dataset)) for path in shop.dataset.rglob("*") if path.is_file()}
     assert written == {file["path"] for file in shop.manifest["files"]} | {"manifest.json"}
     assert [path.name for path in shop.quarantine.iterdir()] == ["report.json"]
     assert valid(shop.report, "quarantine")["status"] == "accepted"
 
 
-def test_says_each_step_as_it_ends(shop: Any) -> None:
+def test_prints_a_line_at_the_end_of_each_step(shop: Any) -> None:
     steps = [line.split()[0] for line in shop.output.splitlines() if line.startswith("step=")]
     assert steps == ["step=read", "step=clean", "step=index", "step=split", "step=write"]
 
 
 def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Path) -> None:
-    """In two files, in another order, with a byte-order mark, CRLF, blank lines and a column more."""
+    """In two files, in another order, with a byte-order mark, CRLF, blank lines and one more column."""
     header, *rows = SHOP.splitlines()
     one = "\ufeff" + "\r\n".join([header, *reversed(rows[4:]), ""])
     other = "\n\n".join(
@@ -135,7 +135,7 @@ def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Pa
     ]
 
 
-def test_a_version_that_is_written_is_left_as_it_is(shop: Any, prepare: Any, once: Any) -> None:
+def test_an_existing_version_is_not_changed(shop: Any, prepare: Any, once: Any) -> None:
     before = (shop.dataset / "manifest.json").stat().st_mtime_ns
     again = prepare({"events.csv": "broken"}, root=once["root"])
     (once["root"] / "drop" / "events.csv").write_text(SHOP)
@@ -160,7 +160,7 @@ def test_indices_of_the_parent_stay_and_new_ids_follow(shop: Any, prepare: Any, 
     assert (manifest["parentVersion"], manifest["counts"]["users"]) == (shop.dataset.name, 5)
 
 
-def test_a_half_written_version_is_written_anew(prepare: Any, tmp_path: Path, shop: Any) -> None:
+def test_a_half_written_version_is_written_again(prepare: Any, tmp_path: Path, shop: Any) -> None:
     left = tmp_path / "datasets" / shop.dataset.name / "train" / "part-00099.parquet"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
@@ -216,7 +216,7 @@ def test_reads_parquet_with_its_own_names_types_and_event_types(prepare: Any, tm
     assert [tuple(row.values()) for row in ended.rows("test")] == [(0, 1, 2, 2.0), (1, 0, 5, 5.0)]
 
 
-def test_bad_rows_are_set_aside_and_the_rest_is_written(prepare: Any, shop: Any) -> None:
+def test_bad_rows_are_quarantined_and_the_others_are_written(prepare: Any, shop: Any) -> None:
     bad = "ann,,5\nbob,tea,soon\nbob,cup\nbob,cup,1700000000000\n"
     ended = prepare({"events.csv": SHOP + bad, "items.csv": ITEMS}, "--maximum-bad-share", "0.5")
     assert ended.status == 0
@@ -229,14 +229,16 @@ def test_bad_rows_are_set_aside_and_the_rest_is_written(prepare: Any, shop: Any)
         "timestamp_milliseconds": 1,
         "timestamp_unparsable": 1,
     }
-    aside = [json.loads(line) for line in (ended.quarantine / "rows" / "part-00000.json").read_text().splitlines()]
-    assert [(row["reason"], row["line"], row["timestamp"]) for row in aside] == [
+    quarantined = [
+        json.loads(line) for line in (ended.quarantine / "rows" / "part-00000.json").read_text().splitlines()
+    ]
+    assert [(row["reason"], row["line"], row["timestamp"]) for row in quarantined] == [
         ("item_id_missing", None, "5"),
         ("malformed_row", "bob,cup", None),
         ("timestamp_milliseconds", None, "1700000000000"),
         ("timestamp_unparsable", None, "soon"),
     ]
-    assert all(row["file"].endswith("/drop/events.csv") for row in aside)
+    assert all(row["file"].endswith("/drop/events.csv") for row in quarantined)
 
 
 REFUSALS = {
@@ -259,7 +261,7 @@ REFUSALS = {
         (),
         "column 'user_id' is missing; the file has user, item_id, timestamp (b.csv; .*",
     ),
-    "an optional column that was asked for": (
+    "an optional column that is requested": (
         {"events.csv": SHOP},
         ("--event-types", "buy"),
         "column 'event_type' is missing; the file has .*",
@@ -267,7 +269,7 @@ REFUSALS = {
     "text for a time": (
         {"events.csv": SHOP + "ann,tea,yesterday\n"},
         (),
-        "1 of 8 rows are bad (12.50%, at most 0.10% may be): timestamp_unparsable 1",
+        "1 of 8 rows are bad (12.50%, limit 0.10%): timestamp_unparsable 1",
     ),
     "one user only": (
         {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nann,cup,2\n"},
@@ -282,17 +284,17 @@ REFUSALS = {
     "nothing after support": (
         {"events.csv": SHOP},
         ("--minimum-user-interactions", "9"),
-        "below minimum support: nothing is left of 7 interactions when a user needs at least 9 items .*",
+        "below minimum support: 0 of 7 interactions remain when a user needs at least 9 items .*",
     ),
     "nothing to test with": (
         {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nbob,cup,2\n"},
         ("--minimum-user-interactions", "1"),
-        "nothing to test with: 0 users have a last interaction after an earlier one, .*",
+        "nothing to test with: 0 users have at least two interactions, .*",
     ),
     "no wanted event": (
         {"events.csv": "user_id,item_id,timestamp,event_type\nann,tea,1,view\n"},
         ("--event-types", "buy"),
-        "no interactions (rows=0): none of 1 rows has one of the event types asked for",
+        "no interactions (rows=0): none of 1 rows has a requested event type",
     ),
     "a catalogue without ids": (
         {"events.csv": SHOP, "items.csv": "title\nTea\n"},
@@ -304,15 +306,15 @@ REFUSALS = {
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_refuses_with_the_reason_in_the_report_and_on_the_last_line(prepare: Any, case: Any) -> None:
-    files, more, reason = REFUSALS[case]
-    ended = prepare(files, *more)
+    files, options, reason = REFUSALS[case]
+    ended = prepare(files, *options)
     assert ended.status == 2
     report = valid(ended.report, "quarantine")
     assert report["status"] == "refused"
     assert ended.last_line == f"REFUSED: {report['reasons'][0]}"
     head, *rest = reason.split(".*")
-    told = report["reasons"][0]
-    assert told == reason or (rest and told.startswith(head) and told.endswith(rest[-1]))
+    reported = report["reasons"][0]
+    assert reported == reason or (rest and reported.startswith(head) and reported.endswith(rest[-1]))
     assert not ended.dataset.exists()
 
 
@@ -331,7 +333,7 @@ def test_refuses_an_id_column_of_fractions(prepare: Any, tmp_path: Path) -> None
     ("name", "content"),
     [
         ("events.csv.gz", gzip.compress(SHOP.encode())[:-12]),
-        # Long enough for the header to be read before the end that is not there.
+        # Long enough that the header can be read before the missing end.
         (
             "long.csv.gz",
             gzip.compress((SHOP + "".join(f"u{n},i{n * 7 % 999},{n}\n" for n in range(30_000))).encode())[:-90],
@@ -349,7 +351,7 @@ def test_an_unreadable_file_is_a_fault_that_names_it(prepare: Any, name: str, co
     assert not ended.quarantine.exists()
 
 
-def test_a_parent_that_is_not_there_is_a_fault(prepare: Any) -> None:
+def test_a_missing_parent_is_a_fault(prepare: Any) -> None:
     ended = prepare({"events.csv": SHOP}, "--parent-version", LATER)
     assert ended.status == 1
     assert ended.last_line.startswith("FAILED: the parent version has no manifest: ")

@@ -17,20 +17,20 @@ def chosen(file_format: Any, *paths: Any) -> Any:
     return [file.path for file in interactions], [file.path for file in catalogue], len(warnings)
 
 
-def test_takes_known_endings_and_leaves_out_hidden_files_and_the_catalogue() -> None:
+def test_reads_known_endings_without_hidden_files_and_the_catalogue() -> None:
     found = chosen(
         "auto", "a.csv", "b/c.CSV.GZ", "d.parquet", "e.dat", "_SUCCESS", "_tmp/x.csv", ".y.csv", "items.csv", "z.txt"
     )
     assert found == (["a.csv", "b/c.CSV.GZ", "d.parquet", "e.dat"], ["items.csv"], 1)
 
 
-def test_takes_only_the_ratings_of_a_movielens_folder() -> None:
+def test_reads_only_the_ratings_of_a_movielens_folder() -> None:
     paths = ("README.txt", "links.csv", "movies.csv", "ratings.csv", "tags.csv")
     assert chosen("auto", *paths) == (["ratings.csv"], ["movies.csv"], 3)
     assert chosen("auto", "users.csv", "links.csv") == (["users.csv", "links.csv"], [], 0)
 
 
-def test_an_explicit_format_takes_files_without_an_ending_and_not_those_of_another() -> None:
+def test_an_explicit_format_includes_files_without_an_ending_and_excludes_other_formats() -> None:
     assert chosen("csv", "part-00000", "b.csv", "c.parquet", "notes.txt") == (["part-00000", "b.csv"], [], 2)
     assert chosen("parquet", "a.csv", "b.snappy.parquet") == (["b.snappy.parquet"], [], 1)
 
@@ -50,12 +50,12 @@ def test_reads_the_header_of_a_csv_file(start: Any, header: Any) -> None:
 
 
 @pytest.mark.parametrize("start", [b"\xff\xfeu\x00s\x00", b"caf\xe9,b\n", b"PAR1\x00\x00"])
-def test_refuses_a_header_that_is_no_text(start: Any) -> None:
+def test_refuses_a_header_that_is_not_text(start: Any) -> None:
     with pytest.raises(Refused, match=r"the header of drop/a\.csv is not UTF-8 text"):
         reading.parse_header(start, "drop/a.csv")
 
 
-def test_says_which_column_is_missing_what_is_expected_and_what_is_there() -> None:
+def test_names_the_missing_the_expected_and_the_found_columns() -> None:
     assert reading.column_difference(("user_id", "item_id", "timestamp"), ("user_id", "item_id", "time"), "a.csv") == (
         "column 'timestamp' is missing; the file has user_id, item_id, time "
         "(a.csv; expected user_id, item_id, timestamp)"
@@ -82,5 +82,5 @@ def test_a_name_in_the_data_cannot_forge_a_line_of_the_log() -> None:
         (Columns(is_event_type_required=True), ("user_id", "item_id", "timestamp", "event_type")),
     ],
 )
-def test_an_optional_column_is_required_once_it_is_asked_for(columns: Any, required: Any) -> None:
+def test_an_optional_column_is_required_if_it_is_requested(columns: Any, required: Any) -> None:
     assert columns.required() == required

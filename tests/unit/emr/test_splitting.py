@@ -36,14 +36,14 @@ def test_a_user_with_one_interaction_has_no_last(indexed: Any) -> None:
     assert pairs(splitting.mark_last(indexed).where("user_index = 2 and is_last")) == []
 
 
-def test_a_cold_item_is_taken_out_of_test_and_stays_in_train(indexed: Any) -> None:
+def test_a_cold_item_is_removed_from_test_and_stays_in_train(indexed: Any) -> None:
     marked = splitting.mark_last(indexed)
     split = splitting.decide(marked, splitting.per_item(marked))
     assert pairs(splitting.for_testing(split)) == [(1, 1)]
     assert pairs(splitting.for_training(split)) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (2, 0)]
 
 
-def test_popularity_counts_what_is_in_train(indexed: Any) -> None:
+def test_popularity_counts_the_rows_in_train(indexed: Any) -> None:
     marked = splitting.mark_last(indexed)
     split = splitting.decide(marked, splitting.per_item(marked))
     counted = {

@@ -24,7 +24,7 @@ def parts(folder: Any) -> Any:
 def test_many_rows_become_several_files_without_a_gap_in_names_or_order(
     spark: Any, storage: Any, frame: Any, tmp_path: Any
 ) -> None:
-    """Values 4 to 7 are missing, as of users whom only the parent knows: their file would be empty."""
+    """Values 4 to 7 are missing, like users that only the parent has: their file would be empty."""
     folder = tmp_path / "a [b]{c} é"
     storage.drop_checksum_files(str(folder))
     rows = [(at,) for at in (11, 3, 2, 9, 8, 0, 1, 10)]
@@ -38,12 +38,12 @@ def test_many_rows_become_several_files_without_a_gap_in_names_or_order(
     ]
 
 
-def test_a_table_with_other_rows_than_were_counted_is_a_fault(
+def test_a_table_with_an_unexpected_number_of_rows_is_a_fault(
     spark: Any, storage: Any, frame: Any, tmp_path: Any
 ) -> None:
     table = Table("users", frame("at int", (1,), (2,)), ("at",), 3)
     writing.write_table(storage, table, str(tmp_path), str(tmp_path / "_staging"))
-    with pytest.raises(PreparationFailed, match="users has 2 rows, but 3 were to be written"):
+    with pytest.raises(PreparationFailed, match="users has 2 rows, not the expected 3"):
         writing.describe_files(spark, str(tmp_path), [table])
 
 

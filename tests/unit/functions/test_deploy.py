@@ -344,6 +344,26 @@ def test_a_rollback_that_sagemaker_did_itself_is_answered_at_once(
     assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
 
 
+def test_a_rollback_that_sagemaker_did_itself_names_the_alarms_that_ring(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, alarms: Stubber
+) -> None:
+    remember(cloud, PREVIOUS)
+    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
+    alarms.add_response("describe_alarms", describe_alarms("OK", "ALARM"), {"AlarmNames": list(ALARMS)})
+    answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True, alarms=[ALARMS[1]]))
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+
+
+def test_a_rollback_is_answered_where_the_alarms_cannot_be_read(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, alarms: Stubber
+) -> None:
+    remember(cloud, PREVIOUS)
+    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
+    alarms.add_client_error("describe_alarms", "AccessDenied")
+    answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+
+
 def test_a_first_endpoint_that_failed_is_deleted(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:

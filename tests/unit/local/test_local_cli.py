@@ -1,5 +1,6 @@
 """Arguments, refusals and exit statuses of the commands, without an emulator."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_a_wrong_command_line_is_status_2(arguments: list[str]) -> None:
 def test_bad_arguments_are_refused_before_anything_starts(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_dispatch", lambda *_: pytest.fail("something was started"))
+    monkeypatch.setitem(cli.COMMANDS, arguments[0], lambda *_: pytest.fail("something was started"))
     assert cli.main(arguments) == 2
     assert message in capsys.readouterr().out
 
@@ -56,16 +57,16 @@ def test_bad_arguments_are_refused_before_anything_starts(
         (Problem("no Java"), 2, "no Java"),
         (RunFailedError("training failed"), 1, "training failed"),
         (KeyboardInterrupt(), 130, "the run continues in the background"),
-        (demo.StoppedDeploying(), 130, "stopped, with everything that this command had started"),
+        (demo.StoppedDeploying(), 130, "stopped, with everything that this command started"),
     ],
 )
-def test_the_exit_status_says_whose_turn_it_is(
+def test_the_exit_status_separates_a_failed_run_from_a_user_error(
     raised: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def dispatch(*_: Any) -> int:
+    def command(*_: Any) -> None:
         raise raised
 
-    monkeypatch.setattr(cli, "_dispatch", dispatch)
+    monkeypatch.setitem(cli.COMMANDS, "demo", command)
     assert cli.main(["demo"]) == status
     assert said in capsys.readouterr().out
 
@@ -75,6 +76,11 @@ def test_without_an_emulator_commands_say_how_to_start_one(capsys: pytest.Captur
     assert "does not run on port 4599: `make up` starts it" in " ".join(capsys.readouterr().out.split())
     assert cli.main(["status"]) == 0
     assert "not running" in capsys.readouterr().out
+
+
+def test_every_command_has_its_function() -> None:
+    subparsers = next(action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    assert cli.COMMANDS.keys() == subparsers.choices.keys()
 
 
 def test_down_without_an_emulator_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +116,7 @@ def test_the_generated_shop_is_a_week_longer_after_each_drop(tmp_path: Path) -> 
     assert second.drop.size > first.drop.size
 
 
-def test_nonsense_is_another_file_of_the_same_people_and_no_week(tmp_path: Path) -> None:
+def test_random_data_has_the_same_users_and_counts_as_no_week(tmp_path: Path) -> None:
     project = Project(tmp_path, tmp_path / "state", 4599)
     good = demo.prepare_drop(project, None, None, worse=False)
     worse = demo.prepare_drop(project, None, None, worse=True)
@@ -137,7 +143,7 @@ def test_the_api_s_refusal_is_shown_in_its_own_words() -> None:
     assert recommend.refusal(Answer(502, None)) == "the API answered 502"
 
 
-def test_nonsense_of_a_format_that_cannot_be_spoiled_is_refused_before_anything_starts(
+def test_worse_refuses_an_unsupported_format_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1")

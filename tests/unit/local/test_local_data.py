@@ -1,4 +1,4 @@
-"""What a person may drop, and what is refused before anything starts."""
+"""Data that can be dropped, and data that is refused before anything starts."""
 
 import csv
 import gzip
@@ -52,7 +52,7 @@ def test_the_catalogue_beside_ratings_goes_along(tmp_path: Path) -> None:
     assert data.read_drop(ratings) == data.Drop({"ratings.csv": ratings}, {"movies.csv": movies})
 
 
-def test_a_folder_is_taken_whole_without_what_is_neither(tmp_path: Path) -> None:
+def test_a_folder_is_uploaded_without_files_of_other_types(tmp_path: Path) -> None:
     first, second = write(tmp_path / "a" / "part-1.csv"), write(tmp_path / "a" / "part-2.csv")
     items = write(tmp_path / "items.csv")
     write(tmp_path / "tags.csv")

@@ -1,4 +1,5 @@
-"""A state folder that cannot be written, and an environment that is half removed: a sentence, never a traceback."""
+"""A state folder that cannot be written, and a partly removed environment: the command prints a sentence, not a
+traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose is the port, is the emulator ours, is there a Java: what the commands say about the machine."""
+"""Checks of the machine: the owner of the port, the emulator of this folder, Java."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def taken_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_port_in_use_is_named_with_its_process_and_the_way_out(tmp_path: Path, taken_port: int) -> None:
+def test_a_port_in_use_is_reported_with_its_process_and_a_remedy(tmp_path: Path, taken_port: int) -> None:
     with pytest.raises(Problem) as problem:
         host.check_port(project_at(tmp_path, taken_port))
     text = str(problem.value)
@@ -70,7 +70,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def record_of(process: subprocess.Popen[bytes], project: Project) -> dict[str, Any]:
-    """What an emulator that is this process writes into `emulator.json`."""
+    """The content of `emulator.json` if this process were the emulator."""
     started = identity.start_of(process.pid)
     return {"pid": process.pid, "port": 4700, "started": started, "directory": str(project.state)}
 
@@ -125,7 +125,7 @@ def test_stopping_nothing_is_no_error(tmp_path: Path) -> None:
     assert host.stop(project_at(tmp_path), Show()) is False
 
 
-def test_a_missing_java_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_java_is_reported_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(state_dir: Path) -> java.Java:
         raise java.NoJava("Spark needs Java 17 or 21 and none was found.")
 
@@ -140,7 +140,7 @@ def test_a_missing_environment_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "http", "-1", "4566.0"])
-def test_a_port_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_port_is_refused(text: str) -> None:
     with pytest.raises(Problem, match=f"NCF_LOCAL_PORT must be a port from 1 to 65535, not '{text}'"):
         Project.from_environment({"NCF_LOCAL_PORT": text})
 

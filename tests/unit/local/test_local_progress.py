@@ -1,4 +1,4 @@
-"""Progress lines of training and preparation, as the contract writes them and as logs mangle them."""
+"""Progress lines of training and preparation, in the contract's form and as they appear in logs."""
 
 import pytest
 
@@ -22,11 +22,11 @@ def test_reads_an_epoch_behind_a_log_prefix_and_without_figures() -> None:
 @pytest.mark.parametrize(
     "line", ["", "epoch=0/20", "epoch=21/20 train_loss=1", "epoch=x/20", "an epoch of 3/20", "epochs=3/20x"]
 )
-def test_what_is_no_epoch_is_none(line: str) -> None:
+def test_other_lines_are_not_epochs(line: str) -> None:
     assert progress.epoch_in(line) is None
 
 
-def test_a_rate_that_is_no_number_is_shown_as_it_is() -> None:
+def test_a_rate_that_is_not_a_number_is_shown_unchanged() -> None:
     epoch = progress.epoch_in("epoch=1/2 samples_per_second=nonsense")
     assert epoch is not None
     assert epoch.note == "nonsense samples/s"

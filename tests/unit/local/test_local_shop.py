@@ -1,4 +1,4 @@
-"""The generated shop: the same for the same seed, longer by a week each time, and with something to learn in it."""
+"""The generated shop: the same for the same seed, one week longer each time, and with patterns to learn."""
 
 import csv
 import random
@@ -57,7 +57,7 @@ def test_titles_are_unique_and_have_a_category() -> None:
 
 
 def test_neighbours_in_other_baskets_beat_popularity_on_the_last_interaction(history: list[shop.Interaction]) -> None:
-    """Leave-last-out, 99 negatives: cosine of co-occurrence must find what popularity cannot."""
+    """Leave-last-out, 99 negatives: cosine of co-occurrence must beat popularity."""
     baskets: dict[str, list[str]] = defaultdict(list)
     for row in history:
         if row.item_id not in baskets[row.user_id]:

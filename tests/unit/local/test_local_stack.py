@@ -134,7 +134,7 @@ def test_sam_s_reason_is_picked_from_its_output() -> None:
 
 
 class FakeCloudFormation:
-    """One stack that failed to be created; deleting it makes it go away."""
+    """One stack whose creation failed; it can be deleted."""
 
     def __init__(self) -> None:
         self.is_there = True
@@ -180,7 +180,7 @@ def plain_show() -> tuple[Show, io.StringIO]:
     return Show(rich.console.Console(file=output, width=160, highlight=False)), output
 
 
-def test_a_half_made_stack_without_data_is_deleted_and_its_reason_told(tmp_path: Path) -> None:
+def test_an_incomplete_stack_without_data_is_deleted_and_its_reason_is_shown(tmp_path: Path) -> None:
     found = half_made(tmp_path, objects=0)
     show, output = plain_show()
     stack._delete_dead(found, "ROLLBACK_COMPLETE", show)
@@ -188,7 +188,7 @@ def test_a_half_made_stack_without_data_is_deleted_and_its_reason_told(tmp_path:
     assert "was created only in part (ROLLBACK_COMPLETE): First (AWS::X::Y): role is missing" in output.getvalue()
 
 
-def test_a_half_made_stack_with_data_is_left_to_the_person(tmp_path: Path) -> None:
+def test_an_incomplete_stack_with_data_is_kept(tmp_path: Path) -> None:
     found = half_made(tmp_path, objects=1)
     with pytest.raises(Problem, match=r"data in the-data\. To start over: `python -m local down --delete`"):
         stack._delete_dead(found, "ROLLBACK_COMPLETE", plain_show()[0])

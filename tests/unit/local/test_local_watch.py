@@ -1,4 +1,4 @@
-"""What the watcher makes of histories, logs, reports and the ledger."""
+"""The watcher's reading of histories, logs, reports and the ledger."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -69,7 +69,7 @@ def test_a_caught_error_is_a_failed_visit() -> None:
     assert [visit.has_failed for event in events if (visit := view.feed(event))] == [True, False]
 
 
-def test_an_execution_s_end_is_told_in_its_own_words() -> None:
+def test_an_executions_own_reason_is_shown() -> None:
     assert watch.execution_reason({"status": "FAILED", "error": "RunFailed", "cause": "no GPU"}) == "RunFailed: no GPU"
     assert watch.execution_reason({"status": "TIMED_OUT"}) == "the execution ended TIMED_OUT"
 
@@ -102,7 +102,7 @@ def test_gate_rows_without_an_incumbent_leave_it_out() -> None:
 
 
 class FakeLogs:
-    """A log group that grows; tokens are positions, as CloudWatch's are opaque."""
+    """A log group that grows; its tokens are positions."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -179,7 +179,7 @@ def test_ledger_values_lose_their_decimals() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "yesterday", True, []])
-def test_what_is_no_time_is_shown_as_a_dash(value: Any) -> None:
+def test_an_invalid_time_is_shown_as_a_dash(value: Any) -> None:
     assert ledger.when(value) == "-"
 
 

@@ -1,4 +1,4 @@
-"""The image of this application holds the code of training and serving, and says how both start."""
+"""The image of this application has the code of training and serving, and the commands of both."""
 
 from __future__ import annotations
 

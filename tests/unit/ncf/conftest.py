@@ -1,4 +1,4 @@
-"""The datasets that these tests fit."""
+"""Datasets for the tests of `ncf`."""
 
 from tests.unit.ncf.datasets import (  # noqa: F401
     checkerboard_pairs,

@@ -1,4 +1,4 @@
-"""Datasets with obvious answers, written as preparation writes them: fixtures for every folder of tests that fits."""
+"""Fixtures for tests that fit models: datasets with obvious answers, in the format of `emr/preprocess.py`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +21,9 @@ RUN = f"{VERSION}-r1"
 
 
 def checkerboard(users: int = 32, items: int = 32) -> list[tuple[str, str]]:
-    """Even users have the even items, odd users the odd ones; each lacks none, and the last of each is held out.
+    """Return (user, item) pairs: even users have all even items, odd users all odd items.
 
-    The held-out items go round, so that every item stays in train.
+    The last item of each user is the held-out one. The users take turns, so that every item stays in train.
     """
     pairs = []
     for user in range(users):
@@ -35,7 +36,10 @@ def checkerboard(users: int = 32, items: int = 32) -> list[tuple[str, str]]:
 
 
 def shop(seed: int = 5, users: int = 120, items: int = 60, tastes: int = 4, each: int = 12) -> list[tuple[str, str]]:
-    """Customers who mostly buy within one of `tastes` groups of items, some items more than others."""
+    """Return (user, item) pairs of customers who mostly buy in one of `tastes` groups of items.
+
+    Some items are more popular than others.
+    """
     random = np.random.default_rng(seed)
     taste_of_item, taste_of_user = np.arange(items) % tastes, random.integers(0, tastes, users)
     attraction = random.pareto(2.0, items) + 0.5
@@ -57,7 +61,7 @@ def write_dataset(
 ) -> Path:
     """Write a dataset version from (user, item) pairs in order of time; each user's last pair goes to test.
 
-    Indices follow the sorted ids. With `held_out` false there is no test interaction. `categories` are of items.
+    Indices follow the sorted ids. With `held_out` false there is no test interaction. `categories` maps item ids.
     """
     rows = list(interactions)
     user_ids, item_ids = sorted({user for user, _ in rows}), sorted({item for _, item in rows})
@@ -97,7 +101,7 @@ def write_dataset(
 
 
 def interactions_table(rows: Sequence[tuple[int, int, int, float]]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [[], [], [], []]
+    columns: list[Any] = list(zip(*rows, strict=True)) or [[], [], [], []]
     return pa.table(
         {
             "user_index": pa.array(columns[0], pa.int32()),
@@ -109,7 +113,7 @@ def interactions_table(rows: Sequence[tuple[int, int, int, float]]) -> pa.Table:
 
 
 def write_manifest(path: Path, version: str = VERSION) -> None:
-    """manifest.json for the files that are there."""
+    """Write manifest.json for the files in `path`."""
     files, counts = [], {"read": 0, "quarantined": 0, "duplicates": 0, "belowSupport": 0, "coldTestItems": 0}
     for file in sorted(path.glob("*/*.parquet")):
         content, rows = file.read_bytes(), pq.read_metadata(file).num_rows

@@ -16,8 +16,8 @@ import safetensors.torch
 import torch
 
 from contracts import schemas
+from contracts.golden import differences
 from ncf import bundle as bundles
-from ncf.answers import differences
 from ncf.bundle import BrokenBundle, encode_json, format
 from ncf.bundle import archive as unpacking
 from ncf.golden import golden
@@ -57,7 +57,7 @@ def directory(written: Path, tmp_path: Path) -> Path:
 
 
 def reseal(directory: Path, **changes: Any) -> None:
-    """Rewrite bundle.json so that its hashes fit what is there: what is left to find is in the content."""
+    """Rewrite bundle.json with the hashes of the changed files, so that only their content is wrong."""
     manifest = json.loads((directory / bundles.MANIFEST).read_text()) | changes
     manifest["members"] = {name: format.measure(directory / name) for name in manifest["members"]}
     manifest["digest"] = format.digest(manifest)
@@ -86,7 +86,8 @@ def test_reads_back_what_was_written(directory: Path) -> None:
     assert bundle.seen(2).tolist() == []
     assert bundle.popularity.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert bundle.run_id == "v20260102t030405z-0a1b2c3d-r1"
-    assert not bundle.model.training
+    model: Any = bundle.model
+    assert not model.training
     assert bundle.category_names == ["Action", "Drama"]
     assert bundle.item_categories == [[1], [], [0, 1], [], [], [], [0]]
     assert len(bundle.golden) == 4
@@ -114,14 +115,14 @@ def test_a_bundle_without_categories_reads_as_one(directory: Path) -> None:
         ({"names": ["a"], "items": [[]] * 6 + [[True]]}, r"items\[6\] must be positions in names, not \[True\]"),
     ],
 )
-def test_categories_that_are_none_are_refused(content: Any, reason: str, directory: Path) -> None:
+def test_invalid_categories_are_refused(content: Any, reason: str, directory: Path) -> None:
     (directory / bundles.CATEGORIES).write_bytes(encode_json(content))
     reseal(directory)
     with pytest.raises(BrokenBundle, match=f"item_categories.json: {reason}"):
         bundles.load(directory)
 
 
-def test_bundle_json_keeps_its_schema(directory: Path) -> None:
+def test_bundle_json_is_valid_against_its_schema(directory: Path) -> None:
     schema = SCHEMA
     manifest = json.loads((directory / bundles.MANIFEST).read_text())
     jsonschema.Draft202012Validator(schema).validate(manifest)
@@ -165,7 +166,7 @@ def test_a_truncated_member_is_found(name: str, directory: Path) -> None:
     assert broken.value.member == name
 
 
-def test_a_member_too_many_is_refused_a_pickle_as_any_other(directory: Path) -> None:
+def test_an_additional_file_is_refused(directory: Path) -> None:
     (directory / "model.pt").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(BrokenBundle, match=r"model\.pt: is no member of a bundle"):
         bundles.load(directory)
@@ -178,7 +179,7 @@ class Bomb:
         return (setattr, (Bomb, "exploded", True))
 
 
-def test_a_pickle_in_place_of_the_weights_is_refused_and_not_run(directory: Path) -> None:
+def test_a_pickle_instead_of_the_weights_is_refused_and_not_loaded(directory: Path) -> None:
     (directory / bundles.WEIGHTS).write_bytes(pickle.dumps(Bomb()))
     reseal(directory)
     with pytest.raises(BrokenBundle, match=r"weights\.safetensors: cannot be read as safetensors"):
@@ -190,7 +191,7 @@ def test_a_pickle_in_place_of_the_weights_is_refused_and_not_run(directory: Path
     assert not Bomb.exploded
 
 
-def test_a_symbolic_link_is_no_member(directory: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_refused(directory: Path, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere"
     (directory / bundles.USERS).rename(target)
     (directory / bundles.USERS).symlink_to(target)
@@ -198,7 +199,7 @@ def test_a_symbolic_link_is_no_member(directory: Path, tmp_path: Path) -> None:
         bundles.load(directory)
 
 
-def change_weights(directory: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+def change_weights(directory: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
     weights = safetensors.torch.load_file(directory / bundles.WEIGHTS)
     change(weights)
     (directory / bundles.WEIGHTS).write_bytes(safetensors.torch.save(weights))
@@ -324,7 +325,7 @@ def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
         (link("bundle.json", "", tarfile.FIFOTYPE), b"", r"bundle\.json: is not a plain file"),
     ],
 )
-def test_an_archive_with_anything_else_is_refused_and_leaves_nothing(
+def test_an_archive_with_another_file_is_refused_and_leaves_nothing(
     member: tarfile.TarInfo, content: bytes, message: str, tmp_path: Path
 ) -> None:
     archive = archive_with(tmp_path / "model.tar.gz", (file("golden.json"), b"[]"), (member, content))
@@ -334,9 +335,9 @@ def test_an_archive_with_anything_else_is_refused_and_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.tar.gz", "unpacked"]
 
 
-def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_repeated_member_is_refused(tmp_path: Path) -> None:
     archive = archive_with(tmp_path / "model.tar.gz", (file("golden.json"), b"[]"), (file("golden.json"), b"[1]"))
-    with pytest.raises(BrokenBundle, match=r"golden\.json: is there twice"):
+    with pytest.raises(BrokenBundle, match=r"golden\.json: is in the archive twice"):
         bundles.extract(archive, tmp_path / "unpacked")
 
 
@@ -350,7 +351,7 @@ def test_an_archive_that_lacks_a_member_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"no archive", gzip.compress(b"no tar" * 500)], ids=["empty", "no archive", "no tar"]
 )
-def test_what_is_no_archive_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(content)
     with pytest.raises(BrokenBundle, match=r"model\.tar\.gz: cannot be unpacked|is missing"):
         bundles.extract(tmp_path / "model.tar.gz", tmp_path / "unpacked")
@@ -364,7 +365,7 @@ def test_a_truncated_archive_is_refused_and_leaves_nothing(directory: Path, tmp_
     assert list((tmp_path / "unpacked").iterdir()) == []
 
 
-def test_an_archive_that_swells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_unpacks_to_too_many_bytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "RATIO_FLOOR", 1 << 20)
     archive = archive_with(tmp_path / "model.tar.gz", (file("weights.safetensors"), bytes(8 << 20)))
     with pytest.raises(BrokenBundle, match="unpacks to more than"):
@@ -372,6 +373,6 @@ def test_an_archive_that_swells_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert list((tmp_path / "unpacked").iterdir()) == []
 
 
-def test_does_not_unpack_over_what_is_there(directory: Path, tmp_path: Path) -> None:
+def test_does_not_unpack_into_a_folder_with_files(directory: Path, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         bundles.extract(archive_of(directory, tmp_path / "model.tar.gz"), directory)

@@ -36,7 +36,7 @@ def set_column(name: str, values: Any) -> Callable[[pa.Table], pa.Table]:
     return lambda table: table.set_column(table.schema.names.index(name), name, values)
 
 
-def test_reads_what_preparation_wrote(dataset: Path) -> None:
+def test_reads_a_dataset_of_the_preparation(dataset: Path) -> None:
     loaded = dataset_files.load(dataset, VERSION)
     assert (loaded.user_ids, loaded.item_ids) == (["u", "v", "w"], ["a", "b", "c"])
     assert list(zip(loaded.train.user, loaded.train.item, strict=True)) == [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)]
@@ -45,7 +45,7 @@ def test_reads_what_preparation_wrote(dataset: Path) -> None:
     assert loaded.everything().indptr.tolist() == [0, 3, 6, 7]
 
 
-def test_reads_several_parts_and_leaves_files_that_the_manifest_does_not_name(
+def test_reads_several_parts_and_ignores_files_that_the_manifest_does_not_name(
     dataset: Path, rewrite_manifest: Callable[[Path], None]
 ) -> None:
     whole = dataset_files.load(dataset, VERSION)
@@ -58,13 +58,15 @@ def test_reads_several_parts_and_leaves_files_that_the_manifest_does_not_name(
     np.testing.assert_array_equal(dataset_files.load(dataset, VERSION).train.item, whole.train.item)
 
 
-def test_repeated_interactions_are_popular_and_learned_from_once(tmp_path: Path, write: Callable[..., Path]) -> None:
+def test_repeated_interactions_count_for_popularity_but_are_one_pair_in_train(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
     loaded = dataset_files.load(write(tmp_path / "repeated", [("u", "a"), *ROWS]), VERSION)
     assert len(loaded.train) == 5
     assert loaded.popularity.tolist() == [2, 2, 2]
 
 
-def test_a_changed_manifest_is_another_fingerprint(dataset: Path) -> None:
+def test_a_changed_manifest_has_another_fingerprint(dataset: Path) -> None:
     before = dataset_files.load(dataset, VERSION).fingerprint
     edit(dataset, lambda manifest: manifest["parameters"].update(minimumUserInteractions=3))
     assert dataset_files.load(dataset, VERSION).fingerprint != before
@@ -99,7 +101,7 @@ def test_another_number_of_rows_is_named(dataset: Path) -> None:
         dataset_files.load(dataset, VERSION)
 
 
-def test_a_part_that_the_manifest_lacks_is_missed_in_its_counts(dataset: Path) -> None:
+def test_a_part_that_the_manifest_does_not_list_is_found_by_its_counts(dataset: Path) -> None:
     edit(dataset, lambda manifest: manifest["counts"].update(train=6))
     with pytest.raises(BrokenDataset, match=r"train/: has 5 rows, counts\.train of the manifest is 6"):
         dataset_files.load(dataset, VERSION)
@@ -147,7 +149,11 @@ def test_a_manifest_that_cannot_be_read_is_named(content: bytes | None, dataset:
         ("train", set_column("weight", pa.array([1, 1, None, 1, 1], pa.float32())), "column 'weight' has 1 nulls"),
         ("train", set_column("user_index", pa.array([0, 0, 1, 1, 3], pa.int32())), "user_index 3 has no id"),
         ("train", set_column("item_index", pa.array([0, 1, 1, 2, -1], pa.int32())), "item_index -1 has no id"),
-        ("test", set_column("item_index", pa.array([3, 0], pa.int32())), "item_index 3 has no id: they go from 0 to 2"),
+        (
+            "test",
+            set_column("item_index", pa.array([3, 0], pa.int32())),
+            "item_index 3 has no id: the ids go from 0 to 2",
+        ),
         ("test", set_column("item_index", pa.array([1, 0], pa.int32())), "has 1 interactions that are also in train"),
         (
             "test",
@@ -164,7 +170,7 @@ def test_a_manifest_that_cannot_be_read_is_named(content: bytes | None, dataset:
         ),
     ],
 )
-def test_content_that_nothing_can_be_learned_from_is_named(
+def test_a_file_with_invalid_content_is_named(
     folder: str,
     change: Callable[[pa.Table], pa.Table],
     message: str,
@@ -194,7 +200,7 @@ def test_too_little_data_is_refused(
         dataset_files.load(write(tmp_path / "little", rows), VERSION)
 
 
-def test_a_file_that_is_no_parquet_is_named(dataset: Path) -> None:
+def test_a_file_that_is_not_parquet_is_named(dataset: Path) -> None:
     path = dataset / "items" / "part-00000.parquet"
     path.write_bytes(b"no parquet")
     described = {"size": 10, "sha256": hashlib.sha256(b"no parquet").hexdigest()}

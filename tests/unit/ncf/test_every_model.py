@@ -1,4 +1,4 @@
-"""What every model must do, whatever it is: each file in `ncf/models/` is held to this without being named here."""
+"""Tests of every model. Each file in `ncf/models/` is tested without being named here."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SMALL: dict[str, Any] = {
 
 
 def chosen(model: str, **changes: Any) -> Any:
-    """The parameters of a model: those of SMALL that it has, and the changes."""
+    """Return the parameters of a model: the values of SMALL and `changes` that the model declares."""
     declared = kind_named(model).parameters
     names = {one.name for one in dataclasses.fields(declared)}
     return declared.of(**{name: value for name, value in (SMALL | changes).items() if name in names})
@@ -95,7 +95,7 @@ def test_on_a_checkerboard_the_withheld_item_ranks_first(model: str, board: Data
 @pytest.mark.parametrize("loss", ["block_bce", "block_softmax"])
 @pytest.mark.parametrize("shared_negatives", [8, 32])
 @pytest.mark.parametrize("start", ["random", "als", "ease"])
-def test_so_it_does_by_every_loss_and_from_every_start(
+def test_with_every_loss_and_start_the_withheld_item_ranks_first_on_a_checkerboard(
     loss: str, shared_negatives: int, start: str, board: Dataset
 ) -> None:
     model = fitted("neumf", board, loss=loss, shared_negatives=shared_negatives, start=start, epochs=40)
@@ -121,7 +121,7 @@ def test_a_pair_has_the_score_that_it_has_in_the_catalogue(model: str, small_sho
     torch.testing.assert_close(model_.pairs(users, wanted), everything.gather(1, wanted))
     torch.testing.assert_close(model_.catalogue(users[1:2]), everything[1:2])
     everything.zero_()
-    assert not model_.catalogue(users).eq(0).all(), "the caller may overwrite what it was given"
+    assert not model_.catalogue(users).eq(0).all(), "the caller may overwrite the scores"
 
 
 @pytest.mark.parametrize("model", PERSONAL)
@@ -135,7 +135,7 @@ def test_on_a_checkerboard_the_related_items_are_of_the_same_colour(model: str, 
         related[item] = -torch.inf
         best = related.topk(board.items // 2 - 1).indices.numpy()
         assert (colour[best] == colour[item]).all()
-        assert not model_.related(item).isinf().any(), "the caller may overwrite what it was given"  # type: ignore[union-attr]
+        assert not model_.related(item).isinf().any(), "the caller may overwrite the scores"  # type: ignore[union-attr]
 
 
 def test_popularity_relates_no_items(board: Dataset) -> None:
@@ -143,14 +143,14 @@ def test_popularity_relates_no_items(board: Dataset) -> None:
 
 
 @pytest.mark.parametrize("model", EVERY)
-def test_saved_and_loaded_it_gives_the_same_scores(model: str, small_shop: Dataset, tmp_path: Path) -> None:
+def test_a_saved_and_loaded_model_gives_the_same_scores(model: str, small_shop: Dataset, tmp_path: Path) -> None:
     before = fitted(model, small_shop, epochs=2)
     bundle = written(before, small_shop, tmp_path / "model")
     users = torch.arange(small_shop.users)
     assert bundle.model.name == model
     after, state = bundle.model.state(), before.state()
     assert all(torch.equal(after[name], state[name]) for name in state)
-    # Where in memory a matrix lies may change the order of a sum, and so its last digit.
+    # The memory address of a matrix may change the order of a sum, and so its last digit.
     torch.testing.assert_close(bundle.model.catalogue(users), before.catalogue(users), atol=1e-6, rtol=1e-5)
     assert bundle.model.describe() == before.describe()
 
@@ -163,7 +163,7 @@ def test_the_same_seed_gives_the_same_figures(model: str, small_shop: Dataset) -
 
 
 @pytest.mark.parametrize("model", EVERY)
-def test_a_stranger_gets_what_is_popular(model: str, small_shop: Dataset, tmp_path: Path) -> None:
+def test_an_unknown_user_gets_the_popular_items(model: str, small_shop: Dataset, tmp_path: Path) -> None:
     bundle = written(fitted(model, small_shop, epochs=1), small_shop, tmp_path / "model")
     answer = rank(bundle, {"userId": "nobody", "numResults": 3})
     assert answer["source"] == "popular"
@@ -172,31 +172,31 @@ def test_a_stranger_gets_what_is_popular(model: str, small_shop: Dataset, tmp_pa
 
 
 @pytest.mark.parametrize("model", EVERY)
-def test_the_test_set_plays_no_part(model: str, small_shop: Dataset) -> None:
+def test_the_test_set_has_no_effect_on_the_model(model: str, small_shop: Dataset) -> None:
     other = dataclasses.replace(small_shop, test=dataclasses.replace(small_shop.test, item=small_shop.test.item * 0))
     first, second = (fitted(model, dataset, epochs=2).state() for dataset in (small_shop, other))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("model", EVERY)
-def test_a_description_that_no_reader_understands_is_refused(model: str, small_shop: Dataset, tmp_path: Path) -> None:
+def test_a_description_with_an_unknown_key_is_refused(model: str, small_shop: Dataset, tmp_path: Path) -> None:
     made = fitted(model, small_shop, epochs=1)
     with pytest.raises(BrokenBundle, match=r"bundle\.json: architecture: must have exactly model"):
         written(_Changed(made, describe=made.describe() | {"colour": "blue"}), small_shop, tmp_path / "model")
 
 
 @pytest.mark.parametrize("model", EVERY)
-def test_a_tensor_cut_short_is_refused_by_name(model: str, small_shop: Dataset, tmp_path: Path) -> None:
+def test_a_truncated_tensor_is_named(model: str, small_shop: Dataset, tmp_path: Path) -> None:
     made = fitted(model, small_shop, epochs=1)
     for number, (name, tensor) in enumerate(made.state().items()):
         cut = _Changed(made, state=made.state() | {name: tensor[:-1].clone()})
-        # Of EASE's interactions there may be any number, but as many as their rows say.
+        # EASE may have any number of interactions, but it must be the number in indptr.
         with pytest.raises(BrokenBundle, match=rf"weights\.safetensors: ({name} has shape|indptr does not divide)"):
             written(cut, small_shop, tmp_path / str(number))
 
 
 class _Changed:
-    """A model that says something else of itself, or holds something else."""
+    """A model with another description or another state."""
 
     def __init__(self, model: Model, **answers: Any) -> None:
         self._model, self._answers = model, answers
@@ -224,7 +224,7 @@ def test_ease_has_the_weights_of_its_definition(by: str, small_shop: Dataset) ->
     torch.testing.assert_close(weights.double(), expected, atol=1e-4, rtol=1e-3)
 
 
-def test_factors_of_ease_with_nothing_left_out_are_its_scores(small_shop: Dataset) -> None:
+def test_ease_with_all_factors_gives_its_exact_scores(small_shop: Dataset) -> None:
     weights = ease.item_item(small_shop.train, small_shop.items, 5.0, 0.25, torch.device("cpu"))
     p, q = ease.factors_of(weights, small_shop.train, small_shop.items + 4, seed=1)
     assert p.shape == (small_shop.users, small_shop.items + 4)
@@ -233,7 +233,7 @@ def test_factors_of_ease_with_nothing_left_out_are_its_scores(small_shop: Datase
     torch.testing.assert_close(p @ q.T, exact, atol=1e-4, rtol=1e-3)
 
 
-def test_fused_it_adds_what_both_say_at_one_spread(small_shop: Dataset) -> None:
+def test_a_fused_model_is_the_weighted_sum_of_both_at_one_scale(small_shop: Dataset) -> None:
     model = fitted("neumf", small_shop, epochs=2, fusion=0)
     assert isinstance(model, Recommender)
     p, q = torch.randn(small_shop.users, 5), torch.randn(small_shop.items, 5)
@@ -251,18 +251,20 @@ def test_a_penalty_too_small_for_ease_is_named(small_shop: Dataset, monkeypatch:
         raise torch.linalg.LinAlgError("the leading minor of order 3 is not positive-definite")
 
     monkeypatch.setattr(torch.linalg, "cholesky", unsolvable)
-    with pytest.raises(CannotFit, match=r"ease cannot be solved with ease_l2 1e-06: choose a greater one"):
+    with pytest.raises(CannotFit, match=r"ease cannot be solved with ease_l2 1e-06: choose a greater value"):
         fitted("ease", small_shop, ease_l2=1e-6)
-    with pytest.raises(CannotFit, match=r"als cannot be solved with als_regularization 1e-06: choose a greater one"):
+    with pytest.raises(CannotFit, match=r"als cannot be solved with als_regularization 1e-06: choose a greater value"):
         fitted("als", small_shop, als_regularization=1e-6)
 
 
-def test_a_checkpoint_of_another_start_is_not_gone_on_from(small_shop: Dataset, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_start_is_ignored(small_shop: Dataset, tmp_path: Path) -> None:
     warnings: list[str] = []
     context = Context(checkpoints=tmp_path, warn=warnings.append)
     kind_named("gmf").fit(small_shop, chosen("gmf", epochs=1), context)
     kind_named("gmf").fit(small_shop, chosen("gmf", epochs=1, als_regularization=0.5), context)
-    assert warnings == ["warning: the checkpoint is of other data or hyperparameters and training starts anew"]
+    assert warnings == [
+        "warning: the checkpoint has other data or hyperparameters, so training starts from the beginning"
+    ]
 
 
 def test_ease_refuses_a_catalogue_beyond_its_limit(small_shop: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,37 +274,37 @@ def test_ease_refuses_a_catalogue_beyond_its_limit(small_shop: Dataset, monkeypa
 
 
 def test_als_minimises_its_objective(small_shop: Dataset) -> None:
-    """At the minimum for users, no user's factors can be moved for the better: the gradient is zero."""
+    """At the minimum, the gradient with respect to the users' factors is zero."""
     state = fitted("als", small_shop, factors=4, als_iterations=3).state()
     p, q = state["users"].double(), state["items"].double()
     observed = torch.zeros(small_shop.users, small_shop.items, dtype=torch.float64)
     observed[torch.as_tensor(small_shop.train.user), torch.as_tensor(small_shop.train.item)] = 1
     scores = p @ q.T
     counts = observed.sum(dim=1) + small_shop.items
-    # Balancing moved a scale from one side to the other, λ with it; the direction of the gradient alone is λ's.
+    # Balancing moves a scale from one side to the other, and changes λ; only the gradient's direction is known.
     gradient = (observed * (scores - 1) + scores) @ q  # [users, factors]
     scale = -(gradient * p).sum() / ((counts[:, None] * p) * p).sum()
     torch.testing.assert_close(gradient, -scale * counts[:, None] * p, atol=1e-4, rtol=1e-3)
 
 
-def test_validation_takes_each_user_s_last_interaction_and_no_item_s_last(small_shop: Dataset) -> None:
+def test_validation_holds_out_last_interactions_but_never_the_only_one_of_an_item(small_shop: Dataset) -> None:
     held_out = small_shop.validation()
     assert np.array_equal(held_out.test.item, small_shop.latest[held_out.test.user])
     assert len(held_out.train) + len(held_out.test) == len(small_shop.train)
     assert (np.bincount(held_out.train.item, minlength=60)[small_shop.popularity > 0] > 0).all()
-    # 120 customers of 12 purchases: all have one to spare, but for those whose item nobody else has left.
+    # 120 customers with 12 purchases each. A few keep their last item, because no other user has it.
     assert len(held_out.test) > 100
 
 
 def test_with_patience_the_best_epoch_on_validation_is_the_model(small_shop: Dataset) -> None:
     reported: list[Any] = []
     context = Context(report=reported.append)
-    asked = chosen("gmf", epochs=60, patience=2, learning_rate=0.05, start="random", fusion=0)
-    model = kind_named("gmf").fit(small_shop, asked, context)
+    parameters = chosen("gmf", epochs=60, patience=2, learning_rate=0.05, start="random", fusion=0)
+    model = kind_named("gmf").fit(small_shop, parameters, context)
     scores = [progress.validation_ndcg for progress in reported]
     best = int(np.argmax(scores)) + 1
     assert len(scores) == best + 2 < 60
     held_out = small_shop.validation()
     measured = Evaluation(held_out, k=10, negatives=99, seed=42, device="cpu").measure(model).sampled_gains.mean()
     assert measured == scores[best - 1]
-    assert kind_named("gmf").epoch(asked) == "validation-best"
+    assert kind_named("gmf").epoch(parameters) == "validation-best"

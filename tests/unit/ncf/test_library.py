@@ -1,4 +1,4 @@
-"""The example in the package's docstring runs."""
+"""The public functions of the package, and the example in its docstring."""
 
 from __future__ import annotations
 

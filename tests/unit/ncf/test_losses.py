@@ -1,4 +1,4 @@
-"""The block losses against their sums written out, user by user and item by item."""
+"""The block losses, compared with their sums over each user and item."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def model() -> Recommender:
 
 
 def of_an_epoch(steps: SharedNegatives, model: Recommender, interactions: int, seed: int) -> float:
-    """The mean over all interactions, from the means of the steps."""
+    """Return the mean loss over all interactions of an epoch."""
     generator = torch.Generator().manual_seed(seed)
     steps.begin(generator)
     total = 0.0
     for step in range(steps.steps):
-        users = steps._order[step * steps._users_at_once : (step + 1) * steps._users_at_once]  # type: ignore[index]
+        users = steps._order[step * steps._users_per_step : (step + 1) * steps._users_per_step]  # type: ignore[index]
         positives = cells(steps._indptr, users)[0].numel()
         total += steps.loss(model, step, generator, None)[0].item() * positives
     return total / interactions
@@ -77,14 +77,14 @@ def test_over_the_whole_catalogue_it_is_the_sum_of_its_definition(loss: str, sho
 
 @pytest.mark.slow
 def test_sampled_negatives_give_the_same_sum_in_expectation(shop: Dataset, model: Recommender) -> None:
-    """Popular items are drawn more often, and each counts the less for it."""
+    """Popular items are drawn more often, but have a smaller weight."""
     steps = objective(shop, replace(EVERYTHING, shared_negatives=12), CPU)
     assert isinstance(steps, SharedNegatives)
     means = torch.tensor([of_an_epoch(steps, model, len(shop.train), seed) for seed in range(40)])
     error = means.std() / math.sqrt(len(means))
     expected = written_out(shop, model, softmax=False)
     assert abs(means.mean() - expected) < 4 * error
-    assert error < 0.01 * expected, "the test would see a wrong correction"
+    assert error < 0.01 * expected, "the test would detect a wrong correction"
 
 
 @pytest.mark.parametrize("loss", ["bce", "block_bce", "block_softmax"])

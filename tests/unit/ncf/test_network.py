@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def made(architecture: Architecture, users: int = 5, items: int = 7, scale: floa
 
 
 def test_gmf_is_the_weighted_product_of_the_embeddings() -> None:
-    model = Recommender(Architecture("gmf", 2, (2,)), 1, 1)
+    model: Any = Recommender(Architecture("gmf", 2, (2,)), 1, 1)
     with torch.no_grad():
         model.towers[0].user.weight.copy_(torch.tensor([[2.0, 3.0]]))
         model.towers[0].item.weight.copy_(torch.tensor([[5.0, 7.0]]))
@@ -33,7 +34,7 @@ def test_gmf_is_the_weighted_product_of_the_embeddings() -> None:
 
 
 def test_mlp_concatenates_and_rectifies() -> None:
-    model = Recommender(Architecture("mlp", 1, (2, 2)), 1, 1)
+    model: Any = Recommender(Architecture("mlp", 1, (2, 2)), 1, 1)
     with torch.no_grad():
         model.towers[0].user.weight.fill_(2.0)
         model.towers[0].item.weight.fill_(3.0)
@@ -45,7 +46,7 @@ def test_mlp_concatenates_and_rectifies() -> None:
     assert model(torch.tensor([0]), torch.tensor([0])).item() == 5.25
 
 
-def test_neumf_is_the_sum_of_what_its_towers_say() -> None:
+def test_neumf_is_the_sum_of_its_towers() -> None:
     neumf, gmf, mlp = (Recommender(Architecture(name, 2, (4, 2)), 3, 4) for name in ("neumf", "gmf", "mlp"))
     neumf.reset_parameters(torch.Generator().manual_seed(2))
     gmf.towers[0].load_state_dict(neumf.towers[0].state_dict())
@@ -79,7 +80,7 @@ def test_a_grid_has_the_logits_of_its_pairs(architecture: Architecture) -> None:
     torch.testing.assert_close(model.pairs(users, many), model(users[:, None].expand(3, 14), many))
 
 
-def test_a_started_product_is_what_the_model_says() -> None:
+def test_start_product_sets_the_logits() -> None:
     model = made(ARCHITECTURES[3])
     p, q = torch.randn(5, 4), torch.randn(7, 4)
     model.output.bias.data.zero_()
@@ -87,14 +88,17 @@ def test_a_started_product_is_what_the_model_says() -> None:
     torch.testing.assert_close(model.catalogue(torch.arange(5)), p @ q.T)
 
 
-def test_a_catalogue_made_in_chunks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_catalogue_computed_in_chunks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(ARCHITECTURES[3])
     whole = model.catalogue(torch.arange(5))
     monkeypatch.setattr("ncf.network._GRID_FLOATS", 1)
     torch.testing.assert_close(model.catalogue(torch.arange(5)), whole)
 
 
-def test_starts_as_in_the_paper_and_from_the_generator_alone() -> None:
+def test_starting_weights_are_those_of_the_paper_and_depend_only_on_the_generator() -> None:
+    first: Any
+    same: Any
+    other: Any
     first, same, other = (Recommender(ARCHITECTURES[3], 4000, 4000) for _ in range(3))
     for model, seed in ((first, 1), (same, 1), (other, 2)):
         model.reset_parameters(torch.Generator().manual_seed(seed))
@@ -129,6 +133,6 @@ def test_dropout_is_drawn_from_the_generator_and_only_while_training() -> None:
         ("mlp", 8, (8, 0), "mlp_layers must be 1 to 16 integers"),
     ],
 )
-def test_refuses_an_architecture_of_no_model(model: str, factors: int, layers: tuple[int, ...], message: str) -> None:
+def test_refuses_an_invalid_architecture(model: str, factors: int, layers: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Architecture(model, factors, layers)

@@ -11,9 +11,9 @@ from ncf.ranking import best_first, rank
 
 @pytest.fixture
 def bundle() -> Bundle:
-    """Users u0 (has had i0), u1 (nothing); the logit of item i for u0 is [4, 3, 3, 1, 0][i]."""
+    """User u0 has item i0, u1 has none. The logit of item i for u0 is [4, 3, 3, 1, 0][i]."""
     architecture = Architecture("gmf", 1, (2,))
-    model = Recommender(architecture, 2, 5)
+    model: Any = Recommender(architecture, 2, 5)
     with torch.no_grad():
         model.towers[0].user.weight.fill_(1.0)
         model.towers[0].item.weight.copy_(torch.tensor([[4.0], [3.0], [3.0], [1.0], [0.0]]))
@@ -36,7 +36,7 @@ def items(response: dict[str, Any]) -> list[str]:
     return [item["itemId"] for item in response["itemList"]]
 
 
-def test_a_known_user_gets_the_best_unseen_items_and_equals_by_index(bundle: Bundle) -> None:
+def test_a_known_user_gets_the_best_unseen_items_with_ties_by_index(bundle: Bundle) -> None:
     response = rank(bundle, {"userId": "u0"})
     assert items(response) == ["i1", "i2", "i3", "i4"]
     assert response["itemList"][3]["score"] == 0.5
@@ -49,12 +49,12 @@ def test_a_known_user_gets_the_best_unseen_items_and_equals_by_index(bundle: Bun
     }
 
 
-def test_seen_items_come_back_when_asked_for(bundle: Bundle) -> None:
+def test_seen_items_are_included_on_request(bundle: Bundle) -> None:
     assert items(rank(bundle, {"userId": "u0", "numResults": 2, "excludeSeen": False})) == ["i0", "i1"]
 
 
 @pytest.mark.parametrize("user", ["nobody", "u1"])
-def test_who_is_unknown_or_without_interactions_gets_what_is_popular(user: str, bundle: Bundle) -> None:
+def test_an_unknown_user_and_one_without_interactions_get_the_popular_items(user: str, bundle: Bundle) -> None:
     response = rank(bundle, {"userId": user, "numResults": 3})
     assert response["source"] == "popular"
     assert response["itemList"] == [
@@ -64,13 +64,13 @@ def test_who_is_unknown_or_without_interactions_gets_what_is_popular(user: str, 
     ]
 
 
-def test_candidates_are_all_ranked_seen_ones_too_and_unknown_ones_counted_once(bundle: Bundle) -> None:
+def test_all_known_candidates_are_ranked_and_unknown_ones_are_counted_once(bundle: Bundle) -> None:
     response = rank(bundle, {"userId": "u0", "candidates": ["i4", "x", "i2", "i0", "i2", "x", "y"]})
     assert items(response) == ["i0", "i2", "i4"]
     assert response["unknownItems"] == 2
 
 
-def test_candidates_without_seen_ones_and_fewer_than_there_are(bundle: Bundle) -> None:
+def test_seen_candidates_are_excluded_and_the_list_is_limited_on_request(bundle: Bundle) -> None:
     request = {"userId": "u0", "candidates": ["i4", "i2", "i0"], "excludeSeen": True}
     assert items(rank(bundle, request)) == ["i2", "i4"]
     assert items(rank(bundle, request | {"numResults": 1})) == ["i2"]
@@ -82,7 +82,7 @@ def test_candidates_of_an_unknown_user_are_ranked_by_popularity(bundle: Bundle) 
     assert response["source"] == "popular"
 
 
-def test_only_unknown_candidates_are_an_empty_list(bundle: Bundle) -> None:
+def test_only_unknown_candidates_give_an_empty_list(bundle: Bundle) -> None:
     for user in ("u0", "nobody"):
         response = rank(bundle, {"userId": user, "candidates": ["x", "y"]})
         assert (response["itemList"], response["unknownItems"]) == ([], 2)

@@ -48,7 +48,7 @@ def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
     assert not torch.equal(first, other)
 
 
-def test_distinct_negatives_are_distinct_and_as_many_as_there_are() -> None:
+def test_distinct_negatives_are_distinct_and_a_short_row_has_all_of_them() -> None:
     rows = [(0, item) for item in range(97)] + [(1, 0)] + [(2, item) for item in range(100)]
     sampler = NegativeSampler(pairs(rows, 3, 100), 100)
     drawn = sampler.draw_distinct(torch.tensor([0, 1, 2]), 50, torch.Generator().manual_seed(9))

@@ -22,7 +22,7 @@ from ncf.ranking import rank
 
 USERS, ITEMS = 7, 40
 CATEGORIES = {"Even": 2, "Third": 3, "Seventh": 7}
-"""Every so manieth item has it; many have none."""
+"""Every n-th item is in the category; many items are in none."""
 
 
 def random_model(model: str, layers: tuple[int, ...], generator: torch.Generator, indptr: Any, indices: Any) -> Model:
@@ -48,12 +48,12 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         rows = np.random.default_rng(seed)
         seen = [np.sort(rows.choice(ITEMS, 5, replace=False)) for _ in range(USERS - 1)] + [np.empty(0)]
         indices = np.concatenate(seen).astype(np.int32)
-        indptr = np.cumsum([0] + [len(one) for one in seen]).astype(np.int64)
+        indptr = np.cumsum([0] + [len(items_of_user) for items_of_user in seen]).astype(np.int64)
         popularity = np.bincount(indices, minlength=ITEMS).astype(np.int64)
         items = [f"item-{index}" for index in range(ITEMS)]
 
-        def golden(bundle: bundles.Bundle) -> list[dict]:
-            requests: list[dict] = [
+        def golden(bundle: bundles.Bundle) -> list[dict[str, Any]]:
+            requests: list[dict[str, Any]] = [
                 {"userId": "user-0", "numResults": 10, "excludeSeen": True},
                 {"userId": "user-1", "candidates": [*items[:6], "item-none"], "excludeSeen": False},
                 {"userId": "nobody", "numResults": 5},
@@ -87,16 +87,16 @@ def bundle_directory(make_bundle: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def copy(bundle_directory: Path, tmp_path: Path) -> Path:
-    """The bundle, to be spoiled."""
+    """A copy of the bundle, for tests that change it."""
     return Path(shutil.copytree(bundle_directory, tmp_path / "model"))
 
 
 @pytest.fixture(params=["lazy", "cuda"])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """One that is not the CPU.
+    """A device other than the CPU.
 
-    torch's lazy tensors are computed by the CPU in the end, but like those of CUDA they lie on a device of their own:
-    an operation that is given a tensor of another device fails, and numpy cannot have them before they are moved.
+    The CPU computes torch's lazy tensors, but like CUDA tensors they are on a separate device: an operation with a
+    tensor of another device fails, and numpy cannot read them until they are moved.
     """
     if request.param == "cuda":
         if not torch.cuda.is_available():
@@ -104,7 +104,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         yield "cuda"
         return
     _lazy_backend()
-    # What that backend cannot do: inference mode, and to split.
+    # The lazy backend supports neither inference mode nor split.
     monkeypatch.setattr(torch.inference_mode, "__enter__", lambda self: None)
     monkeypatch.setattr(torch.inference_mode, "__exit__", lambda self, *error: None)
     monkeypatch.setattr(torch.Tensor, "split", _split)
@@ -115,7 +115,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 @cache
 def _lazy_backend() -> None:
-    """Begun a second time it fails."""
+    """Start the backend once: a second start fails."""
     torch._lazy.ts_backend.init()
 
 

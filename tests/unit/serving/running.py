@@ -1,4 +1,4 @@
-"""A service on a socket of its own, in a thread, and what its clients do."""
+"""A service on its own socket, in a thread, and helpers of its clients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import uvloop
@@ -24,7 +26,7 @@ JSON = {"content-type": "application/json"}
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def invocation(body=b'{"userId": "1"}', more=b"", version=b"1.1"):
+def invocation(body: Any = b'{"userId": "1"}', more: Any = b"", version: Any = b"1.1") -> Any:
     return (
         b"POST /invocations HTTP/%b\r\nHost: x\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n%b"
         % (version, more, len(body), body)
@@ -32,67 +34,67 @@ def invocation(body=b'{"userId": "1"}', more=b"", version=b"1.1"):
 
 
 class Running:
-    """A service in a thread of its own."""
+    """A service in its own thread."""
 
-    def __init__(self, service, drain_seconds):
+    def __init__(self, service: Any, drain_seconds: Any) -> None:
         self.service, self.listener, self._ready = service, socket.create_server(("127.0.0.1", 0)), threading.Event()
         self.address = self.listener.getsockname()
         self.thread = threading.Thread(target=lambda: uvloop.run(self._serve(drain_seconds)))
         self.thread.start()
         assert self._ready.wait(20)
 
-    async def _serve(self, drain_seconds):
+    async def _serve(self, drain_seconds: Any) -> None:
         self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self.loop.call_soon(self._ready.set)
         await self.service.serve(self.listener, self._stop, drain_seconds)
 
-    def stop(self):
+    def stop(self) -> None:
         if self.thread.is_alive():
             self.loop.call_soon_threadsafe(self._stop.set)
 
-    def wire(self):
+    def wire(self) -> Any:
         return socket.create_connection(self.address, timeout=20)
 
 
 @contextmanager
-def running(answers, drain_seconds=5.0, **settings):
-    made = Running(Service(answers, RUN, **settings), drain_seconds)
+def running(answers: Any, drain_seconds: Any = 5.0, **settings: Any) -> Iterator[Any]:
+    server = Running(Service(answers, RUN, **settings), drain_seconds)
     try:
-        yield made
+        yield server
     finally:
-        made.stop()
-        made.thread.join(20)
-        assert not made.thread.is_alive()
+        server.stop()
+        server.thread.join(20)
+        assert not server.thread.is_alive()
 
 
 @contextmanager
-def serving(answers, **settings):
-    """A client of it."""
+def serving(answers: Any, **settings: Any) -> Iterator[Any]:
+    """A client of a running service."""
     with (
-        running(answers, **settings) as made,
-        httpx.Client(base_url=f"http://127.0.0.1:{made.address[1]}", timeout=30) as client,
+        running(answers, **settings) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.address[1]}", timeout=30) as client,
     ):
-        client.service = made.service
+        client.service = server.service  # type: ignore[attr-defined]
         yield client
 
 
-def done(requests):
+def done(requests: Any) -> Any:
     return [{"user": getattr(request, "user_id", None)} for request in requests]
 
 
-def statuses(received):
+def statuses(received: Any) -> Any:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", received)]
 
 
-def all_of(wire):
-    """What comes until the server closes."""
+def all_of(wire: Any) -> Any:
+    """The bytes that arrive until the server closes the connection."""
     received = b""
     while part := wire.recv(1 << 16):
         received += part
     return received
 
 
-def answers_of(wire, number):
+def answers_of(wire: Any, number: int) -> Any:
     """The bodies of the next `number` answers."""
     bodies = []
     with wire.makefile("rb") as file:
@@ -107,29 +109,30 @@ def answers_of(wire, number):
 
 
 class Held:
-    """Answers that wait for `release`; `sizes` are those of the batches that were begun."""
+    """Answers that wait for `release`. `sizes` has the size of each batch that was begun."""
 
-    def __init__(self):
-        self.release, self.begun, self.sizes = threading.Event(), threading.Event(), []
+    def __init__(self) -> None:
+        self.release, self.begun = threading.Event(), threading.Event()
+        self.sizes: list[int] = []
 
-    def __call__(self, requests):
+    def __call__(self, requests: Any) -> Any:
         self.sizes.append(len(requests))
         self.begun.set()
         assert self.release.wait(20)
         return [{"user": getattr(request, "user_id", None)} for request in requests]
 
 
-def posting(client, document):
-    """A thread that posts, and the list that its response will be in."""
+def posting(client: Any, document: Any) -> Any:
+    """A thread that posts `document`, and the list that will hold its response."""
     responses = []
     thread = threading.Thread(target=lambda: responses.append(client.post("/invocations", json=document)))
     thread.start()
     return thread, responses
 
 
-def eventually(true):
+def eventually(condition: Any) -> None:
     for _ in range(2000):
-        if true():
+        if condition():
             return
         time.sleep(0.01)
-    raise AssertionError("it never came")
+    raise AssertionError("the condition did not become true within 20 s")

@@ -1,4 +1,4 @@
-"""How the server reads what clients may send, cuts it into requests, and ends."""
+"""Connections: reading bytes, splitting them into requests, refusals, timeouts and shutdown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -53,11 +55,11 @@ from tests.unit.serving.running import (
         b"A: b\0c",
     ],
 )
-def test_what_two_servers_might_cut_differently_is_refused_and_nothing_behind_it_is_read(head):
-    asked = []
+def test_a_request_whose_end_is_ambiguous_is_refused_and_nothing_after_it_is_read(head: Any) -> None:
+    computed = []
 
-    def answers(requests):
-        asked.extend(requests)
+    def answers(requests: Any) -> Any:
+        computed.extend(requests)
         return done(requests)
 
     smuggled = b"0\r\n\r\n" + invocation()
@@ -69,17 +71,17 @@ def test_what_two_servers_might_cut_differently_is_refused_and_nothing_behind_it
     assert statuses(received) == [400]
     assert b"\r\nconnection: close\r\n" in received
     assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]["code"] == "InvalidInput"
-    assert asked == []
+    assert computed == []
 
 
-def test_chunks_in_http_1_0_are_refused():
+def test_chunks_in_http_1_0_are_refused() -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(b"POST /invocations HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
         assert statuses(all_of(wire)) == [400]
 
 
-def test_a_broken_chunk_is_refused_after_the_answers_to_what_came_before():
+def test_a_broken_chunk_is_refused_after_the_answers_to_earlier_requests() -> None:
     chunked = b"POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     with running(done) as server:
         wire = server.wire()
@@ -88,7 +90,7 @@ def test_a_broken_chunk_is_refused_after_the_answers_to_what_came_before():
         assert server.service._in_flight == 0
 
 
-def test_pipelined_requests_are_answered_in_their_order_whatever_takes_long():
+def test_pipelined_requests_are_answered_in_order() -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(b"".join(invocation(b'{"userId": "%d"}' % user) + PING for user in range(20)))
@@ -97,7 +99,7 @@ def test_pipelined_requests_are_answered_in_their_order_whatever_takes_long():
     assert {body["status"] for body in bodies[1::2]} == {"healthy"}
 
 
-def test_thousands_of_pipelined_requests_are_answered():
+def test_thousands_of_pipelined_requests_are_answered() -> None:
     with running(done) as server:
         wire = server.wire()
         sending = threading.Thread(target=wire.sendall, args=(PING * 5000,))
@@ -106,7 +108,7 @@ def test_thousands_of_pipelined_requests_are_answered():
         sending.join(20)
 
 
-def test_many_requests_between_two_halves_of_a_head_are_not_its_bytes():
+def test_earlier_requests_do_not_count_as_bytes_of_a_head() -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(PING[:9])
@@ -119,7 +121,7 @@ def test_many_requests_between_two_halves_of_a_head_are_not_its_bytes():
         assert answers_of(wire, 1)[0]["status"] == "healthy"
 
 
-def test_reads_no_further_than_a_request_ahead_of_what_it_answers():
+def test_reads_at_most_one_request_ahead() -> None:
     held = Held()
     with running(held) as server:
         wire = server.wire()
@@ -136,7 +138,7 @@ def test_reads_no_further_than_a_request_ahead_of_what_it_answers():
         held.release.set()
 
 
-def test_a_client_that_reads_no_answers_is_read_no_further():
+def test_stops_reading_from_a_client_that_does_not_read_its_answers() -> None:
     with running(lambda requests: [{"x": "x" * 1_000_000} for _ in requests]) as server:
         wire = server.wire()
         wire.sendall(invocation() * 100)
@@ -148,7 +150,7 @@ def test_a_client_that_reads_no_answers_is_read_no_further():
 
 @settings(max_examples=30, deadline=None)
 @given(cuts=st.lists(st.integers(1, 400), max_size=6), chunked=st.booleans())
-def test_where_the_packets_are_cut_makes_no_difference(parts_server, cuts, chunked):
+def test_packet_boundaries_make_no_difference(parts_server: Any, cuts: Any, chunked: Any) -> None:
     body = b'{"userId": "7"}'
     one = invocation(body)
     if chunked:
@@ -169,12 +171,12 @@ def test_where_the_packets_are_cut_makes_no_difference(parts_server, cuts, chunk
 
 
 @pytest.fixture(scope="module")
-def parts_server():
+def parts_server() -> Iterator[Any]:
     with running(done) as server:
         yield server
 
 
-def test_a_body_of_many_small_chunks_is_read_in_a_time_that_grows_with_it():
+def test_a_body_of_many_small_chunks_is_read_in_linear_time() -> None:
     chunks = b"1\r\n \r\n" * 300_000 + b"f\r\n" + b'{"userId": "1"}' + b"\r\n0\r\n\r\n"
     head = b"POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     with running(done) as server:
@@ -183,7 +185,7 @@ def test_a_body_of_many_small_chunks_is_read_in_a_time_that_grows_with_it():
         assert answers_of(wire, 1) == [{"user": "1"}]
 
 
-def test_no_more_is_kept_of_a_body_than_shows_that_it_is_too_large():
+def test_keeps_one_byte_more_than_the_limit_of_a_body_that_is_too_large() -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(invocation(b" " * (3 << 20))[:-1])
@@ -196,7 +198,7 @@ def test_no_more_is_kept_of_a_body_than_shows_that_it_is_too_large():
         assert answers_of(wire, 1)[0]["error"]["message"] == "the body is larger than 1048576 bytes"
 
 
-def test_a_trailer_is_no_header():
+def test_a_trailer_is_not_a_header() -> None:
     head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with running(done) as server:
         wire = server.wire()
@@ -204,7 +206,7 @@ def test_a_trailer_is_no_header():
         assert "the content type must be application/json; it is missing" in answers_of(wire, 1)[0]["error"]["message"]
 
 
-def test_says_that_it_waits_for_a_body_that_it_wants():
+def test_sends_100_continue_for_a_body_that_it_will_read() -> None:
     with running(done) as server:
         wire = server.wire()
         text = invocation(more=b"Expect: 100-continue\r\n")
@@ -213,11 +215,11 @@ def test_says_that_it_waits_for_a_body_that_it_wants():
         assert wire.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         wire.sendall(body)
         assert answers_of(wire, 1) == [{"user": "1"}]
-        wire.sendall(text)  # nobody waits
+        wire.sendall(text)  # with the body, so no 100 Continue is needed
         assert answers_of(wire, 1) == [{"user": "1"}]
 
 
-def test_refuses_at_once_whose_body_it_does_not_want_and_closes_since_it_may_never_come():
+def test_refuses_without_100_continue_and_closes_because_the_body_may_never_arrive() -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(b"POST /other HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
@@ -226,33 +228,33 @@ def test_refuses_at_once_whose_body_it_does_not_want_and_closes_since_it_may_nev
     assert b"\r\nconnection: close\r\n" in received
 
 
-def test_a_refused_body_is_dropped_and_the_connection_goes_on():
+def test_a_refused_body_is_dropped_and_the_connection_stays_open() -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(b"POST /other HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n")
-        assert "path does not exist" in answers_of(wire, 1)[0]["error"]["message"]  # before the body has come
+        assert "path does not exist" in answers_of(wire, 1)[0]["error"]["message"]  # before the body has arrived
         wire.sendall(b"x" * 2_000_000 + invocation())
         assert answers_of(wire, 1) == [{"user": "1"}]
 
 
 @pytest.mark.parametrize("more", [b"Connection: close\r\n", b"connection: x, Close\r\n"])
-def test_closes_where_the_client_asks_for_it(more):
+def test_closes_if_the_client_requests_it(more: Any) -> None:
     with running(done) as server:
         wire = server.wire()
-        wire.sendall(invocation(more=more) + PING)  # nothing may come behind it
+        wire.sendall(invocation(more=more) + PING)  # requests after the close are ignored
         received = all_of(wire)
     assert statuses(received) == [200]
     assert b"\r\nconnection: close\r\n" in received
 
 
-def test_http_1_0_is_answered_and_closed():
+def test_http_1_0_is_answered_and_closed() -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(invocation(more=b"Connection: keep-alive\r\n", version=b"1.0"))
         assert statuses(all_of(wire)) == [200]
 
 
-def test_an_offered_upgrade_is_not_taken_and_the_connection_goes_on():
+def test_an_offered_upgrade_is_declined_and_the_connection_stays_open() -> None:
     upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
     with running(done) as server:
         wire = server.wire()
@@ -262,21 +264,21 @@ def test_an_offered_upgrade_is_not_taken_and_the_connection_goes_on():
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: %d" % len(PING), b"Transfer-Encoding: chunked"])
-def test_a_body_behind_an_offered_upgrade_is_not_taken_for_a_request(length):
+def test_a_body_after_an_offered_upgrade_is_not_read_as_a_request(length: Any) -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(b"POST /ping HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n%b\r\n\r\n%b" % (length, PING))
         assert statuses(all_of(wire)) == [400]
 
 
-def test_a_tunnel_is_refused_and_closed():
+def test_a_tunnel_is_refused_and_closed() -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n" + PING)
         assert statuses(all_of(wire)) == [404]
 
 
-def test_an_answer_to_head_has_no_body():
+def test_an_answer_to_head_has_no_body() -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(b"HEAD /ping HTTP/1.1\r\nHost: x\r\n\r\nHEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
@@ -286,20 +288,20 @@ def test_an_answer_to_head_has_no_body():
 
 
 @pytest.mark.parametrize("target", [b"/ping?a=b", b"http://x/ping", b"/p%69ng"])
-def test_a_path_is_the_same_however_it_is_written(target):
+def test_a_path_may_be_encoded_or_absolute_or_have_a_query(target: Any) -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % target)
         assert answers_of(wire, 1)[0]["status"] == "healthy"
 
 
-def test_answers_have_the_date():
+def test_answers_have_the_date() -> None:
     with serving(done) as client:
         dated = client.get("/ping").headers["date"]
     assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", dated)
 
 
-def test_a_head_without_end_is_refused():
+def test_a_head_without_end_is_refused() -> None:
     with running(done) as server:
         wire = server.wire()
         wire.sendall(b"GET /ping HTTP/1.1\r\nA: ")
@@ -311,12 +313,12 @@ def test_a_head_without_end_is_refused():
             except OSError:
                 break
         else:
-            raise AssertionError("it reads on")
+            raise AssertionError("the server did not stop reading")
         eventually(lambda: not server.service._connections)
     assert received == b""
 
 
-def test_a_head_that_does_not_arrive_is_refused():
+def test_a_head_that_does_not_arrive_is_refused() -> None:
     with running(done, body_seconds=0.05) as server:
         wire = server.wire()
         wire.sendall(PING[:-2])
@@ -325,7 +327,7 @@ def test_a_head_that_does_not_arrive_is_refused():
     assert b"the head did not arrive within 0.05 seconds" in received
 
 
-def test_time_for_a_request_runs_anew_for_the_next():
+def test_the_time_limit_restarts_for_each_request() -> None:
     with running(done, body_seconds=0.4) as server:
         wire = server.wire()
         wire.sendall(invocation()[:-1])
@@ -336,8 +338,8 @@ def test_time_for_a_request_runs_anew_for_the_next():
 
 
 @pytest.mark.slow
-def test_an_idle_connection_is_closed_and_a_used_one_is_not(monkeypatch):
-    # Much longer than between two requests here, so that a machine that stands still for a while changes nothing.
+def test_an_idle_connection_is_closed_and_a_used_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Much longer than the time between two requests here, so that a short stall of the machine has no effect.
     monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 3.0)
     with running(done) as server:
         idle, used = server.wire(), server.wire()
@@ -353,7 +355,7 @@ def test_an_idle_connection_is_closed_and_a_used_one_is_not(monkeypatch):
         assert used.recv(1) == b""
 
 
-def test_who_leaves_gives_the_place_back_and_is_counted():
+def test_a_client_that_leaves_frees_its_place_and_is_counted() -> None:
     held, metrics = Held(), Metrics("shop", RUN)
     with running(held, queue=2, metrics=metrics) as server:
         computing, sending = server.wire(), server.wire()
@@ -366,11 +368,11 @@ def test_who_leaves_gives_the_place_back_and_is_counted():
             wire.close()
         eventually(lambda: server.service._in_flight == 0)
         held.release.set()
-        line = json.loads(metrics.line())
+        line = json.loads(metrics.line() or "")
     assert (line["Requests"], line["Refused"], line["Failed"]) == (2, 2, 0)
 
 
-def test_at_the_end_idle_connections_are_closed_and_requests_under_way_are_answered():
+def test_shutdown_closes_idle_connections_and_answers_requests_in_flight() -> None:
     held = Held()
     with running(held) as server:
         idle, computing, partly = server.wire(), server.wire(), server.wire()
@@ -390,7 +392,7 @@ def test_at_the_end_idle_connections_are_closed_and_requests_under_way_are_answe
         assert statuses(received) == [200, 200] and received.count(b"connection: close") == 1
 
 
-def test_the_end_waits_no_longer_than_it_may():
+def test_shutdown_waits_no_longer_than_the_limit() -> None:
     held = Held()
     with running(held, drain_seconds=0.2) as server:
         wire = server.wire()

@@ -1,9 +1,10 @@
-"""What the server refuses, and in which words."""
+"""Parsing of invocations: the valid requests, and the error messages for invalid ones."""
 
 from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,27 +14,27 @@ from serving import invocation as module
 from serving.invocation import Filters, InvalidInvocation, Invocation, Related, Shard, from_body
 
 
-def refusal(body):
+def refusal(body: Any) -> Any:
     with pytest.raises(InvalidInvocation) as caught:
         from_body(body if isinstance(body, bytes) else json.dumps(body).encode())
     return caught.value.status, caught.value.field, caught.value.message
 
 
-def test_fills_in_the_defaults_of_a_full_catalogue_request():
+def test_fills_in_the_defaults_of_a_full_catalogue_request() -> None:
     assert from_body(b'{"userId": "42"}') == Invocation("42", 10, True, None)
 
 
-def test_fills_in_the_defaults_of_a_candidate_request():
+def test_fills_in_the_defaults_of_a_candidate_request() -> None:
     body = b'{"userId": "42", "candidates": ["2", "1", "2"]}'
     assert from_body(body) == Invocation("42", None, False, ("2", "1", "2"))
 
 
-def test_takes_every_field():
+def test_accepts_every_field() -> None:
     body = '{"userId": "ü", "candidates": ["2"], "numResults": 100, "excludeSeen": true}'.encode()
     assert from_body(body) == Invocation("ü", 100, True, ("2",))
 
 
-def test_takes_filters():
+def test_accepts_filters() -> None:
     body = {"userId": "1", "deny": ["a", "b", "a"], "categories": ["x"], "boosts": {"c": 2}, "categoryCaps": {"x": 0}}
     filters = Filters(("a", "b"), ("x",), {"c": 2.0}, {"x": 0})
     assert from_body(json.dumps(body).encode()) == Invocation("1", 10, True, None, filters)
@@ -41,7 +42,7 @@ def test_takes_filters():
     assert from_body(json.dumps(body).encode()) == Related("1", 10, Filters(("a",)))
 
 
-def test_takes_a_shard():
+def test_accepts_a_shard() -> None:
     assert from_body(b'{"shard": 2, "shards": 3, "numResults": 50}') == Shard(2, 3, 50)
     assert from_body(b'{"shard": 0, "shards": 1}') == Shard(0, 1, 10)
 
@@ -52,7 +53,7 @@ def test_takes_a_shard():
      ("1000000000", "1000000000"), ("101", "101"), ("null", "null"), ("1e400", "Infinity"), ("[1]", "a list"),
      ("{}", "an object")],
 )  # fmt: skip
-def test_refuses_a_number_of_results(literal, shown):
+def test_refuses_an_invalid_number_of_results(literal: Any, shown: Any) -> None:
     assert refusal(f'{{"userId": "42", "numResults": {literal}}}'.encode()) == (
         400,
         "numResults",
@@ -81,19 +82,19 @@ def test_refuses_a_number_of_results(literal, shown):
         ({"userId": "42", "candidates": ["\udfff"]}, "candidates", "candidates[0] is not valid Unicode"),
     ],
 )  # fmt: skip
-def test_refuses_a_field(document, field, message):
+def test_refuses_an_invalid_field(document: Any, field: str, message: str) -> None:
     assert refusal(document) == (400, field, message)
 
 
-_OF_A_USER = "the fields are userId, numResults, excludeSeen, candidates, deny, categories, boosts, categoryCaps"
-_OF_AN_ITEM = "the fields are itemId, numResults, deny, categories, boosts, categoryCaps"
+_USER_FIELDS = "the fields are userId, numResults, excludeSeen, candidates, deny, categories, boosts, categoryCaps"
+_ITEM_FIELDS = "the fields are itemId, numResults, deny, categories, boosts, categoryCaps"
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"userId": "42", "numresults": 3}, f'"numresults" is not a field; {_OF_A_USER}'),
-        ({"userId": "4", "itemId": "5"}, f'"userId" is not a field; {_OF_AN_ITEM}'),
+        ({"userId": "42", "numresults": 3}, f'"numresults" is not a field; {_USER_FIELDS}'),
+        ({"userId": "4", "itemId": "5"}, f'"userId" is not a field; {_ITEM_FIELDS}'),
         ({"userId": "4", "shard": 0}, '"userId" is not a field; the fields are shard, shards, numResults'),
         ({"itemId": ""}, "itemId must have 1 to 256 characters, not 0"),
         ({"itemId": 7}, "itemId must be a string, not a number"),
@@ -120,9 +121,10 @@ _OF_AN_ITEM = "the fields are itemId, numResults, deny, categories, boosts, cate
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_names_the_field_of_what_it_refuses(document, message):
-    field = re.match(r'"?(\w+)', message)[1]
-    assert refusal(document) == (400, field, message)
+def test_names_the_invalid_field(document: Any, message: str) -> None:
+    field = re.match(r'"?(\w+)', message)
+    assert field is not None
+    assert refusal(document) == (400, field[1], message)
 
 
 @pytest.mark.parametrize(
@@ -145,18 +147,19 @@ def test_names_the_field_of_what_it_refuses(document, message):
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_refuses_a_body(body, field, message):
+def test_refuses_an_invalid_body(body: Any, field: str, message: str) -> None:
     assert refusal(body) == (400, field, message)
 
 
-def test_refuses_a_byte_order_mark():
+def test_refuses_a_byte_order_mark() -> None:
     status, field, message = refusal(b'\xef\xbb\xbf{"userId": "42"}')
     assert (status, field) == (400, None) and message.startswith("the body is not JSON: ")
 
 
-def test_refuses_a_body_of_more_than_a_mebibyte():
+def test_refuses_a_body_of_more_than_a_mebibyte() -> None:
     body = b'{"userId": "42"}'
-    assert from_body(body.ljust(1 << 20)).user_id == "42"
+    longest = from_body(body.ljust(1 << 20))
+    assert isinstance(longest, Invocation) and longest.user_id == "42"
     assert refusal(body.ljust((1 << 20) + 1)) == (413, None, "the body is larger than 1048576 bytes")
 
 
@@ -171,7 +174,7 @@ def test_refuses_a_body_of_more_than_a_mebibyte():
         st.fixed_dictionaries({"userId": st.text(st.characters())}).map(lambda value: json.dumps(value).encode()),
     )
 )
-def test_any_body_is_an_invocation_or_a_refusal_that_can_be_sent(body):
+def test_any_body_is_a_valid_invocation_or_gets_a_message_that_can_be_sent(body: Any) -> None:
     try:
         invocation = from_body(body)
     except InvalidInvocation as refused:
@@ -200,7 +203,7 @@ BODIES = st.builds(
 )
 
 
-def outcome(body):
+def outcome(body: Any) -> Any:
     try:
         return from_body(body)
     except InvalidInvocation as refused:
@@ -214,11 +217,11 @@ def outcome(body):
 @example('{"userId": "u", "boosts": {"a": 1, "a": 2}}', None)
 @given(BODIES, st.none() | st.tuples(st.integers(0, 60), st.binary(min_size=1, max_size=1)))
 @pytest.mark.slow
-def test_the_quick_parser_is_trusted_only_where_the_exact_one_says_the_same(text, slip):
+def test_the_fast_parser_is_used_only_if_the_strict_one_gives_the_same(text: Any, slip: Any) -> None:
     body = text.encode()
     if slip:
         body = body[: slip[0]] + slip[1] + body[slip[0] + 1 :]
     quick = outcome(body)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_document", module._exactly)
+        patch.setattr(module, "_parse", module._parse_strictly)
         assert quick == outcome(body)

@@ -1,4 +1,4 @@
-"""The compiled loops give the same numbers as their definition in float64, at the edges of tiles and blocks too."""
+"""The compiled loops give the same numbers as their definition in float64, also at the edges of tiles and blocks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SHAPES = [("gmf", (4,)), ("mlp", (8, 5)), ("mlp", (8,)), ("neumf", (8,)), ("neum
 
 
 def network(model: str, layers: tuple[int, ...], items: int, seed: int) -> Recommender:
-    made = Recommender(Architecture(model, 5, layers), USERS, items).eval().requires_grad_(False)
+    model_ = Recommender(Architecture(model, 5, layers), USERS, items).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
-    for parameter in made.parameters():
+    for parameter in model_.parameters():
         parameter.normal_(0.0, 0.7, generator=generator)
-    return made
+    return model_
 
 
 def expected_logits(model: Recommender, user: int, items: int) -> Any:
@@ -56,13 +56,13 @@ def test_logits_are_those_of_the_network(model: str, layers: tuple[int, ...], it
     st.sampled_from([None, 0.0, 0.05, 0.7]),
     st.integers(0, 99),
 )
-def test_the_best_are_those_of_all_that_are_allowed(
-    items: int, number: int, gone: float, meant: float | None, seed: int
+def test_the_best_are_the_greatest_of_the_allowed_items(
+    items: int, number: int, excluded_share: float, candidate_share: float | None, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
     fused = Fused(network("neumf", (8, 4), items, seed))
-    excluded = np.flatnonzero(random.random(items) < gone).astype(np.int32)
-    rows = None if meant is None else np.flatnonzero(random.random(items) < meant)
+    excluded = np.flatnonzero(random.random(items) < excluded_share).astype(np.int32)
+    rows = None if candidate_share is None else np.flatnonzero(random.random(items) < candidate_share)
     logits = fused.of([1])[0]
     allowed = np.setdiff1d(np.arange(items) if rows is None else rows, excluded)
     wanted = allowed[np.argsort(-logits[allowed], kind="stable")][:number]
@@ -73,7 +73,7 @@ def test_the_best_are_those_of_all_that_are_allowed(
 
 @pytest.mark.parametrize("items", [TILE - 1, BLOCK + 1])
 def test_padding_is_never_ranked(items: int) -> None:
-    """Every item is worse than a column of zeros."""
+    """Every item has a lower logit than a column of zeros."""
     plain = network("gmf", (4,), items, seed=1)
     plain.output.weight.fill_(-1.0)
     for tower in plain.towers:
@@ -85,11 +85,11 @@ def test_padding_is_never_ranked(items: int) -> None:
 
 @pytest.mark.parametrize("lanes", [16, TILE])
 def test_a_layer_is_right_with_and_without_avx_512(lanes: int) -> None:
-    """On every processor: LLVM splits vectors that are wider than its registers."""
-    layer = vectors.weighted_sums(lanes, 4, relu=True, accumulate=False)
+    """Both run on every processor: LLVM splits vectors that are wider than its registers."""
+    layer = vectors.rectified_sums(lanes, 4, accumulate=False)
 
     @numba.njit
-    def write(targets, sources, begin, shifts, weights, items):  # type: ignore[no-untyped-def]
+    def write(targets: Any, sources: Any, begin: Any, shifts: Any, weights: Any, items: Any) -> None:  # type: ignore[no-untyped-def]
         below, above = weights.shape
         layer(targets, sources, begin, sources.shape[1], shifts, weights, above, below, items)
 
@@ -102,7 +102,7 @@ def test_a_layer_is_right_with_and_without_avx_512(lanes: int) -> None:
     assert np.isnan(targets[:, 2 * TILE :]).all()
 
 
-def test_kept_code_is_compiled_again_when_the_vectors_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saved_code_is_compiled_again_when_vectors_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def next_of(number: int) -> int:
         return number + 1
 

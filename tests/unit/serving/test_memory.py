@@ -1,4 +1,4 @@
-"""The server keeps what its formula says, and nothing besides that grows with users, items or interactions."""
+"""The memory of the server follows its formula; nothing else grows with users, items or interactions."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from serving.scorer import Scorer
 
 USERS, ITEMS = 4_000, 3_000
 CONSTANT = 40_000
-"""Weights of layers, one covariance of factors, what fills tables up: the same for any number of users and items."""
+"""Bytes of layers' weights, one covariance of factors and padding: the same for any number of users and items."""
 
 
 def kept(root: Any) -> int:
-    """Bytes of all arrays and tensors that can be reached from `root`, those that share their memory once."""
-    todo, met, spans = [root], {id(root): root}, []
-    while todo:
-        one = todo.pop()
-        more: list[Any] = []
-        if isinstance(one, torch.Tensor):
-            storage = one.untyped_storage()
+    """Bytes of all arrays and tensors that can be reached from `root`; shared memory counts once."""
+    pending, known, spans = [root], {id(root): root}, []
+    while pending:
+        thing = pending.pop()
+        children: list[Any] = []
+        if isinstance(thing, torch.Tensor):
+            storage = thing.untyped_storage()
             spans.append((storage.data_ptr(), storage.data_ptr() + storage.nbytes()))
-        elif isinstance(one, np.ndarray):
-            spans.append(np.lib.array_utils.byte_bounds(one))
-            more = [one.base]  # of which it may be a part
-        elif isinstance(one, dict):
-            more = [*one.values()]
-        elif isinstance(one, list | tuple | set):
-            more = [*one]
-        elif not isinstance(one, type | types.ModuleType | types.FunctionType):
-            more = [*getattr(one, "__dict__", {}).values()]
-        for other in more:
-            if id(other) not in met:
-                met[id(other)] = other
-                todo.append(other)
+        elif isinstance(thing, np.ndarray):
+            spans.append(np.lib.array_utils.byte_bounds(thing))
+            children = [thing.base]  # the array may be a view of it
+        elif isinstance(thing, dict):
+            children = [*thing.values()]
+        elif isinstance(thing, list | tuple | set):
+            children = [*thing]
+        elif not isinstance(thing, type | types.ModuleType | types.FunctionType):
+            children = [*getattr(thing, "__dict__", {}).values()]
+        for child in children:
+            if id(child) not in known:
+                known[id(child)] = child
+                pending.append(child)
     total = end = 0
     for begin, until in sorted(spans):
         total += max(0, until - max(begin, end))
@@ -53,7 +53,7 @@ def kept(root: Any) -> int:
 @pytest.mark.parametrize(
     ("factors", "layers"), [(8, (32, 16, 8)), (8, (16, 8)), (32, (64, 32, 16))], ids=["two", "one", "wide"]
 )
-def test_the_server_keeps_what_the_formula_says(tmp_path: Path, factors: int, layers: tuple[int, ...]) -> None:
+def test_the_memory_is_that_of_the_formula(tmp_path: Path, factors: int, layers: tuple[int, ...]) -> None:
     bundle_of(ITEMS, factors, layers, tmp_path, USERS)
     scorer = Scorer(bundles.load(tmp_path))
     expected = numbers_kept(USERS, ITEMS, factors, layers, USERS * SEEN)

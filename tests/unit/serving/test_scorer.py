@@ -1,12 +1,14 @@
-"""The prepared scorer against the plain model and the plain ranking, on random weights."""
+"""The scorer compared with the model itself and with `ncf.ranking.rank`, on random weights."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from ncf import answers
+from contracts import golden as answers
 from ncf import bundle as bundles
 from ncf.ranking import rank
 from serving.invocation import Invocation, from_document
@@ -25,22 +27,22 @@ SHAPES = [
 
 
 @pytest.fixture(scope="module")
-def bundle(bundle_directory):
+def bundle(bundle_directory: Any) -> Any:
     return bundles.load(bundle_directory)
 
 
 @pytest.fixture(scope="module")
-def answer(bundle):
+def answer(bundle: Any) -> Any:
     scorer = Scorer(bundle)
     return lambda **request: scorer.answer(from_document(request))
 
 
-def ids(response):
+def ids(response: Any) -> Any:
     return [item["itemId"] for item in response["itemList"]]
 
 
 @pytest.mark.parametrize(("model", "layers"), SHAPES)
-def test_scores_are_those_of_the_plain_model(make_bundle, model, layers):
+def test_scores_are_those_of_the_model(make_bundle: Any, model: Any, layers: Any) -> None:
     bundle = bundles.load(make_bundle(model, layers))
     scorer = Scorer(bundle)
     items = torch.arange(len(bundle.item_ids))
@@ -68,7 +70,7 @@ def test_scores_are_those_of_the_plain_model(make_bundle, model, layers):
     ],
     ids=str,
 )
-def test_answers_are_those_of_the_plain_ranking(make_bundle, model, layers, request_):
+def test_answers_are_those_of_the_plain_ranking(make_bundle: Any, model: Any, layers: Any, request_: Any) -> None:
     bundle = bundles.load(make_bundle(model, layers))
     expected = rank(bundle, request_)
     given = Scorer(bundle).answer(from_document(request_))
@@ -80,7 +82,7 @@ def test_answers_are_those_of_the_plain_ranking(make_bundle, model, layers, requ
 
 
 @pytest.mark.parametrize(("model", "layers"), SHAPES)
-def test_answers_by_another_device_are_those_of_the_cpu(make_bundle, device, model, layers):
+def test_answers_by_another_device_are_those_of_the_cpu(make_bundle: Any, device: Any, model: Any, layers: Any) -> None:
     directory = make_bundle(model, layers)
     there, here = (bundles.load(directory, device=where) for where in (device, "cpu"))
     assert (there.model.device.type, here.model.device.type) == (device, "cpu")
@@ -102,8 +104,8 @@ def test_answers_by_another_device_are_those_of_the_cpu(make_bundle, device, mod
                 assert answers.difference(wanted, have) is None
 
 
-def lists(answer):
-    """What `golden.difference` compares: an answer, or each that a shard holds."""
+def lists(answer: Any) -> Any:
+    """The answers to compare: the answer itself, or one for each user of a shard."""
     if "users" not in answer:
         return [answer]
     return [
@@ -112,7 +114,7 @@ def lists(answer):
     ]
 
 
-def test_takes_seen_items_out_before_it_cuts_the_list(bundle, answer):
+def test_removes_seen_items_before_it_shortens_the_list(bundle: Any, answer: Any) -> None:
     seen = {bundle.item_ids[index] for index in bundle.seen(0)}
     everything = ids(answer(userId="user-0", numResults=100, excludeSeen=False))
     assert len(everything) == 40 and seen < set(everything)
@@ -121,19 +123,19 @@ def test_takes_seen_items_out_before_it_cuts_the_list(bundle, answer):
     assert ids(answer(userId="user-0", numResults=100)) == unseen
 
 
-def test_answers_an_empty_list_when_every_candidate_was_seen(bundle, answer):
+def test_answers_an_empty_list_when_every_candidate_was_seen(bundle: Any, answer: Any) -> None:
     seen = [bundle.item_ids[index] for index in bundle.seen(0)]
     response = answer(userId="user-0", candidates=seen, excludeSeen=True)
     assert (response["itemList"], response["source"], response["unknownItems"]) == ([], "personalized", 0)
 
 
-def test_answers_an_empty_list_when_no_candidate_is_known(answer):
+def test_answers_an_empty_list_when_no_candidate_is_known(answer: Any) -> None:
     response = answer(userId="user-0", candidates=["a", "b", "a"])
     assert (response["itemList"], response["source"], response["unknownItems"]) == ([], "personalized", 2)
 
 
 @pytest.mark.parametrize("user", ["nobody", "user-6"])
-def test_gives_popular_items_to_a_user_of_whom_nothing_is_known(bundle, answer, user):
+def test_gives_popular_items_to_a_user_without_interactions(bundle: Any, answer: Any, user: Any) -> None:
     response = answer(userId=user, numResults=40)
     assert response["source"] == "popular"
     order = sorted(range(40), key=lambda index: (-bundle.popularity[index], index))
@@ -142,7 +144,7 @@ def test_gives_popular_items_to_a_user_of_whom_nothing_is_known(bundle, answer, 
     ]
 
 
-def test_ranks_the_candidates_of_an_unknown_user_by_popularity(bundle, answer):
+def test_ranks_the_candidates_of_an_unknown_user_by_popularity(bundle: Any, answer: Any) -> None:
     best, worst = int(bundle.popularity.argmax()), int(bundle.popularity.argmin())
     response = answer(userId="nobody", candidates=[f"item-{worst}", "none", f"item-{best}"])
     assert (response["source"], response["unknownItems"]) == ("popular", 1)
@@ -150,10 +152,11 @@ def test_ranks_the_candidates_of_an_unknown_user_by_popularity(bundle, answer):
 
 
 @pytest.mark.parametrize("model", ["gmf", "neumf"])
-def test_orders_equal_scores_by_item_index(make_bundle, model):
+def test_orders_equal_scores_by_item_index(make_bundle: Any, model: Any) -> None:
     bundle = bundles.load(make_bundle(model))
+    network: Any = bundle.model
     with torch.no_grad():
-        for parameter in bundle.model.parameters():
+        for parameter in network.parameters():
             parameter.zero_()
     scorer = Scorer(bundle)
     seen = set(bundle.seen(4).tolist())

@@ -1,4 +1,4 @@
-"""Filters, related items, shards and batches, each against the plain way to the same answer."""
+"""Filters, related items, shards and batches, each compared with a direct computation of the answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bundle(request: pytest.FixtureRequest, make_bundle: Any) -> Bundle:
 
 
 def expected(bundle: Bundle, scores: Any, allowed: set[int], filters: Filters, number: int) -> list[tuple[str, float]]:
-    """The list by its definition: everything that is allowed, sorted, walked down."""
+    """The list by its definition: all allowed items in order, without those in a full category."""
 
     def names(item: int) -> set[str]:
         return {bundle.category_names[place] for place in bundle.item_categories[item]}
@@ -39,13 +39,13 @@ def expected(bundle: Bundle, scores: Any, allowed: set[int], filters: Filters, n
     if filters.categories:
         allowed = {item for item in allowed if names(item) & set(filters.categories)}
     allowed -= {bundle.item_index[item] for item in filters.deny if item in bundle.item_index}
-    weighed = {item: scores[item] * filters.boosts.get(bundle.item_ids[item], 1.0) for item in allowed}
+    weighted = {item: scores[item] * filters.boosts.get(bundle.item_ids[item], 1.0) for item in allowed}
     chosen: list[tuple[str, float]] = []
     room = dict(filters.category_caps)
-    for item in sorted(weighed, key=lambda item: (-weighed[item], item)):
+    for item in sorted(weighted, key=lambda item: (-weighted[item], item)):
         full = [name for name in names(item) if name in room and room[name] == 0]
         if not full and len(chosen) < number:
-            chosen.append((bundle.item_ids[item], weighed[item]))
+            chosen.append((bundle.item_ids[item], weighted[item]))
             for name in names(item) & set(room):
                 room[name] -= 1
     return chosen
@@ -55,9 +55,9 @@ def listed(response: dict[str, Any]) -> list[tuple[str, float]]:
     return [(entry["itemId"], entry["score"]) for entry in response["itemList"]]
 
 
-def alike(given_: list[tuple[str, float]], wanted: list[tuple[str, float]]) -> None:
-    assert [item for item, _ in given_] == [item for item, _ in wanted]
-    assert [score for _, score in given_] == pytest.approx([score for _, score in wanted], rel=1e-5, abs=1e-6)
+def assert_equal_lists(answered: list[tuple[str, float]], wanted: list[tuple[str, float]]) -> None:
+    assert [item for item, _ in answered] == [item for item, _ in wanted]
+    assert [score for _, score in answered] == pytest.approx([score for _, score in wanted], rel=1e-5, abs=1e-6)
 
 
 some_items = st.lists(st.sampled_from([*ITEMS, "nothing"]), max_size=12).map(tuple)
@@ -74,7 +74,7 @@ users = st.sampled_from(["user-0", "user-3", "user-6", "nobody"])
 
 @settings(max_examples=60, deadline=None)
 @given(users, st.none() | st.integers(1, 100), st.booleans(), st.none() | some_items.filter(bool), filters)
-def test_filters_are_those_of_their_definition(
+def test_filtered_lists_follow_the_definition(
     bundle: Bundle, user: str, number: int | None, exclude_seen: bool, candidates: Any, chosen: Filters
 ) -> None:
     scorer = Scorer(bundle)
@@ -82,11 +82,11 @@ def test_filters_are_those_of_their_definition(
     index = bundle.user_index.get(user)
     seen = set(bundle.seen(index).tolist()) if index is not None else set()
     scores = scorer.scores(index) if index is not None and seen else bundle.popularity.astype(float)
-    meant = ITEMS if candidates is None else candidates
-    allowed = {bundle.item_index[item] for item in meant if item in bundle.item_index}
+    named = ITEMS if candidates is None else candidates
+    allowed = {bundle.item_index[item] for item in named if item in bundle.item_index}
     wanted = expected(bundle, scores, allowed - (seen if exclude_seen else set()), chosen, number or 40)
-    alike(listed(response), wanted)
-    assert response["unknownItems"] == int("nothing" in meant)
+    assert_equal_lists(listed(response), wanted)
+    assert response["unknownItems"] == int("nothing" in named)
 
 
 @settings(max_examples=40, deadline=None)
@@ -97,14 +97,14 @@ def test_related_items_are_those_of_the_model_without_the_item(
     response = Scorer(bundle).answer(Related(item, number, chosen))
     index = bundle.item_index.get(item)
     known = index is not None and bundle.popularity[index] > 0
-    related = bundle.model.related(index) if known else None
+    related = bundle.model.related(index) if index is not None and known else None
     scores = bundle.popularity.astype(float) if related is None else related.double().numpy()
-    alike(listed(response), expected(bundle, scores, set(range(40)) - {index}, chosen, number))
+    assert_equal_lists(listed(response), expected(bundle, scores, set(range(40)) - {index}, chosen, number))
     assert response["source"] == ("popular" if related is None else "related")
     assert (response["itemId"], response["unknownItems"]) == (item, int(index is None))
 
 
-def test_a_shard_has_what_each_of_its_users_would_be_answered(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_has_the_list_of_each_of_its_users(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer_module, "_LOGITS_AT_ONCE", 80)  # two users at a time
     scorer, found = Scorer(bundle), []
     for shard in range(3):
@@ -115,23 +115,23 @@ def test_a_shard_has_what_each_of_its_users_would_be_answered(bundle: Bundle, mo
             "shard": shard,
             "shards": 3,
         }
-        told = set()
+        listed_items = set()
         for user, items in answer["users"].items():
             assert int(hashlib.sha256(user.encode()).hexdigest()[:8], 16) % 3 == shard
-            alike(list(items), listed(scorer.answer(Invocation(user, 4, True))))
-            told |= {item for item, _ in items}
+            assert_equal_lists(list(items), listed(scorer.answer(Invocation(user, 4, True))))
+            listed_items |= {item for item, _ in items}
         assert answer["itemCategories"] == {
             item: [name for name, every in (("Even", 2), ("Seventh", 7), ("Third", 3)) if int(item[5:]) % every == 0]
-            for item in told
+            for item in listed_items
             if any(int(item[5:]) % every == 0 for every in (2, 3, 7))
         }
         found += answer["users"]
     assert sorted(found) == [f"user-{index}" for index in range(6)]  # user-6 has no interaction
 
 
-def test_several_together_are_answered_as_each_alone(bundle: Bundle) -> None:
+def test_a_batch_is_answered_like_single_requests(bundle: Bundle) -> None:
     scorer = Scorer(bundle)
-    requests = [
+    requests: list[Any] = [
         Invocation("user-0", 5, True),
         Invocation("nobody", 3, True),
         Related("item-3", 4),
@@ -140,17 +140,17 @@ def test_several_together_are_answered_as_each_alone(bundle: Bundle) -> None:
         Invocation("user-2", 5, True, None, Filters(categories=("Even",))),
         Shard(0, 2, 3),
     ]
-    for given_, request in zip(scorer.answers(requests), requests, strict=True):
+    for answered, request in zip(scorer.answers(requests), requests, strict=True):
         alone = scorer.answer(request)
-        assert isinstance(given_, dict)
+        assert isinstance(answered, dict)
         if isinstance(request, Shard):
-            assert given_.keys() == alone.keys()
+            assert answered.keys() == alone.keys()
         else:
-            alike(listed(given_), listed(alone))
-            assert {**given_, "itemList": None} == {**alone, "itemList": None}
+            assert_equal_lists(listed(answered), listed(alone))
+            assert {**answered, "itemList": None} == {**alone, "itemList": None}
 
 
-def test_one_that_cannot_be_answered_spoils_no_other(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_request_does_not_affect_the_others(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = Scorer(bundle)
     monkeypatch.setattr(bundle.model, "related", lambda item: 1 / 0, raising=False)
     first, second = scorer.answers([Related("item-0", 3), Invocation("user-0", 3, True)])
@@ -161,7 +161,7 @@ def test_one_that_cannot_be_answered_spoils_no_other(bundle: Bundle, monkeypatch
 @pytest.mark.parametrize("layers", [(16, 12, 6), (16, 5, 3, 1), (12, 7), (8,), (600, 300, 9)])
 @pytest.mark.parametrize("model", ["gmf", "mlp", "neumf"])
 @pytest.mark.parametrize("items", [1, 255, 256, 300])
-def test_the_prepared_logits_are_the_plain_ones(model: str, layers: tuple[int, ...], items: int) -> None:
+def test_prepared_logits_are_those_of_the_model(model: str, layers: tuple[int, ...], items: int) -> None:
     network = Recommender(Architecture(model, 8, layers), 9, items).eval().requires_grad_(False)
     for parameter in network.parameters():
         parameter.normal_(0.0, 0.3, generator=torch.Generator().manual_seed(3))
@@ -199,14 +199,14 @@ def test_a_ranking_in_one_loop_is_the_sorted_logits(model: str, data: st.DataObj
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), max_size=30), st.sets(st.integers(0, 29)), st.integers(0, 35))
 def test_the_best_are_those_of_a_stable_sort(scores: list[float], excluded: set[int], number: int) -> None:
-    gone = {position for position in excluded if position < len(scores)}
-    order = sorted(set(range(len(scores))) - gone, key=lambda position: (-scores[position], position))[:number]
+    left_out = {position for position in excluded if position < len(scores)}
+    order = sorted(set(range(len(scores))) - left_out, key=lambda position: (-scores[position], position))[:number]
     for dtype in (np.float32, np.float64):
-        found = kernels.best(np.array(scores, dtype=dtype), np.array(sorted(gone), dtype=np.int64), number)
+        found = kernels.best(np.array(scores, dtype=dtype), np.array(sorted(left_out), dtype=np.int64), number)
         assert found.tolist() == order
 
 
-def test_more_than_insertion_is_for_comes_sorted_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_too_long_for_insertion_is_sorted_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = Scorer(bundle)
     request = Invocation("user-0", 40, True, None, Filters(deny=("item-3",)))
     before = listed(scorer.answer(request))
@@ -214,12 +214,13 @@ def test_more_than_insertion_is_for_comes_sorted_too(bundle: Bundle, monkeypatch
     assert listed(scorer.answer(request)) == before
 
 
-def test_where_the_sigmoid_saturates_equal_scores_go_by_index(make_bundle: Any) -> None:
+def test_where_the_sigmoid_saturates_equal_scores_are_ordered_by_index(make_bundle: Any) -> None:
     bundle = bundles.load(make_bundle("gmf"))
     with torch.no_grad():
-        for parameter in bundle.model.parameters():
+        model: Any = bundle.model
+        for parameter in model.parameters():
             parameter.fill_(4.0)
-        bundle.model.state()["towers.0.item.weight"][::2] += 1e-3  # told apart by logits of 516, not by their sigmoid
+        bundle.model.state()["towers.0.item.weight"][::2] += 1e-3  # logits near 516 differ, their sigmoids do not
     response = Scorer(bundle).answer(Invocation("user-0", 6, False))
     assert [item for item, _ in listed(response)] == ITEMS[:6]
     assert {score for _, score in listed(response)} == {1.0}

@@ -1,4 +1,4 @@
-"""The command `serve` as a process: what it answers, what it refuses to start with, and how it stops."""
+"""The command `serve` as a process: its answers, its refusals to start, and its shutdown."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,13 +28,13 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 
 
-def command(directory, **environment):
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+def command(directory: Any, **environment: Any) -> Any:
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
     return subprocess.Popen(
         [sys.executable, "-m", "serving.serve"],
         cwd=ROOT,
         env={
-            **kept,
+            **inherited,
             "SM_MODEL_DIR": str(directory),
             "SERVING_HOST": "127.0.0.1",
             "SERVING_PORT": "0",
@@ -45,8 +47,8 @@ def command(directory, **environment):
 
 
 @contextmanager
-def serving(directory):
-    """The process and the port that its first line tells; killed at the end if it still runs."""
+def serving(directory: Any) -> Iterator[Any]:
+    """The process and its first line, which has the port. The process is killed at the end if it still runs."""
     process = command(directory)
     try:
         line = process.stdout.readline()
@@ -57,8 +59,8 @@ def serving(directory):
         process.communicate()
 
 
-def refused(directory, **environment):
-    """The exit status and the one line of a process that must not start."""
+def refused(directory: Any, **environment: Any) -> Any:
+    """The exit status and the only line of a process that must not start."""
     process = command(directory, **environment)
     output, errors = process.communicate(timeout=60)
     assert errors == ""
@@ -66,7 +68,7 @@ def refused(directory, **environment):
     return process.returncode, json.loads(line)
 
 
-def reseal(directory, **changes):
+def reseal(directory: Any, **changes: Any) -> None:
     """Rewrites bundle.json so that it describes the members as they are now."""
     manifest = json.loads((directory / bundles.MANIFEST).read_text()) | changes
     manifest["members"] = {name: measure(directory / name) for name in manifest["members"]}
@@ -74,7 +76,7 @@ def reseal(directory, **changes):
     (directory / bundles.MANIFEST).write_bytes(encode_json(manifest))
 
 
-def test_serves_until_sigterm_and_finishes_what_is_under_way(bundle_directory):
+def test_serves_until_sigterm_and_finishes_requests_in_flight(bundle_directory: Any) -> None:
     with serving(bundle_directory) as (process, line):
         assert (line["message"], line["users"], line["items"]) == ("serving", 7, 40)
         connection = http.client.HTTPConnection("127.0.0.1", line["port"], timeout=60)
@@ -90,14 +92,14 @@ def test_serves_until_sigterm_and_finishes_what_is_under_way(bundle_directory):
             item["itemId"] for item in recorded["response"]["itemList"]
         ]
 
-        # Half of a request is sent, then SIGTERM: it is answered all the same, and nobody else is let in.
+        # SIGTERM after half of a request: this request is still answered, and new connections are refused.
         body = json.dumps({"userId": "jane@example.org"}).encode()
         late = socket.create_connection(("127.0.0.1", line["port"]), timeout=60)
         late.sendall(
             b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body[:5])
         )
-        connection.request("GET", "/ping")  # the server has read what came before it on the other connection
+        connection.request("GET", "/ping")  # its answer shows that the server has read the half request
         connection.getresponse().read()
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -116,7 +118,7 @@ def test_serves_until_sigterm_and_finishes_what_is_under_way(bundle_directory):
         assert errors == ""
 
 
-def test_a_body_of_many_mebibytes_is_answered_with_413_and_the_connection_goes_on(bundle_directory):
+def test_a_body_of_many_mebibytes_is_answered_with_413_and_the_connection_stays_open(bundle_directory: Any) -> None:
     with serving(bundle_directory) as (_, line):
         connection = http.client.HTTPConnection("127.0.0.1", line["port"], timeout=60)
         for _ in range(2):
@@ -126,7 +128,7 @@ def test_a_body_of_many_mebibytes_is_answered_with_413_and_the_connection_goes_o
 
 
 @pytest.mark.parametrize("member", bundles.NAMES)
-def test_refuses_a_bundle_with_a_changed_byte(copy, member):
+def test_refuses_a_bundle_with_a_changed_byte(copy: Any, member: Any) -> None:
     path = copy / member
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -135,7 +137,7 @@ def test_refuses_a_bundle_with_a_changed_byte(copy, member):
         serve.load(copy)
 
 
-def test_exits_with_one_line_that_names_the_broken_member(copy):
+def test_exits_with_one_line_that_names_the_broken_member(copy: Any) -> None:
     path = copy / bundles.WEIGHTS
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -145,7 +147,7 @@ def test_exits_with_one_line_that_names_the_broken_member(copy):
     assert line["message"].startswith(f"the model in {copy} is broken: weights.safetensors: has sha256 ")
 
 
-def test_refuses_a_model_that_answers_a_golden_request_otherwise(copy):
+def test_refuses_a_model_that_answers_a_golden_request_differently(copy: Any) -> None:
     golden = json.loads((copy / bundles.GOLDEN).read_text())
     best = golden[1]["response"]["itemList"][0]
     given, wanted = best["score"], best["score"] - 0.01
@@ -156,11 +158,11 @@ def test_refuses_a_model_that_answers_a_golden_request_otherwise(copy):
         serve.load(copy)
     assert str(caught.value) == (
         f"the model in {copy} does not answer as recorded in golden.json: "
-        f"golden request 1: score {given:.6g} at rank 1, expected {wanted:.6g}"
+        f"golden request 1: the score at rank 1 is {given:.6f}, not {wanted:.6f} within 0.0001"
     )
 
 
-def test_refuses_a_golden_request_that_is_no_request(copy):
+def test_refuses_an_invalid_golden_request(copy: Any) -> None:
     golden = json.loads((copy / bundles.GOLDEN).read_text())
     golden[0]["request"]["numResults"] = 0
     (copy / bundles.GOLDEN).write_bytes(encode_json(golden))
@@ -170,13 +172,15 @@ def test_refuses_a_golden_request_that_is_no_request(copy):
 
 
 @pytest.mark.parametrize("cheaper", ["cpu", "cpu:0"])
-def test_ranks_where_it_takes_the_machine_less(bundle_directory, cheaper, caplog):
-    """Two names of the one device that every machine has, of which one is slower by this clock."""
+def test_selects_the_device_with_less_time_per_ranking(
+    bundle_directory: Any, cheaper: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both names mean the CPU; the clock makes one of them slower."""
     devices, costs, now = ("cpu", "cpu:0"), [], 0.0
     for device in devices:
         costs += [0.0, 1.0 if device == cheaper else 2.0] * 5  # begin and end of five rounds
 
-    def clock():
+    def clock() -> Any:
         nonlocal now
         now += costs.pop(0)
         return now
@@ -184,40 +188,43 @@ def test_ranks_where_it_takes_the_machine_less(bundle_directory, cheaper, caplog
     with caplog.at_level("INFO", "serving"):
         bundle, scorer = serve.quicker(bundle_directory, devices, clock)
     assert not costs
+    record: Any
     (record,) = caplog.records
     assert record.fields == {"chosen": cheaper, "milliseconds": dict.fromkeys(devices, 62.5) | {cheaper: 31.25}}
     assert scorer.answer(from_document({"userId": "user-1", "numResults": 3}))["itemList"]
     assert bundle.run_id
 
 
-def test_what_is_loaded_for_another_device_is_proven_there(bundle_directory, device):
+def test_a_bundle_for_another_device_is_checked_on_that_device(bundle_directory: Any, device: Any) -> None:
     bundle, scorer = serve.quicker(bundle_directory, (device,))
     assert (bundle.model.device.type, scorer.path["scores"]) == (device, "plain")
 
 
-def test_long_rankings_are_charged_to_all_cores_that_make_them(bundle_directory, monkeypatch, caplog):
+def test_the_time_of_long_rankings_is_divided_by_the_number_of_threads(
+    bundle_directory: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(serve, "duration", lambda scorer, bundle: 1.0)
     monkeypatch.setattr(serve, "WORKERS", 4)
     costs, now = [0.0, 3.2] * 5, 0.0
 
-    def clock():
+    def clock() -> Any:
         nonlocal now
         now += costs.pop(0)
         return now
 
     with caplog.at_level("INFO", "serving"):
         serve.quicker(bundle_directory, ("cpu",), clock)
-    assert caplog.records[0].fields["milliseconds"] == {"cpu": 25.0}
+    record: Any = caplog.records[0]
+    assert record.fields["milliseconds"] == {"cpu": 25.0}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_refuses_a_device_that_is_not_there(bundle_directory):
+def test_refuses_a_device_that_the_machine_does_not_have(bundle_directory: Any) -> None:
     status, line = refused(bundle_directory, SERVING_DEVICE="cuda")
     assert (status, line["message"]) == (1, "SERVING_DEVICE is cuda, and this machine has no CUDA device")
 
 
-def test_nothing_that_was_loaded_is_looked_through_again(bundle_directory):
-    """By the garbage collector, while requests wait."""
+def test_the_garbage_collector_does_not_scan_loaded_objects(bundle_directory: Any) -> None:
     program = (
         "import gc, sys, uvloop\n"
         "from serving import serve\n"
@@ -239,20 +246,20 @@ def test_nothing_that_was_loaded_is_looked_through_again(bundle_directory):
         timeout=60,
     )
     (count,) = [int(line.split()[1]) for line in run.stdout.splitlines() if line.startswith("frozen")]
-    assert count > 100_000  # torch alone brings more
+    assert count > 100_000  # torch alone has more
 
 
-def test_refuses_a_device_that_is_none(tmp_path):
+def test_refuses_an_unknown_device(tmp_path: Path) -> None:
     status, line = refused(tmp_path, SERVING_DEVICE="gpu")
     assert (status, line["message"]) == (1, "SERVING_DEVICE must be auto, cpu or cuda, not 'gpu'")
 
 
-def test_refuses_to_start_without_a_model(tmp_path):
+def test_refuses_to_start_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(serve.CannotServe, match=r"the model in .* is broken: bundle.json: there is no directory"):
         serve.load(tmp_path / "none")
 
 
-def test_refuses_a_port_that_is_taken():
+def test_refuses_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(serve.CannotServe) as caught:
@@ -260,23 +267,23 @@ def test_refuses_a_port_that_is_taken():
     assert str(caught.value) == f"cannot listen on 127.0.0.1 port {port}: Address already in use"
 
 
-def test_refuses_a_host_that_is_none():
+def test_refuses_an_unknown_host() -> None:
     with pytest.raises(serve.CannotServe, match=r"cannot listen on no.such.host.invalid port 0: "):
         serve.listen("no.such.host.invalid", 0)
 
 
 @pytest.mark.parametrize("port", ["x", "-1", "65536", "80.5", "٣"])
-def test_refuses_a_port_that_is_none(port):
+def test_refuses_an_invalid_port(port: Any) -> None:
     message = f"SERVING_PORT must be an integer from 0 to 65535, not {port!r}"
     with pytest.raises(serve.CannotServe, match=message):
         serve.Settings.from_environment({"SERVING_PORT": port})
 
 
 @pytest.mark.parametrize("queue", ["x", "0", "100001", "1.5"])
-def test_refuses_a_queue_that_is_none(queue):
+def test_refuses_an_invalid_queue(queue: Any) -> None:
     with pytest.raises(serve.CannotServe, match=f"SERVING_QUEUE must be an integer from 1 to 100000, not {queue!r}"):
         serve.Settings.from_environment({"SERVING_QUEUE": queue})
 
 
-def test_the_environment_has_the_defaults_of_a_sagemaker_container():
+def test_the_environment_has_the_defaults_of_a_sagemaker_container() -> None:
     assert serve.Settings.from_environment({}) == serve.Settings(Path("/opt/ml/model"), "0.0.0.0", 8080)

@@ -1,4 +1,4 @@
-"""What the server answers, whom it lets wait, and what it tells of itself."""
+"""The service: answers, refusals, batches, the queue, the log and the metrics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -30,17 +32,17 @@ from tests.unit.serving.running import (
 
 
 @pytest.fixture(scope="module")
-def client(bundle_directory):
+def client(bundle_directory: Any) -> Iterator[Any]:
     with serving(Scorer(bundles.load(bundle_directory)).answers) as client:
         yield client
 
 
-def test_ping_is_200_and_names_the_model(client):
+def test_ping_is_200_and_names_the_model(client: Any) -> None:
     response = client.get("/ping")
     assert (response.status_code, response.json()) == (200, {"status": "healthy", "modelVersion": RUN})
 
 
-def test_answers_an_invocation(client, bundle_directory):
+def test_answers_an_invocation(client: Any, bundle_directory: Any) -> None:
     response = client.post("/invocations", json={"userId": "user-0", "numResults": 3, "excludeSeen": True})
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -50,12 +52,12 @@ def test_answers_an_invocation(client, bundle_directory):
     assert body == {"userId": "user-0", "source": "personalized", "modelVersion": RUN, "unknownItems": 0}
 
 
-def test_gives_fewer_items_than_asked_for_when_there_are_fewer(client):
+def test_gives_fewer_items_than_requested_if_there_are_fewer(client: Any) -> None:
     assert len(client.post("/invocations", json={"userId": "nobody", "numResults": 100}).json()["itemList"]) == 40
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
-def test_takes_json_however_it_is_spelled(client, content_type):
+def test_accepts_every_spelling_of_the_json_content_type(client: Any, content_type: Any) -> None:
     response = client.post("/invocations", content=b'{"userId": "1"}', headers={"content-type": content_type})
     assert response.status_code == 200
 
@@ -68,14 +70,14 @@ def test_takes_json_however_it_is_spelled(client, content_type):
         ({"content-type": "application/json5"}, "'application/json5'"),
     ],
 )
-def test_refuses_other_content_types(client, headers, shown):
+def test_refuses_other_content_types(client: Any, headers: Any, shown: Any) -> None:
     response = client.post("/invocations", content=b'{"userId": "1"}', headers=headers)
     message = f"the content type must be application/json; it is {shown}"
     assert response.status_code == 415
     assert response.json() == {"error": {"code": "InvalidInput", "field": None, "message": message}}
 
 
-def test_names_the_field_that_is_wrong(client):
+def test_names_the_field_that_is_wrong(client: Any) -> None:
     response = client.post("/invocations", json={"userId": "1", "numResults": -1})
     message = "numResults must be an integer from 1 to 100, not -1"
     assert response.status_code == 400
@@ -83,7 +85,7 @@ def test_names_the_field_that_is_wrong(client):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_refuses_a_body_of_more_than_a_mebibyte(client, chunked):
+def test_refuses_a_body_of_more_than_a_mebibyte(client: Any, chunked: Any) -> None:
     body = b'{"userId": "1"}'.ljust((1 << 20) + 1)
     content = iter([body[:700_000], body[700_000:]]) if chunked else body
     response = client.post("/invocations", content=content, headers=JSON)
@@ -96,14 +98,14 @@ def test_refuses_a_body_of_more_than_a_mebibyte(client, chunked):
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/", 404), ("GET", "/invocations", 405), ("POST", "/ping", 405)]
 )
-def test_refuses_other_paths_and_methods(client, method, path, status):
+def test_refuses_other_paths_and_methods(client: Any, method: Any, path: Any, status: int) -> None:
     response = client.request(method, path)
     assert response.status_code == status
     assert response.json()["error"]["message"].endswith("; there are GET /ping and POST /invocations")
 
 
-def test_a_fault_is_a_500_that_tells_nothing_and_a_log_line_without_the_user(caplog):
-    def answers(requests: list[Invocation]) -> list[dict]:
+def test_a_fault_is_a_500_without_details_and_a_log_line_without_the_user(caplog: pytest.LogCaptureFixture) -> None:
+    def answers(requests: list[Invocation]) -> list[dict[str, Any]]:
         raise KeyError(requests[0].user_id)
 
     with caplog.at_level(logging.ERROR), serving(answers) as client:
@@ -111,15 +113,16 @@ def test_a_fault_is_a_500_that_tells_nothing_and_a_log_line_without_the_user(cap
     message = "the server failed to answer; its log says where"
     assert response.status_code == 500
     assert response.json() == {"error": {"code": "InternalError", "field": None, "message": message}}
+    record: Any
     (record,) = [record for record in caplog.records if record.name == "serving"]
     assert record.fields["error"] == "KeyError" and "test_server.py" in record.fields["frames"][-1]
     assert "jane" not in caplog.text + str(record.fields)
 
 
-def test_ping_answers_while_a_ranking_is_computed():
+def test_ping_answers_while_a_ranking_is_computed() -> None:
     release, computing = threading.Event(), threading.Event()
 
-    def answers(requests: list[Invocation]) -> list[dict]:
+    def answers(requests: list[Invocation]) -> list[dict[str, Any]]:
         computing.set()
         assert release.wait(20)
         return [{"done": True}]
@@ -137,7 +140,7 @@ def test_ping_answers_while_a_ranking_is_computed():
     assert responses[0].json() == {"done": True}
 
 
-def test_what_waits_is_answered_together_and_each_gets_its_own():
+def test_waiting_requests_are_computed_together_and_each_gets_its_own_answer() -> None:
     held, metrics = Held(), Metrics("shop", RUN)
     with serving(held, metrics=metrics) as client:
         first = posting(client, {"userId": "0"})
@@ -151,21 +154,26 @@ def test_what_waits_is_answered_together_and_each_gets_its_own():
     assert [responses[0].json()["user"] for _, responses in (first, *others)] == list("01234")
 
 
-def test_short_rankings_that_come_in_one_turn_are_computed_together_in_the_loop():
+def test_short_rankings_that_arrive_in_one_turn_are_computed_together_in_the_loop() -> None:
     sizes, threads = [], set()
 
-    def answers(requests):
+    def answers(requests: Any) -> Any:
         sizes.append(len(requests))
         threads.add(threading.current_thread())
         return [{"user": request.user_id} for request in requests]
 
-    with running(answers, seconds=0.0025) as server:  # four fit a turn
+    with running(answers, seconds=0.0025) as server:  # four fit in a turn
         wires = [server.wire() for _ in range(6)]
         for wire in wires:
             wire.sendall(invocation()[:-1])
         eventually(lambda: server.service._in_flight == 6)
         hold, held = threading.Event(), threading.Event()
-        server.loop.call_soon_threadsafe(lambda: (held.set(), hold.wait(20)))
+
+        def occupy() -> None:
+            held.set()
+            hold.wait(20)
+
+        server.loop.call_soon_threadsafe(occupy)
         assert held.wait(20)
         for wire in wires:
             wire.sendall(b"}")
@@ -177,10 +185,10 @@ def test_short_rankings_that_come_in_one_turn_are_computed_together_in_the_loop(
     assert bodies == [[{"user": "1"}]] * 6
 
 
-def test_one_that_fails_spoils_no_other_of_its_batch():
+def test_a_failed_request_does_not_affect_the_others_in_its_batch() -> None:
     held = Held()
 
-    def answers(requests):
+    def answers(requests: Any) -> Any:
         held(requests)
         return [KeyError("x") if request.user_id == "2" else {} for request in requests]
 
@@ -197,12 +205,12 @@ def test_one_that_fails_spoils_no_other_of_its_batch():
     assert [responses[0].status_code for _, responses in threads] == [200, 200, 500, 200]
 
 
-def test_one_more_than_the_queue_holds_is_refused_at_once_and_may_come_again():
+def test_a_request_beyond_the_queue_is_refused_at_once_and_may_be_sent_again() -> None:
     held, metrics = Held(), Metrics("shop", RUN)
     with serving(held, queue=2, metrics=metrics) as client:
         threads = [posting(client, {"userId": user}) for user in "01"]
         eventually(lambda: metrics._deepest == 2)
-        refused = client.post("/invocations", content=b"{", headers=JSON)  # its body is not even looked at
+        refused = client.post("/invocations", content=b"{", headers=JSON)  # its body is not read
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         message = "2 requests are under way; try again in a second"
         assert refused.json() == {"error": {"code": "Overloaded", "field": None, "message": message}}
@@ -213,10 +221,10 @@ def test_one_more_than_the_queue_holds_is_refused_at_once_and_may_come_again():
         assert client.post("/invocations", json={"userId": "3"}).status_code == 200
 
 
-def test_a_ranking_does_not_wait_for_a_shard():
+def test_a_ranking_does_not_wait_for_a_shard() -> None:
     release = threading.Event()
 
-    def answers(requests):
+    def answers(requests: Any) -> Any:
         if isinstance(requests[0], Shard):
             assert release.wait(20)
         return [{"done": type(request).__name__} for request in requests]
@@ -230,10 +238,10 @@ def test_a_ranking_does_not_wait_for_a_shard():
     assert responses[0].json() == {"done": "Shard"}
 
 
-def test_a_body_that_does_not_arrive_gives_its_place_back_and_the_connection_is_closed():
+def test_a_body_that_does_not_arrive_frees_its_place_and_the_connection_is_closed() -> None:
     message = "the body did not arrive within 0.05 seconds"
     with running(done, queue=1, body_seconds=0.05) as server:
-        for _ in range(2):  # the queue is of one: the second would be refused if the first had kept its place
+        for _ in range(2):  # the queue has one place: if the first kept it, the second would be refused
             wire = server.wire()
             wire.sendall(invocation()[:-3])
             received = all_of(wire)
@@ -241,7 +249,7 @@ def test_a_body_that_does_not_arrive_gives_its_place_back_and_the_connection_is_
             assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]["message"] == message
 
 
-def test_says_once_a_minute_what_it_did_and_at_the_end(capsys):
+def test_writes_metrics_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     metrics = Metrics("shop", RUN, clock=lambda: 1_800_000_000.5)
     with serving(done, metrics=metrics) as client:
         client.get("/ping")
@@ -257,10 +265,10 @@ def test_says_once_a_minute_what_it_did_and_at_the_end(capsys):
     assert metrics.line() is None
 
 
-def test_percentiles_are_right_to_five_percent():
+def test_percentiles_are_exact_to_five_percent() -> None:
     metrics = Metrics("shop", RUN)
     for milliseconds in range(1, 1001):
         metrics.answered(200, milliseconds / 1000)
-    line = json.loads(metrics.line())
+    line = json.loads(metrics.line() or "")
     assert 500 <= line["LatencyP50"] <= 500 * 1.05
     assert 990 <= line["LatencyP99"] <= 990 * 1.05

@@ -1,4 +1,4 @@
-"""The shortlist finds what it promises, is left where it does not, and its answers obey every filter."""
+"""The shortlist has enough recall or is not used, and its answers obey every filter."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def network(factors: int, scale: float = 0.3) -> Recommender:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A catalogue of these sizes counts as large, and a list as short."""
+    """Make the catalogue of these tests count as large."""
     monkeypatch.setattr(shortlist_module, "LEAST_ITEMS", 1)
     monkeypatch.setattr(shortlist_module, "_ITEMS_AT_ONCE", 700)
 
 
 @settings(max_examples=100, deadline=None)
-@example(20_000, 8, 1000, 50, 1)  # a part of it lets expect the rest
+@example(20_000, 8, 1000, 50, 1)  # large enough for the bound from a sample
 @example(8_192, 4, 1000, 50, 2)
 @given(st.integers(1, 400), st.sampled_from([4, 8]), st.integers(0, 420), st.integers(0, 50), st.integers(0, 99))
 @pytest.mark.slow
-def test_the_kernel_takes_the_greatest(items: int, rank: int, number: int, gone: int, seed: int) -> None:
+def test_the_kernel_takes_the_greatest(items: int, rank: int, number: int, excluded_count: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     factors = random.integers(-127, 128, (rank, items)).astype(np.int8)
     coefficients = random.normal(size=rank).astype(np.float32)
-    excluded = np.sort(random.choice(items, min(gone, items), replace=False)).astype(np.int32)
-    padded = np.pad(factors, ((0, 0), (0, -items % kernels.BLOCK)), constant_values=127)  # which must not be found
+    excluded = np.sort(random.choice(items, min(excluded_count, items), replace=False)).astype(np.int32)
+    padded = np.pad(factors, ((0, 0), (0, -items % kernels.BLOCK)), constant_values=127)  # padding must not be found
     by_block = np.ascontiguousarray(padded.reshape(rank, -1, kernels.BLOCK).transpose(1, 0, 2))
     found = kernels.shortlist(by_block, coefficients, items, excluded, number)
     scores = coefficients.astype(np.float64) @ factors
@@ -57,18 +57,18 @@ def test_the_kernel_takes_the_greatest(items: int, rank: int, number: int, gone:
     np.testing.assert_allclose(np.sort(scores[found])[::-1], expected, rtol=1e-4, atol=1e-3)
 
 
-def test_of_a_model_of_few_factors_it_finds_all(short: None) -> None:
+def test_has_enough_recall_for_a_model_with_few_factors(short: None) -> None:
     logits = Fused(network(8))
-    made = Shortlist(logits, ITEMS, list(range(40)), 32)
-    verdict = made.verdict(list(range(40, 90)), ITEMS)
+    built = Shortlist(logits, ITEMS, list(range(40)), 32)
+    verdict = built.verdict(list(range(40, 90)), ITEMS)
     assert verdict.recall >= 0.99
-    assert (made.of(50, np.empty(0, np.int32)).size, verdict.rank) == (shortlist_module.LENGTH, 32)
+    assert (built.of(50, np.empty(0, np.int32)).size, verdict.rank) == (shortlist_module.LENGTH, 32)
 
 
-def test_where_it_finds_too_little_it_is_left(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_not_used_if_recall_is_too_low(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shortlist_module, "LENGTH", 20)
-    made, verdict = shortlist_of(Fused(network(120)), ITEMS, USERS)
-    assert made is None
+    built, verdict = shortlist_of(Fused(network(120)), ITEMS, USERS)
+    assert built is None
     assert verdict is not None and verdict.recall < 0.99 and verdict.rank == shortlist_module.RANKS[-1]
 
 
@@ -76,11 +76,11 @@ def test_where_it_finds_too_little_it_is_left(short: None, monkeypatch: pytest.M
     ("verdict", "worth"),
     [(Verdict(16, 0.99, 1.0, 2.0), True), (Verdict(16, 0.98, 1.0, 2.0), False), (Verdict(16, 1.0, 2.0, 2.0), False)],
 )
-def test_it_must_find_enough_and_save_time(verdict: Verdict, worth: bool) -> None:
+def test_needs_enough_recall_and_must_save_time(verdict: Verdict, worth: bool) -> None:
     assert verdict.is_worth_it is worth
 
 
-def test_a_catalogue_that_is_not_large_has_none() -> None:
+def test_a_small_catalogue_has_no_shortlist() -> None:
     assert shortlist_of(Fused(network(8)), ITEMS, USERS) == (None, None)
 
 

@@ -32,7 +32,7 @@ Edge = tuple[str, ...]
 
 
 class Failed(Exception):
-    """The answer of a function, or of the job whose token it held, that failed with the error `name`."""
+    """A failure, with the error `name`, of a function or of the job whose token it held."""
 
     def __init__(self, name: str, cause: str = "scripted") -> None:
         super().__init__(name, cause)
@@ -75,9 +75,9 @@ class Execution:
 
 
 def execute(machine: str, event: Mapping[str, Any], answers: Callable[[str, int, Any], Answer]) -> Execution:
-    """Run `machine` on `event`. `answers(state, attempt, payload)` stands for the function of a Task (attempts count
-    from 0): what it returns is the payload of its answer or, where the task waits for a token, the answer to that;
-    a `Failed` that it returns is the error that the state ends with.
+    """Run `machine` on `event`. `answers(state, attempt, payload)` replaces the function of a Task (attempts count from
+    0). It returns the payload of the function's answer or, if the task waits for a token, the answer to the token; if
+    it returns a `Failed`, the state ends with that error.
     """
     definition = definition_of(machine)
     arn = f"arn:aws:states:us-east-1:000000000000:execution:{machine}:{uuid.uuid4().hex}"

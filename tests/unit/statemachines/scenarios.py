@@ -1,4 +1,4 @@
-"""The ordinary courses of each state machine: what the functions answer, and the path that follows."""
+"""The normal courses of each state machine: the functions' answers, and the resulting path."""
 
 from __future__ import annotations
 

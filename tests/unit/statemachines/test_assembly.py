@@ -1,4 +1,4 @@
-"""The definitions and pictures are assembled from the sources, and a name stands for the same policy everywhere."""
+"""The definitions and pictures are assembled from the sources, and a name means the same policy everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What asl-validator does not check: every wait is bounded, the platform is retried, every error is caught."""
+"""Checks that asl-validator lacks: every wait is bounded, the platform is retried, every error is caught."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_rejection_never_reaches_the_endpoint_and_is_a_success() -> None:
     assert states["ModelRejected"]["Type"] == "Succeed"
 
 
-def test_without_a_clear_yes_a_choice_takes_the_safe_way() -> None:
+def test_a_choice_without_an_explicit_yes_takes_the_safe_branch() -> None:
     states = DEFINITIONS["retraining"]["States"]
     assert [choice["Condition"] for choice in states["IsModelBetter"]["Choices"]] == [
         "{% $states.input.evaluation.accepted = true %}"
@@ -165,7 +165,7 @@ def test_without_a_clear_yes_a_choice_takes_the_safe_way() -> None:
     assert states["IsApprovalNeeded"]["Choices"][0]["Next"] == "Deploy"
 
 
-def test_whatever_fails_once_the_endpoint_may_have_changed_rolls_back() -> None:
+def test_every_failure_after_the_endpoint_may_have_changed_rolls_back() -> None:
     states = DEFINITIONS["retraining"]["States"]
     assert states["Deploy"]["Catch"][-1]["Next"] == "RollBack"
     assert states["Verify"]["Catch"][-1]["Next"] == "RollBack"
@@ -196,7 +196,7 @@ def test_the_failing_end_has_fixed_words(name: str, state: str) -> None:
     assert "{%" not in body["Error"] + body["Cause"]
 
 
-def test_handle_failure_is_told_which_machine_it_is() -> None:
+def test_handle_failure_receives_the_name_of_the_machine() -> None:
     for name in NAMES:
         assert f"'machine': '{name}'" in task(name, "HandleFailure")["Arguments"]["Payload"]
 

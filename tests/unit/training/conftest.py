@@ -1,4 +1,4 @@
-"""A training job with the server's part, as the container and `training.launch` run it, on a small dataset."""
+"""Fixtures: a training job on a small dataset, as the container and `training.launch` run it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RUN = f"{VERSION}-r1"
 
 @dataclass
 class Job:
-    """A training job's directories, and what its process said."""
+    """A training job's folders, arguments, exit status and output."""
 
     root: Path
     environment: dict[str, str]
@@ -58,7 +58,7 @@ class Job:
         return json.loads((self.root / "output" / "data" / name).read_text())
 
     def run(self) -> Job:
-        """Run in this process, which is quicker than a process of its own."""
+        """Run the job in this process, which is faster than a separate process."""
         handler = signal.getsignal(signal.SIGTERM)
         stdout, stderr = io.StringIO(), io.StringIO()
         try:
@@ -84,7 +84,7 @@ class Job:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Callable[..., Job]:
-    """Make a Job on a dataset; keyword arguments are hyperparameters (None: left out)."""
+    """Return a function that makes a Job; its keyword arguments are hyperparameters (None: omitted)."""
 
     def make(dataset: Path, *, name: str = "job", incumbent: Path | None = None, **hyperparameters: object) -> Job:
         root = tmp_path / name

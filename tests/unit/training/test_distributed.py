@@ -1,4 +1,4 @@
-"""Two processes under torchrun train one model, and one of them writes it."""
+"""Two processes under torchrun train one model together, and the first one writes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ncf.fitting.loop import CHECKPOINT
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[3]
-# `--`, or torchrun takes --start for an abbreviation of an option of its own.
+# Without `--`, torchrun reads --start as an abbreviation of its own option.
 JOB = ("-m", "--", "container.job")
 SETTINGS = {"factors": 8, "mlp_layers": "16,8", "start": "random", "fusion": 0, "batch_size": 1}
 
@@ -32,7 +32,7 @@ if "RANK" in os.environ:
 
 
 def started(job: Any, *script: str) -> subprocess.Popen[str]:
-    """Two processes of `script`, or of the training job."""
+    """Start two processes of `script` or, without one, of the training job."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = job.environment | {"GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.Popen(
@@ -56,22 +56,20 @@ from ncf.interface import Context
 from ncf.network import Architecture
 from ncf.fitting.distributed import end, join, leave
 
-world = join(os.environ, torch.device("cpu"))
+processes = join(os.environ, torch.device("cpu"))
 dataset = dataset_files.load(Path(os.environ["SM_CHANNEL_DATASET"]), "v20260102t030405z-0a1b2c3d")
 architecture = Architecture("neumf", 8, (16, 8))
 plan = Plan(epochs=2, batch_size=64, learning_rate=0.01, negatives_per_positive=4, dropout=0.1, seed=7, loss="bce")
 content = b"".join(tensor.numpy().tobytes() for tensor in fit(dataset, architecture, plan, Context()).state().values())
 Path(os.environ["SM_OUTPUT_DIR"]).mkdir(parents=True, exist_ok=True)
-Path(os.environ["SM_OUTPUT_DIR"], f"rank-{world.rank}").write_text(hashlib.sha256(content).hexdigest())
+Path(os.environ["SM_OUTPUT_DIR"], f"rank-{processes.rank}").write_text(hashlib.sha256(content).hexdigest())
 leave()
 end(0, os.environ)
 """
 
 
-def test_they_step_together_and_end_in_the_same_weights(
-    job: Callable[..., Any], shop_dataset: Path, tmp_path: Path
-) -> None:
-    """Each has looked at samples of its own: without the other's gradients they would differ."""
+def test_two_processes_end_with_the_same_weights(job: Callable[..., Any], shop_dataset: Path, tmp_path: Path) -> None:
+    """Each process has its own samples, so the weights would differ if gradients were not shared."""
     script = tmp_path / "fit_together.py"
     script.write_text(FIT)
     together = job(shop_dataset)
@@ -83,10 +81,10 @@ def test_they_step_together_and_end_in_the_same_weights(
 
 
 @pytest.mark.parametrize("loss", ["bce", "block_bce"])
-def test_two_processes_find_what_one_finds(
+def test_two_processes_train_a_model_as_good_as_one_process(
     loss: str, job: Callable[..., Any], tmp_path: Path, write: Callable[..., Path], checkerboard_pairs: Any
 ) -> None:
-    """On a checkerboard the withheld item ranks first: so it does for one process (test_every_model.py)."""
+    """On a checkerboard the withheld item ranks first, as with one process (test_every_model.py)."""
     board = write(tmp_path / "board", checkerboard_pairs)
     settings = SETTINGS | {"loss": loss, "epochs": 40, "learning_rate": 0.01, "evaluation_k": 1}
     together = job(board, name="together", **(settings | ({"batch_size": 64} if loss == "bce" else {})))
@@ -96,7 +94,7 @@ def test_two_processes_find_what_one_finds(
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     assert not [*tmp_path.glob("finalized-*")], "a thread of gloo could have aborted it"
-    assert stdout.count("epoch=40/40 ") == 1, "one of them reports"
+    assert stdout.count("epoch=40/40 ") == 1, "only the first process reports"
     assert stdout.count("evaluation hit_rate_at_1=") == 1
     figures = together.output("evaluation.json")["candidate"]
     assert figures["full"]["hitRate"] == 1.0
@@ -104,7 +102,7 @@ def test_two_processes_find_what_one_finds(
     assert bundles.load(together.model).model.name == "neumf"
 
 
-def test_stopped_together_they_go_on_together(job: Callable[..., Any], shop_dataset: Path) -> None:
+def test_two_stopped_processes_resume_together(job: Callable[..., Any], shop_dataset: Path) -> None:
     settings = SETTINGS | {"loss": "block_bce", "epochs": 400}
     stopped = job(shop_dataset, name="stopped", **settings)
     process = started(stopped)
@@ -124,5 +122,5 @@ def test_stopped_together_they_go_on_together(job: Callable[..., Any], shop_data
     again.send_signal(signal.SIGTERM)
     _, stderr = again.communicate(timeout=120)
     assert not first.startswith("epoch=1/"), first
-    assert "starts anew" not in stderr
+    assert "starts from the beginning" not in stderr
     assert time.monotonic() - began < 100

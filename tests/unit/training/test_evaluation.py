@@ -1,7 +1,8 @@
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -29,9 +30,9 @@ NOTHING = {"hitRate": 0.0, "ndcg": 0.0}
 
 
 class Fixed:
-    """A scorer whose scores are written down: [users, items]."""
+    """A scorer with given scores [users, items]."""
 
-    def __init__(self, scores: list[list[float]], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, scores: Sequence[Sequence[float]], dtype: torch.dtype = torch.float32) -> None:
         self.scores = torch.tensor(scores, dtype=dtype)
 
     def to(self, device: torch.device) -> "Fixed":
@@ -62,7 +63,7 @@ def test_ties_and_scores_that_are_not_finite_count_against_the_model(
     assert ranks_against(torch.tensor([held_out]), torch.tensor([others]), torch.tensor([3])).tolist() == [rank]
 
 
-def test_what_is_not_counted_takes_no_rank() -> None:
+def test_an_item_that_does_not_count_has_no_effect_on_the_rank() -> None:
     others = torch.tensor([[5.0, -1.0, NAN]])  # the third is not among the two
     assert ranks_against(torch.tensor([0.0]), others, torch.tensor([2])).tolist() == [1]
 
@@ -77,7 +78,7 @@ def test_hits_and_gains_by_hand() -> None:
 def tiny(tmp_path: Path, write: Callable[..., Path]) -> Dataset:
     """Three users, five items a to e. Train: 0 has a, b; 1 has a; 2 has c, e. Test: 0 has c; 1 has b; 2 has d."""
     rows = [("0", "a"), ("0", "b"), ("0", "c"), ("1", "a"), ("1", "b"), ("2", "c"), ("2", "e"), ("2", "d")]
-    rows.insert(0, ("3", "d"))  # of somebody with one interaction, so that d is in train
+    rows.insert(0, ("3", "d"))  # a user with one interaction, so that d is in train
     return dataset_files.load(write(tmp_path / "tiny", rows), VERSION)
 
 
@@ -95,20 +96,20 @@ def test_figures_by_hand(tiny: Dataset) -> None:
     outcome = evaluation.measure(scorer)
     assert outcome.full_hits.tolist() == [1, 0, 1]
     np.testing.assert_allclose(outcome.full_gains, [1 / math.log2(3), 0, 1])
-    # The catalogue is so small that the negatives are all of what is not in train or test: the same figures.
+    # The catalogue is so small that the negatives are all items outside train and test: the figures are the same.
     assert outcome.sampled_hits.tolist() == [1, 0, 1]
     assert outcome.to_dict()["full"] == {
         "hitRate": pytest.approx(2 / 3),
         "ndcg": pytest.approx((1 / math.log2(3) + 1) / 3),
     }
-    # First two without train: user 0 e, c; user 1 c, d; user 2 d, b. So b, c, d, e of five, and c, d for two of three.
+    # Top 2 without train: user 0 e, c; user 1 c, d; user 2 d, b. So 4 of 5 items, and c or d reaches 2 of 3 users.
     assert outcome.coverage == pytest.approx(4 / 5)
     assert outcome.exposure == pytest.approx(2 / 3)
     assert outcome.to_dict()["largestExposure"] == outcome.exposure
 
 
 @pytest.mark.parametrize("seen", [NAN, INF, -INF, 99.0, 4.0])
-def test_an_item_in_train_never_counts_whatever_its_score(tiny: Dataset, seen: float) -> None:
+def test_an_item_in_train_does_not_count_with_any_score(tiny: Dataset, seen: float) -> None:
     scores = [
         [seen, seen, 4.0, 5.0, 3.0],  # c against d, e: rank 1
         [seen, 5.0, 4.0, 4.0, 4.0],  # b against c, d, e: rank 0
@@ -127,7 +128,7 @@ def test_an_unseen_item_that_ties_or_is_not_finite_is_ranked_above(tiny: Dataset
     assert outcome.full_gains[0] == outcome.sampled_gains[0] == pytest.approx(1 / math.log2(3))
 
 
-def test_an_item_whose_score_is_not_finite_is_in_no_list(tiny: Dataset) -> None:
+def test_an_item_whose_score_is_not_finite_is_never_recommended(tiny: Dataset) -> None:
     outcome = Evaluation(tiny, k=5, negatives=99, seed=1, device="cpu").measure(Fixed([[1.0, NAN, INF, -INF, 2.0]] * 4))
     # Lists: user 0 e; user 1 e; user 2 a.
     assert outcome.coverage == pytest.approx(2 / 5)
@@ -147,23 +148,23 @@ def test_scores_in_float64_are_compared_in_float64(tiny: Dataset) -> None:
     assert evaluation.measure(Fixed(scores, torch.float32)).full_hits.tolist() == [0, 0, 1]
 
 
-def test_says_how_many_negatives_a_small_catalogue_had(tiny: Dataset) -> None:
+def test_the_protocol_has_the_number_of_negatives_in_a_small_catalogue(tiny: Dataset) -> None:
     protocol = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").protocol()
     assert (protocol["negatives"], protocol["fewestNegatives"], protocol["testUsers"]) == (99, 2, 3)
 
 
-def test_the_protocol_says_which_epoch_is_the_model(tiny: Dataset) -> None:
+def test_the_protocol_names_the_epoch_of_the_model(tiny: Dataset) -> None:
     evaluation = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu")
     assert evaluation.protocol()["epoch"] == "last"
     assert evaluation.protocol(epoch="closed-form") == {**evaluation.protocol(), "epoch": "closed-form"}
 
 
-def test_a_model_of_one_score_for_all_gains_nothing(tiny: Dataset) -> None:
+def test_a_model_with_equal_scores_has_zero_figures(tiny: Dataset) -> None:
     figures = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[1.0] * 5] * 4)).to_dict()
     assert figures["sampled"] == figures["full"] == NOTHING
 
 
-def test_a_model_of_nan_gains_nothing_and_covers_nothing(tiny: Dataset) -> None:
+def test_a_model_with_nan_scores_has_zero_figures_and_coverage(tiny: Dataset) -> None:
     figures = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[NAN] * 5] * 4)).to_dict()
     slices = figures.pop("slices")
     assert figures == {"sampled": NOTHING, "full": NOTHING, "coverage": 0.0, "largestExposure": 0.0}
@@ -171,25 +172,28 @@ def test_a_model_of_nan_gains_nothing_and_covers_nothing(tiny: Dataset) -> None:
 
 
 def dataset_of(train: dict[int, list[int]], test: dict[int, int], users: int, items: int) -> Dataset:
-    """From each user's items in train and the item held out."""
+    """Make a dataset from each user's items in train and held-out item."""
     pairs = [(user, item) for user, own in train.items() for item in own]
     popularity = np.bincount([item for _, item in pairs], minlength=items)
     names = ([f"u{user}" for user in range(users)], [f"i{item}" for item in range(items)])
-    split = [
-        Pairs.of(*np.array(part).T, users=users, items=items)  # type: ignore[arg-type]
-        for part in (pairs, list(test.items()))
-    ]
-    return Dataset(VERSION, "sha256", *names, *split, popularity, latest=np.full(users, -1))
+
+    def split(part: list[tuple[int, int]]) -> Pairs:
+        user, item = np.array(part).T
+        return Pairs.of(user, item, users=users, items=items)
+
+    train_pairs, test_pairs = split(pairs), split(list(test.items()))
+    return Dataset(VERSION, "sha256", *names, train_pairs, test_pairs, popularity, latest=np.full(users, -1))
 
 
 @pytest.fixture
 def crowd() -> Dataset:
-    """Twelve users, eight items. Users 0 to 9 are tested; user u of them has:
+    """Twelve users and eight items. Users 0 to 9 are test users.
 
-    users 0, 1: items 0 to 5 (six); users 2 to 8: items 0 to 4 (five); user 9: items 0, 1 (two). Users 10, 11 have all.
-    In train: items 0, 1 have 12, items 2, 3, 4 have 11, item 5 has 4, items 6, 7 have 2: 65 in all. The head is to hold
-    52: items 0 to 3 hold 46 before item 4, so item 4 is in it; they hold 57 before item 5, so that is in the tail.
-    Held out: user 9 has 4 (head); users 0, 2 have 6 and the rest 7 (tail).
+    Items in train: users 0, 1 have items 0 to 5; users 2 to 8 have items 0 to 4; user 9 has items 0, 1; users 10, 11
+    have all items. Interactions in train: items 0, 1 have 12 each, items 2, 3, 4 have 11, item 5 has 4, items 6, 7 have
+    2, which is 65 in total. The head needs 52 of them: items 0 to 3 have 46, so item 4 is in the head; items 0 to 4
+    have 57, so item 5 is in the tail. Held-out items: user 9 has item 4 (head); users 0, 2 have item 6 and the others
+    item 7 (tail).
     """
     train = {user: list(range(6)) for user in (0, 1)} | {user: list(range(5)) for user in range(2, 9)}
     train |= {9: [0, 1], 10: list(range(8)), 11: list(range(8))}
@@ -204,7 +208,7 @@ def users_in(dataset: Dataset) -> dict[str, list[int]]:
 def test_slices_by_hand(crowd: Dataset) -> None:
     assert users_in(crowd) == {
         "newUsers": [2, 3, 4, 5, 6, 7, 8, 9],
-        "heavyUsers": [0],  # one of ten; user 1 has as many and a greater index; users 10, 11 are not tested
+        "heavyUsers": [0],  # one of ten; user 1 has as many items, but a greater index; users 10, 11 are not test users
         "tailItems": [0, 1, 2, 3, 4, 5, 6, 7, 8],
         "headItems": [9],
     }
@@ -212,19 +216,19 @@ def test_slices_by_hand(crowd: Dataset) -> None:
 
 def test_a_tenth_of_the_users_is_rounded_up() -> None:
     board = dataset_of({user: [0, *range(2, 3 + user % 4)] for user in range(11)}, dict.fromkeys(range(11), 1), 11, 8)
-    assert users_in(board)["heavyUsers"] == [3, 7]  # the only ones with five
+    assert users_in(board)["heavyUsers"] == [3, 7]  # the only users with five items
 
 
-def test_items_that_hold_exactly_the_last_fifth_are_the_tail() -> None:
-    # Four users have item 0 and one has item 1: when item 1's turn comes, four of five are held.
+def test_items_with_exactly_the_last_fifth_of_interactions_are_the_tail() -> None:
+    # Four users have item 0 and one has item 1: item 0 alone has four of five interactions.
     train = {0: [0], 1: [0], 2: [0], 3: [0], 4: [1]}
     assert users_in(dataset_of(train, {0: 1, 4: 0}, users=5, items=3))["tailItems"] == [0]
-    # Of equals, the one with the smaller index is in the head: the first four of five.
+    # All items are equally popular: the first four of five are in the head.
     train = {user: [user] for user in range(5)}
     assert users_in(dataset_of(train, {0: 3, 1: 4}, users=5, items=5))["tailItems"] == [1]
 
 
-def test_a_slice_that_nobody_is_in_is_left_out() -> None:
+def test_an_empty_slice_is_omitted() -> None:
     train = {user: [0, 1, 2, 3, 4, 5] for user in range(3)}
     assert users_in(dataset_of(train, {0: 6, 1: 7}, users=3, items=8)) == {"heavyUsers": [0], "tailItems": [0, 1]}
 
@@ -233,7 +237,7 @@ def test_figures_of_slices_by_hand(crowd: Dataset) -> None:
     scores = [[1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 7.0, 6.0]] * 12  # without train: 6 before 7 before 4, 3, 2, 5
     outcome = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu").measure(Fixed(scores))
     second = 1 / math.log2(3)
-    # User 0, 2: 6 is first. Users 1, 3 … 8: 7 is second. User 9: 4 comes third, after 6 and 7.
+    # Users 0, 2: item 6 is first. Users 1, 3 … 8: item 7 is second. User 9: item 4 is third, after 6 and 7.
     expected = {
         "newUsers": (8, {"hitRate": 7 / 8, "ndcg": (1 + 6 * second) / 8}),
         "heavyUsers": (1, {"hitRate": 1.0, "ndcg": 1.0}),
@@ -244,17 +248,17 @@ def test_figures_of_slices_by_hand(crowd: Dataset) -> None:
     assert slices.keys() == expected.keys()
     for name, (users, figures) in expected.items():
         assert slices[name]["users"] == users
-        # The negatives are all of what is not in train or test: the same figures.
+        # The negatives are all items that are not in train or test: the figures are the same.
         assert slices[name]["full"] == slices[name]["sampled"] == pytest.approx(figures)
-    # Everybody has 6 in the first two; users 0 to 9 have 7 beside it.
+    # All ten test users have items 6 and 7 as their top 2.
     assert (outcome.exposure, outcome.coverage) == (1.0, 2 / 8)
 
 
-def test_what_is_reported_is_of_the_schema(crowd: Dataset, tiny: Dataset) -> None:
+def test_a_report_is_valid_against_the_schema(crowd: Dataset, tiny: Dataset) -> None:
     evaluation = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu")
     outcome, other = (evaluation.measure(Fixed([list(range(8))[::step]] * 12)) for step in (1, -1))
     named = {"runId": "r", "datasetVersion": VERSION}
-    report = {
+    report: dict[str, Any] = {
         **named,
         "schemaVersion": "1.1",
         "codeVersion": "c",
@@ -268,7 +272,7 @@ def test_what_is_reported_is_of_the_schema(crowd: Dataset, tiny: Dataset) -> Non
     schema = jsonschema.Draft202012Validator(SCHEMA)
     schema.validate(report)
     for place, missing in (("candidate", "slices"), ("incumbent", "largestExposure"), ("difference", "fullNdcg")):
-        broken = {**report, place: {key: value for key, value in report[place].items() if key != missing}}  # type: ignore[attr-defined]
+        broken = {**report, place: {key: value for key, value in report[place].items() if key != missing}}
         assert not schema.is_valid(broken)
     for broken in (
         {**report, "protocol": evaluation.protocol(epoch="best")},
@@ -291,8 +295,8 @@ def test_negatives_are_new_to_the_user_and_drawn_from_the_seed(shop_dataset: Pat
     assert not torch.equal(first, other)
 
 
-def test_what_nobody_has_is_no_negative() -> None:
-    """Items 3, 5 and 6 are ids of earlier datasets: beside them the least popular of the others would look good."""
+def test_an_item_without_interactions_is_never_a_negative() -> None:
+    """Items 3, 5 and 6 are ids of earlier datasets. Compared with them, every other item would look good."""
     dataset = dataset_of({0: [0, 1], 1: [1, 2], 2: [4, 7]}, {0: 2, 1: 0}, users=3, items=8)
     evaluation = Evaluation(dataset, k=1, negatives=5, seed=1, device="cpu")
     assert [sorted(row) for row in evaluation._negatives.tolist()] == [[-1, -1, -1, 4, 7], [-1, -1, -1, 4, 7]]
@@ -312,7 +316,7 @@ def test_figures_do_not_depend_on_how_many_users_are_scored_at_a_time(
 
 @dataclass
 class Served:
-    """What an IncumbentScorer asks of a bundle: users x and y, of whom y has no interaction; items c, a and z."""
+    """A bundle for an IncumbentScorer: users x and y, where y has no interaction; items c, a and z."""
 
     model: Fixed
     user_index = {"x": 0, "y": 1}  # noqa: RUF012
@@ -324,10 +328,10 @@ class Served:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_incumbent_is_asked_by_id_and_answers_as_it_would_serve(dtype: torch.dtype) -> None:
+def test_the_incumbent_scores_by_id_and_as_in_service(dtype: torch.dtype) -> None:
     served = Served(Fixed([[0.5, -0.5, 9.0], [7.0, 7.0, 7.0]], dtype))
     scorer = IncumbentScorer(served, ["new", "x", "y"], ["a", "b", "c"], torch.device("cpu"))  # type: ignore[arg-type]
-    # x by the model; to the others, of whom nothing was learned, the popular items; b, which is unknown, last.
+    # x gets the model's scores; the other users are unknown, so they get popularity; item b is unknown, so it is last.
     expected = [[10.0, LAST, 30.0], [-0.5, LAST, 0.5], [10.0, LAST, 30.0]]
     users = torch.tensor([0, 1, 2])
     assert scorer.catalogue(users).tolist() == expected
@@ -336,7 +340,7 @@ def test_the_incumbent_is_asked_by_id_and_answers_as_it_would_serve(dtype: torch
     assert torch.isfinite(scorer.catalogue(users)).all()
 
 
-def test_the_bootstrap_interval_is_that_of_resampled_users() -> None:
+def test_the_bootstrap_interval_equals_that_of_resampled_users() -> None:
     random = np.random.default_rng(8)
     differences = random.choice([-1.0, 0.0, 1.0], p=[0.1, 0.7, 0.2], size=400)
     interval = bootstrap(differences, seed=1)
@@ -355,7 +359,7 @@ def test_a_model_does_not_differ_from_itself(tiny: Dataset) -> None:
         assert found[name] == {"mean": 0.0, "lower": 0.0, "upper": 0.0}
 
 
-def test_each_difference_is_that_of_its_own_figure(tiny: Dataset) -> None:
+def test_each_difference_has_its_own_figure(tiny: Dataset) -> None:
     outcome = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[1.0] * 5] * 4))
     zero = np.zeros(3)
     better = replace(
@@ -368,5 +372,5 @@ def test_each_difference_is_that_of_its_own_figure(tiny: Dataset) -> None:
     found = difference(better, outcome, seed=1)
     means = {name: found[name]["mean"] for name in ("sampledHitRate", "sampledNdcg", "fullHitRate", "fullNdcg")}
     assert means == pytest.approx({"sampledHitRate": 0.4, "sampledNdcg": 0.3, "fullHitRate": 0.2, "fullNdcg": 0.1})
-    # A third of the users gained 0.3: a resample of three has it 0 to 3 times, 3 times in one of 27.
+    # One of three users gained 0.3. A resample of three users contains that user 0 to 3 times; 3 times in 1 of 27.
     assert (found["fullNdcg"]["lower"], found["fullNdcg"]["upper"]) == pytest.approx((0.0, 0.3))

@@ -29,7 +29,7 @@ def test_each_default_is_in_its_own_range() -> None:
             assert Hyperparameters.read(NEEDED | {name: text}).to_dict()[name] == parameter.default
 
 
-def test_each_says_what_it_means() -> None:
+def test_each_hyperparameter_has_a_meaning() -> None:
     assert all(len(parameter.metadata["meaning"]) > 20 for parameter in known().values())
 
 
@@ -66,20 +66,20 @@ def test_each_says_what_it_means() -> None:
         ("learning_rte", "0.1", "is not known; known are run_id, "),
     ],
 )
-def test_refuses_by_name(name: str, text: str, message: str) -> None:
+def test_an_invalid_hyperparameter_is_refused_by_name(name: str, text: str, message: str) -> None:
     with pytest.raises(InvalidHyperparameter) as refused:
         Hyperparameters.read(NEEDED | {name: text})
     assert str(refused.value).startswith(f"hyperparameter {name} ")
     assert message in str(refused.value)
 
 
-def test_refuses_more_factors_together_than_a_model_may_have() -> None:
+def test_refuses_too_many_factors_in_total() -> None:
     with pytest.raises(InvalidHyperparameter, match="fusion_factors must be at most 4096 together with factors 4000"):
         Hyperparameters.read(NEEDED | {"factors": "4000"})
     assert Hyperparameters.read(NEEDED | {"factors": "4000", "fusion": "0"}).chosen.factors == 4000
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_refuses_what_is_missing(name: str) -> None:
+def test_refuses_a_missing_hyperparameter(name: str) -> None:
     with pytest.raises(InvalidHyperparameter, match=f"hyperparameter {name} is missing"):
         Hyperparameters.read({key: value for key, value in NEEDED.items() if key != name})

@@ -1,4 +1,4 @@
-"""The data scientist's door: what it refuses, what it keeps of a run, and what it shows."""
+"""The command `python -m training.launch`: its refusals, the files of a run, and its output."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from contracts.lines import Epoch, epoch_in
 from training import launch, launch_sagemaker
 from training.hyperparameters import Hyperparameters, known
 from training.launching import runs, show
 from training.launching.code import code_in, digest
 from training.launching.hyperparameter_text import Refused
-from training.launching.lines import Epoch, epoch_in
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ print("evaluation hit_rate_at_10=0.7 ndcg_at_10=0.4 full_hit_rate_at_10=0.1 full
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """As much of a dataset as the launcher itself reads."""
+    """The only file of a dataset that the launcher reads itself."""
     folder = tmp_path / "datasets" / VERSION
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(json.dumps({"datasetVersion": VERSION}))
@@ -80,21 +80,21 @@ def dataset(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """A script in the place of train.py that speaks like it; called with how it is to end."""
+    """Replace train.py by a script with the same output. The returned function sets how the script ends."""
     script = tmp_path / "fake_train.py"
     script.write_text(FAKE)
     monkeypatch.setattr(launch, "COMMAND", (sys.executable, str(script)))
     monkeypatch.setenv("FAKE_REPORT", json.dumps(REPORT))
-    return lambda how: monkeypatch.setenv("FAKE", how)
+    return lambda ending: monkeypatch.setenv("FAKE", ending)
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    """What is said on standard error when `argv` is refused."""
+    """Return the output on standard error for `argv`, which must be refused."""
     assert launch.main(argv) == 2
     return capsys.readouterr().err
 
 
-# --- What is refused --------------------------------------------------------------------------------------------------
+# --- Refusals ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
         (["--run_id", f"{VERSION}-r7"], "hyperparameter run_id is derived"),
         (["--epochs"], "argument --epochs: expected one argument"),
         (["--name", "../elsewhere"], "--name must be 1 to 40 letters"),
-        (["--role", "arn"], "--role goes with --sagemaker only"),
+        (["--role", "arn"], "--role needs --sagemaker"),
         (["another"], "'another' is one argument too many"),
     ],
 )
-def test_refuses_what_is_wrong_by_its_name_before_it_reads_any_data(
+def test_refuses_an_invalid_argument_by_name_before_it_reads_any_data(
     argv: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "runs"
@@ -123,20 +123,22 @@ def test_refuses_a_csv_file_with_the_commands_that_make_a_dataset_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "ratings.csv").write_text("user_id,item_id,timestamp\n")
-    said = refusal(capsys, str(tmp_path / "ratings.csv"))
-    assert "is a file, and a dataset folder is needed" in said
-    assert f".venv/bin/python emr/preprocess.py --source {tmp_path / 'ratings.csv'} --output datasets" in said
+    message = refusal(capsys, str(tmp_path / "ratings.csv"))
+    assert "is a file, but a dataset folder is needed" in message
+    assert f".venv/bin/python emr/preprocess.py --source {tmp_path / 'ratings.csv'} --output datasets" in message
 
 
-def test_refuses_an_incumbent_that_is_none_before_it_makes_a_run(
+def test_refuses_an_invalid_incumbent_before_it_creates_a_run(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = refusal(capsys, str(dataset), "--output", str(tmp_path / "runs"), "--incumbent", str(tmp_path / "nowhere"))
-    assert "is neither a model.tar.gz nor a folder" in said
+    message = refusal(
+        capsys, str(dataset), "--output", str(tmp_path / "runs"), "--incumbent", str(tmp_path / "nowhere")
+    )
+    assert "is neither a model.tar.gz, nor a folder" in message
     assert not (tmp_path / "runs").exists()
 
 
-def test_help_tells_every_hyperparameter_that_can_be_given_with_its_meaning_and_default() -> None:
+def test_help_lists_every_hyperparameter_with_its_meaning_and_default() -> None:
     text = " ".join(launch.parser().format_help().split())
     for name, parameter in known().items():
         assert (f"--{name} VALUE" in text) == (name not in launch.DERIVED)
@@ -145,10 +147,10 @@ def test_help_tells_every_hyperparameter_that_can_be_given_with_its_meaning_and_
     assert "Default: 42." in text
 
 
-# --- What is kept -----------------------------------------------------------------------------------------------------
+# --- Files of a run ---------------------------------------------------------------------------------------------------
 
 
-def test_the_next_attempt_follows_the_greatest_there_is_of_this_version_whatever_the_runs_are_called(
+def test_the_next_attempt_is_one_more_than_the_greatest_of_this_version(
     tmp_path: Path,
 ) -> None:
     for name in (f"{VERSION}-r1-neumf", f"{VERSION}-r9-my.try", "v20260102t030405z-ffffffff-r30-neumf", "notes"):
@@ -156,7 +158,7 @@ def test_the_next_attempt_follows_the_greatest_there_is_of_this_version_whatever
     assert runs.create(tmp_path, VERSION, "ease") == (f"{VERSION}-r10", tmp_path / f"{VERSION}-r10-ease")
 
 
-def test_reads_the_lines_of_a_training_and_no_others() -> None:
+def test_reads_only_the_epoch_lines_of_a_training() -> None:
     line = "epoch=3/20 train_loss=0.2345 samples_per_second=812345 seconds=1.24"
     assert epoch_in(line) == Epoch(3, 20, 0.2345, 812345.0, 1.24)
     assert epoch_in(f"{line} validation_ndcg=0.4321") == Epoch(3, 20, 0.2345, 812345.0, 1.24, 0.4321)
@@ -164,7 +166,7 @@ def test_reads_the_lines_of_a_training_and_no_others() -> None:
     assert epoch_in("training neumf on cpu") is None
 
 
-def test_a_run_keeps_its_figures_hyperparameters_and_what_it_used(
+def test_run_json_has_figures_hyperparameters_time_and_memory(
     dataset: Path, tmp_path: Path, fake: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SM_CHANNEL_INCUMBENT", "/left/over")
@@ -206,7 +208,7 @@ def test_the_incumbent_reaches_the_training_as_a_channel(
     assert listing.stdout.split() == ["bundle.json"]
 
 
-def test_the_hash_of_the_code_changes_with_it_and_with_nothing_else(tmp_path: Path) -> None:
+def test_the_hash_of_the_code_changes_only_with_the_code(tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "train.py").write_text("1")
     before = digest(tmp_path, ["training"])
@@ -217,10 +219,10 @@ def test_the_hash_of_the_code_changes_with_it_and_with_nothing_else(tmp_path: Pa
     assert digest(tmp_path, ["training"]) != before
 
 
-# --- How it ends ------------------------------------------------------------------------------------------------------
+# --- Ends of a run ----------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_training_shows_its_paragraph_and_gives_its_status(
+def test_a_failed_training_shows_its_reason_and_returns_its_exit_status(
     dataset: Path, tmp_path: Path, fake: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake("fails")
@@ -229,16 +231,16 @@ def test_a_failed_training_shows_its_paragraph_and_gives_its_status(
     assert runs.load(tmp_path / "runs" / f"{VERSION}-r1-neumf").reason == "the dataset is on fire"
 
 
-def test_a_killed_training_shows_the_last_it_said(
+def test_a_killed_training_shows_its_last_lines(
     dataset: Path, tmp_path: Path, fake: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake("killed")
     assert launch.main([str(dataset), "--output", str(tmp_path / "runs")]) == 137
-    said = capsys.readouterr().out
-    assert "about to need much memory" in said and "the training was killed" in said
+    output = capsys.readouterr().out
+    assert "about to need much memory" in output and "the training was killed" in output
 
 
-def test_a_training_that_ends_well_without_its_evaluation_has_failed(
+def test_a_training_without_a_readable_evaluation_has_failed(
     dataset: Path, tmp_path: Path, fake: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_REPORT", "{half")
@@ -247,16 +249,16 @@ def test_a_training_that_ends_well_without_its_evaluation_has_failed(
     assert kept.status == "failed" and "cannot be read" in (kept.reason or "")
 
 
-def test_an_interrupted_training_says_how_it_goes_on_and_does(
+def test_an_interrupted_training_can_be_resumed(
     dataset: Path, tmp_path: Path, fake: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "runs" / f"{VERSION}-r1-neumf"
     fake("slow")
     threading.Thread(target=_interrupt_after_an_epoch, args=(folder,)).start()
     assert launch.main([str(dataset), "--output", str(tmp_path / "runs"), "--epochs", "3"]) == 143
-    said = capsys.readouterr().out
-    assert "stopped after epoch 1; the checkpoint is written" in said
-    assert f"--resume {folder}" in said
+    output = capsys.readouterr().out
+    assert "stopped after epoch 1; the checkpoint is written" in output
+    assert f"--resume {folder}" in output
     assert runs.load(folder).status == "interrupted"
 
     assert "hyperparameter epochs is 3 in" in refusal(capsys, "--resume", str(folder), "--epochs", "4")
@@ -268,7 +270,7 @@ def test_an_interrupted_training_says_how_it_goes_on_and_does(
     assert "is finished: there is nothing to resume" in refusal(capsys, "--resume", str(folder))
 
 
-def test_ctrl_c_before_the_training_has_begun_leaves_a_run_that_can_go_on(
+def test_a_run_interrupted_before_the_training_starts_can_be_resumed(
     dataset: Path, tmp_path: Path, fake: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*arguments: object) -> None:
@@ -298,7 +300,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
         pass
 
 
-# --- What is shown ----------------------------------------------------------------------------------------------------
+# --- Output -----------------------------------------------------------------------------------------------------------
 
 
 def finished(folder: Path, model: str, ndcg: float, seed: int = 42, version: str = VERSION) -> None:
@@ -325,9 +327,10 @@ def finished(folder: Path, model: str, ndcg: float, seed: int = 42, version: str
 
 
 def shown(output: Path) -> str:
-    console = Console(file=io.StringIO(), width=140)
+    written = io.StringIO()
+    console = Console(file=written, width=140)
     show.print_runs(console, output)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return written.getvalue()
 
 
 def test_the_table_has_the_best_ndcg_first_and_the_baselines_below_a_rule(tmp_path: Path) -> None:
@@ -350,7 +353,8 @@ def test_runs_on_different_test_sets_are_not_ranked_together(tmp_path: Path) -> 
 
 
 def test_shows_the_difference_to_the_incumbent_with_its_interval() -> None:
-    console = Console(file=io.StringIO(), width=140)
+    written = io.StringIO()
+    console = Console(file=written, width=140)
     show.print_difference(console, REPORT | {"difference": None})
     interval = {"mean": 0.0191, "lower": -0.0079, "upper": 0.0299}
     report = REPORT | {
@@ -363,14 +367,14 @@ def test_shows_the_difference_to_the_incumbent_with_its_interval() -> None:
     assert "  full NDCG@10 +0.0191, 95% between -0.0079 and +0.0299" in text
 
 
-def test_says_where_seeds_make_the_sampled_figures_differ(tmp_path: Path) -> None:
+def test_the_table_warns_about_different_seeds(tmp_path: Path) -> None:
     finished(tmp_path / f"{VERSION}-r1-gmf", "gmf", 0.2)
     assert "different seeds" not in shown(tmp_path)
     finished(tmp_path / f"{VERSION}-r2-gmf", "gmf", 0.2, seed=7)
     assert "different seeds" in shown(tmp_path)
 
 
-def test_runs_without_figures_are_named_below(tmp_path: Path) -> None:
+def test_runs_without_figures_are_listed_below(tmp_path: Path) -> None:
     finished(tmp_path / f"{VERSION}-r1-gmf", "gmf", 0.2)
     failed = runs.load(tmp_path / f"{VERSION}-r1-gmf")
     failed.status, failed.reason = runs.FAILED, "the dataset is on fire"
@@ -396,12 +400,12 @@ def job(*argv: str) -> launch_sagemaker.Job:
 
 
 def test_a_job_on_sagemaker_has_the_version_of_its_uri_and_the_next_attempt_in_the_account() -> None:
-    asked = job("--epochs", "5", "--name", "with_more.epochs.of.it")
-    assert (asked.version, asked.dataset) == (VERSION, f"s3://bucket/datasets/{VERSION}/")
-    assert asked.name == "with-more-epoch"
-    run_id = asked.run_id([f"ncf-{VERSION}-r1", f"{VERSION}-r4-neumf-20260102", "ncf-v20260102t030405z-ffffffff-r9"])
+    settings = job("--epochs", "5", "--name", "with_more.epochs.of.it")
+    assert (settings.version, settings.dataset) == (VERSION, f"s3://bucket/datasets/{VERSION}/")
+    assert settings.name == "with-more-epoch"
+    run_id = settings.run_id([f"ncf-{VERSION}-r1", f"{VERSION}-r4-neumf-20260102", "ncf-v20260102t030405z-ffffffff-r9"])
     assert run_id == f"{VERSION}-r5"
-    given = asked.hyperparameters(launch.check({"epochs": "5"}), run_id)
+    given = settings.hyperparameters(launch.check({"epochs": "5"}), run_id)
     assert (given["epochs"], given["run_id"], given["code_version"]) == ("5", run_id, "ab")
     assert Hyperparameters.read(given).dataset_version == VERSION
 
@@ -416,25 +420,25 @@ def test_a_job_on_sagemaker_has_the_version_of_its_uri_and_the_next_attempt_in_t
         ([*ON_SAGEMAKER, "--output", "s3://b/m", "--incumbent", "here"], "--incumbent must be s3://…/model.tar.gz"),
     ],
 )
-def test_refuses_a_job_on_sagemaker_by_what_is_missing(argv: list[str], reason: str) -> None:
+def test_refuses_a_job_on_sagemaker_with_a_missing_or_invalid_option(argv: list[str], reason: str) -> None:
     arguments, given = launch.parse(argv)
     with pytest.raises(Refused) as refused:
         launch_sagemaker.Job.read(arguments, launch.check(given).model)
     assert reason in str(refused.value)
 
 
-def test_says_how_to_install_the_sdk_where_it_is_missing(
+def test_without_the_sdk_the_message_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "sagemaker", None)
-    said = refusal(capsys, *ON_SAGEMAKER, "--output", "s3://bucket/models")
-    assert "pip install -r requirements/sagemaker.txt" in said
+    message = refusal(capsys, *ON_SAGEMAKER, "--output", "s3://bucket/models")
+    assert "pip install -r requirements/sagemaker.txt" in message
 
 
-# --- As a whole -------------------------------------------------------------------------------------------------------
+# --- The whole command ------------------------------------------------------------------------------------------------
 
 
-def test_trains_evaluates_and_lists_as_it_is_called(shop_dataset: Path, tmp_path: Path) -> None:
+def test_the_command_trains_evaluates_and_lists_the_run(shop_dataset: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training.launch"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     argv = [str(shop_dataset), "--output", str(tmp_path / "runs"), "--epochs", "2", "--device", "cpu", "--model", "gmf"]

@@ -1,4 +1,4 @@
-"""One more model with a parameter is one more file: nothing else changes, and the command line trains and serves it."""
+"""A new model with a parameter needs only one new file; then the command line trains it and the server answers."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def run(folder: Path, environment: dict[str, str], *argv: str) -> subprocess.Com
     )
 
 
-def test_one_more_model_is_one_more_file(job: Callable[..., Any], shop_dataset: Path, tmp_path: Path) -> None:
+def test_a_new_model_needs_only_one_new_file(job: Callable[..., Any], shop_dataset: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "ncf", tmp_path / "code" / "ncf", ignore=shutil.ignore_patterns("__pycache__"))
-    for package in ("training", "serving", "container"):
+    for package in ("contracts", "training", "serving", "container"):
         (tmp_path / "code" / package).symlink_to(ROOT / package)
     added = tmp_path / "code" / "ncf" / "models" / "damped.py"
     added.write_text(MODEL)

@@ -1,4 +1,4 @@
-"""A training job: a process with arguments, SM_* variables, an exit status and files."""
+"""The training job: its arguments, SM_* variables, exit status and files."""
 
 import json
 import re
@@ -15,15 +15,16 @@ import torch
 
 from container.job import measure_serving
 from contracts import schemas
+from contracts.golden import differences
 from ncf import bundle as bundles
 from ncf import dataset_files
-from ncf.answers import differences
 from ncf.evaluation import Evaluation
 from ncf.fitting import loop
 from ncf.ranking import rank
 from serving import latency
 from serving.serve import CannotServe
 from training import train
+from training.hyperparameters import InvalidHyperparameter
 from training.incumbent import IncumbentScorer
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ Jobs = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory, shop_dataset: Path) -> Any:
-    """A training that went well, with defaults, on a generated shop."""
+    """A finished training with the defaults on a generated shop."""
     root = tmp_path_factory.mktemp("serving")
     environment = {
         "SM_CHANNEL_DATASET": str(shop_dataset),
@@ -63,11 +64,11 @@ def validate(report: Any) -> None:
     jsonschema.Draft202012Validator(SCHEMA).validate(report)
 
 
-def test_says_what_it_does_in_lines_that_the_metric_definitions_read(job: Jobs, shop_dataset: Path) -> None:
+def test_the_output_has_the_lines_that_the_metric_definitions_read(job: Jobs, shop_dataset: Path) -> None:
     done = job(shop_dataset, epochs=2).run_process()
     assert (done.status, done.stderr) == (0, "")
     start, *epochs, last = (line for line in done.stdout.splitlines() if not line.startswith("note: "))
-    assert "the last of 2 epochs is the model" in start
+    assert "the model is the last of 2 epochs" in start
     number = r"\d+\.\d{4}"
     for index, line in enumerate(epochs, start=1):
         pattern = rf"epoch={index}/2 train_loss={number} samples_per_second=\d+ seconds=\d+\.\d\d"
@@ -92,7 +93,7 @@ def test_the_defaults_beat_popularity_on_a_small_shop(serving: Path) -> None:
     assert report["protocol"]["fewestNegatives"] == 48
 
 
-def test_says_plainly_that_a_baseline_is_better(job: Jobs, shop_dataset: Path) -> None:
+def test_a_better_baseline_is_printed(job: Jobs, shop_dataset: Path) -> None:
     done = job(shop_dataset, model="mlp", epochs=1, learning_rate=1e-6).run()
     report = done.output("evaluation.json")
     ours = report["candidate"]["sampled"]["ndcg"]
@@ -101,7 +102,7 @@ def test_says_plainly_that_a_baseline_is_better(job: Jobs, shop_dataset: Path) -
     assert f"note: NDCG is {theirs:.4f} for the baseline ease, {ours:.4f} for this mlp\n" in done.stdout
 
 
-def test_a_closed_form_model_is_trained_and_bundled_like_any_other(job: Jobs, shop_dataset: Path) -> None:
+def test_a_closed_form_model_is_trained_and_bundled(job: Jobs, shop_dataset: Path) -> None:
     done = job(shop_dataset, model="ease").run()
     assert done.status == 0
     report = done.output("evaluation.json")
@@ -128,13 +129,13 @@ def test_the_bundle_answers_its_golden_requests(serving: Path) -> None:
     assert differences(golden, lambda request: rank(bundle, request)) == []
 
 
-def test_how_long_answers_take_is_measured_by_the_servers_own_code(serving: Path) -> None:
+def test_the_report_has_the_latency_of_the_server(serving: Path) -> None:
     measured = json.loads((serving / "output" / "data" / "evaluation.json").read_text())["serving"]
     assert measured["answers"] >= 4
     assert 0 < measured["p50Milliseconds"] <= measured["p99Milliseconds"]
 
 
-def test_a_model_that_the_server_would_refuse_is_no_model(
+def test_a_model_that_the_server_would_refuse_fails_the_training(
     job: Jobs, shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latency, "load", refuse)
@@ -154,11 +155,11 @@ def test_seen_is_train_and_test(serving: Path, shop_pairs: list[tuple[str, str]]
     assert items == {item for user, item in shop_pairs if user == "u003"}
 
 
-def test_the_categories_of_the_catalogue_come_along(
+def test_the_bundle_and_popular_json_have_the_categories_of_items(
     tmp_path: Path, write: Callable[..., Path], shop_pairs: list[tuple[str, str]], job: Callable[..., Any]
 ) -> None:
-    told = {"i000": "Drama| Action |", "i003": "Drama"}
-    dataset = write(tmp_path / "told", shop_pairs, categories=told)
+    categories = {"i000": "Drama| Action |", "i003": "Drama"}
+    dataset = write(tmp_path / "categories", shop_pairs, categories=categories)
     done = job(dataset, model="popularity").run()
     assert done.status == 0, done.stderr
     bundle = bundles.load(done.model)
@@ -174,7 +175,7 @@ def test_the_categories_of_the_catalogue_come_along(
     }
 
 
-def test_popular_is_by_interactions_in_train(serving: Path, shop_dataset: Path) -> None:
+def test_popular_json_is_ordered_by_interactions_in_train(serving: Path, shop_dataset: Path) -> None:
     popular = json.loads((serving / "output" / "data" / "popular.json").read_text())
     dataset = dataset_files.load(shop_dataset, VERSION)
     expected = sorted(zip(-dataset.popularity, dataset.item_ids, strict=True))
@@ -243,7 +244,7 @@ def test_an_incumbent_that_cannot_be_read_fails_the_job(
     damage(channel)
     done = job(shop_dataset, incumbent=channel).run()
     assert done.status == 1
-    assert done.failure().startswith("the incumbent cannot be read, so nothing can be compared with it: " + reason)
+    assert done.failure().startswith("the incumbent cannot be read, so the model cannot be compared with it: " + reason)
     assert list(done.model.iterdir()) == []
     assert "epoch=" not in done.stdout
 
@@ -272,7 +273,7 @@ def test_a_broken_dataset_is_named_in_the_failure(job: Jobs, tmp_path: Path, wri
     assert list(done.model.iterdir()) == []
 
 
-def test_stopped_by_sigterm_and_started_again_it_gives_the_same_model(
+def test_a_training_stopped_by_sigterm_and_resumed_gives_the_same_model(
     job: Jobs, shop_dataset: Path, tmp_path: Path
 ) -> None:
     whole = job(shop_dataset, name="whole", epochs=10, dropout=0.2, factors=8, mlp_layers="16,8").run_process()
@@ -294,7 +295,7 @@ def test_stopped_by_sigterm_and_started_again_it_gives_the_same_model(
     assert "epoch=1/" not in resumed.stdout
     for name in OUTPUTS:
         again, first = resumed.output(name), whole.output(name)
-        if name == "evaluation.json":  # but for the time that answers took
+        if name == "evaluation.json":  # the latency differs
             assert again.pop("serving").keys() == first.pop("serving").keys()
         assert again == first
     assert (resumed.model / "weights.safetensors").read_bytes() == (whole.model / "weights.safetensors").read_bytes()
@@ -316,7 +317,7 @@ def test_a_failure_while_writing_leaves_no_model(
 
 
 @pytest.mark.parametrize(("failures", "status"), [(1, 0), (2, 1)])
-def test_out_of_memory_is_tried_once_more_with_half_the_batch(
+def test_after_out_of_memory_one_more_attempt_has_half_the_batch(
     failures: int, status: int, job: Jobs, shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
@@ -337,30 +338,28 @@ def test_out_of_memory_is_tried_once_more_with_half_the_batch(
         assert "with batch_size 100 and with 50: choose a larger instance" in done.failure()
 
 
-def test_a_model_left_by_an_earlier_attempt_is_gone_when_a_later_one_fails(
-    job: Jobs, serving: Path, shop_dataset: Path
-) -> None:
+def test_a_failed_attempt_removes_the_model_of_an_earlier_one(job: Jobs, serving: Path, shop_dataset: Path) -> None:
     again = job(shop_dataset, learning_rate=1e9)
     shutil.copytree(serving / "model", again.model)
     assert again.run().status == 1
     assert list(again.model.iterdir()) == []
 
 
-def test_a_stranger_in_the_model_directory_is_named(job: Jobs, shop_dataset: Path) -> None:
+def test_another_file_in_the_model_directory_is_named(job: Jobs, shop_dataset: Path) -> None:
     strange = job(shop_dataset)
     strange.model.mkdir(parents=True)
     (strange.model / "notes.txt").write_text("mine")
     assert strange.run().status == 1
-    assert strange.failure() == "SM_MODEL_DIR holds notes.txt, which is no part of a model bundle\n"
+    assert strange.failure() == "SM_MODEL_DIR has files that are not part of a model bundle: notes.txt\n"
     assert (strange.model / "notes.txt").read_text() == "mine"
 
 
-def test_missing_places_are_all_named(job: Jobs, tmp_path: Path) -> None:
-    lost = job(tmp_path)
+def test_all_missing_variables_are_named(job: Jobs, tmp_path: Path) -> None:
+    incomplete = job(tmp_path)
     for name in ("SM_CHANNEL_DATASET", "SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR"):
-        del lost.environment[name]
-    assert lost.run().status == 1
-    assert lost.failure() == "the environment lacks SM_CHANNEL_DATASET, SM_MODEL_DIR, SM_OUTPUT_DATA_DIR\n"
+        del incomplete.environment[name]
+    assert incomplete.run().status == 1
+    assert incomplete.failure() == "the environment lacks SM_CHANNEL_DATASET, SM_MODEL_DIR, SM_OUTPUT_DATA_DIR\n"
 
 
 @pytest.mark.parametrize(
@@ -372,5 +371,5 @@ def test_missing_places_are_all_named(job: Jobs, tmp_path: Path) -> None:
     ],
 )
 def test_arguments_that_cannot_be_read_are_named(argv: list[str], message: str) -> None:
-    with pytest.raises(train.InvalidHyperparameter, match=message):
+    with pytest.raises(InvalidHyperparameter, match=message):
         train.parse(argv)
