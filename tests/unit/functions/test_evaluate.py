@@ -204,7 +204,7 @@ def test_the_policy_in_the_bucket_holds_in_place_of_the_parameter_from_the_next_
         (b"{", r"policy/gate\.json is not JSON"),
         (b"[]", r"policy/gate\.json must be a JSON object, not a list"),
         (b'{"floor": {}}', r"^policy/gate\.json has an unknown key floor; the keys are minimumTestUsers, floors"),
-        (b'{"margins": {"sampledNDCG": 0}}', r"^policy/gate\.json: margins has an unknown key sampledNDCG; the keys are"),
+        (b'{"margins": {"sampledNDCG": 0}}', r"^policy/gate\.json: margins has an unknown key sampledNDCG; the keys"),
         (
             b'{"floors": {"coverage": 1e400}}',
             r"^policy/gate\.json: floors\.coverage must be a number from 0 to 1, not inf",
