@@ -86,7 +86,7 @@ def test_the_first_model_has_none_before_it(load: Callable[..., ModuleType]) -> 
     with pytest.raises(MissingResource, match="no model serves"):
         app.handler({}, CONTEXT)
     app.LEDGER.promote(model(VERSION), "arn", "it passed the gate", 1)
-    with pytest.raises(MissingResource, match="is the first model that ever served"):
+    with pytest.raises(MissingResource, match="is the first model that served"):
         app.handler({}, CONTEXT)
 
 

@@ -216,7 +216,7 @@ def test_an_older_run_than_the_serving_one_is_stale_and_takes_no_lock(app: Modul
 def test_a_run_waits_while_another_is_being_deployed(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
     cloud.put("LOCK", "DEPLOYMENT", runId="another", fence=1, leasedUntil=99_999_999_999)
     sagemaker.add_response("describe_model_package", package())
-    with pytest.raises(Exception, match="another is being deployed") as caught:
+    with pytest.raises(Exception, match="another holds the deployment lock") as caught:
         app.handler(sample_event("deploy"), CONTEXT)
     assert type(caught.value).__name__ == "DeploymentInProgress"
 
@@ -238,7 +238,7 @@ def test_an_archive_that_is_gone_since_its_registration_is_not_deployed(
 ) -> None:
     cloud.s3.delete_object(Bucket=ARTIFACTS, Key=MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"))
     sagemaker.add_response("describe_model_package", package())
-    with pytest.raises(Exception, match="gone or unreadable") as caught:
+    with pytest.raises(Exception, match="now missing or unreadable") as caught:
         app.handler(sample_event("deploy"), CONTEXT)
     assert type(caught.value).__name__ == "ArtefactChanged"
 

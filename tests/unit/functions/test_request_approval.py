@@ -37,7 +37,7 @@ def test_asks_once_however_often_it_is_tried(app: ModuleType, sagemaker: Stubber
     assert app.handler(sample_event("request_approval"), CONTEXT) == {"asked": False}
     told = cloud.notifications()
     assert [note["Subject"] for note in told] == [f"Approve the model of run {RUN}?"]
-    assert "within 168 hours it is rejected" in told[0]["Message"]
+    assert "within 168 hours, the model is rejected" in told[0]["Message"]
     assert f"--model-package-arn {PACKAGE} --model-approval-status Approved" in told[0]["Message"]
     assert "hit rate at 10 is 0.7123" in told[0]["Message"]
     token = cloud.item(f"JOB#APPROVAL#{PACKAGE}", "TOKEN")
