@@ -1,6 +1,4 @@
-"""JSON documents, read strictly: UTF-8, no NaN, no key given twice. What a document must hold is checked by its schema
-(`schemas.check`).
-"""
+"""Strict reading of JSON documents: UTF-8, no NaN, no duplicate keys. `schemas.check` checks the content."""
 
 from __future__ import annotations
 
@@ -11,21 +9,21 @@ from contracts.values import kind, shown
 
 
 class Unfit(ValueError):
-    """Raised when a document cannot be used, with all reasons found. Each names the document, and the field, its value
-    and what it must be.
+    """Raised when a document cannot be used, with all reasons. Each reason names the document, the field, its value and
+    the allowed values.
     """
 
     def __init__(self, *reasons: str, key: str | None = None) -> None:
         super().__init__("; ".join(reasons))
         self.reasons = list(reasons)
         self.key = key
-        """The key that was given twice, if that is the reason."""
+        """The duplicate key, if that is the reason."""
 
 
 def read(content: bytes | str, called: str, has_schema: bool = False) -> Any:
-    """The JSON in `content`. `called` names the document in the message, e.g. its key in S3. Raises Unfit.
+    """Parse the JSON in `content`. `called` names the document in the message, e.g. its key in S3. Raises Unfit.
 
-    With `has_schema`, NaN and the infinities are read: the check that follows names their field.
+    With `has_schema`, NaN and the infinities are accepted: the schema check that follows names their field.
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
@@ -42,23 +40,23 @@ def read(content: bytes | str, called: str, has_schema: bool = False) -> Any:
     except json.JSONDecodeError as error:
         raise Unfit(f"{called} is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
     except ValueError:  # an integer of more digits than Python converts
-        raise Unfit(f"{called} cannot be read: a number has too many digits") from None
+        raise Unfit(f"{called} is not JSON that can be read: a number has too many digits") from None
 
 
 def read_object(content: bytes | str, called: str, has_schema: bool = False) -> dict[str, Any]:
-    """As `read`. Raises Unfit too when the JSON is no object."""
+    """Like `read`. Also raises Unfit if the JSON is not an object."""
     return require_object(read(content, called, has_schema), called)
 
 
 def require_object(document: Any, called: str) -> dict[str, Any]:
-    """`document`, if it is a JSON object. Raises Unfit otherwise."""
+    """Return `document` if it is a JSON object. Raises Unfit otherwise."""
     if not isinstance(document, dict):
         raise Unfit(f"{called} must be a JSON object, not {kind(document)}")
     return document
 
 
 class _Twice(Exception):
-    """Raised for a key that an object has twice."""
+    """Raised for a duplicate key."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
@@ -66,7 +64,7 @@ class _Twice(Exception):
 
 
 class _NoValue(Exception):
-    """Raised for NaN and the infinities, which Python reads and JSON does not have."""
+    """Raised for NaN and the infinities, which Python accepts but JSON does not have."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

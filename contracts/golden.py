@@ -1,8 +1,8 @@
-"""When two answers of the model server to one request are equal.
+"""Comparison of two answers of the model server to the same request.
 
-Scores may differ by `TOLERANCE`: another processor sums in another order. So each item's score must be within it of the
-score recorded for that item, and of the score recorded at that place; items change places only where both hold. An item
-from below the recorded list may only tie with its last one.
+Scores may differ by `TOLERANCE`, because processors sum in different orders. An item's score must be within `TOLERANCE`
+of its own recorded score and of the recorded score at its rank, so only items with nearly equal scores may change
+places. An item that is not in the recorded list must tie with the list's last item.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def differences(recorded: Iterable[dict[str, Any]], answer: Callable[[Any], Any]
 
 
 def difference(expected: dict[str, Any], actual: Any) -> str | None:
-    """How the answer `actual` differs from the recorded `expected`, as a sentence without ids of users; None when it
-    does not.
+    """Return a sentence on how the answer `actual` differs from the recorded `expected`, without user ids; None if they
+    are equal.
     """
     if not isinstance(actual, dict) or not isinstance(actual.get("itemList"), list):
         return "the answer has no itemList"

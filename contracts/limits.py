@@ -1,22 +1,22 @@
-"""Limits that more than one program holds. The schemas hold the same ones, which a test compares."""
+"""Limits that more than one program enforces. A test compares them with those in the schemas."""
 
 from __future__ import annotations
 
 ID_CHARACTERS = 256
-"""Of a user's or an item's id."""
+"""Maximum characters of a user id or an item id."""
 PARAMETER_CHARACTERS = 256
-"""Of a hyperparameter (SageMaker's limit) or of a parameter of the preparation, as text."""
+"""Maximum characters of a hyperparameter (SageMaker's limit) and of a preparation parameter."""
 CANDIDATES = 1000
-"""Items in one request to be ranked."""
+"""Maximum items in a ranking request."""
 RESULTS = 100
-"""Items in one list."""
+"""Maximum items in one list."""
 DEFAULT_RESULTS = 10
 REQUEST_BYTES = 1 << 20
 
 RULE_ITEMS = 1000
-"""Items that are denied, and items that are boosted, each."""
+"""Maximum denied items, and maximum boosted items."""
 CATEGORIES = 100
-"""Categories that are asked for, and categories with a cap, each."""
+"""Maximum requested categories, and maximum categories with a cap."""
 BOOST = 100
 CATEGORY_CAP = 100
 RULES_BYTES = 1 << 20

@@ -1,4 +1,4 @@
-"""Lines that one program prints and another reads: a training's on standard output, a preparation's last one."""
+"""Log lines that one program prints and another parses: those of a training job, and a preparation's last line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EVALUATION = "evaluation "
 _NUMBER = "([0-9.eE+-]+)"
 
 FILTER = "train_loss="
-"""What each line of an epoch contains, and no other: a term for a log's filter."""
+"""Text that only the lines of an epoch contain; a filter pattern for logs."""
 METRICS = {
     "TrainLoss": f"train_loss={_NUMBER}",
     "SamplesPerSecond": f"samples_per_second={_NUMBER}",
@@ -20,12 +20,12 @@ METRICS = {
     "FullHitRateAt10": f"full_hit_rate_at_10={_NUMBER}",
     "FullNdcgAt10": f"full_ndcg_at_10={_NUMBER}",
 }
-"""SageMaker's metric definitions: by name, the expression that finds the figure in a line."""
+"""SageMaker metric definitions: the regular expression of each metric's value, by name."""
 VALIDATION = f"validation_ndcg={_NUMBER}"
-"""One more, of a training with patience."""
+"""The metric that only a training job with patience prints."""
 
 REFUSED, FAILED = "REFUSED: ", "FAILED: "
-"""How the last line of a preparation on standard error begins: the data is refused (exit 2), or something broke."""
+"""Prefixes of a preparation's last line on standard error: the data was refused (exit 2), or the job failed."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Epoch:
 
 
 def pairs(text: str) -> dict[str, str]:
-    """The `name=value` pairs of a line, in order."""
+    """Return the `name=value` pairs of a line, in order."""
     return {pair["name"]: pair["value"] for pair in _PAIR.finditer(text)}
 
 
 def epoch_in(line: str) -> Epoch | None:
-    """The epoch that `line` reports; None when it reports none."""
+    """Parse the epoch that `line` reports; None if it reports none."""
     match = _EPOCH.fullmatch(line.strip())
     if match is None:
         return None
@@ -74,7 +74,7 @@ def epoch_in(line: str) -> Epoch | None:
 
 
 def evaluation(k: int, sampled: tuple[float, float], full: tuple[float, float]) -> str:
-    """The line that a training ends with; each pair is hit rate and NDCG at `k`."""
+    """Return the last line of a training job; each pair is hit rate and NDCG at `k`."""
     return (
         f"{_EVALUATION}hit_rate_at_{k}={sampled[0]:.4f} ndcg_at_{k}={sampled[1]:.4f} "
         f"full_hit_rate_at_{k}={full[0]:.4f} full_ndcg_at_{k}={full[1]:.4f}"
@@ -82,5 +82,5 @@ def evaluation(k: int, sampled: tuple[float, float], full: tuple[float, float]) 
 
 
 def evaluation_in(line: str) -> dict[str, str] | None:
-    """The figures of the line that a training ends with, as text; None for any other line."""
+    """Parse the figures of a training job's last line, as text; None for any other line."""
     return pairs(line) if line.startswith(f"{_EVALUATION}hit_rate_at_") else None

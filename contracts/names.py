@@ -1,5 +1,5 @@
-"""The forms of names, as regular expressions to be matched in full (`fullmatch`). ASCII digits only: `\\d` and `int()`
-also take the digits of other scripts.
+"""Regular expressions of names, for `fullmatch`. They allow only ASCII digits; `\\d` and `int()` accept those of other
+scripts too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _VERSION = r"v[0-9]{8}t[0-9]{6}z-[0-9a-f]{8}"
 DATASET_VERSION = re.compile(_VERSION)
 """`v<UTC yyyymmdd>t<hhmmss>z-<8 hex>`: sorts by time."""
 RUN_ID = re.compile(rf"({_VERSION})-r([1-9][0-9]{{0,3}})")
-"""A dataset version and the attempt at it. Groups: both."""
+"""A dataset version and an attempt. Groups: dataset version, attempt."""
 MANIFEST_KEY = re.compile(rf"datasets/({_VERSION})/manifest\.json")
 MARKER_KEY = re.compile(r"raw/(?:[^/]+/)+_SUCCESS")
 SHA256 = re.compile(r"[0-9a-f]{64}")

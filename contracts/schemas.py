@@ -1,10 +1,10 @@
-"""The JSON Schemas of the documents, and the check of a document against one, whose errors are sentences.
+"""The JSON Schemas of the documents, and the check of a document against its schema. Errors are sentences.
 
     schemas.check({"floors": {"coverage": 1.5}}, "policy", called="policy/gate.json")
     # Unfit: policy/gate.json: floors.coverage must be a number from 0 to 1, not 1.5
 
-Documents that people write (`policy`, `rules`) are closed: an unknown key is a mistake. Those that programs write are
-open to readers: a later minor version may have more fields.
+In documents that people write (`policy`, `rules`) an unknown key is an error. Readers of the other documents ignore
+unknown keys, because a later minor version may have more fields.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ MAXIMUM_REASONS = 30
 
 @functools.cache
 def load(name: str) -> dict[str, Any]:
-    """The schema `name`, as the writer of the document has to keep it. Not to be changed."""
-    from importlib import resources  # here: it takes as long to import as all the rest of this package
+    """Return the schema `name` for writers of the document. Do not modify the result."""
+    from importlib import resources  # imported here, because it takes as long as the rest of this package
 
     text = resources.files("contracts").joinpath(f"{name}.schema.json").read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)
@@ -33,26 +33,26 @@ def load(name: str) -> dict[str, Any]:
 
 
 def check(document: Any, name: str, called: str) -> None:
-    """Raises Unfit with a sentence for every way in which `document` breaks the schema `name` for its readers.
+    """Raise Unfit with a sentence for every violation of the schema `name` (in its form for readers) by `document`.
 
-    `called` names the document in the sentences; "" leaves that to the caller. In JSON 3 and 3.0 are one number, so an
-    integer may be a float.
+    `called` names the document in the sentences; with "" they have no name. In JSON 3 and 3.0 are the same number, so
+    an integer may be a float.
     """
-    import fastjsonschema  # here: most programs check nothing, and Spark does not have it
+    import fastjsonschema  # imported here: most programs do not need it, and Spark does not have it
 
     require_object(document, called)
     try:
         _validator(name)(_checkable(document))
     except fastjsonschema.JsonSchemaValuesException as found:
         root = load(name)
-        # Sorted: the validator walks sets, whose order changes from process to process.
+        # Sorted, because the validator iterates over sets, whose order differs between processes.
         reasons = sorted({reason for error in found.errors for reason in _sentences(error, root, called)})
         left_out = [f"{len(reasons) - MAXIMUM_REASONS} more"] if len(reasons) > MAXIMUM_REASONS else []
         raise Unfit(*reasons[:MAXIMUM_REASONS], *left_out) from None
 
 
 def defaults(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """`document` with the schema's defaults for what it leaves out, objects inside it included."""
+    """Return `document` with the schema's defaults for missing keys, also in nested objects."""
     return _filled(document, load(name))
 
 
@@ -78,7 +78,7 @@ def _validator(name: str) -> Callable[[Any], Any]:
 
 
 def _open(schema: Any) -> Any:
-    """The schema that a reader holds a document to: any minor version, and fields that it does not know."""
+    """Return the schema for readers: it allows any minor version and unknown fields."""
     if isinstance(schema, list):
         return [_open(part) for part in schema]
     if not isinstance(schema, dict):
@@ -98,8 +98,8 @@ def _open(schema: Any) -> Any:
 
 
 class _Odd:
-    """Stands for a value that the validator would pass though nobody can use it: a number that is not finite (NaN is
-    not above any maximum) or beyond a double, and half of a surrogate pair, which cannot be stored.
+    """Replaces a value that the validator would wrongly accept: a number that is not finite (NaN is not above any
+    maximum) or too large for a double, and a lone surrogate, which cannot be stored.
     """
 
     def __init__(self, words: str) -> None:
@@ -124,7 +124,7 @@ def _checkable(value: Any) -> Any:
 
 
 def _is_unicode(text: str) -> bool:
-    """JSON may escape half of a surrogate pair."""
+    """False for text with a lone surrogate, which JSON can escape."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -136,7 +136,7 @@ def _is_unicode(text: str) -> bool:
 
 
 class _Error(Protocol):
-    """What is read of fastjsonschema's JsonSchemaValueException."""
+    """The attributes used of fastjsonschema's JsonSchemaValueException."""
 
     name: str | None
     rule: str | None
@@ -173,13 +173,13 @@ def _sentences(error: _Error, root: dict[str, Any], called: str) -> list[str]:
 
 
 def _noun(definition: dict[str, Any], root: dict[str, Any]) -> str:
-    """What a value must be: `a number from 0 to 1`. A `title` in the schema says it in other words."""
+    """Describe the allowed values: `a number from 0 to 1`. A `title` in the schema replaces the description."""
     if "$ref" in definition:
         place: Any = root
         for step in definition["$ref"].removeprefix("#/").split("/"):
             place = place[step]
         return _noun(place, root)
-    if "title" in definition and "$schema" not in definition:  # the root's is that of the document
+    if "title" in definition and "$schema" not in definition:  # the root's title is the document's
         return str(definition["title"])
     if "const" in definition:
         return repr(definition["const"])

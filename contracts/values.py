@@ -1,4 +1,4 @@
-"""What a value read from JSON is, and how an error sentence shows it."""
+"""The type of a value read from JSON, and its text in error messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SHOWN_CHARACTERS = 120
 
 
 def is_integer(value: Any, least: int | None = None, most: int | None = None) -> TypeGuard[int]:
-    """Whether `value` is an int, but no bool, from `least` to `most`."""
+    """True if `value` is an int (not a bool) from `least` to `most`."""
     return (
         isinstance(value, int)
         and not isinstance(value, bool)
@@ -19,19 +19,19 @@ def is_integer(value: Any, least: int | None = None, most: int | None = None) ->
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """Whether `value` is an int or a float, but no bool, that a double can hold: neither NaN nor infinite."""
+    """True if `value` is a finite int or float (not a bool) that fits a double."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def shown(value: object) -> str:
-    """`value` for an error sentence: one line of at most 120 characters."""
+    """Return `value` for an error message: one line of at most 120 characters."""
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         return "a number beyond the range of a double"
     return repr(value)[:SHOWN_CHARACTERS]
 
 
 def kind(value: Any) -> str:
-    """What kind of JSON value `value` is, for an error sentence."""
+    """Return the kind of JSON value for an error message, such as `an object`."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,1 +1,1 @@
-"""Puts business rules in force when a person has changed them, if they are valid."""
+"""Applies changed business rules, if they are valid."""

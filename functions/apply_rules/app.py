@@ -1,9 +1,9 @@
-"""EventBridge "Object Created" of `rules/rules.json` -> `serving/rules.json`, which `recommend` applies; or a
-notification that says what is wrong with it, and what was in force stays.
+"""EventBridge "Object Created" of `rules/rules.json`: copy valid rules to `serving/rules.json`, which `recommend`
+applies. For invalid rules a notification names the faults, and the earlier rules stay in effect.
 
-It is the object as it stands that counts, not the event: events may come twice, late, or in another order than the
-changes. What was written is looked at once more after it was applied, so that a slow try never has the last word over
-a newer change. Without an object (it was deleted) nothing changes: no rules are `{"schemaVersion": "1.0"}`.
+Events may arrive twice, late or out of order, so the current object is read, not the event. After the copy the object
+is checked again, so that a slow call does not overwrite a newer change. A deleted object changes nothing; to have no
+rules, write `{"schemaVersion": "1.0"}`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SNS = client("sns")
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns `{"outcome": "APPLIED"|"REFUSED"|"ABSENT", "reason"?}`. Raises DependencyFailed to be delivered again."""
+    """Returns `{"outcome": "APPLIED"|"REFUSED"|"ABSENT", "reason"?}`. Raises DependencyFailed to be retried."""
     for _ in range(_MOST_CHANGES):
         found = ARTIFACTS.get(SOURCE_KEY, limits.RULES_BYTES)
         if found is None:
@@ -63,12 +63,12 @@ def _apply(found: Stored) -> dict[str, Any]:
     except (InvalidInput, Unfit) as error:
         return _refuse(str(error), found.etag)
     ARTIFACTS.put(APPLIED_KEY, json.dumps(rules.to_document(), sort_keys=True).encode())
-    said = {
+    counts = {
         "denied": len(rules.deny),
         "boosted": len(rules.boosts),
         "capped_categories": len(rules.category_caps),
     }
-    logger.info("business rules applied", extra=said)
+    logger.info("business rules applied", extra=counts)
     count("RulesApplied")
     return {"outcome": "APPLIED"}
 

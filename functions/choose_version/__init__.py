@@ -1,1 +1,1 @@
-"""Says which earlier version a rollback goes back to."""
+"""Chooses the model version of a rollback."""

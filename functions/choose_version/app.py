@@ -1,6 +1,5 @@
-"""State ChooseVersion -> `{"runId", "datasetVersion", "from", "reason", "percent", "registration", "training"}`: the
-version that a rollback goes back to, or gives a share of the requests. Only one that has served before: it was judged,
-verified, and asked by customers.
+"""State ChooseVersion: choose the version that a rollback deploys again, or gives a share of the requests. It must have
+served before. Returns `{"runId", "datasetVersion", "from", "reason", "percent", "registration", "training"}`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ LEDGER = Ledger(SETTINGS.runs_table)
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises InvalidInput for an input that cannot be used, MissingResource for a version that never served."""
+    """Raises InvalidInput for an invalid input, MissingResource for a version that never served."""
     request = choice.from_event(event)
     serving = LEDGER.serving()
     run_id = choice.wanted(request, serving)

@@ -1,4 +1,4 @@
-"""What a rollback was asked for, and whether it can be. Pure."""
+"""The input of a rollback, its validation, and its target version. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ NO_REASON = "no reason was given"
 
 @dataclass(frozen=True)
 class Request:
-    """`to` is a run id, or None: the version that served before the one that serves now. `percent` of the requests are
-    to be its; None is all of them, 0 takes a split back.
+    """`to` is a run id, or None for the version that served before the current one. `percent` is its share of the
+    requests: None is all of them, 0 ends a split.
     """
 
     to: str | None
@@ -26,7 +26,7 @@ class Request:
 
 
 def from_event(event: Any) -> Request:
-    """The input of a rollback execution: `{"to"?, "percent"?, "reason"?}`. Raises InvalidInput naming the field."""
+    """Read a rollback's input: `{"to"?, "percent"?, "reason"?}`. Raises InvalidInput naming the field."""
     if not isinstance(event, dict):
         raise InvalidInput('the input of a rollback must be an object, such as {} or {"to": "<run id>"}')
     to = event.get("to")
@@ -44,7 +44,7 @@ def from_event(event: Any) -> Request:
 
 
 def wanted(request: Request, serving: Serving | None) -> str:
-    """The run to go back to. Raises MissingResource when nothing served before, InvalidInput when it serves already."""
+    """Return the run to deploy. Raises MissingResource if no model served before, InvalidInput if it already serves."""
     if serving is None:
         raise MissingResource("no model serves, so there is nothing to roll back")
     if request.percent == 0:
@@ -60,7 +60,7 @@ def wanted(request: Request, serving: Serving | None) -> str:
 
 
 def target(champion: Model, serving: Serving, request: Request) -> dict[str, Any]:
-    """What the states after this one need to know, as a retraining's states would have said it."""
+    """Return the input of the next states, in the same form as in a retraining."""
     return {
         "runId": champion["runId"],
         "datasetVersion": champion["datasetVersion"],

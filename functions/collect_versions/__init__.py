@@ -1,1 +1,1 @@
-"""Deletes the models and endpoint configurations that nobody will need again."""
+"""Deletes old models and endpoint configurations."""

@@ -1,7 +1,7 @@
-"""Once a day -> the endpoint configurations and models of versions that are neither kept nor in use are deleted.
+"""Once a day, delete the endpoint configurations and models of old versions that are not in use.
 
-Their model packages and archives stay: a rollback makes both again from these. One that cannot be deleted hides no
-other. The answer is `{"deleted", "kept"}`, both counts.
+Their model packages and archives stay, and a rollback creates both again from these. If one cannot be deleted, the
+others still are. Returns `{"deleted", "kept"}`, both counts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ JOBS = Jobs(LEDGER)
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises DependencyFailed, after everything was tried, when something could not be deleted."""
+    """Raises DependencyFailed, after all were tried, if one could not be deleted."""
     configs = _configs()
     keep = plan.kept(
         SETTINGS.name_prefix,
@@ -75,7 +75,7 @@ def _configs() -> list[tuple[str, datetime]]:
 
 
 def _endpoints() -> list[dict[str, Any]]:
-    """All endpoints whose names begin with our prefix: a person may have made another one of our models."""
+    """Return all endpoints with our name prefix: a person may have deployed a model on another endpoint."""
     listed: list[str] = []
     with calling("sagemaker ListEndpoints"):
         pages = JOBS.client("sagemaker").get_paginator("list_endpoints")
@@ -86,8 +86,8 @@ def _endpoints() -> list[dict[str, Any]]:
 
 
 def _collect(name: str) -> None:
-    """Delete the model, then the configuration of the same name, by which it is found again should this function die in
-    between. What an earlier try has deleted is no fault.
+    """Delete the model, then the configuration of the same name. In this order a call after a crash finds the
+    configuration again. Resources that are already deleted are ignored.
     """
     sagemaker = JOBS.client("sagemaker")
     calls: tuple[tuple[str, Callable[[], Any]], ...] = (

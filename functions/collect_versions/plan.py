@@ -1,4 +1,4 @@
-"""Which endpoint configurations are old. Pure."""
+"""The endpoint configurations to keep and to delete. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contracts.names import RUN_ID
 from shared import names
 from shared.records import Model, Run, Serving, Split
 
-# Younger than this, it may be of a run that has just made it.
+# A younger configuration may belong to a run in progress.
 LEAST_AGE = timedelta(days=1)
 
 
@@ -24,9 +24,9 @@ def kept(
     endpoints: Iterable[dict[str, Any]],
     split: Split | None = None,
 ) -> set[str]:
-    """Names of the configurations that stay: of the `number` newest versions that have served, of the one that serves,
-    the one before it and the one with a share of the traffic, of runs that are under way, and whatever one of
-    `endpoints` (DescribeEndpoint) is on or goes to.
+    """Return the names of the configurations to keep: those of the `number` newest versions that have served, of the
+    serving version, the previous one and the one in a traffic split, of unfinished runs, and the current and pending
+    ones of `endpoints` (DescribeEndpoint).
     """
     newest = sorted(champions, key=lambda model: model["datasetVersion"], reverse=True)[:number]
     found = {model["endpointConfigName"] for model in newest}
@@ -45,8 +45,8 @@ def kept(
 
 
 def old(prefix: str, configs: Iterable[tuple[str, datetime]], keep: set[str], now: datetime) -> list[str]:
-    """Of `configs` (name, created), those of this stack's runs that are neither to be kept nor young. What has another
-    name is somebody else's.
+    """Return the names in `configs` (name, created) to delete: of this stack's runs, not in `keep`, and older than
+    LEAST_AGE. Other names are not ours.
     """
     ours = re.compile(rf"{re.escape(prefix)}-{RUN_ID.pattern}(-s[0-9a-f]{{8}})?")
     return sorted(

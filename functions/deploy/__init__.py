@@ -1,1 +1,1 @@
-"""Moves the endpoint to a run's model, or back."""
+"""Deploys a run's model on the endpoint, or rolls the endpoint back."""

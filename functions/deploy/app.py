@@ -1,8 +1,8 @@
-"""States Deploy and RollBack (task token) of a retraining or a rollback -> a change of the endpoint; `on_job_finished`
-answers when it is over.
+"""States Deploy and RollBack (task token) of a retraining or a rollback: start a change of the endpoint.
+`on_job_finished` answers the token when the change has ended.
 
-Deploy's answer is `{"endpointName", "endpointConfigName"}`. RollBack's is that too, or, when there was nothing to
-wait for, `{"endpointName", "endpointConfigName"?, "changed", "alarms"?}`: those of the deployment that are in ALARM.
+Deploy's answer is `{"endpointName", "endpointConfigName"}`. RollBack's answer is the same or, if there was nothing to
+wait for, `{"endpointName", "endpointConfigName"?, "changed", "alarms"?}`: the deployment's alarms in state ALARM.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ S3 = client("s3")
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns `{"action"}`, the step that was taken; the state machine reads the token's answer, not this.
+    """Returns `{"action"}`, the step taken; the state machine reads the token's answer, not this.
 
-    Raises DeploymentInProgress while the endpoint or the lock is taken, AlarmNotQuiet while an alarm rings,
-    StaleVersion when newer data serves, ArtefactChanged and ModelNotApproved before anything is touched, EndpointFailed
-    and EndpointUnusable for what the endpoint is.
+    Raises DeploymentInProgress while another deployment holds the endpoint or the lock, AlarmNotQuiet while an alarm is
+    in state ALARM, StaleVersion if a model trained on newer data serves, ArtefactChanged and ModelNotApproved before
+    any change, EndpointFailed and EndpointUnusable for the endpoint's status.
     """
     events.require_task(event)
     if event.get("action") not in ("deploy", "rollback"):
@@ -103,12 +103,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _stage(deployment: Deployment) -> str:
-    """The decision that remembers the way back."""
+    """Return the ledger stage that records the earlier endpoint configuration."""
     return STAGE if deployment.replacing is None else f"{STAGE}#{deployment.holder}"
 
 
 def _is_watched(deployment: Deployment, event: dict[str, Any]) -> bool:
-    """Whether this is a new model's way in, which goes by steps and under alarms."""
+    """True for the deployment of a new model, which moves traffic in steps and is watched by alarms."""
     return event["action"] == "deploy" and deployment.replacing is None
 
 
@@ -117,7 +117,7 @@ def _deploy(deployment: Deployment, event: dict[str, Any]) -> Step:
     _refuse_if_stale(deployment)
     container = _approved_container(event)
     _lock(deployment.holder)
-    # Looked at again under the lock: the run that held it may have been the newer one.
+    # Checked again under the lock: the run that held the lock before may be newer.
     _refuse_if_stale(deployment)
     endpoint = JOBS.endpoint(SETTINGS.endpoint_name)
     step = plan.deployment(endpoint, wanted)
@@ -126,7 +126,7 @@ def _deploy(deployment: Deployment, event: dict[str, Any]) -> Step:
             _require_quiet_alarms()
         _create_model_and_config(deployment, container)
         previous = endpoint["EndpointConfigName"] if endpoint else None
-        # Written before the change, so that a rollback knows the way back whatever happens next.
+        # Written before the change, so that a rollback always knows the earlier configuration.
         LEDGER.decide(
             run_id,
             _stage(deployment),
@@ -188,11 +188,11 @@ def _take(step: Step, deployment: Deployment, event: dict[str, Any]) -> Step:
     if step.action is Action.CREATE:
         _change("create_endpoint", request.create_endpoint(name, str(step.config)))
     elif step.action is Action.UPDATE:
-        # What goes back goes at once, and no alarm holds it: one that rings may be the very reason.
+        # A rollback moves all traffic at once and ignores alarms: an alarm may be its reason.
         watched = (SETTINGS.endpoint_alarm_names, TRAFFIC) if _is_watched(deployment, event) else ((), request.AT_ONCE)
         is_scaled = SETTINGS.endpoint_maximum_instances > 0
         _change("update_endpoint", request.update_endpoint(name, str(step.config), *watched, is_scaled=is_scaled))
-    # Only now does the endpoint's state speak of this change; see Jobs.outcome.
+    # From now on the endpoint's status is that of this change; see Jobs.outcome.
     LEDGER.name_job(token.kind, token.name, token.task_token, str(step.config))
     accepted = LEDGER.token(token.kind, token.name)
     if accepted is not None:
@@ -231,26 +231,26 @@ def _lock(holder: str) -> None:
 
 
 def _require_quiet_alarms() -> None:
-    """SageMaker would take a deployment back at once for an alarm that rang before it began."""
+    """Raise AlarmNotQuiet if an alarm is in state ALARM: SageMaker would roll the deployment back at once."""
     wanted = SETTINGS.endpoint_alarm_names
     if not wanted:
         return
     found = _alarms()
     missing = sorted(set(wanted) - {alarm["AlarmName"] for alarm in found})
     if missing:
-        raise MissingResource(f"there is no alarm {', '.join(missing)} to watch the deployment")
+        raise MissingResource(f"the deployment alarms do not exist: {', '.join(missing)}")
     ringing = sorted(alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM")
     if ringing:
         raise AlarmNotQuiet(f"{', '.join(ringing)} is already in state ALARM; the deployment waits until it ends")
 
 
 def _ringing_alarms() -> list[str]:
-    """The deployment's alarms in ALARM: SageMaker says that it took an update back, and not which alarm was why."""
+    """Return the deployment's alarms in state ALARM, because SageMaker does not name the alarm of a rollback."""
     if not SETTINGS.endpoint_alarm_names:
         return []
     try:
         return sorted(alarm["AlarmName"] for alarm in _alarms() if alarm["StateValue"] == "ALARM")
-    except FunctionError as error:  # the endpoint is back, and no name of an alarm is worth a failed rollback
+    except FunctionError as error:  # the rollback is done: it does not fail because of missing alarm names
         logger.warning("the alarms cannot be read", extra={"reason": str(error)})
         return []
 
@@ -287,7 +287,9 @@ def _etag(url: str) -> str:
 
 
 def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) -> None:
-    """For a run that has served (a rollback's), what exists is taken as it is: parameters may have changed since."""
+    """Create the model and the configuration. In a rollback existing ones are used unchanged, because the stack's
+    parameters may have changed since they were created.
+    """
     run_id, is_known = deployment.run_id, deployment.replacing is not None
     sagemaker = JOBS.client("sagemaker")
     model = request.create_model(SETTINGS.name_prefix, run_id, container, SETTINGS.serving_role_arn)
@@ -336,7 +338,9 @@ def _change(operation: str, call: dict[str, Any]) -> None:
 
 
 def _retry_if_scaled(error: ClientError) -> None:
-    """SageMaker changes no instance type under a fleet that scales by itself. `scale_endpoint` registers it again."""
+    """Deregister the scalable target if SageMaker requires it for a new instance type. `scale_endpoint` registers it
+    again.
+    """
     if "must be deregistered" not in message_of(error):
         return
     with calling("application-autoscaling DeregisterScalableTarget"):
@@ -353,7 +357,7 @@ def _retry_if_scaled(error: ClientError) -> None:
 
 
 def _retry_if_unseen(error: ClientError) -> None:
-    # SageMaker looks up what a call names with eventual consistency: what was created just now may still be missing.
+    # SageMaker is eventually consistent: a call may not find a resource that was just created.
     if not_found(error):
         raise DependencyFailed(
             f"SageMaker does not find yet a resource that was just created: {message_of(error)}"

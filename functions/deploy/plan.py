@@ -1,7 +1,7 @@
-"""What to do to the endpoint next, given what it does now. Pure.
+"""The next step of a deployment or a rollback, given the endpoint's status. Pure.
 
-SageMaker's rules behind this: an endpoint can be updated only while InService; of a Failed one nothing is possible
-but deletion; while it changes, `PendingDeploymentSummary` names where it is going.
+SageMaker's rules: an endpoint can be updated only while InService; a Failed one can only be deleted; during a change
+`PendingDeploymentSummary` names the new configuration.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import Any
 
 
 class Action(Enum):
-    """The next call, or what to say instead of one."""
+    """The next call, or the result if there is none."""
 
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
     WAIT = "wait for the change that is under way"
-    DONE = "nothing is left to do"
+    DONE = "done"
     BUSY = "come back later"
     FAILED = "the endpoint failed on the wanted configuration"
     UNUSABLE = "a person must look at the endpoint"
 
 
 _CHANGING = ("Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting")
-_HEADING = ("Creating", "Updating")
+_TOWARDS_TARGET = ("Creating", "Updating")
 
 
 @dataclass(frozen=True)
 class Step:
-    """`action` towards the endpoint configuration `config` (None: no endpoint)."""
+    """An `action`, and the target endpoint configuration `config` (None: no endpoint)."""
 
     action: Action
     config: str | None
 
 
 def deployment(endpoint: dict[str, Any] | None, wanted: str) -> Step:
-    """The next step towards serving `wanted`; `endpoint` is DescribeEndpoint, or None when there is none."""
+    """Return the next step of deploying the configuration `wanted`; `endpoint` is DescribeEndpoint, or None."""
     if endpoint is None:
         return Step(Action.CREATE, wanted)
     status = endpoint["EndpointStatus"]
@@ -49,15 +49,13 @@ def deployment(endpoint: dict[str, Any] | None, wanted: str) -> Step:
 
 
 def rollback(endpoint: dict[str, Any] | None, wanted: str, previous: str | None) -> Step:
-    """The next step back from `wanted`, which a run has deployed or tried to, to `previous` (None: there was no
-    endpoint).
-    """
+    """Return the next step of a rollback from configuration `wanted` to `previous` (None: there was no endpoint)."""
     if endpoint is None:
         return Step(Action.CREATE if previous else Action.DONE, previous)
     status, serves = endpoint["EndpointStatus"], endpoint["EndpointConfigName"]
     if status == "InService":
         if serves != wanted:
-            # On `previous`: done. On a third one: somebody else has deployed since, and it is not ours to undo.
+            # On `previous`: done. On a third one: another deployment came later and is not undone here.
             return Step(Action.DONE, previous)
         return Step(Action.UPDATE if previous else Action.DELETE, previous)
     if status == "Failed":
@@ -72,7 +70,6 @@ def _while_changing(endpoint: dict[str, Any], target: str | None) -> Action:
     if status not in _CHANGING:
         return Action.UNUSABLE
     pending = endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
-    # While it is being created, an endpoint's own configuration is where it is going; while it is updated, it is
-    # where it comes from.
+    # During a creation EndpointConfigName is the new configuration; during an update it is the old one.
     heading = pending or (endpoint["EndpointConfigName"] if status == "Creating" else None)
-    return Action.WAIT if status in _HEADING and target is not None and heading == target else Action.BUSY
+    return Action.WAIT if status in _TOWARDS_TARGET and target is not None and heading == target else Action.BUSY

@@ -10,14 +10,13 @@ from shared import names
 STARTUP_SECONDS = 900
 MAXIMUM_UPDATE_SECONDS = 3600
 STRATEGIES = ("ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING")
-# With alarms to watch, the new fleet is watched this long before the old one goes; without alarms nothing would be
-# watched. Both waits are set: with all traffic at once there is no step to wait between, and SageMaker's own example
-# keeps the old fleet by TerminationWaitInSeconds.
+# With alarms, the new fleet is watched this long before the old one is removed. Both waits are set: with all traffic at
+# once there are no steps to wait between, and SageMaker's example keeps the old fleet with TerminationWaitInSeconds.
 BAKE_SECONDS = 300
 
 
 def create_model(name_prefix: str, run_id: str, container: dict[str, Any], role_arn: str) -> dict[str, Any]:
-    """CreateModel from the registered container."""
+    """Return the CreateModel call for the registered container."""
     return {
         "ModelName": names.model(name_prefix, run_id),
         "PrimaryContainer": {"Image": container["Image"], "ModelDataUrl": container["ModelDataUrl"]},
@@ -36,7 +35,7 @@ class Fleet:
 
 
 def create_endpoint_config(name_prefix: str, run_id: str, fleet: Fleet) -> dict[str, Any]:
-    """CreateEndpointConfig with one variant."""
+    """Return the CreateEndpointConfig call with one variant."""
     return {
         "EndpointConfigName": names.model(name_prefix, run_id),
         "ProductionVariants": [_variant(names.VARIANT, names.model(name_prefix, run_id), 1.0, fleet)],
@@ -44,7 +43,9 @@ def create_endpoint_config(name_prefix: str, run_id: str, fleet: Fleet) -> dict[
 
 
 def create_split_config(name_prefix: str, run_id: str, other: str, percent: int, fleet: Fleet) -> dict[str, Any]:
-    """CreateEndpointConfig with two: `other`'s model is asked `percent` of the requests, `run_id`'s the rest."""
+    """Return the CreateEndpointConfig call with two variants: `other` gets `percent` of the requests, `run_id` the
+    rest.
+    """
     shares = ((names.VARIANT, run_id, 100 - percent), (names.OTHER_VARIANT, other, percent))
     return {
         "EndpointConfigName": names.split(name_prefix, run_id, other, percent),
@@ -71,14 +72,14 @@ def _variant(name: str, model_name: str, weight: float, fleet: Fleet) -> dict[st
 
 
 def create_endpoint(endpoint_name: str, config_name: str) -> dict[str, Any]:
-    """CreateEndpoint."""
+    """Return the CreateEndpoint call."""
     return {"EndpointName": endpoint_name, "EndpointConfigName": config_name}
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """How traffic moves to a new fleet: `strategy` is one of STRATEGIES, `percent` the first step of CANARY and every
-    step of LINEAR and ROLLING, `wait_seconds` what lies between two steps.
+    """How traffic moves to a new fleet: `strategy` is one of STRATEGIES, `percent` is the first step of CANARY and
+    every step of LINEAR and ROLLING, `wait_seconds` is the time between two steps.
     """
 
     strategy: str = "ALL_AT_ONCE"
@@ -97,10 +98,10 @@ def update_endpoint(
     *,
     is_scaled: bool = False,
 ) -> dict[str, Any]:
-    """UpdateEndpoint: the new fleet takes traffic as `traffic` says, and goes again if one of the alarms rings.
+    """Return the UpdateEndpoint call: traffic moves by `traffic`, and SageMaker rolls back if an alarm fires.
 
-    All strategies but ROLLING are blue/green: they need a second fleet until the end. ROLLING replaces machine by
-    machine. With `is_scaled` the new fleet has as many machines as the old one has at that moment.
+    All strategies except ROLLING are blue/green: they need a second fleet until the end. ROLLING replaces the instances
+    in batches. With `is_scaled` the new fleet keeps the old one's current number of instances.
     """
     bake = BAKE_SECONDS if alarm_names else 0
     step = {"Type": "CAPACITY_PERCENT", "Value": traffic.percent}
@@ -138,7 +139,7 @@ def update_endpoint(
 
 
 def same_model(call: dict[str, Any], described: dict[str, Any]) -> bool:
-    """Whether the model that DescribeModel shows is the one that `call` would create."""
+    """True if DescribeModel shows the model that `call` would create."""
     container = described.get("PrimaryContainer", {})
     return (
         all(container.get(name) == value for name, value in call["PrimaryContainer"].items())
@@ -147,7 +148,7 @@ def same_model(call: dict[str, Any], described: dict[str, Any]) -> bool:
 
 
 def same_endpoint_config(call: dict[str, Any], described: dict[str, Any]) -> bool:
-    """Whether the configuration that DescribeEndpointConfig shows is the one that `call` would create."""
+    """True if DescribeEndpointConfig shows the configuration that `call` would create."""
     variants = described.get("ProductionVariants", [])
     wanted = call["ProductionVariants"][0]
     compared = ("VariantName", "ModelName", "InstanceType", "InitialInstanceCount", "InferenceAmiVersion")

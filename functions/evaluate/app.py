@@ -1,8 +1,7 @@
-"""State Evaluate -> `{"accepted", "reasons", "reportUri", "codeVersion"}`; the verdict and its figures go into the
-ledger.
+"""State Evaluate: judge the model and record the verdict with its figures in the ledger. Returns
+`{"accepted", "reasons", "reportUri", "codeVersion"}`.
 
-Takes `evaluation.json`, `golden.json` and `popular.json` out of the job's output and keeps them under
-`runs/<runId>/`.
+Copies `evaluation.json`, `golden.json` and `popular.json` from the job's output to `runs/<runId>/`.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ EVENTS = client("events")
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises ArtefactMissing, UntrustworthyReport or NotComparable when the model cannot be judged: a fault, not a
-    rejection.
+    """Raises ArtefactMissing, UntrustworthyReport or NotComparable if the model cannot be judged; the run then fails,
+    and the model is not rejected.
     """
     run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
     version = names.version_of(run_id)
@@ -78,7 +77,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 def _incumbent(run_id: str) -> str | None:
     serving = LEDGER.serving()
     if serving and serving["runId"] == run_id:
-        # A run that is judged again after it was promoted is measured against the model before it.
+        # A run that is judged again after its promotion is compared with the model before it.
         previous = serving.get("previous")
         return previous["runId"] if previous else None
     return serving["runId"] if serving else None
@@ -92,11 +91,10 @@ def _key(uri: Any, field_name: str) -> str:
 
 
 def _policy() -> tuple[Policy, dict[str, Any]]:
-    """The policy that holds now, and what the ledger says of it: where it was found, and its digest.
+    """Return the current policy, and its source and digest for the ledger.
 
-    `policy/gate.json`, where there is one, in place of the template's parameter: read for each verdict, so that it can
-    be changed without a deployment. Raises InvalidInput naming what is wrong with it: a model that cannot be judged as
-    the shop wants is not judged at all.
+    `policy/gate.json`, if it exists, replaces the template's parameter. It is read for each verdict, so it can be
+    changed without a deployment. Raises InvalidInput naming each fault of an invalid policy.
     """
     found = ARTIFACTS.get(POLICY_KEY)
     if found is None:

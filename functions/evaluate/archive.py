@@ -1,8 +1,7 @@
-"""Named files out of a `.tar.gz` that a training job wrote, within bounds. Pure.
+"""Read named files of a training job's `.tar.gz`, within size limits. Pure.
 
-The archive comes from code that may be wrong: members are read into memory one by one and never unpacked to a disk;
-links, devices, other names and anything larger than the bounds are refused or passed over, whatever the archive
-claims.
+The archive is not trusted: members are read into memory one by one and never unpacked to disk. Links, devices and other
+names are skipped; a member or an archive above the limits is refused.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ MAXIMUM_TOTAL_BYTES = 256 * 1024 * 1024
 
 
 class BrokenArchive(Exception):
-    """Raised when the archive cannot be read, exceeds the bounds, or lacks a file that was asked for."""
+    """Raised when the archive cannot be read, exceeds the limits, or lacks a requested file."""
 
 
 def read(stream: IO[bytes], wanted: tuple[str, ...]) -> dict[str, bytes]:
-    """The contents of the regular files `wanted`, by name. Raises BrokenArchive naming what is wrong."""
+    """Return the contents of the regular files `wanted`, by name. Raises BrokenArchive naming the fault."""
     found: dict[str, bytes] = {}
     total = 0
     try:

@@ -68,7 +68,7 @@ class Verdict:
 
     @property
     def accepted(self) -> bool:
-        """Whether every check passed."""
+        """True if every check passed."""
         return all(check.passed for check in self.checks)
 
     @property
@@ -84,10 +84,9 @@ class Verdict:
 
 
 def judge(report: Any, policy: Policy, run: Run) -> Verdict:
-    """The verdict on a report (docs/contracts.md, `evaluation.json`).
+    """Return the verdict on a report (docs/contracts.md, `evaluation.json`).
 
-    Raises UntrustworthyReport when the report cannot be believed, NotComparable when it does not measure the model
-    that serves.
+    Raises UntrustworthyReport if the report is invalid, NotComparable if it does not measure the serving model.
     """
     try:
         schemas.check(report, "evaluation", REPORT)
@@ -113,7 +112,7 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
 
     checks = [_floor(name, candidate[name], policy.floors[name], k) for name in FIGURES if name in policy.floors]
     checks += [_ceiling(name, candidate[name], ceiling) for name, ceiling in policy.ceilings.items()]
-    checks.append(_quick_enough(slowest, policy.maximum_serving_milliseconds))
+    checks.append(_latency(slowest, policy.maximum_serving_milliseconds))
     checks += [_above(name, candidate[name], popularity[name], k) for name in _BETTER_THAN_POPULARITY]
     for strong in _STRONG:
         if strong in baselines and report["candidate"]["model"] != strong:
@@ -174,7 +173,7 @@ def _ceiling(name: str, value: float, ceiling: float) -> Check:
     )
 
 
-def _quick_enough(value: float, most: float) -> Check:
+def _latency(value: float, most: float) -> Check:
     passed = value <= most
     sentence = f"p99 latency is {value:.3g} ms, {_limit(passed)} {most:g} ms"
     return Check("serving.p99Milliseconds", passed, value, most, sentence)
@@ -193,7 +192,7 @@ def _above(name: str, value: float, popularity: float, k: int) -> Check:
 
 def _not_worse(name: str, value: float, other: float, margin: float, k: int, kind: str, whose: str) -> Check:
     words, threshold = _WORDS[name].format(k=k), other + margin
-    # A report's rates are quotients of sums: equal models may differ in the last bit, which is no loss.
+    # Rates are quotients of sums, so equal models may differ in the last bit.
     passed = value >= threshold - 1e-12
     if margin:
         kind_of_margin = "allowed loss" if margin < 0 else "required gain"
@@ -226,7 +225,7 @@ def _limit(passed: bool) -> str:
 
 
 def _slices(report: Mapping[str, Any], policy: Policy, k: int) -> list[Check]:
-    """A check for each slice of enough users and each figure that the policy names."""
+    """Return a check for each slice with enough users and each figure in the policy."""
     ours, theirs = report["candidate"]["slices"], report["incumbent"]["slices"]
     checks = []
     for slice_name in sorted(ours.keys() & theirs.keys()):

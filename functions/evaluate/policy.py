@@ -1,12 +1,12 @@
-"""The gate's policy: what a model must reach. Pure.
+"""The gate's policy: the thresholds of each check. Pure.
 
-`contracts/policy.schema.json` has the keys, their meaning, limits and defaults. `floors` and `ceilings` are
-absolute. `baselineMargins` and `margins` are what the candidate must be better by than the strong baseline and the
-model that serves: 0 is "not worse", a negative margin tolerates that much loss. An interval is wide where test users
-are few, whatever the model, so it counts from `minimumIntervalUsers` on.
+`contracts/policy.schema.json` defines the keys, their meaning, limits and defaults. `floors` and `ceilings` are
+absolute. `baselineMargins` and `margins` are the required gains over the strong baseline and over the serving model: 0
+means "not worse", a negative margin allows that loss. With few test users the confidence interval is always wide, so it
+is checked only from `minimumIntervalUsers` on.
 
-With 99 negatives a model that guesses has a sampled hit rate at 10 of 0.10 and an NDCG of 0.045, so the default floors
-refuse a guess. docs/decisions/0008-what-the-gate-asks.md says why the others.
+With 99 negatives a random model has a sampled hit rate at 10 of 0.10 and an NDCG of 0.045, so it fails the default
+floors. docs/decisions/0008-what-the-gate-asks.md explains the other defaults.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Policy:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any], called: str = "GatePolicy") -> Policy:
-        """The policy in a JSON object, with defaults for what it leaves out. Raises InvalidInput naming the document
-        (`called`) and each key that is unknown or out of range.
+        """Read a policy; missing keys get their defaults. Raises InvalidInput naming the document (`called`) and each
+        key that is unknown or out of range.
         """
         try:
             schemas.check(document, "policy", called)

@@ -1,5 +1,4 @@
-"""End a failed run. Called by the state HandleFailure of all state machines, and by the rule on failed, timed-out and
-aborted executions.
+"""State HandleFailure of all state machines, and the rule on failed, timed-out and aborted executions: end the run.
 
 Order: stop orphan jobs, close tokens, release the lock, record the reason in the ledger, publish one event, send one
 notification. Every step is idempotent. Returns `{"status", "notified"}`.
@@ -21,7 +20,7 @@ from shared.ledger import Ledger, Token
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.records import (
-    CAME_TO_NOTHING,
+    ENDED_WITHOUT_VERDICT,
     TAKEN,
     UNFINISHED,
     UNUSABLE,
@@ -146,7 +145,7 @@ def _end_run(failed: Failure, run_id: str) -> tuple[RunStatus, list[str]]:
     if serving and serving["runId"] == run_id:
         status = RunStatus.DEPLOYED
         reasons.append("the model was verified and serves; a later step failed")
-    over = (*UNFINISHED, *CAME_TO_NOTHING) if failed.first_hand else UNFINISHED
+    over = (*UNFINISHED, *ENDED_WITHOUT_VERDICT) if failed.first_hand else UNFINISHED
     if LEDGER.finish_run(run_id, status, reasons, failed.error, over=over):
         return status, reasons
     recorded = LEDGER.run(run_id)

@@ -126,7 +126,7 @@ def _from_state(event: dict[str, Any]) -> Failure:
         reasons.append(f"the endpoint serves {rollback['endpointConfigName']} again")
     alarms = rollback.get("alarms") if isinstance(rollback, dict) else None
     if alarms:
-        reasons.append(f"in ALARM when the endpoint had gone back: {', '.join(map(str, alarms))}")
+        reasons.append(f"in state ALARM after the rollback: {', '.join(map(str, alarms))}")
     if "rollbackError" in event:
         reasons.append(f"the rollback failed too: {Cause.from_state(event['rollbackError']).reason}")
     run_id, version = _identity(machine, event, arn, str(event.get("startTime") or ""))

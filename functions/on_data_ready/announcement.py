@@ -12,7 +12,7 @@ from shared.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Announcement:
-    """A manifest that was written: where it is, and the dataset version in its key."""
+    """The location of a written manifest, and the dataset version in its key."""
 
     bucket: str
     key: str
@@ -20,9 +20,7 @@ class Announcement:
 
 
 def from_event(event: Any, data_bucket: str) -> Announcement:
-    """The announcement in an EventBridge "Object Created" event. Raises InvalidInput for any other source, bucket or
-    key.
-    """
+    """Read an EventBridge "Object Created" event. Raises InvalidInput for any other source, bucket or key."""
     if not isinstance(event, dict) or not isinstance(event.get("detail"), dict):
         raise InvalidInput("the event must be an EventBridge event with an object in detail")
     if event.get("source") != "aws.s3" or event.get("detail-type") != "Object Created":

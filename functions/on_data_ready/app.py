@@ -1,8 +1,8 @@
-"""EventBridge "Object Created" of a manifest -> the retraining execution of that dataset version, exactly one.
+"""EventBridge "Object Created" of a manifest: start exactly one retraining execution for that dataset version.
 
-The answer's `outcome` is STARTED, DUPLICATE, STALE, QUARANTINED (each in the ledger with its reasons) or REFUSED (an
-event that is not about our datasets: counted, no AWS call made). A crash at any point is healed by the next delivery
-of the event.
+`outcome` is STARTED, DUPLICATE, STALE, QUARANTINED (the last two with their reasons in the ledger) or REFUSED (the
+event is not about our datasets; no AWS call is made). After a crash at any point, the next delivery of the event
+completes the work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.errors import InvalidInput, MissingResource
 from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
-from shared.records import CAME_TO_NOTHING, DatasetStatus
+from shared.records import ENDED_WITHOUT_VERDICT, DatasetStatus
 
 MAXIMUM_MANIFEST_BYTES = 16 * 1024 * 1024
 
@@ -44,13 +44,13 @@ STATES = client("stepfunctions")
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns `{"outcome", "datasetVersion"?, "runId"?, "reasons"?}`. Raises DependencyFailed or MissingResource to
-    be delivered again.
+    """Returns `{"outcome", "datasetVersion"?, "runId"?, "reasons"?}`. Raises DependencyFailed or MissingResource to be
+    retried.
     """
     try:
         announced = announcement.from_event(event, SETTINGS.data_bucket)
     except InvalidInput as error:
-        # Delivering it again would not make it ours: it is counted and dropped, not retried into the dead-letter queue.
+        # A retry would not help: the event is counted and dropped instead of going to the dead-letter queue.
         logger.warning("event refused", extra={"reason": str(error)})
         count("EventRefused")
         return {"outcome": "REFUSED", "reasons": [str(error)]}
@@ -69,13 +69,13 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _faults(announced: Announcement) -> list[str]:
-    """Why the dataset cannot be used; empty when it can."""
+    """Return the reasons why the dataset cannot be used; empty if it can."""
     try:
         described = manifest.parse(_read_manifest(announced), announced.version)
     except Unfit as error:
         return error.reasons
     faults = manifest.shortcomings(described, SETTINGS.minimum_test_users)
-    # Names and sizes only: training reads every byte anyway, and checks each file's sha256 as it does.
+    # Names and sizes only: the training job checks each file's sha256 when it reads it.
     return faults + manifest.missing_from(described, DATA.sizes(announced.key.removesuffix("manifest.json")))
 
 
@@ -93,24 +93,24 @@ def _staleness(version: str) -> str | None:
     if serving and serving["datasetVersion"] > version:
         return f"{version} is older than {serving['datasetVersion']}, which serves"
     newest = LEDGER.claim_newest(version)
-    if newest <= version or _came_to_nothing(newest):
+    if newest <= version or _ended_without_verdict(newest):
         return None
     return f"{version} is older than {newest}, which was claimed before"
 
 
-def _came_to_nothing(version: str) -> bool:
-    """Whether the run of `version` ended without a verdict on its data: then older data is the newest that there is."""
+def _ended_without_verdict(version: str) -> bool:
+    """True if the run of `version` ended without a decision on its data, so that older data may be used."""
     state = LEDGER.dataset(version)
     run_id = state.get("runId") if state else None
     run = LEDGER.run(run_id) if run_id else None
-    return run is not None and run["status"] in CAME_TO_NOTHING
+    return run is not None and run["status"] in ENDED_WITHOUT_VERDICT
 
 
 def _set_aside(version: str, status: DatasetStatus, reasons: list[str]) -> dict[str, Any]:
     if not LEDGER.mark_dataset(version, status, reasons, unless=(DatasetStatus.CLAIMED, DatasetStatus.STALE)):
-        logger.info("dataset version was decided before", extra={"reasons": reasons})
+        logger.info("dataset version already has a decision", extra={"reasons": reasons})
         return {"outcome": "DUPLICATE", "datasetVersion": version}
-    logger.warning("dataset version set aside", extra={"status": status, "reasons": reasons})
+    logger.warning("dataset version not used", extra={"status": status, "reasons": reasons})
     count("DatasetStale" if status == DatasetStatus.STALE else "DatasetQuarantined")
     return {"outcome": status, "datasetVersion": version, "reasons": reasons}
 
@@ -123,8 +123,8 @@ def _start(announced: Announcement) -> dict[str, Any]:
     state = None if won else LEDGER.dataset(announced.version)
     if not won and (state is None or state["status"] != DatasetStatus.CLAIMED):
         return {"outcome": "DUPLICATE", "datasetVersion": announced.version}
-    # Whoever lost the claim goes on too: had the winner died here, nobody else would start the run, and starting it
-    # twice is no harm.
+    # The loser of the claim continues too: if the winner crashed here, no other call would start the run. Starting it
+    # twice is harmless.
     LEDGER.open_run(run_id, announced.version, names.execution_arn(SETTINGS.retraining_state_machine_arn, run_id))
     with calling("states StartExecution"):
         try:
@@ -133,6 +133,6 @@ def _start(announced: Announcement) -> dict[str, Any]:
             if code_of(error) != "ExecutionAlreadyExists":
                 raise
             won = False
-    logger.info("run started" if won else "run was started before")
+    logger.info("run started" if won else "run already started")
     count("RunStarted" if won else "RunDuplicate")
     return {"outcome": "STARTED" if won else "DUPLICATE", "datasetVersion": announced.version, "runId": run_id}

@@ -1,4 +1,4 @@
-"""What a manifest must say, and what the bucket must hold, for a dataset version to be learned from. Pure."""
+"""Checks of a manifest and of the dataset's files in the bucket. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a valid manifest says, as far as the run needs it."""
+    """The fields of a valid manifest that the run needs."""
 
     dataset_version: str
     files: tuple[File, ...]
@@ -32,7 +32,7 @@ class Manifest:
 
 
 def parse(document: Any, version: str) -> Manifest:
-    """The manifest of dataset `version`. Raises Unfit with every fault that was found."""
+    """Read the manifest of dataset `version`. Raises Unfit with every fault."""
     schemas.check(document, "manifest", CALLED)
     files = tuple(File(entry["path"], int(entry["size"]), int(entry["rows"])) for entry in document["files"])
     faults = _disagreements(files, document["counts"])
@@ -44,7 +44,7 @@ def parse(document: Any, version: str) -> Manifest:
 
 
 def shortcomings(manifest: Manifest, minimum_test_users: int) -> list[str]:
-    """Why this dataset, though whole, is too little to measure with."""
+    """Return the reason why a complete dataset is too small to measure a model; empty if it is not."""
     users = manifest.counts["test"]
     if users >= minimum_test_users:
         return []
@@ -52,7 +52,7 @@ def shortcomings(manifest: Manifest, minimum_test_users: int) -> list[str]:
 
 
 def missing_from(manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
-    """Which files the bucket lacks or holds in another size; `sizes` are bytes by path below the version."""
+    """Return a reason for each file that is missing from the bucket or has another size; `sizes` are bytes by path."""
     reasons = []
     for file in manifest.files:
         size = sizes.get(file.path)
@@ -65,7 +65,7 @@ def missing_from(manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
 
 def _disagreements(files: tuple[File, ...], counts: Mapping[str, int]) -> list[str]:
     listed = Counter(file.path for file in files)
-    faults = [f"files has {path} {times} times" for path, times in listed.items() if times > 1]
+    faults = [f"files lists {path} {times} times" for path, times in listed.items() if times > 1]
     for folder in ("train", "test", "users", "items"):
         rows = sum(file.rows for file in files if file.path.startswith(f"{folder}/"))
         if rows != counts[folder]:

@@ -1,4 +1,4 @@
-"""The StartExecution call of a run. Pure; the same run always gives the same bytes, which makes the call idempotent."""
+"""The StartExecution call of a run. Pure. The same run always gives the same bytes, so the call is idempotent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared import names
 
 
 def start_execution(announcement: Announcement, state_machine_arn: str, attempt: int = 1) -> dict[str, Any]:
-    """The call; the execution's name is the run id."""
+    """Return the call; the execution's name is the run id."""
     run_id = names.run_id(announcement.version, attempt)
     document = {
         "runId": run_id,

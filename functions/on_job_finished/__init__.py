@@ -1,1 +1,1 @@
-"""Answers the task that waits for a job, when AWS says that the job changed state."""
+"""Answers the task token of a job when the job has ended."""

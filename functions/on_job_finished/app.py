@@ -1,6 +1,4 @@
-"""EventBridge (SageMaker and EMR Serverless state changes) -> the answer to the waiting task, or nothing if nobody
-waits.
-"""
+"""EventBridge events (SageMaker and EMR Serverless state changes): answer the task that waits for the job, if any."""
 
 from __future__ import annotations
 
@@ -30,9 +28,7 @@ JOBS = Jobs(LEDGER, SETTINGS.emr_application_id)
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns `{"answered": bool}`. Raises InvalidInput for an event of another kind, DependencyFailed to be
-    delivered again.
-    """
+    """Returns `{"answered": bool}`. Raises InvalidInput for any other event, DependencyFailed to be retried."""
     detail = events.detail_of(event)
     job = job_reference.from_event(event)
     if not job.is_ours(SETTINGS.name_prefix, SETTINGS.endpoint_name, SETTINGS.emr_application_id, detail):
@@ -43,7 +39,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         name = JOBS.job_run(job.name).get("name", "")
     token = LEDGER.token(job.kind, name)
     if token is None or (job.kind == JobKind.PREPARATION and token.job_id != job.name):
-        logger.info("nobody waits for this job", extra={"job_kind": job.kind, "job_name": name})
+        logger.info("no task waits for this job", extra={"job_kind": job.kind, "job_name": name})
         count("JobEventWithoutWaiter")
         return {"answered": False}
     append_run(run_id=token.run_id, dataset_version=token.dataset_version)

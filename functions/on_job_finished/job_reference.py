@@ -1,4 +1,4 @@
-"""Which job an AWS state-change event speaks of. Pure. The event's own status is not read: the job is asked."""
+"""The job named by an AWS state-change event. Pure. The event's status is ignored: the job itself is described."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ _JOBS = {
 
 @dataclass(frozen=True)
 class JobReference:
-    """`kind` of token and the `name` under which it is held; for PREPARATION `name` is the job run's id, still to be
-    resolved.
-    """
+    """The `kind` and `name` of a job's token. For PREPARATION, `name` is the job run's id, not yet its name."""
 
     kind: JobKind
     name: str
 
     def is_ours(self, name_prefix: str, endpoint_name: str, application_id: str, detail: dict[str, Any]) -> bool:
-        """Whether the job can be one of this stack's; others in the account are left alone."""
+        """True if the job can belong to this stack; other jobs in the account are ignored."""
         if self.kind in (JobKind.TRAINING, JobKind.TRANSFORM):
             return self.name.startswith(f"{name_prefix}-")
         if self.kind == JobKind.ENDPOINT:
@@ -39,7 +37,7 @@ class JobReference:
 
 
 def from_event(event: dict[str, Any]) -> JobReference:
-    """The job that an EventBridge event speaks of. Raises InvalidInput naming what is wrong with it."""
+    """Read the job in an EventBridge event. Raises InvalidInput naming the fault."""
     found = _JOBS.get(event.get("detail-type", ""))
     if found is None:
         raise InvalidInput(

@@ -1,1 +1,1 @@
-"""Makes the lists that a batch wrote the ones that stand in for the endpoint."""
+"""Publishes the lists of a batch, which `recommend` uses when the endpoint does not answer."""

@@ -1,7 +1,8 @@
-"""State PublishBatch -> `{"runId", "shards", "published"}`: the lists are whole, and `recommend` finds them.
+"""State PublishBatch: check that the lists are complete and publish them for `recommend`. Returns
+`{"runId", "shards", "published"}`.
 
-`runs/<runId>/batch.json` says where the lists of a run are; `serving/batch.json` is a copy of the one of the run that
-serves. Done twice, it changes nothing. When another model serves now, its lists stay, and `published` is false.
+`runs/<runId>/batch.json` points to the lists of a run; `serving/batch.json` is a copy of the serving run's pointer. A
+second call changes nothing. If another model serves now, its lists stay, and `published` is false.
 """
 
 from __future__ import annotations
@@ -34,33 +35,33 @@ ARTIFACTS = Bucket(client("s3"), SETTINGS.artifacts_bucket)
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises ArtefactMissing when the job left less than it was asked for, InvalidInput for a state without a job."""
+    """Raises ArtefactMissing if lists are missing or invalid, InvalidInput for a state without a job."""
     batch = event.get("batch") if isinstance(event, dict) else None
     if not isinstance(batch, dict) or not isinstance(batch.get("jobName"), str):
         raise InvalidInput("batch.jobName must be a string: PublishBatch follows a job")
     run_id = names.require_run_id(batch.get("runId"), "batch.runId")
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
     prefix = f"batch/{batch['jobName']}"
-    asked, written = ARTIFACTS.sizes(f"{prefix}/input/"), ARTIFACTS.sizes(f"{prefix}/lists/")
-    left_out = lists.missing(asked, written)
-    if not asked or left_out:
+    inputs, written = ARTIFACTS.sizes(f"{prefix}/input/"), ARTIFACTS.sizes(f"{prefix}/lists/")
+    left_out = lists.missing(inputs, written)
+    if not inputs or left_out:
         raise ArtefactMissing(
-            f"{len(left_out)} of {len(asked)} parts of {prefix}/ have no lists: {', '.join(left_out[:5]) or 'no input'}"
+            f"{len(left_out)} of {len(inputs)} parts of {prefix}/ lack lists: {', '.join(left_out[:5]) or 'no input'}"
         )
-    first = min(asked)
-    wrong = lists.problem(_read(f"{prefix}/lists/{first}.out"), run_id, len(asked))
+    first = min(inputs)
+    wrong = lists.problem(_read(f"{prefix}/lists/{first}.out"), run_id, len(inputs))
     if wrong:
         raise ArtefactMissing(f"{prefix}/lists/{first}.out: {wrong}")
     num_results = int(json.loads(_read(f"{prefix}/input/{first}"))["numResults"])
     moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    pointer = json.dumps(lists.pointer(run_id, f"{prefix}/lists/", len(asked), num_results, moment)).encode()
+    pointer = json.dumps(lists.pointer(run_id, f"{prefix}/lists/", len(inputs), num_results, moment)).encode()
     ARTIFACTS.put(f"runs/{run_id}/batch.json", pointer)
     serving = LEDGER.serving()
     serves = serving["runId"] if serving else None
     published = serves == run_id
     if published:
         ARTIFACTS.put("serving/batch.json", pointer)
-    words = f"{len(asked)} parts with {num_results} items a user" + ("" if published else f"; {serves} serves now")
+    words = f"{len(inputs)} parts with {num_results} items per user" + ("" if published else f"; {serves} serves now")
     LEDGER.decide(
         run_id,
         "batch",
@@ -70,12 +71,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
             "attempt": names.transform_attempt(batch["jobName"]),
             "jobName": batch["jobName"],
             "numResults": num_results,
-            "shards": len(asked),
+            "shards": len(inputs),
         },
     )
-    logger.info("lists published" if published else "another model serves now", extra={"shards": len(asked)})
+    logger.info("lists published" if published else "another model serves now", extra={"shards": len(inputs)})
     count("BatchPublished" if published else "BatchOvertaken")
-    return {"runId": run_id, "shards": len(asked), "published": published}
+    return {"runId": run_id, "shards": len(inputs), "published": published}
 
 
 def _read(key: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What a finished batch must have left, and the pointer to it. Pure."""
+"""Checks of a finished batch's lists, and the pointer to them. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SCHEMA_VERSION = "1.0"
 
 
 def missing(inputs: Mapping[str, int], lists: Mapping[str, int]) -> list[str]:
-    """The inputs (name: size) that have no answer, or an empty one, among `lists` (name: size)."""
+    """Return the inputs (name: bytes) without an answer, or with an empty one, in `lists` (name: bytes)."""
     return [name for name in sorted(inputs) if lists.get(f"{name}.out", 0) == 0]
 
 
 def problem(content: bytes, run_id: str, shards: int) -> str | None:
-    """What is wrong with one answer; None when it is one of this run's model, of so many parts."""
+    """Return the fault of one part; None if it is valid, by this run's model, and one of `shards` parts."""
     try:
         document = documents.read_object(content, "the part")
     except Unfit as error:
@@ -32,7 +32,7 @@ def problem(content: bytes, run_id: str, shards: int) -> str | None:
 
 
 def pointer(run_id: str, prefix: str, shards: int, num_results: int, written_at: str) -> dict[str, Any]:
-    """`serving/batch.json`."""
+    """Return the content of `serving/batch.json`."""
     return {
         "schemaVersion": SCHEMA_VERSION,
         "runId": run_id,

@@ -1,1 +1,1 @@
-"""Puts the preparation's code, which a Lambda layer carries, where EMR Serverless can read it."""
+"""Copies the preparation's code from a Lambda layer to S3 for EMR Serverless."""

@@ -1,4 +1,4 @@
-"""What a custom resource says back to CloudFormation. Pure."""
+"""The answer of a custom resource to CloudFormation. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MAXIMUM_REASON_LENGTH = 1000
 
 
 def body(event: dict[str, Any], *, data: dict[str, str] | None = None, error: str | None = None) -> bytes:
-    """The JSON to PUT to the ResponseURL; without `error` it says SUCCESS.
+    """Return the JSON to PUT to the ResponseURL: FAILED with `error`, otherwise SUCCESS.
 
-    The physical id never changes: with a new one, CloudFormation would delete the old resource after every update.
+    The physical id never changes: with a new id, CloudFormation would delete the old resource after every update.
     """
     document: dict[str, Any] = {
         "Status": "FAILED" if error else "SUCCESS",

@@ -1,8 +1,8 @@
-"""CloudFormation custom resource `PreparationCode` -> the preparation's code in the artifacts bucket.
+"""CloudFormation custom resource `PreparationCode`: copy the preparation's code to the artifacts bucket.
 
-Attributes: `EntryPoint` and `PyFiles` (s3 URIs), `CodeVersion` (the sha256 in both). The ResponseURL is answered
-whatever happens: a stack whose custom resource says nothing hangs for an hour. Nothing is deleted, ever: a
-preparation that runs may be using it.
+Attributes: `EntryPoint` and `PyFiles` (s3 URIs), `CodeVersion` (the sha256 in both). The ResponseURL is always
+answered, because a stack without an answer hangs for an hour. Code is never deleted, because a running preparation may
+use it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Settings(environment.Common):
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns the attributes. Errors are said to CloudFormation, not raised, unless that fails itself."""
+    """Returns the attributes. Errors are reported to CloudFormation, and raised only if that fails."""
     data: dict[str, str] | None = None
     error: str | None = None
     try:

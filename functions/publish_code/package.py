@@ -1,4 +1,4 @@
-"""The preparation's code as two objects named by their content. Pure."""
+"""The preparation's code as two S3 objects under the hash of their content. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Package:
-    """`version` is the sha256 of `archive`; `entry_point` is one of its files, on its own because spark-submit wants
-    it so.
+    """`version` is the sha256 of `archive`; `entry_point` is one of its files, separate because spark-submit needs it
+    so.
     """
 
     version: str
@@ -30,10 +30,8 @@ class Package:
 
 
 def build(files: Mapping[str, bytes]) -> Package:
-    """The package of `files` (contents by path relative to the code's root). The same files give the same bytes,
-    anywhere, any time.
-
-    Raises ValueError when there is no entry point among them.
+    """Build the package of `files` (contents by path relative to the code's root). The same files always give the same
+    bytes. Raises ValueError if the entry point is missing.
     """
     if ENTRY_POINT not in files:
         raise ValueError(f"{ENTRY_POINT} is not among the {len(files)} files of the preparation's code")
@@ -43,7 +41,7 @@ def build(files: Mapping[str, bytes]) -> Package:
             entry = zipfile.ZipInfo(path, _EPOCH)
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
-            # Stored, not compressed: zlib's output may change between its versions, and with it the name.
+            # Not compressed: zlib's output may differ between versions, and so would the hash.
             archive.writestr(entry, files[path], zipfile.ZIP_STORED)
     content = buffer.getvalue()
     return Package(hashlib.sha256(content).hexdigest(), files[ENTRY_POINT], content)

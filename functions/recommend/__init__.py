@@ -1,1 +1,1 @@
-"""Answers the HTTP API: personal recommendations from the endpoint, popular items when it does not answer."""
+"""Answers the HTTP API: recommendations from the endpoint, or stored lists when the endpoint does not answer."""

@@ -1,12 +1,11 @@
 """`GET /users/{userId}/recommendations`, `GET /items/{itemId}/related`, `POST /rankings` and `GET /health`, from HTTP
 API events (payload 2.0).
 
-A valid request is answered with 200 and a list from one source: the endpoint, or, when it does not answer within the
-request's budget, the list that a batch wrote for the user, or the popularity list. Only where no model was ever
-deployed there is nothing to answer with: 503.
-Lines of the log never hold ids of users.
+A valid request gets 200 and a list from one source: the endpoint or, if it does not answer within the request's time
+budget, the user's list from a batch, or the popularity list. The answer is 503 only if no model was ever deployed or
+no list can be read. Log lines never contain user ids.
 
-A router of our own: four routes cost less to read than Powertools' resolver costs every cold start (about 60 ms).
+The router is our own: Powertools' resolver adds about 60 ms to every cold start.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from shared.rules import NO_RULES, Rules
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """This function reads no ledger, so it does not ask for what every other function knows."""
+    """Environment of this function. It reads no ledger, so it does not need the common settings."""
 
     endpoint_name: str
     artifacts_bucket: str
@@ -51,13 +50,13 @@ popularity = Document(artifacts, POPULAR_KEY, Popularity.from_json)
 batch = Batch(artifacts)
 rules = Document(artifacts, RULES_KEY, rules_from_json, otherwise=NO_RULES)
 
-# Nobody's id, and no item's: the endpoint has nothing to compute.
+# An unknown user and an unknown item: the endpoint has nothing to compute.
 _HEALTH_INVOCATION = {"userId": "health-check", "candidates": ["health-check"]}
 
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """One HTTP request, one HTTP response."""
+    """Answer one HTTP request."""
     event = event or {}
     try:
         match route(event):
@@ -85,13 +84,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def recommendations(request: RecommendationsRequest, recommendation_id: str) -> dict[str, Any]:
-    """Items for a user out of the whole catalogue. Raises `Absent` or `Unreadable`."""
+    """Recommend items of the whole catalogue to a user. Raises `Absent` or `Unreadable`."""
     list_filter, budget = ListFilter(_rules(), request.categories), Budget(_BUDGET_SECONDS)
     try:
         ranking = endpoint.rank(request.to_invocation() | list_filter.to_invocation(), budget)
     except EndpointUnavailable as error:
         _fall_back(error)
-        # The lists of a batch leave out what the user has; whoever wants that too is not served by them.
+        # The lists of a batch exclude seen items, so they cannot answer a request that includes them.
         listed = (
             batch.ranking(request.user_id, request.num_results, list_filter, budget) if request.exclude_seen else None
         )
@@ -101,7 +100,7 @@ def recommendations(request: RecommendationsRequest, recommendation_id: str) -> 
 
 
 def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
-    """Items that are like one item. Raises `Absent` or `Unreadable`."""
+    """Recommend items similar to one item. Raises `Absent` or `Unreadable`."""
     list_filter = ListFilter(_rules(), request.categories, without=(request.item_id,))
     try:
         ranking = endpoint.rank(request.to_invocation() | list_filter.to_invocation(), Budget(_BUDGET_SECONDS))
@@ -113,8 +112,8 @@ def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
 
 
 def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
-    """The given items in a user's order: the list is the caller's own, so no rule takes an item out of it. Raises
-    `Absent` or `Unreadable`.
+    """Rank the given items for a user. The list is the caller's, so the business rules do not apply. Raises `Absent` or
+    `Unreadable`.
     """
     try:
         ranking = endpoint.rank(request.to_invocation(), Budget(_BUDGET_SECONDS))
@@ -126,7 +125,9 @@ def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
 
 
 def health() -> tuple[int, dict[str, Any]]:
-    """Who would answer now: `ok` (200, the endpoint), `degraded` (200, the popularity list) or `unavailable` (503)."""
+    """Return the health: `ok` (200, the endpoint answers), `degraded` (200, the popularity list) or `unavailable`
+    (503).
+    """
     try:
         version = endpoint.probe(_HEALTH_INVOCATION, Budget(_BUDGET_SECONDS)).model_version
         return 200, {"status": "ok", "model": {"version": version}, "endpoint": {"status": "answering"}}
@@ -140,15 +141,15 @@ def health() -> tuple[int, dict[str, Any]]:
 
 
 def _rules() -> Rules:
-    """The shop's rules: none where it has none, or where they were never readable, since a list is worth more than a
-    rule.
+    """Return the shop's rules; none if it has none, or if they were never readable: a list without rules is better
+    than no list.
     """
     current = rules.current()
     if rules.unreadable:
         with single_metric(name="RulesUnreadable", unit=MetricUnit.Count, value=1):
-            pass  # by itself, without the dimensions of what is served
+            pass  # a metric without the dimensions of the others
         logger.warning(
-            "the business rules cannot be read: what was read last, if anything, is applied",
+            "the business rules cannot be read; the last readable ones, if any, are applied",
             extra={"reason": rules.problem},
         )
     return current
@@ -157,7 +158,7 @@ def _rules() -> Rules:
 def _fall_back(error: EndpointUnavailable) -> None:
     with single_metric(name="EndpointFallback", unit=MetricUnit.Count, value=1) as metric:
         metric.add_dimension(name="reason", value=error.reason)
-    # While the circuit is open, the line that told why it opened is enough.
+    # While the circuit is open, the log line of its opening is enough.
     if error.reason != "circuit_open":
         logger.warning("the endpoint does not answer", extra={"reason": error.reason, "detail": error.detail})
 
@@ -166,7 +167,7 @@ def _served(ranking: Ranking) -> None:
     metrics.add_dimension(name="source", value=ranking.source)
     count("RecommendationServed")
     if ranking.source == "popular" and popularity.problem:
-        logger.warning("the popularity list is an earlier copy", extra={"reason": popularity.problem})
+        logger.warning("an earlier copy of the popularity list is used", extra={"reason": popularity.problem})
 
 
 def _answer(status: int, body: dict[str, Any]) -> dict[str, Any]:

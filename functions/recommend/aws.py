@@ -1,7 +1,6 @@
-"""What is asked of AWS while a customer waits: InvokeEndpoint and GetObject, signed and sent by botocore's own parts.
+"""The AWS calls of a request: InvokeEndpoint and GetObject, signed and sent by parts of botocore.
 
-Its clients would send the same requests, after reading the models of their services at every cold start (decision
-0013).
+Botocore's clients would send the same requests, but load their service models at every cold start (decision 0013).
 """
 
 from __future__ import annotations
@@ -20,9 +19,7 @@ from botocore.utils import get_environ_proxies
 
 
 class NoAnswer(Exception):
-    """Raised when a service was not heard to the end, `timed_out` where it took too long; the message is safe to
-    log.
-    """
+    """Raised when a service gave no complete answer; `timed_out` if it took too long. The message is safe to log."""
 
     def __init__(self, error: BotoCoreError) -> None:
         super().__init__(type(error).__name__)
@@ -30,7 +27,7 @@ class NoAnswer(Exception):
 
 
 class Answer(NamedTuple):
-    """An HTTP answer, whatever its status; names of headers are found in any case."""
+    """An HTTP answer of any status; header names are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,7 +35,7 @@ class Answer(NamedTuple):
 
 
 class Credentials(NamedTuple):
-    """As botocore's signers read them."""
+    """AWS credentials in the form that botocore's signers read."""
 
     access_key: str
     secret_key: str
@@ -46,7 +43,7 @@ class Credentials(NamedTuple):
 
     @classmethod
     def of_the_function(cls) -> Credentials:
-        """Those that Lambda gives to every function."""
+        """Return the credentials that Lambda gives the function in its environment."""
         variables = os.environ
         return cls(
             variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], variables.get("AWS_SESSION_TOKEN")
@@ -54,15 +51,15 @@ class Credentials(NamedTuple):
 
 
 class Runtime:
-    """SageMaker's runtime of a region. `url_suffix` is that of its partition: amazonaws.com, amazonaws.com.cn."""
+    """The SageMaker runtime of a region. `url_suffix` is that of its partition: amazonaws.com, amazonaws.com.cn."""
 
     def __init__(self, region: str, url_suffix: str) -> None:
         self._region = region
-        self._url = _elsewhere("SAGEMAKER_RUNTIME") or f"https://runtime.sagemaker.{region}.{url_suffix}"
+        self._url = _endpoint_url("SAGEMAKER_RUNTIME") or f"https://runtime.sagemaker.{region}.{url_suffix}"
         self.session = _session(self._url, connect_timeout=1, read_timeout=2)
 
     def invoke_endpoint(self, name: str, body: bytes) -> Answer:
-        """The answer of the endpoint `name` to JSON, asked for once. Raises `NoAnswer`."""
+        """Send the JSON `body` to the endpoint `name`, without retries. Raises `NoAnswer`."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         request = AWSRequest("POST", f"{self._url}/endpoints/{quote(name)}/invocations", headers, body)
         SigV4Auth(Credentials.of_the_function(), "sagemaker", self._region).add_auth(request)
@@ -74,12 +71,12 @@ class Bucket:
 
     def __init__(self, name: str, region: str, url_suffix: str) -> None:
         self._region = region
-        elsewhere = _elsewhere("S3")
-        self._url = f"{elsewhere}/{name}" if elsewhere else f"https://{name}.s3.{region}.{url_suffix}"
+        url = _endpoint_url("S3")
+        self._url = f"{url}/{name}" if url else f"https://{name}.s3.{region}.{url_suffix}"
         self.session = _session(self._url, connect_timeout=0.5, read_timeout=0.5)
 
     def get_object(self, key: str) -> Answer:
-        """The answer for one object, asked for once more where that can help. Raises `NoAnswer`."""
+        """Get one object; a failure of the connection or the server is retried once. Raises `NoAnswer`."""
         try:
             answer = self._get(key)
         except NoAnswer:
@@ -92,19 +89,19 @@ class Bucket:
         return _sent(self.session, request)
 
 
-def _elsewhere(service: str) -> str | None:
-    """Where the SDKs' variables say that the service is, without a slash at the end."""
+def _endpoint_url(service: str) -> str | None:
+    """Return the service's URL from the AWS SDK's environment variables, without a trailing slash."""
     url = os.environ.get(f"AWS_ENDPOINT_URL_{service}") or os.environ.get("AWS_ENDPOINT_URL")
     return url.rstrip("/") if url else None
 
 
 def _session(url: str, connect_timeout: float, read_timeout: float) -> URLLib3Session:
-    """With the proxies, the certificates and the socket options of botocore's clients; time-outs in seconds."""
+    """Return a session with the proxies, certificates and socket options of botocore's clients; timeouts in seconds."""
     return URLLib3Session(
         verify=os.environ.get("AWS_CA_BUNDLE") or True,
         proxies=get_environ_proxies(url),
         timeout=(connect_timeout, read_timeout),
-        # Else a body waits for the acknowledgement of its head, 40 ms.
+        # Otherwise the body waits about 40 ms for the acknowledgement of the headers.
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
     )
 

@@ -1,4 +1,4 @@
-"""The lists that a batch wrote for every known user, read part by part when the endpoint does not answer."""
+"""The users' lists from a batch, read part by part when the endpoint does not answer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from recommend.ranking import NO_LISTS, GarbledAnswer, ListFilter, Lists, Part, 
 
 POINTER_KEY = "serving/batch.json"
 POINTER_SECONDS = 10.0
-"""Between two looks; only while the endpoint does not answer is there any."""
+"""Seconds between two reads of the pointer, which is read only while the endpoint does not answer."""
 PARTS_KEPT = 16
-"""Of some 256 users each; all users of a small shop, the busiest of a large one."""
+"""Maximum parts in memory, about 256 users each: all users of a small shop, the most active of a large one."""
 LEAST_SECONDS = 0.03
-"""For the read where the endpoint has taken the whole budget; what comes later serves the next request."""
+"""Minimum seconds for a read after the endpoint has used up the budget. A later result serves the next request."""
 
 
 class Batch:
-    """The lists below the prefix that `serving/batch.json` names."""
+    """The lists under the prefix in `serving/batch.json`."""
 
     def __init__(self, bucket: Bucket, clock: Callable[[], float] = time.monotonic) -> None:
         self._bucket = bucket
@@ -29,8 +29,8 @@ class Batch:
         self._parts: OrderedDict[str, Part] = OrderedDict()
 
     def ranking(self, user_id: str, number: int, list_filter: ListFilter, budget: Budget) -> Ranking | None:
-        """The user's list, filtered; None when there is none, when it is too short for that, or when it
-        cannot be read in time.
+        """Return the user's list, filtered; None if there is none, if it is too short, or if it cannot be read in
+        time.
         """
         try:
             return budget.at_least(LEAST_SECONDS).spend(lambda: self._ranking(user_id, number, list_filter))

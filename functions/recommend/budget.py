@@ -1,4 +1,4 @@
-"""How long a request may take, and calls that are given up when it is over."""
+"""The time budget of a request, and calls that are abandoned when it is used up."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TypeVar
 
 Answer = TypeVar("Answer")
 
-# A call that was given up holds its thread until its socket gives up too, some seconds later at most; the circuit
-# breaker stops asking long before there are many.
+# An abandoned call keeps its thread until its socket times out, at most a few seconds later. The circuit breaker opens
+# long before all threads are in use.
 _CALLS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="call")
 
 
 class Budget:
-    """`seconds` from now."""
+    """A budget of `seconds` from now."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -23,17 +23,17 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """Seconds, 0 when there are none."""
+        """Remaining seconds, at least 0."""
         return max(0.0, self._end - self._clock())
 
     def at_least(self, seconds: float) -> Budget:
-        """This one, or one of `seconds` from now where less is left."""
+        """Return this budget, or a new one of `seconds` if less is left."""
         return self if self.left >= seconds else Budget(seconds, self._clock)
 
     def spend(self, call: Callable[[], Answer]) -> Answer:
-        """What `call` returns or raises, if it does so in time. Raises TimeoutError; the call goes on unheard.
+        """Return what `call` returns, within the budget. Raises TimeoutError; the call continues, its result is lost.
 
-        A socket's own time-outs are not enough: they begin anew with every byte that trickles in.
+        Socket timeouts are not enough: they restart with every byte that arrives.
         """
         future = _CALLS.submit(call)
         try:

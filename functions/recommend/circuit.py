@@ -1,6 +1,6 @@
-"""A circuit breaker: when the endpoint has failed several times in a row, customers stop waiting for it.
+"""A circuit breaker: after several failures in a row the endpoint is not called for a while, so customers do not wait.
 
-Pure; the clock is passed in. One per execution environment, which handles one request at a time, so it needs no lock.
+Pure; the clock is passed in. It needs no lock: each execution environment has one and handles one request at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ OPEN_SECONDS = 5.0
 
 
 class Circuit:
-    """Closed: all calls pass. Open: none, for `OPEN_SECONDS`. Then one call at a time tries, until one succeeds."""
+    """Closed: all calls pass. Open: no calls for `OPEN_SECONDS`, then one at a time until one succeeds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -22,14 +22,14 @@ class Circuit:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are to be left out now."""
+        """True if calls should be skipped now."""
         return self._failures >= FAILURES_TO_OPEN and self._clock() < self._next_try
 
     def succeeded(self) -> None:
-        """The endpoint answered."""
+        """Record an answer."""
         self._failures = 0
 
     def failed(self) -> None:
-        """The endpoint failed in a way that costs its callers time."""
+        """Record a failure that costs callers time."""
         self._failures += 1
         self._next_try = self._clock() + OPEN_SECONDS

@@ -1,4 +1,4 @@
-"""Small documents in S3 that answers are made of, kept in memory between requests."""
+"""Small documents in S3, cached in memory between requests."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ POPULAR_KEY = "serving/popular.json"
 RULES_KEY = "serving/rules.json"
 REFRESH_SECONDS = 60.0
 RETRY_SECONDS = 5.0
-"""After a reading that failed, where something stands in."""
-# Without s3:ListBucket, S3 answers for a key that is not there as for one that may not be read.
+"""Seconds to the next read after a failed one, while an earlier copy or a default is used."""
+# Without s3:ListBucket, S3 answers 403 for a missing key too.
 _ABSENT = {403, 404}
 
 Content = TypeVar("Content")
 
 
 class Absent(Exception):
-    """Raised when there is no such document, and never was one."""
+    """Raised when the document does not exist and was never read before."""
 
 
 class Unreadable(Exception):
@@ -29,9 +29,9 @@ class Unreadable(Exception):
 
 
 class Document(Generic[Content]):
-    """The object `key` of a bucket, read when it is first needed and at most every `refresh_seconds` after that.
+    """The object `key` of a bucket, read on first use and then at most every `refresh_seconds`.
 
-    The last good copy is kept when reading fails; before there is one, `otherwise` stands in, if given.
+    If a read fails, the last good copy is used; before the first one, `otherwise`, if given.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class Document(Generic[Content]):
         self._refresh_seconds = refresh_seconds
         self._next_read = 0.0
         self.problem: str | None = None
-        """Why the last reading failed, if it did and something stands in."""
+        """Why the last read failed, while an earlier copy or `otherwise` is used; otherwise None."""
         self.unreadable = False
-        """Whether that was for another reason than that there is no such document."""
+        """True if the last read failed although the document may exist."""
 
     def current(self) -> Content:
-        """What it holds. Raises `Absent` or `Unreadable` if nothing can stand in for it."""
+        """Return the content. Raises `Absent` or `Unreadable` if there is neither an earlier copy nor `otherwise`."""
         if self._copy is not None and self._clock() < self._next_read:
             return self._copy
         wait = self._refresh_seconds
@@ -80,7 +80,7 @@ class Document(Generic[Content]):
 
 
 def read(bucket: Bucket, key: str) -> bytes:
-    """The object's content. Raises `Absent` or `Unreadable`."""
+    """Read an object. Raises `Absent` or `Unreadable`."""
     try:
         answer = bucket.get_object(key)
     except NoAnswer as error:

@@ -1,4 +1,4 @@
-"""The model endpoint, and the names of the ways in which it may fail to answer."""
+"""The model endpoint, and the reasons for which it may not answer."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _REASONS = {
     "Throttling": "throttled",
     "TooManyRequestsException": "throttled",
 }
-# An endpoint that is not there says so at once, and is asked again by the next request: its first deployment must show.
+# A missing endpoint costs no time, so it does not open the circuit: its first deployment takes effect at once.
 _FAST = {"absent"}
 _LEAST_TO_TRY_AGAIN = 0.03
-"""Seconds."""
+"""Minimum seconds left in the budget for a second try."""
 
 
 class EndpointUnavailable(Exception):
-    """Raised when the endpoint has no ranking for us.
+    """Raised when the endpoint gives no ranking.
 
     `reason` is one of absent, model_error, not_ready, overloaded, throttled, timeout, garbled, circuit_open,
-    unreachable; `detail` is safe to log. `transient`: another try may help at once. So it is not where all the time was
-    taken, nor where there was no room: more requests would make less of it.
+    unreachable; `detail` is safe to log. `transient` is True if an immediate second try may help: not after a timeout,
+    and not on overload, which more requests would increase.
     """
 
     def __init__(self, reason: str, detail: str, transient: bool = False) -> None:
@@ -49,7 +49,9 @@ class Endpoint:
         self._circuit = circuit or Circuit()
 
     def rank(self, invocation: Mapping[str, Any], budget: Budget) -> Ranking:
-        """The endpoint's answer, in the budget. Raises `EndpointUnavailable`, at once while the circuit is open."""
+        """Return the endpoint's ranking, within the budget. Raises `EndpointUnavailable`; at once if the circuit is
+        open.
+        """
         if self._circuit.is_open:
             raise EndpointUnavailable("circuit_open", "the endpoint failed several times in a row")
         try:
@@ -62,7 +64,7 @@ class Endpoint:
         return ranking
 
     def probe(self, invocation: Mapping[str, Any], budget: Budget) -> Ranking:
-        """As `rank`, whatever the circuit says. One more try is made where it may help and there is time."""
+        """Like `rank`, but ignores the circuit. Tries a second time if that may help and time is left."""
         try:
             return self._within(budget, invocation)
         except EndpointUnavailable as error:
@@ -91,7 +93,7 @@ class Endpoint:
 
 
 def _unavailable(answer: Answer) -> EndpointUnavailable:
-    """Only codes go into the detail: a message may quote what the container said about a request."""
+    """Translate an error answer. Only codes go into the detail: a message may quote the request."""
     try:
         document = json.loads(answer.content)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The HTTP API as an OpenAPI document, made of the same constants that requests are checked by.
+"""The OpenAPI document of the HTTP API, with the limits that requests are checked against.
 
 python -m recommend.openapi > docs/openapi.json        (in functions/)
 """
@@ -14,30 +14,34 @@ from contracts import limits
 _ID = {"type": "string", "minLength": 1, "maxLength": limits.ID_CHARACTERS}
 _VARIANT = {
     "type": "string",
-    "description": "the endpoint's variant that answered; while traffic is split, it tells which of the two models did",
+    "description": "the endpoint variant that answered; while traffic is split, it shows which model did",
 }
-_VERSION = {"type": "string", "description": "run id of the model, as in the ledger and the registry"}
+_VERSION = {"type": "string", "description": "run id of the model, the same as in the ledger and the registry"}
 
 
 def document() -> dict[str, Any]:
-    """OpenAPI 3.1."""
+    """Return the OpenAPI 3.1 document."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Recommendations",
             "version": "1.0.0",
-            "description": "Personal recommendations and rankings, in the words of Amazon Personalize. Requests are "
-            "signed for the service execute-api (SigV4), or carry a JWT where the stack was deployed with JwtIssuer.",
+            "description": "Personal recommendations and rankings, with the terms of Amazon Personalize. Requests are "
+            "signed for the service execute-api (SigV4), or carry a JWT if the stack was deployed with JwtIssuer.",
         },
         "paths": {
             "/users/{userId}/recommendations": {
                 "get": {
                     "operationId": "getRecommendations",
-                    "summary": "What would this person like?",
+                    "summary": "Recommend items to a user",
                     "parameters": [
-                        _path("userId", "who; an unknown one gets popular items"),
+                        _path("userId", "id of the user; an unknown user gets popular items"),
                         _num_results(),
-                        _query("excludeSeen", {"type": "boolean", "default": True}, "leave out what they have already"),
+                        _query(
+                            "excludeSeen",
+                            {"type": "boolean", "default": True},
+                            "leave out items that the user has already interacted with",
+                        ),
                         _categories(),
                     ],
                     "responses": _responses("Recommendations", 400),
@@ -46,9 +50,9 @@ def document() -> dict[str, Any]:
             "/items/{itemId}/related": {
                 "get": {
                     "operationId": "getRelatedItems",
-                    "summary": "What else is like this?",
+                    "summary": "Recommend items similar to an item",
                     "parameters": [
-                        _path("itemId", "what; an unknown one gets popular items"),
+                        _path("itemId", "id of the item; an unknown item gets popular items"),
                         _num_results(),
                         _categories(),
                     ],
@@ -58,7 +62,7 @@ def document() -> dict[str, Any]:
             "/rankings": {
                 "post": {
                     "operationId": "getPersonalizedRanking",
-                    "summary": "In which order would this person like these?",
+                    "summary": "Rank the given items for a user",
                     "requestBody": {
                         "required": True,
                         "description": f"at most {limits.REQUEST_BYTES} bytes",
@@ -70,10 +74,12 @@ def document() -> dict[str, Any]:
             "/health": {
                 "get": {
                     "operationId": "getHealth",
-                    "summary": "Who would answer now, and with which model?",
+                    "summary": "Health, and the version of the model that answers",
                     "responses": {
-                        "200": _json("the endpoint answers (ok), or the popularity list does (degraded)", "Health"),
-                        "503": _json("nobody does", "Health"),
+                        "200": _json(
+                            "the endpoint answers (ok), or only the popularity list is available (degraded)", "Health"
+                        ),
+                        "503": _json("neither is available", "Health"),
                     },
                 }
             },
@@ -85,11 +91,11 @@ def document() -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     item = _object({"itemId": {"type": "string"}, "score": {"type": "number"}})
     model = _object({"version": _VERSION}) | {"properties": {"version": _VERSION, "variant": _VARIANT}}
-    identity = {"recommendationId": {"type": "string", "description": "id of this answer, as the log has it"}}
+    identity = {"recommendationId": {"type": "string", "description": "id of this answer, the same as in the log"}}
     source = {
         "enum": ["personalized", "related", "batch", "popular"],
-        "description": "who answered: the model; while it does not answer, the list that it wrote for this user "
-        "before, or what is popular; for a stranger what is popular",
+        "description": "personalized and related: the model; batch: the user's stored list, while the model does not "
+        "answer; popular: popular items, for an unknown user or item, or while the model does not answer",
     }
     return {
         "Recommendations": _object(
@@ -106,7 +112,11 @@ def _schemas() -> dict[str, Any]:
                 "personalizedRanking": {"type": "array", "items": item, "maxItems": limits.CANDIDATES},
                 "model": model,
                 "source": source,
-                "unknownItems": {"type": "integer", "minimum": 0, "description": "how many the model does not know"},
+                "unknownItems": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "number of items that the model does not know",
+                },
             }
         ),
         "RankingRequest": _object(
@@ -140,7 +150,7 @@ def _schemas() -> dict[str, Any]:
                                 "DependencyFailed",
                             ]
                         },
-                        "field": {"type": ["string", "null"], "description": "the one that is wrong"},
+                        "field": {"type": ["string", "null"], "description": "the invalid field"},
                         "message": {"type": "string"},
                     }
                 )
@@ -168,14 +178,14 @@ def _json(description: str, schema: str) -> dict[str, Any]:
 
 def _responses(schema: str, *refusals: int) -> dict[str, Any]:
     words = {
-        400: "a value is wrong; the message says which and why",
+        400: "a value is invalid; the message names the field and the reason",
         413: "the body is too large",
         415: "the content type is not application/json",
     }
     return {
         "200": _json("a list, best first", schema),
         **{str(status): _json(words[status], "Error") for status in refusals},
-        "503": _json("no model was ever deployed, or not even the popularity list can be read", "Error"),
+        "503": _json("no model was ever deployed, or no list can be read", "Error"),
     }
 
 
@@ -189,7 +199,7 @@ def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any
 
 def _num_results() -> dict[str, Any]:
     schema = {"type": "integer", "minimum": 1, "maximum": limits.RESULTS, "default": limits.DEFAULT_RESULTS}
-    return _query("numResults", schema, "how many, at most")
+    return _query("numResults", schema, "maximum number of items")
 
 
 def _categories() -> dict[str, Any]:
@@ -199,7 +209,10 @@ def _categories() -> dict[str, Any]:
         "maxItems": limits.CATEGORIES,
         "items": {"type": "string", "pattern": r"^[^ ,]([^,]*[^ ,])?$"},
     }
-    return _query("categories", schema, "only items that have one of these") | {"style": "form", "explode": False}
+    return _query("categories", schema, "only items that have at least one of these categories") | {
+        "style": "form",
+        "explode": False,
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ranked items: as the endpoint answers them, as the popularity list stands in for them, as the API shows them.
+"""Ranked items: read from the endpoint, a batch or the popularity list, and written as answers of the API.
 
 Pure: no AWS, no environment.
 """
@@ -19,13 +19,13 @@ from shared.rules import NO_RULES, Rules
 
 
 class GarbledAnswer(Exception):
-    """Raised for bytes that are not what the contract says; the message says where."""
+    """Raised for content that breaks its contract; the message names the field."""
 
 
 @dataclass(frozen=True)
 class Ranking:
     """Items, best first, from one source: `personalized`, `related`, `batch` or `popular`. `model_version` is the run
-    id of its model, `variant` the endpoint's that answered (two, where traffic is split).
+    id of the model; `variant` is the endpoint variant that answered.
     """
 
     items: tuple[tuple[str, float], ...]
@@ -36,7 +36,7 @@ class Ranking:
 
     @classmethod
     def from_endpoint(cls, content: bytes, variant: str | None = None) -> Ranking:
-        """Reads the model server's answer. Raises `GarbledAnswer`."""
+        """Read the model server's answer. Raises `GarbledAnswer`."""
         document = _object(content)
         source = document.get("source")
         if source not in ("personalized", "related", "popular"):
@@ -45,19 +45,19 @@ class Ranking:
         return cls(_items(document), source, _string(document, "modelVersion"), unknown, variant)
 
     def to_recommendations(self, recommendation_id: str) -> dict[str, Any]:
-        """The body of `GET /users/{userId}/recommendations`, and of `GET /items/{itemId}/related`."""
+        """Return the body of `GET /users/{userId}/recommendations` and of `GET /items/{itemId}/related`."""
         return {
             "recommendationId": recommendation_id,
-            "itemList": self._shown(),
+            "itemList": self._item_list(),
             "model": self._model(),
             "source": self.source,
         }
 
     def to_personalized_ranking(self, recommendation_id: str) -> dict[str, Any]:
-        """The body of `POST /rankings`."""
+        """Return the body of `POST /rankings`."""
         return {
             "recommendationId": recommendation_id,
-            "personalizedRanking": self._shown(),
+            "personalizedRanking": self._item_list(),
             "model": self._model(),
             "source": self.source,
             "unknownItems": self.unknown_items,
@@ -66,13 +66,13 @@ class Ranking:
     def _model(self) -> dict[str, str]:
         return {"version": self.model_version} | ({"variant": self.variant} if self.variant else {})
 
-    def _shown(self) -> list[dict[str, Any]]:
+    def _item_list(self) -> list[dict[str, Any]]:
         return [{"itemId": item, "score": score} for item, score in self.items]
 
 
 @dataclass(frozen=True)
 class Lists:
-    """Where the lists of a batch are: below `prefix`, in `shards` parts, with at most `num_results` items a user."""
+    """The location of a batch's lists: under `prefix`, in `shards` parts, with at most `num_results` items per user."""
 
     prefix: str
     shards: int
@@ -80,16 +80,16 @@ class Lists:
 
     @classmethod
     def from_json(cls, content: bytes) -> Lists:
-        """Reads `serving/batch.json`. Raises `GarbledAnswer`."""
+        """Read `serving/batch.json`. Raises `GarbledAnswer`."""
         document = _document(content)
         if document.get("schemaVersion") != "1.0":
             raise GarbledAnswer("schemaVersion must be 1.0")
-        if document.get("shards") == 0:  # a rollback to a model that has none
+        if document.get("shards") == 0:  # written by a rollback to a model without lists
             return NO_LISTS
         return cls(_string(document, "prefix"), _count(document, "shards", 1), _count(document, "numResults", 1))
 
     def key_of(self, user_id: str) -> str:
-        """The object that holds this user's list, if the batch knew them: parts are told apart by a hash of the id."""
+        """Return the key of the part that would hold this user's list; a hash of the user id selects the part."""
         digest = hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()
         return f"{self.prefix}{int(digest[:8], 16) % self.shards:04d}.json.out"
 
@@ -99,7 +99,7 @@ NO_LISTS = Lists("", 1, 1)
 
 @dataclass(frozen=True)
 class Part:
-    """The lists of some users (id -> items with scores, best first), with the categories of those items."""
+    """One part: lists by user id (items with scores, best first), and the categories of those items."""
 
     users: Mapping[str, Any]
     categories: Mapping[str, tuple[str, ...]]
@@ -107,7 +107,7 @@ class Part:
 
     @classmethod
     def from_json(cls, content: bytes) -> Part:
-        """Reads one part. Raises `GarbledAnswer`."""
+        """Read one part. Raises `GarbledAnswer`."""
         document = _object(content)
         users, categories = document.get("users"), document.get("itemCategories", {})
         if not isinstance(users, dict) or not isinstance(categories, dict):
@@ -116,10 +116,10 @@ class Part:
         return cls(users, named, _string(document, "modelVersion"))
 
     def ranking(self, user_id: str, number: int, list_filter: ListFilter, most: int) -> Ranking | None:
-        """The first `number` items of the user's list that pass `list_filter`; the batch wrote at most `most`. None
-        when there is no list, or when it was cut too short to say what comes next.
+        """Return the first `number` items of the user's list that pass `list_filter`. The batch wrote at most `most`
+        items per user. None if there is no list, or if the filter leaves too few items of a list that was cut there.
 
-        Raises `GarbledAnswer` for a list that is none.
+        Raises `GarbledAnswer` for an invalid list.
         """
         listed = self.users.get(user_id)
         if listed is None:
@@ -136,9 +136,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Popularity:
-    """The most popular items of the model that was promoted last, best first, with their numbers of interactions.
+    """The most popular items of the last promoted model, best first, with their numbers of interactions.
 
-    `categories` are those of each item, where the catalogue tells any.
+    `categories` holds the categories of the items that have any in the catalogue.
     """
 
     items: tuple[tuple[str, float], ...]
@@ -147,7 +147,7 @@ class Popularity:
 
     @classmethod
     def from_json(cls, content: bytes) -> Popularity:
-        """Reads `popular.json`. Raises `GarbledAnswer`."""
+        """Read `popular.json`. Raises `GarbledAnswer`."""
         document = _document(content)
         if document.get("schemaVersion") != "1.0":
             raise GarbledAnswer("schemaVersion must be 1.0")
@@ -157,12 +157,13 @@ class Popularity:
         return cls(items, _string(document, "runId"), _categories(document["itemList"]))
 
     def top(self, number: int, list_filter: ListFilter) -> Ranking:
-        """The first `number` items that pass `list_filter`, fewer if there are fewer."""
+        """Return at most `number` items that pass `list_filter`."""
         return Ranking(list_filter.best(self.items, self.categories, number), "popular", self.run_id)
 
     def rank(self, items: Iterable[str]) -> Ranking:
-        """All of `items` by popularity. Those that are not in the list score 0 and keep the order in which they came:
-        the list has only the most popular items, so it cannot tell a rare item from an unknown one."""
+        """Rank all of `items` by popularity. Items that are not in the list score 0 and keep their order: the list has
+        only the most popular items, so a rare item looks like an unknown one.
+        """
         scores = dict(self.items)
         ranked = sorted(((item, scores.get(item, 0.0)) for item in items), key=lambda pair: -pair[1])
         return Ranking(tuple(ranked), "popular", self.run_id)
@@ -170,34 +171,34 @@ class Popularity:
 
 @dataclass(frozen=True)
 class ListFilter:
-    """What may be in a list, beside the order: the caller's categories (none: all), and the shop's rules."""
+    """The conditions on a list's items: the shop's rules and the caller's categories (empty: all)."""
 
     rules: Rules = NO_RULES
     categories: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
-    """Items that this list must not hold."""
+    """Items to leave out of this list."""
 
     def to_invocation(self) -> dict[str, Any]:
-        """The fields of the model server that say so."""
+        """Return the filter as fields of the request to the model server."""
         fields = self.rules.to_fields()
         return fields | ({"categories": list(self.categories)} if self.categories else {})
 
     def best(
         self, items: Iterable[tuple[str, float]], categories: Mapping[str, tuple[str, ...]], number: int
     ) -> tuple[tuple[str, float], ...]:
-        """The best `number` of `items` (id, score), as the model server would choose among them."""
-        gone = {*self.rules.deny, *self.without}
+        """Return the best `number` of `items` (id, score), chosen by the same rules as in the model server."""
+        excluded = {*self.rules.deny, *self.without}
         wanted = set(self.categories)
         boosts = self.rules.boosts
-        weighed = [
+        boosted = [
             (item, score * boosts.get(item, 1.0))
             for item, score in items
-            if item not in gone and (not wanted or wanted.intersection(categories.get(item, ())))
+            if item not in excluded and (not wanted or wanted.intersection(categories.get(item, ())))
         ]
-        weighed.sort(key=lambda pair: -pair[1])
+        boosted.sort(key=lambda pair: -pair[1])
         room = dict(self.rules.category_caps)
         chosen: list[tuple[str, float]] = []
-        for item, score in weighed:
+        for item, score in boosted:
             counted = [name for name in categories.get(item, ()) if name in room]
             if len(chosen) < number and all(room[name] > 0 for name in counted):
                 chosen.append((item, score))
@@ -207,7 +208,7 @@ class ListFilter:
 
 
 def rules_from_json(content: bytes) -> Rules:
-    """Reads `serving/rules.json`. Raises `GarbledAnswer`."""
+    """Read `serving/rules.json`. Raises `GarbledAnswer`."""
     try:
         return Rules.from_document(_document(content), called="")
     except InvalidInput as error:
@@ -229,7 +230,7 @@ def _names(value: Any, label: str) -> tuple[str, ...]:
 
 
 def _document(content: bytes) -> dict[str, Any]:
-    """A document that is read once a minute."""
+    """Parse a document strictly; it is read once a minute."""
     try:
         return documents.read_object(content, "it")
     except Unfit as error:
@@ -237,7 +238,7 @@ def _document(content: bytes) -> dict[str, Any]:
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    """An answer of the endpoint or a part of a batch, read while a customer waits."""
+    """Parse an answer of the endpoint or a part of a batch, quickly: a customer waits."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):

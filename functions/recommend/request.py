@@ -1,7 +1,7 @@
-"""What a client of the HTTP API may ask, read from an event (payload 2.0), and how anything else is refused.
+"""The requests of the HTTP API, read and validated from API Gateway events (payload 2.0).
 
-Pure: no AWS, no environment. The rules are those of the model server (`docs/contracts.md`, "Server" and "HTTP API"),
-so a request that passes here is not refused there.
+Pure: no AWS, no environment. The rules equal those of the model server (`docs/contracts.md`, "Server" and "HTTP API"),
+so the server accepts every request that passes here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RELATED_PATH = re.compile(r"/items/(?P<id>.*)/related", re.DOTALL)
 
 
 class InvalidRequest(Exception):
-    """Raised when the client must change its request. `field` is None when it is the request as a whole."""
+    """Raised for an invalid request. `field` names the invalid field; None if the request as a whole is invalid."""
 
     def __init__(self, message: str, field: str | None = None, status: int = 400, code: str = "InvalidInput") -> None:
         super().__init__(message)
@@ -83,7 +83,7 @@ class RelatedRequest:
 
 @dataclass(frozen=True)
 class RankingRequest:
-    """`POST /rankings` with `{"userId", "inputList"}`; `input_list` holds each item id once, in the order given."""
+    """`POST /rankings` with `{"userId", "inputList"}`; `input_list` holds each item id once, in the given order."""
 
     user_id: str
     input_list: tuple[str, ...]
@@ -106,11 +106,11 @@ class RankingRequest:
 
 
 def route(event: dict[str, Any]) -> str:
-    """`recommendations`, `related`, `rankings` or `health`. Raises `InvalidRequest`: 404 or 405 for anything else."""
+    """Return `recommendations`, `related`, `rankings` or `health`. Raises `InvalidRequest` (404 or 405) otherwise."""
     key = event.get("routeKey") or ""
     if key in _ROUTES:
         return _ROUTES[key]
-    # A catch-all route ($default) leaves the method and the path to us.
+    # With a catch-all route ($default) the method and the path must be checked here.
     http = (event.get("requestContext") or {}).get("http") or {}
     method, path = http.get("method") or "", _path(event)
     found = {"/rankings": "POST /rankings", "/health": "GET /health"}.get(path)
@@ -137,7 +137,7 @@ _ROUTES = {
 
 
 def _path(event: dict[str, Any]) -> str:
-    """The path without the stage, which API Gateway puts before it unless it is the default one."""
+    """Return the path without the stage, which API Gateway prepends unless it is the default stage."""
     path = event.get("rawPath") or "/"
     stage = (event.get("requestContext") or {}).get("stage") or "$default"
     return path.removeprefix(f"/{stage}") if path.startswith(f"/{stage}/") else path
@@ -246,7 +246,7 @@ def _document(content: bytes) -> dict[str, Any]:
 
 
 def _check_unicode(text: str, label: str) -> None:
-    """JSON may escape half of a surrogate pair; such a string can be neither stored nor answered."""
+    """Refuse lone surrogates, which JSON can escape: such a string can be neither stored nor sent."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -1,1 +1,1 @@
-"""Finds what no event told: jobs that are over, manifests that no run knows of, executions that ended unnoticed."""
+"""Handles lost events: jobs that have ended, manifests without a run, executions that ended unnoticed."""

@@ -1,6 +1,6 @@
-"""Every few minutes -> what events have missed is done. Nothing depends on an event being delivered.
+"""Handle lost events, on a schedule, so that nothing depends on the delivery of an event.
 
-One bad entry never hides the others: each is tried, and the failures are reported together at the end. The answer is
+Every entry is tried, and the failures are reported together at the end. Returns
 `{"settled", "released", "announced", "failed", "abandoned", "expired"}`, all counts.
 """
 
@@ -48,7 +48,7 @@ LAMBDA = client("lambda")
 
 
 class Sweep:
-    """One pass; `done` counts what was done by kind, `problems` are the entries that could not be seen to."""
+    """One pass. `done` counts the actions by kind; `problems` describes the entries that failed."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -56,11 +56,11 @@ class Sweep:
         self.problems: list[str] = []
         self._handed_over: set[str] = set()
 
-    def each(self, what: str, entries: list[Any], see_to: Callable[[Any], None]) -> None:
-        """See to every entry, whatever becomes of the others."""
+    def each(self, what: str, entries: list[Any], handle: Callable[[Any], None]) -> None:
+        """Call `handle` for every entry, even if others fail."""
         for entry in entries:
             try:
-                see_to(entry)
+                handle(entry)
             except FunctionError as error:
                 logger.warning(
                     "entry left for the next pass", extra={"what": what, "error_name": error.name, "reason": str(error)}
@@ -68,7 +68,7 @@ class Sweep:
                 self.problems.append(f"{what}: {error}")
 
     def token(self, token: Token) -> None:
-        """Answer it if its job is over; if its execution is, hand that to handle_failure, or close it."""
+        """Answer the token if its job has ended. If its execution has ended, call handle_failure or close the token."""
         if JOBS.settle(token):
             self.done["settled"] += 1
             count("TaskSettledByReconcile")
@@ -83,7 +83,7 @@ class Sweep:
             self.expired(token)
 
     def expired(self, token: Token) -> None:
-        """Nobody has decided in time: the package is rejected, which answers the run as a person's no would."""
+        """Reject a package that nobody decided on in time. The run is answered as after a person's rejection."""
         words = f"no decision within {SETTINGS.approval_deadline_hours} h"
         with calling("sagemaker UpdateModelPackage"):
             JOBS.client("sagemaker").update_model_package(
@@ -95,7 +95,7 @@ class Sweep:
         self.done["expired"] += 1
 
     def run(self, run: Run) -> None:
-        """A run that is said to run: its execution may have ended unnoticed, or never have begun."""
+        """Check an unfinished run: its execution may have ended unnoticed, or never have begun."""
         if not backlog.is_overdue(run["updatedAt"], self.now):
             return
         execution = _execution(run["executionArn"])
@@ -105,7 +105,7 @@ class Sweep:
             self.failed(execution)
 
     def preparation(self, dataset: Dataset) -> None:
-        """A preparation that is said to run: its execution may have ended unnoticed."""
+        """Check an unfinished preparation: its execution may have ended unnoticed."""
         arn = dataset.get("executionArn")
         if arn and backlog.is_overdue(dataset["updatedAt"], self.now):
             execution = _execution(arn)
@@ -113,7 +113,7 @@ class Sweep:
                 self.failed(execution)
 
     def dataset(self, version: str) -> None:
-        """A version in the bucket: announce its manifest again if no run knows of it."""
+        """Check a dataset version in the bucket: announce its manifest again if it has no run."""
         if not backlog.is_unknown(LEDGER.dataset(version), LEDGER.run(names.run_id(version))):
             return
         manifest = _manifest(version)
@@ -126,7 +126,7 @@ class Sweep:
             self.announce(version)
 
     def announce(self, version: str) -> None:
-        """Send on_data_ready the event that it did not get."""
+        """Send the lost event to on_data_ready."""
         event = backlog.object_created(SETTINGS.data_bucket, f"datasets/{version}/manifest.json", 0, self.now)
         _invoke(SETTINGS.on_data_ready_function_name, event)
         logger.info("manifest announced again", extra={"dataset_version": version})
@@ -134,7 +134,7 @@ class Sweep:
         count("ManifestAnnouncedByReconcile")
 
     def failed(self, execution: dict[str, Any] | None) -> None:
-        """Send handle_failure the event that it did not get, once per pass."""
+        """Send the lost event to handle_failure, once per pass."""
         if execution is None or execution["executionArn"] in self._handed_over:
             return
         self._handed_over.add(execution["executionArn"])
@@ -145,7 +145,7 @@ class Sweep:
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises DependencyFailed, after everything was tried, when something could not be seen to."""
+    """Raises DependencyFailed, after all entries were tried, if an entry failed."""
     sweep = Sweep(datetime.now(UTC))
     sweep.each("token", LEDGER.open_tokens(), sweep.token)
     sweep.each("run", LEDGER.unfinished_runs(), sweep.run)
@@ -173,7 +173,7 @@ def _execution(arn: str) -> dict[str, Any] | None:
 
 
 def _versions(newest: str | None) -> list[str]:
-    """Dataset versions in the bucket, from the newest that was claimed on: any older one would be stale."""
+    """Return the dataset versions in the bucket from the newest claimed one on; older ones are stale."""
     start = {"StartAfter": f"datasets/{newest}"} if newest else {}
     found: list[str] = []
     with calling("s3 ListObjectsV2 datasets/"):

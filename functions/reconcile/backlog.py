@@ -1,4 +1,4 @@
-"""What is overdue, and the events that were to have said so. Pure."""
+"""Overdue entries, and the events that were lost. Pure."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from typing import Any
 
 from shared.records import Dataset, DatasetStatus, Run
 
-# Younger than this, an event may still be on its way.
+# Within this time an event may still arrive.
 GRACE = timedelta(minutes=5)
-# A version without a manifest this long after its second of birth was left unfinished.
+# A version without a manifest this long after its creation was abandoned.
 ABANDONED = timedelta(hours=26)
 _DECIDED = (DatasetStatus.STALE, DatasetStatus.QUARANTINED, DatasetStatus.REFUSED)
 _ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
 
 
 def is_overdue(moment: datetime | str, now: datetime, grace: timedelta = GRACE) -> bool:
-    """Whether `moment` (a datetime, or ISO 8601) is longer ago than `grace`."""
+    """True if `moment` (a datetime, or ISO 8601) is longer ago than `grace`."""
     when = datetime.fromisoformat(moment.replace("Z", "+00:00")) if isinstance(moment, str) else moment
     return now - when > grace
 
 
 def born(version: str) -> datetime:
-    """The second in a dataset version's name."""
+    """Return the creation time in a dataset version's name."""
     return datetime.strptime(version[:17], "v%Y%m%dt%H%M%Sz").replace(tzinfo=UTC)
 
 
 def is_unknown(dataset: Dataset | None, run: Run | None) -> bool:
-    """Whether a dataset with a manifest still waits for its run; claimed without a run, somebody died in between."""
+    """True if a dataset with a manifest needs a run. A claimed one has no run if the function crashed in between."""
     if dataset is None:
         return True
     return dataset["status"] not in _DECIDED and (dataset["status"] != DatasetStatus.CLAIMED or run is None)
 
 
 def has_failed(execution: dict[str, Any] | None) -> bool:
-    """Whether DescribeExecution (None: no such execution) shows an end that HandleFailure has to see to."""
+    """True if DescribeExecution (None: no such execution) shows an end that HandleFailure must handle."""
     return execution is not None and execution["status"] in _ENDED_BADLY
 
 
 def object_created(bucket: str, key: str, size: int, now: datetime) -> dict[str, Any]:
-    """The event that S3 sends when an object is written."""
+    """Return the event that S3 sends when an object is written."""
     return {
         "version": "0",
         "source": "aws.s3",
@@ -55,7 +55,7 @@ def object_created(bucket: str, key: str, size: int, now: datetime) -> dict[str,
 
 
 def execution_status_change(execution: dict[str, Any]) -> dict[str, Any]:
-    """The event that Step Functions sends when an execution ends, from DescribeExecution."""
+    """Return the event that Step Functions sends when an execution ends, from DescribeExecution."""
     start: datetime = execution["startDate"]
     detail = {
         name: execution.get(name)

@@ -15,7 +15,7 @@ from shared import environment, events, names
 from shared.clients import calling, client
 from shared.ledger import Ledger
 from shared.observability import append_run, count, logger, observed
-from shared.records import CAME_TO_NOTHING, TAKEN, UNFINISHED, DatasetStatus, OperationStatus, RunStatus
+from shared.records import ENDED_WITHOUT_VERDICT, TAKEN, UNFINISHED, DatasetStatus, OperationStatus, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def _end_run(end: Outcome, run_id: str) -> None:
         run_id,
         status,
         list(end.reasons),
-        over=(*UNFINISHED, *CAME_TO_NOTHING, status),
+        over=(*UNFINISHED, *ENDED_WITHOUT_VERDICT, status),
     )
     if end.stale:
         LEDGER.mark_dataset(end.dataset_version, DatasetStatus.STALE, list(end.reasons))

@@ -1,6 +1,7 @@
-"""State Register -> `{"modelPackageArn", "approvalStatus"}`: one model package per run, however often this is tried.
+"""State Register: create one model package per run, also after retries. Returns
+`{"modelPackageArn", "approvalStatus"}`.
 
-What the gate rejected is registered too, as `Rejected` and with the reasons: the registry has all that was ever tried.
+A model that the gate rejected is registered too, as `Rejected` with the reasons, so the registry has every model.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ ARTIFACTS = Bucket(client("s3"), SETTINGS.artifacts_bucket)
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises ArtefactMissing when the job's archive is gone, InvalidInput for a state that no evaluation has judged."""
+    """Raises ArtefactMissing if the job's archive is missing, InvalidInput for a state without an evaluation."""
     run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
     version = names.version_of(run_id)
     append_run(run_id=run_id, dataset_version=version)
@@ -86,7 +87,7 @@ def _etag(url: str) -> str:
 
 
 def _registered(run_id: str) -> str | None:
-    """The package of this run, if an earlier try has made it; newest first, so it is found early."""
+    """Return this run's package if an earlier try created it. The newest packages come first."""
     sagemaker = JOBS.client("sagemaker")
     with calling("sagemaker ListModelPackages"):
         pages = sagemaker.get_paginator("list_model_packages").paginate(

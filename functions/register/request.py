@@ -1,4 +1,4 @@
-"""The CreateModelPackage call of a run, and how its package is recognised. Pure."""
+"""The CreateModelPackage call of a run, and the check that a package belongs to a run. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Any
 
 APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
 LONGEST_VALUE = 256
-"""Characters of a value in CustomerMetadataProperties."""
+"""Maximum characters of a value in CustomerMetadataProperties."""
 _STATUS = {"auto": APPROVED, "manual": PENDING}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that was judged: what it is, where it is, the ETag that its archive had when it was registered, and what
-    the gate said of it.
-    """
+    """A judged model: its identity, its location, the ETag of its archive at registration, and the gate's verdict."""
 
     run_id: str
     dataset_version: str
@@ -31,18 +29,20 @@ class Model:
 
 
 def description(run_id: str) -> str:
-    """The package's description: ListModelPackages shows it, so that a run's package is found without opening each."""
+    """Return the package's description. ListModelPackages shows it, so a run's package is found without describing
+    each.
+    """
     return f"run {run_id}"
 
 
 def belongs_to(package: dict[str, Any], run_id: str) -> bool:
-    """Whether a described package is the one of this run."""
+    """True if a described package belongs to this run."""
     return bool(package.get("CustomerMetadataProperties", {}).get("runId") == run_id)
 
 
 def create_model_package(model: Model, group_name: str, approval: str) -> dict[str, Any]:
-    """The call. The client token is the run id (29 of at most 36 characters), so that a repeated call registers
-    nothing new. What the gate rejected is registered as Rejected, whatever `approval` says.
+    """Return the call. Its client token is the run id (29 of at most 36 characters), so a repeated call registers
+    nothing new. A model that the gate rejected is Rejected for every value of `approval`.
     """
     return {
         "ModelPackageGroupName": group_name,
@@ -71,5 +71,5 @@ def create_model_package(model: Model, group_name: str, approval: str) -> dict[s
 
 
 def _legal(text: str) -> str:
-    """As much of `text` as a value may hold, in the characters that it may hold."""
+    """Reduce `text` to the characters and the length that a value may have."""
     return re.sub(r"([^\w.:/=+\-@]|\s)+", " ", text)[:LONGEST_VALUE].strip()

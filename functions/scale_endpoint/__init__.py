@@ -1,1 +1,1 @@
-"""Lets the endpoint's fleet grow and shrink with its requests."""
+"""Configures automatic scaling of the endpoint."""

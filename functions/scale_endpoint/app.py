@@ -1,8 +1,9 @@
-"""Events ModelDeployed and RunFailed -> the endpoint is a scalable target, or none where no maximum is set.
+"""Events ModelDeployed and RunFailed: register the endpoint as a scalable target, or deregister it if no maximum is
+set.
 
-Nothing waits for it, and a target that cannot be registered fails no run: the fleet stays as it is. Done twice, it is
-done once. A failed run matters too: its deployment may have ended what an earlier one registered. The answer is
-`{"outcome"}`: Scaled, Fixed, or NotInService when there is no endpoint to scale now.
+Nothing waits for this function; if it fails, the run does not fail and the fleet stays unchanged. It is idempotent. It
+also runs after a failed run, whose deployment may have deregistered the target. Returns `{"outcome"}`: Scaled, Fixed,
+or NotInService if there is no endpoint to scale now.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ SCALING = client("application-autoscaling")
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises InvalidInput for what is no event, DependencyFailed or MissingResource to be tried again."""
+    """Raises InvalidInput for an invalid event, DependencyFailed or MissingResource to be retried."""
     events.detail_of(event)
     outcome = _fix() if SETTINGS.endpoint_maximum_instances == 0 else _scale()
     logger.info("endpoint scaling updated", extra={"outcome": outcome})

@@ -6,18 +6,18 @@ from typing import Any
 
 from shared import names
 
-# A machine that starts takes minutes, and one that is gone is missed at once: quick to grow, slow to shrink.
+# Cooldowns in seconds. An instance takes minutes to start, so the fleet grows fast and shrinks slowly.
 GROW_SECONDS = 60
 SHRINK_SECONDS = 600
 
 
 def target(endpoint_name: str, minimum: int, maximum: int) -> dict[str, Any]:
-    """RegisterScalableTarget."""
+    """Return the RegisterScalableTarget call."""
     return {**names.scalable_target(endpoint_name), "MinCapacity": minimum, "MaxCapacity": maximum}
 
 
 def tracking(endpoint_name: str, requests_per_minute: int) -> dict[str, Any]:
-    """PutScalingPolicy: so many requests a minute for each machine, more machines above, fewer below."""
+    """Return the PutScalingPolicy call that keeps `requests_per_minute` per instance."""
     return {
         "PolicyName": f"{endpoint_name}-requests",
         **names.scalable_target(endpoint_name),

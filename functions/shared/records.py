@@ -72,7 +72,7 @@ class JobError(StrEnum):
 
 UNFINISHED = (RunStatus.RUNNING, RunStatus.PARKED)
 """Runs that may still deploy a model."""
-CAME_TO_NOTHING = (RunStatus.FAILED, RunStatus.ABORTED, RunStatus.ROLLED_BACK)
+ENDED_WITHOUT_VERDICT = (RunStatus.FAILED, RunStatus.ABORTED, RunStatus.ROLLED_BACK)
 """Runs that ended without a decision on their data, and can be executed again."""
 TAKEN = (DatasetStatus.CLAIMED, DatasetStatus.STALE, DatasetStatus.QUARANTINED)
 """Dataset versions with a decision, which their preparation does not change."""

@@ -1,5 +1,5 @@
-"""State StartBatch (task token) -> a Batch Transform job over the known users with the model that serves;
-`on_job_finished` answers when it is over.
+"""State StartBatch (task token): start a Batch Transform job over the known users with the serving model.
+`on_job_finished` answers the token when the job has ended.
 
 The answer is `{"outcome": "Written", "runId", "jobName"}`, or at once `{"outcome": "NothingServes"}`,
 `{"outcome": "AlreadyPublished", "runId"}` or `{"outcome": "AlreadyRunning", "runId", "jobName"}`.
@@ -92,7 +92,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 def _nothing_to_do(event: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     logger.info("nothing to write", extra=answer)
-    # The token was never held: nothing else knows of it.
+    # The token was not stored in the ledger, so it is built here.
     token = Token(JobKind.TRANSFORM, "none", event["taskToken"], event["executionArn"])
     JOBS.answer(token, Outcome(output=answer))
     return {"outcome": answer["outcome"]}

@@ -1,4 +1,4 @@
-"""Which job writes the lists of the model that serves, and of how many parts. Pure."""
+"""The transform job that writes the serving model's lists, and its number of parts. Pure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ USERS_PER_SHARD = 256
 MAXIMUM_SHARDS = 1000
 CONCURRENT_REQUESTS = 4
 MAXIMUM_PAYLOAD_MB = 6
-"""Of a request; with four at a time far below the 100 MB that SageMaker takes together."""
+"""Maximum size of a request. Four concurrent requests stay far below SageMaker's limit of 100 MB together."""
 INVOCATION_SECONDS = 300
 
 
 def shards(users: int) -> int:
-    """Parts for that many users, by the hash of their ids: from 1 to 1,000. An answer holds some 256 lists, up to
-    256,000 users; beyond that a part grows with the shop.
+    """Return the number of parts for `users`, from 1 to 1,000; a hash of the user id selects the part. A part has about
+    256 lists for up to 256,000 users, and more beyond that.
     """
     return max(1, min(MAXIMUM_SHARDS, -(-users // USERS_PER_SHARD)))
 
 
 def following(attempt: int, job: dict[str, Any] | None, is_as_wanted: bool) -> int:
-    """The attempt to make, given what SageMaker says of the job of `attempt` (None: no such job), and whether its lists
-    have the length that is wanted now. A failed job's name is used up; one that runs, or is done, is adopted.
+    """Return the attempt to make, given the DescribeTransformJob of `attempt` (None: no such job). `is_as_wanted` is
+    True if the job's lists have the configured length. A failed job needs a new name; a running or completed job is
+    adopted.
     """
     if job is None:
         return attempt
@@ -30,7 +31,7 @@ def following(attempt: int, job: dict[str, Any] | None, is_as_wanted: bool) -> i
 
 
 def inputs(number: int, num_results: int) -> dict[str, bytes]:
-    """The requests to the container, one object each, by name."""
+    """Return the requests to the container by object name."""
     return {
         f"{shard:04d}.json": json.dumps({"shard": shard, "shards": number, "numResults": num_results}).encode()
         for shard in range(number)
@@ -38,7 +39,7 @@ def inputs(number: int, num_results: int) -> dict[str, bytes]:
 
 
 def create_transform_job(job_name: str, model_name: str, bucket: str, instance_type: str) -> dict[str, Any]:
-    """CreateTransformJob: one machine asks its container for each part."""
+    """Return the CreateTransformJob call: one instance, one request per part."""
     return {
         "TransformJobName": job_name,
         "ModelName": model_name,

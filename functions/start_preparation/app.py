@@ -1,7 +1,8 @@
-"""State StartPreparation (task token) -> an EMR Serverless job run; `on_job_finished` answers when it is over.
+"""State StartPreparation (task token): start an EMR Serverless job run. `on_job_finished` answers the token when the
+job run has ended.
 
-Answers the token at once with `{"datasetVersion", "alreadyPrepared": true, "status"}` when the version stands already
-or another execution prepares it: the same drop announced twice is prepared once.
+Answers the token at once with `{"datasetVersion", "alreadyPrepared": true, "status"}` if the version exists or another
+execution prepares it: a drop that is announced twice is prepared once.
 """
 
 from __future__ import annotations
@@ -108,8 +109,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _parent(state: Dataset | None, version: str, attempt: int | None) -> str | None:
-    # A retry must ask for the same job to the letter, or its client token is refused: the parent is chosen once per
-    # attempt.
+    # EMR Serverless refuses a client token with a different request, so the parent is chosen once per attempt.
     if state is not None and "parentVersion" in state and attempt == state.get("attempt"):
         return state["parentVersion"]
     newest = LEDGER.newest_claimed()

@@ -1,4 +1,4 @@
-"""What to prepare, under which version, and whether that is still to be done. Pure."""
+"""The source, version and parameters of a preparation, and its next attempt. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared import names
 from shared.errors import InvalidInput
 from shared.records import UNUSABLE, Dataset, DatasetStatus
 
-# Parameters of `preprocess.py` that an operator or an execution may set; the rest is the platform's.
+# Parameters of `preprocess.py` that an operator or an execution may set; the platform sets the others.
 PARAMETERS = {
     "format": "--format",
     "userColumn": "--user-column",
@@ -29,7 +29,7 @@ PARAMETERS = {
 
 @dataclass(frozen=True)
 class Preparation:
-    """One preparation: `version` is written from `source`; `parameters` are in the words of PARAMETERS."""
+    """One preparation: `version` is written from `source`; the keys of `parameters` are those of PARAMETERS."""
 
     version: str
     source: str
@@ -40,7 +40,7 @@ class Preparation:
 def from_event(
     event: dict[str, Any], data_bucket: str, default_source: str, default_parameters: dict[str, Any]
 ) -> Preparation:
-    """The preparation that an execution asks for. Raises InvalidInput naming the field that cannot be used."""
+    """Read the preparation in an execution's input. Raises InvalidInput naming the invalid field."""
     trigger = event.get("trigger")
     version = names.preparation_version(_text(event, "executionArn"), _text(event, "startTime"), trigger)
     source = event.get("source") or (_dropped(trigger, data_bucket) if trigger else default_source)
@@ -63,8 +63,8 @@ def from_event(
 
 
 def attempt_of(state: Dataset | None, execution_arn: str) -> int | None:
-    """Which attempt at this version comes next, given its ledger state; None when somebody else prepares it or it
-    stands already.
+    """Return the next attempt at this version, given its ledger state; None if another execution prepares it or it is
+    already prepared.
     """
     if state is None:
         return 1
@@ -97,7 +97,7 @@ def _uri(value: object, name: str) -> str:
 
 
 def _values(given: dict[str, Any], called: str) -> dict[str, str]:
-    """The parameters of the document `called`: the template's PreparationParameters, or the execution's input."""
+    """Check the parameters of the document `called`: the template's PreparationParameters, or the execution's input."""
     return {name: _value(value, name, f"{called}.{name[:60]}") for name, value in given.items()}
 
 

@@ -23,7 +23,7 @@ def start_job_run(
     log_uri: str,
     timeout_minutes: int,
 ) -> dict[str, Any]:
-    """The call; the same attempt at the same version has the same client token, so EMR Serverless starts it once."""
+    """Return the call. Its client token is the version and the attempt, so EMR Serverless starts each attempt once."""
     arguments = {
         "--source": preparation.source,
         "--output": f"s3://{data_bucket}/datasets",

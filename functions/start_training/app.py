@@ -1,4 +1,5 @@
-"""State StartTraining (task token) -> a SageMaker training job; `on_job_finished` answers when it is over.
+"""State StartTraining (task token): start a SageMaker training job. `on_job_finished` answers the token when the job
+has ended.
 
 The answer is `{"jobName", "modelDataUrl", "outputUrl", "image"}`.
 """
@@ -75,7 +76,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         run_id=run_id,
         dataset_version=version,
     )
-    if state is None:  # a next attempt, which a person starts
+    if state is None:  # a further attempt, started by a person
         LEDGER.open_run(run_id, version, event["executionArn"])
     _remember_restart(run_id, state, event)
     LEDGER.resume_run(run_id, version, event["executionArn"], number)
@@ -92,12 +93,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _restart(event: dict[str, Any]) -> str:
-    """The decision that tells of this execution, which is not the run's first."""
+    """Return the ledger stage of the restart by this execution."""
     return f"restart#{event['executionArn'].rpartition(':')[2]}"
 
 
 def _remember_restart(run_id: str, state: Run | None, event: dict[str, Any]) -> None:
-    """Before the run's record tells of the new execution: why the one before it had ended."""
+    """Record why the earlier execution ended, before the run's record names the new one."""
     if state is None or state.get("executionArn") in (None, event["executionArn"]):
         return
     figures = {

@@ -1,8 +1,8 @@
-"""Which training job of a run comes next. Pure.
+"""The next training job of a run. Pure.
 
-A retry of the state adopts the job that an earlier try created; so does a run that is restarted after it failed later
-on: its training is done. A job that failed is replaced by a new one, under a new name, only when the run was redriven
-or restarted after its failure, or when the job found no capacity: then nothing had been trained.
+A retry of the state adopts the job of an earlier try. A run that failed after its training and is restarted adopts its
+completed job. A failed job is replaced by a new one, under a new name, only if the run was redriven or restarted, or if
+the job found no capacity and so trained nothing.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from shared.records import UNFINISHED, Run, RunStatus
 
 
 def current(state: Run | None) -> int:
-    """The attempt that the ledger knows; the first if it knows none."""
+    """Return the attempt in the ledger; 1 if there is none."""
     return state.get("trainingAttempt", 1) if state else 1
 
 
 def following(state: Run | None, job: dict[str, Any] | None) -> int:
-    """The attempt to make, given the run's ledger state and what SageMaker says of the current attempt's job (None:
-    no such job).
+    """Return the attempt to make, given the run's ledger state and the DescribeTrainingJob of the current attempt
+    (None: no such job).
     """
     attempt = current(state)
     if job is None or job["TrainingJobStatus"] not in ("Failed", "Stopped"):
@@ -30,8 +30,8 @@ def following(state: Run | None, job: dict[str, Any] | None) -> int:
 
 
 def refusal(state: Run | None, execution_arn: str) -> str | None:
-    """Why this execution may not take up the run (None: it may). One execution has a run at a time, and what ended well
-    is not done again.
+    """Return why this execution may not continue the run; None if it may. A run has one execution at a time, and a
+    deployed or rejected run is not repeated.
     """
     if state is None or state.get("executionArn") in (None, execution_arn):
         return None

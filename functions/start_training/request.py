@@ -27,8 +27,8 @@ class Run:
 
 
 def from_event(event: dict[str, Any]) -> tuple[str, str]:
-    """Run id and dataset version of the state's input. Raises InvalidInput when they are not, or do not belong
-    together.
+    """Return run id and dataset version of the state's input. Raises InvalidInput if one is invalid or they do not
+    belong together.
     """
     run_id = names.require_run_id(event.get("runId"))
     version = names.require_dataset_version(event.get("datasetVersion"), "datasetVersion")
@@ -38,12 +38,12 @@ def from_event(event: dict[str, Any]) -> tuple[str, str]:
 
 
 def code_version(image_uri: str) -> str:
-    """The digest of the image: one digest is one version of the code."""
+    """Return the image's digest, which identifies the version of the code."""
     return image_uri.rpartition("@sha256:")[2]
 
 
 def hyperparameters(given: dict[str, Any], run: Run, image_uri: str) -> dict[str, str]:
-    """All hyperparameters as SageMaker takes them, as strings. Raises InvalidInput naming the bad one."""
+    """Return all hyperparameters as strings, as SageMaker requires. Raises InvalidInput naming an invalid one."""
     values: dict[str, str] = {}
     for name, value in given.items():
         if name in _OURS:
@@ -81,7 +81,7 @@ def create_training_job(
     max_runtime_seconds: int,
     given_hyperparameters: dict[str, Any],
 ) -> dict[str, Any]:
-    """The call. With spot capacity the job may wait as long again as it may run."""
+    """Return the call. With spot capacity the job may wait for as long as it may run."""
     name = names.training_job(name_prefix, run.run_id, run.attempt)
     channels = [_channel("dataset", f"s3://{data_bucket}/datasets/{run.dataset_version}/")]
     if run.incumbent_url:

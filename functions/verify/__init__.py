@@ -1,1 +1,1 @@
-"""Proves that the endpoint answers as the model's bundle says, and makes the model the one that serves."""
+"""Checks that the endpoint gives the golden answers of the model's bundle, and records the model as serving."""

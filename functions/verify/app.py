@@ -1,9 +1,9 @@
-"""State Verify of a retraining or a rollback -> `{"verified", "requests"}`: the endpoint is InService on the wanted
-configuration and answers every golden request.
+"""State Verify of a retraining or a rollback: check that the endpoint is InService on the wanted configuration and
+answers every golden request. Returns `{"verified", "requests"}`.
 
-Only then does the ledger say that the model serves, unless newer data does already, and is its list of popular items
-put where the API finds it when no endpoint answers; the lists of its batch, if it has any, beside that. Where traffic
-is split, each model answers its own golden requests, and all of that stays with the one that serves.
+Then the model's popularity list and its batch lists, if any, are published for the API, and the ledger records that the
+model serves, unless a model trained on newer data does. With split traffic each model answers its own golden requests,
+and lists and record stay with the serving model.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ RUNTIME = client("sagemaker-runtime", Config(read_timeout=60))
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises EndpointRolledBack, GoldenRequestMismatch, ModelNotApproved, StaleVersion or DeploymentLost: the state
-    machine then puts the earlier configuration back.
+    """Raises EndpointRolledBack, GoldenRequestMismatch, ModelNotApproved, StaleVersion or DeploymentLost; the state
+    machine then restores the earlier configuration.
     """
     deployment = Deployment.from_event(event)
     run_id = deployment.run_id
@@ -65,13 +65,13 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     if deployment.is_split and deployment.replacing:
         requests += _require_golden(deployment.replacing, names.VARIANT)
     _require_approved(event)
-    lock = LEDGER.lock_deployment(deployment.holder)  # a redriven execution has given it back
+    lock = LEDGER.lock_deployment(deployment.holder)  # a redriven execution has released it
     if lock.holder != deployment.holder:
         raise DeploymentLost(f"{lock.holder} took the deployment lock because the lease of {deployment.holder} ended")
     if deployment.is_split:
         _split(deployment, event, lock)
     else:
-        # The list of popular items first: should this function die after the promotion, nothing is left undone.
+        # The lists come before the promotion, so that a crash after it leaves nothing undone.
         ARTIFACTS.put("serving/popular.json", _kept(run_id, "popular.json"))
         _publish_batch(run_id, is_back=deployment.replacing not in (None, run_id))
         _promote(deployment, event, lock)
@@ -82,7 +82,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _require_golden(run_id: str, variant: str | None) -> int:
-    """How many golden requests of the run the endpoint (its `variant`, where there are two) answers, which is all."""
+    """Check all golden requests of the run on the endpoint (on `variant`, if there are two); returns their number."""
     examples = golden.parse(_kept(run_id, "golden.json"))
     answers = []
     for position, example in enumerate(examples):
@@ -94,7 +94,7 @@ def _require_golden(run_id: str, variant: str | None) -> int:
 
 
 def _require_approved(event: dict[str, Any]) -> None:
-    """A person may have taken the approval back since the deployment began."""
+    """Raise ModelNotApproved if a person has withdrawn the approval since the deployment began."""
     arn = str((event.get("registration") or {}).get("modelPackageArn"))
     status = JOBS.model_package(arn).get("ModelApprovalStatus")
     if status != "Approved":
@@ -147,8 +147,8 @@ def _ask(request: dict[str, Any], variant: str | None) -> Any:
 
 
 def _publish_batch(run_id: str, is_back: bool) -> None:
-    """The lists that this run's batch wrote. Without any, those of the model before stand in until there are; unless
-    that is the one that is taken back.
+    """Publish the lists of this run's batch. Without any, the earlier model's lists stay in use until there are some;
+    in a rollback (`is_back`) they are withdrawn.
     """
     try:
         ARTIFACTS.put("serving/batch.json", _kept(run_id, "batch.json"))

@@ -1,4 +1,4 @@
-"""Golden requests and their exact answers, as the training job wrote them. Pure."""
+"""Golden requests and their expected answers, written by the training job. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MAXIMUM_REQUESTS = 100
 
 @dataclass(frozen=True)
 class Example:
-    """One request to `/invocations` and the answer that the model gave when it was made."""
+    """One request to `/invocations`, and the answer of the model after training."""
 
     request: dict[str, Any]
     response: dict[str, Any]
 
 
 def parse(content: bytes) -> list[Example]:
-    """The examples in `golden.json`. Raises GoldenRequestMismatch when there is nothing to compare with."""
+    """Read the examples in `golden.json`. Raises GoldenRequestMismatch if the document is invalid or empty."""
     try:
         document = documents.read(content, CALLED)
     except Unfit as error:
@@ -43,13 +43,13 @@ def parse(content: bytes) -> list[Example]:
 
 
 def sameness(examples: list[Example], answers: list[dict[str, Any]]) -> str | None:
-    """That everybody gets one list, as a sentence; None when two users have different ones, or only one is asked for
-    (the models of before this check).
+    """Return a sentence if all users get the same list. None if two lists differ, or if the examples have only one user
+    (models older than this check).
     """
     lists: dict[str, list[Any]] = {}
     for example, answer in zip(examples, answers, strict=True):
         if "candidates" not in example.request and example.response.get("source") == "personalized":
             lists[str(example.request.get("userId"))] = [item["itemId"] for item in answer["itemList"]]
-    if len(lists) > 1 and all(one == next(iter(lists.values())) for one in lists.values()):
+    if len(lists) > 1 and all(items == next(iter(lists.values())) for items in lists.values()):
         return f"{len(lists)} users get the same list"
     return None

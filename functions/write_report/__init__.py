@@ -1,1 +1,1 @@
-"""Writes what a run was, on one page."""
+"""Writes the report of a run."""

@@ -1,6 +1,6 @@
-"""Events ModelDeployed, ModelRejected and RunFailed -> `runs/<runId>/report.html`, what the run was on one page.
+"""Events ModelDeployed, ModelRejected and RunFailed: write the run's report to `runs/<runId>/report.html`.
 
-Nothing waits for it, and a page that cannot be written fails no run. Written twice, it is written again.
+Nothing waits for the report; if it cannot be written, the run does not fail. A second call overwrites it.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ LOGS = client("logs")
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns `{"reportUri"}`; None for the failure of a preparation, which is no run. Raises InvalidInput for an event
-    of another kind and for a run that is not known.
+    """Returns `{"reportUri"}`; None for a failed preparation, which has no run. Raises InvalidInput for any other event
+    and for an unknown run.
     """
     detail = events.detail_of(event)
     if detail.get("runId") is None:
@@ -90,7 +90,7 @@ def _facts(run_id: str, run: Run) -> Facts:
 
 
 def _document(bucket: Bucket, key: str) -> dict[str, Any] | None:
-    """A JSON object; None when it is not there, or is none: the page does without."""
+    """Read a JSON object; None if it is missing or invalid: the report then omits its section."""
     found = bucket.get(key, MAXIMUM_DOCUMENT_BYTES)
     try:
         return documents.read_object(found.content, key) if found else None
@@ -99,7 +99,7 @@ def _document(bucket: Bucket, key: str) -> dict[str, Any] | None:
 
 
 def _log(job_name: str) -> list[str]:
-    """The lines of the training job that tell of an epoch."""
+    """Return the training job's log lines that report an epoch."""
     found: list[str] = []
     with calling("logs FilterLogEvents"):
         try:

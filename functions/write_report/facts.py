@@ -1,6 +1,6 @@
-"""What a page tells of a run, taken out of what others wrote. Pure.
+"""The facts of a run for its report, from the ledger, documents and logs. Pure.
 
-Everything but the run's record may be missing: a run that failed early has no report, no job, no curves.
+Everything but the run's record may be missing: a run that failed early has no evaluation, no job and no epochs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COUNTS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds and US dollars of the training job; `price` per hour, 0 where nobody said."""
+    """Duration in seconds and cost in US dollars of the training job; `price` per hour, 0 if unknown."""
 
     instance_type: str
     billed_seconds: int
@@ -38,18 +38,18 @@ class Cost:
 
     @property
     def actual(self) -> float:
-        """What it cost."""
+        """Cost in US dollars."""
         return self.price * self.billed_seconds / 3600
 
     @property
     def estimated(self) -> float:
-        """What it could have cost at most."""
+        """Maximum cost in US dollars, at the time limit."""
         return self.price * self.longest_seconds / 3600
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one run. `manifest` and `before` are of its dataset and of the one that the serving model had learned from."""
+    """The facts of one run. `manifest` is that of its dataset, `before` that of the earlier model's dataset."""
 
     run: Run
     decisions: dict[str, Decision] = field(default_factory=dict)
@@ -61,15 +61,15 @@ class Facts:
 
 
 def epochs(log: list[str]) -> tuple[Epoch, ...]:
-    """The epochs in a training's log, in order. Of an epoch that was trained twice (a job that went on from its
-    checkpoint) the later one counts.
+    """Return the epochs in a training log, in order. If an epoch was trained twice (a job resumed from its checkpoint),
+    the later one counts.
     """
     found = {epoch.epoch: epoch for line in log if (epoch := lines.epoch_in(line))}
     return tuple(found[number] for number in sorted(found))
 
 
 def cost(job: dict[str, Any] | None, price: float) -> Cost | None:
-    """From DescribeTrainingJob; None without a job."""
+    """Return the cost, from DescribeTrainingJob; None without a job."""
     if job is None:
         return None
     return Cost(
@@ -81,15 +81,15 @@ def cost(job: dict[str, Any] | None, price: float) -> Cost | None:
 
 
 def timeline(facts: Facts) -> list[tuple[str, str, float | None]]:
-    """(what, when as ISO 8601, seconds since the step before) in the order of time."""
+    """Return (step, ISO 8601 time, seconds since the previous step), by time."""
     moments = [("the run began", facts.run.get("startedAt"))]
     words = {"gate": "judged", "registration": "registered", "deployment": "deployment began"}
     moments += [(words[stage], facts.decisions[stage]["updatedAt"]) for stage in STAGES if stage in facts.decisions]
     moments.append((f"ended as {facts.run.get('status')}", facts.run.get("endedAt")))
-    told = sorted(((str(when), what) for what, when in moments if when), key=lambda pair: pair[0])
+    known = sorted(((str(when), what) for what, when in moments if when), key=lambda pair: pair[0])
     steps: list[tuple[str, str, float | None]] = []
-    for position, (when, what) in enumerate(told):
-        seconds = (_parsed(when) - _parsed(told[position - 1][0])).total_seconds() if position else None
+    for position, (when, what) in enumerate(known):
+        seconds = (_parsed(when) - _parsed(known[position - 1][0])).total_seconds() if position else None
         steps.append((what, when, seconds))
     return steps
 

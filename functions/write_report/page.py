@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else, in the colours of whoever looks at it. Pure."""
+"""The report: one self-contained HTML file, in light or dark colours by the reader's preference. Pure."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ svg polyline { fill: none; stroke: var(--mark); stroke-width: 2; } svg line { st
 _ENDINGS: dict[str, tuple[str, str]] = {
     RunStatus.DEPLOYED: ("good", "its model serves"),
     RunStatus.REJECTED: ("", "its model was rejected; the earlier model keeps serving"),
-    RunStatus.ROLLED_BACK: ("bad", "its model was taken back"),
-    RunStatus.FAILED: ("bad", "it failed"),
-    RunStatus.ABORTED: ("", "it was stopped"),
+    RunStatus.ROLLED_BACK: ("bad", "its model was rolled back"),
+    RunStatus.FAILED: ("bad", "the run failed"),
+    RunStatus.ABORTED: ("", "the run was stopped"),
 }
 _NAMES = {
     "interactions": "interactions", "users": "users", "items": "items", "train": "in train", "test": "in test",
-    "quarantined": "set aside", "duplicates": "duplicates", "belowSupport": "below minimum support",
-    "coldTestItems": "held-out items that nobody had before",
+    "quarantined": "quarantined", "duplicates": "duplicates", "belowSupport": "below minimum support",
+    "coldTestItems": "test items without training interactions",
 }  # fmt: skip
 _SLICES = {
     "newUsers": "new users", "heavyUsers": "heavy users", "headItems": "popular items", "tailItems": "rare items"
@@ -44,21 +44,21 @@ _SLICES = {
 
 
 def render(facts: Facts) -> str:
-    """The whole page."""
+    """Return the report as HTML."""
     run = facts.run
     run_id = str(run.get("runId"))
-    css, words = _ENDINGS.get(str(run.get("status")), ("", "it runs"))
+    css, words = _ENDINGS.get(str(run.get("status")), ("", "the run has not ended"))
     parts = [
         f"<h1>Run {escape(run_id)}</h1>",
         f'<p><span class="status {css}">{escape(str(run.get("status")))}</span>: {escape(words)}.</p>',
         _reasons(run.get("reasons") or []),
         _section("Data", _data(facts)),
-        _section("Learning", _learning(facts.epochs)),
-        _section("The gate", _gate(facts)),
+        _section("Training", _training(facts.epochs)),
+        _section("Gate", _gate(facts)),
         _section("Models on the same test set", _models(facts.report)),
-        _section("Slices: NDCG over the sampled negatives", _slices(facts.report)),
+        _section("User and item slices: NDCG with sampled negatives", _slices(facts.report)),
         _section("Timeline", _timeline(facts)),
-        _section("Cost of the training", _cost(facts)),
+        _section("Training cost", _cost(facts)),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -79,7 +79,7 @@ def _reasons(reasons: Iterable[Any]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: int = 1) -> str:
-    """Cells are escaped here, but for those that begin with a mark of ours. Columns from `numeric` on are numbers."""
+    """Return a table. Cells are escaped unless they begin with `<span`. Columns from `numeric` on are numbers."""
 
     def cell(kind: str, position: int, text: str) -> str:
         css = ' class="n"' if position >= numeric else ""
@@ -102,24 +102,24 @@ def _data(facts: Facts) -> str:
         change = f"{value - earlier:+,}" if isinstance(value, int) and isinstance(earlier, int) else ""
         rows.append((_NAMES[name], _whole(value), _whole(earlier), change))
     version = escape(str(facts.manifest.get("datasetVersion")))
-    told = f" beside {escape(str(facts.before.get('datasetVersion')))}" if facts.before else ""
+    compared = f" compared with {escape(str(facts.before.get('datasetVersion')))}" if facts.before else ""
     head: tuple[str, ...] = ("", "now", "before", "change")
     if facts.before is None:
         head, rows = head[:2], [row[:2] for row in rows]
-    return f'<p class="soft">{version}{told}</p>' + _table(head, rows)
+    return f'<p class="soft">{version}{compared}</p>' + _table(head, rows)
 
 
-def _learning(epochs: Sequence[Epoch]) -> str:
+def _training(epochs: Sequence[Epoch]) -> str:
     if not epochs:
         return ""
     losses = [(epoch.epoch, epoch.loss) for epoch in epochs]
     chart = _chart(losses, "training loss")
     validated = [(epoch.epoch, epoch.validation_ndcg) for epoch in epochs if epoch.validation_ndcg is not None]
-    return chart + (_chart(validated, "NDCG on validation") if validated else "")
+    return chart + (_chart(validated, "validation NDCG") if validated else "")
 
 
 def _chart(points: Sequence[tuple[int, float]], title: str) -> str:
-    """A line over epochs, with its first and last value written at its ends."""
+    """Return a line chart over epochs, labelled with its first and last value."""
     width, height, left, right, top, bottom = 720, 210, 56, 70, 34, 28
     low, high = min(value for _, value in points), max(value for _, value in points)
     first, last = points[0][0], points[-1][0]
@@ -154,8 +154,8 @@ def _gate(facts: Facts) -> str:
         verdict = f'<span class="{"good" if passed else "bad"}">{"pass" if passed else "fail"}</span>'
         rows.append((str(check.get("name")), verdict, _rate(check.get("value")), _rate(check.get("threshold"))))
     policy = figures.get("policy") or {}
-    told = f" by {policy.get('source')} (sha256 {str(policy.get('sha256'))[:12]}…)" if policy else ""
-    line = f'<p class="soft">{escape(str(decision.get("verdict")))}{escape(told)}</p>'
+    source = f" by {policy.get('source')} (sha256 {str(policy.get('sha256'))[:12]}…)" if policy else ""
+    line = f'<p class="soft">{escape(str(decision.get("verdict")))}{escape(source)}</p>'
     return line + (_table(("check", "", "value", "limit"), rows, 2) if rows else "")
 
 
@@ -170,7 +170,7 @@ def _models(report: dict[str, Any] | None) -> str:
     protocol = (report or {}).get("protocol", {})
     k, users = protocol.get("k", "k"), protocol.get("testUsers", "?")
     head = ("model", f"HR@{k}", f"NDCG@{k}", f"full HR@{k}", f"full NDCG@{k}", "coverage")
-    line = f"{users} people's last interaction, {protocol.get('negatives', '?')} negatives each"
+    line = f"the last interaction of each of {users} users, {protocol.get('negatives', '?')} negatives each"
     return f'<p class="soft">{escape(line)}</p>' + _table(head, rows)
 
 
@@ -180,9 +180,9 @@ def _slices(report: dict[str, Any] | None) -> str:
     for name, words in _SLICES.items():
         found = [model.get("slices", {}).get(name) for _, model in models]
         if found and found[0]:
-            figures = [_rate((one or {}).get("sampled", {}).get("ndcg")) for one in found]
+            figures = [_rate((slice_figures or {}).get("sampled", {}).get("ndcg")) for slice_figures in found]
             rows.append((words, _whole(found[0].get("users")), *figures))
-    return _table(("", "people", *(name for name, _ in models)), rows) if rows else ""
+    return _table(("", "users", *(name for name, _ in models)), rows) if rows else ""
 
 
 def _measured(report: dict[str, Any] | None) -> list[tuple[str, dict[str, Any]]]:
@@ -205,11 +205,11 @@ def _cost(facts: Facts) -> str:
     cost = facts.cost
     if cost is None:
         return ""
-    words = f"{cost.instance_type}, {cost.billed_seconds:,} s billed of at most {cost.longest_seconds:,} s"
+    words = f"{cost.instance_type}, {cost.billed_seconds:,} s billed (limit {cost.longest_seconds:,} s)"
     if cost.price > 0:
-        words += f": {cost.actual:,.2f} USD (at most {cost.estimated:,.2f}) at {cost.price:g} USD an hour"
+        words += f": {cost.actual:,.2f} USD (at most {cost.estimated:,.2f}) at {cost.price:g} USD per hour"
     else:
-        words += "; TrainingPricePerHour says what an hour costs"
+        words += "; set TrainingPricePerHour to see the cost"
     return f"<p>{escape(words)}</p>"
 
 

@@ -18,7 +18,7 @@ from contracts.documents import Unfit
         (b"\xff", "x.json is not UTF-8: byte 0 cannot be decoded"),
         (b"\xef\xbb\xbf{}", "x.json is not JSON: Unexpected UTF-8 BOM (decode using utf-8-sig) at line 1 column 1"),
         (b"[" * 100_000, "x.json is nested too deeply"),
-        (b'{"a": ' + b"1" * 5000 + b"}", "x.json cannot be read: a number has too many digits"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "x.json is not JSON that can be read: a number has too many digits"),
         (b"[1]", "x.json must be a JSON object, not a list"),
         (b"null", "x.json must be a JSON object, not null"),
     ],

@@ -1,4 +1,4 @@
-"""What one program prints, another reads back."""
+"""The lines that one program prints and another parses."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def test_an_archive_that_is_gone_since_its_registration_is_not_deployed(
 ) -> None:
     cloud.s3.delete_object(Bucket=ARTIFACTS, Key=MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"))
     sagemaker.add_response("describe_model_package", package())
-    with pytest.raises(Exception, match="missing or unreadable") as caught:
+    with pytest.raises(Exception, match="now missing or unreadable") as caught:
         app.handler(sample_event("deploy"), CONTEXT)
     assert type(caught.value).__name__ == "ArtefactChanged"
 

@@ -89,7 +89,7 @@ def before_an_update(app: ModuleType, sagemaker: Stubber) -> None:
     [
         (("OK", "ALARM"), "AlarmNotQuiet", "ncf-endpoint-latency is already in state ALARM"),
         (("ALARM", "ALARM"), "AlarmNotQuiet", "ncf-endpoint-errors, ncf-endpoint-latency is already in state ALARM"),
-        (("OK",), "MissingResource", "there is no alarm ncf-endpoint-latency"),
+        (("OK",), "MissingResource", "the deployment alarms do not exist: ncf-endpoint-latency"),
     ],
 )
 def test_a_new_model_waits_until_its_alarms_are_there_and_quiet(

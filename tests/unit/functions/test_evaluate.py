@@ -84,7 +84,7 @@ def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
 
 
 def deliver(cloud: Cloud, document: Any, model: bytes = b"a model") -> Cloud:
-    """What a finished training leaves; the same cloud, to go on with."""
+    """Write the artefacts of a finished training; returns `cloud`."""
     files = {"evaluation.json": json.dumps(document).encode(), "golden.json": b"[]", "popular.json": b"{}"}
     cloud.write(ARTIFACTS, KEY, archive_of(files))
     cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), model)
@@ -204,7 +204,10 @@ def test_the_policy_in_the_bucket_holds_in_place_of_the_parameter_from_the_next_
         (b"{", r"policy/gate\.json is not JSON"),
         (b"[]", r"policy/gate\.json must be a JSON object, not a list"),
         (b'{"floor": {}}', r"^policy/gate\.json has an unknown key floor; the keys are minimumTestUsers, floors"),
-        (b'{"margins": {"sampledNDCG": 0}}', r"^policy/gate\.json: margins has an unknown key sampledNDCG; the keys"),
+        (
+            b'{"margins": {"sampledNDCG": 0}}',
+            r"^policy/gate\.json: margins has an unknown key sampledNDCG; the keys are",
+        ),
         (
             b'{"floors": {"coverage": 1e400}}',
             r"^policy/gate\.json: floors\.coverage must be a number from 0 to 1, not inf",

@@ -92,7 +92,7 @@ def test_a_rollback_that_put_nothing_back_leaves_it_failed(rollback: Any) -> Non
 def test_the_alarm_for_which_sagemaker_took_the_endpoint_back_is_named() -> None:
     rollback = {"endpointName": "e", "endpointConfigName": PREVIOUS, "changed": True, "alarms": ["ncf-endpoint-errors"]}
     found = failure.from_event(failure_event(rollback=rollback))
-    assert found.reasons[-1] == "in ALARM when the endpoint had gone back: ncf-endpoint-errors"
+    assert found.reasons[-1] == "in state ALARM after the rollback: ncf-endpoint-errors"
     assert "ncf-endpoint-errors" in failure.notice(found, found.status, list(found.reasons))["Message"]
 
 

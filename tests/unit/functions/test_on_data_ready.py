@@ -317,7 +317,7 @@ def test_versions_out_of_order_start_the_newer_one_only(
 
 
 @pytest.mark.parametrize("status", ["FAILED", "ABORTED", "ROLLED_BACK"])
-def test_an_older_version_is_not_stale_when_the_newer_run_came_to_nothing(
+def test_an_older_version_is_not_stale_when_the_newer_run_ended_without_verdict(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType], status: str
 ) -> None:
     app = load("on_data_ready")

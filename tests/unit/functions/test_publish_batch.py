@@ -54,7 +54,7 @@ def test_whole_lists_are_pointed_to(app: ModuleType, cloud: Cloud) -> None:
         "numResults": 50,
     }
     decision = cloud.item(f"RUN#{RUN}", "DECISION#batch")
-    assert (decision["verdict"], decision["reasons"]) == ("PUBLISHED", ["2 parts with 50 items a user"])
+    assert (decision["verdict"], decision["reasons"]) == ("PUBLISHED", ["2 parts with 50 items per user"])
     assert decision["figures"] == {"attempt": 1, "jobName": BATCH, "numResults": 50, "shards": 2}
 
 
@@ -81,7 +81,7 @@ def test_a_part_without_lists_is_named_and_nothing_is_pointed_to(
     cloud.s3.delete_object(Bucket=ARTIFACTS, Key=f"batch/{BATCH}/lists/0001.json.out")
     if content is not None:
         cloud.write(ARTIFACTS, f"batch/{BATCH}/lists/0001.json.out", content)
-    with pytest.raises(ArtefactMissing, match=r"1 of 2 parts .* have no lists: 0001\.json"):
+    with pytest.raises(ArtefactMissing, match=r"1 of 2 parts .* lack lists: 0001\.json"):
         app.handler(sample_event("publish_batch"), CONTEXT)
     assert pointer(cloud) is None
 

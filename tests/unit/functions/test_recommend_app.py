@@ -211,7 +211,7 @@ def test_keeps_the_last_good_popularity_list(
     status, body = call(app, recommendations())
     assert (status, body["model"]) == (200, {"version": "run-1"})
     assert aws.reads > reads
-    assert "the popularity list is an earlier copy" in capsys.readouterr().out
+    assert "an earlier copy of the popularity list is used" in capsys.readouterr().out
 
 
 def test_stops_waiting_for_an_endpoint_that_keeps_failing_and_comes_back_when_it_heals(

@@ -89,8 +89,8 @@ def test_boosts_are_weighed_and_full_categories_passed_over() -> None:
     items = (("1", 9.0), ("2", 8.0), ("3", 7.0), ("4", 6.0), ("5", 1.0))
     categories = {"1": ("A",), "2": ("A", "B"), "3": ("B",), "4": ("A",)}
 
-    def ids(number: int = 9, **wish: Any) -> Any:
-        return [item for item, _ in ListFilter(**wish).best(items, categories, number)]
+    def ids(number: int = 9, **conditions: Any) -> Any:
+        return [item for item, _ in ListFilter(**conditions).best(items, categories, number)]
 
     assert ids() == ["1", "2", "3", "4", "5"]
     assert ids(2) == ["1", "2"]

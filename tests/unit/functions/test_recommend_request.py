@@ -204,7 +204,7 @@ def test_refuses_a_field(document: Any, field: str, message: str) -> None:
         ('{"userId": NaN}', None, "the body is not JSON: NaN is not a JSON value"),
         ('{"userId": "1", "userId": "2"}', "userId", '"userId" is given twice'),
         ("[" * 100_000, None, "the body is nested too deeply"),
-        ("1" * 5000, None, "the body cannot be read: a number has too many digits"),
+        ("1" * 5000, None, "the body is not JSON that can be read: a number has too many digits"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -128,11 +128,11 @@ def test_a_whole_page_tells_everything_and_needs_nothing_from_outside() -> None:
         f"Run {RUN}", "its model serves", "+200", "-1", "0.9000", "0.4000",
         "floor.sampledNdcg | pass | 0.4321 | 0.0800",
         "new users | 12 | 0.2160 | 0.2000 | 0.1000", "popularity | 0.7000 | 0.2000", "deployment began",
-        "ended as DEPLOYED | 2026-11-23 15:31:00.000 | 540 s", "0.18 USD (at most 2.94) at 0.736 USD an hour",
-        "by policy/gate.json (sha256 abababababab…)", f"beside {BEFORE}",
+        "ended as DEPLOYED | 2026-11-23 15:31:00.000 | 540 s", "0.18 USD (at most 2.94) at 0.736 USD per hour",
+        "by policy/gate.json (sha256 abababababab…)", f"compared with {BEFORE}",
     ):  # fmt: skip
         assert words in text, words
-    assert reader.tags.count("svg") == 2, "the loss, and NDCG on validation"
+    assert reader.tags.count("svg") == 2, "the loss, and the validation NDCG"
     for outside in ("http://", "https://", "src=", "<script"):
         assert outside not in content
 
@@ -146,8 +146,8 @@ def test_nothing_of_what_others_wrote_becomes_markup() -> None:
 def test_a_run_that_failed_early_still_has_a_page() -> None:
     content = page.render(Facts(run=run(status="FAILED", reasons=["StartTraining: no capacity"])))
     text = " | ".join(Reader(content).text)
-    assert "FAILED | : it failed. | StartTraining: no capacity" in text
-    for title in ("Data", "Learning", "The gate", "Slices", "Cost"):
+    assert "FAILED | : the run failed. | StartTraining: no capacity" in text
+    for title in ("Data", "Training", "Gate", "User and item slices"):
         assert f"| {title}" not in text
 
 

@@ -136,7 +136,7 @@ def test_names_the_invalid_field(document: Any, message: str) -> None:
         (b'[{"userId": "42"}]', None, "the body must be a JSON object, not a list"),
         (b'"42"', None, "the body must be a JSON object, not a string"),
         (b"true", None, "the body must be a JSON object, not a boolean"),
-        (b"1" * 5000, None, "the body cannot be read: a number has too many digits"),
+        (b"1" * 5000, None, "the body is not JSON that can be read: a number has too many digits"),
         (b'{"userId": "42"', None, "the body is not JSON: Expecting ',' delimiter at line 1 column 16"),
         (b'{"userId": "42"} {}', None, "the body is not JSON: Extra data at line 1 column 18"),
         (b'{"userId": "42", "numResults": NaN}', None, "the body is not JSON: NaN is not a JSON value"),
