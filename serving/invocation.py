@@ -147,7 +147,7 @@ def _parse_strictly(body: bytes) -> Any:
             f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
         ) from None
     except ValueError:  # an integer with more digits than Python converts
-        raise InvalidInvocation("the body cannot be read: a number has too many digits") from None
+        raise InvalidInvocation("the body is not JSON that can be read: a number has too many digits") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
