@@ -17,7 +17,8 @@ label, or on any error if it has none.
 RETRIES = """
 ## Retries
 
-Each state names its policies, in order; `statemachines/shared.yaml` defines them. An error that no policy names is not
+Each state lists its policies; the first that names the error applies. `statemachines/shared.yaml` defines them.
+An error that no policy names is not
 retried. To change a policy, edit it there and run `python -m delivery.assembly`.
 
 | policy | errors | retries | longest wait in total | states |

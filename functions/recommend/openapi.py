@@ -1,6 +1,6 @@
 """The OpenAPI document of the HTTP API, with the limits that requests are checked against.
 
-python -m recommend.openapi > docs/openapi.json        (in functions/)
+`make assemble` writes it to docs/openapi.json.
 """
 
 from __future__ import annotations

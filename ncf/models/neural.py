@@ -132,14 +132,17 @@ def _fingerprint(model: str, parameters: Parameters, start: str, dataset: Datase
     from ncf.fitting.distributed import Processes
 
     values = dataclasses.asdict(parameters)
+    plan = [field.name for field in dataclasses.fields(Plan)]
+    # `architecture` and `start` below stand for the first three. The fusion comes after the weights.
+    elsewhere = {*plan, "factors", "mlp_layers", "start", "fusion", "fusion_factors"}
     identity = {
         "dataset": dataset.fingerprint,
         "plan": {
-            **{field.name: values[field.name] for field in dataclasses.fields(Plan)},
+            **{name: values[name] for name in plan},
             "architecture": dataclasses.asdict(parameters.architecture(model)),
             "start": start,
         },
-        "start": {name: value for name, value in values.items() if name.startswith(("als_", "ease_"))},
+        "start": {name: value for name, value in values.items() if name not in elsewhere},
         "torch": torch.__version__,
         "processes": Processes.current().size,
     }

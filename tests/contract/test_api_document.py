@@ -152,7 +152,7 @@ def api(web: Any) -> Any:
 
 
 def test_the_published_document_is_that_of_the_code() -> None:
-    assert json.loads(PUBLISHED.read_text(encoding="utf-8")) == document(), "see functions/recommend/openapi.py"
+    assert json.loads(PUBLISHED.read_text(encoding="utf-8")) == document(), "run make assemble"
 
 
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)

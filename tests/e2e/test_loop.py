@@ -151,7 +151,7 @@ def test_valid_rules_take_effect_and_invalid_rules_are_reported(
     s3.put_object(Bucket=bucket, Key="rules/rules.json", Body=json.dumps(rules).encode())
     eventually(lambda: in_force() == rules, "the rules that were written", seconds=60)
     s3.put_object(Bucket=bucket, Key="rules/rules.json", Body=b'{"schemaVersion": "1.0", "boosts": {"1": 0}}')
-    told = "boosts['1'] must be a number above 0 and at most 100, not 0"
+    told = "boosts.1 must be a number above 0 and at most 100, not 0"
     eventually(
         lambda: any(told in message for message in heard(stack, notifications)), f"a message: {told}", seconds=60
     )
