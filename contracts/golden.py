@@ -16,9 +16,9 @@ TOLERANCE = 1e-4
 
 
 def differences(recorded: Iterable[dict[str, Any]], answer: Callable[[Any], Any]) -> list[str]:
-    """One sentence for each recorded `{"request", "response"}` that `answer` (request → response) answers otherwise.
+    """Return a sentence for each recorded `{"request", "response"}` for which `answer(request)` gives another response.
 
-    The sentences tell requests apart by position and hold no ids of users.
+    The sentences name a request by its position and contain no user ids.
     """
     found = []
     for position, entry in enumerate(recorded):

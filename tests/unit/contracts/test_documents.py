@@ -1,4 +1,4 @@
-"""JSON is read strictly, and the document is named."""
+"""JSON is read strictly, and errors name the document."""
 
 from __future__ import annotations
 

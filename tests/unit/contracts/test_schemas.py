@@ -1,4 +1,4 @@
-"""The schemas are the check, and its errors are sentences."""
+"""The schemas define the check, and errors are sentences."""
 
 from __future__ import annotations
 

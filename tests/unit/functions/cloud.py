@@ -196,7 +196,7 @@ def _clients() -> tuple[Any, Any]:
 
 
 class Cloud:
-    """moto's AWS with the stack's table, buckets and topic, and a queue that hears what operators are told."""
+    """moto's AWS with the stack's table, buckets and topic, and a queue that receives the notifications."""
 
     def __init__(self) -> None:
         self._events: list[tuple[str, dict[str, Any]]] = []
@@ -223,7 +223,7 @@ class Cloud:
         )
 
     def listen(self) -> None:
-        """Make the topic and hear, from now on, what operators are told and which events of our own are sent."""
+        """Create the topic, and from now on record the notifications and our own events."""
         sns, self._sqs = boto3.client("sns"), boto3.client("sqs")
         topic = sns.create_topic(Name="ncf-notifications")["TopicArn"]
         self._queue = self._sqs.create_queue(QueueName="operators")["QueueUrl"]
@@ -259,7 +259,7 @@ class Cloud:
         return [json.loads(body) for body in self._drain(self._queue)]
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
-        """(type, detail) of our own events since the last look."""
+        """(type, detail) of our own events since the last call."""
         heard, self._events = self._events, []
         return heard
 

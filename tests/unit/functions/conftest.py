@@ -80,7 +80,7 @@ def load(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleT
 
 @pytest.fixture
 def stub() -> Iterator[Callable[[Any], Stubber]]:
-    """A Stubber on a client; every answer it was given must have been asked for by the end."""
+    """A Stubber on a client; all its answers must have been used at the end."""
     stubbers: list[Stubber] = []
 
     def attach(client: Any) -> Stubber:
@@ -96,19 +96,19 @@ def stub() -> Iterator[Callable[[Any], Stubber]]:
 
 @pytest.fixture
 def sagemaker(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    """SageMaker, as the test file's `app` knows it."""
+    """A Stubber on the SageMaker client of the test file's `app`."""
     return stub(app.JOBS.client("sagemaker"))
 
 
 @pytest.fixture
 def emr(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    """EMR Serverless, as the test file's `app` knows it."""
+    """A Stubber on the EMR Serverless client of the test file's `app`."""
     return stub(app.JOBS.client("emr-serverless"))
 
 
 @pytest.fixture
 def answers(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    """Step Functions, as the test file's `app` answers waiting tasks there."""
+    """A Stubber on the Step Functions client of the test file's `app`."""
     return stub(app.JOBS.client("stepfunctions"))
 
 

@@ -1,4 +1,4 @@
-"""`recommend` whose requests to AWS, signed as ever, are answered here instead of being sent."""
+"""`recommend` with a fake AWS that answers its signed requests."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Aws:
     popular: Any
     rules: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     lists: dict[str, Any] = field(default_factory=dict)
-    """By key: the pointer of a batch and its parts; what is not here is not there."""
+    """The pointer of a batch and its parts, by key; other keys do not exist."""
     invocations: list[dict[str, Any]] = field(default_factory=list)
     list_reads: list[str] = field(default_factory=list)
     reads: int = 0
@@ -113,18 +113,18 @@ class Aws:
 
 
 def personalized(request: Any) -> AWSResponse:
-    """An endpoint that knows everybody, and the items 1 to 9, which it ranks by number."""
-    asked = json.loads(request.body)
+    """An endpoint that knows every user and ranks the items 1 to 9 by number."""
+    invocation = json.loads(request.body)
     known = [str(number) for number in range(9, 0, -1)]
-    items = [item for item in known if item in asked.get("candidates", known)][: asked.get("numResults", 100)]
+    items = [item for item in known if item in invocation.get("candidates", known)][: invocation.get("numResults", 100)]
     return reply(
         200,
         {
-            "userId": asked.get("userId"),
+            "userId": invocation.get("userId"),
             "itemList": [{"itemId": item, "score": int(item) / 10} for item in items],
             "source": "personalized",
             "modelVersion": "run-2",
-            "unknownItems": len(asked.get("candidates", items)) - len(items),
+            "unknownItems": len(invocation.get("candidates", items)) - len(items),
         },
         **{"x-amzn-invoked-production-variant": "AllTraffic"},
     )
@@ -141,7 +141,7 @@ def clock() -> Any:
 
 
 class CurrentStandardOutput:
-    """Where pytest captures at this moment; the logger would keep the stream of the moment of its import."""
+    """The stream that pytest captures now; the logger would keep the one from its import."""
 
     def write(self, text: str) -> int:
         return sys.stdout.write(text)
@@ -170,7 +170,7 @@ def cold_start() -> Iterator[Any]:
 
 @pytest.fixture
 def app(cold_start: Any, aws: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module with nothing remembered, on the fake AWS and the fake clock."""
+    """The module with empty caches, on the fake AWS and the fake clock."""
     app = cold_start
     for name in ENVIRONMENT:
         monkeypatch.setenv(name, ENVIRONMENT[name])

@@ -22,7 +22,7 @@ ARN = "arn:aws:sagemaker:eu-central-1:123456789012"
 
 
 class Body:
-    """As much of urllib3's response as botocore reads."""
+    """The part of urllib3's response that botocore reads."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -39,7 +39,7 @@ class Body:
 
 
 class Refused(Exception):
-    """The service's no: a code and a message."""
+    """An error answer of the service: a code and a message."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -202,7 +202,7 @@ def deploy(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
 
 
 def deploy_update(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
-    """There is an endpoint, and its alarms are quiet."""
+    """An endpoint whose alarms are in state OK."""
     for name in ENVIRONMENT["ENDPOINT_ALARM_NAMES"].split(","):
         boto3.client("cloudwatch").put_metric_alarm(
             AlarmName=name, MetricName="m", Namespace="n", Period=60, EvaluationPeriods=1, Threshold=1,
@@ -281,7 +281,7 @@ def scale_endpoint(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
 
 
 def reconcile(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
-    """A job that is over and of which no event told, and a question that nobody answered in time."""
+    """A job that ended without an event, and an approval request without a decision in time."""
     cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=VERSION)
     return on_job_finished(cloud, aws)
 
@@ -306,7 +306,7 @@ def function_of(situation: str) -> str:
 
 
 def of_its_own_test(function: str) -> Callable[[Cloud, SageMakerFake], dict[str, Any]]:
-    """`situation(cloud, aws)` of the function's own test file, for a function that has none here."""
+    """`situation(cloud, aws)` of the function's own test file, for functions without one here."""
     try:
         module = importlib.import_module(f"tests.unit.functions.test_{function}")
         found: Callable[[Cloud, SageMakerFake], dict[str, Any]] = module.situation

@@ -1,4 +1,4 @@
-"""Valid rules come into force, others are told about, whatever order events come in."""
+"""Valid rules take effect, invalid ones cause a notification, in any order of events."""
 
 from __future__ import annotations
 

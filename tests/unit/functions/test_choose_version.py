@@ -1,4 +1,4 @@
-"""A rollback goes to the version before, or to one that was named; always to one that has served."""
+"""A rollback goes to the previous version or to a named one, which must have served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The endpoint moves to a model, or back; never twice, never to older data, never to bytes that were not registered."""
+"""Deployment and rollback: never twice, never to older data, never with an archive that was not registered."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def describe_alarms(*states: str) -> dict[str, Any]:
 
 @pytest.fixture
 def alarms(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
-    """CloudWatch, as the function asks for its alarms."""
+    """A Stubber on the CloudWatch client that describes the alarms."""
     return stub(app.JOBS.client("cloudwatch"))
 
 

@@ -1,4 +1,4 @@
-"""An earlier model comes back onto the endpoint by a rollback, or what was there does."""
+"""A rollback deploys an earlier model; if that fails, the configuration before the rollback returns."""
 
 from __future__ import annotations
 
@@ -26,8 +26,13 @@ NEWER_RUN = "v20261124t000000z-00000000-r1"
 
 
 def rollback(action: str = "deploy") -> dict[str, Any]:
-    told = {"machine": "rollback", "from": NEWER_RUN, "executionArn": "arn:x:ncf-rollback:7f", "action": action}
-    return {**sample_event("deploy"), **told}
+    rollback_input = {
+        "machine": "rollback",
+        "from": NEWER_RUN,
+        "executionArn": "arn:x:ncf-rollback:7f",
+        "action": action,
+    }
+    return {**sample_event("deploy"), **rollback_input}
 
 
 @pytest.fixture

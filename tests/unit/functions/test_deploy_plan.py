@@ -1,4 +1,4 @@
-"""The next step of a deployment, and of a rollback, from what SageMaker says of the endpoint."""
+"""The next step of a deployment and of a rollback, from DescribeEndpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How traffic moves to a new model, and the alarms that watch it."""
+"""Moving traffic to a new model, watched by alarms."""
 
 from __future__ import annotations
 

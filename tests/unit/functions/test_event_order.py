@@ -27,7 +27,7 @@ MODEL = {"modelPackageArn": "arn", "modelDataUrl": "s3://a/b", "endpointConfigNa
 
 
 class Killed(BaseException):
-    """The function is gone: nothing that it would have done on an error is done."""
+    """The function was killed: its error handling does not run."""
 
 
 def kill_before(event_name: str, request: Any, do: Any) -> Any:
@@ -44,7 +44,7 @@ STEPS = st.lists(
 
 
 class Shop:
-    """The three versions in the bucket, and what becomes of them."""
+    """The three versions in the bucket, and their runs."""
 
     def __init__(self, cloud: Cloud, on_data_ready: ModuleType, reconcile: ModuleType, wire: Wire, states: Any) -> None:
         self.cloud, self.app, self.sweeper, self.wire, self.states = cloud, on_data_ready, reconcile, wire, states

@@ -1,4 +1,4 @@
-"""The gate: what is accepted, what is rejected with its figures, and what is a fault because it cannot be believed."""
+"""The gate: accepted models, models rejected with their figures, and invalid reports, which fail the run."""
 
 from __future__ import annotations
 

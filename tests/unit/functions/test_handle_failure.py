@@ -1,4 +1,4 @@
-"""Every failure ends the run once: orphans stopped, lock given back, true reason in the ledger, one notification."""
+"""Each failure ends the run once: orphans stopped, lock released, true reason in the ledger, one notification."""
 
 from __future__ import annotations
 

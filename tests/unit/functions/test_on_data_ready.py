@@ -1,4 +1,4 @@
-"""A manifest is checked, and starts one run, whatever is delivered how often."""
+"""A manifest is checked, and starts one run for any number of deliveries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An event is a reason to look; what is answered is what the job itself says, and answering twice changes nothing."""
+"""An event triggers a look at the job, whose own status is the answer; a second answer changes nothing."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_answers_for_the_job_that_writes_lists(
     hold(app, JobKind.TRANSFORM, BATCH)
     sagemaker.add_response("describe_transform_job", job, {"TransformJobName": BATCH})
     answers.add_response("send_task_success" if "output" in answer else "send_task_failure", {}, answer)
-    told = event("SageMaker Transform Job State Change", TransformJobName=BATCH, TransformJobStatus="Completed")
-    assert app.handler(told, CONTEXT) == {"answered": True}
+    state_change = event("SageMaker Transform Job State Change", TransformJobName=BATCH, TransformJobStatus="Completed")
+    assert app.handler(state_change, CONTEXT) == {"answered": True}
 
 
 def test_the_second_of_two_events_finds_nobody_waiting(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:

@@ -1,4 +1,4 @@
-"""Lists are pointed to when they are whole, of this run's model, and that model serves."""
+"""Lists are published when they are complete, belong to this run's model, and that model serves."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def answer(shard: int, **changed: Any) -> dict[str, Any]:
 def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     cloud.put("SERVING", "CURRENT", kind="SERVING", runId=RUN, datasetVersion=VERSION)
     for shard in range(2):
-        asked = {"shard": shard, "shards": 2, "numResults": 50}
-        cloud.write(ARTIFACTS, f"batch/{BATCH}/input/{shard:04d}.json", asked)
+        part_request = {"shard": shard, "shards": 2, "numResults": 50}
+        cloud.write(ARTIFACTS, f"batch/{BATCH}/input/{shard:04d}.json", part_request)
         cloud.write(ARTIFACTS, f"batch/{BATCH}/lists/{shard:04d}.json.out", answer(shard))
     return load("publish_batch")
 

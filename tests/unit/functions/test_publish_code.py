@@ -21,7 +21,7 @@ FILES = {"preprocess.py": b"import reading\n", "reading.py": b"x = 1\n", "manife
 
 
 class Listener:
-    """CloudFormation's side of the conversation, on loopback; the first `refusals` calls are answered with 503."""
+    """A fake CloudFormation on loopback; it answers the first `refusals` calls with 503."""
 
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The whole function: who answers, from what, and in which words it refuses."""
+"""The whole function: the source of each answer, and the messages of refusals."""
 
 from __future__ import annotations
 
@@ -220,10 +220,10 @@ def test_stops_waiting_for_an_endpoint_that_keeps_failing_and_comes_back_when_it
     aws.endpoint = DOWN
     for _ in range(5):
         call(app, recommendations())
-    asked = len(aws.invocations)
+    calls_before = len(aws.invocations)
     capsys.readouterr()
     assert call(app, recommendations())[1]["source"] == "popular"
-    assert len(aws.invocations) == asked
+    assert len(aws.invocations) == calls_before
     assert emitted(capsys) == [
         ("EndpointFallback", 1.0, {"reason": "circuit_open"}),
         ("RecommendationServed", 1.0, {"source": "popular"}),

@@ -1,4 +1,4 @@
-"""The batch rung: the list that a batch wrote for a user stands in for the endpoint."""
+"""The batch fallback: the user's list from a batch replaces the endpoint's answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ladder beside an endpoint that fails in every way there is: a real HTTP server, real sockets."""
+"""The fallbacks with an endpoint that fails in every way: a real HTTP server, real sockets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GOOD = json.dumps(ANSWER).encode()
 
 
 class Faulty(ThreadingHTTPServer):
-    """SageMaker's runtime, which does what `behave` says; whatever hangs is let go at the end."""
+    """A fake SageMaker runtime that behaves as `behave` says; hanging calls are released at the end."""
 
     daemon_threads = True
 
@@ -40,7 +40,7 @@ class Faulty(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.behave: Callable[[Handler], None] = healthy
         self.over = threading.Event()
-        self.asked = 0
+        self.calls = 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.asked += 1
+        self.server.calls += 1
         self.server.behave(self)
 
     def answer(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
@@ -105,7 +105,7 @@ def is_late(request: Handler) -> None:
 
 
 def trickles(request: Handler) -> None:
-    """A byte now and then: no single read ever takes long."""
+    """Send single bytes with pauses: no single read takes long."""
     request.answer(200, b"", length=len(GOOD))
     for byte in GOOD:
         if request.server.over.wait(0.05):
@@ -200,10 +200,10 @@ def test_with_all_calls_failing_few_are_made_and_one_brings_it_back(
 
     reasons = [reason() for _ in range(20)]
     assert reasons == ["unreachable"] * FAILURES_TO_OPEN + ["circuit_open"] * (20 - FAILURES_TO_OPEN)
-    asked = server.asked
+    calls_before = server.calls
     clock.now += OPEN_SECONDS
     assert [reason(), reason()] == ["unreachable", "circuit_open"]  # one request tried
-    assert server.asked == asked + 2  # and once more, as such a failure is
+    assert server.calls == calls_before + 2  # a failure is retried once
     server.behave = healthy
     clock.now += OPEN_SECONDS
     assert [reason(), reason()] == [None, None]

@@ -1,4 +1,4 @@
-"""Reading the endpoint's answer and the popularity list, and standing in with the one for the other."""
+"""Reading the endpoint's answer and the popularity list, and the fallback from one to the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The function and the model server: what the one sends the other takes, and both refuse the same."""
+"""The function and the model server: the server accepts every request of the function, and both refuse the same."""
 
 from __future__ import annotations
 

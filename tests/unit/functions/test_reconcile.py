@@ -111,7 +111,7 @@ def functions(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
 
 @pytest.fixture
 def later(app: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten minutes from now: whatever a test has just written is overdue."""
+    """Ten minutes from now, so that everything a test has written is overdue."""
 
     class Later(datetime):
         @classmethod

@@ -1,4 +1,4 @@
-"""How a run or a preparation ends well."""
+"""The outcome of a run or a preparation that did not fail."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ def test_a_rollback_is_recorded_with_both_runs_and_gives_its_lock_back(app: Modu
     cloud.put(f"RUN#{newer}", kind="RUN", status="DEPLOYED", runId=newer)
     cloud.put(f"RUN#{RUN}", kind="RUN", status="DEPLOYED", runId=RUN, reasons=["it was better"])
     cloud.put("LOCK", "DEPLOYMENT", runId="7f", fence=1, leasedUntil=99_999_999_999)
-    told = {"outcome": "RESTORED", "runId": RUN, "from": newer, "reason": "odd lists"}
-    asked = {**told, "executionArn": "arn:aws:states:eu-central-1:123456789012:execution:ncf-rollback:7f"}
+    outcome_input = {"outcome": "RESTORED", "runId": RUN, "from": newer, "reason": "odd lists"}
+    payload = {**outcome_input, "executionArn": "arn:aws:states:eu-central-1:123456789012:execution:ncf-rollback:7f"}
     for _ in range(2):
-        assert app.handler(asked, CONTEXT) == {"status": "RESTORED"}
+        assert app.handler(payload, CONTEXT) == {"status": "RESTORED"}
     words = f"{RUN} serves again, instead of {newer}: odd lists"
     replaced = cloud.item(f"RUN#{newer}")
     assert (replaced["status"], replaced["reasons"]) == ("ROLLED_BACK", [words])

@@ -1,4 +1,4 @@
-"""One model package per run, however often it is tried."""
+"""One model package per run, also after retries."""
 
 from __future__ import annotations
 

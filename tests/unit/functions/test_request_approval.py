@@ -1,4 +1,4 @@
-"""A person is asked once; their verdict is an answer."""
+"""One approval request per run; the decision is the answer."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def test_asks_once_however_often_it_is_tried(app: ModuleType, sagemaker: Stubber
         )
     assert app.handler(sample_event("request_approval"), CONTEXT) == {"asked": True}
     assert app.handler(sample_event("request_approval"), CONTEXT) == {"asked": False}
-    told = cloud.notifications()
-    assert [note["Subject"] for note in told] == [f"Approve the model of run {RUN}?"]
-    assert "within 168 hours, the model is rejected" in told[0]["Message"]
-    assert f"--model-package-arn {PACKAGE} --model-approval-status Approved" in told[0]["Message"]
-    assert "hit rate at 10 is 0.7123" in told[0]["Message"]
+    notifications = cloud.notifications()
+    assert [note["Subject"] for note in notifications] == [f"Approve the model of run {RUN}?"]
+    assert "within 168 hours, the model is rejected" in notifications[0]["Message"]
+    assert f"--model-package-arn {PACKAGE} --model-approval-status Approved" in notifications[0]["Message"]
+    assert "hit rate at 10 is 0.7123" in notifications[0]["Message"]
     token = cloud.item(f"JOB#APPROVAL#{PACKAGE}", "TOKEN")
     assert (token["taskToken"], token["runId"]) == (TOKEN, RUN)
-    assert TOKEN not in json.dumps(told)
+    assert TOKEN not in json.dumps(notifications)
 
 
 @pytest.mark.parametrize("status", ["Approved", "Rejected"])

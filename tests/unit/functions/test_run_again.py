@@ -1,4 +1,4 @@
-"""A run that waits for something is PARKED and goes on; one that failed is restarted from where it failed."""
+"""A run that waits is PARKED and continues; a failed run is restarted at the state that failed."""
 
 from __future__ import annotations
 
@@ -226,6 +226,6 @@ def test_a_restart_that_fails_too_is_told_once_more(app: ModuleType, sagemaker: 
     known(cloud, "RUNNING", RESTART)
     for notified in (True, False):
         assert app.handler(failed(RESTART), CONTEXT) == {"status": "FAILED", "notified": notified}
-    told = cloud.notifications()
-    assert [note["Subject"] for note in told] == [f"Run {RUN}: failed"] * 2
-    assert "restart the run" in told[0]["Message"]
+    notifications = cloud.notifications()
+    assert [note["Subject"] for note in notifications] == [f"Run {RUN}: failed"] * 2
+    assert "restart the run" in notifications[0]["Message"]

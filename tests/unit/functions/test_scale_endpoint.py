@@ -1,4 +1,4 @@
-"""The endpoint's fleet follows its requests where a maximum is set, and nothing of it can fail a run."""
+"""The endpoint scales with its requests if a maximum is set; a failure there fails no run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger's conditional writes, against DynamoDB's own semantics."""
+"""The ledger's conditional writes, with the semantics of DynamoDB."""
 
 from __future__ import annotations
 

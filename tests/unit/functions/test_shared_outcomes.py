@@ -1,4 +1,4 @@
-"""The outcome that a job's state gives to the task that waits for it."""
+"""The outcome of a job for the task that waits for it."""
 
 from __future__ import annotations
 

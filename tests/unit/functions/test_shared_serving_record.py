@@ -1,4 +1,4 @@
-"""Who serves, and who may write it, against DynamoDB's own semantics."""
+"""The serving record and its conditional writes, with the semantics of DynamoDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job that writes lists: one at a time, adopted by a retry, replaced when it failed or its lists are too short."""
+"""The transform job: one at a time, adopted by a retry, replaced if it failed or its lists are too short."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_a_part_holds_some_256_users(users: int, parts: int) -> None:
 def test_the_parts_are_requests_that_the_server_understands() -> None:
     from serving.invocation import Shard, from_body
 
-    asked = [from_body(content) for content in plan.inputs(3, 50).values()]
-    assert asked == [Shard(0, 3, 50), Shard(1, 3, 50), Shard(2, 3, 50)]
+    requests = [from_body(content) for content in plan.inputs(3, 50).values()]
+    assert requests == [Shard(0, 3, 50), Shard(1, 3, 50), Shard(2, 3, 50)]
     assert list(plan.inputs(3, 50)) == ["0000.json", "0001.json", "0002.json"]
 
 

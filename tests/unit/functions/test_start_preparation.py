@@ -1,4 +1,4 @@
-"""Dropped data is prepared once, under a version that its event names."""
+"""Dropped data is prepared once, under the version derived from its event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two models answer at once: each is verified by its own golden requests, and the one that serves stays that."""
+"""A traffic split: each model is verified by its own golden requests, and the serving model does not change."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def test_a_lock_that_another_has_taken_stops_the_promotion(
 def test_who_is_slower_than_its_lease_promotes_nothing_over_a_later_deployment(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
 ) -> None:
-    """The lock passes on between the look at it and the promotion, to a rollback that goes back to older data."""
+    """A rollback to older data takes the lock between the check of the lock and the promotion."""
     older = {"runId": "v20261001t000000z-00000000-r1", "datasetVersion": "v20261001t000000z-00000000"}
     cloud.put("SERVING", "CURRENT", kind="SERVING", fence=2, **older)
     is_well(sagemaker, runtime)
@@ -266,13 +266,13 @@ def lists_in_place(cloud: Cloud) -> Any:
 
 
 def rollback_of(newer: str) -> dict[str, Any]:
-    told = {
+    serving_item = {
         "machine": "rollback",
         "from": f"{newer}-r1",
         "reason": "odd lists",
         "executionArn": "arn:x:ncf-rollback:7f",
     }
-    return {**sample_event("verify"), **told}
+    return {**sample_event("verify"), **serving_item}
 
 
 @pytest.mark.parametrize("has_lists", [True, False])

@@ -75,8 +75,8 @@ class Platform:
         if state not in WAITING:
             return dict(answer)
         self.finish_jobs()
-        told = self.aws.answers[payload["taskToken"]]
-        return Failed(*told) if isinstance(told, list) else told
+        task_answer = self.aws.answers[payload["taskToken"]]
+        return Failed(*task_answer) if isinstance(task_answer, list) else task_answer
 
     def finish_jobs(self) -> None:
         for job in self.aws.training.values():
@@ -143,11 +143,11 @@ def test_wherever_a_run_fails_a_restart_ends_it_like_one_that_never_failed(
     serves = bool(platform.cloud.item("SERVING", "CURRENT"))
     # From the promotion on the model serves, and what fails afterwards does not take that back.
     assert status == ("DEPLOYED" if serves else "FAILED")
-    told = [note["Subject"] for note in platform.cloud.notifications()]
+    subjects = [note["Subject"] for note in platform.cloud.notifications()]
     expected = [f"Run {RUN}: {'deployed, but a later step failed' if serves else 'failed'}"]
     if state == "RecordDeployed" and is_done_before:
         expected = [f"Run {RUN}: its model serves", *expected]
-    assert told == expected
+    assert subjects == expected
     if not serves:
         again = platform.run()
         assert (again.status, again.path) == ("SUCCEEDED", PATH)

@@ -1,4 +1,4 @@
-"""The page of a run: whole when the run was whole, and still a page when much is missing."""
+"""The report of a run: complete for a complete run, and still valid HTML when much is missing."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ GATE = {
 
 
 def run(**given: Any) -> Any:
-    """A run of which the ledger holds no more than that."""
+    """A run with only this record in the ledger."""
     return {"runId": RUN, **given}
 
 
@@ -94,7 +94,7 @@ WHOLE = Facts(
 
 
 class Reader(HTMLParser):
-    """The text of a page and its tags; complains about tags that are not closed in their order."""
+    """The text and tags of a page; raises for tags that are not closed in order."""
 
     def __init__(self, content: str) -> None:
         super().__init__()

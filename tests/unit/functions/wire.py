@@ -17,13 +17,13 @@ from moto.core.botocore_stubber import BotocoreStubber
 from tests.unit.functions.sagemaker_fake import SERVICES, Body, SageMakerFake
 
 Fault = Callable[[str, Any, Callable[[], Any]], AWSResponse]
-"""What becomes of a call: its event's name, its request, and what does it."""
+"""A hook on a call: the event's name, the request, and the function that performs it."""
 
 _moto_answers = BotocoreStubber.__call__
 
 
 def refused(event_name: str, request: Any, do: Callable[[], Any]) -> AWSResponse:
-    """The service has too much to do; nothing is done."""
+    """The service throttles; the call has no effect."""
     code = b"ThrottlingException"
     if ".s3." in event_name or ".sns." in event_name:
         content = b"<Error><Code>" + code + b"</Code><Message>slow down</Message></Error>"
@@ -34,7 +34,7 @@ def refused(event_name: str, request: Any, do: Callable[[], Any]) -> AWSResponse
 
 
 def unheard(event_name: str, request: Any, do: Callable[[], Any]) -> AWSResponse:
-    """It is done, and nobody hears so."""
+    """The call has its effect, but its answer is lost."""
     do()
     raise ReadTimeoutError(endpoint_url=request.url)
 
@@ -55,7 +55,7 @@ class Wire:
 
     @contextmanager
     def laid(self, monkeypatch: Any) -> Iterator[Wire]:
-        """In moto's place, as long as the block lasts."""
+        """Replace moto for the duration of the block."""
         with monkeypatch.context() as patch:
             patch.setattr(
                 BotocoreStubber, "__call__", lambda moto, *args, **kwargs: self._answer(moto, *args, **kwargs)
