@@ -17,15 +17,15 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from contracts import schemas
+from contracts.documents import Unfit
 from contracts.values import is_integer
 from ncf.bundle.format import (
     CATEGORIES,
     GOLDEN,
     ITEMS,
     MANIFEST,
-    MEMBERS,
     POPULARITY,
-    SCHEMA_VERSION,
     SEEN,
     USERS,
     WEIGHTS,
@@ -115,47 +115,19 @@ def _read_json(directory: Path, member: str) -> Any:
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
-    """Read bundle.json and check the type of every field."""
+    """Read bundle.json and check it against its schema and its digest."""
     path = directory / MANIFEST
     if path.is_file() and path.stat().st_size > MAXIMUM_MANIFEST_BYTES:
         raise BrokenBundle(MANIFEST, f"has {path.stat().st_size} bytes, more than {MAXIMUM_MANIFEST_BYTES}")
-    manifest = _read_json(directory, MANIFEST)
-    if not isinstance(manifest, dict):
-        raise BrokenBundle(MANIFEST, "must be an object")
-    if manifest.get("schemaVersion") != SCHEMA_VERSION:
-        raise BrokenBundle(MANIFEST, f"schemaVersion is {manifest.get('schemaVersion')!r}, known is {SCHEMA_VERSION!r}")
-    strings = ("schemaVersion", "runId", "datasetVersion", "codeVersion", "torchVersion", "digest")
-    expected = {*strings, "architecture", "cardinalities", "members"}
-    if set(manifest) != expected:
-        differing = ", ".join(sorted(set(manifest) ^ expected))
-        raise BrokenBundle(MANIFEST, f"must have exactly {', '.join(sorted(expected))}; differing: {differing}")
-    for name in strings:
-        if not isinstance(manifest[name], str) or not manifest[name]:
-            raise BrokenBundle(MANIFEST, f"{name} must be a string that is not empty, not {manifest[name]!r}")
-    cardinalities = manifest["cardinalities"]
-    if not isinstance(cardinalities, dict) or set(cardinalities) != {"users", "items"}:
-        raise BrokenBundle(MANIFEST, "cardinalities must have exactly users and items")
-    for name, value in cardinalities.items():
-        if not is_integer(value, 1):
-            raise BrokenBundle(MANIFEST, f"cardinalities.{name} must be an integer of at least 1, not {value!r}")
-    _check_members(manifest["members"])
+    manifest: dict[str, Any] = _read_json(directory, MANIFEST)
+    try:
+        schemas.check(manifest, "bundle", called="")
+    except Unfit as error:
+        raise BrokenBundle(MANIFEST, str(error)) from error
     # The bytes must be equal too: `encode_json` is the only writer, so other bytes mean another writer.
     if manifest["digest"] != digest(manifest) or path.read_bytes() != encode_json(manifest):
         raise BrokenBundle(MANIFEST, "digest is not that of its content: it was changed after it was written")
     return manifest
-
-
-def _check_members(members: Any) -> None:
-    if not isinstance(members, dict) or set(members) - {CATEGORIES} != set(MEMBERS):
-        raise BrokenBundle(MANIFEST, f"members must be exactly {', '.join(MEMBERS)}, and {CATEGORIES} or not")
-    for name, member in members.items():
-        if not (
-            isinstance(member, dict)
-            and set(member) == {"sha256", "size"}
-            and isinstance(member["sha256"], str)
-            and is_integer(member["size"], 0)
-        ):
-            raise BrokenBundle(MANIFEST, f"members.{name} must have exactly sha256 and size")
 
 
 def _read_golden(directory: Path) -> list[dict[str, Any]]:
@@ -257,7 +229,7 @@ def read_members(
     directory: Path, manifest: dict[str, Any], golden: list[dict[str, Any]], device: torch.device | str
 ) -> Bundle:
     """Read the members into a Bundle; each is checked against `manifest` and against the others."""
-    users, items = manifest["cardinalities"]["users"], manifest["cardinalities"]["items"]
+    users, items = int(manifest["cardinalities"]["users"]), int(manifest["cardinalities"]["items"])
     user_ids = _read_ids(directory, USERS, users)
     item_ids = _read_ids(directory, ITEMS, items)
     seen = _read_arrays(directory, SEEN, {"indptr": np.int64, "indices": np.int32})

@@ -237,9 +237,14 @@ def test_weights_of_another_model_are_refused(directory: Path) -> None:
         ({"cardinalities": {"users": 6, "items": 7}}, r"user_ids\.json: has 5 ids, bundle\.json says 6"),
         ({"cardinalities": {"users": 5, "items": 8}}, r"item_ids\.json: has 7 ids, bundle\.json says 8"),
         ({"cardinalities": {"users": 5, "items": 0}}, r"cardinalities\.items must be an integer of at least 1, not 0"),
-        ({"schemaVersion": "2.0"}, r"schemaVersion is '2\.0', known is '1\.0'"),
+        ({"schemaVersion": "2.0"}, r"schemaVersion must be '1\.0', not '2\.0'"),
         ({"runId": 5}, r"runId must be a string that is not empty, not 5"),
-        ({"surplus": 1}, r"differing: surplus"),
+        ({"cardinalities": {"users": 5}}, r"cardinalities\.items is missing; it must be an integer of at least 1"),
+        (
+            {"cardinalities": {"users": True, "items": 7}},
+            r"cardinalities\.users must be an integer of at least 1, not True",
+        ),
+        ({"surplus": 1}, r"has an unknown key surplus"),
         (
             {"architecture": {"model": "neumf", "factors": 10**9, "mlpLayers": [8, 4]}},
             r"architecture: factors must be an integer from 1 to 4096",
