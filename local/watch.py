@@ -16,6 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contracts import lines
 from local import progress
 from local.console import Activity, Show
 from local.ledger import REFUSED, UNFINISHED, Ledger, reasons_of
@@ -345,10 +346,10 @@ class Watcher:
 
     def _show_training(self, tail: LogTail, activity: Activity) -> None:
         for line in tail.lines():
-            if epoch := progress.epoch_in(line):
+            if epoch := lines.epoch_in(line):
                 activity.now("train: epoch")
-                activity.advance(epoch.epoch, epoch.total, epoch.note)
-            elif figures := progress.evaluation_in(line):
+                activity.advance(epoch.epoch, epoch.epochs, progress.note(epoch))
+            elif figures := lines.evaluation_in(line):
                 self.show.step(
                     "evaluation  " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
                 )
