@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = '''
 """Popularity with damped counts."""
