@@ -79,7 +79,7 @@ setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## install what dem
 
 assemble: $(VENV)/.check ## write template.yaml, the state machines and docs/openapi.json from their sources
 	@$(BIN)/python -m delivery.assembly
-	@PYTHONPATH=functions $(BIN)/python -m recommend.openapi > docs/openapi.json
+	@PYTHONPATH=functions $(BIN)/python -m recommend.openapi > docs/.openapi.new && mv docs/.openapi.new docs/openapi.json
 
 # --- The product on this machine ------------------------------------------------------------------------------------------
 
