@@ -9,8 +9,12 @@ from typing import NoReturn
 
 from contracts.lines import FAILED
 from contracts.names import DATASET_VERSION, EXAMPLE_VERSION
+from contracts.splits import GLOBAL_TIME, LEAVE_LAST_OUT, PROTOCOLS
 
 FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
+
+#: Share of the interactions to test on by global time, as in a split of 80 : 10 : 10 without its validation part.
+TEST_SHARE = 0.1
 
 #: sysexits.h EX_USAGE. argparse's own 2 would read as "data refused".
 USAGE_ERROR = 64
@@ -55,6 +59,9 @@ class Arguments:
     minimum_user_interactions: users with fewer distinct items are removed.
     minimum_item_interactions: items with fewer distinct users are removed.
     maximum_bad_share: maximum share of bad rows (0 to 1); above it the data is refused.
+    split: one of `contracts.splits.PROTOCOLS`.
+    test_share, test_days: by global time, one of them is given: at least this share of the interactions (above 0,
+        below 1), or these days before the latest one, are for testing.
     """
 
     source: str
@@ -70,6 +77,9 @@ class Arguments:
     minimum_user_interactions: int = 2
     minimum_item_interactions: int = 1
     maximum_bad_share: float = 0.001
+    split: str = LEAVE_LAST_OUT
+    test_share: float | None = None
+    test_days: int | None = None
 
     @property
     def dataset(self) -> str:
@@ -123,6 +133,9 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add("--minimum-user-interactions", type=_at_least_one, default=2, metavar="N")
     add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N")
     add("--maximum-bad-share", type=_share, default=0.001, metavar="SHARE", help="0 to 1; above it the data is refused")
+    add("--split", choices=PROTOCOLS, default=LEAVE_LAST_OUT, help="what is for testing: last interactions, or latest")
+    add("--test-share", type=_part, metavar="SHARE", help=f"with global-time: share to test, default {TEST_SHARE}")
+    add("--test-days", type=_at_least_one, metavar="N", help="with global-time: days to test, instead of a share")
     options = parser.parse_args(argv)
 
     columns = Columns(
@@ -138,6 +151,13 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         parser.error("argument --*-column: one column cannot have two meanings")
     if options.parent_version == options.dataset_version:
         parser.error(f"argument --parent-version: {options.parent_version} is the version to be written")
+    if options.test_share is not None and options.test_days is not None:
+        parser.error("argument --test-share: not together with --test-days")
+    if options.split != GLOBAL_TIME and (options.test_share is not None or options.test_days is not None):
+        parser.error(
+            f"argument --{'test-days' if options.test_share is None else 'test-share'}: needs --split {GLOBAL_TIME}"
+        )
+    is_share = options.split == GLOBAL_TIME and options.test_days is None
     return Arguments(
         source=options.source,
         output=options.output,
@@ -152,6 +172,9 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         minimum_user_interactions=options.minimum_user_interactions,
         minimum_item_interactions=options.minimum_item_interactions,
         maximum_bad_share=options.maximum_bad_share,
+        split=options.split,
+        test_share=(options.test_share or TEST_SHARE) if is_share else None,
+        test_days=options.test_days,
     )
 
 
@@ -191,4 +214,11 @@ def _share(value: str) -> float:
         share = -1.0
     if not 0.0 <= share <= 1.0:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {value!r}")
+    return share
+
+
+def _part(value: str) -> float:
+    share = _share(value)
+    if not 0.0 < share < 1.0:
+        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, not {value!r}")
     return share

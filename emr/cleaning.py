@@ -133,18 +133,21 @@ def supported(counted: DataFrame, minimum_user: int, minimum_item: int) -> DataF
 
     Removing an item can bring a user below the minimum, and removing a user an item, so both are repeated until
     nothing changes (a k-core). With `minimum_item` 1 one pass is enough: each remaining item has a user.
+
+    Each round is a local checkpoint: the plan of a persisted frame holds the plan of the round before several times, so
+    the plans of a few rounds fill the driver's memory.
     """
     remaining = counted.where(F.col("user_interactions") >= minimum_user)
     if minimum_item <= 1:
         return remaining
-    remaining = remaining.persist()
+    remaining = remaining.localCheckpoint()
     count = remaining.count()
     while True:
         eligible = remaining.groupBy("item_id").agg(F.count("*").alias("n")).where(F.col("n") >= minimum_item)
         narrowed = remaining.drop("user_interactions").join(eligible.select("item_id"), "item_id", "left_semi")
-        narrowed = with_support(narrowed).where(F.col("user_interactions") >= minimum_user).persist()
+        narrowed = with_support(narrowed).where(F.col("user_interactions") >= minimum_user)
+        narrowed = narrowed.localCheckpoint()
         narrowed_count = narrowed.count()
-        remaining.unpersist()
         if narrowed_count == count:
             return narrowed
         remaining, count = narrowed, narrowed_count

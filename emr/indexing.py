@@ -81,9 +81,7 @@ def describe(items: DataFrame, catalogue: DataFrame | None) -> DataFrame:
 
 
 def with_indices(interactions: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
-    """`user_index int, item_index int, item_id, timestamp, weight` of interactions whose ids are in the maps."""
-    return (
-        interactions.join(users.select("user_id", "user_index"), "user_id")
-        .join(items.select("item_id", "item_index"), "item_id")
-        .select("user_index", "item_index", "item_id", "timestamp", "weight")
+    """The interactions whose ids are in the maps, with `user_index int` and `item_index int` as further columns."""
+    return interactions.join(users.select("user_id", "user_index"), "user_id").join(
+        items.select("item_id", "item_index"), "item_id"
     )

@@ -13,21 +13,24 @@ import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import arguments as command_line
 import cleaning
+import global_time
 import indexing
 import splitting
 import writing
-from arguments import Arguments
 from contracts import lines
+from contracts.splits import GLOBAL_TIME, LEAVE_LAST_OUT
 from reading import Source, read_source
 from refusal import PreparationFailed, Refused, printable
 from spark_session import open_session, size_shuffles
+from stages import Clean, Indexed, Preparation, Split
 from storage import Storage, literal_path, root_cause
 from writing import Table
 
@@ -35,65 +38,9 @@ WRITTEN, FAULT, REFUSED = 0, 1, 2
 
 #: Share of the interactions above which a single user causes a warning: a robot, or a shop's own account.
 _LARGE_USER_SHARE = 0.1
-
-
-@dataclass
-class Preparation:
-    """One run: its arguments, its session, and the counts and warnings so far."""
-
-    arguments: Arguments
-    session: SparkSession
-    storage: Storage
-    read: int = 0
-    bad: dict[str, int] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    def warn(self, warning: str) -> None:
-        """Prints the warning and adds it to the report."""
-        print(f"warning: {warning}", flush=True)
-        self.warnings.append(warning)
-
-    def report(self, *reasons: str) -> None:
-        """Writes `report.json`, with status refused if there are `reasons`, otherwise accepted."""
-        folder = self.arguments.quarantine_folder
-        document = writing.build_report(self.arguments.dataset_version, reasons, self.read, self.bad, self.warnings)
-        self.storage.write_whole(f"{folder}/report.json", writing.as_text(document), f"{folder}/_report.draft")
-
-
-@dataclass(frozen=True)
-class Clean:
-    """Interactions for training and testing (`user_id, item_id, timestamp, weight`), and counts of rows by outcome."""
-
-    interactions: DataFrame
-    rows: int
-    other_events: int
-    duplicates: int
-    below_support: int
-    time_span: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Indexed:
-    """Interactions with indices, and the id maps with their sizes."""
-
-    interactions: DataFrame
-    users: DataFrame
-    user_count: int
-    items: DataFrame
-    item_count: int
-
-
-@dataclass(frozen=True)
-class Split:
-    """Rows for training and testing, the popularity of items in training, and their sizes."""
-
-    train: DataFrame
-    train_rows: int
-    test: DataFrame
-    test_rows: int
-    popularity: DataFrame
-    popular_items: int
-    cold_test_items: int
+#: Share of the test users above which ties in time cause a warning. Times in seconds stay far below it, and what a draw
+#: decides of a tenth of the users moves a hit rate by a tenth at most.
+_LARGE_TIED_SHARE = 0.1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,7 +83,7 @@ def prepare(preparation: Preparation) -> str:
         source = read(preparation)
         cleaned = clean(preparation, source)
         indexed = index(preparation, source, cleaned)
-        divided = split(preparation, indexed)
+        divided = split(preparation, cleaned, indexed)
         write(preparation, source, cleaned, indexed, divided)
     except Refused as refusal:
         storage.delete(arguments.dataset)
@@ -164,9 +111,10 @@ def read(preparation: Preparation) -> Source:
 
 
 def clean(preparation: Preparation, source: Source) -> Clean:
-    """Quarantines bad rows, and keeps the latest row of each (user, item) with enough support.
+    """Quarantines bad rows, and keeps one row of each (user, item) with enough support; by global time one before and
+    one after the moment.
 
-    Raises Refused if too many rows are bad, or if no row, only one user, or only one item remains.
+    Raises Refused if too many rows are bad, or if too few remain.
     """
     arguments, started = preparation.arguments, time.monotonic()
     parsed = cleaning.parse(source.interactions, arguments.event_types).persist()
@@ -184,35 +132,96 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     if good == 0:
         raise Refused(f"no interactions (rows=0): none of {preparation.read} rows has a requested event type")
 
-    unique = cleaning.with_support(cleaning.latest_per_pair(cleaning.good_rows(parsed))).persist()
-    minimum_user, minimum_item = arguments.minimum_user_interactions, arguments.minimum_item_interactions
-    interactions = cleaning.supported(unique, minimum_user, minimum_item)
+    counted = Clean(source.interactions, good, other_events, 0, 0, (0, 0))
+    keep = _keep_by_time if arguments.split == GLOBAL_TIME else _keep_latest
+    cleaned = keep(preparation, cleaning.good_rows(parsed), counted)
+    _print_step(
+        "clean",
+        started,
+        rows=cleaned.rows,
+        read=preparation.read,
+        quarantined=bad,
+        other_events=other_events,
+        duplicates=cleaned.duplicates,
+        below_support=cleaned.below_support,
+    )
+    return cleaned
+
+
+def _keep_latest(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
+    """The latest row of each (user, item) with enough support."""
+    unique = cleaning.with_support(cleaning.latest_per_pair(rows)).persist()
     distinct = unique.count()
+    interactions, facts = _supported(preparation, unique, distinct)
+    return replace(
+        good,
+        interactions=interactions,
+        rows=facts["rows"],
+        duplicates=good.rows - distinct,
+        below_support=distinct - facts["rows"],
+        time_span=(facts["first"], facts["last"]),
+    )
+
+
+def _keep_by_time(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
+    """The latest row of each (user, item) with enough support before the moment of the split, and the first row of each
+    at or after it. Raises Refused if none of the second kind is for testing.
+    """
+    moment = global_time.moment(rows, preparation.arguments.test_share, preparation.arguments.test_days)
+    pairs = global_time.per_pair(rows, moment).persist()
+    sizes = pairs.agg(F.count("earlier").alias("earlier"), F.count("later").alias("later")).head()
+    assert sizes is not None
+    earlier = cleaning.with_support(global_time.earlier(pairs))
+    train, facts = _supported(preparation, earlier, sizes["earlier"], f" before {global_time.utc(moment)}")
+    divided = global_time.divide(pairs, train).persist()
+    found = divided.groupBy("part").agg(F.count("*").alias("rows"), F.max("timestamp").alias("last")).collect()
+    parts = {row["part"]: row["rows"] for row in found}
+    repeats, cold = parts.get(global_time.REPEATS, 0), parts.get(global_time.COLD, 0)
+    if global_time.TEST not in parts:
+        raise Refused(
+            f"nothing to test with: of {sizes['later']} interactions at or after {global_time.utc(moment)}, {repeats} "
+            f"repeat one before it, and {cold} have an item without an interaction before it; give a larger "
+            f"--test-share or --test-days, or --split {LEAVE_LAST_OUT}"
+        )
+    kept = divided.where(F.col("part") != global_time.COLD)
+    return replace(
+        good,
+        interactions=kept,
+        rows=sum(parts.values()) - cold,
+        duplicates=good.rows - sizes["earlier"] - sizes["later"],
+        below_support=sizes["earlier"] - facts["rows"],
+        time_span=(facts["first"], max(row["last"] for row in found if row["part"] != global_time.COLD)),
+        moment=moment,
+        parts=parts,
+    )
+
+
+def _supported(preparation: Preparation, counted: DataFrame, distinct: int, when: str = "") -> tuple[DataFrame, Any]:
+    """The rows of `cleaning.with_support` that have enough support, and their `cleaning.summary`.
+
+    `distinct`: number of rows; `when`: limits them in sentences. Raises Refused if no row, only one user, or only one
+    item remains. Warns of a user with a large share.
+    """
+    minimum_user = preparation.arguments.minimum_user_interactions
+    minimum_item = preparation.arguments.minimum_item_interactions
+    interactions = cleaning.supported(counted, minimum_user, minimum_item)
     facts = cleaning.summary(interactions).head()
     assert facts is not None
     rows = facts["rows"]
     if rows == 0:
         raise Refused(
-            f"below minimum support: 0 of {distinct} interactions remain when a user needs at least "
+            f"below minimum support: 0 of {distinct} interactions{when} remain when a user needs at least "
             f"{minimum_user} items and an item at least {minimum_item} users"
         )
     if facts["one_user"] or facts["one_item"]:
         whose = "of one user" if facts["one_user"] else "with one item"
-        raise Refused(f"below minimum support: all {rows} interactions are {whose}; two users and two items are needed")
+        raise Refused(
+            f"below minimum support: all {rows} interactions{when} are {whose}; two users and two items are needed"
+        )
     share = facts["most"] / rows
     if share > _LARGE_USER_SHARE and rows >= 1000:
         preparation.warn(f"one user has {share:.0%} of the interactions ({facts['most']} of {rows})")
-    _print_step(
-        "clean",
-        started,
-        rows=rows,
-        read=preparation.read,
-        quarantined=bad,
-        other_events=other_events,
-        duplicates=good - distinct,
-        below_support=distinct - rows,
-    )
-    return Clean(interactions, rows, other_events, good - distinct, distinct - rows, (facts["first"], facts["last"]))
+    return interactions, facts
 
 
 def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
@@ -238,9 +247,49 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     return Indexed(interactions, users, user_count, items, item_count)
 
 
-def split(preparation: Preparation, indexed: Indexed) -> Split:
-    """Holds out each user's last interaction. Raises Refused if no row is for testing, or a pair is in both sets."""
+def split(preparation: Preparation, cleaned: Clean, indexed: Indexed) -> Split:
+    """Separates the rows for testing. Raises Refused if there is none, or a pair is in both sets."""
     started = time.monotonic()
+    divided = _split_by_time(cleaned, indexed) if cleaned.moment is not None else _hold_out_last(preparation, indexed)
+    _print_step(
+        "split",
+        started,
+        train=divided.train_rows,
+        test=divided.test_rows,
+        test_users=divided.test_users,
+        cold_test_items=divided.cold_test_items,
+        tied_test_users=divided.tied_test_users,
+        new_test_users=divided.new_test_users,
+        repeats=divided.repeat_rows,
+    )
+    return divided
+
+
+def _split_by_time(cleaned: Clean, indexed: Indexed) -> Split:
+    """The rows of each part, which were separated before they had indices."""
+    rows = indexed.interactions.persist()
+    train, test, repeats = (
+        global_time.part(rows, part) for part in (global_time.TRAIN, global_time.TEST, global_time.REPEATS)
+    )
+    facts = global_time.facts(rows).head()
+    assert facts is not None
+    return Split(
+        train=train,
+        train_rows=cleaned.parts[global_time.TRAIN],
+        test=test,
+        test_rows=cleaned.parts[global_time.TEST],
+        test_users=facts["test_users"],
+        popularity=global_time.popularity(train),
+        popular_items=facts["items"],
+        cold_test_items=cleaned.parts.get(global_time.COLD, 0),
+        new_test_users=facts["new_test_users"],
+        repeats=repeats,
+        repeat_rows=cleaned.parts.get(global_time.REPEATS, 0),
+    )
+
+
+def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
+    """Holds out each user's last interaction. Warns if ties decide much."""
     marked = splitting.mark_last(indexed.interactions).persist()
     items = splitting.per_item(marked).persist()
     is_cold = F.col("earlier") == 0
@@ -249,6 +298,7 @@ def split(preparation: Preparation, indexed: Indexed) -> Split:
         F.sum("interactions").alias("rows"),
         F.sum(F.col("interactions") - F.col("earlier")).alias("last"),
         F.sum(F.when(is_cold, F.col("interactions")).otherwise(0)).alias("cold"),
+        F.sum(F.when(is_cold, 0).otherwise(F.col("tied"))).alias("tied"),
     ).head()
     assert facts is not None
     test_rows = facts["last"] - facts["cold"]
@@ -261,16 +311,23 @@ def split(preparation: Preparation, indexed: Indexed) -> Split:
     leaked = splitting.leaked_pairs(divided).count()
     if leaked:
         raise Refused(f"{leaked} (user, item) pairs would be in both train and test")
-    train_rows = facts["rows"] - test_rows
-    _print_step("split", started, train=train_rows, test=test_rows, cold_test_items=facts["cold"])
+    train_rows, tied = facts["rows"] - test_rows, facts["tied"]
+    if tied / test_rows > _LARGE_TIED_SHARE:
+        preparation.warn(
+            f"ties decide the test item of {tied} of {test_rows} users ({tied / test_rows:.0%}, limit "
+            f"{_LARGE_TIED_SHARE:.0%}): several of their interactions have the last time, and one is drawn; "
+            "give times in seconds, or split at one moment (--split global-time)"
+        )
     return Split(
         train=splitting.for_training(divided),
         train_rows=train_rows,
         test=splitting.for_testing(divided),
         test_rows=test_rows,
+        test_users=test_rows,
         popularity=splitting.popularity(items),
         popular_items=facts["items"],
         cold_test_items=facts["cold"],
+        tied_test_users=tied,
     )
 
 
@@ -278,11 +335,12 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
     """Writes the tables, then the report, and last the manifest: with it the dataset is complete."""
     arguments, storage, started = preparation.arguments, preparation.storage, time.monotonic()
     users, items = indexed.user_count, indexed.item_count
+    interactions = [("train", divided.train, divided.train_rows), ("test", divided.test, divided.test_rows)]
+    if divided.repeats is not None and divided.repeat_rows:  # an empty folder has no file
+        interactions.append(("repeats", divided.repeats, divided.repeat_rows))
+    order = ("user_index", "timestamp", "item_index")
     tables = [
-        Table(
-            "train", divided.train, ("user_index", "timestamp", "item_index"), divided.train_rows, "user_index", users
-        ),
-        Table("test", divided.test, ("user_index",), divided.test_rows, "user_index", users),
+        *(Table(name, frame, order, rows, "user_index", users) for name, frame, rows in interactions),
         Table("users", indexed.users.select("user_index", "user_id"), ("user_index",), users, "user_index", users),
         Table("items", indexed.items, ("item_index",), items, "item_index", items),
         Table("popularity", divided.popularity, (F.desc("interactions"), "item_index"), divided.popular_items),
@@ -301,6 +359,10 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "interactions": cleaned.rows,
         "train": divided.train_rows,
         "test": divided.test_rows,
+        "testUsers": divided.test_users,
+        "newTestUsers": divided.new_test_users,
+        "tiedTestUsers": divided.tied_test_users,
+        "repeats": divided.repeat_rows,
         "users": users,
         "items": items,
         "quarantined": sum(preparation.bad.values()),
@@ -309,7 +371,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "belowSupport": cleaned.below_support,
         "coldTestItems": divided.cold_test_items,
     }
-    manifest = writing.build_manifest(arguments, source.format, files, counts, cleaned.time_span)
+    manifest = writing.build_manifest(arguments, source.format, files, counts, cleaned.time_span, cleaned.moment)
     preparation.report()
     # The draft must not be called manifest.json: readers that wait for that name would start too early.
     draft = f"{arguments.dataset}/_manifest.draft"

@@ -5,28 +5,43 @@ All transforms are pure: frames in, frames out.
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+
+from contracts import splits
+
+
+def draw(seed: int) -> Column:
+    """`contracts.splits.draw` of the columns `user_id` and `item_id`, as a bigint."""
+    digest = F.sha2(F.concat_ws("\n", F.lit(str(seed)), "user_id", "item_id"), 256)
+    return F.conv(F.substring(digest, 1, splits.DRAW_DIGITS), 16, 10).cast("bigint")
 
 
 def mark_last(indexed: DataFrame) -> DataFrame:
-    """`user_index, item_index, timestamp, weight, is_last`; `is_last`: the last row of a user with at least two.
+    """`user_index, item_index, timestamp, weight, is_last, is_tied`.
 
-    At equal time the greatest item id (UTF-8 bytes) is the last; the index has no effect.
+    `is_last`: the last row of a user with at least two; at equal time the one with the greatest draw, so that neither
+    ids nor the order of the rows decide. `is_tied`: the last row, if another row of this user has the same time.
     """
     user = Window.partitionBy("user_index")
-    newest_first = user.orderBy(F.col("timestamp").desc(), F.col("item_id").desc())
+    newest_first = user.orderBy(F.col("timestamp").desc(), F.col("draw").desc())
     is_last = (F.row_number().over(newest_first) == 1) & (F.count("*").over(user) > 1)
-    return indexed.select("user_index", "item_index", "timestamp", "weight", is_last.alias("is_last"))
+    next_has_its_time = F.coalesce(F.lead("timestamp").over(newest_first) == F.col("timestamp"), F.lit(False))
+    drawn = indexed.select("user_index", "item_index", "timestamp", "weight", draw(splits.SEED).alias("draw"))
+    marked = drawn.withColumn("is_last", is_last).withColumn("next_has_its_time", next_has_its_time)
+    is_tied = (F.col("is_last") & F.col("next_has_its_time")).alias("is_tied")
+    return marked.select("user_index", "item_index", "timestamp", "weight", "is_last", is_tied)
 
 
 def per_item(marked: DataFrame) -> DataFrame:
-    """`item_index, interactions bigint (all), earlier bigint (not the last of a user)`.
+    """`item_index, interactions bigint (all), earlier bigint (not the last of a user), tied bigint (last by a draw)`.
 
     An item whose `earlier` is 0 is cold: without its last rows, training would have no interaction with it.
     """
     return marked.groupBy("item_index").agg(
-        F.count("*").alias("interactions"), F.sum(F.when(F.col("is_last"), 0).otherwise(1)).alias("earlier")
+        F.count("*").alias("interactions"),
+        F.count_if(~F.col("is_last")).alias("earlier"),
+        F.count_if("is_tied").alias("tied"),
     )
 
 

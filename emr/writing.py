@@ -12,10 +12,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from arguments import Arguments
+from contracts import splits
 from refusal import PreparationFailed
 from storage import Storage, literal_path
 
-SCHEMA_VERSION = "1.0"
+MANIFEST_VERSION, REPORT_VERSION = "1.1", "1.0"
 ROWS_PER_FILE = 5_000_000
 _COMPRESSION = "zstd"
 
@@ -110,10 +111,14 @@ def build_manifest(
     files: Sequence[Mapping[str, Any]],
     counts: Mapping[str, int],
     time_span: tuple[int, int],
+    moment: int | None = None,
 ) -> dict[str, Any]:
-    """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran."""
+    """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran.
+
+    `moment`: of a split by global time, in epoch seconds.
+    """
     return {
-        "schemaVersion": SCHEMA_VERSION,
+        "schemaVersion": MANIFEST_VERSION,
         "datasetVersion": arguments.dataset_version,
         "parentVersion": arguments.parent_version,
         "codeVersion": arguments.code_version,
@@ -132,7 +137,11 @@ def build_manifest(
             "minimumUserInteractions": arguments.minimum_user_interactions,
             "minimumItemInteractions": arguments.minimum_item_interactions,
             "maximumBadShare": arguments.maximum_bad_share,
+            "split": arguments.split,
+            "testShare": arguments.test_share,
+            "testDays": arguments.test_days,
         },
+        "split": {"protocol": arguments.split, "moment": moment, "seed": splits.SEED},
         "timeSpan": {"first": time_span[0], "last": time_span[1]},
     }
 
@@ -142,7 +151,7 @@ def build_report(
 ) -> dict[str, Any]:
     """The quarantine report (`contracts/quarantine.schema.json`): refused when there are reasons, accepted when not."""
     return {
-        "schemaVersion": SCHEMA_VERSION,
+        "schemaVersion": REPORT_VERSION,
         "datasetVersion": dataset_version,
         "status": "refused" if reasons else "accepted",
         "reasons": list(reasons),

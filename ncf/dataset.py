@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts import splits
+
 
 class BrokenDataset(Exception):
     """The dataset differs from its manifest, or it has too little data. `file` names the file or folder at fault."""
@@ -38,8 +40,24 @@ class Pairs:
         user, item = np.divmod(keys, items)
         return cls(user, item, np.searchsorted(user, np.arange(users + 1)))
 
+    @classmethod
+    def none(cls, users: int = 0) -> Pairs:
+        """No pair of `users` users."""
+        return cls.of(np.empty(0, np.int64), np.empty(0, np.int64), users, items=1)
+
     def __len__(self) -> int:
         return self.user.size
+
+
+@dataclass(frozen=True)
+class Split:
+    """How train and test were separated: `protocol` is one of `contracts.splits.PROTOCOLS`."""
+
+    protocol: str = splits.LEAVE_LAST_OUT
+    moment: int | None = None
+    """By global time, epoch seconds: what is before is in train, and what is at or after it in test and repeats."""
+    seed: int = splits.SEED
+    """Seed of the draw among a user's interactions at the same time."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +75,18 @@ class Dataset:
     item_ids: list[str]
     train: Pairs
     test: Pairs
-    """At most one pair per user; no pair is in train."""
+    """No pair is in train. By leave-last-out at most one pair per user; by global time also of users without train."""
     popularity: NDArray[np.int64]  # [items], interactions in train
     latest: NDArray[np.int64]  # [users], item of the last interaction in train, -1 where there is none
     categories: list[list[str]] = field(default_factory=list)
     """The categories of each item, sorted; an empty list if no item has any."""
+    split: Split = Split()
+    repeats: Pairs = field(default_factory=Pairs.none)
+    """By global time, the pairs in train that occur again at or after the moment; otherwise empty."""
+
+    def __post_init__(self) -> None:
+        if not len(self.repeats):
+            object.__setattr__(self, "repeats", Pairs.none(self.users))
 
     @property
     def users(self) -> int:
@@ -83,6 +108,7 @@ class Dataset:
     def validation(self) -> Dataset:
         """Return the dataset for early stopping: its test set is each user's last interaction in train.
 
+        It is leave-last-out for every protocol: the best epoch needs a fair comparison of epochs, not of moments.
         The real test set is not used. A user keeps their only interaction, and an item its only one, because nothing
         could be learned about them otherwise. Raises BrokenDataset if no user is left to validate on.
         """
@@ -104,4 +130,6 @@ class Dataset:
             test=Pairs.of(user, item, self.users, self.items),
             popularity=np.bincount(train.item, minlength=self.items),
             latest=np.full(self.users, -1),
+            split=Split(seed=self.split.seed),
+            repeats=Pairs.none(self.users),
         )

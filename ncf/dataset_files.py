@@ -1,13 +1,15 @@
 """Reading a dataset version from its folder. Every file is checked against `manifest.json`.
 
-`docs/contracts.md` describes the folder: `train/`, `test/`, `users/`, `items/`, `popularity/` (Parquet) and
-`manifest.json`, which lists every file with its size, sha256 and rows. Other files are not read.
+`docs/contracts.md` describes the folder: `train/`, `test/`, `users/`, `items/`, `popularity/`, by global time also
+`repeats/` (Parquet), and `manifest.json`, which lists every file with its size, sha256 and rows. Other files are not
+read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,15 +18,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ncf.dataset import BrokenDataset, Dataset, Pairs
+from contracts import splits
+from contracts.values import is_integer, shown
+from ncf.dataset import BrokenDataset, Dataset, Pairs, Split
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSIONS = re.compile(r"1\.[0-9]+")
 MANIFEST = "manifest.json"
 
 INTERACTIONS = {"user_index": pa.int32(), "item_index": pa.int32(), "timestamp": pa.int64(), "weight": pa.float32()}
 COLUMNS: dict[str, dict[str, pa.DataType]] = {
     "train": INTERACTIONS,
     "test": INTERACTIONS,
+    "repeats": INTERACTIONS,
     "users": {"user_index": pa.int32(), "user_id": pa.string()},
     "items": {"item_index": pa.int32(), "item_id": pa.string(), "title": pa.string(), "category": pa.string()},
     "popularity": {"item_index": pa.int32(), "interactions": pa.int64()},
@@ -36,8 +41,10 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
     """Read and check the dataset in `directory`.
 
     Raises BrokenDataset, naming the file, if the dataset is of another version than `expected_version` (where one is
+    Raises BrokenDataset, naming the file, if the dataset is of another version than `expected_version` (where one is
     given), if a file is missing or differs from the manifest in size, sha256, rows or columns, if an index has no id,
-    if a test pair is in train, or if there is too little to learn from or to test on.
+    if a test pair is in train, if a test interaction is older than the training that it is judged against, or if there
+    is too little to learn from or to test on.
     """
     manifest, fingerprint = _read_manifest(directory)
     if expected_version not in (None, manifest["datasetVersion"]):
@@ -51,17 +58,17 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
     users, items = len(user_ids), len(item_ids)
     train = _interactions(tables["train"], "train/", users, items)
     test = _interactions(tables["test"], "test/", users, items)
+    repeats = _interactions(tables["repeats"], "repeats/", users, items)
     if len(train) < 2:
         raise BrokenDataset("train/", f"has {len(train)} distinct interactions: there is nothing to learn from")
     if items < 2:
         raise BrokenDataset("items/", "has 1 item: there is nothing to choose between")
-    if len(test) == 0:
-        raise BrokenDataset("test/", "has no interaction: no user has an item to test on")
-    if np.unique(test.user).size != tables["test"].num_rows:
-        raise BrokenDataset("test/", "has more than one interaction of a user")
-    leaked = np.intersect1d(train.user * items + train.item, test.user * items + test.item).size
-    if leaked:
-        raise BrokenDataset("test/", f"has {leaked} interactions that are also in train: the figures would be too good")
+    split = _split(manifest)
+    _check_pairs(train, test, repeats, items, split)
+    for folder, pairs in (("test", test), ("repeats", repeats)):
+        if len(pairs) != tables[folder].num_rows:
+            raise BrokenDataset(f"{folder}/", "has a (user, item) more than once")
+        _check_times(tables["train"], tables[folder], f"{folder}/", users, split)
 
     popularity = np.zeros(items, dtype=np.int64)
     popular_items = tables["popularity"]["item_index"].to_numpy()
@@ -75,7 +82,6 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         raise BrokenDataset(
             "popularity/", f"says {popularity[item]} interactions of item_index {item}, train/ has {counted[item]}"
         )
-    latest = _latest(tables["train"], users)
     return Dataset(
         manifest["datasetVersion"],
         fingerprint,
@@ -84,9 +90,70 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         train,
         test,
         popularity,
-        latest,
+        _latest(tables["train"], user_ids, item_ids, split.seed),
         _categories(tables["items"]),
+        split,
+        repeats,
     )
+
+
+def _split(manifest: dict[str, Any]) -> Split:
+    """Return how the dataset is split. Older manifests do not say it: they are leave-last-out."""
+    given = manifest.get("split", {})
+    if not isinstance(given, dict):
+        raise BrokenDataset(MANIFEST, f"split must be an object, not {shown(given)}")
+    split = Split(**{name: given[name] for name in ("protocol", "moment", "seed") if name in given})
+    if split.protocol not in splits.PROTOCOLS:
+        raise BrokenDataset(
+            MANIFEST, f"split.protocol is {shown(split.protocol)}, known are {' and '.join(splits.PROTOCOLS)}"
+        )
+    if split.protocol == splits.GLOBAL_TIME and not is_integer(split.moment):
+        raise BrokenDataset(MANIFEST, f"split.moment must be epoch seconds, not {shown(split.moment)}")
+    if split.protocol == splits.LEAVE_LAST_OUT and split.moment is not None:
+        raise BrokenDataset(MANIFEST, f"split.moment must be null for leave-last-out, not {shown(split.moment)}")
+    if not is_integer(split.seed):
+        raise BrokenDataset(MANIFEST, f"split.seed must be an integer, not {shown(split.seed)}")
+    return split
+
+
+def _check_pairs(train: Pairs, test: Pairs, repeats: Pairs, items: int, split: Split) -> None:
+    if len(test) == 0:
+        raise BrokenDataset("test/", "has no interaction: no user has an item to test on")
+    learned = train.user * items + train.item
+    leaked = np.isin(test.user * items + test.item, learned, assume_unique=True).sum()
+    if leaked:
+        raise BrokenDataset("test/", f"has {leaked} interactions that are also in train: the figures would be too good")
+    if split.protocol == splits.LEAVE_LAST_OUT:
+        if np.unique(test.user).size != len(test):
+            raise BrokenDataset("test/", "has more than one interaction of a user")
+        if len(repeats):
+            raise BrokenDataset("repeats/", f"has {len(repeats)} interactions, but the split is {split.protocol}")
+    unlearned = len(repeats) - np.isin(repeats.user * items + repeats.item, learned, assume_unique=True).sum()
+    if unlearned:
+        raise BrokenDataset("repeats/", f"has {unlearned} interactions that are not in train: they belong to test")
+
+
+def _check_times(train: pa.Table, later: pa.Table, folder: str, users: int, split: Split) -> None:
+    """Raise BrokenDataset if an interaction of `later` is older than the training it is judged against.
+
+    That is this user's train by leave-last-out, and the moment of the split, which all of train precedes, by global
+    time.
+    """
+    learned, times = train["timestamp"].to_numpy(), later["timestamp"].to_numpy()
+    if split.moment is not None:
+        if late := int((learned >= split.moment).sum()):
+            raise BrokenDataset(
+                "train/", f"has {late} interactions at or after the moment of the split, {split.moment}"
+            )
+        older, what = int((times < split.moment).sum()), f"the moment of the split, {split.moment}"
+    else:
+        newest = np.full(users, np.iinfo(np.int64).min)
+        np.maximum.at(newest, train["user_index"].to_numpy(), learned)
+        older, what = int((times < newest[later["user_index"].to_numpy()]).sum()), "the same user's newest one in train"
+    if older:
+        raise BrokenDataset(
+            folder, f"has {older} interactions that are older than {what}: a test must follow its training"
+        )
 
 
 def _categories(items: pa.Table) -> list[list[str]]:
@@ -107,9 +174,9 @@ def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
         manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise BrokenDataset(MANIFEST, f"is not JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("schemaVersion") != SCHEMA_VERSION:
-        found = manifest.get("schemaVersion") if isinstance(manifest, dict) else manifest
-        raise BrokenDataset(MANIFEST, f"schemaVersion is {found!r}, known is {SCHEMA_VERSION!r}")
+    found = manifest.get("schemaVersion") if isinstance(manifest, dict) else manifest
+    if not isinstance(found, str) or not SCHEMA_VERSIONS.fullmatch(found):
+        raise BrokenDataset(MANIFEST, f"schemaVersion is {shown(found)}, known is 1.x")
     for name, kind in (("datasetVersion", str), ("files", list), ("counts", dict)):
         if not isinstance(manifest.get(name), kind):
             raise BrokenDataset(MANIFEST, f"{name} must be a {kind.__name__}, not {manifest.get(name)!r}")
@@ -133,10 +200,11 @@ def _read_folder(directory: Path, folder: str, manifest: dict[str, Any]) -> pa.T
     columns = COLUMNS[folder]
     tables = [_read_file(directory, entry, columns) for entry in entries]
     table = pa.concat_tables(tables) if tables else pa.schema(list(columns.items())).empty_table()
-    if folder != "popularity" and table.num_rows != manifest["counts"].get(folder):
+    expected = manifest["counts"].get(folder, 0 if folder == "repeats" else None)
+    if folder != "popularity" and table.num_rows != expected:
         raise BrokenDataset(
             f"{folder}/",
-            f"has {table.num_rows} rows, counts.{folder} of the manifest is {manifest['counts'].get(folder)}",
+            f"has {table.num_rows} rows, counts.{folder} of the manifest is {expected}",
         )
     return table
 
@@ -191,11 +259,19 @@ def _interactions(table: pa.Table, folder: str, users: int, items: int) -> Pairs
     return Pairs.of(user, item, users, items)
 
 
-def _latest(table: pa.Table, users: int) -> NDArray[np.int64]:
-    """Return the item of each user's last interaction [users], or -1; at equal times, the greatest index."""
-    user, item = table["user_index"].to_numpy(), table["item_index"].to_numpy()
-    latest = np.full(users, -1, dtype=np.int64)
-    order = np.lexsort((item, table["timestamp"].to_numpy(), user))
+def _latest(table: pa.Table, user_ids: list[str], item_ids: list[str], seed: int) -> NDArray[np.int64]:
+    """Return the item of each user's last interaction [users], or -1; at equal times, the greatest draw decides."""
+    user, item, time = (table[name].to_numpy() for name in ("user_index", "item_index", "timestamp"))
+    newest = np.full(len(user_ids), np.iinfo(np.int64).min)
+    np.maximum.at(newest, user, time)
+    is_newest = time == newest[user]
+    user, item = user[is_newest], item[is_newest]
+    is_tied = np.bincount(user, minlength=len(user_ids))[user] > 1
+    draws = np.zeros(user.size, dtype=np.int64)
+    tied = zip(user[is_tied].tolist(), item[is_tied].tolist(), strict=True)
+    draws[is_tied] = [splits.draw(seed, user_ids[u], item_ids[i]) for u, i in tied]
+    latest = np.full(len(user_ids), -1, dtype=np.int64)
+    order = np.lexsort((draws, user))
     latest[user[order]] = item[order]  # for a repeated index, numpy keeps the last value
     return latest
 

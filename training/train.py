@@ -36,7 +36,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from contracts import lines
+from contracts import lines, splits
 from contracts.golden import differences
 from contracts.lines import Epoch
 from ncf import bundle as bundles
@@ -169,12 +169,12 @@ def train(
     device = _device(hyperparameters.device)
     if not join(os.environ, device).is_first:
         # This process contributes gradients; only the first one evaluates and writes.
-        dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
+        dataset = _load_dataset(places.dataset, hyperparameters.dataset_version)
         with termination.deferred():
             _fit(hyperparameters, dataset, device, places, termination)
         return
     _clear(places.model)
-    dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
+    dataset = _load_dataset(places.dataset, hyperparameters.dataset_version)
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         incumbent = _load_incumbent(places.incumbent, Path(scratch) / "incumbent")
         evaluation = Evaluation(
@@ -250,6 +250,17 @@ def _fit(
 def _report(progress: Epoch) -> None:
     if Processes.current().is_first:
         print(progress, flush=True)
+
+
+def _load_dataset(directory: Path, version: str) -> Dataset:
+    """Load the dataset. Raises BrokenDataset, and TrainingFailed if it has several test items for a user."""
+    dataset = dataset_files.load(directory, version)
+    if dataset.split.protocol != splits.LEAVE_LAST_OUT:
+        raise TrainingFailed(
+            f"dataset {dataset.version} is split by {dataset.split.protocol}, and the evaluation knows only "
+            f"{splits.LEAVE_LAST_OUT}: prepare it with --split {splits.LEAVE_LAST_OUT}"
+        )
+    return dataset
 
 
 def _load_incumbent(channel: Path | None, directory: Path) -> Bundle | None:

@@ -45,7 +45,7 @@ def parse(document: Any, version: str) -> Manifest:
 
 def shortcomings(manifest: Manifest, minimum_test_users: int) -> list[str]:
     """Return the reason why a complete dataset is too small to measure a model; empty if it is not."""
-    users = manifest.counts["test"]
+    users = manifest.counts.get("testUsers", manifest.counts["test"])  # older manifests have one test row a user
     if users >= minimum_test_users:
         return []
     return [f"{users} test users, below the minimum of {minimum_test_users}: the model could not be measured"]
@@ -66,8 +66,8 @@ def missing_from(manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
 def _disagreements(files: tuple[File, ...], counts: Mapping[str, int]) -> list[str]:
     listed = Counter(file.path for file in files)
     faults = [f"files lists {path} {times} times" for path, times in listed.items() if times > 1]
-    for folder in ("train", "test", "users", "items"):
-        rows = sum(file.rows for file in files if file.path.startswith(f"{folder}/"))
-        if rows != counts[folder]:
-            faults.append(f"the files of {folder}/ have {rows} rows, counts.{folder} says {counts[folder]}")
+    for folder in ("train", "test", "repeats", "users", "items"):
+        rows, counted = sum(file.rows for file in files if file.path.startswith(f"{folder}/")), counts.get(folder, 0)
+        if rows != counted:
+            faults.append(f"the files of {folder}/ have {rows} rows, counts.{folder} says {counted}")
     return faults

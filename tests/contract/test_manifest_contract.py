@@ -11,7 +11,7 @@ from contracts import schemas
 TABLES = ("items", "popularity", "test", "train", "users")
 
 MANIFEST = {
-    "schemaVersion": "1.0",
+    "schemaVersion": "1.1",
     "datasetVersion": "v20261123t151300z-1a2b3c4d",
     "parentVersion": None,
     "codeVersion": "c0de",
@@ -20,12 +20,15 @@ MANIFEST = {
     "counts": {
         "read": 6, "interactions": 6, "train": 4, "test": 2, "users": 2, "items": 3, "quarantined": 0,
         "otherEvents": 0, "duplicates": 0, "belowSupport": 0, "coldTestItems": 0,
+        "testUsers": 2, "newTestUsers": 0, "tiedTestUsers": 1, "repeats": 0,
     },
     "parameters": {
         "format": "csv+parquet", "items": None, "userColumn": "user_id", "itemColumn": "item_id",
         "timestampColumn": "timestamp", "eventTypeColumn": "event_type", "weightColumn": "weight",
         "eventTypes": ["buy"], "minimumUserInteractions": 2, "minimumItemInteractions": 1, "maximumBadShare": 0.001,
+        "split": "global-time", "testShare": 0.1, "testDays": None,
     },
+    "split": {"protocol": "global-time", "moment": 1_700_000_000, "seed": 42},
     "timeSpan": {"first": 0, "last": 4102444799},
 }  # fmt: skip
 REPORT = {
@@ -79,6 +82,11 @@ def test_accepts_a_manifest_and_a_report() -> None:
         ("counts.unheard", 1),
         ("timeSpan.first", -1),
         ("parameters.maximumBadShare", 2),
+        ("parameters.testShare", 0),
+        ("parameters.testDays", 0.5),
+        ("split.protocol", "random"),
+        ("split.moment", -1),
+        ("split", {"protocol": "leave-last-out"}),
         ("writtenAt", "2026-11-23T15:13:00Z"),
     ],
 )

@@ -169,6 +169,15 @@ def test_removal_is_repeated_until_nothing_changes(pairs: Any) -> None:
     assert {row["user_interactions"] for row in kept} == {2}
 
 
+def test_many_rounds_of_removal_need_no_more_memory_than_one(frame: Any) -> None:
+    """A chain of users who share one item each with the next: every round removes one from its end."""
+    rows = [(f"u{n:02d}", f"i{item:02d}", 1, 1.0) for n in range(25) for item in (n, n + 1)]
+    core = [(user, item, 1, 1.0) for user in ("x", "y") for item in ("a", "b")]
+    chain = frame("user_id string, item_id string, timestamp bigint, weight float", *rows, *core)
+    kept = cleaning.supported(cleaning.with_support(chain), 2, 2).collect()
+    assert {row["user_id"] for row in kept} == {"x", "y"}
+
+
 def test_all_rows_may_be_below_the_minimum(pairs: Any) -> None:
     summary = cleaning.summary(cleaning.supported(pairs, 9, 1)).first()
     assert summary is not None

@@ -32,6 +32,17 @@ def test_event_types_are_sorted_and_make_their_column_required() -> None:
     assert (parsed.event_types, parsed.columns.is_event_type_required) == (("buy", "view"), True)
 
 
+def test_global_time_tests_a_tenth_unless_a_share_or_days_are_given() -> None:
+    def given(**changed: Any) -> Any:
+        parsed = arguments.parse(argv(**changed))
+        return parsed.split, parsed.test_share, parsed.test_days
+
+    assert given() == ("leave-last-out", None, None)
+    assert given(split="global-time") == ("global-time", 0.1, None)
+    assert given(split="global-time", test_share="0.25") == ("global-time", 0.25, None)
+    assert given(split="global-time", test_days="28") == ("global-time", None, 28)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -44,6 +55,16 @@ def test_event_types_are_sorted_and_make_their_column_required() -> None:
             "--minimum-user-interactions: must be an integer from 1 to 1000000, not '0'",
         ),
         ({"format": "xml"}, "--format"),
+        ({"split": "random"}, "--split"),
+        ({"test_share": "0.1"}, "--test-share: needs --split global-time"),
+        ({"test_days": "7"}, "--test-days: needs --split global-time"),
+        ({"split": "global-time", "test_share": "1"}, "--test-share: must be above 0 and below 1, not '1'"),
+        ({"split": "global-time", "test_share": "0"}, "--test-share: must be above 0 and below 1, not '0'"),
+        ({"split": "global-time", "test_days": "0"}, "--test-days: must be an integer from 1 to 1000000, not '0'"),
+        (
+            {"split": "global-time", "test_share": "0.1", "test_days": "7"},
+            "--test-share: not together with --test-days",
+        ),
         ({"event_types": " , "}, "--event-types"),
         ({"source": ""}, "--source: must not be empty"),
         ({"user_column": "item_id"}, "one column cannot have two meanings"),

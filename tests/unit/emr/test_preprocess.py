@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow
@@ -10,7 +11,8 @@ import pyarrow.parquet
 import pytest
 from jsonschema import Draft202012Validator
 
-from contracts import schemas
+from contracts import schemas, splits
+from ncf import dataset_files
 
 LATER = "v20261124t000000z-00000000"
 
@@ -90,7 +92,12 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
         "duplicates": 0,
         "belowSupport": 0,
         "coldTestItems": 1,
+        "testUsers": 2,
+        "newTestUsers": 0,
+        "tiedTestUsers": 0,
+        "repeats": 0,
     }
+    assert manifest["split"] == {"protocol": "leave-last-out", "moment": None, "seed": splits.SEED}
     assert manifest["timeSpan"] == {"first": 100, "last": 1609459200}
     described = {file["path"]: (file["size"], file["rows"]) for file in manifest["files"]}
     tables = ("items", "popularity", "test", "train", "users")
@@ -241,6 +248,112 @@ def test_bad_rows_are_quarantined_and_the_others_are_written(prepare: Any, shop:
     assert all(row["file"].endswith("/drop/events.csv") for row in quarantined)
 
 
+def test_a_tie_is_drawn_counted_and_told_and_neither_ids_nor_the_order_of_the_file_decide(
+    prepare: Any, tmp_path: Path
+) -> None:
+    """Everybody has a, b and z on one day: by the greatest id, z would be the test of all."""
+    people = [f"u{number:02d}" for number in range(40)]
+    rows = [f"{user},{item},2026-01-01" for user in people for item in "abz"]
+    header = "user_id,item_id,timestamp\n"
+    ended = prepare({"events.csv": header + "\n".join(rows)})
+    assert ended.status == 0
+    names = [row["item_id"] for row in ended.rows("items")]
+    chosen = [names[row["item_index"]] for row in ended.rows("test")]
+    assert chosen == [max("abz", key=lambda item: splits.draw(splits.SEED, user, item)) for user in people]
+    assert set(chosen) == set("abz")
+    assert valid(ended.manifest, "manifest")["counts"]["tiedTestUsers"] == 40
+    (warning,) = ended.report["warnings"]
+    assert warning.startswith("ties decide the test item of 40 of 40 users (100%, limit 10%)")
+    assert f"warning: {warning}" in ended.output and "tied_test_users=40" in ended.output
+
+    again = prepare({"events.csv": header + "\n".join(reversed(rows))}, version=LATER)
+    assert again.hashes == ended.hashes
+
+
+def test_a_test_is_never_older_than_its_training(prepare: Any) -> None:
+    """Random rows with few different times; the reader refuses what breaks the rule."""
+    random = Random(3)
+    rows = [f"u{random.randrange(40)},i{random.randrange(30)},{random.randrange(9)}" for _ in range(900)]
+    ended = prepare({"events.csv": "user_id,item_id,timestamp\n" + "\n".join(rows)})
+    loaded = dataset_files.load(ended.dataset)
+    assert len(loaded.test) == ended.manifest["counts"]["test"] > 30
+
+
+#: Ten interactions before 2020-01-11 (one a day), and after it: ann repeats tea and takes ale, which is cold; bob takes
+#: pot, at first on the 11th; zoe, who is new, takes tea and cup; yan, who is new, ale alone.
+BY_TIME = """user_id,item_id,timestamp
+ann,tea,2020-01-01
+ann,tea,2020-01-02
+ann,cup,2020-01-03
+ann,pot,2020-01-04
+bob,tea,2020-01-05
+bob,cup,2020-01-06
+cid,cup,2020-01-07
+cid,pot,2020-01-08
+dan,tea,2020-01-09
+ann,tea,2020-01-12
+ann,ale,2020-01-12
+bob,pot,2020-01-14
+bob,pot,2020-01-11
+dan,tea,2020-01-12
+zoe,tea,2020-01-13
+zoe,cup,2020-01-13
+yan,ale,2020-01-14
+"""
+
+
+@pytest.mark.parametrize("option", [("--test-share", "0.45"), ("--test-days", "3")])
+def test_by_global_time_what_is_before_one_moment_trains_and_what_comes_after_tests(prepare: Any, option: Any) -> None:
+    ended = prepare({"events.csv": BY_TIME}, "--split", "global-time", *option)
+    assert ended.status == 0, ended.last_line
+    users = [row["user_id"] for row in ended.rows("users")]
+    items = [row["item_id"] for row in ended.rows("items")]
+    assert (users, items) == (["ann", "bob", "cid", "dan", "zoe"], ["cup", "pot", "tea"])
+
+    def table(name: Any) -> Any:
+        day = 86_400
+        return [
+            (users[row["user_index"]], items[row["item_index"]], row["timestamp"] // day - 18_261)
+            for row in ended.rows(name)
+        ]
+
+    # dan's one interaction before the moment is below the support of two, so dan is new, and tea no repeat.
+    assert table("train") == [
+        ("ann", "tea", 2), ("ann", "cup", 3), ("ann", "pot", 4), ("bob", "tea", 5), ("bob", "cup", 6),
+        ("cid", "cup", 7), ("cid", "pot", 8),
+    ]  # fmt: skip
+    assert table("test") == [("bob", "pot", 11), ("dan", "tea", 12), ("zoe", "cup", 13), ("zoe", "tea", 13)]
+    assert table("repeats") == [("ann", "tea", 12)]
+    assert [tuple(row.values()) for row in ended.rows("popularity")] == [(0, 3), (1, 2), (2, 2)]
+    manifest = valid(ended.manifest, "manifest")
+    assert manifest["counts"] == {
+        "read": 17, "interactions": 12, "train": 7, "test": 4, "repeats": 1, "users": 5, "items": 3, "quarantined": 0,
+        "otherEvents": 0, "duplicates": 2, "belowSupport": 1, "coldTestItems": 2, "testUsers": 3, "newTestUsers": 2,
+        "tiedTestUsers": 0,
+    }  # fmt: skip
+    assert manifest["split"] == {"protocol": "global-time", "moment": 1578700800, "seed": splits.SEED}
+    assert manifest["timeSpan"] == {"first": 1577923200, "last": 1578873600}
+    given = manifest["parameters"]["testShare"], manifest["parameters"]["testDays"]
+    assert given == ((0.45, None) if option[0] == "--test-share" else (None, 3))
+    loaded = dataset_files.load(ended.dataset)
+    assert (loaded.split.moment, len(loaded.test), len(loaded.repeats)) == (1578700800, 4, 1)
+
+
+def test_rows_after_the_moment_do_not_change_the_training(prepare: Any) -> None:
+    """Support of two users an item: before the moment pot has one, and nobody after it may help."""
+    rows = ["ann,tea,1", "ann,cup,2", "ann,pot,3", "bob,tea,4", "bob,cup,5"]
+    later = ["bob,pot,10", "cid,pot,11", "cid,tea,12", "cid,cup,13"]
+    header = "user_id,item_id,timestamp\n"
+    options = ("--split", "global-time", "--minimum-item-interactions", "2", "--test-share", "0.4")
+    few = prepare({"events.csv": header + "\n".join(rows + later)}, *options)
+    assert few.status == 0, few.last_line
+    assert [row["item_id"] for row in few.rows("items")] == ["cup", "tea"]
+    assert (len(few.rows("train")), few.manifest["counts"]["belowSupport"]) == (4, 1)
+    assert (len(few.rows("test")), few.manifest["counts"]["coldTestItems"]) == (2, 2)
+    assert [path.name for path in few.dataset.iterdir() if path.name == "repeats"] == []
+    assert dataset_files.load(few.dataset).split.moment == 10
+
+
 REFUSALS = {
     "no file": ({}, (), "no interactions (rows=0): .* has no file at all"),
     "only a marker": ({"_SUCCESS": ""}, (), "no interactions (rows=0): .* has _SUCCESS"),
@@ -290,6 +403,35 @@ REFUSALS = {
         {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nbob,cup,2\n"},
         ("--minimum-user-interactions", "1"),
         "nothing to test with: 0 users have at least two interactions, .*",
+    ),
+    "one time for all, by global time": (
+        {"events.csv": "user_id,item_id,timestamp\nann,tea,7\nann,cup,7\nbob,tea,7\nbob,cup,7\n"},
+        ("--split", "global-time"),
+        "nothing to learn from: all interactions have the time 1970-01-01T00:00:07Z, so no moment separates them; "
+        "give times that differ, or --split leave-last-out",
+    ),
+    "nothing before the moment": (
+        {"events.csv": SHOP},
+        ("--split", "global-time", "--test-days", "30000"),
+        "nothing to learn from: with --test-days 30000 all interactions, from 1970-01-01T00:01:40Z to "
+        "2021-01-01T00:00:00Z, are for testing; give a smaller --test-days, or --split leave-last-out",
+    ),
+    "too large a share": (
+        {"events.csv": SHOP},
+        ("--split", "global-time", "--test-share", "0.99"),
+        "nothing to learn from: with --test-share 0.99 all interactions.*",
+    ),
+    "nothing to test after the moment": (
+        {"events.csv": SHOP + "bob,tea,2021-01-02\n"},
+        ("--split", "global-time", "--test-share", "0.25"),
+        "nothing to test with: of 2 interactions at or after 2021-01-01T00:00:00Z, 1 repeat one before it, and 1 "
+        "have an item without an interaction before it; give a larger --test-share or --test-days, or --split "
+        "leave-last-out",
+    ),
+    "too little before the moment": (
+        {"events.csv": SHOP},
+        ("--split", "global-time", "--test-share", "0.8"),
+        "below minimum support: 0 of 1 interactions before 1970-01-01T00:03:20Z remain when .*",
     ),
     "no wanted event": (
         {"events.csv": "user_id,item_id,timestamp,event_type\nann,tea,1,view\n"},

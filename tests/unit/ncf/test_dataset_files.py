@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from contracts import splits
 from ncf import dataset_files
-from ncf.dataset import BrokenDataset
+from ncf.dataset import BrokenDataset, Split
+from tests.unit.ncf.datasets import write_manifest
 
 VERSION = "v20260102t030405z-0a1b2c3d"
 ROWS = [("u", "a"), ("v", "b"), ("u", "b"), ("v", "c"), ("w", "c"), ("u", "c"), ("v", "a")]
@@ -110,7 +112,7 @@ def test_a_part_that_the_manifest_does_not_list_is_found_by_its_counts(dataset: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda manifest: manifest.update(schemaVersion="2.0"), r"schemaVersion is '2\.0', known is '1\.0'"),
+        (lambda manifest: manifest.update(schemaVersion="2.0"), r"schemaVersion is '2\.0', known is 1\.x"),
         (lambda manifest: manifest.pop("files"), r"files must be a list, not None"),
         (lambda manifest: manifest["files"][0].pop("sha256"), r"files: sha256 must be a str, not None"),
         (lambda manifest: manifest["files"][0].update(path="../x"), r"path '\.\./x' is not"),
@@ -207,3 +209,157 @@ def test_a_file_that_is_not_parquet_is_named(dataset: Path) -> None:
     edit(dataset, lambda manifest: [f.update(described) for f in manifest["files"] if f["path"].startswith("items/")])
     with pytest.raises(BrokenDataset, match=r"items/part-00000\.parquet: cannot be read as Parquet"):
         dataset_files.load(dataset, VERSION)
+
+
+# Ties, and the order of train and test
+
+
+def test_at_equal_time_the_draw_decides_the_last_of_train_whatever_the_index_or_the_order_of_the_file(
+    tmp_path: Path, write: Callable[..., Path], rewrite_manifest: Callable[[Path], None]
+) -> None:
+    people = [f"u{number:03d}" for number in range(300)]
+    path = write(tmp_path / "tied", [(user, item) for user in people for item in "abzt"])
+    replace(path, "train", set_column("timestamp", pa.array([5] * 900, pa.int64())))
+    rewrite_manifest(path)
+    loaded = dataset_files.load(path)
+    assert [loaded.item_ids[item] for item in loaded.latest] == [
+        max("abz", key=lambda item: splits.draw(splits.SEED, user, item)) for user in people
+    ]
+    replace(path, "train", lambda table: table.take(pa.array(range(900))[::-1]))
+    rewrite_manifest(path)
+    np.testing.assert_array_equal(dataset_files.load(path).latest, loaded.latest)
+    assert np.array_equal(loaded.validation().test.item, loaded.latest[loaded.validation().test.user])
+
+
+def test_the_latest_of_train_goes_before_any_draw(dataset: Path, rewrite_manifest: Callable[[Path], None]) -> None:
+    replace(dataset, "train", set_column("timestamp", pa.array([9, 8, 3, 4, 5], pa.int64())))
+    rewrite_manifest(dataset)
+    assert dataset_files.load(dataset).latest.tolist() == [0, 2, 2]
+
+
+def test_a_test_older_than_its_training_is_refused(dataset: Path, rewrite_manifest: Callable[[Path], None]) -> None:
+    replace(dataset, "test", set_column("timestamp", pa.array([1, 1], pa.int64())))
+    rewrite_manifest(dataset)
+    with pytest.raises(BrokenDataset, match=r"test/: has 2 interactions that are older than the same user's newest"):
+        dataset_files.load(dataset)
+
+
+def test_a_test_at_the_time_of_its_training_is_accepted(
+    dataset: Path, rewrite_manifest: Callable[[Path], None]
+) -> None:
+    for folder, rows in (("train", 5), ("test", 2)):
+        replace(dataset, folder, set_column("timestamp", pa.array([7] * rows, pa.int64())))
+    rewrite_manifest(dataset)
+    assert len(dataset_files.load(dataset).test) == 2
+
+
+def test_an_older_manifest_is_leave_last_out(dataset: Path) -> None:
+    loaded = dataset_files.load(dataset)
+    assert (loaded.split, len(loaded.repeats)) == (Split(splits.LEAVE_LAST_OUT, None, splits.SEED), 0)
+    assert loaded.repeats.indptr.tolist() == [0, 0, 0, 0]
+    edit(dataset, lambda manifest: manifest.update(schemaVersion="1.7", unheard=1))
+    assert dataset_files.load(dataset).fingerprint != loaded.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("global-time", "split must be an object, not 'global-time'"),
+        ({"protocol": "random"}, "split.protocol is 'random', known are leave-last-out and global-time"),
+        ({"protocol": ["global-time"]}, r"split.protocol is \['global-time'\], known are"),
+        ({"protocol": "global-time", "moment": None}, "split.moment must be epoch seconds, not None"),
+        ({"protocol": "leave-last-out", "moment": 5}, "split.moment must be null for leave-last-out, not 5"),
+        ({"seed": "x"}, "split.seed must be an integer, not 'x'"),
+    ],
+)
+def test_a_split_that_cannot_be_read_is_named(split: Any, message: str, dataset: Path) -> None:
+    edit(dataset, lambda manifest: manifest.update(split=split))
+    with pytest.raises(BrokenDataset, match=f"manifest.json: {message}"):
+        dataset_files.load(dataset)
+
+
+# Global time
+
+MOMENT = 1_000
+U, V, W = 0, 1, 2
+A, B, C = 0, 1, 2
+
+
+@pytest.fixture
+def by_time(dataset: Path, table: Callable[..., pa.Table]) -> Callable[..., Path]:
+    """Replaces the tables of `dataset`: u has a and b, v has b and c; w is new, and u takes c and again a."""
+
+    def make(
+        train: Any = ((U, A, 1), (U, B, 999), (V, B, 3), (V, C, 4)),
+        test: Any = ((U, C, 1_000), (W, A, 2_000), (W, B, 2_000)),
+        repeats: Any = ((U, A, 1_500),),
+        moment: Any = MOMENT,
+        protocol: str = "global-time",
+    ) -> Path:
+        popularity = np.bincount([row[1] for row in train], minlength=3)
+        tables = {name: table([(*row, 1.0) for row in rows]) for name, rows in
+                  (("train", train), ("test", test), ("repeats", repeats))}  # fmt: skip
+        tables["popularity"] = pa.table(
+            {"item_index": pa.array(range(3), pa.int32()), "interactions": pa.array(popularity, pa.int64())}
+        )
+        for folder, rows in tables.items():
+            (dataset / folder).mkdir(exist_ok=True)
+            pq.write_table(rows, dataset / folder / "part-00000.parquet")
+        write_manifest(dataset)
+        edit(dataset, lambda m: m.update(split={"protocol": protocol, "moment": moment, "seed": 1}))
+        return dataset
+
+    return make
+
+
+def test_reads_a_dataset_split_at_one_moment(by_time: Callable[..., Path]) -> None:
+    loaded = dataset_files.load(by_time())
+    assert loaded.split == Split("global-time", MOMENT, 1)
+    assert list(zip(loaded.test.user, loaded.test.item, strict=True)) == [(U, C), (W, A), (W, B)]
+    assert list(zip(loaded.repeats.user, loaded.repeats.item, strict=True)) == [(U, A)]
+    assert loaded.test.indptr.tolist() == [0, 1, 1, 3]
+    validation = loaded.validation()
+    assert (validation.split.protocol, len(validation.repeats)) == ("leave-last-out", 0)
+    assert validation.test.user.size == np.unique(validation.test.user).size
+
+
+def test_a_dataset_by_time_needs_no_repeats(by_time: Callable[..., Path]) -> None:
+    path = by_time(repeats=())
+    (path / "repeats" / "part-00000.parquet").unlink()
+    write = json.loads((path / "manifest.json").read_text())
+    write["files"] = [file for file in write["files"] if not file["path"].startswith("repeats/")]
+    write["counts"].pop("repeats")
+    (path / "manifest.json").write_text(json.dumps(write))
+    assert len(dataset_files.load(path).repeats) == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"test": ((U, C, 999), (W, A, 1))},
+            "test/: has 2 interactions that are older than the moment of the split, 1000",
+        ),
+        ({"test": ((U, C, 1), (W, A, 1), (W, B, 1))}, "test/: has 3 interactions that are older"),
+        ({"repeats": ((U, A, 5),)}, "repeats/: has 1 interactions that are older than the moment of the split"),
+        (
+            {"train": ((U, A, 1), (U, B, 1000), (V, B, 3))},
+            "train/: has 1 interactions at or after the moment of the split",
+        ),
+        ({"repeats": ((V, A, 1_500),)}, "repeats/: has 1 interactions that are not in train: they belong to test"),
+        ({"test": ((U, A, 1_500),)}, "test/: has 1 interactions that are also in train"),
+        ({"test": ((W, A, 1_500), (W, A, 1_600))}, r"test/: has a \(user, item\) more than once"),
+        ({"test": ()}, "test/: has no interaction"),
+        ({"protocol": "leave-last-out", "moment": None}, "test/: has more than one interaction of a user"),
+        (
+            {"protocol": "leave-last-out", "moment": None, "test": ((U, C, 1_000),)},
+            "repeats/: has 1 interactions, but the split is leave-last-out",
+        ),
+    ],
+)
+def test_a_dataset_by_time_that_would_mislead_is_refused(
+    changed: dict[str, Any], message: str, by_time: Callable[..., Path]
+) -> None:
+    path = by_time(**changed)
+    with pytest.raises(BrokenDataset, match=message):
+        dataset_files.load(path)

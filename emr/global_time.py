@@ -1,0 +1,152 @@
+"""Global time: the rows before one moment are for training, the others for testing.
+
+All transforms are pure: frames in, frames out. Nothing at or after the moment decides what is in train, because at that
+moment nobody could have known it. Rows have `user_id, item_id, timestamp, weight`.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from fractions import Fraction
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from contracts.splits import LEAVE_LAST_OUT
+from refusal import Refused
+
+DAY = 86_400
+#: Values of the column `part`. Cold rows are not written: their item is not in train.
+TRAIN, TEST, REPEATS, COLD = "train", "test", "repeats", "cold"
+
+
+def moment(rows: DataFrame, share: float | None, days: int | None) -> int:
+    """The moment of the split in epoch seconds: that of `moment_of_share`, or `days` before the latest row.
+
+    Raises Refused if no row is before it.
+    """
+    span = rows.agg(F.min("timestamp").alias("first"), F.max("timestamp").alias("last")).head()
+    assert span is not None
+    first, last = span["first"], span["last"]
+    if first == last:
+        raise Refused(
+            f"nothing to learn from: all interactions have the time {utc(first)}, so no moment separates them; "
+            f"give times that differ, or --split {LEAVE_LAST_OUT}"
+        )
+    if days is not None:
+        found, option, given = last - days * DAY, "--test-days", str(days)
+    else:
+        assert share is not None
+        found, option, given = moment_of_share(rows, share), "--test-share", str(share)
+    if found <= first:
+        raise Refused(
+            f"nothing to learn from: with {option} {given} all interactions, from {utc(first)} to {utc(last)}, are "
+            f"for testing; give a smaller {option}, or --split {LEAVE_LAST_OUT}"
+        )
+    return int(found)
+
+
+def utc(seconds: int) -> str:
+    """Epoch seconds as ISO 8601, for sentences."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def moment_of_share(rows: DataFrame, share: float) -> int:
+    """The latest time (epoch seconds) such that at least `share` of the rows have it or a later one.
+
+    Exact, in two passes of little memory: the rows are counted by day, then those of one day by second.
+    """
+    day = F.col("timestamp") - F.col("timestamp") % DAY
+    by_day = _counts(rows, day)
+    wanted = math.ceil(Fraction(str(share)) * sum(by_day.values()))
+    found, later = _reached(by_day, wanted)
+    return _reached(_counts(rows.where(day == found), F.col("timestamp")), wanted - later)[0]
+
+
+def _counts(rows: DataFrame, time: Column) -> dict[int, int]:
+    counted = rows.groupBy(time.alias("time")).agg(F.count("*").alias("rows")).collect()
+    return {row["time"]: row["rows"] for row in counted}
+
+
+def _reached(counts: dict[int, int], wanted: int) -> tuple[int, int]:
+    """The greatest time that has, with all later ones, at least `wanted` rows; and the rows of the later ones."""
+    later = 0
+    for time in sorted(counts, reverse=True):
+        if later + counts[time] >= wanted:
+            break
+        later += counts[time]
+    return time, later
+
+
+def per_pair(rows: DataFrame, moment: int) -> DataFrame:
+    """`user_id, item_id, earlier struct, later struct`: one row for each (user, item).
+
+    `earlier` is the latest row before the moment, as a state to learn from; `later` the first at or after it, because
+    that is the event to predict: when it happens, the person has not chosen the item again yet, and rows that arrive
+    afterwards do not change it. At equal time the greatest weight counts. Null where there is no such row.
+    """
+    is_earlier = F.col("timestamp") < moment
+    last = F.max(F.when(is_earlier, F.struct("timestamp", "weight")))
+    first = F.min(F.when(~is_earlier, F.struct("timestamp", (-F.col("weight")).alias("negative"))))
+    return (
+        rows.groupBy("user_id", "item_id")
+        .agg(last.alias("earlier"), first.alias("first"))
+        .select(
+            "user_id",
+            "item_id",
+            "earlier",
+            F.when(
+                F.col("first").isNotNull(),
+                F.struct(F.col("first.timestamp"), (-F.col("first.negative")).alias("weight")),
+            ).alias("later"),
+        )
+    )
+
+
+def earlier(pairs: DataFrame) -> DataFrame:
+    """The rows of `per_pair` before the moment. What has enough support among them is for training."""
+    return pairs.where("earlier is not null").select("user_id", "item_id", "earlier.timestamp", "earlier.weight")
+
+
+def divide(pairs: DataFrame, train: DataFrame) -> DataFrame:
+    """`user_id, item_id, timestamp, weight, part`: the rows of `train`, and the rows of `per_pair` from the moment on.
+
+    A later row is in REPEATS if its pair is in train, and COLD if its item is not.
+    """
+    # One reference to `train`: Spark's plans of cached frames grow with the product of the references.
+    kept = train.select("user_id", "item_id", F.lit(True).alias("is_kept"))
+    is_known = F.max("is_kept").over(Window.partitionBy("item_id"))
+    part = F.when(F.col("is_kept"), REPEATS).when(F.col("is_known"), TEST).otherwise(COLD)
+    rows = F.array(
+        F.when(F.col("is_kept"), F.struct("earlier.timestamp", "earlier.weight", F.lit(TRAIN).alias("part"))),
+        F.when(F.col("later").isNotNull(), F.struct("later.timestamp", "later.weight", part.alias("part"))),
+    )
+    return (
+        pairs.join(kept, ["user_id", "item_id"], "left")
+        .withColumn("is_known", is_known)
+        .select("user_id", "item_id", F.explode(rows).alias("row"))
+        .where("row is not null")
+        .select("user_id", "item_id", "row.timestamp", "row.weight", "row.part")
+    )
+
+
+def part(divided: DataFrame, name: str) -> DataFrame:
+    """`user_index, item_index, timestamp, weight` of the rows of one part, after indexing."""
+    return divided.where(F.col("part") == name).select("user_index", "item_index", "timestamp", "weight")
+
+
+def popularity(train: DataFrame) -> DataFrame:
+    """`item_index, interactions` in train."""
+    return train.groupBy("item_index").agg(F.count("*").alias("interactions"))
+
+
+def facts(divided: DataFrame) -> DataFrame:
+    """One row: `items` in train, `test_users`, and `new_test_users`, the test users without a row in train."""
+    is_train, is_test = F.col("part") == TRAIN, F.col("part") == TEST
+    users = divided.groupBy("user_index").agg(F.max(is_train).alias("has_train"), F.max(is_test).alias("has_test"))
+    items = divided.where(is_train).agg(F.countDistinct("item_index").alias("items"))
+    return users.agg(
+        F.count_if("has_test").alias("test_users"),
+        F.count_if(F.col("has_test") & ~F.col("has_train")).alias("new_test_users"),
+    ).crossJoin(items)

@@ -1,0 +1,81 @@
+"""What the steps of a preparation share: the run itself, and what each step passes to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame, SparkSession
+
+import writing
+from arguments import Arguments
+from storage import Storage
+
+
+@dataclass
+class Preparation:
+    """One run: its arguments, its session, and the counts and warnings so far."""
+
+    arguments: Arguments
+    session: SparkSession
+    storage: Storage
+    read: int = 0
+    bad: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, warning: str) -> None:
+        """Prints the warning and adds it to the report."""
+        print(f"warning: {warning}", flush=True)
+        self.warnings.append(warning)
+
+    def report(self, *reasons: str) -> None:
+        """Writes `report.json`, with status refused if there are `reasons`, otherwise accepted."""
+        folder = self.arguments.quarantine_folder
+        document = writing.build_report(self.arguments.dataset_version, reasons, self.read, self.bad, self.warnings)
+        self.storage.write_whole(f"{folder}/report.json", writing.as_text(document), f"{folder}/_report.draft")
+
+
+@dataclass(frozen=True)
+class Clean:
+    """Interactions for training and testing (`user_id, item_id, timestamp, weight`), and counts of rows by outcome.
+
+    By global time there are also the column `part`, the `moment` (epoch seconds) and the rows by part.
+    """
+
+    interactions: DataFrame
+    rows: int
+    other_events: int
+    duplicates: int
+    below_support: int
+    time_span: tuple[int, int]
+    moment: int | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """Interactions with indices, and the id maps with their sizes."""
+
+    interactions: DataFrame
+    users: DataFrame
+    user_count: int
+    items: DataFrame
+    item_count: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows for training and testing, the popularity of items in training, and their sizes."""
+
+    train: DataFrame
+    train_rows: int
+    test: DataFrame
+    test_rows: int
+    test_users: int
+    popularity: DataFrame
+    popular_items: int
+    cold_test_items: int
+    tied_test_users: int = 0
+    new_test_users: int = 0
+    repeats: DataFrame | None = None
+    repeat_rows: int = 0

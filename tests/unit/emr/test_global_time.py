@@ -1,0 +1,87 @@
+from typing import Any
+
+import pytest
+
+import global_time
+
+ROWS = "user_id string, item_id string, timestamp bigint, weight float"
+DAY = 86_400
+
+
+@pytest.fixture
+def shop(frame: Any) -> Any:
+    """Before time 10 ann takes tea twice, cup and pot; bob tea; cid cup. From then on: see `test_a_later_row…`."""
+    return frame(
+        ROWS,
+        ("ann", "tea", 1, 1.0),
+        ("ann", "tea", 2, 2.0),
+        ("ann", "cup", 3, 1.0),
+        ("ann", "pot", 9, 1.0),
+        ("bob", "tea", 4, 1.0),
+        ("cid", "cup", 5, 1.0),
+        ("ann", "tea", 11, 1.0),
+        ("ann", "tea", 12, 1.0),
+        ("bob", "cup", 10, 1.0),
+        ("bob", "cup", 10, 5.0),
+        ("bob", "cup", 99, 9.0),
+        ("bob", "jar", 11, 1.0),
+        ("dan", "tea", 10, 1.0),
+    )
+
+
+def parts(divided: Any) -> Any:
+    found: Any = {}
+    for row in divided.collect():
+        found.setdefault(row["part"], set()).add((row["user_id"], row["item_id"], row["timestamp"], row["weight"]))
+    return found
+
+
+def test_a_later_row_is_a_test_a_repeat_or_cold(shop: Any) -> None:
+    pairs = global_time.per_pair(shop, 10)
+    divided = parts(global_time.divide(pairs, global_time.earlier(pairs)))
+    assert divided["train"] == {
+        ("ann", "tea", 2, 2.0),
+        ("ann", "cup", 3, 1.0),
+        ("ann", "pot", 9, 1.0),
+        ("bob", "tea", 4, 1.0),
+        ("cid", "cup", 5, 1.0),
+    }
+    assert divided["repeats"] == {("ann", "tea", 11, 1.0)}
+    assert divided["test"] == {("bob", "cup", 10, 5.0), ("dan", "tea", 10, 1.0)}
+    assert divided["cold"] == {("bob", "jar", 11, 1.0)}
+
+
+def test_a_later_row_of_a_pair_below_support_is_a_test(shop: Any) -> None:
+    """The model has not learned the pair (ann, tea), so it is nothing that it could repeat."""
+    pairs = global_time.per_pair(shop, 10)
+    train = global_time.earlier(pairs).where("user_id <> 'ann'")
+    divided = parts(global_time.divide(pairs, train))
+    assert "repeats" not in divided
+    assert ("ann", "tea", 11, 1.0) in divided["test"]
+
+
+@pytest.mark.parametrize(
+    ("times", "share", "moment"),
+    [
+        (range(10), 0.1, 9),
+        (range(10), 0.3, 7),
+        (range(10), 0.99, 0),
+        (range(0, 10 * DAY, DAY), 0.3, 7 * DAY),
+        ([*range(95), 100, 100, 100, 100, 200], 0.05, 100),
+        ([*range(95), 100, 100, 100, 100, 200], 0.01, 200),
+        ([5, 5, 5, 5], 0.1, 5),
+        ([DAY + 7, 3, 4, 5], 0.5, 5),
+    ],
+)
+def test_the_moment_is_the_latest_with_the_share_at_or_after_it(
+    frame: Any, times: Any, share: Any, moment: Any
+) -> None:
+    rows = frame(ROWS, *[("u", "i", time, 1.0) for time in times])
+    assert global_time.moment_of_share(rows, share) == moment
+
+
+def test_a_test_user_without_a_row_in_train_is_new(frame: Any) -> None:
+    rows = [(0, 0, "train"), (0, 3, "train"), (5, 0, "train"), (0, 1, "test"), (0, 2, "test"), (7, 1, "test")]
+    facts = global_time.facts(frame("user_index int, item_index int, part string", *rows, (5, 0, "repeats"))).first()
+    assert facts is not None
+    assert facts.asDict() == {"items": 2, "test_users": 2, "new_test_users": 1}
