@@ -63,6 +63,12 @@ class Hyperparameters:
         integer(1, 100),
         10,
     )
+    evaluation_users: int = parameter(
+        "Maximum number of test users, 100 to 10000000; of more, the evaluation takes a seeded sample by activity. Its "
+        "cost grows with them, and the standard errors in the report fall with their square root.",
+        integer(100, 10_000_000),
+        10_000,
+    )
     of_models: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """The values of parameters that models declare, by name; omitted ones have their defaults."""
 

@@ -53,6 +53,7 @@ from training import hyperparameters as declarations
 from training import incumbent as incumbents
 from training import report as reports
 from training.hyperparameters import Hyperparameters, InvalidHyperparameter
+from training.people import choose
 
 STOPPED = 143
 """Exit status after SIGTERM."""
@@ -177,8 +178,10 @@ def train(
     dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         incumbent = _load_incumbent(places.incumbent, Path(scratch) / "incumbent")
+        people = choose(dataset, incumbent, hyperparameters.evaluation_users, hyperparameters.seed)
         evaluation = Evaluation(
             dataset,
+            test=people.test,
             k=hyperparameters.evaluation_k,
             negatives=hyperparameters.evaluation_negatives,
             seed=hyperparameters.seed,
@@ -194,6 +197,7 @@ def train(
         candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model)
         # The written bundle is measured, not the model in memory.
         report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent)
+        report["people"] = people.to_dict()
         try:
             _install(Path(scratch) / "bundle", places.model)
             _check_golden(bundles.load(places.model))
@@ -280,6 +284,7 @@ def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Da
         dataset_version=hyperparameters.dataset_version,
         code_version=hyperparameters.code_version,
         golden=golden,
+        held_out=dataset.test,
         categories=dataset.categories,
     )
 
