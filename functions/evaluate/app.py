@@ -1,5 +1,5 @@
 """State Evaluate: judge the model and record the verdict with its figures in the ledger. Returns
-`{"accepted", "reasons", "reportUri", "codeVersion"}`.
+`{"verdict", "reasons", "reportUri", "codeVersion"}`; `verdict` is ACCEPTED, REJECTED or UNCHANGED.
 
 Copies `evaluation.json`, `golden.json` and `popular.json` from the job's output to `runs/<runId>/`.
 """
@@ -62,12 +62,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     for name, content in files.items():
         ARTIFACTS.put(f"runs/{run_id}/{name}", content)
     figures = {**verdict.to_figures(), "policy": figures}
-    LEDGER.decide(run_id, "gate", "ACCEPTED" if verdict.accepted else "REJECTED", verdict.reasons, figures)
+    LEDGER.decide(run_id, "gate", verdict.outcome, verdict.reasons, figures)
     events.publish(EVENTS, events.TRAINING_COMPLETED, run_id, version)
-    logger.info("model judged", extra={"accepted": verdict.accepted, "reasons": verdict.reasons})
-    count("ModelAccepted" if verdict.accepted else "ModelRejected")
+    logger.info("model judged", extra={"verdict": verdict.outcome, "reasons": verdict.reasons})
+    count(f"Model{verdict.outcome.capitalize()}")
     return {
-        "accepted": verdict.accepted,
+        "verdict": verdict.outcome,
         "reasons": verdict.reasons,
         "reportUri": f"s3://{SETTINGS.artifacts_bucket}/runs/{run_id}/evaluation.json",
         "codeVersion": str(report.get("codeVersion", ""))[:256],

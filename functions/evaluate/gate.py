@@ -231,9 +231,15 @@ def _gains(
         value, other = figures[name], others[name]
         threshold = other * (1 + gain)
         # Rates are quotients of sums, so equal models may differ in the last bit.
-        passed = value >= threshold - 1e-12
+        passed = value >= threshold - 1e-12 and (gain <= 0 or value > other)
         words = f"{_WORDS[name].format(k=k)} is {value:.4f} against {other:.4f} of {whose}{_change(value, other)}"
-        required = f"gain of {gain:.0%} required" if gain > 0 else f"loss of {-gain:.0%} allowed" if gain else "no loss"
+        required = (
+            f"gain of {gain:.0%} required"
+            if gain > 0
+            else f"loss of {-gain:.0%} allowed"
+            if gain
+            else "no loss allowed"
+        )
         yield Check(f"{kind}.{name}", passed, value, threshold, f"{words}; {required}")
 
 
@@ -281,6 +287,8 @@ def _slices(report: Mapping[str, Any], policy: Policy, k: int) -> Iterator[Check
         if users < policy.minimum_slice_users:
             continue
         for name, gain in policy.slice_gains.items():
+            if slice_name not in differences["slices"]:
+                raise UntrustworthyReport(f"{REPORT}: difference.slices has no {slice_name}")
             protocol, rate = _PLACES[name]
             value, other = ours[slice_name][protocol][rate], theirs[slice_name][protocol][rate]
             error = float(differences["slices"][slice_name][name]["standardError"])

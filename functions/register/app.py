@@ -1,7 +1,7 @@
 """State Register: create one model package per run, also after retries. Returns
 `{"modelPackageArn", "approvalStatus"}`.
 
-A model that the gate rejected is registered too, as `Rejected` with the reasons, so the registry has every model.
+A model that is not to be deployed is registered too, as `Rejected` with the reasons, so the registry has every model.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     version = names.version_of(run_id)
     append_run(run_id=run_id, dataset_version=version)
     evaluation = event.get("evaluation") or {}
-    if not isinstance(evaluation.get("accepted"), bool):
-        raise InvalidInput("evaluation.accepted must be true or false: only a model that was judged is registered")
+    if evaluation.get("verdict") not in ("ACCEPTED", "REJECTED", "UNCHANGED"):
+        raise InvalidInput(
+            "evaluation.verdict must be ACCEPTED, REJECTED or UNCHANGED: only a model that was judged is registered"
+        )
     job_name = (event.get("training") or {}).get("jobName")
     job = JOBS.training_job(str(job_name))
     if job is None or job["TrainingJobStatus"] != "Completed":
@@ -59,7 +61,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         model_data_url=url,
         model_data_etag=_etag(url),
         report_uri=evaluation["reportUri"],
-        accepted=evaluation["accepted"],
+        verdict=evaluation["verdict"],
         reasons=tuple(evaluation.get("reasons") or ()),
     )
     arn = _registered(run_id) or _register(model)

@@ -24,7 +24,7 @@ class Model:
     model_data_url: str
     model_data_etag: str
     report_uri: str
-    accepted: bool = True
+    verdict: str = "ACCEPTED"
     reasons: tuple[str, ...] = ()
 
 
@@ -48,7 +48,7 @@ def create_model_package(model: Model, group_name: str, approval: str) -> dict[s
         "ModelPackageGroupName": group_name,
         "ModelPackageDescription": description(model.run_id),
         "ClientToken": model.run_id,
-        "ModelApprovalStatus": _STATUS[approval] if model.accepted else REJECTED,
+        "ModelApprovalStatus": _STATUS[approval] if model.verdict == "ACCEPTED" else REJECTED,
         "InferenceSpecification": {
             "Containers": [{"Image": model.image, "ModelDataUrl": model.model_data_url}],
             "SupportedContentTypes": ["application/json"],
@@ -64,7 +64,7 @@ def create_model_package(model: Model, group_name: str, approval: str) -> dict[s
             "trainingJobName": model.job_name,
             "image": model.image,
             "modelDataETag": model.model_data_etag,
-            "verdict": "accepted" if model.accepted else "rejected",
+            "verdict": model.verdict.lower(),
             "reasons": _legal(" / ".join(model.reasons)) or "none",
         },
     }

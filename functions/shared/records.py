@@ -25,12 +25,15 @@ class DatasetStatus(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """The state of a run. A parked run waits for capacity, the endpoint, another deployment or an alarm."""
+    """The state of a run. A parked run waits for capacity, the endpoint, another deployment or an alarm. The model of
+    an unchanged run equals the serving model in every figure, so it was not deployed.
+    """
 
     RUNNING = "RUNNING"
     PARKED = "PARKED"
     DEPLOYED = "DEPLOYED"
     REJECTED = "REJECTED"
+    UNCHANGED = "UNCHANGED"
     FAILED = "FAILED"
     ABORTED = "ABORTED"
     ROLLED_BACK = "ROLLED_BACK"
