@@ -35,13 +35,9 @@ def read(content: bytes | str, called: str, has_schema: bool = False) -> Any:
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
-        # A byte order mark is refused by the parser, as RFC 8259 allows.
-        document = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_constant=float if has_schema else _no_constant,
-        )
+        if text.startswith("\ufeff"):  # RFC 8259 allows to refuse it
+            raise Unfit(f"{called} is not JSON: it begins with a byte order mark")
+        document = (_CHECKED_LATER if has_schema else _STRICT).decode(text)
     except _Twice as error:
         raise Unfit(f"{called} has the key {shown(error.key)} twice", key=error.key) from None
     except UnicodeDecodeError as error:
@@ -99,6 +95,11 @@ def _integer(text: str) -> int | float:
 
 def _no_constant(name: str) -> Any:
     raise _NoValue(name)
+
+
+# Made once: a customer waits for some of the documents.
+_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_no_constant)
+_CHECKED_LATER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=float)
 
 
 def _is_too_deep(document: Any) -> bool:
