@@ -85,6 +85,7 @@ def _requests() -> list[float]:
     # The clock stands still, so that the rules never expire and are not read.
     app.rules = type(app.rules)(None, "", app.rules_from_json, clock=lambda: -1.0, otherwise=app.NO_RULES)
     event = json.loads((PROJECT_ROOT / "events" / "recommend.json").read_text())
+    event["queryStringParameters"] = {"numResults": str(len(ANSWER["itemList"]))}
     context = SimpleNamespace(
         aws_request_id="r", function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn", function_version="1"
     )
