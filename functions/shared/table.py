@@ -28,6 +28,10 @@ class Table:
         self._table = boto3.resource("dynamodb", config=config).Table(table_name)
         self._clock = clock
 
+    def seconds(self) -> float:
+        """Return the time as epoch seconds."""
+        return self._clock()
+
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

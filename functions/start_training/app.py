@@ -46,6 +46,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     events.require_task(event)
     run_id, version = request.from_event(event)
     append_run(run_id=run_id, dataset_version=version)
+    names.require_past(version, LEDGER.seconds())
 
     state = LEDGER.run(run_id)
     refusal = attempt.refusal(state, event["executionArn"])
