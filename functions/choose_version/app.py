@@ -21,7 +21,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises InvalidInput for an invalid input, MissingResource for a version that never served."""
     request = choice.from_event(event)
     serving = LEDGER.serving()
-    run_id = choice.wanted(request, serving)
+    run_id = choice.wanted(request, serving, LEDGER.history())
     champion = LEDGER.champion(run_id)
     if champion is None or serving is None:
         raise MissingResource(f"{run_id} has never served: a rollback goes back to a version that has")

@@ -72,10 +72,15 @@ class Table:
         return True
 
     def _by_kind(self, kind: str) -> list[dict[str, Any]]:
-        query: dict[str, Any] = {"IndexName": "byKind", "KeyConditionExpression": Key("kind").eq(kind)}
+        return self._query("byKind", IndexName="byKind", KeyConditionExpression=Key("kind").eq(kind))
+
+    def _under(self, pk: str) -> list[dict[str, Any]]:
+        return self._query(pk, KeyConditionExpression=Key("pk").eq(pk), ConsistentRead=True)
+
+    def _query(self, what: str, **query: Any) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
         while True:
-            with calling("dynamodb Query byKind"):
+            with calling(f"dynamodb Query {what}"):
                 page = self._table.query(**query)
             items += [_plain(item) for item in page["Items"]]
             if "LastEvaluatedKey" not in page:

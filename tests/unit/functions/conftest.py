@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import io
+import itertools
 import json
 import sys
 import threading
@@ -66,9 +67,11 @@ def _locked(method: Callable[..., Any], lock: threading.Lock) -> Callable[..., A
 
 @pytest.fixture
 def load(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
-    """Import `<function>.app` anew, as a cold start does, with some variables changed. Its ledger's clock shows NOW:
-    whether a dataset version is ahead of now must not depend on the machine's clock.
+    """Import `<function>.app` anew, as a cold start does, with some variables changed. Its ledger's clock begins at
+    NOW: whether a dataset version is ahead of now must not depend on the machine's clock.
     """
+
+    ticks = itertools.count()
 
     def loader(function: str, **changed: str) -> ModuleType:
         for name, value in changed.items():
@@ -77,7 +80,7 @@ def load(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleT
             monkeypatch.delitem(sys.modules, name, raising=False)
         app = importlib.import_module(f"{function}.app")
         if hasattr(app, "LEDGER"):
-            app.LEDGER._clock = lambda: NOW
+            app.LEDGER._clock = lambda: NOW + next(ticks) / 1000
         return app
 
     return loader
