@@ -56,7 +56,9 @@ class UntrustworthyReport(FunctionError):
 
 
 class NotComparable(FunctionError):
-    """The candidate was not compared with the serving model. Raised by `evaluate`; a new run compares them."""
+    """The candidate was not compared with the serving model. Raised by `evaluate` and `deploy`; a new run
+    compares them.
+    """
 
 
 class ArtefactMissing(MissingResource):

@@ -75,6 +75,8 @@ class JobError(StrEnum):
 
 UNFINISHED = (RunStatus.RUNNING, RunStatus.PARKED)
 """Runs that may still deploy a model."""
+IN_PLACE = (*UNFINISHED, RunStatus.DEPLOYED)
+"""Runs whose model serves, has served, or may still do so: data older than theirs are stale."""
 ENDED_WITHOUT_VERDICT = (RunStatus.FAILED, RunStatus.ABORTED, RunStatus.ROLLED_BACK)
 """Runs that ended without a decision on their data, and can be executed again."""
 TAKEN = (DatasetStatus.CLAIMED, DatasetStatus.STALE, DatasetStatus.QUARANTINED)

@@ -7,7 +7,7 @@ outlasts its lease cannot overwrite the record of a later one (docs/decisions/00
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
@@ -102,6 +102,10 @@ class ServingRecord(Table):
         """Return the second model of a traffic split, or None."""
         found = self._get("SERVING", "SPLIT")
         return cast(Split, found) if found and found.get("percent") else None
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the items of the serving record, for `contracts.history`."""
+        return self._under("SERVING")
 
     def champion(self, run_id: str) -> Model | None:
         """Return the run's model if it serves or has served, or None."""

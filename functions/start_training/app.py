@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import environment, events, names
+from shared import acknowledgement, environment, events, names
 from shared.clients import already_exists, calling
 from shared.errors import CapacityUnavailable, InvalidInput
 from shared.jobs import Jobs
@@ -46,12 +46,13 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     events.require_task(event)
     run_id, version = request.from_event(event)
     append_run(run_id=run_id, dataset_version=version)
+    names.require_past(version, LEDGER.seconds())
 
     state = LEDGER.run(run_id)
-    refusal = attempt.refusal(state, event["executionArn"])
+    refusal = attempt.refusal(state, event["executionArn"]) or acknowledgement.refusal(LEDGER, run_id, event)
     if refusal is not None:
         LEDGER.decide(run_id, _restart(event), "REFUSED", [refusal], {"executionArn": event["executionArn"]})
-        raise InvalidInput(f"run {run_id} cannot be restarted: {refusal}")
+        raise InvalidInput(f"run {run_id} cannot be started: {refusal}")
     earlier = JOBS.training_job(names.training_job(SETTINGS.name_prefix, run_id, attempt.current(state)))
     number = attempt.following(state, earlier)
     serving = LEDGER.serving()

@@ -16,6 +16,7 @@ import boto3
 ROOT = Path(__file__).resolve().parents[3]
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 VERSION = "v20261123t151300z-1a2b3c4d"
+NOW = 1_795_651_200.0  # 2026-11-26, epoch seconds: after every version in these tests
 RUN = f"{VERSION}-r1"
 JOB = f"ncf-{RUN}"
 BATCH = f"ncf-{RUN}-b1"

@@ -90,6 +90,16 @@ def test_the_first_model_has_none_before_it(load: Callable[..., ModuleType]) -> 
         app.handler({}, CONTEXT)
 
 
+@pytest.mark.fault("M18")
+def test_a_version_ahead_of_now_is_not_gone_back_to(app: ModuleType) -> None:
+    """It would serve, and all later data would be older."""
+    version = "v20991231t235959z-0000dead"
+    assert app.LEDGER.promote(model(version), "arn", "it passed the gate", 1)
+    assert app.LEDGER.promote(model(VERSION), "arn:x:ncf-rollback:1", "forged", 1, replacing=f"{version}-r1")
+    with pytest.raises(InvalidInput, match="days ahead of the time"):
+        app.handler({"to": f"{version}-r1"}, CONTEXT)
+
+
 @pytest.mark.parametrize(
     ("event", "words"),
     [

@@ -172,7 +172,7 @@ def test_a_run_that_goes_on_or_ended_well_is_not_restarted(
     app: ModuleType, cloud: Cloud, status: str, words: str
 ) -> None:
     known(cloud, status)
-    with pytest.raises(Exception, match=f"run {RUN} cannot be restarted: ") as caught:
+    with pytest.raises(Exception, match=f"run {RUN} cannot be started: ") as caught:
         app.handler(again(), CONTEXT)
     assert type(caught.value).__name__ == "InvalidInput"
     assert words in str(caught.value)

@@ -256,6 +256,15 @@ def test_refuses_an_input_that_names_no_run(app: ModuleType, change: dict[str, A
     assert type(caught.value).__name__ == "InvalidInput"
 
 
+@pytest.mark.fault("M18")
+def test_a_version_ahead_of_now_is_not_trained_on(app: ModuleType, cloud: Cloud) -> None:
+    version = "v20991231t235959z-0000dead"
+    with pytest.raises(Exception, match="days ahead of the time, 2026-11-26 00:00 UTC") as caught:
+        app.handler({**sample_event("start_training"), "runId": f"{version}-r1", "datasetVersion": version}, CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert cloud.table.scan()["Items"] == []
+
+
 def test_no_line_of_the_log_has_the_token(
     app: ModuleType, sagemaker: Stubber, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
