@@ -36,10 +36,11 @@ def evaluate(
     outcome = evaluation.measure(candidate.model.to(device))
     kind = kind_named(hyperparameters.model)
     report: dict[str, Any] = {
-        "schemaVersion": "1.1",
+        "schemaVersion": "1.2",
         "runId": hyperparameters.run_id,
         "datasetVersion": hyperparameters.dataset_version,
         "codeVersion": hyperparameters.code_version,
+        "bundleDigest": candidate.digest,
         "protocol": evaluation.protocol(epoch=kind.epoch(hyperparameters.chosen)),
         "candidate": {"model": candidate.model.name, **outcome.to_dict()},
         "incumbent": None,

@@ -36,10 +36,11 @@ def figures(hit_rate: float, ndcg: float, full: float = 0.1, coverage: float = 0
 def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[str, Any]:
     interval = {"mean": 0.01, "lower": -0.01, "upper": 0.03}
     document: dict[str, Any] = {
-        "schemaVersion": "1.1",
+        "schemaVersion": "1.2",
         "runId": RUN,
         "datasetVersion": VERSION,
         "codeVersion": "5f" * 32,
+        "bundleDigest": "c4" * 32,
         "protocol": {
             "split": "leave-last-out",
             "k": 10,
