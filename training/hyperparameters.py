@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from contracts.names import DATASET_VERSION, RUN_ID
+from contracts.names import DATASET_VERSION, RUN_ID, SHA256
 from ncf import parameters
 from ncf.parameters import integer, matching, one_of, parameter
 from ncf.registry import kinds
@@ -51,6 +51,11 @@ class Hyperparameters:
         "of up to 20,000 items.",
         one_of(*sorted(kinds())),
         "neumf",
+    )
+    incumbent_digest: str = parameter(
+        "Digest of the bundle in the channel incumbent, in its bundle.json; another bundle is refused. Empty: any bundle.",
+        matching(re.compile(f"({SHA256.pattern})?"), "64 lower-case hex digits, or empty"),
+        "",
     )
     device: str = parameter("auto (cuda if there is one), cpu or cuda.", one_of(*DEVICES), "auto")
     evaluation_negatives: int = parameter(

@@ -40,6 +40,7 @@ def evaluate(
         "runId": hyperparameters.run_id,
         "datasetVersion": hyperparameters.dataset_version,
         "codeVersion": hyperparameters.code_version,
+        "bundleDigest": candidate.digest,
         "protocol": evaluation.protocol(epoch=kind.epoch(hyperparameters.chosen)),
         "candidate": {"model": candidate.model.name, **outcome.to_dict()},
         "incumbent": None,

@@ -177,7 +177,7 @@ def train(
     _clear(places.model)
     dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
-        incumbent = _load_incumbent(places.incumbent, Path(scratch) / "incumbent")
+        incumbent = _load_incumbent(places.incumbent, Path(scratch) / "incumbent", hyperparameters.incumbent_digest)
         people = choose(dataset, incumbent, hyperparameters.evaluation_users, hyperparameters.seed)
         evaluation = Evaluation(
             dataset,
@@ -256,14 +256,14 @@ def _report(progress: Epoch) -> None:
         print(progress, flush=True)
 
 
-def _load_incumbent(channel: Path | None, directory: Path) -> Bundle | None:
-    """Load the incumbent, if there is one. Raises TrainingFailed if it cannot be read: without a comparison, a worse
-    candidate could replace it.
+def _load_incumbent(channel: Path | None, directory: Path, digest: str) -> Bundle | None:
+    """Load the incumbent, if there is one. Raises TrainingFailed if it cannot be read or is not the bundle with
+    `digest`: without a comparison with the model that serves, a worse candidate could replace it.
     """
     if channel is None:
         return None
     try:
-        return incumbents.load(channel, directory)
+        return incumbents.load(channel, directory, digest)
     except BrokenBundle as error:
         raise TrainingFailed(
             f"the incumbent cannot be read, so the model cannot be compared with it: {error}"

@@ -78,6 +78,9 @@ def target(champion: Model, serving: Serving, request: Request) -> dict[str, Any
         "from": serving["runId"],
         "reason": request.reason,
         "percent": request.percent,
-        "registration": {"modelPackageArn": champion["modelPackageArn"]},
+        "registration": {
+            "modelPackageArn": champion["modelPackageArn"],
+            "bundleDigest": champion.get("bundleDigest"),
+        },
         "training": {"modelDataUrl": champion["modelDataUrl"]},
     }

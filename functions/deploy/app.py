@@ -277,20 +277,29 @@ def _alarms() -> list[dict[str, Any]]:
 
 
 def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
-    arn = (event.get("registration") or {}).get("modelPackageArn")
+    registration, training = event.get("registration") or {}, event.get("training") or {}
+    arn = registration.get("modelPackageArn")
     if not isinstance(arn, str) or not arn:
         raise InvalidInput("registration.modelPackageArn must be a non-empty string")
     package = JOBS.model_package(arn)
     if package.get("ModelApprovalStatus") != "Approved":
         raise ModelNotApproved(f"{arn} is {package.get('ModelApprovalStatus')}, not Approved")
     container = package["InferenceSpecification"]["Containers"][0]
-    registered = package.get("CustomerMetadataProperties", {}).get("modelDataETag")
+    properties = package.get("CustomerMetadataProperties", {})
+    for field, found, judged in (
+        ("image", container["Image"], training.get("image")),
+        ("archive", container["ModelDataUrl"], training.get("modelDataUrl")),
+        ("bundle digest", properties.get("bundleDigest"), registration.get("bundleDigest")),
+    ):
+        if judged is not None and found != judged:
+            raise ArtefactChanged(f"{arn} has the {field} {found}, not {judged}, which was judged: it is not deployed")
+    registered = properties.get("modelDataETag")
     found = _etag(container["ModelDataUrl"])
     if found != registered:
         raise ArtefactChanged(
             f"{container['ModelDataUrl']} has ETag {found}, not the registered {registered}: it will not be deployed"
         )
-    return dict(container)
+    return request.container(container, properties.get("bundleDigest"))
 
 
 def _etag(url: str) -> str:
@@ -302,8 +311,8 @@ def _etag(url: str) -> str:
 
 
 def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) -> None:
-    """Create the model and the configuration. In a rollback existing ones are used unchanged, because the stack's
-    parameters may have changed since they were created.
+    """Create the model and the configuration. In a rollback existing ones are used unchanged if the model has the
+    container that was judged, because the stack's parameters may have changed since they were created.
     """
     run_id, is_known = deployment.run_id, deployment.replacing is not None
     sagemaker = JOBS.client("sagemaker")
@@ -314,7 +323,8 @@ def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) 
         except ClientError as error:
             if not already_exists(error):
                 raise
-            if not is_known and not request.same_model(model, sagemaker.describe_model(ModelName=model["ModelName"])):
+            is_same = request.same_container if is_known else request.same_model
+            if not is_same(model, sagemaker.describe_model(ModelName=model["ModelName"])):
                 raise InvalidInput(
                     f"model {model['ModelName']} exists with different content; start a new run"
                 ) from error

@@ -15,11 +15,19 @@ STRATEGIES = ("ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING")
 BAKE_SECONDS = 300
 
 
+def container(registered: dict[str, Any], bundle_digest: str | None) -> dict[str, Any]:
+    """Return the container of a registered model. Its server refuses a bundle with another digest; None, for a model
+    that was registered without one, compares nothing.
+    """
+    environment = {"Environment": {"SERVING_BUNDLE_DIGEST": bundle_digest}} if bundle_digest else {}
+    return {"Image": registered["Image"], "ModelDataUrl": registered["ModelDataUrl"], **environment}
+
+
 def create_model(name_prefix: str, run_id: str, container: dict[str, Any], role_arn: str) -> dict[str, Any]:
-    """Return the CreateModel call for the registered container."""
+    """Return the CreateModel call for the container."""
     return {
         "ModelName": names.model(name_prefix, run_id),
-        "PrimaryContainer": {"Image": container["Image"], "ModelDataUrl": container["ModelDataUrl"]},
+        "PrimaryContainer": container,
         "ExecutionRoleArn": role_arn,
         "EnableNetworkIsolation": True,
     }
@@ -138,13 +146,15 @@ def update_endpoint(
     return call
 
 
+def same_container(call: dict[str, Any], described: dict[str, Any]) -> bool:
+    """True if DescribeModel shows the image, the archive and the digest that `call` has."""
+    found = described.get("PrimaryContainer", {})
+    return all(found.get(name) == value for name, value in call["PrimaryContainer"].items())
+
+
 def same_model(call: dict[str, Any], described: dict[str, Any]) -> bool:
     """True if DescribeModel shows the model that `call` would create."""
-    container = described.get("PrimaryContainer", {})
-    return (
-        all(container.get(name) == value for name, value in call["PrimaryContainer"].items())
-        and described.get("ExecutionRoleArn") == call["ExecutionRoleArn"]
-    )
+    return same_container(call, described) and described.get("ExecutionRoleArn") == call["ExecutionRoleArn"]
 
 
 def same_endpoint_config(call: dict[str, Any], described: dict[str, Any]) -> bool:

@@ -66,7 +66,9 @@ class ArtefactMissing(MissingResource):
 
 
 class ArtefactChanged(InvalidInput):
-    """The model in the bucket differs from the registered one. Raised by `deploy` before it changes anything."""
+    """What a training left, or what was registered, was changed afterwards. Raised by `evaluate`, `register`, `deploy`
+    and `verify`, before anything is served that nobody judged.
+    """
 
 
 class ModelNotApproved(InvalidInput):

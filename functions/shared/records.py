@@ -125,13 +125,16 @@ class Decision(TypedDict):
 
 
 class Model(TypedDict):
-    """`CHAMPION#<runId>`: a model that serves or has served. The argument of `promote`."""
+    """`CHAMPION#<runId>`: a model that serves or has served. The argument of `promote`. Models that were promoted
+    before it was recorded have no `bundleDigest`.
+    """
 
     runId: str
     datasetVersion: str
     modelPackageArn: str
     modelDataUrl: str
     endpointConfigName: str
+    bundleDigest: NotRequired[str | None]
 
 
 class PreviousModel(Model):

@@ -1,7 +1,8 @@
 """State StartTraining (task token): start a SageMaker training job. `on_job_finished` answers the token when the job
 has ended.
 
-The answer is `{"jobName", "modelDataUrl", "outputUrl", "image"}`.
+The answer is `{"jobName", "modelDataUrl", "outputUrl", "image", "modelData", "output"}`; the last two are the pins of
+both archives (`shared/artefacts.py`).
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     earlier = JOBS.training_job(names.training_job(SETTINGS.name_prefix, run_id, attempt.current(state)))
     number = attempt.following(state, earlier)
     serving = LEDGER.serving()
-    run = request.Run(run_id, version, number, serving["modelDataUrl"] if serving else None)
+    incumbent = (serving["modelDataUrl"], serving.get("bundleDigest")) if serving else ()
+    run = request.Run(run_id, version, number, *incumbent)
     call = request.create_training_job(
         run,
         name_prefix=SETTINGS.name_prefix,

@@ -76,6 +76,11 @@ class Bundle:
     def code_version(self) -> str:
         return str(self.manifest["codeVersion"])
 
+    @property
+    def digest(self) -> str:
+        """The sha256 of `bundle.json`, which has the sha256 of every member: equal digests are equal bundles."""
+        return str(self.manifest["digest"])
+
     def seen(self, user: int) -> NDArray[np.int32]:
         """Return the sorted indices of the items that the user with index `user` has in train or test."""
         return self.seen_indices[self.seen_indptr[user] : self.seen_indptr[user + 1]]

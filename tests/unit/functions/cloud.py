@@ -29,6 +29,7 @@ APPLICATION = "00f1cbgd2l3k4m09"
 TOKEN = "AQCkAAAAKgAAAAMAAAAAAAAAAexample"  # an example, as in events/
 MODEL_URL = f"s3://{ARTIFACTS}/training/{JOB}/output/model.tar.gz"
 OUTPUT_URL = f"s3://{ARTIFACTS}/training/{JOB}/output/output.tar.gz"
+DIGEST = "c4" * 32  # of the bundle, as in events/
 
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": REGION,
@@ -276,6 +277,16 @@ class Cloud:
         """Put an object; documents as JSON."""
         body = content if isinstance(content, bytes | str) else json.dumps(content)
         self.s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+    def pinned(self, name: str) -> dict[str, Any]:
+        """The sample `events/<name>.json`, with the archives that are there now as those at the training's end."""
+        event = sample_event(name)
+        for pin, url in (("modelData", MODEL_URL), ("output", OUTPUT_URL)):
+            bucket, _, key = url.removeprefix("s3://").partition("/")
+            if key in [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=bucket).get("Contents", [])]:
+                head = self.s3.head_object(Bucket=bucket, Key=key)
+                event["training"][pin] = {"etag": head["ETag"].strip('"'), "versionId": head.get("VersionId")}
+        return event
 
     def _drain(self, url: str) -> list[str]:
         bodies: list[str] = []

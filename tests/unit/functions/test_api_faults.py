@@ -28,6 +28,7 @@ from tests.unit.functions.cloud import (
     BATCH,
     CONTEXT,
     DATA,
+    DIGEST,
     ENVIRONMENT,
     EXECUTION,
     IMAGE,
@@ -121,7 +122,7 @@ def evaluate(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
 
     cloud.listen()
     deliver(cloud, report())
-    return sample_event("evaluate")
+    return cloud.pinned("evaluate")
 
 
 def record_outcome(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
@@ -184,8 +185,8 @@ def register(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
 
 def registered(aws: SageMakerFake, status: str) -> None:
     content = {"Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL_URL}]}
-    etag = {"runId": RUN, "modelDataETag": "0cc175b9c0f1b6a831c399e269772661"}
-    aws.packages.append(model_package(status, InferenceSpecification=content, CustomerMetadataProperties=etag))
+    known = {"runId": RUN, "modelDataETag": "0cc175b9c0f1b6a831c399e269772661", "bundleDigest": DIGEST}
+    aws.packages.append(model_package(status, InferenceSpecification=content, CustomerMetadataProperties=known))
 
 
 def request_approval(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from choose_version import choice
 from shared.errors import InvalidInput, MissingResource
-from tests.unit.functions.cloud import CONTEXT, MODEL_URL, PACKAGE, RUN, VERSION, sample_event
+from tests.unit.functions.cloud import CONTEXT, DIGEST, MODEL_URL, PACKAGE, RUN, VERSION, sample_event
 
 BEFORE = "v20261122t151300z-0f0e0d0c"
 LONG_AGO = "v20261101t000000z-00000000"
@@ -23,6 +23,7 @@ def model(version: str) -> dict[str, Any]:
         "modelPackageArn": PACKAGE,
         "modelDataUrl": MODEL_URL,
         "endpointConfigName": f"ncf-{version}-r1",
+        "bundleDigest": DIGEST,
     }
 
 
@@ -41,7 +42,7 @@ def chosen(version: str, reason: str, percent: int | None = None) -> dict[str, A
         "from": RUN,
         "reason": reason,
         "percent": percent,
-        "registration": {"modelPackageArn": PACKAGE},
+        "registration": {"modelPackageArn": PACKAGE, "bundleDigest": DIGEST},
         "training": {"modelDataUrl": MODEL_URL},
     }
 

@@ -13,6 +13,7 @@ from deploy import request
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    DIGEST,
     IMAGE,
     MODEL_URL,
     RUN,
@@ -31,7 +32,7 @@ ROLE = "arn:aws:iam::123456789012:role/ncf-serving"
 GONE = ("describe_endpoint", "ValidationException", 'Could not find endpoint "arn:aws:sagemaker:…"', 400)
 ALARMS = ("ncf-endpoint-errors", "ncf-endpoint-latency")
 CONTAINER = {"Image": IMAGE, "ModelDataUrl": MODEL_URL}
-MODEL_CALL = request.create_model("ncf", RUN, CONTAINER, ROLE)
+MODEL_CALL = request.create_model("ncf", RUN, request.container(CONTAINER, DIGEST), ROLE)
 CONFIG_CALL = request.create_endpoint_config("ncf", RUN, request.Fleet("ml.g4dn.xlarge", 1))
 
 
@@ -54,11 +55,12 @@ def alarms(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
     return stub(app.JOBS.client("cloudwatch"))
 
 
-def package(status: str = "Approved", etag: str = ETAG) -> dict[str, Any]:
+def package(status: str = "Approved", **changed: Any) -> dict[str, Any]:
+    known = {"runId": RUN, "modelDataETag": ETAG, "bundleDigest": DIGEST}
     return model_package(
         status,
         InferenceSpecification={"Containers": [CONTAINER]},
-        CustomerMetadataProperties={"runId": RUN, "modelDataETag": etag},
+        **{"CustomerMetadataProperties": known, **changed},
     )
 
 

@@ -17,7 +17,7 @@ from tests.unit.functions.cloud import (
     sample_event,
     success,
 )
-from tests.unit.functions.test_deploy import PREVIOUS, WANTED, app, endpoint_arn, package, record
+from tests.unit.functions.test_deploy import MODEL_CALL, PREVIOUS, WANTED, app, endpoint_arn, package, record
 
 __all__ = ["app"]  # fixtures
 
@@ -46,8 +46,10 @@ def test_an_older_version_comes_back_on_the_configuration_that_it_had(
     newer = f"ncf-{NEWER_RUN}"
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", endpoint("InService", newer))
-    # Parameters may have changed since: what is there is not compared.
+    # Parameters may have changed since: only the container is compared.
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
+    model = {**MODEL_CALL, "ExecutionRoleArn": "arn:aws:iam::123456789012:role/earlier", "CreationTime": 0}
+    sagemaker.add_response("describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m"})
     words = "Cannot create already existing endpoint configuration"
     sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
     sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", WANTED, ()))

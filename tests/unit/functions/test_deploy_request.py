@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from deploy import request
-from tests.unit.functions.cloud import RUN
+from tests.unit.functions.cloud import DIGEST, RUN
 from tests.unit.functions.test_deploy import ALARMS, CONFIG_CALL, CONTAINER, MODEL_CALL, ROLE, WANTED
 
 
 def test_the_model_is_isolated_and_of_the_registered_container() -> None:
     assert MODEL_CALL == {
         "ModelName": WANTED,
-        "PrimaryContainer": CONTAINER,
+        "PrimaryContainer": {**CONTAINER, "Environment": {"SERVING_BUNDLE_DIGEST": DIGEST}},
         "ExecutionRoleArn": ROLE,
         "EnableNetworkIsolation": True,
     }

