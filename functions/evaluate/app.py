@@ -1,9 +1,9 @@
 """State Evaluate: judge the model and record the verdict with its figures in the ledger. Returns
 `{"verdict", "reasons", "reportUri", "codeVersion", "bundleDigest"}`; `verdict` is ACCEPTED, REJECTED or UNCHANGED.
 
-Copies `evaluation.json`, `golden.json` and `popular.json` from the job's output to `runs/<runId>/`. Both archives of the
-job must be the pinned ones. No archive of a model is read here: `bundleDigest` is what the report says, and the server
-refuses a bundle with another digest.
+Copies `evaluation.json`, `golden.json` and `popular.json` from the job's output to `runs/<runId>/`. Both archives of
+the job must be the pinned ones. No archive of a model is read here: `bundleDigest` is what the report says, and the
+server refuses a bundle with another digest.
 """
 
 from __future__ import annotations

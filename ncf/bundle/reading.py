@@ -53,13 +53,14 @@ class Bundle:
     item_index: dict[str, int]
     seen_indptr: NDArray[np.int64]  # [users + 1]
     seen_indices: NDArray[np.int32]  # [interactions], sorted within each user
-    held_out_user: NDArray[np.int32]  # [held-out pairs]; no pair in bundles that do not tell them
-    held_out_item: NDArray[np.int32]  # [held-out pairs]
     popularity: NDArray[np.int64]  # [items], interactions in train
     golden: list[dict[str, Any]]
     """The golden requests: `{"request": …, "response": …}` as of `ncf.ranking.rank`."""
     manifest: dict[str, Any]
     """The content of `bundle.json`."""
+    held_out_user: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # [held-out pairs]
+    held_out_item: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # [held-out pairs]
+    """The pairs that the model was not trained on; empty in bundles that do not tell them."""
     category_names: list[str] = field(default_factory=list)
     item_categories: list[list[int]] = field(default_factory=list)
     """For each item, positions in `category_names`; an empty list if no item has a category."""

@@ -177,26 +177,26 @@ def test_a_model_whose_archive_is_gone_is_not_registered(app: ModuleType, sagema
     assert type(caught.value).__name__ == "ArtefactMissing"
 
 
-@pytest.mark.parametrize("accepted", [None, "true", 1])
-def test_only_a_model_that_was_judged_is_registered(app: ModuleType, accepted: Any) -> None:
+@pytest.mark.parametrize("verdict", [None, "accepted", True])
+def test_only_a_model_that_was_judged_is_registered(app: ModuleType, verdict: Any) -> None:
     event = sample_event("register")
-    event["evaluation"]["accepted"] = accepted
-    with pytest.raises(Exception, match=r"evaluation\.accepted must be true or false"):
+    event["evaluation"]["verdict"] = verdict
+    with pytest.raises(Exception, match=r"evaluation\.verdict must be ACCEPTED, REJECTED or UNCHANGED"):
         app.handler(event, CONTEXT)
 
 
-@pytest.mark.parametrize("approval", ["auto", "manual"])
-def test_what_the_gate_rejected_is_registered_as_rejected_with_its_reasons(
-    load: Callable[..., ModuleType], cloud: Cloud, stub: Callable[[Any], Stubber], approval: str
+@pytest.mark.parametrize(("approval", "verdict"), [("auto", "REJECTED"), ("manual", "REJECTED"), ("auto", "UNCHANGED")])
+def test_a_model_that_is_not_to_be_deployed_is_registered_as_rejected_with_its_reasons(
+    load: Callable[..., ModuleType], cloud: Cloud, stub: Callable[[Any], Stubber], approval: str, verdict: str
 ) -> None:
     cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
     app = load("register", APPROVAL=approval)
     event = sample_event("register")
     event["evaluation"] |= {
-        "accepted": False,
+        "verdict": verdict,
         "reasons": ["NDCG at 10 is 0.05, below the floor of 0.08 (95 %)", "ü" * 300],
     }
-    metadata = {**METADATA, "verdict": "rejected"}
+    metadata = {**METADATA, "verdict": verdict.lower()}
     metadata["reasons"] = f"NDCG at 10 is 0.05 below the floor of 0.08 95 / {'ü' * 300}"[:256]
     sagemaker = stub(app.JOBS.client("sagemaker"))
     sagemaker.add_response("describe_training_job", training_job())
