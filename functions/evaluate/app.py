@@ -1,8 +1,8 @@
 """State Evaluate: judge the model and record the verdict with its figures in the ledger. Returns
 `{"accepted", "reasons", "reportUri", "codeVersion", "bundleDigest"}`.
 
-Copies `evaluation.json`, `golden.json` and `popular.json` from the job's output to `runs/<runId>/`. Both archives of the
-job must be the pinned ones. No archive of a model is read here: `bundleDigest` is what the report says, and the server
+Copies `evaluation.json`, `golden.json` and `popular.json` from the job's output to `runs/<runId>/`. Both archives of
+the job must be the pinned ones. The model's is not read here: `bundleDigest` is what the report says, and the server
 refuses a bundle with another digest.
 """
 

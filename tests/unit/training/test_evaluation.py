@@ -260,8 +260,9 @@ def test_a_report_is_valid_against_the_schema(crowd: Dataset, tiny: Dataset) -> 
     named = {"runId": "r", "datasetVersion": VERSION}
     report: dict[str, Any] = {
         **named,
-        "schemaVersion": "1.1",
+        "schemaVersion": "1.2",
         "codeVersion": "c",
+        "bundleDigest": "c4" * 32,
         "protocol": evaluation.protocol(epoch="validation-best"),
         "candidate": {"model": "ease", **outcome.to_dict()},
         "incumbent": {**named, "model": "als", **other.to_dict()},
