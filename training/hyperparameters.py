@@ -53,7 +53,7 @@ class Hyperparameters:
         "neumf",
     )
     incumbent_digest: str = parameter(
-        "Digest of the bundle in the channel incumbent; another bundle is refused. Empty: any bundle.",
+        "Digest of the bundle in the channel incumbent, from bundle.json; another one is refused. Empty: any bundle.",
         matching(re.compile(f"({SHA256.pattern})?"), "64 lower-case hex digits, or empty"),
         "",
     )

@@ -2,8 +2,8 @@
 `{"verdict", "reasons", "reportUri", "codeVersion", "bundleDigest"}`; `verdict` is ACCEPTED, REJECTED or UNCHANGED.
 
 Copies `evaluation.json`, `golden.json` and `popular.json` from the job's output to `runs/<runId>/`. Both archives of
-the job must be the pinned ones. No archive of a model is read here: `bundleDigest` is what the report says, and the
-server refuses a bundle with another digest.
+the job must be the pinned ones. The model's is not read here: `bundleDigest` is what the report says, and the server
+refuses a bundle with another digest.
 """
 
 from __future__ import annotations

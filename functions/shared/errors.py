@@ -66,8 +66,8 @@ class ArtefactMissing(MissingResource):
 
 
 class ArtefactChanged(InvalidInput):
-    """What a training left, or what was registered, was changed afterwards. Raised by `evaluate`, `register`, `deploy`
-    and `verify`, before anything is served that nobody judged.
+    """An object that a training left, or a registration, was changed afterwards. Raised by `evaluate`, `register`,
+    `deploy` and `verify`, so that nothing serves that nobody judged.
     """
 
 

@@ -4,6 +4,7 @@ EMR Serverless and task tokens from botocore's Stubber, which checks every call 
 from __future__ import annotations
 
 import functools
+import gzip
 import io
 import json
 import tarfile
@@ -95,9 +96,12 @@ def sample_event(name: str) -> dict[str, Any]:
 
 
 def archive_of(files: dict[str, bytes]) -> bytes:
-    """A `.tar.gz` of `files`, as SageMaker writes it."""
+    """A `.tar.gz` of `files`, as SageMaker writes it; equal files give equal bytes."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

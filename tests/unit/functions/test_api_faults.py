@@ -34,6 +34,7 @@ from tests.unit.functions.cloud import (
     IMAGE,
     JOB,
     MODEL_URL,
+    OUTPUT_URL,
     RUN,
     TOKEN,
     VERSION,
@@ -174,6 +175,8 @@ def start_training_again(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
 def on_job_finished(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     awaited(cloud, "TRAINING", JOB)
     aws.training[JOB] = training_job()
+    for url in (MODEL_URL, OUTPUT_URL):
+        cloud.write(ARTIFACTS, url.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
     return sample_event("on_job_finished")
 
 

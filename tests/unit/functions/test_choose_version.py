@@ -72,6 +72,12 @@ def test_it_may_have_a_share_of_the_requests(app: ModuleType, event: dict[str, A
     assert app.handler(event, CONTEXT) == expected
 
 
+def test_one_from_before_digests_were_recorded_has_none(app: ModuleType) -> None:
+    old = {name: value for name, value in model(VERSION).items() if name != "bundleDigest"}
+    registration = choice.target(old, app.LEDGER.serving(), choice.from_event({}))["registration"]  # type: ignore[arg-type]
+    assert registration == {"modelPackageArn": PACKAGE, "bundleDigest": None}
+
+
 def test_one_that_never_served_cannot(app: ModuleType) -> None:
     with pytest.raises(MissingResource, match=f"{LONG_AGO}-r2 has never served"):
         app.handler({"to": f"{LONG_AGO}-r2"}, CONTEXT)

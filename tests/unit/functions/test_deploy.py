@@ -56,12 +56,11 @@ def alarms(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
 
 
 def package(status: str = "Approved", **changed: Any) -> dict[str, Any]:
-    known = {"runId": RUN, "modelDataETag": ETAG, "bundleDigest": DIGEST}
-    return model_package(
-        status,
-        InferenceSpecification={"Containers": [CONTAINER]},
-        **{"CustomerMetadataProperties": known, **changed},
-    )
+    registered = {
+        "InferenceSpecification": {"Containers": [CONTAINER]},
+        "CustomerMetadataProperties": {"runId": RUN, "modelDataETag": ETAG, "bundleDigest": DIGEST},
+    }
+    return model_package(status, **registered | changed)
 
 
 def expect_model_and_config(sagemaker: Stubber) -> None:
@@ -189,14 +188,22 @@ def test_what_was_just_created_and_is_not_seen_yet_is_tried_again(
     assert type(caught.value).__name__ == "DependencyFailed"
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"PrimaryContainer": {**MODEL_CALL["PrimaryContainer"], "ModelDataUrl": "s3://other/model.tar.gz"}},
+        {"PrimaryContainer": CONTAINER},  # without the digest
+        {"ExecutionRoleArn": "arn:aws:iam::123456789012:role/another"},
+    ],
+)
 @pytest.mark.fault("P07")
 def test_a_model_of_that_name_with_other_content_stops_the_deployment(
-    app: ModuleType, sagemaker: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, changed: dict[str, Any]
 ) -> None:
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_client_error(*GONE)
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
-    other = {**MODEL_CALL, "PrimaryContainer": {**CONTAINER, "ModelDataUrl": "s3://other/model.tar.gz"}}
+    other = {**MODEL_CALL, **changed}
     arn = f"arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}"
     sagemaker.add_response("describe_model", {**other, "ModelArn": arn, "CreationTime": 0})
     with pytest.raises(Exception, match="exists with different content") as caught:

@@ -185,6 +185,30 @@ def test_only_a_model_that_was_judged_is_registered(app: ModuleType, verdict: An
         app.handler(event, CONTEXT)
 
 
+@pytest.mark.parametrize("digest", [None, "", DIGEST.upper(), 7])
+def test_a_state_without_the_digest_of_the_bundle_registers_nothing(app: ModuleType, digest: Any) -> None:
+    event = sample_event("register")
+    event["evaluation"]["bundleDigest"] = digest
+    with pytest.raises(Exception, match=r"evaluation\.bundleDigest must be 64 lower-case hex digits"):
+        app.handler(event, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"bundleDigest": "0" * 64}, {"modelDataETag": "another"}, {"image": "another"}, {"trainingJobName": "another"}],
+)
+def test_a_package_of_the_run_with_another_model_is_not_ours(
+    app: ModuleType, sagemaker: Stubber, other: dict[str, str]
+) -> None:
+    found = package()
+    found["CustomerMetadataProperties"] |= other
+    sagemaker.add_response("list_model_packages", listed(f"run {RUN}"))
+    sagemaker.add_response("describe_model_package", found)
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)
+    sagemaker.add_response("describe_model_package", package())
+    app.handler(sample_event("register"), CONTEXT)
+
+
 @pytest.mark.parametrize(("approval", "verdict"), [("auto", "REJECTED"), ("manual", "REJECTED"), ("auto", "UNCHANGED")])
 def test_a_model_that_is_not_to_be_deployed_is_registered_as_rejected_with_its_reasons(
     load: Callable[..., ModuleType], cloud: Cloud, stub: Callable[[Any], Stubber], approval: str, verdict: str

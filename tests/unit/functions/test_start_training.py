@@ -17,6 +17,7 @@ from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
     DATA,
+    DIGEST,
     EXECUTION,
     IMAGE,
     JOB,
@@ -113,6 +114,7 @@ def test_without_spot_there_is_no_waiting_time_and_without_an_incumbent_no_chann
     ("given", "words"),
     [
         ({"run_id": "x"}, "run_id is set by the platform"),
+        ({"incumbent_digest": DIGEST}, "incumbent_digest is set by the platform"),
         ({"layers": {"a": 1}}, "layers must be a string, a number, a boolean or a list, not {'a': 1}"),
         ({"note": "x" * 257}, "note has 257 characters, more than 256"),
         ({"note": None}, "note must be a string"),
@@ -186,6 +188,20 @@ def test_the_serving_model_is_measured_beside_the_new_one(app: ModuleType, sagem
     cloud.put("SERVING", "CURRENT", runId="older", datasetVersion="older", modelDataUrl="s3://a/incumbent.tar.gz")
     sagemaker.add_client_error(*NOT_FOUND)
     expected = call_for(request.Run(RUN, VERSION, 1, "s3://a/incumbent.tar.gz"))
+    sagemaker.add_response("create_training_job", created(), expected)
+    app.handler(sample_event("start_training"), CONTEXT)
+
+
+@pytest.mark.parametrize("digest", [DIGEST, None])
+@pytest.mark.fault("E09")
+def test_the_serving_bundle_is_named_by_its_digest_where_that_is_known(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, digest: str | None
+) -> None:
+    serving = {"runId": "older", "datasetVersion": "older", "modelDataUrl": "s3://a/incumbent.tar.gz"}
+    cloud.put("SERVING", "CURRENT", **serving, bundleDigest=digest)
+    expected = call_for(request.Run(RUN, VERSION, 1, "s3://a/incumbent.tar.gz"))
+    expected["HyperParameters"] |= {"incumbent_digest": digest} if digest else {}
+    sagemaker.add_client_error(*NOT_FOUND)
     sagemaker.add_response("create_training_job", created(), expected)
     app.handler(sample_event("start_training"), CONTEXT)
 

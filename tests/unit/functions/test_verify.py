@@ -17,6 +17,7 @@ from shared.errors import GoldenRequestMismatch
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    DIGEST,
     MODEL_URL,
     PACKAGE,
     RUN,
@@ -130,6 +131,7 @@ def test_a_model_that_answers_as_recorded_is_promoted(
         "modelDataUrl": MODEL_URL,
     }
     assert serving["endpointConfigName"] == WANTED
+    assert serving["bundleDigest"] == DIGEST
     popular = cloud.s3.get_object(Bucket=ARTIFACTS, Key="serving/popular.json")["Body"].read()
     assert json.loads(popular) == POPULAR
 
@@ -226,6 +228,14 @@ def test_missing_golden_requests_are_a_fault(app: ModuleType, sagemaker: Stubber
     with pytest.raises(Exception, match=r"golden\.json is missing") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "ArtefactMissing"
+
+
+def test_files_of_a_run_from_before_their_digests_were_recorded_are_taken(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    cloud.put(f"RUN#{RUN}", "DECISION#gate", kind="DECISION", verdict="ACCEPTED", reasons=[], figures={"checks": []})
+    is_well(sagemaker, runtime)
+    assert app.handler(sample_event("verify"), CONTEXT)["verified"]
 
 
 @pytest.mark.fault("R08")
