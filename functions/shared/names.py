@@ -11,7 +11,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 from contracts.names import DATASET_VERSION, EXAMPLE_RUN_ID, EXAMPLE_VERSION, RUN_ID
-from contracts.values import shown
+from contracts.values import integer_in, shown
 from shared.errors import InvalidInput
 
 
@@ -131,10 +131,10 @@ def transform_job(prefix: str, run: str, attempt: int = 1) -> str:
 
 def transform_attempt(job_name: str) -> int:
     """Return the attempt in the name of a transform job. Raises InvalidInput for any other name."""
-    number = job_name.rpartition("-b")[2]
-    if not number.isascii() or not number.isdigit():
+    number = integer_in(job_name.rpartition("-b")[2])
+    if number is None or number < 1:
         raise InvalidInput(f"jobName must name a transform job of a batch, not {shown(job_name)}")
-    return int(number)
+    return number
 
 
 def model(prefix: str, run: str) -> str:

@@ -14,9 +14,10 @@ from botocore.exceptions import ClientError
 
 from contracts import documents
 from contracts.documents import Unfit
+from contracts.values import is_integer, shown
 from shared import environment, events, names
 from shared.clients import already_exists, calling, client
-from shared.errors import MissingResource
+from shared.errors import InvalidInput, MissingResource
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.objects import Bucket
@@ -129,4 +130,11 @@ def _users(version: str) -> int:
     found = DATA.get(key)
     if found is None:
         raise MissingResource(f"{key} is gone: it says how many users there are")
-    return int(documents.read_object(found.content, key)["counts"]["users"])
+    try:
+        counts = documents.read_object(found.content, key).get("counts")
+    except Unfit as error:
+        raise InvalidInput(str(error)) from error
+    users = counts.get("users") if isinstance(counts, dict) else None
+    if not is_integer(users, 1):
+        raise InvalidInput(f"{key}: counts.users must be an integer of at least 1, not {shown(users)}")
+    return users

@@ -74,7 +74,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         _split(deployment, event, lock)
     else:
         # The lists come before the promotion, so that a crash after it leaves nothing undone.
-        ARTIFACTS.put("serving/popular.json", _kept(run_id, "popular.json"))
+        ARTIFACTS.put("serving/popular.json", golden.popular(_kept(run_id, "popular.json"), "popular.json"))
         _publish_batch(run_id, is_back=deployment.replacing not in (None, run_id))
         _promote(deployment, event, lock)
         LEDGER.end_split()
@@ -146,10 +146,7 @@ def _ask(request: dict[str, Any], variant: str | None) -> Any:
                 raise GoldenRequestMismatch(f"the model refused a golden request: {message_of(error)[:300]}") from error
             raise
         content = answer["Body"].read()
-    try:
-        return json.loads(content)
-    except ValueError:
-        return None
+    return golden.answer(content)
 
 
 def _publish_batch(run_id: str, is_back: bool) -> None:

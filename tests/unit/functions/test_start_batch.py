@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -149,3 +150,23 @@ def test_a_dataset_that_is_gone_is_named(app: ModuleType, sagemaker: Stubber, cl
 def test_without_a_token_nothing_is_done(app: ModuleType) -> None:
     with pytest.raises(InvalidInput, match="taskToken must be a string"):
         app.handler({}, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        (b"[]", "must be a JSON object, not a list"),
+        (b'{"counts": {"users": 1, "users": 2}}', "has the key 'users' twice"),
+        ({"counts": []}, "counts.users must be an integer of at least 1, not None"),
+        ({"counts": {"users": "300"}}, "counts.users must be an integer of at least 1, not '300'"),
+        ({"counts": {"users": 10**400}}, "counts.users must be a number within the range of a double"),
+    ],
+)
+def test_a_manifest_that_does_not_say_how_many_users_there_are_is_named(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, manifest: Any, words: str
+) -> None:
+    cloud.write(DATA, f"datasets/{VERSION}/manifest.json", manifest)
+    sagemaker.add_client_error(*NOT_FOUND)
+    with pytest.raises(Exception, match=re.escape(words)) as caught:
+        app.handler(sample_event("start_batch"), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput" and "manifest.json" in str(caught.value)
