@@ -30,7 +30,7 @@ def is_rollback(execution_arn: Any) -> bool:
     return str(execution_arn).split(":")[-2:][0].endswith("-rollback")
 
 
-def tenures(items: Items) -> list[dict[str, Any]]:
+def served(items: Items) -> list[dict[str, Any]]:
     """Return who served from when on, the earliest first: `runId`, `since`, `by`, `why` and `replaced`.
 
     The record of who serves is one of them: it is written before its tenure is.
@@ -47,7 +47,7 @@ def tenures(items: Items) -> list[dict[str, Any]]:
 def taken_back(items: Items) -> dict[str, TakenBack]:
     """Return, by run id, the models that a person took back and that have not served since."""
     found: dict[str, TakenBack] = {}
-    for one in tenures(items):
+    for one in served(items):
         found.pop(one["runId"], None)
         replaced = one.get("replaced")
         if replaced and is_rollback(one.get("by")):
@@ -67,5 +67,5 @@ def before(items: Items, run_id: str) -> str | None:
     """Return the run that served last before `run_id` serves and that nobody took back, or None."""
     items = list(items)
     taken = taken_back(items)
-    earlier = [one["runId"] for one in tenures(items) if one["runId"] != run_id and one["runId"] not in taken]
+    earlier = [one["runId"] for one in served(items) if one["runId"] != run_id and one["runId"] not in taken]
     return earlier[-1] if earlier else None

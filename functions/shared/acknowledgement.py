@@ -23,6 +23,12 @@ def reason(event: dict[str, Any]) -> str | None:
     return given
 
 
+def why(event: dict[str, Any]) -> str:
+    """Return why a retraining's model serves, for the serving record."""
+    given = reason(event)
+    return "it passed the gate" if given is None else f"it passed the gate; its data were acknowledged: {given}"
+
+
 def refusal(ledger: Ledger, run_id: str, event: dict[str, Any]) -> str | None:
     """Return why this execution may not deploy a model of the run's data; None if it may.
 

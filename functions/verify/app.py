@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from contracts.golden import difference
-from shared import environment, names
+from shared import acknowledgement, environment, names
 from shared.clients import calling, client, code_of, message_of
 from shared.deployment import Deployment
 from shared.errors import (
@@ -195,7 +195,7 @@ def _promote(deployment: Deployment, event: dict[str, Any], lock: Lock) -> None:
         "endpointConfigName": deployment.config(SETTINGS.name_prefix),
         "bundleDigest": registration.get("bundleDigest"),
     }
-    why = _reason(event) if deployment.replacing else "it passed the gate"
+    why = _reason(event) if deployment.replacing else acknowledgement.why(event)
     if not LEDGER.promote(model, str(event.get("executionArn")), why, lock.fence, deployment.replacing):
         serving = LEDGER.serving()
         if serving and serving.get("fence", 0) > lock.fence:

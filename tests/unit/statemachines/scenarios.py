@@ -123,6 +123,22 @@ SCENARIOS = [
     ),
     Scenario(
         "retraining",
+        "a person took its model back",
+        ["StartTraining", "HandleFailure", "RunFailed"],
+        status="FAILED",
+        answers={"StartTraining": Failed("InvalidInput")},
+        event=RUN,
+    ),
+    Scenario(
+        "retraining",
+        "a person takes its model back while it waits for its turn",
+        [*REGISTERED, "Deploy", *TAKEN_BACK],
+        status="FAILED",
+        answers={**ACCEPTED, "Deploy": Failed("InvalidInput")},
+        event=RUN,
+    ),
+    Scenario(
+        "retraining",
         "newer data is there",
         [*REGISTERED, "Deploy", *REJECTED],
         answers={**ACCEPTED, "Deploy": Failed("StaleVersion")},
