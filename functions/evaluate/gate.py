@@ -117,15 +117,14 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
 
     k, candidate = int(report["protocol"]["k"]), report["candidate"]
     figures = _figures(candidate)
-    checks = [
-        *_absolute(figures, policy, k),
-        _latency(float(report["serving"]["p99Milliseconds"]), policy.maximum_serving_milliseconds),
-        *_against_baselines(figures, report["baselines"], policy, k),
-    ]
+    checks: list[Check] = []
     if incumbent is not None:
         checks.append(_better(incumbent, report["difference"], policy, k))
         checks += _gains(figures, _figures(incumbent), policy.incumbent_gains, k, "incumbent", "the incumbent")
         checks += _slices(report, policy, k)
+    checks += _against_baselines(figures, report["baselines"], policy, k)
+    checks += _absolute(figures, policy, k)
+    checks.append(_latency(float(report["serving"]["p99Milliseconds"]), policy.maximum_serving_milliseconds))
     return Verdict(
         checks=tuple(sorted(checks, key=lambda check: check.passed)),
         figures=figures,
@@ -176,7 +175,8 @@ def _learned(people: Mapping[str, int]) -> int:
 
 def _people(report: Mapping[str, Any]) -> str:
     people = report["people"]
-    sentence = f"tested on {report['protocol']['testUsers']} of {people['withTest']} test users"
+    measured, everybody = report["protocol"]["testUsers"], people["withTest"]
+    sentence = f"tested on {'all' if measured == everybody else f'{measured} of'} {everybody} test users"
     left_out = [
         f"{people[name]} {words}"
         for name, words in (

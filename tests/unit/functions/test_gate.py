@@ -110,16 +110,16 @@ def test_the_first_model_must_beat_popularity() -> None:
     verdict = gate.judge(report(), POLICY, FIRST)
     assert verdict.outcome == "ACCEPTED"
     assert [check.name for check in verdict.checks] == [
-        "ceiling.largestExposure",
-        "serving.p99Milliseconds",
         "baseline.popularity.fullHitRate",
         "baseline.popularity.fullNdcg",
+        "ceiling.largestExposure",
+        "serving.p99Milliseconds",
     ]
     assert (
         "NDCG at 10 is 0.0600 against 0.0200 of the baseline popularity (+200.0%); gain of 5% required"
         in verdict.reasons
     )
-    assert verdict.reasons[-1] == "tested on 610 of 610 test users"
+    assert verdict.reasons[-1] == "tested on all 610 test users"
 
 
 def test_a_candidate_below_a_floor_is_rejected_with_its_figures() -> None:
@@ -171,7 +171,7 @@ def test_better_means_shown_to_be_better(mean: float, error: float, outcome: str
 def test_a_rejection_says_how_sure_a_gain_is() -> None:
     assert gate.judge(differing(-0.01), POLICY, LATER).reasons == [
         "NDCG at 10 is 0.0400 against the incumbent's 0.0500 (-20.0%): 0.6% sure that it is better, 95% asked",
-        "tested on 610 of 610 test users",
+        "tested on all 610 test users",
     ]
 
 
