@@ -71,16 +71,14 @@ class Jobs:
         return replace(outcome, output={**outcome.output, **{name: pin for name, pin in pins.items() if pin}})
 
     def _pin(self, run_id: str, stage: str, url: str) -> dict[str, Any] | None:
-        """Return the pin in the ledger; without one, record the object as it is now. So an archive that is replaced
-        before a restart is not taken.
+        """Record the object as it is now, unless the ledger has its pin already, and return the pin in the ledger. So
+        an archive that is replaced before a restart is not taken.
         """
-        record = self._ledger.decision(run_id, stage)
         bucket, _, key = url.removeprefix("s3://").partition("/")
-        if record is None and key:
-            found = Bucket(self.client("s3"), bucket).head(key, forbidden_is_absent=True)
-            if found is not None:
-                self._ledger.decide(run_id, stage, "PINNED", [url], Pin.of(found).to_state(), once=True)
-                record = self._ledger.decision(run_id, stage)
+        found = Bucket(self.client("s3"), bucket).head(key, forbidden_is_absent=True) if key else None
+        if found is not None:
+            self._ledger.decide(run_id, stage, "PINNED", [url], Pin.of(found).to_state(), once=True)
+        record = self._ledger.decision(run_id, stage)
         return record["figures"] if record else None
 
     def answer(self, token: Token, outcome: Outcome) -> None:

@@ -16,6 +16,7 @@ from evaluate.archive import BrokenArchive
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    DIGEST,
     MODEL_URL,
     OUTPUT_URL,
     RUN,
@@ -91,12 +92,17 @@ def deliver(cloud: Cloud, document: Any, model: bytes = b"a model") -> Cloud:
     return cloud
 
 
+def unnamed() -> dict[str, Any]:
+    """A report that does not say which bundle it measured."""
+    return {name: value for name, value in report().items() if name != "bundleDigest"}
+
+
 def test_accepts_the_model_of_its_sample_event_and_keeps_the_evidence(app: ModuleType, cloud: Cloud) -> None:
     deliver(cloud, report())
     answer = app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert answer["verdict"] == "ACCEPTED"
     assert answer["reportUri"] == f"s3://{ARTIFACTS}/runs/{RUN}/evaluation.json"
-    assert answer["codeVersion"] == "5f" * 32
+    assert (answer["codeVersion"], answer["bundleDigest"]) == ("5f" * 32, DIGEST)
     kept = cloud.s3.get_object(Bucket=ARTIFACTS, Key=f"runs/{RUN}/evaluation.json")["Body"].read()
     assert json.loads(kept) == report()
     decision = cloud.item(f"RUN#{RUN}", "DECISION#gate")
@@ -130,6 +136,11 @@ def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: 
             lambda cloud: deliver(cloud, report()).write(ARTIFACTS, KEY, b"cut"),
             "ArtefactMissing",
             "cannot be read",
+        ),
+        (
+            lambda cloud: deliver(cloud, unnamed()),
+            "UntrustworthyReport",
+            "bundleDigest is missing; it must be 64 lower",
         ),
         (lambda cloud: deliver(cloud, [1]), "UntrustworthyReport", "must be a JSON object, not a list"),
         (lambda cloud: deliver(cloud, report(hit_rate=float("nan"))), "UntrustworthyReport", "not nan"),

@@ -195,13 +195,16 @@ def test_a_state_without_the_digest_of_the_bundle_registers_nothing(app: ModuleT
 
 @pytest.mark.parametrize(
     "other",
-    [{"bundleDigest": "0" * 64}, {"modelDataETag": "another"}, {"image": "another"}, {"trainingJobName": "another"}],
+    [{"bundleDigest": "0" * 64}, {"modelDataETag": "another"}, {"trainingJobName": "another"}, {"Image": "another"}],
 )
 def test_a_package_of_the_run_with_another_model_is_not_ours(
     app: ModuleType, sagemaker: Stubber, other: dict[str, str]
 ) -> None:
     found = package()
-    found["CustomerMetadataProperties"] |= other
+    if "Image" in other:
+        found["InferenceSpecification"] = {"Containers": [{**CALL["InferenceSpecification"]["Containers"][0], **other}]}
+    else:
+        found["CustomerMetadataProperties"] |= other
     sagemaker.add_response("list_model_packages", listed(f"run {RUN}"))
     sagemaker.add_response("describe_model_package", found)
     sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)
