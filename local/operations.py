@@ -89,6 +89,8 @@ def restart(
     outcome = watcher.follow_run(wanted, arn)
     if outcome.status == "DEPLOYED":
         show.good(f"model {wanted} serves")
+    elif outcome.status == "UNCHANGED":
+        show.good(f"{wanted} changes nothing: {'; '.join(outcome.reasons)}")
     else:
         show.warn(f"{wanted} was rejected: {'; '.join(outcome.reasons)}")
 
