@@ -49,6 +49,7 @@ from ncf.golden import golden
 from ncf.interface import CannotFit, Context, Diverged, Model, Stopped
 from ncf.ranking import best_first, rank
 from ncf.registry import kind_named
+from training import data_change
 from training import hyperparameters as declarations
 from training import incumbent as incumbents
 from training import report as reports
@@ -198,6 +199,7 @@ def train(
         # The written bundle is measured, not the model in memory.
         report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent)
         report["people"] = people.to_dict()
+        report["data"] = data_change.to_report(dataset, incumbent)
         try:
             _install(Path(scratch) / "bundle", places.model)
             _check_golden(bundles.load(places.model))

@@ -16,6 +16,7 @@ from typing import Any
 
 from contracts import documents
 from contracts.documents import Unfit
+from contracts.values import is_number
 from evaluate import archive, gate
 from evaluate.archive import BrokenArchive
 from evaluate.policy import Policy
@@ -61,7 +62,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     report = _report(files["evaluation.json"])
 
     policy, figures = _policy()
-    verdict = gate.judge(report, policy, gate.Run(run_id, version, _incumbent(run_id)))
+    verdict = gate.judge(report, policy, _run(run_id, version))
     for name, content in files.items():
         ARTIFACTS.put(f"runs/{run_id}/{name}", content)
     kept = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -77,6 +78,24 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         "codeVersion": str(report.get("codeVersion", ""))[:256],
         "bundleDigest": report["bundleDigest"],
     }
+
+
+def _run(run_id: str, version: str) -> gate.Run:
+    incumbent = _incumbent(run_id)
+    if incumbent is None:
+        return gate.Run(run_id, version)
+    return gate.Run(run_id, version, incumbent, _ndcg(incumbent))
+
+
+def _ndcg(run_id: str) -> float | None:
+    """Return the NDCG of a run's model at its own evaluation; None if its report is gone or has none."""
+    found = ARTIFACTS.get(f"runs/{run_id}/{gate.REPORT}", MAXIMUM_ARCHIVE_BYTES)
+    try:
+        report = documents.read_object(found.content, gate.REPORT) if found else {}
+        ndcg = report["candidate"]["full"]["ndcg"]
+    except (Unfit, KeyError, TypeError):
+        return None
+    return float(ndcg) if is_number(ndcg) else None
 
 
 def _incumbent(run_id: str) -> str | None:

@@ -19,7 +19,7 @@ from typing import Any
 from contracts import schemas
 from contracts.documents import Unfit
 from contracts.values import shown
-from evaluate.policy import FIGURES, Policy
+from evaluate.policy import FIGURES, DataChange, Policy
 from shared.errors import NotComparable, UntrustworthyReport
 
 REPORT = "evaluation.json"
@@ -49,6 +49,8 @@ class Run:
     run_id: str
     dataset_version: str
     incumbent_run_id: str | None = None
+    incumbent_ndcg: float | None = None
+    """The serving model's full-catalogue NDCG when it was judged itself; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Verdict:
     figures: Mapping[str, float]
     people: str
     """The sentence that says on whom the models were compared."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about data that changed, where the policy does not stop at it."""
     is_unchanged: bool = False
     """True if the candidate equals the incumbent in every figure."""
 
@@ -86,7 +90,7 @@ class Verdict:
         if self.is_unchanged:
             return ["the model equals the serving model in every figure: it is not deployed", self.people]
         failed = [check.sentence for check in self.checks if not check.passed]
-        return [*(failed or [check.sentence for check in self.checks]), self.people]
+        return [*(failed or [check.sentence for check in self.checks]), *self.warnings, self.people]
 
     def to_figures(self) -> dict[str, Any]:
         """The candidate's figures and each check, for the ledger."""
@@ -118,7 +122,10 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     k, candidate = int(report["protocol"]["k"]), report["candidate"]
     figures = _figures(candidate)
     checks: list[Check] = []
+    changes: list[Check] = []
     if incumbent is not None:
+        changes = list(_data_changes(report, incumbent, policy.data_change, run.incumbent_ndcg))
+        checks += changes if policy.data_change.stops else []
         checks.append(_better(incumbent, report["difference"], policy, k))
         checks += _gains(figures, _figures(incumbent), policy.incumbent_gains, k, "incumbent", "the incumbent")
         checks += _slices(report, policy, k)
@@ -129,6 +136,7 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
         checks=tuple(sorted(checks, key=lambda check: check.passed)),
         figures=figures,
         people=_people(report),
+        warnings=() if policy.data_change.stops else tuple(change.sentence for change in changes),
         is_unchanged=incumbent is not None and _same(candidate, incumbent),
     )
 
@@ -194,6 +202,45 @@ def _same(candidate: Mapping[str, Any], incumbent: Mapping[str, Any]) -> bool:
     return all(candidate[field] == incumbent[field] for field in fields)
 
 
+def _data_changes(
+    report: Mapping[str, Any], incumbent: Mapping[str, Any], limits: DataChange, ndcg_before: float | None
+) -> Iterator[Check]:
+    """Yield a failed check for each limit that the data break, as broken data do."""
+    data = report["data"]
+    if data is None:
+        raise UntrustworthyReport(f"{REPORT}: data must be an object, not null, where there is an incumbent")
+    figures, now = dict(data), _figures(incumbent)["fullNdcg"]
+    lowest = [
+        ("formerUsers", limits.minimum_former_users, "{:.0%} of the serving model's users are in the data"),
+        ("formerItems", limits.minimum_former_items, "{:.0%} of the serving model's items are in the data"),
+        ("interactions", limits.minimum_size, "{:.0%} of the serving model's number of interactions"),
+    ]
+    if ndcg_before:
+        # What chance explains is no collapse.
+        figures["incumbent"] = (now + 2 * float(incumbent["standardErrors"]["fullNdcg"])) / ndcg_before
+        words = f"the serving model's NDCG is {now:.4f}, and was {ndcg_before:.4f} when it was judged"
+        lowest.append(("incumbent", limits.minimum_incumbent_share, words))
+    highest = (
+        ("interactions", limits.maximum_size, "{:.0%} of the serving model's number of interactions"),
+        ("itemShift", limits.maximum_item_shift, "the popularity of items has moved: stability index {:.2f}"),
+    )
+    for name, least, words in lowest:
+        if figures[name] < least:
+            yield _change(name, figures[name], least, words, "at least")
+    for name, most, words in highest:
+        if figures[name] > most:
+            yield _change(name, figures[name], most, words, "at most")
+
+
+def _change(name: str, value: float, limit: float, words: str, side: str) -> Check:
+    shown_limit = f"{limit:g}" if name == "itemShift" else f"{limit:.0%}"
+    sentence = (
+        f"the data changed: {words.format(value)} ({side} {shown_limit} expected); if this is meant, set dataChange in "
+        "policy/gate.json and start the next attempt"
+    )
+    return Check(f"data.{name}", False, value, limit, sentence)
+
+
 def _absolute(figures: Mapping[str, float], policy: Policy, k: int) -> Iterator[Check]:
     """Yield the floors and ceilings that a figure can break."""
     for name in FIGURES:
@@ -232,7 +279,7 @@ def _gains(
         threshold = other * (1 + gain)
         # Rates are quotients of sums, so equal models may differ in the last bit.
         passed = value >= threshold - 1e-12 and (gain <= 0 or value > other)
-        words = f"{_WORDS[name].format(k=k)} is {value:.4f} against {other:.4f} of {whose}{_change(value, other)}"
+        words = f"{_WORDS[name].format(k=k)} is {value:.4f} against {other:.4f} of {whose}{_relative(value, other)}"
         required = (
             f"gain of {gain:.0%} required"
             if gain > 0
@@ -262,12 +309,12 @@ def _better(incumbent: Mapping[str, Any], difference: Mapping[str, Any], policy:
         passed,
         chance,
         rule.confidence,
-        f"{words} is {other + mean:.4f} against the incumbent's {other:.4f}{_change(other + mean, other)}: "
+        f"{words} is {other + mean:.4f} against the incumbent's {other:.4f}{_relative(other + mean, other)}: "
         f"{chance:.1%} sure that {claim}, {rule.confidence:.0%} asked",
     )
 
 
-def _change(value: float, other: float) -> str:
+def _relative(value: float, other: float) -> str:
     return f" ({(value - other) / other:+.1%})" if other > 0 else ""
 
 
@@ -299,7 +346,7 @@ def _slices(report: Mapping[str, Any], policy: Policy, k: int) -> Iterator[Check
                 value,
                 threshold,
                 f"{_WORDS[name].format(k=k)} of {slice_name} ({users} users) is {value:.4f} against the incumbent's "
-                f"{other:.4f}{_change(value, other)}; a loss of {-gain:.0%} beyond chance is allowed",
+                f"{other:.4f}{_relative(value, other)}; a loss of {-gain:.0%} beyond chance is allowed",
             )
 
 

@@ -32,6 +32,19 @@ class Better:
 
 
 @dataclass(frozen=True)
+class DataChange:
+    """The limits of how the data may differ from the incumbent's; `stops` says whether a change rejects the model."""
+
+    stops: bool
+    minimum_former_users: float
+    minimum_former_items: float
+    minimum_size: float
+    maximum_size: float
+    maximum_item_shift: float
+    minimum_incumbent_share: float
+
+
+@dataclass(frozen=True)
 class Policy:
     """The thresholds of the gate by figure; floors and ceilings in [0, 1], gains in [-1, 1]."""
 
@@ -43,6 +56,7 @@ class Policy:
     baseline_gains: Mapping[str, Thresholds]
     slice_gains: Thresholds
     minimum_slice_users: int
+    data_change: DataChange
     maximum_serving_milliseconds: float
 
     @classmethod
@@ -65,5 +79,14 @@ class Policy:
             baseline_gains=filled["baselineGains"],
             slice_gains=filled["sliceGains"],
             minimum_slice_users=int(filled["minimumSliceUsers"]),
+            data_change=DataChange(
+                stops=filled["dataChange"]["action"] == "stop",
+                minimum_former_users=float(filled["dataChange"]["minimumFormerUsers"]),
+                minimum_former_items=float(filled["dataChange"]["minimumFormerItems"]),
+                minimum_size=float(filled["dataChange"]["minimumSize"]),
+                maximum_size=float(filled["dataChange"]["maximumSize"]),
+                maximum_item_shift=float(filled["dataChange"]["maximumItemShift"]),
+                minimum_incumbent_share=float(filled["dataChange"]["minimumIncumbentShare"]),
+            ),
             maximum_serving_milliseconds=float(filled["maximumServingMilliseconds"]),
         )

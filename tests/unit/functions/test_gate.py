@@ -58,6 +58,7 @@ def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[
             "fullCatalogue": "seen items excluded",
             "epoch": "last",
         },
+        "data": None,
         "people": {"withTest": 610, "learnedAgain": 0, "learnedWhenNew": 0, "notDrawn": 0, "fair": 610},
         "candidate": {"model": "neumf", **figures(**{"hit_rate": 0.12, "ndcg": 0.06, **candidate})},
         "incumbent": incumbent,
@@ -66,6 +67,8 @@ def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[
         "serving": {"answers": 600, "p50Milliseconds": 0.1, "p99Milliseconds": 0.4},
     }
     if incumbent is not None:
+        document["data"] = dict.fromkeys(("formerUsers", "formerItems", "users", "items", "interactions"), 1.0)
+        document["data"]["itemShift"] = 0.0
         document["difference"] = {
             **{name: {"mean": 0.01, "standardError": 0.004, "lower": 0.002, "upper": 0.018} for name in FOUR},
             "slices": {},
@@ -325,6 +328,7 @@ def test_the_verdict_says_who_was_left_out_and_why() -> None:
 
 
 @pytest.mark.parametrize("fair", [0, 19])
+@pytest.mark.fault("E08")
 def test_too_few_people_whose_items_the_incumbent_has_not_learned_are_not_comparable(fair: int) -> None:
     with pytest.raises(NotComparable) as caught:
         gate.judge(people(learnedAgain=600 - fair, learnedWhenNew=10, fair=fair), POLICY, LATER)
@@ -338,9 +342,51 @@ def test_a_report_whose_people_contradict_its_protocol_is_a_fault() -> None:
         gate.judge(document, POLICY, LATER)
 
 
+# The data
+
+
+def of_data(**figures: float) -> dict[str, Any]:
+    document = differing(0.01)
+    document["data"] |= figures
+    return document
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"formerUsers": 0.0}, "0% of the serving model's users are in the data (at least 50% expected)"),
+        ({"formerItems": 0.1}, "10% of the serving model's items are in the data (at least 50% expected)"),
+        ({"interactions": 0.4}, "40% of the serving model's number of interactions (at least 50% expected)"),
+        ({"interactions": 11.0}, "1100% of the serving model's number of interactions (at most 1000% expected)"),
+        ({"itemShift": 0.6}, "the popularity of items has moved: stability index 0.60 (at most 0.5 expected)"),
+    ],
+)
+@pytest.mark.fault("E14")
+def test_data_that_are_unlike_the_serving_models_are_taken_for_broken(figures: dict[str, float], words: str) -> None:
+    document = of_data(**figures)
+    verdict = gate.judge(document, POLICY, LATER)
+    assert verdict.outcome == "REJECTED"
+    assert verdict.reasons[0].startswith(f"the data changed: {words}; if this is meant, set dataChange")
+    warning = gate.judge(document, Policy.from_document({"dataChange": {"action": "warn"}}), LATER)
+    assert warning.outcome == "ACCEPTED"
+    assert any(words in reason for reason in warning.reasons)
+
+
+@pytest.mark.fault("E14")
+def test_a_serving_model_that_collapses_on_the_new_test_says_that_the_data_changed() -> None:
+    # Its NDCG of 0.05 with a standard error of 0.004 is less than half of 0.117 even with two standard errors more.
+    run = gate.Run(RUN, VERSION, INCUMBENT, 0.117)
+    verdict = gate.judge(differing(0.01), POLICY, run)
+    assert verdict.outcome == "REJECTED"
+    assert "the serving model's NDCG is 0.0500, and was 0.1170 when it was judged" in verdict.reasons[0]
+    assert gate.judge(differing(0.01), POLICY, gate.Run(RUN, VERSION, INCUMBENT, 0.115)).outcome == "ACCEPTED"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
+        ("data", None, "data must be an object"),
+        ("data.formerUsers", 1.1, "data.formerUsers must be a number from 0 to 1"),
         ("candidate.slices", None, "candidate.slices must be an object"),
         ("candidate.slices.tailItems.users", 0, "candidate.slices.tailItems.users must be an integer of at least 1"),
         (

@@ -302,6 +302,7 @@ def test_a_report_is_valid_against_the_schema(crowd: Dataset, tiny: Dataset) -> 
         "schemaVersion": "2.0",
         "codeVersion": "c",
         "bundleDigest": "c4" * 32,
+        "data": None,
         "people": {"withTest": 10, "learnedAgain": 0, "learnedWhenNew": 0, "notDrawn": 0, "fair": 10},
         "protocol": evaluation.protocol(epoch="validation-best"),
         "candidate": {"model": "ease", **outcome.to_dict()},
