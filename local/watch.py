@@ -7,7 +7,6 @@ polls several times a second; the deployed application never polls.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from contracts import lines
+from contracts import documents, lines
+from contracts.documents import Unfit
 from local import progress
 from local.console import Activity, Show
 from local.ledger import REFUSED, UNFINISHED, Ledger, reasons_of
@@ -152,10 +152,10 @@ class ExecutionView:
         return self.visits[-1] if self.visits and self.visits[-1].left is None else None
 
 
-def _json(text: str | None) -> Any:
+def _json(content: bytes | str | None) -> Any:
     try:
-        return json.loads(text or "null")
-    except ValueError:
+        return documents.read(content or "null", "it")
+    except Unfit:
         return None
 
 
@@ -394,7 +394,7 @@ class Watcher:
             found = self.s3.get_object(Bucket=self.outputs["ArtifactsBucketName"], Key=f"runs/{run_id}/evaluation.json")
         except ClientError:
             return {}
-        content = _json(found["Body"].read().decode("utf-8"))
+        content = _json(found["Body"].read())
         return content if isinstance(content, dict) else {}
 
     # Waiting

@@ -31,6 +31,7 @@ import torch
 import uvloop
 
 from contracts import golden as answers
+from contracts.values import integer_in, is_integer
 from ncf import bundle as bundles
 from serving import kernels
 from serving.invocation import from_document
@@ -64,20 +65,22 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """From environment variables. Raises `CannotServe` for an invalid port, queue or device."""
-        port = environment.get("SERVING_PORT") or "8080"
-        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-            raise CannotServe(f"SERVING_PORT must be an integer from 0 to 65535, not {port!r}")
-        queue = environment.get("SERVING_QUEUE") or str(QUEUE)
-        if not (queue.isascii() and queue.isdigit() and 1 <= int(queue) <= 100_000):
-            raise CannotServe(f"SERVING_QUEUE must be an integer from 1 to 100000, not {queue!r}")
+        port = integer_in(environment.get("SERVING_PORT") or "8080")
+        if not is_integer(port, 0, 65535):
+            raise CannotServe(f"SERVING_PORT must be an integer from 0 to 65535, not {environment['SERVING_PORT']!r}")
+        queue = integer_in(environment.get("SERVING_QUEUE") or str(QUEUE))
+        if not is_integer(queue, 1, 100_000):
+            raise CannotServe(
+                f"SERVING_QUEUE must be an integer from 1 to 100000, not {environment['SERVING_QUEUE']!r}"
+            )
         device = environment.get("SERVING_DEVICE") or "auto"
         if device not in DEVICES:
             raise CannotServe(f"SERVING_DEVICE must be auto, cpu or cuda, not {device!r}")
         return cls(
             model_directory=Path(environment.get("SM_MODEL_DIR") or "/opt/ml/model"),
             host=environment.get("SERVING_HOST") or "0.0.0.0",
-            port=int(port),
-            queue=int(queue),
+            port=port,
+            queue=queue,
             name=environment.get("SERVING_NAME") or "recommender",
             device=device,
             bundle_digest=environment.get("SERVING_BUNDLE_DIGEST") or "",

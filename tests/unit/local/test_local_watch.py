@@ -4,6 +4,7 @@ import io
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -225,3 +226,18 @@ def test_a_failed_stage_says_so_and_lets_the_error_through() -> None:
     with pytest.raises(RuntimeError, match="boom"), show.stage("sam deploy"):
         raise RuntimeError("boom")
     assert output.getvalue().startswith("✗ sam deploy: failed after 0.0 s")
+
+
+@pytest.mark.parametrize("output", ["[" * 100_000, "{", '{"a": 1, "a": 2}'])
+def test_an_output_that_cannot_be_read_is_none(output: str) -> None:
+    view = watch.ExecutionView()
+    view.feed(entered(1, "Evaluate", 0))
+    visit = view.feed(exited(2, "Evaluate", 1, output))
+    assert visit is not None and visit.output is None
+
+
+def test_a_report_that_is_not_utf_8_shows_no_figures() -> None:
+    watcher = watch.Watcher.__new__(watch.Watcher)
+    watcher.outputs = {"ArtifactsBucketName": "b"}
+    watcher.s3 = SimpleNamespace(get_object=lambda **_: {"Body": io.BytesIO(b"\xff")})
+    assert watcher._evaluation("v1-r1") == {}

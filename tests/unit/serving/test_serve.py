@@ -283,14 +283,14 @@ def test_refuses_an_unknown_host() -> None:
         serve.listen("no.such.host.invalid", 0)
 
 
-@pytest.mark.parametrize("port", ["x", "-1", "65536", "80.5", "٣"])
+@pytest.mark.parametrize("port", ["x", "-1", "65536", "80.5", "٣", "1" * 5000])
 def test_refuses_an_invalid_port(port: Any) -> None:
     message = f"SERVING_PORT must be an integer from 0 to 65535, not {port!r}"
     with pytest.raises(serve.CannotServe, match=message):
         serve.Settings.from_environment({"SERVING_PORT": port})
 
 
-@pytest.mark.parametrize("queue", ["x", "0", "100001", "1.5"])
+@pytest.mark.parametrize("queue", ["x", "0", "100001", "1.5", "٣", "1" * 5000])
 def test_refuses_an_invalid_queue(queue: Any) -> None:
     with pytest.raises(serve.CannotServe, match=f"SERVING_QUEUE must be an integer from 1 to 100000, not {queue!r}"):
         serve.Settings.from_environment({"SERVING_QUEUE": queue})
