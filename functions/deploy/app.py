@@ -303,7 +303,7 @@ def _etag(url: str) -> str:
 
 def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) -> None:
     """Create the model and the configuration. In a rollback existing ones are used unchanged, because the stack's
-    parameters may have changed since they were created.
+    parameters may have changed since they were created; a configuration must have the same models.
     """
     run_id, is_known = deployment.run_id, deployment.replacing is not None
     sagemaker = JOBS.client("sagemaker")
@@ -330,10 +330,9 @@ def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) 
             _retry_if_unseen(error)
             if not already_exists(error):
                 raise
-            if is_known:
-                return
             described = sagemaker.describe_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
-            if not request.same_endpoint_config(config, described):
+            is_same = request.same_models if is_known else request.same_endpoint_config
+            if not is_same(config, described):
                 name = config["EndpointConfigName"]
                 raise InvalidInput(
                     f"endpoint configuration {name} exists with different content; start a new run"

@@ -21,6 +21,7 @@ from tests.unit.functions.cloud import (
     Cloud,
     endpoint,
     sample_event,
+    tags_of_training,
     training_job,
 )
 
@@ -131,7 +132,7 @@ def test_a_restart_takes_the_training_that_is_done(
 ) -> None:
     known(cloud, status, error="InvalidInput", endedAt="2026-11-23T15:20:00.000Z")
     sagemaker.add_response("describe_training_job", training_job())
-    sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
+    sagemaker.add_response("list_tags", tags_of_training())
     sagemaker.add_response("describe_training_job", training_job())
     answers.add_response("send_task_success", {})
     assert app.handler(again(), CONTEXT) == {"jobName": JOB}
