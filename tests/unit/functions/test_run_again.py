@@ -219,6 +219,22 @@ def test_the_failure_of_a_restart_that_was_refused_does_not_end_the_run_that_goe
     assert cloud.notifications() == []
 
 
+@pytest.mark.fault("M06")
+@pytest.mark.parametrize("app", ["handle_failure"], indirect=True)
+@pytest.mark.parametrize(("ended_as", "status"), [("ABORTED", "ABORTED"), ("TIMED_OUT", "FAILED")])
+def test_a_restart_that_is_stopped_from_outside_ends_its_run(
+    app: ModuleType, cloud: Cloud, ended_as: str, status: str
+) -> None:
+    """Only the event on its end tells of it, and its name is not the run's."""
+    cloud.listen()
+    known(cloud, "RUNNING", RESTART)
+    event = sample_event("handle_failure_status_change")
+    event["detail"] |= {"executionArn": RESTART, "name": RESTART.rpartition(":")[2], "status": ended_as}
+    assert app.handler(event, CONTEXT)["status"] == status
+    assert state(cloud)["status"] == status
+    assert [item["pk"] for item in cloud.table.scan()["Items"] if item["pk"].startswith("DATASET#")] == []
+
+
 @pytest.mark.parametrize("app", ["handle_failure"], indirect=True)
 def test_a_restart_that_fails_too_is_told_once_more(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
     cloud.listen()
