@@ -303,7 +303,7 @@ def _etag(url: str) -> str:
 
 def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) -> None:
     """Create the model and the configuration. In a rollback existing ones are used unchanged, because the stack's
-    parameters may have changed since they were created; a configuration must have the same models.
+    parameters may have changed since they were created.
     """
     run_id, is_known = deployment.run_id, deployment.replacing is not None
     sagemaker = JOBS.client("sagemaker")
