@@ -110,7 +110,7 @@ def _latest_failed(ledger: Ledger, runs: Sequence[Mapping[str, Any]], show: Show
             return run_id
         if taken is not None and taken_back is None:
             taken_back = taken, run_id
-    advice = f". {taken_back[0]}. {_how_to_acknowledge(taken_back[1])}" if taken_back is not None else ""
+    advice = f": {taken_back[0]}. {_how_to_acknowledge(taken_back[1])}" if taken_back is not None else ""
     raise Problem(f"no run has failed that may be restarted{advice}")
 
 

@@ -340,10 +340,9 @@ def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) 
             _retry_if_unseen(error)
             if not already_exists(error):
                 raise
-            if is_known:
-                return
             described = sagemaker.describe_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
-            if not request.same_endpoint_config(config, described):
+            is_same = request.same_models if is_known else request.same_endpoint_config
+            if not is_same(config, described):
                 name = config["EndpointConfigName"]
                 raise InvalidInput(
                     f"endpoint configuration {name} exists with different content; start a new run"

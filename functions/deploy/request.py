@@ -157,9 +157,22 @@ def same_model(call: dict[str, Any], described: dict[str, Any]) -> bool:
     return same_container(call, described) and described.get("ExecutionRoleArn") == call["ExecutionRoleArn"]
 
 
+_MODELS = ("VariantName", "ModelName", "InitialVariantWeight")
+_FLEET = ("InstanceType", "InitialInstanceCount", "InferenceAmiVersion")
+_UNASKED = ("ShadowProductionVariants", "DataCaptureConfig", "AsyncInferenceConfig", "ExplainerConfig")
+
+
 def same_endpoint_config(call: dict[str, Any], described: dict[str, Any]) -> bool:
     """True if DescribeEndpointConfig shows the configuration that `call` would create."""
-    variants = described.get("ProductionVariants", [])
-    wanted = call["ProductionVariants"][0]
-    compared = ("VariantName", "ModelName", "InstanceType", "InitialInstanceCount", "InferenceAmiVersion")
-    return len(variants) == 1 and all(variants[0].get(name) == wanted.get(name) for name in compared)
+    return same_models(call, described) and _variants(call, _FLEET) == _variants(described, _FLEET)
+
+
+def same_models(call: dict[str, Any], described: dict[str, Any]) -> bool:
+    """True if DescribeEndpointConfig shows the models and shares of `call`, whatever the machines are."""
+    unasked = any(described.get(name) for name in _UNASKED)
+    return not unasked and _variants(call, _MODELS) == _variants(described, _MODELS)
+
+
+def _variants(config: dict[str, Any], compared: tuple[str, ...]) -> list[Any]:
+    variants = sorted(config.get("ProductionVariants", []), key=lambda variant: str(variant["VariantName"]))
+    return [[variant.get(name) for name in compared] for variant in variants]

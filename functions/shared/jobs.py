@@ -117,6 +117,12 @@ class Jobs:
             lambda: self.client("sagemaker").describe_training_job(TrainingJobName=name),
         )
 
+    def tags(self, arn: str) -> dict[str, str]:
+        """ListTags of a SageMaker resource."""
+        with calling("sagemaker ListTags"):
+            found = self.client("sagemaker").list_tags(ResourceArn=arn)["Tags"]
+        return {tag["Key"]: tag["Value"] for tag in found}
+
     def transform_job(self, name: str) -> dict[str, Any] | None:
         """DescribeTransformJob, or None when there is no such job."""
         return self._described(

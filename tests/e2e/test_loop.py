@@ -193,9 +193,18 @@ def test_an_older_version_after_a_newer_one_has_no_effect(stack: DeployedStack, 
     assert stack.serving()["runId"] == f"{first_version}-r1"
 
 
-def test_a_manifest_without_one_of_its_files_is_set_aside(stack: DeployedStack, first_version: str) -> None:
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (f"v{datetime.now(UTC):%Y%m%dt%H%M%Sz}-0000000b", r"(train|test|users|items|popularity)/part-"),
+        ("v20980101t000000z-00000001", "days ahead of the time"),
+    ],
+    ids=["without its files", "ahead of now"],
+)
+def test_a_manifest_that_cannot_be_right_is_set_aside(
+    stack: DeployedStack, first_version: str, broken: str, words: str
+) -> None:
     s3, bucket = stack.client("s3"), stack.outputs["DataBucketName"]
-    broken = "v20980101t000000z-00000001"
     manifest = s3.get_object(Bucket=bucket, Key=f"datasets/{first_version}/manifest.json")["Body"].read()
     content = manifest.replace(first_version.encode(), broken.encode())
     s3.put_object(Bucket=bucket, Key=f"datasets/{broken}/manifest.json", Body=content)
@@ -209,7 +218,7 @@ def test_a_manifest_without_one_of_its_files_is_set_aside(stack: DeployedStack, 
         seconds=90,
     )
     assert record["status"] == "QUARANTINED", record
-    assert re.search(r"(train|test|users|items|popularity)/part-", " ".join(record["reasons"])), record
+    assert re.search(words, " ".join(record["reasons"])), record
 
 
 def test_a_worse_model_is_rejected_and_the_earlier_one_serves(
@@ -328,6 +337,19 @@ def test_a_rollback_by_command_moves_endpoint_popular_items_and_lists_and_is_rec
     eventually(
         lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock released", seconds=30
     )
+
+    restart = stack.command("restart", before["runId"])
+    assert restart.returncode == 2
+    said = " ".join((restart.stdout + restart.stderr).split())
+    assert f"the model of {before['runId']} was taken back by rollback" in said and "the lists look odd" in said
+    started = stack.client("stepfunctions").start_execution(
+        stateMachineArn=stack.outputs["RetrainingStateMachineArn"],
+        name=f"{before['runId']}-restart-by-hand",
+        input=json.dumps({"runId": before["runId"], "datasetVersion": before["datasetVersion"], "attempt": 1}),
+    )["executionArn"]
+    states = stack.client("stepfunctions")
+    eventually(lambda: states.describe_execution(executionArn=started)["status"] == "FAILED", "a refusal", seconds=60)
+    assert stack.serving()["runId"] == f"{first_version}-r1"
 
     again = stack.command("rollback", "--to", f"{first_version}-r1")
     assert again.returncode == 1

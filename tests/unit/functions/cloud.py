@@ -117,13 +117,49 @@ def training_job(status: str = "Completed", name: str = JOB, **more: Any) -> dic
         "ModelArtifacts": {"S3ModelArtifacts": MODEL_URL},
         "TrainingJobStatus": status,
         "SecondaryStatus": status,
-        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
-        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training"},
+        "AlgorithmSpecification": {
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "EnableSageMakerMetricsTimeSeries": False,
+        },
+        "RoleArn": ENVIRONMENT["TRAINING_ROLE_ARN"],
+        "InputDataConfig": [
+            {
+                "ChannelName": "dataset",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": f"s3://{DATA}/datasets/{VERSION}/",
+                        "S3DataDistributionType": "FullyReplicated",
+                    }
+                },
+                "CompressionType": "None",
+                "RecordWrapperType": "None",
+                "InputMode": "File",
+            }
+        ],
+        "HyperParameters": {
+            "epochs": "20",
+            "learning_rate": "0.001",
+            "mlp_layers": "64,32,16",
+            "run_id": RUN,
+            "dataset_version": VERSION,
+            "code_version": "5f" * 32,
+        },
+        "OutputDataConfig": {"KmsKeyId": "", "S3OutputPath": f"s3://{ARTIFACTS}/training", "CompressionType": "GZIP"},
+        "CheckpointConfig": {"S3Uri": f"s3://{ARTIFACTS}/checkpoints/{name}/", "LocalPath": "/opt/ml/checkpoints"},
+        "EnableNetworkIsolation": True,
         "ResourceConfig": {"VolumeSizeInGB": 50},
         "StoppingCondition": {},
         "CreationTime": 0,
         **more,
     }
+
+
+def tags_of_training(run: str = RUN) -> dict[str, Any]:
+    """Answer of ListTags for the training job of a run, with a tag that the account adds."""
+    tags = {"runId": run, "datasetVersion": run.rpartition("-r")[0], "cost-centre": "shop"}
+    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
 def transform_job(status: str, name: str = BATCH, **more: Any) -> dict[str, Any]:
@@ -133,9 +169,22 @@ def transform_job(status: str, name: str = BATCH, **more: Any) -> dict[str, Any]
         "TransformJobArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:transform-job/{name}",
         "TransformJobStatus": status,
         "ModelName": JOB,
+        "BatchStrategy": "SingleRecord",
         "TransformInput": {
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{ARTIFACTS}/batch/{name}/input/"}}
+            "DataSource": {
+                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{ARTIFACTS}/batch/{name}/input/"}
+            },
+            "ContentType": "application/json",
+            "CompressionType": "None",
+            "SplitType": "None",
         },
+        "TransformOutput": {
+            "S3OutputPath": f"s3://{ARTIFACTS}/batch/{name}/lists",
+            "Accept": "application/json",
+            "AssembleWith": "None",
+            "KmsKeyId": "",
+        },
+        "DataProcessing": {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"},
         "TransformResources": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1},
         "CreationTime": 0,
         **more,

@@ -42,6 +42,7 @@ from tests.unit.functions.cloud import (
     endpoint,
     model_package,
     sample_event,
+    tags_of_training,
     training_job,
 )
 from tests.unit.functions.sagemaker_fake import SageMakerFake
@@ -172,6 +173,14 @@ def start_training_again(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     return sample_event("start_training")
 
 
+def start_training_adopting(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    """After an earlier try created the job."""
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", runId=RUN, executionArn=EXECUTION)
+    aws.training[JOB] = training_job("InProgress")
+    aws.tags[training_job()["TrainingJobArn"]] = tags_of_training()["Tags"]
+    return sample_event("start_training")
+
+
 def on_job_finished(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     awaited(cloud, "TRAINING", JOB)
     aws.training[JOB] = training_job()
@@ -295,8 +304,9 @@ SITUATIONS: dict[str, Callable[[Cloud, SageMakerFake], dict[str, Any]]] = {
     situation.__name__: situation
     for situation in (
         evaluate, record_outcome, handle_failure, publish_batch, apply_rules, start_training, start_training_again,
-        on_job_finished, register, request_approval, deploy, deploy_update, deploy_rollback, verify, start_batch,
-        start_preparation, on_data_ready, collect_versions, choose_version, write_report, scale_endpoint, reconcile,
+        start_training_adopting, on_job_finished, register, request_approval, deploy, deploy_update, deploy_rollback,
+        verify, start_batch, start_preparation, on_data_ready, collect_versions, choose_version, write_report,
+        scale_endpoint, reconcile,
     )
 }  # fmt: skip
 # recommend has a file of its own, and publish_code answers CloudFormation.

@@ -63,6 +63,9 @@ def test_an_older_version_comes_back_on_the_configuration_that_it_had(
     sagemaker.add_response("describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m"})
     words = "Cannot create already existing endpoint configuration"
     sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
+    fleet = request.create_endpoint_config("ncf", RUN, request.Fleet("ml.m5.large", 3))
+    described = {**fleet, "EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c", "CreationTime": 0}
+    sagemaker.add_response("describe_endpoint_config", described)
     sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", WANTED, ()))
     sagemaker.add_response("describe_endpoint", endpoint("Updating", newer, pending=WANTED))
     assert app.handler(rollback(), CONTEXT) == {"action": "UPDATE"}
@@ -171,3 +174,20 @@ def test_what_was_deployed_since_the_rollback_was_planned_stays(app: ModuleType,
         app.handler(rollback(), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
     assert cloud.item("LOCK", "DEPLOYMENT") == {}
+
+
+@pytest.mark.fault("P07")
+def test_a_configuration_of_the_name_with_another_model_does_not_come_back(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, newer_serves: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_approved_container", lambda event: {"Image": "image", "ModelDataUrl": "s3://a/m"})
+    sagemaker.add_response("describe_endpoint", endpoint("InService", f"ncf-{NEWER_RUN}"))
+    sagemaker.add_response("create_model", {"ModelArn": "arn:aws:sagemaker:::model/m"})
+    words = "Cannot create already existing endpoint configuration"
+    sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
+    foreign = request.create_endpoint_config("ncf", NEWER_RUN, request.Fleet("ml.m5.large", 3))
+    described = {**foreign, "EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c", "CreationTime": 0}
+    sagemaker.add_response("describe_endpoint_config", described)
+    with pytest.raises(Exception, match=f"endpoint configuration {WANTED} exists with different content") as caught:
+        app.handler(rollback(), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"

@@ -190,6 +190,17 @@ def app(load: Callable[..., ModuleType]) -> ModuleType:
     return load("start_preparation")
 
 
+@pytest.mark.fault("P19")
+def test_a_job_run_that_has_the_client_token_and_other_parameters_is_not_adopted(
+    app: ModuleType, emr: Stubber, cloud: Cloud
+) -> None:
+    words = "The client token was used before with other parameters"
+    emr.add_client_error("start_job_run", "ConflictException", words, 409)
+    with pytest.raises(Exception, match=f"StartJobRun: ConflictException: {words}"):
+        app.handler(EVENT, CONTEXT)
+    assert cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN").get("jobId") is None
+
+
 @pytest.mark.fault("M18")
 @pytest.mark.parametrize(
     "changed",

@@ -86,7 +86,7 @@ def test_without_a_name_a_model_that_was_taken_back_is_not_restarted(monkeypatch
     with pytest.raises(Problem) as caught:
         restart(monkeypatch, TAKEN_BACK)
     assert str(caught.value) == (
-        f"no run has failed that may be restarted. {TOLD}. To deploy it all the same: "
+        f"no run has failed that may be restarted: {TOLD}. To deploy it all the same: "
         f'.venv/bin/python -m local restart {V2}-r1 --acknowledge "<why it may serve again>"'
     )
 
