@@ -6,6 +6,7 @@ The tests of this module tell one story in order: each starts from the state tha
 import json
 import random
 import re
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from ncf import bundle as bundles
 from tests.e2e.deployed_stack import DeployedStack, eventually
 from tests.e2e.drops import shop_files, shuffled_items
+from tests.unit.serving.test_serve import reseal
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -388,3 +391,36 @@ def test_a_batch_writes_lists_that_stand_in_for_an_endpoint_that_is_gone(
     eventually(
         lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService", "the endpoint again"
     )
+
+
+@pytest.mark.fault("R06")
+def test_an_archive_that_is_replaced_while_its_model_serves_is_loaded_by_no_new_container(
+    stack: DeployedStack, first_version: str, tmp_path: Path
+) -> None:
+    bucket, _, key = stack.serving()["modelDataUrl"].removeprefix("s3://").partition("/")
+    s3, published = stack.client("s3"), stack.item("RUN#" + stack.serving()["runId"], "DECISION#batch")
+    judged = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=forged(judged, tmp_path))
+    try:
+        with stack.configured("start-batch", BATCH_NUM_RESULTS="7"):
+            batch = stack.command("batch")
+    finally:
+        s3.put_object(Bucket=bucket, Key=key, Body=judged)
+    assert batch.returncode == 1, batch.stdout + batch.stderr
+    newest = stack.client("sagemaker").list_transform_jobs()["TransformJobSummaries"][0]
+    assert newest["TransformJobStatus"] == "Failed"
+    log = (stack.state / "logs" / "transform" / f"{newest['TransformJobName']}.log").read_text(encoding="utf-8")
+    assert f"not {stack.serving()['bundleDigest']}, which was judged" in log
+    lists = json.loads(s3.get_object(Bucket=bucket, Key="serving/batch.json")["Body"].read())
+    assert lists["numResults"] == published["figures"]["numResults"]
+
+
+def forged(archive: bytes, folder: Path) -> bytes:
+    """The archive with another bundle.json, whose digest is right and whose golden requests are answered."""
+    (folder / "model.tar.gz").write_bytes(archive)
+    bundle = folder / "bundle"
+    bundles.extract(folder / "model.tar.gz", bundle)
+    reseal(bundle, codeVersion="another")
+    with tarfile.open(folder / "forged.tar.gz", "w:gz") as tar:
+        tar.add(bundle, arcname=".")
+    return (folder / "forged.tar.gz").read_bytes()
