@@ -13,8 +13,8 @@ The gate sees what a run sees: one held-out purchase of each of 5,000 users, mea
 - new people: the incumbent does not know a fifth of the users and gives them the popular items;
 - few people: as plain, with 600 users.
 
-"Before" is the rule of version 0.2.0: not worse in the means of the sampled hit rate and NDCG over everybody, with lower
-ends of the 95 % intervals of at least -0.08 and -0.05. "Now" is `evaluate.gate` with its default policy.
+"Before" is the rule of version 0.2.0: not worse in the means of the sampled hit rate and NDCG over everybody, with
+lower ends of the 95 % intervals of at least -0.08 and -0.05. "Now" is `evaluate.gate` with its default policy.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def open_shop(random: np.random.Generator, users: int) -> Shop:
 
 def _softmax(utility: NDArray[np.float32]) -> NDArray[np.float64]:
     weights = np.exp(utility.astype(np.float64) - utility.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _draw(random: np.random.Generator, chance: NDArray[np.float64], number: int) -> NDArray[np.int64]:
@@ -133,8 +134,8 @@ def run(random: np.random.Generator, condition: str, real: float) -> tuple[bool,
 
 
 def _outcomes(
-    shop: Shop, item: NDArray[np.int64], chosen: NDArray[np.bool_], *scores: NDArray[np.float32]
-) -> tuple[Outcome, ...]:
+    shop: Shop, item: NDArray[np.int64], chosen: NDArray[np.bool_], ours: NDArray[np.float32], theirs: NDArray[np.float32]
+) -> tuple[Outcome, Outcome]:
     users = len(item)
     train = Pairs.of(np.repeat(np.arange(users), SEEN), shop.seen.ravel(), users, ITEMS)
     test = Pairs.of(np.arange(users), item, users, ITEMS)
@@ -143,7 +144,7 @@ def _outcomes(
     dataset = Dataset(VERSION, "", *names, train, test, popularity, np.full(users, -1))
     measured = Pairs.of(np.flatnonzero(chosen), item[chosen], users, ITEMS)
     evaluation = Evaluation(dataset, k=K, negatives=99, seed=1, device="cpu", test=measured)
-    return tuple(evaluation.measure(Scores(one)) for one in scores)
+    return evaluation.measure(Scores(ours)), evaluation.measure(Scores(theirs))
 
 
 def _accepted_before(candidate: Outcome, incumbent: Outcome) -> bool:
@@ -184,13 +185,16 @@ def _accepted_now(candidate: Outcome, incumbent: Outcome, users: int, learned: i
         "difference": difference(candidate, incumbent, seed=1),
         "serving": {"answers": 1, "p50Milliseconds": 1.0, "p99Milliseconds": 1.0},
     }  # fmt: skip
-    return gate.judge(report, Policy.from_document({}), gate.Run(RUN, VERSION, INCUMBENT)).outcome == gate.ACCEPTED
+    verdict = gate.judge(report, Policy.from_document({}), gate.Run(RUN, VERSION, INCUMBENT))
+    return bool(verdict.outcome == gate.ACCEPTED)
 
 
 def table(pairs: int = PAIRS) -> Table:
     """Return the share of runs that deploy the candidate, by condition and real difference: before, and now."""
     sys.path.insert(0, "functions")
-    result = Table(title=f"Deployed candidates by real difference of NDCG: rule of 0.2.0 / now, {pairs} pairs of models")
+    result = Table(
+        title=f"Deployed candidates by real difference of NDCG: rule of 0.2.0 / now, {pairs} pairs of models"
+    )
     result.add_column("condition")
     for real in REAL_DIFFERENCES:
         result.add_column(f"{real:+.0%}", justify="right")

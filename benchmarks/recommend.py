@@ -40,7 +40,7 @@ TIMED = "import time; began = time.perf_counter(); {}; print(time.perf_counter()
 CLIENT = "import botocore.session; botocore.session.get_session().create_client('sagemaker-runtime')"
 SENDING = "import recommend.aws; recommend.aws.Runtime('us-east-1', 'amazonaws.com')"
 FUNCTION = "import recommend.app"
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "userId": "42",
     "itemList": [{"itemId": f"i{item}", "score": 0.9} for item in range(10)],
     "source": "personalized",

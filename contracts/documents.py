@@ -97,7 +97,7 @@ def _no_constant(name: str) -> Any:
     raise _NoValue(name)
 
 
-# Made once: a customer waits for some of the documents.
+# The decoders are made once, because a customer waits for some of the documents.
 _STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_no_constant)
 _CHECKED_LATER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=float)
 

@@ -11,6 +11,8 @@ from contracts import schemas
 from contracts.documents import Unfit
 
 CALLED = "manifest.json"
+_PARTS = ("interactions", "quarantined", "otherEvents", "duplicates", "belowSupport")
+"""What becomes of the rows that were read."""
 
 
 @dataclass(frozen=True)
@@ -70,4 +72,16 @@ def _disagreements(files: tuple[File, ...], counts: Mapping[str, int]) -> list[s
         rows = sum(file.rows for file in files if file.path.startswith(f"{folder}/"))
         if rows != counts[folder]:
             faults.append(f"the files of {folder}/ have {rows} rows, counts.{folder} says {counts[folder]}")
+    return faults + _contradictions(counts)
+
+
+def _contradictions(counts: Mapping[str, int]) -> list[str]:
+    faults = []
+    if counts["interactions"] != counts["train"] + counts["test"]:
+        faults.append(
+            f"counts.interactions is {counts['interactions']}, but train + test is {counts['train'] + counts['test']}"
+        )
+    total = sum(counts.get(part, 0) for part in _PARTS)
+    if counts["read"] < total:  # a later minor version may count more kinds of rows
+        faults.append(f"counts.read is {counts['read']}, but {' + '.join(_PARTS)} is {total}")
     return faults

@@ -176,7 +176,8 @@ class Popularity:
         if not isinstance(listed, list) or not listed:
             raise GarbledAnswer("itemList must be a list that is not empty")
         scores: dict[str, float] = {}
-        categories, fault = {}, None
+        categories: dict[str, tuple[str, ...]] = {}
+        fault = None
         for place, entry in enumerate(listed):
             try:
                 item, score, names = lists.of_popular(entry, f"itemList[{place}]")

@@ -5,7 +5,6 @@ Any error raises `BrokenBundle` with the member's name; a damaged bundle never g
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from contracts import schemas
+from contracts import documents, schemas
 from contracts.documents import Unfit
 from contracts.values import is_integer
 from ncf.bundle.format import (
@@ -122,15 +121,12 @@ def load(directory: Path | str, device: torch.device | str = "cpu") -> Bundle:
 
 
 def _read_json(directory: Path, member: str) -> Any:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"holds {constant}, which is no JSON number")
-
     path = directory / member
     if path.is_symlink() or not path.is_file():
         raise BrokenBundle(member, "is missing")
     try:
-        return json.loads(path.read_bytes(), parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
+        return documents.read(path.read_bytes(), "it")
+    except Unfit as error:
         raise BrokenBundle(member, f"cannot be read as JSON: {error}") from error
 
 

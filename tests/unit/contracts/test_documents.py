@@ -8,6 +8,7 @@ from contracts import documents, schemas, values
 from contracts.documents import Unfit
 
 
+@pytest.mark.fault("A07")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

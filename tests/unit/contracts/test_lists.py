@@ -1,4 +1,4 @@
-"""A ranked list is checked, whoever wrote it, and the fault is named by its place."""
+"""The check of a ranked list names the kind of fault and its place."""
 
 from __future__ import annotations
 

@@ -194,6 +194,12 @@ def test_takes_a_later_minor_version_and_fields_it_does_not_know() -> None:
         ("counts.train", -1, "counts.train must be an integer of at least 1, not -1"),
         ("counts.train", ..., "counts.train is missing; it must be an integer of at least 1"),
         ("counts.train", 9, "the files of train/ have 8 rows, counts.train says 9"),
+        ("counts.interactions", 12, "counts.interactions is 12, but train + test is 11"),
+        ("counts.read", 10, "counts.read is 10, but interactions + quarantined + otherEvents + duplicates + "
+         "belowSupport is 11"),
+        ("counts.duplicates", 2, "counts.read is 12, but interactions + quarantined + otherEvents + duplicates + "
+         "belowSupport is 13"),
+        ("counts.read", 10**400, "counts.read must be an integer of at least 1, not a number beyond the range"),
         ("files", [], "files must be a list of at least 5 entries, not []"),
         ("files.0", "train", "files[0] must be an object, not 'train'"),
         ("files.0.path", "../raw/x", "files[0].path must be a Parquet file such as train/part-00000.parquet"),
@@ -204,7 +210,7 @@ def test_takes_a_later_minor_version_and_fields_it_does_not_know() -> None:
         ("files.0.size", 1.5, "files[0].size must be an integer of at least 1, not 1.5"),
         ("files.1", ..., "files must hold a file of test/"),
     ],
-)
+)  # fmt: skip
 def test_names_the_field_of_a_manifest_that_breaks_the_contract(path: str, value: Any, words: str) -> None:
     with pytest.raises(Unfit) as caught:
         manifest.parse(changed(path, value), VERSION)
@@ -443,7 +449,9 @@ def with_rows(**rows: int) -> dict[str, Any]:
     for file in document["files"]:
         folder = file["path"].partition("/")[0]
         file["rows"] = rows.get(folder, file["rows"])
-    document["counts"] |= {name: count for name, count in rows.items() if name in document["counts"]}
+    counts = document["counts"]
+    counts |= {name: count for name, count in rows.items() if name in counts}
+    counts["interactions"] = counts["train"] + counts["test"]
     return document
 
 

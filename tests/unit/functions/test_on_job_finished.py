@@ -173,7 +173,7 @@ def test_a_job_of_somebody_else_is_left_alone_without_a_call(app: ModuleType) ->
     ("document", "words"),
     [
         (event("Object Created"), "detail-type must be one of"),
-        (event({"kind": "x"}), "detail-type must be one of"),
+        ({**event("Object Created"), "detail-type": {"kind": "x"}}, "detail-type must be one of"),
         (event("SageMaker Training Job State Change"), "detail.TrainingJobName must be a non-empty string"),
         (event("SageMaker Endpoint State Change", EndpointName=7), "detail.EndpointName must be a non-empty string"),
         ({"detail": None}, "an object in detail"),

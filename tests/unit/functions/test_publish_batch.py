@@ -117,9 +117,11 @@ def test_a_key_that_is_there_twice_is_refused_and_no_user_named(app: ModuleType,
         app.handler(sample_event("publish_batch"), CONTEXT)
 
 
-@pytest.mark.parametrize("asked", [b"{", [], {}, {"numResults": "50"}, {"numResults": 0}, {"numResults": 10**400}])
-def test_a_request_that_does_not_say_how_many_items_is_named(app: ModuleType, cloud: Cloud, asked: Any) -> None:
-    cloud.write(ARTIFACTS, f"batch/{BATCH}/input/0000.json", asked)
+@pytest.mark.parametrize(
+    "part_request", [b"{", [], {}, {"numResults": "50"}, {"numResults": 0}, {"numResults": 10**400}]
+)
+def test_a_request_that_does_not_say_how_many_items_is_named(app: ModuleType, cloud: Cloud, part_request: Any) -> None:
+    cloud.write(ARTIFACTS, f"batch/{BATCH}/input/0000.json", part_request)
     with pytest.raises(ArtefactMissing, match=r"input/0000\.json: the request"):
         app.handler(sample_event("publish_batch"), CONTEXT)
     assert pointer(cloud) is None

@@ -14,7 +14,7 @@ __all__ = ["app", "aws", "clock", "cold_start"]  # fixtures
 
 
 POINTER = {"schemaVersion": "1.0", "runId": "run-2", "prefix": "batch/job/lists/", "shards": 1, "numResults": 3}
-PART = {
+PART: dict[str, Any] = {
     "schemaVersion": "1.0",
     "modelVersion": "run-2",
     "shard": 0,

@@ -90,7 +90,7 @@ MANY = [(str(item), 1.0 - item / 1000) for item in range(500)]
 
 @pytest.mark.fault("A01", "A02", "A03", "A04")
 @pytest.mark.parametrize(
-    ("asked", "content", "reason", "message"),
+    ("invocation", "content", "reason", "message"),
     [
         (ASKED, answered(*MANY), "too_long", "500 items, more than 3"),
         (CANDIDATES, answered(*MANY), "too_long", "500 items, more than 3"),
@@ -119,14 +119,16 @@ MANY = [(str(item), 1.0 - item / 1000) for item in range(500)]
         (RELATED, answered(("8", 0.9), itemId="7"), "garbled", "source must be related or popular"),
     ],
 )  # fmt: skip
-def test_an_answer_that_was_not_asked_for_is_refused(asked: Any, content: bytes, reason: str, message: str) -> None:
+def test_an_answer_that_was_not_asked_for_is_refused(
+    invocation: Any, content: bytes, reason: str, message: str
+) -> None:
     with pytest.raises(GarbledAnswer) as caught:
-        Ranking.from_endpoint(content, asked)
+        Ranking.from_endpoint(content, invocation)
     assert (caught.value.reason, str(caught.value)) == (reason, message)
 
 
 @pytest.mark.parametrize(
-    ("asked", "content"),
+    ("invocation", "content"),
     [
         (ASKED | {"categories": ["Drama"]}, answered()),
         (ASKED | {"deny": ["1"]}, answered()),
@@ -137,8 +139,8 @@ def test_an_answer_that_was_not_asked_for_is_refused(asked: Any, content: bytes,
         (ASKED, answered(("1", 3), ("2", 3.0), ("3", 2))),
     ],
 )
-def test_an_answer_may_be_short_where_the_request_is_narrow(asked: Any, content: bytes) -> None:
-    ranking = Ranking.from_endpoint(content, asked)
+def test_an_answer_may_be_short_where_the_request_is_narrow(invocation: Any, content: bytes) -> None:
+    ranking = Ranking.from_endpoint(content, invocation)
     assert len(ranking.items) == len(json.loads(content)["itemList"])
 
 
