@@ -4,7 +4,12 @@ import argparse
 
 from benchmarks import command, gate, preparation, recommend, scoring
 
-BENCHMARKS = {"gate": gate.table, "scoring": scoring.table, "preparation": preparation.table, "recommend": recommend.table}
+BENCHMARKS = {
+    "gate": gate.table,
+    "scoring": scoring.table,
+    "preparation": preparation.table,
+    "recommend": recommend.table,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

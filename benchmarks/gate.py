@@ -134,7 +134,11 @@ def run(random: np.random.Generator, condition: str, real: float) -> tuple[bool,
 
 
 def _outcomes(
-    shop: Shop, item: NDArray[np.int64], chosen: NDArray[np.bool_], ours: NDArray[np.float32], theirs: NDArray[np.float32]
+    shop: Shop,
+    item: NDArray[np.int64],
+    chosen: NDArray[np.bool_],
+    ours: NDArray[np.float32],
+    theirs: NDArray[np.float32],
 ) -> tuple[Outcome, Outcome]:
     users = len(item)
     train = Pairs.of(np.repeat(np.arange(users), SEEN), shop.seen.ravel(), users, ITEMS)

@@ -146,7 +146,7 @@ def _ask(request: dict[str, Any], variant: str | None) -> Any:
                 raise GoldenRequestMismatch(f"the model refused a golden request: {message_of(error)[:300]}") from error
             raise
         content = answer["Body"].read()
-    return golden.answer(content)
+    return golden.read_answer(content)
 
 
 def _publish_batch(run_id: str, is_back: bool) -> None:

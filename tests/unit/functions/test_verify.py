@@ -121,7 +121,7 @@ def test_a_broken_popularity_list_is_named(changes: dict[str, Any], words: str) 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a": 1, "a": 2}', b"\xff", b""])
 def test_an_answer_that_is_not_json_is_none(content: bytes) -> None:
-    assert golden.answer(content) is None
+    assert golden.read_answer(content) is None
 
 
 # The handler
