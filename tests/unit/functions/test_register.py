@@ -202,7 +202,7 @@ def test_a_package_of_the_run_with_another_model_is_not_ours(
 ) -> None:
     found = package()
     if "Image" in other:
-        found["InferenceSpecification"] = {"Containers": [{**CALL["InferenceSpecification"]["Containers"][0], **other}]}
+        found["InferenceSpecification"] = {"Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL_URL, **other}]}
     else:
         found["CustomerMetadataProperties"] |= other
     sagemaker.add_response("list_model_packages", listed(f"run {RUN}"))
