@@ -223,6 +223,11 @@ def test_the_policy_in_the_bucket_holds_in_place_of_the_parameter_from_the_next_
             b'{"floors": {"coverage": 1e400}}',
             r"^policy/gate\.json: floors\.coverage must be a number from 0 to 1, not inf",
         ),
+        (
+            b'{"floors": {"coverage": 1' + b"0" * 400 + b"}}",
+            r"^policy/gate\.json: floors\.coverage must be a number from 0 to 1, not a number beyond the range",
+        ),
+        (b'{"floors": ' + b"[" * 500 + b"]" * 500 + b"}", r"^policy/gate\.json is nested too deeply"),
         (b'{"floors": {}, "floors": {}}', r"^policy/gate\.json has the key 'floors' twice"),
         (
             b'{"floors": {"sampledHitRate": 2}}',

@@ -282,6 +282,20 @@ def test_files_of_a_run_from_before_their_digests_were_recorded_are_taken(
     assert app.handler(sample_event("verify"), CONTEXT)["verified"]
 
 
+@pytest.mark.fault("A06")
+def test_a_broken_popularity_list_never_serves(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    broken = {"itemId": "a", "score": 9.0, "categories": {"Drama": 1}}
+    cloud.write(ARTIFACTS, f"runs/{RUN}/popular.json", {**POPULAR, "itemList": [broken]})
+    is_well(sagemaker, runtime)
+    with pytest.raises(Exception, match=r"popular\.json: itemList\[0\]\.categories must be a list") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert cloud.item("SERVING", "CURRENT") == {}
+    assert cloud.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix="serving/")["KeyCount"] == 0
+
+
 @pytest.mark.fault("R08")
 def test_a_lock_that_another_has_taken_stops_the_promotion(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
