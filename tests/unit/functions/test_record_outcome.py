@@ -123,6 +123,19 @@ def test_a_bus_that_refuses_is_tried_again(app: ModuleType, stub: Callable[[Any]
     assert type(caught.value).__name__ == "DependencyFailed"
 
 
+@pytest.mark.fault("M19")
+def test_a_late_record_of_a_deployment_changes_nothing_after_the_model_was_taken_back(
+    app: ModuleType, cloud: Cloud
+) -> None:
+    """An execution was aborted after Verify, a person took its model back, and the execution was redriven."""
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="ROLLED_BACK", runId=RUN, reasons=["customers complain"])
+    app.handler(sample_event("record_outcome"), CONTEXT)
+    assert (cloud.item(f"RUN#{RUN}")["status"], cloud.item(f"RUN#{RUN}")["reasons"]) == (
+        "ROLLED_BACK", ["customers complain"],
+    )  # fmt: skip
+    assert (cloud.events(), cloud.notifications()) == ([], [])
+
+
 def test_a_rollback_is_recorded_with_both_runs_and_gives_its_lock_back(app: ModuleType, cloud: Cloud) -> None:
     newer = "v20261124t000000z-00000000-r1"
     cloud.put(f"RUN#{newer}", kind="RUN", status="DEPLOYED", runId=newer)

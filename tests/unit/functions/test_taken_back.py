@@ -236,6 +236,25 @@ def test_a_run_that_was_on_its_way_replaces_a_restored_model_only_if_it_was_judg
 
 
 @pytest.mark.parametrize("app", ["deploy"], indirect=True)
+def test_a_run_that_serves_again_since_a_rollback_is_not_compared_with_itself(
+    app: ModuleType,
+    cloud: Cloud,
+    sagemaker: Stubber,
+    answers: Stubber,
+    book: Ledger,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replace(book, clock, RUN, ROLLBACK, "it was the weather")
+    figures = {"channel incumbent": model(f"{BEFORE}-r1")["modelDataUrl"]}
+    cloud.put(f"RUN#{RUN}", "DECISION#training", kind="DECISION", figures=figures)
+    monkeypatch.setattr(app, "_approved_container", lambda event: {})
+    sagemaker.add_response("describe_endpoint", endpoint("InService", JOB))
+    answers.add_response("send_task_success", {})
+    assert app.handler(deploy(), CONTEXT) == {"action": "DONE"}
+
+
+@pytest.mark.parametrize("app", ["deploy"], indirect=True)
 def test_a_late_failure_does_not_bring_it_back(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
