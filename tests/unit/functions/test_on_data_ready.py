@@ -40,7 +40,7 @@ def manifest_of(version: str = VERSION) -> dict[str, Any]:
         {"path": f"{folder}/part-00000.parquet", "size": len(CONTENT[folder]), "sha256": "ab" * 32, "rows": rows}
         for folder, rows in ROWS.items()
     ]
-    counts = {"read": 12, "interactions": 11, "train": 8, "test": 3, "users": 3, "items": 4}
+    counts = {"read": 11, "interactions": 11, "train": 8, "test": 3, "users": 3, "items": 4}
     rest = dict.fromkeys(("quarantined", "duplicates", "belowSupport", "coldTestItems"), 0)
     return {
         "schemaVersion": "1.0",
@@ -193,6 +193,14 @@ def test_takes_a_later_minor_version_and_fields_it_does_not_know() -> None:
         ("counts.train", -1, "counts.train must be an integer of at least 1, not -1"),
         ("counts.train", ..., "counts.train is missing; it must be an integer of at least 1"),
         ("counts.train", 9, "the files of train/ have 8 rows, counts.train says 9"),
+        (
+            "counts.train",
+            8.0,
+            "counts.train must be an integer from 0 to 9007199254740991, without a fraction, not 8.0",
+        ),
+        ("counts.read", 12, "counts.read is 12, but quarantined + otherEvents + duplicates + belowSupport"),
+        ("files.0.rows", 8.0, "files[0].rows must be an integer from 0 to"),
+        ("timeSpan.first", 3, "timeSpan.first is 3, later than timeSpan.last, 2"),
         ("files", [], "files must be a list of at least 5 entries, not []"),
         ("files.0", "train", "files[0] must be an object, not 'train'"),
         ("files.0.path", "../raw/x", "files[0].path must be a Parquet file such as train/part-00000.parquet"),
@@ -353,7 +361,9 @@ def with_rows(**rows: int) -> dict[str, Any]:
     for file in document["files"]:
         folder = file["path"].partition("/")[0]
         file["rows"] = rows.get(folder, file["rows"])
-    document["counts"] |= {name: count for name, count in rows.items() if name in document["counts"]}
+    counts = document["counts"]
+    counts |= {name: count for name, count in rows.items() if name in counts}
+    counts["read"] = counts["interactions"] = counts["train"] + counts["test"]
     return document
 
 
