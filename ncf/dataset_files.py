@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from contracts import documents
+from contracts import counts, documents
 from contracts.documents import Unfit
 from ncf.dataset import BrokenDataset, Dataset, Pairs
 
@@ -123,6 +123,8 @@ def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
         path = PurePosixPath(file["path"])
         if len(path.parts) != 2 or path.parts[0] not in COLUMNS or path.parts[1] == "..":
             raise BrokenDataset(MANIFEST, f"files: path {file['path']!r} is not <{'|'.join(COLUMNS)}>/<name>")
+    if faults := counts.contradictions(manifest):
+        raise BrokenDataset(MANIFEST, "; ".join(faults))
     return manifest, hashlib.sha256(content).hexdigest()
 
 
@@ -133,13 +135,7 @@ def _read_folder(directory: Path, folder: str, manifest: dict[str, Any]) -> pa.T
     )
     columns = COLUMNS[folder]
     tables = [_read_file(directory, entry, columns) for entry in entries]
-    table = pa.concat_tables(tables) if tables else pa.schema(list(columns.items())).empty_table()
-    if folder != "popularity" and table.num_rows != manifest["counts"].get(folder):
-        raise BrokenDataset(
-            f"{folder}/",
-            f"has {table.num_rows} rows, counts.{folder} of the manifest is {manifest['counts'].get(folder)}",
-        )
-    return table
+    return pa.concat_tables(tables) if tables else pa.schema(list(columns.items())).empty_table()
 
 
 def _read_file(directory: Path, entry: dict[str, Any], columns: dict[str, pa.DataType]) -> pa.Table:

@@ -322,14 +322,22 @@ def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
 @pytest.mark.parametrize(
     ("member", "content", "message"),
     [
-        (file("../bundle.json"), b"x", r"\.\./bundle\.json: is no member"),
-        (file("/bundle.json"), b"x", r"/bundle\.json: is no member"),
+        (file("../bundle.json"), b"x", r"\.\./bundle\.json: is not a path below the archive's folder"),
+        (file("/bundle.json"), b"x", r"/bundle\.json: is not a path below the archive's folder"),
         (file("sub/bundle.json"), b"x", r"sub/bundle\.json: is no member"),
-        (file("././bundle.json"), b"x", r"\./bundle\.json: is no member"),
+        (file("././bundle.json"), b"x", r"\./bundle\.json: is not a path below the archive's folder"),
         (file("model.pt"), b"x", r"model\.pt: is no member"),
-        (link("bundle.json", "/etc/passwd", tarfile.SYMTYPE), b"", r"bundle\.json: is not a plain file"),
-        (link("bundle.json", "weights.safetensors", tarfile.LNKTYPE), b"", r"bundle\.json: is not a plain file"),
-        (link("bundle.json", "", tarfile.FIFOTYPE), b"", r"bundle\.json: is not a plain file"),
+        (
+            link("bundle.json", "/etc/passwd", tarfile.SYMTYPE),
+            b"",
+            "bundle.json: is not a plain file but a symbolic link",
+        ),
+        (
+            link("bundle.json", "weights.safetensors", tarfile.LNKTYPE),
+            b"",
+            "bundle.json: is not a plain file but a hard link",
+        ),
+        (link("bundle.json", "", tarfile.FIFOTYPE), b"", "bundle.json: is not a plain file but a named pipe"),
     ],
 )
 def test_an_archive_with_another_file_is_refused_and_leaves_nothing(
@@ -360,14 +368,14 @@ def test_an_archive_that_lacks_a_member_is_refused(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_not_an_archive_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(content)
-    with pytest.raises(BrokenBundle, match=r"model\.tar\.gz: cannot be unpacked|is missing"):
+    with pytest.raises(BrokenBundle, match=r"model\.tar\.gz: the archive cannot be read"):
         bundles.extract(tmp_path / "model.tar.gz", tmp_path / "unpacked")
 
 
 def test_a_truncated_archive_is_refused_and_leaves_nothing(directory: Path, tmp_path: Path) -> None:
     archive = archive_of(directory, tmp_path / "model.tar.gz")
     archive.write_bytes(archive.read_bytes()[:-200])
-    with pytest.raises(BrokenBundle, match=r"model\.tar\.gz: cannot be unpacked"):
+    with pytest.raises(BrokenBundle, match=r"model\.tar\.gz: the archive cannot be read"):
         bundles.extract(archive, tmp_path / "unpacked")
     assert list((tmp_path / "unpacked").iterdir()) == []
 
