@@ -153,6 +153,8 @@ def _show_not_deployed(
     for reason in outcome.reasons:
         if reason not in watcher.shown_reasons:
             show.line(f"    {reason}")
+    if any(reason.startswith("the data changed") for reason in outcome.reasons):
+        show.line("    another shop's data? `make clean` removes the earlier shop and its model from this machine")
     if serving:
         show.good(f"model {serving} still serves")
         dataset = serving_dataset(project, outputs)

@@ -72,8 +72,8 @@ class Verdict:
     figures: Mapping[str, float]
     people: str
     """The sentence that says on whom the models were compared."""
-    warnings: tuple[str, ...] = ()
-    """Sentences about data that changed, where the policy does not stop at it."""
+    advice: tuple[str, ...] = ()
+    """If the data changed: how they changed, where the policy does not stop at it, and otherwise what to do."""
     is_unchanged: bool = False
     """True if the candidate equals the incumbent in every figure."""
 
@@ -90,7 +90,7 @@ class Verdict:
         if self.is_unchanged:
             return ["the model equals the serving model in every figure: it is not deployed", self.people]
         failed = [check.sentence for check in self.checks if not check.passed]
-        return [*(failed or [check.sentence for check in self.checks]), *self.warnings, self.people]
+        return [*(failed or [check.sentence for check in self.checks]), *self.advice, self.people]
 
     def to_figures(self) -> dict[str, Any]:
         """The candidate's figures and each check, for the ledger."""
@@ -136,7 +136,7 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
         checks=tuple(sorted(checks, key=lambda check: check.passed)),
         figures=figures,
         people=_people(report),
-        warnings=() if policy.data_change.stops else tuple(change.sentence for change in changes),
+        advice=_advice(changes, policy.data_change.stops),
         is_unchanged=incumbent is not None and _same(candidate, incumbent),
     )
 
@@ -232,12 +232,15 @@ def _data_changes(
             yield _change(name, figures[name], most, words, "at most")
 
 
+def _advice(changes: list[Check], stops: bool) -> tuple[str, ...]:
+    if changes and stops:
+        return ('if the change is meant, put {"dataChange": {"action": "warn"}} into policy/gate.json and try again',)
+    return tuple(change.sentence for change in changes)
+
+
 def _change(name: str, value: float, limit: float, words: str, side: str) -> Check:
     shown_limit = f"{limit:g}" if name == "itemShift" else f"{limit:.0%}"
-    sentence = (
-        f"the data changed: {words.format(value)} ({side} {shown_limit} expected); if this is meant, set dataChange in "
-        "policy/gate.json and start the next attempt"
-    )
+    sentence = f"the data changed: {words.format(value)} ({side} {shown_limit} expected)"
     return Check(f"data.{name}", False, value, limit, sentence)
 
 
