@@ -146,11 +146,15 @@ def _show_not_deployed(
     serving = Ledger(project, outputs["RunsTableName"]).serving().get("runId")
     if outcome.status == "REJECTED":
         show.warn(f"the gate rejected model {outcome.run_id}: it was not deployed")
+    elif outcome.status == "UNCHANGED":
+        show.good(f"model {outcome.run_id} equals the serving one in every figure: it was not deployed")
     else:
         show.warn(f"dataset {outcome.dataset_version} was not trained on ({outcome.status})")
     for reason in outcome.reasons:
         if reason not in watcher.shown_reasons:
             show.line(f"    {reason}")
+    if any(reason.startswith("the data changed") for reason in outcome.reasons):
+        show.line(f"    another shop's data? `make down`, then delete {project.state}, which holds the earlier shop and its model")
     if serving:
         show.good(f"model {serving} still serves")
         dataset = serving_dataset(project, outputs)

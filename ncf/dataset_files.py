@@ -8,7 +8,6 @@ read.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from contracts import splits
+from contracts import counts, documents, splits
+from contracts.documents import Unfit
 from contracts.values import is_integer, shown
 from ncf.dataset import BrokenDataset, Dataset, Pairs, Split
 
@@ -171,9 +171,9 @@ def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
     except OSError as error:
         raise BrokenDataset(MANIFEST, f"cannot be read from {directory}: {error.strerror}") from error
     try:
-        manifest = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise BrokenDataset(MANIFEST, f"is not JSON: {error}") from error
+        manifest = documents.read(content, "it")
+    except Unfit as error:
+        raise BrokenDataset(MANIFEST, f"cannot be used: {error}") from error
     found = manifest.get("schemaVersion") if isinstance(manifest, dict) else manifest
     if not isinstance(found, str) or not SCHEMA_VERSIONS.fullmatch(found):
         raise BrokenDataset(MANIFEST, f"schemaVersion is {shown(found)}, known is 1.x")
@@ -189,6 +189,8 @@ def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
         path = PurePosixPath(file["path"])
         if len(path.parts) != 2 or path.parts[0] not in COLUMNS or path.parts[1] == "..":
             raise BrokenDataset(MANIFEST, f"files: path {file['path']!r} is not <{'|'.join(COLUMNS)}>/<name>")
+    if faults := counts.contradictions(manifest):
+        raise BrokenDataset(MANIFEST, "; ".join(faults))
     return manifest, hashlib.sha256(content).hexdigest()
 
 
@@ -199,14 +201,7 @@ def _read_folder(directory: Path, folder: str, manifest: dict[str, Any]) -> pa.T
     )
     columns = COLUMNS[folder]
     tables = [_read_file(directory, entry, columns) for entry in entries]
-    table = pa.concat_tables(tables) if tables else pa.schema(list(columns.items())).empty_table()
-    expected = manifest["counts"].get(folder, 0 if folder == "repeats" else None)
-    if folder != "popularity" and table.num_rows != expected:
-        raise BrokenDataset(
-            f"{folder}/",
-            f"has {table.num_rows} rows, counts.{folder} of the manifest is {expected}",
-        )
-    return table
+    return pa.concat_tables(tables) if tables else pa.schema(list(columns.items())).empty_table()
 
 
 def _read_file(directory: Path, entry: dict[str, Any], columns: dict[str, pa.DataType]) -> pa.Table:

@@ -36,7 +36,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from contracts import lines, splits
+from contracts import lines
 from contracts.golden import differences
 from contracts.lines import Epoch
 from ncf import bundle as bundles
@@ -49,10 +49,12 @@ from ncf.golden import golden
 from ncf.interface import CannotFit, Context, Diverged, Model, Stopped
 from ncf.ranking import best_first, rank
 from ncf.registry import kind_named
+from training import data_change
 from training import hyperparameters as declarations
 from training import incumbent as incumbents
 from training import report as reports
 from training.hyperparameters import Hyperparameters, InvalidHyperparameter
+from training.people import choose
 
 STOPPED = 143
 """Exit status after SIGTERM."""
@@ -169,16 +171,18 @@ def train(
     device = _device(hyperparameters.device)
     if not join(os.environ, device).is_first:
         # This process contributes gradients; only the first one evaluates and writes.
-        dataset = _load_dataset(places.dataset, hyperparameters.dataset_version)
+        dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
         with termination.deferred():
             _fit(hyperparameters, dataset, device, places, termination)
         return
     _clear(places.model)
-    dataset = _load_dataset(places.dataset, hyperparameters.dataset_version)
+    dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
-        incumbent = _load_incumbent(places.incumbent, Path(scratch) / "incumbent")
+        incumbent = _load_incumbent(places.incumbent, Path(scratch) / "incumbent", hyperparameters.incumbent_digest)
+        people = choose(dataset, incumbent, hyperparameters.evaluation_users, hyperparameters.seed)
         evaluation = Evaluation(
             dataset,
+            test=people.test,
             k=hyperparameters.evaluation_k,
             negatives=hyperparameters.evaluation_negatives,
             seed=hyperparameters.seed,
@@ -194,6 +198,8 @@ def train(
         candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model)
         # The written bundle is measured, not the model in memory.
         report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent)
+        report["people"] = people.to_dict()
+        report["data"] = data_change.to_report(dataset, incumbent)
         try:
             _install(Path(scratch) / "bundle", places.model)
             _check_golden(bundles.load(places.model))
@@ -252,25 +258,14 @@ def _report(progress: Epoch) -> None:
         print(progress, flush=True)
 
 
-def _load_dataset(directory: Path, version: str) -> Dataset:
-    """Load the dataset. Raises BrokenDataset, and TrainingFailed if it has several test items for a user."""
-    dataset = dataset_files.load(directory, version)
-    if dataset.split.protocol != splits.LEAVE_LAST_OUT:
-        raise TrainingFailed(
-            f"dataset {dataset.version} is split by {dataset.split.protocol}, and the evaluation knows only "
-            f"{splits.LEAVE_LAST_OUT}: prepare it with --split {splits.LEAVE_LAST_OUT}"
-        )
-    return dataset
-
-
-def _load_incumbent(channel: Path | None, directory: Path) -> Bundle | None:
-    """Load the incumbent, if there is one. Raises TrainingFailed if it cannot be read: without a comparison, a worse
-    candidate could replace it.
+def _load_incumbent(channel: Path | None, directory: Path, digest: str) -> Bundle | None:
+    """Load the incumbent, if there is one. Raises TrainingFailed if it cannot be read or is not the bundle with
+    `digest`: without a comparison with the model that serves, a worse candidate could replace it.
     """
     if channel is None:
         return None
     try:
-        return incumbents.load(channel, directory)
+        return incumbents.load(channel, directory, digest)
     except BrokenBundle as error:
         raise TrainingFailed(
             f"the incumbent cannot be read, so the model cannot be compared with it: {error}"
@@ -291,6 +286,7 @@ def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Da
         dataset_version=hyperparameters.dataset_version,
         code_version=hyperparameters.code_version,
         golden=golden,
+        held_out=dataset.test,
         categories=dataset.categories,
     )
 

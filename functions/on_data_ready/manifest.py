@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts import schemas
+from contracts import counts, schemas
 from contracts.documents import Unfit
 
 CALLED = "manifest.json"
@@ -34,12 +33,12 @@ class Manifest:
 def parse(document: Any, version: str) -> Manifest:
     """Read the manifest of dataset `version`. Raises Unfit with every fault."""
     schemas.check(document, "manifest", CALLED)
-    files = tuple(File(entry["path"], int(entry["size"]), int(entry["rows"])) for entry in document["files"])
-    faults = _disagreements(files, document["counts"])
+    faults = counts.contradictions(document)
     if document["datasetVersion"] != version:
         faults.append(f"datasetVersion must be {version}, as in the key, not {document['datasetVersion']!r}")
     if faults:
         raise Unfit(*(f"{CALLED}: {fault}" for fault in faults))
+    files = tuple(File(entry["path"], entry["size"], entry["rows"]) for entry in document["files"])
     return Manifest(version, files, document["counts"])
 
 
@@ -61,13 +60,3 @@ def missing_from(manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
         elif size != file.size:
             reasons.append(f"{file.path} has {size} bytes in the bucket, {file.size} in the manifest")
     return reasons
-
-
-def _disagreements(files: tuple[File, ...], counts: Mapping[str, int]) -> list[str]:
-    listed = Counter(file.path for file in files)
-    faults = [f"files lists {path} {times} times" for path, times in listed.items() if times > 1]
-    for folder in ("train", "test", "repeats", "users", "items"):
-        rows, counted = sum(file.rows for file in files if file.path.startswith(f"{folder}/")), counts.get(folder, 0)
-        if rows != counted:
-            faults.append(f"the files of {folder}/ have {rows} rows, counts.{folder} says {counted}")
-    return faults

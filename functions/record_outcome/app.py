@@ -1,5 +1,5 @@
-"""States RecordDeployed, RecordRejected, RecordPrepared and RecordRestored: write the ledger, publish an event, send a
-notification and release the lock.
+"""States RecordDeployed, RecordRejected, RecordUnchanged, RecordPrepared and RecordRestored: write the ledger, publish
+an event, send a notification and release the lock.
 
 Returns `{"status"}`. A second call sends no second notification, but may publish the event again.
 """
@@ -15,7 +15,7 @@ from shared import environment, events, names
 from shared.clients import calling, client
 from shared.ledger import Ledger
 from shared.observability import append_run, count, logger, observed
-from shared.records import ENDED_WITHOUT_VERDICT, TAKEN, UNFINISHED, DatasetStatus, OperationStatus, RunStatus
+from shared.records import TAKEN, UNFINISHED, DatasetStatus, OperationStatus, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ _KINDS: dict[str, str] = {
     RunStatus.DEPLOYED: events.MODEL_DEPLOYED,
     OperationStatus.RESTORED: events.MODEL_DEPLOYED,
     RunStatus.REJECTED: events.MODEL_REJECTED,
+    RunStatus.UNCHANGED: events.MODEL_UNCHANGED,
     DatasetStatus.PREPARED: events.DATASET_PREPARED,
 }
 
@@ -43,6 +44,7 @@ _METRICS: dict[str, str] = {
     OperationStatus.RESTORED: "VersionRestored",
     OperationStatus.SPLIT: "TrafficSplitRecorded",
     RunStatus.REJECTED: "RunRejected",
+    RunStatus.UNCHANGED: "RunUnchanged",
     DatasetStatus.PREPARED: "DatasetPrepared",
 }
 
@@ -57,8 +59,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         LEDGER.mark_dataset(end.dataset_version, DatasetStatus.PREPARED, [], unless=TAKEN)
     elif end.replaced is not None:
         _end_rollback(end, end.run_id, end.replaced, str(event.get("executionArn")).rpartition(":")[2])
-    else:
-        _end_run(end, end.run_id)
+    elif not _end_run(end, end.run_id):
+        logger.warning("the run has ended otherwise meanwhile", extra={"status": end.status})
+        return {"status": end.status}
     if end.status in _KINDS:  # a split deploys no model
         events.publish(EVENTS, _KINDS[end.status], end.run_id, end.dataset_version, list(end.reasons))
     logger.info("outcome recorded", extra={"status": end.status, "reasons": list(end.reasons)})
@@ -90,18 +93,19 @@ def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str)
                 )
 
 
-def _end_run(end: Outcome, run_id: str) -> None:
+def _end_run(end: Outcome, run_id: str) -> bool:
+    """Record the end. False if the run has ended otherwise: a person took its model back before an execution that was
+    aborted is redriven.
+    """
     # A run that was redriven after a failure may succeed: this status replaces the failure.
     status = RunStatus(end.status)
-    LEDGER.finish_run(
-        run_id,
-        status,
-        list(end.reasons),
-        over=(*UNFINISHED, *ENDED_WITHOUT_VERDICT, status),
-    )
+    over = (*UNFINISHED, RunStatus.FAILED, RunStatus.ABORTED, status)
+    is_recorded = LEDGER.finish_run(run_id, status, list(end.reasons), over=over)
+    LEDGER.unlock_deployment(run_id)
+    if not is_recorded:
+        return False
     if end.stale:
         LEDGER.mark_dataset(end.dataset_version, DatasetStatus.STALE, list(end.reasons))
-    LEDGER.unlock_deployment(run_id)
     with LEDGER.notifying(f"RUN#{run_id}", end.status.lower()) as first:
         if first:
             with calling("sns Publish"):
@@ -109,3 +113,4 @@ def _end_run(end: Outcome, run_id: str) -> None:
                     TopicArn=SETTINGS.notifications_topic_arn,
                     **end.notice(names.report_uri(SETTINGS.artifacts_bucket, run_id)),
                 )
+    return True

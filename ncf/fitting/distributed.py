@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,14 @@ class Processes:
         if self.size > 1:
             dist.all_reduce(numbers)
         return numbers.tolist()
+
+    def from_first(self, here: T) -> T:
+        """Return `here` of the first process. Collective."""
+        if self.size == 1:
+            return here
+        box = [here]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
 
     def align(self, module: nn.Module) -> None:
         """Copy the parameters of the first process to all others. Collective."""

@@ -12,21 +12,17 @@ the mean of their gradients: n processes have n times the batch size and 1/n of 
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from contracts.lines import Epoch
 from ncf.dataset import Dataset
+from ncf.fitting.checkpoint import Checkpoints
 from ncf.fitting.distributed import Processes
 from ncf.fitting.losses import Objective, objective
 from ncf.fitting.precision import Precision
@@ -35,7 +31,6 @@ from ncf.network import Architecture, ProductTower, Recommender
 from ncf.plan import Plan
 from ncf.seeds import stream
 
-CHECKPOINT = "checkpoint.safetensors"
 DIVERGED = 1e3
 """A mean loss above this means divergence: an untrained model is at ln 2, or at ln of the catalogue's size."""
 
@@ -58,25 +53,23 @@ def fit(
     `start` returns the factors from which the GMF half starts: [users, factors], [items, factors].
 
     With `context.checkpoints`, the state is written to that folder after each epoch and when `context.stop` returns
-    true. Training resumes from a checkpoint with the same `fingerprint` (of the data and all parameters); another
-    checkpoint is ignored with a warning.
+    true; the last two are kept. Training resumes from the latest one with the same `fingerprint` (of the data and all
+    parameters). One that is damaged, or has another fingerprint, is ignored with a warning.
 
     With `validate`, the model is that of the epoch with the highest value, and training ends after `plan.patience`
     epochs without a higher value. Raises CannotFit, Diverged and Stopped.
     """
     training = _Training(dataset, architecture, plan, context.device, is_started=start is not None)
-    checkpoint = context.checkpoints and context.checkpoints / CHECKPOINT
-    if context.checkpoints is not None:
-        context.checkpoints.mkdir(parents=True, exist_ok=True)
-    if not (checkpoint and training.resume(checkpoint, fingerprint, context.warn)) and start is not None:
+    checkpoints = Checkpoints(context.checkpoints, context.warn) if context.checkpoints else None
+    if not (checkpoints and training.resume(checkpoints, fingerprint)) and start is not None:
         training.start(*start())
     training.align()
     while training.epoch < plan.epochs and not (validate and training.is_exhausted()):
         progress = training.run_epoch(context.stop, validate)
         if progress is not None:
             context.report(progress)
-        if checkpoint:
-            training.save(checkpoint, fingerprint)
+        if checkpoints:
+            training.save(checkpoints, fingerprint)
         if progress is None:
             raise Stopped(f"stopped in epoch {training.epoch + 1} of {plan.epochs}, after {training.step} of its steps")
     return training.result()
@@ -214,8 +207,8 @@ class _Training:
             if not torch.isfinite(weight).all():
                 raise Diverged(f"{name} holds NaN or infinity {where}: it diverged; try a smaller learning_rate")
 
-    def save(self, path: Path, fingerprint: str) -> None:
-        """Write the checkpoint atomically; only the first process writes. Collective."""
+    def save(self, checkpoints: Checkpoints, fingerprint: str) -> None:
+        """Write a checkpoint; only the first process writes. Collective."""
         loss_sum, samples = self._processes.total(self._loss_sum.item(), self._samples, device=self._device)
         if not self._processes.is_first:
             return
@@ -234,32 +227,14 @@ class _Training:
             "bestScore": self._best_score,
             "precision": self._precision.state(),
         }
-        content = safetensors.torch.save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            metadata={"position": json.dumps(position)},
-        )
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        checkpoints.write(position, tensors)
 
-    def resume(self, path: Path, fingerprint: str, warn: Callable[[str], None]) -> bool:
-        """Resume from the checkpoint at `path`. Returns False, with a warning, for one that does not fit."""
-        if not path.exists():
+    def resume(self, checkpoints: Checkpoints, fingerprint: str) -> bool:
+        """Resume from the latest checkpoint that can be used. Returns False if there is none. Collective."""
+        checkpoint = checkpoints.latest(fingerprint, self._processes, self._device)
+        if checkpoint is None:
             return False
-        try:
-            with safe_open(path, framework="pt") as file:
-                position = json.loads((file.metadata() or {})["position"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            found = position["fingerprint"]
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            warn(f"warning: the checkpoint cannot be read, so training starts from the beginning: {error}")
-            return False
-        if found != fingerprint:
-            warn("warning: the checkpoint has other data or hyperparameters, so training starts from the beginning")
-            return False
+        position, tensors = checkpoint.position, checkpoint.tensors
         self.model.load_state_dict(_with_prefix("model.", tensors))
         self._best = {name: tensor.to(self._device) for name, tensor in _with_prefix("best.", tensors).items()}
         optimizer = self._optimizer.state_dict()

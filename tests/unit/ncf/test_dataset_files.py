@@ -98,14 +98,27 @@ def test_another_size_is_named(dataset: Path) -> None:
 
 
 def test_another_number_of_rows_is_named(dataset: Path) -> None:
-    edit(dataset, lambda manifest: [f.update(rows=99) for f in manifest["files"] if f["path"].startswith("users/")])
+    def claim(manifest: dict[str, Any]) -> None:
+        [file.update(rows=99) for file in manifest["files"] if file["path"].startswith("users/")]
+        manifest["counts"]["users"] = 99
+
+    edit(dataset, claim)
     with pytest.raises(BrokenDataset, match=r"users/part-00000\.parquet: has 3 rows, the manifest says 99"):
         dataset_files.load(dataset, VERSION)
 
 
-def test_a_part_that_the_manifest_does_not_list_is_found_by_its_counts(dataset: Path) -> None:
-    edit(dataset, lambda manifest: manifest["counts"].update(train=6))
-    with pytest.raises(BrokenDataset, match=r"train/: has 5 rows, counts\.train of the manifest is 6"):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": 6}, r"the files of train/ have 5 rows, counts\.train says 6"),
+        ({"read": 8}, r"counts\.read is 8, but quarantined \+ .* \+ interactions is 7"),
+        ({"read": 7.0}, r"counts\.read must be an integer .* not 7\.0"),
+    ],
+)
+def test_counts_that_contradict_are_refused_by_name(changes: dict[str, Any], message: str, dataset: Path) -> None:
+    """tests/unit/contracts/test_counts.py has the rule."""
+    edit(dataset, lambda manifest: manifest["counts"].update(changes))
+    with pytest.raises(BrokenDataset, match=rf"dataset file manifest\.json: .*{message}"):
         dataset_files.load(dataset, VERSION)
 
 
@@ -363,3 +376,19 @@ def test_a_dataset_by_time_that_would_mislead_is_refused(
     path = by_time(**changed)
     with pytest.raises(BrokenDataset, match=message):
         dataset_files.load(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "it is not JSON"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'{"counts": 1, "counts": 2}', "it has the key 'counts' twice"),
+        (b'{"counts": {"train": 1%s}}' % (b"0" * 400), r"it: counts\.train must be a number within the range"),
+        (b'{"counts": {"train": NaN}}', "NaN is not a JSON value"),
+    ],
+)
+def test_a_manifest_is_read_strictly(content: bytes, message: str, dataset: Path) -> None:
+    (dataset / "manifest.json").write_bytes(content)
+    with pytest.raises(BrokenDataset, match=rf"dataset file manifest\.json: cannot be used: .*{message}"):
+        dataset_files.load(dataset, VERSION)

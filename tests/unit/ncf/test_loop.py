@@ -1,17 +1,20 @@
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors import safe_open
 
 from contracts.lines import Epoch
 from ncf import dataset_files
 from ncf.dataset import Dataset
-from ncf.fitting.loop import CHECKPOINT, fit
+from ncf.fitting.checkpoint import NAMES
+from ncf.fitting.loop import fit
 from ncf.fitting.precision import Precision
 from ncf.interface import Context, Diverged, Stopped
 from ncf.network import Architecture, Recommender
@@ -112,35 +115,132 @@ def test_a_checkpoint_with_another_fingerprint_is_ignored(board: Dataset, tmp_pa
     assert equal(model, fit(board, ARCHITECTURE, PLAN, HERE))
 
 
-@pytest.mark.parametrize("content", [b"", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ", b"\xff" * 64])
-def test_a_damaged_checkpoint_is_ignored(content: bytes, board: Dataset, tmp_path: Path) -> None:
-    (tmp_path / CHECKPOINT).write_bytes(content)
+def zero_second_half(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def move_position(path: Path) -> None:
+    """Change the number of the epoch in the header, without a change of length."""
+    path.write_bytes(re.sub(rb'"epoch\\": .', b'"epoch\\": 7', path.read_bytes(), count=1))
+
+
+def transpose(path: Path) -> None:
+    """Change shapes in the header, without a change of length."""
+    path.write_bytes(path.read_bytes().replace(b"[32,8]", b"[8,32]"))
+
+
+DAMAGES = {
+    zero_second_half: "its content has another sha256",
+    move_position: "its content has another sha256",
+    transpose: "its content has another sha256",
+    cut: "it cannot be read",
+    empty: "it cannot be read",
+}
+
+
+def resumed_from(board: Dataset, folder: Path, fingerprint: str = "f") -> tuple[Recommender, list[Epoch], list[str]]:
+    epochs: list[Epoch] = []
     warnings: list[str] = []
-    model = fit(board, ARCHITECTURE, PLAN, Context(checkpoints=tmp_path, warn=warnings.append), fingerprint="f")
-    assert len(warnings) == 1
-    assert warnings[0].startswith("warning: the checkpoint cannot be read, so training starts from the beginning: ")
+    context = Context(checkpoints=folder, report=epochs.append, warn=warnings.append)
+    return fit(board, ARCHITECTURE, PLAN, context, fingerprint=fingerprint), epochs, warnings
+
+
+@pytest.fixture
+def stopped(board: Dataset, tmp_path: Path) -> Path:
+    """A folder with two checkpoints of a training that was stopped in epoch 3 of 3; the latest has the first name."""
+    folder = tmp_path / "checkpoints"
+    calls = iter(range(1_000))
+    with pytest.raises(Stopped):
+        context = Context(checkpoints=folder, stop=lambda: next(calls) >= 120)
+        fit(board, ARCHITECTURE, PLAN, context, fingerprint="f")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(NAMES)
+    return folder
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_left_for_the_one_before(
+    damage: Callable[[Path], None], board: Dataset, stopped: Path
+) -> None:
+    damage(stopped / NAMES[0])
+    model, epochs, warnings = resumed_from(board, stopped)
     assert equal(model, fit(board, ARCHITECTURE, PLAN, HERE))
+    assert [progress.epoch for progress in epochs] == [3]
+    assert len(warnings) == 2
+    assert warnings[0].startswith(f"warning: {NAMES[0]} cannot be used: {DAMAGES[damage]}")
+    assert warnings[1] == f"warning: training resumes from {NAMES[1]}, in epoch 3"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_without_a_whole_checkpoint_training_starts_from_the_beginning(
+    damage: Callable[[Path], None], board: Dataset, stopped: Path
+) -> None:
+    for name in NAMES:
+        damage(stopped / name)
+    model, epochs, warnings = resumed_from(board, stopped)
+    assert equal(model, fit(board, ARCHITECTURE, PLAN, HERE))
+    assert [progress.epoch for progress in epochs] == [1, 2, 3]
+    assert {warning.partition(" cannot be used: ")[0] for warning in warnings[:2]} == {
+        f"warning: {name}" for name in NAMES
+    }
+    assert warnings[2:] == ["warning: no checkpoint can be used, so training starts from the beginning"]
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_a_damaged_checkpoint_is_the_next_to_be_replaced(damaged: int, board: Dataset, stopped: Path) -> None:
+    whole = (stopped / NAMES[1 - damaged]).read_bytes()
+    zero_second_half(stopped / NAMES[damaged])
+    with pytest.raises(Stopped):
+        context = Context(checkpoints=stopped, stop=lambda: True, warn=lambda message: None)
+        fit(board, ARCHITECTURE, PLAN, context, fingerprint="f")
+    assert (stopped / NAMES[1 - damaged]).read_bytes() == whole
+    assert resumed_from(board, stopped)[2] == []
+
+
+def test_a_checkpoint_without_a_digest_is_not_used(board: Dataset, tmp_path: Path) -> None:
+    """Earlier versions wrote such ones."""
+    position = json.dumps({"fingerprint": "f", "epoch": 2, "step": 0})
+    (tmp_path / NAMES[0]).write_bytes(safetensors.torch.save({"loss_sum": torch.zeros(())}, {"position": position}))
+    model, _, warnings = resumed_from(board, tmp_path)
+    assert equal(model, fit(board, ARCHITECTURE, PLAN, HERE))
+    assert warnings == [
+        f"warning: {NAMES[0]} cannot be used: its content has another sha256 than it was written with, None",
+        "warning: no checkpoint can be used, so training starts from the beginning",
+    ]
+
+
+def test_the_checkpoint_of_these_parameters_is_used_though_another_went_further(board: Dataset, stopped: Path) -> None:
+    calls = iter(range(1_000))
+    with pytest.raises(Stopped):
+        context = Context(checkpoints=stopped, stop=lambda: next(calls) >= 20, warn=lambda message: None)
+        fit(board, ARCHITECTURE, PLAN, context, fingerprint="g")
+    with safe_open(stopped / NAMES[1], framework="pt") as file:
+        assert json.loads(file.metadata()["position"])["fingerprint"] == "f"
+    model, _, warnings = resumed_from(board, stopped, "g")
+    assert equal(model, fit(board, ARCHITECTURE, PLAN, HERE))
+    assert warnings == []
 
 
 def test_a_checkpoint_is_written_whole_or_not_at_all(
-    board: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    board: Dataset, stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit(board, ARCHITECTURE, replace(PLAN, epochs=1), Context(checkpoints=tmp_path), fingerprint="f")
-    before = (tmp_path / CHECKPOINT).read_bytes()
+    before = [(stopped / name).read_bytes() for name in NAMES]
 
     def fail(descriptor: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("ncf.fitting.loop.os.fsync", fail)
+    monkeypatch.setattr("ncf.fitting.checkpoint.os.fsync", fail)
     with pytest.raises(OSError, match="no space"):
-        fit(
-            board,
-            ARCHITECTURE,
-            replace(PLAN, seed=9),
-            Context(checkpoints=tmp_path, warn=lambda message: None),
-            fingerprint="g",
-        )
-    assert (tmp_path / CHECKPOINT).read_bytes() == before
+        resumed_from(board, stopped)
+    assert [(stopped / name).read_bytes() for name in NAMES] == before
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -163,7 +263,7 @@ def test_half_precision_resumes_to_the_same_weights(board: Dataset, tmp_path: Pa
     calls = iter(range(1_000))
     with pytest.raises(Stopped):
         fit(board, ARCHITECTURE, plan, Context(checkpoints=tmp_path, stop=lambda: next(calls) >= 60))
-    with safe_open(tmp_path / CHECKPOINT, framework="pt") as file:
+    with safe_open(tmp_path / NAMES[1], framework="pt") as file:
         assert json.loads(file.metadata()["position"])["precision"]["_growth_tracker"] == 60  # one for each step
     assert equal(whole, fit(board, ARCHITECTURE, plan, Context(checkpoints=tmp_path)))
 

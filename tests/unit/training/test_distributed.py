@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ncf import bundle as bundles
-from ncf.fitting.loop import CHECKPOINT
+from ncf.fitting.checkpoint import NAMES
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +80,57 @@ def test_two_processes_end_with_the_same_weights(job: Callable[..., Any], shop_d
     assert first == second
 
 
+RESUME = """
+import shutil
+from dataclasses import replace
+from ncf.interface import Stopped
+
+plan, said, calls = replace(plan, epochs=3), [], iter(range(1_000))
+folder = Path(os.environ["SM_CHECKPOINT_DIR"])
+own = folder / str(processes.rank)
+fitting = (dataset, architecture, plan)
+try:
+    fit(*fitting, Context(checkpoints=own, stop=lambda: next(calls) >= 120), fingerprint="f")
+except Stopped:
+    pass
+processes.any(False, torch.device("cpu"))
+if processes.rank == 1:
+    shutil.copytree(folder / "0", own, dirs_exist_ok=True)
+    latest = own / "checkpoint.safetensors"
+    content = latest.read_bytes()
+    latest.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+context = Context(checkpoints=own, report=lambda epoch: said.append(str(epoch.epoch)), warn=said.append)
+resumed = fit(*fitting, context, fingerprint="f").state()
+content = b"".join(tensor.numpy().tobytes() for tensor in resumed.values())
+Path(os.environ["SM_OUTPUT_DIR"], f"rank-{processes.rank}").write_text(hashlib.sha256(content).hexdigest())
+Path(os.environ["SM_OUTPUT_DIR"], f"said-{processes.rank}").write_text("\\n".join(said))
+leave()
+end(0, os.environ)
+"""
+
+
+def test_two_processes_resume_from_the_latest_checkpoint_that_both_can_read(
+    job: Callable[..., Any], shop_dataset: Path, tmp_path: Path
+) -> None:
+    """Each process has its own folder; the latest checkpoint is damaged in that of the second process alone."""
+    script = tmp_path / "resume_together.py"
+    script.write_text(FIT.replace("leave()\nend(0, os.environ)\n", "") + RESUME)
+    together = job(shop_dataset)
+    together.environment["PYTHONPATH"] = str(ROOT)
+    _, stderr = (process := started(together, str(script))).communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    first, second = ((together.root / "output" / f"rank-{rank}").read_text() for rank in range(2))
+    assert first == second
+    said = [(together.root / "output" / f"said-{rank}").read_text().splitlines() for rank in range(2)]
+    assert said[0] == [
+        f"warning: {NAMES[0]} cannot be used: another process cannot use it",
+        f"warning: training resumes from {NAMES[1]}, in epoch 3",
+        "3",
+    ]
+    assert said[1][0].startswith(f"warning: {NAMES[0]} cannot be used: its content has another sha256")
+    assert said[1][1:] == ["3"]
+
+
 @pytest.mark.parametrize("loss", ["bce", "block_bce"])
 def test_two_processes_train_a_model_as_good_as_one_process(
     loss: str, job: Callable[..., Any], tmp_path: Path, write: Callable[..., Path], checkerboard_pairs: Any
@@ -113,7 +164,7 @@ def test_two_stopped_processes_resume_together(job: Callable[..., Any], shop_dat
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     assert process.returncode != 0
-    assert (stopped.checkpoints / CHECKPOINT).exists()
+    assert sorted(path.name for path in stopped.checkpoints.iterdir()) == sorted(NAMES)
     assert list(stopped.model.iterdir()) == []
     again = started(stopped)
     assert again.stdout is not None
