@@ -175,8 +175,8 @@ def _accepted_now(candidate: Outcome, incumbent: Outcome, users: int, learned: i
         "codeVersion": "benchmark",
         "bundleDigest": "0" * 64,
         "protocol": {
-            "split": "leave-last-out", "k": K, "negatives": 99, "fewestNegatives": 99, "seed": 1, "ties": "against",
-            "testUsers": candidate.full_gains.size, "fullCatalogue": "seen items excluded", "epoch": "last",
+            "split": "leave-last-out", "moment": None, "k": K, "negatives": 99, "fewestNegatives": 99, "seed": 1,
+            "ties": "against", "testUsers": candidate.full_gains.size, "fullCatalogue": "seen items excluded", "epoch": "last",
         },
         "people": {
             "withTest": users, "learnedAgain": learned, "learnedWhenNew": 0, "notDrawn": 0,

@@ -1,4 +1,4 @@
-"""What the steps of a preparation share: the run itself, and what each step passes to the next."""
+"""The steps of a preparation share: the run itself, and what each step passes to the next."""
 
 from __future__ import annotations
 

@@ -154,7 +154,9 @@ def _show_not_deployed(
         if reason not in watcher.shown_reasons:
             show.line(f"    {reason}")
     if any(reason.startswith("the data changed") for reason in outcome.reasons):
-        show.line(f"    another shop's data? `make down`, then delete {project.state}, which holds the earlier shop and its model")
+        show.line(
+            f"    another shop's data? `make down`, then delete {project.state}: it holds the earlier shop's model"
+        )
     if serving:
         show.good(f"model {serving} still serves")
         dataset = serving_dataset(project, outputs)

@@ -154,7 +154,8 @@ class Evaluation:
     def protocol(self, *, epoch: str = "last") -> dict[str, Any]:
         """Return `protocol` of evaluation.json. `epoch` names the epoch of the candidate, declared before training."""
         return {
-            "split": "leave-last-out",
+            "split": self._dataset.split.protocol,
+            "moment": self._dataset.split.moment,
             "k": self.k,
             "negatives": self.negatives,
             "fewestNegatives": self._fewest,
@@ -260,6 +261,7 @@ def _seen_cells(dataset: Dataset, users: NDArray[np.int64]) -> tuple[NDArray[np.
 def slices_of(dataset: Dataset, test: Pairs) -> dict[str, NDArray[np.bool_]]:
     """Return a mask of the held-out pairs for each slice [held-out pairs]; empty slices are omitted.
 
+    - `unknownUsers`: the user has no interaction in train, which happens in a test by time;
     - `newUsers`: the user has at most NEW_USER_INTERACTIONS interactions in train (an item counts once);
     - `heavyUsers`: the user is in the tenth of the test users, rounded up, with most interactions in train; ties by
       index;
@@ -277,6 +279,7 @@ def slices_of(dataset: Dataset, test: Pairs) -> dict[str, NDArray[np.bool_]]:
     in_head = np.isin(test.item, head)  # [held-out pairs]
 
     slices = {
+        "unknownUsers": np.isin(test.user, users[interactions == 0]),
         "newUsers": np.isin(test.user, users[interactions <= NEW_USER_INTERACTIONS]),
         "heavyUsers": np.isin(test.user, heaviest),
         "tailItems": ~in_head,

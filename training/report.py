@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ncf.bundle import Bundle
 from ncf.dataset import Dataset
@@ -33,7 +34,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return evaluation.json without `serving`, which the training job adds after it has installed the bundle."""
     device = evaluation.device
-    outcome = evaluation.measure(candidate.model.to(device))
+    outcome = evaluation.measure(AsServed(candidate.model.to(device), dataset, device))
     kind = kind_named(hyperparameters.model)
     report: dict[str, Any] = {
         "schemaVersion": "2.0",
@@ -45,7 +46,8 @@ def evaluate(
         "candidate": {"model": candidate.model.name, **outcome.to_dict()},
         "incumbent": None,
         "baselines": {
-            name: evaluation.measure(scorer).to_dict() for name, scorer in _baselines(hyperparameters, dataset, device)
+            name: evaluation.measure(AsServed(scorer, dataset, device)).to_dict()
+            for name, scorer in _baselines(hyperparameters, dataset, device)
         },
         "difference": None,
         "serving": None,
@@ -60,6 +62,27 @@ def evaluate(
         }
         report["difference"] = difference(outcome, incumbent_outcome, hyperparameters.seed)
     return report
+
+
+class AsServed:
+    """The scores of a scorer as in service: a user without an interaction in train gets the popular items."""
+
+    def __init__(self, scorer: Scorer, dataset: Dataset, device: torch.device) -> None:
+        self._scorer = scorer
+        self._is_unknown = torch.as_tensor(np.diff(dataset.train.indptr) == 0, device=device)  # [users]
+        self._popularity = torch.as_tensor(dataset.popularity, dtype=torch.float32, device=device)  # [items]
+
+    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        return self._complete(users, self._scorer.pairs(users, items), self._popularity[items])
+
+    def catalogue(self, users: Tensor) -> Tensor:
+        return self._complete(users, self._scorer.catalogue(users), self._popularity)
+
+    def _complete(self, users: Tensor, scores: Tensor, popular: Tensor) -> Tensor:
+        is_unknown = self._is_unknown[users]
+        if not is_unknown.any():
+            return scores
+        return torch.where(is_unknown[:, None], popular.to(scores.dtype), scores)
 
 
 def _baselines(

@@ -24,6 +24,7 @@ COUNTS = (
     "duplicates",
     "belowSupport",
     "coldTestItems",
+    "tiedTestUsers",
 )
 
 

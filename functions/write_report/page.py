@@ -37,9 +37,11 @@ _ENDINGS: dict[str, tuple[str, str]] = {
 _NAMES = {
     "interactions": "interactions", "users": "users", "items": "items", "train": "in train", "test": "in test",
     "quarantined": "quarantined", "duplicates": "duplicates", "belowSupport": "below minimum support",
-    "coldTestItems": "test items without training interactions",
+    "coldTestItems": "test items without training interactions", "tiedTestUsers": "users whose test a tie decided",
+    "repeats": "repeated purchases after the moment", "newTestUsers": "test users without training interactions",
 }  # fmt: skip
 _SLICES = {
+    "unknownUsers": "unknown users",
     "newUsers": "new users", "heavyUsers": "heavy users", "headItems": "popular items", "tailItems": "rare items"
 }  # fmt: skip
 

@@ -49,6 +49,7 @@ def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[
         "bundleDigest": "c4" * 32,
         "protocol": {
             "split": "leave-last-out",
+            "moment": None,
             "k": 10,
             "negatives": 99,
             "seed": 42,

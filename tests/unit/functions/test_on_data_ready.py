@@ -44,7 +44,7 @@ def manifest_of(version: str = VERSION) -> dict[str, Any]:
     counts = {"read": 11, "interactions": 11, "train": 8, "test": 3, "users": 3, "items": 4}
     rest = dict.fromkeys(("quarantined", "duplicates", "belowSupport", "coldTestItems"), 0)
     return {
-        "schemaVersion": "1.0",
+        "schemaVersion": "1.1",
         "datasetVersion": version,
         "parentVersion": None,
         "codeVersion": "ab" * 32,

@@ -121,7 +121,7 @@ def write_manifest(path: Path, version: str = VERSION) -> None:
         digest = hashlib.sha256(content).hexdigest()
         files.append({"path": name, "size": len(content), "sha256": digest, "rows": rows})
         counts[file.parent.name] = counts.get(file.parent.name, 0) + rows
-    counts["read"] = counts["interactions"] = counts.get("train", 0) + counts.get("test", 0)
+    counts["read"] = counts["interactions"] = sum(counts.get(name, 0) for name in ("train", "test", "repeats"))
     counts.pop("popularity", None)
     manifest = {
         "schemaVersion": "1.0",

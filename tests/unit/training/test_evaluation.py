@@ -12,7 +12,7 @@ from torch import Tensor
 
 from contracts import schemas
 from ncf import dataset_files
-from ncf.dataset import Dataset, Pairs
+from ncf.dataset import Dataset, Pairs, Split
 from ncf.evaluation import (
     MISS,
     Evaluation,
@@ -21,7 +21,7 @@ from ncf.evaluation import (
     slices_of,
 )
 from training.incumbent import LAST, IncumbentScorer
-from training.report import bootstrap, difference
+from training.report import AsServed, bootstrap, difference
 
 SCHEMA = schemas.load("evaluation")
 VERSION = "v20260102t030405z-0a1b2c3d"
@@ -417,3 +417,20 @@ def test_each_difference_has_its_own_figure(tiny: Dataset) -> None:
     assert means == pytest.approx({"sampledHitRate": 0.4, "sampledNdcg": 0.3, "fullHitRate": 0.2, "fullNdcg": 0.1})
     # One of three users gained 0.3. A resample of three users contains that user 0 to 3 times; 3 times in 1 of 27.
     assert (found["fullNdcg"]["lower"], found["fullNdcg"]["upper"]) == pytest.approx((0.0, 0.3))
+
+
+def test_a_user_without_an_interaction_in_train_is_scored_as_in_service() -> None:
+    """User 1 is new: the model has never learned about them, and the server gives them the popular items."""
+    dataset = dataset_of({0: [0, 1], 2: [0]}, {0: 2, 1: 0}, users=3, items=4)
+    scores = [[0.0, 1.0, 2.0, 3.0]] * 3
+    served = AsServed(Fixed(scores), dataset, torch.device("cpu"))
+    users = torch.tensor([0, 1])
+    assert served.catalogue(users).tolist() == [scores[0], [2.0, 1.0, 0.0, 0.0]]
+    assert served.pairs(users, torch.tensor([[3, 0], [3, 0]])).tolist() == [[3.0, 0.0], [0.0, 2.0]]
+    assert users_in(dataset)["unknownUsers"] == [1]
+
+
+def test_the_protocol_is_the_datasets() -> None:
+    dataset = replace(dataset_of({0: [0], 1: [1]}, {0: 1}, users=2, items=3), split=Split("global-time", 1_700_000_000))
+    protocol = Evaluation(dataset, k=1, negatives=9, seed=1, device="cpu").protocol()
+    assert (protocol["split"], protocol["moment"]) == ("global-time", 1_700_000_000)
