@@ -40,7 +40,7 @@ TIMED = "import time; began = time.perf_counter(); {}; print(time.perf_counter()
 CLIENT = "import botocore.session; botocore.session.get_session().create_client('sagemaker-runtime')"
 SENDING = "import recommend.aws; recommend.aws.Runtime('us-east-1', 'amazonaws.com')"
 FUNCTION = "import recommend.app"
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "userId": "42",
     "itemList": [{"itemId": f"i{item}", "score": 0.9} for item in range(10)],
     "source": "personalized",
@@ -85,6 +85,7 @@ def _requests() -> list[float]:
     # The clock stands still, so that the rules never expire and are not read.
     app.rules = type(app.rules)(None, "", app.rules_from_json, clock=lambda: -1.0, otherwise=app.NO_RULES)
     event = json.loads((PROJECT_ROOT / "events" / "recommend.json").read_text())
+    event["queryStringParameters"] = {"numResults": str(len(ANSWER["itemList"]))}
     context = SimpleNamespace(
         aws_request_id="r", function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn", function_version="1"
     )

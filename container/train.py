@@ -7,13 +7,13 @@ SM_OUTPUT_DATA_DIR, SM_OUTPUT_DIR and SM_CHECKPOINT_DIR are the folders for outp
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from container.job import measure_serving
+from contracts import documents
 from training import train
 
 
@@ -21,13 +21,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read the JSON object in `path`; without the file, return an empty one. Raises ValueError for other content."""
     if not path.exists():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name} must be an object, not a {type(value).__name__}")
-    return value
+    return documents.read_object(path.read_bytes(), path.name)
 
 
 def arguments(hyperparameters: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from contracts.documents import Unfit, require_object
-from contracts.values import SHOWN_CHARACTERS, is_number, shown
+from contracts.values import is_number, is_unicode, printable, shown
 
 NAMES = ("bundle", "evaluation", "manifest", "policy", "quarantine", "rules")
 CLOSED = ("bundle", "policy", "rules")
@@ -54,6 +54,14 @@ def check(document: Any, name: str, called: str) -> None:
 def defaults(document: dict[str, Any], name: str) -> dict[str, Any]:
     """Return `document` with the schema's defaults for missing keys, also in nested objects."""
     return _filled(document, load(name))
+
+
+def allowed_values(field: dict[str, Any], root: dict[str, Any]) -> str:
+    """Describe the values that the schema `field` allows, as in the sentences of `check`: `a number from 0 to 1`.
+
+    `root` is the document's schema, which resolves a `$ref`.
+    """
+    return _noun(field, root)
 
 
 def _filled(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -112,24 +120,15 @@ class _Odd:
 def _checkable(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            name: _checkable(inner) if _is_unicode(name) else _Odd("a value under a key that is not valid Unicode")
+            name: _checkable(inner) if is_unicode(name) else _Odd("a value under a key that is not valid Unicode")
             for name, inner in value.items()
         }
     if isinstance(value, list):
         return [_checkable(inner) for inner in value]
     if isinstance(value, str):
-        return value if _is_unicode(value) else _Odd("text that is not valid Unicode")
+        return value if is_unicode(value) else _Odd("text that is not valid Unicode")
     is_odd = isinstance(value, int | float) and not isinstance(value, bool) and not is_number(value)
     return _Odd(shown(value)) if is_odd else value
-
-
-def _is_unicode(text: str) -> bool:
-    """False for text with a lone surrogate, which JSON can escape."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 # The sentences
@@ -145,7 +144,7 @@ class _Error(Protocol):
 
 
 def _sentences(error: _Error, root: dict[str, Any], called: str) -> list[str]:
-    field = _printable((error.name or "data").removeprefix("data").removeprefix("."))
+    field = printable((error.name or "data").removeprefix("data").removeprefix("."))
     prefix = f"{called}: " if called else ""
     where = f"{prefix}{field}" if field else called or "it"
     rule, definition, value = error.rule, error.definition, error.value
@@ -160,7 +159,7 @@ def _sentences(error: _Error, root: dict[str, Any], called: str) -> list[str]:
     if rule == "additionalProperties":
         known = definition.get("properties", {})
         return [
-            f"{where} has an unknown key {_printable(name)}; the keys are {', '.join(known)}"
+            f"{where} has an unknown key {printable(name)}; the keys are {', '.join(known)}"
             for name in value
             if name not in known
         ]
@@ -232,7 +231,3 @@ def _between(least: float | None, most: float | None, unit: str) -> str:
 
 def _size(value: Any) -> str:
     return f"{len(value)} entries" if value else shown(value)
-
-
-def _printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name)[:SHOWN_CHARACTERS]

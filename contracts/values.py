@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any, TypeGuard
 
@@ -23,11 +24,34 @@ def is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
+def is_unicode(text: str) -> bool:
+    """False for text with half of a surrogate pair, which JSON can escape: it can be neither stored nor sent."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def integer_in(text: str) -> int | None:
+    """Return the integer that `text` is, in ASCII digits; None for other text. `int` also reads the digits of other
+    scripts, and `1_000`.
+    """
+    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else None
+
+
 def shown(value: object) -> str:
     """Return `value` for an error message: one line of at most 120 characters."""
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         return "a number beyond the range of a double"
     return repr(value)[:SHOWN_CHARACTERS]
+
+
+def printable(text: str) -> str:
+    """Return `text` for an error message: at most 120 characters, with ? in place of those that cannot be printed."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:SHOWN_CHARACTERS]
 
 
 def kind(value: Any) -> str:

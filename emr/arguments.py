@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from contracts.lines import FAILED
 from contracts.names import DATASET_VERSION, EXAMPLE_VERSION
+from contracts.values import integer_in
 
 FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 
@@ -179,14 +180,15 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 def _at_least_one(value: str) -> int:
-    if not value.isdecimal() or not 1 <= int(value) <= 1_000_000:
+    number = integer_in(value)
+    if number is None or not 1 <= number <= 1_000_000:
         raise argparse.ArgumentTypeError(f"must be an integer from 1 to 1000000, not {value!r}")
-    return int(value)
+    return number
 
 
 def _share(value: str) -> float:
     try:
-        share = float(value)
+        share = float(value) if value.isascii() and "_" not in value else -1.0  # float reads other scripts' digits too
     except ValueError:
         share = -1.0
     if not 0.0 <= share <= 1.0:

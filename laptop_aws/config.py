@@ -4,6 +4,7 @@ library only, so that a command line imports it quickly."""
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ class ConfigurationError(Exception):
 
 def port_of(text: str, variable: str = "LAPTOP_AWS_PORT") -> int:
     """Returns the port in ``text``, the value of ``variable``. Raises ConfigurationError."""
-    if not text.isdigit() or not 1 <= int(text) <= 65535:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise ConfigurationError(f"{variable} must be a port from 1 to 65535, not {text!r}")
     return int(text)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts.values import integer_in
 from local import demo, host, operations
 from local.console import Show
 from local.data import drop_name, read_drop
@@ -54,7 +55,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("recommend", help="show recommendations for one user, from the HTTP API")
     command.add_argument("user", metavar="USER", help="user id, as in the data")
-    command.add_argument("-n", type=int, default=None, metavar="NUMBER", help="number of recommendations (default 10)")
+    command.add_argument(
+        "-n", type=_integer, default=None, metavar="NUMBER", help="number of recommendations (default 10)"
+    )
     command.add_argument("--candidates", metavar="A,B,…", help="rank these items instead of the whole catalogue")
 
     commands.add_parser("url", help="print the URL of the HTTP API")
@@ -69,11 +72,16 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("run", nargs="?", metavar="RUN", help="run id (default: the latest that failed)")
     command.add_argument("--anew", action="store_true", help="train again on the same data, as a new attempt")
+    command.add_argument(
+        "--acknowledge",
+        metavar="REASON",
+        help="why a model that a person took back may serve again; kept in the ledger, needs RUN",
+    )
 
     command = commands.add_parser("rollback", help="deploy an earlier model again: the previous one, or --to RUN")
     command.add_argument("--to", metavar="RUN", help="run id of a model that has served (default: the previous one)")
     command.add_argument(
-        "--percent", type=int, metavar="N", help="send it only this percentage of the requests; 0 ends the split"
+        "--percent", type=_integer, metavar="N", help="send it only this percentage of the requests; 0 ends the split"
     )
     command.add_argument(
         "--reason", metavar="TEXT", help="the reason, kept in the ledger and sent with the notification"
@@ -92,6 +100,13 @@ def parser() -> argparse.ArgumentParser:
         "--delete", action="store_true", help="also delete all local state: data, models, ledger, logs"
     )
     return top
+
+
+def _integer(text: str) -> int:
+    number = integer_in(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"must be an integer, not {text!r}")
+    return number
 
 
 def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
@@ -225,7 +240,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
     "status": lambda given, project, show: show_status(project, show),
     "report": lambda given, project, show: operations.fetch_report(project, check_deployed(project), show, given.run),
     "restart": lambda given, project, show: operations.restart(
-        project, check_deployed(project), show, given.run, given.anew
+        project, check_deployed(project), show, given.run, given.anew, given.acknowledge
     ),
     "rollback": lambda given, project, show: operations.roll_back(
         project, check_deployed(project), show, given.to, given.percent, given.reason

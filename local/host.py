@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from contracts import documents
 from laptop_aws import identity, java
 from laptop_aws.config import HOST
 from laptop_aws.identity import Running
@@ -55,8 +55,8 @@ def is_healthy(port: int) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{HOST}:{port}{HEALTH_PATH}", timeout=1.0) as response:
-            return isinstance(json.load(response).get("services"), dict)
-    except (OSError, urllib.error.URLError, ValueError, AttributeError):
+            return isinstance(documents.read_object(response.read(), "the health").get("services"), dict)
+    except (OSError, urllib.error.URLError, ValueError):
         return False
 
 

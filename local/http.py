@@ -13,6 +13,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 
+from contracts import documents
+from contracts.documents import Unfit
 from local.project import ACCESS_KEY, REGION, SECRET_KEY, Problem, Project
 
 SERVICE = "execute-api"
@@ -45,7 +47,7 @@ def call(
     except HTTPClientError as error:
         raise Problem(f"the HTTP API at {url} did not answer: {error}") from error
     try:
-        content = json.loads(response.content or b"null")
-    except ValueError:
+        content = documents.read(response.content or b"null", "the answer")
+    except Unfit:
         content = None
     return Answer(response.status_code, content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from contracts.lines import Epoch, pairs
+from contracts.values import integer_in
 
 STEP = re.compile(r"\bstep=(?P<step>[\w-]+)(?P<rest>.*)")
 
@@ -25,4 +26,5 @@ def step_in(line: str) -> str | None:
 
 def grouped(text: str) -> str:
     """Whole numbers with thousands separators; other text unchanged."""
-    return f"{int(text):,}" if text.isdigit() else text
+    number = integer_in(text)
+    return text if number is None else f"{number:,}"

@@ -18,6 +18,8 @@ from typing import Any
 import boto3
 from botocore.config import Config as ClientConfig
 
+from contracts import documents
+from contracts.documents import Unfit
 from laptop_aws import config
 
 STACK = "ncf-local"
@@ -144,10 +146,9 @@ class Project:
     def read_state(self, name: str) -> dict[str, Any]:
         """The JSON object in `<state>/<name>`, or {} if it is missing or unreadable (it is only a cache)."""
         try:
-            content = json.loads((self.state / name).read_text("utf-8"))
-        except (OSError, ValueError):
+            return documents.read_object((self.state / name).read_bytes(), name)
+        except (OSError, Unfit):
             return {}
-        return content if isinstance(content, dict) else {}
 
     def write_state(self, name: str, content: dict[str, Any]) -> None:
         """Replace `<state>/<name>` in one step, so that a reader never sees a partial file."""

@@ -47,6 +47,8 @@ def show_recommendations(
     if answer.status != 200:
         message = refusal(answer)
         raise Problem(message) if 400 <= answer.status < 500 else RunFailedError(message)
+    if not isinstance(answer.body, dict):
+        raise RunFailedError("the API answered 200 with a body that is not a JSON object")
     dataset = dataset or serving_dataset(project, outputs)
     items = answer.body.get("itemList") or answer.body.get("personalizedRanking") or []
     rows = [_row(position, entry, dataset) for position, entry in enumerate(items, 1)]

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from contracts import counts
+from contracts import counts, documents
+from contracts.documents import Unfit
 from ncf.dataset import BrokenDataset, Dataset, Pairs
 
 SCHEMA_VERSION = "1.0"
@@ -105,9 +105,9 @@ def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
     except OSError as error:
         raise BrokenDataset(MANIFEST, f"cannot be read from {directory}: {error.strerror}") from error
     try:
-        manifest = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise BrokenDataset(MANIFEST, f"is not JSON: {error}") from error
+        manifest = documents.read(content, "it")
+    except Unfit as error:
+        raise BrokenDataset(MANIFEST, f"cannot be used: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("schemaVersion") != SCHEMA_VERSION:
         found = manifest.get("schemaVersion") if isinstance(manifest, dict) else manifest
         raise BrokenDataset(MANIFEST, f"schemaVersion is {found!r}, known is {SCHEMA_VERSION!r}")

@@ -86,7 +86,7 @@ def number(description: str, allowed: Callable[[float], bool]) -> Callable[[str]
 
     def read(text: str) -> float:
         try:
-            value = float(text)
+            value = float(text) if text.isascii() and "_" not in text else math.nan  # float reads other scripts too
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and allowed(value)):

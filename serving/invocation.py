@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from contracts import limits
+from contracts import documents, limits
+from contracts.documents import Unfit
 from contracts.values import is_integer, is_number, kind
 
 _Number = TypeVar("_Number", int, float)
@@ -132,38 +133,11 @@ def _parse_strictly(body: bytes) -> Any:
     if not body.strip():
         raise InvalidInvocation("the body is empty; a JSON object is expected")
     try:
-        text = body.decode("utf-8")
-        if text.startswith("\ufeff"):
-            raise json.JSONDecodeError("Unexpected UTF-8 BOM (decode using utf-8-sig)", text, 0)
-        return _DECODER.decode(text)
-    except InvalidInvocation:
-        raise
-    except UnicodeDecodeError as error:
-        raise InvalidInvocation(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
-    except RecursionError:
-        raise InvalidInvocation("the body is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise InvalidInvocation(
-            f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
-        ) from None
-    except ValueError:  # an integer with more digits than Python converts
-        raise InvalidInvocation("the body is not JSON that can be read: a number has too many digits") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in document:
-            raise InvalidInvocation(f"{_shown(name)} is given twice", _name(name))
-        document[name] = value
-    return document
-
-
-def _no_constant(name: str) -> Any:
-    raise InvalidInvocation(f"the body is not JSON: {name} is not a JSON value")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+        return documents.read(body, "the body", has_schema=True)
+    except Unfit as error:
+        if error.key is not None:
+            raise InvalidInvocation(f"{_shown(error.key)} is given twice", _name(error.key)) from None
+        raise InvalidInvocation(str(error)) from None
 
 
 def _id(document: dict[str, Any], name: str) -> str:

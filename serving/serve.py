@@ -7,7 +7,8 @@ status 0.
 Environment: SM_MODEL_DIR (default /opt/ml/model), SERVING_HOST (default 0.0.0.0), SERVING_PORT (default 8080; 0 is any
 free port, reported in the line "serving"), SERVING_QUEUE (maximum requests in flight, default 256), SERVING_NAME
 (dimension `service` of the metrics, default recommender), SERVING_DEVICE (cpu, cuda, or auto, the default: the faster
-one for this model if the machine has both). Standard output has one JSON object per line; no line contains a user id.
+one for this model if the machine has both), SERVING_BUNDLE_DIGEST (the digest of the only bundle that may be served;
+without it, any bundle). Standard output has one JSON object per line; no line contains a user id.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import torch
 import uvloop
 
 from contracts import golden as answers
+from contracts.values import integer_in, is_integer
 from ncf import bundle as bundles
 from serving import kernels
 from serving.invocation import from_document
@@ -58,26 +60,30 @@ class Settings:
     queue: int = QUEUE
     name: str = "recommender"
     device: str = "auto"
+    bundle_digest: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """From environment variables. Raises `CannotServe` for an invalid port, queue or device."""
-        port = environment.get("SERVING_PORT") or "8080"
-        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-            raise CannotServe(f"SERVING_PORT must be an integer from 0 to 65535, not {port!r}")
-        queue = environment.get("SERVING_QUEUE") or str(QUEUE)
-        if not (queue.isascii() and queue.isdigit() and 1 <= int(queue) <= 100_000):
-            raise CannotServe(f"SERVING_QUEUE must be an integer from 1 to 100000, not {queue!r}")
+        port = integer_in(environment.get("SERVING_PORT") or "8080")
+        if not is_integer(port, 0, 65535):
+            raise CannotServe(f"SERVING_PORT must be an integer from 0 to 65535, not {environment['SERVING_PORT']!r}")
+        queue = integer_in(environment.get("SERVING_QUEUE") or str(QUEUE))
+        if not is_integer(queue, 1, 100_000):
+            raise CannotServe(
+                f"SERVING_QUEUE must be an integer from 1 to 100000, not {environment['SERVING_QUEUE']!r}"
+            )
         device = environment.get("SERVING_DEVICE") or "auto"
         if device not in DEVICES:
             raise CannotServe(f"SERVING_DEVICE must be auto, cpu or cuda, not {device!r}")
         return cls(
             model_directory=Path(environment.get("SM_MODEL_DIR") or "/opt/ml/model"),
             host=environment.get("SERVING_HOST") or "0.0.0.0",
-            port=int(port),
-            queue=int(queue),
+            port=port,
+            queue=queue,
             name=environment.get("SERVING_NAME") or "recommender",
             device=device,
+            bundle_digest=environment.get("SERVING_BUNDLE_DIGEST") or "",
         )
 
 
@@ -131,6 +137,15 @@ def _checked(directory: Path, device: str) -> tuple[bundles.Bundle, Scorer]:
             f"the model in {directory} does not answer as recorded in {bundles.GOLDEN}: {'; '.join(found)}"
         )
     return bundle, scorer
+
+
+def require_digest(bundle: bundles.Bundle, wanted: str) -> None:
+    """Raises `CannotServe` if the bundle is not the judged one, whose digest is `wanted`; "" compares nothing."""
+    if wanted and bundle.digest != wanted:
+        raise CannotServe(
+            f"the bundle of run {bundle.run_id} has the digest {bundle.digest}, not {wanted}, which was judged: its "
+            "archive was changed after the training; restore that archive or deploy another model"
+        )
 
 
 def duration(scorer: Scorer, bundle: bundles.Bundle) -> float:
@@ -203,6 +218,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         bundle, scorer = load(settings.model_directory, settings.device)
+        require_digest(bundle, settings.bundle_digest)
         seconds = duration(scorer, bundle)
         listener = listen(settings.host, settings.port)
     except CannotServe as error:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -25,6 +24,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from contracts import documents
 from contracts.lines import epoch_in
 from contracts.names import DATASET_VERSION
 from ncf.parameters import text_of
@@ -153,7 +153,7 @@ def version_of(dataset: Path) -> str:
         )
         raise Refused(f"{dataset} {fault}, but a dataset folder is needed. To make one:\n\n{preparation(dataset)}\n")
     try:
-        version = json.loads(manifest.read_text(encoding="utf-8"))["datasetVersion"]
+        version = documents.read_object(manifest.read_bytes(), "it")["datasetVersion"]
         if not DATASET_VERSION.fullmatch(version):
             raise ValueError(f"datasetVersion is {version!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:

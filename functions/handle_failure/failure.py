@@ -7,11 +7,12 @@ catch it.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from contracts import documents
+from contracts.documents import Unfit
 from contracts.names import RUN_ID
 from contracts.values import is_integer, is_number
 from shared import names
@@ -144,25 +145,31 @@ def _from_status_change(event: dict[str, Any]) -> Failure:
     ):
         raise InvalidInput(f"detail.status must be one of {', '.join(_ENDED_BADLY)}, and detail.executionArn a string")
     arn = detail["executionArn"]
-    try:
-        document = json.loads(detail.get("input") or "{}")
-    except ValueError:
-        document = {}
+    document = _input(detail.get("input"))
     cause = Cause.from_state({"Error": detail.get("error"), "Cause": detail.get("cause")})
     ended_as = detail["status"]
     error = cause.error if cause.error != "Unknown" else ended_as
     reason = f"the execution ended as {ended_as}" + (f": {cause.reason}" if detail.get("cause") else "")
     name = arn.rpartition(":")[2]
     machine = "retraining" if RUN_ID.fullmatch(name) else "preparation"
-    machine = next((kind for kind in _OPERATIONS if arn.rpartition(":")[0].endswith(f"-{kind}")), machine)
+    # By the state machine: the name of a restarted run's execution is not the run's.
+    machine = next((kind for kind in _MACHINES if arn.rpartition(":")[0].endswith(f"-{kind}")), machine)
     run_id, version = _identity(
         machine,
-        {"runId": name, **(document if isinstance(document, dict) else {})},
+        {"runId": name, **document},
         arn,
         _iso(detail.get("startDate")),
     )
     status = RunStatus.ABORTED if ended_as == "ABORTED" else RunStatus.FAILED
     return Failure(machine, arn, version, run_id, status, error, (reason,), False, _occasion(run_id, arn, detail))
+
+
+def _input(text: Any) -> dict[str, Any]:
+    """Return the execution's input; empty if the event has none, because it is long, or one that cannot be read."""
+    try:
+        return documents.read_object(text, "the input") if isinstance(text, str) else {}
+    except Unfit:
+        return {}
 
 
 def _identity(machine: str, document: dict[str, Any], arn: str, start_time: str) -> tuple[str | None, str | None]:
@@ -189,5 +196,8 @@ def _iso(start_date: Any) -> str:
     # The event has epoch milliseconds; the state machine's context has ISO 8601.
     if is_number(start_date):
         seconds = start_date / 1000 if start_date > 1e11 else start_date
-        return datetime.fromtimestamp(seconds, UTC).isoformat()
+        try:
+            return datetime.fromtimestamp(seconds, UTC).isoformat()
+        except (OverflowError, ValueError, OSError):  # no time that a calendar has
+            return str(start_date)
     return str(start_date or "")

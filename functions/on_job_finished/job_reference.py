@@ -38,7 +38,7 @@ class JobReference:
 
 def from_event(event: dict[str, Any]) -> JobReference:
     """Read the job in an EventBridge event. Raises InvalidInput naming the fault."""
-    found = _JOBS.get(event.get("detail-type", ""))
+    found = _JOBS.get(str(event.get("detail-type")))
     if found is None:
         raise InvalidInput(
             f"detail-type must be one of {', '.join(sorted(_JOBS))}, not {str(event.get('detail-type'))[:120]!r}"

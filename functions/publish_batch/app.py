@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from contracts.documents import Unfit
 from publish_batch import lists
 from shared import environment, names
 from shared.clients import client
@@ -49,10 +50,13 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
             f"{len(left_out)} of {len(inputs)} parts of {prefix}/ lack lists: {', '.join(left_out[:5]) or 'no input'}"
         )
     first = min(inputs)
-    wrong = lists.problem(_read(f"{prefix}/lists/{first}.out"), run_id, len(inputs))
+    try:
+        num_results = lists.num_results(_read(f"{prefix}/input/{first}"))
+    except Unfit as error:
+        raise ArtefactMissing(f"{prefix}/input/{first}: {error}") from error
+    wrong = lists.problem(_read(f"{prefix}/lists/{first}.out"), run_id, len(inputs), num_results)
     if wrong:
         raise ArtefactMissing(f"{prefix}/lists/{first}.out: {wrong}")
-    num_results = int(json.loads(_read(f"{prefix}/input/{first}"))["numResults"])
     moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     pointer = json.dumps(lists.pointer(run_id, f"{prefix}/lists/", len(inputs), num_results, moment)).encode()
     ARTIFACTS.put(f"runs/{run_id}/batch.json", pointer)

@@ -2,8 +2,8 @@
 API events (payload 2.0).
 
 A valid request gets 200 and a list from one source: the endpoint or, if it does not answer within the request's time
-budget, the user's list from a batch, or the popularity list. The answer is 503 only if no model was ever deployed or
-no list can be read. Log lines never contain user ids.
+budget or its answer must not be shown, the user's list from a batch, or the popularity list. The answer is 503 only if
+no model was ever deployed or no list can be read. Log lines never contain user ids.
 
 The router is our own: Powertools' resolver adds about 60 ms to every cold start.
 """
@@ -21,7 +21,7 @@ from recommend.batch import Batch
 from recommend.budget import Budget
 from recommend.documents import POPULAR_KEY, RULES_KEY, Absent, Document, Unreadable
 from recommend.endpoint import Endpoint, EndpointUnavailable
-from recommend.ranking import ListFilter, Popularity, Ranking, rules_from_json
+from recommend.ranking import GarbledAnswer, ListFilter, Popularity, Ranking, rules_from_json
 from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, RelatedRequest, route
 from shared import environment
 from shared.observability import count, logger, metrics, observed
@@ -91,10 +91,8 @@ def recommendations(request: RecommendationsRequest, recommendation_id: str) -> 
     except EndpointUnavailable as error:
         _fall_back(error)
         # The lists of a batch exclude seen items, so they cannot answer a request that includes them.
-        listed = (
-            batch.ranking(request.user_id, request.num_results, list_filter, budget) if request.exclude_seen else None
-        )
-        ranking = listed or popularity.current().top(request.num_results, list_filter)
+        listed = _listed(request, list_filter, budget) if request.exclude_seen else None
+        ranking = listed or _popular().top(request.num_results, list_filter)
     _served(ranking)
     return ranking.to_recommendations(recommendation_id)
 
@@ -106,7 +104,7 @@ def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
         ranking = endpoint.rank(request.to_invocation() | list_filter.to_invocation(), Budget(_BUDGET_SECONDS))
     except EndpointUnavailable as error:
         _fall_back(error)
-        ranking = popularity.current().top(request.num_results, list_filter)
+        ranking = _popular().top(request.num_results, list_filter)
     _served(ranking)
     return ranking.to_recommendations(recommendation_id)
 
@@ -119,7 +117,7 @@ def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
         ranking = endpoint.rank(request.to_invocation(), Budget(_BUDGET_SECONDS))
     except EndpointUnavailable as error:
         _fall_back(error)
-        ranking = popularity.current().rank(request.input_list)
+        ranking = _popular().rank(request.input_list)
     _served(ranking)
     return ranking.to_personalized_ranking(recommendation_id)
 
@@ -155,12 +153,43 @@ def _rules() -> Rules:
     return current
 
 
+def _listed(request: RecommendationsRequest, list_filter: ListFilter, budget: Budget) -> Ranking | None:
+    try:
+        return batch.ranking(request.user_id, request.num_results, list_filter, budget)
+    except GarbledAnswer as error:
+        _refused("batch", error)
+        return None
+
+
+def _popular() -> Popularity:
+    """Raises `Absent` or `Unreadable`."""
+    try:
+        current = popularity.current()
+    finally:
+        if popularity.refused:
+            _refused("popular", popularity.refused)
+    if current.fault and not popularity.refused:
+        _refused("popular", current.fault)
+    return current
+
+
+def _refused(name: str, error: GarbledAnswer) -> None:
+    """Tell that a stored list, or an entry of it, is not used."""
+    with single_metric(name="ListRefused", unit=MetricUnit.Count, value=1) as metric:
+        metric.add_dimension(name="list", value=name)
+        metric.add_dimension(name="reason", value=error.reason)
+    logger.warning(
+        "a list, or an entry of it, is not used", extra={"list": name, "reason": error.reason, "detail": str(error)}
+    )
+
+
 def _fall_back(error: EndpointUnavailable) -> None:
     with single_metric(name="EndpointFallback", unit=MetricUnit.Count, value=1) as metric:
         metric.add_dimension(name="reason", value=error.reason)
     # While the circuit is open, the log line of its opening is enough.
     if error.reason != "circuit_open":
-        logger.warning("the endpoint does not answer", extra={"reason": error.reason, "detail": error.detail})
+        message = "the endpoint's answer is not shown" if error.is_refused else "the endpoint does not answer"
+        logger.warning(message, extra={"reason": error.reason, "detail": error.detail})
 
 
 def _served(ranking: Ranking) -> None:

@@ -30,26 +30,29 @@ class Batch:
 
     def ranking(self, user_id: str, number: int, list_filter: ListFilter, budget: Budget) -> Ranking | None:
         """Return the user's list, filtered; None if there is none, if it is too short, or if it cannot be read in
-        time.
+        time. Raises `GarbledAnswer` for a list, or a pointer to it, that must not be used; the message names no user.
         """
         try:
             return budget.at_least(LEAST_SECONDS).spend(lambda: self._ranking(user_id, number, list_filter))
-        except (TimeoutError, Absent, Unreadable, GarbledAnswer):
+        except (TimeoutError, Absent, Unreadable):
             return None
 
     def _ranking(self, user_id: str, number: int, list_filter: ListFilter) -> Ranking | None:
         lists = self._pointer.current()
         if lists is NO_LISTS:
+            if self._pointer.refused:
+                raise GarbledAnswer(f"{POINTER_KEY} is broken: {self._pointer.refused}", self._pointer.refused.reason)
             return None
-        return self._part(lists.key_of(user_id)).ranking(user_id, number, list_filter, lists.num_results)
+        key = lists.key_of(user_id)
+        try:
+            return self._part(key).ranking(user_id, number, list_filter, lists.num_results)
+        except GarbledAnswer as error:
+            raise GarbledAnswer(f"{key} is broken: {error}", error.reason) from None
 
     def _part(self, key: str) -> Part:
         part = self._parts.get(key)
         if part is None:
-            try:
-                part = Part.from_json(read(self._bucket, key))
-            except GarbledAnswer as error:
-                raise Unreadable(f"{key} is broken: {error}") from None
+            part = Part.from_json(read(self._bucket, key))
             while len(self._parts) >= PARTS_KEPT:
                 self._parts.popitem(last=False)
         self._parts[key] = part

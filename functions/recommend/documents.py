@@ -51,6 +51,8 @@ class Document(Generic[Content]):
         """Why the last read failed, while an earlier copy or `otherwise` is used; otherwise None."""
         self.unreadable = False
         """True if the last read failed although the document may exist."""
+        self.refused: GarbledAnswer | None = None
+        """The fault of the content that was read last; None if it has none or could not be read."""
 
     def current(self) -> Content:
         """Return the content. Raises `Absent` or `Unreadable` if there is neither an earlier copy nor `otherwise`."""
@@ -73,9 +75,11 @@ class Document(Generic[Content]):
         return self._copy
 
     def _read(self) -> Content:
+        self.refused = None
         try:
             return self._parse(read(self._bucket, self._key))
         except GarbledAnswer as error:
+            self.refused = error
             raise Unreadable(f"{self._key} is broken: {error}") from None
 
 

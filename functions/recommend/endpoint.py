@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from contracts import documents
+from contracts.documents import Unfit
 from recommend.aws import Answer, NoAnswer, Runtime
 from recommend.budget import Budget
 from recommend.circuit import Circuit
@@ -19,8 +21,9 @@ _REASONS = {
     "Throttling": "throttled",
     "TooManyRequestsException": "throttled",
 }
-# A missing endpoint costs no time, so it does not open the circuit: its first deployment takes effect at once.
-_FAST = {"absent"}
+# These do not open the circuit. A missing endpoint costs no time, and its first deployment takes effect at once. A user
+# who has seen everything gets an empty list, which says nothing about the answers to others.
+_FAST = {"absent", "empty"}
 _LEAST_TO_TRY_AGAIN = 0.03
 """Minimum seconds left in the budget for a second try."""
 
@@ -28,16 +31,18 @@ _LEAST_TO_TRY_AGAIN = 0.03
 class EndpointUnavailable(Exception):
     """Raised when the endpoint gives no ranking.
 
-    `reason` is one of absent, model_error, not_ready, overloaded, throttled, timeout, garbled, circuit_open,
-    unreachable; `detail` is safe to log. `transient` is True if an immediate second try may help: not after a timeout,
-    and not on overload, which more requests would increase.
+    `reason` is one of absent, model_error, not_ready, overloaded, throttled, timeout, circuit_open, unreachable, or of
+    an answer that must not be shown (`is_refused`): garbled, not_finite, too_long, duplicates, unsorted, not_asked_for,
+    incomplete, empty. `detail` is safe to log. `transient` is True if an immediate second try may help: not after a
+    timeout, and not on overload, which more requests would increase.
     """
 
-    def __init__(self, reason: str, detail: str, transient: bool = False) -> None:
+    def __init__(self, reason: str, detail: str, transient: bool = False, is_refused: bool = False) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
         self.transient = transient
+        self.is_refused = is_refused
 
 
 class Endpoint:
@@ -87,18 +92,17 @@ class Endpoint:
         if answer.status != 200:
             raise _unavailable(answer)
         try:
-            return Ranking.from_endpoint(answer.content, answer.headers.get("x-amzn-invoked-production-variant"))
+            variant = answer.headers.get("x-amzn-invoked-production-variant")
+            return Ranking.from_endpoint(answer.content, invocation, variant)
         except GarbledAnswer as error:
-            raise EndpointUnavailable("garbled", str(error)) from None
+            raise EndpointUnavailable(error.reason, str(error), is_refused=True) from None
 
 
 def _unavailable(answer: Answer) -> EndpointUnavailable:
     """Translate an error answer. Only codes go into the detail: a message may quote the request."""
     try:
-        document = json.loads(answer.content)
-    except (ValueError, RecursionError):
-        document = {}
-    if not isinstance(document, dict):
+        document = documents.read_object(answer.content, "the error")
+    except Unfit:
         document = {}
     named = answer.headers.get("x-amzn-errortype") or document.get("code") or document.get("__type") or ""
     code = str(named).partition(":")[0].rpartition("#")[2]

@@ -6,20 +6,30 @@ Pure: no AWS, no environment.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts import documents
+from contracts import documents, limits, lists
 from contracts.documents import Unfit
-from contracts.values import is_integer, is_number
+from contracts.lists import BadList
+from contracts.values import is_integer, is_unicode
 from shared.errors import InvalidInput
 from shared.rules import NO_RULES, Rules
 
+_SOURCES = {"userId": ("personalized", "popular"), "itemId": ("related", "popular")}
+_NARROWING = ("deny", "categories", "categoryCaps")
+"""The fields of a request that may leave no item at all."""
+
 
 class GarbledAnswer(Exception):
-    """Raised for content that breaks its contract; the message names the field."""
+    """Raised for content that breaks its contract, or that was not asked for; the message names the field, but no user.
+    `reason` is the kind of fault: garbled, or a reason of `BadList` or `_check_asked`.
+    """
+
+    def __init__(self, message: str, reason: str = "garbled") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -35,14 +45,23 @@ class Ranking:
     variant: str | None = None
 
     @classmethod
-    def from_endpoint(cls, content: bytes, variant: str | None = None) -> Ranking:
-        """Read the model server's answer. Raises `GarbledAnswer`."""
+    def from_endpoint(cls, content: bytes, invocation: Mapping[str, Any], variant: str | None = None) -> Ranking:
+        """Read the model server's answer to `invocation`, and check it before a customer sees it. Raises
+        `GarbledAnswer`.
+        """
         document = _object(content)
+        subject = "itemId" if "itemId" in invocation else "userId"
         source = document.get("source")
-        if source not in ("personalized", "related", "popular"):
-            raise GarbledAnswer("source must be personalized, related or popular")
+        if source not in _SOURCES[subject]:
+            raise GarbledAnswer(f"source must be {' or '.join(_SOURCES[subject])}")
+        if document.get(subject) != invocation[subject]:
+            raise GarbledAnswer(f"{subject} is not the one that was asked for", "not_asked_for")
         unknown = _count(document, "unknownItems", 0)
-        return cls(_items(document), source, _string(document, "modelVersion"), unknown, variant)
+        candidates = invocation.get("candidates")
+        most = invocation.get("numResults", limits.DEFAULT_RESULTS) if candidates is None else len(candidates)
+        ids, scores = _list(lambda: lists.of_items(document.get("itemList")), most)
+        _check_asked(ids, unknown, invocation)
+        return cls(tuple(zip(ids, scores, strict=True)), source, _string(document, "modelVersion"), unknown, variant)
 
     def to_recommendations(self, recommendation_id: str) -> dict[str, Any]:
         """Return the body of `GET /users/{userId}/recommendations` and of `GET /items/{itemId}/related`."""
@@ -124,10 +143,8 @@ class Part:
         listed = self.users.get(user_id)
         if listed is None:
             return None
-        try:
-            items = [(str(item), float(score)) for item, score in listed]
-        except (TypeError, ValueError, OverflowError):
-            raise GarbledAnswer("a list must hold pairs of an item and its score") from None
+        ids, scores = _list(lambda: lists.of_pairs(listed), most)
+        items = tuple(zip(ids, scores, strict=True))
         best = list_filter.best(items, self.categories, number)
         if not best or (len(best) < number and len(items) >= most):
             return None
@@ -144,17 +161,36 @@ class Popularity:
     items: tuple[tuple[str, float], ...]
     run_id: str
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fault: GarbledAnswer | None = None
+    """The first fault of an entry that was left out."""
 
     @classmethod
     def from_json(cls, content: bytes) -> Popularity:
-        """Read `popular.json`. Raises `GarbledAnswer`."""
+        """Read `popular.json`. Nothing stands in for this list, so a broken entry is left out and the others are used.
+        Raises `GarbledAnswer` if none is left.
+        """
         document = _document(content)
         if document.get("schemaVersion") != "1.0":
             raise GarbledAnswer("schemaVersion must be 1.0")
-        items = _items(document)
-        if not items:
-            raise GarbledAnswer("itemList is empty")
-        return cls(items, _string(document, "runId"), _categories(document["itemList"]))
+        listed = document.get("itemList")
+        if not isinstance(listed, list) or not listed:
+            raise GarbledAnswer("itemList must be a list that is not empty")
+        scores: dict[str, float] = {}
+        categories: dict[str, tuple[str, ...]] = {}
+        fault = None
+        for place, entry in enumerate(listed):
+            try:
+                item, score, names = lists.of_popular(entry, f"itemList[{place}]")
+                if item in scores:
+                    raise BadList("duplicates", f"item {place + 1} is in the list twice")
+            except BadList as error:
+                fault = fault or GarbledAnswer(str(error), error.reason)
+                continue
+            scores[item] = score
+            categories |= {item: names} if names else {}
+        if fault and not scores:
+            raise fault
+        return cls(tuple(scores.items()), _string(document, "runId"), categories, fault)
 
     def top(self, number: int, list_filter: ListFilter) -> Ranking:
         """Return at most `number` items that pass `list_filter`."""
@@ -215,18 +251,42 @@ def rules_from_json(content: bytes) -> Rules:
         raise GarbledAnswer(str(error)) from None
 
 
-def _categories(listed: list[Any]) -> dict[str, tuple[str, ...]]:
-    found = {}
-    for position, entry in enumerate(listed):
-        if names := _names(entry.get("categories", []), f"itemList[{position}].categories"):
-            found[entry["itemId"]] = names
-    return found
+def _check_asked(ids: list[str], unknown: int, invocation: Mapping[str, Any]) -> None:
+    """Check that the items are those that `invocation` asks for. Raises `GarbledAnswer`: not_asked_for, incomplete, or
+    empty.
+
+    A list without items is an answer only if the request is narrowed by categories or rules. Otherwise it is refused,
+    even for a user who has seen the whole catalogue: popular items are then of more use than an empty page.
+    """
+    candidates = invocation.get("candidates")
+    if candidates is not None:
+        if not set(candidates).issuperset(ids):
+            raise GarbledAnswer("itemList has an item that is no candidate", "not_asked_for")
+        if len(ids) + unknown != len(candidates):
+            raise GarbledAnswer(f"{len(ids)} items and {unknown} unknown ones of {len(candidates)}", "incomplete")
+        return
+    if not set(ids).isdisjoint(invocation.get("deny", ())):
+        raise GarbledAnswer("itemList has an item that the rules deny", "not_asked_for")
+    if invocation.get("itemId") in ids:
+        raise GarbledAnswer("itemList has the item that others are related to", "not_asked_for")
+    if not ids and not any(name in invocation for name in _NARROWING):
+        raise GarbledAnswer("itemList is empty, and nothing narrows the request", "empty")
+
+
+def _list(read: Callable[[], tuple[list[str], list[float]]], most: int) -> tuple[list[str], list[float]]:
+    try:
+        ids, scores = read()
+        lists.check(ids, scores, most)
+    except BadList as error:
+        raise GarbledAnswer(str(error), error.reason) from None
+    return ids, scores
 
 
 def _names(value: Any, label: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise GarbledAnswer(f"{label} must be a list of strings")
-    return tuple(value)
+    try:
+        return lists.names(value, label)
+    except BadList as error:
+        raise GarbledAnswer(str(error)) from None
 
 
 def _document(content: bytes) -> dict[str, Any]:
@@ -238,14 +298,12 @@ def _document(content: bytes) -> dict[str, Any]:
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    """Parse an answer of the endpoint or a part of a batch, quickly: a customer waits."""
+    """Parse an answer of the endpoint or a part of a batch; the values that are used are checked afterwards."""
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        raise GarbledAnswer("it is not JSON") from None
-    if not isinstance(document, dict):
-        raise GarbledAnswer("it is not a JSON object")
-    return document
+        return documents.read_object(content, "it", has_schema=True)
+    except Unfit as error:
+        # The key may be a user id, which must not be logged.
+        raise GarbledAnswer(str(error) if error.key is None else "it has a key twice") from None
 
 
 def _count(document: dict[str, Any], name: str, least: int) -> int:
@@ -257,21 +315,6 @@ def _count(document: dict[str, Any], name: str, least: int) -> int:
 
 def _string(document: dict[str, Any], name: str) -> str:
     value = document.get(name)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not is_unicode(value):
         raise GarbledAnswer(f"{name} must be a string that is not empty")
     return value
-
-
-def _items(document: dict[str, Any]) -> tuple[tuple[str, float], ...]:
-    listed = document.get("itemList")
-    if not isinstance(listed, list):
-        raise GarbledAnswer("itemList must be a list")
-    items = []
-    for position, entry in enumerate(listed):
-        item, score = (entry.get("itemId"), entry.get("score")) if isinstance(entry, dict) else (None, None)
-        if not isinstance(item, str):
-            raise GarbledAnswer(f"itemList[{position}].itemId must be a string")
-        if not is_number(score):
-            raise GarbledAnswer(f"itemList[{position}].score must be a finite number")
-        items.append((item, float(score)))
-    return tuple(items)

@@ -238,7 +238,7 @@ def _document(content: bytes) -> dict[str, Any]:
     if not content.strip():
         raise InvalidRequest("the body is empty; a JSON object is expected")
     try:
-        return documents.read_object(content, "the body")
+        return documents.read_object(content, "the body", has_schema=True)
     except Unfit as error:
         if error.key is not None:
             raise InvalidRequest(f"{_shown(error.key)} is given twice", _name(error.key)) from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
+
+from contracts import documents
+from contracts.documents import Unfit
 
 MAXIMUM_REASON_LENGTH = 1000
 
@@ -24,9 +26,10 @@ class Cause:
         error = str(output.get("Error") or "Unknown")
         text = str(output.get("Cause") or "")
         try:
-            document = json.loads(text)
-        except ValueError:
+            document = documents.read(text, "the cause")
+        except Unfit:
             document = None
         if isinstance(document, dict) and isinstance(document.get("errorMessage"), str):
             text = document["errorMessage"]
+        text = text.encode("utf-8", "replace").decode()  # half of a surrogate pair could not be stored
         return cls(error, (text or f"{error}: no cause was given")[:MAXIMUM_REASON_LENGTH])

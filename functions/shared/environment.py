@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from contracts import documents
+from contracts.values import integer_in
 
 T = TypeVar("T")
 
@@ -70,10 +71,10 @@ def _read(name: str, text: str, kind: Any) -> Any:
     if kind is str:
         return text
     if kind is int:
-        try:
-            return int(text)
-        except ValueError:
-            raise ValueError(f"{name} must be an integer, not {text!r}") from None
+        number = integer_in(text)
+        if number is None:
+            raise ValueError(f"{name} must be an integer, not {text!r}")
+        return number
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError(f"{name} must be true or false, not {text!r}")

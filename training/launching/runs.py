@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from contracts import documents
 from contracts.lines import Epoch
 
 RECORD = "run.json"
@@ -132,7 +133,7 @@ def save(folder: Path, run: Run) -> None:
 def load(folder: Path) -> Run:
     """Read the run in `folder`. Raises NoSuchRun."""
     try:
-        return Run.from_dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        return Run.from_dict(documents.read_object((folder / RECORD).read_bytes(), "it"))
     except FileNotFoundError:
         raise NoSuchRun(f"{folder} is not a run: it has no {RECORD}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -142,8 +143,7 @@ def load(folder: Path) -> Run:
 def report_of(folder: Path) -> dict[str, Any]:
     """Read evaluation.json of a finished run. Raises NoSuchRun."""
     try:
-        found: dict[str, Any] = json.loads((folder / "output" / "data" / "evaluation.json").read_text(encoding="utf-8"))
-        return found
+        return documents.read_object((folder / "output" / "data" / "evaluation.json").read_bytes(), "it")
     except (OSError, ValueError) as error:
         raise NoSuchRun(f"the evaluation of {folder} cannot be read: {error}") from error
 

@@ -90,7 +90,7 @@ def test_a_sigterm_to_the_container_reaches_the_training(container: Callable[...
     [
         (HYPERPARAMETERS | {"epochs": 3}, "hyperparameter epochs must be a string, not 3"),
         (HYPERPARAMETERS | {"surprise": "1"}, "hyperparameter surprise is not known"),
-        ([], "hyperparameters.json must be an object, not a list"),
+        ([], "hyperparameters.json must be a JSON object, not a list"),
     ],
 )
 def test_the_failure_file_has_the_reason_of_a_refusal(
@@ -121,3 +121,18 @@ def test_each_value_is_one_argument() -> None:
         "--code_version",
         "a --epochs 5",
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"epochs": "1", "epochs": "2"}', "hyperparameters.json has the key 'epochs' twice"),
+        ("[" * 100_000, "hyperparameters.json is nested too deeply"),
+        ('{"epochs": 1%s}' % ("0" * 400), "hyperparameters.json: epochs must be a number within the range of a double"),
+    ],
+)
+def test_hyperparameters_are_read_strictly(tmp_path: Path, content: str, reason: str) -> None:
+    path = tmp_path / "hyperparameters.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        command.read_object(path)

@@ -13,6 +13,7 @@ from botocore.stub import Stubber
 
 from handle_failure import failure, refusal
 from shared import names
+from shared.errors import InvalidInput
 from shared.ledger import Token
 from shared.records import JobKind, RunStatus
 from tests.unit.functions.cloud import (
@@ -108,6 +109,25 @@ def test_an_executions_own_event_names_the_run(status: str) -> None:
     assert (found.run_id, found.dataset_version, found.execution_arn) == (RUN, VERSION, EXECUTION)
     assert found.status == ("ABORTED" if status == "ABORTED" else "FAILED")
     assert not found.first_hand
+
+
+@pytest.mark.parametrize(
+    "given", ["[" * 100_000, "{", "[1]", '{"runId": "x", "runId": "y"}', "", None, {"runId": "x"}, 7]
+)
+def test_an_input_that_cannot_be_read_hides_no_end(given: Any) -> None:
+    assert failure.from_event(ended("TIMED_OUT", input=given)).run_id == RUN
+
+
+@pytest.mark.parametrize("cause", ["[" * 30_000, '{"errorMessage": "\\ud800"}', "\ud800", '{"errorMessage": ["x"]}'])
+def test_a_cause_that_cannot_be_read_is_told_as_it_is(cause: str) -> None:
+    (reason,) = failure.from_event(failure_event(error={"Error": "E", "Cause": cause}, failedState="S")).reasons
+    assert reason.startswith("S: ") and reason.encode()
+
+
+def test_a_start_that_no_calendar_has_names_no_version() -> None:
+    arn = PREPARATION_EXECUTION
+    with pytest.raises(InvalidInput, match="the time of the trigger must be ISO 8601, not '1e\\+300'"):
+        failure.from_event(ended("TIMED_OUT", executionArn=arn, name="x", input="{}", startDate=1e300))
 
 
 def test_a_preparations_event_derives_the_version_as_start_preparation_does() -> None:

@@ -92,6 +92,13 @@ def test_a_part_without_lists_is_named_and_nothing_is_pointed_to(
         ({"modelVersion": "another"}, "modelVersion must be"),
         ({"shards": 3}, "shards must be 2, not '3'"),
         ({"users": []}, "users must be an object"),
+        ({"users": {"a": {"1": 0.9}}}, "the list of user 1 of 1: the list must be a list, not an object"),
+        ({"users": {"a": [[1, 0.9]]}}, "the list\\[0\\]\\[0\\] must be a string, not a number"),
+        ({"users": {"a": [["1"]]}}, "the list\\[0\\]\\[1\\] must be a finite number, not null"),
+        ({"users": {"a": [["1", 10**400]]}}, "must be a finite number, not a number beyond the range of a double"),
+        ({"users": {"a": [], "b": [["1", 1], ["1", 1]]}}, "the list of user 2 of 2: item 2 is in the list twice"),
+        ({"users": {"a": [["1", 1], ["2", 2]]}}, "the score of item 2 is above that of the item before it"),
+        ({"users": {"a": [[str(item), 1] for item in range(51)]}}, "51 items, more than 50"),
     ],
 )
 def test_lists_of_something_else_are_refused(
@@ -99,6 +106,23 @@ def test_lists_of_something_else_are_refused(
 ) -> None:
     cloud.write(ARTIFACTS, f"batch/{BATCH}/lists/0000.json.out", answer(0, **changed))
     with pytest.raises(ArtefactMissing, match=words):
+        app.handler(sample_event("publish_batch"), CONTEXT)
+    assert pointer(cloud) is None
+
+
+@pytest.mark.parametrize("part", [b'{"jane": 1, "jane": 2}', b'{"users": {"jane": [], "jane": []}}'])
+def test_a_key_that_is_there_twice_is_refused_and_no_user_named(app: ModuleType, cloud: Cloud, part: bytes) -> None:
+    cloud.write(ARTIFACTS, f"batch/{BATCH}/lists/0000.json.out", part)
+    with pytest.raises(ArtefactMissing, match=r"0000\.json\.out: the part has a key twice$"):
+        app.handler(sample_event("publish_batch"), CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "part_request", [b"{", [], {}, {"numResults": "50"}, {"numResults": 0}, {"numResults": 10**400}]
+)
+def test_a_request_that_does_not_say_how_many_items_is_named(app: ModuleType, cloud: Cloud, part_request: Any) -> None:
+    cloud.write(ARTIFACTS, f"batch/{BATCH}/input/0000.json", part_request)
+    with pytest.raises(ArtefactMissing, match=r"input/0000\.json: the request"):
         app.handler(sample_event("publish_batch"), CONTEXT)
     assert pointer(cloud) is None
 

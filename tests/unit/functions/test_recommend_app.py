@@ -70,13 +70,24 @@ def test_ranks_a_list(app: Any, aws: Any) -> None:
 def test_the_popular_items_that_the_endpoint_gives_an_unknown_user_are_called_so(
     app: Any, aws: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = {"userId": "4", "itemList": [], "source": "popular", "modelVersion": "run-2", "unknownItems": 0}
+    items = [{"itemId": "9", "score": 30.0}]
+    answer = {"userId": "42", "itemList": items, "source": "popular", "modelVersion": "run-2", "unknownItems": 0}
     aws.endpoint = lambda request: reply(200, answer)
     status, body = call(app, recommendations())
     assert (status, body["source"], aws.reads) == (200, "popular", 0)
     assert emitted(capsys) == [("RecommendationServed", 1.0, {"source": "popular"})]
 
 
+REFUSED = ("garbled", "duplicates", "too_long", "unsorted", "not_finite", "empty", "not_asked_for")
+
+
+def says(items: list[tuple[str, float]], **changes: Any) -> Any:
+    listed = [{"itemId": item, "score": score} for item, score in items]
+    answer = {"userId": SECRET, "itemList": listed, "source": "personalized", "modelVersion": "r", "unknownItems": 0}
+    return lambda request: reply(200, answer | changes)
+
+
+@pytest.mark.fault("A01", "A02", "A03", "A04", "A05")
 @pytest.mark.parametrize(
     ("endpoint", "reason", "tries"),
     [
@@ -98,6 +109,13 @@ def test_the_popular_items_that_the_endpoint_gives_an_unknown_user_are_called_so
         (lambda request: reply(200, b"<html>"), "garbled", 1),
         (lambda request: reply(200, b""), "garbled", 1),
         (lambda request: reply(200, {"itemList": []}), "garbled", 1),
+        (lambda request: reply(200, b'{"%s": 1, "%s": 2}' % (SECRET.encode(), SECRET.encode())), "garbled", 1),
+        (says([("1", 0.9), ("1", 0.8)]), "duplicates", 1),
+        (says([(str(item), 1.0) for item in range(500)]), "too_long", 1),
+        (says([("1", 0.1), ("2", 0.2)]), "unsorted", 1),
+        (says([("1", float("nan"))]), "not_finite", 1),
+        (says([]), "empty", 1),
+        (says([("1", 0.9)], userId="another"), "not_asked_for", 1),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -123,7 +141,8 @@ def test_gives_popular_items_when_the_endpoint_does_not_answer(
     (served,) = [line for line in lines if "RecommendationServed" in line]
     assert served["source"] == "popular"
     (warning,) = [line for line in lines if line.get("level") == "WARNING"]
-    assert (warning["message"], warning["reason"]) == ("the endpoint does not answer", reason)
+    words = "the endpoint's answer is not shown" if reason in REFUSED else "the endpoint does not answer"
+    assert (warning["message"], warning["reason"]) == (words, reason)
 
 
 def test_ranks_a_list_by_popularity_when_the_endpoint_does_not_answer(app: Any, aws: Any) -> None:
@@ -231,6 +250,31 @@ def test_stops_waiting_for_an_endpoint_that_keeps_failing_and_comes_back_when_it
     aws.endpoint = personalized
     clock.now += 5
     assert call(app, recommendations())[1]["source"] == "personalized"
+
+
+def test_those_who_have_seen_everything_get_popular_items_and_the_others_keep_theirs(app: Any, aws: Any) -> None:
+    aws.endpoint = says([])
+    for _ in range(9):
+        assert call(app, recommendations(SECRET))[1]["source"] == "popular"
+    aws.endpoint = personalized
+    assert call(app, recommendations())[1]["source"] == "personalized"
+
+
+@pytest.mark.fault("A06")
+def test_an_entry_that_breaks_the_popularity_list_costs_itself_and_no_answer(
+    app: Any, aws: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.endpoint = DOWN
+    broken = {"itemId": "1", "score": 40.0, "categories": {"Drama": 1}}
+    aws.popular = lambda request: reply(200, {**POPULAR, "itemList": [broken, *POPULAR["itemList"]]})
+    for event in (recommendations(), related("7"), rankings({"userId": "42", "inputList": ["9"]})):
+        assert call(app, event)[0] == 200
+    output = capsys.readouterr().out
+    lines = [json.loads(line) for line in output.splitlines()]
+    told = [line for line in lines if "ListRefused" in line]
+    assert [(line["list"], line["reason"]) for line in told] == [("popular", "garbled")] * 3
+    (detail,) = {line["detail"] for line in lines if line.get("list") == "popular" and "detail" in line}
+    assert detail == "itemList[0].categories must be a list of strings"
 
 
 def test_an_endpoint_that_is_not_there_yet_is_asked_every_time(app: Any, aws: Any) -> None:

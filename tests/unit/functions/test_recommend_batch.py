@@ -14,7 +14,7 @@ __all__ = ["app", "aws", "clock", "cold_start"]  # fixtures
 
 
 POINTER = {"schemaVersion": "1.0", "runId": "run-2", "prefix": "batch/job/lists/", "shards": 1, "numResults": 3}
-PART = {
+PART: dict[str, Any] = {
     "schemaVersion": "1.0",
     "modelVersion": "run-2",
     "shard": 0,
@@ -74,21 +74,61 @@ def test_rules_and_categories_hold_for_a_batch_too(app: Any, aws: Any, lists: An
     assert listed(app.handler(recommendations(numResults="1", categories="Drama"), CONTEXT))[1] == ["4"]
 
 
+PART_KEY = "batch/job/lists/0000.json.out"
+
+
+def of_42(listed: Any) -> dict[str, Any]:
+    return {PART_KEY: {**PART, "users": {**PART["users"], "42": listed}}}
+
+
+@pytest.mark.fault("A05")
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "reason", "words"),
     [
-        {"serving/batch.json": b"{"},
-        {"serving/batch.json": {**POINTER, "shards": 0}},
-        {"serving/batch.json": {**POINTER, "schemaVersion": "2.0"}},
-        {"batch/job/lists/0000.json.out": b"[]"},
-        {"batch/job/lists/0000.json.out": {**PART, "users": {"42": [["5"]]}}},
-        {"batch/job/lists/0000.json.out": {**PART, "users": {"42": "list"}}},
-        {"batch/job/lists/0000.json.out": None},
-        {"batch/job/lists/0000.json.out": lambda request: reply(500, b"")},
+        ({"serving/batch.json": b"{"}, "garbled", "serving/batch.json is broken: it is not JSON"),
+        ({"serving/batch.json": {**POINTER, "schemaVersion": "2.0"}}, "garbled", "schemaVersion must be 1.0"),
+        ({"serving/batch.json": {**POINTER, "prefix": "\ud800"}}, "garbled", "prefix must be valid Unicode"),
+        ({"serving/batch.json": {**POINTER, "shards": 10**400}}, "garbled", "shards must be a number within"),
+        ({"serving/batch.json": {**POINTER, "numResults": "3"}}, "garbled", "numResults must be an integer"),
+        ({PART_KEY: b"[]"}, "garbled", "it must be a JSON object, not a list"),
+        ({PART_KEY: b'{"jane.doe@example.org": 1, "jane.doe@example.org": 2}'}, "garbled", "it has a key twice"),
+        ({PART_KEY: {**PART, "itemCategories": {"5": {"Drama": 1}}}}, "garbled", "itemCategories.5 must be a list"),
+        (of_42([["5"]]), "garbled", "the list[0][1] must be a finite number, not null"),
+        (of_42("list"), "garbled", "the list must be a list, not a string"),
+        (of_42({"5": 0.9}), "garbled", "the list must be a list, not an object"),
+        (of_42([[5, 0.9]]), "garbled", "the list[0][0] must be a string, not a number"),
+        (of_42([[{"id": "5"}, 0.9]]), "garbled", "the list[0][0] must be a string, not an object"),
+        (of_42([["5", "0.9"]]), "garbled", "the list[0][1] must be a finite number, not a string"),
+        (of_42([["5", float("nan")]]), "not_finite", "the list[0][1] must be a finite number, not nan"),
+        (of_42([["5", 10**400]]), "not_finite", "the list[0][1] must be a finite number, not a number beyond"),
+        (of_42([["5", 0.9], ["5", 0.8]]), "duplicates", "item 2 is in the list twice"),
+        (of_42([["5", 0.8], ["6", 0.9]]), "unsorted", "the score of item 2 is above"),
+        (of_42([[str(item), 0.5] for item in range(4)]), "too_long", "4 items, more than 3"),
     ],
 )
-def test_a_broken_batch_is_passed_over(app: Any, lists: Any, broken: Any) -> None:
+def test_a_broken_batch_is_passed_over_and_named_without_the_user(
+    app: Any, lists: Any, capsys: pytest.CaptureFixture[str], broken: Any, reason: str, words: str
+) -> None:
     lists |= broken
+    assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "popular"
+    output = capsys.readouterr().out
+    lines = [json.loads(line) for line in output.splitlines()]
+    (metric,) = [line for line in lines if "ListRefused" in line]
+    assert (metric["list"], metric["reason"]) == ("batch", reason)
+    (detail,) = [line["detail"] for line in lines if line.get("list") == "batch" and "detail" in line]
+    assert words in detail and "jane" not in output and "'42'" not in output
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [
+        {"serving/batch.json": {**POINTER, "shards": 0}},
+        {PART_KEY: None},
+        {PART_KEY: lambda request: reply(500, b"")},
+    ],
+)
+def test_a_batch_that_cannot_be_read_is_passed_over(app: Any, lists: Any, absent: Any) -> None:
+    lists |= absent
     assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[0] == "popular"
 
 

@@ -118,7 +118,7 @@ FAULTS = {
     fails: "unreachable",
     is_overloaded: "overloaded",
     talks_nonsense: "garbled",
-    says_nan: "garbled",
+    says_nan: "not_finite",
     closes_early: "unreachable",
     hangs_up: "unreachable",
     hangs: "timeout",

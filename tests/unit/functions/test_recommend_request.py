@@ -201,13 +201,17 @@ def test_refuses_a_field(document: Any, field: str, message: str) -> None:
         ("null", None, "the body must be a JSON object, not null"),
         ("[]", None, "the body must be a JSON object, not a list"),
         ("{", None, "the body is not JSON: Expecting property name enclosed in double quotes at line 1 column 2"),
-        ('{"userId": NaN}', None, "the body is not JSON: NaN is not a JSON value"),
+        ('{"userId": NaN}', "userId", "userId must be a string, not a number"),
+        ('{"userId": 1%s}' % ("0" * 400), "userId", "userId must be a string, not a number"),
+        ('{"userId": "1", "inputList": [%s]}' % ("9" * 5000), "inputList",
+         "inputList[0] must be a string, not a number"),
         ('{"userId": "1", "userId": "2"}', "userId", '"userId" is given twice'),
         ("[" * 100_000, None, "the body is nested too deeply"),
-        ("1" * 5000, None, "the body is not JSON that can be read: a number has too many digits"),
+        ('{"userId": %s}' % ("[" * 101 + "]" * 101), None, "the body is nested too deeply"),
+        ("1" * 5000, None, "the body must be a JSON object, not a number"),
     ],
     ids=lambda value: str(value)[:30],
-)
+)  # fmt: skip
 def test_refuses_a_body(body: Any, field: str, message: str) -> None:
     assert refusal(ranking, body) == (400, field, message)
 

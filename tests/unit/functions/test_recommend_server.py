@@ -31,7 +31,8 @@ def test_the_function_reads_what_the_server_writes() -> None:
         "modelVersion": "r1",
         "unknownItems": 3,
     }
-    assert Ranking.from_endpoint(orjson.dumps(answer)) == Ranking(
+    asked = {"userId": "42", "candidates": ["ü", "2", "3", "4", "5"], "excludeSeen": False}
+    assert Ranking.from_endpoint(orjson.dumps(answer), asked) == Ranking(
         (("ü", 0.12345678901234567), ("2", 5e-324)), "personalized", "r1", 3
     )
 

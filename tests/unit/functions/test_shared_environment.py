@@ -59,3 +59,15 @@ def test_names_every_variable_that_is_missing_or_unreadable_at_once() -> None:
     assert "ENDPOINT_INSTANCE_COUNT must be an integer, not 'two'" in message
     assert "TRAINING_USE_SPOT must be true or false, not 'yes'" in message
     assert "GATE_POLICY must be a JSON object, not a list" in message
+
+
+@pytest.mark.parametrize("text", ["\u0662", "1_0", "2.0", "\u00b2", "9" * 5000])
+def test_an_integer_has_ascii_digits(text: str) -> None:
+    with pytest.raises(environment.BadEnvironment, match="ENDPOINT_INSTANCE_COUNT must be an integer, not "):
+        environment.load(Settings, {**WHOLE, "ENDPOINT_INSTANCE_COUNT": text})
+
+
+def test_a_number_that_no_double_holds_is_named() -> None:
+    policy = '{"floors": {"coverage": 1%s}}' % ("0" * 400)
+    with pytest.raises(environment.BadEnvironment, match=r"GATE_POLICY: floors\.coverage must be a number within"):
+        environment.load(Settings, {**WHOLE, "GATE_POLICY": policy})

@@ -13,10 +13,11 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from shared.errors import GoldenRequestMismatch
+from shared.errors import GoldenRequestMismatch, InvalidInput
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    DIGEST,
     MODEL_URL,
     PACKAGE,
     RUN,
@@ -57,7 +58,23 @@ def differing(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "document", [None, {}, [], [1], [{"request": {}}], [{"request": {}, "response": {}}], [KNOWN] * 101]
+    "document",
+    [
+        None,
+        {},
+        [],
+        [1],
+        [{"request": {}}],
+        [{"request": {}, "response": {}}],
+        [KNOWN] * 101,
+        [{"request": {}, "response": {"itemList": ["a"]}}],
+        [{"request": {}, "response": {"itemList": [{"itemId": ["a"], "score": 1}]}}],
+        [{"request": {}, "response": {"itemList": [{"itemId": 7, "score": 1}]}}],
+        [{"request": {}, "response": {"itemList": [{"itemId": "a", "score": "1"}]}}],
+        [{"request": {}, "response": {"itemList": [{"itemId": "a", "score": 10**400}]}}],
+        [{"request": {}, "response": answer(("a", 0.9), ("a", 0.8))}],
+        [{"request": {}, "response": answer(("a", 0.8), ("b", 0.9))}],
+    ],
 )
 def test_without_golden_requests_nothing_is_proved(document: Any) -> None:
     with pytest.raises(GoldenRequestMismatch):
@@ -77,6 +94,34 @@ def test_two_users_must_not_get_one_list() -> None:
     ranking = {"request": {"userId": "44", "candidates": ["a"]}, "response": KNOWN["response"]}
     examples = golden.parse(json.dumps([KNOWN, STRANGER, ranking]).encode())
     assert golden.sameness(examples, [KNOWN["response"]] * 3) is None
+
+
+@pytest.mark.fault("A06")
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"schemaVersion": "2.0"}, "popular.json must have schemaVersion 1.0 and an itemList that is not empty"),
+        ({"itemList": {"a": 1}}, "popular.json must have schemaVersion 1.0 and an itemList that is not empty"),
+        ({"itemList": ["a"]}, "popular.json: itemList[0] must be an object with itemId and score, not a string"),
+        ({"itemList": [{"itemId": 7, "score": 9}]}, "popular.json: itemList[0].itemId must be a string, not a number"),
+        ({"itemList": [{"itemId": "a", "score": 9, "categories": {"Drama": 1}}]},
+         "popular.json: itemList[0].categories must be a list of strings"),
+        ({"itemList": [{"itemId": "a", "score": 10**400}]},
+         "popular.json: itemList[0].score must be a number within the range of a double, not a larger one"),
+        ({"itemList": [{"itemId": "a", "score": 9}] * 2}, "popular.json: item 2 is in the list twice"),
+    ],
+)  # fmt: skip
+def test_a_broken_popularity_list_is_named(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        golden.popular(json.dumps({**POPULAR, **changes}).encode(), "popular.json")
+    assert str(caught.value) == words
+    content = json.dumps(POPULAR).encode()
+    assert golden.popular(content, "popular.json") == content
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a": 1, "a": 2}', b"\xff", b""])
+def test_an_answer_that_is_not_json_is_none(content: bytes) -> None:
+    assert golden.read_answer(content) is None
 
 
 # The handler
@@ -130,6 +175,7 @@ def test_a_model_that_answers_as_recorded_is_promoted(
         "modelDataUrl": MODEL_URL,
     }
     assert serving["endpointConfigName"] == WANTED
+    assert serving["bundleDigest"] == DIGEST
     popular = cloud.s3.get_object(Bucket=ARTIFACTS, Key="serving/popular.json")["Body"].read()
     assert json.loads(popular) == POPULAR
 
@@ -226,6 +272,28 @@ def test_missing_golden_requests_are_a_fault(app: ModuleType, sagemaker: Stubber
     with pytest.raises(Exception, match=r"golden\.json is missing") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "ArtefactMissing"
+
+
+def test_files_of_a_run_from_before_their_digests_were_recorded_are_taken(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    cloud.put(f"RUN#{RUN}", "DECISION#gate", kind="DECISION", verdict="ACCEPTED", reasons=[], figures={"checks": []})
+    is_well(sagemaker, runtime)
+    assert app.handler(sample_event("verify"), CONTEXT)["verified"]
+
+
+@pytest.mark.fault("A06")
+def test_a_broken_popularity_list_never_serves(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    broken = {"itemId": "a", "score": 9.0, "categories": {"Drama": 1}}
+    cloud.write(ARTIFACTS, f"runs/{RUN}/popular.json", {**POPULAR, "itemList": [broken]})
+    is_well(sagemaker, runtime)
+    with pytest.raises(Exception, match=r"popular\.json: itemList\[0\]\.categories must be a list") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert cloud.item("SERVING", "CURRENT") == {}
+    assert cloud.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix="serving/")["KeyCount"] == 0
 
 
 @pytest.mark.fault("R08")

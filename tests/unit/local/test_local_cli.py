@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from local import cli, demo, recommend
+from local.console import Show
 from local.http import Answer
 from local.project import Problem, Project, RunFailedError
 
@@ -27,7 +28,8 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
     assert f"usage: python -m local {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["run"], ["recommend"], ["recommend", "1", "-n", "ten"]])
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["run"], ["recommend"], ["recommend", "1", "-n", "ten"],
+              ["recommend", "1", "-n", "\u0663"], ["rollback", "--percent", "1_0"]])  # fmt: skip
 def test_a_wrong_command_line_is_status_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
@@ -150,3 +152,20 @@ def test_worse_refuses_an_unsupported_format_before_anything_starts(
     monkeypatch.setattr(demo, "up", lambda *_: pytest.fail("something was started"))
     assert cli.main(["demo", "--worse", "--data", str(tmp_path / "x.parquet")]) == 2
     assert "--worse needs .csv, .csv.gz or .dat files" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("body", [None, [], "list"])
+def test_an_answer_that_is_no_object_is_a_failure_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: Any
+) -> None:
+    monkeypatch.setattr(recommend, "ask", lambda *_: Answer(200, body))
+    with pytest.raises(RunFailedError, match="the API answered 200 with a body that is not a JSON object"):
+        recommend.show_recommendations(Project.from_environment(), {}, Show(), "1")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[1]", b'{"a": 1, "a": 2}', b"\xff", b"{"])
+def test_a_cache_that_cannot_be_read_is_empty(tmp_path: Path, content: bytes) -> None:
+    project = Project.from_environment()
+    project.make_state_folder()
+    (project.state / "stack.json").write_bytes(content)
+    assert project.read_state("stack.json") == {}

@@ -139,7 +139,7 @@ def test_a_missing_environment_is_named(tmp_path: Path) -> None:
         host.check_environments(project_at(tmp_path))
 
 
-@pytest.mark.parametrize("text", ["0", "65536", "http", "-1", "4566.0"])
+@pytest.mark.parametrize("text", ["0", "65536", "http", "-1", "4566.0", "٤٥٦٦", "²", "9" * 5000])
 def test_an_invalid_port_is_refused(text: str) -> None:
     with pytest.raises(Problem, match=f"NCF_LOCAL_PORT must be a port from 1 to 65535, not '{text}'"):
         Project.from_environment({"NCF_LOCAL_PORT": text})

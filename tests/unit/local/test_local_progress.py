@@ -13,3 +13,4 @@ def test_reads_a_preparation_step_as_a_person_would_write_it() -> None:
     assert progress.step_in("step=read rows=100836 quarantined=0") == "read: rows 100,836, quarantined 0"
     assert progress.step_in("26/11/23 15:13:00 INFO preprocess: step=write_manifest") == "write manifest"
     assert progress.step_in("Stage 3 finished") is None
+    assert progress.step_in("step=read rows=\u0663\u00b2") == "read: rows \u0663\u00b2"

@@ -4,6 +4,7 @@ import io
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,7 +76,12 @@ def test_an_executions_own_reason_is_shown() -> None:
 
 
 def test_gate_rows_are_candidate_incumbent_baselines_in_this_order() -> None:
-    figures = {"sampled": {"hitRate": 0.71, "ndcg": 0.4}, "full": {"hitRate": 0.1, "ndcg": 0.05}, "coverage": 0.3}
+    figures = {
+        "sampled": {"hitRate": 0.71, "ndcg": 0.4},
+        "full": {"hitRate": 0.1, "ndcg": 0.05},
+        "standardErrors": {"fullNdcg": 0.004},
+        "coverage": 0.3,
+    }
     report = {
         "baselines": {
             "popularity": {"sampled": {"hitRate": 0.3, "ndcg": 0.2}, "full": {}, "coverage": 0.01},
@@ -85,10 +91,10 @@ def test_gate_rows_are_candidate_incumbent_baselines_in_this_order() -> None:
         "candidate": figures,
     }
     assert watch.gate_rows(report) == [
-        ("candidate", "0.7100", "0.4000", "0.1000", "0.0500", "0.3000"),
-        ("incumbent (v1-r1)", "0.7100", "0.4000", "0.1000", "0.0500", "0.3000"),
-        ("linear", "0.7100", "0.4000", "0.1000", "0.0500", "0.3000"),
-        ("popularity", "0.3000", "0.2000", "–", "–", "0.0100"),
+        ("candidate", "0.0500", "0.0040", "0.1000", "0.3000", "0.4000", "0.7100"),
+        ("incumbent (v1-r1)", "0.0500", "0.0040", "0.1000", "0.3000", "0.4000", "0.7100"),
+        ("linear", "0.0500", "0.0040", "0.1000", "0.3000", "0.4000", "0.7100"),
+        ("popularity", "–", "–", "–", "0.0100", "0.2000", "0.3000"),
     ]
 
 
@@ -220,3 +226,18 @@ def test_a_failed_stage_says_so_and_lets_the_error_through() -> None:
     with pytest.raises(RuntimeError, match="boom"), show.stage("sam deploy"):
         raise RuntimeError("boom")
     assert output.getvalue().startswith("✗ sam deploy: failed after 0.0 s")
+
+
+@pytest.mark.parametrize("output", ["[" * 100_000, "{", '{"a": 1, "a": 2}'])
+def test_an_output_that_cannot_be_read_is_none(output: str) -> None:
+    view = watch.ExecutionView()
+    view.feed(entered(1, "Evaluate", 0))
+    visit = view.feed(exited(2, "Evaluate", 1, output))
+    assert visit is not None and visit.output is None
+
+
+def test_a_report_that_is_not_utf_8_shows_no_figures() -> None:
+    watcher = watch.Watcher.__new__(watch.Watcher)
+    watcher.outputs = {"ArtifactsBucketName": "b"}
+    watcher.s3 = SimpleNamespace(get_object=lambda **_: {"Body": io.BytesIO(b"\xff")})
+    assert watcher._evaluation("v1-r1") == {}

@@ -220,3 +220,19 @@ def test_a_file_that_is_not_parquet_is_named(dataset: Path) -> None:
     edit(dataset, lambda manifest: [f.update(described) for f in manifest["files"] if f["path"].startswith("items/")])
     with pytest.raises(BrokenDataset, match=r"items/part-00000\.parquet: cannot be read as Parquet"):
         dataset_files.load(dataset, VERSION)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "it is not JSON"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'{"counts": 1, "counts": 2}', "it has the key 'counts' twice"),
+        (b'{"counts": {"train": 1%s}}' % (b"0" * 400), r"it: counts\.train must be a number within the range"),
+        (b'{"counts": {"train": NaN}}', "NaN is not a JSON value"),
+    ],
+)
+def test_a_manifest_is_read_strictly(content: bytes, message: str, dataset: Path) -> None:
+    (dataset / "manifest.json").write_bytes(content)
+    with pytest.raises(BrokenDataset, match=rf"dataset file manifest\.json: cannot be used: .*{message}"):
+        dataset_files.load(dataset, VERSION)

@@ -47,6 +47,8 @@ def test_each_hyperparameter_has_a_meaning() -> None:
         ("learning_rate", "nan", "must be a number above 0, not 'nan'"),
         ("learning_rate", "inf", "must be a number above 0, not 'inf'"),
         ("learning_rate", "fast", "must be a number above 0, not 'fast'"),
+        ("learning_rate", "٠.٥", "must be a number above 0, not '٠.٥'"),
+        ("learning_rate", "0.0_1", "must be a number above 0, not '0.0_1'"),
         ("l2", "-0.1", "must be a number from 0 to 1, not '-0.1'"),
         ("dropout", "1", "must be a number from 0 to below 1, not '1'"),
         ("seed", "-1", "must be an integer from 0 to"),
@@ -63,6 +65,8 @@ def test_each_hyperparameter_has_a_meaning() -> None:
         ("run_id", "v20270102t030405z-0a1b2c3d-r1", "must begin with dataset_version"),
         ("dataset_version", "latest", "must be v<yyyymmdd>t<hhmmss>z-<8 hex>"),
         ("code_version", "a b", "must be 1 to 128 printable ASCII characters without spaces"),
+        ("incumbent_digest", "C4" * 32, "must be 64 lower-case hex digits, or empty"),
+        ("incumbent_digest", "c4" * 31, "must be 64 lower-case hex digits, or empty"),
         ("learning_rte", "0.1", "is not known; known are run_id, "),
     ],
 )
