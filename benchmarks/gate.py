@@ -11,6 +11,7 @@ The gate sees what a run sees: one held-out purchase of each of 5,000 users, mea
 - ties: three purchases of a user have the same time; the greatest item id decided, and a hash of user and item decides
   now. The candidate is better on one half of the ids and worse on the other;
 - new people: the incumbent does not know a fifth of the users and gives them the popular items;
+- three each: three held-out purchases of each user, as a test by time has them;
 - few people: as plain, with 600 users.
 
 "Before" is the rule of version 0.2.0: not worse in the means of the sampled hit rate and NDCG over everybody, with
@@ -36,9 +37,9 @@ from training.report import difference
 
 USERS, ITEMS, FACTORS, SEEN, K = 5_000, 400, 8, 20, 10
 REAL_DIFFERENCES = (-0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1)
-CONDITIONS = ("plain", "repetitions", "ties", "new people", "few people")
-REPEATED_ONE_IN, UNKNOWN_ONE_IN, FEW_USERS, TIED = 5, 5, 600, 3
-PAIRS = 210
+CONDITIONS = ("plain", "repetitions", "ties", "new people", "three each", "few people")
+REPEATED_ONE_IN, UNKNOWN_ONE_IN, FEW_USERS, SEVERAL = 5, 5, 600, 3
+PAIRS = 252
 """Pairs of models: six for each condition and real difference."""
 VERSION, RUN, INCUMBENT = "v20260102t000000z-00000000", "v20260102t000000z-00000000-r1", "v20260101t000000z-00000000-r1"
 
@@ -123,13 +124,15 @@ def run(random: np.random.Generator, condition: str, real: float) -> tuple[bool,
     users = FEW_USERS if condition == "few people" else USERS
     shop = open_shop(random, users)
     incumbent, candidate = models(random, shop, condition, real)
-    last = _draw(random, shop.chance, TIED if condition == "ties" else 1)
+    last = _draw(random, shop.chance, SEVERAL if condition in ("ties", "three each") else 1)
     learned = np.zeros(users, dtype=bool)
     if condition == "repetitions":
         learned = np.arange(users) % REPEATED_ONE_IN == 0
         incumbent[learned, last[learned, 0]] = 1e6
-    before = _outcomes(shop, last.max(axis=1), np.ones(users, dtype=bool), candidate, incumbent)
-    now = _outcomes(shop, last[:, 0], ~learned, candidate, incumbent)
+    greatest = last.max(axis=1, keepdims=True) if condition == "ties" else last[:, :1]
+    before = _outcomes(shop, greatest, np.ones(users, dtype=bool), candidate, incumbent)
+    tested = last if condition == "three each" else last[:, :1]
+    now = _outcomes(shop, tested, ~learned, candidate, incumbent)
     return _accepted_before(*before), _accepted_now(*now, users, int(learned.sum()))
 
 
@@ -140,13 +143,14 @@ def _outcomes(
     ours: NDArray[np.float32],
     theirs: NDArray[np.float32],
 ) -> tuple[Outcome, Outcome]:
-    users = len(item)
+    """Measure both models on the `chosen` users [users], whose held-out items are `item` [users, held out]."""
+    users, each = item.shape
     train = Pairs.of(np.repeat(np.arange(users), SEEN), shop.seen.ravel(), users, ITEMS)
-    test = Pairs.of(np.arange(users), item, users, ITEMS)
+    test = Pairs.of(np.repeat(np.arange(users), each), item.ravel(), users, ITEMS)
     names = ([f"u{user}" for user in range(users)], [f"i{place}" for place in range(ITEMS)])
     popularity = np.bincount(train.item, minlength=ITEMS)
     dataset = Dataset(VERSION, "", *names, train, test, popularity, np.full(users, -1))
-    measured = Pairs.of(np.flatnonzero(chosen), item[chosen], users, ITEMS)
+    measured = Pairs.of(np.repeat(np.flatnonzero(chosen), each), item[chosen].ravel(), users, ITEMS)
     evaluation = Evaluation(dataset, k=K, negatives=99, seed=1, device="cpu", test=measured)
     return evaluation.measure(Scores(ours)), evaluation.measure(Scores(theirs))
 
@@ -176,7 +180,8 @@ def _accepted_now(candidate: Outcome, incumbent: Outcome, users: int, learned: i
         "bundleDigest": "0" * 64,
         "protocol": {
             "split": "leave-last-out", "moment": None, "k": K, "negatives": 99, "fewestNegatives": 99, "seed": 1,
-            "ties": "against", "testUsers": candidate.full_gains.size, "fullCatalogue": "seen items excluded", "epoch": "last",
+            "ties": "against", "testUsers": candidate.full_gains.size, "fullCatalogue": "seen items excluded",
+            "epoch": "last",
         },
         "people": {
             "withTest": users, "learnedAgain": learned, "learnedWhenNew": 0, "notDrawn": 0,

@@ -1,8 +1,8 @@
 """Reading a `.tar.gz` that is not trusted, as a stream: every byte is counted before it is used.
 
 `tarfile` reads an extended header of any size into memory, and the maps of sparse files. So this reader uses only its
-parser of one header block. It takes plain files and folders. Of the extended headers it takes GNU's long name and the
-`path` and `size` of PAX, and refuses the rest.
+parser of one header block. It takes plain files and folders, GNU's header for a long name, and the `path` and `size` of
+a PAX header. It refuses every other kind of member.
 """
 
 from __future__ import annotations

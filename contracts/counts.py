@@ -26,7 +26,7 @@ def contradictions(manifest: Mapping[str, Any]) -> list[str]:
     A count that is absent is 0. Counts, sizes, rows and times must be written as integers, 3 and not 3.0, because a
     reader that takes one for the other adds fractions and loses digits.
     """
-    files, span = manifest["files"], manifest.get("timeSpan", {})
+    files, span = manifest["files"], _span(manifest)
     numbers = {f"counts.{name}": manifest["counts"][name] for name in _COUNTS if name in manifest["counts"]}
     numbers |= {f"files[{place}].{name}": file[name] for place, file in enumerate(files) for name in ("size", "rows")}
     numbers |= {f"timeSpan.{name}": span[name] for name in ("first", "last") if name in span}
@@ -52,6 +52,11 @@ def contradictions(manifest: Mapping[str, Any]) -> list[str]:
         *_wrong_sums(counts, _is_by_time(manifest)),
         *_wrong_order(manifest, counts, rows["popularity"]),
     ]
+
+
+def _span(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    span = manifest.get("timeSpan")
+    return span if isinstance(span, dict) else {}
 
 
 def _is_by_time(manifest: Mapping[str, Any]) -> bool:
@@ -89,9 +94,9 @@ def _wrong_order(manifest: Mapping[str, Any], counts: Mapping[str, int], popular
         for name in ("items", "train")
         if popular > counts[name]
     ]
-    span, parent, version = manifest.get("timeSpan", {}), manifest.get("parentVersion"), manifest["datasetVersion"]
-    if span and span["first"] > span["last"]:
+    span, parent, version = _span(manifest), manifest.get("parentVersion"), manifest["datasetVersion"]
+    if {"first", "last"} <= span.keys() and span["first"] > span["last"]:
         faults.append(f"timeSpan.first is {span['first']}, later than timeSpan.last, {span['last']}")
-    if parent is not None and parent >= version:
+    if isinstance(parent, str) and parent >= version:
         faults.append(f"parentVersion is {parent}, not older than datasetVersion, {version}")
     return faults

@@ -24,6 +24,9 @@ PARAMETERS = {
     "minimumUserInteractions": "--minimum-user-interactions",
     "minimumItemInteractions": "--minimum-item-interactions",
     "maximumBadShare": "--maximum-bad-share",
+    "split": "--split",
+    "testShare": "--test-share",
+    "testDays": "--test-days",
 }
 
 

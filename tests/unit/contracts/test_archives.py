@@ -178,7 +178,9 @@ def test_a_bundle_of_three_megabytes_with_a_header_of_three_gigabytes_is_refused
         ([pax(size="3000000000"), entry("a")], "a has 3000000000 bytes, and the archive unpacks to more than"),
         ([entry("h", b"99 path=a\n", tarfile.XHDTYPE), entry("a")], "h is a PAX header that cannot be read"),
         ([entry("h", b"9 path=ab\n", tarfile.XHDTYPE), entry("a")], "h is a PAX header that cannot be read"),
-        ([entry("h", b"0 path=a\n", tarfile.XHDTYPE), entry("a")], "h is a PAX header that cannot be read"),
+        ([entry("h", b"9 path=ab", tarfile.XHDTYPE), entry("a")], "h is a PAX header that cannot be read"),
+        ([entry("h", b"9 path=a\n0 path=b\n", tarfile.XHDTYPE), entry("a")], "h is a PAX header that cannot be read"),
+        ([entry("../a\nb")], "../a?b is not a path"),
         ([pax(path="b"), pax(path="c"), entry("a")], "PaxHeaders/next is a second header of its kind for one member"),
         ([entry("a", b"x", size=5000)], "the archive cannot be read: it ends inside a member"),
         ([entry("a", b"x")[:-1]], "the archive cannot be read: it ends inside a member"),
@@ -206,6 +208,19 @@ def test_the_bytes_of_all_members_and_headers_are_limited_together() -> None:
         contents(packed(*(entry(f"{number}", b"x") for number in range(200))), 100_000)
     with pytest.raises(BadArchive, match="the archive unpacks to more than 100000 bytes"):
         contents(packed(entry("a"), bytes(200_000)), 100_000)
+
+
+@pytest.mark.parametrize(
+    ("archive", "words"),
+    [
+        (b"", "it is empty"),
+        (packed(entry("a", bytes(range(256)) * 100))[:-20], "end-of-stream marker"),
+        (packed()[:10] + b"\x07" * 20, "invalid block type"),
+    ],
+)
+def test_a_file_that_is_no_whole_gzip_is_refused(archive: bytes, words: str) -> None:
+    with pytest.raises(BadArchive, match=f"the archive cannot be read: .*{words}"):
+        contents(archive)
 
 
 @pytest.mark.parametrize("place", [0.3, 0.6, -6])

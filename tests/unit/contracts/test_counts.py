@@ -50,6 +50,8 @@ def by_time(**changes: Any) -> dict[str, Any]:
         manifest(),
         manifest(timeSpan={"first": 0, "last": 0}),
         manifest(timeSpan={}),
+        manifest(timeSpan={"first": 1}),
+        manifest(timeSpan=None, parentVersion=1),
         manifest(parentVersion="v20260101t030405z-0a1b2c3d"),
         manifest(split={"protocol": "leave-last-out"}, counts__testUsers=3, counts__tiedTestUsers=3),
         manifest(counts__later=2.5),

@@ -199,9 +199,13 @@ def test_takes_a_later_minor_version_and_fields_it_does_not_know() -> None:
             8.0,
             "counts.train must be an integer from 0 to 9007199254740991, without a fraction, not 8.0",
         ),
-        ("counts.read", 12, "counts.read is 12, but quarantined + otherEvents + duplicates + belowSupport"),
         ("files.0.rows", 8.0, "files[0].rows must be an integer from 0 to"),
         ("timeSpan.first", 3, "timeSpan.first is 3, later than timeSpan.last, 2"),
+        ("counts.interactions", 12, "counts.interactions is 12, but train + test + repeats is 11"),
+        ("counts.read", 10, "belowSupport + interactions is 11"),
+        ("counts.read", 12, "counts.read is 12, but quarantined + otherEvents + duplicates + belowSupport"),
+        ("counts.duplicates", 2, "belowSupport + interactions is 13"),
+        ("counts.read", 10**400, "counts.read must be an integer of at least 1, not a number beyond the range"),
         ("files", [], "files must be a list of at least 5 entries, not []"),
         ("files.0", "train", "files[0] must be an object, not 'train'"),
         ("files.0.path", "../raw/x", "files[0].path must be a Parquet file such as train/part-00000.parquet"),
@@ -453,7 +457,6 @@ def with_rows(**rows: int) -> dict[str, Any]:
         file["rows"] = rows.get(folder, file["rows"])
     counts = document["counts"]
     counts |= {name: count for name, count in rows.items() if name in counts}
-    counts["interactions"] = counts["train"] + counts["test"]
     counts["read"] = counts["interactions"] = counts["train"] + counts["test"]
     return document
 

@@ -138,7 +138,7 @@ def transpose(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"[32,8]", b"[8,32]"))
 
 
-DAMAGES = {
+DAMAGES: dict[Callable[[Path], None], str] = {
     zero_second_half: "its content has another sha256",
     move_position: "its content has another sha256",
     transpose: "its content has another sha256",
