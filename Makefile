@@ -77,7 +77,7 @@ $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime $(VENV)/.check
 
 setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## install what demo and up need (they call it)
 
-assemble: $(VENV)/.check ## write template.yaml, the state machines and docs/openapi.json from their sources
+assemble: $(VENV)/.check ## write template.yaml, the state machines, docs/documents.md and docs/openapi.json from their sources
 	@$(BIN)/python -m delivery.assembly
 	@PYTHONPATH=functions $(BIN)/python -m recommend.openapi > docs/.openapi.new && mv docs/.openapi.new docs/openapi.json
 

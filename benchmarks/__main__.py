@@ -1,10 +1,15 @@
-"""`python -m benchmarks [scoring|preparation|recommend]`: print the named tables, or all of them."""
+"""`python -m benchmarks [gate|scoring|preparation|recommend]`: print the named tables, or all of them."""
 
 import argparse
 
-from benchmarks import command, preparation, recommend, scoring
+from benchmarks import command, gate, preparation, recommend, scoring
 
-BENCHMARKS = {"scoring": scoring.table, "preparation": preparation.table, "recommend": recommend.table}
+BENCHMARKS = {
+    "gate": gate.table,
+    "scoring": scoring.table,
+    "preparation": preparation.table,
+    "recommend": recommend.table,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

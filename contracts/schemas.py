@@ -56,6 +56,14 @@ def defaults(document: dict[str, Any], name: str) -> dict[str, Any]:
     return _filled(document, load(name))
 
 
+def allowed_values(field: dict[str, Any], root: dict[str, Any]) -> str:
+    """Describe the values that the schema `field` allows, as in the sentences of `check`: `a number from 0 to 1`.
+
+    `root` is the document's schema, which resolves a `$ref`.
+    """
+    return _noun(field, root)
+
+
 def _filled(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     filled = dict(document)
     for name, field in schema.get("properties", {}).items():

@@ -22,7 +22,7 @@ def list_corrections() -> int:
         if problem := one.problem():
             print(f"    PROBLEM    {problem}")
     wrong = sum(one.problem() is not None for one in found)
-    print(f"{len(found)} corrections" + (f", {wrong} do not fit: see docs/upgrading.md" if wrong else ""))
+    print(f"{len(found)} corrections" + (f", {wrong} do not fit: see laptop_aws/docs/upgrading.md" if wrong else ""))
     return 1 if wrong else 0
 
 

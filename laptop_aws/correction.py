@@ -14,7 +14,8 @@ The target is ``module:attribute``, also of a class (``:Worker.invoke``) or an e
 With ``is_value=True`` the replacement is called once and its result replaces the target.
 
 ``source`` is the digest of the original, as ``python -m laptop_aws corrections`` prints it. If the installed ministack
-has another target or none, nothing is applied and the host does not start; docs/upgrading.md says what to do.
+has another target or none, nothing is applied and the host does not start; laptop_aws/docs/upgrading.md says
+what to do.
 """
 
 from __future__ import annotations

@@ -172,7 +172,9 @@ def apply_corrections() -> None:
     try:
         corrections.apply()
     except DoesNotFit as error:
-        raise CannotStart(f"the corrections of ministack do not fit: {error}. See docs/upgrading.md") from error
+        raise CannotStart(
+            f"the corrections of ministack do not fit: {error}. See laptop_aws/docs/upgrading.md"
+        ) from error
     stepfunctions.register()
 
 

@@ -1,7 +1,8 @@
 """Saves every service's state as one JSON file, atomically. ministack saves only on a clean exit. Here a thread saves
-changed state every two seconds, each file under a temporary name and then renamed, so that ``kill -9`` loses at most
-two seconds. Object bodies are files of their own, written before the request is answered (``corrections/s3``). While
-saving fails, or the disk has no space for the next save, requests that change state are refused (``shortage``).
+changed state every two seconds, each file under a temporary name and then renamed, so that ``kill -9`` loses only the
+changes since the last save. Object bodies are files of their own, written before the request is answered
+(``corrections/s3``). While saving fails, or the disk has no space for the next save, requests that change state are
+refused (``shortage``).
 """
 
 from __future__ import annotations

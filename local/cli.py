@@ -72,6 +72,11 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("run", nargs="?", metavar="RUN", help="run id (default: the latest that failed)")
     command.add_argument("--anew", action="store_true", help="train again on the same data, as a new attempt")
+    command.add_argument(
+        "--acknowledge",
+        metavar="REASON",
+        help="why a model that a person took back may serve again; kept in the ledger, needs RUN",
+    )
 
     command = commands.add_parser("rollback", help="deploy an earlier model again: the previous one, or --to RUN")
     command.add_argument("--to", metavar="RUN", help="run id of a model that has served (default: the previous one)")
@@ -235,7 +240,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
     "status": lambda given, project, show: show_status(project, show),
     "report": lambda given, project, show: operations.fetch_report(project, check_deployed(project), show, given.run),
     "restart": lambda given, project, show: operations.restart(
-        project, check_deployed(project), show, given.run, given.anew
+        project, check_deployed(project), show, given.run, given.anew, given.acknowledge
     ),
     "rollback": lambda given, project, show: operations.roll_back(
         project, check_deployed(project), show, given.to, given.percent, given.reason

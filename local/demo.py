@@ -146,6 +146,8 @@ def _show_not_deployed(
     serving = Ledger(project, outputs["RunsTableName"]).serving().get("runId")
     if outcome.status == "REJECTED":
         show.warn(f"the gate rejected model {outcome.run_id}: it was not deployed")
+    elif outcome.status == "UNCHANGED":
+        show.good(f"model {outcome.run_id} equals the serving one in every figure: it was not deployed")
     else:
         show.warn(f"dataset {outcome.dataset_version} was not trained on ({outcome.status})")
     for reason in outcome.reasons:

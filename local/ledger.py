@@ -56,6 +56,16 @@ class Ledger:
     def serving(self) -> dict[str, Any]:
         return self.item("SERVING", "CURRENT")
 
+    def history(self) -> list[dict[str, Any]]:
+        """The items of the serving record, for `contracts.history`."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.name,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": "SERVING"}},
+            ConsistentRead=True,
+        )
+        return [self._record(item) for page in pages for item in page["Items"]]
+
     def split(self) -> dict[str, Any]:
         """The second model of a traffic split, or {}."""
         found = self.item("SERVING", "SPLIT")

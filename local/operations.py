@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contracts import history
+from contracts.history import TakenBack
 from local.console import Show
 from local.ledger import UNFINISHED, Ledger, key_of, newest_first, reasons_of
 from local.project import Problem, Project, RunFailedError
 from local.watch import Watcher, execution_reason
 
 FAILED = ("FAILED", "ABORTED", "ROLLED_BACK")
+LONGEST_REASON = 500
+"""Maximum characters of an acknowledgement in an execution's input."""
 
 
 def roll_back(
@@ -44,28 +48,39 @@ def roll_back(
     show.good(f"model {serving.get('runId')} serves again, instead of {(serving.get('previous') or {}).get('runId')}")
 
 
-def restart(project: Project, outputs: Mapping[str, str], show: Show, run_id: str | None, is_anew: bool) -> None:
-    """Restart a run (None: the latest that failed): from the state that failed or, with `is_anew`, as a new attempt on
-    the same data. Raises Problem if no run failed, RunFailedError if it fails again.
+def restart(
+    project: Project,
+    outputs: Mapping[str, str],
+    show: Show,
+    run_id: str | None,
+    is_anew: bool,
+    acknowledge: str | None = None,
+) -> None:
+    """Restart a run (None: the latest that failed and may be restarted): from the state that failed or, with `is_anew`,
+    as a new attempt on the same data. A run whose model, or another one of its data, a person took back is named, with
+    the reason why it may serve again (`acknowledge`).
+
+    Raises Problem if there is no such run or the reason is missing, RunFailedError if it fails again.
     """
     watcher = Watcher(project, outputs, show)
     runs = newest_first(watcher.ledger.of_kind("RUN"))
-    failed = [key_of(run) for run in runs if run.get("status") in FAILED]
-    if run_id is None and not failed:
-        raise Problem("no run has failed: there is nothing to restart")
-    earlier = run_id or failed[0]
+    if run_id is None and acknowledge is not None:
+        raise Problem("--acknowledge needs the name of the run: restart <run> --acknowledge <reason>")
+    earlier = run_id or _latest_failed(watcher.ledger, runs, show)
     version, _, attempt = earlier.rpartition("-r")
     status = {key_of(run): run.get("status") for run in runs}.get(earlier)
     if status is None:
         raise Problem(f"there is no run {earlier}: see `make status`")
     if status not in FAILED and not is_anew:
         raise Problem(f"{earlier} is {status}, and only a failed run can be restarted; --anew trains again")
+    _check_acknowledged(watcher.ledger, earlier, is_anew, acknowledge)
     if is_anew:
         attempts = [key_of(run).rpartition("-r") for run in runs]
         attempt = str(1 + max(int(number) for data, _, number in attempts if data == version))
     wanted = f"{version}-r{attempt}"
     manifest = {"bucket": outputs["DataBucketName"], "key": f"datasets/{version}/manifest.json"}
     execution_input = {"runId": wanted, "datasetVersion": version, "attempt": int(attempt), "manifest": manifest}
+    execution_input |= {} if acknowledge is None else {"acknowledge": acknowledge}
     show.heading(f"{'Next attempt' if is_anew else 'Restart'}: {wanted}")
     name = wanted if is_anew else f"{wanted}-restart-{time.time_ns() // 10**9}"
     arn = watcher.states.start_execution(
@@ -74,8 +89,44 @@ def restart(project: Project, outputs: Mapping[str, str], show: Show, run_id: st
     outcome = watcher.follow_run(wanted, arn)
     if outcome.status == "DEPLOYED":
         show.good(f"model {wanted} serves")
+    elif outcome.status == "UNCHANGED":
+        show.good(f"{wanted} changes nothing: {'; '.join(outcome.reasons)}")
     else:
         show.warn(f"{wanted} was rejected: {'; '.join(outcome.reasons)}")
+
+
+def _latest_failed(ledger: Ledger, runs: Sequence[Mapping[str, Any]], show: Show) -> str:
+    """The latest run that failed, whose data are not older than the serving model's, and of whose data nobody took a
+    model back. Raises Problem if there is none.
+    """
+    items, serves = ledger.history(), str(ledger.serving().get("datasetVersion", ""))
+    taken_back: tuple[TakenBack, str] | None = None
+    for run_id in (key_of(run) for run in runs if run.get("status") in FAILED):
+        version = run_id.rpartition("-r")[0]
+        taken = history.taken_back_of(items, version)
+        if taken is None and version >= serves:
+            if taken_back is not None:
+                show.line(f"not {taken_back[1]}: {taken_back[0]}")
+            return run_id
+        if taken is not None and taken_back is None:
+            taken_back = taken, run_id
+    advice = f": {taken_back[0]}. {_how_to_acknowledge(taken_back[1])}" if taken_back is not None else ""
+    raise Problem(f"no run has failed that may be restarted{advice}")
+
+
+def _check_acknowledged(ledger: Ledger, run_id: str, is_anew: bool, acknowledge: str | None) -> None:
+    if acknowledge is not None and not (acknowledge.strip() and len(acknowledge) <= LONGEST_REASON):
+        raise Problem(f"--acknowledge must be a reason of 1 to {LONGEST_REASON} characters")
+    taken = history.taken_back_of(ledger.history(), run_id.rpartition("-r")[0])
+    if taken is None and acknowledge is not None:
+        raise Problem(f"nobody took back a model of the data of {run_id}: leave --acknowledge out")
+    if taken is not None and acknowledge is None:
+        raise Problem(f"{taken}. {_how_to_acknowledge(run_id, is_anew)}")
+
+
+def _how_to_acknowledge(run_id: str, is_anew: bool = False) -> str:
+    command = f".venv/bin/python -m local restart {'--anew ' if is_anew else ''}{run_id}"
+    return f'To deploy it all the same: {command} --acknowledge "<why it may serve again>"'
 
 
 def write_lists(project: Project, outputs: Mapping[str, str], show: Show) -> None:

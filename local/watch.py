@@ -40,6 +40,7 @@ WORK = {
     "RollBack": "restore the earlier configuration",
     "RecordDeployed": "record the deployment",
     "RecordRejected": "record the rejection",
+    "RecordUnchanged": "record that nothing changed",
     "StartBatch": "write a list for every known user",
     "PublishBatch": "point to the lists",
     "ChooseVersion": "choose the version to restore",
@@ -50,7 +51,7 @@ WORK = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a drop ended: `status` is the run's in the ledger (DEPLOYED, REJECTED), or the dataset's (STALE)."""
+    """How a drop ended: `status` is that of the run (DEPLOYED, REJECTED, UNCHANGED) or of the dataset (STALE)."""
 
     status: str
     run_id: str
@@ -328,7 +329,7 @@ class Watcher:
         execution = self.states.describe_execution(executionArn=arn)
         record = self._settled_run(run_id)
         reasons, status = reasons_of(record), str(record.get("status", ""))
-        if execution["status"] != "SUCCEEDED" or status not in ("DEPLOYED", "REJECTED"):
+        if execution["status"] != "SUCCEEDED" or status not in ("DEPLOYED", "REJECTED", "UNCHANGED"):
             raise RunFailedError(
                 f"run {run_id} ended {status or execution['status']}: "
                 + "; ".join(reasons or [execution_reason(execution)])
@@ -378,11 +379,11 @@ class Watcher:
         report = self._evaluation(run_id)
         rows = gate_rows(report) if report else []
         if rows:
-            protocol = report.get("protocol", {})
-            title = f"The gate: {protocol.get('testUsers', '?')} people's last interaction, withheld from training"
-            self.show.table(["model", "HR@10", "NDCG@10", "full HR@10", "full NDCG@10", "coverage"], rows, title)
+            k = report.get("protocol", {}).get("k", "k")
+            head = ["model", f"NDCG@{k}", "± error", f"HR@{k}", "coverage", f"sampled NDCG@{k}", f"sampled HR@{k}"]
+            self.show.table(head, rows, "The gate: interactions withheld from training, ranked among all items")
         verdict = str(decision.get("verdict", "no decision in the ledger"))
-        report_verdict = self.show.good if verdict == "ACCEPTED" else self.show.bad
+        report_verdict = self.show.bad if verdict == "REJECTED" else self.show.good
         report_verdict(f"gate: {verdict}")
         self.shown_reasons += reasons_of(decision)
         for reason in self.shown_reasons:
@@ -424,8 +425,8 @@ class Watcher:
 
 
 def gate_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Rows (model, HR, NDCG, full HR, full NDCG, coverage) of an evaluation report: candidate, incumbent, baselines,
-    in this order.
+    """Rows (model, NDCG, its standard error, HR, coverage, sampled NDCG, sampled HR) of an evaluation report:
+    candidate, incumbent, baselines, in this order.
     """
     models: list[tuple[str, Any]] = [("candidate", report.get("candidate")), ("incumbent", report.get("incumbent"))]
     models += sorted((report.get("baselines") or {}).items())
@@ -434,10 +435,10 @@ def gate_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
         if not isinstance(figures, Mapping):
             continue
         label = f"{name} ({figures['runId']})" if figures.get("runId") else name
-        cells = [
-            figures.get(protocol, {}).get(metric) for protocol in ("sampled", "full") for metric in ("hitRate", "ndcg")
-        ]
-        rows.append((label, *(_figure(cell) for cell in [*cells, figures.get("coverage")])))
+        full, sampled = figures.get("full", {}), figures.get("sampled", {})
+        error = figures.get("standardErrors", {}).get("fullNdcg")
+        cells = [full.get("ndcg"), error, full.get("hitRate"), figures.get("coverage")]
+        rows.append((label, *(_figure(cell) for cell in [*cells, sampled.get("ndcg"), sampled.get("hitRate")])))
     return rows
 
 

@@ -1,10 +1,15 @@
-"""Evaluation by leave-last-out: each test user's held-out item is ranked among items they never interacted with.
+"""Evaluation: each held-out item of a test user is ranked among items that the user does not have in train.
 
-Two protocols, both with HR@k and NDCG@k (one relevant item, so NDCG = 1 / log2(rank + 2), rank from 0):
+Two protocols, both with HR@k and NDCG@k:
 
-- *sampled*, as in He et al. 2017: the held-out item is ranked among `negatives` items, drawn with a seed from the items
-  that some user has and that this user has in neither train nor test;
-- *full*: the held-out item is ranked among the whole catalogue without the user's items in train.
+- *full*: the held-out items are ranked among the whole catalogue without the user's items in train. A user is a hit if
+  one of them is in the first k. NDCG is that of binary relevance (Järvelin and Kekäläinen 2002): the sum of
+  1 / log2(rank + 2), rank from 0, over the first k, divided by its greatest possible value;
+- *sampled*, as in He et al. 2017: each held-out item is ranked among `negatives` items, drawn with a seed from the
+  items that some user has and that this user has in neither train nor test. A user's figures are the means over their
+  held-out items. These figures depend on the draw and favour popular items (Krichene and Rendle 2020).
+
+With one held-out item, NDCG is 1 / log2(rank + 2) in both.
 
 Ties count against the model: an item with the held-out item's score ranks above it, and so does an item whose score is
 not finite; a held-out item whose own score is not finite is a miss. Every scorer gets the same users and negatives.
@@ -40,6 +45,10 @@ MISS = torch.iinfo(torch.int64).max
 _FLOATS = 1 << 20
 
 
+ByUser = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""The figures of each user [users]: sampled hits and gains, and full hits and gains."""
+
+
 class Scorer(Protocol):
     """A scorer gives each item of a dataset a score for a user: a float of any precision, greater is better.
 
@@ -55,7 +64,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one scorer for each test user, in the order of the test set."""
+    """The result of one scorer for each test user, in ascending order of their indices."""
 
     sampled_hits: NDArray[np.float64]  # [test users]
     sampled_gains: NDArray[np.float64]  # [test users]
@@ -65,30 +74,32 @@ class Outcome:
     """Share of the catalogue that is in the top k of at least one test user (without the user's items in train)."""
     exposure: float
     """Share of the test users who have the most recommended item in their top k."""
-    slices: Mapping[str, NDArray[np.bool_]]
-    """For each slice, a mask of the test users in it [test users]; at least one user."""
+    slices: Mapping[str, ByUser]
+    """The same four arrays for the users of each slice; at least one user."""
+
+    def by_user(self) -> ByUser:
+        """Return the figures of each user, in the order of FIGURES."""
+        return self.sampled_hits, self.sampled_gains, self.full_hits, self.full_gains
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the figures of one model as in evaluation.json."""
+        errors = {name: standard_error(part) for name, part in zip(FIGURES, self.by_user(), strict=True)}
         return {
-            **self._figures(slice(None)),
+            **_figures(*self.by_user()),
+            "standardErrors": errors,
             "coverage": self.coverage,
             "largestExposure": self.exposure,
-            "slices": {
-                name: {"users": int(chosen.sum()), **self._figures(chosen)} for name, chosen in self.slices.items()
-            },
+            "slices": {name: {"users": parts[0].size, **_figures(*parts)} for name, parts in self.slices.items()},
         }
 
-    def _figures(self, chosen: NDArray[np.bool_] | slice) -> dict[str, dict[str, float]]:
-        return {
-            "sampled": {
-                "hitRate": float(self.sampled_hits[chosen].mean()),
-                "ndcg": float(self.sampled_gains[chosen].mean()),
-            },
-            "full": {
-                "hitRate": float(self.full_hits[chosen].mean()),
-                "ndcg": float(self.full_gains[chosen].mean()),
-            },
-        }
+
+FIGURES = ("sampledHitRate", "sampledNdcg", "fullHitRate", "fullNdcg")
+"""The names of the figures that are means over test users, in the order of Outcome's first fields."""
+
+
+def standard_error(values: NDArray[np.float64]) -> float:
+    """Return the standard error of the mean of `values` [users]: 0 for a single user, about whom it says nothing."""
+    return float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else 0.0
 
 
 class Evaluation:
@@ -102,22 +113,29 @@ class Evaluation:
         negatives: int,
         seed: int,
         device: torch.device | str,
+        test: Pairs | None = None,
         given: Tensor | None = None,
     ) -> None:
-        """`given`: the negatives, instead of drawn ones, [test users, negatives], -1 where there are fewer."""
+        """`test`: the held-out pairs to measure on, by default all of the dataset's. `given`: the negatives, instead of
+        drawn ones, [held-out pairs, negatives], -1 where there are fewer.
+        """
         self.k, self.negatives, self.seed = k, negatives, seed
         self.device = torch.device(device)
-        self._dataset = dataset
-        self._users = torch.as_tensor(dataset.test.user, device=self.device)  # [test users]
-        self._held_out = torch.as_tensor(dataset.test.item, device=self.device)  # [test users]
+        self._dataset, self._test = dataset, dataset.test if test is None else test
+        users, row = np.unique(self._test.user, return_inverse=True)
+        self._row = row  # [held-out pairs], the position of the pair's user among the test users
+        self._begin = np.searchsorted(row, np.arange(users.size + 1)).tolist()  # of each test user's pairs
+        self._users = torch.as_tensor(users, device=self.device)  # [test users]
+        self._pair_users = torch.as_tensor(self._test.user, device=self.device)  # [held-out pairs]
+        self._held_out = torch.as_tensor(self._test.item, device=self.device)  # [held-out pairs]
         drawn = given if given is not None else self._draw_negatives()
         self._fewest = int((drawn >= 0).sum(dim=1).min())
-        self._negatives = drawn.to(self.device)  # [test users, negatives], -1 where there are no more
-        cells, begin = seen_cells(dataset)
+        self._negatives = drawn.to(self.device)  # [held-out pairs, negatives], -1 where there are no more
+        cells, begin = _seen_cells(dataset, users)
         self._seen_cells = torch.as_tensor(cells, device=self.device)  # [interactions in train of test users]
         self._seen_begin = begin.tolist()
         self._seen = torch.as_tensor(np.diff(begin), device=self.device)  # [test users], how many in train
-        self._slices = slices_of(dataset)
+        self._slices = slices_of(dataset, self._test)
 
     def _draw_negatives(self) -> Tensor:
         """Draw negatives from the items that some user has.
@@ -129,7 +147,7 @@ class Evaluation:
         known = Pairs.of(everything.user, np.searchsorted(alive, everything.item), users, alive.size)
         # Always on the CPU: the same seed must draw the same negatives on every device.
         generator = torch.Generator().manual_seed(self.seed)
-        test_users = torch.as_tensor(self._dataset.test.user)
+        test_users = torch.as_tensor(self._test.user)
         drawn = NegativeSampler(known, alive.size).draw_distinct(test_users, self.negatives, generator)
         return torch.where(drawn >= 0, torch.as_tensor(alive)[drawn.clamp(min=0)], -1)
 
@@ -142,63 +160,96 @@ class Evaluation:
             "fewestNegatives": self._fewest,
             "seed": self.seed,
             "ties": "against",
-            "testUsers": len(self._dataset.test),
+            "testUsers": len(self._users),
             "fullCatalogue": "seen items excluded",
             "epoch": epoch,
         }
 
     @torch.inference_mode()
     def measure(self, scorer: Scorer) -> Outcome:
-        """Rank the held-out item of every test user by the scores of `scorer`, by both protocols."""
-        sampled = self._sampled_ranks(scorer)
-        full, listed = self._full_ranks(scorer)
+        """Rank the held-out items of every test user by the scores of `scorer`, by both protocols."""
+        sampled = hits_and_gains(self._sampled_ranks(scorer), self.k)
+        ranks, listed = self._full_ranks(scorer)
+        full = hits_and_gains(ranks, self.k)
+
+        def by_user(chosen: NDArray[np.bool_]) -> ByUser:
+            """Return sampled hits and gains, and full hits and gains, of the users of the `chosen` pairs."""
+            row = self._row[chosen]
+            first = np.flatnonzero(np.diff(row, prepend=-1))
+            pairs = np.diff(first, append=row.size)  # [users], the number of chosen pairs of each
+            sampled_means = [np.add.reduceat(part[chosen], first) / pairs for part in sampled]
+            best = np.cumsum(1.0 / np.log2(np.arange(self.k) + 2.0))[np.minimum(pairs, self.k) - 1]
+            hits, gains = (part[chosen] for part in full)
+            means = (sampled_means[0], sampled_means[1])
+            return *means, np.maximum.reduceat(hits, first), np.add.reduceat(gains, first) / best
+
         return Outcome(
-            *hits_and_gains(sampled, self.k),
-            *hits_and_gains(full, self.k),
+            *by_user(np.ones(self._row.size, dtype=bool)),
             coverage=float((listed > 0).double().mean()),
-            exposure=int(listed.max()) / len(self._dataset.test),
-            slices=self._slices,
+            exposure=int(listed.max()) / len(self._users),
+            slices={name: by_user(chosen) for name, chosen in self._slices.items()},
         )
 
     def _sampled_ranks(self, scorer: Scorer) -> Tensor:
         ranks = []
-        for chunk in self._chunks(64 * (self.negatives + 1)):  # a scorer may need 64 floats for each pair
+        # A scorer may need 64 floats for each pair.
+        for chunk in _chunks(len(self._test), 64 * (self.negatives + 1)):
             negatives, is_drawn = self._negatives[chunk].clamp(min=0), self._negatives[chunk] >= 0
-            scores = scorer.pairs(self._users[chunk], torch.cat([self._held_out[chunk, None], negatives], dim=1))
+            scores = scorer.pairs(self._pair_users[chunk], torch.cat([self._held_out[chunk, None], negatives], dim=1))
             others = scores[:, 1:].masked_fill(~is_drawn, math.nan)  # [chunk, negatives]
             ranks.append(ranks_against(scores[:, 0], others, is_drawn.sum(dim=1)))
-        return torch.cat(ranks)  # [test users]
+        return torch.cat(ranks)  # [held-out pairs]
 
     def _full_ranks(self, scorer: Scorer) -> tuple[Tensor, Tensor]:
-        """Return the ranks of the held-out items [test users], and for each item the number of test users who have it
-        in their top k [items].
+        """Return the ranks of the held-out items [held-out pairs], and for each item the number of test users who have
+        it in their top k [items].
         """
         items = self._dataset.items
-        ranks, listed = [], torch.zeros(items, dtype=torch.int64, device=self.device)
-        for chunk in self._chunks(items):
+        ranks = torch.empty(len(self._test), dtype=torch.int64, device=self.device)
+        listed = torch.zeros(items, dtype=torch.int64, device=self.device)
+        for chunk in _chunks(len(self._users), items):
             scores = scorer.catalogue(self._users[chunk]).contiguous()  # [chunk, items]
             seen = self._seen_cells[self._seen_begin[chunk.start] : self._seen_begin[chunk.stop]]
             scores.view(-1).index_fill_(0, seen - chunk.start * items, math.nan)
-            held_out = scores.gather(1, self._held_out[chunk, None]).squeeze(1)  # [chunk]
-            ranks.append(ranks_against(held_out, scores, items - 1 - self._seen[chunk]))
+            begin = np.array(self._begin[chunk.start : chunk.stop + 1])
+            for nth in range(int(np.diff(begin).max())):  # the nth held-out item of each user
+                has_nth = np.diff(begin) > nth  # [chunk]
+                rows = torch.as_tensor(np.flatnonzero(has_nth), device=self.device)
+                pairs = torch.as_tensor(begin[:-1][has_nth] + nth, device=self.device)
+                others = scores if has_nth.all() else scores[rows]
+                held_out = others.gather(1, self._held_out[pairs][:, None]).squeeze(1)
+                ranks[pairs] = ranks_against(held_out, others, items - 1 - self._seen[chunk][rows])
             best = scores.nan_to_num_(-math.inf, -math.inf, -math.inf).topk(min(self.k, items), dim=1)
             listed += torch.bincount(best.indices[best.values > -math.inf], minlength=items)
-        return torch.cat(ranks), listed
-
-    def _chunks(self, floats: int) -> Iterator[slice]:
-        """Yield the test users in chunks that fit in _FLOATS, if one user needs `floats` floats."""
-        users, chunk_size = len(self._dataset.test), max(1, _FLOATS // floats)
-        for begin in range(0, users, chunk_size):
-            yield slice(begin, min(begin + chunk_size, users))
+        return ranks, listed
 
 
-def seen_cells(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the cells of a matrix [test users, items] whose item the user has in train.
+def _figures(
+    sampled_hits: NDArray[np.float64],
+    sampled_gains: NDArray[np.float64],
+    full_hits: NDArray[np.float64],
+    full_gains: NDArray[np.float64],
+) -> dict[str, dict[str, float]]:
+    return {
+        "sampled": {"hitRate": float(sampled_hits.mean()), "ndcg": float(sampled_gains.mean())},
+        "full": {"hitRate": float(full_hits.mean()), "ndcg": float(full_gains.mean())},
+    }
+
+
+def _chunks(rows: int, floats: int) -> Iterator[slice]:
+    """Yield `rows` rows in chunks that fit in _FLOATS, if one row needs `floats` floats."""
+    size = max(1, _FLOATS // floats)
+    for begin in range(0, rows, size):
+        yield slice(begin, min(begin + size, rows))
+
+
+def _seen_cells(dataset: Dataset, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the cells of a matrix [users, items] whose item the user has in train.
 
     A cell is row × items + item. The cells are ascending; the second array is the begin of each row among them
-    [test users + 1].
+    [users + 1].
     """
-    train, users = dataset.train, dataset.test.user
+    train = dataset.train
     row = np.full(dataset.users, -1)
     row[users] = np.arange(users.size)
     rows = row[train.user]  # [interactions in train]
@@ -206,27 +257,28 @@ def seen_cells(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return cells, np.concatenate([[0], np.cumsum(train.indptr[users + 1] - train.indptr[users])])
 
 
-def slices_of(dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
-    """Return a mask of the test users for each slice [test users]; empty slices are omitted.
+def slices_of(dataset: Dataset, test: Pairs) -> dict[str, NDArray[np.bool_]]:
+    """Return a mask of the held-out pairs for each slice [held-out pairs]; empty slices are omitted.
 
-    - `newUsers`: at most NEW_USER_INTERACTIONS interactions in train (an item counts once);
-    - `heavyUsers`: the tenth of the test users, rounded up, with most interactions in train; ties by index;
+    - `newUsers`: the user has at most NEW_USER_INTERACTIONS interactions in train (an item counts once);
+    - `heavyUsers`: the user is in the tenth of the test users, rounded up, with most interactions in train; ties by
+      index;
     - `headItems`: the held-out item is in the head, the smallest set of most popular items (ties by index) that has at
       least 100 - TAIL_PERCENT per cent of the interactions in train;
     - `tailItems`: the held-out item is in the tail, which is the rest of the catalogue.
     """
-    users, popularity = dataset.test.user, dataset.popularity
+    users, popularity = np.unique(test.user), dataset.popularity
     interactions = dataset.train.indptr[users + 1] - dataset.train.indptr[users]  # [test users]
-    heaviest = np.argsort(-interactions, kind="stable")[: math.ceil(users.size / HEAVY_USERS_ONE_IN)]
+    heaviest = users[np.argsort(-interactions, kind="stable")[: math.ceil(users.size / HEAVY_USERS_ONE_IN)]]
 
     most_popular = np.argsort(-popularity, kind="stable")  # [items]
     more_popular = np.cumsum(popularity[most_popular]) - popularity[most_popular]  # interactions of the items before
     head = most_popular[more_popular * 100 < (100 - TAIL_PERCENT) * popularity.sum()]
-    in_head = np.isin(dataset.test.item, head)  # [test users]
+    in_head = np.isin(test.item, head)  # [held-out pairs]
 
     slices = {
-        "newUsers": interactions <= NEW_USER_INTERACTIONS,
-        "heavyUsers": np.isin(np.arange(users.size), heaviest),
+        "newUsers": np.isin(test.user, users[interactions <= NEW_USER_INTERACTIONS]),
+        "heavyUsers": np.isin(test.user, heaviest),
         "tailItems": ~in_head,
         "headItems": in_head,
     }

@@ -7,7 +7,8 @@ status 0.
 Environment: SM_MODEL_DIR (default /opt/ml/model), SERVING_HOST (default 0.0.0.0), SERVING_PORT (default 8080; 0 is any
 free port, reported in the line "serving"), SERVING_QUEUE (maximum requests in flight, default 256), SERVING_NAME
 (dimension `service` of the metrics, default recommender), SERVING_DEVICE (cpu, cuda, or auto, the default: the faster
-one for this model if the machine has both). Standard output has one JSON object per line; no line contains a user id.
+one for this model if the machine has both), SERVING_BUNDLE_DIGEST (the digest of the only bundle that may be served;
+without it, any bundle). Standard output has one JSON object per line; no line contains a user id.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Settings:
     queue: int = QUEUE
     name: str = "recommender"
     device: str = "auto"
+    bundle_digest: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -81,6 +83,7 @@ class Settings:
             queue=queue,
             name=environment.get("SERVING_NAME") or "recommender",
             device=device,
+            bundle_digest=environment.get("SERVING_BUNDLE_DIGEST") or "",
         )
 
 
@@ -134,6 +137,15 @@ def _checked(directory: Path, device: str) -> tuple[bundles.Bundle, Scorer]:
             f"the model in {directory} does not answer as recorded in {bundles.GOLDEN}: {'; '.join(found)}"
         )
     return bundle, scorer
+
+
+def require_digest(bundle: bundles.Bundle, wanted: str) -> None:
+    """Raises `CannotServe` if the bundle is not the judged one, whose digest is `wanted`; "" compares nothing."""
+    if wanted and bundle.digest != wanted:
+        raise CannotServe(
+            f"the bundle of run {bundle.run_id} has the digest {bundle.digest}, not {wanted}, which was judged: its "
+            "archive was changed after the training; restore that archive or deploy another model"
+        )
 
 
 def duration(scorer: Scorer, bundle: bundles.Bundle) -> float:
@@ -206,6 +218,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         bundle, scorer = load(settings.model_directory, settings.device)
+        require_digest(bundle, settings.bundle_digest)
         seconds = duration(scorer, bundle)
         listener = listen(settings.host, settings.port)
     except CannotServe as error:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from contracts.names import DATASET_VERSION, RUN_ID
+from contracts.names import DATASET_VERSION, RUN_ID, SHA256
 from ncf import parameters
 from ncf.parameters import integer, matching, one_of, parameter
 from ncf.registry import kinds
@@ -52,6 +52,11 @@ class Hyperparameters:
         one_of(*sorted(kinds())),
         "neumf",
     )
+    incumbent_digest: str = parameter(
+        "Digest of the bundle in the channel incumbent, from bundle.json; another one is refused. Empty: any bundle.",
+        matching(re.compile(f"({SHA256.pattern})?"), "64 lower-case hex digits, or empty"),
+        "",
+    )
     device: str = parameter("auto (cuda if there is one), cpu or cuda.", one_of(*DEVICES), "auto")
     evaluation_negatives: int = parameter(
         "Negatives per test user in the sampled protocol, 1 to 10000. 99 as in He et al., section 4.1.",
@@ -62,6 +67,12 @@ class Hyperparameters:
         "Length k of the lists for HR@k and NDCG@k, 1 to 100. 10 as in He et al., section 4.1.",
         integer(1, 100),
         10,
+    )
+    evaluation_users: int = parameter(
+        "Maximum number of test users, 100 to 10000000; of more, the evaluation takes a seeded sample by activity. Its "
+        "cost grows with them, and the standard errors in the report fall with their square root.",
+        integer(100, 10_000_000),
+        10_000,
     )
     of_models: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """The values of parameters that models declare, by name; omitted ones have their defaults."""

@@ -8,19 +8,24 @@ import torch
 from torch import Tensor
 
 from ncf import bundle as bundles
-from ncf.bundle import BrokenBundle, Bundle
+from ncf.bundle import MANIFEST, BrokenBundle, Bundle
 
 LAST = torch.finfo(torch.float32).min
 """The score of an item that is unknown to the incumbent: finite, and below the scores of known items."""
 
 
-def load(channel: Path, directory: Path) -> Bundle:
-    """Load the bundle in `channel`'s model.tar.gz; `directory` receives the unpacked files. Raises BrokenBundle."""
+def load(channel: Path, directory: Path, digest: str = "") -> Bundle:
+    """Load the bundle in `channel`'s model.tar.gz; `directory` receives the unpacked files. Raises BrokenBundle, also
+    for a bundle with another digest than `digest`; "" compares nothing.
+    """
     archive = channel / "model.tar.gz"
     if not archive.is_file():
         raise BrokenBundle(archive.name, "is not in the incumbent channel")
     bundles.extract(archive, directory)
-    return bundles.load(directory)
+    bundle = bundles.load(directory)
+    if digest and bundle.digest != digest:
+        raise BrokenBundle(MANIFEST, f"digest is {bundle.digest}, not {digest}, which serves: the archive was changed")
+    return bundle
 
 
 class IncumbentScorer:

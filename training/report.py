@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ncf.bundle import Bundle
 from ncf.dataset import Dataset
-from ncf.evaluation import Evaluation, Outcome, Scorer
+from ncf.evaluation import FIGURES, Evaluation, Outcome, Scorer, standard_error
 from ncf.interface import Context
 from ncf.models import als, ease, popularity
 from ncf.registry import kind_named
@@ -36,10 +36,11 @@ def evaluate(
     outcome = evaluation.measure(candidate.model.to(device))
     kind = kind_named(hyperparameters.model)
     report: dict[str, Any] = {
-        "schemaVersion": "1.1",
+        "schemaVersion": "2.0",
         "runId": hyperparameters.run_id,
         "datasetVersion": hyperparameters.dataset_version,
         "codeVersion": hyperparameters.code_version,
+        "bundleDigest": candidate.digest,
         "protocol": evaluation.protocol(epoch=kind.epoch(hyperparameters.chosen)),
         "candidate": {"model": candidate.model.name, **outcome.to_dict()},
         "incumbent": None,
@@ -67,8 +68,7 @@ def _baselines(
     """Yield the baselines one by one, so that only one is in memory."""
     names = [popularity.NAME, ease.NAME if dataset.items <= ease.MAXIMUM_ITEMS else als.NAME]
     for name in names:
-        if name == popularity.NAME or name != hyperparameters.model:
-            yield name, kind_named(name).fit(dataset, hyperparameters.of(name), Context(device=device))
+        yield name, kind_named(name).fit(dataset, hyperparameters.of(name), Context(device=device))
 
 
 def better_baselines(report: dict[str, Any]) -> Iterator[str]:
@@ -82,19 +82,32 @@ def better_baselines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def difference(candidate: Outcome, incumbent: Outcome, seed: int) -> dict[str, Any]:
-    """Return candidate minus incumbent, paired by user, with the interval of a bootstrap over users."""
+    """Return candidate minus incumbent, paired by user, with the interval of a bootstrap over users, and the same of
+    each slice without the interval.
+    """
+    ours, theirs = candidate.by_user(), incumbent.by_user()
+    slices = {
+        name: {
+            figure: _mean_and_error(mine - other)
+            for figure, mine, other in zip(FIGURES, candidate.slices[name], incumbent.slices[name], strict=True)
+        }
+        for name in candidate.slices
+    }
     return {
-        "sampledNdcg": bootstrap(candidate.sampled_gains - incumbent.sampled_gains, seed),
-        "sampledHitRate": bootstrap(candidate.sampled_hits - incumbent.sampled_hits, seed),
-        "fullNdcg": bootstrap(candidate.full_gains - incumbent.full_gains, seed),
-        "fullHitRate": bootstrap(candidate.full_hits - incumbent.full_hits, seed),
+        **{figure: bootstrap(mine - other, seed) for figure, mine, other in zip(FIGURES, ours, theirs, strict=True)},
+        "slices": slices,
         "confidence": CONFIDENCE,
         "resamples": RESAMPLES,
     }
 
 
+def _mean_and_error(differences: NDArray[np.float64]) -> dict[str, float]:
+    return {"mean": float(differences.mean()), "standardError": standard_error(differences)}
+
+
 def bootstrap(differences: NDArray[np.float64], seed: int) -> dict[str, float]:
-    """Return the mean of `differences` [users] and the percentile interval of its bootstrap distribution.
+    """Return the mean of `differences` [users], its standard error, and the percentile interval of its bootstrap
+    distribution.
 
     There are at most a few hundred distinct differences. A resample of n users is one multinomial draw over them, with
     the same distribution as n draws of a user with replacement.
@@ -104,4 +117,4 @@ def bootstrap(differences: NDArray[np.float64], seed: int) -> dict[str, float]:
     resamples = np.random.default_rng(seed).multinomial(size, counts / size, size=RESAMPLES)  # [resamples, values]
     means = resamples @ values / size  # [resamples]
     lower, upper = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return {"mean": float(differences.mean()), "lower": float(lower), "upper": float(upper)}
+    return {**_mean_and_error(differences), "lower": float(lower), "upper": float(upper)}

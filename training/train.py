@@ -49,10 +49,12 @@ from ncf.golden import golden
 from ncf.interface import CannotFit, Context, Diverged, Model, Stopped
 from ncf.ranking import best_first, rank
 from ncf.registry import kind_named
+from training import data_change
 from training import hyperparameters as declarations
 from training import incumbent as incumbents
 from training import report as reports
 from training.hyperparameters import Hyperparameters, InvalidHyperparameter
+from training.people import choose
 
 STOPPED = 143
 """Exit status after SIGTERM."""
@@ -176,9 +178,11 @@ def train(
     _clear(places.model)
     dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
-        incumbent = _load_incumbent(places.incumbent, Path(scratch) / "incumbent")
+        incumbent = _load_incumbent(places.incumbent, Path(scratch) / "incumbent", hyperparameters.incumbent_digest)
+        people = choose(dataset, incumbent, hyperparameters.evaluation_users, hyperparameters.seed)
         evaluation = Evaluation(
             dataset,
+            test=people.test,
             k=hyperparameters.evaluation_k,
             negatives=hyperparameters.evaluation_negatives,
             seed=hyperparameters.seed,
@@ -194,6 +198,8 @@ def train(
         candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model)
         # The written bundle is measured, not the model in memory.
         report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent)
+        report["people"] = people.to_dict()
+        report["data"] = data_change.to_report(dataset, incumbent)
         try:
             _install(Path(scratch) / "bundle", places.model)
             _check_golden(bundles.load(places.model))
@@ -252,14 +258,14 @@ def _report(progress: Epoch) -> None:
         print(progress, flush=True)
 
 
-def _load_incumbent(channel: Path | None, directory: Path) -> Bundle | None:
-    """Load the incumbent, if there is one. Raises TrainingFailed if it cannot be read: without a comparison, a worse
-    candidate could replace it.
+def _load_incumbent(channel: Path | None, directory: Path, digest: str) -> Bundle | None:
+    """Load the incumbent, if there is one. Raises TrainingFailed if it cannot be read or is not the bundle with
+    `digest`: without a comparison with the model that serves, a worse candidate could replace it.
     """
     if channel is None:
         return None
     try:
-        return incumbents.load(channel, directory)
+        return incumbents.load(channel, directory, digest)
     except BrokenBundle as error:
         raise TrainingFailed(
             f"the incumbent cannot be read, so the model cannot be compared with it: {error}"
@@ -280,6 +286,7 @@ def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Da
         dataset_version=hyperparameters.dataset_version,
         code_version=hyperparameters.code_version,
         golden=golden,
+        held_out=dataset.test,
         categories=dataset.categories,
     )
 

@@ -7,11 +7,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from delivery.assembly import files, machines, template
+from delivery.assembly import documents, files, machines, template
 
 ROOT = Path(__file__).resolve().parents[2]
 # In this order, because the template reads the definitions of the state machines.
-ASSEMBLIES = (machines.assemble, template.assemble)
+ASSEMBLIES = (machines.assemble, template.assemble, documents.assemble)
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:

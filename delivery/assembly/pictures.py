@@ -8,7 +8,7 @@ from typing import Any
 HEAD = """\
 # The state machines
 
-Written by `python -m delivery.assembly` from `statemachines/*.yaml`; a test holds it current.
+Written by `make assemble` from `statemachines/*.yaml`; a test holds it current.
 
 A box is a state that calls a Lambda function. A box with double sides waits for a job, a deployment or a person. Solid
 arrows lead to the next state. Dotted arrows are taken on an error, after the retries: on the error in the arrow's
@@ -19,7 +19,7 @@ RETRIES = """
 
 Each state lists its policies; the first that names the error applies. `statemachines/shared.yaml` defines them.
 An error that no policy names is not
-retried. To change a policy, edit it there and run `python -m delivery.assembly`.
+retried. To change a policy, edit it there and run `make assemble`.
 
 | policy | errors | retries | longest wait in total | states |
 |---|---|---|---|---|

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from choose_version import choice
-from shared import environment
+from shared import environment, names
 from shared.errors import MissingResource
 from shared.ledger import Ledger
 from shared.observability import append_run, logger, observed
@@ -21,10 +21,11 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises InvalidInput for an invalid input, MissingResource for a version that never served."""
     request = choice.from_event(event)
     serving = LEDGER.serving()
-    run_id = choice.wanted(request, serving)
+    run_id = choice.wanted(request, serving, LEDGER.history())
     champion = LEDGER.champion(run_id)
     if champion is None or serving is None:
         raise MissingResource(f"{run_id} has never served: a rollback goes back to a version that has")
+    names.require_past(champion["datasetVersion"], LEDGER.seconds())
     append_run(run_id=run_id, dataset_version=champion["datasetVersion"])
     logger.info("version chosen", extra={"from": serving["runId"]})
     return choice.target(champion, serving, request)

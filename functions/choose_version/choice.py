@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from contracts import history
 from contracts.values import is_integer, shown
 from shared import names
 from shared.errors import InvalidInput, MissingResource
@@ -43,17 +44,27 @@ def from_event(event: Any) -> Request:
     return Request(to, reason, None if percent == 100 else percent)
 
 
-def wanted(request: Request, serving: Serving | None) -> str:
-    """Return the run to deploy. Raises MissingResource if no model served before, InvalidInput if it already serves."""
+def wanted(request: Request, serving: Serving | None, items: list[dict[str, Any]]) -> str:
+    """Return the run to deploy; without a name it is the one that served last and that nobody took back. `items` are
+    those of the serving record. Raises MissingResource if there is none, InvalidInput if it already serves.
+    """
     if serving is None:
         raise MissingResource("no model serves, so there is nothing to roll back")
     if request.percent == 0:
         return serving["runId"]
     if request.to is None:
-        previous = serving.get("previous")
+        previous, taken = serving.get("previous"), history.taken_back(items)
         if not previous:
             raise MissingResource(f"{serving['runId']} is the first model that served: there is no earlier one")
-        return previous["runId"]
+        if previous["runId"] not in taken:
+            return previous["runId"]
+        earlier = history.before(items, serving["runId"])
+        if earlier is None:
+            raise MissingResource(
+                f"no earlier model is left: {taken[previous['runId']]}. To deploy it again, "
+                f'name it: "to": "{previous["runId"]}"'
+            )
+        return earlier
     if request.to == serving["runId"]:
         raise InvalidInput(f"to is {request.to}, which already serves")
     return request.to
@@ -67,6 +78,9 @@ def target(champion: Model, serving: Serving, request: Request) -> dict[str, Any
         "from": serving["runId"],
         "reason": request.reason,
         "percent": request.percent,
-        "registration": {"modelPackageArn": champion["modelPackageArn"]},
+        "registration": {
+            "modelPackageArn": champion["modelPackageArn"],
+            "bundleDigest": champion.get("bundleDigest"),
+        },
         "training": {"modelDataUrl": champion["modelDataUrl"]},
     }

@@ -12,9 +12,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contracts import history
 from deploy import plan, request
 from deploy.plan import Action, Step
-from shared import environment, events, names
+from shared import acknowledgement, environment, events, names
 from shared.clients import already_exists, calling, client, code_of, in_progress, message_of, not_found
 from shared.deployment import Deployment
 from shared.errors import (
@@ -29,6 +30,7 @@ from shared.errors import (
     InvalidInput,
     MissingResource,
     ModelNotApproved,
+    NotComparable,
     StaleVersion,
 )
 from shared.jobs import Jobs
@@ -78,8 +80,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Returns `{"action"}`, the step taken; the state machine reads the token's answer, not this.
 
     Raises DeploymentInProgress while another deployment holds the endpoint or the lock, AlarmNotQuiet while an alarm is
-    in state ALARM, StaleVersion if a model trained on newer data serves, ArtefactChanged and ModelNotApproved before
-    any change, EndpointFailed and EndpointUnusable for the endpoint's status.
+    in state ALARM, StaleVersion if a model trained on newer data serves, InvalidInput if a person took the model back,
+    NotComparable if a person went back to a model that it was not judged against, ArtefactChanged and ModelNotApproved
+    before any change, EndpointFailed and EndpointUnusable for the endpoint's status.
     """
     events.require_task(event)
     if event.get("action") not in ("deploy", "rollback"):
@@ -114,11 +117,11 @@ def _is_watched(deployment: Deployment, event: dict[str, Any]) -> bool:
 
 def _deploy(deployment: Deployment, event: dict[str, Any]) -> Step:
     run_id, wanted = deployment.run_id, deployment.config(SETTINGS.name_prefix)
-    _refuse_if_stale(deployment)
+    _refuse_if_outdated(deployment, event)
     container = _approved_container(event)
     _lock(deployment.holder)
-    # Checked again under the lock: the run that held the lock before may be newer.
-    _refuse_if_stale(deployment)
+    # Checked again under the lock: the run that held the lock before may be newer, or a rollback may have held it.
+    _refuse_if_outdated(deployment, event)
     endpoint = JOBS.endpoint(SETTINGS.endpoint_name)
     step = plan.deployment(endpoint, wanted)
     if step.action in (Action.CREATE, Action.UPDATE):
@@ -151,9 +154,11 @@ def _roll_back(deployment: Deployment, event: dict[str, Any]) -> Step:
         )
         return step
     _lock(deployment.holder)
-    step = plan.rollback(
-        JOBS.endpoint(SETTINGS.endpoint_name), wanted, record["figures"].get("previousEndpointConfigName")
-    )
+    previous = record["figures"].get("previousEndpointConfigName")
+    if deployment.replacing is None and serving and record["updatedAt"] < serving.get("since", ""):
+        # The record is of an earlier try: what served then may have been taken back since.
+        previous = serving["endpointConfigName"]
+    step = plan.rollback(JOBS.endpoint(SETTINGS.endpoint_name), wanted, previous)
     LEDGER.end_split(wanted)
     count("EndpointRolledBack")
     return _take(step, deployment, event)
@@ -212,16 +217,26 @@ def _token(event: dict[str, Any], run_id: str, wanted: str | None) -> Token:
     )
 
 
-def _refuse_if_stale(deployment: Deployment) -> None:
-    serving = LEDGER.serving()
+def _refuse_if_outdated(deployment: Deployment, event: dict[str, Any]) -> None:
+    serving, run_id = LEDGER.serving(), deployment.run_id
     if deployment.replacing is not None:
         serves = serving["runId"] if serving else None
-        if serves not in (deployment.replacing, deployment.run_id):
+        if serves not in (deployment.replacing, run_id):
             raise StaleVersion(f"{serves} serves now, not {deployment.replacing}, which this rollback should replace")
-    elif serving and serving["datasetVersion"] > names.version_of(deployment.run_id):
-        raise StaleVersion(
-            f"{names.version_of(deployment.run_id)} is older than {serving['datasetVersion']}, which serves"
-        )
+        return
+    if serving and serving["datasetVersion"] > names.version_of(run_id):
+        raise StaleVersion(f"{names.version_of(run_id)} is older than {serving['datasetVersion']}, which serves")
+    refusal = acknowledgement.refusal(LEDGER, run_id, event)
+    if refusal is not None:
+        raise InvalidInput(refusal)
+    trained = LEDGER.decision(run_id, "training")
+    if serving and trained and serving["runId"] != run_id and history.is_rollback(serving.get("by")):
+        judged = trained["figures"].get("channel incumbent")
+        if judged != serving["modelDataUrl"]:
+            raise NotComparable(
+                f"{serving['runId']} serves since a rollback, and {run_id} was judged against {judged or 'no model'}: "
+                "start the next attempt, which is judged against the model that serves"
+            )
 
 
 def _lock(holder: str) -> None:
@@ -262,20 +277,29 @@ def _alarms() -> list[dict[str, Any]]:
 
 
 def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
-    arn = (event.get("registration") or {}).get("modelPackageArn")
+    registration, training = event.get("registration") or {}, event.get("training") or {}
+    arn = registration.get("modelPackageArn")
     if not isinstance(arn, str) or not arn:
         raise InvalidInput("registration.modelPackageArn must be a non-empty string")
     package = JOBS.model_package(arn)
     if package.get("ModelApprovalStatus") != "Approved":
         raise ModelNotApproved(f"{arn} is {package.get('ModelApprovalStatus')}, not Approved")
     container = package["InferenceSpecification"]["Containers"][0]
-    registered = package.get("CustomerMetadataProperties", {}).get("modelDataETag")
+    properties = package.get("CustomerMetadataProperties", {})
+    for field, found, judged in (
+        ("image", container["Image"], training.get("image")),
+        ("archive", container["ModelDataUrl"], training.get("modelDataUrl")),
+        ("bundle digest", properties.get("bundleDigest"), registration.get("bundleDigest")),
+    ):
+        if judged is not None and found != judged:
+            raise ArtefactChanged(f"{arn} has the {field} {found}, not {judged}, which was judged: it is not deployed")
+    registered = properties.get("modelDataETag")
     found = _etag(container["ModelDataUrl"])
     if found != registered:
         raise ArtefactChanged(
             f"{container['ModelDataUrl']} has ETag {found}, not the registered {registered}: it will not be deployed"
         )
-    return dict(container)
+    return request.container(container, properties.get("bundleDigest"))
 
 
 def _etag(url: str) -> str:
@@ -287,8 +311,8 @@ def _etag(url: str) -> str:
 
 
 def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) -> None:
-    """Create the model and the configuration. In a rollback existing ones are used unchanged, because the stack's
-    parameters may have changed since they were created.
+    """Create the model and the configuration. In a rollback existing ones are used unchanged if the model has the
+    container that was judged, because the stack's parameters may have changed since they were created.
     """
     run_id, is_known = deployment.run_id, deployment.replacing is not None
     sagemaker = JOBS.client("sagemaker")
@@ -299,7 +323,8 @@ def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) 
         except ClientError as error:
             if not already_exists(error):
                 raise
-            if not is_known and not request.same_model(model, sagemaker.describe_model(ModelName=model["ModelName"])):
+            is_same = request.same_container if is_known else request.same_model
+            if not is_same(model, sagemaker.describe_model(ModelName=model["ModelName"])):
                 raise InvalidInput(
                     f"model {model['ModelName']} exists with different content; start a new run"
                 ) from error
@@ -315,10 +340,9 @@ def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) 
             _retry_if_unseen(error)
             if not already_exists(error):
                 raise
-            if is_known:
-                return
             described = sagemaker.describe_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
-            if not request.same_endpoint_config(config, described):
+            is_same = request.same_models if is_known else request.same_endpoint_config
+            if not is_same(config, described):
                 name = config["EndpointConfigName"]
                 raise InvalidInput(
                     f"endpoint configuration {name} exists with different content; start a new run"

@@ -15,11 +15,19 @@ STRATEGIES = ("ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING")
 BAKE_SECONDS = 300
 
 
+def container(registered: dict[str, Any], bundle_digest: str | None) -> dict[str, Any]:
+    """Return the container of a registered model. Its server refuses a bundle with another digest; None, for a model
+    that was registered without one, compares nothing.
+    """
+    environment = {"Environment": {"SERVING_BUNDLE_DIGEST": bundle_digest}} if bundle_digest else {}
+    return {"Image": registered["Image"], "ModelDataUrl": registered["ModelDataUrl"], **environment}
+
+
 def create_model(name_prefix: str, run_id: str, container: dict[str, Any], role_arn: str) -> dict[str, Any]:
-    """Return the CreateModel call for the registered container."""
+    """Return the CreateModel call for the container."""
     return {
         "ModelName": names.model(name_prefix, run_id),
-        "PrimaryContainer": {"Image": container["Image"], "ModelDataUrl": container["ModelDataUrl"]},
+        "PrimaryContainer": container,
         "ExecutionRoleArn": role_arn,
         "EnableNetworkIsolation": True,
     }
@@ -138,18 +146,33 @@ def update_endpoint(
     return call
 
 
+def same_container(call: dict[str, Any], described: dict[str, Any]) -> bool:
+    """True if DescribeModel shows the image, the archive and the digest that `call` has."""
+    found = described.get("PrimaryContainer", {})
+    return all(found.get(name) == value for name, value in call["PrimaryContainer"].items())
+
+
 def same_model(call: dict[str, Any], described: dict[str, Any]) -> bool:
     """True if DescribeModel shows the model that `call` would create."""
-    container = described.get("PrimaryContainer", {})
-    return (
-        all(container.get(name) == value for name, value in call["PrimaryContainer"].items())
-        and described.get("ExecutionRoleArn") == call["ExecutionRoleArn"]
-    )
+    return same_container(call, described) and described.get("ExecutionRoleArn") == call["ExecutionRoleArn"]
+
+
+_MODELS = ("VariantName", "ModelName", "InitialVariantWeight")
+_FLEET = ("InstanceType", "InitialInstanceCount", "InferenceAmiVersion")
+_UNASKED = ("ShadowProductionVariants", "DataCaptureConfig", "AsyncInferenceConfig", "ExplainerConfig")
 
 
 def same_endpoint_config(call: dict[str, Any], described: dict[str, Any]) -> bool:
     """True if DescribeEndpointConfig shows the configuration that `call` would create."""
-    variants = described.get("ProductionVariants", [])
-    wanted = call["ProductionVariants"][0]
-    compared = ("VariantName", "ModelName", "InstanceType", "InitialInstanceCount", "InferenceAmiVersion")
-    return len(variants) == 1 and all(variants[0].get(name) == wanted.get(name) for name in compared)
+    return same_models(call, described) and _variants(call, _FLEET) == _variants(described, _FLEET)
+
+
+def same_models(call: dict[str, Any], described: dict[str, Any]) -> bool:
+    """True if DescribeEndpointConfig shows the models and shares of `call`, whatever the machines are."""
+    unasked = any(described.get(name) for name in _UNASKED)
+    return not unasked and _variants(call, _MODELS) == _variants(described, _MODELS)
+
+
+def _variants(config: dict[str, Any], compared: tuple[str, ...]) -> list[Any]:
+    variants = sorted(config.get("ProductionVariants", []), key=lambda variant: str(variant["VariantName"]))
+    return [[variant.get(name) for name in compared] for variant in variants]

@@ -1,7 +1,9 @@
 """State Evaluate: judge the model and record the verdict with its figures in the ledger. Returns
-`{"accepted", "reasons", "reportUri", "codeVersion"}`.
+`{"verdict", "reasons", "reportUri", "codeVersion", "bundleDigest"}`; `verdict` is ACCEPTED, REJECTED or UNCHANGED.
 
-Copies `evaluation.json`, `golden.json` and `popular.json` from the job's output to `runs/<runId>/`.
+Copies `evaluation.json`, `golden.json` and `popular.json` from the job's output to `runs/<runId>/`. Both archives of
+the job must be the pinned ones. The model's is not read here: `bundleDigest` is what the report says, and the server
+refuses a bundle with another digest.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from typing import Any
 
 from contracts import documents
 from contracts.documents import Unfit
+from contracts.values import is_number
 from evaluate import archive, gate
 from evaluate.archive import BrokenArchive
 from evaluate.policy import Policy
 from shared import environment, events, names
+from shared.artefacts import Pin
 from shared.clients import client
 from shared.errors import ArtefactMissing, InvalidInput, UntrustworthyReport
 from shared.ledger import Ledger
@@ -46,32 +50,52 @@ EVENTS = client("events")
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises ArtefactMissing, UntrustworthyReport or NotComparable if the model cannot be judged; the run then fails,
-    and the model is not rejected.
+    """Raises ArtefactMissing, ArtefactChanged, UntrustworthyReport or NotComparable if the model cannot be judged; the
+    run then fails, and the model is not rejected.
     """
     run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
     version = names.version_of(run_id)
     append_run(run_id=run_id, dataset_version=version)
     training = event.get("training") or {}
-    _require_model(_key(training.get("modelDataUrl"), "training.modelDataUrl"))
-    files = _files(_key(training.get("outputUrl"), "training.outputUrl"))
+    _require_model(training)
+    files = _files(training)
     report = _report(files["evaluation.json"])
 
     policy, figures = _policy()
-    verdict = gate.judge(report, policy, gate.Run(run_id, version, _incumbent(run_id)))
+    verdict = gate.judge(report, policy, _run(run_id, version))
     for name, content in files.items():
         ARTIFACTS.put(f"runs/{run_id}/{name}", content)
-    figures = {**verdict.to_figures(), "policy": figures}
-    LEDGER.decide(run_id, "gate", "ACCEPTED" if verdict.accepted else "REJECTED", verdict.reasons, figures)
+    kept = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    figures = {**verdict.to_figures(), "policy": figures, "files": kept}
+    LEDGER.decide(run_id, "gate", verdict.outcome, verdict.reasons, figures)
     events.publish(EVENTS, events.TRAINING_COMPLETED, run_id, version)
-    logger.info("model judged", extra={"accepted": verdict.accepted, "reasons": verdict.reasons})
-    count("ModelAccepted" if verdict.accepted else "ModelRejected")
+    logger.info("model judged", extra={"verdict": verdict.outcome, "reasons": verdict.reasons})
+    count(f"Model{verdict.outcome.capitalize()}")
     return {
-        "accepted": verdict.accepted,
+        "verdict": verdict.outcome,
         "reasons": verdict.reasons,
         "reportUri": f"s3://{SETTINGS.artifacts_bucket}/runs/{run_id}/evaluation.json",
         "codeVersion": str(report.get("codeVersion", ""))[:256],
+        "bundleDigest": report["bundleDigest"],
     }
+
+
+def _run(run_id: str, version: str) -> gate.Run:
+    incumbent = _incumbent(run_id)
+    if incumbent is None:
+        return gate.Run(run_id, version)
+    return gate.Run(run_id, version, incumbent, _ndcg(incumbent))
+
+
+def _ndcg(run_id: str) -> float | None:
+    """Return the NDCG of a run's model at its own evaluation; None if its report is gone or has none."""
+    found = ARTIFACTS.get(f"runs/{run_id}/{gate.REPORT}", MAXIMUM_ARCHIVE_BYTES)
+    try:
+        report = documents.read_object(found.content, gate.REPORT) if found else {}
+        ndcg = report["candidate"]["full"]["ndcg"]
+    except (Unfit, KeyError, TypeError):
+        return None
+    return float(ndcg) if is_number(ndcg) else None
 
 
 def _incumbent(run_id: str) -> str | None:
@@ -111,16 +135,20 @@ def _identity(source: str, document: dict[str, Any]) -> dict[str, Any]:
     return {"source": source, "sha256": hashlib.sha256(canonical).hexdigest()}
 
 
-def _require_model(key: str) -> None:
+def _require_model(training: dict[str, Any]) -> None:
+    key = _key(training.get("modelDataUrl"), "training.modelDataUrl")
     found = ARTIFACTS.head(key, forbidden_is_absent=True)
     if found is None or found.size == 0:
         raise ArtefactMissing(f"{key} is missing, empty or unreadable although the training job is Completed")
+    Pin.from_state(training, "modelData").require(found, key)
 
 
-def _files(key: str) -> dict[str, bytes]:
+def _files(training: dict[str, Any]) -> dict[str, bytes]:
+    key = _key(training.get("outputUrl"), "training.outputUrl")
     found = ARTIFACTS.get(key, MAXIMUM_ARCHIVE_BYTES, forbidden_is_absent=True)
     if found is None:
         raise ArtefactMissing(f"{key} is missing or unreadable although the training job is Completed")
+    Pin.from_state(training, "output").require(found, key)
     if found.size > MAXIMUM_ARCHIVE_BYTES:
         raise UntrustworthyReport(f"{key} has {found.size} bytes, more than {MAXIMUM_ARCHIVE_BYTES}")
     try:

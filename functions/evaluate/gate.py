@@ -1,23 +1,29 @@
 """The gate: decides whether a model may reach customers. Pure.
 
 All checks run and all must pass; the verdict lists each with its figures. Before any check, the report itself must be
-valid: it belongs to this run, and every figure is a finite number in [0, 1]. An invalid report is a fault, never a
+valid: it belongs to this run, and every figure is a finite number in its range. An invalid report is a fault, never a
 rejection and never a pass.
+
+"Better than the incumbent" is a one-sided test on the fair test users, paired by user: the chance that the real gain is
+above the required one, by the normal distribution of the mean difference, must reach the policy's confidence
+(docs/decisions/0025-what-better-means.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 from contracts import schemas
 from contracts.documents import Unfit
 from contracts.values import shown
-from evaluate.policy import FIGURES, Policy
+from evaluate.policy import FIGURES, DataChange, Policy
 from shared.errors import NotComparable, UntrustworthyReport
 
 REPORT = "evaluation.json"
+ACCEPTED, REJECTED, UNCHANGED = "ACCEPTED", "REJECTED", "UNCHANGED"
 _PLACES = {
     "sampledHitRate": ("sampled", "hitRate"),
     "sampledNdcg": ("sampled", "ndcg"),
@@ -27,16 +33,13 @@ _PLACES = {
     "largestExposure": ("largestExposure",),
 }
 _WORDS = {
-    "sampledHitRate": "hit rate at {k}",
-    "sampledNdcg": "NDCG at {k}",
-    "fullHitRate": "full-catalogue hit rate at {k}",
-    "fullNdcg": "full-catalogue NDCG at {k}",
+    "sampledHitRate": "hit rate at {k} among sampled items",
+    "sampledNdcg": "NDCG at {k} among sampled items",
+    "fullHitRate": "hit rate at {k}",
+    "fullNdcg": "NDCG at {k}",
     "coverage": "coverage",
     "largestExposure": "the most-recommended item reaches",
 }
-_STRONG = ("ease", "als")
-"""Strong baselines, compared with the candidate where the report has them."""
-_BETTER_THAN_POPULARITY = ("sampledHitRate", "sampledNdcg")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Run:
     run_id: str
     dataset_version: str
     incumbent_run_id: str | None = None
+    incumbent_ndcg: float | None = None
+    """The serving model's full-catalogue NDCG when it was judged itself; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -61,32 +66,44 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gate's decision: accepted when every check passed."""
+    """The gate's decision, with the failed checks first."""
 
     checks: tuple[Check, ...]
     figures: Mapping[str, float]
+    people: str
+    """The sentence that says on whom the models were compared."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about data that changed, where the policy does not stop at it."""
+    is_unchanged: bool = False
+    """True if the candidate equals the incumbent in every figure."""
 
     @property
-    def accepted(self) -> bool:
-        """True if every check passed."""
-        return all(check.passed for check in self.checks)
+    def outcome(self) -> str:
+        """UNCHANGED if the candidate equals the incumbent, ACCEPTED if every check passed, otherwise REJECTED."""
+        if self.is_unchanged:
+            return UNCHANGED
+        return ACCEPTED if all(check.passed for check in self.checks) else REJECTED
 
     @property
     def reasons(self) -> list[str]:
-        """The sentences of the failed checks; of all checks when none failed."""
+        """The sentences of the failed checks; of all checks when none failed. The last says who was tested."""
+        if self.is_unchanged:
+            return ["the model equals the serving model in every figure: it is not deployed", self.people]
         failed = [check.sentence for check in self.checks if not check.passed]
-        return failed or [check.sentence for check in self.checks]
+        return [*(failed or [check.sentence for check in self.checks]), *self.warnings, self.people]
 
     def to_figures(self) -> dict[str, Any]:
         """The candidate's figures and each check, for the ledger."""
-        checks = [{"name": c.name, "passed": c.passed, "value": c.value, "threshold": c.threshold} for c in self.checks]
-        return {"candidate": dict(self.figures), "checks": checks}
+        names = ("name", "passed", "value", "threshold", "sentence")
+        checks = [{name: getattr(check, name) for name in names} for check in self.checks]
+        return {"candidate": dict(self.figures), "checks": checks, "people": self.people}
 
 
 def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     """Return the verdict on a report (docs/contracts.md, `evaluation.json`).
 
-    Raises UntrustworthyReport if the report is invalid, NotComparable if it does not measure the serving model.
+    Raises UntrustworthyReport if the report is invalid, NotComparable if it does not measure the serving model, or on
+    too few people whose test items that model has not learned.
     """
     try:
         schemas.check(report, "evaluation", REPORT)
@@ -97,46 +114,35 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
             raise UntrustworthyReport(
                 f"{REPORT}: {field} must be {expected}, not {shown(report[field])}: the report belongs to another run"
             )
-    k, users = int(report["protocol"]["k"]), int(report["protocol"]["testUsers"])
-    if users < policy.minimum_test_users:
-        raise UntrustworthyReport(
-            f"{users} test users, below the minimum of {policy.minimum_test_users}: too few to judge the model"
-        )
-
-    candidate, baselines = _figures(report["candidate"]), report["baselines"]
-    popularity = _figures(baselines["popularity"])
-    incumbent = _incumbent(report, run)
     if report["serving"] is None:
         raise UntrustworthyReport(f"{REPORT}: serving must be an object, not null: the latency was not measured")
-    slowest = float(report["serving"]["p99Milliseconds"])
+    incumbent = _incumbent(report, run)
+    _require_people(report, policy, incumbent)
 
-    checks = [_floor(name, candidate[name], policy.floors[name], k) for name in FIGURES if name in policy.floors]
-    checks += [_ceiling(name, candidate[name], ceiling) for name, ceiling in policy.ceilings.items()]
-    checks.append(_latency(slowest, policy.maximum_serving_milliseconds))
-    checks += [_above(name, candidate[name], popularity[name], k) for name in _BETTER_THAN_POPULARITY]
-    for strong in _STRONG:
-        if strong in baselines and report["candidate"]["model"] != strong:
-            theirs = _figures(baselines[strong])
-            checks += [
-                _not_worse(name, candidate[name], theirs[name], margin, k, strong, strong.upper())
-                for name, margin in policy.baseline_margins.items()
-            ]
+    k, candidate = int(report["protocol"]["k"]), report["candidate"]
+    figures = _figures(candidate)
+    checks: list[Check] = []
+    changes: list[Check] = []
     if incumbent is not None:
-        checks += [
-            _not_worse(name, candidate[name], incumbent[name], margin, k, "incumbent", "the incumbent")
-            for name, margin in policy.margins.items()
-        ]
-        if users >= policy.minimum_interval_users:
-            checks += [
-                _cannot_be_much_worse(name, report["difference"][name]["lower"], lowest, k)
-                for name, lowest in policy.lowest_difference.items()
-            ]
+        changes = list(_data_changes(report, incumbent, policy.data_change, run.incumbent_ndcg))
+        checks += changes if policy.data_change.stops else []
+        checks.append(_better(incumbent, report["difference"], policy, k))
+        checks += _gains(figures, _figures(incumbent), policy.incumbent_gains, k, "incumbent", "the incumbent")
         checks += _slices(report, policy, k)
-    return Verdict(tuple(checks), candidate)
+    checks += _against_baselines(figures, report["baselines"], policy, k)
+    checks += _absolute(figures, policy, k)
+    checks.append(_latency(float(report["serving"]["p99Milliseconds"]), policy.maximum_serving_milliseconds))
+    return Verdict(
+        checks=tuple(sorted(checks, key=lambda check: check.passed)),
+        figures=figures,
+        people=_people(report),
+        warnings=() if policy.data_change.stops else tuple(change.sentence for change in changes),
+        is_unchanged=incumbent is not None and _same(candidate, incumbent),
+    )
 
 
-def _incumbent(report: Mapping[str, Any], run: Run) -> dict[str, float] | None:
-    measured = report.get("incumbent")
+def _incumbent(report: Mapping[str, Any], run: Run) -> Mapping[str, Any] | None:
+    measured: Mapping[str, Any] | None = report["incumbent"]
     if measured is None:
         if run.incumbent_run_id is not None:
             raise NotComparable(
@@ -148,29 +154,106 @@ def _incumbent(report: Mapping[str, Any], run: Run) -> dict[str, float] | None:
     name = measured["runId"]
     if run.incumbent_run_id is not None and name != run.incumbent_run_id:
         raise NotComparable(f"not comparable: {run.incumbent_run_id} serves, and the report measures {shown(name)}")
-    return _figures(measured)
+    return measured
 
 
-def _floor(name: str, value: float, floor: float, k: int) -> Check:
-    words, passed = _WORDS[name].format(k=k), value >= floor
-    return Check(
-        f"floor.{name}",
-        passed,
-        value,
-        floor,
-        f"{words} is {value:.4f}, {'at or above' if passed else 'below'} the floor of {floor:g}",
+def _require_people(report: Mapping[str, Any], policy: Policy, incumbent: Mapping[str, Any] | None) -> None:
+    people, least = report["people"], policy.minimum_test_users
+    if people["fair"] not in (0, report["protocol"]["testUsers"]):
+        raise UntrustworthyReport(
+            f"{REPORT}: people.fair must be protocol.testUsers, {report['protocol']['testUsers']}, or 0, "
+            f"not {people['fair']}"
+        )
+    if people["withTest"] < least:
+        raise UntrustworthyReport(
+            f"{people['withTest']} test users, below the minimum of {least}: too few to judge the model"
+        )
+    if people["fair"] < least:
+        whose = incumbent["runId"] if incumbent else "the incumbent"
+        raise NotComparable(
+            f"not comparable: {whose} learned the test items of {_learned(people)} of {people['withTest']} test users; "
+            f"{people['fair']} are left, below the minimum of {least}. Data with newer interactions of more users, or "
+            "a lower minimumTestUsers in policy/gate.json, makes them comparable"
+        )
+
+
+def _learned(people: Mapping[str, int]) -> int:
+    return people["learnedAgain"] + people["learnedWhenNew"]
+
+
+def _people(report: Mapping[str, Any]) -> str:
+    people = report["people"]
+    measured, everybody = report["protocol"]["testUsers"], people["withTest"]
+    sentence = f"tested on {'all' if measured == everybody else f'{measured} of'} {everybody} test users"
+    left_out = [
+        f"{people[name]} {words}"
+        for name, words in (
+            ("learnedAgain", "whose items the incumbent had learned because they had them before"),
+            ("learnedWhenNew", "whose items the incumbent had learned because they were too new to test"),
+            ("notDrawn", "not drawn for the sample"),
+        )
+        if people[name]
+    ]
+    return f"{sentence}; left out: {', '.join(left_out)}" if left_out else sentence
+
+
+def _same(candidate: Mapping[str, Any], incumbent: Mapping[str, Any]) -> bool:
+    fields = ("sampled", "full", "coverage", "largestExposure", "slices")
+    return all(candidate[field] == incumbent[field] for field in fields)
+
+
+def _data_changes(
+    report: Mapping[str, Any], incumbent: Mapping[str, Any], limits: DataChange, ndcg_before: float | None
+) -> Iterator[Check]:
+    """Yield a failed check for each limit that the data break, as broken data do."""
+    data = report["data"]
+    if data is None:
+        raise UntrustworthyReport(f"{REPORT}: data must be an object, not null, where there is an incumbent")
+    figures, now = dict(data), _figures(incumbent)["fullNdcg"]
+    lowest = [
+        ("formerUsers", limits.minimum_former_users, "{:.0%} of the serving model's users are in the data"),
+        ("formerItems", limits.minimum_former_items, "{:.0%} of the serving model's items are in the data"),
+        ("interactions", limits.minimum_size, "{:.0%} of the serving model's number of interactions"),
+    ]
+    if ndcg_before:
+        # What chance explains is no collapse.
+        figures["incumbent"] = (now + 2 * float(incumbent["standardErrors"]["fullNdcg"])) / ndcg_before
+        words = f"the serving model's NDCG is {now:.4f}, and was {ndcg_before:.4f} when it was judged"
+        lowest.append(("incumbent", limits.minimum_incumbent_share, words))
+    highest = (
+        ("interactions", limits.maximum_size, "{:.0%} of the serving model's number of interactions"),
+        ("itemShift", limits.maximum_item_shift, "the popularity of items has moved: stability index {:.2f}"),
     )
+    for name, least, words in lowest:
+        if figures[name] < least:
+            yield _change(name, figures[name], least, words, "at least")
+    for name, most, words in highest:
+        if figures[name] > most:
+            yield _change(name, figures[name], most, words, "at most")
 
 
-def _ceiling(name: str, value: float, ceiling: float) -> Check:
-    passed = value <= ceiling
-    return Check(
-        f"ceiling.{name}",
-        passed,
-        value,
-        ceiling,
-        f"{_WORDS[name]} {value:.1%} of users, {_limit(passed)} {ceiling * 100:g}%",
+def _change(name: str, value: float, limit: float, words: str, side: str) -> Check:
+    shown_limit = f"{limit:g}" if name == "itemShift" else f"{limit:.0%}"
+    sentence = (
+        f"the data changed: {words.format(value)} ({side} {shown_limit} expected); if this is meant, set dataChange in "
+        "policy/gate.json and start the next attempt"
     )
+    return Check(f"data.{name}", False, value, limit, sentence)
+
+
+def _absolute(figures: Mapping[str, float], policy: Policy, k: int) -> Iterator[Check]:
+    """Yield the floors and ceilings that a figure can break."""
+    for name in FIGURES:
+        floor, value = policy.floors.get(name, 0.0), figures[name]
+        if floor > 0:
+            passed = value >= floor
+            result = f"{'at or above' if passed else 'below'} the floor of {floor:g}"
+            yield Check(f"floor.{name}", passed, value, floor, f"{_WORDS[name].format(k=k)} is {value:.4f}, {result}")
+    for name, ceiling in policy.ceilings.items():
+        value = figures[name]
+        passed = value <= ceiling
+        sentence = f"{_WORDS[name]} {value:.1%} of users, {_limit(passed)} {ceiling * 100:g}%"
+        yield Check(f"ceiling.{name}", passed, value, ceiling, sentence)
 
 
 def _latency(value: float, most: float) -> Check:
@@ -179,75 +262,92 @@ def _latency(value: float, most: float) -> Check:
     return Check("serving.p99Milliseconds", passed, value, most, sentence)
 
 
-def _above(name: str, value: float, popularity: float, k: int) -> Check:
-    words, passed = _WORDS[name].format(k=k), value > popularity
-    return Check(
-        f"popularity.{name}",
-        passed,
-        value,
-        popularity,
-        f"{words} is {value:.4f}, {'' if passed else 'not '}better than popularity's {popularity:.4f}",
-    )
+def _against_baselines(
+    figures: Mapping[str, float], baselines: Mapping[str, Any], policy: Policy, k: int
+) -> Iterator[Check]:
+    for name, measured in sorted(baselines.items()):
+        gains = policy.baseline_gains.get(name, policy.baseline_gains.get("others", {}))
+        yield from _gains(figures, _figures(measured), gains, k, f"baseline.{name}", f"the baseline {name}")
 
 
-def _not_worse(name: str, value: float, other: float, margin: float, k: int, kind: str, whose: str) -> Check:
-    words, threshold = _WORDS[name].format(k=k), other + margin
-    # Rates are quotients of sums, so equal models may differ in the last bit.
-    passed = value >= threshold - 1e-12
-    if margin:
-        kind_of_margin = "allowed loss" if margin < 0 else "required gain"
-        result = f"{'meets' if passed else 'misses'} the {kind_of_margin} of {abs(margin):g} against"
+def _gains(
+    figures: Mapping[str, float], others: Mapping[str, float], gains: Mapping[str, float], k: int, kind: str, whose: str
+) -> Iterator[Check]:
+    """Yield a check for each required gain: a share of the other model's figure; a negative one allows that loss."""
+    for name, gain in gains.items():
+        value, other = figures[name], others[name]
+        threshold = other * (1 + gain)
+        # Rates are quotients of sums, so equal models may differ in the last bit.
+        passed = value >= threshold - 1e-12 and (gain <= 0 or value > other)
+        words = f"{_WORDS[name].format(k=k)} is {value:.4f} against {other:.4f} of {whose}{_relative(value, other)}"
+        required = (
+            f"gain of {gain:.0%} required"
+            if gain > 0
+            else f"loss of {-gain:.0%} allowed"
+            if gain
+            else "no loss allowed"
+        )
+        yield Check(f"{kind}.{name}", passed, value, threshold, f"{words}; {required}")
+
+
+def _better(incumbent: Mapping[str, Any], difference: Mapping[str, Any], policy: Policy, k: int) -> Check:
+    """Return the test that decides between candidate and incumbent: superiority, or non-inferiority where the policy's
+    `minimumGain` is negative.
+    """
+    rule, words = policy.better, _WORDS[policy.better.figure].format(k=k)
+    measured, other = difference[rule.figure], _figures(incumbent)[rule.figure]
+    mean, error = float(measured["mean"]), float(measured["standardError"])
+    above = mean - rule.minimum_gain * other
+    chance = NormalDist().cdf(above / error) if error > 0 else float(above > 0)
+    passed = chance >= rule.confidence and above > 0
+    if rule.minimum_gain < 0:
+        claim = f"the loss is at most {-rule.minimum_gain:.0%} (non-inferiority)"
     else:
-        result = f"{'not ' if passed else ''}worse than"
+        claim = "it is better" + (f" by {rule.minimum_gain:.0%}" if rule.minimum_gain else "")
     return Check(
-        f"{kind}.{name}",
+        f"better.{rule.figure}",
         passed,
-        value,
-        threshold,
-        f"{words} is {value:.4f}, {result} {whose}'s {other:.4f} on the same test set",
+        chance,
+        rule.confidence,
+        f"{words} is {other + mean:.4f} against the incumbent's {other:.4f}{_relative(other + mean, other)}: "
+        f"{chance:.1%} sure that {claim}, {rule.confidence:.0%} asked",
     )
 
 
-def _cannot_be_much_worse(name: str, lower: float, lowest: float, k: int) -> Check:
-    words, passed = _WORDS[name].format(k=k), lower >= lowest
-    return Check(
-        f"interval.{name}",
-        passed,
-        lower,
-        lowest,
-        f"change of {words} against the incumbent: at least {lower:+.4f} (95 % confidence), "
-        f"{'at or above' if passed else 'below'} the limit of {lowest:+g}",
-    )
+def _relative(value: float, other: float) -> str:
+    return f" ({(value - other) / other:+.1%})" if other > 0 else ""
 
 
 def _limit(passed: bool) -> str:
     return "within the limit of" if passed else "above the limit of"
 
 
-def _slices(report: Mapping[str, Any], policy: Policy, k: int) -> list[Check]:
-    """Return a check for each slice with enough users and each figure in the policy."""
-    ours, theirs = report["candidate"]["slices"], report["incumbent"]["slices"]
-    checks = []
+def _slices(report: Mapping[str, Any], policy: Policy, k: int) -> Iterator[Check]:
+    """Yield a check for each slice with enough users and each figure in the policy.
+
+    A slice fails if its loss exceeds the allowed one by more than chance explains: slices are small, so a bound on the
+    mean alone would reject equal models.
+    """
+    ours, theirs, differences = report["candidate"]["slices"], report["incumbent"]["slices"], report["difference"]
     for slice_name in sorted(ours.keys() & theirs.keys()):
         users = ours[slice_name]["users"]
         if users < policy.minimum_slice_users:
             continue
-        for name, margin in policy.slice_margins.items():
+        for name, gain in policy.slice_gains.items():
+            if slice_name not in differences["slices"]:
+                raise UntrustworthyReport(f"{REPORT}: difference.slices has no {slice_name}")
             protocol, rate = _PLACES[name]
             value, other = ours[slice_name][protocol][rate], theirs[slice_name][protocol][rate]
-            passed = value >= other + margin - 1e-12
-            words = _WORDS[name].format(k=k)
-            checks.append(
-                Check(
-                    f"slice.{slice_name}.{name}",
-                    passed,
-                    value,
-                    other + margin,
-                    f"{words} for {slice_name} ({users} users) is {value:.4f}, the incumbent's is {other:.4f}: "
-                    f"the loss is {_limit(passed)} {-margin:g}",
-                )
+            error = float(differences["slices"][slice_name][name]["standardError"])
+            threshold = other * (1 + gain) - NormalDist().inv_cdf(policy.better.confidence) * error
+            yield Check(
+                f"slice.{slice_name}.{name}",
+                value >= threshold - 1e-12,
+                value,
+                threshold,
+                f"{_WORDS[name].format(k=k)} of {slice_name} ({users} users) is {value:.4f} against the incumbent's "
+                f"{other:.4f}{_relative(value, other)}; a loss of {-gain:.0%} beyond chance is allowed",
             )
-    return checks
 
 
 def _figures(model: Mapping[str, Any]) -> dict[str, float]:

@@ -1,12 +1,8 @@
 """The gate's policy: the thresholds of each check. Pure.
 
 `contracts/policy.schema.json` defines the keys, their meaning, limits and defaults. `floors` and `ceilings` are
-absolute. `baselineMargins` and `margins` are the required gains over the strong baseline and over the serving model: 0
-means "not worse", a negative margin allows that loss. With few test users the confidence interval is always wide, so it
-is checked only from `minimumIntervalUsers` on.
-
-With 99 negatives a random model has a sampled hit rate at 10 of 0.10 and an NDCG of 0.045, so it fails the default
-floors. docs/decisions/0008-what-the-gate-asks.md explains the other defaults.
+absolute. A gain is a share of the other model's figure: 0 means "no loss", -0.1 allows a loss of a tenth.
+docs/decisions/0025-what-better-means.md explains the defaults.
 """
 
 from __future__ import annotations
@@ -25,18 +21,42 @@ Thresholds = Mapping[str, float]
 
 
 @dataclass(frozen=True)
+class Better:
+    """The test against the incumbent: the chance that the gain in `figure` is above `minimum_gain` (a share of the
+    incumbent's figure) must reach `confidence`.
+    """
+
+    figure: str
+    confidence: float
+    minimum_gain: float
+
+
+@dataclass(frozen=True)
+class DataChange:
+    """The limits of how the data may differ from the incumbent's; `stops` says whether a change rejects the model."""
+
+    stops: bool
+    minimum_former_users: float
+    minimum_former_items: float
+    minimum_size: float
+    maximum_size: float
+    maximum_item_shift: float
+    minimum_incumbent_share: float
+
+
+@dataclass(frozen=True)
 class Policy:
-    """The thresholds of the gate by figure; floors and ceilings in [0, 1], the others in [-1, 1]."""
+    """The thresholds of the gate by figure; floors and ceilings in [0, 1], gains in [-1, 1]."""
 
     minimum_test_users: int
     floors: Thresholds
     ceilings: Thresholds
-    baseline_margins: Thresholds
-    margins: Thresholds
-    lowest_difference: Thresholds
-    minimum_interval_users: int
-    slice_margins: Thresholds
+    better: Better
+    incumbent_gains: Thresholds
+    baseline_gains: Mapping[str, Thresholds]
+    slice_gains: Thresholds
     minimum_slice_users: int
+    data_change: DataChange
     maximum_serving_milliseconds: float
 
     @classmethod
@@ -49,15 +69,24 @@ class Policy:
         except Unfit as error:
             raise InvalidInput(str(error)) from error
         filled = schemas.defaults(dict(document), "policy")
+        better = filled["better"]
         return cls(
             minimum_test_users=int(filled["minimumTestUsers"]),
             floors=filled["floors"],
             ceilings=filled["ceilings"],
-            baseline_margins=filled["baselineMargins"],
-            margins=filled["margins"],
-            lowest_difference=filled["lowestDifference"],
-            minimum_interval_users=int(filled["minimumIntervalUsers"]),
-            slice_margins=filled["sliceMargins"],
+            better=Better(better["figure"], float(better["confidence"]), float(better["minimumGain"])),
+            incumbent_gains=filled["incumbentGains"],
+            baseline_gains=filled["baselineGains"],
+            slice_gains=filled["sliceGains"],
             minimum_slice_users=int(filled["minimumSliceUsers"]),
+            data_change=DataChange(
+                stops=filled["dataChange"]["action"] == "stop",
+                minimum_former_users=float(filled["dataChange"]["minimumFormerUsers"]),
+                minimum_former_items=float(filled["dataChange"]["minimumFormerItems"]),
+                minimum_size=float(filled["dataChange"]["minimumSize"]),
+                maximum_size=float(filled["dataChange"]["maximumSize"]),
+                maximum_item_shift=float(filled["dataChange"]["maximumItemShift"]),
+                minimum_incumbent_share=float(filled["dataChange"]["minimumIncumbentShare"]),
+            ),
             maximum_serving_milliseconds=float(filled["maximumServingMilliseconds"]),
         )

@@ -152,7 +152,8 @@ def _from_status_change(event: dict[str, Any]) -> Failure:
     reason = f"the execution ended as {ended_as}" + (f": {cause.reason}" if detail.get("cause") else "")
     name = arn.rpartition(":")[2]
     machine = "retraining" if RUN_ID.fullmatch(name) else "preparation"
-    machine = next((kind for kind in _OPERATIONS if arn.rpartition(":")[0].endswith(f"-{kind}")), machine)
+    # By the state machine: the name of a restarted run's execution is not the run's.
+    machine = next((kind for kind in _MACHINES if arn.rpartition(":")[0].endswith(f"-{kind}")), machine)
     run_id, version = _identity(
         machine,
         {"runId": name, **document},

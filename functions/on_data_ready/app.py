@@ -22,7 +22,7 @@ from shared.errors import InvalidInput, MissingResource
 from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
-from shared.records import ENDED_WITHOUT_VERDICT, DatasetStatus
+from shared.records import IN_PLACE, UNFINISHED, DatasetStatus
 
 MAXIMUM_MANIFEST_BYTES = 16 * 1024 * 1024
 
@@ -57,6 +57,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     version = announced.version
     append_run(dataset_version=version)
 
+    fault = names.time_fault(version, LEDGER.seconds())
+    if fault is not None:
+        return _set_aside(version, DatasetStatus.QUARANTINED, [fault])
     state = LEDGER.dataset(version)
     if state is None or state["status"] != DatasetStatus.CLAIMED:
         faults = _faults(announced)
@@ -93,17 +96,20 @@ def _staleness(version: str) -> str | None:
     if serving and serving["datasetVersion"] > version:
         return f"{version} is older than {serving['datasetVersion']}, which serves"
     newest = LEDGER.claim_newest(version)
-    if newest <= version or _ended_without_verdict(newest):
+    if newest <= version or not _is_in_place(newest):
         return None
     return f"{version} is older than {newest}, which was claimed before"
 
 
-def _ended_without_verdict(version: str) -> bool:
-    """True if the run of `version` ended without a decision on its data, so that older data may be used."""
+def _is_in_place(version: str) -> bool:
+    """True if the model of `version` serves or may still be deployed, so that older data would come too late."""
     state = LEDGER.dataset(version)
-    run_id = state.get("runId") if state else None
-    run = LEDGER.run(run_id) if run_id else None
-    return run is not None and run["status"] in ENDED_WITHOUT_VERDICT
+    if state is None or state["status"] in (DatasetStatus.PREPARING, DatasetStatus.PREPARED):
+        return True  # it is being claimed at this moment
+    if state["status"] != DatasetStatus.CLAIMED:
+        return False
+    run = LEDGER.run(state.get("runId") or names.run_id(version))
+    return run is None or run["status"] in IN_PLACE
 
 
 def _set_aside(version: str, status: DatasetStatus, reasons: list[str]) -> dict[str, Any]:
@@ -123,6 +129,10 @@ def _start(announced: Announcement) -> dict[str, Any]:
     state = None if won else LEDGER.dataset(announced.version)
     if not won and (state is None or state["status"] != DatasetStatus.CLAIMED):
         return {"outcome": "DUPLICATE", "datasetVersion": announced.version}
+    run = LEDGER.run(run_id)
+    if run is not None and run["status"] not in UNFINISHED:
+        # Step Functions forgets an execution's name 90 days after its end, and would start it again.
+        return {"outcome": "DUPLICATE", "datasetVersion": announced.version, "runId": run_id}
     # The loser of the claim continues too: if the winner crashed here, no other call would start the run. Starting it
     # twice is harmless.
     LEDGER.open_run(run_id, announced.version, names.execution_arn(SETTINGS.retraining_state_machine_arn, run_id))

@@ -118,7 +118,8 @@ class Sweep:
             return
         manifest = _manifest(version)
         if manifest is None:
-            if backlog.is_overdue(backlog.born(version), self.now, backlog.ABANDONED):
+            born = names.born(version)
+            if born is None or backlog.is_overdue(born, self.now, backlog.ABANDONED):
                 logger.warning("dataset version has no manifest", extra={"dataset_version": version})
                 self.done["abandoned"] += 1
                 count("DatasetWithoutManifest")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.records import Dataset, DatasetStatus, Run
@@ -19,11 +19,6 @@ def is_overdue(moment: datetime | str, now: datetime, grace: timedelta = GRACE) 
     """True if `moment` (a datetime, or ISO 8601) is longer ago than `grace`."""
     when = datetime.fromisoformat(moment.replace("Z", "+00:00")) if isinstance(moment, str) else moment
     return now - when > grace
-
-
-def born(version: str) -> datetime:
-    """Return the creation time in a dataset version's name."""
-    return datetime.strptime(version[:17], "v%Y%m%dt%H%M%Sz").replace(tzinfo=UTC)
 
 
 def is_unknown(dataset: Dataset | None, run: Run | None) -> bool:

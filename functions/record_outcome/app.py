@@ -1,5 +1,5 @@
-"""States RecordDeployed, RecordRejected, RecordPrepared and RecordRestored: write the ledger, publish an event, send a
-notification and release the lock.
+"""States RecordDeployed, RecordRejected, RecordUnchanged, RecordPrepared and RecordRestored: write the ledger, publish
+an event, send a notification and release the lock.
 
 Returns `{"status"}`. A second call sends no second notification, but may publish the event again.
 """
@@ -35,6 +35,7 @@ _KINDS: dict[str, str] = {
     RunStatus.DEPLOYED: events.MODEL_DEPLOYED,
     OperationStatus.RESTORED: events.MODEL_DEPLOYED,
     RunStatus.REJECTED: events.MODEL_REJECTED,
+    RunStatus.UNCHANGED: events.MODEL_UNCHANGED,
     DatasetStatus.PREPARED: events.DATASET_PREPARED,
 }
 
@@ -43,6 +44,7 @@ _METRICS: dict[str, str] = {
     OperationStatus.RESTORED: "VersionRestored",
     OperationStatus.SPLIT: "TrafficSplitRecorded",
     RunStatus.REJECTED: "RunRejected",
+    RunStatus.UNCHANGED: "RunUnchanged",
     DatasetStatus.PREPARED: "DatasetPrepared",
 }
 

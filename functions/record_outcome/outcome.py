@@ -11,7 +11,13 @@ from shared.errors import InvalidInput
 from shared.records import DatasetStatus, OperationStatus, RunStatus
 
 Status = RunStatus | DatasetStatus | OperationStatus
-OUTCOMES = (RunStatus.DEPLOYED, RunStatus.REJECTED, DatasetStatus.PREPARED, OperationStatus.RESTORED)
+OUTCOMES = (
+    RunStatus.DEPLOYED,
+    RunStatus.REJECTED,
+    RunStatus.UNCHANGED,
+    DatasetStatus.PREPARED,
+    OperationStatus.RESTORED,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Outcome:
         """Subject and message of the notification."""
         results: dict[str, str] = {
             RunStatus.DEPLOYED: "its model serves",
+            RunStatus.UNCHANGED: "its model equals the serving one, which keeps serving",
             OperationStatus.RESTORED: f"its model serves again, instead of {self.replaced}",
             OperationStatus.SPLIT: f"its model answers {self.percent or 100} % of the requests",
         }
@@ -65,11 +72,11 @@ def from_event(event: Any) -> Outcome:
         return Outcome(status, version, run_id, (str(event.get("reason")),), replaced=replaced, percent=percent)
     evaluation = event.get("evaluation") or {}
     reasons = tuple(str(reason) for reason in evaluation.get("reasons") or ())
-    if event["outcome"] == RunStatus.DEPLOYED:
-        return Outcome(RunStatus.DEPLOYED, version, run_id, reasons)
+    if event["outcome"] in (RunStatus.DEPLOYED, RunStatus.UNCHANGED):
+        return Outcome(RunStatus(event["outcome"]), version, run_id, reasons)
     if "error" in event:
         return Outcome(RunStatus.REJECTED, version, run_id, (Cause.from_state(event["error"]).reason,), stale=True)
-    if evaluation.get("accepted") is True:
+    if evaluation.get("verdict") == "ACCEPTED":
         words = (event.get("approval") or {}).get("reason") or "no reason was given"
         return Outcome(RunStatus.REJECTED, version, run_id, (f"the model was not approved: {words}",))
     return Outcome(RunStatus.REJECTED, version, run_id, reasons)

@@ -1,7 +1,7 @@
 """State Register: create one model package per run, also after retries. Returns
-`{"modelPackageArn", "approvalStatus"}`.
+`{"modelPackageArn", "approvalStatus", "bundleDigest"}`.
 
-A model that the gate rejected is registered too, as `Rejected` with the reasons, so the registry has every model.
+A model that is not to be deployed is registered too, as `Rejected` with the reasons, so the registry has every model.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.names import SHA256
+from contracts.values import shown
 from register import request
 from shared import environment, names
+from shared.artefacts import Pin
 from shared.clients import calling, client
 from shared.errors import ArtefactMissing, InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger
-from shared.objects import Bucket
+from shared.objects import Bucket, Stored
 from shared.observability import append_run, count, logger, observed
 
 
@@ -38,18 +41,28 @@ ARTIFACTS = Bucket(client("s3"), SETTINGS.artifacts_bucket)
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises ArtefactMissing if the job's archive is missing, InvalidInput for a state without an evaluation."""
+    """Raises ArtefactMissing or ArtefactChanged if the job's archive is not there as it was at the training's end,
+    InvalidInput for a state without an evaluation.
+    """
     run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
     version = names.version_of(run_id)
     append_run(run_id=run_id, dataset_version=version)
     evaluation = event.get("evaluation") or {}
-    if not isinstance(evaluation.get("accepted"), bool):
-        raise InvalidInput("evaluation.accepted must be true or false: only a model that was judged is registered")
-    job_name = (event.get("training") or {}).get("jobName")
+    if evaluation.get("verdict") not in ("ACCEPTED", "REJECTED", "UNCHANGED"):
+        raise InvalidInput(
+            "evaluation.verdict must be ACCEPTED, REJECTED or UNCHANGED: only a model that was judged is registered"
+        )
+    bundle_digest = evaluation.get("bundleDigest")
+    if not isinstance(bundle_digest, str) or not SHA256.fullmatch(bundle_digest):
+        raise InvalidInput(f"evaluation.bundleDigest must be 64 lower-case hex digits, not {shown(bundle_digest)}")
+    training = event.get("training") or {}
+    job_name = training.get("jobName")
     job = JOBS.training_job(str(job_name))
     if job is None or job["TrainingJobStatus"] != "Completed":
         raise InvalidInput(f"training.jobName must name a Completed training job, not {str(job_name)[:80]!r}")
     url = job["ModelArtifacts"]["S3ModelArtifacts"]
+    archive = _archive(url)
+    Pin.from_state(training, "modelData").require(archive, url)
     model = request.Model(
         run_id=run_id,
         dataset_version=version,
@@ -57,12 +70,14 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         job_name=job["TrainingJobName"],
         image=job["AlgorithmSpecification"]["TrainingImage"],
         model_data_url=url,
-        model_data_etag=_etag(url),
+        model_data_etag=archive.etag,
+        model_data_version=archive.version_id,
+        bundle_digest=bundle_digest,
         report_uri=evaluation["reportUri"],
-        accepted=evaluation["accepted"],
+        verdict=evaluation["verdict"],
         reasons=tuple(evaluation.get("reasons") or ()),
     )
-    arn = _registered(run_id) or _register(model)
+    arn = _registered(model) or _register(model)
     package = JOBS.model_package(arn)
     status = package["ModelApprovalStatus"]
     LEDGER.decide(
@@ -70,12 +85,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         "registration",
         status,
         [f"registered as {arn}"],
-        {"modelPackageArn": arn, "modelDataETag": model.model_data_etag},
+        {"modelPackageArn": arn, "modelDataETag": model.model_data_etag, "bundleDigest": bundle_digest},
     )
-    return {"modelPackageArn": arn, "approvalStatus": status}
+    return {"modelPackageArn": arn, "approvalStatus": status, "bundleDigest": bundle_digest}
 
 
-def _etag(url: str) -> str:
+def _archive(url: str) -> Stored:
     prefix = f"s3://{SETTINGS.artifacts_bucket}/"
     if not url.startswith(prefix):
         raise InvalidInput(f"the model must be below {prefix}, not at {url[:200]!r}")
@@ -83,11 +98,11 @@ def _etag(url: str) -> str:
     found = ARTIFACTS.head(key, forbidden_is_absent=True)
     if found is None:
         raise ArtefactMissing(f"{key} is missing or unreadable: it cannot be registered")
-    return found.etag
+    return found
 
 
-def _registered(run_id: str) -> str | None:
-    """Return this run's package if an earlier try created it. The newest packages come first."""
+def _registered(model: request.Model) -> str | None:
+    """Return this model's package if an earlier try created it. The newest packages come first."""
     sagemaker = JOBS.client("sagemaker")
     with calling("sagemaker ListModelPackages"):
         pages = sagemaker.get_paginator("list_model_packages").paginate(
@@ -96,8 +111,8 @@ def _registered(run_id: str) -> str | None:
         for page in pages:
             for summary in page["ModelPackageSummaryList"]:
                 arn = summary["ModelPackageArn"]
-                if summary.get("ModelPackageDescription") == request.description(run_id) and request.belongs_to(
-                    JOBS.model_package(arn), run_id
+                if summary.get("ModelPackageDescription") == request.description(model.run_id) and request.describes(
+                    JOBS.model_package(arn), model
                 ):
                     logger.info("model package already exists", extra={"model_package_arn": arn})
                     return str(arn)

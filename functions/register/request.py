@@ -1,4 +1,4 @@
-"""The CreateModelPackage call of a run, and the check that a package belongs to a run. Pure."""
+"""The CreateModelPackage call of a run, and the check that a package is the one of a model. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _STATUS = {"auto": APPROVED, "manual": PENDING}
 
 @dataclass(frozen=True)
 class Model:
-    """A judged model: its identity, its location, the ETag of its archive at registration, and the gate's verdict."""
+    """A judged model: its identity, its location, ETag and version of its archive, the digest of its bundle, and the
+    gate's verdict.
+    """
 
     run_id: str
     dataset_version: str
@@ -24,8 +26,28 @@ class Model:
     model_data_url: str
     model_data_etag: str
     report_uri: str
-    accepted: bool = True
+    bundle_digest: str
+    model_data_version: str | None = None
+    verdict: str = "ACCEPTED"
     reasons: tuple[str, ...] = ()
+
+    def properties(self) -> dict[str, str]:
+        """Return the metadata that says which model this is."""
+        version = {"modelDataVersionId": self.model_data_version} if self.model_data_version else {}
+        return {
+            "runId": self.run_id,
+            "datasetVersion": self.dataset_version,
+            "codeVersion": self.code_version,
+            "trainingJobName": self.job_name,
+            "image": self.image,
+            "modelDataETag": self.model_data_etag,
+            **version,
+            "bundleDigest": self.bundle_digest,
+        }
+
+    def container(self) -> dict[str, str]:
+        """Return the container that serves this model."""
+        return {"Image": self.image, "ModelDataUrl": self.model_data_url}
 
 
 def description(run_id: str) -> str:
@@ -35,9 +57,17 @@ def description(run_id: str) -> str:
     return f"run {run_id}"
 
 
-def belongs_to(package: dict[str, Any], run_id: str) -> bool:
-    """True if a described package belongs to this run."""
-    return bool(package.get("CustomerMetadataProperties", {}).get("runId") == run_id)
+def describes(package: dict[str, Any], model: Model) -> bool:
+    """True if a described package is of this run, this archive, this bundle and this image. Another one of the same run
+    is not adopted: it was not made by an earlier try.
+    """
+    containers = package.get("InferenceSpecification", {}).get("Containers", [])
+    found = package.get("CustomerMetadataProperties", {})
+    return (
+        len(containers) == 1
+        and model.container().items() <= containers[0].items()
+        and model.properties().items() <= found.items()
+    )
 
 
 def create_model_package(model: Model, group_name: str, approval: str) -> dict[str, Any]:
@@ -48,9 +78,9 @@ def create_model_package(model: Model, group_name: str, approval: str) -> dict[s
         "ModelPackageGroupName": group_name,
         "ModelPackageDescription": description(model.run_id),
         "ClientToken": model.run_id,
-        "ModelApprovalStatus": _STATUS[approval] if model.accepted else REJECTED,
+        "ModelApprovalStatus": _STATUS[approval] if model.verdict == "ACCEPTED" else REJECTED,
         "InferenceSpecification": {
-            "Containers": [{"Image": model.image, "ModelDataUrl": model.model_data_url}],
+            "Containers": [model.container()],
             "SupportedContentTypes": ["application/json"],
             "SupportedResponseMIMETypes": ["application/json"],
         },
@@ -58,13 +88,8 @@ def create_model_package(model: Model, group_name: str, approval: str) -> dict[s
             "ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": model.report_uri}}
         },
         "CustomerMetadataProperties": {
-            "runId": model.run_id,
-            "datasetVersion": model.dataset_version,
-            "codeVersion": model.code_version,
-            "trainingJobName": model.job_name,
-            "image": model.image,
-            "modelDataETag": model.model_data_etag,
-            "verdict": "accepted" if model.accepted else "rejected",
+            **model.properties(),
+            "verdict": model.verdict.lower(),
             "reasons": _legal(" / ".join(model.reasons)) or "none",
         },
     }

@@ -56,7 +56,9 @@ class UntrustworthyReport(FunctionError):
 
 
 class NotComparable(FunctionError):
-    """The candidate was not compared with the serving model. Raised by `evaluate`; a new run compares them."""
+    """The candidate was not compared with the serving model. Raised by `evaluate` and `deploy`; a new run
+    compares them.
+    """
 
 
 class ArtefactMissing(MissingResource):
@@ -64,7 +66,9 @@ class ArtefactMissing(MissingResource):
 
 
 class ArtefactChanged(InvalidInput):
-    """The model in the bucket differs from the registered one. Raised by `deploy` before it changes anything."""
+    """An object that a training left, or a registration, was changed afterwards. Raised by `evaluate`, `register`,
+    `deploy` and `verify`, so that nothing serves that nobody judged.
+    """
 
 
 class ModelNotApproved(InvalidInput):

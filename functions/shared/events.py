@@ -15,6 +15,7 @@ SCHEMA_VERSION = "1.0"
 DATASET_PREPARED = "DatasetPrepared"
 TRAINING_COMPLETED = "TrainingCompleted"
 MODEL_REJECTED = "ModelRejected"
+MODEL_UNCHANGED = "ModelUnchanged"
 MODEL_DEPLOYED = "ModelDeployed"
 RUN_FAILED = "RunFailed"
 MAXIMUM_REASONS = 20

@@ -8,13 +8,16 @@ event; `reconcile` answers where no event arrived. The answer always comes from 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from shared import outcomes
+from shared.artefacts import PINNED, Pin
 from shared.clients import calling, client, code_of, not_found
 from shared.ledger import Ledger, Token
+from shared.objects import Bucket
 from shared.observability import count, logger
 from shared.outcomes import Outcome
 from shared.records import JobError, JobKind
@@ -42,7 +45,7 @@ class Jobs:
         """Return how the job of `token` ended; None if it runs or has not begun."""
         if token.kind == JobKind.TRAINING:
             job = self.training_job(token.name)
-            return outcomes.training(job) if job else None
+            return self._pinned(token, outcomes.training(job)) if job else None
         if token.kind == JobKind.TRANSFORM:
             job = self.transform_job(token.name)
             return outcomes.transform(job, token.run_id or "") if job else None
@@ -56,6 +59,27 @@ class Jobs:
                 outcomes.endpoint(self.endpoint(token.name), token.name, token.wanted or "") if token.job_id else None
             )
         return outcomes.approval(self.model_package(token.name))
+
+    def _pinned(self, token: Token, outcome: Outcome | None) -> Outcome | None:
+        """Add the pins of its two archives to the output of a completed training; a missing archive gets none."""
+        if outcome is None or outcome.output is None or token.run_id is None:
+            return outcome
+        pins = {
+            name: self._pin(token.run_id, f"pin#{name}#{token.name}", outcome.output[url])
+            for name, url in PINNED.items()
+        }
+        return replace(outcome, output={**outcome.output, **{name: pin for name, pin in pins.items() if pin}})
+
+    def _pin(self, run_id: str, stage: str, url: str) -> dict[str, Any] | None:
+        """Record the object as it is now, unless the ledger has its pin already, and return the pin in the ledger. So
+        an archive that is replaced before a restart is not taken.
+        """
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        found = Bucket(self.client("s3"), bucket).head(key, forbidden_is_absent=True) if key else None
+        if found is not None:
+            self._ledger.decide(run_id, stage, "PINNED", [url], Pin.of(found).to_state(), once=True)
+        record = self._ledger.decision(run_id, stage)
+        return record["figures"] if record else None
 
     def answer(self, token: Token, outcome: Outcome) -> None:
         """Answer the waiting task and close its token. A second or late answer changes nothing."""
@@ -92,6 +116,12 @@ class Jobs:
             "sagemaker DescribeTrainingJob",
             lambda: self.client("sagemaker").describe_training_job(TrainingJobName=name),
         )
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """ListTags of a SageMaker resource."""
+        with calling("sagemaker ListTags"):
+            found = self.client("sagemaker").list_tags(ResourceArn=arn)["Tags"]
+        return {tag["Key"]: tag["Value"] for tag in found}
 
     def transform_job(self, name: str) -> dict[str, Any] | None:
         """DescribeTransformJob, or None when there is no such job."""

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from boto3.dynamodb.conditions import Attr
 
+from shared import names
 from shared.records import (
     UNFINISHED,
     UNUSABLE,
@@ -100,16 +101,23 @@ class Ledger(ServingRecord):
         return self._update(f"DATASET#{version}", "STATE", condition, **attributes)
 
     def newest_claimed(self) -> str | None:
-        """Return the newest dataset version claimed so far, or None."""
+        """Return the newest dataset version claimed so far, or None. One ahead of now counts as none."""
         newest = self._get("DATASET", "NEWEST_CLAIMED")
-        return str(newest["datasetVersion"]) if newest else None
+        if newest is None or newest["datasetVersion"] > names.horizon(self._clock()):
+            return None
+        return str(newest["datasetVersion"])
 
     def claim_newest(self, version: str) -> str:
-        """Return the newest dataset version claimed so far, including `version`, and record it."""
+        """Return the newest dataset version claimed so far, including `version`, and record it. It replaces one ahead
+        of now. Raises InvalidInput if `version` is ahead of now itself.
+        """
+        names.require_past(version, self._clock())
         self._update(
             "DATASET",
             "NEWEST_CLAIMED",
-            Attr("pk").not_exists() | Attr("datasetVersion").lt(version),
+            Attr("pk").not_exists()
+            | Attr("datasetVersion").lt(version)
+            | Attr("datasetVersion").gt(names.horizon(self._clock())),
             datasetVersion=version,
         )
         return self.newest_claimed() or version

@@ -8,7 +8,7 @@ SageMaker accepts.
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from contracts.names import DATASET_VERSION, EXAMPLE_RUN_ID, EXAMPLE_VERSION, RUN_ID
 from contracts.values import integer_in, shown
@@ -27,6 +27,50 @@ def require_run_id(value: object, field: str = "runId") -> str:
     if not isinstance(value, str) or not RUN_ID.fullmatch(value):
         raise InvalidInput(f"{field} must be a run id such as {EXAMPLE_RUN_ID}, not {shown(value)}")
     return value
+
+
+CLOCK_SKEW = timedelta(minutes=15)
+"""How far the clock that named a dataset version may be ahead of ours."""
+
+
+def horizon(now: float) -> str:
+    """Return a text that sorts after the dataset versions up to `now` (epoch seconds) and CLOCK_SKEW, before later
+    ones.
+    """
+    return f"v{datetime.fromtimestamp(now, UTC) + CLOCK_SKEW:%Y%m%dt%H%M%Sz}-g"
+
+
+def born(version: str) -> datetime | None:
+    """Return the time in a dataset version's name; None if that is none, such as 30 February."""
+    try:
+        return datetime.strptime(version[:17], "v%Y%m%dt%H%M%Sz").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def time_fault(version: str, now: float) -> str | None:
+    """Return why the time in a dataset version's name cannot be right at `now` (epoch seconds); None if it can.
+
+    Versions sort by time: one ahead of now would make all data stale that are dropped until then.
+    """
+    moment = born(version)
+    if moment is None:
+        return f"{version} names no time, which is yyyymmdd, t, hhmmss in UTC: correct the name and drop the data again"
+    if version < horizon(now):
+        return None
+    ahead = moment - datetime.fromtimestamp(now, UTC)
+    far = f"{ahead.days} days" if ahead.days else f"{ahead.seconds // 60} minutes"
+    return (
+        f"{version} is {far} ahead of the time, {datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC: "
+        "correct the clock or the name that it comes from, and drop the data again"
+    )
+
+
+def require_past(version: str, now: float) -> None:
+    """Raises InvalidInput when the time in a dataset version's name cannot be right at `now` (epoch seconds)."""
+    fault = time_fault(version, now)
+    if fault is not None:
+        raise InvalidInput(fault)
 
 
 def dataset_version(moment: str, *origin: str) -> str:

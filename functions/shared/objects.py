@@ -15,11 +15,12 @@ _FORBIDDEN = {"403", "AccessDenied"}
 
 @dataclass(frozen=True)
 class Stored:
-    """An object: its `size` in bytes, and the `content` that was read."""
+    """An object: its `size` in bytes, the `content` that was read, and its version if the bucket has versions."""
 
     size: int
     etag: str
     content: bytes = b""
+    version_id: str | None = None
 
 
 class Bucket:
@@ -42,10 +43,10 @@ class Bucket:
                 if _is_absent(error, forbidden_is_absent):
                     return None
                 raise
-        return Stored(answer["ContentLength"], answer["ETag"].strip('"'), content)
+        return Stored(answer["ContentLength"], answer["ETag"].strip('"'), content, answer.get("VersionId"))
 
     def head(self, key: str, forbidden_is_absent: bool = False) -> Stored | None:
-        """Return size and ETag of the object; None if it does not exist."""
+        """Return size, ETag and version of the object; None if it does not exist."""
         with calling(f"s3 HeadObject {key}"):
             try:
                 answer = self._s3.head_object(Bucket=self.name, Key=key)
@@ -53,7 +54,7 @@ class Bucket:
                 if _is_absent(error, forbidden_is_absent):
                     return None
                 raise
-        return Stored(answer["ContentLength"], answer["ETag"].strip('"'))
+        return Stored(answer["ContentLength"], answer["ETag"].strip('"'), version_id=answer.get("VersionId"))
 
     def put(self, key: str, content: bytes, content_type: str = "application/json") -> None:
         """Write the object."""

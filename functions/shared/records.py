@@ -25,12 +25,15 @@ class DatasetStatus(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """The state of a run. A parked run waits for capacity, the endpoint, another deployment or an alarm."""
+    """The state of a run. A parked run waits for capacity, the endpoint, another deployment or an alarm. The model of
+    an unchanged run equals the serving model in every figure, so it was not deployed.
+    """
 
     RUNNING = "RUNNING"
     PARKED = "PARKED"
     DEPLOYED = "DEPLOYED"
     REJECTED = "REJECTED"
+    UNCHANGED = "UNCHANGED"
     FAILED = "FAILED"
     ABORTED = "ABORTED"
     ROLLED_BACK = "ROLLED_BACK"
@@ -72,6 +75,8 @@ class JobError(StrEnum):
 
 UNFINISHED = (RunStatus.RUNNING, RunStatus.PARKED)
 """Runs that may still deploy a model."""
+IN_PLACE = (*UNFINISHED, RunStatus.DEPLOYED)
+"""Runs whose model serves, has served, or may still do so: data older than theirs are stale."""
 ENDED_WITHOUT_VERDICT = (RunStatus.FAILED, RunStatus.ABORTED, RunStatus.ROLLED_BACK)
 """Runs that ended without a decision on their data, and can be executed again."""
 TAKEN = (DatasetStatus.CLAIMED, DatasetStatus.STALE, DatasetStatus.QUARANTINED)
@@ -120,13 +125,16 @@ class Decision(TypedDict):
 
 
 class Model(TypedDict):
-    """`CHAMPION#<runId>`: a model that serves or has served. The argument of `promote`."""
+    """`CHAMPION#<runId>`: a model that serves or has served. The argument of `promote`. Models that were promoted
+    before it was recorded have no `bundleDigest`.
+    """
 
     runId: str
     datasetVersion: str
     modelPackageArn: str
     modelDataUrl: str
     endpointConfigName: str
+    bundleDigest: NotRequired[str | None]
 
 
 class PreviousModel(Model):

@@ -7,11 +7,11 @@ outlasts its lease cannot overwrite the record of a later one (docs/decisions/00
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from shared.records import Model, Serving, Split
+from shared.records import Model, PreviousModel, Serving, Split
 from shared.table import Table
 
 LOCK_LIFETIME_SECONDS = 6 * 3600
@@ -49,10 +49,16 @@ class ServingRecord(Table):
             if replacing is None:
                 allowed &= Attr("pk").not_exists() | Attr("datasetVersion").lte(model["datasetVersion"])
             allowed &= _not_fenced(fence)
-            previous = (
-                {name: value for name, value in current.items() if name in (*model, "since")} if current else None
-            )
-            promoted = {**model, "since": self._now(), "by": by, "why": why[:MAXIMUM_WHY_LENGTH], "previous": previous}
+            kept = PreviousModel.__annotations__
+            previous = {name: value for name, value in current.items() if name in kept} if current else None
+            promoted = {
+                "bundleDigest": None,  # or that of the model before would stay
+                **model,
+                "since": self._now(),
+                "by": by,
+                "why": why[:MAXIMUM_WHY_LENGTH],
+                "previous": previous,
+            }
             if not self._update("SERVING", "CURRENT", allowed, kind="SERVING", fence=fence, **promoted):
                 return False
             current = cast(Serving, promoted)
@@ -102,6 +108,10 @@ class ServingRecord(Table):
         """Return the second model of a traffic split, or None."""
         found = self._get("SERVING", "SPLIT")
         return cast(Split, found) if found and found.get("percent") else None
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the items of the serving record, for `contracts.history`."""
+        return self._under("SERVING")
 
     def champion(self, run_id: str) -> Model | None:
         """Return the run's model if it serves or has served, or None."""

@@ -28,6 +28,10 @@ class Table:
         self._table = boto3.resource("dynamodb", config=config).Table(table_name)
         self._clock = clock
 
+    def seconds(self) -> float:
+        """Return the time as epoch seconds."""
+        return self._clock()
+
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -68,10 +72,15 @@ class Table:
         return True
 
     def _by_kind(self, kind: str) -> list[dict[str, Any]]:
-        query: dict[str, Any] = {"IndexName": "byKind", "KeyConditionExpression": Key("kind").eq(kind)}
+        return self._query("byKind", IndexName="byKind", KeyConditionExpression=Key("kind").eq(kind))
+
+    def _under(self, pk: str) -> list[dict[str, Any]]:
+        return self._query(pk, KeyConditionExpression=Key("pk").eq(pk), ConsistentRead=True)
+
+    def _query(self, what: str, **query: Any) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
         while True:
-            with calling("dynamodb Query byKind"):
+            with calling(f"dynamodb Query {what}"):
                 page = self._table.query(**query)
             items += [_plain(item) for item in page["Items"]]
             if "LastEvaluatedKey" not in page:

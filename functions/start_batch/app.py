@@ -15,9 +15,9 @@ from botocore.exceptions import ClientError
 from contracts import documents
 from contracts.documents import Unfit
 from contracts.values import is_integer, shown
-from shared import environment, events, names
+from shared import environment, events, likeness, names
 from shared.clients import already_exists, calling, client
-from shared.errors import InvalidInput, MissingResource
+from shared.errors import DependencyFailed, InvalidInput, MissingResource
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.objects import Bucket
@@ -69,13 +69,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     following = plan.following(attempt, job, figures.get("numResults", wanted) == wanted)
     if following != attempt:
         name, job = names.transform_job(SETTINGS.name_prefix, run_id, following), None
-    LEDGER.decide(
-        run_id,
-        "batch",
-        "STARTED",
-        [f"transform job {name}"],
-        {"attempt": following, "jobName": name, "numResults": wanted},
+    call = plan.create_transform_job(
+        name, names.model(SETTINGS.name_prefix, run_id), SETTINGS.artifacts_bucket, SETTINGS.batch_instance_type
     )
+    if job is not None:
+        _require_own(run_id, call, job, following)
+    _remember(run_id, "STARTED", f"transform job {name}", following)
     token = Token(
         kind=JobKind.TRANSFORM,
         name=name,
@@ -85,10 +84,36 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         dataset_version=names.version_of(run_id),
     )
     LEDGER.hold_token(token)
-    if job is None:
-        _create(name, run_id)
+    if job is None and not _create(call, run_id):
+        job = JOBS.transform_job(name)
+        if job is None:
+            raise DependencyFailed(f"transform job {name} exists, and is not described yet")
+        try:
+            _require_own(run_id, call, job, following)
+        except InvalidInput:
+            LEDGER.release_token(token)
+            raise
     JOBS.settle(token)
     return {"outcome": "Started"}
+
+
+def _require_own(run_id: str, call: dict[str, Any], job: dict[str, Any], attempt: int) -> None:
+    """Raise InvalidInput unless the job that has the batch's name is the one that it would create. The next batch's job
+    then has another name.
+    """
+    phrases = likeness.differences(likeness.transform(call), likeness.transform(job))
+    if not phrases:
+        return
+    remedy = f"Start the batch again: its job is {names.transform_job(SETTINGS.name_prefix, run_id, attempt + 1)}"
+    refusal = likeness.sentence(f"transform job {call['TransformJobName']}", phrases, remedy)
+    _remember(run_id, "REFUSED", refusal, attempt + 1)
+    raise InvalidInput(refusal)
+
+
+def _remember(run_id: str, verdict: str, reason: str, attempt: int) -> None:
+    name = names.transform_job(SETTINGS.name_prefix, run_id, attempt)
+    figures = {"attempt": attempt, "jobName": name, "numResults": SETTINGS.batch_num_results}
+    LEDGER.decide(run_id, "batch", verdict, [reason], figures)
 
 
 def _nothing_to_do(event: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
@@ -108,13 +133,12 @@ def _is_published(run_id: str) -> bool:
     return pointer.get("runId") == run_id and pointer.get("numResults") == SETTINGS.batch_num_results
 
 
-def _create(name: str, run_id: str) -> None:
+def _create(call: dict[str, Any], run_id: str) -> bool:
+    """Write the questions and create the job. False if its name is taken."""
+    name = call["TransformJobName"]
     number = plan.shards(_users(names.version_of(run_id)))
     for file_name, content in plan.inputs(number, SETTINGS.batch_num_results).items():
         ARTIFACTS.put(f"batch/{name}/input/{file_name}", content)
-    call = plan.create_transform_job(
-        name, names.model(SETTINGS.name_prefix, run_id), SETTINGS.artifacts_bucket, SETTINGS.batch_instance_type
-    )
     with calling("sagemaker CreateTransformJob"):
         try:
             JOBS.client("sagemaker").create_transform_job(**call)
@@ -122,7 +146,9 @@ def _create(name: str, run_id: str) -> None:
             if not already_exists(error):
                 raise
             logger.info("transform job already exists", extra={"job_name": name})
+            return False
     logger.info("transform job started", extra={"job_name": name, "shards": number})
+    return True
 
 
 def _users(version: str) -> int:

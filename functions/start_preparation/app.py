@@ -48,6 +48,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     preparation = plan.from_event(
         event, SETTINGS.data_bucket, SETTINGS.preparation_source, SETTINGS.preparation_parameters
     )
+    names.require_past(preparation.version, LEDGER.seconds())
     execution_arn = event["executionArn"]
     append_run(dataset_version=preparation.version)
     token = Token(

@@ -31,12 +31,12 @@ def following(state: Run | None, job: dict[str, Any] | None) -> int:
 
 def refusal(state: Run | None, execution_arn: str) -> str | None:
     """Return why this execution may not continue the run; None if it may. A run has one execution at a time, and a
-    deployed or rejected run is not repeated.
+    run that ended with a verdict is not repeated.
     """
     if state is None or state.get("executionArn") in (None, execution_arn):
         return None
     if state.get("status") in UNFINISHED:
         return f"it is {state['status']} as {state['executionArn']}"
-    if state.get("status") in (RunStatus.DEPLOYED, RunStatus.REJECTED):
+    if state.get("status") in (RunStatus.DEPLOYED, RunStatus.REJECTED, RunStatus.UNCHANGED):
         return f"it ended as {state['status']}; start the next attempt"
     return None

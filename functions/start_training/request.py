@@ -13,17 +13,20 @@ from shared.errors import InvalidInput
 
 METRICS = [{"Name": name, "Regex": regex} for name, regex in lines.METRICS.items()]
 VOLUME_GIGABYTES = 50
-_OURS = ("run_id", "dataset_version", "code_version")
+_OURS = ("run_id", "dataset_version", "code_version", "incumbent_digest")
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run that trains; `incumbent_url` is the serving model's archive, None before the first model."""
+    """The run that trains; `incumbent_url` is the serving model's archive, None before the first model, and
+    `incumbent_digest` that of its bundle, None if the model was promoted before digests were recorded.
+    """
 
     run_id: str
     dataset_version: str
     attempt: int
     incumbent_url: str | None = None
+    incumbent_digest: str | None = None
 
 
 def from_event(event: dict[str, Any]) -> tuple[str, str]:
@@ -61,6 +64,8 @@ def hyperparameters(given: dict[str, Any], run: Run, image_uri: str) -> dict[str
         if len(text) > PARAMETER_CHARACTERS:
             raise InvalidInput(f"Hyperparameters.{name} has {len(text)} characters, more than {PARAMETER_CHARACTERS}")
         values[name] = text
+    if run.incumbent_digest:
+        values["incumbent_digest"] = run.incumbent_digest
     return values | {
         "run_id": run.run_id,
         "dataset_version": run.dataset_version,

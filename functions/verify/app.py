@@ -8,6 +8,7 @@ and lists and record stay with the serving model.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from contracts.golden import difference
-from shared import environment, names
+from shared import acknowledgement, environment, names
 from shared.clients import calling, client, code_of, message_of
 from shared.deployment import Deployment
 from shared.errors import (
+    ArtefactChanged,
     ArtefactMissing,
     DeploymentLost,
     EndpointRolledBack,
@@ -54,8 +56,8 @@ RUNTIME = client("sagemaker-runtime", Config(read_timeout=60))
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises EndpointRolledBack, GoldenRequestMismatch, ModelNotApproved, StaleVersion or DeploymentLost; the state
-    machine then restores the earlier configuration.
+    """Raises EndpointRolledBack, GoldenRequestMismatch, ArtefactChanged, ModelNotApproved, StaleVersion or
+    DeploymentLost; the state machine then restores the earlier configuration.
     """
     deployment = Deployment.from_event(event)
     run_id = deployment.run_id
@@ -122,6 +124,10 @@ def _kept(run_id: str, name: str) -> bytes:
     found = ARTIFACTS.get(key, forbidden_is_absent=True)
     if found is None:
         raise ArtefactMissing(f"{key} is missing or unreadable: the model cannot be verified")
+    judged = LEDGER.decision(run_id, "gate")
+    digest = judged["figures"].get("files", {}).get(name) if judged else None  # none for runs judged before it was kept
+    if digest is not None and hashlib.sha256(found.content).hexdigest() != digest:
+        raise ArtefactChanged(f"{key} was changed after the gate had read it: the model cannot be verified")
     return found.content
 
 
@@ -140,7 +146,7 @@ def _ask(request: dict[str, Any], variant: str | None) -> Any:
                 raise GoldenRequestMismatch(f"the model refused a golden request: {message_of(error)[:300]}") from error
             raise
         content = answer["Body"].read()
-    return golden.answer(content)
+    return golden.read_answer(content)
 
 
 def _publish_batch(run_id: str, is_back: bool) -> None:
@@ -177,10 +183,8 @@ def _reason(event: dict[str, Any]) -> str:
 
 def _promote(deployment: Deployment, event: dict[str, Any], lock: Lock) -> None:
     run_id = deployment.run_id
-    package, url = (
-        (event.get("registration") or {}).get("modelPackageArn"),
-        (event.get("training") or {}).get("modelDataUrl"),
-    )
+    registration = event.get("registration") or {}
+    package, url = registration.get("modelPackageArn"), (event.get("training") or {}).get("modelDataUrl")
     if not isinstance(package, str) or not isinstance(url, str):
         raise InvalidInput("registration.modelPackageArn and training.modelDataUrl must be strings")
     model: Model = {
@@ -189,8 +193,9 @@ def _promote(deployment: Deployment, event: dict[str, Any], lock: Lock) -> None:
         "modelPackageArn": package,
         "modelDataUrl": url,
         "endpointConfigName": deployment.config(SETTINGS.name_prefix),
+        "bundleDigest": registration.get("bundleDigest"),
     }
-    why = _reason(event) if deployment.replacing else "it passed the gate"
+    why = _reason(event) if deployment.replacing else acknowledgement.why(event)
     if not LEDGER.promote(model, str(event.get("executionArn")), why, lock.fence, deployment.replacing):
         serving = LEDGER.serving()
         if serving and serving.get("fence", 0) > lock.fence:

@@ -45,7 +45,7 @@ def _example(entry: Any, called: str) -> Example:
     return Example(request, response)
 
 
-def answer(content: bytes) -> Any:
+def read_answer(content: bytes) -> Any:
     """Return the endpoint's answer; None if it is not JSON. `difference` checks its values."""
     try:
         return documents.read(content, "the answer", has_schema=True)

@@ -1,4 +1,5 @@
-"""Events ModelDeployed, ModelRejected and RunFailed: write the run's report to `runs/<runId>/report.html`.
+"""Events ModelDeployed, ModelRejected, ModelUnchanged and RunFailed: write the run's report,
+`runs/<runId>/report.html`.
 
 Nothing waits for the report; if it cannot be written, the run does not fail. A second call overwrites it.
 """

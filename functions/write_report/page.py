@@ -29,6 +29,7 @@ svg polyline { fill: none; stroke: var(--mark); stroke-width: 2; } svg line { st
 _ENDINGS: dict[str, tuple[str, str]] = {
     RunStatus.DEPLOYED: ("good", "its model serves"),
     RunStatus.REJECTED: ("", "its model was rejected; the earlier model keeps serving"),
+    RunStatus.UNCHANGED: ("", "its model equals the serving one in every figure, which keeps serving"),
     RunStatus.ROLLED_BACK: ("bad", "its model was rolled back"),
     RunStatus.FAILED: ("bad", "the run failed"),
     RunStatus.ABORTED: ("", "the run was stopped"),
@@ -56,7 +57,7 @@ def render(facts: Facts) -> str:
         _section("Training", _training(facts.epochs)),
         _section("Gate", _gate(facts)),
         _section("Models on the same test set", _models(facts.report)),
-        _section("User and item slices: NDCG with sampled negatives", _slices(facts.report)),
+        _section("User and item slices: NDCG", _slices(facts.report)),
         _section("Timeline", _timeline(facts)),
         _section("Training cost", _cost(facts)),
     ]
@@ -152,10 +153,12 @@ def _gate(facts: Facts) -> str:
     for check in figures.get("checks") or []:
         passed = check.get("passed") is True
         verdict = f'<span class="{"good" if passed else "bad"}">{"pass" if passed else "fail"}</span>'
-        rows.append((str(check.get("name")), verdict, _rate(check.get("value")), _rate(check.get("threshold"))))
+        sentence = str(check.get("sentence") or check.get("name"))
+        rows.append((sentence, verdict, _rate(check.get("value")), _rate(check.get("threshold"))))
     policy = figures.get("policy") or {}
     source = f" by {policy.get('source')} (sha256 {str(policy.get('sha256'))[:12]}…)" if policy else ""
-    line = f'<p class="soft">{escape(str(decision.get("verdict")))}{escape(source)}</p>'
+    people = f"; {figures['people']}" if figures.get("people") else ""
+    line = f'<p class="soft">{escape(str(decision.get("verdict")))}{escape(source)}{escape(people)}</p>'
     return line + (_table(("check", "", "value", "limit"), rows, 2) if rows else "")
 
 
@@ -163,14 +166,18 @@ def _models(report: dict[str, Any] | None) -> str:
     rows = []
     for name, model in _measured(report):
         sampled, full = model.get("sampled", {}), model.get("full", {})
-        figures = (sampled.get("hitRate"), sampled.get("ndcg"), full.get("hitRate"), full.get("ndcg"))
-        rows.append((name, *(_rate(value) for value in (*figures, model.get("coverage")))))
+        error = model.get("standardErrors", {}).get("fullNdcg")
+        figures = (full.get("ndcg"), error, full.get("hitRate"), model.get("coverage"))
+        rows.append((name, *(_rate(value) for value in (*figures, sampled.get("ndcg"), sampled.get("hitRate")))))
     if not rows:
         return ""
     protocol = (report or {}).get("protocol", {})
     k, users = protocol.get("k", "k"), protocol.get("testUsers", "?")
-    head = ("model", f"HR@{k}", f"NDCG@{k}", f"full HR@{k}", f"full NDCG@{k}", "coverage")
-    line = f"the last interaction of each of {users} users, {protocol.get('negatives', '?')} negatives each"
+    head = ("model", f"NDCG@{k}", "± error", f"HR@{k}", "coverage", f"sampled NDCG@{k}", f"sampled HR@{k}")
+    line = (
+        f"interactions of {users} users, withheld from training and ranked among all items; sampled: among "
+        f"{protocol.get('negatives', '?')} items, for comparison with papers"
+    )
     return f'<p class="soft">{escape(line)}</p>' + _table(head, rows)
 
 
@@ -180,7 +187,7 @@ def _slices(report: dict[str, Any] | None) -> str:
     for name, words in _SLICES.items():
         found = [model.get("slices", {}).get(name) for _, model in models]
         if found and found[0]:
-            figures = [_rate((slice_figures or {}).get("sampled", {}).get("ndcg")) for slice_figures in found]
+            figures = [_rate((slice_figures or {}).get("full", {}).get("ndcg")) for slice_figures in found]
             rows.append((words, _whole(found[0].get("users")), *figures))
     return _table(("", "users", *(name for name, _ in models)), rows) if rows else ""
 

@@ -52,8 +52,8 @@ def _restore() -> None:
 
 
 def _shut_down() -> None:
-    training_jobs.close()
-    transform_jobs.close()
+    training_jobs.runs.close()
+    transform_jobs.runs.close()
     endpoints.close()
 
 
@@ -62,8 +62,8 @@ get_state = store.get_state
 
 def reset() -> None:
     """Stops every job and endpoint and forgets everything."""
-    training_jobs.abandon_all()
-    transform_jobs.abandon_all()
+    training_jobs.runs.abandon_all()
+    transform_jobs.runs.abandon_all()
     endpoints.abandon_all()
     store.clear()
 

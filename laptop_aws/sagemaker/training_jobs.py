@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from laptop_aws import objects, registry
+from laptop_aws import objects
 from laptop_aws.objects import S3Uri, TransferFailed
 from laptop_aws.sagemaker import listing
+from laptop_aws.sagemaker.job_runs import JobRuns
 from laptop_aws.sagemaker.store import arn, store, tag
-from laptop_aws.sagemaker.training_run import MESSAGES, TERMINAL, TrainingRun
+from laptop_aws.sagemaker.training_run import MESSAGES, TrainingRun
 from laptop_aws.service_model import ServiceError, validation_error
 from laptop_aws.store import Record, now, public, scope
 
@@ -16,7 +17,7 @@ INTERRUPTED = (
     "InternalServerError: We encountered an internal error. Please try again. "
     "(The embedded AWS ended while this training job ran.)"
 )
-_runs: dict[tuple[tuple[str, str], str], TrainingRun] = {}
+runs: JobRuns[TrainingRun] = JobRuns("training", lambda: store.tables().training_jobs, "TrainingJobStatus")
 
 
 # ---- operations ------------------------------------------------------------------------------------------------------
@@ -47,18 +48,11 @@ def create(request: Record) -> Record:
         if name in store.tables().training_jobs:
             raise _name_in_use(name)
         store.tables().training_jobs[name] = job
-        run = _runs[scope(), name] = TrainingRun(job)
+        run = TrainingRun(job)
+        runs.add(name, run)
     tag(job["TrainingJobArn"], request.get("Tags"))
-    registry.in_background(_run_to_its_end, name, run, name=f"training-{name}")
+    runs.start(name, run)
     return {"TrainingJobArn": job["TrainingJobArn"]}
-
-
-def _run_to_its_end(name: str, run: TrainingRun) -> None:
-    try:
-        run.run()
-    finally:
-        with store.lock:
-            _runs.pop((scope(), name), None)
 
 
 def describe(request: Record) -> Record:
@@ -67,15 +61,7 @@ def describe(request: Record) -> Record:
 
 
 def stop(request: Record) -> Record:
-    name = request["TrainingJobName"]
-    with store.lock:
-        job = _find(name)
-        status = job["TrainingJobStatus"]
-        if status in TERMINAL:
-            raise validation_error(f"The request was rejected because the training job is in status {status}.")
-        run = _runs.get((scope(), name))
-    if run is not None and status != "Stopping":
-        run.stop()
+    runs.stop(request["TrainingJobName"], _find)
     return {}
 
 
@@ -168,31 +154,4 @@ def _check_channel(channel: Record, mode: str, role: str) -> None:
 
 def fail_interrupted() -> None:
     """Marks the jobs that ran when the host ended as Failed, and sends their events."""
-    from ministack.core.responses import request_scope
-
-    for account, region in store.scopes():
-        with request_scope(account, region):
-            with store.lock:
-                interrupted = [
-                    job
-                    for name, job in store.tables().training_jobs.items()
-                    if job["TrainingJobStatus"] not in TERMINAL and (scope(), name) not in _runs
-                ]
-            for job in interrupted:
-                TrainingRun(job).fail(INTERRUPTED)
-
-
-def close() -> None:
-    """Ends all processes when the host ends; the jobs' records stay unchanged."""
-    with store.lock:
-        runs = list(_runs.values())
-    for run in runs:
-        run.abandon()
-
-
-def abandon_all() -> None:
-    with store.lock:
-        runs = list(_runs.values())
-        _runs.clear()
-    for run in runs:
-        run.abandon()
+    runs.fail_interrupted(TrainingRun, INTERRUPTED)

@@ -22,6 +22,7 @@ from laptop_aws import images, objects, registry
 from laptop_aws.objects import S3Uri, TransferFailed
 from laptop_aws.output import LogStream, OutputReader
 from laptop_aws.sagemaker import events, settings
+from laptop_aws.sagemaker.job_runs import TERMINAL
 from laptop_aws.sagemaker.places import container_environment, log_file, work_folder
 from laptop_aws.sagemaker.store import store
 from laptop_aws.store import Record, now, public
@@ -31,7 +32,6 @@ logger = logging.getLogger("emulator")
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 CHECKPOINT_SECONDS = 5.0
 LONGEST_REASON = 1024
-TERMINAL = ("Completed", "Failed", "Stopped")
 MESSAGES = {
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading input data",

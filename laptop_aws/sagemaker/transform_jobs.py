@@ -18,16 +18,16 @@ from laptop_aws import objects, registry
 from laptop_aws.objects import S3Uri, TransferFailed
 from laptop_aws.sagemaker import events, listing
 from laptop_aws.sagemaker.containers import Container, Owner
+from laptop_aws.sagemaker.job_runs import TERMINAL, JobRuns
 from laptop_aws.sagemaker.models import find_model
 from laptop_aws.sagemaker.places import work_folder
 from laptop_aws.sagemaker.store import arn, store, tag
 from laptop_aws.service_model import ServiceError, validation_error
-from laptop_aws.store import Record, now, public, scope
+from laptop_aws.store import Record, now, public
 
 logger = logging.getLogger("emulator")
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
-TERMINAL = ("Completed", "Failed", "Stopped")
 DEFAULT_PAYLOAD_MB = 6
 MOST_PAYLOAD_MB = 100
 """Maximum total payload of concurrent requests, in MB."""
@@ -35,7 +35,7 @@ STARTUP_SECONDS = 600
 CONNECT_SECONDS = 2.0
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."
 INTERRUPTED = f"{INTERNAL_ERROR} (The embedded AWS ended while this transform job ran.)"
-_runs: dict[tuple[tuple[str, str], str], _Run] = {}
+runs: JobRuns[_Run] = JobRuns("transform", lambda: store.tables().transform_jobs, "TransformJobStatus")
 
 
 class _Ended(Exception):
@@ -67,18 +67,11 @@ def create(request: Record) -> Record:
             "MaxPayloadInMB": request.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB),
         }
         store.tables().transform_jobs[name] = job
-        run = _runs[scope(), name] = _Run(job, model["_Container"])
+        run = _Run(job, model["_Container"])
+        runs.add(name, run)
     tag(job["TransformJobArn"], request.get("Tags"))
-    registry.in_background(_run_to_its_end, name, run, name=f"transform-{name}")
+    runs.start(name, run)
     return {"TransformJobArn": job["TransformJobArn"]}
-
-
-def _run_to_its_end(name: str, run: _Run) -> None:
-    try:
-        run.run()
-    finally:
-        with store.lock:
-            _runs.pop((scope(), name), None)
 
 
 def describe(request: Record) -> Record:
@@ -87,15 +80,7 @@ def describe(request: Record) -> Record:
 
 
 def stop(request: Record) -> Record:
-    name = request["TransformJobName"]
-    with store.lock:
-        job = _find(name)
-        status = job["TransformJobStatus"]
-        if status in TERMINAL:
-            raise validation_error(f"The request was rejected because the transform job is in status {status}.")
-        run = _runs.get((scope(), name))
-    if run is not None and status != "Stopping":
-        run.stop()
+    runs.stop(request["TransformJobName"], _find)
     return {}
 
 
@@ -319,29 +304,4 @@ class _Run:
 
 def fail_interrupted() -> None:
     """Marks the jobs that ran when the host ended as Failed, and sends their events."""
-    from ministack.core.responses import request_scope
-
-    for account, region in store.scopes():
-        with request_scope(account, region):
-            with store.lock:
-                interrupted = [
-                    job
-                    for name, job in store.tables().transform_jobs.items()
-                    if job["TransformJobStatus"] not in TERMINAL and (scope(), name) not in _runs
-                ]
-            for job in interrupted:
-                _Run(job, {}).fail(INTERRUPTED)
-
-
-def close() -> None:
-    """Ends all processes when the host ends; the jobs' records stay unchanged."""
-    with store.lock:
-        runs = list(_runs.values())
-    for run in runs:
-        run.abandon()
-
-
-def abandon_all() -> None:
-    close()
-    with store.lock:
-        _runs.clear()
+    runs.fail_interrupted(lambda job: _Run(job, {}), INTERRUPTED)

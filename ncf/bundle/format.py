@@ -19,7 +19,9 @@ MEMBERS = (WEIGHTS, USERS, ITEMS, SEEN, POPULARITY, GOLDEN)
 """The members that `bundle.json` lists."""
 CATEGORIES = "item_categories.json"
 """An optional member, written if the dataset has categories."""
-NAMES = (*MEMBERS, CATEGORIES, MANIFEST)
+HELD_OUT = "held_out.safetensors"
+"""The pairs that the model was tested on, not trained on. Bundles written before it lack it."""
+NAMES = (*MEMBERS, HELD_OUT, CATEGORIES, MANIFEST)
 """Every file of a bundle; the manifest is last, because the rest is no model without it."""
 
 

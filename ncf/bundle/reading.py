@@ -22,6 +22,7 @@ from contracts.values import is_integer
 from ncf.bundle.format import (
     CATEGORIES,
     GOLDEN,
+    HELD_OUT,
     ITEMS,
     MANIFEST,
     POPULARITY,
@@ -56,6 +57,9 @@ class Bundle:
     """The golden requests: `{"request": …, "response": …}` as of `ncf.ranking.rank`."""
     manifest: dict[str, Any]
     """The content of `bundle.json`."""
+    held_out_user: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # [held-out pairs]
+    held_out_item: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # [held-out pairs]
+    """The pairs that the model was not trained on; empty in bundles that do not tell them."""
     category_names: list[str] = field(default_factory=list)
     item_categories: list[list[int]] = field(default_factory=list)
     """For each item, positions in `category_names`; an empty list if no item has a category."""
@@ -72,9 +76,25 @@ class Bundle:
     def code_version(self) -> str:
         return str(self.manifest["codeVersion"])
 
+    @property
+    def digest(self) -> str:
+        """The sha256 of `bundle.json`, which has the sha256 of every member: equal digests are equal bundles."""
+        return str(self.manifest["digest"])
+
     def seen(self, user: int) -> NDArray[np.int32]:
         """Return the sorted indices of the items that the user with index `user` has in train or test."""
         return self.seen_indices[self.seen_indptr[user] : self.seen_indptr[user + 1]]
+
+    def learned(self) -> NDArray[np.int64]:
+        """Return the pairs that the model was trained on as user × items + item, sorted.
+
+        These are the seen pairs without the held-out ones. All seen pairs count if the bundle does not tell which were
+        held out.
+        """
+        items = len(self.item_ids)
+        users = np.repeat(np.arange(self.seen_indptr.size - 1), np.diff(self.seen_indptr))
+        held_out = self.held_out_user.astype(np.int64) * items + self.held_out_item
+        return np.setdiff1d(users * items + self.seen_indices, held_out, assume_unique=True)
 
 
 def load(directory: Path | str, device: torch.device | str = "cpu") -> Bundle:
@@ -188,6 +208,20 @@ def _read_arrays(directory: Path, member: str, types: dict[str, type]) -> dict[s
     return arrays
 
 
+def _read_held_out(directory: Path, seen: NDArray[np.int64], items: int) -> dict[str, NDArray[np.int32]]:
+    """Read the held-out pairs; `seen` has all pairs as user × items + item."""
+    if not (directory / HELD_OUT).exists():
+        return {"user": np.empty(0, np.int32), "item": np.empty(0, np.int32)}
+    pairs = _read_arrays(directory, HELD_OUT, {"user": np.int32, "item": np.int32})
+    if pairs["user"].size != pairs["item"].size:
+        raise BrokenBundle(HELD_OUT, f"has {pairs['user'].size} users and {pairs['item'].size} items of pairs")
+    cells = pairs["user"].astype(np.int64) * items + pairs["item"]
+    is_seen = np.isin(cells, seen) & (pairs["item"] >= 0) & (pairs["item"] < items)
+    if not is_seen.all():
+        raise BrokenBundle(HELD_OUT, f"has {int((~is_seen).sum())} pairs that are not in {SEEN}")
+    return pairs
+
+
 def _read_model(directory: Path, description: Any, users: int, items: int, device: torch.device | str) -> Model:
     """Build the model that `architecture` of bundle.json describes, from weights.safetensors."""
     try:
@@ -237,6 +271,7 @@ def read_members(
     owner = np.repeat(np.arange(users), np.diff(indptr))
     if np.any((np.diff(owner) == 0) & (np.diff(indices.astype(np.int64)) <= 0)):
         raise BrokenBundle(SEEN, "the items of a user are not sorted and distinct")
+    held_out = _read_held_out(directory, owner * items + indices, items)
     popularity = _read_arrays(directory, POPULARITY, {"interactions": np.int64})["interactions"]
     if popularity.size != items or np.any(popularity < 0):
         raise BrokenBundle(POPULARITY, f"must hold a number of at least 0 for each of {items} items")
@@ -248,6 +283,8 @@ def read_members(
         item_index={item_id: index for index, item_id in enumerate(item_ids)},
         seen_indptr=indptr,
         seen_indices=indices,
+        held_out_user=held_out["user"],
+        held_out_item=held_out["item"],
         popularity=popularity,
         golden=golden,
         manifest=manifest,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ncf.bundle.format import (
     CATEGORIES,
     GOLDEN,
+    HELD_OUT,
     ITEMS,
     MANIFEST,
     MEMBERS,
@@ -29,6 +30,7 @@ from ncf.bundle.format import (
     measure,
 )
 from ncf.bundle.reading import Bundle, load, read_members
+from ncf.dataset import Pairs
 from ncf.interface import Model
 
 
@@ -45,13 +47,15 @@ def write(
     dataset_version: str,
     code_version: str,
     golden: Callable[[Bundle], list[dict[str, Any]]],
+    held_out: Pairs | None = None,
     categories: Sequence[Sequence[str]] = (),
 ) -> Bundle:
     """Write a bundle into `directory`, which is created if necessary, and return it as read back.
 
     `golden` receives the written bundle, read back without golden requests, and returns the golden requests. So they
-    record the answers of the written weights. `categories` has one entry per item, or is empty. Raises BrokenBundle if
-    the parts do not fit together.
+    record the answers of the written weights. `held_out` are the seen pairs that the model was not trained on; without
+    them a later comparison takes every seen pair for learned. `categories` has one entry per item, or is empty. Raises
+    BrokenBundle if the parts do not fit together.
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
@@ -65,6 +69,10 @@ def write(
     _put(directory / SEEN, safetensors.numpy.save(seen))
     _put(directory / POPULARITY, safetensors.numpy.save({"interactions": np.ascontiguousarray(popularity)}))
     members: tuple[str, ...] = MEMBERS
+    if held_out is not None:
+        members += (HELD_OUT,)
+        pairs = {"user": held_out.user.astype(np.int32), "item": held_out.item.astype(np.int32)}
+        _put(directory / HELD_OUT, safetensors.numpy.save(pairs))
     if categories:
         members += (CATEGORIES,)
         names = sorted({name for item in categories for name in item})

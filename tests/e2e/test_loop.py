@@ -6,6 +6,7 @@ The tests of this module tell one story in order: each starts from the state tha
 import json
 import random
 import re
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from ncf import bundle as bundles
 from tests.e2e.deployed_stack import DeployedStack, eventually
 from tests.e2e.drops import shop_files, shuffled_items
+from tests.unit.serving.test_serve import reseal
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -193,9 +196,18 @@ def test_an_older_version_after_a_newer_one_has_no_effect(stack: DeployedStack, 
     assert stack.serving()["runId"] == f"{first_version}-r1"
 
 
-def test_a_manifest_without_one_of_its_files_is_set_aside(stack: DeployedStack, first_version: str) -> None:
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (f"v{datetime.now(UTC):%Y%m%dt%H%M%Sz}-0000000b", r"(train|test|users|items|popularity)/part-"),
+        ("v20980101t000000z-00000001", "days ahead of the time"),
+    ],
+    ids=["without its files", "ahead of now"],
+)
+def test_a_manifest_that_cannot_be_right_is_set_aside(
+    stack: DeployedStack, first_version: str, broken: str, words: str
+) -> None:
     s3, bucket = stack.client("s3"), stack.outputs["DataBucketName"]
-    broken = "v20980101t000000z-00000001"
     manifest = s3.get_object(Bucket=bucket, Key=f"datasets/{first_version}/manifest.json")["Body"].read()
     content = manifest.replace(first_version.encode(), broken.encode())
     s3.put_object(Bucket=bucket, Key=f"datasets/{broken}/manifest.json", Body=content)
@@ -209,7 +221,7 @@ def test_a_manifest_without_one_of_its_files_is_set_aside(stack: DeployedStack, 
         seconds=90,
     )
     assert record["status"] == "QUARANTINED", record
-    assert re.search(r"(train|test|users|items|popularity)/part-", " ".join(record["reasons"])), record
+    assert re.search(words, " ".join(record["reasons"])), record
 
 
 def test_a_worse_model_is_rejected_and_the_earlier_one_serves(
@@ -329,6 +341,19 @@ def test_a_rollback_by_command_moves_endpoint_popular_items_and_lists_and_is_rec
         lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock released", seconds=30
     )
 
+    restart = stack.command("restart", before["runId"])
+    assert restart.returncode == 2
+    said = " ".join((restart.stdout + restart.stderr).split())
+    assert f"the model of {before['runId']} was taken back by rollback" in said and "the lists look odd" in said
+    started = stack.client("stepfunctions").start_execution(
+        stateMachineArn=stack.outputs["RetrainingStateMachineArn"],
+        name=f"{before['runId']}-restart-by-hand",
+        input=json.dumps({"runId": before["runId"], "datasetVersion": before["datasetVersion"], "attempt": 1}),
+    )["executionArn"]
+    states = stack.client("stepfunctions")
+    eventually(lambda: states.describe_execution(executionArn=started)["status"] == "FAILED", "a refusal", seconds=60)
+    assert stack.serving()["runId"] == f"{first_version}-r1"
+
     again = stack.command("rollback", "--to", f"{first_version}-r1")
     assert again.returncode == 1
     assert "which already serves" in again.stdout + again.stderr
@@ -366,3 +391,36 @@ def test_a_batch_writes_lists_that_stand_in_for_an_endpoint_that_is_gone(
     eventually(
         lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService", "the endpoint again"
     )
+
+
+@pytest.mark.fault("R06")
+def test_an_archive_that_is_replaced_while_its_model_serves_is_loaded_by_no_new_container(
+    stack: DeployedStack, first_version: str, tmp_path: Path
+) -> None:
+    bucket, _, key = stack.serving()["modelDataUrl"].removeprefix("s3://").partition("/")
+    s3, published = stack.client("s3"), stack.item("RUN#" + stack.serving()["runId"], "DECISION#batch")
+    judged = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=forged(judged, tmp_path))
+    try:
+        with stack.configured("start-batch", BATCH_NUM_RESULTS="7"):
+            batch = stack.command("batch")
+    finally:
+        s3.put_object(Bucket=bucket, Key=key, Body=judged)
+    assert batch.returncode == 1, batch.stdout + batch.stderr
+    newest = stack.client("sagemaker").list_transform_jobs()["TransformJobSummaries"][0]
+    assert newest["TransformJobStatus"] == "Failed"
+    log = (stack.state / "logs" / "transform" / f"{newest['TransformJobName']}.log").read_text(encoding="utf-8")
+    assert f"not {stack.serving()['bundleDigest']}, which was judged" in log
+    lists = json.loads(s3.get_object(Bucket=bucket, Key="serving/batch.json")["Body"].read())
+    assert lists["numResults"] == published["figures"]["numResults"]
+
+
+def forged(archive: bytes, folder: Path) -> bytes:
+    """The archive with another bundle.json, whose digest is right and whose golden requests are answered."""
+    (folder / "model.tar.gz").write_bytes(archive)
+    bundle = folder / "bundle"
+    bundles.extract(folder / "model.tar.gz", bundle)
+    reseal(bundle, codeVersion="another")
+    with tarfile.open(folder / "forged.tar.gz", "w:gz") as tar:
+        tar.add(bundle, arcname=".")
+    return (folder / "forged.tar.gz").read_bytes()

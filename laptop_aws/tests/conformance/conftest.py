@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from laptop_aws.tests.conformance.hosting import Host
+from laptop_aws.tests.conformance.hosting import Host, unique
 from laptop_aws.tests.conformance.sagemaker_fixtures import bucket, build_image
+from laptop_aws.tests.conformance.state_machines import failing_function
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,33 @@ def image(host: Host) -> str:
 def place(host: Host) -> str:
     """A bucket with a small dataset."""
     return bucket(host)
+
+
+@pytest.fixture(scope="module")
+def application(host: Host) -> str:
+    """An application of EMR Serverless."""
+    emr = host.client("emr-serverless")
+    return str(emr.create_application(type="SPARK", releaseLabel="emr-spark-8.0.0", name="prep")["applicationId"])
+
+
+@pytest.fixture(scope="module")
+def lake(host: Host) -> str:
+    """An empty bucket for job runs."""
+    name = unique("lake")
+    host.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(scope="module")
+def token_queue(host: Host) -> str:
+    """A queue for task tokens."""
+    return host.queue()[0]
+
+
+@pytest.fixture(scope="module")
+def failing(host: Host) -> str:
+    """A function that raises the error that its event names."""
+    return failing_function(host)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A temporarily full disk: only saved changes are acknowledged, and saving continues when there is space."""
+"""A temporarily full disk: changes are refused while they cannot be saved, and saving continues when there is space."""
 
 from __future__ import annotations
 

@@ -109,15 +109,15 @@ def test_what_is_no_object_is_refused(document: Any, words: str) -> None:
 
 
 def test_a_document_of_a_program_may_be_of_a_later_minor_version_and_have_more_fields() -> None:
-    found = reasons({"schemaVersion": "1.9", "more": 1, "protocol": {"more": 1}}, "evaluation")
+    found = reasons({"schemaVersion": "2.9", "more": 1, "protocol": {"more": 1}}, "evaluation")
     assert not [reason for reason in found if "schemaVersion" in reason or "more" in reason]
-    assert "it.json: schemaVersion must be 1.x, not '2.0'" in reasons({"schemaVersion": "2.0"}, "evaluation")
+    assert "it.json: schemaVersion must be 2.x, not '1.0'" in reasons({"schemaVersion": "1.0"}, "evaluation")
     assert "it.json: protocol.k is missing; it must be an integer of at least 1" in found
 
 
 def test_every_default_of_a_schema_keeps_it() -> None:
     filled = schemas.defaults({}, "policy")
-    assert reasons(filled, "policy") == [] and filled["floors"]["sampledHitRate"] == 0.15
+    assert reasons(filled, "policy") == [] and filled["baselineGains"]["popularity"]["fullNdcg"] == 0.05
     assert schemas.load("policy")["properties"]["floors"].keys() >= {"properties"}, "the schema itself is untouched"
 
 

@@ -28,7 +28,9 @@ def copy(tmp_path: Path) -> Path:
         shutil.copy(app.parent / "function.yaml", folder)
     shutil.copy(ROOT / "template.yaml", tmp_path)
     (tmp_path / "docs").mkdir()
-    shutil.copy(ROOT / "docs" / "machines.md", tmp_path / "docs")
+    for page in ("machines.md", "documents.md"):
+        shutil.copy(ROOT / "docs" / page, tmp_path / "docs")
+    shutil.copytree(ROOT / "contracts", tmp_path / "contracts", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     return tmp_path
 
 

@@ -4,6 +4,7 @@ EMR Serverless and task tokens from botocore's Stubber, which checks every call 
 from __future__ import annotations
 
 import functools
+import gzip
 import io
 import json
 import tarfile
@@ -16,6 +17,7 @@ import boto3
 ROOT = Path(__file__).resolve().parents[3]
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 VERSION = "v20261123t151300z-1a2b3c4d"
+NOW = 1_795_651_200.0  # 2026-11-26, epoch seconds: after every version in these tests
 RUN = f"{VERSION}-r1"
 JOB = f"ncf-{RUN}"
 BATCH = f"ncf-{RUN}-b1"
@@ -28,6 +30,7 @@ APPLICATION = "00f1cbgd2l3k4m09"
 TOKEN = "AQCkAAAAKgAAAAMAAAAAAAAAAexample"  # an example, as in events/
 MODEL_URL = f"s3://{ARTIFACTS}/training/{JOB}/output/model.tar.gz"
 OUTPUT_URL = f"s3://{ARTIFACTS}/training/{JOB}/output/output.tar.gz"
+DIGEST = "c4" * 32  # of the bundle, as in events/
 
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": REGION,
@@ -93,9 +96,12 @@ def sample_event(name: str) -> dict[str, Any]:
 
 
 def archive_of(files: dict[str, bytes]) -> bytes:
-    """A `.tar.gz` of `files`, as SageMaker writes it."""
+    """A `.tar.gz` of `files`, as SageMaker writes it; equal files give equal bytes."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
@@ -111,13 +117,49 @@ def training_job(status: str = "Completed", name: str = JOB, **more: Any) -> dic
         "ModelArtifacts": {"S3ModelArtifacts": MODEL_URL},
         "TrainingJobStatus": status,
         "SecondaryStatus": status,
-        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
-        "OutputDataConfig": {"S3OutputPath": f"s3://{ARTIFACTS}/training"},
+        "AlgorithmSpecification": {
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "EnableSageMakerMetricsTimeSeries": False,
+        },
+        "RoleArn": ENVIRONMENT["TRAINING_ROLE_ARN"],
+        "InputDataConfig": [
+            {
+                "ChannelName": "dataset",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": f"s3://{DATA}/datasets/{VERSION}/",
+                        "S3DataDistributionType": "FullyReplicated",
+                    }
+                },
+                "CompressionType": "None",
+                "RecordWrapperType": "None",
+                "InputMode": "File",
+            }
+        ],
+        "HyperParameters": {
+            "epochs": "20",
+            "learning_rate": "0.001",
+            "mlp_layers": "64,32,16",
+            "run_id": RUN,
+            "dataset_version": VERSION,
+            "code_version": "5f" * 32,
+        },
+        "OutputDataConfig": {"KmsKeyId": "", "S3OutputPath": f"s3://{ARTIFACTS}/training", "CompressionType": "GZIP"},
+        "CheckpointConfig": {"S3Uri": f"s3://{ARTIFACTS}/checkpoints/{name}/", "LocalPath": "/opt/ml/checkpoints"},
+        "EnableNetworkIsolation": True,
         "ResourceConfig": {"VolumeSizeInGB": 50},
         "StoppingCondition": {},
         "CreationTime": 0,
         **more,
     }
+
+
+def tags_of_training(run: str = RUN) -> dict[str, Any]:
+    """Answer of ListTags for the training job of a run, with a tag that the account adds."""
+    tags = {"runId": run, "datasetVersion": run.rpartition("-r")[0], "cost-centre": "shop"}
+    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
 def transform_job(status: str, name: str = BATCH, **more: Any) -> dict[str, Any]:
@@ -127,9 +169,22 @@ def transform_job(status: str, name: str = BATCH, **more: Any) -> dict[str, Any]
         "TransformJobArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:transform-job/{name}",
         "TransformJobStatus": status,
         "ModelName": JOB,
+        "BatchStrategy": "SingleRecord",
         "TransformInput": {
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{ARTIFACTS}/batch/{name}/input/"}}
+            "DataSource": {
+                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{ARTIFACTS}/batch/{name}/input/"}
+            },
+            "ContentType": "application/json",
+            "CompressionType": "None",
+            "SplitType": "None",
         },
+        "TransformOutput": {
+            "S3OutputPath": f"s3://{ARTIFACTS}/batch/{name}/lists",
+            "Accept": "application/json",
+            "AssembleWith": "None",
+            "KmsKeyId": "",
+        },
+        "DataProcessing": {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"},
         "TransformResources": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1},
         "CreationTime": 0,
         **more,
@@ -275,6 +330,16 @@ class Cloud:
         """Put an object; documents as JSON."""
         body = content if isinstance(content, bytes | str) else json.dumps(content)
         self.s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+    def pinned(self, name: str) -> dict[str, Any]:
+        """The sample `events/<name>.json`, with the archives that are there now as those at the training's end."""
+        event = sample_event(name)
+        for pin, url in (("modelData", MODEL_URL), ("output", OUTPUT_URL)):
+            bucket, _, key = url.removeprefix("s3://").partition("/")
+            if key in [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=bucket).get("Contents", [])]:
+                head = self.s3.head_object(Bucket=bucket, Key=key)
+                event["training"][pin] = {"etag": head["ETag"].strip('"'), "versionId": head.get("VersionId")}
+        return event
 
     def _drain(self, url: str) -> list[str]:
         bodies: list[str] = []

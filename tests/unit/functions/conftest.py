@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import io
+import itertools
 import json
 import sys
 import threading
@@ -19,7 +20,7 @@ from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 
 from shared.ledger import Ledger
-from tests.unit.functions.cloud import ENVIRONMENT, REGION, Clock, Cloud
+from tests.unit.functions.cloud import ENVIRONMENT, NOW, REGION, Clock, Cloud
 
 # moto and AWS's models are a large heap that never shrinks: by Python's defaults, looking through it again and again
 # takes 30 % of the processor time of these tests; by these thresholds it takes 13 %.
@@ -66,14 +67,21 @@ def _locked(method: Callable[..., Any], lock: threading.Lock) -> Callable[..., A
 
 @pytest.fixture
 def load(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
-    """Import `<function>.app` anew, as a cold start does, with some variables changed."""
+    """Import `<function>.app` anew, as a cold start does, with some variables changed. Its ledger's clock begins at
+    NOW: whether a dataset version is ahead of now must not depend on the machine's clock.
+    """
+
+    ticks = itertools.count()
 
     def loader(function: str, **changed: str) -> ModuleType:
         for name, value in changed.items():
             monkeypatch.setenv(name, value)
         for name in (f"{function}.app", function):
             monkeypatch.delitem(sys.modules, name, raising=False)
-        return importlib.import_module(f"{function}.app")
+        app = importlib.import_module(f"{function}.app")
+        if hasattr(app, "LEDGER"):
+            app.LEDGER._clock = lambda: NOW + next(ticks) / 1000
+        return app
 
     return loader
 

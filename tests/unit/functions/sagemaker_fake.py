@@ -60,6 +60,7 @@ class SageMakerFake:
         self.training: dict[str, Any] = {}
         self.transforms: dict[str, Any] = {}
         self.job_runs: dict[str, Any] = {}
+        self.tags: dict[str, Any] = {}
         self.packages: list[dict[str, Any]] = []
         self.models: dict[str, Any] = {}
         self.configs: dict[str, Any] = {}
@@ -94,12 +95,17 @@ class SageMakerFake:
     def create_training_job(self, call: dict[str, Any]) -> Any:
         if call["TrainingJobName"] in self.training:
             raise Refused("ResourceInUse", "Training job names must be unique within an AWS account")
-        job = described_training_job("InProgress", call["TrainingJobName"])
+        kept = {name: value for name, value in call.items() if name != "Tags"}
+        job = {**described_training_job("InProgress", call["TrainingJobName"]), **kept}
         self.training[call["TrainingJobName"]] = job
+        self.tags[job["TrainingJobArn"]] = call["Tags"]
         return {"TrainingJobArn": job["TrainingJobArn"]}
 
     def describe_training_job(self, call: dict[str, Any]) -> Any:
         return _found(self.training, call["TrainingJobName"])
+
+    def list_tags(self, call: dict[str, Any]) -> Any:
+        return {"Tags": self.tags.get(call["ResourceArn"], [])}
 
     def stop_training_job(self, call: dict[str, Any]) -> Any:
         job = _found(self.training, call["TrainingJobName"])
@@ -113,7 +119,7 @@ class SageMakerFake:
     def create_transform_job(self, call: dict[str, Any]) -> Any:
         if call["TransformJobName"] in self.transforms:
             raise Refused("ResourceInUse", "Job names must be unique")
-        job = described_transform_job("InProgress", call["TransformJobName"])
+        job = {**described_transform_job("InProgress", call["TransformJobName"]), **call}
         self.transforms[call["TransformJobName"]] = job
         return {"TransformJobArn": job["TransformJobArn"]}
 

@@ -28,11 +28,13 @@ from tests.unit.functions.cloud import (
     BATCH,
     CONTEXT,
     DATA,
+    DIGEST,
     ENVIRONMENT,
     EXECUTION,
     IMAGE,
     JOB,
     MODEL_URL,
+    OUTPUT_URL,
     RUN,
     TOKEN,
     VERSION,
@@ -40,6 +42,7 @@ from tests.unit.functions.cloud import (
     endpoint,
     model_package,
     sample_event,
+    tags_of_training,
     training_job,
 )
 from tests.unit.functions.sagemaker_fake import SageMakerFake
@@ -121,7 +124,7 @@ def evaluate(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
 
     cloud.listen()
     deliver(cloud, report())
-    return sample_event("evaluate")
+    return cloud.pinned("evaluate")
 
 
 def record_outcome(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
@@ -170,9 +173,19 @@ def start_training_again(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     return sample_event("start_training")
 
 
+def start_training_adopting(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+    """After an earlier try created the job."""
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", runId=RUN, executionArn=EXECUTION)
+    aws.training[JOB] = training_job("InProgress")
+    aws.tags[training_job()["TrainingJobArn"]] = tags_of_training()["Tags"]
+    return sample_event("start_training")
+
+
 def on_job_finished(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     awaited(cloud, "TRAINING", JOB)
     aws.training[JOB] = training_job()
+    for url in (MODEL_URL, OUTPUT_URL):
+        cloud.write(ARTIFACTS, url.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
     return sample_event("on_job_finished")
 
 
@@ -184,8 +197,8 @@ def register(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
 
 def registered(aws: SageMakerFake, status: str) -> None:
     content = {"Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL_URL}]}
-    etag = {"runId": RUN, "modelDataETag": "0cc175b9c0f1b6a831c399e269772661"}
-    aws.packages.append(model_package(status, InferenceSpecification=content, CustomerMetadataProperties=etag))
+    known = {"runId": RUN, "modelDataETag": "0cc175b9c0f1b6a831c399e269772661", "bundleDigest": DIGEST}
+    aws.packages.append(model_package(status, InferenceSpecification=content, CustomerMetadataProperties=known))
 
 
 def request_approval(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
@@ -291,8 +304,9 @@ SITUATIONS: dict[str, Callable[[Cloud, SageMakerFake], dict[str, Any]]] = {
     situation.__name__: situation
     for situation in (
         evaluate, record_outcome, handle_failure, publish_batch, apply_rules, start_training, start_training_again,
-        on_job_finished, register, request_approval, deploy, deploy_update, deploy_rollback, verify, start_batch,
-        start_preparation, on_data_ready, collect_versions, choose_version, write_report, scale_endpoint, reconcile,
+        start_training_adopting, on_job_finished, register, request_approval, deploy, deploy_update, deploy_rollback,
+        verify, start_batch, start_preparation, on_data_ready, collect_versions, choose_version, write_report,
+        scale_endpoint, reconcile,
     )
 }  # fmt: skip
 # recommend has a file of its own, and publish_code answers CloudFormation.

@@ -10,7 +10,7 @@ import pytest
 
 from choose_version import choice
 from shared.errors import InvalidInput, MissingResource
-from tests.unit.functions.cloud import CONTEXT, MODEL_URL, PACKAGE, RUN, VERSION, sample_event
+from tests.unit.functions.cloud import CONTEXT, DIGEST, MODEL_URL, PACKAGE, RUN, VERSION, sample_event
 
 BEFORE = "v20261122t151300z-0f0e0d0c"
 LONG_AGO = "v20261101t000000z-00000000"
@@ -23,6 +23,7 @@ def model(version: str) -> dict[str, Any]:
         "modelPackageArn": PACKAGE,
         "modelDataUrl": MODEL_URL,
         "endpointConfigName": f"ncf-{version}-r1",
+        "bundleDigest": DIGEST,
     }
 
 
@@ -41,7 +42,7 @@ def chosen(version: str, reason: str, percent: int | None = None) -> dict[str, A
         "from": RUN,
         "reason": reason,
         "percent": percent,
-        "registration": {"modelPackageArn": PACKAGE},
+        "registration": {"modelPackageArn": PACKAGE, "bundleDigest": DIGEST},
         "training": {"modelDataUrl": MODEL_URL},
     }
 
@@ -71,6 +72,12 @@ def test_it_may_have_a_share_of_the_requests(app: ModuleType, event: dict[str, A
     assert app.handler(event, CONTEXT) == expected
 
 
+def test_one_from_before_digests_were_recorded_has_none(app: ModuleType) -> None:
+    old = {name: value for name, value in model(VERSION).items() if name != "bundleDigest"}
+    registration = choice.target(old, app.LEDGER.serving(), choice.from_event({}))["registration"]  # type: ignore[arg-type]
+    assert registration == {"modelPackageArn": PACKAGE, "bundleDigest": None}
+
+
 def test_one_that_never_served_cannot(app: ModuleType) -> None:
     with pytest.raises(MissingResource, match=f"{LONG_AGO}-r2 has never served"):
         app.handler({"to": f"{LONG_AGO}-r2"}, CONTEXT)
@@ -88,6 +95,16 @@ def test_the_first_model_has_none_before_it(load: Callable[..., ModuleType]) -> 
     app.LEDGER.promote(model(VERSION), "arn", "it passed the gate", 1)
     with pytest.raises(MissingResource, match="is the first model that served"):
         app.handler({}, CONTEXT)
+
+
+@pytest.mark.fault("M18")
+def test_a_version_ahead_of_now_is_not_gone_back_to(app: ModuleType) -> None:
+    """It would serve, and all later data would be older."""
+    version = "v20991231t235959z-0000dead"
+    assert app.LEDGER.promote(model(version), "arn", "it passed the gate", 1)
+    assert app.LEDGER.promote(model(VERSION), "arn:x:ncf-rollback:1", "forged", 1, replacing=f"{version}-r1")
+    with pytest.raises(InvalidInput, match="days ahead of the time"):
+        app.handler({"to": f"{version}-r1"}, CONTEXT)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from deploy import request
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    DIGEST,
     IMAGE,
     MODEL_URL,
     RUN,
@@ -31,7 +32,7 @@ ROLE = "arn:aws:iam::123456789012:role/ncf-serving"
 GONE = ("describe_endpoint", "ValidationException", 'Could not find endpoint "arn:aws:sagemaker:…"', 400)
 ALARMS = ("ncf-endpoint-errors", "ncf-endpoint-latency")
 CONTAINER = {"Image": IMAGE, "ModelDataUrl": MODEL_URL}
-MODEL_CALL = request.create_model("ncf", RUN, CONTAINER, ROLE)
+MODEL_CALL = request.create_model("ncf", RUN, request.container(CONTAINER, DIGEST), ROLE)
 CONFIG_CALL = request.create_endpoint_config("ncf", RUN, request.Fleet("ml.g4dn.xlarge", 1))
 
 
@@ -54,12 +55,12 @@ def alarms(app: ModuleType, stub: Callable[[Any], Stubber]) -> Stubber:
     return stub(app.JOBS.client("cloudwatch"))
 
 
-def package(status: str = "Approved", etag: str = ETAG) -> dict[str, Any]:
-    return model_package(
-        status,
-        InferenceSpecification={"Containers": [CONTAINER]},
-        CustomerMetadataProperties={"runId": RUN, "modelDataETag": etag},
-    )
+def package(status: str = "Approved", **changed: Any) -> dict[str, Any]:
+    registered = {
+        "InferenceSpecification": {"Containers": [CONTAINER]},
+        "CustomerMetadataProperties": {"runId": RUN, "modelDataETag": ETAG, "bundleDigest": DIGEST},
+    }
+    return model_package(status, **registered | changed)
 
 
 def expect_model_and_config(sagemaker: Stubber) -> None:
@@ -187,14 +188,22 @@ def test_what_was_just_created_and_is_not_seen_yet_is_tried_again(
     assert type(caught.value).__name__ == "DependencyFailed"
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"PrimaryContainer": {**MODEL_CALL["PrimaryContainer"], "ModelDataUrl": "s3://other/model.tar.gz"}},
+        {"PrimaryContainer": CONTAINER},  # without the digest
+        {"ExecutionRoleArn": "arn:aws:iam::123456789012:role/another"},
+    ],
+)
 @pytest.mark.fault("P07")
 def test_a_model_of_that_name_with_other_content_stops_the_deployment(
-    app: ModuleType, sagemaker: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, changed: dict[str, Any]
 ) -> None:
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_client_error(*GONE)
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
-    other = {**MODEL_CALL, "PrimaryContainer": {**CONTAINER, "ModelDataUrl": "s3://other/model.tar.gz"}}
+    other = {**MODEL_CALL, **changed}
     arn = f"arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}"
     sagemaker.add_response("describe_model", {**other, "ModelArn": arn, "CreationTime": 0})
     with pytest.raises(Exception, match="exists with different content") as caught:

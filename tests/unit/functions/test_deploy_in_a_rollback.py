@@ -17,7 +17,18 @@ from tests.unit.functions.cloud import (
     sample_event,
     success,
 )
-from tests.unit.functions.test_deploy import PREVIOUS, WANTED, app, endpoint_arn, package, record
+from tests.unit.functions.test_deploy import (
+    CONFIG_CALL,
+    CONTAINER,
+    ETAG,
+    MODEL_CALL,
+    PREVIOUS,
+    WANTED,
+    app,
+    endpoint_arn,
+    package,
+    record,
+)
 
 __all__ = ["app"]  # fixtures
 
@@ -46,10 +57,15 @@ def test_an_older_version_comes_back_on_the_configuration_that_it_had(
     newer = f"ncf-{NEWER_RUN}"
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", endpoint("InService", newer))
-    # Parameters may have changed since: what is there is not compared.
+    # Parameters may have changed since: only the container is compared.
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
+    model = {**MODEL_CALL, "ExecutionRoleArn": "arn:aws:iam::123456789012:role/earlier", "CreationTime": 0}
+    sagemaker.add_response("describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m"})
     words = "Cannot create already existing endpoint configuration"
     sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
+    fleet = request.create_endpoint_config("ncf", RUN, request.Fleet("ml.m5.large", 3))
+    described = {**fleet, "EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c", "CreationTime": 0}
+    sagemaker.add_response("describe_endpoint_config", described)
     sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", WANTED, ()))
     sagemaker.add_response("describe_endpoint", endpoint("Updating", newer, pending=WANTED))
     assert app.handler(rollback(), CONTEXT) == {"action": "UPDATE"}
@@ -57,6 +73,78 @@ def test_an_older_version_comes_back_on_the_configuration_that_it_had(
     figures = cloud.item(f"RUN#{RUN}", "DECISION#deployment#7f")["figures"]
     assert figures == {"endpointConfigName": WANTED, "previousEndpointConfigName": newer}
     assert record(cloud) == {}, "what the run's own deployment did stays as it was written"
+
+
+OLD = {"runId": RUN, "modelDataETag": ETAG}
+"""The metadata of a package that was registered before digests were recorded."""
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_model_from_before_digests_were_recorded_comes_back(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, newer_serves: None, is_there: bool
+) -> None:
+    newer, event = f"ncf-{NEWER_RUN}", rollback()
+    event["registration"]["bundleDigest"] = None
+    model = {**MODEL_CALL, "PrimaryContainer": CONTAINER}
+    sagemaker.add_response("describe_model_package", package(CustomerMetadataProperties=OLD))
+    sagemaker.add_response("describe_endpoint", endpoint("InService", newer))
+    if is_there:
+        sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
+        sagemaker.add_response(
+            "describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m", "CreationTime": 0}
+        )
+    else:
+        sagemaker.add_response("create_model", {"ModelArn": "arn:aws:sagemaker:::model/m"}, model)
+    config = {"EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c"}
+    sagemaker.add_response("create_endpoint_config", config, CONFIG_CALL)
+    sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", WANTED, ()))
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", newer, pending=WANTED))
+    assert app.handler(event, CONTEXT) == {"action": "UPDATE"}
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        CONTAINER,  # without the digest
+        {**MODEL_CALL["PrimaryContainer"], "Environment": {"SERVING_BUNDLE_DIGEST": "0" * 64}},
+        {**MODEL_CALL["PrimaryContainer"], "Image": "another"},
+        {**MODEL_CALL["PrimaryContainer"], "ModelDataUrl": "s3://another/model.tar.gz"},
+    ],
+)
+@pytest.mark.fault("P07")
+def test_a_model_of_the_name_with_another_container_does_not_come_back(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, newer_serves: None, container: dict[str, Any]
+) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", f"ncf-{NEWER_RUN}"))
+    sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
+    model = {**MODEL_CALL, "PrimaryContainer": container, "CreationTime": 0}
+    sagemaker.add_response("describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m"})
+    with pytest.raises(Exception, match="exists with different content") as caught:
+        app.handler(rollback(), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert cloud.item(f"RUN#{RUN}", "DECISION#deployment#7f") == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"CustomerMetadataProperties": OLD}, "the bundle digest None, not c4c4"),
+        (
+            {"InferenceSpecification": {"Containers": [{**CONTAINER, "ModelDataUrl": "s3://another/model.tar.gz"}]}},
+            "the archive s3://another/model.tar.gz, not s3://",
+        ),
+    ],
+)
+@pytest.mark.fault("R06")
+def test_a_package_that_was_changed_since_its_model_served_does_not_come_back(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, newer_serves: None, changed: dict[str, Any], words: str
+) -> None:
+    sagemaker.add_response("describe_model_package", package(**changed))
+    with pytest.raises(Exception, match=words) as caught:
+        app.handler(rollback(), CONTEXT)
+    assert type(caught.value).__name__ == "ArtefactChanged"
+    assert cloud.item("LOCK", "DEPLOYMENT") == {}
 
 
 def test_a_rollback_that_fails_puts_back_what_it_found(
@@ -86,3 +174,20 @@ def test_what_was_deployed_since_the_rollback_was_planned_stays(app: ModuleType,
         app.handler(rollback(), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
     assert cloud.item("LOCK", "DEPLOYMENT") == {}
+
+
+@pytest.mark.fault("P07")
+def test_a_configuration_of_the_name_with_another_model_does_not_come_back(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, newer_serves: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_approved_container", lambda event: {"Image": "image", "ModelDataUrl": "s3://a/m"})
+    sagemaker.add_response("describe_endpoint", endpoint("InService", f"ncf-{NEWER_RUN}"))
+    sagemaker.add_response("create_model", {"ModelArn": "arn:aws:sagemaker:::model/m"})
+    words = "Cannot create already existing endpoint configuration"
+    sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
+    foreign = request.create_endpoint_config("ncf", NEWER_RUN, request.Fleet("ml.m5.large", 3))
+    described = {**foreign, "EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c", "CreationTime": 0}
+    sagemaker.add_response("describe_endpoint_config", described)
+    with pytest.raises(Exception, match=f"endpoint configuration {WANTED} exists with different content") as caught:
+        app.handler(rollback(), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"

@@ -16,6 +16,7 @@ from evaluate.archive import BrokenArchive
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    DIGEST,
     MODEL_URL,
     OUTPUT_URL,
     RUN,
@@ -24,7 +25,7 @@ from tests.unit.functions.cloud import (
     archive_of,
     sample_event,
 )
-from tests.unit.functions.test_gate import INCUMBENT, incumbent, report
+from tests.unit.functions.test_gate import INCUMBENT, differing, incumbent, report
 
 
 def test_reads_the_files_that_were_asked_for_and_no_others() -> None:
@@ -91,26 +92,31 @@ def deliver(cloud: Cloud, document: Any, model: bytes = b"a model") -> Cloud:
     return cloud
 
 
+def unnamed() -> dict[str, Any]:
+    """A report that does not say which bundle it measured."""
+    return {name: value for name, value in report().items() if name != "bundleDigest"}
+
+
 def test_accepts_the_model_of_its_sample_event_and_keeps_the_evidence(app: ModuleType, cloud: Cloud) -> None:
     deliver(cloud, report())
-    answer = app.handler(sample_event("evaluate"), CONTEXT)
-    assert answer["accepted"] is True
+    answer = app.handler(cloud.pinned("evaluate"), CONTEXT)
+    assert answer["verdict"] == "ACCEPTED"
     assert answer["reportUri"] == f"s3://{ARTIFACTS}/runs/{RUN}/evaluation.json"
-    assert answer["codeVersion"] == "5f" * 32
+    assert (answer["codeVersion"], answer["bundleDigest"]) == ("5f" * 32, DIGEST)
     kept = cloud.s3.get_object(Bucket=ARTIFACTS, Key=f"runs/{RUN}/evaluation.json")["Body"].read()
     assert json.loads(kept) == report()
     decision = cloud.item(f"RUN#{RUN}", "DECISION#gate")
     assert decision["verdict"] == "ACCEPTED"
-    assert float(decision["figures"]["candidate"]["sampledHitRate"]) == 0.7
+    assert float(decision["figures"]["candidate"]["fullHitRate"]) == 0.12
     assert cloud.events() == [("TrainingCompleted", {"schemaVersion": "1.0", "runId": RUN, "datasetVersion": VERSION})]
 
 
 def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: Cloud) -> None:
     cloud.put("SERVING", "CURRENT", runId=INCUMBENT, datasetVersion=INCUMBENT[:-3])
-    deliver(cloud, report(incumbent(), hit_rate=0.6))
-    answer = app.handler(sample_event("evaluate"), CONTEXT)
-    assert answer["accepted"] is False
-    assert answer["reasons"] == ["hit rate at 10 is 0.6000, worse than the incumbent's 0.6500 on the same test set"]
+    deliver(cloud, differing(-0.01))
+    answer = app.handler(cloud.pinned("evaluate"), CONTEXT)
+    assert answer["verdict"] == "REJECTED"
+    assert "0.6% sure that it is better, 95% asked" in answer["reasons"][0]
     decision = cloud.item(f"RUN#{RUN}", "DECISION#gate")
     assert (decision["verdict"], decision["reasons"]) == ("REJECTED", answer["reasons"])
     assert cloud.item("SERVING", "CURRENT")["runId"] == INCUMBENT
@@ -131,6 +137,11 @@ def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: 
             "ArtefactMissing",
             "cannot be read",
         ),
+        (
+            lambda cloud: deliver(cloud, unnamed()),
+            "UntrustworthyReport",
+            "bundleDigest is missing; it must be 64 lower",
+        ),
         (lambda cloud: deliver(cloud, [1]), "UntrustworthyReport", "must be a JSON object, not a list"),
         (lambda cloud: deliver(cloud, report(hit_rate=float("nan"))), "UntrustworthyReport", "not nan"),
     ],
@@ -141,7 +152,7 @@ def test_a_model_that_cannot_be_judged_is_a_fault_without_a_decision(
 ) -> None:
     prepare(cloud)
     with pytest.raises(Exception, match=words) as caught:
-        app.handler(sample_event("evaluate"), CONTEXT)
+        app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert type(caught.value).__name__ == name
     assert cloud.item(f"RUN#{RUN}", "DECISION#gate") == {}
 
@@ -167,7 +178,7 @@ def test_a_run_judged_again_after_its_promotion_is_measured_against_the_model_be
 ) -> None:
     cloud.put("SERVING", "CURRENT", runId=RUN, datasetVersion=VERSION, previous={"runId": INCUMBENT})
     deliver(cloud, report(incumbent()))
-    assert app.handler(sample_event("evaluate"), CONTEXT)["accepted"] is True
+    assert app.handler(cloud.pinned("evaluate"), CONTEXT)["verdict"] == "ACCEPTED"
 
 
 # A policy that is changed without a deployment
@@ -181,18 +192,18 @@ def test_the_policy_in_the_bucket_holds_in_place_of_the_parameter_from_the_next_
     app: ModuleType, cloud: Cloud
 ) -> None:
     deliver(cloud, report())
-    assert app.handler(sample_event("evaluate"), CONTEXT)["accepted"] is True
+    assert app.handler(cloud.pinned("evaluate"), CONTEXT)["verdict"] == "ACCEPTED"
     by_parameter = verdict_of(cloud)["figures"]["policy"]
     assert by_parameter["source"] == "the template's parameter"
-    cloud.write(ARTIFACTS, "policy/gate.json", {"minimumTestUsers": 2, "floors": {"sampledHitRate": 0.99}})
-    answer = app.handler(sample_event("evaluate"), CONTEXT)
-    assert answer["accepted"] is False
+    cloud.write(ARTIFACTS, "policy/gate.json", {"minimumTestUsers": 2, "floors": {"fullHitRate": 0.99}})
+    answer = app.handler(cloud.pinned("evaluate"), CONTEXT)
+    assert answer["verdict"] == "REJECTED"
     assert "below the floor of 0.99" in answer["reasons"][0]
     by_object = verdict_of(cloud)["figures"]["policy"]
     assert by_object["source"] == "policy/gate.json"
     assert by_object["sha256"] != by_parameter["sha256"]
-    cloud.write(ARTIFACTS, "policy/gate.json", b'{"floors":{"sampledHitRate":0.99}, "minimumTestUsers":2}')
-    app.handler(sample_event("evaluate"), CONTEXT)
+    cloud.write(ARTIFACTS, "policy/gate.json", b'{"floors":{"fullHitRate":0.99}, "minimumTestUsers":2}')
+    app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert verdict_of(cloud)["figures"]["policy"] == by_object, (
         "the digest is of what it says, not of how it is written"
     )
@@ -205,8 +216,8 @@ def test_the_policy_in_the_bucket_holds_in_place_of_the_parameter_from_the_next_
         (b"[]", r"policy/gate\.json must be a JSON object, not a list"),
         (b'{"floor": {}}', r"^policy/gate\.json has an unknown key floor; the keys are minimumTestUsers, floors"),
         (
-            b'{"margins": {"sampledNDCG": 0}}',
-            r"^policy/gate\.json: margins has an unknown key sampledNDCG; the keys are",
+            b'{"sliceGains": {"sampledNDCG": 0}}',
+            r"^policy/gate\.json: sliceGains has an unknown key sampledNDCG; the keys are",
         ),
         (
             b'{"floors": {"coverage": 1e400}}',
@@ -228,6 +239,6 @@ def test_a_policy_with_a_mistake_judges_nothing(app: ModuleType, cloud: Cloud, c
     deliver(cloud, report())
     cloud.write(ARTIFACTS, "policy/gate.json", content)
     with pytest.raises(Exception, match=words) as caught:
-        app.handler(sample_event("evaluate"), CONTEXT)
+        app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert type(caught.value).__name__ == "InvalidInput"
     assert verdict_of(cloud) == {}

@@ -106,6 +106,7 @@ def wire(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 @example(steps=[("deliver", VERSIONS[0], None), ("deliver", VERSIONS[1], None), ("finish", VERSIONS[1], None)])
 @example(steps=[("deliver", VERSIONS[2], 7)])
 @example(steps=[("deliver", VERSIONS[2], 8), ("deliver", VERSIONS[0], None)])
+@example(steps=[("deliver", VERSIONS[2], 9), ("deliver", VERSIONS[0], None)])
 @pytest.mark.fault("M09", "M15")
 def test_no_version_is_lost_none_runs_twice_and_the_newest_data_serve_in_the_end(
     cloud: Cloud, wire: Wire, machine: Any, apps: tuple[ModuleType, ModuleType], steps: list[Any]

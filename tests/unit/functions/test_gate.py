@@ -23,23 +23,30 @@ LATER = gate.Run(RUN, VERSION, INCUMBENT)
 POLICY = Policy.from_document({"minimumTestUsers": 20})
 
 
-def figures(hit_rate: float, ndcg: float, full: float = 0.1, coverage: float = 0.3) -> dict[str, Any]:
+def figures(hit_rate: float, ndcg: float, coverage: float = 0.3) -> dict[str, Any]:
     return {
-        "sampled": {"hitRate": hit_rate, "ndcg": ndcg},
-        "full": {"hitRate": full, "ndcg": full / 2},
+        "sampled": {"hitRate": 0.7, "ndcg": 0.4},
+        "full": {"hitRate": hit_rate, "ndcg": ndcg},
+        "standardErrors": dict.fromkeys(FOUR, 0.004),
         "coverage": coverage,
         "largestExposure": 0.2,
         "slices": {},
     }
 
 
+FOUR = ("sampledHitRate", "sampledNdcg", "fullHitRate", "fullNdcg")
+
+
 def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[str, Any]:
-    interval = {"mean": 0.01, "lower": -0.01, "upper": 0.03}
+    """A report of 610 users. With an incumbent, the candidate's NDCG is 0.01 better than the incumbent's 0.05, and the
+    standard error of the difference is 0.004.
+    """
     document: dict[str, Any] = {
-        "schemaVersion": "1.1",
+        "schemaVersion": "2.0",
         "runId": RUN,
         "datasetVersion": VERSION,
         "codeVersion": "5f" * 32,
+        "bundleDigest": "c4" * 32,
         "protocol": {
             "split": "leave-last-out",
             "k": 10,
@@ -51,26 +58,35 @@ def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[
             "fullCatalogue": "seen items excluded",
             "epoch": "last",
         },
-        "candidate": {"model": "neumf", **figures(**{"hit_rate": 0.7, "ndcg": 0.4, **candidate})},
+        "data": None,
+        "people": {"withTest": 610, "learnedAgain": 0, "learnedWhenNew": 0, "notDrawn": 0, "fair": 610},
+        "candidate": {"model": "neumf", **figures(**{"hit_rate": 0.12, "ndcg": 0.06, **candidate})},
         "incumbent": incumbent,
-        "baselines": {"popularity": figures(0.45, 0.25, 0.05, 0.01)},
+        "baselines": {"popularity": figures(0.04, 0.02, 0.01)},
         "difference": None,
         "serving": {"answers": 600, "p50Milliseconds": 0.1, "p99Milliseconds": 0.4},
     }
     if incumbent is not None:
+        document["data"] = dict.fromkeys(("formerUsers", "formerItems", "users", "items", "interactions"), 1.0)
+        document["data"]["itemShift"] = 0.0
         document["difference"] = {
-            "sampledNdcg": interval,
-            "sampledHitRate": dict(interval),
-            "fullNdcg": dict(interval),
-            "fullHitRate": dict(interval),
+            **{name: {"mean": 0.01, "standardError": 0.004, "lower": 0.002, "upper": 0.018} for name in FOUR},
+            "slices": {},
             "confidence": 0.95,
             "resamples": 1000,
         }
     return document
 
 
-def incumbent(hit_rate: float = 0.65, ndcg: float = 0.38, run_id: str = INCUMBENT) -> dict[str, Any]:
+def incumbent(hit_rate: float = 0.11, ndcg: float = 0.05, run_id: str = INCUMBENT) -> dict[str, Any]:
     return {"runId": run_id, "datasetVersion": run_id[:-3], "model": "neumf", **figures(hit_rate, ndcg)}
+
+
+def differing(mean: float, error: float = 0.004, **more: float) -> dict[str, Any]:
+    """A report whose candidate's NDCG differs from the incumbent's 0.05 by `mean`, with its standard error."""
+    document = report(incumbent(), ndcg=0.05 + mean, **more)
+    document["difference"]["fullNdcg"] |= {"mean": mean, "standardError": error}
+    return document
 
 
 def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -93,120 +109,153 @@ def test_the_reports_of_these_tests_are_of_the_kind_that_training_writes(incumbe
 
 
 @pytest.mark.fault("E07")
-def test_the_first_model_needs_the_floors_and_must_beat_popularity() -> None:
+def test_the_first_model_must_beat_popularity() -> None:
     verdict = gate.judge(report(), POLICY, FIRST)
-    assert verdict.accepted
+    assert verdict.outcome == "ACCEPTED"
     assert [check.name for check in verdict.checks] == [
-        "floor.sampledHitRate",
-        "floor.sampledNdcg",
-        "floor.fullHitRate",
-        "floor.fullNdcg",
-        "floor.coverage",
+        "baseline.popularity.fullHitRate",
+        "baseline.popularity.fullNdcg",
         "ceiling.largestExposure",
         "serving.p99Milliseconds",
-        "popularity.sampledHitRate",
-        "popularity.sampledNdcg",
     ]
-    assert "hit rate at 10 is 0.7000, better than popularity's 0.4500" in verdict.reasons
+    assert (
+        "NDCG at 10 is 0.0600 against 0.0200 of the baseline popularity (+200.0%); gain of 5% required"
+        in verdict.reasons
+    )
+    assert verdict.reasons[-1] == "tested on all 610 test users"
 
 
 def test_a_candidate_below_a_floor_is_rejected_with_its_figures() -> None:
-    policy = Policy.from_document({"minimumTestUsers": 20, "floors": {"sampledHitRate": 0.55}})
-    verdict = gate.judge(report(hit_rate=0.5), policy, FIRST)
-    assert not verdict.accepted
-    assert verdict.reasons == ["hit rate at 10 is 0.5000, below the floor of 0.55"]
+    policy = Policy.from_document({"floors": {"fullHitRate": 0.2}})
+    verdict = gate.judge(report(), policy, FIRST)
+    assert verdict.outcome == "REJECTED"
+    assert verdict.reasons[0] == "hit rate at 10 is 0.1200, below the floor of 0.2"
 
 
 @pytest.mark.parametrize(
     ("candidate", "name"),
-    [
-        ({"hit_rate": 0.45}, "popularity.sampledHitRate"),
-        ({"ndcg": 0.25}, "popularity.sampledNdcg"),
-    ],
+    [({"hit_rate": 0.039}, "baseline.popularity.fullHitRate"), ({"ndcg": 0.0209}, "baseline.popularity.fullNdcg")],
 )
 @pytest.mark.fault("E13")
-def test_a_candidate_no_better_than_popularity_is_rejected(candidate: dict[str, Any], name: str) -> None:
+def test_a_candidate_that_does_not_beat_popularity_is_rejected(candidate: dict[str, Any], name: str) -> None:
     verdict = gate.judge(report(**candidate), POLICY, FIRST)
     assert [check.name for check in verdict.checks if not check.passed] == [name]
-    assert "not better than popularity's" in verdict.reasons[0]
+    assert "of the baseline popularity" in verdict.reasons[0]
+
+
+@pytest.mark.fault("E13")
+def test_a_candidate_that_is_popularity_itself_is_rejected() -> None:
+    document = report(hit_rate=0.04, ndcg=0.02)
+    assert gate.judge(document, POLICY, FIRST).outcome == "REJECTED"
+
+
+# Better than the incumbent
 
 
 @pytest.mark.parametrize(
-    ("candidate", "name"),
+    ("mean", "error", "outcome"),
     [
-        ({"hit_rate": 0.64}, "incumbent.sampledHitRate"),
-        ({"ndcg": 0.37}, "incumbent.sampledNdcg"),
+        (0.01, 0.004, "ACCEPTED"),  # 2.5 standard errors: 99.4 % sure
+        (0.0066, 0.004, "ACCEPTED"),  # 1.65: 95.05 %
+        (0.0065, 0.004, "REJECTED"),  # 1.625: 94.8 %
+        (0.0, 0.004, "REJECTED"),
+        (-0.01, 0.004, "REJECTED"),
+        (-0.01, 0.5, "REJECTED"),
+        (0.01, 0.0, "ACCEPTED"),
+        (-0.01, 0.0, "REJECTED"),
     ],
 )
+@pytest.mark.fault("E04", "E05")
+def test_better_means_shown_to_be_better(mean: float, error: float, outcome: str) -> None:
+    assert gate.judge(differing(mean, error), POLICY, LATER).outcome == outcome
+
+
 @pytest.mark.fault("E04")
-def test_rejects_a_candidate_worse_than_the_incumbent(candidate: dict[str, Any], name: str) -> None:
-    verdict = gate.judge(report(incumbent(), **candidate), POLICY, LATER)
-    assert [check.name for check in verdict.checks if not check.passed] == [name]
-    assert "worse than the incumbent's" in verdict.reasons[0]
-    assert "on the same test set" in verdict.reasons[0]
+def test_a_rejection_says_how_sure_a_gain_is() -> None:
+    assert gate.judge(differing(-0.01), POLICY, LATER).reasons == [
+        "NDCG at 10 is 0.0400 against the incumbent's 0.0500 (-20.0%): 0.6% sure that it is better, 95% asked",
+        "tested on all 610 test users",
+    ]
+
+
+@pytest.mark.fault("E05")
+def test_a_policy_can_ask_for_a_gain_and_for_another_figure_and_confidence() -> None:
+    def outcome(**better: Any) -> str:
+        return gate.judge(differing(0.01), Policy.from_document({"better": better}), LATER).outcome
+
+    assert outcome(minimumGain=0.05) == "ACCEPTED"  # 0.0075 above the required 0.0025: 1.9 standard errors
+    assert outcome(minimumGain=0.1) == "REJECTED"
+    assert outcome(confidence=0.995) == "REJECTED"
+    assert outcome(figure="fullHitRate", confidence=0.99) == "ACCEPTED"
+
+
+@pytest.mark.fault("E05")
+def test_non_inferiority_is_an_option_that_is_named_so() -> None:
+    policy = Policy.from_document({"better": {"minimumGain": -0.1}})
+    verdict = gate.judge(differing(0.003), policy, LATER)
+    assert verdict.outcome == "ACCEPTED"
+    assert any("97.7% sure that the loss is at most 10% (non-inferiority), 95% asked" in one for one in verdict.reasons)
+    assert gate.judge(differing(-0.001), policy, LATER).outcome == "REJECTED"
+
+
+@pytest.mark.fault("E05")
+def test_a_candidate_equal_in_every_figure_is_unchanged() -> None:
+    document = report({**incumbent(), **figures(0.12, 0.06)})
+    document["difference"]["fullNdcg"] |= {"mean": 0.0, "standardError": 0.0}
+    verdict = gate.judge(document, POLICY, LATER)
+    assert verdict.outcome == "UNCHANGED"
+    assert verdict.reasons[0] == "the model equals the serving model in every figure: it is not deployed"
+
+
+@pytest.mark.parametrize(
+    "path", ["candidate.full.ndcg", "candidate.sampled.hitRate", "candidate.coverage", "candidate.largestExposure"]
+)
+def test_a_candidate_that_differs_in_one_figure_is_not_unchanged(path: str) -> None:
+    document = changed(report({**incumbent(), **figures(0.12, 0.06)}), path, 0.123)
+    assert gate.judge(document, POLICY, LATER).outcome != "UNCHANGED"
 
 
 @pytest.mark.fault("E11")
-def test_better_in_one_figure_does_not_make_up_for_worse_in_another() -> None:
-    assert not gate.judge(report(incumbent(), hit_rate=0.9, ndcg=0.37), POLICY, LATER).accepted
-
-
-@pytest.mark.fault("E05")
-def test_an_equal_candidate_is_not_worse() -> None:
-    assert gate.judge(report(incumbent(0.7, 0.4)), POLICY, LATER).accepted
-
-
-@pytest.mark.fault("E05")
-def test_a_positive_margin_asks_for_progress_and_a_negative_one_tolerates_loss() -> None:
-    strict = Policy.from_document({"margins": {"sampledHitRate": 0.02}})
-    loose = Policy.from_document({"margins": {"sampledHitRate": -0.02, "sampledNdcg": -0.02}})
-    assert not gate.judge(report(incumbent(0.69, 0.4)), strict, LATER).accepted
-    assert gate.judge(report(incumbent(0.71, 0.41)), loose, LATER).accepted
-    assert not gate.judge(report(incumbent(0.73, 0.41)), loose, LATER).accepted
-
-
-def test_a_collapsed_coverage_is_rejected_when_the_policy_has_a_floor_for_it() -> None:
-    policy = Policy.from_document({"floors": {"coverage": 0.05}})
-    verdict = gate.judge(report(coverage=0.01), policy, FIRST)
-    assert verdict.reasons == ["coverage is 0.0100, below the floor of 0.05"]
+def test_better_in_one_figure_does_not_make_up_for_a_loss_in_another() -> None:
+    assert gate.judge(differing(0.01, coverage=0.14), POLICY, LATER).outcome == "REJECTED"
 
 
 def sliced(ndcg: float, users: int = 120) -> dict[str, Any]:
-    rates = {"hitRate": 0.5, "ndcg": ndcg}
-    return {"tailItems": {"users": users, "sampled": rates, "full": dict(rates)}}
+    rates = {"hitRate": 0.1, "ndcg": ndcg}
+    return {"tailItems": {"users": users, "sampled": dict(rates), "full": rates}}
 
 
 def later(**candidate: Any) -> dict[str, Any]:
     """A report that every check of the default policy passes, with an incumbent, a strong baseline and a slice."""
     document = report(incumbent(), **candidate)
-    document["baselines"]["ease"] = figures(0.69, 0.41)
-    document["candidate"]["slices"] = sliced(0.30)
-    document["incumbent"]["slices"] = sliced(0.38)
+    document["baselines"]["ease"] = figures(0.11, 0.06)
+    document["candidate"]["slices"] = sliced(0.03)
+    document["incumbent"]["slices"] = sliced(0.04)
+    document["difference"]["slices"] = {"tailItems": {name: {"mean": -0.01, "standardError": 0.004} for name in FOUR}}
     return document
 
 
 EVERY_CHECK = {
     "floor.sampledHitRate": ({"floors": {"sampledHitRate": 0.71}}, {}),
     "floor.sampledNdcg": ({"floors": {"sampledNdcg": 0.41}}, {}),
-    "floor.fullHitRate": ({"floors": {"fullHitRate": 0.11}}, {}),
-    "floor.fullNdcg": ({"floors": {"fullNdcg": 0.06}}, {}),
+    "floor.fullHitRate": ({"floors": {"fullHitRate": 0.13}}, {}),
+    "floor.fullNdcg": ({"floors": {"fullNdcg": 0.07}}, {}),
     "floor.coverage": ({"floors": {"coverage": 0.31}}, {}),
     "ceiling.largestExposure": ({}, {"candidate.largestExposure": 0.96}),
     "serving.p99Milliseconds": ({"maximumServingMilliseconds": 0.3}, {}),
-    "popularity.sampledHitRate": ({}, {"baselines.popularity.sampled.hitRate": 0.7}),
-    "popularity.sampledNdcg": ({}, {"baselines.popularity.sampled.ndcg": 0.4}),
-    "ease.sampledNdcg": ({}, {"baselines.ease.sampled.ndcg": 0.43}),
-    "incumbent.sampledHitRate": ({}, {"incumbent.sampled.hitRate": 0.71}),
-    "incumbent.sampledNdcg": ({}, {"incumbent.sampled.ndcg": 0.41}),
-    "interval.sampledHitRate": ({}, {"difference.sampledHitRate.lower": -0.09}),
-    "interval.sampledNdcg": ({}, {"difference.sampledNdcg.lower": -0.06}),
-    "slice.tailItems.sampledNdcg": ({}, {"candidate.slices.tailItems.sampled.ndcg": 0.27}),
+    "baseline.popularity.fullHitRate": ({}, {"baselines.popularity.full.hitRate": 0.13}),
+    "baseline.popularity.fullNdcg": ({}, {"baselines.popularity.full.ndcg": 0.061}),
+    "baseline.ease.fullNdcg": ({}, {"baselines.ease.full.ndcg": 0.067}),
+    "incumbent.coverage": ({}, {"incumbent.coverage": 0.61}),
+    "better.fullNdcg": ({}, {"difference.fullNdcg.mean": 0.006}),
+    "slice.tailItems.fullNdcg": ({}, {"candidate.slices.tailItems.full.ndcg": 0.0253}),
 }
 
 
 def test_the_table_has_every_check_there_is() -> None:
-    verdict = gate.judge(later(), POLICY, LATER)
-    assert verdict.accepted, verdict.reasons
+    floors = dict.fromkeys((*FOUR, "coverage"), 0.01)
+    verdict = gate.judge(later(), Policy.from_document({"floors": floors}), LATER)
+    assert verdict.outcome == "ACCEPTED", verdict.reasons
     assert {check.name for check in verdict.checks} == EVERY_CHECK.keys()
 
 
@@ -220,43 +269,124 @@ def test_each_check_alone_refuses_what_it_is_for(name: str) -> None:
         document = changed(document, path, value)
     verdict = gate.judge(document, Policy.from_document(policy), LATER)
     assert [check.name for check in verdict.checks if not check.passed] == [name]
-    assert not verdict.accepted
-    assert len(verdict.reasons) == 1
+    assert verdict.checks[0].name == name  # the failed check comes first
+    assert verdict.outcome == "REJECTED"
+    assert len(verdict.reasons) == 2
 
 
 def test_the_sentences_of_the_later_checks_carry_their_numbers() -> None:
     reasons = {check.name: check.sentence for check in gate.judge(later(), POLICY, LATER).checks}
     shown = "the most-recommended item reaches 20.0% of users, within the limit of 95%"
     assert reasons["ceiling.largestExposure"] == shown
-    worse = "NDCG at 10 is 0.4000, meets the allowed loss of 0.02 against EASE's 0.4100 on the same test set"
-    assert reasons["ease.sampledNdcg"] == worse
-    interval = (
-        "change of NDCG at 10 against the incumbent: at least -0.0100 (95 % confidence), at or above the limit of -0.05"
+    strong = "NDCG at 10 is 0.0600 against 0.0600 of the baseline ease (+0.0%); loss of 10% allowed"
+    assert reasons["baseline.ease.fullNdcg"] == strong
+    better = "NDCG at 10 is 0.0600 against the incumbent's 0.0500 (+20.0%): 99.4% sure that it is better, 95% asked"
+    assert reasons["better.fullNdcg"] == better
+    assert reasons["serving.p99Milliseconds"] == "p99 latency is 0.4 ms, within the limit of 100 ms"
+    assert reasons["slice.tailItems.fullNdcg"] == (
+        "NDCG at 10 of tailItems (120 users) is 0.0300 against the incumbent's 0.0400 (-25.0%); "
+        "a loss of 20% beyond chance is allowed"
     )
-    assert reasons["interval.sampledNdcg"] == interval
-    slow = "p99 latency is 0.4 ms, within the limit of 100 ms"
-    assert reasons["serving.p99Milliseconds"] == slow
-    fall = (
-        "NDCG at 10 for tailItems (120 users) is 0.3000, the incumbent's is 0.3800: the loss is within the limit of 0.1"
+    assert reasons["incumbent.coverage"] == (
+        "coverage is 0.3000 against 0.3000 of the incumbent (+0.0%); loss of 50% allowed"
     )
-    assert reasons["slice.tailItems.sampledNdcg"] == fall
 
 
-def test_a_model_is_not_held_against_itself_as_a_baseline() -> None:
-    document = changed(changed(later(), "candidate.model", "ease"), "baselines.ease.sampled.ndcg", 0.6)
-    assert gate.judge(document, POLICY, LATER).accepted
+def test_a_baseline_has_its_own_limit_or_that_of_the_others() -> None:
+    document = changed(later(), "baselines.ease.full.ndcg", 0.08)
+    assert gate.judge(document, POLICY, LATER).outcome == "REJECTED"
+    policy = Policy.from_document({"baselineGains": {"ease": {"fullNdcg": -0.5}}})
+    assert gate.judge(document, policy, LATER).outcome == "ACCEPTED"
 
 
-def test_an_interval_of_few_users_and_a_slice_of_few_are_not_looked_at() -> None:
-    document = changed(changed(later(), "protocol.testUsers", 199), "difference.sampledNdcg.lower", -0.5)
-    assert gate.judge(document, POLICY, LATER).accepted
-    document = changed(later(), "candidate.slices", sliced(0.0, users=99))
-    assert gate.judge(document, POLICY, LATER).accepted
+def test_a_model_of_the_kind_of_a_baseline_must_not_be_worse_than_that_baseline() -> None:
+    document = changed(changed(later(), "candidate.model", "ease"), "baselines.ease.full.ndcg", 0.08)
+    assert gate.judge(document, POLICY, LATER).outcome == "REJECTED"
+
+
+def test_a_slice_of_few_users_is_not_checked() -> None:
+    assert gate.judge(changed(later(), "candidate.slices", sliced(0.0, users=99)), POLICY, LATER).outcome == "ACCEPTED"
+
+
+# The people
+
+
+def people(**numbers: int) -> dict[str, Any]:
+    document = report(incumbent())
+    document["people"] |= numbers
+    document["protocol"]["testUsers"] = document["people"]["fair"] or document["people"]["withTest"]
+    return document
+
+
+def test_the_verdict_says_who_was_left_out_and_why() -> None:
+    document = people(learnedAgain=103, learnedWhenNew=7, notDrawn=100, fair=400)
+    assert gate.judge(document, POLICY, LATER).reasons[-1] == (
+        "tested on 400 of 610 test users; left out: 103 whose items the incumbent had learned because they had them "
+        "before, 7 whose items the incumbent had learned because they were too new to test, 100 not drawn for the "
+        "sample"
+    )
+
+
+@pytest.mark.parametrize("fair", [0, 19])
+@pytest.mark.fault("E08")
+def test_too_few_people_whose_items_the_incumbent_has_not_learned_are_not_comparable(fair: int) -> None:
+    with pytest.raises(NotComparable) as caught:
+        gate.judge(people(learnedAgain=600 - fair, learnedWhenNew=10, fair=fair), POLICY, LATER)
+    assert f"{INCUMBENT} learned the test items of {610 - fair} of 610 test users; {fair} are left" in str(caught.value)
+    assert "below the minimum of 20" in str(caught.value)
+
+
+def test_a_report_whose_people_contradict_its_protocol_is_a_fault() -> None:
+    document = changed(people(fair=400), "protocol.testUsers", 610)
+    with pytest.raises(UntrustworthyReport, match=r"people\.fair must be protocol\.testUsers, 610, or 0, not 400"):
+        gate.judge(document, POLICY, LATER)
+
+
+# The data
+
+
+def of_data(**figures: float) -> dict[str, Any]:
+    document = differing(0.01)
+    document["data"] |= figures
+    return document
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"formerUsers": 0.0}, "0% of the serving model's users are in the data (at least 50% expected)"),
+        ({"formerItems": 0.1}, "10% of the serving model's items are in the data (at least 50% expected)"),
+        ({"interactions": 0.4}, "40% of the serving model's number of interactions (at least 50% expected)"),
+        ({"interactions": 11.0}, "1100% of the serving model's number of interactions (at most 1000% expected)"),
+        ({"itemShift": 0.6}, "the popularity of items has moved: stability index 0.60 (at most 0.5 expected)"),
+    ],
+)
+@pytest.mark.fault("E14")
+def test_data_that_are_unlike_the_serving_models_are_taken_for_broken(figures: dict[str, float], words: str) -> None:
+    document = of_data(**figures)
+    verdict = gate.judge(document, POLICY, LATER)
+    assert verdict.outcome == "REJECTED"
+    assert verdict.reasons[0].startswith(f"the data changed: {words}; if this is meant, set dataChange")
+    warning = gate.judge(document, Policy.from_document({"dataChange": {"action": "warn"}}), LATER)
+    assert warning.outcome == "ACCEPTED"
+    assert any(words in reason for reason in warning.reasons)
+
+
+@pytest.mark.fault("E14")
+def test_a_serving_model_that_collapses_on_the_new_test_says_that_the_data_changed() -> None:
+    # Its NDCG of 0.05 with a standard error of 0.004 is less than half of 0.117 even with two standard errors more.
+    run = gate.Run(RUN, VERSION, INCUMBENT, 0.117)
+    verdict = gate.judge(differing(0.01), POLICY, run)
+    assert verdict.outcome == "REJECTED"
+    assert "the serving model's NDCG is 0.0500, and was 0.1170 when it was judged" in verdict.reasons[0]
+    assert gate.judge(differing(0.01), POLICY, gate.Run(RUN, VERSION, INCUMBENT, 0.115)).outcome == "ACCEPTED"
 
 
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
+        ("data", None, "data must be an object"),
+        ("data.formerUsers", 1.1, "data.formerUsers must be a number from 0 to 1"),
         ("candidate.slices", None, "candidate.slices must be an object"),
         ("candidate.slices.tailItems.users", 0, "candidate.slices.tailItems.users must be an integer of at least 1"),
         (
@@ -267,6 +397,8 @@ def test_an_interval_of_few_users_and_a_slice_of_few_are_not_looked_at() -> None
         ("candidate.slices.tailItems.full", None, "candidate.slices.tailItems.full must be an object"),
         ("candidate.largestExposure", None, "candidate.largestExposure must be a number"),
         ("difference.fullNdcg.lower", None, "difference.fullNdcg.lower must be a number"),
+        ("difference.fullNdcg.standardError", -0.1, "difference.fullNdcg.standardError must be a number from 0 to 1"),
+        ("people.fair", -1, "people.fair must be an integer of at least 0"),
         ("serving", None, "serving must be an object"),
         ("serving.p99Milliseconds", float("nan"), "serving.p99Milliseconds must be a number"),
     ],
@@ -277,8 +409,13 @@ def test_a_slice_or_an_interval_that_cannot_be_believed_is_a_fault(path: str, va
     assert words in str(caught.value)
 
 
+def test_a_slice_without_its_difference_is_a_fault() -> None:
+    with pytest.raises(UntrustworthyReport, match=r"difference\.slices has no tailItems"):
+        gate.judge(changed(later(), "difference.slices", {}), POLICY, LATER)
+
+
 def test_all_failed_checks_are_named_together() -> None:
-    assert len(gate.judge(report(incumbent(), hit_rate=0.1, ndcg=0.05), POLICY, LATER).reasons) == 6
+    assert len(gate.judge(differing(-0.04, hit_rate=0.01), POLICY, LATER).reasons) == 4
 
 
 # Faults, never rejections
@@ -307,13 +444,13 @@ def test_a_figure_that_is_no_finite_rate_is_a_fault(path: str, value: Any) -> No
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("schemaVersion", "2.0", "schemaVersion must be 1.x"),
-        ("schemaVersion", None, "schemaVersion must be 1.x"),
+        ("schemaVersion", "1.1", "schemaVersion must be 2.x"),
+        ("schemaVersion", None, "schemaVersion must be 2.x"),
         ("runId", INCUMBENT, "the report belongs to another run"),
         ("datasetVersion", "v20261122t000000z-00000000", "the report belongs to another run"),
         ("protocol", None, "protocol must be an object"),
         ("protocol.k", "10", "protocol.k must be an integer of at least 1"),
-        ("protocol.testUsers", 19, "19 test users, below the minimum of 20"),
+        ("people.withTest", 19, "19 test users, below the minimum of 20"),
         ("protocol.testUsers", 610.5, "protocol.testUsers must be an integer of at least 1"),
         ("candidate", [], "candidate must be an object"),
         ("candidate.sampled", None, "candidate.sampled must be an object"),
@@ -335,7 +472,7 @@ def test_a_report_that_cannot_be_believed_is_a_fault(path: str, value: Any, word
 
 def test_every_baseline_must_be_believable_even_one_that_no_check_reads() -> None:
     document = changed(report(), "baselines.ease", figures(float("nan"), 0.3))
-    with pytest.raises(UntrustworthyReport, match=r"baselines\.ease\.sampled\.hitRate"):
+    with pytest.raises(UntrustworthyReport, match=r"baselines\.ease\.full\.hitRate"):
         gate.judge(document, POLICY, FIRST)
 
 
@@ -358,8 +495,9 @@ def test_a_candidate_measured_against_another_model_is_not_comparable() -> None:
 def test_what_a_policy_leaves_out_has_its_default() -> None:
     policy = Policy.from_document({"floors": {"coverage": 0.2}})
     assert policy.floors["coverage"] == 0.2
-    assert policy.floors["sampledHitRate"] == 0.15
-    assert policy.margins == {"sampledHitRate": 0.0, "sampledNdcg": 0.0}
+    assert policy.ceilings == {"largestExposure": 0.95}
+    assert (policy.better.figure, policy.better.confidence, policy.better.minimum_gain) == ("fullNdcg", 0.95, 0.0)
+    assert policy.baseline_gains["popularity"] == {"fullHitRate": 0, "fullNdcg": 0.05}
 
 
 @pytest.mark.parametrize(
@@ -372,7 +510,12 @@ def test_what_a_policy_leaves_out_has_its_default() -> None:
         ({"floors": {"hitRate": 0.5}}, "GatePolicy: floors has an unknown key hitRate"),
         ({"floors": {"coverage": 1.5}}, "GatePolicy: floors.coverage must be a number from 0 to 1, not 1.5"),
         ({"floors": {"coverage": float("nan")}}, "GatePolicy: floors.coverage must be a number from 0 to 1, not nan"),
-        ({"margins": {"sampledNdcg": "0"}}, "GatePolicy: margins.sampledNdcg must be a number from -1 to 1, not '0'"),
+        ({"margins": {"sampledNdcg": 0}}, "GatePolicy has an unknown key margins"),
+        ({"sliceGains": {"fullNdcg": "0"}}, "GatePolicy: sliceGains.fullNdcg must be a number from -1 to 1, not '0'"),
+        ({"better": {"confidence": 95}}, "GatePolicy: better.confidence must be a number from 0.5 to 0.999, not 95"),
+        ({"better": {"figure": "hitRate"}}, "GatePolicy: better.figure must be"),
+        ({"baselineGains": {"ease": {"ndcg": 0}}}, "GatePolicy: baselineGains.ease has an unknown key ndcg"),
+        ({"baselineGains": {"ease": 0}}, "GatePolicy: baselineGains.ease must be an object, not 0"),
         ({"minimumSliceUsers": 0.5}, "GatePolicy: minimumSliceUsers must be an integer of at least 1, not 0.5"),
         (
             {"ceilings": {"coverage": 1}},
@@ -382,11 +525,8 @@ def test_what_a_policy_leaves_out_has_its_default() -> None:
             {"maximumServingMilliseconds": 0},
             "GatePolicy: maximumServingMilliseconds must be a number above 0, not 0",
         ),
-        ({"sliceMargins": {"coverage": 0}}, "GatePolicy: sliceMargins has an unknown key coverage"),
-        (
-            {"lowestDifference": {"sampledNdcg": -2}},
-            "lowestDifference.sampledNdcg must be a number from -1 to 1, not -2",
-        ),
+        ({"sliceGains": {"coverage": 0}}, "GatePolicy: sliceGains has an unknown key coverage"),
+        ({"incumbentGains": {"fullNdcg": -2}}, "incumbentGains.fullNdcg must be a number from -1 to 1, not -2"),
     ],
 )
 def test_names_the_key_of_a_policy_that_cannot_be_used(document: dict[str, Any], words: str) -> None:
@@ -400,13 +540,15 @@ def test_names_the_key_of_a_policy_that_cannot_be_used(document: dict[str, Any],
     [
         {},
         {"minimumTestUsers": 20, "floors": {"coverage": 0.1}, "ceilings": {"largestExposure": 0.5}},
-        {"margins": {"sampledNdcg": -0.01}, "lowestDifference": {"fullNdcg": -1}, "minimumSliceUsers": 1},
+        {"incumbentGains": {"sampledNdcg": -0.01}, "better": {"minimumGain": -1}, "minimumSliceUsers": 1},
+        {"baselineGains": {"als": {"fullNdcg": -0.5}, "others": {}}},
+        {"baselineGains": {"als": {"fullNdcg": 2}}},
         {"floors": {"coverage": -0.1}},
         {"ceilings": {"coverage": 0.1}},
-        {"lowestDifference": {"coverage": 0}},
-        {"sliceMargins": {"sampledNdcg": "0"}},
+        {"sliceGains": {"coverage": 0}},
+        {"sliceGains": {"sampledNdcg": "0"}},
         {"minimumTestUsers": 0},
-        {"minimumIntervalUsers": 1.5},
+        {"minimumSliceUsers": 1.5},
         {"maximumServingMilliseconds": 20},
         {"maximumServingMilliseconds": 0},
         {"maximumServingMilliseconds": "20"},

@@ -33,6 +33,7 @@ KEY = f"datasets/{VERSION}/manifest.json"
 ROWS = {"train": 8, "test": 3, "users": 3, "items": 4, "popularity": 4}
 CONTENT = {folder: f"{folder} of six hand-written rows".encode() for folder in ROWS}
 OLDER, NEWER = "v20261122t000000z-00000000", "v20261124t000000z-00000000"
+FORGED = "v20991231t235959z-0000dead"
 
 
 def manifest_of(version: str = VERSION) -> dict[str, Any]:
@@ -332,6 +333,95 @@ def test_an_older_version_is_not_stale_when_the_newer_run_ended_without_verdict(
     assert app.handler(event_for(VERSION), CONTEXT)["outcome"] == "STARTED"
     cloud.put(f"RUN#{RUN}", "STATE", kind="RUN", runId=RUN, datasetVersion=VERSION, status=status)
     assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "STARTED"
+
+
+@pytest.mark.parametrize("status", ["REJECTED", "UNCHANGED"])
+@pytest.mark.fault("M17")
+def test_a_version_that_was_not_deployed_does_not_hold_the_place_of_the_newest(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], status: str
+) -> None:
+    app = load("on_data_ready")
+    for version in (VERSION, OLDER):
+        upload(cloud, version)
+    assert app.handler(event_for(VERSION), CONTEXT)["outcome"] == "STARTED"
+    cloud.put(f"RUN#{RUN}", "STATE", kind="RUN", runId=RUN, datasetVersion=VERSION, status=status)
+    assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "STARTED"
+
+
+@pytest.mark.parametrize("status", ["QUARANTINED", "STALE", "REFUSED", "FAILED", "ABORTED"])
+@pytest.mark.fault("M17")
+def test_a_version_without_a_run_does_not_hold_the_place_of_the_newest(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], status: str
+) -> None:
+    upload(cloud)
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=NEWER)
+    cloud.put(f"DATASET#{NEWER}", kind="DATASET", status=status, datasetVersion=NEWER)
+    assert load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == "STARTED"
+
+
+@pytest.mark.parametrize(("status", "outcome"), [("RUNNING", "STALE"), ("PARKED", "STALE"), ("DEPLOYED", "STALE")])
+def test_a_version_that_is_on_its_way_or_was_deployed_holds_it(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], status: str, outcome: str
+) -> None:
+    upload(cloud)
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=NEWER)
+    cloud.put(f"DATASET#{NEWER}", kind="DATASET", status="CLAIMED", datasetVersion=NEWER, runId=f"{NEWER}-r1")
+    cloud.put(f"RUN#{NEWER}-r1", kind="RUN", runId=f"{NEWER}-r1", datasetVersion=NEWER, status=status)
+    assert load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == outcome
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (FORGED, f"{FORGED} is 26698 days ahead of the time, 2026-11-26 00:00 UTC: correct the clock or the name"),
+        ("v20261126t001501z-00000000", "v20261126t001501z-00000000 is 15 minutes ahead of the time"),
+        ("v20250230t000000z-00000000", "v20250230t000000z-00000000 names no time, which is yyyymmdd, t, hhmmss"),
+        ("v20251399t996199z-00000000", "names no time"),
+    ],
+)
+@pytest.mark.fault("M18")
+def test_a_version_whose_time_cannot_be_right_is_refused_and_blocks_nothing(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], version: str, words: str
+) -> None:
+    app = load("on_data_ready")
+    for one in (version, VERSION):
+        upload(cloud, one)
+    answer = app.handler(event_for(version), CONTEXT)
+    assert answer["outcome"] == "QUARANTINED"
+    [reason] = answer["reasons"]
+    assert words in reason and "drop the data again" in reason
+    assert cloud.item("DATASET", "NEWEST_CLAIMED") == {}
+    assert app.handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == "STARTED"
+    assert executions(machine) == [RUN]
+
+
+def test_a_clock_may_be_a_quarter_of_an_hour_ahead(cloud: Cloud, machine: Any, load: Callable[..., ModuleType]) -> None:
+    upload(cloud, "v20261126t001500z-00000000")
+    assert load("on_data_ready").handler(event_for("v20261126t001500z-00000000"), CONTEXT)["outcome"] == "STARTED"
+
+
+@pytest.mark.fault("M18")
+def test_a_forged_version_that_was_claimed_before_holds_nothing(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
+) -> None:
+    upload(cloud)
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=FORGED)
+    cloud.put(f"DATASET#{FORGED}", kind="DATASET", status="CLAIMED", datasetVersion=FORGED, runId=f"{FORGED}-r1")
+    cloud.put(f"RUN#{FORGED}-r1", kind="RUN", status="REJECTED")
+    assert load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == "STARTED"
+    assert cloud.item("DATASET", "NEWEST_CLAIMED")["datasetVersion"] == VERSION
+
+
+@pytest.mark.fault("M12")
+def test_a_run_that_is_over_is_not_started_again_when_its_name_is_free_again(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
+) -> None:
+    """Step Functions forgets an execution 90 days after its end."""
+    upload(cloud)
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="CLAIMED", datasetVersion=VERSION, runId=RUN)
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="ROLLED_BACK", runId=RUN, executionArn=EXECUTION)
+    assert load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == "DUPLICATE"
+    assert executions(machine) == []
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from shared.ledger import Token
 from shared.records import JobKind
 from tests.unit.functions.cloud import (
     APPLICATION,
+    ARTIFACTS,
     BATCH,
     CONTEXT,
     EXECUTION,
@@ -24,6 +25,7 @@ from tests.unit.functions.cloud import (
     RUN,
     TOKEN,
     VERSION,
+    Cloud,
     endpoint,
     job_run,
     model_package,
@@ -62,6 +64,28 @@ def test_answers_its_sample_event_with_the_artefacts(app: ModuleType, sagemaker:
     answers.add_response("send_task_success", {}, success(DONE))
     assert app.handler(sample_event("on_job_finished"), CONTEXT) == {"answered": True}
     assert app.LEDGER.token(JobKind.TRAINING, JOB) is None
+
+
+def pins(app: ModuleType, sagemaker: Stubber, cloud: Cloud, content: bytes) -> dict[str, str]:
+    """The pins of an answer, for archives that hold `content` then: ETags by name."""
+    for url in (MODEL_URL, OUTPUT_URL):
+        cloud.write(ARTIFACTS, url.removeprefix(f"s3://{ARTIFACTS}/"), content)
+    token = hold(app, JobKind.TRAINING, JOB)
+    sagemaker.add_response("describe_training_job", training_job())
+    outcome = app.JOBS.outcome(token)
+    assert {name: outcome.output[name] for name in DONE} == DONE
+    return {name: pin["etag"] for name, pin in outcome.output.items() if name not in DONE}
+
+
+@pytest.mark.fault("R06")
+def test_the_archives_of_a_training_are_those_of_its_first_answer(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud
+) -> None:
+    first = pins(app, sagemaker, cloud, b"a")
+    assert first == dict.fromkeys(("modelData", "output"), "0cc175b9c0f1b6a831c399e269772661")
+    assert pins(app, sagemaker, cloud, b"b") == first
+    kept = cloud.item(f"RUN#{RUN}", f"DECISION#pin#output#{JOB}")
+    assert (kept["reasons"], kept["figures"]) == ([OUTPUT_URL], {"etag": first["output"], "versionId": None})
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,6 @@ def test_a_version_waits_until_a_run_or_a_reason_is_known(dataset: Any, run: Any
     assert backlog.is_unknown(dataset, run) is unknown
 
 
-def test_a_versions_name_tells_its_birth() -> None:
-    assert backlog.born(VERSION) == datetime(2026, 11, 23, 15, 13, tzinfo=UTC)
-
-
 def test_the_announced_event_is_one_that_on_data_ready_takes() -> None:
     from on_data_ready import announcement
 
@@ -247,6 +243,23 @@ def test_versions_older_than_the_newest_claimed_are_not_looked_at(
     cloud.write(DATA, "datasets/notes/readme.txt", b"no version")
     cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=VERSION)
     assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+
+
+@pytest.mark.fault("M18")
+def test_behind_a_forged_newest_version_others_are_still_found(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None
+) -> None:
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion="v20991231t235959z-0000dead")
+    cloud.write(DATA, f"datasets/{VERSION}/manifest.json", {})
+    event = backlog.object_created(DATA, f"datasets/{VERSION}/manifest.json", 0, LATER)
+    invoked(functions, "ncf-on-data-ready", event)
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "announced": 1}
+
+
+@pytest.mark.fault("M18")
+def test_a_folder_whose_name_tells_no_time_hinders_no_other(app: ModuleType, functions: Stubber, cloud: Cloud) -> None:
+    cloud.write(DATA, "datasets/v20251399t999999z-00000000/train/part-00000.parquet", b"x")
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "abandoned": 1}
 
 
 def test_parts_without_a_manifest_are_warned_of_after_a_day(

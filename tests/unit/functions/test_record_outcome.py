@@ -43,13 +43,23 @@ def test_told_twice_it_notifies_once(app: ModuleType, cloud: Cloud) -> None:
 
 def test_a_rejection_carries_the_reasons_of_the_gate(app: ModuleType, cloud: Cloud) -> None:
     reasons = ["hit rate at 10 is 0.4100, below the floor of 0.55"]
-    app.handler(event("REJECTED", evaluation={"accepted": False, "reasons": reasons}), CONTEXT)
+    app.handler(event("REJECTED", evaluation={"verdict": "REJECTED", "reasons": reasons}), CONTEXT)
     run = cloud.item(f"RUN#{RUN}")
     assert (run["status"], run["reasons"]) == ("REJECTED", reasons)
     detail = {"schemaVersion": "1.0", "runId": RUN, "datasetVersion": VERSION, "reasons": reasons}
     assert cloud.events() == [("ModelRejected", detail)]
     assert reasons[0] in cloud.notifications()[0]["Message"]
     assert cloud.item(f"DATASET#{VERSION}")["status"] == "CLAIMED"
+
+
+def test_a_model_equal_to_the_serving_one_changes_nothing(app: ModuleType, cloud: Cloud) -> None:
+    reasons = ["the model equals the serving model in every figure: it is not deployed"]
+    answer = app.handler(event("UNCHANGED", evaluation={"verdict": "UNCHANGED", "reasons": reasons}), CONTEXT)
+    assert answer == {"status": "UNCHANGED"}
+    run = cloud.item(f"RUN#{RUN}")
+    assert (run["status"], run["reasons"]) == ("UNCHANGED", reasons)
+    assert cloud.events()[0][0] == "ModelUnchanged"
+    assert "its model equals the serving one" in cloud.notifications()[0]["Subject"]
 
 
 def test_a_no_of_a_person_is_a_rejection_with_their_words(app: ModuleType, cloud: Cloud) -> None:
@@ -92,8 +102,8 @@ def test_a_manifest_that_was_faster_is_not_set_back(app: ModuleType, cloud: Clou
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ([], "outcome must be one of DEPLOYED, REJECTED, PREPARED, RESTORED"),
-        ({"outcome": "WON"}, "outcome must be one of DEPLOYED, REJECTED, PREPARED, RESTORED"),
+        ([], "outcome must be one of DEPLOYED, REJECTED, UNCHANGED, PREPARED, RESTORED"),
+        ({"outcome": "WON"}, "outcome must be one of DEPLOYED, REJECTED, UNCHANGED, PREPARED, RESTORED"),
         ({"outcome": "PREPARED"}, "preparation.datasetVersion must be a dataset version"),
         ({"outcome": "DEPLOYED", "runId": "x"}, "runId must be a run id"),
     ],

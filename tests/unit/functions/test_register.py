@@ -13,6 +13,7 @@ from register import request
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    DIGEST,
     IMAGE,
     JOB,
     MODEL_URL,
@@ -33,6 +34,7 @@ METADATA = {
     "trainingJobName": JOB,
     "image": IMAGE,
     "modelDataETag": ETAG,
+    "bundleDigest": DIGEST,
     "verdict": "accepted",
     "reasons": "hit rate at 10 is 0.7123 not below the floor of 0.15 / "
     "NDCG at 10 is 0.4321 better than popularity s 0.2467",
@@ -57,7 +59,11 @@ CALL = {
 
 
 def package(status: str = "Approved", run: str = RUN) -> dict[str, Any]:
-    return model_package(status, CustomerMetadataProperties={**METADATA, "runId": run})
+    return model_package(
+        status,
+        InferenceSpecification=CALL["InferenceSpecification"],
+        CustomerMetadataProperties={**METADATA, "runId": run},
+    )
 
 
 def listed(*descriptions: str, more: bool = False) -> dict[str, Any]:
@@ -98,6 +104,7 @@ def test_the_client_token_is_the_run_id_and_fits() -> None:
                 MODEL_URL,
                 ETAG,
                 f"s3://{ARTIFACTS}/runs/{RUN}/evaluation.json",
+                DIGEST,
                 reasons=tuple(sample_event("register")["evaluation"]["reasons"]),
             ),
             "ncf-recommender",
@@ -113,7 +120,7 @@ def test_registers_the_model_of_its_sample_event(app: ModuleType, sagemaker: Stu
     sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)
     sagemaker.add_response("describe_model_package", package())
     answer = app.handler(sample_event("register"), CONTEXT)
-    assert answer == {"modelPackageArn": PACKAGE, "approvalStatus": "Approved"}
+    assert answer == {"modelPackageArn": PACKAGE, "approvalStatus": "Approved", "bundleDigest": DIGEST}
     assert cloud.item(f"RUN#{RUN}", "DECISION#registration")["figures"]["modelDataETag"] == ETAG
 
 
@@ -124,7 +131,7 @@ def test_a_retry_finds_the_package_that_an_earlier_try_made(app: ModuleType, sag
     sagemaker.add_response("describe_model_package", package("PendingManualApproval"))
     sagemaker.add_response("describe_model_package", package("PendingManualApproval"))
     answer = app.handler(sample_event("register"), CONTEXT)
-    assert answer == {"modelPackageArn": PACKAGE, "approvalStatus": "PendingManualApproval"}
+    assert answer == {"modelPackageArn": PACKAGE, "approvalStatus": "PendingManualApproval", "bundleDigest": DIGEST}
 
 
 def test_a_description_alone_does_not_make_a_package_ours(app: ModuleType, sagemaker: Stubber) -> None:
@@ -170,26 +177,53 @@ def test_a_model_whose_archive_is_gone_is_not_registered(app: ModuleType, sagema
     assert type(caught.value).__name__ == "ArtefactMissing"
 
 
-@pytest.mark.parametrize("accepted", [None, "true", 1])
-def test_only_a_model_that_was_judged_is_registered(app: ModuleType, accepted: Any) -> None:
+@pytest.mark.parametrize("verdict", [None, "accepted", True])
+def test_only_a_model_that_was_judged_is_registered(app: ModuleType, verdict: Any) -> None:
     event = sample_event("register")
-    event["evaluation"]["accepted"] = accepted
-    with pytest.raises(Exception, match=r"evaluation\.accepted must be true or false"):
+    event["evaluation"]["verdict"] = verdict
+    with pytest.raises(Exception, match=r"evaluation\.verdict must be ACCEPTED, REJECTED or UNCHANGED"):
         app.handler(event, CONTEXT)
 
 
-@pytest.mark.parametrize("approval", ["auto", "manual"])
-def test_what_the_gate_rejected_is_registered_as_rejected_with_its_reasons(
-    load: Callable[..., ModuleType], cloud: Cloud, stub: Callable[[Any], Stubber], approval: str
+@pytest.mark.parametrize("digest", [None, "", DIGEST.upper(), 7])
+def test_a_state_without_the_digest_of_the_bundle_registers_nothing(app: ModuleType, digest: Any) -> None:
+    event = sample_event("register")
+    event["evaluation"]["bundleDigest"] = digest
+    with pytest.raises(Exception, match=r"evaluation\.bundleDigest must be 64 lower-case hex digits"):
+        app.handler(event, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"bundleDigest": "0" * 64}, {"modelDataETag": "another"}, {"trainingJobName": "another"}, {"Image": "another"}],
+)
+def test_a_package_of_the_run_with_another_model_is_not_ours(
+    app: ModuleType, sagemaker: Stubber, other: dict[str, str]
+) -> None:
+    found = package()
+    if "Image" in other:
+        found["InferenceSpecification"] = {"Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL_URL, **other}]}
+    else:
+        found["CustomerMetadataProperties"] |= other
+    sagemaker.add_response("list_model_packages", listed(f"run {RUN}"))
+    sagemaker.add_response("describe_model_package", found)
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)
+    sagemaker.add_response("describe_model_package", package())
+    app.handler(sample_event("register"), CONTEXT)
+
+
+@pytest.mark.parametrize(("approval", "verdict"), [("auto", "REJECTED"), ("manual", "REJECTED"), ("auto", "UNCHANGED")])
+def test_a_model_that_is_not_to_be_deployed_is_registered_as_rejected_with_its_reasons(
+    load: Callable[..., ModuleType], cloud: Cloud, stub: Callable[[Any], Stubber], approval: str, verdict: str
 ) -> None:
     cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
     app = load("register", APPROVAL=approval)
     event = sample_event("register")
     event["evaluation"] |= {
-        "accepted": False,
+        "verdict": verdict,
         "reasons": ["NDCG at 10 is 0.05, below the floor of 0.08 (95 %)", "ü" * 300],
     }
-    metadata = {**METADATA, "verdict": "rejected"}
+    metadata = {**METADATA, "verdict": verdict.lower()}
     metadata["reasons"] = f"NDCG at 10 is 0.05 below the floor of 0.08 95 / {'ü' * 300}"[:256]
     sagemaker = stub(app.JOBS.client("sagemaker"))
     sagemaker.add_response("describe_training_job", training_job())
@@ -197,7 +231,7 @@ def test_what_the_gate_rejected_is_registered_as_rejected_with_its_reasons(
     expected = {**CALL, "ModelApprovalStatus": "Rejected", "CustomerMetadataProperties": metadata}
     sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, expected)
     sagemaker.add_response("describe_model_package", package("Rejected"))
-    assert app.handler(event, CONTEXT) == {"modelPackageArn": PACKAGE, "approvalStatus": "Rejected"}
+    assert app.handler(event, CONTEXT)["approvalStatus"] == "Rejected"
     assert cloud.item(f"RUN#{RUN}", "DECISION#registration")["verdict"] == "Rejected"
 
 

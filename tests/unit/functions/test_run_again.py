@@ -21,6 +21,7 @@ from tests.unit.functions.cloud import (
     Cloud,
     endpoint,
     sample_event,
+    tags_of_training,
     training_job,
 )
 
@@ -131,7 +132,7 @@ def test_a_restart_takes_the_training_that_is_done(
 ) -> None:
     known(cloud, status, error="InvalidInput", endedAt="2026-11-23T15:20:00.000Z")
     sagemaker.add_response("describe_training_job", training_job())
-    sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
+    sagemaker.add_response("list_tags", tags_of_training())
     sagemaker.add_response("describe_training_job", training_job())
     answers.add_response("send_task_success", {})
     assert app.handler(again(), CONTEXT) == {"jobName": JOB}
@@ -172,7 +173,7 @@ def test_a_run_that_goes_on_or_ended_well_is_not_restarted(
     app: ModuleType, cloud: Cloud, status: str, words: str
 ) -> None:
     known(cloud, status)
-    with pytest.raises(Exception, match=f"run {RUN} cannot be restarted: ") as caught:
+    with pytest.raises(Exception, match=f"run {RUN} cannot be started: ") as caught:
         app.handler(again(), CONTEXT)
     assert type(caught.value).__name__ == "InvalidInput"
     assert words in str(caught.value)
@@ -216,6 +217,22 @@ def test_the_failure_of_a_restart_that_was_refused_does_not_end_the_run_that_goe
     assert cloud.item("LOCK", "DEPLOYMENT")["runId"] == RUN
     assert app.LEDGER.token(JobKind.TRAINING, JOB) is not None
     assert cloud.notifications() == []
+
+
+@pytest.mark.fault("M06")
+@pytest.mark.parametrize("app", ["handle_failure"], indirect=True)
+@pytest.mark.parametrize(("ended_as", "status"), [("ABORTED", "ABORTED"), ("TIMED_OUT", "FAILED")])
+def test_a_restart_that_is_stopped_from_outside_ends_its_run(
+    app: ModuleType, cloud: Cloud, ended_as: str, status: str
+) -> None:
+    """Only the event on its end tells of it, and its name is not the run's."""
+    cloud.listen()
+    known(cloud, "RUNNING", RESTART)
+    event = sample_event("handle_failure_status_change")
+    event["detail"] |= {"executionArn": RESTART, "name": RESTART.rpartition(":")[2], "status": ended_as}
+    assert app.handler(event, CONTEXT)["status"] == status
+    assert state(cloud)["status"] == status
+    assert [item["pk"] for item in cloud.table.scan()["Items"] if item["pk"].startswith("DATASET#")] == []
 
 
 @pytest.mark.parametrize("app", ["handle_failure"], indirect=True)

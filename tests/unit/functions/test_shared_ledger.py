@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from shared import ledger
+from shared.errors import InvalidInput
 from shared.ledger import Ledger, Token
 from shared.records import DatasetStatus, JobKind, RunStatus
 from tests.unit.functions.cloud import EXECUTION, RUN, VERSION, Clock, Cloud
 
 OLDER, NEWER = "v20261122t000000z-00000000", "v20261124t000000z-00000000"
+FORGED = "v20991231t235959z-0000dead"
 
 
 def token(task_token: str = "t1", **changed: Any) -> Token:
@@ -57,12 +59,32 @@ def test_prepared_does_not_replace_claimed(book: Ledger) -> None:
     assert book.dataset(VERSION)["status"] == DatasetStatus.CLAIMED  # type: ignore[index]
 
 
-def test_the_newest_claimed_version_only_grows(book: Ledger) -> None:
+def test_the_newest_claimed_version_only_grows(book: Ledger, clock: Clock) -> None:
+    clock.now += 86_400
     assert book.newest_claimed() is None
     assert book.claim_newest(VERSION) == VERSION
     assert book.claim_newest(OLDER) == VERSION
     assert book.claim_newest(NEWER) == NEWER
     assert book.newest_claimed() == NEWER
+
+
+@pytest.mark.fault("M18")
+def test_a_version_ahead_of_now_never_moves_the_newest_claimed(book: Ledger, cloud: Cloud) -> None:
+    with pytest.raises(InvalidInput, match=f"{FORGED} is 26701 days ahead of the time"):
+        book.claim_newest(FORGED)
+    assert book.newest_claimed() is None
+    assert book.claim_newest(VERSION) == VERSION
+    with pytest.raises(InvalidInput):
+        book.claim_newest(FORGED)
+    assert book.newest_claimed() == VERSION
+
+
+@pytest.mark.fault("M18")
+def test_a_newest_version_ahead_of_now_counts_as_none_and_is_replaced(book: Ledger, cloud: Cloud) -> None:
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=FORGED)
+    assert book.newest_claimed() is None
+    assert book.claim_newest(OLDER) == OLDER
+    assert book.newest_claimed() == OLDER
 
 
 def test_the_first_end_of_a_run_stays(book: Ledger) -> None:

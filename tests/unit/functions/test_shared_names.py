@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -25,6 +26,11 @@ def test_the_same_event_names_the_same_version_whoever_handles_it() -> None:
     again = names.preparation_version(ARN.replace("one", "two"), "2026-11-23T15:14:59Z", dict(TRIGGER))
     assert first == again
     assert re.fullmatch(r"v20261123t151300z-[0-9a-f]{8}", first)
+
+
+def test_a_versions_name_tells_its_birth() -> None:
+    assert names.born(VERSION) == datetime(2026, 11, 23, 15, 13, tzinfo=UTC)
+    assert names.born("v20260230t000000z-00000000") is None
 
 
 @pytest.mark.parametrize("change", [{"bucket": "c"}, {"key": "raw/other/_SUCCESS"}, {"sequencer": "0068"}])

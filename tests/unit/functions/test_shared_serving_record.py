@@ -95,6 +95,19 @@ def test_newer_data_replaces_older_and_never_the_other_way(book: Ledger) -> None
     assert "previous" not in serving["previous"], "one level deep"
 
 
+def test_the_digest_of_a_bundle_stays_with_its_model(book: Ledger) -> None:
+    """A model that was promoted before digests were recorded has none, even if one with a digest served before it."""
+    with_digest: Model = {**model(NEWER), "bundleDigest": "c4" * 32}
+    book.promote(model(VERSION), EXECUTION, "it passed the gate", 1)
+    book.promote(with_digest, EXECUTION, "it passed the gate", 1)
+    assert book.promote(model(VERSION), "rollback", "odd lists", 1, replacing=f"{NEWER}-r1")
+    serving = book.serving()
+    assert serving is not None and serving["previous"] is not None
+    assert (serving["bundleDigest"], serving["previous"]["bundleDigest"]) == (None, "c4" * 32)
+    champion = book.champion(f"{NEWER}-r1")
+    assert champion is not None and champion["bundleDigest"] == "c4" * 32
+
+
 def test_promoting_the_same_run_again_keeps_what_was_before_it(book: Ledger) -> None:
     book.promote(model(OLDER), EXECUTION, "it passed the gate", 1)
     book.promote(model(VERSION), EXECUTION, "it passed the gate", 1)

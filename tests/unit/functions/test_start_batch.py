@@ -117,6 +117,55 @@ def test_a_retry_answers_for_the_job_that_is_over(app: ModuleType, sagemaker: St
     app.handler(sample_event("start_batch"), CONTEXT)
 
 
+FILTERED = {"InputFilter": "$.a", "OutputFilter": "$", "JoinSource": "None"}
+INPUT, OUTPUT = transform_job("Completed")["TransformInput"], transform_job("Completed")["TransformOutput"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"ModelName": "other"}, f"model is other, not {JOB}"),
+        ({"TransformOutput": {**OUTPUT, "S3OutputPath": "s3://other"}}, "output is s3://other, not s3://"),
+        (
+            {"TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://other/"}}}},
+            "input is s3://other/, not s3://",
+        ),
+        ({"TransformInput": {**INPUT, "SplitType": "Line"}}, "split is Line, not None"),
+        ({"BatchStrategy": "MultiRecord"}, "batch strategy is MultiRecord, not SingleRecord"),
+        ({"Environment": {"A": "1"}}, "environment A is 1, which the run did not ask for"),
+        ({"DataProcessing": FILTERED}, "InputFilter is $.a, not $"),
+    ],
+)
+@pytest.mark.parametrize("status", ["Completed", "InProgress"])
+@pytest.mark.fault("P19")
+def test_a_foreign_job_of_the_batchs_name_is_not_adopted_and_the_next_batch_takes_another_name(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, changed: dict[str, Any], words: str, status: str
+) -> None:
+    second = f"ncf-{RUN}-b2"
+    sagemaker.add_response("describe_transform_job", transform_job(status, **changed))
+    with pytest.raises(InvalidInput) as caught:
+        app.handler(sample_event("start_batch"), CONTEXT)
+    assert str(caught.value).startswith(f"transform job {BATCH} exists and is not the one of this run: ")
+    assert words in str(caught.value)
+    assert str(caught.value).endswith(f"It was left alone. Start the batch again: its job is {second}")
+    assert cloud.item(f"JOB#TRANSFORM#{BATCH}", "TOKEN") == {}
+
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_response("create_transform_job", arn(second))
+    sagemaker.add_response("describe_transform_job", transform_job("InProgress", second), {"TransformJobName": second})
+    assert app.handler(sample_event("start_batch"), CONTEXT) == {"outcome": "Started"}
+
+
+@pytest.mark.fault("P19")
+def test_a_foreign_job_that_comes_between_is_not_adopted(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_client_error("create_transform_job", "ResourceInUse", "Job names must be unique", 400)
+    sagemaker.add_response("describe_transform_job", transform_job("InProgress", ModelName="other"))
+    with pytest.raises(InvalidInput, match="model is other"):
+        app.handler(sample_event("start_batch"), CONTEXT)
+    assert cloud.item(f"JOB#TRANSFORM#{BATCH}", "TOKEN") == {}
+
+
 @pytest.mark.parametrize(
     ("status", "num_results"), [("Failed", 50), ("Stopped", 50), ("Completed", 20)], ids=["failed", "stopped", "short"]
 )

@@ -190,6 +190,40 @@ def app(load: Callable[..., ModuleType]) -> ModuleType:
     return load("start_preparation")
 
 
+@pytest.mark.fault("P19")
+def test_a_job_run_that_has_the_client_token_and_other_parameters_is_not_adopted(
+    app: ModuleType, emr: Stubber, cloud: Cloud
+) -> None:
+    words = "The client token was used before with other parameters"
+    emr.add_client_error("start_job_run", "ConflictException", words, 409)
+    with pytest.raises(Exception, match=f"StartJobRun: ConflictException: {words}"):
+        app.handler(EVENT, CONTEXT)
+    assert cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN").get("jobId") is None
+
+
+@pytest.mark.fault("M18")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"trigger": {**EVENT["trigger"], "time": "2099-12-31T23:59:59Z"}},
+        {"trigger": None, "source": "s3://b/raw/x/", "startTime": "2099-12-31T23:59:59Z"},
+    ],
+)
+def test_a_time_ahead_of_now_prepares_nothing(app: ModuleType, cloud: Cloud, changed: dict[str, Any]) -> None:
+    with pytest.raises(Exception, match="days ahead of the time, 2026-11-26 00:00 UTC") as caught:
+        app.handler({**EVENT, **changed}, CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert cloud.table.scan()["Items"] == []
+
+
+@pytest.mark.fault("M18")
+def test_a_forged_newest_version_is_no_parent(app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud) -> None:
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion="v20991231t235959z-0000dead")
+    emr.add_response("start_job_run", *started(expected_call()))
+    emr.add_response("get_job_run", job_run("SUBMITTED"))
+    app.handler(EVENT, CONTEXT)
+
+
 def test_starts_the_job_of_its_sample_event_and_leaves(
     app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:

@@ -17,6 +17,7 @@ from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
     DATA,
+    DIGEST,
     EXECUTION,
     IMAGE,
     JOB,
@@ -28,6 +29,7 @@ from tests.unit.functions.cloud import (
     Cloud,
     sample_event,
     success,
+    tags_of_training,
     training_job,
 )
 
@@ -113,6 +115,7 @@ def test_without_spot_there_is_no_waiting_time_and_without_an_incumbent_no_chann
     ("given", "words"),
     [
         ({"run_id": "x"}, "run_id is set by the platform"),
+        ({"incumbent_digest": DIGEST}, "incumbent_digest is set by the platform"),
         ({"layers": {"a": 1}}, "layers must be a string, a number, a boolean or a list, not {'a': 1}"),
         ({"note": "x" * 257}, "note has 257 characters, more than 256"),
         ({"note": None}, "note must be a string"),
@@ -190,9 +193,23 @@ def test_the_serving_model_is_measured_beside_the_new_one(app: ModuleType, sagem
     app.handler(sample_event("start_training"), CONTEXT)
 
 
+@pytest.mark.parametrize("digest", [DIGEST, None])
+@pytest.mark.fault("E09")
+def test_the_serving_bundle_is_named_by_its_digest_where_that_is_known(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, digest: str | None
+) -> None:
+    serving = {"runId": "older", "datasetVersion": "older", "modelDataUrl": "s3://a/incumbent.tar.gz"}
+    cloud.put("SERVING", "CURRENT", **serving, bundleDigest=digest)
+    expected = call_for(request.Run(RUN, VERSION, 1, "s3://a/incumbent.tar.gz"))
+    expected["HyperParameters"] |= {"incumbent_digest": digest} if digest else {}
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_response("create_training_job", created(), expected)
+    app.handler(sample_event("start_training"), CONTEXT)
+
+
 def test_a_retry_adopts_the_job_that_runs(app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud) -> None:
     sagemaker.add_response("describe_training_job", training_job(status="InProgress"))
-    sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
+    sagemaker.add_response("list_tags", tags_of_training(), {"ResourceArn": training_job()["TrainingJobArn"]})
     sagemaker.add_response("describe_training_job", training_job(status="InProgress"))
     app.handler(sample_event("start_training"), CONTEXT)
     assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN")["taskToken"] == TOKEN
@@ -202,12 +219,134 @@ def test_a_retry_answers_for_the_job_that_is_over(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     sagemaker.add_response("describe_training_job", training_job())
-    sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
+    sagemaker.add_response("list_tags", tags_of_training())
     sagemaker.add_response("describe_training_job", training_job())
     output = {"jobName": JOB, "modelDataUrl": MODEL_URL, "outputUrl": OUTPUT_URL, "image": IMAGE}
     answers.add_response("send_task_success", {}, success(output))
     app.handler(sample_event("start_training"), CONTEXT)
     assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN") == {}
+
+
+CHANNEL = training_job()["InputDataConfig"][0]
+PARAMETERS = training_job()["HyperParameters"]
+OTHER_DATA = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://other/", "S3DataDistributionType": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "tags", "words"),
+    [
+        ({}, [], "tag datasetVersion is missing; tag runId is missing"),
+        (
+            {},
+            [{"Key": "runId", "Value": "x"}, {"Key": "datasetVersion", "Value": VERSION}],
+            f"tag runId is x, not {RUN}",
+        ),
+        (
+            {"RoleArn": "arn:aws:iam::123456789012:role/other"},
+            None,
+            "role is arn:aws:iam::123456789012:role/other, not",
+        ),
+        ({"OutputDataConfig": {"S3OutputPath": "s3://other"}}, None, "output is s3://other, not s3://ncf-artifacts"),
+        (
+            {"AlgorithmSpecification": {"TrainingImage": "other", "TrainingInputMode": "File"}},
+            None,
+            f"image is other, not {IMAGE}",
+        ),
+        (
+            {
+                "AlgorithmSpecification": {
+                    "TrainingImage": IMAGE,
+                    "TrainingInputMode": "File",
+                    "ContainerEntrypoint": ["python"],
+                    "ContainerArguments": ["-c", "print(1)"],
+                }
+            },
+            None,
+            "entry point is python -c print(1), which the run did not ask for",
+        ),
+        ({"Environment": {"A": "1"}}, None, "environment A is 1, which the run did not ask for"),
+        ({"EnableNetworkIsolation": False}, None, "network isolation is False, not True"),
+        (
+            {"InputDataConfig": [{**CHANNEL, "DataSource": OTHER_DATA}]},
+            None,
+            "channel dataset is s3://other/, not s3://",
+        ),
+        (
+            {"InputDataConfig": [CHANNEL, {**CHANNEL, "ChannelName": "more"}]},
+            None,
+            f"channel more is s3://{DATA}/datasets/{VERSION}/, which the run did not ask for",
+        ),
+        ({"InputDataConfig": [{**CHANNEL, "ChannelName": "data"}]}, None, "channel dataset is missing"),
+        ({"HyperParameters": {**PARAMETERS, "epochs": "1"}}, None, "hyperparameter epochs is 1, not 20"),
+        ({"HyperParameters": {**PARAMETERS, "x": "1"}}, None, "hyperparameter x is 1, which the run did not ask for"),
+        ({"HyperParameters": {"epochs": "20"}}, None, "hyperparameter code_version is missing"),
+        ({"CheckpointConfig": {"S3Uri": "s3://other/"}}, None, "checkpoints is s3://other/, not s3://ncf-artifacts"),
+    ],
+)
+@pytest.mark.parametrize("status", ["Completed", "InProgress"])
+@pytest.mark.fault("P19")
+def test_a_foreign_job_of_the_runs_name_is_not_adopted_and_left_alone(
+    app: ModuleType,
+    sagemaker: Stubber,
+    cloud: Cloud,
+    changed: dict[str, Any],
+    tags: list[dict[str, str]] | None,
+    words: str,
+    status: str,
+) -> None:
+    sagemaker.add_response("describe_training_job", training_job(status, **changed))
+    sagemaker.add_response("list_tags", tags_of_training() if tags is None else {"Tags": tags})
+    with pytest.raises(Exception) as caught:
+        app.handler(sample_event("start_training"), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert str(caught.value).startswith(f"training job {JOB} exists and is not the one of this run: ")
+    assert words in str(caught.value)
+    assert str(caught.value).endswith(f"It was left alone. Restart the run: it trains as {JOB}-t2")
+    assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN") == {}, "handle_failure stops the jobs of the tokens that it finds"
+    assert cloud.item(f"RUN#{RUN}")["trainingAttempt"] == 2
+
+
+@pytest.mark.fault("P19")
+def test_a_foreign_job_that_comes_between_is_not_adopted(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
+    sagemaker.add_response("describe_training_job", training_job("InProgress", RoleArn="arn:aws:iam::1:role/other"))
+    sagemaker.add_response("list_tags", tags_of_training())
+    with pytest.raises(Exception, match="is not the one of this run: role is"):
+        app.handler(sample_event("start_training"), CONTEXT)
+    assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN") == {}
+
+
+def test_a_job_that_a_simultaneous_try_created_is_adopted(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
+) -> None:
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
+    for _ in range(2):
+        sagemaker.add_response("describe_training_job", training_job("InProgress"))
+        if _ == 0:
+            sagemaker.add_response("list_tags", tags_of_training())
+    assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": JOB}
+    assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN")["taskToken"] == TOKEN
+
+
+def test_a_restart_after_a_change_of_the_stacks_parameters_adopts_the_job_as_the_run_created_it(
+    load: Callable[..., ModuleType], stub: Callable[[Any], Stubber], cloud: Cloud
+) -> None:
+    app = load("start_training")
+    first = stub(app.JOBS.client("sagemaker"))
+    first.add_client_error(*NOT_FOUND)
+    first.add_response("create_training_job", created())
+    app.handler(sample_event("start_training"), CONTEXT)
+    assert cloud.item(f"RUN#{RUN}", "DECISION#training")["figures"]["hyperparameter epochs"] == "20"
+
+    app = load("start_training", HYPERPARAMETERS='{"epochs": 30}', MODEL_IMAGE_URI=IMAGE.replace("5f", "6f"))
+    second = stub(app.JOBS.client("sagemaker"))
+    second.add_response("describe_training_job", training_job())
+    second.add_response("list_tags", tags_of_training())
+    second.add_response("describe_training_job", training_job())
+    stub(app.JOBS.client("stepfunctions")).add_response("send_task_success", {})
+    assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": JOB}
 
 
 def test_a_redriven_run_trains_under_a_new_name(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
@@ -254,6 +393,15 @@ def test_refuses_an_input_that_names_no_run(app: ModuleType, change: dict[str, A
     with pytest.raises(Exception, match=words) as caught:
         app.handler({**sample_event("start_training"), **change}, CONTEXT)
     assert type(caught.value).__name__ == "InvalidInput"
+
+
+@pytest.mark.fault("M18")
+def test_a_version_ahead_of_now_is_not_trained_on(app: ModuleType, cloud: Cloud) -> None:
+    version = "v20991231t235959z-0000dead"
+    with pytest.raises(Exception, match="days ahead of the time, 2026-11-26 00:00 UTC") as caught:
+        app.handler({**sample_event("start_training"), "runId": f"{version}-r1", "datasetVersion": version}, CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert cloud.table.scan()["Items"] == []
 
 
 def test_no_line_of_the_log_has_the_token(

@@ -19,6 +19,7 @@ from shared.errors import InvalidInput
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    DIGEST,
     IMAGE,
     MODEL_URL,
     RUN,
@@ -75,14 +76,16 @@ def test_the_endpoint_goes_to_the_split_and_remembers_the_way_back(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:
     container = {"Image": IMAGE, "ModelDataUrl": MODEL_URL}
-    etag = {"runId": RUN, "modelDataETag": "0cc175b9c0f1b6a831c399e269772661"}
+    known = {"runId": RUN, "modelDataETag": "0cc175b9c0f1b6a831c399e269772661", "bundleDigest": DIGEST}
     package = model_package(
-        "Approved", InferenceSpecification={"Containers": [container]}, CustomerMetadataProperties=etag
+        "Approved", InferenceSpecification={"Containers": [container]}, CustomerMetadataProperties=known
     )
     config = request.create_split_config("ncf", SERVING_RUN, RUN, 10, app.FLEET)
     sagemaker.add_response("describe_model_package", package)
     sagemaker.add_response("describe_endpoint", endpoint("InService", f"ncf-{SERVING_RUN}"))
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
+    model = request.create_model("ncf", RUN, request.container(container, DIGEST), "arn:aws:iam::1:role/earlier")
+    sagemaker.add_response("describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m", "CreationTime": 0})
     arn = "arn:aws:sagemaker:eu-central-1:123456789012:endpoint"
     sagemaker.add_response("create_endpoint_config", {"EndpointConfigArn": f"{arn}-config/{SPLIT}"}, config)
     update = request.update_endpoint("ncf-recommender", SPLIT, ())

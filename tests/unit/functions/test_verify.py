@@ -17,6 +17,7 @@ from shared.errors import GoldenRequestMismatch, InvalidInput
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    DIGEST,
     MODEL_URL,
     PACKAGE,
     RUN,
@@ -120,7 +121,7 @@ def test_a_broken_popularity_list_is_named(changes: dict[str, Any], words: str) 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a": 1, "a": 2}', b"\xff", b""])
 def test_an_answer_that_is_not_json_is_none(content: bytes) -> None:
-    assert golden.answer(content) is None
+    assert golden.read_answer(content) is None
 
 
 # The handler
@@ -174,6 +175,7 @@ def test_a_model_that_answers_as_recorded_is_promoted(
         "modelDataUrl": MODEL_URL,
     }
     assert serving["endpointConfigName"] == WANTED
+    assert serving["bundleDigest"] == DIGEST
     popular = cloud.s3.get_object(Bucket=ARTIFACTS, Key="serving/popular.json")["Body"].read()
     assert json.loads(popular) == POPULAR
 
@@ -270,6 +272,14 @@ def test_missing_golden_requests_are_a_fault(app: ModuleType, sagemaker: Stubber
     with pytest.raises(Exception, match=r"golden\.json is missing") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "ArtefactMissing"
+
+
+def test_files_of_a_run_from_before_their_digests_were_recorded_are_taken(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    cloud.put(f"RUN#{RUN}", "DECISION#gate", kind="DECISION", verdict="ACCEPTED", reasons=[], figures={"checks": []})
+    is_well(sagemaker, runtime)
+    assert app.handler(sample_event("verify"), CONTEXT)["verified"]
 
 
 @pytest.mark.fault("A06")

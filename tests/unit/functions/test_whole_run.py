@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+import boto3
 import pytest
 
+from shared.records import RunStatus
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
+    ENVIRONMENT,
+    EXECUTION,
     JOB,
     MODEL_URL,
     OUTPUT_URL,
@@ -24,7 +28,8 @@ from tests.unit.functions.cloud import (
     sample_event,
 )
 from tests.unit.functions.sagemaker_fake import SageMakerFake
-from tests.unit.functions.test_gate import report
+from tests.unit.functions.test_gate import INCUMBENT, incumbent, report
+from tests.unit.functions.test_taken_back import model
 from tests.unit.functions.test_verify import KNOWN, OTHER, POPULAR, STRANGER
 from tests.unit.functions.wire import Wire, refused
 from tests.unit.statemachines.interpreter import UNFORESEEN, Answer, Execution, Failed, execute
@@ -54,7 +59,7 @@ class Platform:
         self.cloud, self.aws = cloud, aws
         self.apps = {name: load(name) for name in {*FUNCTIONS.values(), "on_job_finished"}}
 
-    def run(self, failing: str | None = None, is_done_before: bool = False) -> Execution:
+    def run(self, failing: str | None = None, is_done_before: bool = False, event: dict[str, Any] = EVENT) -> Execution:
         """One execution; the state `failing` fails, before its function was called or after it."""
 
         def answers(state: str, attempt: int, payload: Any) -> Answer:
@@ -65,7 +70,7 @@ class Platform:
             answer = self.call(state, payload)
             return Failed(UNFORESEEN, "after") if state == failing else answer
 
-        return execute("retraining", EVENT, answers)
+        return execute("retraining", event, answers)
 
     def call(self, state: str, payload: Any) -> Answer:
         try:
@@ -96,12 +101,17 @@ def platform(cloud: Cloud, load: Callable[..., ModuleType], monkeypatch: pytest.
     aws = SageMakerFake()
     examples = [KNOWN, STRANGER, OTHER]
     aws.responses = {example["request"]["userId"]: example["response"] for example in examples}
-    files = {"evaluation.json": report(), "golden.json": examples, "popular.json": POPULAR}
-    archive = archive_of({name: json.dumps(content).encode() for name, content in files.items()})
-    cloud.write(ARTIFACTS, OUTPUT_URL.removeprefix(f"s3://{ARTIFACTS}/"), archive)
+    deliver(cloud, report())
     cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a model")
     with Wire(refused, aws).laid(monkeypatch):
         yield Platform(cloud, aws, load)
+
+
+def deliver(cloud: Cloud, evaluation: dict[str, Any]) -> None:
+    """Write the output of the training job."""
+    files = {"evaluation.json": evaluation, "golden.json": [KNOWN, STRANGER, OTHER], "popular.json": POPULAR}
+    archive = archive_of({name: json.dumps(content).encode() for name, content in files.items()})
+    cloud.write(ARTIFACTS, OUTPUT_URL.removeprefix(f"s3://{ARTIFACTS}/"), archive)
 
 
 def end_state(platform: Platform) -> dict[str, Any]:
@@ -156,3 +166,39 @@ def test_wherever_a_run_fails_a_restart_ends_it_like_one_that_never_failed(
     assert (found["run"], found["endpoint"], found["training jobs"]) == ("DEPLOYED", f"ncf-{RUN}", [JOB])
     assert (len(found["packages"]), found["models"]) == (1, ([f"ncf-{RUN}"], [f"ncf-{RUN}"]))
     assert (found["serves"][0], found["lock"], found["tokens"]) == (RUN, None, [])
+
+
+@pytest.mark.fault("M19")
+def test_a_model_that_a_person_took_back_serves_again_only_after_an_acknowledgement(platform: Platform) -> None:
+    cloud, aws, book = platform.cloud, platform.aws, platform.apps["deploy"].LEDGER
+    for name in ENVIRONMENT["ENDPOINT_ALARM_NAMES"].split(","):
+        boto3.client("cloudwatch").put_metric_alarm(
+            AlarmName=name, MetricName="m", Namespace="n", Period=60, EvaluationPeriods=1, Threshold=1,
+            ComparisonOperator="GreaterThanThreshold", Statistic="Sum",
+        )  # fmt: skip
+    before = model(INCUMBENT)
+    assert book.promote(before, EXECUTION, "it passed the gate", book.lock_deployment("x").fence)
+    book.unlock_deployment("x")
+    aws.endpoint = endpoint("InService", before["endpointConfigName"])
+    deliver(cloud, report(incumbent()))
+    assert platform.run().path == PATH
+
+    rollback = EXECUTION.replace(f"ncf-retraining:{RUN}", "ncf-rollback:7f")
+    fence = book.lock_deployment("7f").fence
+    assert book.promote(before, rollback, "customers complain", fence, replacing=RUN)
+    book.finish_run(RUN, RunStatus.ROLLED_BACK, ["customers complain"], over=(RunStatus.DEPLOYED,))
+    book.unlock_deployment("7f")
+    aws.endpoint = endpoint("InService", before["endpointConfigName"])
+
+    refused_run = platform.run()
+    assert (refused_run.status, refused_run.path) == ("FAILED", ["StartTraining", "HandleFailure", "RunFailed"])
+    assert cloud.item("SERVING", "CURRENT")["runId"] == INCUMBENT
+    assert cloud.item(f"RUN#{RUN}")["status"] == "ROLLED_BACK"
+    assert aws.endpoint["EndpointConfigName"] == before["endpointConfigName"]
+
+    again = platform.run(event={**EVENT, "acknowledge": "it was the weather"})
+    assert (again.status, again.path) == ("SUCCEEDED", PATH)
+    serving = cloud.item("SERVING", "CURRENT")
+    assert (serving["runId"], serving["why"]) == (
+        RUN, "it passed the gate; its data were acknowledged: it was the weather",
+    )  # fmt: skip

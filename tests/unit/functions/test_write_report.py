@@ -46,7 +46,8 @@ def figures(ndcg: float) -> dict[str, Any]:
         "sampled": {"hitRate": 0.7, "ndcg": ndcg},
         "full": {"hitRate": 0.1, "ndcg": 0.05},
         "coverage": 0.3,
-        "slices": {"newUsers": {"users": 12, "sampled": {"ndcg": ndcg / 2}}},
+        "standardErrors": {"fullNdcg": 0.004},
+        "slices": {"newUsers": {"users": 12, "full": {"ndcg": ndcg / 2}}},
     }
 
 
@@ -127,7 +128,7 @@ def test_a_whole_page_tells_everything_and_needs_nothing_from_outside() -> None:
     for words in (
         f"Run {RUN}", "its model serves", "+200", "-1", "0.9000", "0.4000",
         "floor.sampledNdcg | pass | 0.4321 | 0.0800",
-        "new users | 12 | 0.2160 | 0.2000 | 0.1000", "popularity | 0.7000 | 0.2000", "deployment began",
+        "new users | 12 | 0.2160 | 0.2000 | 0.1000", "popularity | 0.0500 | 0.0040 | 0.1000", "deployment began",
         "ended as DEPLOYED | 2026-11-23 15:31:00.000 | 540 s", "0.18 USD (at most 2.94) at 0.736 USD per hour",
         "by policy/gate.json (sha256 abababababab…)", f"compared with {BEFORE}",
     ):  # fmt: skip

@@ -76,7 +76,12 @@ def test_an_executions_own_reason_is_shown() -> None:
 
 
 def test_gate_rows_are_candidate_incumbent_baselines_in_this_order() -> None:
-    figures = {"sampled": {"hitRate": 0.71, "ndcg": 0.4}, "full": {"hitRate": 0.1, "ndcg": 0.05}, "coverage": 0.3}
+    figures = {
+        "sampled": {"hitRate": 0.71, "ndcg": 0.4},
+        "full": {"hitRate": 0.1, "ndcg": 0.05},
+        "standardErrors": {"fullNdcg": 0.004},
+        "coverage": 0.3,
+    }
     report = {
         "baselines": {
             "popularity": {"sampled": {"hitRate": 0.3, "ndcg": 0.2}, "full": {}, "coverage": 0.01},
@@ -86,10 +91,10 @@ def test_gate_rows_are_candidate_incumbent_baselines_in_this_order() -> None:
         "candidate": figures,
     }
     assert watch.gate_rows(report) == [
-        ("candidate", "0.7100", "0.4000", "0.1000", "0.0500", "0.3000"),
-        ("incumbent (v1-r1)", "0.7100", "0.4000", "0.1000", "0.0500", "0.3000"),
-        ("linear", "0.7100", "0.4000", "0.1000", "0.0500", "0.3000"),
-        ("popularity", "0.3000", "0.2000", "–", "–", "0.0100"),
+        ("candidate", "0.0500", "0.0040", "0.1000", "0.3000", "0.4000", "0.7100"),
+        ("incumbent (v1-r1)", "0.0500", "0.0040", "0.1000", "0.3000", "0.4000", "0.7100"),
+        ("linear", "0.0500", "0.0040", "0.1000", "0.3000", "0.4000", "0.7100"),
+        ("popularity", "–", "–", "–", "0.0100", "0.2000", "0.3000"),
     ]
 
 

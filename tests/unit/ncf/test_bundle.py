@@ -20,6 +20,7 @@ from contracts.golden import differences
 from ncf import bundle as bundles
 from ncf.bundle import BrokenBundle, encode_json, format
 from ncf.bundle import archive as unpacking
+from ncf.dataset import Pairs
 from ncf.golden import golden
 from ncf.network import Architecture, Recommender
 from ncf.ranking import rank
@@ -46,6 +47,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dataset_version="v20260102t030405z-0a1b2c3d",
         code_version="sha256:test",
         golden=golden,
+        held_out=Pairs.of(np.array([0, 3]), np.array([3, 2]), 5, 7),
         categories=[["Drama"], [], ["Action", "Drama"], [], [], [], ["Action"]],
     )
     return directory
@@ -381,3 +383,31 @@ def test_an_archive_that_unpacks_to_too_many_bytes_is_refused(tmp_path: Path, mo
 def test_does_not_unpack_into_a_folder_with_files(directory: Path, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         bundles.extract(archive_of(directory, tmp_path / "model.tar.gz"), directory)
+
+
+def test_the_learned_pairs_are_the_seen_ones_without_the_held_out_ones(directory: Path) -> None:
+    bundle = bundles.load(directory)
+    # Seen: user 0 has items 0, 3; user 1 has 1; user 3 has 2; user 4 has 6. Held out: (0, 3) and (3, 2).
+    assert bundle.learned().tolist() == [0 * 7 + 0, 1 * 7 + 1, 4 * 7 + 6]
+
+
+@pytest.mark.parametrize(
+    ("user", "item", "reason"),
+    [([0], [1], "1 pairs that are not in"), ([0, 3], [3], "2 users and 1 items"), ([0], [-7], "1 pairs that are not")],
+)
+def test_held_out_pairs_that_are_not_seen_are_refused(
+    user: list[int], item: list[int], reason: str, directory: Path
+) -> None:
+    pairs = {"user": np.array(user, dtype=np.int32), "item": np.array(item, dtype=np.int32)}
+    (directory / "held_out.safetensors").write_bytes(safetensors.numpy.save(pairs))
+    reseal(directory)
+    with pytest.raises(BrokenBundle, match=reason):
+        bundles.load(directory)
+
+
+def test_a_bundle_without_held_out_pairs_takes_all_seen_ones_for_learned(directory: Path) -> None:
+    (directory / "held_out.safetensors").unlink()
+    manifest = json.loads((directory / bundles.MANIFEST).read_text())
+    del manifest["members"]["held_out.safetensors"]
+    reseal(directory, members=manifest["members"])
+    assert bundles.load(directory).learned().size == 5

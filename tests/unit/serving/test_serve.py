@@ -47,9 +47,9 @@ def command(directory: Any, **environment: Any) -> Any:
 
 
 @contextmanager
-def serving(directory: Any) -> Iterator[Any]:
+def serving(directory: Any, **environment: Any) -> Iterator[Any]:
     """The process and its first line, which has the port. The process is killed at the end if it still runs."""
-    process = command(directory)
+    process = command(directory, **environment)
     try:
         line = process.stdout.readline()
         assert line, process.stderr.read()
@@ -159,6 +159,17 @@ def test_refuses_a_model_that_answers_a_golden_request_differently(copy: Any) ->
     assert str(caught.value) == (
         f"the model in {copy} does not answer as recorded in golden.json: "
         f"golden request 1: the score at rank 1 is {given:.6f}, not {wanted:.6f} within 0.0001"
+    )
+
+
+def test_refuses_another_bundle_than_the_judged_one(bundle_directory: Path) -> None:
+    bundle = bundles.load(bundle_directory)
+    for same in (bundle.digest, ""):
+        serve.require_digest(bundle, same)
+    with pytest.raises(serve.CannotServe) as caught:
+        serve.require_digest(bundle, "0" * 64)
+    assert str(caught.value).startswith(
+        f"the bundle of run {bundle.run_id} has the digest {bundle.digest}, not {'0' * 64}, which was judged: "
     )
 
 

@@ -22,8 +22,11 @@ class Scenario:
 
 
 RUN = {"runId": "v20260101t000000z-00000000-r1", "datasetVersion": "v20260101t000000z-00000000", "attempt": 1}
-ACCEPTED: dict[str, Answer] = {"Evaluate": {"accepted": True}, "Register": {"approvalStatus": "Approved"}}
-BY_HAND: dict[str, Answer] = {"Evaluate": {"accepted": True}, "Register": {"approvalStatus": "PendingManualApproval"}}
+ACCEPTED: dict[str, Answer] = {"Evaluate": {"verdict": "ACCEPTED"}, "Register": {"approvalStatus": "Approved"}}
+BY_HAND: dict[str, Answer] = {
+    "Evaluate": {"verdict": "ACCEPTED"},
+    "Register": {"approvalStatus": "PendingManualApproval"},
+}
 JUDGED = ["StartTraining", "Evaluate", "Register", "IsModelBetter"]
 REGISTERED = [*JUDGED, "IsApprovalNeeded"]
 DEPLOYED = ["Deploy", "Verify", "RecordDeployed", "ModelDeployed"]
@@ -94,7 +97,14 @@ SCENARIOS = [
         "retraining",
         "the gate rejects it",
         [*JUDGED, *REJECTED],
-        answers={"Evaluate": {"accepted": False}},
+        answers={"Evaluate": {"verdict": "REJECTED"}},
+        event=RUN,
+    ),
+    Scenario(
+        "retraining",
+        "the model equals the serving one",
+        [*JUDGED, "RecordUnchanged", "ModelUnchanged"],
+        answers={"Evaluate": {"verdict": "UNCHANGED"}},
         event=RUN,
     ),
     Scenario(
@@ -109,6 +119,22 @@ SCENARIOS = [
         "a person rejects",
         [*REGISTERED, "AwaitApproval", "IsApproved", *REJECTED],
         answers={**BY_HAND, "AwaitApproval": {"status": "Rejected"}},
+        event=RUN,
+    ),
+    Scenario(
+        "retraining",
+        "a person took its model back",
+        ["StartTraining", "HandleFailure", "RunFailed"],
+        status="FAILED",
+        answers={"StartTraining": Failed("InvalidInput")},
+        event=RUN,
+    ),
+    Scenario(
+        "retraining",
+        "a person takes its model back while it waits for its turn",
+        [*REGISTERED, "Deploy", *TAKEN_BACK],
+        status="FAILED",
+        answers={**ACCEPTED, "Deploy": Failed("InvalidInput")},
         event=RUN,
     ),
     Scenario(

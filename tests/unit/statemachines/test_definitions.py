@@ -142,6 +142,7 @@ def test_the_answers_have_the_names_that_the_functions_read() -> None:
         "Verify": "verification",
         "RecordDeployed": "outcome",
         "RecordRejected": "outcome",
+        "RecordUnchanged": "outcome",
         "RollBack": "rollback",
         "ChooseVersion": "target",
         "RecordRestored": "outcome",
@@ -154,12 +155,16 @@ def test_a_rejection_never_reaches_the_endpoint_and_is_a_success() -> None:
     assert states["IsApproved"]["Default"] == "RecordRejected"
     assert states["RecordRejected"]["Next"] == "ModelRejected"
     assert states["ModelRejected"]["Type"] == "Succeed"
+    assert states["IsModelBetter"]["Choices"][1]["Next"] == "RecordUnchanged"
+    assert states["RecordUnchanged"]["Next"] == "ModelUnchanged"
+    assert states["ModelUnchanged"]["Type"] == "Succeed"
 
 
 def test_a_choice_without_an_explicit_yes_takes_the_safe_branch() -> None:
     states = DEFINITIONS["retraining"]["States"]
     assert [choice["Condition"] for choice in states["IsModelBetter"]["Choices"]] == [
-        "{% $states.input.evaluation.accepted = true %}"
+        "{% $states.input.evaluation.verdict = 'ACCEPTED' %}",
+        "{% $states.input.evaluation.verdict = 'UNCHANGED' %}",
     ]
     assert states["IsApprovalNeeded"]["Default"] == "AwaitApproval"
     assert states["IsApprovalNeeded"]["Choices"][0]["Next"] == "Deploy"

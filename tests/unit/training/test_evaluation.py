@@ -166,7 +166,8 @@ def test_a_model_with_equal_scores_has_zero_figures(tiny: Dataset) -> None:
 
 def test_a_model_with_nan_scores_has_zero_figures_and_coverage(tiny: Dataset) -> None:
     figures = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[NAN] * 5] * 4)).to_dict()
-    slices = figures.pop("slices")
+    slices, errors = figures.pop("slices"), figures.pop("standardErrors")
+    assert set(errors.values()) == {0.0}
     assert figures == {"sampled": NOTHING, "full": NOTHING, "coverage": 0.0, "largestExposure": 0.0}
     assert all(figure["sampled"] == figure["full"] == NOTHING for figure in slices.values())
 
@@ -202,7 +203,7 @@ def crowd() -> Dataset:
 
 
 def users_in(dataset: Dataset) -> dict[str, list[int]]:
-    return {name: dataset.test.user[chosen].tolist() for name, chosen in slices_of(dataset).items()}
+    return {name: dataset.test.user[chosen].tolist() for name, chosen in slices_of(dataset, dataset.test).items()}
 
 
 def test_slices_by_hand(crowd: Dataset) -> None:
@@ -254,14 +255,55 @@ def test_figures_of_slices_by_hand(crowd: Dataset) -> None:
     assert (outcome.exposure, outcome.coverage) == (1.0, 2 / 8)
 
 
+def test_figures_of_a_user_with_several_held_out_items_by_hand() -> None:
+    """User 0 has items 0, 1 in train and 2, 4 held out; user 1 has item 5 in train and item 0 held out."""
+    dataset = dataset_of({0: [0, 1], 1: [5], 2: list(range(6))}, {0: 2, 1: 0}, users=3, items=6)
+    test = Pairs.of(np.array([0, 1, 0]), np.array([2, 0, 4]), users=3, items=6)
+    dataset = replace(dataset, test=test)
+    scores = [[9.0, 9.0, 8.0, 7.0, 6.0, 5.0], [4.0, 5.0, 1.0, 1.0, 1.0, 9.0], [0.0] * 6]
+    evaluation = Evaluation(dataset, k=3, negatives=99, seed=1, device="cpu")
+    outcome = evaluation.measure(Fixed(scores))
+    second, third = 1 / math.log2(3), 1 / 2
+    # User 0: items 2, 3, 4, 5 in this order, so the held-out items have ranks 0 and 2. User 1: item 0 has rank 1.
+    np.testing.assert_allclose(outcome.full_gains, [(1 + third) / (1 + second), second])
+    assert outcome.full_hits.tolist() == [1, 1]
+    assert evaluation.protocol()["testUsers"] == 2
+    # Sampled: among items 3 and 5, user 0's items have ranks 0 and 1; the mean counts.
+    assert outcome.sampled_gains[0] == pytest.approx((1 + second) / 2)
+    # Items 0, 1, 2 are popular and 4 is in the tail: the slice counts only the held-out items in it.
+    tail = {name: parts for name, parts in outcome.slices.items() if name == "tailItems"}
+    chosen = slices_of(dataset, test)["tailItems"]
+    assert [int(test.item[place]) for place in np.flatnonzero(chosen)] == [4]
+    np.testing.assert_allclose(tail["tailItems"][3], [third])
+
+
+def test_a_perfect_order_of_more_held_out_items_than_k_has_an_ndcg_of_one() -> None:
+    dataset = dataset_of({0: [5], 1: [0, 1, 2, 3, 4, 5]}, {0: 0}, users=2, items=6)
+    test = Pairs.of(np.zeros(4, dtype=int), np.arange(4), users=2, items=6)
+    outcome = Evaluation(dataset, k=2, negatives=99, seed=1, device="cpu", test=test).measure(
+        Fixed([[5.0, 4.0, 3.0, 2.0, 1.0, 0.0]] * 2)
+    )
+    assert outcome.full_gains.tolist() == [1.0]
+
+
+def test_the_standard_error_is_that_of_the_mean_over_users(crowd: Dataset) -> None:
+    scores = [[1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 7.0, 6.0]] * 12
+    outcome = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu").measure(Fixed(scores))
+    assert outcome.full_hits.tolist() == [1.0] * 9 + [0.0]
+    assert outcome.to_dict()["standardErrors"]["fullHitRate"] == pytest.approx(math.sqrt(0.1 / 10))
+
+
 def test_a_report_is_valid_against_the_schema(crowd: Dataset, tiny: Dataset) -> None:
     evaluation = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu")
     outcome, other = (evaluation.measure(Fixed([list(range(8))[::step]] * 12)) for step in (1, -1))
     named = {"runId": "r", "datasetVersion": VERSION}
     report: dict[str, Any] = {
         **named,
-        "schemaVersion": "1.1",
+        "schemaVersion": "2.0",
         "codeVersion": "c",
+        "bundleDigest": "c4" * 32,
+        "data": None,
+        "people": {"withTest": 10, "learnedAgain": 0, "learnedWhenNew": 0, "notDrawn": 0, "fair": 10},
         "protocol": evaluation.protocol(epoch="validation-best"),
         "candidate": {"model": "ease", **outcome.to_dict()},
         "incumbent": {**named, "model": "als", **other.to_dict()},
@@ -356,7 +398,8 @@ def test_a_model_does_not_differ_from_itself(tiny: Dataset) -> None:
     outcome = Evaluation(tiny, k=2, negatives=99, seed=1, device="cpu").measure(Fixed([[3.0, 1.0, 2.0, 5.0, 4.0]] * 4))
     found = difference(outcome, outcome, seed=1)
     for name in ("sampledNdcg", "sampledHitRate", "fullNdcg", "fullHitRate"):
-        assert found[name] == {"mean": 0.0, "lower": 0.0, "upper": 0.0}
+        assert found[name] == {"mean": 0.0, "standardError": 0.0, "lower": 0.0, "upper": 0.0}
+        assert found["slices"]["newUsers"][name] == {"mean": 0.0, "standardError": 0.0}
 
 
 def test_each_difference_has_its_own_figure(tiny: Dataset) -> None:

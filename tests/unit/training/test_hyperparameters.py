@@ -65,6 +65,8 @@ def test_each_hyperparameter_has_a_meaning() -> None:
         ("run_id", "v20270102t030405z-0a1b2c3d-r1", "must begin with dataset_version"),
         ("dataset_version", "latest", "must be v<yyyymmdd>t<hhmmss>z-<8 hex>"),
         ("code_version", "a b", "must be 1 to 128 printable ASCII characters without spaces"),
+        ("incumbent_digest", "C4" * 32, "must be 64 lower-case hex digits, or empty"),
+        ("incumbent_digest", "c4" * 31, "must be 64 lower-case hex digits, or empty"),
         ("learning_rte", "0.1", "is not known; known are run_id, "),
     ],
 )

@@ -249,6 +249,30 @@ def test_an_incumbent_that_cannot_be_read_fails_the_job(
     assert "epoch=" not in done.stdout
 
 
+def test_the_incumbent_of_the_given_digest_is_measured(job: Jobs, serving: Path, shop_dataset: Path) -> None:
+    digest = bundles.load(serving / "model").digest
+    done = job(shop_dataset, incumbent=serving / "channel", model="popularity", incumbent_digest=digest).run()
+    assert done.status == 0, done.stderr
+    assert done.output("evaluation.json")["incumbent"]["runId"] == f"{VERSION}-r1"
+
+
+@pytest.mark.fault("E09")
+def test_an_incumbent_with_another_digest_fails_the_job(job: Jobs, serving: Path, shop_dataset: Path) -> None:
+    digest = bundles.load(serving / "model").digest
+    done = job(shop_dataset, incumbent=serving / "channel", incumbent_digest="0" * 64).run()
+    assert done.status == 1
+    assert done.failure() == (
+        "the incumbent cannot be read, so the model cannot be compared with it: bundle.json: "
+        f"digest is {digest}, not {'0' * 64}, which serves: the archive was changed\n"
+    )
+    assert list(done.model.iterdir()) == []
+    assert "epoch=" not in done.stdout
+
+
+def test_the_report_names_the_bundle_that_was_measured(serving: Path) -> None:
+    assert evaluation_of(serving)["bundleDigest"] == bundles.load(serving / "model").digest
+
+
 def test_a_training_that_diverges_leaves_a_reason_and_no_model(job: Jobs, shop_dataset: Path) -> None:
     done = job(shop_dataset, learning_rate=1e9).run()
     assert done.status == 1

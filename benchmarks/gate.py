@@ -1,0 +1,214 @@
+"""How often the gate is wrong: pairs of models in simulated shops, whose real difference is known.
+
+In a simulated shop each user's next purchase has a known distribution: a softmax over the items of a utility that a
+user's and an item's factors and the item's popularity make. A model is that utility with errors, some of them shared
+with the other model, as models of the same data share theirs. Its real NDCG is the expectation under the distribution,
+without sampling; the errors of the candidate are scaled until it differs from the incumbent's by the wanted share.
+
+The gate sees what a run sees: one held-out purchase of each of 5,000 users, measured by `ncf.evaluation`. Conditions:
+- plain;
+- repetitions: a fifth of the held-out pairs are purchases that the incumbent learned, and it ranks them first;
+- ties: three purchases of a user have the same time; the greatest item id decided, and a hash of user and item decides
+  now. The candidate is better on one half of the ids and worse on the other;
+- new people: the incumbent does not know a fifth of the users and gives them the popular items;
+- few people: as plain, with 600 users.
+
+"Before" is the rule of version 0.2.0: not worse in the means of the sampled hit rate and NDCG over everybody, with
+lower ends of the 95 % intervals of at least -0.08 and -0.05. "Now" is `evaluate.gate` with its default policy.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from ncf.dataset import Dataset, Pairs
+from ncf.evaluation import Evaluation, Outcome
+from training.report import difference
+
+USERS, ITEMS, FACTORS, SEEN, K = 5_000, 400, 8, 20, 10
+REAL_DIFFERENCES = (-0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1)
+CONDITIONS = ("plain", "repetitions", "ties", "new people", "few people")
+REPEATED_ONE_IN, UNKNOWN_ONE_IN, FEW_USERS, TIED = 5, 5, 600, 3
+PAIRS = 210
+"""Pairs of models: six for each condition and real difference."""
+VERSION, RUN, INCUMBENT = "v20260102t000000z-00000000", "v20260102t000000z-00000000-r1", "v20260101t000000z-00000000-r1"
+
+
+class Scores:
+    """A model that is its scores [users, items]."""
+
+    def __init__(self, scores: NDArray[np.float32]) -> None:
+        self._scores = torch.as_tensor(scores)
+
+    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        return self._scores[users[:, None], items]
+
+    def catalogue(self, users: Tensor) -> Tensor:
+        return self._scores[users].clone()
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A simulated shop; `chance` is 0 for items that the user has."""
+
+    utility: NDArray[np.float32]  # [users, items]
+    chance: NDArray[np.float64]  # [users, items], of the next purchase
+    seen: NDArray[np.int64]  # [users, SEEN]
+
+    def real_ndcg(self, scores: NDArray[np.float32]) -> float:
+        """Return the expected NDCG at K over the next purchases of all users."""
+        hidden = scores.copy()
+        np.put_along_axis(hidden, self.seen, -np.inf, axis=1)
+        best = torch.topk(torch.as_tensor(hidden), K, dim=1).indices.numpy()
+        gains = 1.0 / np.log2(np.arange(K) + 2.0)
+        return float((np.take_along_axis(self.chance, best, axis=1) * gains).sum(axis=1).mean())
+
+
+def open_shop(random: np.random.Generator, users: int) -> Shop:
+    """Make a shop in which a perfect model has an NDCG of about 0.15."""
+    tastes = random.normal(size=(users, FACTORS)) @ random.normal(size=(FACTORS, ITEMS)) / np.sqrt(FACTORS)
+    utility = (tastes + random.normal(size=ITEMS)).astype(np.float32)
+    seen = _draw(random, _softmax(utility), SEEN)
+    chance = _softmax(utility)
+    np.put_along_axis(chance, seen, 0.0, axis=1)
+    return Shop(utility, chance / chance.sum(axis=1, keepdims=True), seen)
+
+
+def _softmax(utility: NDArray[np.float32]) -> NDArray[np.float64]:
+    weights = np.exp(utility.astype(np.float64) - utility.max(axis=1, keepdims=True))
+    shares: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _draw(random: np.random.Generator, chance: NDArray[np.float64], number: int) -> NDArray[np.int64]:
+    """Draw `number` different items of each user, one after the other by `chance` (Efraimidis and Spirakis 2006)."""
+    keys = np.log(random.random(chance.shape)) / np.maximum(chance, 1e-300)
+    return np.asarray(torch.topk(torch.as_tensor(keys), number, dim=1).indices.numpy())
+
+
+def models(
+    random: np.random.Generator, shop: Shop, condition: str, real: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the scores of the incumbent and of a candidate whose real NDCG differs by `real` of the incumbent's."""
+    shape = shop.utility.shape
+    shared = random.normal(scale=0.5, size=shape)
+    incumbent = (shop.utility + shared + random.normal(scale=0.5, size=shape)).astype(np.float32)
+    if condition == "new people":
+        unknown = np.arange(shape[0]) % UNKNOWN_ONE_IN == 0
+        incumbent[unknown] = shop.utility.mean(axis=0)
+    tilt = np.where(np.arange(ITEMS) < ITEMS // 2, 0.7, 1.4) if condition == "ties" else np.ones(ITEMS)
+    own = random.normal(size=shape) * tilt
+    wanted, low, high = shop.real_ndcg(incumbent) * (1 + real), 0.0, 8.0
+    for _ in range(16):
+        scale = (low + high) / 2
+        candidate = (shop.utility + shared * min(scale * 2, 1.0) + own * scale).astype(np.float32)
+        if shop.real_ndcg(candidate) > wanted:
+            low = scale
+        else:
+            high = scale
+    return incumbent, candidate
+
+
+def run(random: np.random.Generator, condition: str, real: float) -> tuple[bool, bool]:
+    """Return whether the candidate of one run is deployed by the rule of before, and by the gate now."""
+    users = FEW_USERS if condition == "few people" else USERS
+    shop = open_shop(random, users)
+    incumbent, candidate = models(random, shop, condition, real)
+    last = _draw(random, shop.chance, TIED if condition == "ties" else 1)
+    learned = np.zeros(users, dtype=bool)
+    if condition == "repetitions":
+        learned = np.arange(users) % REPEATED_ONE_IN == 0
+        incumbent[learned, last[learned, 0]] = 1e6
+    before = _outcomes(shop, last.max(axis=1), np.ones(users, dtype=bool), candidate, incumbent)
+    now = _outcomes(shop, last[:, 0], ~learned, candidate, incumbent)
+    return _accepted_before(*before), _accepted_now(*now, users, int(learned.sum()))
+
+
+def _outcomes(
+    shop: Shop,
+    item: NDArray[np.int64],
+    chosen: NDArray[np.bool_],
+    ours: NDArray[np.float32],
+    theirs: NDArray[np.float32],
+) -> tuple[Outcome, Outcome]:
+    users = len(item)
+    train = Pairs.of(np.repeat(np.arange(users), SEEN), shop.seen.ravel(), users, ITEMS)
+    test = Pairs.of(np.arange(users), item, users, ITEMS)
+    names = ([f"u{user}" for user in range(users)], [f"i{place}" for place in range(ITEMS)])
+    popularity = np.bincount(train.item, minlength=ITEMS)
+    dataset = Dataset(VERSION, "", *names, train, test, popularity, np.full(users, -1))
+    measured = Pairs.of(np.flatnonzero(chosen), item[chosen], users, ITEMS)
+    evaluation = Evaluation(dataset, k=K, negatives=99, seed=1, device="cpu", test=measured)
+    return evaluation.measure(Scores(ours)), evaluation.measure(Scores(theirs))
+
+
+def _accepted_before(candidate: Outcome, incumbent: Outcome) -> bool:
+    found = difference(candidate, incumbent, seed=1)
+    hits, gains = found["sampledHitRate"], found["sampledNdcg"]
+    return bool(hits["mean"] >= 0 and gains["mean"] >= 0 and hits["lower"] >= -0.08 and gains["lower"] >= -0.05)
+
+
+def _accepted_now(candidate: Outcome, incumbent: Outcome, users: int, learned: int) -> bool:
+    from evaluate import gate
+    from evaluate.policy import Policy
+
+    figures = candidate.to_dict()
+    nothing = {
+        **figures,
+        "sampled": {"hitRate": 0.0, "ndcg": 0.0},
+        "full": {"hitRate": 0.0, "ndcg": 0.0},
+    }
+    like = dict.fromkeys(("formerUsers", "formerItems", "users", "items", "interactions"), 1.0)
+    report: dict[str, Any] = {
+        "schemaVersion": "2.0",
+        "runId": RUN,
+        "datasetVersion": VERSION,
+        "codeVersion": "benchmark",
+        "bundleDigest": "0" * 64,
+        "protocol": {
+            "split": "leave-last-out", "k": K, "negatives": 99, "fewestNegatives": 99, "seed": 1, "ties": "against",
+            "testUsers": candidate.full_gains.size, "fullCatalogue": "seen items excluded", "epoch": "last",
+        },
+        "people": {
+            "withTest": users, "learnedAgain": learned, "learnedWhenNew": 0, "notDrawn": 0,
+            "fair": candidate.full_gains.size,
+        },
+        "data": {**like, "itemShift": 0.0},
+        "candidate": {"model": "neumf", **figures},
+        "incumbent": {"runId": INCUMBENT, "datasetVersion": INCUMBENT[:-3], "model": "neumf", **incumbent.to_dict()},
+        "baselines": {"popularity": nothing},
+        "difference": difference(candidate, incumbent, seed=1),
+        "serving": {"answers": 1, "p50Milliseconds": 1.0, "p99Milliseconds": 1.0},
+    }  # fmt: skip
+    verdict = gate.judge(report, Policy.from_document({}), gate.Run(RUN, VERSION, INCUMBENT))
+    return bool(verdict.outcome == gate.ACCEPTED)
+
+
+def table(pairs: int = PAIRS) -> Table:
+    """Return the share of runs that deploy the candidate, by condition and real difference: before, and now."""
+    sys.path.insert(0, "functions")
+    result = Table(
+        title=f"Deployed candidates by real difference of NDCG: rule of 0.2.0 / now, {pairs} pairs of models"
+    )
+    result.add_column("condition")
+    for real in REAL_DIFFERENCES:
+        result.add_column(f"{real:+.0%}", justify="right")
+    each = max(1, pairs // (len(CONDITIONS) * len(REAL_DIFFERENCES)))
+    cells = [(condition, real) for condition in CONDITIONS for real in REAL_DIFFERENCES]
+    found = {}
+    for place, (condition, real) in enumerate(track(cells, "gate", transient=True)):
+        runs = [run(np.random.default_rng((place, seed)), condition, real) for seed in range(each)]
+        found[condition, real] = np.array(runs, dtype=float).mean(axis=0)
+    for condition in CONDITIONS:
+        shares = [found[condition, real] for real in REAL_DIFFERENCES]
+        result.add_row(condition, *(f"{before:.0%} / {now:.0%}" for before, now in shares))
+    return result

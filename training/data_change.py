@@ -1,0 +1,61 @@
+"""How the data of a run differ from those of the incumbent: a broken drop is recognised before models are compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ncf.bundle import Bundle
+from ncf.dataset import Dataset
+
+GROUPS = 10
+"""Number of groups of items for the stability index."""
+LEAST_SHARE = 1e-4
+"""Shares below it count as this much, so that the logarithm of an empty group is finite."""
+
+
+def compare(dataset: Dataset, incumbent: Bundle) -> dict[str, float]:
+    """Return `data` of evaluation.json.
+
+    Users and items of the incumbent are those with an interaction in its data; indices without any are not counted.
+    """
+    everything = dataset.everything()
+    users = {dataset.user_ids[user] for user in np.unique(everything.user)}
+    items = {dataset.item_ids[item] for item in np.unique(everything.item)}
+    former_users = {name for name, index in incumbent.user_index.items() if incumbent.seen(index).size}
+    former_items = {incumbent.item_ids[item] for item in np.unique(incumbent.seen_indices)}
+    return {
+        "formerUsers": len(users & former_users) / len(former_users),
+        "formerItems": len(items & former_items) / len(former_items),
+        "users": len(users) / len(former_users),
+        "items": len(items) / len(former_items),
+        "interactions": len(everything) / incumbent.seen_indices.size,
+        "itemShift": item_shift(dataset, incumbent),
+    }
+
+
+def item_shift(dataset: Dataset, incumbent: Bundle) -> float:
+    """Return the population stability index of the interactions by groups of items: the sum of (p - q) ln(p / q).
+
+    q are the shares of interactions in the incumbent's data, p in this dataset's. The groups are tenths of the
+    incumbent's interactions, most popular items first, and the items that it does not know. Below 0.1 is stable, above
+    0.25 a major change (Siddiqi, Credit Risk Scorecards, 2006).
+    """
+    former = np.bincount(incumbent.seen_indices, minlength=len(incumbent.item_ids)).astype(float)
+    order = np.argsort(-former, kind="stable")
+    before = np.cumsum(former[order]) - former[order]
+    group = np.empty(former.size, dtype=np.int64)
+    group[order] = np.minimum(before * GROUPS // max(former.sum(), 1), GROUPS - 1)
+    own = np.array([incumbent.item_index.get(name, -1) for name in dataset.item_ids])
+    now = np.bincount(dataset.everything().item, minlength=dataset.items)
+    placed = np.where(own >= 0, group[own], GROUPS)
+    p = np.bincount(placed, weights=now, minlength=GROUPS + 1) / max(now.sum(), 1)
+    q = np.bincount(group, weights=former, minlength=GROUPS + 1) / max(former.sum(), 1)
+    p, q = np.maximum(p, LEAST_SHARE), np.maximum(q, LEAST_SHARE)
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def to_report(dataset: Dataset, incumbent: Bundle | None) -> dict[str, Any] | None:
+    """Return `data` of evaluation.json; None without an incumbent."""
+    return None if incumbent is None else compare(dataset, incumbent)
