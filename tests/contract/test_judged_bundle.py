@@ -85,7 +85,9 @@ def test_the_server_loads_the_judged_bundle_and_no_other(
     monkeypatch.setattr(platform.apps["verify"], "_ask", lambda request, variant: rank(judged, request))
     platform.cloud.write(ARTIFACTS, output, packed(trained / "data"))
     platform.cloud.write(ARTIFACTS, model, packed(trained / "model"))
-    platform.cloud.write(ARTIFACTS, "policy/gate.json", {"minimumTestUsers": 2, "baselineMargins": {"sampledNdcg": -1}})
+    platform.cloud.write(
+        ARTIFACTS, "policy/gate.json", {"minimumTestUsers": 2, "baselineGains": {"others": {"fullNdcg": -1}}}
+    )
     assert platform.run().status == "SUCCEEDED", platform.cloud.item(f"RUN#{RUN}")
 
     environment: dict[str, Any] = platform.aws.models[JOB]["PrimaryContainer"]["Environment"]

@@ -1,5 +1,7 @@
 """The application on the embedded AWS, as its users see it: commands, buckets, ledger, HTTP API."""
 
+import hashlib
+import io
 import json
 import os
 import re
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from boto3.dynamodb.conditions import Key
 from botocore.auth import SigV4Auth
@@ -147,18 +151,24 @@ class DeployedStack:
         assert len(new) == 1, f"one drop made {len(new)} dataset versions: {new}"
         return str(new.pop())
 
-    def copy_version(self, source: str, target: str, spoil: str | None = None) -> None:
+    def copy_version(self, source: str, target: str, spoil: str | None = None, without: int | None = None) -> None:
         """Publish a copy of a version under another name, manifest last; change one byte of the first file below
-        `spoil`.
+        `spoil`; leave out the interaction number `without` of train, so that the model becomes another one.
         """
         s3, bucket = self.client("s3"), self.outputs["DataBucketName"]
         keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=f"datasets/{source}/")["Contents"]]
         keys.sort(key=lambda key: key.endswith("manifest.json"))
         spoiled = next((key for key in keys if spoil and f"/{spoil}/" in key), None)
+        changed: dict[str, bytes] = {}
+        # The interaction that is left out of train says which count of popularity is one less.
+        keys.sort(key=lambda key: ("/train/" not in key, key.endswith("manifest.json")))
         for key in keys:
             content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
             if key.endswith("manifest.json"):
                 content = content.replace(source.encode(), target.encode())
+                content = content if without is None else _described(json.loads(content), changed)
+            elif without is not None and key.split("/")[2] in ("train", "popularity"):
+                content = changed.setdefault(key.partition(f"{source}/")[2], _shorter(content, without, changed))
             if key == spoiled:
                 middle = len(content) // 2
                 content = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
@@ -183,6 +193,35 @@ class DeployedStack:
         SigV4Auth(Credentials("000000000000", "local"), "execute-api", REGION).add_auth(request)
         response = URLLib3Session(timeout=30).send(request.prepare())
         return Answer(response.status_code, json.loads(response.content or b"null"))
+
+
+def _shorter(content: bytes, without: int, changed: dict[str, bytes]) -> bytes:
+    """Return a Parquet file of train without the interaction `without`, or of popularity with one less of its item."""
+    table = pq.read_table(io.BytesIO(content))
+    if "interactions" in table.column_names:
+        item = int(changed["item"])
+        counts = [
+            count - (one == item)
+            for one, count in zip(table["item_index"].to_pylist(), table["interactions"].to_pylist(), strict=True)
+        ]
+        table = table.set_column(table.column_names.index("interactions"), "interactions", pa.array(counts, pa.int64()))
+    else:
+        changed["item"] = str(table["item_index"][without].as_py()).encode()
+        table = pa.concat_tables([table.slice(0, without), table.slice(without + 1)])
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return file.getvalue()
+
+
+def _described(manifest: dict[str, Any], changed: dict[str, bytes]) -> bytes:
+    """Return a manifest whose files and counts are those of the changed files: train has one interaction less."""
+    for file in manifest["files"]:
+        if content := changed.get(file["path"]):
+            file |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            file["rows"] -= file["path"].startswith("train/")
+    for name in ("read", "interactions", "train"):
+        manifest["counts"][name] -= 1
+    return json.dumps(manifest).encode()
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = LONGEST_RUN_SECONDS) -> Any:

@@ -81,7 +81,14 @@ def test_the_run_has_a_page_with_its_figures_and_curves(stack: DeployedStack, fi
     assert report.returncode == 0, report.stdout + report.stderr
     content = Path(report.stdout.strip()).read_text(encoding="utf-8")
     assert content == stack.client("s3").get_object(**key)["Body"].read().decode()
-    for words in (f"Run {first_version}-r1", "DEPLOYED", "floor.sampledNdcg", "training loss", "billed", "popularity"):
+    for words in (
+        f"Run {first_version}-r1",
+        "DEPLOYED",
+        "of the baseline popularity",
+        "training loss",
+        "billed",
+        "popularity",
+    ):
         assert words in content, words
 
 
@@ -239,7 +246,7 @@ def test_a_worse_model_is_rejected_and_the_earlier_one_serves(
     registered = stack.client("sagemaker").describe_model_package(ModelPackageName=package)
     assert registered["ModelApprovalStatus"] == "Rejected", "the registry has the rejected model and the reason"
     assert registered["CustomerMetadataProperties"]["verdict"] == "rejected"
-    assert "below the floor" in registered["CustomerMetadataProperties"]["reasons"]
+    assert "data changed" in registered["CustomerMetadataProperties"]["reasons"]
     assert stack.serving()["runId"] == f"{first_version}-r1"
     answer = stack.call("GET", f"/users/{first_user(stack)}/recommendations")
     assert answer.body["model"]["version"] == f"{first_version}-r1"
