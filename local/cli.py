@@ -24,6 +24,7 @@ from local.logs import KINDS, show_logs
 from local.project import Problem, Project, RunFailedError
 from local.recommend import show_recommendations
 from local.status import show_status
+from local.what_if import judge_again
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 STATE_NAMES = ("state", "s3", "images", "work", "logs", "build", "build-cache", "shop", "java", "tmp", "reports")
@@ -77,6 +78,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="REASON",
         help="why a model that a person took back may serve again; kept in the ledger, needs RUN",
     )
+
+    command = commands.add_parser(
+        "gate", help="show which of the last runs a draft policy of the gate would have passed"
+    )
+    command.add_argument("--policy", type=Path, required=True, metavar="FILE", help="the draft, as policy/gate.json")
+    command.add_argument("--run", metavar="RUN", help="run id (default: the last ten that were judged)")
 
     command = commands.add_parser("rollback", help="deploy an earlier model again: the previous one, or --to RUN")
     command.add_argument("--to", metavar="RUN", help="run id of a model that has served (default: the previous one)")
@@ -242,6 +249,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
     "restart": lambda given, project, show: operations.restart(
         project, check_deployed(project), show, given.run, given.anew, given.acknowledge
     ),
+    "gate": lambda given, project, show: judge_again(project, check_deployed(project), show, given.policy, given.run),
     "rollback": lambda given, project, show: operations.roll_back(
         project, check_deployed(project), show, given.to, given.percent, given.reason
     ),

@@ -155,7 +155,7 @@ def _show_not_deployed(
             show.line(f"    {reason}")
     if any(reason.startswith("the data changed") for reason in outcome.reasons):
         show.line(
-            f"    another shop's data? `make down`, then delete {project.state}: it holds the earlier shop's model"
+            "    another shop's data? `.venv/bin/python -m local down --delete` removes the earlier shop and its model"
         )
     if serving:
         show.good(f"model {serving} still serves")

@@ -1,6 +1,9 @@
 """State Evaluate: judge the model and record the verdict with its figures in the ledger. Returns
 `{"verdict", "reasons", "reportUri", "codeVersion", "bundleDigest"}`; `verdict` is ACCEPTED, REJECTED or UNCHANGED.
 
+Invoked with `{"draft": <policy>, "runIds": […]}` it judges the kept reports of these runs by a draft policy, records
+nothing, and returns `{"runs": [{"runId", "verdict", "reasons", "recorded"}]}`.
+
 Copies `evaluation.json`, `golden.json` and `popular.json` from the job's output to `runs/<runId>/`. Both archives of
 the job must be the pinned ones. The model's is not read here: `bundleDigest` is what the report says, and the server
 refuses a bundle with another digest.
@@ -16,20 +19,22 @@ from typing import Any
 
 from contracts import documents
 from contracts.documents import Unfit
-from contracts.values import is_number
+from contracts.values import is_number, shown
 from evaluate import archive, gate
 from evaluate.archive import BrokenArchive
 from evaluate.policy import Policy
 from shared import environment, events, names
 from shared.artefacts import Pin
 from shared.clients import client
-from shared.errors import ArtefactMissing, InvalidInput, UntrustworthyReport
+from shared.errors import ArtefactMissing, InvalidInput, NotComparable, UntrustworthyReport
 from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 
 FILES = ("evaluation.json", "golden.json", "popular.json")
 POLICY_KEY = "policy/gate.json"
+MOST_WHAT_IF = 20
+"""Maximum number of runs that a draft policy judges at once."""
 MAXIMUM_ARCHIVE_BYTES = 64 * 1024 * 1024
 
 
@@ -53,6 +58,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises ArtefactMissing, ArtefactChanged, UntrustworthyReport or NotComparable if the model cannot be judged; the
     run then fails, and the model is not rejected.
     """
+    if isinstance(event, dict) and "draft" in event:
+        return {"runs": _what_if(event)}
     run_id = names.require_run_id(event.get("runId") if isinstance(event, dict) else None)
     version = names.version_of(run_id)
     append_run(run_id=run_id, dataset_version=version)
@@ -78,6 +85,35 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         "codeVersion": str(report.get("codeVersion", ""))[:256],
         "bundleDigest": report["bundleDigest"],
     }
+
+
+def _what_if(event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what the draft policy would have said about each run. Raises InvalidInput naming what is wrong with it."""
+    draft, run_ids = event["draft"], event.get("runIds")
+    if not isinstance(draft, dict):
+        raise InvalidInput(f"draft must be an object, not {shown(draft)}")
+    if not isinstance(run_ids, list) or not 1 <= len(run_ids) <= MOST_WHAT_IF:
+        raise InvalidInput(f"runIds must be a list of 1 to {MOST_WHAT_IF} run ids")
+    policy = Policy.from_document(draft, "the draft policy")
+    return [_judged_again(names.require_run_id(run_id, "runIds"), policy) for run_id in run_ids]
+
+
+def _judged_again(run_id: str, policy: Policy) -> dict[str, Any]:
+    decision = LEDGER.decision(run_id, "gate")
+    answer: dict[str, Any] = {"runId": run_id, "recorded": decision["verdict"] if decision else None}
+    key = f"runs/{run_id}/{gate.REPORT}"
+    found = ARTIFACTS.get(key, MAXIMUM_ARCHIVE_BYTES)
+    if found is None:
+        return {**answer, "verdict": None, "reasons": [f"{key} is missing: the run was not judged"]}
+    try:
+        report = _report(found.content)
+        measured = report.get("incumbent") or {}
+        incumbent = measured.get("runId") if isinstance(measured, dict) else None
+        before = _ndcg(names.require_run_id(incumbent)) if incumbent else None
+        verdict = gate.judge(report, policy, gate.Run(run_id, names.version_of(run_id), incumbent, before))
+    except (UntrustworthyReport, NotComparable, InvalidInput) as error:
+        return {**answer, "verdict": None, "reasons": [str(error)]}
+    return {**answer, "verdict": verdict.outcome, "reasons": verdict.reasons}
 
 
 def _run(run_id: str, version: str) -> gate.Run:

@@ -23,16 +23,8 @@ def source(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> st
     if not stack.serving():
         version = stack.prepared_from("source", shop_files(tmp_path_factory.mktemp("source"), weeks=10))
         assert stack.ended(version)["status"] == "DEPLOYED"
-    allow_any_loss(stack)
+    stack.allow_any_loss()
     return str(stack.serving()["datasetVersion"])
-
-
-def allow_any_loss(stack: DeployedStack) -> None:
-    """Put a policy into force by which a model that is not better passes too."""
-    gains = {"fullNdcg": -1, "fullHitRate": -1}
-    policy = {"better": {"minimumGain": -1}, "baselineGains": {"popularity": gains, "others": gains}}
-    body = json.dumps({**policy, "sliceGains": gains})
-    stack.client("s3").put_object(Bucket=stack.outputs["ArtifactsBucketName"], Key="policy/gate.json", Body=body)
 
 
 def copies(stack: DeployedStack, source: str, number: int) -> list[str]:
@@ -119,7 +111,7 @@ def test_a_failed_run_continues_from_the_failed_state_by_one_command(stack: Depl
         [version] = copies(stack, source, 1)
         failed = stack.ended(version)
     finally:
-        allow_any_loss(stack)
+        stack.allow_any_loss()
     assert failed["status"] == "FAILED"
     assert "fullNdgc" in " ".join(failed["reasons"])
 

@@ -217,6 +217,7 @@ def test_the_bytes_of_all_members_and_headers_are_limited_together() -> None:
         (packed(entry("a", bytes(range(256)) * 100))[:-20], "end-of-stream marker"),
         (packed()[:10] + b"\x07" * 20, "invalid block type"),
     ],
+    ids=["empty", "cut", "not deflated"],  # the bytes hold the time
 )
 def test_a_file_that_is_no_whole_gzip_is_refused(archive: bytes, words: str) -> None:
     with pytest.raises(BadArchive, match=f"the archive cannot be read: .*{words}"):

@@ -243,3 +243,51 @@ def test_a_policy_with_a_mistake_judges_nothing(app: ModuleType, cloud: Cloud, c
         app.handler(cloud.pinned("evaluate"), CONTEXT)
     assert type(caught.value).__name__ == "InvalidInput"
     assert verdict_of(cloud) == {}
+
+
+# What if
+
+
+def test_a_draft_policy_judges_kept_reports_and_records_nothing(app: ModuleType, cloud: Cloud) -> None:
+    deliver(cloud, report())
+    app.handler(cloud.pinned("evaluate"), CONTEXT)
+    before = verdict_of(cloud)
+    strict = {"floors": {"fullHitRate": 0.99}}
+    [run] = app.handler({"draft": strict, "runIds": [RUN]}, CONTEXT)["runs"]
+    assert (run["runId"], run["verdict"], run["recorded"]) == (RUN, "REJECTED", "ACCEPTED")
+    assert "below the floor of 0.99" in run["reasons"][0]
+    [same] = app.handler({"draft": {}, "runIds": [RUN]}, CONTEXT)["runs"]
+    assert same["verdict"] == "ACCEPTED"
+    assert verdict_of(cloud) == before
+    assert len(cloud.events()) == 1
+
+
+def test_a_draft_policy_compares_with_the_model_that_the_report_measures(app: ModuleType, cloud: Cloud) -> None:
+    cloud.write(ARTIFACTS, f"runs/{RUN}/evaluation.json", differing(0.003))
+    verdicts = [
+        app.handler({"draft": {"better": {"confidence": sure}}, "runIds": [RUN]}, CONTEXT)["runs"][0]["verdict"]
+        for sure in (0.95, 0.7)
+    ]
+    assert verdicts == ["REJECTED", "ACCEPTED"]
+
+
+def test_a_run_without_a_report_cannot_be_judged_again(app: ModuleType, cloud: Cloud) -> None:
+    [run] = app.handler({"draft": {}, "runIds": [RUN]}, CONTEXT)["runs"]
+    assert (run["verdict"], run["recorded"]) == (None, None)
+    assert "is missing: the run was not judged" in run["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ({"draft": [], "runIds": [RUN]}, r"draft must be an object, not \[\]"),
+        ({"draft": {}, "runIds": []}, "runIds must be a list of 1 to 20 run ids"),
+        ({"draft": {}}, "runIds must be a list of 1 to 20 run ids"),
+        ({"draft": {}, "runIds": ["x"]}, "runIds must be a run id"),
+        ({"draft": {"floor": 1}, "runIds": [RUN]}, "the draft policy has an unknown key floor"),
+    ],
+)
+def test_names_what_is_wrong_with_a_what_if(app: ModuleType, event: dict[str, Any], words: str) -> None:
+    with pytest.raises(Exception, match=words) as caught:
+        app.handler(event, CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"

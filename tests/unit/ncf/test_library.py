@@ -33,6 +33,7 @@ def bundle_folder(shop_dataset: Path, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+@pytest.mark.slow
 def test_the_example_in_the_docstring_runs(bundle_folder: Path, shop_dataset: Path) -> None:
     names = {"bundle_folder": bundle_folder, "dataset_folder": shop_dataset, "torch": torch}
     result = doctest.testmod(ncf, extraglobs=names)

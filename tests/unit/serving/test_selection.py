@@ -196,6 +196,7 @@ def test_a_ranking_in_one_loop_is_the_sorted_logits(model: str, data: st.DataObj
     np.testing.assert_allclose(scores, [1 / (1 + np.exp(negated)) for negated, _ in expected])
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), max_size=30), st.sets(st.integers(0, 29)), st.integers(0, 35))
 def test_the_best_are_those_of_a_stable_sort(scores: list[float], excluded: set[int], number: int) -> None:

@@ -57,6 +57,7 @@ def test_the_kernel_takes_the_greatest(items: int, rank: int, number: int, exclu
     np.testing.assert_allclose(np.sort(scores[found])[::-1], expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_has_enough_recall_for_a_model_with_few_factors(short: None) -> None:
     logits = Fused(network(8))
     built = Shortlist(logits, ITEMS, list(range(40)), 32)
