@@ -1,4 +1,4 @@
-"""What if: which of the last runs a draft policy of the gate would have passed, before it is in force."""
+"""Show which of the last runs a draft policy of the gate would have passed, before it is in force."""
 
 from __future__ import annotations
 
