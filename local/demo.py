@@ -153,7 +153,7 @@ def _show_not_deployed(
     for reason in outcome.reasons:
         if reason not in watcher.shown_reasons:
             show.line(f"    {reason}")
-    if any(reason.startswith("the data changed") for reason in outcome.reasons):
+    if any("serving model's users are in the data" in reason for reason in outcome.reasons):
         show.line(
             "    another shop's data? `.venv/bin/python -m local down --delete` removes the earlier shop and its model"
         )
