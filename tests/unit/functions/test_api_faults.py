@@ -255,7 +255,7 @@ def start_preparation(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
 
 
 def on_data_ready(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
-    from tests.unit.functions.test_on_data_ready import upload
+    from tests.unit.functions.test_on_data_ready_app import upload
 
     upload(cloud)
     return sample_event("on_data_ready")

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.functions.cloud import CONTEXT, DATA, Cloud
-from tests.unit.functions.test_on_data_ready import event_for, executions, machine, upload
+from tests.unit.functions.test_on_data_ready_app import event_for, executions, machine, upload
 from tests.unit.functions.test_reconcile import LATER
 from tests.unit.functions.wire import Wire
 

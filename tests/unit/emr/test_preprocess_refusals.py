@@ -1,0 +1,156 @@
+"""Preparations that are refused or fail: the outcome for each kind of bad data."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from tests.unit.emr.test_preprocess import LATER, SHOP, valid
+
+REFUSALS = {
+    "no file": ({}, (), "no interactions (rows=0): .* has no file at all"),
+    "only a marker": ({"_SUCCESS": ""}, (), "no interactions (rows=0): .* has _SUCCESS"),
+    "an empty file": ({"events.csv": ""}, (), "no interactions (rows=0): events.csv empty"),
+    "only a header": (
+        {"events.csv": "user_id,item_id,timestamp\n"},
+        (),
+        "no interactions (rows=0): the files have a header, but no row",
+    ),
+    "a missing column": (
+        {"events.csv": "user_id,item_id,time\nann,tea,1\n"},
+        (),
+        "column 'timestamp' is missing; the file has user_id, item_id, time "
+        "(events.csv; expected user_id, item_id, timestamp)",
+    ),
+    "a missing column in one of several files": (
+        {"a.csv": SHOP, "b.csv": "user,item_id,timestamp\nann,tea,1\n"},
+        (),
+        "column 'user_id' is missing; the file has user, item_id, timestamp (b.csv; .*",
+    ),
+    "an optional column that is requested": (
+        {"events.csv": SHOP},
+        ("--event-types", "buy"),
+        "column 'event_type' is missing; the file has .*",
+    ),
+    "text for a time": (
+        {"events.csv": SHOP + "ann,tea,yesterday\n"},
+        (),
+        "1 of 8 rows are bad (12.50%, limit 0.10%): timestamp_unparsable 1",
+    ),
+    "one user only": (
+        {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nann,cup,2\n"},
+        (),
+        "below minimum support: all 2 interactions are of one user; two users and two items are needed",
+    ),
+    "one item only": (
+        {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nbob,tea,2\n"},
+        ("--minimum-user-interactions", "1"),
+        "below minimum support: all 2 interactions are with one item; two users and two items are needed",
+    ),
+    "nothing after support": (
+        {"events.csv": SHOP},
+        ("--minimum-user-interactions", "9"),
+        "below minimum support: 0 of 7 interactions remain when a user needs at least 9 items .*",
+    ),
+    "nothing to test with": (
+        {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nbob,cup,2\n"},
+        ("--minimum-user-interactions", "1"),
+        "nothing to test with: 0 users have at least two interactions, .*",
+    ),
+    "one time for all, by global time": (
+        {"events.csv": "user_id,item_id,timestamp\nann,tea,7\nann,cup,7\nbob,tea,7\nbob,cup,7\n"},
+        ("--split", "global-time"),
+        "nothing to learn from: all interactions have the time 1970-01-01T00:00:07Z, so no moment separates them; "
+        "give times that differ, or --split leave-last-out",
+    ),
+    "nothing before the moment": (
+        {"events.csv": SHOP},
+        ("--split", "global-time", "--test-days", "30000"),
+        "nothing to learn from: with --test-days 30000 all interactions, from 1970-01-01T00:01:40Z to "
+        "2021-01-01T00:00:00Z, are for testing; give a smaller --test-days, or --split leave-last-out",
+    ),
+    "too large a share": (
+        {"events.csv": SHOP},
+        ("--split", "global-time", "--test-share", "0.99"),
+        "nothing to learn from: with --test-share 0.99 all interactions.*",
+    ),
+    "nothing to test after the moment": (
+        {"events.csv": SHOP + "bob,tea,2021-01-02\n"},
+        ("--split", "global-time", "--test-share", "0.25"),
+        "nothing to test with: of 2 interactions at or after 2021-01-01T00:00:00Z, 1 repeat one before it, and 1 "
+        "have an item without an interaction before it; give a larger --test-share or --test-days, or --split "
+        "leave-last-out",
+    ),
+    "too little before the moment": (
+        {"events.csv": SHOP},
+        ("--split", "global-time", "--test-share", "0.8"),
+        "below minimum support: 0 of 1 interactions before 1970-01-01T00:03:20Z remain when .*",
+    ),
+    "no wanted event": (
+        {"events.csv": "user_id,item_id,timestamp,event_type\nann,tea,1,view\n"},
+        ("--event-types", "buy"),
+        "no interactions (rows=0): none of 1 rows has a requested event type",
+    ),
+    "a catalogue without ids": (
+        {"events.csv": SHOP, "items.csv": "title\nTea\n"},
+        (),
+        "the catalogue items.csv has no id: expected item_id or id, found title",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refuses_with_the_reason_in_the_report_and_on_the_last_line(prepare: Any, case: Any) -> None:
+    files, options, reason = REFUSALS[case]
+    ended = prepare(files, *options)
+    assert ended.status == 2
+    report = valid(ended.report, "quarantine")
+    assert report["status"] == "refused"
+    assert ended.last_line == f"REFUSED: {report['reasons'][0]}"
+    head, *rest = reason.split(".*")
+    reported = report["reasons"][0]
+    assert reported == reason or (rest and reported.startswith(head) and reported.endswith(rest[-1]))
+    assert not ended.dataset.exists()
+
+
+def test_refuses_an_id_column_of_fractions(prepare: Any, tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    table = pyarrow.table({"user_id": [1.0, 2.0], "item_id": ["a", "b"], "timestamp": [1, 2]})
+    pyarrow.parquet.write_table(table, tmp_path / "drop" / "e.parquet")
+    ended = prepare({})
+    assert (ended.status, ended.last_line) == (
+        2,
+        "REFUSED: column 'user_id' has type double, not text or whole numbers (e.parquet)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("events.csv.gz", gzip.compress(SHOP.encode())[:-12]),
+        # Long enough that the header can be read before the missing end.
+        (
+            "long.csv.gz",
+            gzip.compress((SHOP + "".join(f"u{n},i{n * 7 % 999},{n}\n" for n in range(30_000))).encode())[:-90],
+        ),
+        ("plain.csv.gz", SHOP.encode()),
+        ("events.parquet", b"PAR1 this is no parquet PAR1"),
+    ],
+    ids=["cut short", "cut short later", "not compressed", "no parquet"],
+)
+def test_an_unreadable_file_is_a_fault_that_names_it(prepare: Any, name: str, content: Any) -> None:
+    ended = prepare({name: content})
+    assert ended.status == 1
+    assert ended.last_line.startswith("FAILED: cannot read ") and name in ended.last_line
+    assert not (ended.dataset / "manifest.json").exists()
+    assert not ended.quarantine.exists()
+
+
+def test_a_missing_parent_is_a_fault(prepare: Any) -> None:
+    ended = prepare({"events.csv": SHOP}, "--parent-version", LATER)
+    assert ended.status == 1
+    assert ended.last_line.startswith("FAILED: the parent version has no manifest: ")
+    assert not (ended.dataset / "manifest.json").exists()
