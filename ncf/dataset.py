@@ -83,6 +83,8 @@ class Dataset:
     split: Split = Split()
     repeats: Pairs = field(default_factory=Pairs.none)
     """By global time, the pairs in train that occur again at or after the moment; otherwise empty."""
+    recent: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    """By number of days: [items], interactions in train that are at most so many days older than the newest one."""
 
     def __post_init__(self) -> None:
         if not len(self.repeats):
@@ -132,4 +134,5 @@ class Dataset:
             latest=np.full(self.users, -1),
             split=Split(seed=self.split.seed),
             repeats=Pairs.none(self.users),
+            recent={},
         )

@@ -35,6 +35,9 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
     "popularity": {"item_index": pa.int32(), "interactions": pa.int64()},
 }
 NULLABLE = {"title", "category"}
+DAY = 86_400
+RECENT_DAYS = (7, 30)
+"""The last days of train whose popular items are baselines."""
 
 
 def load(directory: Path, expected_version: str | None = None) -> Dataset:
@@ -94,6 +97,7 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         _categories(tables["items"]),
         split,
         repeats,
+        _recent(tables["train"], items),
     )
 
 
@@ -252,6 +256,12 @@ def _interactions(table: pa.Table, folder: str, users: int, items: int) -> Pairs
     _check_range(user, users, folder, "user_index")
     _check_range(item, items, folder, "item_index")
     return Pairs.of(user, item, users, items)
+
+
+def _recent(table: pa.Table, items: int) -> dict[int, NDArray[np.int64]]:
+    """Return the interactions of each item in the last days of train [items], by the number of days."""
+    time, item = table["timestamp"].to_numpy(), table["item_index"].to_numpy()
+    return {days: np.bincount(item[time >= time.max() - days * DAY], minlength=items) for days in RECENT_DAYS}
 
 
 def _latest(table: pa.Table, user_ids: list[str], item_ids: list[str], seed: int) -> NDArray[np.int64]:

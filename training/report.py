@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def evaluate(
         "incumbent": None,
         "baselines": {
             name: evaluation.measure(AsServed(scorer, dataset, device)).to_dict()
-            for name, scorer in _baselines(hyperparameters, dataset, device)
+            for name, scorer in baselines(hyperparameters, dataset, device)
         },
         "difference": None,
         "serving": None,
@@ -85,10 +86,13 @@ class AsServed:
         return torch.where(is_unknown[:, None], popular.to(scores.dtype), scores)
 
 
-def _baselines(
-    hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device
-) -> Iterator[tuple[str, Scorer]]:
+def baselines(hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device) -> Iterator[tuple[str, Scorer]]:
     """Yield the baselines one by one, so that only one is in memory."""
+    for days, counts in dataset.recent.items():
+        # Where all of train is so recent, this is popularity itself.
+        if not np.array_equal(counts, dataset.popularity):
+            recent = replace(dataset, popularity=counts)
+            yield f"{popularity.NAME}_{days}_days", popularity.fit(recent, context=Context(device=device))
     names = [popularity.NAME, ease.NAME if dataset.items <= ease.MAXIMUM_ITEMS else als.NAME]
     for name in names:
         yield name, kind_named(name).fit(dataset, hyperparameters.of(name), Context(device=device))

@@ -270,7 +270,9 @@ def _against_baselines(
 ) -> Iterator[Check]:
     for name, measured in sorted(baselines.items()):
         gains = policy.baseline_gains.get(name, policy.baseline_gains.get("others", {}))
-        yield from _gains(figures, _figures(measured), gains, k, f"baseline.{name}", f"the baseline {name}")
+        yield from _gains(
+            figures, _figures(measured), gains, k, f"baseline.{name}", f"the baseline {name.replace('_', ' ')}"
+        )
 
 
 def _gains(

@@ -392,3 +392,17 @@ def test_a_manifest_is_read_strictly(content: bytes, message: str, dataset: Path
     (dataset / "manifest.json").write_bytes(content)
     with pytest.raises(BrokenDataset, match=rf"dataset file manifest\.json: cannot be used: .*{message}"):
         dataset_files.load(dataset, VERSION)
+
+
+def test_recent_popularity_counts_the_last_days_of_train(
+    dataset: Path, rewrite_manifest: Callable[[Path], None]
+) -> None:
+    day = 86_400
+    stamps = [100 * day, 93 * day, 93 * day - 1, 70 * day, 70 * day - 1]
+    replace(dataset, "train", set_column("timestamp", pa.array(stamps, pa.int64())))
+    replace(dataset, "test", set_column("timestamp", pa.array([101 * day, 101 * day], pa.int64())))
+    rewrite_manifest(dataset)
+    loaded = dataset_files.load(dataset)
+    assert {days: int(counts.sum()) for days, counts in loaded.recent.items()} == {7: 2, 30: 4}
+    assert all(counts.size == loaded.items and (counts <= loaded.popularity).all() for counts in loaded.recent.values())
+    assert loaded.validation().recent == {}

@@ -20,8 +20,9 @@ from ncf.evaluation import (
     ranks_against,
     slices_of,
 )
+from training.hyperparameters import Hyperparameters
 from training.incumbent import LAST, IncumbentScorer
-from training.report import AsServed, bootstrap, difference
+from training.report import AsServed, baselines, bootstrap, difference
 
 SCHEMA = schemas.load("evaluation")
 VERSION = "v20260102t030405z-0a1b2c3d"
@@ -434,3 +435,13 @@ def test_the_protocol_is_the_datasets() -> None:
     dataset = replace(dataset_of({0: [0], 1: [1]}, {0: 1}, users=2, items=3), split=Split("global-time", 1_700_000_000))
     protocol = Evaluation(dataset, k=1, negatives=9, seed=1, device="cpu").protocol()
     assert (protocol["split"], protocol["moment"]) == ("global-time", 1_700_000_000)
+
+
+def test_popularity_of_the_last_days_is_a_baseline_unless_all_of_train_is_so_recent() -> None:
+    dataset = dataset_of({0: [0, 1], 1: [0], 2: [2]}, {0: 2, 1: 1}, users=3, items=4)
+    dataset = replace(dataset, recent={7: np.array([0, 0, 1, 0]), 30: dataset.popularity})
+    given = Hyperparameters(run_id=f"{VERSION}-r1", dataset_version=VERSION, code_version="c")
+    found = dict(baselines(given, dataset, torch.device("cpu")))
+    assert list(found) == ["popularity_7_days", "popularity", "ease"]
+    assert found["popularity_7_days"].catalogue(torch.tensor([0])).argmax().item() == 2
+    assert found["popularity"].catalogue(torch.tensor([0])).argmax().item() == 0
