@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from contracts.splits import GLOBAL_TIME
 from contracts.values import is_integer, shown
 
 LARGEST = 2**53 - 1
 """The largest integer that every reader of JSON represents exactly."""
 FOLDERS = ("train", "test", "repeats", "users", "items")
 """The folders whose rows are counted under their own name."""
-GLOBAL_TIME = "global-time"
 
 _COUNTS = (
     "read", "quarantined", "otherEvents", "duplicates", "belowSupport", "interactions", *FOLDERS,

@@ -38,8 +38,8 @@ WRITTEN, FAULT, REFUSED = 0, 1, 2
 
 #: Share of the interactions above which a single user causes a warning: a robot, or a shop's own account.
 _LARGE_USER_SHARE = 0.1
-#: Share of the test users above which ties in time cause a warning. Times in seconds stay far below it, and what a draw
-#: decides of a tenth of the users moves a hit rate by a tenth at most.
+#: Share of the test users above which ties in time cause a warning: what draws decide for a tenth of the users moves a
+#: hit rate by 0.1 at most. MovieLens (small) has 16 %, a shop whose baskets have one time each 94 %.
 _LARGE_TIED_SHARE = 0.1
 
 
@@ -316,7 +316,7 @@ def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
         preparation.warn(
             f"ties decide the test item of {tied} of {test_rows} users ({tied / test_rows:.0%}, limit "
             f"{_LARGE_TIED_SHARE:.0%}): several of their interactions have the last time, and one is drawn; "
-            "give times in seconds, or split at one moment (--split global-time)"
+            "give finer times, or split at one moment (--split global-time)"
         )
     return Split(
         train=splitting.for_training(divided),
