@@ -77,7 +77,7 @@ $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime $(VENV)/.check
 
 setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## install what demo and up need (they call it)
 
-assemble: $(VENV)/.check ## write template.yaml, the state machines, docs/documents.md and docs/openapi.json from their sources
+assemble: $(VENV)/.check ## write template.yaml, the state machines, and docs/machines.md, documents.md and openapi.json from their sources
 	@$(BIN)/python -m delivery.assembly
 	@PYTHONPATH=functions $(BIN)/python -m recommend.openapi > docs/.openapi.new && mv docs/.openapi.new docs/openapi.json
 
@@ -107,7 +107,7 @@ train: $(VENV)/.launch ## train on DATASET, a folder with manifest.json, and com
 check: lint ## lint and the fast tests, in about a minute: before every commit
 	@$(BIN)/python -m pytest $(FAST) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=worse_than_the_incumbent
+one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_to_be_better
 	@test -n "$(TEST)" || { echo "TEST is missing: make one TEST=part_of_its_name" >&2; exit 2; }
 	@found=$$(grep -rl --include='test_*.py' "def test_.*$(TEST)" tests laptop_aws/tests); \
 		test -n "$$found" || { echo "no test has $(TEST) in its name" >&2; exit 2; }; \

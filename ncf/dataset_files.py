@@ -44,7 +44,6 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
     """Read and check the dataset in `directory`.
 
     Raises BrokenDataset, naming the file, if the dataset is of another version than `expected_version` (where one is
-    Raises BrokenDataset, naming the file, if the dataset is of another version than `expected_version` (where one is
     given), if a file is missing or differs from the manifest in size, sha256, rows or columns, if an index has no id,
     if a test pair is in train, if a test interaction is older than the training that it is judged against, or if there
     is too little to learn from or to test on.

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from laptop_aws import identity
+from laptop_aws.config import MINISTACK_VERSION
 from laptop_aws.tests.conformance.hosting import PROJECT_ROOT, ROLE, Host, eventually, free_port
 
 MakeHost = Callable[..., Host]
@@ -320,7 +321,7 @@ def test_state_of_another_version_is_refused(tmp_path: Path, marker: str | None)
     assert status == 2
     assert (
         str(state) in said
-        and "this program reads state 1, ministack 1.5.33" in said
+        and f"this program reads state 1, ministack {MINISTACK_VERSION}" in said
         and "delete it to start afresh" in said
     )
 

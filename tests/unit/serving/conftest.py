@@ -14,6 +14,7 @@ import torch
 import torch._lazy.ts_backend
 
 from ncf import bundle as bundles
+from ncf.dataset import Pairs
 from ncf.interface import Model
 from ncf.models.als import Als
 from ncf.models.ease import Ease
@@ -73,6 +74,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             dataset_version="v20261123t151300z-1a2b3c4d",
             code_version="test",
             golden=golden,
+            held_out=Pairs.of(np.array([0]), indices[:1], USERS, ITEMS),
             categories=[[name for name, every in CATEGORIES.items() if index % every == 0] for index in range(ITEMS)],
         )
         return directory
