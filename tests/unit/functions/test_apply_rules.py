@@ -82,6 +82,7 @@ def test_valid_rules_come_into_force_and_twice_is_once(app: ModuleType, cloud: C
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
+@pytest.mark.slow
 def test_others_are_told_about_once_and_what_was_in_force_stays(
     app: ModuleType, cloud: Cloud, content: Any, reason: str
 ) -> None:

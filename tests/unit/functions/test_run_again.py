@@ -25,6 +25,8 @@ from tests.unit.functions.cloud import (
     training_job,
 )
 
+pytestmark = pytest.mark.slow  # whole stories through several functions
+
 RESTART = f"{EXECUTION}-restart-1"
 STAGE = f"DECISION#restart#{RUN}-restart-1"
 NOT_FOUND = ("describe_training_job", "ValidationException", "Requested resource not found.", 400)

@@ -138,6 +138,7 @@ INPUT, OUTPUT = transform_job("Completed")["TransformInput"], transform_job("Com
 )
 @pytest.mark.parametrize("status", ["Completed", "InProgress"])
 @pytest.mark.fault("P19")
+@pytest.mark.slow
 def test_a_foreign_job_of_the_batchs_name_is_not_adopted_and_the_next_batch_takes_another_name(
     app: ModuleType, sagemaker: Stubber, cloud: Cloud, changed: dict[str, Any], words: str, status: str
 ) -> None:

@@ -285,6 +285,7 @@ OTHER_DATA = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://other/",
 )
 @pytest.mark.parametrize("status", ["Completed", "InProgress"])
 @pytest.mark.fault("P19")
+@pytest.mark.slow
 def test_a_foreign_job_of_the_runs_name_is_not_adopted_and_left_alone(
     app: ModuleType,
     sagemaker: Stubber,

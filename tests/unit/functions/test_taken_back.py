@@ -27,7 +27,7 @@ from tests.unit.functions.cloud import (
     training_job,
 )
 
-pytestmark = pytest.mark.fault("M19")
+pytestmark = [pytest.mark.slow, pytest.mark.fault("M19")]
 BEFORE = "v20261122t000000z-00000000"
 ROLLBACK = EXECUTION.replace(f"ncf-retraining:{RUN}", "ncf-rollback:7f")
 RESTART = f"{EXECUTION}-restart-1"
