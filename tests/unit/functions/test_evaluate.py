@@ -123,6 +123,16 @@ def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: 
     assert cloud.item("SERVING", "CURRENT")["runId"] == INCUMBENT
 
 
+@pytest.mark.fault("E14")
+def test_a_serving_model_that_collapses_is_compared_with_its_own_report(app: ModuleType, cloud: Cloud) -> None:
+    cloud.put("SERVING", "CURRENT", runId=INCUMBENT, datasetVersion=INCUMBENT[:-3])
+    cloud.write(ARTIFACTS, f"runs/{INCUMBENT}/evaluation.json", {"candidate": {"full": {"ndcg": 0.5}}})
+    deliver(cloud, differing(0.01))
+    answer = app.handler(cloud.pinned("evaluate"), CONTEXT)
+    assert answer["verdict"] == "REJECTED"
+    assert "the serving model's NDCG is 0.0500, and was 0.5000 when it was judged" in answer["reasons"][0]
+
+
 @pytest.mark.parametrize(
     ("prepare", "name", "words"),
     [

@@ -150,6 +150,13 @@ def test_a_candidate_that_is_popularity_itself_is_rejected() -> None:
     assert gate.judge(document, POLICY, FIRST).outcome == "REJECTED"
 
 
+def test_a_required_gain_over_a_baseline_without_a_hit_needs_a_hit() -> None:
+    document = report(ndcg=0.0)
+    document["baselines"]["popularity"]["full"]["ndcg"] = 0.0
+    failed = [check.name for check in gate.judge(document, POLICY, FIRST).checks if not check.passed]
+    assert failed == ["baseline.popularity.fullNdcg"]
+
+
 # Better than the incumbent
 
 

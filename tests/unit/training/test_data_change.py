@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.training.test_people import FIRST, LATER, Rows, dataset, served
-from training.data_change import compare, item_shift, to_report
+from training.data_change import LEAST_SHARE, compare, item_shift, to_report
 
 
 def test_without_an_incumbent_there_is_nothing_to_compare(tmp_path: Path) -> None:
@@ -52,3 +52,15 @@ def test_the_stability_index_by_hand(tmp_path: Path) -> None:
     now = [("u0", "a"), ("u1", "b"), ("u1", "a"), ("u2", "a")]
     expected = 0.25 * math.log(1.5) + -0.25 * math.log(0.5)
     assert item_shift(dataset(tmp_path, now, LATER), incumbent) == pytest.approx(expected)
+
+
+def test_items_that_the_incumbent_does_not_know_are_a_group_of_their_own(tmp_path: Path) -> None:
+    """Before: items a and b with half of the interactions each. Now a third each, and a third of the new item z."""
+    before = [(f"u{number}", item) for number in range(3) for item in "ab"]
+    incumbent = served(tmp_path, dataset(tmp_path, before))
+    now = [("u0", "z"), ("u1", "a"), ("u2", "b")]
+    third, new = math.log((1 / 3) / 0.5), math.log((1 / 3) / LEAST_SHARE)
+    expected = 2 * (1 / 3 - 1 / 2) * third + (1 / 3 - LEAST_SHARE) * new
+    assert item_shift(dataset(tmp_path, [*now, ("u0", "a"), ("u1", "b"), ("u2", "z")], LATER), incumbent) == (
+        pytest.approx(expected)
+    )

@@ -88,6 +88,13 @@ def test_an_item_that_was_too_new_to_test_and_is_not_any_more_is_left_out(tmp_pa
     assert (people.learned_when_new, people.learned_again) == (1, 1)  # u4 had c before
 
 
+def test_a_single_interaction_of_before_that_is_repeated_is_no_new_item(tmp_path: Path) -> None:
+    """u5 had only a, so nothing of u5 was held out; now u5 has come back to a after c."""
+    incumbent = served(tmp_path, dataset(tmp_path, [*FIRST, ("u5", "a")]))
+    people = choose(dataset(tmp_path, [*FIRST, ("u5", "c"), ("u5", "a")], LATER), incumbent, 100, seed=1)
+    assert (people.learned_again, people.learned_when_new) == (1, 0)
+
+
 def test_users_and_items_that_the_incumbent_does_not_know_are_tested(tmp_path: Path) -> None:
     incumbent = served(tmp_path, dataset(tmp_path, FIRST))
     data = dataset(tmp_path, [*FIRST, ("u1", "z"), ("new", "a"), ("new", "b"), ("u3", "z")], LATER)
