@@ -33,7 +33,7 @@ def judge_again(project: Project, outputs: Mapping[str, str], show: Show, draft:
     answer = project.client("lambda").invoke(
         FunctionName=function, Payload=json.dumps({"draft": policy, "runIds": run_ids}).encode()
     )
-    content = json.loads(answer["Payload"].read())
+    content = documents.read_object(answer["Payload"].read(), f"the answer of {function}")
     if "FunctionError" in answer:
         raise Problem(str(content.get("errorMessage")))
     for run in content["runs"]:

@@ -64,8 +64,8 @@ class Split:
 class Dataset:
     """A dataset version in memory. Indices are positions in `user_ids` and `item_ids`.
 
-    Of timestamps, only the order is used, to find a user's last interaction; weights are not used. The models learn
-    from whether a user interacted with an item, not from when or how much.
+    Of timestamps, the order is used, to find a user's last interaction, and what is recent, for baselines; weights are
+    not used. The models learn from whether a user interacted with an item, not from when or how much.
     """
 
     version: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ncf.bundle import Bundle
@@ -54,8 +52,3 @@ def item_shift(dataset: Dataset, incumbent: Bundle) -> float:
     q = np.bincount(group, weights=former, minlength=GROUPS + 1) / max(former.sum(), 1)
     p, q = np.maximum(p, LEAST_SHARE), np.maximum(q, LEAST_SHARE)
     return float(((p - q) * np.log(p / q)).sum())
-
-
-def to_report(dataset: Dataset, incumbent: Bundle | None) -> dict[str, Any] | None:
-    """Return `data` of evaluation.json; None without an incumbent."""
-    return None if incumbent is None else compare(dataset, incumbent)

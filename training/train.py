@@ -199,7 +199,7 @@ def train(
         # The written bundle is measured, not the model in memory.
         report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent)
         report["people"] = people.to_dict()
-        report["data"] = data_change.to_report(dataset, incumbent)
+        report["data"] = data_change.compare(dataset, incumbent) if incumbent else None
         try:
             _install(Path(scratch) / "bundle", places.model)
             _check_golden(bundles.load(places.model))

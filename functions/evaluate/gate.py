@@ -285,14 +285,13 @@ def _gains(
         # Rates are quotients of sums, so equal models may differ in the last bit.
         passed = value >= threshold - 1e-12 and (gain <= 0 or value > other)
         words = f"{_WORDS[name].format(k=k)} is {value:.4f} against {other:.4f} of {whose}{_relative(value, other)}"
-        required = (
-            f"gain of {gain:.0%} required"
-            if gain > 0
-            else f"loss of {-gain:.0%} allowed"
-            if gain
-            else "no loss allowed"
-        )
-        yield Check(f"{kind}.{name}", passed, value, threshold, f"{words}; {required}")
+        yield Check(f"{kind}.{name}", passed, value, threshold, f"{words}; {_required(gain)}")
+
+
+def _required(gain: float) -> str:
+    if gain == 0:
+        return "no loss allowed"
+    return f"gain of {gain:.0%} required" if gain > 0 else f"loss of {-gain:.0%} allowed"
 
 
 def _better(incumbent: Mapping[str, Any], difference: Mapping[str, Any], policy: Policy, k: int) -> Check:

@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.training.test_people import FIRST, LATER, Rows, dataset, served
-from training.data_change import LEAST_SHARE, compare, item_shift, to_report
-
-
-def test_without_an_incumbent_there_is_nothing_to_compare(tmp_path: Path) -> None:
-    assert to_report(dataset(tmp_path, FIRST), None) is None
+from training.data_change import LEAST_SHARE, compare, item_shift
 
 
 def test_equal_data_do_not_differ(tmp_path: Path) -> None:
