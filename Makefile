@@ -104,7 +104,7 @@ train: $(VENV)/.launch ## train on DATASET, a folder with manifest.json, and com
 
 # --- Checks -----------------------------------------------------------------------------------------------------------------
 
-check: lint ## lint and the fast tests, in about a minute: before every commit
+check: lint ## lint and the fast tests, in little more than a minute: before every commit
 	@$(BIN)/python -m pytest $(FAST) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_to_be_better

@@ -76,8 +76,8 @@ def _starts() -> list[float]:
 
 
 def _requests() -> list[float]:
-    sys.path.insert(0, str(FUNCTIONS))
     os.environ.update(ENVIRONMENT)
+    # Imported here, because its settings are read from the environment at import.
     app: Any = importlib.import_module("recommend.app")
     client = botocore.session.get_session().create_client("sagemaker-runtime")
     client.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", _answered)

@@ -3,6 +3,9 @@
 numba saves the compiled code next to this file, or in NUMBA_CACHE_DIR, for the next start on the same kind of
 processor. If it can write to neither place, it compiles at every start, which takes some seconds. Saved code is used
 until this file changes. `_Cache` extends this to `vectors`, because its code is compiled into the functions here.
+
+numba infers the types of a loop from its arguments, so the loops have no annotations, and numba's own classes have none
+either: these are the reasons of every `type: ignore` here.
 """
 
 from __future__ import annotations

@@ -88,6 +88,7 @@ def test_an_archive_of_a_usual_program_is_read(format: int) -> None:
             *((tarfile.REGTYPE, n) for n in names),
         ]:
             member = tarfile.TarInfo(name)
+            # A time with a fraction needs an extended header; typeshed knows only whole seconds.
             member.type, member.mtime = kind, 1.5 if format == tarfile.PAX_FORMAT else 1  # type: ignore[assignment]
             member.size = 3 if kind == tarfile.REGTYPE else 0
             tar.addfile(member, io.BytesIO(b"abc"))
