@@ -133,7 +133,7 @@ format: $(VENV)/.check ## format the code
 	@$(BIN)/ruff format $(CHECKED)
 	@$(BIN)/ruff check --fix $(CHECKED)
 
-bench: setup ## the benchmarks of scoring, preparation and the function recommend, as tables
+bench: setup ## the benchmarks of the gate, scoring, preparation and the function recommend, as tables
 	@$(BIN)/python -m benchmarks
 
 bench-training: setup ## the benchmarks of training: DATA=folder of MovieLens-1M in the split of He et al. 2017
