@@ -19,13 +19,13 @@ from ncf.bundle import WEIGHTS
 from ncf.ranking import rank
 from serving import serve
 from tests.unit.functions.cloud import ARTIFACTS, JOB, MODEL_URL, OUTPUT_URL, RUN, VERSION
-from tests.unit.functions.conftest import cloud, load, session, variables
+from tests.unit.functions.conftest import cloud, lender, load, variables
 from tests.unit.functions.test_whole_run import Platform, platform
 from tests.unit.ncf.datasets import shop, write_dataset
 from tests.unit.serving.test_serve import refused, reseal, serving
 from training import train
 
-__all__ = ["cloud", "load", "platform", "session", "variables"]  # fixtures
+__all__ = ["cloud", "lender", "load", "platform", "variables"]  # fixtures
 
 pytestmark = pytest.mark.slow
 

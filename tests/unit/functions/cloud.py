@@ -3,16 +3,22 @@ EMR Serverless and task tokens from botocore's Stubber, which checks every call 
 
 from __future__ import annotations
 
-import functools
 import gzip
 import io
 import json
+import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
+from boto3.dynamodb.types import TypeSerializer
+from botocore.config import Config
+from moto.dynamodb.models import dynamodb_backends
+from moto.s3.models import s3_backends
+from moto.sns.models import sns_backends
 
 ROOT = Path(__file__).resolve().parents[3]
 REGION, ACCOUNT = "eu-central-1", "123456789012"
@@ -244,28 +250,67 @@ def success(output: dict[str, Any]) -> dict[str, str]:
     return {"taskToken": TOKEN, "output": json.dumps(output)}
 
 
-@functools.cache
-def _clients() -> tuple[Any, Any]:
-    """S3 and DynamoDB, made once: moto answers any client, and making one takes longer than the calls of a test."""
-    return boto3.client("s3"), boto3.resource("dynamodb")
+class Lender:
+    """In place of boto3's session: lends clients and resources to one test after the other, each to one place at a
+    time, because making one takes longer than the calls of a test. It knows no credentials but those of the tests.
+    """
+
+    def __init__(self) -> None:
+        self._session = boto3.Session("testing", "testing", "testing", region_name=REGION)
+        self._spare: dict[str, list[Any]] = {}
+        self._lent: list[tuple[str, Any]] = []
+        self._retried = False
+        self.heard: list[tuple[str, dict[str, Any]]] = []
+        self._session.events.register("provide-client-params.events.PutEvents", self._hear)
+        self._session.events.register("needs-retry", self._count)
+
+    def client(self, service: str, **options: Any) -> Any:
+        """A client of `service`, as boto3.client."""
+        return self._lend(self._session.client, service, options)
+
+    def resource(self, service: str, **options: Any) -> Any:
+        """The resource of `service`, as boto3.resource."""
+        return self._lend(self._session.resource, service, options)
+
+    def take_back(self) -> None:
+        """Take all back at the end of a test; not after a retry, of which a client has a limited number."""
+        if not self._retried:
+            for key, made in self._lent:
+                self._spare.setdefault(key, []).append(made)
+        self._lent, self._retried, self.heard = [], False, []
+
+    def _lend(self, make: Callable[..., Any], service: str, options: dict[str, Any]) -> Any:
+        values = {name: vars(value) if isinstance(value, Config) else value for name, value in options.items()}
+        environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        key = f"{make.__name__} {service} {values} {environment}"
+        spare = self._spare.get(key)
+        made = spare.pop() if spare else make(service, **options)
+        self._lent.append((key, made))
+        return made
+
+    def _hear(self, params: dict[str, Any], **_: Any) -> None:
+        for entry in params["Entries"]:
+            assert entry["Source"] == "ncf.recommender"
+            self.heard.append((entry["DetailType"], json.loads(entry["Detail"])))
+
+    def _count(self, attempts: int, **_: Any) -> None:
+        self._retried |= attempts > 1
 
 
 class Cloud:
-    """moto's AWS with the stack's table, buckets and topic, and a queue that receives the notifications."""
+    """moto's AWS with the stack's table, buckets and topic. What is there before a function runs is put straight into
+    moto: a request would take ten times as long.
+    """
 
-    def __init__(self) -> None:
-        self._events: list[tuple[str, dict[str, Any]]] = []
-        self.s3, dynamodb = _clients()
+    def __init__(self, lender: Lender) -> None:
+        self.lender = lender
         for bucket in (DATA, ARTIFACTS):
-            self.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-        self.table = dynamodb.create_table(
-            TableName="ncf-runs",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "kind", "updatedAt")
-            ],
-            GlobalSecondaryIndexes=[
+            s3_backends[ACCOUNT]["aws"].create_bucket(bucket, REGION)
+        dynamodb_backends[ACCOUNT][REGION].create_table(
+            "ncf-runs",
+            schema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            attr=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "kind", "updatedAt")],
+            global_indexes=[
                 {
                     "IndexName": "byKind",
                     "KeySchema": [
@@ -275,30 +320,21 @@ class Cloud:
                     "Projection": {"ProjectionType": "ALL"},
                 }
             ],
+            billing_mode="PAY_PER_REQUEST",
+            throughput=None,
+            indexes=None,
+            streams=None,
+            sse_specification=None,
+            tags=[],
+            deletion_protection_enabled=False,
+            warm_throughput=None,
         )
+        self.s3 = lender.client("s3")
+        self.table = lender.resource("dynamodb").Table("ncf-runs")
 
     def listen(self) -> None:
-        """Create the topic, and from now on record the notifications and our own events."""
-        sns, self._sqs = boto3.client("sns"), boto3.client("sqs")
-        topic = sns.create_topic(Name="ncf-notifications")["TopicArn"]
-        self._queue = self._sqs.create_queue(QueueName="operators")["QueueUrl"]
-        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"][
-            "QueueArn"
-        ]
-        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-        session = boto3.DEFAULT_SESSION
-        assert session is not None
-        session.events.register("provide-client-params.events.PutEvents", self._hear, "our-events")
-
-    def close(self) -> None:
-        """Stop listening."""
-        if boto3.DEFAULT_SESSION is not None:
-            boto3.DEFAULT_SESSION.events.unregister("provide-client-params.events.PutEvents", unique_id="our-events")
-
-    def _hear(self, params: dict[str, Any], **_: Any) -> None:
-        for entry in params["Entries"]:
-            assert entry["Source"] == "ncf.recommender"
-            self._events.append((entry["DetailType"], json.loads(entry["Detail"])))
+        """Create the topic, which keeps the notifications."""
+        self._topic = sns_backends[ACCOUNT][REGION].create_topic("ncf-notifications")
 
     def item(self, pk: str, sk: str = "STATE") -> dict[str, Any]:
         """A ledger item, or {}."""
@@ -307,15 +343,17 @@ class Cloud:
 
     def put(self, pk: str, sk: str = "STATE", **attributes: Any) -> None:
         """Write a ledger item as it is."""
-        self.table.put_item(Item={"pk": pk, "sk": sk, "updatedAt": "2026-11-23T15:00:00.000Z", **attributes})
+        item = {"pk": pk, "sk": sk, "updatedAt": "2026-11-23T15:00:00.000Z", **attributes}
+        dynamodb_backends[ACCOUNT][REGION].put_item("ncf-runs", TypeSerializer().serialize(item)["M"])
 
     def notifications(self) -> list[dict[str, Any]]:
         """Notifications to operators since the last call."""
-        return [json.loads(body) for body in self._drain(self._queue)]
+        sent, self._topic.sent_notifications = self._topic.sent_notifications, []
+        return [{"Subject": subject, "Message": message} for _, message, subject, *_ in sent]
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """(type, detail) of our own events since the last call."""
-        heard, self._events = self._events, []
+        heard, self.lender.heard = self.lender.heard, []
         return heard
 
     def empty(self) -> None:
@@ -328,8 +366,8 @@ class Cloud:
 
     def write(self, bucket: str, key: str, content: bytes | str | dict[str, Any] | list[Any]) -> None:
         """Put an object; documents as JSON."""
-        body = content if isinstance(content, bytes | str) else json.dumps(content)
-        self.s3.put_object(Bucket=bucket, Key=key, Body=body)
+        text = content if isinstance(content, bytes | str) else json.dumps(content)
+        s3_backends[ACCOUNT]["aws"].put_object(bucket, key, text.encode() if isinstance(text, str) else text)
 
     def pinned(self, name: str) -> dict[str, Any]:
         """The sample `events/<name>.json`, with the archives that are there now as those at the training's end."""
@@ -340,14 +378,6 @@ class Cloud:
                 head = self.s3.head_object(Bucket=bucket, Key=key)
                 event["training"][pin] = {"etag": head["ETag"].strip('"'), "versionId": head.get("VersionId")}
         return event
-
-    def _drain(self, url: str) -> list[str]:
-        bodies: list[str] = []
-        while messages := self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-            for message in messages:
-                bodies.append(message["Body"])
-                self._sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return bodies
 
 
 class Clock:

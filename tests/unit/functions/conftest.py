@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import io
 import itertools
@@ -20,11 +19,7 @@ from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 
 from shared.ledger import Ledger
-from tests.unit.functions.cloud import ENVIRONMENT, NOW, REGION, Clock, Cloud
-
-# moto and AWS's models are a large heap that never shrinks: by Python's defaults, looking through it again and again
-# takes 30 % of the processor time of these tests; by these thresholds it takes 13 %.
-gc.set_threshold(20_000, 20, 50)
+from tests.unit.functions.cloud import ENVIRONMENT, NOW, Clock, Cloud, Lender
 
 
 @pytest.fixture
@@ -38,23 +33,22 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 @pytest.fixture
-def cloud(variables: dict[str, str], session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def cloud(variables: dict[str, str], lender: Lender, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """An empty deployed stack."""
     # DynamoDB checks a condition and writes in one step, and shows no half-written item; moto does so only if one
     # request at a time is let in.
     monkeypatch.setattr(DynamoHandler, "call_action", _locked(DynamoHandler.call_action, threading.Lock()))
-    # One session for all tests: a new one would read AWS's models from the disk again, for each test.
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", lender)
+    # The functions do not use the library requests, for which moto would lay out a thousand answers.
+    monkeypatch.setattr("moto.core.models.RESPONSES_METHODS", [])
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
-        cloud = Cloud()
-        yield cloud
-        cloud.close()
+        yield Cloud(lender)
+    lender.take_back()
 
 
 @pytest.fixture(scope="session")
-def session() -> boto3.Session:
-    """A session that knows no credentials but those of the tests."""
-    return boto3.Session("testing", "testing", "testing", region_name=REGION)
+def lender() -> Lender:
+    return Lender()
 
 
 def _locked(method: Callable[..., Any], lock: threading.Lock) -> Callable[..., Any]:
@@ -98,6 +92,8 @@ def stub() -> Iterator[Callable[[Any], Stubber]]:
         return stubber
 
     yield attach
+    for stubber in stubbers:
+        stubber.deactivate()
     for stubber in stubbers:
         stubber.assert_no_pending_responses()
 
