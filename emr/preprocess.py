@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 
 import arguments as command_line
 import cleaning
+import forgetting
 import global_time
 import indexing
 import splitting
@@ -79,6 +80,7 @@ def prepare(preparation: Preparation) -> str:
     storage.delete(arguments.quarantine_folder)
     storage.drop_checksum_files(arguments.output)
     storage.drop_checksum_files(arguments.quarantine)
+    preparation.people = forgetting.read(storage, arguments.forgotten)
     try:
         source = read(preparation)
         cleaned = clean(preparation, source)
@@ -117,9 +119,11 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     Raises Refused if too many rows are bad, or if too few remain.
     """
     arguments, started = preparation.arguments, time.monotonic()
-    parsed = cleaning.parse(source.interactions, arguments.event_types).persist()
+    parsed = cleaning.parse(source.interactions, arguments.event_types)
+    parsed, preparation.forgotten = forgetting.drop_rows(parsed, preparation.people)
+    parsed.persist()
     outcomes = cleaning.tally(parsed).collect()
-    preparation.read = sum(row["rows"] for row in outcomes)
+    preparation.read = sum(row["rows"] for row in outcomes) + preparation.forgotten
     for row in outcomes:
         if row["reason"] is not None:
             preparation.bad[row["reason"]] = preparation.bad.get(row["reason"], 0) + row["rows"]
@@ -128,7 +132,7 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     if bad:
         _write_quarantine(preparation, parsed, bad)
     _refuse_bad_rows(preparation.read, preparation.bad, arguments.maximum_bad_share)
-    good = preparation.read - bad - other_events
+    good = preparation.read - preparation.forgotten - bad - other_events
     if good == 0:
         raise Refused(f"no interactions (rows=0): none of {preparation.read} rows has a requested event type")
 
@@ -141,6 +145,7 @@ def clean(preparation: Preparation, source: Source) -> Clean:
         rows=cleaned.rows,
         read=preparation.read,
         quarantined=bad,
+        forgotten=preparation.forgotten,
         other_events=other_events,
         duplicates=cleaned.duplicates,
         below_support=cleaned.below_support,
@@ -236,6 +241,7 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         indexing.unknown_ids(cleaned.interactions, "item_id", parent_items), "item_id", "item_index", known_items
     )
     if parent_users is not None and parent_items is not None:
+        parent_users = forgetting.without_ids(parent_users, preparation.people)
         users = parent_users.unionByName(users)
         items = parent_items.unionByName(items, allowMissingColumns=True)
     catalogue = indexing.clean_catalogue(source.catalogue) if source.catalogue is not None else None
@@ -366,6 +372,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "users": users,
         "items": items,
         "quarantined": sum(preparation.bad.values()),
+        "forgotten": preparation.forgotten,
         "otherEvents": cleaned.other_events,
         "duplicates": cleaned.duplicates,
         "belowSupport": cleaned.below_support,

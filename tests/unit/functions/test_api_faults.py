@@ -311,7 +311,7 @@ SITUATIONS: dict[str, Callable[[Cloud, SageMakerFake], dict[str, Any]]] = {
 }  # fmt: skip
 # recommend has a file of its own, and publish_code answers CloudFormation.
 OTHERS = {"recommend", "publish_code"}
-PASSING = ("updatedAt", "endedAt", "startedAt", "since", "writtenAt", "expiresAt", "leasedUntil", "fence")
+PASSING = ("updatedAt", "endedAt", "startedAt", "since", "inForceSince", "writtenAt", "expiresAt", "leasedUntil", "fence")
 
 
 def function_of(situation: str) -> str:
