@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from contracts.layouts import Layout
+from contracts.layouts import Layout, Unreadable
 
 Rows = Sequence[Sequence[str]]
 
@@ -80,11 +80,16 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class NotSure(ValueError):
-    """The columns cannot be told. `suggestion` has the most plausible column of each meaning that has one."""
+    """The columns cannot be told.
 
-    def __init__(self, problem: str, suggestion: Mapping[str, str]) -> None:
+    suggestion: the most plausible column of each meaning that has one.
+    is_other: the file has names, but none for users: it may be something else than interactions.
+    """
+
+    def __init__(self, problem: str, suggestion: Mapping[str, str] | None = None, is_other: bool = False) -> None:
         super().__init__(problem)
-        self.suggestion = dict(suggestion)
+        self.suggestion = dict(suggestion or {})
+        self.is_other = is_other
 
 
 @dataclass(frozen=True)
@@ -140,15 +145,36 @@ def choose(layout: Layout, given: Given, called: str) -> Columns:
             unknown.append(_HELD[meaning])
     if len(set(found.values())) < len(found):
         named = ", ".join(f"{meaning} {_printable(name)}" for meaning, name in found.items())
-        raise NotSure(f"{called}: one column cannot have two meanings: {named}", {})
+        raise NotSure(f"{called}: one column cannot have two meanings: {named}")
     if "weight" in found and given.weight is None and not _is_numeric(found["weight"], names, rows):
         del found["weight"]
     if unknown:
         problems.insert(0, f"no column is known to hold the {', the '.join(unknown)}")
     if problems:
         suggestion = _suggestion(layout, found, guesses, given)
-        raise NotSure(f"{called}: {'; '.join(problems)}; it has {_columns_of(layout)}", suggestion)
+        is_other = layout.has_header and "user" not in found and not guesses.get("user")
+        raise NotSure(f"{called}: {'; '.join(problems)}; it has {_columns_of(layout)}", suggestion, is_other)
     return Columns(**found)
+
+
+def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tuple[dict[str, Columns], dict[str, str]]:
+    """The columns of each file of a drop, by its path, and the files that are left alone, with the reason: beside
+    interactions, a text or a table without users is something else. Raises NotSure or Unreadable of the first file that
+    cannot be used.
+    """
+    chosen: dict[str, Columns] = {}
+    left: dict[str, NotSure | Unreadable] = {}
+    for path, layout in layouts.items():
+        try:
+            if isinstance(layout, Unreadable):
+                raise layout
+            chosen[path] = choose(layout, given, path)
+        except (NotSure, Unreadable) as error:
+            left[path] = error
+    for error in left.values():
+        if not chosen or not (error.is_other if isinstance(error, NotSure) else error.is_prose):
+            raise error
+    return chosen, {path: str(error) for path, error in left.items()}
 
 
 def _is_needed(meaning: str, candidates: Sequence[str], given: Given) -> bool:
@@ -203,7 +229,7 @@ def _named(name: str, meaning: str, names: Sequence[str], called: str) -> str:
     if not alike and _INTEGER.fullmatch(name) and 1 <= int(name) <= len(names) and name not in names:
         return names[int(name) - 1]
     problem = "is there more than once" if alike else "is missing"
-    raise NotSure(f"{called}: the column {name!r} ({meaning}) {problem}; it has {_shown(names)}", {})
+    raise NotSure(f"{called}: the column {name!r} ({meaning}) {problem}; it has {_shown(names)}")
 
 
 def _by_names(names: Sequence[str], taken: set[str]) -> dict[str, list[str]]:

@@ -37,14 +37,20 @@ _COMMANDS = {
 
 
 class Unreadable(ValueError):
-    """The bytes are no text with rows. The message names the file, and says what to do."""
+    """The bytes are no text with rows. The message names the file, and says what to do. `is_prose`: it may be a note
+    beside the data.
+    """
+
+    def __init__(self, problem: str, is_prose: bool = False) -> None:
+        super().__init__(problem)
+        self.is_prose = is_prose
 
 
 @dataclass(frozen=True)
 class Layout:
     """How to read a text file.
 
-    kind: `delimited`, or `json` for one JSON object a line.
+    kind: `delimited`, or `json` for one JSON object a line; `parquet`, of which only the names are known.
     names: of the columns; `1`, `2`… in a file without a header.
     header: the header's line, without byte-order mark and line break; None without a header.
     separator, is_quoted: of a delimited file; a quote is `"`, and `""` inside quotes.
@@ -53,7 +59,7 @@ class Layout:
     rows: the first rows, without the header; missing values are empty.
     """
 
-    kind: Literal["delimited", "json"]
+    kind: Literal["delimited", "json", "parquet"]
     names: tuple[str, ...]
     header: str | None = None
     separator: str = ","
@@ -65,13 +71,13 @@ class Layout:
     @property
     def has_header(self) -> bool:
         """True if the columns have names."""
-        return self.kind == "json" or self.header is not None
+        return self.kind != "delimited" or self.header is not None
 
     @property
     def description(self) -> str:
         """The layout as text, for messages."""
-        if self.kind == "json":
-            return "JSON lines"
+        if self.kind != "delimited":
+            return {"json": "JSON lines", "parquet": "Parquet"}[self.kind]
         separator = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}.get(self.separator, self.separator)
         return f"separator {separator}, {'with' if self.header is not None else 'without'} a header"
 
@@ -122,7 +128,7 @@ def _json_lines(text: str, called: str, is_latin_1: bool) -> Layout:
         if isinstance(found, dict):
             objects.append(found)
     if not objects:
-        raise Unreadable(f"{called} has no JSON object on a line of its own: convert it with jq -c '.'")
+        raise Unreadable(f"{called} has no JSON object on a line of its own: convert it with jq -c '.'", is_prose=True)
     names = tuple(dict.fromkeys(name for found in objects for name in found))
     rows = tuple(tuple(_text(found.get(name)) for name in names) for found in objects)
     return Layout("json", names, rows=rows)
@@ -162,9 +168,18 @@ def _delimited(text: str, called: str, is_whole: bool, is_latin_1: bool) -> Layo
         separator=separator,
         is_quoted=is_quoted,
         is_latin_1=is_latin_1,
-        is_multiline=any("\n" in value or "\r" in value for row in rows for value in row),
+        is_multiline=is_quoted and not all(map(re.compile(complete_line(separator)).match, _lines(text))),
         rows=tuple(tuple(value.strip() for value in row) for row in body if len(row) == len(names)),
     )
+
+
+def complete_line(separator: str) -> str:
+    """A regular expression, for Python and Java, of a line whose quoted fields all end in it. A line with an open quote
+    is the beginning of a row that goes on in the next line.
+    """
+    other = rf"[^{re.escape(separator)}]*+"
+    value = rf'(?:"[^"]*+(?:""[^"]*+)*+"{other}|(?!"){other})'
+    return f"^(?:{value}{re.escape(separator)})*+{value}$"
 
 
 def _has_quotes(text: str, separator: str) -> bool:
@@ -186,7 +201,7 @@ def _rows(text: str, separator: str, is_quoted: bool, called: str, is_whole: boo
             if len(rows) > ROWS:
                 return rows
     except csv.Error as error:
-        raise Unreadable(f"{called} is not CSV: {error}") from error
+        raise Unreadable(f"{called} is not CSV: {error}", is_prose=True) from error
     # The last row may be cut inside quotes.
     return rows if is_whole or len(rows) < 2 else rows[:-1]
 

@@ -1,4 +1,4 @@
-"""What the files of a drop are, by their names: endings that are read, compression, and the part of each file."""
+"""Parts of the files of a drop, by their names; the endings that are read, and their compression."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OTHERS = (
 
 
 class Part(StrEnum):
-    """What a file is to a drop."""
+    """Role of a file in a drop."""
 
     INTERACTIONS = "interactions"
     CATALOGUE = "catalogue"

@@ -118,7 +118,7 @@ def test_a_guess_that_is_not_sure_is_refused_with_the_command_that_works(text: s
         columns.choose(layout, Given(), "a.csv")
     assert str(caught.value) == problem
     assert f"if these are right: {command};" in columns.remedy(caught.value, "my data/a.csv")
-    assert columns.choose(layout, Given(**caught.value.suggestion), "a.csv")
+    assert columns.choose(layout, Given(**caught.value.suggestion), "a.csv")  # type: ignore[arg-type]
 
 
 def test_a_file_without_times_is_told_so() -> None:
@@ -155,3 +155,15 @@ def test_a_column_that_is_not_there_is_named(given: Given, words: str) -> None:
     with pytest.raises(NotSure) as caught:
         columns.choose(find(b"a,a,A_,b\nx,y,z,w\n", "a.csv"), given, "a.csv")
     assert words in str(caught.value)
+
+
+def test_beside_interactions_a_table_without_users_is_left_alone_and_named() -> None:
+    clicks = find(b"user,item,time\n1,2,3\n", "clicks.csv")
+    tree = find(b"categoryid,parentid\n1,2\n", "tree.csv")
+    chosen, left = columns.choose_each({"tree.csv": tree, "clicks.csv": clicks}, Given())
+    assert chosen == {"clicks.csv": Columns("user", "item", "time")}
+    assert left["tree.csv"].startswith("tree.csv: no column is known to hold the users, the items, the times; it has")
+    with pytest.raises(NotSure, match=r"^tree\.csv"):
+        columns.choose_each({"tree.csv": tree}, Given())
+    with pytest.raises(NotSure, match=r"^may\.csv: no column is known to hold the times"):
+        columns.choose_each({"clicks.csv": clicks, "may.csv": find(b"user,item\n1,2\n", "may.csv")}, Given())

@@ -1,6 +1,7 @@
 """The layout of a text file, from its first bytes."""
 
 import json
+import re
 
 import pytest
 
@@ -92,3 +93,13 @@ def test_says_what_a_file_is_that_cannot_be_read_and_what_to_do(start: bytes, na
 def test_a_line_without_an_end_is_no_row() -> None:
     with pytest.raises(Unreadable, match="no line break in its first 9 bytes"):
         find(b"x" * 9, "a.csv", is_whole=False)
+
+
+@pytest.mark.parametrize("line", ["", "a,b", 'a,"b, c",d', '"say ""hi""",', 'a 12" disc,b', '"a"b,c', '"",""', ',"",'])
+def test_a_line_whose_quotes_close_is_complete(line: str) -> None:
+    assert re.match(layouts.complete_line(","), line)
+
+
+@pytest.mark.parametrize("line", ['a,"b', '"', 'a,"b ""', '"a","b', 'a,"b, c'])
+def test_a_line_with_an_open_quote_is_not_complete(line: str) -> None:
+    assert not re.match(layouts.complete_line(","), line)

@@ -1,4 +1,4 @@
-"""What a file is to a drop, by its name."""
+"""Names tell the parts of a drop."""
 
 import pytest
 
