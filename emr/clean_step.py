@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import cleaning
+import forgetting
 import global_time
 import writing
 from contracts.splits import GLOBAL_TIME, LEAVE_LAST_OUT
@@ -29,9 +30,11 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     Raises Refused if too many rows are bad, or if too few remain.
     """
     arguments, started = preparation.arguments, time.monotonic()
-    parsed = cleaning.parse(source.interactions, arguments.event_types).persist()
+    parsed = cleaning.parse(source.interactions, arguments.event_types)
+    parsed, preparation.forgotten = forgetting.drop_rows(parsed, preparation.people)
+    parsed.persist()
     outcomes = cleaning.tally(parsed).collect()
-    preparation.read = sum(row["rows"] for row in outcomes)
+    preparation.read = sum(row["rows"] for row in outcomes) + preparation.forgotten
     for row in outcomes:
         if row["reason"] is not None:
             preparation.bad[row["reason"]] = preparation.bad.get(row["reason"], 0) + row["rows"]
@@ -40,7 +43,7 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     if bad:
         _write_quarantine(preparation, parsed, bad)
     _refuse_bad_rows(preparation.read, preparation.bad, arguments.maximum_bad_share)
-    good = preparation.read - bad - other_events
+    good = preparation.read - preparation.forgotten - bad - other_events
     if good == 0:
         raise Refused(f"no interactions (rows=0): none of {preparation.read} rows has a requested event type")
 
@@ -53,6 +56,7 @@ def clean(preparation: Preparation, source: Source) -> Clean:
         rows=cleaned.rows,
         read=preparation.read,
         quarantined=bad,
+        forgotten=preparation.forgotten,
         other_events=other_events,
         duplicates=cleaned.duplicates,
         below_support=cleaned.below_support,

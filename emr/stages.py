@@ -10,17 +10,20 @@ from pyspark.sql import DataFrame, SparkSession
 
 import writing
 from arguments import Arguments
+from contracts.forgotten import NOBODY, Forgotten
 from storage import Storage
 
 
 @dataclass
 class Preparation:
-    """One run: its arguments, its session, and the counts and warnings so far."""
+    """One run: its arguments, its session, the people to forget, and the counts and warnings so far."""
 
     arguments: Arguments
     session: SparkSession
     storage: Storage
+    people: Forgotten = NOBODY
     read: int = 0
+    forgotten: int = 0
     bad: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
