@@ -11,8 +11,10 @@ NODE_FOUND  := $(shell node --version 2>/dev/null && npm --version 2>/dev/null)
 RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt laptop_aws/requirements.txt $(if $(JAVA_FOUND),,requirements/java.txt)
 CHECK_REQUIREMENTS   := requirements/training.txt requirements/serving.txt requirements/tests.txt requirements/check.txt
 TEST_REQUIREMENTS    := requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
-# The fast tests: those not marked slow that import neither Spark nor the embedded AWS.
-FAST        := tests -m "not slow" $(addprefix --ignore=tests/,unit/emr unit/statemachines unit/functions/test_whole_run.py unit/local e2e)
+# The fast tests: those not marked slow that import neither Spark nor the embedded AWS. Files that are slow as a whole
+# are not even imported.
+SLOW_FILES   = $(shell grep -rlx --include='test_*.py' 'pytestmark = pytest.mark.slow' tests)
+FAST         = tests -m "not slow" $(addprefix --ignore=tests/,unit/emr unit/statemachines unit/local e2e) $(addprefix --ignore=,$(SLOW_FILES))
 CHECKED     := contracts functions ncf training serving container emr laptop_aws local delivery tests benchmarks
 
 export PIP_NO_INPUT := 1
