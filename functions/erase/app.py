@@ -18,6 +18,7 @@ from erase.plan import InUse, Progress, Request
 from erase.search import Search
 from shared import environment
 from shared.clients import client
+from shared.errors import FunctionError
 from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import count, logger, observed
@@ -57,7 +58,11 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         return {"status": "NOTHING_TO_DO", "people": 0, "removed": {}, "remaining": []}
     people = LEDGER.forgotten(until=progress.until)
     search = Search(LEDGER, BUCKETS, people, in_use, progress, request, SETTINGS.preparation_parameters)
-    is_over = _work(search, progress)
+    try:
+        is_over = _work(search, progress)
+    except FunctionError:
+        LEDGER.save_erasure(**progress.to_item())
+        raise
     status = ("WAITING" if progress.remaining else "ERASED") if is_over else "GOING_ON"
     if is_over:
         LEDGER.write_receipt(
