@@ -19,7 +19,7 @@ from local import demo, host, operations
 from local.console import Show
 from local.data import drop_name, read_drop
 from local.demo import Prepared, check_deployed
-from local.forget import forget
+from local.forget import erase, forget
 from local.http import api_url
 from local.logs import KINDS, show_logs
 from local.project import Problem, Project, RunFailedError
@@ -103,6 +103,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("user", metavar="USER", help="user id, as in the data")
     command.add_argument(
         "--reason", required=True, metavar="TEXT", help="the reason without the id; kept in the ledger"
+    )
+
+    command = commands.add_parser("erase", help="remove what is kept of forgotten people, and show the receipt")
+    command.add_argument(
+        "--delete-unreadable", action="store_true", help="delete files of drops whose rows cannot be taken out"
     )
 
     command = commands.add_parser("logs", help="show the latest log lines of one part, or a few of each")
@@ -262,6 +267,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
     ),
     "batch": lambda given, project, show: operations.write_lists(project, check_deployed(project), show),
     "forget": lambda given, project, show: forget(project, check_deployed(project), show, given.user, given.reason),
+    "erase": lambda given, project, show: erase(project, check_deployed(project), show, given.delete_unreadable),
     "logs": _logs,
     "down": _down,
 }

@@ -18,7 +18,28 @@ def forget(project: Project, outputs: Mapping[str, str], show: Show, user_id: st
     show.good(f"the person is{known} forgotten; the ledger has the tombstone {answer['person'][:12]}…")
     lists = f"{answer['lists']} lists" if answer["lists"] != 1 else "1 list"
     show.line(f"  {lists} of batches removed; within 10 s the API answers as for a stranger")
-    show.line("  the next version of the data leaves the rows and the id out")
+    show.line("  the next version of the data leaves the rows and the id out; `erase` removes what is kept")
+
+
+def erase(project: Project, outputs: Mapping[str, str], show: Show, is_unreadable_deleted: bool = False) -> None:
+    """Remove what is kept of all forgotten people, and show what was removed and what must stay. Raises Problem if that
+    fails.
+    """
+    request: dict[str, Any] = {"now": True, "unreadable": "delete" if is_unreadable_deleted else "keep"}
+    answer = call(project, outputs, "erase", request)
+    while answer["status"] == "GOING_ON":
+        answer = call(project, outputs, "erase", request)
+    if answer["status"] == "NOTHING_TO_DO":
+        show.line("nobody is forgotten")
+        return
+    for kind, number in sorted(answer["removed"].items()):
+        show.line(f"  removed {number} {kind}")
+    if not answer["remaining"]:
+        show.good(f"nothing is kept of {answer['people']} people; the ledger has the receipt")
+        return
+    show.warn("something must stay for now; the next search looks again")
+    for sentence in answer["remaining"]:
+        show.line(f"  {sentence}")
 
 
 def call(project: Project, outputs: Mapping[str, str], function: str, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from functools import lru_cache
 from typing import TypeVar
 
 from contracts.documents import Unfit
@@ -66,6 +67,7 @@ class People:
         return None
 
 
+@lru_cache(maxsize=1)  # the document seldom changes between two reads
 def _parsed(content: bytes) -> Forgotten:
     try:
         return Forgotten.from_json(content)

@@ -71,7 +71,11 @@ class Ledger(ServingRecord, ForgottenPeople):
         """Record that an execution prepares `version`. False if another execution prepares or has prepared it.
 
         The same execution may begin again (a retry). After a failure any execution may (a redrive, a repeated drop).
+        `begunAt` is when the attempt began: its job, which a retry finds again, reads the tombstones later.
         """
+        found = self.dataset(version)
+        is_retry = found is not None and found.get("attempt") == attempt
+        begun = found["begunAt"] if found is not None and is_retry and "begunAt" in found else self._now()
         return self._update(
             f"DATASET#{version}",
             "STATE",
@@ -83,6 +87,7 @@ class Ledger(ServingRecord, ForgottenPeople):
             datasetVersion=version,
             executionArn=execution_arn,
             attempt=attempt,
+            begunAt=begun,
             source=source,
             parentVersion=parent_version,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,8 @@ from botocore.exceptions import ClientError
 
 from shared.clients import calling, code_of
 
+PIECE = 1 << 20
+"""Bytes that are read at once."""
 _ABSENT = {"404", "NoSuchKey"}
 _FORBIDDEN = {"403", "AccessDenied"}
 
@@ -21,6 +25,39 @@ class Stored:
     etag: str
     content: bytes = b""
     version_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an object; `is_marker` is True for the mark of a deletion. In a bucket without versions each
+    object has one, `null`.
+    """
+
+    key: str
+    version_id: str
+    size: int
+    is_latest: bool
+    is_marker: bool = False
+
+
+class Stream(io.RawIOBase):
+    """A file that is read once: the bytes of `pieces`, one after the other."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces, self._rest = iter(pieces), memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
 
 
 class Bucket:
@@ -61,13 +98,45 @@ class Bucket:
         with calling(f"s3 PutObject {key}"):
             self._s3.put_object(Bucket=self.name, Key=key, Body=content, ContentType=content_type)
 
+    def open(self, key: str) -> io.BufferedReader:
+        """Return the object's content as a file that is read once. Raises MissingResource if it does not exist."""
+        with calling(f"s3 GetObject {key}"):
+            body = self._s3.get_object(Bucket=self.name, Key=key)["Body"]
+        return io.BufferedReader(Stream(_read(body, key)), PIECE)
+
+    def put_pieces(self, key: str, pieces: Iterable[bytes]) -> None:
+        """Write an object of any size whose bytes are those of `pieces`."""
+        with calling(f"s3 PutObject {key}"):
+            self._s3.upload_fileobj(io.BufferedReader(Stream(pieces), PIECE), self.name, key)
+
+    def versions(self, prefix: str, after: str = "") -> Iterator[Version]:
+        """Yield the versions of all objects below `prefix`, by key, from the one that follows `after`."""
+        call: dict[str, Any] = {"Bucket": self.name, "Prefix": prefix} | ({"KeyMarker": after} if after else {})
+        while True:
+            with calling(f"s3 ListObjectVersions {prefix}"):
+                page = self._s3.list_object_versions(**call)
+            found = [
+                Version(entry["Key"], entry["VersionId"], entry["Size"], entry["IsLatest"])
+                for entry in page.get("Versions", [])
+            ] + [
+                Version(entry["Key"], entry["VersionId"], 0, entry["IsLatest"], is_marker=True)
+                for entry in page.get("DeleteMarkers", [])
+            ]
+            yield from sorted(found, key=lambda version: version.key.encode())
+            if not page.get("IsTruncated"):
+                return
+            call |= {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+
+    def delete_version(self, key: str, version_id: str) -> None:
+        """Delete one version of an object for good."""
+        with calling(f"s3 DeleteObject {key}"):
+            self._s3.delete_object(Bucket=self.name, Key=key, VersionId=version_id)
+
     def delete_earlier(self, key: str) -> None:
         """Delete the versions of the object before the current one."""
-        with calling(f"s3 ListObjectVersions {key}"):
-            for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=key):
-                for entry in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
-                    if entry["Key"] == key and not entry["IsLatest"]:
-                        self._s3.delete_object(Bucket=self.name, Key=key, VersionId=entry["VersionId"])
+        for version in self.versions(key):
+            if version.key == key and not version.is_latest:
+                self.delete_version(key, version.version_id)
 
     def folders(self, prefix: str) -> list[str]:
         """Return the folders directly below `prefix`, which ends with a slash, as their objects' keys begin."""
@@ -89,3 +158,8 @@ class Bucket:
 
 def _is_absent(error: ClientError, forbidden_is_absent: bool) -> bool:
     return code_of(error) in (_ABSENT | _FORBIDDEN if forbidden_is_absent else _ABSENT)
+
+
+def _read(body: Any, key: str) -> Iterator[bytes]:
+    with calling(f"s3 GetObject {key}"):
+        yield from body.iter_chunks(PIECE)

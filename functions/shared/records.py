@@ -95,6 +95,7 @@ class Dataset(TypedDict):
     reasons: NotRequired[list[str]]
     executionArn: NotRequired[str]
     attempt: NotRequired[int]
+    begunAt: NotRequired[str]
     source: NotRequired[str]
     parentVersion: NotRequired[str | None]
 

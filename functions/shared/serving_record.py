@@ -117,6 +117,10 @@ class ServingRecord(Table):
         """Return the run's model if it serves or has served, or None."""
         return cast("Model | None", self._get(f"CHAMPION#{run_id}", "STATE"))
 
+    def retire_champion(self, run_id: str) -> bool:
+        """Record that a model cannot serve again, because its archive is deleted."""
+        return self._delete(f"CHAMPION#{run_id}", "STATE")
+
     def champions(self) -> list[Model]:
         """Return every model that has served, read through the index."""
         return cast(list[Model], self._by_kind("CHAMPION"))

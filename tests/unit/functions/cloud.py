@@ -81,6 +81,7 @@ ENVIRONMENT = {
     "ENDPOINT_ALARM_NAMES": "ncf-endpoint-errors,ncf-endpoint-latency",
     "APPROVAL_DEADLINE_HOURS": "168",
     "KEPT_VERSIONS": "2",
+    "ERASE_AFTER_DAYS": "14",
     "TRAINING_PRICE_PER_HOUR": "0.736",
     "BATCH_INSTANCE_TYPE": "ml.m5.xlarge",
     "BATCH_NUM_RESULTS": "50",

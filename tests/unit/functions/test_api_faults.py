@@ -317,6 +317,8 @@ PASSING = (
     "startedAt",
     "since",
     "inForceSince",
+    "erasedAt",
+    "receipt",
     "writtenAt",
     "expiresAt",
     "leasedUntil",
@@ -358,6 +360,9 @@ def left_behind(cloud: Cloud, aws: SageMakerFake) -> Any:
     for item in items:
         if item["sk"].startswith("SINCE#"):
             item["sk"] = "SINCE#"
+        if item["sk"].startswith("RECEIPT#"):  # what a failed call removed and could not record, its counts lack
+            item["sk"] = "RECEIPT#"
+            item.pop("removed"), item.pop("searched")
     objects = {}
     for bucket in (ARTIFACTS, DATA):
         for entry in cloud.s3.list_objects_v2(Bucket=bucket).get("Contents", []):
@@ -422,6 +427,6 @@ def test_whichever_call_fails_the_next_try_ends_as_if_nothing_had_happened(
 VARIABLES = {"collect_versions": {"KEPT_VERSIONS": "1"}, "scale_endpoint": {"ENDPOINT_MAXIMUM_INSTANCES": "5"}}
 MAY_ANSWER_OTHERWISE = (
     "on_job_finished", "reconcile", "request_approval", "deploy", "deploy_update", "deploy_rollback", "start_batch",
-    "on_data_ready", "collect_versions", "forget",
+    "on_data_ready", "collect_versions", "forget", "erase",
 )  # fmt: skip
 """Their answers tell what this try has done, and nothing reads them but the log."""

@@ -10,7 +10,7 @@ import pytest
 import rich.console
 
 from local.console import Show
-from local.forget import forget
+from local.forget import erase, forget
 from local.project import Problem
 
 OUTPUTS = {"EndpointName": "ncf-recommender"}
@@ -58,3 +58,20 @@ def test_a_second_request_says_so() -> None:
 def test_a_refusal_is_told() -> None:
     with pytest.raises(Problem, match="reason must not contain the userId"):
         said(Aws({"errorMessage": "reason must not contain the userId"}, FunctionError="Unhandled"))
+
+
+def erased(**answer: Any) -> str:
+    out = io.StringIO()
+    aws: Any = Aws({"people": 2, "removed": {"rows": 3}, "remaining": [], **answer})
+    erase(aws, OUTPUTS, Show(rich.console.Console(file=out, width=300)))
+    assert aws.called == {"FunctionName": "ncf-erase", "Payload": {"now": True, "unreadable": "keep"}}
+    return out.getvalue()
+
+
+def test_what_was_removed_is_told_and_what_must_stay() -> None:
+    text = erased(status="ERASED")
+    assert "removed 3 rows" in text
+    assert "nothing is kept of 2 people" in text
+    text = erased(status="WAITING", remaining=["training/x/model.tar.gz has the id of a forgotten person: it serves"])
+    assert "training/x/model.tar.gz has the id of a forgotten person: it serves" in text
+    assert "nobody is forgotten" in erased(status="NOTHING_TO_DO")

@@ -1,0 +1,1 @@
+"""Removes what is kept of forgotten people, and writes a receipt."""
