@@ -86,6 +86,9 @@ class Dataset:
     recent: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     """By number of days: [items], interactions in train that are at most so many days older than the newest one."""
 
+    parent_version: str | None = None
+    """The version whose indices this one continues."""
+
     def __post_init__(self) -> None:
         if not len(self.repeats):
             object.__setattr__(self, "repeats", Pairs.none(self.users))

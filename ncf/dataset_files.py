@@ -97,6 +97,7 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         split,
         repeats,
         _recent(tables["train"], items),
+        manifest.get("parentVersion"),
     )
 
 

@@ -78,6 +78,8 @@ def _faults(announced: Announcement) -> list[str]:
     except Unfit as error:
         return error.reasons
     faults = manifest.shortcomings(described, SETTINGS.minimum_test_users)
+    if described.parent_version is not None:
+        faults += manifest.lost(described, _read_parent(described.parent_version))
     # Names and sizes only: the training job checks each file's sha256 when it reads it.
     return faults + manifest.missing_from(described, DATA.sizes(announced.key.removesuffix("manifest.json")))
 
@@ -89,6 +91,15 @@ def _read_manifest(announced: Announcement) -> Any:
     if found.size > MAXIMUM_MANIFEST_BYTES:
         raise Unfit(f"{manifest.CALLED} has {found.size} bytes, more than {MAXIMUM_MANIFEST_BYTES}")
     return documents.read_object(found.content, manifest.CALLED, has_schema=True)
+
+
+def _read_parent(version: str) -> dict[str, Any]:
+    """Return the parent's manifest; empty if it is gone or cannot be read, which is no fault of the child."""
+    found = DATA.get(f"datasets/{version}/{manifest.CALLED}", MAXIMUM_MANIFEST_BYTES)
+    try:
+        return documents.read_object(found.content, manifest.CALLED) if found else {}
+    except Unfit:
+        return {}
 
 
 def _staleness(version: str) -> str | None:

@@ -298,6 +298,47 @@ def test_too_little_data_is_quarantined(
     assert executions(machine) == []
 
 
+@pytest.mark.parametrize(
+    ("rows", "reasons"),
+    [
+        ({"users": 4}, ["counts.users is 3, fewer than the 4 of its parent"]),
+        ({"items": 5}, ["counts.items is 4, fewer than the 5 of its parent"]),
+        ({"users": 9, "items": 9}, ["counts.users is 3, fewer than the 9", "counts.items is 4, fewer than the 9"]),
+    ],
+)
+@pytest.mark.fault("E15")
+def test_fewer_users_or_items_than_the_parent_are_quarantined(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], rows: dict[str, int], reasons: list[str]
+) -> None:
+    upload(cloud, OLDER, with_rows(**rows))
+    upload(cloud, document={**manifest_of(), "parentVersion": OLDER})
+    answer = load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)
+    assert answer["outcome"] == "QUARANTINED"
+    for reason, words in zip(answer["reasons"], reasons, strict=True):
+        assert reason.startswith(words)
+        assert reason.endswith(f"of its parent {OLDER}, whose indices it continues: prepare the data again")
+    assert executions(machine) == []
+
+
+@pytest.mark.parametrize("parent", ["there", "gone", "not JSON", "without counts", "no integers"])
+def test_a_parent_with_no_more_users_or_that_cannot_be_read_hinders_nothing(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], parent: str
+) -> None:
+    """A parent may be cleaned away; what was wrong with its manifest was said when it came."""
+    key = f"datasets/{OLDER}/manifest.json"
+    upload(cloud, document={**manifest_of(), "parentVersion": OLDER})
+    counts = {"users": 99, "items": 99}
+    if parent == "there":
+        upload(cloud, OLDER)
+    elif parent == "not JSON":
+        cloud.write(DATA, key, b'{"counts": {"users": 99, "items": 99}')  # no end
+    elif parent == "without counts":
+        cloud.write(DATA, key, {"counts": [counts]})
+    elif parent == "no integers":
+        cloud.write(DATA, key, {"counts": {name: f"{count}" for name, count in counts.items()}})
+    assert load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == "STARTED"
+
+
 def test_a_file_that_the_bucket_lacks_is_named(cloud: Cloud, machine: Any, load: Callable[..., ModuleType]) -> None:
     upload(cloud, without="items")
     answer = load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)
