@@ -172,6 +172,40 @@ def test_a_version_that_was_not_deployed_does_not_hold_the_place_of_the_newest(
     assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "STARTED"
 
 
+@pytest.mark.parametrize("status", ["REJECTED", "UNCHANGED", "FAILED", "ABORTED", "ROLLED_BACK"])
+@pytest.mark.fault("M17")
+def test_a_stale_version_is_trained_on_once_the_newer_run_has_ended_without_a_deployment(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], status: str
+) -> None:
+    """The newer version is announced first, so the older one is stale while that one's run goes on."""
+    app = load("on_data_ready")
+    for version in (VERSION, OLDER):
+        upload(cloud, version)
+    assert app.handler(event_for(VERSION), CONTEXT)["outcome"] == "STARTED"
+    answer = app.handler(event_for(OLDER), CONTEXT)
+    assert answer["outcome"] == "STALE"
+    assert answer["reasons"] == [
+        f"{OLDER} is older than {VERSION}, which was claimed before; if that is not deployed, reconcile announces "
+        f"{OLDER} again"
+    ]
+    assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "DUPLICATE"
+    cloud.put(f"RUN#{RUN}", "STATE", kind="RUN", runId=RUN, datasetVersion=VERSION, status=status)
+    assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "STARTED"
+    assert cloud.item(f"DATASET#{OLDER}")["status"] == "CLAIMED"
+    assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "DUPLICATE"
+    assert sorted(executions(machine)) == [f"{OLDER}-r1", RUN]
+
+
+@pytest.mark.fault("M17")
+def test_a_stale_version_that_was_damaged_since_is_quarantined(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
+) -> None:
+    upload(cloud, without="items")
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="STALE", datasetVersion=VERSION)
+    assert load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == "QUARANTINED"
+    assert cloud.item(f"DATASET#{VERSION}")["status"] == "QUARANTINED"
+
+
 @pytest.mark.parametrize("status", ["QUARANTINED", "STALE", "REFUSED", "FAILED", "ABORTED"])
 @pytest.mark.fault("M17")
 def test_a_version_without_a_run_does_not_hold_the_place_of_the_newest(
