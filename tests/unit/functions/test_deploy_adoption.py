@@ -1,4 +1,4 @@
-"""What is in service already: it is the run's by its content, not by its name."""
+"""An endpoint that is in service already: it is the run's by its content, not by its name."""
 
 from __future__ import annotations
 

@@ -74,6 +74,7 @@ def test_starts_the_run_of_its_sample_event(cloud: Cloud, machine: Any, load: Ca
     assert (run["status"], run["executionArn"]) == ("RUNNING", EXECUTION)
 
 
+@pytest.mark.fault("D04")
 def test_the_same_event_again_starts_nothing_while_the_run_is_open(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
 ) -> None:
@@ -98,6 +99,7 @@ def test_the_same_event_again_starts_nothing_after_the_run_is_over(
     assert cloud.item(f"RUN#{RUN}")["status"] == "DEPLOYED"
 
 
+@pytest.mark.fault("D04")
 def test_of_five_simultaneous_events_one_starts_the_run(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
 ) -> None:
@@ -137,6 +139,7 @@ def test_an_older_version_than_the_serving_one_is_stale(
     assert executions(machine) == []
 
 
+@pytest.mark.fault("D07")
 def test_versions_out_of_order_start_the_newer_one_only(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
 ) -> None:
@@ -322,6 +325,7 @@ def with_rows(**rows: int) -> dict[str, Any]:
         ({"items": 1}, "counts.items must be an integer of at least 2, not 1"),
     ],
 )
+@pytest.mark.fault("D01")
 def test_too_little_data_is_quarantined(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType], rows: dict[str, int], words: str
 ) -> None:
@@ -373,6 +377,7 @@ def test_a_parent_with_no_more_users_or_that_cannot_be_read_hinders_nothing(
     assert load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == "STARTED"
 
 
+@pytest.mark.fault("D03")
 def test_a_file_that_the_bucket_lacks_is_named(cloud: Cloud, machine: Any, load: Callable[..., ModuleType]) -> None:
     upload(cloud, without="items")
     answer = load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)
@@ -380,6 +385,7 @@ def test_a_file_that_the_bucket_lacks_is_named(cloud: Cloud, machine: Any, load:
     assert executions(machine) == []
 
 
+@pytest.mark.fault("D03")
 def test_a_file_of_another_size_is_named_and_mended_data_is_taken(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
 ) -> None:

@@ -212,6 +212,7 @@ def test_a_preparation_that_ended_unnoticed_is_handed_over(
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "failed": 1}
 
 
+@pytest.mark.fault("D08")
 def test_a_manifest_whose_event_was_lost_is_announced(
     app: ModuleType, functions: Stubber, cloud: Cloud, later: None
 ) -> None:
@@ -319,6 +320,7 @@ def test_a_stale_version_older_than_the_serving_one_or_gone_stays(
     assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
 
 
+@pytest.mark.fault("D02")
 def test_parts_without_a_manifest_are_warned_of_after_a_day(
     app: ModuleType, functions: Stubber, cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
