@@ -26,6 +26,7 @@ from tests.unit.functions.cloud import (
     training_job,
 )
 
+NO_JOB = ("ValidationException", "Requested resource not found.", 400)
 ETAG = "0cc175b9c0f1b6a831c399e269772661"
 METADATA = {
     "runId": RUN,
@@ -183,6 +184,45 @@ def test_only_a_model_that_was_judged_is_registered(app: ModuleType, verdict: An
     event["evaluation"]["verdict"] = verdict
     with pytest.raises(Exception, match=r"evaluation\.verdict must be ACCEPTED, REJECTED or UNCHANGED"):
         app.handler(event, CONTEXT)
+
+
+@pytest.mark.parametrize("without", ["evaluation", "training"])
+def test_a_state_without_a_judgement_or_a_training_registers_nothing(
+    app: ModuleType, stub: Callable[[Any], Stubber], without: str
+) -> None:
+    event = sample_event("register")
+    del event[without]
+    if without == "training":
+        stub(app.JOBS.client("sagemaker")).add_client_error("describe_training_job", *NO_JOB)
+    with pytest.raises(Exception, match=rf"{without}\.(verdict|jobName) must") as caught:
+        app.handler(event, CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+
+
+@pytest.mark.parametrize("status", [None, "InProgress", "Failed", "Stopped"])
+def test_only_the_model_of_a_completed_training_is_registered(
+    app: ModuleType, stub: Callable[[Any], Stubber], status: str | None
+) -> None:
+    sagemaker = stub(app.JOBS.client("sagemaker"))
+    if status is None:
+        sagemaker.add_client_error("describe_training_job", *NO_JOB)
+    else:
+        sagemaker.add_response("describe_training_job", training_job(status))
+    with pytest.raises(Exception, match=f"training.jobName must name a Completed training job, not '{JOB}'") as caught:
+        app.handler(sample_event("register"), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+
+
+def test_an_archive_outside_the_stacks_bucket_is_not_registered(
+    app: ModuleType, stub: Callable[[Any], Stubber]
+) -> None:
+    elsewhere = {"S3ModelArtifacts": "s3://elsewhere/training/model.tar.gz"}
+    stub(app.JOBS.client("sagemaker")).add_response(
+        "describe_training_job", {**training_job(), "ModelArtifacts": elsewhere}
+    )
+    with pytest.raises(Exception, match=f"must be below s3://{ARTIFACTS}/, not at 's3://elsewhere/") as caught:
+        app.handler(sample_event("register"), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
 
 
 @pytest.mark.parametrize("digest", [None, "", DIGEST.upper(), 7])
