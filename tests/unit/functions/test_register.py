@@ -225,6 +225,17 @@ def test_an_archive_outside_the_stacks_bucket_is_not_registered(
     assert type(caught.value).__name__ == "InvalidInput"
 
 
+def test_what_the_evaluation_does_not_say_is_registered_as_unknown(app: ModuleType, sagemaker: Stubber) -> None:
+    event = sample_event("register")
+    event["evaluation"] |= {"codeVersion": "", "reasons": None}
+    sagemaker.add_response("list_model_packages", listed())
+    told = {**METADATA, "codeVersion": "unknown", "reasons": "none"}
+    call = {**CALL, "CustomerMetadataProperties": told}
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, call)
+    sagemaker.add_response("describe_model_package", package())
+    app.handler(event, CONTEXT)
+
+
 @pytest.mark.parametrize("digest", [None, "", DIGEST.upper(), 7])
 def test_a_state_without_the_digest_of_the_bundle_registers_nothing(app: ModuleType, digest: Any) -> None:
     event = sample_event("register")
