@@ -263,6 +263,16 @@ def test_a_package_of_the_run_with_another_model_is_not_ours(
     app.handler(sample_event("register"), CONTEXT)
 
 
+def test_a_package_of_the_run_with_a_second_container_is_not_ours(app: ModuleType, sagemaker: Stubber) -> None:
+    found = package()
+    found["InferenceSpecification"] = {"Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL_URL}] * 2}
+    sagemaker.add_response("list_model_packages", listed(f"run {RUN}"))
+    sagemaker.add_response("describe_model_package", found)
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)
+    sagemaker.add_response("describe_model_package", package())
+    app.handler(sample_event("register"), CONTEXT)
+
+
 @pytest.mark.parametrize(("approval", "verdict"), [("auto", "REJECTED"), ("manual", "REJECTED"), ("auto", "UNCHANGED")])
 def test_a_model_that_is_not_to_be_deployed_is_registered_as_rejected_with_its_reasons(
     load: Callable[..., ModuleType], cloud: Cloud, stub: Callable[[Any], Stubber], approval: str, verdict: str
