@@ -255,6 +255,12 @@ def _bounded_headers() -> type[tarfile.TarInfo]:
                     )
             return header
 
+        def _refuse_holes(self, next: tarfile.TarInfo, *rest: object) -> None:
+            raise TransferFailed(f"member {next.name[:200]!r} is a sparse file")
+
+        # ``tarfile`` calls them for the three forms of a PAX header with holes, and would read a map of any length.
+        _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_holes
+
     return BoundedHeader
 
 
@@ -267,8 +273,8 @@ def _checked(tar: tarfile.TarFile) -> Iterable[tarfile.TarInfo]:
         name = PurePosixPath(member.name)
         if name.is_absolute() or ".." in name.parts:
             raise TransferFailed(f"member {member.name[:200]!r} leaves the folder")
-        if not (member.isfile() or member.isdir()):
-            raise TransferFailed(f"member {member.name[:200]!r} is neither a file nor a folder")
+        if not (member.isfile() or member.isdir()) or member.issparse():
+            raise TransferFailed(f"member {member.name[:200]!r} is neither a plain file nor a folder")
         if name in files or (member.isfile() and name in folders):
             raise TransferFailed(f"member {member.name[:200]!r} comes twice")
         (folders if member.isdir() else files).add(name)

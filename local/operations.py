@@ -9,7 +9,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from contracts import history
+from contracts import documents, history
+from contracts.documents import Unfit
 from contracts.history import TakenBack
 from local.console import Show
 from local.ledger import UNFINISHED, Ledger, key_of, newest_first, reasons_of
@@ -132,8 +133,7 @@ def _how_to_acknowledge(run_id: str, is_anew: bool = False) -> str:
 def write_lists(project: Project, outputs: Mapping[str, str], show: Show) -> None:
     """Start a batch and follow it to its end. Raises RunFailedError with the reason when it failed."""
     show.heading("Batch")
-    output = _execute(project, outputs, show, "Batch", {})
-    batch, publication = output.get("batch") or {}, output.get("publication")
+    batch, publication = _execute(project, outputs, show, "Batch", {}, ("batch", "publication")).values()
     words = {
         "NothingServes": "no model serves yet: lists need one",
         "AlreadyPublished": f"the lists of {batch.get('runId')} are already written",
@@ -168,9 +168,17 @@ def fetch_report(project: Project, outputs: Mapping[str, str], show: Show, run_i
 
 
 def _execute(
-    project: Project, outputs: Mapping[str, str], show: Show, machine: str, execution_input: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Run one execution of `machine`, showing its progress; return its output."""
+    project: Project,
+    outputs: Mapping[str, str],
+    show: Show,
+    machine: str,
+    execution_input: Mapping[str, Any],
+    parts: Sequence[str] = (),
+) -> dict[str, dict[str, Any]]:
+    """Run one execution of `machine`, showing its progress; return these parts of its output, empty where it has none.
+
+    Raises RunFailedError if it fails, or if its output is not JSON or a part no object.
+    """
     watcher = Watcher(project, outputs, show)
     arn = watcher.states.start_execution(
         stateMachineArn=outputs[f"{machine}StateMachineArn"], input=json.dumps(execution_input)
@@ -179,4 +187,9 @@ def _execute(
     if execution["status"] != "SUCCEEDED":
         record = watcher.ledger.item(f"{machine.upper()}#{arn.rpartition(':')[2]}", "STATE")
         raise RunFailedError("; ".join(reasons_of(record) or [execution_reason(execution)]))
-    return dict(json.loads(execution.get("output") or "{}"))
+    called = f"the output of {machine}"
+    try:
+        output = documents.read_object(execution.get("output") or "{}", called)
+        return {name: documents.require_object(output.get(name) or {}, f"{called}: {name}") for name in parts}
+    except Unfit as error:
+        raise RunFailedError(str(error)) from error

@@ -105,6 +105,9 @@ class Dataset:
     """By number of days: [items], interactions in train that are at most so many days older than the newest one."""
     history: History = field(default_factory=lambda: History.unknown(Pairs.none()))
 
+    parent_version: str | None = None
+    """The version whose indices this one continues."""
+
     def __post_init__(self) -> None:
         if not self.history.item.size:
             object.__setattr__(self, "history", History.unknown(self.train))

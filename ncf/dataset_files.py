@@ -98,6 +98,7 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         repeats,
         _recent(tables["train"], items),
         _history(tables["train"], train, items),
+        manifest.get("parentVersion"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ncf.bundle import Bundle
-from ncf.dataset import Dataset
+from ncf.dataset import BrokenDataset, Dataset
 
 GROUPS = 10
 """Number of groups of items for the stability index."""
@@ -31,6 +31,24 @@ def compare(dataset: Dataset, incumbent: Bundle) -> dict[str, float]:
         "interactions": len(everything) / incumbent.seen_indices.size,
         "itemShift": item_shift(dataset, incumbent),
     }
+
+
+def require_appended(dataset: Dataset, incumbent: Bundle) -> None:
+    """Raise BrokenDataset if the incumbent learned from the parent of `dataset` and an index of the parent is missing
+    or another user or item now: ids keep their indices, and new ones are appended.
+    """
+    if dataset.parent_version != incumbent.dataset_version:
+        return
+    of_parent = f"its parent {incumbent.dataset_version}, whose indices it continues: prepare the data again"
+    for kind, ids, before in (
+        ("user", dataset.user_ids, list(incumbent.user_index)),
+        ("item", dataset.item_ids, incumbent.item_ids),
+    ):
+        if len(ids) < len(before):
+            raise BrokenDataset(f"{kind}s/", f"has {len(ids)} {kind}s, fewer than the {len(before)} of {of_parent}")
+        if ids[: len(before)] != before:
+            index = next(place for place, name in enumerate(before) if ids[place] != name)
+            raise BrokenDataset(f"{kind}s/", f"{kind}_index {index} is another {kind} than in {of_parent}")
 
 
 def item_shift(dataset: Dataset, incumbent: Bundle) -> float:

@@ -179,6 +179,8 @@ def train(
     dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         incumbent = _load_incumbent(places.incumbent, Path(scratch) / "incumbent", hyperparameters.incumbent_digest)
+        if incumbent is not None:
+            data_change.require_appended(dataset, incumbent)
         people = choose(dataset, incumbent, hyperparameters.evaluation_users, hyperparameters.seed)
         evaluation = Evaluation(
             dataset,

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from contracts import history
 from deploy import plan, request
 from deploy.plan import Action, Step
-from shared import acknowledgement, environment, events, names
+from shared import acknowledgement, environment, events, likeness, names
 from shared.clients import already_exists, calling, client, code_of, in_progress, message_of, not_found
 from shared.deployment import Deployment
 from shared.errors import (
@@ -41,6 +41,7 @@ from shared.outcomes import Outcome
 from shared.records import JobKind
 
 STAGE = "deployment"
+REMEDY = "Start the next attempt: it has names of its own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +81,10 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Returns `{"action"}`, the step taken; the state machine reads the token's answer, not this.
 
     Raises DeploymentInProgress while another deployment holds the endpoint or the lock, AlarmNotQuiet while an alarm is
-    in state ALARM, StaleVersion if a model trained on newer data serves, InvalidInput if a person took the model back,
-    NotComparable if a person went back to a model that it was not judged against, ArtefactChanged and ModelNotApproved
-    before any change, EndpointFailed and EndpointUnusable for the endpoint's status.
+    in state ALARM, StaleVersion if a model trained on newer data serves, InvalidInput if a person took the model back
+    or what has the run's names, or is in service, is not what a run made, NotComparable if a person went back to a
+    model that it was not judged against, ArtefactChanged and ModelNotApproved before any change, EndpointFailed and
+    EndpointUnusable for the endpoint's status.
     """
     events.require_task(event)
     if event.get("action") not in ("deploy", "rollback"):
@@ -124,8 +126,11 @@ def _deploy(deployment: Deployment, event: dict[str, Any]) -> Step:
     _refuse_if_outdated(deployment, event)
     endpoint = JOBS.endpoint(SETTINGS.endpoint_name)
     step = plan.deployment(endpoint, wanted)
+    if step.action in (Action.DONE, Action.WAIT):
+        _require_own(deployment, container)
     if step.action in (Action.CREATE, Action.UPDATE):
-        if step.action is Action.UPDATE and _is_watched(deployment, event):
+        if endpoint and step.action is Action.UPDATE and _is_watched(deployment, event):
+            _require_way_back(endpoint["EndpointConfigName"])
             _require_quiet_alarms()
         _create_model_and_config(deployment, container)
         previous = endpoint["EndpointConfigName"] if endpoint else None
@@ -310,29 +315,29 @@ def _etag(url: str) -> str:
     return found.etag
 
 
+def _calls(deployment: Deployment, container: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the calls that create the model and the endpoint configuration."""
+    prefix, run_id = SETTINGS.name_prefix, deployment.run_id
+    model = request.create_model(prefix, run_id, container, SETTINGS.serving_role_arn)
+    if deployment.is_split and deployment.replacing and deployment.percent:
+        return model, request.create_split_config(prefix, deployment.replacing, run_id, deployment.percent, FLEET)
+    return model, request.create_endpoint_config(prefix, run_id, FLEET)
+
+
 def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) -> None:
     """Create the model and the configuration. In a rollback existing ones are used unchanged if the model has the
     container that was judged, because the stack's parameters may have changed since they were created.
     """
-    run_id, is_known = deployment.run_id, deployment.replacing is not None
+    is_known = deployment.replacing is not None
     sagemaker = JOBS.client("sagemaker")
-    model = request.create_model(SETTINGS.name_prefix, run_id, container, SETTINGS.serving_role_arn)
+    model, config = _calls(deployment, container)
     with calling("sagemaker CreateModel"):
         try:
             sagemaker.create_model(**model)
         except ClientError as error:
             if not already_exists(error):
                 raise
-            is_same = request.same_container if is_known else request.same_model
-            if not is_same(model, sagemaker.describe_model(ModelName=model["ModelName"])):
-                raise InvalidInput(
-                    f"model {model['ModelName']} exists with different content; start a new run"
-                ) from error
-    config = request.create_endpoint_config(SETTINGS.name_prefix, run_id, FLEET)
-    if deployment.is_split and deployment.replacing and deployment.percent:
-        config = request.create_split_config(
-            SETTINGS.name_prefix, deployment.replacing, run_id, deployment.percent, FLEET
-        )
+            _require_model(model, request.same_container if is_known else request.same_model)
     with calling("sagemaker CreateEndpointConfig"):
         try:
             sagemaker.create_endpoint_config(**config)
@@ -340,13 +345,41 @@ def _create_model_and_config(deployment: Deployment, container: dict[str, Any]) 
             _retry_if_unseen(error)
             if not already_exists(error):
                 raise
-            described = sagemaker.describe_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
-            is_same = request.same_models if is_known else request.same_endpoint_config
-            if not is_same(config, described):
-                name = config["EndpointConfigName"]
-                raise InvalidInput(
-                    f"endpoint configuration {name} exists with different content; start a new run"
-                ) from error
+            _require_config(config, request.same_models if is_known else request.same_endpoint_config)
+
+
+def _require_own(deployment: Deployment, container: dict[str, Any]) -> None:
+    """Raise InvalidInput unless the model and the configuration in service are the run's, whatever the machines."""
+    model, config = _calls(deployment, container)
+    _require_model(model, request.same_container)
+    _require_config(config, request.same_models)
+
+
+def _require_model(call: dict[str, Any], is_same: request.Comparison) -> None:
+    with calling("sagemaker DescribeModel"):
+        described = JOBS.client("sagemaker").describe_model(ModelName=call["ModelName"])
+    if not is_same(call, described):
+        phrases = likeness.differences(likeness.model(call), likeness.model(described))
+        raise InvalidInput(likeness.sentence(f"model {call['ModelName']}", phrases, REMEDY))
+
+
+def _require_config(call: dict[str, Any], is_same: request.Comparison) -> None:
+    name = call["EndpointConfigName"]
+    with calling("sagemaker DescribeEndpointConfig"):
+        described = JOBS.client("sagemaker").describe_endpoint_config(EndpointConfigName=name)
+    if not is_same(call, described):
+        phrases = likeness.differences(likeness.endpoint_config(call), likeness.endpoint_config(described))
+        raise InvalidInput(likeness.sentence(f"endpoint configuration {name}", phrases, REMEDY))
+
+
+def _require_way_back(config: str) -> None:
+    """Raise InvalidInput if no run made the configuration in service: this function may not go back to it."""
+    if not names.is_config(SETTINGS.name_prefix, config):
+        raise InvalidInput(
+            f"endpoint {SETTINGS.endpoint_name} serves configuration {config}, which no run made. It was left alone, "
+            "because a rollback could not go back to it. Go back to a version that has served, by a rollback that "
+            "names it, or delete the endpoint; then restart the run"
+        )
 
 
 def _change(operation: str, call: dict[str, Any]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from shared import names
+from shared import likeness, names
 
 STARTUP_SECONDS = 900
 MAXIMUM_UPDATE_SECONDS = 3600
@@ -146,6 +147,10 @@ def update_endpoint(
     return call
 
 
+Comparison = Callable[[dict[str, Any], dict[str, Any]], bool]
+"""True if the second, a description by AWS, is what the first, a call, creates."""
+
+
 def same_container(call: dict[str, Any], described: dict[str, Any]) -> bool:
     """True if DescribeModel shows the image, the archive and the digest that `call` has."""
     found = described.get("PrimaryContainer", {})
@@ -159,7 +164,6 @@ def same_model(call: dict[str, Any], described: dict[str, Any]) -> bool:
 
 _MODELS = ("VariantName", "ModelName", "InitialVariantWeight")
 _FLEET = ("InstanceType", "InitialInstanceCount", "InferenceAmiVersion")
-_UNASKED = ("ShadowProductionVariants", "DataCaptureConfig", "AsyncInferenceConfig", "ExplainerConfig")
 
 
 def same_endpoint_config(call: dict[str, Any], described: dict[str, Any]) -> bool:
@@ -169,7 +173,7 @@ def same_endpoint_config(call: dict[str, Any], described: dict[str, Any]) -> boo
 
 def same_models(call: dict[str, Any], described: dict[str, Any]) -> bool:
     """True if DescribeEndpointConfig shows the models and shares of `call`, whatever the machines are."""
-    unasked = any(described.get(name) for name in _UNASKED)
+    unasked = any(described.get(name) for name in likeness.UNASKED)
     return not unasked and _variants(call, _MODELS) == _variants(described, _MODELS)
 
 

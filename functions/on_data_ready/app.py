@@ -1,7 +1,8 @@
 """EventBridge "Object Created" of a manifest: start exactly one retraining execution for that dataset version.
 
 `outcome` is STARTED, DUPLICATE, STALE, QUARANTINED (the last two with their reasons in the ledger) or REFUSED (the
-event is not about our datasets; no AWS call is made). After a crash at any point, the next delivery of the event
+event is not about our datasets; no AWS call is made). A stale version is looked at anew by each event: it is stale only
+as long as the newer one holds the place. After a crash at any point, the next delivery of the event
 completes the work.
 """
 
@@ -22,7 +23,7 @@ from shared.errors import InvalidInput, MissingResource
 from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
-from shared.records import IN_PLACE, UNFINISHED, DatasetStatus
+from shared.records import UNFINISHED, DatasetStatus
 
 MAXIMUM_MANIFEST_BYTES = 16 * 1024 * 1024
 
@@ -68,7 +69,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         staleness = _staleness(version)
         if staleness:
             return _set_aside(version, DatasetStatus.STALE, [staleness])
-    return _start(announced)
+    return _start(announced, was_stale=state is not None and state["status"] == DatasetStatus.STALE)
 
 
 def _faults(announced: Announcement) -> list[str]:
@@ -78,6 +79,8 @@ def _faults(announced: Announcement) -> list[str]:
     except Unfit as error:
         return error.reasons
     faults = manifest.shortcomings(described, SETTINGS.minimum_test_users)
+    if described.parent_version is not None:
+        faults += manifest.lost(described, _read_parent(described.parent_version))
     # Names and sizes only: the training job checks each file's sha256 when it reads it.
     return faults + manifest.missing_from(described, DATA.sizes(announced.key.removesuffix("manifest.json")))
 
@@ -91,29 +94,30 @@ def _read_manifest(announced: Announcement) -> Any:
     return documents.read_object(found.content, manifest.CALLED, has_schema=True)
 
 
+def _read_parent(version: str) -> dict[str, Any]:
+    """Return the parent's manifest; empty if it is gone or cannot be read, which is no fault of the child."""
+    found = DATA.get(f"datasets/{version}/{manifest.CALLED}", MAXIMUM_MANIFEST_BYTES)
+    try:
+        return documents.read_object(found.content, manifest.CALLED) if found else {}
+    except Unfit:
+        return {}
+
+
 def _staleness(version: str) -> str | None:
     serving = LEDGER.serving()
     if serving and serving["datasetVersion"] > version:
         return f"{version} is older than {serving['datasetVersion']}, which serves"
     newest = LEDGER.claim_newest(version)
-    if newest <= version or not _is_in_place(newest):
+    if newest <= version or not LEDGER.holds_place(newest):
         return None
-    return f"{version} is older than {newest}, which was claimed before"
-
-
-def _is_in_place(version: str) -> bool:
-    """True if the model of `version` serves or may still be deployed, so that older data would come too late."""
-    state = LEDGER.dataset(version)
-    if state is None or state["status"] in (DatasetStatus.PREPARING, DatasetStatus.PREPARED):
-        return True  # it is being claimed at this moment
-    if state["status"] != DatasetStatus.CLAIMED:
-        return False
-    run = LEDGER.run(state.get("runId") or names.run_id(version))
-    return run is None or run["status"] in IN_PLACE
+    return (
+        f"{version} is older than {newest}, which was claimed before; if that is not deployed, reconcile announces "
+        f"{version} again"
+    )
 
 
 def _set_aside(version: str, status: DatasetStatus, reasons: list[str]) -> dict[str, Any]:
-    if not LEDGER.mark_dataset(version, status, reasons, unless=(DatasetStatus.CLAIMED, DatasetStatus.STALE)):
+    if not LEDGER.mark_dataset(version, status, reasons, unless=(DatasetStatus.CLAIMED, status)):
         logger.info("dataset version already has a decision", extra={"reasons": reasons})
         return {"outcome": "DUPLICATE", "datasetVersion": version}
     logger.warning("dataset version not used", extra={"status": status, "reasons": reasons})
@@ -121,11 +125,11 @@ def _set_aside(version: str, status: DatasetStatus, reasons: list[str]) -> dict[
     return {"outcome": status, "datasetVersion": version, "reasons": reasons}
 
 
-def _start(announced: Announcement) -> dict[str, Any]:
+def _start(announced: Announcement, was_stale: bool) -> dict[str, Any]:
     call = request.start_execution(announced, SETTINGS.retraining_state_machine_arn)
     run_id = call["name"]
     append_run(run_id=run_id)
-    won = LEDGER.claim_dataset(announced.version, run_id)
+    won = LEDGER.claim_dataset(announced.version, run_id, was_stale)
     state = None if won else LEDGER.dataset(announced.version)
     if not won and (state is None or state["status"] != DatasetStatus.CLAIMED):
         return {"outcome": "DUPLICATE", "datasetVersion": announced.version}

@@ -8,6 +8,7 @@ from typing import Any
 
 from contracts import counts, schemas
 from contracts.documents import Unfit
+from contracts.values import is_integer
 
 CALLED = "manifest.json"
 
@@ -28,6 +29,7 @@ class Manifest:
     dataset_version: str
     files: tuple[File, ...]
     counts: Mapping[str, int]
+    parent_version: str | None = None
 
 
 def parse(document: Any, version: str) -> Manifest:
@@ -39,7 +41,7 @@ def parse(document: Any, version: str) -> Manifest:
     if faults:
         raise Unfit(*(f"{CALLED}: {fault}" for fault in faults))
     files = tuple(File(entry["path"], entry["size"], entry["rows"]) for entry in document["files"])
-    return Manifest(version, files, document["counts"])
+    return Manifest(version, files, document["counts"], document["parentVersion"])
 
 
 def shortcomings(manifest: Manifest, minimum_test_users: int) -> list[str]:
@@ -48,6 +50,19 @@ def shortcomings(manifest: Manifest, minimum_test_users: int) -> list[str]:
     if users >= minimum_test_users:
         return []
     return [f"{users} test users, below the minimum of {minimum_test_users}: the model could not be measured"]
+
+
+def lost(manifest: Manifest, parent: Mapping[str, Any]) -> list[str]:
+    """Return a reason for each of users and items of which the dataset has fewer than its parent, because a user or an
+    item keeps its index. `parent` is the parent's manifest; counts that it does not tell are not compared.
+    """
+    known = parent.get("counts")
+    return [
+        f"counts.{name} is {manifest.counts[name]}, fewer than the {known[name]} of its parent "
+        f"{manifest.parent_version}, whose indices it continues: prepare the data again"
+        for name in ("users", "items")
+        if isinstance(known, dict) and is_integer(known.get(name), manifest.counts[name] + 1)
+    ]
 
 
 def missing_from(manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:

@@ -23,7 +23,7 @@ from shared.errors import DependencyFailed, FunctionError
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.observability import count, logger, metrics, observed
-from shared.records import Dataset, JobKind, Run
+from shared.records import Dataset, DatasetStatus, JobKind, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +126,11 @@ class Sweep:
         elif backlog.is_overdue(manifest["LastModified"], self.now):
             self.announce(version)
 
+    def stale(self, version: str) -> None:
+        """Announce a version that is stale no more, if it is still there."""
+        if _manifest(version) is not None:
+            self.announce(version)
+
     def announce(self, version: str) -> None:
         """Send the lost event to on_data_ready."""
         event = backlog.object_created(SETTINGS.data_bucket, f"datasets/{version}/manifest.json", 0, self.now)
@@ -150,8 +155,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     sweep = Sweep(datetime.now(UTC))
     sweep.each("token", LEDGER.open_tokens(), sweep.token)
     sweep.each("run", LEDGER.unfinished_runs(), sweep.run)
-    sweep.each("preparation", LEDGER.unfinished_preparations(), sweep.preparation)
+    sweep.each("preparation", LEDGER.datasets_in(DatasetStatus.PREPARING), sweep.preparation)
     sweep.each("dataset", _versions(LEDGER.newest_claimed()), sweep.dataset)
+    sweep.each("stale dataset", _free_again(), sweep.stale)
     _measure_age(sweep.now)
     logger.info("reconciled", extra=sweep.done)
     if sweep.problems:
@@ -184,6 +190,18 @@ def _versions(newest: str | None) -> list[str]:
         for page in pages:
             found += [entry["Prefix"].removeprefix("datasets/").rstrip("/") for entry in page.get("CommonPrefixes", [])]
     return [version for version in found if DATASET_VERSION.fullmatch(version)]
+
+
+def _free_again() -> list[str]:
+    """Return the newest stale version without a run, if nothing newer serves or may still be deployed. After its own
+    run, the one before it comes.
+    """
+    newest, serving = LEDGER.newest_claimed(), LEDGER.serving()
+    if newest is None or LEDGER.holds_place(newest):
+        return []
+    stale = [dataset["datasetVersion"] for dataset in LEDGER.datasets_in(DatasetStatus.STALE)]
+    newer = [version for version in stale if serving is None or version > serving["datasetVersion"]]
+    return sorted(version for version in newer if LEDGER.run(names.run_id(version)) is None)[-1:]
 
 
 def _manifest(version: str) -> dict[str, Any] | None:

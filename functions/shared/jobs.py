@@ -17,7 +17,7 @@ from shared import outcomes
 from shared.artefacts import PINNED, Pin
 from shared.clients import calling, client, code_of, not_found
 from shared.ledger import Ledger, Token
-from shared.objects import Bucket
+from shared.objects import first_version
 from shared.observability import count, logger
 from shared.outcomes import Outcome
 from shared.records import JobError, JobKind
@@ -71,11 +71,11 @@ class Jobs:
         return replace(outcome, output={**outcome.output, **{name: pin for name, pin in pins.items() if pin}})
 
     def _pin(self, run_id: str, stage: str, url: str) -> dict[str, Any] | None:
-        """Record the object as it is now, unless the ledger has its pin already, and return the pin in the ledger. So
-        an archive that is replaced before a restart is not taken.
+        """Record the first version of the object, unless the ledger has its pin already, and return the pin in the
+        ledger. A training writes its archives once: one that was written again since is not taken.
         """
         bucket, _, key = url.removeprefix("s3://").partition("/")
-        found = Bucket(self.client("s3"), bucket).head(key, forbidden_is_absent=True) if key else None
+        found = first_version(self.client("s3"), bucket, key) if key else None
         if found is not None:
             self._ledger.decide(run_id, stage, "PINNED", [url], Pin.of(found).to_state(), once=True)
         record = self._ledger.decision(run_id, stage)

@@ -2,8 +2,8 @@
 (docs/contracts.md, "Ledger").
 
 A write that may race with another is conditional, and returns False if its condition failed. Reads are strongly
-consistent, except `open_tokens` and `unfinished_*`, which read an index and are for clean-up only. Every method raises
-DependencyFailed or MissingResource when DynamoDB fails.
+consistent, except `open_tokens`, `unfinished_runs` and `datasets_in`, which read an index and are for clean-up only.
+Every method raises DependencyFailed or MissingResource when DynamoDB fails.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from boto3.dynamodb.conditions import Attr
 from shared import names
 from shared.forgotten_people import ForgottenPeople
 from shared.records import (
+    IN_PLACE,
     UNFINISHED,
     UNUSABLE,
     Dataset,
@@ -130,18 +131,31 @@ class Ledger(ServingRecord, ForgottenPeople):
         )
         return self.newest_claimed() or version
 
-    def claim_dataset(self, version: str, run_id: str) -> bool:
-        """Claim `version` for `run_id`. True for exactly one of any number of simultaneous callers."""
+    def claim_dataset(self, version: str, run_id: str, was_stale: bool = False) -> bool:
+        """Claim `version` for `run_id`. True for exactly one of any number of simultaneous callers. A stale one is
+        claimed only with `was_stale`, by a caller that has found it stale no more.
+        """
+        taken = [DatasetStatus.CLAIMED] if was_stale else [DatasetStatus.CLAIMED, DatasetStatus.STALE]
         return self._update(
             f"DATASET#{version}",
             "STATE",
-            Attr("pk").not_exists() | ~Attr("status").is_in([DatasetStatus.CLAIMED, DatasetStatus.STALE]),
+            Attr("pk").not_exists() | ~Attr("status").is_in(taken),
             kind="DATASET",
             status=DatasetStatus.CLAIMED,
             datasetVersion=version,
             runId=run_id,
             reasons=[],
         )
+
+    def holds_place(self, version: str) -> bool:
+        """True if the model of `version` serves, has served or may still be deployed: older data come too late."""
+        state = self.dataset(version)
+        if state is None or state["status"] in (DatasetStatus.PREPARING, DatasetStatus.PREPARED):
+            return True  # it is being claimed at this moment
+        if state["status"] != DatasetStatus.CLAIMED:
+            return False
+        run = self.run(state.get("runId") or names.run_id(version))
+        return run is None or run["status"] in IN_PLACE
 
     # Runs
 
@@ -307,10 +321,9 @@ class Ledger(ServingRecord, ForgottenPeople):
         """Return all runs that are running or parked, read through the index."""
         return [cast(Run, item) for item in self._by_kind("RUN") if item.get("status") in UNFINISHED]
 
-    def unfinished_preparations(self) -> list[Dataset]:
-        """Return all dataset versions in preparation, read through the index."""
-        found = self._by_kind("DATASET")
-        return [cast(Dataset, item) for item in found if item.get("status") == DatasetStatus.PREPARING]
+    def datasets_in(self, status: DatasetStatus) -> list[Dataset]:
+        """Return all dataset versions with this status, read through the index."""
+        return [cast(Dataset, item) for item in self._by_kind("DATASET") if item.get("status") == status]
 
 
 def _token(item: dict[str, Any]) -> Token:

@@ -11,6 +11,16 @@ from typing import Any
 SHOWN_DIFFERENCES = 5
 SHOWN_CHARACTERS = 200
 
+UNASKED = ("ShadowProductionVariants", "DataCaptureConfig", "AsyncInferenceConfig", "ExplainerConfig")
+"""What no endpoint configuration of ours has: who gets requests or answers beside the model and its caller."""
+_OF_VARIANT = {
+    "model": "ModelName",
+    "weight": "InitialVariantWeight",
+    "instance type": "InstanceType",
+    "instances": "InitialInstanceCount",
+    "machine image": "InferenceAmiVersion",
+}
+
 Traits = Mapping[str, str]
 """What a job is, by the name of the trait as a sentence has it, such as `hyperparameter epochs`."""
 
@@ -49,6 +59,30 @@ def transform(job: Mapping[str, Any]) -> dict[str, str]:
         "assembly": written.get("AssembleWith", "None"),
         **{name: str(value) for name, value in processing.items()},
         **_environment(job),
+    }
+
+
+def model(described: Mapping[str, Any]) -> dict[str, str]:
+    """Return the traits of a model from CreateModel or DescribeModel."""
+    container = described.get("PrimaryContainer", {})
+    return {
+        "image": container.get("Image", ""),
+        "archive": container.get("ModelDataUrl", ""),
+        "role": described.get("ExecutionRoleArn", ""),
+        **_environment(container),
+    }
+
+
+def endpoint_config(described: Mapping[str, Any]) -> dict[str, str]:
+    """Return the traits of an endpoint configuration from CreateEndpointConfig or DescribeEndpointConfig."""
+    variants = {variant["VariantName"]: variant for variant in described.get("ProductionVariants", [])}
+    return {
+        **{
+            f"{trait} of variant {name}": str(variant.get(member, ""))
+            for name, variant in variants.items()
+            for trait, member in _OF_VARIANT.items()
+        },
+        **{name: "set" for name in UNASKED if described.get(name)},
     }
 
 

@@ -8,6 +8,7 @@ SageMaker accepts.
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 
 from contracts.names import DATASET_VERSION, EXAMPLE_RUN_ID, EXAMPLE_VERSION, RUN_ID
@@ -140,6 +141,11 @@ def transform_attempt(job_name: str) -> int:
 def model(prefix: str, run: str) -> str:
     """Return the name of a run's SageMaker model and endpoint configuration."""
     return f"{prefix}-{run}"
+
+
+def is_config(prefix: str, name: str) -> bool:
+    """True if an endpoint configuration has a name that `model` or `split` gives."""
+    return re.fullmatch(rf"{re.escape(prefix)}-{RUN_ID.pattern}(-s[0-9a-f]{{8}})?", name) is not None
 
 
 VARIANT, OTHER_VARIANT = "AllTraffic", "Other"

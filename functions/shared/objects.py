@@ -156,6 +156,20 @@ class Bucket:
         return found
 
 
+def first_version(s3: Any, bucket: str, key: str) -> Stored | None:
+    """Return size, ETag and version of an object as it was written first; None if it does not exist."""
+    versions: list[dict[str, Any]] = []
+    with calling(f"s3 ListObjectVersions {key}"):
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
+            versions += [entry for entry in page.get("Versions", []) if entry["Key"] == key]
+    if not versions:
+        return None
+    # S3 lists the latest version first; of two in one second the later one in the list is the earlier one.
+    first = min(reversed(versions), key=lambda entry: entry["LastModified"])
+    version_id = None if first["VersionId"] == "null" else first["VersionId"]
+    return Stored(first["Size"], first["ETag"].strip('"'), version_id=version_id)
+
+
 def _is_absent(error: ClientError, forbidden_is_absent: bool) -> bool:
     return code_of(error) in (_ABSENT | _FORBIDDEN if forbidden_is_absent else _ABSENT)
 

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from contracts import documents
 from ncf.fitting.distributed import Processes
 
 NAMES = ("checkpoint.safetensors", "checkpoint-2.safetensors")
@@ -93,7 +94,7 @@ class Checkpoints:
                 continue
             try:
                 with safe_open(self._folder / name, framework="pt") as file:
-                    position = json.loads((file.metadata() or {})["position"])
+                    position = _position(_metadata(file)["position"])
                 if position["fingerprint"] == fingerprint:
                     reached[name] = (int(position["epoch"]), int(position["step"]))
             except UNREADABLE as error:
@@ -104,18 +105,31 @@ class Checkpoints:
         """Return the checkpoint, or the reason why it cannot be used."""
         try:
             with safe_open(self._folder / name, framework="pt") as file:
-                metadata = file.metadata() or {}
+                metadata = _metadata(file)
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             text, recorded = metadata["position"], metadata.get("sha256")
             if recorded != _sha256(text, tensors):
                 return None, f"its content has another sha256 than it was written with, {recorded}"
-            return Checkpoint(recorded, json.loads(text), tensors), None
+            return Checkpoint(recorded, _position(text), tensors), None
         except UNREADABLE as error:
             return None, f"it cannot be read: {error}"
 
     def _refuse(self, name: str, reason: str) -> None:
         self._is_refused = True
         self._warn(f"warning: {name} cannot be used: {reason}")
+
+
+def _metadata(file: Any) -> dict[str, str]:
+    """Return the metadata of an open file. Raises ValueError if they have no position."""
+    found = file.metadata() or {}
+    if "position" not in found:
+        raise ValueError("its header has no position")
+    return dict(found)
+
+
+def _position(text: str) -> dict[str, Any]:
+    """Parse the position of a checkpoint. Raises Unfit, a ValueError."""
+    return documents.read_object(text, "position")
 
 
 def _sha256(position: str, tensors: Mapping[str, Tensor]) -> str:

@@ -90,8 +90,17 @@ OWN_KIND = {
     "deploy": {"sagemaker:DescribeEndpoint", "sagemaker:DescribeModelPackage"},
 }
 
-# `Jobs.outcome` pins the archives of a training job. These functions hold no token of one, and read no such object.
-NO_PINS = {"start_preparation": {"s3:GetObject"}, "request_approval": {"s3:GetObject", "dynamodb:GetItem"}}
+# `Jobs.outcome` lists the versions of a training job's archives to pin them, and reads no object, although the module
+# that it takes this from can. The last four hold no token of a training job.
+NO_PINS = {
+    "on_job_finished": {"s3:GetObject"},
+    "reconcile": {"s3:GetObject"},
+    "start_training": {"s3:GetObject"},
+    "start_preparation": {"s3:GetObject", "s3:ListBucketVersions"},
+    "request_approval": {"s3:GetObject", "s3:ListBucketVersions", "dynamodb:GetItem"},
+    "start_batch": {"s3:ListBucketVersions"},
+    "deploy": {"s3:ListBucketVersions"},
+}
 
 
 @cache

@@ -92,6 +92,43 @@ def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
         objects.unpack(archive, tmp_path / "out")
 
 
+def pax(records: dict[str, str], kind: bytes) -> bytes:
+    content = b""
+    for key, value in records.items():
+        record = f" {key}={value}\n".encode()
+        length = len(record) + 1
+        while length != len(record) + len(str(length)):
+            length += 1
+        content += str(length).encode() + record
+    return entry("PaxHeaders/next", content, kind)
+
+
+NUMBERS = 1_000_000
+SPARSE = {
+    "0.0": {"GNU.sparse.size": "9", "GNU.sparse.offset": "0", "GNU.sparse.numbytes": "9"},
+    "0.1": {"GNU.sparse.map": "0,9", "GNU.sparse.size": "9"},
+    "1.0": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9"},
+}
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE], ids=str)
+@pytest.mark.parametrize("version", SPARSE)
+def test_a_sparse_file_of_a_pax_header_is_refused_before_its_map_is_read(
+    tmp_path: Path, version: str, kind: bytes
+) -> None:
+    """The map of version 1.0 stands in the content of the member, where no limit of headers holds."""
+    places = b"%d\n" % (NUMBERS // 2) + b"0\n" * NUMBERS
+    archive = archive_of(tmp_path, pax(SPARSE[version], kind), entry("holes", places))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TransferFailed, match="member 'holes' is a sparse file"):
+            objects.unpack(archive, tmp_path / "out")
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024**2
+    finally:
+        tracemalloc.stop()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.tar.gz"
     for content in (b"no archive", gzip.compress(b"no tar"), gzip.compress(entry("file", b"x" * 5000))[:-40]):

@@ -72,3 +72,19 @@ def test_a_rollback_is_known_by_its_state_machine() -> None:
     assert history.is_rollback(ROLLBACK)
     named_so = RETRAINING.replace("ncf-retraining:x", "my-rollback-retraining:x-rollback")
     assert not any(map(history.is_rollback, (RETRAINING, named_so, None, "", "arn")))
+
+
+def test_a_split_and_a_record_that_tells_no_time_are_no_tenures() -> None:
+    split = {"sk": "SPLIT", "since": "2026-11-28T10:00", "runId": "other", "percent": 10}
+    untold = {"sk": "CURRENT", "runId": "r", "since": None}
+    assert history.served([split, untold, {"sk": "CURRENT", "runId": "r"}]) == []
+
+
+def test_a_rollback_that_replaced_nothing_took_nothing_back() -> None:
+    back = {"sk": "SINCE#1", "since": "2026-11-28T10:00", "runId": "r", "by": "arn:x:ncf-rollback:7f", "why": "w"}
+    assert history.taken_back([back, {**back, "since": "2026-11-28T11:00", "replaced": None}]) == {}
+
+
+def test_the_first_model_that_serves_replaced_none() -> None:
+    (first,) = history.served([current(A, "2026-11-21", RETRAINING, None)])
+    assert (first["runId"], first["replaced"]) == (A, None)

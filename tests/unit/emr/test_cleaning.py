@@ -32,6 +32,7 @@ def test_converts_a_good_row_and_removes_outer_spaces(parsed: Any) -> None:
     assert (parsed["reason"], parsed["raw"], parsed["file"]) == (None, None, None)
 
 
+@pytest.mark.fault("D14")
 def test_invalid_ids_are_bad_rows(frame: Any) -> None:
     rows = [
         raw_row(user=None),
@@ -53,6 +54,7 @@ def test_invalid_ids_are_bad_rows(frame: Any) -> None:
     ]
 
 
+@pytest.mark.fault("D14")
 def test_implausible_times_are_bad_rows(frame: Any) -> None:
     times = {
         None: "timestamp_missing",
@@ -89,6 +91,7 @@ def test_reads_epoch_seconds_and_iso_8601(frame: Any, text: Any, seconds: Any) -
     assert (row["timestamp"], row["reason"]) == (seconds, None)
 
 
+@pytest.mark.fault("D14")
 def test_weights_that_are_not_finite_numbers_are_bad_rows(frame: Any) -> None:
     weights = {
         "": "weight_missing",
@@ -131,6 +134,7 @@ def test_only_wanted_event_types_count(frame: Any) -> None:
     assert outcomes == {(None, True): 2, (None, False): 2}
 
 
+@pytest.mark.fault("D18")
 def test_keeps_the_latest_of_each_pair_and_at_equal_time_the_heaviest(frame: Any) -> None:
     rows = frame(
         "user_id string, item_id string, timestamp bigint, weight float",

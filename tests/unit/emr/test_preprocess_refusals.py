@@ -103,6 +103,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.fault("D01")
 def test_refuses_with_the_reason_in_the_report_and_on_the_last_line(prepare: Any, case: Any) -> None:
     files, options, reason = REFUSALS[case]
     ended = prepare(files, *options)
@@ -141,6 +142,7 @@ def test_refuses_an_id_column_of_fractions(prepare: Any, tmp_path: Path) -> None
     ],
     ids=["cut short", "cut short later", "not compressed", "no parquet"],
 )
+@pytest.mark.fault("D24")
 def test_an_unreadable_file_is_a_fault_that_names_it(prepare: Any, name: str, content: Any) -> None:
     ended = prepare({name: content})
     assert ended.status == 1

@@ -55,6 +55,7 @@ def test_refuses_a_header_that_is_not_text(start: Any) -> None:
         reading.parse_header(start, "drop/a.csv")
 
 
+@pytest.mark.fault("D12")
 def test_names_the_missing_the_expected_and_the_found_columns() -> None:
     assert reading.column_difference(("user_id", "item_id", "timestamp"), ("user_id", "item_id", "time"), "a.csv") == (
         "column 'timestamp' is missing; the file has user_id, item_id, time "

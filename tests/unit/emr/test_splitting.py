@@ -53,10 +53,12 @@ def test_spark_draws_as_the_reader_of_the_dataset_does(frame: Any) -> None:
     assert all(row["draw"] == splits.draw(7, row["user_id"], row["item_id"]) for row in drawn.collect())
 
 
+@pytest.mark.fault("D17")
 def test_a_user_with_one_interaction_has_no_last(indexed: Any) -> None:
     assert pairs(splitting.mark_last(indexed).where("user_index = 2 and is_last")) == []
 
 
+@pytest.mark.fault("D19")
 def test_a_cold_item_is_removed_from_test_and_stays_in_train(indexed: Any) -> None:
     marked = splitting.mark_last(indexed)
     split = splitting.decide(marked, splitting.per_item(marked))
@@ -76,6 +78,7 @@ def test_popularity_counts_the_rows_in_train(indexed: Any) -> None:
     assert popular == counted == {0: 3, 1: 1, 2: 1, 3: 1}
 
 
+@pytest.mark.fault("D21")
 def test_finds_a_pair_that_is_in_both_train_and_test(frame: Any) -> None:
     clean = [(0, 0, 1, 1.0, False), (0, 1, 2, 1.0, True), (1, 1, 1, 1.0, False)]
     assert splitting.leaked_pairs(frame(SPLIT, *clean)).count() == 0

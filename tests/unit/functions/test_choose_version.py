@@ -117,6 +117,10 @@ def test_a_version_ahead_of_now_is_not_gone_back_to(app: ModuleType) -> None:
         ({"reason": ""}, "reason must be a string of 1 to 500"),
         ({"reason": "x" * 501}, "reason must be a string of 1 to 500"),
         ({"reason": 7}, "reason must be a string of 1 to 500"),
+        ({"percent": 101}, "percent must be an integer from 0 to 100"),
+        ({"percent": -1}, "percent must be an integer from 0 to 100"),
+        ({"percent": True}, "percent must be an integer from 0 to 100"),
+        ({"percent": 0, "to": RUN}, "percent 0 ends a split: to must be left out"),
     ],
 )
 def test_names_the_field_that_cannot_be_used(event: Any, words: str) -> None:

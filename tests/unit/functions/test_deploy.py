@@ -70,6 +70,18 @@ def expect_model_and_config(sagemaker: Stubber) -> None:
     sagemaker.add_response("create_endpoint_config", config, CONFIG_CALL)
 
 
+def expect_in_service(sagemaker: Stubber, model: dict[str, Any] | None = None, **config: Any) -> None:
+    """The model of the run's name is described, with the changes of `model`; then, unless that has any, the
+    configuration, with those of `config`.
+    """
+    arn = "arn:aws:sagemaker:eu-central-1:123456789012"
+    described = {**MODEL_CALL, "ModelArn": f"{arn}:model/{WANTED}", "CreationTime": 0, **(model or {})}
+    sagemaker.add_response("describe_model", described, {"ModelName": WANTED})
+    if not (model or {}).get("PrimaryContainer"):
+        described = {**CONFIG_CALL, "EndpointConfigArn": f"{arn}:endpoint-config/{WANTED}", "CreationTime": 0, **config}
+        sagemaker.add_response("describe_endpoint_config", described, {"EndpointConfigName": WANTED})
+
+
 def endpoint_arn() -> dict[str, str]:
     return {"EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/ncf-recommender"}
 
@@ -126,6 +138,7 @@ def test_on_the_wanted_configuration_already_nothing_is_called(
 ) -> None:
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
+    expect_in_service(sagemaker)
     answers.add_response("send_task_success", {}, serves())
     assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "DONE"}
     assert record(cloud) == {}
@@ -138,6 +151,7 @@ def test_a_retry_waits_for_the_update_that_an_earlier_try_began(
     cloud.put(f"RUN#{RUN}", "DECISION#deployment", figures=figures)
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
+    expect_in_service(sagemaker)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
     assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "WAIT"}
     assert record(cloud)["previousEndpointConfigName"] == PREVIOUS
@@ -189,16 +203,19 @@ def test_what_was_just_created_and_is_not_seen_yet_is_tried_again(
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("changed", "words"),
     [
-        {"PrimaryContainer": {**MODEL_CALL["PrimaryContainer"], "ModelDataUrl": "s3://other/model.tar.gz"}},
-        {"PrimaryContainer": CONTAINER},  # without the digest
-        {"ExecutionRoleArn": "arn:aws:iam::123456789012:role/another"},
+        (
+            {"PrimaryContainer": {**MODEL_CALL["PrimaryContainer"], "ModelDataUrl": "s3://other/model.tar.gz"}},
+            "archive is s3://other/model.tar.gz, not s3://",
+        ),
+        ({"PrimaryContainer": CONTAINER}, "environment SERVING_BUNDLE_DIGEST is missing"),
+        ({"ExecutionRoleArn": "arn:aws:iam::123456789012:role/another"}, "role is .*another, not .*ncf-serving"),
     ],
 )
 @pytest.mark.fault("P07")
 def test_a_model_of_that_name_with_other_content_stops_the_deployment(
-    app: ModuleType, sagemaker: Stubber, cloud: Cloud, changed: dict[str, Any]
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, changed: dict[str, Any], words: str
 ) -> None:
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_client_error(*GONE)
@@ -206,8 +223,10 @@ def test_a_model_of_that_name_with_other_content_stops_the_deployment(
     other = {**MODEL_CALL, **changed}
     arn = f"arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}"
     sagemaker.add_response("describe_model", {**other, "ModelArn": arn, "CreationTime": 0})
-    with pytest.raises(Exception, match="exists with different content") as caught:
+    with pytest.raises(Exception, match=words) as caught:
         app.handler(sample_event("deploy"), CONTEXT)
+    assert str(caught.value).startswith(f"model {WANTED} exists and is not the one of this run: ")
+    assert str(caught.value).endswith("It was left alone. Start the next attempt: it has names of its own")
     assert type(caught.value).__name__ == "InvalidInput"
     assert record(cloud) == {}
 

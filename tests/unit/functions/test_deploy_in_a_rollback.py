@@ -120,7 +120,7 @@ def test_a_model_of_the_name_with_another_container_does_not_come_back(
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
     model = {**MODEL_CALL, "PrimaryContainer": container, "CreationTime": 0}
     sagemaker.add_response("describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m"})
-    with pytest.raises(Exception, match="exists with different content") as caught:
+    with pytest.raises(Exception, match=f"model {WANTED} exists and is not the one of this run: ") as caught:
         app.handler(rollback(), CONTEXT)
     assert type(caught.value).__name__ == "InvalidInput"
     assert cloud.item(f"RUN#{RUN}", "DECISION#deployment#7f") == {}
@@ -188,6 +188,6 @@ def test_a_configuration_of_the_name_with_another_model_does_not_come_back(
     foreign = request.create_endpoint_config("ncf", NEWER_RUN, request.Fleet("ml.m5.large", 3))
     described = {**foreign, "EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c", "CreationTime": 0}
     sagemaker.add_response("describe_endpoint_config", described)
-    with pytest.raises(Exception, match=f"endpoint configuration {WANTED} exists with different content") as caught:
+    with pytest.raises(Exception, match=f"configuration {WANTED} exists and is not .*: instance") as caught:
         app.handler(rollback(), CONTEXT)
     assert type(caught.value).__name__ == "InvalidInput"

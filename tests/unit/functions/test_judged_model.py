@@ -4,6 +4,7 @@ not go live. What the server refuses is in tests/contract/test_judged_bundle.py.
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -74,6 +75,29 @@ def test_an_output_that_is_replaced_after_the_training_is_not_read(platform: Pla
     run(platform, Evaluate=lambda: platform.cloud.write(ARTIFACTS, OUTPUT, BETTER))
     assert f"{OUTPUT} has ETag" in reason(platform)
     assert platform.cloud.item(f"RUN#{RUN}", "DECISION#gate") == {}
+
+
+@pytest.mark.parametrize("replaced", [(MODEL,), (OUTPUT,), (MODEL, OUTPUT)])
+@pytest.mark.fault("R06")
+def test_archives_that_are_replaced_before_the_trainings_end_is_seen_are_not_taken(
+    platform: Platform, replaced: tuple[str, ...]
+) -> None:
+    """A training writes each archive once, so the first version is its own."""
+    versions = {"Bucket": ARTIFACTS, "VersioningConfiguration": {"Status": "Enabled"}}
+    platform.cloud.s3.put_bucket_versioning(**versions)
+    jobs = importlib.import_module("shared.jobs")
+    settle = jobs.Jobs.settle
+
+    def late(self: Any, token: Any) -> bool:
+        for key in replaced:
+            platform.cloud.write(ARTIFACTS, key, BETTER)
+        return bool(settle(self, token))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs.Jobs, "settle", late)
+        run(platform)
+    assert reason(platform).startswith(f"Evaluate: {replaced[0]} has ETag")
+    assert "as at the training's end: it was written again, and nobody judged that" in reason(platform)
 
 
 @pytest.mark.parametrize("key", [MODEL, OUTPUT])
@@ -150,6 +174,7 @@ def test_the_digest_of_the_judged_bundle_goes_with_the_model(platform: Platform)
 def test_in_a_bucket_with_versions_the_version_is_pinned(platform: Platform) -> None:
     cloud = platform.cloud
     cloud.s3.put_bucket_versioning(Bucket=ARTIFACTS, VersioningConfiguration={"Status": "Enabled"})
+    cloud.s3.delete_object(Bucket=ARTIFACTS, Key=MODEL, VersionId="null")  # from before it had versions
     cloud.write(ARTIFACTS, MODEL, b"a model")
     version = cloud.s3.head_object(Bucket=ARTIFACTS, Key=MODEL)["VersionId"]
     run(platform, Evaluate=lambda: cloud.write(ARTIFACTS, MODEL, b"a model"))  # the same bytes, and another version

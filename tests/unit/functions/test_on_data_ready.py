@@ -101,6 +101,7 @@ def test_the_manifest_of_these_tests_is_of_the_kind_that_preparation_writes() ->
         ("detail", "text", "an object in detail"),
     ],
 )
+@pytest.mark.fault("D10")
 def test_refuses_an_event_that_is_not_about_our_datasets(path: str, value: Any, words: str) -> None:
     event = sample_event("on_data_ready")
     place: Any = event
@@ -113,6 +114,7 @@ def test_refuses_an_event_that_is_not_about_our_datasets(path: str, value: Any, 
     assert words in str(caught.value)
 
 
+@pytest.mark.fault("D10")
 def test_a_refused_event_is_counted_and_makes_no_call(
     load: Callable[..., ModuleType], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +195,7 @@ def test_refuses_a_manifest_that_is_no_object(document: Any) -> None:
         manifest.parse(document, VERSION)
 
 
+@pytest.mark.fault("D03")
 def test_names_all_faults_of_a_manifest_together() -> None:
     document = {**manifest_of(), "schemaVersion": 1, "counts": {}}
     with pytest.raises(Unfit) as caught:

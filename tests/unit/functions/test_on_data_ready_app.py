@@ -74,6 +74,7 @@ def test_starts_the_run_of_its_sample_event(cloud: Cloud, machine: Any, load: Ca
     assert (run["status"], run["executionArn"]) == ("RUNNING", EXECUTION)
 
 
+@pytest.mark.fault("D04")
 def test_the_same_event_again_starts_nothing_while_the_run_is_open(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
 ) -> None:
@@ -98,6 +99,7 @@ def test_the_same_event_again_starts_nothing_after_the_run_is_over(
     assert cloud.item(f"RUN#{RUN}")["status"] == "DEPLOYED"
 
 
+@pytest.mark.fault("D04")
 def test_of_five_simultaneous_events_one_starts_the_run(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
 ) -> None:
@@ -137,6 +139,7 @@ def test_an_older_version_than_the_serving_one_is_stale(
     assert executions(machine) == []
 
 
+@pytest.mark.fault("D07")
 def test_versions_out_of_order_start_the_newer_one_only(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
 ) -> None:
@@ -170,6 +173,40 @@ def test_a_version_that_was_not_deployed_does_not_hold_the_place_of_the_newest(
     assert app.handler(event_for(VERSION), CONTEXT)["outcome"] == "STARTED"
     cloud.put(f"RUN#{RUN}", "STATE", kind="RUN", runId=RUN, datasetVersion=VERSION, status=status)
     assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "STARTED"
+
+
+@pytest.mark.parametrize("status", ["REJECTED", "UNCHANGED", "FAILED", "ABORTED", "ROLLED_BACK"])
+@pytest.mark.fault("M17")
+def test_a_stale_version_is_trained_on_once_the_newer_run_has_ended_without_a_deployment(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], status: str
+) -> None:
+    """The newer version is announced first, so the older one is stale while that one's run goes on."""
+    app = load("on_data_ready")
+    for version in (VERSION, OLDER):
+        upload(cloud, version)
+    assert app.handler(event_for(VERSION), CONTEXT)["outcome"] == "STARTED"
+    answer = app.handler(event_for(OLDER), CONTEXT)
+    assert answer["outcome"] == "STALE"
+    assert answer["reasons"] == [
+        f"{OLDER} is older than {VERSION}, which was claimed before; if that is not deployed, reconcile announces "
+        f"{OLDER} again"
+    ]
+    assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "DUPLICATE"
+    cloud.put(f"RUN#{RUN}", "STATE", kind="RUN", runId=RUN, datasetVersion=VERSION, status=status)
+    assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "STARTED"
+    assert cloud.item(f"DATASET#{OLDER}")["status"] == "CLAIMED"
+    assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "DUPLICATE"
+    assert sorted(executions(machine)) == [f"{OLDER}-r1", RUN]
+
+
+@pytest.mark.fault("M17")
+def test_a_stale_version_that_was_damaged_since_is_quarantined(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
+) -> None:
+    upload(cloud, without="items")
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="STALE", datasetVersion=VERSION)
+    assert load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == "QUARANTINED"
+    assert cloud.item(f"DATASET#{VERSION}")["status"] == "QUARANTINED"
 
 
 @pytest.mark.parametrize("status", ["QUARANTINED", "STALE", "REFUSED", "FAILED", "ABORTED"])
@@ -288,6 +325,7 @@ def with_rows(**rows: int) -> dict[str, Any]:
         ({"items": 1}, "counts.items must be an integer of at least 2, not 1"),
     ],
 )
+@pytest.mark.fault("D01")
 def test_too_little_data_is_quarantined(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType], rows: dict[str, int], words: str
 ) -> None:
@@ -298,6 +336,48 @@ def test_too_little_data_is_quarantined(
     assert executions(machine) == []
 
 
+@pytest.mark.parametrize(
+    ("rows", "reasons"),
+    [
+        ({"users": 4}, ["counts.users is 3, fewer than the 4 of its parent"]),
+        ({"items": 5}, ["counts.items is 4, fewer than the 5 of its parent"]),
+        ({"users": 9, "items": 9}, ["counts.users is 3, fewer than the 9", "counts.items is 4, fewer than the 9"]),
+    ],
+)
+@pytest.mark.fault("E15")
+def test_fewer_users_or_items_than_the_parent_are_quarantined(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], rows: dict[str, int], reasons: list[str]
+) -> None:
+    upload(cloud, OLDER, with_rows(**rows))
+    upload(cloud, document={**manifest_of(), "parentVersion": OLDER})
+    answer = load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)
+    assert answer["outcome"] == "QUARANTINED"
+    for reason, words in zip(answer["reasons"], reasons, strict=True):
+        assert reason.startswith(words)
+        assert reason.endswith(f"of its parent {OLDER}, whose indices it continues: prepare the data again")
+    assert executions(machine) == []
+
+
+@pytest.mark.parametrize("parent", ["there", "gone", "not JSON", "without counts", "no integers"])
+def test_a_parent_with_no_more_users_or_that_cannot_be_read_hinders_nothing(
+    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], parent: str
+) -> None:
+    """A parent may be cleaned away; what was wrong with its manifest was said when it came."""
+    key = f"datasets/{OLDER}/manifest.json"
+    upload(cloud, document={**manifest_of(), "parentVersion": OLDER})
+    counts = {"users": 99, "items": 99}
+    if parent == "there":
+        upload(cloud, OLDER)
+    elif parent == "not JSON":
+        cloud.write(DATA, key, b'{"counts": {"users": 99, "items": 99}')  # no end
+    elif parent == "without counts":
+        cloud.write(DATA, key, {"counts": [counts]})
+    elif parent == "no integers":
+        cloud.write(DATA, key, {"counts": {name: f"{count}" for name, count in counts.items()}})
+    assert load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)["outcome"] == "STARTED"
+
+
+@pytest.mark.fault("D03")
 def test_a_file_that_the_bucket_lacks_is_named(cloud: Cloud, machine: Any, load: Callable[..., ModuleType]) -> None:
     upload(cloud, without="items")
     answer = load("on_data_ready").handler(sample_event("on_data_ready"), CONTEXT)
@@ -305,6 +385,7 @@ def test_a_file_that_the_bucket_lacks_is_named(cloud: Cloud, machine: Any, load:
     assert executions(machine) == []
 
 
+@pytest.mark.fault("D03")
 def test_a_file_of_another_size_is_named_and_mended_data_is_taken(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType]
 ) -> None:

@@ -212,6 +212,7 @@ def test_a_preparation_that_ended_unnoticed_is_handed_over(
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "failed": 1}
 
 
+@pytest.mark.fault("D08")
 def test_a_manifest_whose_event_was_lost_is_announced(
     app: ModuleType, functions: Stubber, cloud: Cloud, later: None
 ) -> None:
@@ -262,6 +263,64 @@ def test_a_folder_whose_name_tells_no_time_hinders_no_other(app: ModuleType, fun
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "abandoned": 1}
 
 
+OLD, OLDEST = "v20261122t000000z-00000000", "v20261121t000000z-00000000"
+
+
+def stale_behind(cloud: Cloud, status: str | None) -> None:
+    """Two versions that are stale because of a third one, whose run is `status` (None: it is being claimed)."""
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion=VERSION)
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="CLAIMED", datasetVersion=VERSION, runId=RUN)
+    if status is not None:
+        run = {"runId": RUN, "datasetVersion": VERSION, "executionArn": EXECUTION, "updatedAt": "2099-01-01T00:00:00Z"}
+        cloud.put(f"RUN#{RUN}", kind="RUN", status=status, **run)
+    for version in (OLD, OLDEST):
+        cloud.write(DATA, f"datasets/{version}/manifest.json", {})
+        cloud.put(f"DATASET#{version}", kind="DATASET", status="STALE", datasetVersion=version)
+
+
+@pytest.mark.parametrize("status", ["REJECTED", "UNCHANGED", "FAILED", "ABORTED", "ROLLED_BACK"])
+@pytest.mark.fault("M17")
+def test_the_newest_stale_version_is_announced_again_when_the_newer_run_was_not_deployed(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None, status: str
+) -> None:
+    stale_behind(cloud, status)
+    cloud.put("SERVING", "CURRENT", runId=f"{OLDEST}-r1", datasetVersion=OLDEST, since="2026-11-21T00:00:00Z")
+    event = backlog.object_created(DATA, f"datasets/{OLD}/manifest.json", 0, LATER)
+    invoked(functions, "ncf-on-data-ready", event)
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "announced": 1}
+
+
+@pytest.mark.fault("M17")
+def test_after_its_own_run_the_stale_version_before_it_is_announced(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None
+) -> None:
+    stale_behind(cloud, "REJECTED")
+    cloud.put(f"RUN#{OLD}-r1", kind="RUN", status="REJECTED", datasetVersion=OLD)
+    event = backlog.object_created(DATA, f"datasets/{OLDEST}/manifest.json", 0, LATER)
+    invoked(functions, "ncf-on-data-ready", event)
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "announced": 1}
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "PARKED", "DEPLOYED", None])
+def test_a_stale_version_waits_while_the_newer_one_holds_the_place(
+    app: ModuleType, functions: Stubber, cloud: Cloud, status: str | None
+) -> None:
+    stale_behind(cloud, status)
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+
+
+def test_a_stale_version_older_than_the_serving_one_or_gone_stays(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None
+) -> None:
+    stale_behind(cloud, "REJECTED")
+    cloud.put("SERVING", "CURRENT", runId=f"{OLD}-r1", datasetVersion=OLD, since="2026-11-22T00:00:00Z")
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+    cloud.put("SERVING", "CURRENT", runId=f"{OLDEST}-r1", datasetVersion=OLDEST, since="2026-11-21T00:00:00Z")
+    cloud.s3.delete_object(Bucket=DATA, Key=f"datasets/{OLD}/manifest.json")
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+
+
+@pytest.mark.fault("D02")
 def test_parts_without_a_manifest_are_warned_of_after_a_day(
     app: ModuleType, functions: Stubber, cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:

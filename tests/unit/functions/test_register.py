@@ -26,6 +26,7 @@ from tests.unit.functions.cloud import (
     training_job,
 )
 
+NO_JOB = ("ValidationException", "Requested resource not found.", 400)
 ETAG = "0cc175b9c0f1b6a831c399e269772661"
 METADATA = {
     "runId": RUN,
@@ -185,6 +186,56 @@ def test_only_a_model_that_was_judged_is_registered(app: ModuleType, verdict: An
         app.handler(event, CONTEXT)
 
 
+@pytest.mark.parametrize("without", ["evaluation", "training"])
+def test_a_state_without_a_judgement_or_a_training_registers_nothing(
+    app: ModuleType, stub: Callable[[Any], Stubber], without: str
+) -> None:
+    event = sample_event("register")
+    del event[without]
+    if without == "training":
+        stub(app.JOBS.client("sagemaker")).add_client_error("describe_training_job", *NO_JOB)
+    with pytest.raises(Exception, match=rf"{without}\.(verdict|jobName) must") as caught:
+        app.handler(event, CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+
+
+@pytest.mark.parametrize("status", [None, "InProgress", "Failed", "Stopped"])
+def test_only_the_model_of_a_completed_training_is_registered(
+    app: ModuleType, stub: Callable[[Any], Stubber], status: str | None
+) -> None:
+    sagemaker = stub(app.JOBS.client("sagemaker"))
+    if status is None:
+        sagemaker.add_client_error("describe_training_job", *NO_JOB)
+    else:
+        sagemaker.add_response("describe_training_job", training_job(status))
+    with pytest.raises(Exception, match=f"training.jobName must name a Completed training job, not '{JOB}'") as caught:
+        app.handler(sample_event("register"), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+
+
+def test_an_archive_outside_the_stacks_bucket_is_not_registered(
+    app: ModuleType, stub: Callable[[Any], Stubber]
+) -> None:
+    elsewhere = {"S3ModelArtifacts": "s3://elsewhere/training/model.tar.gz"}
+    stub(app.JOBS.client("sagemaker")).add_response(
+        "describe_training_job", {**training_job(), "ModelArtifacts": elsewhere}
+    )
+    with pytest.raises(Exception, match=f"must be below s3://{ARTIFACTS}/, not at 's3://elsewhere/") as caught:
+        app.handler(sample_event("register"), CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+
+
+def test_what_the_evaluation_does_not_say_is_registered_as_unknown(app: ModuleType, sagemaker: Stubber) -> None:
+    event = sample_event("register")
+    event["evaluation"] |= {"codeVersion": "", "reasons": None}
+    sagemaker.add_response("list_model_packages", listed())
+    told = {**METADATA, "codeVersion": "unknown", "reasons": "none"}
+    call = {**CALL, "CustomerMetadataProperties": told}
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, call)
+    sagemaker.add_response("describe_model_package", package())
+    app.handler(event, CONTEXT)
+
+
 @pytest.mark.parametrize("digest", [None, "", DIGEST.upper(), 7])
 def test_a_state_without_the_digest_of_the_bundle_registers_nothing(app: ModuleType, digest: Any) -> None:
     event = sample_event("register")
@@ -205,6 +256,16 @@ def test_a_package_of_the_run_with_another_model_is_not_ours(
         found["InferenceSpecification"] = {"Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL_URL, **other}]}
     else:
         found["CustomerMetadataProperties"] |= other
+    sagemaker.add_response("list_model_packages", listed(f"run {RUN}"))
+    sagemaker.add_response("describe_model_package", found)
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)
+    sagemaker.add_response("describe_model_package", package())
+    app.handler(sample_event("register"), CONTEXT)
+
+
+def test_a_package_of_the_run_with_a_second_container_is_not_ours(app: ModuleType, sagemaker: Stubber) -> None:
+    found = package()
+    found["InferenceSpecification"] = {"Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL_URL}] * 2}
     sagemaker.add_response("list_model_packages", listed(f"run {RUN}"))
     sagemaker.add_response("describe_model_package", found)
     sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)

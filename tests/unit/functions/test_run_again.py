@@ -99,6 +99,7 @@ def test_a_run_that_waits_for_the_endpoint_is_parked_until_it_is_its_turn(
 ) -> None:
     known(cloud, "RUNNING")
     monkeypatch.setattr(app, "_approved_container", lambda event: {})
+    monkeypatch.setattr(app, "_require_own", lambda deployment, container: None)
     sagemaker.add_response("describe_endpoint", endpoint("SystemUpdating", "ncf-older"))
     with pytest.raises(Exception, match="is changing"):
         app.handler(sample_event("deploy"), CONTEXT)

@@ -49,6 +49,8 @@ def test_a_dataset_in_any_open_state_can_be_claimed(book: Ledger, status: Datase
 def test_a_stale_dataset_is_never_claimed(book: Ledger) -> None:
     book.mark_dataset(VERSION, DatasetStatus.STALE, ["older"])
     assert not book.claim_dataset(VERSION, RUN)
+    assert book.claim_dataset(VERSION, RUN, was_stale=True), "unless its reason is gone"
+    assert not book.claim_dataset(VERSION, RUN, was_stale=True)
 
 
 def test_prepared_does_not_replace_claimed(book: Ledger) -> None:

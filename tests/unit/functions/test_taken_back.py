@@ -161,6 +161,7 @@ def test_it_is_not_deployed_when_it_is_taken_back_while_it_waits_for_the_lock(
 ) -> None:
     replace(book, clock, RUN, ROLLBACK, "it was the weather")
     monkeypatch.setattr(app, "_approved_container", lambda event: {})
+    monkeypatch.setattr(app, "_require_own", lambda deployment, container: None)
     monkeypatch.setattr(app, "_lock", lambda holder: replace(book, clock, f"{BEFORE}-r1", ROLLBACK, "again"))
     with pytest.raises(Exception, match=f"the model of {RUN} was taken back by rollback 7f .*: again"):
         app.handler(deploy(), CONTEXT)
@@ -171,6 +172,7 @@ def test_an_acknowledged_deployment_goes_on(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "_approved_container", lambda event: {})
+    monkeypatch.setattr(app, "_require_own", lambda deployment, container: None)
     sagemaker.add_response("describe_endpoint", endpoint("InService", JOB))
     answers.add_response("send_task_success", {})
     assert app.handler(deploy(acknowledge="it was the weather"), CONTEXT) == {"action": "DONE"}
@@ -187,6 +189,7 @@ def test_an_acknowledgement_holds_for_the_rollbacks_before_it_only(
 ) -> None:
     """An execution whose model was deployed, then taken back, is redriven: its input is the same."""
     monkeypatch.setattr(app, "_approved_container", lambda event: {})
+    monkeypatch.setattr(app, "_require_own", lambda deployment, container: None)
     sagemaker.add_response("describe_endpoint", endpoint("InService", JOB))
     answers.add_response("send_task_success", {})
     app.handler(deploy(acknowledge="it was the weather"), CONTEXT)
@@ -202,6 +205,7 @@ def test_a_person_goes_forward_to_it_by_its_name(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "_approved_container", lambda event: {})
+    monkeypatch.setattr(app, "_require_own", lambda deployment, container: None)
     sagemaker.add_response("describe_endpoint", endpoint("InService", JOB))
     answers.add_response("send_task_success", {})
     rollback = {"machine": "rollback", "from": f"{BEFORE}-r1", "executionArn": ROLLBACK}
@@ -224,6 +228,7 @@ def test_a_run_that_was_on_its_way_replaces_a_restored_model_only_if_it_was_judg
     figures = {"channel incumbent": model(judged)["modelDataUrl"]} if judged else {}
     cloud.put(f"RUN#{run}", "DECISION#training", kind="DECISION", figures=figures)
     monkeypatch.setattr(app, "_approved_container", lambda event: {})
+    monkeypatch.setattr(app, "_require_own", lambda deployment, container: None)
     event = deploy(runId=run, executionArn=EXECUTION.replace(RUN, run))
     if is_fair:
         sagemaker.add_response("describe_endpoint", endpoint("InService", f"ncf-{run}"))
@@ -249,6 +254,7 @@ def test_a_run_that_serves_again_since_a_rollback_is_not_compared_with_itself(
     figures = {"channel incumbent": model(f"{BEFORE}-r1")["modelDataUrl"]}
     cloud.put(f"RUN#{RUN}", "DECISION#training", kind="DECISION", figures=figures)
     monkeypatch.setattr(app, "_approved_container", lambda event: {})
+    monkeypatch.setattr(app, "_require_own", lambda deployment, container: None)
     sagemaker.add_response("describe_endpoint", endpoint("InService", JOB))
     answers.add_response("send_task_success", {})
     assert app.handler(deploy(), CONTEXT) == {"action": "DONE"}

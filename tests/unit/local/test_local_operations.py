@@ -9,7 +9,7 @@ import rich.console
 
 from local import operations
 from local.console import Show
-from local.project import Problem
+from local.project import Problem, RunFailedError
 
 V1, V2, V3 = (f"v2026112{day}t000000z-0000000{day}" for day in (1, 2, 3))
 ROLLBACK = "arn:aws:states:us-east-1:000000000000:execution:ncf-rollback:7f"
@@ -154,6 +154,53 @@ def test_a_failed_run_older_than_the_model_that_serves_is_not_restarted(monkeypa
     older = "v20261101t000000z-00000000-r1"
     with pytest.raises(Problem, match="no run has failed that may be restarted"):
         restart(monkeypatch, {older: "FAILED", f"{V1}-r1": "DEPLOYED"})
+
+
+class Batch:
+    """An execution of the batch machine that succeeded with `output`."""
+
+    def __init__(self, output: str | None) -> None:
+        self.states, self.ended = self, {"status": "SUCCEEDED", **({} if output is None else {"output": output})}
+
+    def start_execution(self, **call: Any) -> dict[str, str]:
+        return {"executionArn": "arn"}
+
+    def follow_execution(self, arn: str) -> dict[str, Any]:
+        return self.ended
+
+
+def lists(monkeypatch: pytest.MonkeyPatch, output: str | None) -> str:
+    monkeypatch.setattr(operations, "Watcher", lambda *parts: Batch(output))
+    out = io.StringIO()
+    outputs = {"BatchStateMachineArn": "arn", "ArtifactsBucketName": "artifacts"}
+    operations.write_lists(None, outputs, Show(rich.console.Console(file=out, width=300)))  # type: ignore[arg-type]
+    return " ".join(out.getvalue().split())
+
+
+def test_the_lists_of_a_batch_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = lists(monkeypatch, json.dumps({"batch": {"runId": "r", "jobName": "job"}, "publication": {"shards": 1}}))
+    assert "the lists of r are used" in said
+    assert "s3://artifacts/batch/job/lists/" in said
+    assert "no model serves yet" in lists(monkeypatch, '{"batch": {"outcome": "NothingServes"}}')
+    assert "None" in lists(monkeypatch, None)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("{", "the output of Batch is not JSON"),
+        ('["batch"]', "the output of Batch must be a JSON object"),
+        ('{"batch": {}, "batch": {}}', "the output of Batch has the key 'batch' twice"),
+        ('{"batch": {"shards": 1e400}}', "the output of Batch: batch.shards must be a number within the range"),
+        ("[" * 100_000, "the output of Batch is nested too deeply"),
+        ('{"batch": ["r"]}', "the output of Batch: batch must be a JSON object, not"),
+    ],
+)
+def test_an_output_that_is_not_what_it_should_be_is_told(
+    monkeypatch: pytest.MonkeyPatch, output: str, words: str
+) -> None:
+    with pytest.raises(RunFailedError, match=words):
+        lists(monkeypatch, output)
 
 
 def test_anew_without_a_name_never_takes_what_was_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:

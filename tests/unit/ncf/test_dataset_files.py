@@ -64,6 +64,7 @@ def test_the_history_is_in_the_order_of_time_whatever_the_order_of_the_rows(
     assert loaded.history.tied_share == 0
 
 
+@pytest.mark.fault("D27")
 def test_of_a_user_s_items_at_one_time_neither_the_id_nor_the_file_decides_the_order(
     tmp_path: Path, write: Callable[..., Path], rewrite_manifest: Callable[[Path], None]
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_missing_file_is_named(folder: str, dataset: Path) -> None:
         dataset_files.load(dataset, VERSION)
 
 
+@pytest.mark.fault("D03")
 def test_another_hash_is_named(dataset: Path) -> None:
     path = dataset / "train" / "part-00000.parquet"
     content = bytearray(path.read_bytes())
@@ -156,6 +158,7 @@ def test_another_number_of_rows_is_named(dataset: Path) -> None:
         ({"read": 7.0}, r"counts\.read must be an integer .* not 7\.0"),
     ],
 )
+@pytest.mark.fault("D03")
 def test_counts_that_contradict_are_refused_by_name(changes: dict[str, Any], message: str, dataset: Path) -> None:
     """tests/unit/contracts/test_counts.py has the rule."""
     edit(dataset, lambda manifest: manifest["counts"].update(changes))
@@ -249,6 +252,7 @@ def test_a_file_with_invalid_content_is_named(
         ([("u", "a"), ("v", "b")], "test/: has no interaction: no user has an item to test on"),
     ],
 )
+@pytest.mark.fault("D01")
 def test_too_little_data_is_refused(
     rows: list[tuple[str, str]], message: str, tmp_path: Path, write: Callable[..., Path]
 ) -> None:
@@ -256,6 +260,7 @@ def test_too_little_data_is_refused(
         dataset_files.load(write(tmp_path / "little", rows), VERSION)
 
 
+@pytest.mark.fault("D24")
 def test_a_file_that_is_not_parquet_is_named(dataset: Path) -> None:
     path = dataset / "items" / "part-00000.parquet"
     path.write_bytes(b"no parquet")
@@ -291,6 +296,7 @@ def test_the_latest_of_train_goes_before_any_draw(dataset: Path, rewrite_manifes
     assert dataset_files.load(dataset).latest.tolist() == [0, 2, 2]
 
 
+@pytest.mark.fault("D22")
 def test_a_test_older_than_its_training_is_refused(dataset: Path, rewrite_manifest: Callable[[Path], None]) -> None:
     replace(dataset, "test", set_column("timestamp", pa.array([1, 1], pa.int64())))
     rewrite_manifest(dataset)
@@ -411,6 +417,7 @@ def test_a_dataset_by_time_needs_no_repeats(by_time: Callable[..., Path]) -> Non
         ),
     ],
 )
+@pytest.mark.fault("D22")
 def test_a_dataset_by_time_that_would_mislead_is_refused(
     changed: dict[str, Any], message: str, by_time: Callable[..., Path]
 ) -> None:

@@ -167,6 +167,7 @@ def stopped(board: Dataset, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.fault("T06")
 def test_a_damaged_checkpoint_is_left_for_the_one_before(
     damage: Callable[[Path], None], board: Dataset, stopped: Path
 ) -> None:

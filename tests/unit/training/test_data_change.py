@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ncf.dataset import BrokenDataset
+from tests.unit.ncf.datasets import VERSION
 from tests.unit.training.test_people import FIRST, LATER, Rows, dataset, served
-from training.data_change import LEAST_SHARE, compare, item_shift
+from training.data_change import LEAST_SHARE, compare, item_shift, require_appended
 
 
 def test_equal_data_do_not_differ(tmp_path: Path) -> None:
@@ -60,3 +64,46 @@ def test_items_that_the_incumbent_does_not_know_are_a_group_of_their_own(tmp_pat
     assert item_shift(dataset(tmp_path, [*now, ("u0", "a"), ("u1", "b"), ("u2", "z")], LATER), incumbent) == (
         pytest.approx(expected)
     )
+
+
+NOT_APPENDED: dict[str, tuple[dict[str, Any], str]] = {
+    "fewer users": (
+        {"user_ids": ["u1", "u2", "u3"]},
+        f"users/: has 3 users, fewer than the 4 of its parent {VERSION}, whose indices it continues",
+    ),
+    "fewer items": (
+        {"item_ids": ["a", "b", "c"]},
+        f"items/: has 3 items, fewer than the 4 of its parent {VERSION}, whose indices it continues",
+    ),
+    "another user": (
+        {"user_ids": ["u1", "u2", "u4", "u3", "new"]},
+        f"users/: user_index 2 is another user than in its parent {VERSION}, whose indices it continues",
+    ),
+    "another item": (
+        {"item_ids": ["a", "b", "c", "z", "d"]},
+        f"items/: item_index 3 is another item than in its parent {VERSION}, whose indices it continues",
+    ),
+}
+
+
+@pytest.mark.parametrize("ids", NOT_APPENDED)
+@pytest.mark.fault("E15")
+def test_indices_that_do_not_continue_those_of_the_parent_are_refused(tmp_path: Path, ids: str) -> None:
+    before = dataset(tmp_path, FIRST)
+    changed, reason = NOT_APPENDED[ids]
+    with pytest.raises(BrokenDataset, match=reason) as refused:
+        require_appended(replace(before, parent_version=VERSION, **changed), served(tmp_path, before))
+    assert str(refused.value).endswith(": prepare the data again")
+
+
+@pytest.mark.parametrize("parent", [None, LATER])
+def test_indices_are_compared_with_those_of_the_parent_alone(tmp_path: Path, parent: str | None) -> None:
+    before = dataset(tmp_path, FIRST)
+    require_appended(replace(before, user_ids=["other"], parent_version=parent), served(tmp_path, before))
+
+
+def test_new_users_and_items_are_appended(tmp_path: Path) -> None:
+    before = dataset(tmp_path, FIRST)
+    longer = replace(before, user_ids=[*before.user_ids, "new"], item_ids=[*before.item_ids, "new"])
+    for now in (before, longer):
+        require_appended(replace(now, parent_version=VERSION), served(tmp_path / str(now.users), before))

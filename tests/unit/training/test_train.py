@@ -269,6 +269,23 @@ def test_an_incumbent_with_another_digest_fails_the_job(job: Jobs, serving: Path
     assert "epoch=" not in done.stdout
 
 
+@pytest.mark.fault("E15")
+def test_data_with_fewer_users_than_the_incumbents_which_they_continue_fail_the_job(
+    job: Jobs, serving: Path, tmp_path: Path, write: Callable[..., Path], shop_pairs: list[tuple[str, str]]
+) -> None:
+    later = "v20260103t030405z-0a1b2c3d"
+    dataset = write(tmp_path / later, [pair for pair in shop_pairs if pair[0] != "u007"], version=later)
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    (dataset / "manifest.json").write_text(json.dumps({**manifest, "parentVersion": VERSION}))
+    done = job(dataset, incumbent=serving / "channel", dataset_version=later, run_id=f"{later}-r1").run()
+    assert done.status == 1
+    assert done.failure() == (
+        f"dataset file users/: has 119 users, fewer than the 120 of its parent {VERSION}, whose indices it continues: "
+        "prepare the data again\n"
+    )
+    assert "epoch=" not in done.stdout
+
+
 def test_the_report_names_the_bundle_that_was_measured(serving: Path) -> None:
     assert evaluation_of(serving)["bundleDigest"] == bundles.load(serving / "model").digest
 
