@@ -15,7 +15,8 @@ Ties count against the model: an item with the held-out item's score ranks above
 not finite; a held-out item whose own score is not finite is a miss. Every scorer gets the same users and negatives.
 
 The figures are also given for slices of the test users (`slices_of`), because users and items with many interactions
-dominate a mean over all of them.
+dominate a mean over all of them. The slice WITH_REPEATS is a test of its own: its held-out items may be in the user's
+train, so the user's items are ranked too.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ HEAVY_USERS_ONE_IN = 10
 """The slice `heavyUsers` has one test user in 10, rounded up."""
 TAIL_PERCENT = 20
 """The tail is the least popular items: together they have at most this percentage of the interactions in train."""
+WITH_REPEATS = "withRepeats"
+"""The slice of users with a held-out item, among those that they had before and the others."""
 MISS = torch.iinfo(torch.int64).max
 """The rank of a held-out item whose score is not finite."""
 # Users are scored in chunks of at most this many floats: 4 MiB stay in the cache.
@@ -115,9 +118,12 @@ class Evaluation:
         device: torch.device | str,
         test: Pairs | None = None,
         given: Tensor | None = None,
+        with_repeats: Pairs | None = None,
+        rank_seen: bool = False,
     ) -> None:
         """`test`: the held-out pairs to measure on, by default all of the dataset's. `given`: the negatives, instead of
-        drawn ones, [held-out pairs, negatives], -1 where there are fewer.
+        drawn ones, [held-out pairs, negatives], -1 where there are fewer. `with_repeats`: held-out pairs of which some
+        are in train, for the slice WITH_REPEATS. `rank_seen`: the user's items in train are ranked too.
         """
         self.k, self.negatives, self.seed = k, negatives, seed
         self.device = torch.device(device)
@@ -131,11 +137,17 @@ class Evaluation:
         drawn = given if given is not None else self._draw_negatives()
         self._fewest = int((drawn >= 0).sum(dim=1).min())
         self._negatives = drawn.to(self.device)  # [held-out pairs, negatives], -1 where there are no more
-        cells, begin = _seen_cells(dataset, users)
+        nothing = np.empty(0, np.int64), np.zeros(users.size + 1, np.int64)
+        cells, begin = nothing if rank_seen else _seen_cells(dataset, users)
         self._seen_cells = torch.as_tensor(cells, device=self.device)  # [interactions in train of test users]
         self._seen_begin = begin.tolist()
         self._seen = torch.as_tensor(np.diff(begin), device=self.device)  # [test users], how many in train
         self._slices = slices_of(dataset, self._test)
+        self._with_repeats = None
+        if with_repeats is not None and len(with_repeats):
+            self._with_repeats = Evaluation(
+                dataset, k=k, negatives=negatives, seed=seed, device=device, test=with_repeats, rank_seen=True
+            )
 
     def _draw_negatives(self) -> Tensor:
         """Draw negatives from the items that some user has.
@@ -164,7 +176,15 @@ class Evaluation:
             "testUsers": len(self._users),
             "fullCatalogue": "seen items excluded",
             "epoch": epoch,
+            "tiedInteractions": self._dataset.history.tied_share,
+            "repeats": self._with_repeats.repeats if self._with_repeats else 0,
         }
+
+    @property
+    def repeats(self) -> int:
+        """The number of held-out pairs that are in train."""
+        train, items = self._dataset.train, self._dataset.items
+        return int(np.isin(self._test.user * items + self._test.item, train.user * items + train.item).sum())
 
     @torch.inference_mode()
     def measure(self, scorer: Scorer) -> Outcome:
@@ -184,11 +204,14 @@ class Evaluation:
             means = (sampled_means[0], sampled_means[1])
             return *means, np.maximum.reduceat(hits, first), np.add.reduceat(gains, first) / best
 
+        slices = {name: by_user(chosen) for name, chosen in self._slices.items()}
+        if self._with_repeats:
+            slices[WITH_REPEATS] = self._with_repeats.measure(scorer).by_user()
         return Outcome(
             *by_user(np.ones(self._row.size, dtype=bool)),
             coverage=float((listed > 0).double().mean()),
             exposure=int(listed.max()) / len(self._users),
-            slices={name: by_user(chosen) for name, chosen in self._slices.items()},
+            slices=slices,
         )
 
     def _sampled_ranks(self, scorer: Scorer) -> Tensor:
@@ -262,6 +285,7 @@ def slices_of(dataset: Dataset, test: Pairs) -> dict[str, NDArray[np.bool_]]:
     """Return a mask of the held-out pairs for each slice [held-out pairs]; empty slices are omitted.
 
     - `unknownUsers`: the user has no interaction in train, which happens in a test by time;
+    - `knownUsers`: the user has one, if others have none;
     - `newUsers`: the user has at most NEW_USER_INTERACTIONS interactions in train (an item counts once);
     - `heavyUsers`: the user is in the tenth of the test users, rounded up, with most interactions in train; ties by
       index;
@@ -278,8 +302,10 @@ def slices_of(dataset: Dataset, test: Pairs) -> dict[str, NDArray[np.bool_]]:
     head = most_popular[more_popular * 100 < (100 - TAIL_PERCENT) * popularity.sum()]
     in_head = np.isin(test.item, head)  # [held-out pairs]
 
+    unknown = np.isin(test.user, users[interactions == 0])
     slices = {
-        "unknownUsers": np.isin(test.user, users[interactions == 0]),
+        "unknownUsers": unknown,
+        "knownUsers": ~unknown & unknown.any(),
         "newUsers": np.isin(test.user, users[interactions <= NEW_USER_INTERACTIONS]),
         "heavyUsers": np.isin(test.user, heaviest),
         "tailItems": ~in_head,
