@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ncf.csr import cells
 from ncf.dataset import Dataset
+from ncf.models.cooccurrence import pairs_of
 
 
 class OwnItems:
@@ -22,17 +23,14 @@ class OwnItems:
         history, train = dataset.history, dataset.train
         visit = np.cumsum(~history.is_tied)  # [pairs in train]
         first = np.minimum(train.indptr[train.user], len(train) - 1)
-        self._visit = torch.as_tensor((visit - visit[first] + 1).astype(np.float32), device=device)
+        self._visit = torch.as_tensor(visit - visit[first] + 1, dtype=torch.float32, device=device)
         self._items = torch.as_tensor(history.item, device=device)
         self._indptr = torch.as_tensor(train.indptr, device=device)  # [users + 1]
         share = dataset.popularity / (dataset.popularity.max() + 1)  # below 1
         self._popularity = torch.as_tensor(share.astype(np.float32), device=device)  # [items]
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
-        scores = torch.empty(items.shape, device=items.device)  # [users, n]
-        for row in range(users.shape[0]):
-            scores[row] = self.catalogue(users[row : row + 1])[0, items[row]]
-        return scores
+        return pairs_of(self.catalogue, users, items)  # [users, n]
 
     def catalogue(self, users: Tensor) -> Tensor:
         scores = self._popularity.repeat(users.shape[0], 1)  # [users, items]

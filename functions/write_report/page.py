@@ -41,8 +41,9 @@ _NAMES = {
     "repeats": "repeated purchases after the moment", "newTestUsers": "test users without training interactions",
 }  # fmt: skip
 _SLICES = {
-    "unknownUsers": "unknown users",
-    "newUsers": "new users", "heavyUsers": "heavy users", "headItems": "popular items", "tailItems": "rare items"
+    "unknownUsers": "unknown users", "knownUsers": "known users",
+    "newUsers": "new users", "heavyUsers": "heavy users", "headItems": "popular items", "tailItems": "rare items",
+    "withRepeats": "with items that users had before",
 }  # fmt: skip
 
 

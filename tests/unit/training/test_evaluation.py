@@ -449,8 +449,8 @@ def test_popularity_of_the_last_days_is_a_baseline_unless_all_of_train_is_so_rec
 
 
 def repeated() -> Dataset:
-    """User 0 had items 0, then 1; user 1 had 2 and 0 at one time; user 2 is new. Later 0 had 3, and 0 again, and 1 had 2
-    again.
+    """User 0 had item 1, then 0; user 1 had 2 and 0 at one time; user 2 is new. Then user 0 has 3, and 0 again, user 1
+    has 2 again, and user 2 has 0.
     """
     dataset = dataset_of({0: [0, 1], 1: [0, 2]}, {0: 3, 2: 0}, users=3, items=4)
     history = History(np.array([1, 0, 2, 0], np.int32), np.array([False, False, False, True]))
