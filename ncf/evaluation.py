@@ -141,7 +141,6 @@ class Evaluation:
         cells, begin = nothing if rank_seen else _seen_cells(dataset, users)
         self._seen_cells = torch.as_tensor(cells, device=self.device)  # [interactions in train of test users]
         self._seen_begin = begin.tolist()
-        self._seen = torch.as_tensor(np.diff(begin), device=self.device)  # [test users], how many in train
         self._slices = slices_of(dataset, self._test)
         self._with_repeats = None
         if with_repeats is not None and len(with_repeats):
@@ -225,26 +224,29 @@ class Evaluation:
         return torch.cat(ranks)  # [held-out pairs]
 
     def _full_ranks(self, scorer: Scorer) -> tuple[Tensor, Tensor]:
-        """Return the ranks of the held-out items [held-out pairs], and for each item the number of test users who have
-        it in their top k [items].
+        """Return the ranks of the held-out items [held-out pairs], k or more where they are not below k, and for each
+        item the number of test users who have it in their top k [items].
         """
         items = self._dataset.items
         ranks = torch.empty(len(self._test), dtype=torch.int64, device=self.device)
         listed = torch.zeros(items, dtype=torch.int64, device=self.device)
         for chunk in _chunks(len(self._users), items):
             scores = scorer.catalogue(self._users[chunk]).contiguous()  # [chunk, items]
+            pairs = slice(self._begin[chunk.start], self._begin[chunk.stop])
+            rows = torch.as_tensor(self._row[pairs] - chunk.start, device=self.device)
+            held_out = scores[rows, self._held_out[pairs]]
             seen = self._seen_cells[self._seen_begin[chunk.start] : self._seen_begin[chunk.stop]]
-            scores.view(-1).index_fill_(0, seen - chunk.start * items, math.nan)
-            begin = np.array(self._begin[chunk.start : chunk.stop + 1])
-            for nth in range(int(np.diff(begin).max())):  # the nth held-out item of each user
-                has_nth = np.diff(begin) > nth  # [chunk]
-                rows = torch.as_tensor(np.flatnonzero(has_nth), device=self.device)
-                pairs = torch.as_tensor(begin[:-1][has_nth] + nth, device=self.device)
-                others = scores if has_nth.all() else scores[rows]
-                held_out = others.gather(1, self._held_out[pairs][:, None]).squeeze(1)
-                ranks[pairs] = ranks_against(held_out, others, items - 1 - self._seen[chunk][rows])
-            best = scores.nan_to_num_(-math.inf, -math.inf, -math.inf).topk(min(self.k, items), dim=1)
-            listed += torch.bincount(best.indices[best.values > -math.inf], minlength=items)
+            scores.nan_to_num_(math.inf, math.inf, math.inf).view(-1).index_fill_(
+                0, seen - chunk.start * items, -math.inf
+            )
+            # The first k + 1 decide whether fewer than k items have at least the score of a held-out one.
+            best = scores.topk(min(self.k + 1, items), dim=1)
+            above = (best.values[rows] >= held_out[:, None]).sum(dim=1) - 1
+            ranks[pairs] = torch.where(torch.isfinite(held_out), above, MISS)
+            if bool((best.values[:, 0] == math.inf).any()):
+                best = scores.masked_fill_(scores == math.inf, -math.inf).topk(min(self.k, items), dim=1)
+            is_listed = best.values[:, : self.k] > -math.inf
+            listed += torch.bincount(best.indices[:, : self.k][is_listed], minlength=items)
         return ranks, listed
 
 

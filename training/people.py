@@ -7,6 +7,7 @@ user has bought the item again since, or nobody else had the item then, so it co
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from ncf.bundle import Bundle
 from ncf.dataset import Dataset, Pairs
+
+REPEATS_ONE_IN = 4
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class People:
     fair: int
     """Users that are left: those of `test`, or 0 if the incumbent learned the pairs of everybody."""
     with_repeats: Pairs
-    """The fair pairs and the dataset's repeats, a sample of the same size; empty if the dataset has no repeats."""
+    """The fair pairs and the dataset's repeats; empty if the dataset has no repeats. Its sample has one user in
+    REPEATS_ONE_IN of the other one's size, because it is a second test of every model.
+    """
 
     def to_dict(self) -> dict[str, int]:
         """Return `people` of evaluation.json."""
@@ -67,7 +72,7 @@ def choose(dataset: Dataset, incumbent: Bundle | None, size: int, seed: int) -> 
     drawn = draw(chosen, dataset, size, seed)
     together = Pairs.none(dataset.users)
     if len(dataset.repeats):
-        together = draw(_united(chosen, dataset.repeats, dataset), dataset, size, seed)
+        together = draw(_united(chosen, dataset.repeats, dataset), dataset, math.ceil(size / REPEATS_ONE_IN), seed)
     return People(
         test=drawn,
         with_test=everybody.size,

@@ -110,6 +110,26 @@ def test_figures_by_hand(tiny: Dataset) -> None:
     assert outcome.to_dict()["largestExposure"] == outcome.exposure
 
 
+def test_the_first_k_decide_as_all_items_would() -> None:
+    """Scores with ties, and some that are not finite, against `ranks_against` over the whole catalogue."""
+    random = np.random.default_rng(3)
+    users, items, k = 40, 12, 3
+    train = {user: random.choice(items, 3, replace=False).tolist() for user in range(users)}
+    test = {user: int(random.choice([item for item in range(items) if item not in train[user]])) for user in train}
+    scores = random.integers(0, 6, (users, items)).astype(float)
+    scores[random.random((users, items)) < 0.05] = NAN
+    scores[random.random((users, items)) < 0.05] = -INF
+    outcome = Evaluation(dataset_of(train, test, users, items), k=k, negatives=9, seed=1, device="cpu").measure(
+        Fixed(scores.tolist())
+    )
+    for user, item in test.items():
+        others = [scores[user, other] for other in range(items) if other not in (*train[user], item)]
+        rank = ranks_against(torch.tensor([scores[user, item]]), torch.tensor([others]), torch.tensor([len(others)]))
+        hits, gains = hits_and_gains(rank, k)
+        assert (outcome.full_hits[user], outcome.full_gains[user]) == (hits[0], pytest.approx(gains[0]))
+    assert 0 < outcome.full_hits.mean() < 1
+
+
 @pytest.mark.parametrize("seen", [NAN, INF, -INF, 99.0, 4.0])
 def test_an_item_in_train_does_not_count_with_any_score(tiny: Dataset, seen: float) -> None:
     scores = [
