@@ -46,6 +46,8 @@ MISS = torch.iinfo(torch.int64).max
 """The rank of a held-out item whose score is not finite."""
 # Users are scored in chunks of at most this many floats: 4 MiB stay in the cache.
 _FLOATS = 1 << 20
+# Negatives are drawn for at most this many held-out pairs at once.
+_PAIRS_AT_ONCE = 20_000
 
 
 ByUser = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -158,9 +160,12 @@ class Evaluation:
         known = Pairs.of(everything.user, np.searchsorted(alive, everything.item), users, alive.size)
         # Always on the CPU: the same seed must draw the same negatives on every device.
         generator = torch.Generator().manual_seed(self.seed)
-        test_users = torch.as_tensor(self._test.user)
-        drawn = NegativeSampler(known, alive.size).draw_distinct(test_users, self.negatives, generator)
-        return torch.where(drawn >= 0, torch.as_tensor(alive)[drawn.clamp(min=0)], -1)
+        sampler, items = NegativeSampler(known, alive.size), torch.as_tensor(alive.astype(np.int32))
+        parts = []
+        for users in torch.as_tensor(self._test.user).split(_PAIRS_AT_ONCE):
+            drawn = sampler.draw_distinct(users, self.negatives, generator)
+            parts.append(torch.where(drawn >= 0, items[drawn.clamp(min=0)], -1))
+        return torch.cat(parts)
 
     def protocol(self, *, epoch: str = "last") -> dict[str, Any]:
         """Return `protocol` of evaluation.json. `epoch` names the epoch of the candidate, declared before training."""
@@ -217,7 +222,7 @@ class Evaluation:
         ranks = []
         # A scorer may need 64 floats for each pair.
         for chunk in _chunks(len(self._test), 64 * (self.negatives + 1)):
-            negatives, is_drawn = self._negatives[chunk].clamp(min=0), self._negatives[chunk] >= 0
+            negatives, is_drawn = self._negatives[chunk].long().clamp(min=0), self._negatives[chunk] >= 0
             scores = scorer.pairs(self._pair_users[chunk], torch.cat([self._held_out[chunk, None], negatives], dim=1))
             others = scores[:, 1:].masked_fill(~is_drawn, math.nan)  # [chunk, negatives]
             ranks.append(ranks_against(scores[:, 0], others, is_drawn.sum(dim=1)))
