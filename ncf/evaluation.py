@@ -15,7 +15,8 @@ Ties count against the model: an item with the held-out item's score ranks above
 not finite; a held-out item whose own score is not finite is a miss. Every scorer gets the same users and negatives.
 
 The figures are also given for slices of the test users (`slices_of`), because users and items with many interactions
-dominate a mean over all of them.
+dominate a mean over all of them. The slice WITH_REPEATS is a test of its own: its held-out items may be in the user's
+train, so the user's items are ranked too.
 """
 
 from __future__ import annotations
@@ -39,10 +40,14 @@ HEAVY_USERS_ONE_IN = 10
 """The slice `heavyUsers` has one test user in 10, rounded up."""
 TAIL_PERCENT = 20
 """The tail is the least popular items: together they have at most this percentage of the interactions in train."""
+WITH_REPEATS = "withRepeats"
+"""The slice of users with a held-out item, among those that they had before and the others."""
 MISS = torch.iinfo(torch.int64).max
 """The rank of a held-out item whose score is not finite."""
 # Users are scored in chunks of at most this many floats: 4 MiB stay in the cache.
 _FLOATS = 1 << 20
+# Negatives are drawn for at most this many held-out pairs at once.
+_PAIRS_AT_ONCE = 20_000
 
 
 ByUser = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -115,9 +120,12 @@ class Evaluation:
         device: torch.device | str,
         test: Pairs | None = None,
         given: Tensor | None = None,
+        with_repeats: Pairs | None = None,
+        rank_seen: bool = False,
     ) -> None:
         """`test`: the held-out pairs to measure on, by default all of the dataset's. `given`: the negatives, instead of
-        drawn ones, [held-out pairs, negatives], -1 where there are fewer.
+        drawn ones, [held-out pairs, negatives], -1 where there are fewer. `with_repeats`: held-out pairs of which some
+        are in train, for the slice WITH_REPEATS. `rank_seen`: the user's items in train are ranked too.
         """
         self.k, self.negatives, self.seed = k, negatives, seed
         self.device = torch.device(device)
@@ -131,11 +139,16 @@ class Evaluation:
         drawn = given if given is not None else self._draw_negatives()
         self._fewest = int((drawn >= 0).sum(dim=1).min())
         self._negatives = drawn.to(self.device)  # [held-out pairs, negatives], -1 where there are no more
-        cells, begin = _seen_cells(dataset, users)
+        nothing = np.empty(0, np.int64), np.zeros(users.size + 1, np.int64)
+        cells, begin = nothing if rank_seen else _seen_cells(dataset, users)
         self._seen_cells = torch.as_tensor(cells, device=self.device)  # [interactions in train of test users]
         self._seen_begin = begin.tolist()
-        self._seen = torch.as_tensor(np.diff(begin), device=self.device)  # [test users], how many in train
         self._slices = slices_of(dataset, self._test)
+        self._with_repeats = None
+        if with_repeats is not None and len(with_repeats):
+            self._with_repeats = Evaluation(
+                dataset, k=k, negatives=negatives, seed=seed, device=device, test=with_repeats, rank_seen=True
+            )
 
     def _draw_negatives(self) -> Tensor:
         """Draw negatives from the items that some user has.
@@ -147,9 +160,12 @@ class Evaluation:
         known = Pairs.of(everything.user, np.searchsorted(alive, everything.item), users, alive.size)
         # Always on the CPU: the same seed must draw the same negatives on every device.
         generator = torch.Generator().manual_seed(self.seed)
-        test_users = torch.as_tensor(self._test.user)
-        drawn = NegativeSampler(known, alive.size).draw_distinct(test_users, self.negatives, generator)
-        return torch.where(drawn >= 0, torch.as_tensor(alive)[drawn.clamp(min=0)], -1)
+        sampler, items = NegativeSampler(known, alive.size), torch.as_tensor(alive.astype(np.int32))
+        parts = []
+        for users in torch.as_tensor(self._test.user).split(_PAIRS_AT_ONCE):
+            drawn = sampler.draw_distinct(users, self.negatives, generator)
+            parts.append(torch.where(drawn >= 0, items[drawn.clamp(min=0)], -1))
+        return torch.cat(parts)
 
     def protocol(self, *, epoch: str = "last") -> dict[str, Any]:
         """Return `protocol` of evaluation.json. `epoch` names the epoch of the candidate, declared before training."""
@@ -164,7 +180,15 @@ class Evaluation:
             "testUsers": len(self._users),
             "fullCatalogue": "seen items excluded",
             "epoch": epoch,
+            "tiedInteractions": self._dataset.history.tied_share,
+            "repeats": self._with_repeats.repeats if self._with_repeats else 0,
         }
+
+    @property
+    def repeats(self) -> int:
+        """The number of held-out pairs that are in train."""
+        train, items = self._dataset.train, self._dataset.items
+        return int(np.isin(self._test.user * items + self._test.item, train.user * items + train.item).sum())
 
     @torch.inference_mode()
     def measure(self, scorer: Scorer) -> Outcome:
@@ -184,44 +208,50 @@ class Evaluation:
             means = (sampled_means[0], sampled_means[1])
             return *means, np.maximum.reduceat(hits, first), np.add.reduceat(gains, first) / best
 
+        slices = {name: by_user(chosen) for name, chosen in self._slices.items()}
+        if self._with_repeats:
+            slices[WITH_REPEATS] = self._with_repeats.measure(scorer).by_user()
         return Outcome(
             *by_user(np.ones(self._row.size, dtype=bool)),
             coverage=float((listed > 0).double().mean()),
             exposure=int(listed.max()) / len(self._users),
-            slices={name: by_user(chosen) for name, chosen in self._slices.items()},
+            slices=slices,
         )
 
     def _sampled_ranks(self, scorer: Scorer) -> Tensor:
         ranks = []
         # A scorer may need 64 floats for each pair.
         for chunk in _chunks(len(self._test), 64 * (self.negatives + 1)):
-            negatives, is_drawn = self._negatives[chunk].clamp(min=0), self._negatives[chunk] >= 0
+            negatives, is_drawn = self._negatives[chunk].long().clamp(min=0), self._negatives[chunk] >= 0
             scores = scorer.pairs(self._pair_users[chunk], torch.cat([self._held_out[chunk, None], negatives], dim=1))
             others = scores[:, 1:].masked_fill(~is_drawn, math.nan)  # [chunk, negatives]
             ranks.append(ranks_against(scores[:, 0], others, is_drawn.sum(dim=1)))
         return torch.cat(ranks)  # [held-out pairs]
 
     def _full_ranks(self, scorer: Scorer) -> tuple[Tensor, Tensor]:
-        """Return the ranks of the held-out items [held-out pairs], and for each item the number of test users who have
-        it in their top k [items].
+        """Return the ranks of the held-out items [held-out pairs], k or more where they are not below k, and for each
+        item the number of test users who have it in their top k [items].
         """
         items = self._dataset.items
         ranks = torch.empty(len(self._test), dtype=torch.int64, device=self.device)
         listed = torch.zeros(items, dtype=torch.int64, device=self.device)
         for chunk in _chunks(len(self._users), items):
             scores = scorer.catalogue(self._users[chunk]).contiguous()  # [chunk, items]
+            pairs = slice(self._begin[chunk.start], self._begin[chunk.stop])
+            rows = torch.as_tensor(self._row[pairs] - chunk.start, device=self.device)
+            held_out = scores[rows, self._held_out[pairs]]
             seen = self._seen_cells[self._seen_begin[chunk.start] : self._seen_begin[chunk.stop]]
-            scores.view(-1).index_fill_(0, seen - chunk.start * items, math.nan)
-            begin = np.array(self._begin[chunk.start : chunk.stop + 1])
-            for nth in range(int(np.diff(begin).max())):  # the nth held-out item of each user
-                has_nth = np.diff(begin) > nth  # [chunk]
-                rows = torch.as_tensor(np.flatnonzero(has_nth), device=self.device)
-                pairs = torch.as_tensor(begin[:-1][has_nth] + nth, device=self.device)
-                others = scores if has_nth.all() else scores[rows]
-                held_out = others.gather(1, self._held_out[pairs][:, None]).squeeze(1)
-                ranks[pairs] = ranks_against(held_out, others, items - 1 - self._seen[chunk][rows])
-            best = scores.nan_to_num_(-math.inf, -math.inf, -math.inf).topk(min(self.k, items), dim=1)
-            listed += torch.bincount(best.indices[best.values > -math.inf], minlength=items)
+            scores.nan_to_num_(math.inf, math.inf, math.inf).view(-1).index_fill_(
+                0, seen - chunk.start * items, -math.inf
+            )
+            # The first k + 1 decide whether fewer than k items have at least the score of a held-out one.
+            best = scores.topk(min(self.k + 1, items), dim=1)
+            above = (best.values[rows] >= held_out[:, None]).sum(dim=1) - 1
+            ranks[pairs] = torch.where(torch.isfinite(held_out), above, MISS)
+            if bool((best.values[:, 0] == math.inf).any()):
+                best = scores.masked_fill_(scores == math.inf, -math.inf).topk(min(self.k, items), dim=1)
+            is_listed = best.values[:, : self.k] > -math.inf
+            listed += torch.bincount(best.indices[:, : self.k][is_listed], minlength=items)
         return ranks, listed
 
 
@@ -262,6 +292,7 @@ def slices_of(dataset: Dataset, test: Pairs) -> dict[str, NDArray[np.bool_]]:
     """Return a mask of the held-out pairs for each slice [held-out pairs]; empty slices are omitted.
 
     - `unknownUsers`: the user has no interaction in train, which happens in a test by time;
+    - `knownUsers`: the user has one, if others have none;
     - `newUsers`: the user has at most NEW_USER_INTERACTIONS interactions in train (an item counts once);
     - `heavyUsers`: the user is in the tenth of the test users, rounded up, with most interactions in train; ties by
       index;
@@ -278,8 +309,10 @@ def slices_of(dataset: Dataset, test: Pairs) -> dict[str, NDArray[np.bool_]]:
     head = most_popular[more_popular * 100 < (100 - TAIL_PERCENT) * popularity.sum()]
     in_head = np.isin(test.item, head)  # [held-out pairs]
 
+    unknown = np.isin(test.user, users[interactions == 0])
     slices = {
-        "unknownUsers": np.isin(test.user, users[interactions == 0]),
+        "unknownUsers": unknown,
+        "knownUsers": ~unknown & unknown.any(),
         "newUsers": np.isin(test.user, users[interactions <= NEW_USER_INTERACTIONS]),
         "heavyUsers": np.isin(test.user, heaviest),
         "tailItems": ~in_head,

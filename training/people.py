@@ -7,6 +7,7 @@ user has bought the item again since, or nobody else had the item then, so it co
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from ncf.bundle import Bundle
 from ncf.dataset import Dataset, Pairs
+
+REPEATS_ONE_IN = 4
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class People:
     """Users left out because the evaluation takes a sample."""
     fair: int
     """Users that are left: those of `test`, or 0 if the incumbent learned the pairs of everybody."""
+    with_repeats: Pairs
+    """The fair pairs and the dataset's repeats; empty if the dataset has no repeats. Its sample has one user in
+    REPEATS_ONE_IN of the other one's size, because it is a second test of every model.
+    """
 
     def to_dict(self) -> dict[str, int]:
         """Return `people` of evaluation.json."""
@@ -63,6 +70,9 @@ def choose(dataset: Dataset, incumbent: Bundle | None, size: int, seed: int) -> 
         again = gone.size - when_new
     chosen = fair if len(fair) else test
     drawn = draw(chosen, dataset, size, seed)
+    together = Pairs.none(dataset.users)
+    if len(dataset.repeats):
+        together = draw(_united(chosen, dataset.repeats, dataset), dataset, math.ceil(size / REPEATS_ONE_IN), seed)
     return People(
         test=drawn,
         with_test=everybody.size,
@@ -70,6 +80,7 @@ def choose(dataset: Dataset, incumbent: Bundle | None, size: int, seed: int) -> 
         learned_when_new=when_new,
         not_drawn=np.unique(chosen.user).size - np.unique(drawn.user).size,
         fair=np.unique(drawn.user).size if len(fair) else 0,
+        with_repeats=together,
     )
 
 
@@ -97,6 +108,15 @@ def _learned(dataset: Dataset, incumbent: Bundle) -> NDArray[np.bool_]:
     users = np.array([incumbent.user_index.get(name, -1) for name in dataset.user_ids])[test.user]
     own = np.array([incumbent.item_index.get(name, -1) for name in dataset.item_ids])[test.item]
     return np.isin(users * items + own, incumbent.learned()) & (users >= 0) & (own >= 0)
+
+
+def _united(test: Pairs, repeats: Pairs, dataset: Dataset) -> Pairs:
+    return Pairs.of(
+        np.concatenate([test.user, repeats.user]),
+        np.concatenate([test.item, repeats.item]),
+        dataset.users,
+        dataset.items,
+    )
 
 
 def _of(test: Pairs, chosen: NDArray[np.bool_], dataset: Dataset) -> Pairs:

@@ -15,10 +15,11 @@ from ncf.bundle import Bundle
 from ncf.dataset import Dataset
 from ncf.evaluation import FIGURES, Evaluation, Outcome, Scorer, standard_error
 from ncf.interface import Context
-from ncf.models import als, ease, popularity
+from ncf.models import als, cooccurrence, ease, popularity
 from ncf.registry import kind_named
 from training.hyperparameters import Hyperparameters
 from training.incumbent import IncumbentScorer
+from training.own_items import OwnItems
 
 CONFIDENCE = 0.95
 """Confidence level of the bootstrap intervals."""
@@ -93,9 +94,11 @@ def baselines(hyperparameters: Hyperparameters, dataset: Dataset, device: torch.
         if not np.array_equal(counts, dataset.popularity):
             recent = replace(dataset, popularity=counts)
             yield f"{popularity.NAME}_{days}_days", popularity.fit(recent, context=Context(device=device))
-    names = [popularity.NAME, ease.NAME if dataset.items <= ease.MAXIMUM_ITEMS else als.NAME]
-    for name in names:
+    linear = ease.NAME if dataset.items <= ease.MAXIMUM_ITEMS else als.NAME
+    for name in (popularity.NAME, linear, cooccurrence.NAME):
         yield name, kind_named(name).fit(dataset, hyperparameters.of(name), Context(device=device))
+    if len(dataset.repeats):
+        yield OwnItems.name, OwnItems(dataset, device)
 
 
 def better_baselines(report: dict[str, Any]) -> Iterator[str]:

@@ -185,6 +185,7 @@ def train(
         evaluation = Evaluation(
             dataset,
             test=people.test,
+            with_repeats=people.with_repeats,
             k=hyperparameters.evaluation_k,
             negatives=hyperparameters.evaluation_negatives,
             seed=hyperparameters.seed,

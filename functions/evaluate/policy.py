@@ -7,7 +7,7 @@ docs/decisions/0025-what-better-means.md explains the defaults.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ class Policy:
     better: Better
     incumbent_gains: Thresholds
     baseline_gains: Mapping[str, Thresholds]
+    slice_floors: Mapping[str, Thresholds]
     slice_gains: Thresholds
     minimum_slice_users: int
     data_change: DataChange
@@ -77,6 +78,7 @@ class Policy:
             better=Better(better["figure"], float(better["confidence"]), float(better["minimumGain"])),
             incumbent_gains=filled["incumbentGains"],
             baseline_gains=filled["baselineGains"],
+            slice_floors=filled["sliceFloors"],
             slice_gains=filled["sliceGains"],
             minimum_slice_users=int(filled["minimumSliceUsers"]),
             data_change=DataChange(
@@ -90,3 +92,13 @@ class Policy:
             ),
             maximum_serving_milliseconds=float(filled["maximumServingMilliseconds"]),
         )
+
+    def gains_over(self, baseline: str) -> Thresholds:
+        """Return the gains that are required over a baseline: its own, otherwise those of the others."""
+        return self.baseline_gains.get(baseline, self.baseline_gains.get("others", {}))
+
+    def checked_floors(self, slices: Mapping[str, Any]) -> Iterator[tuple[str, Thresholds]]:
+        """Yield each slice that has floors and enough users in `slices` of a report, with its floors."""
+        for name, floors in sorted(self.slice_floors.items()):
+            if name in slices and slices[name]["users"] >= self.minimum_slice_users:
+                yield name, floors

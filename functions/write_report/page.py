@@ -40,9 +40,11 @@ _NAMES = {
     "coldTestItems": "test items without training interactions", "tiedTestUsers": "users whose test a tie decided",
     "repeats": "repeated purchases after the moment", "newTestUsers": "test users without training interactions",
 }  # fmt: skip
+_LARGE_TIED_SHARE = 0.5
 _SLICES = {
-    "unknownUsers": "unknown users",
-    "newUsers": "new users", "heavyUsers": "heavy users", "headItems": "popular items", "tailItems": "rare items"
+    "unknownUsers": "unknown users", "knownUsers": "known users",
+    "newUsers": "new users", "heavyUsers": "heavy users", "headItems": "popular items", "tailItems": "rare items",
+    "withRepeats": "with items that users had before",
 }  # fmt: skip
 
 
@@ -180,6 +182,9 @@ def _models(report: dict[str, Any] | None) -> str:
         f"interactions of {users} users, withheld from training and ranked among all items; sampled: among "
         f"{protocol.get('negatives', '?')} items, for comparison with papers"
     )
+    tied = protocol.get("tiedInteractions")
+    if is_number(tied) and tied >= _LARGE_TIED_SHARE:
+        line += f"; {tied:.0%} of the interactions have the time of another one of their user: their order is not known"
     return f'<p class="soft">{escape(line)}</p>' + _table(head, rows)
 
 

@@ -16,7 +16,7 @@ STAN" (SIGIR 2019). The time of a fit is linear in the interactions, and its mem
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ PRIOR = 1e-6
 LARGE_TIED_SHARE = 0.5
 """Above this share of interactions without a known order, a fit warns."""
 _OCCURRENCES = 1 << 16
-"""Of an item with more interactions, evenly spaced ones are counted; items are counted together up to this number."""
+"""Maximum number of interactions that are counted together; of an item with more, evenly spaced ones are counted."""
 _USERS_AT_ONCE = 64
 
 
@@ -88,10 +88,7 @@ class Cooccurrence:
         return self._state["prior"].device
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
-        scores = torch.empty(items.shape, device=self.device)  # [users, n]
-        for row in range(users.shape[0]):
-            scores[row] = self.catalogue(users[row : row + 1])[0, items[row]]
-        return scores
+        return pairs_of(self.catalogue, users, items)  # [users, n]
 
     def catalogue(self, users: Tensor) -> Tensor:
         state, items = self._state, self._state["prior"].shape[0]
@@ -121,12 +118,22 @@ class Cooccurrence:
         return Cooccurrence(self._decay, {name: tensor.to(device) for name, tensor in self._state.items()})
 
 
+def pairs_of(catalogue: Callable[[Tensor], Tensor], users: Tensor, items: Tensor) -> Tensor:
+    """Return the scores of `items` [users, n] for `users` [users] from those of the whole catalogue: [users, n].
+
+    A user who is several times in succession is scored once.
+    """
+    distinct, counts = torch.unique_consecutive(users, return_counts=True)
+    parts = zip(distinct.split(1), items.split(counts.tolist()), strict=True)
+    return torch.cat([catalogue(user)[0, own] for user, own in parts])
+
+
 def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Cooccurrence:
     tied = dataset.history.tied_share
     if tied > LARGE_TIED_SHARE:
         context.warn(
             f"warning: {tied:.0%} of the interactions have the same time as another one of their user, so "
-            f"{NAME} does not know their order"
+            f"{NAME} does not know their order among themselves"
         )
     found = list(_neighbours(dataset, parameters.cooccurrence_window, parameters.cooccurrence_neighbours))
     sizes = np.concatenate([sizes for sizes, _, _ in found])  # [items]
@@ -182,7 +189,7 @@ def _neighbours(
             keys.append((row[is_own] * items + history.item[other[is_own]]) * table.size + codes)
         cell, value = _summed(np.concatenate(keys), table)
         row, item = np.divmod(cell, items)
-        # Of an item with more interactions than are counted, the counts stand for all.
+        # The counted interactions of an item stand for all of them.
         scale = size[first:last] / np.maximum(counted, 1) * (size[first:last] + 1.0) ** (BETA - 1)
         value *= scale[row] * penalty[item]
         kept = _greatest(np.searchsorted(row, np.arange(last - first + 1)), value, number)

@@ -234,12 +234,18 @@ def sliced(ndcg: float, users: int = 120) -> dict[str, Any]:
 
 
 def later(**candidate: Any) -> dict[str, Any]:
-    """A report that every check of the default policy passes, with an incumbent, a strong baseline and a slice."""
+    """A report that every check of the default policy passes, with an incumbent, a strong baseline, a slice and
+    repeats.
+    """
     document = report(incumbent(), **candidate)
     document["baselines"]["ease"] = figures(0.11, 0.06)
-    document["candidate"]["slices"] = sliced(0.03)
-    document["incumbent"]["slices"] = sliced(0.04)
-    document["difference"]["slices"] = {"tailItems": {name: {"mean": -0.01, "standardError": 0.004} for name in FOUR}}
+    models = ((document["candidate"], 0.03), (document["incumbent"], 0.04), (document["baselines"]["ease"], 0.02))
+    for model, ndcg in models:
+        model["slices"] = {**sliced(ndcg), "withRepeats": sliced(2 * ndcg)["tailItems"]}
+    document["difference"]["slices"] = {
+        name: {figure: {"mean": -0.01, "standardError": 0.004} for figure in FOUR}
+        for name in ("tailItems", "withRepeats")
+    }
     return document
 
 
@@ -257,12 +263,21 @@ EVERY_CHECK = {
     "incumbent.coverage": ({}, {"incumbent.coverage": 0.61}),
     "better.fullNdcg": ({}, {"difference.fullNdcg.mean": 0.006}),
     "slice.tailItems.fullNdcg": ({}, {"candidate.slices.tailItems.full.ndcg": 0.0253}),
+    "floor.tailItems.fullNdcg": ({"sliceFloors": {"tailItems": {"fullNdcg": 0.031}}}, {}),
+    "floor.withRepeats.fullHitRate": ({"sliceFloors": {"withRepeats": {"fullHitRate": 0.11}}}, {}),
+    "incumbent.withRepeatsNdcg": ({"incumbentGains": {"withRepeatsNdcg": -0.2}}, {}),
+    "baseline.ease.withRepeatsNdcg": ({"baselineGains": {"ease": {"withRepeatsNdcg": 0.6}}}, {}),
+}
+ANY_LIMIT = {
+    "floors": dict.fromkeys((*FOUR, "coverage"), 0.01),
+    "sliceFloors": {"tailItems": {"fullNdcg": 0.01}, "withRepeats": {"fullHitRate": 0.01}},
+    "incumbentGains": {"withRepeatsNdcg": -1},
+    "baselineGains": {"ease": {"fullNdcg": -1, "withRepeatsNdcg": -1}},
 }
 
 
 def test_the_table_has_every_check_there_is() -> None:
-    floors = dict.fromkeys((*FOUR, "coverage"), 0.01)
-    verdict = gate.judge(later(), Policy.from_document({"floors": floors}), LATER)
+    verdict = gate.judge(later(), Policy.from_document(ANY_LIMIT), LATER)
     assert verdict.outcome == "ACCEPTED", verdict.reasons
     assert {check.name for check in verdict.checks} == EVERY_CHECK.keys()
 
@@ -313,7 +328,65 @@ def test_a_model_of_the_kind_of_a_baseline_must_not_be_worse_than_that_baseline(
 
 
 def test_a_slice_of_few_users_is_not_checked() -> None:
-    assert gate.judge(changed(later(), "candidate.slices", sliced(0.0, users=99)), POLICY, LATER).outcome == "ACCEPTED"
+    document = changed(later(), "candidate.slices.tailItems", sliced(0.0, users=99)["tailItems"])
+    assert gate.judge(document, POLICY, LATER).outcome == "ACCEPTED"
+
+
+def test_a_floor_of_a_slice_carries_its_numbers_and_one_that_cannot_be_checked_is_said() -> None:
+    policy = Policy.from_document(
+        {"sliceFloors": {"tailItems": {"fullNdcg": 0.02}, "newUsers": {"fullNdcg": 0.5}, "heavyUsers": {}}}
+    )
+    verdict = gate.judge(later(), policy, LATER)
+    assert "NDCG at 10 of tailItems (120 users) is 0.0300, at or above the floor of 0.02" in verdict.reasons
+    assert (
+        "note: the floor of newUsers was not checked: 0 test users are in it, below the minimum of 100"
+        in verdict.reasons
+    )
+    few = gate.judge(changed(later(), "candidate.slices.tailItems.users", 99), policy, LATER)
+    assert few.outcome == "ACCEPTED"
+    assert not any("heavyUsers" in reason for reason in few.reasons), "it has no floor"
+    assert any("the floor of tailItems was not checked: 99 test users" in reason for reason in few.reasons)
+
+
+def test_co_occurrence_is_a_note_unless_the_policy_sets_a_limit() -> None:
+    document = later()
+    document["baselines"]["cooccurrence"] = figures(0.2, 0.09)
+    document["baselines"]["another"] = figures(0.2, 0.06)
+    verdict = gate.judge(document, POLICY, LATER)
+    assert verdict.outcome == "ACCEPTED"
+    assert (
+        "note: the baseline cooccurrence is better than this model: NDCG at 10 is 0.0900 against 0.0600; "
+        "a limit would be baselineGains.cooccurrence.fullNdcg of the policy"
+    ) in verdict.reasons
+    strict = Policy.from_document({"baselineGains": {"cooccurrence": {"fullNdcg": -0.3}}})
+    verdict = gate.judge(document, strict, LATER)
+    assert verdict.outcome == "REJECTED"
+    assert verdict.reasons[0] == (
+        "NDCG at 10 is 0.0600 against 0.0900 of the baseline cooccurrence (-33.3%); loss of 30% allowed"
+    )
+    assert not any(reason.startswith("note:") for reason in verdict.reasons)
+    weaker = changed(document, "baselines.cooccurrence.full.ndcg", 0.06)
+    assert not any(reason.startswith("note:") for reason in gate.judge(weaker, POLICY, LATER).reasons)
+
+
+def test_by_default_repeats_gate_nothing_and_a_better_baseline_on_them_is_a_note() -> None:
+    document = later()
+    document["baselines"]["own_items"] = {**figures(0.04, 0.06), "slices": sliced(0.02)}
+    document["baselines"]["own_items"]["slices"]["withRepeats"] = sliced(0.3)["tailItems"]
+    document["difference"]["slices"]["withRepeats"]["fullNdcg"] = {"mean": -0.06, "standardError": 0.0}
+    verdict = gate.judge(document, POLICY, LATER)
+    assert verdict.outcome == "ACCEPTED"
+    assert (
+        "note: the baseline own items is better than this model: NDCG at 10 with items that people had before is "
+        "0.3000 against 0.0600; a limit would be baselineGains.own_items.withRepeatsNdcg of the policy"
+    ) in verdict.reasons
+    limit = Policy.from_document({"baselineGains": {"own_items": {"withRepeatsNdcg": -0.5}}})
+    assert gate.judge(document, limit, LATER).outcome == "REJECTED"
+
+
+def test_limits_on_repeats_check_nothing_where_the_dataset_has_none() -> None:
+    limits = {"incumbentGains": {"withRepeatsNdcg": 1}, "baselineGains": {"popularity": {"withRepeatsNdcg": 1}}}
+    assert gate.judge(differing(0.01), Policy.from_document(limits), LATER).outcome == "ACCEPTED"
 
 
 # The people

@@ -121,6 +121,9 @@ def test_what_a_policy_leaves_out_has_its_default() -> None:
             "GatePolicy: maximumServingMilliseconds must be a number above 0, not 0",
         ),
         ({"sliceGains": {"coverage": 0}}, "GatePolicy: sliceGains has an unknown key coverage"),
+        ({"sliceFloors": {"oldUsers": {}}}, "GatePolicy: sliceFloors"),
+        ({"sliceFloors": {"newUsers": {"fullNdcg": 2}}}, "sliceFloors.newUsers.fullNdcg must be a number from 0 to 1"),
+        ({"sliceFloors": {"newUsers": {"coverage": 0}}}, "sliceFloors.newUsers has an unknown key coverage"),
         ({"incumbentGains": {"fullNdcg": -2}}, "incumbentGains.fullNdcg must be a number from -1 to 1, not -2"),
     ],
 )

@@ -138,6 +138,17 @@ def test_a_whole_page_tells_everything_and_needs_nothing_from_outside() -> None:
         assert outside not in content
 
 
+def test_a_page_shows_the_test_with_repeats_and_how_much_of_the_order_is_not_known() -> None:
+    repeats = {"users": 80, "full": {"ndcg": 0.25}}
+    models = {name: {**figures(0.4), "slices": {"withRepeats": repeats}} for name in ("candidate", "incumbent")}
+    report = {**REPORT, **models, "protocol": {"k": 10, "testUsers": 610, "negatives": 99, "tiedInteractions": 0.5}}
+    text = " | ".join(Reader(page.render(Facts(run=RECORD, report=report))).text)
+    assert "with items that users had before | 80 | 0.2500 | 0.2500" in text
+    assert "50% of the interactions have the time of another one of their user: their order is not known" in text
+    report["protocol"] = {"tiedInteractions": 0.49}
+    assert "their order is not known" not in page.render(Facts(run=RECORD, report=report))
+
+
 def test_nothing_of_what_others_wrote_becomes_markup() -> None:
     content = page.render(WHOLE)
     assert "<b>better</b>" not in content and "&lt;b&gt;better&lt;/b&gt;" in content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,9 @@ def test_the_scores_are_those_of_the_definition(window: int, decay: float) -> No
     some = torch.tensor([[7, 0], [1, 1], [2, 3], [4, 5], [6, 0]])
     np.testing.assert_allclose(model.pairs(users, some), np.take_along_axis(expected, some.numpy(), 1), rtol=1e-5)
     for item in range(8):
-        np.testing.assert_allclose(model.related(item), weights[item], rtol=1e-5)
+        related = model.related(item)
+        assert related is not None
+        np.testing.assert_allclose(related.numpy(), weights[item], rtol=1e-5)
 
 
 @pytest.mark.parametrize("together", [1, 3, 1 << 16])
@@ -113,7 +115,7 @@ def test_a_fit_says_when_the_order_is_not_known() -> None:
     fitted(dataset([[[0], [1, 2, 3]]], 4), context)
     assert warnings == [
         "warning: 75% of the interactions have the same time as another one of their user, so cooccurrence does not "
-        "know their order"
+        "know their order among themselves"
     ]
     fitted(dataset([[[0], [1], [2, 3]]], 4), context)
     assert len(warnings) == 1
@@ -150,12 +152,13 @@ def test_a_description_or_boundaries_that_cannot_be_are_refused() -> None:
     for decay in (0, 1.5, True, "0.8", None):
         with pytest.raises(ValueError, match="decay must be a number above 0 and at most 1, not"):
             cooccurrence.layout({"model": "cooccurrence", "decay": decay}, 5, 8)
-    for name, change, message in (
+    changes: list[tuple[str, Callable[[torch.Tensor], torch.Tensor], str]] = [
         ("neighbours", lambda tensor: tensor + 8, "neighbours must be from 0 to 7"),
         ("indices", lambda tensor: -1 - tensor, "indices must be from 0 to 7"),
         ("later", lambda tensor: tensor[1:], "indptr does not divide 17 entries of later"),
         ("neighbour_indptr", lambda tensor: tensor.flip(0), "neighbour_indptr does not divide"),
-    ):
+    ]
+    for name, change, message in changes:
         with pytest.raises(ValueError, match=message):
             cooccurrence.restore({"decay": 0.8}, {**state, name: change(state[name])}, 5, 8)
 

@@ -44,7 +44,7 @@ def test_the_example_in_the_docstring_runs(bundle_folder: Path, shop_dataset: Pa
 @pytest.mark.parametrize(
     ("model", "parameters", "message"),
     [
-        ("svd", {}, "model must be one of als, ease, "),
+        ("svd", {}, "model must be one of als, cooccurrence, ease, "),
         ("als", {"epochs": 3}, "epochs is not known; known are seed, factors, als_unobserved_weight"),
         ("neumf", {"epochs": 0}, "epochs must be an integer from 1 to 1000, not '0'"),
         ("neumf", {"mlp_layers": (7,)}, "mlp_layers must begin with an even number"),

@@ -17,6 +17,7 @@ from ncf import bundle as bundles
 from ncf.dataset import Pairs
 from ncf.interface import Model
 from ncf.models.als import Als
+from ncf.models.cooccurrence import Cooccurrence
 from ncf.models.ease import Ease
 from ncf.network import Architecture, Recommender
 from ncf.ranking import rank
@@ -32,6 +33,18 @@ def random_model(model: str, layers: tuple[int, ...], generator: torch.Generator
     if model == "ease":
         item_item = torch.randn(ITEMS, ITEMS, generator=generator)
         return Ease(item_item, torch.as_tensor(indptr), torch.as_tensor(indices))
+    if model == "cooccurrence":
+        neighbours = torch.cat([torch.randperm(ITEMS, generator=generator)[:10] for _ in range(ITEMS)])
+        state = {
+            "neighbour_indptr": torch.arange(ITEMS + 1) * 10,
+            "neighbours": neighbours.int(),
+            "weights": torch.rand(neighbours.numel(), generator=generator),
+            "prior": torch.rand(ITEMS, generator=generator) * 1e-3,
+            "indptr": torch.as_tensor(indptr),
+            "indices": torch.as_tensor(indices),
+            "later": torch.randint(5, (len(indices),), generator=generator).to(torch.uint8),
+        }
+        return Cooccurrence(0.8, state)
     network = Recommender(Architecture(model, 8, layers), USERS, ITEMS).eval()
     with torch.no_grad():
         for parameter in network.parameters():

@@ -23,6 +23,7 @@ SHAPES = [
     ("neumf", (8,)),
     ("als", ()),
     ("ease", ()),
+    ("cooccurrence", ()),
 ]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from contracts import schemas
 from ncf import dataset_files
-from ncf.dataset import Dataset, Pairs, Split
+from ncf.dataset import Dataset, History, Pairs, Split
 from ncf.evaluation import (
     MISS,
     Evaluation,
@@ -22,6 +22,7 @@ from ncf.evaluation import (
 )
 from training.hyperparameters import Hyperparameters
 from training.incumbent import LAST, IncumbentScorer
+from training.people import choose
 from training.report import AsServed, baselines, bootstrap, difference
 
 SCHEMA = schemas.load("evaluation")
@@ -107,6 +108,26 @@ def test_figures_by_hand(tiny: Dataset) -> None:
     assert outcome.coverage == pytest.approx(4 / 5)
     assert outcome.exposure == pytest.approx(2 / 3)
     assert outcome.to_dict()["largestExposure"] == outcome.exposure
+
+
+def test_the_first_k_decide_as_all_items_would() -> None:
+    """Scores with ties, and some that are not finite, against `ranks_against` over the whole catalogue."""
+    random = np.random.default_rng(3)
+    users, items, k = 40, 12, 3
+    train = {user: random.choice(items, 3, replace=False).tolist() for user in range(users)}
+    test = {user: int(random.choice([item for item in range(items) if item not in train[user]])) for user in train}
+    scores = random.integers(0, 6, (users, items)).astype(float)
+    scores[random.random((users, items)) < 0.05] = NAN
+    scores[random.random((users, items)) < 0.05] = -INF
+    outcome = Evaluation(dataset_of(train, test, users, items), k=k, negatives=9, seed=1, device="cpu").measure(
+        Fixed(scores.tolist())
+    )
+    for user, item in test.items():
+        others = [scores[user, other] for other in range(items) if other not in (*train[user], item)]
+        rank = ranks_against(torch.tensor([scores[user, item]]), torch.tensor([others]), torch.tensor([len(others)]))
+        hits, gains = hits_and_gains(rank, k)
+        assert (outcome.full_hits[user], outcome.full_gains[user]) == (hits[0], pytest.approx(gains[0]))
+    assert 0 < outcome.full_hits.mean() < 1
 
 
 @pytest.mark.parametrize("seen", [NAN, INF, -INF, 99.0, 4.0])
@@ -442,6 +463,66 @@ def test_popularity_of_the_last_days_is_a_baseline_unless_all_of_train_is_so_rec
     dataset = replace(dataset, recent={7: np.array([0, 0, 1, 0]), 30: dataset.popularity})
     given = Hyperparameters(run_id=f"{VERSION}-r1", dataset_version=VERSION, code_version="c")
     found = dict(baselines(given, dataset, torch.device("cpu")))
-    assert list(found) == ["popularity_7_days", "popularity", "ease"]
+    assert list(found) == ["popularity_7_days", "popularity", "ease", "cooccurrence"]
     assert found["popularity_7_days"].catalogue(torch.tensor([0])).argmax().item() == 2
     assert found["popularity"].catalogue(torch.tensor([0])).argmax().item() == 0
+
+
+def repeated() -> Dataset:
+    """User 0 had item 1, then 0; user 1 had 2 and 0 at one time; user 2 is new. Then user 0 has 3, and 0 again, user 1
+    has 2 again, and user 2 has 0.
+    """
+    dataset = dataset_of({0: [0, 1], 1: [0, 2]}, {0: 3, 2: 0}, users=3, items=4)
+    history = History(np.array([1, 0, 2, 0], np.int32), np.array([False, False, False, True]))
+    repeats = Pairs.of(np.array([0, 1]), np.array([0, 2]), 3, 4)
+    return replace(dataset, split=Split("global-time", 1), history=history, repeats=repeats)
+
+
+def test_with_repeats_the_items_that_the_user_had_are_ranked_too() -> None:
+    dataset = repeated()
+    together = choose(dataset, None, 100, seed=1).with_repeats
+    assert list(zip(together.user, together.item, strict=True)) == [(0, 0), (0, 3), (1, 2), (2, 0)]
+    evaluation = Evaluation(dataset, k=2, negatives=9, seed=1, device="cpu", with_repeats=together)
+    outcome = evaluation.measure(
+        Fixed(
+            [
+                [4.0, 3.0, 1.0, 2.0],  # 0 is first of all, 3 is third; without 0 and 1, 3 is first
+                [4.0, 1.0, 3.0, 2.0],  # 2 is second
+                [1.0, 4.0, 3.0, 2.0],  # 0 is last
+            ]
+        )
+    )
+    hits, gains = outcome.slices["withRepeats"][2:]
+    assert hits.tolist() == [1, 1, 0]
+    np.testing.assert_allclose(gains, [1 / (1 + 1 / math.log2(3)), 1 / math.log2(3), 0])
+    assert outcome.full_hits.tolist() == [1, 0], "the test without them is as before"
+    assert outcome.full_gains.tolist() == [1, 0]
+    assert evaluation.protocol()["repeats"] == 2
+    assert outcome.to_dict()["slices"]["withRepeats"]["users"] == 3
+    unchanged = Evaluation(replace(dataset, repeats=Pairs.none()), k=2, negatives=9, seed=1, device="cpu")
+    assert "withRepeats" not in unchanged.measure(Fixed([[1.0] * 4] * 3)).slices
+    assert unchanged.protocol()["repeats"] == 0
+
+
+def test_where_people_come_back_their_own_items_are_a_baseline_the_latest_first() -> None:
+    dataset = repeated()
+    given = Hyperparameters(run_id=f"{VERSION}-r1", dataset_version=VERSION, code_version="c")
+    found = dict(baselines(given, dataset, torch.device("cpu")))
+    assert list(found) == ["popularity", "ease", "cooccurrence", "own_items"]
+    users = torch.arange(3)
+    order = found["own_items"].catalogue(users).argsort(dim=1, descending=True, stable=True)
+    # 0 was last of user 0; user 1 had 0 and 2 at one time, and 0 is more popular; user 2 has nothing.
+    assert order[:, :2].tolist() == [[0, 1], [0, 2], [0, 1]]
+    some = torch.tensor([[3, 0], [2, 1], [1, 0]])
+    everything = found["own_items"].catalogue(users)
+    assert found["own_items"].pairs(users, some).tolist() == everything.gather(1, some).tolist()
+
+
+def test_people_with_and_without_history_are_slices_where_there_are_both() -> None:
+    found = users_in(repeated())
+    assert (found["unknownUsers"], found["knownUsers"]) == ([2], [0])
+    assert "knownUsers" not in users_in(dataset_of({0: [0, 1]}, {0: 2}, users=1, items=3))
+
+
+def test_the_share_of_interactions_without_a_known_order_is_in_the_protocol() -> None:
+    assert Evaluation(repeated(), k=2, negatives=9, seed=1, device="cpu").protocol()["tiedInteractions"] == 0.5

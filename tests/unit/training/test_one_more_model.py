@@ -113,5 +113,5 @@ def test_a_new_model_needs_only_one_new_file(job: Callable[..., Any], shop_datas
     assert run(tmp_path / "code", refused.environment, *refused.argv).returncode == 1
     assert refused.failure() == "hyperparameter damping must be a number above 0, not '-1'\n"
     helped = run(tmp_path / "code", dict(os.environ), "--help")
-    assert "als, damped, ease, gmf" in helped.stdout
+    assert "als, cooccurrence, damped, ease, gmf" in helped.stdout
     assert "--damping DAMPING" in helped.stdout and "Added to each item's count, above 0." in helped.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,16 @@ def test_a_sample_depends_on_the_seed_alone_and_has_all_pairs_of_its_users() -> 
     assert len(first) == 20
     people = choose(data, None, 10, seed=1)
     assert (people.not_drawn, people.fair, people.with_test) == (40, 10, 50)
+
+
+def test_of_a_large_dataset_the_test_with_repeats_has_a_quarter_of_the_users(tmp_path: Path) -> None:
+    rows = [(f"u{number:03d}", item) for number in range(40) for item in "abc"[number % 3 :] + "de"]
+    data = dataset(tmp_path, rows)
+    data = replace(data, repeats=Pairs.of(data.train.user, data.train.item, data.users, data.items))
+    people = choose(data, None, 16, seed=1)
+    assert np.unique(people.test.user).size == 16
+    assert np.unique(people.with_repeats.user).size == 4
+    chosen = set(zip(people.with_repeats.user, people.with_repeats.item, strict=True))
+    assert chosen & set(zip(data.test.user, data.test.item, strict=True))
+    assert chosen & set(zip(data.repeats.user, data.repeats.item, strict=True))
+    assert not len(choose(replace(data, repeats=Pairs.none()), None, 16, seed=1).with_repeats)

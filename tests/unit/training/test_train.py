@@ -109,7 +109,7 @@ def test_a_closed_form_model_is_trained_and_bundled(job: Jobs, shop_dataset: Pat
     validate(report)
     assert report["protocol"]["epoch"] == "closed-form"
     assert report["candidate"]["model"] == "ease"
-    assert set(report["baselines"]) == {"popularity", "ease"}
+    assert set(report["baselines"]) == {"popularity", "ease", "cooccurrence"}
     assert bundles.load(done.model).model.name == "ease"
 
 

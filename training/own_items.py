@@ -1,0 +1,39 @@
+"""The user's own items as a baseline, for a test in which people come back to what they had."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncf.csr import cells
+from ncf.dataset import Dataset
+from ncf.models.cooccurrence import pairs_of
+
+
+class OwnItems:
+    """First the user's items in train, the latest first and of one time the most popular first; then popular items.
+
+    How often a user had an item is not in a dataset, so the latest stand for the most frequent.
+    """
+
+    name = "own_items"
+
+    def __init__(self, dataset: Dataset, device: torch.device) -> None:
+        history, train = dataset.history, dataset.train
+        visit = np.cumsum(~history.is_tied)  # [pairs in train]
+        first = np.minimum(train.indptr[train.user], len(train) - 1)
+        self._visit = torch.as_tensor(visit - visit[first] + 1, dtype=torch.float32, device=device)
+        self._items = torch.as_tensor(history.item, device=device)
+        self._indptr = torch.as_tensor(train.indptr, device=device)  # [users + 1]
+        share = dataset.popularity / (dataset.popularity.max() + 1)  # below 1
+        self._popularity = torch.as_tensor(share.astype(np.float32), device=device)  # [items]
+
+    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        return pairs_of(self.catalogue, users, items)  # [users, n]
+
+    def catalogue(self, users: Tensor) -> Tensor:
+        scores = self._popularity.repeat(users.shape[0], 1)  # [users, items]
+        row, place = cells(self._indptr, users)  # [interactions]
+        scores[row, self._items[place].long()] += self._visit[place]
+        return scores
