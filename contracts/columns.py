@@ -51,6 +51,9 @@ _NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "weight": (("weight",), ("rating", "overall", "stars", "bookrating", "score", "playcount")),
 }  # fmt: skip
 
+ITEM_NAMES = _NAMES["item"][0] + _NAMES["item"][1]
+"""Names of the column of items, as `normal` returns them."""
+
 #: Files with several names of one meaning, by their own names: the columns that count.
 _SHAPES: tuple[tuple[frozenset[str], dict[str, str]], ...] = (
     # Amazon reviews 2014 and 2018, JSON: https://jmcauley.ucsd.edu/data/amazon/
@@ -171,10 +174,10 @@ def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tup
             chosen[path] = choose(layout, given, path)
         except (NotSure, Unreadable) as error:
             left[path] = error
-    for error in left.values():
-        if not chosen or not (error.is_other if isinstance(error, NotSure) else error.is_prose):
-            raise error
-    return chosen, {path: str(error) for path, error in left.items()}
+    for problem in left.values():
+        if not chosen or not (problem.is_other if isinstance(problem, NotSure) else problem.is_prose):
+            raise problem
+    return chosen, {path: str(problem) for path, problem in left.items()}
 
 
 def _is_needed(meaning: str, candidates: Sequence[str], given: Given) -> bool:

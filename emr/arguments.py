@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
+from contracts.columns import Given
 from contracts.lines import FAILED
 from contracts.names import DATASET_VERSION, EXAMPLE_VERSION
 from contracts.splits import GLOBAL_TIME, LEAVE_LAST_OUT, PROTOCOLS
@@ -22,32 +23,6 @@ USAGE_ERROR = 64
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Names of the columns in the source, and the optional columns that the command line makes required."""
-
-    user: str = "user_id"
-    item: str = "item_id"
-    timestamp: str = "timestamp"
-    event_type: str = "event_type"
-    weight: str = "weight"
-    is_event_type_required: bool = False
-    is_weight_required: bool = False
-
-    def required(self) -> tuple[str, ...]:
-        """The columns without which a file is refused."""
-        names = [self.user, self.item, self.timestamp]
-        if self.is_event_type_required:
-            names.append(self.event_type)
-        if self.is_weight_required:
-            names.append(self.weight)
-        return tuple(names)
-
-    def used(self) -> frozenset[str]:
-        """The columns that are read if they exist."""
-        return frozenset((self.user, self.item, self.timestamp, self.event_type, self.weight))
-
-
-@dataclass(frozen=True)
 class Arguments:
     """One preparation.
 
@@ -55,7 +30,8 @@ class Arguments:
     dataset_version, parent_version: `v<yyyymmdd>t<hhmmss>z-<8 hex>`; the parent's indices are kept.
     code_version: names the code in the manifest.
     items: catalogue file or folder; None looks for `items.*` or `movies.*` in the source.
-    format: format of the interaction files; `auto` decides per file.
+    format: format of the interaction files; `auto` decides per file. `csv` and MovieLens' are text of any layout.
+    columns: those that are named; the others are guessed.
     event_types: only rows of these event types are used; empty means all of them.
     minimum_user_interactions: users with fewer distinct items are removed.
     minimum_item_interactions: items with fewer distinct users are removed.
@@ -73,7 +49,7 @@ class Arguments:
     parent_version: str | None = None
     items: str | None = None
     format: str = "auto"
-    columns: Columns = Columns()
+    columns: Given = field(default_factory=Given)
     event_types: tuple[str, ...] = ()
     minimum_user_interactions: int = 2
     minimum_item_interactions: int = 1
@@ -122,14 +98,22 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         "--items",
         type=_uri,
         metavar="URI",
-        help="catalogue (id, title, category); default: items.* or movies.* in the source",
+        help="catalogue (id, title, category); default: items.*, movies.*, products.*… in the source",
     )
     add("--format", choices=FORMATS, default="auto")
-    add("--user-column", type=_text, default="user_id")
-    add("--item-column", type=_text, default="item_id")
-    add("--timestamp-column", type=_text, default="timestamp")
-    add("--event-type-column", type=_text, help="default: event_type, if it exists")
-    add("--weight-column", type=_text, help="default: weight, if it exists")
+    for option, what in (("user", "users"), ("item", "items"), ("timestamp", "times"), ("event-type", "event types")):
+        add(
+            f"--{option}-column",
+            type=_text,
+            metavar="C",
+            help=f"name, or position from 1, of the column with the {what}",
+        )
+    add(
+        "--weight-column",
+        type=_text,
+        metavar="C",
+        help="likewise of the weights; columns that are not named are guessed",
+    )
     add("--event-types", type=_names, default=(), metavar="buy,view", help="only these are used; default: all")
     add("--minimum-user-interactions", type=_at_least_one, default=2, metavar="N")
     add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N")
@@ -139,16 +123,15 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add("--test-days", type=_at_least_one, metavar="N", help="with global-time: days to test, instead of a share")
     options = parser.parse_args(argv)
 
-    columns = Columns(
+    columns = Given(
         user=options.user_column,
         item=options.item_column,
         timestamp=options.timestamp_column,
-        event_type=options.event_type_column or "event_type",
-        weight=options.weight_column or "weight",
-        is_event_type_required=bool(options.event_types) or options.event_type_column is not None,
-        is_weight_required=options.weight_column is not None,
+        event_type=options.event_type_column,
+        weight=options.weight_column,
+        needs_event_type=bool(options.event_types),
     )
-    if len(columns.used()) < 5:
+    if len(set(columns.named().values())) < len(columns.named()):
         parser.error("argument --*-column: one column cannot have two meanings")
     if options.parent_version == options.dataset_version:
         parser.error(f"argument --parent-version: {options.parent_version} is the version to be written")

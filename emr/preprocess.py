@@ -371,7 +371,9 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "belowSupport": cleaned.below_support,
         "coldTestItems": divided.cold_test_items,
     }
-    manifest = writing.build_manifest(arguments, source.format, files, counts, cleaned.time_span, cleaned.moment)
+    manifest = writing.build_manifest(
+        arguments, source.format, source.columns, files, counts, cleaned.time_span, cleaned.moment
+    )
     preparation.report()
     # The draft must not be called manifest.json: readers that wait for that name would start too early.
     draft = f"{arguments.dataset}/_manifest.draft"

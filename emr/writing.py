@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from arguments import Arguments
 from contracts import splits
+from contracts.columns import Columns
 from refusal import PreparationFailed
 from storage import Storage, literal_path
 
@@ -108,6 +109,7 @@ def _tail(path: str) -> str:
 def build_manifest(
     arguments: Arguments,
     resolved_format: str,
+    columns: Columns,
     files: Sequence[Mapping[str, Any]],
     counts: Mapping[str, int],
     time_span: tuple[int, int],
@@ -115,7 +117,7 @@ def build_manifest(
 ) -> dict[str, Any]:
     """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran.
 
-    `moment`: of a split by global time, in epoch seconds.
+    `columns`: those of the first files. `moment`: of a split by global time, in epoch seconds.
     """
     return {
         "schemaVersion": MANIFEST_VERSION,
@@ -128,11 +130,11 @@ def build_manifest(
         "parameters": {
             "format": resolved_format,
             "items": arguments.items,
-            "userColumn": arguments.columns.user,
-            "itemColumn": arguments.columns.item,
-            "timestampColumn": arguments.columns.timestamp,
-            "eventTypeColumn": arguments.columns.event_type,
-            "weightColumn": arguments.columns.weight,
+            "userColumn": columns.user,
+            "itemColumn": columns.item,
+            "timestampColumn": columns.timestamp,
+            "eventTypeColumn": columns.event_type or "event_type",
+            "weightColumn": columns.weight or "weight",
             "eventTypes": list(arguments.event_types),
             "minimumUserInteractions": arguments.minimum_user_interactions,
             "minimumItemInteractions": arguments.minimum_item_interactions,

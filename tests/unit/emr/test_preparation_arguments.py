@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 import arguments
+from contracts.columns import Given
 
 DEFAULTS = {
     "--source": "s3://data/raw/d1/",
@@ -24,12 +25,12 @@ def test_folders_are_those_of_the_version_without_a_double_slash() -> None:
     assert parsed.dataset == "s3://data/datasets/v20261123t151300z-1a2b3c4d"
     assert parsed.parent == "s3://data/datasets/v20261122t000000z-00000000"
     assert parsed.quarantine_folder == "s3://data/quarantine/v20261123t151300z-1a2b3c4d"
-    assert (parsed.columns, parsed.event_types, parsed.maximum_bad_share) == (arguments.Columns(), (), 0.001)
+    assert (parsed.columns, parsed.event_types, parsed.maximum_bad_share) == (Given(), (), 0.001)
 
 
 def test_event_types_are_sorted_and_make_their_column_required() -> None:
     parsed = arguments.parse(argv(event_types="view, buy,view"))
-    assert (parsed.event_types, parsed.columns.is_event_type_required) == (("buy", "view"), True)
+    assert (parsed.event_types, parsed.columns) == (("buy", "view"), Given(needs_event_type=True))
 
 
 def test_global_time_tests_a_tenth_unless_a_share_or_days_are_given() -> None:
@@ -72,7 +73,7 @@ def test_global_time_tests_a_tenth_unless_a_share_or_days_are_given() -> None:
         ),
         ({"event_types": " , "}, "--event-types"),
         ({"source": ""}, "--source: must not be empty"),
-        ({"user_column": "item_id"}, "one column cannot have two meanings"),
+        ({"user_column": "x", "item_column": "x"}, "one column cannot have two meanings"),
         ({"unknown": "1"}, "unrecognized arguments: --unknown 1"),
     ],
 )

@@ -137,7 +137,7 @@ def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Pa
     assert again.hashes == shop.hashes
     assert again.manifest["counts"]["duplicates"] == 1
     assert again.report["warnings"] == [
-        "notes.txt is not used: not .csv, .csv.gz, .parquet or .dat",
+        "notes.txt is not used: no column is known to hold the users, the items, the times; it has the columns x",
         "deep/other.csv: columns not used: note",
     ]
 
