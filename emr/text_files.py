@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -125,6 +126,7 @@ def with_open_quotes(session: SparkSession, paths_by_separator: dict[str, list[s
 
 def enable_zstd(session: SparkSession) -> None:
     """Makes Spark read `.zst` without Hadoop's native library, where that is missing."""
-    jvm, configuration = session._jvm, session.sparkContext._jsc.hadoopConfiguration()
+    jvm: Any = session._jvm
+    configuration: Any = session.sparkContext._jsc.hadoopConfiguration()
     if not jvm.org.apache.hadoop.io.compress.ZStandardCodec.isNativeCodeLoaded():
         configuration.set("io.compression.codecs", _ZSTD_CODEC)
