@@ -82,6 +82,15 @@ _ASIN = re.compile(r"(B[0-9A-Z]{9}|[0-9]{9}[0-9X])")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
+#: Parts of names, for suggestions.
+_HINTS = {
+    "user": re.compile("user|cust|client|visitor|member|session|person|buyer"),
+    "item": re.compile("item|prod|article|sku|asin|movie|track|book|game"),
+    "timestamp": re.compile("time|date|when"),
+    "event_type": re.compile("event|action|type|kind"),
+}
+
+
 class NotSure(ValueError):
     """The columns cannot be told.
 
@@ -184,17 +193,17 @@ def _is_needed(meaning: str, candidates: Sequence[str], given: Given) -> bool:
     return meaning in REQUIRED or (meaning == "event_type" and (given.needs_event_type or bool(candidates)))
 
 
-def remedy(error: NotSure, data: str) -> str:
-    """What to do about it, as a sentence: the call of `make demo` for the file or folder `data`, and `_drop.json`."""
+def remedy(error: NotSure, data: str | None = None) -> str:
+    """What to do about it, as a sentence: the call of `make demo` for the file or folder `data`; without `data`, the
+    drop's `_drop.json` too.
+    """
     if not error.suggestion:
         return "name a column that the file has, or its position from 1"
     missing = [_HELD[meaning] for meaning in REQUIRED if meaning not in error.suggestion]
     if missing:
-        return f"no column looks like {' and '.join(missing)}: add it to the file"
-    return (
-        f"if these are right: {command(data, error.suggestion)}; in a drop on AWS, the same in its _drop.json: "
-        f"{document(error.suggestion)}"
-    )
+        return f"no column looks like {' and '.join(missing)}: name it if there is one, or add it to the file"
+    call = f"if these are right: {command(data or 'PATH', error.suggestion)}"
+    return call if data else f"{call}; in a drop on AWS, the same in its _drop.json: {document(error.suggestion)}"
 
 
 def command(data: str, suggestion: Mapping[str, str]) -> str:
@@ -302,6 +311,8 @@ def _suggestion(
         candidates = list(guesses.get(meaning, []))
         if meaning in suggestion or not _is_needed(meaning, candidates, given):
             continue
+        if layout.has_header:
+            candidates += [name for name in layout.names if _HINTS[meaning].search(normal(name))]
         if meaning == "timestamp":
             candidates += free(lambda text: _SECONDS.fullmatch(text) or _DATE.fullmatch(text))
         else:

@@ -169,7 +169,7 @@ def group_by_layout(
         layouts = {path: one.layout if isinstance(one, Opened) else one for path, one in named.items()}
         chosen, left = choose_each(layouts, given)
     except NotSure as error:
-        raise Refused(f"{printable(str(error), 1000)} ({remedy(error, 'PATH')})") from error
+        raise Refused(f"{printable(str(error), 1000)} ({remedy(error)})") from error
     except Unreadable as error:
         raise Refused(printable(str(error))) from error
     opened = [one for one in named.values() if isinstance(one, Opened) and one.file.path in chosen]
@@ -236,7 +236,7 @@ def _read_group(session: SparkSession, group: Group) -> tuple[DataFrame, list[st
         warnings.append(f"{group.first} is not UTF-8; it is read as Latin-1")
     if layout.is_multiline:
         warnings.append(f"{group.first} has quoted line breaks: one task reads the whole file")
-    print(f"columns of {group.first} ({layout.description}): {_told(columns)}", flush=True)
+    print(f"columns of {group.first} ({layout.description}): {_summary(columns)}", flush=True)
     absent = {"weight": F.lit("1")}
     fields = {
         alias: F.col(f"_{used.index(name)}") if name is not None else absent.get(alias, F.lit(None).cast("string"))
@@ -256,5 +256,5 @@ def _by_alias(columns: Columns) -> Mapping[str, str | None]:
     }
 
 
-def _told(columns: Columns) -> str:
+def _summary(columns: Columns) -> str:
     return ", ".join(f"{alias} is {printable(name, 60)}" for alias, name in _by_alias(columns).items() if name)

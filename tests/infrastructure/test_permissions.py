@@ -90,8 +90,8 @@ OWN_KIND = {
     "deploy": {"sagemaker:DescribeEndpoint", "sagemaker:DescribeModelPackage"},
 }
 
-# `Jobs.outcome` pins the archives of a training job. These functions hold no token of one, and read no such object.
-NO_PINS = {"start_preparation": {"s3:GetObject"}, "request_approval": {"s3:GetObject", "dynamodb:GetItem"}}
+# `Jobs.outcome` pins the archives of a training job. This function holds no token of one, and reads no such object.
+NO_PINS = {"request_approval": {"s3:GetObject", "dynamodb:GetItem"}}
 
 
 @cache

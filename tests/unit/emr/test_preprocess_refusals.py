@@ -31,7 +31,7 @@ REFUSALS = {
         {"a.csv": SHOP, "b.csv": "user,item_id\nann,tea\n"},
         (),
         "b.csv: no column is known to hold the times; it has the columns user, item_id (no column looks like times: "
-        "add it to the file)",
+        "name it if there is one, or add it to the file)",
     ),
     "a named column that is missing": (
         {"events.csv": SHOP},
