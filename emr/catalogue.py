@@ -7,6 +7,7 @@ from functools import reduce
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, FloatType
 
 import parquet_files
 import text_files
@@ -39,6 +40,8 @@ def _read_file(session: SparkSession, file: StoredFile, layout: Layout, items: s
     if layout.kind == "parquet":
         table = session.read.parquet(path)
         fields = [F.col(parquet_files.quoted(name)) if name else None for name in names]
+        if isinstance(table.schema[names[0]].dataType, FloatType | DoubleType):
+            fields[0] = parquet_files.whole_numbers(F.col(parquet_files.quoted(names[0])))
     else:
         table = text_files.read_rows(session, layout, [path], [name for name in names if name])
         places = iter(range(3))

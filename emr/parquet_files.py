@@ -88,8 +88,13 @@ def _text(table: DataFrame, schema: Schema, name: str, columns: Columns, called:
     if name == columns.weight and isinstance(kind, NumericType):
         return column.cast("string")
     if isinstance(kind, FloatType | DoubleType):
-        number = column.cast("double")
-        whole = F.when(F.floor(number) == number, number.try_cast("bigint").cast("string"))
-        return F.when(~F.isnan(number), F.coalesce(whole, column.cast("string")))
+        return whole_numbers(column)
     expected = "a number" if name == columns.weight else "text or numbers"
     raise Refused(f"column {name!r} has type {kind.simpleString()}, not {expected} ({printable(called)})")
+
+
+def whole_numbers(column: Column) -> Column:
+    """A floating-point column as text: whole numbers as integers, NaN as null."""
+    number = column.cast("double")
+    whole = F.when(F.floor(number) == number, number.try_cast("bigint").cast("string"))
+    return F.when(~F.isnan(number), F.coalesce(whole, column.cast("string")))

@@ -34,6 +34,8 @@ from writing import Table
 
 WRITTEN, FAULT, REFUSED = 0, 1, 2
 
+#: Share of the items below which a catalogue is probably another one, or has other ids.
+_SMALL_DESCRIBED_SHARE = 0.5
 #: Share of the test users above which ties in time cause a warning: what draws decide for a tenth of the users moves a
 #: hit rate by 0.1 at most. MovieLens (small) has 16 %, a shop whose baskets have one time each 94 %.
 _LARGE_TIED_SHARE = 0.1
@@ -123,12 +125,30 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         users = parent_users.unionByName(users)
         items = parent_items.unionByName(items, allowMissingColumns=True)
     catalogue = indexing.clean_catalogue(source.catalogue) if source.catalogue is not None else None
-    items = indexing.describe(items, catalogue)
-    users, items = users.persist(), items.persist()
+    items = indexing.describe(items, catalogue).persist()
+    users = users.persist()
+    if catalogue is not None:
+        _warn_of_unknown_items(preparation, items, catalogue, known_items + new_items)
+        items = items.drop("is_described")
     interactions = indexing.with_indices(cleaned.interactions, users, items)
     user_count, item_count = known_users + new_users, known_items + new_items
     print_step("index", started, users=user_count, items=item_count, new_users=new_users, new_items=new_items)
     return Indexed(interactions, users, user_count, items, item_count)
+
+
+def _warn_of_unknown_items(preparation: Preparation, items: DataFrame, catalogue: DataFrame, total: int) -> None:
+    """Warns if the catalogue has few of the items: their ids are probably written in another way."""
+    missing = (
+        items.where(~F.col("is_described")).agg(F.count("*").alias("rows"), F.min("item_id").alias("first")).head()
+    )
+    assert missing is not None
+    if total - missing["rows"] < _SMALL_DESCRIBED_SHARE * total:
+        example = catalogue.agg(F.min("item_id")).head()
+        has = "has no item" if example is None or example[0] is None else f"has ids like {printable(example[0], 60)!r}"
+        preparation.warn(
+            f"{total - missing['rows']} of {total} items are in the catalogue, which {has}; "
+            f"the interactions have ids like {printable(missing['first'], 60)!r}"
+        )
 
 
 def split(preparation: Preparation, cleaned: Clean, indexed: Indexed) -> Split:

@@ -93,6 +93,9 @@ def read_source(
         catalogue_files = [file for file in storage.list_files(items) if not sources.is_hidden(file.path)]
         if not catalogue_files:
             raise Refused(f"the catalogue {items} does not exist or has no file")
+    for file in found:
+        if ":" in file.path and not sources.is_hidden(file.path):
+            raise Refused(f"Hadoop cannot read a name with a colon: rename {printable(file.path)}")
     interactions, own_catalogue, warnings = choose_files(found, file_format)
     if catalogue_files is not None:
         uris = {file.uri for file in catalogue_files}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import SparkSession
 
-from refusal import PreparationFailed, Refused, printable
+from refusal import PreparationFailed
 
 Result = TypeVar("Result")
 
@@ -48,9 +49,7 @@ class Storage:
         return bool(attempt("look for", uri, lambda: files.exists(path)))
 
     def list_files(self, uri: str) -> list[StoredFile]:
-        """All files below `uri`, or `uri` itself if it is a file; sorted by path; empty if it does not exist. Raises
-        Refused for a name with a colon.
-        """
+        """All files below `uri`, or `uri` itself if it is a file; sorted by path; empty if it does not exist."""
         path, files = self._locate(uri)
         root = str(files.makeQualified(path).toString()).rstrip("/")
 
@@ -66,12 +65,7 @@ class Storage:
                     found.append(StoredFile(relative, full, int(status.getLen())))
             return sorted(found)
 
-        try:
-            return attempt("list", uri, listed) if self.exists(uri) else []
-        except PreparationFailed as error:
-            if colon := re.search(r"URISyntaxException: .*: (\S.*)$", str(error)):
-                raise Refused(f"Hadoop cannot read a file's name with a colon: rename {printable(colon[1])}") from error
-            raise
+        return attempt("list", uri, listed) if self.exists(uri) else []
 
     def read_start(self, uri: str, size: int) -> bytes:
         """At most `size` bytes from the start, decompressed if the name has an ending like `.gz`."""
@@ -142,6 +136,8 @@ def attempt(verb: str, uri: str, action: Callable[[], Result]) -> Result:
         return action()
     except Py4JJavaError as error:
         raise PreparationFailed(f"cannot {verb} {uri}: {root_cause(error.java_exception)}") from error
+    except CapturedException as error:  # an IllegalArgumentException, which PySpark knows
+        raise PreparationFailed(f"cannot {verb} {uri}: {' '.join(str(error).split())[:500]}") from error
 
 
 def root_cause(throwable: Any) -> str:
