@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from arguments import Arguments
 from contracts import splits
+from findings import Outcomes
 from refusal import PreparationFailed
 from storage import Storage, literal_path
 
@@ -112,10 +113,12 @@ def build_manifest(
     counts: Mapping[str, int],
     time_span: tuple[int, int],
     moment: int | None = None,
+    event_types: Mapping[str, int] | None = None,
+    figures: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran.
 
-    `moment`: of a split by global time, in epoch seconds.
+    `moment`: of a split by global time, in epoch seconds. `event_types`, `figures`: of `findings`.
     """
     return {
         "schemaVersion": MANIFEST_VERSION,
@@ -130,7 +133,8 @@ def build_manifest(
             "items": arguments.items,
             "userColumn": arguments.columns.user,
             "itemColumn": arguments.columns.item,
-            "timestampColumn": arguments.columns.timestamp,
+            "timestampColumn": arguments.columns.timestamp if arguments.has_times else None,
+            "timestampFormat": arguments.timestamp_format,
             "eventTypeColumn": arguments.columns.event_type,
             "weightColumn": arguments.columns.weight,
             "eventTypes": list(arguments.event_types),
@@ -143,11 +147,13 @@ def build_manifest(
         },
         "split": {"protocol": arguments.split, "moment": moment, "seed": splits.SEED},
         "timeSpan": {"first": time_span[0], "last": time_span[1]},
+        "eventTypes": dict(event_types or {}),
+        "figures": dict(figures or {}),
     }
 
 
 def build_report(
-    dataset_version: str, reasons: Sequence[str], read: int, bad: Mapping[str, int], warnings: Sequence[str]
+    dataset_version: str, reasons: Sequence[str], found: Outcomes, warnings: Sequence[str]
 ) -> dict[str, Any]:
     """The quarantine report (`contracts/quarantine.schema.json`): refused when there are reasons, accepted when not."""
     return {
@@ -156,8 +162,8 @@ def build_report(
         "status": "refused" if reasons else "accepted",
         "reasons": list(reasons),
         "warnings": list(warnings),
-        "counts": {"read": read, "quarantined": sum(bad.values())},
-        "rows": dict(sorted(bad.items())),
+        "counts": {"read": found.read, "quarantined": sum(found.bad.values())},
+        "rows": dict(sorted(found.bad.items())),
     }
 
 
