@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 import cleaning
 import findings
+import forgetting
 import global_time
 import writing
 from contracts.splits import GLOBAL_TIME, LEAVE_LAST_OUT
@@ -35,7 +36,9 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     settled, found = _judge(preparation, source)
     preparation.found = found
     if found.read == 0:
-        raise Refused("no interactions (rows=0): the files have a header, but no row")
+        people = f"all {preparation.forgotten} rows are of people who are forgotten"
+        empty = "the files have a header, but no row"
+        raise Refused(f"no interactions (rows=0): {people if preparation.forgotten else empty}")
     if found.bad:
         _write_quarantine(preparation, settled, found.bad)
     texts = cleaning.unreadable_times(settled) if "timestamp_unparsable" in found.bad else []
@@ -51,8 +54,9 @@ def clean(preparation: Preparation, source: Source) -> Clean:
         "clean",
         started,
         rows=cleaned.rows,
-        read=found.read,
+        read=preparation.read,
         quarantined=sum(found.bad.values()),
+        forgotten=preparation.forgotten,
         other_events=found.other_events,
         duplicates=cleaned.duplicates,
         below_support=cleaned.below_support,
@@ -69,7 +73,9 @@ def _judge(preparation: Preparation, source: Source) -> tuple[DataFrame, Outcome
         has_times=arguments.has_times,
         last_second=arguments.last_second,
     )
-    parsed = cleaning.parse(source.interactions, rules).persist()
+    parsed = cleaning.parse(source.interactions, rules)
+    parsed, preparation.forgotten = forgetting.drop_rows(parsed, preparation.people)
+    parsed.persist()
     rows = cleaning.tally(parsed)
     by_event_type = len(rows) <= cleaning.MAXIMUM_OUTCOMES
     found = findings.outcomes(rows if by_event_type else cleaning.tally(parsed, by_event_type=False), by_event_type)

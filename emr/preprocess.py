@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import arguments as command_line
+import forgetting
 import global_time
 import indexing
 import splitting
@@ -74,6 +75,7 @@ def prepare(preparation: Preparation) -> str:
     storage.delete(arguments.quarantine_folder)
     storage.drop_checksum_files(arguments.output)
     storage.drop_checksum_files(arguments.quarantine)
+    preparation.people = forgetting.read(storage, arguments.forgotten)
     try:
         source = read(preparation)
         cleaned = clean(preparation, source)
@@ -117,6 +119,7 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         indexing.unknown_ids(cleaned.interactions, "item_id", parent_items), "item_id", "item_index", known_items
     )
     if parent_users is not None and parent_items is not None:
+        parent_users = forgetting.without_ids(parent_users, preparation.people)
         users = parent_users.unionByName(users)
         items = parent_items.unionByName(items, allowMissingColumns=True)
     catalogue = indexing.clean_catalogue(source.catalogue) if source.catalogue is not None else None
@@ -236,7 +239,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         list(pool.map(write_table, tables))
     files = writing.describe_files(preparation.session, arguments.dataset, tables)
     counts = {
-        "read": preparation.found.read,
+        "read": preparation.read,
         "interactions": cleaned.rows,
         "train": divided.train_rows,
         "test": divided.test_rows,
@@ -247,6 +250,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "users": users,
         "items": items,
         "quarantined": sum(preparation.found.bad.values()),
+        "forgotten": preparation.forgotten,
         "otherEvents": cleaned.other_events,
         "duplicates": cleaned.duplicates,
         "belowSupport": cleaned.below_support,

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 import writing
 from arguments import Arguments
+from contracts.forgotten import NOBODY, Forgotten
 from findings import Finding, Outcomes
 from refusal import Refused
 from storage import Storage
@@ -21,13 +22,20 @@ _MANIFEST_BYTES = 64 * 1024 * 1024
 
 @dataclass
 class Preparation:
-    """One run: its arguments, its session, and the counts and warnings so far."""
+    """One run: its arguments, its session, the people to forget, and the counts and warnings so far."""
 
     arguments: Arguments
     session: SparkSession
     storage: Storage
+    people: Forgotten = NOBODY
+    forgotten: int = 0
     found: Outcomes = field(default_factory=Outcomes)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def read(self) -> int:
+        """Rows that were read, with those of people who are forgotten."""
+        return self.found.read + self.forgotten
 
     def warn(self, warning: str) -> None:
         """Prints the warning and adds it to the report."""
@@ -55,7 +63,9 @@ class Preparation:
     def report(self, *reasons: str) -> None:
         """Writes `report.json`, with status refused if there are `reasons`, otherwise accepted."""
         folder = self.arguments.quarantine_folder
-        document = writing.build_report(self.arguments.dataset_version, reasons, self.found, self.warnings)
+        document = writing.build_report(
+            self.arguments.dataset_version, reasons, self.read, self.found.bad, self.warnings
+        )
         self.storage.write_whole(f"{folder}/report.json", writing.as_text(document), f"{folder}/_report.draft")
 
 

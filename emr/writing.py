@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 
 from arguments import Arguments
 from contracts import splits
-from findings import Outcomes
 from refusal import PreparationFailed
 from storage import Storage, literal_path
 
@@ -153,7 +152,7 @@ def build_manifest(
 
 
 def build_report(
-    dataset_version: str, reasons: Sequence[str], found: Outcomes, warnings: Sequence[str]
+    dataset_version: str, reasons: Sequence[str], read: int, bad: Mapping[str, int], warnings: Sequence[str]
 ) -> dict[str, Any]:
     """The quarantine report (`contracts/quarantine.schema.json`): refused when there are reasons, accepted when not."""
     return {
@@ -162,8 +161,8 @@ def build_report(
         "status": "refused" if reasons else "accepted",
         "reasons": list(reasons),
         "warnings": list(warnings),
-        "counts": {"read": found.read, "quarantined": sum(found.bad.values())},
-        "rows": dict(sorted(found.bad.items())),
+        "counts": {"read": read, "quarantined": sum(bad.values())},
+        "rows": dict(sorted(bad.items())),
     }
 
 
