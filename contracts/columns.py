@@ -9,6 +9,7 @@ Names are compared without case and without anything but letters and digits, so 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from contracts.layouts import Layout, Unreadable
 Rows = Sequence[Sequence[str]]
 
 REQUIRED = ("user", "item", "timestamp")
+NO_TIMES = "none"
+"""In place of the column of times: there are no times, by request."""
 OPTIONS = {"user": "USER", "item": "ITEM", "timestamp": "TIME", "event_type": "EVENT", "weight": "WEIGHT"}
 """The variables of `make demo` that name a column."""
 _HELD = {"user": "users", "item": "items", "timestamp": "times", "event_type": "event types"}
@@ -122,11 +125,11 @@ class Given:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a file. None: it has no such column."""
+    """The columns of a file. None: it has no such column; no times, if `NO_TIMES` was given."""
 
     user: str
     item: str
-    timestamp: str
+    timestamp: str | None
     event_type: str | None = None
     weight: str | None = None
 
@@ -143,21 +146,23 @@ def normal(name: str) -> str:
 def choose(layout: Layout, given: Given, called: str) -> Columns:
     """The columns of the file `called` with this layout. Raises NotSure."""
     names, rows = layout.names, layout.rows
-    found = {meaning: _named(name, meaning, names, called) for meaning, name in given.named().items()}
+    has_times = given.timestamp != NO_TIMES
+    named = {meaning: name for meaning, name in given.named().items() if has_times or meaning != "timestamp"}
+    found = {meaning: _named(name, meaning, names, called) for meaning, name in named.items()}
     guesses = _by_names(names, set(found.values())) if layout.has_header else _by_values(layout, called)
     unknown, problems = [], []
-    for meaning in (meaning for meaning in OPTIONS if meaning not in found):
+    for meaning in (meaning for meaning in OPTIONS if meaning not in found and (has_times or meaning != "timestamp")):
         candidates = [name for name in guesses.get(meaning, []) if name not in found.values()]
         if len(candidates) == 1:
             found[meaning] = candidates[0]
         elif candidates and _is_needed(meaning, candidates, given):
-            listed = ", ".join(map(_printable, candidates))
-            problems.append(f"several columns may hold the {_HELD[meaning]}: {listed}")
+            several = ", ".join(map(_printable, candidates))
+            problems.append(f"several columns may hold the {_HELD[meaning]}: {several}")
         elif _is_needed(meaning, candidates, given):
             unknown.append(_HELD[meaning])
     if len(set(found.values())) < len(found):
-        named = ", ".join(f"{meaning} {_printable(name)}" for meaning, name in found.items())
-        raise NotSure(f"{called}: one column cannot have two meanings: {named}")
+        listed = ", ".join(f"{meaning} {_printable(name)}" for meaning, name in found.items())
+        raise NotSure(f"{called}: one column cannot have two meanings: {listed}")
     if "weight" in found and given.weight is None and not _is_numeric(found["weight"], names, rows):
         del found["weight"]
     if unknown:
@@ -166,7 +171,7 @@ def choose(layout: Layout, given: Given, called: str) -> Columns:
         suggestion = _suggestion(layout, found, guesses, given)
         is_other = layout.has_header and "user" not in found and not guesses.get("user")
         raise NotSure(f"{called}: {'; '.join(problems)}; it has {_columns_of(layout)}", suggestion, is_other)
-    return Columns(**found)
+    return Columns(**{"timestamp": None, **found})  # type: ignore[arg-type]
 
 
 def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tuple[dict[str, Columns], dict[str, str]]:
@@ -193,6 +198,9 @@ def _is_needed(meaning: str, candidates: Sequence[str], given: Given) -> bool:
     return meaning in REQUIRED or (meaning == "event_type" and (given.needs_event_type or bool(candidates)))
 
 
+_IF_RIGHT = "if these are right"
+
+
 def remedy(error: NotSure, data: str | None = None) -> str:
     """What to do about it, as a sentence: the call of `make demo` for the file or folder `data`; without `data`, the
     drop's `_drop.json` too.
@@ -200,10 +208,12 @@ def remedy(error: NotSure, data: str | None = None) -> str:
     if not error.suggestion:
         return "name a column that the file has, or its position from 1"
     missing = [_HELD[meaning] for meaning in REQUIRED if meaning not in error.suggestion]
-    if missing:
+    if missing and missing != ["times"]:
         return f"no column looks like {' and '.join(missing)}: name it if there is one, or add it to the file"
-    call = f"if these are right: {command(data or 'PATH', error.suggestion)}"
-    return call if data else f"{call}; in a drop on AWS, the same in its _drop.json: {document(error.suggestion)}"
+    suggestion = error.suggestion | ({"timestamp": NO_TIMES} if missing else {})
+    reason = "if there are no times, and a draw may decide what each person is tested on" if missing else _IF_RIGHT
+    call = f"{reason}: {command(data or 'PATH', suggestion)}"
+    return call if data else f"{call}; in a drop on AWS, the same in its _drop.json: {document(suggestion)}"
 
 
 def command(data: str, suggestion: Mapping[str, str]) -> str:
@@ -214,8 +224,8 @@ def command(data: str, suggestion: Mapping[str, str]) -> str:
 
 def document(suggestion: Mapping[str, str]) -> str:
     """The same in a drop, as the text of its `_drop.json`."""
-    named = [f'"{KEYS[meaning]}": "{name}"' for meaning, name in suggestion.items()]
-    return "{" + ", ".join(['"schemaVersion": "1.0"', *named]) + "}"
+    named = {KEYS[meaning]: suggestion[meaning] for meaning in OPTIONS if meaning in suggestion}
+    return json.dumps({"schemaVersion": "1.0", **named}, ensure_ascii=False)
 
 
 KEYS = {

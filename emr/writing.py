@@ -114,10 +114,13 @@ def build_manifest(
     counts: Mapping[str, int],
     time_span: tuple[int, int],
     moment: int | None = None,
+    event_types: Mapping[str, int] | None = None,
+    figures: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran.
 
-    `columns`: those of the first files. `moment`: of a split by global time, in epoch seconds.
+    `columns`: those of the first files. `moment`: of a split by global time, in epoch seconds. `event_types`,
+    `figures`: of `findings`.
     """
     return {
         "schemaVersion": MANIFEST_VERSION,
@@ -133,6 +136,7 @@ def build_manifest(
             "userColumn": columns.user,
             "itemColumn": columns.item,
             "timestampColumn": columns.timestamp,
+            "timestampFormat": arguments.timestamp_format,
             "eventTypeColumn": columns.event_type or "event_type",
             "weightColumn": columns.weight or "weight",
             "eventTypes": list(arguments.event_types),
@@ -145,6 +149,8 @@ def build_manifest(
         },
         "split": {"protocol": arguments.split, "moment": moment, "seed": splits.SEED},
         "timeSpan": {"first": time_span[0], "last": time_span[1]},
+        "eventTypes": dict(event_types or {}),
+        "figures": dict(figures or {}),
     }
 
 

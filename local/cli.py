@@ -31,7 +31,7 @@ FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 COLUMN_OPTIONS = {
     "user-column": ("userColumn", "users"),
     "item-column": ("itemColumn", "items"),
-    "time-column": ("timestampColumn", "times"),
+    "time-column": ("timestampColumn", "times; none: there are no times"),
     "event-column": ("eventTypeColumn", "event types"),
     "weight-column": ("weightColumn", "weights, such as ratings or quantities"),
 }
@@ -150,12 +150,18 @@ def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
         command.add_argument(
             f"--{option}", metavar="COLUMN", help=f"name, or position from 1, of the column with the {what}"
         )
+    command.add_argument(
+        "--time-format", metavar="PATTERN", help="form of the times, as M/d/yyyy H:mm; epoch numbers and ISO are known"
+    )
     command.add_argument("--event-types", metavar="buy,cart", help="use only rows of these event types (default: all)")
 
 
 def _parameters(given: argparse.Namespace) -> dict[str, str]:
     """Return the columns and event types that were given, by the keys of `_drop.json`."""
-    options = {option: key for option, (key, _) in COLUMN_OPTIONS.items()} | {"event-types": "eventTypes"}
+    options = {option: key for option, (key, _) in COLUMN_OPTIONS.items()} | {
+        "event-types": "eventTypes",
+        "time-format": "timestampFormat",
+    }
     values = {key: getattr(given, option.replace("-", "_")) for option, key in options.items()}
     return {key: value for key, value in values.items() if value is not None}
 

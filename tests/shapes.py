@@ -196,7 +196,12 @@ SHAPES: dict[str, Shape] = {
         words="several columns may hold the users: customer, visitor",
     ),
     "no column of times": Shape(
-        {"a.csv": '"User-ID";"ISBN";"Book-Rating"\n"1";"x";"5"\n'}, words="no column looks like times"
+        {"a.csv": '"User-ID";"ISBN";"Book-Rating"\n"1";"x";"5"\n'}, words="DATA=PATH USER=User-ID ITEM=ISBN TIME=none"
+    ),
+    "no column of times, and `TIME=none`": Shape(
+        {"a.csv": '"User-ID";"ISBN";"Book-Rating"\n"ann";"tea";"4"\n"bob";"cup";"4"\n'},
+        [(*row[:2], None, *row[3:]) for row in with_weight("4")],
+        {"timestampColumn": "none"},
     ),
     "Amazon Personalize": Shape(
         {

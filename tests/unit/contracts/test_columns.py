@@ -134,10 +134,12 @@ def test_a_file_without_times_is_told_so() -> None:
     layout = find(b'"User-ID";"ISBN";"Book-Rating"\n"276725";"034545104X";"0"\n', "BX-Book-Ratings.csv")
     with pytest.raises(NotSure, match="no column is known to hold the times") as caught:
         columns.choose(layout, Given(), "BX-Book-Ratings.csv")
-    assert (
-        columns.remedy(caught.value, "x")
-        == "no column looks like times: name it if there is one, or add it to the file"
+    assert columns.remedy(caught.value, "x.csv") == (
+        "if there are no times, and a draw may decide what each person is tested on: make demo DATA=x.csv "
+        "USER=User-ID ITEM=ISBN TIME=none WEIGHT=Book-Rating"
     )
+    given = Given(**caught.value.suggestion, timestamp="none")  # type: ignore[arg-type]
+    assert columns.choose(layout, given, "x.csv") == Columns("User-ID", "ISBN", None, None, "Book-Rating")
 
 
 @pytest.mark.parametrize(
