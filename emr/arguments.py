@@ -21,7 +21,7 @@ FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 TEST_SHARE = 0.1
 
 WARNINGS = (
-    "no-times", "absent-event-types", "left-out-event-types", "opposite-event-types", "event-types",
+    "no-times", "guests", "absent-event-types", "left-out-event-types", "opposite-event-types", "event-types",
     "fractions-of-users", "fractions-of-items", "mixed-units", "units", "compact-dates", "early-times",
     "not-positive-weights", "busy-user", "test-account", "few-times", "one-time", "fast-user", "duplicates",
 )  # fmt: skip

@@ -32,6 +32,9 @@ _LARGE_ACCOUNT_SHARE = 0.01
 _FEW_TIMES = 10
 #: Share of the rows that repeat a (user, item), and its growth over the parent version's.
 _LARGE_DUPLICATE_SHARE, _DUPLICATE_GROWTH = 0.5, 0.2
+#: The reason of rows without a user. Shops sell to guests, so up to half of the rows may be theirs: they do not count
+#: as bad. Above the smaller share a warning tells it.
+_GUEST, _MOST_GUESTS, _FEW_GUESTS = "user_id_missing", 0.5, 0.001
 _OPPOSITES = (
     "refund", "return", "cancel", "unlike", "dislike", "downvote", "unsubscribe", "unfollow", "remove", "delete",
     "hide", "skip", "block",
@@ -116,6 +119,8 @@ def of_rows(found: Outcomes, event_types: tuple[str, ...], has_times: bool) -> I
             "the interactions have no times: each user's test interaction is drawn by the seed instead of being the "
             "last one, the data cannot be split by time, and nothing is known of what is recent",
         )
+    if found.bad.get(_GUEST, 0) / found.read > _FEW_GUESTS:
+        yield "guests", f"{_share(found.bad[_GUEST], found.read)} rows have no user, as of guests, and are left out"
     yield from _of_event_types(found, event_types)
     yield from _of_ids(found.meaning)
     if has_times:
@@ -185,7 +190,10 @@ def _of_times(found: Outcomes) -> Iterator[Finding]:
 
 def refusal(found: Outcomes, maximum_share: float, texts: Iterable[str] = ()) -> str | None:
     """Why there are too many bad rows, or nothing that is wanted; None otherwise. `texts`: of times not understood."""
-    total = sum(found.bad.values())
+    guests = found.bad.get(_GUEST, 0)
+    if guests / found.read > max(_MOST_GUESTS, maximum_share):
+        return f"{_share(guests, found.read)} rows have no user (limit {_MOST_GUESTS:.0%})"
+    total = sum(found.bad.values()) - guests
     if total / found.read > maximum_share:
         detail = ", ".join(f"{reason} {rows}" for reason, rows in sorted(found.bad.items(), key=lambda pair: -pair[1]))
         shown = ", ".join(repr(printable(text, 40)) for text in texts)

@@ -45,7 +45,7 @@ class Shape:
             (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
     def options(self) -> list[str]:
-        """What the user says, as `preprocess.py` has it."""
+        """Options of `preprocess.py` for what the user says."""
         words = {name: "--" + re.sub("([A-Z])", r"-\1", name).lower() for name in self.said}
         return [word for name, value in self.said.items() for word in (words[name], value)]
 

@@ -143,3 +143,13 @@ def test_the_most_frequent_event_types_are_listed_and_the_others_summed() -> Non
     listed = found.most_frequent_types
     assert list(listed)[:2] == ["type 00", "type 01"] and len(listed) == 51
     assert listed[findings.OTHER_EVENT_TYPES] == sum(range(41, 51)) + 7
+
+
+def test_rows_without_a_user_are_guests_up_to_half_of_the_rows() -> None:
+    guests = Outcomes(read=1000, bad={"user_id_missing": 250, "item_id_missing": 1}, good=749)
+    assert findings.refusal(guests, 0.001) is None
+    found = dict(findings.of_rows(guests, (), has_times=True))
+    assert found["guests"] == "250 of 1000 rows have no user, as of guests, and are left out"
+    most = Outcomes(read=1000, bad={"user_id_missing": 501}, good=499)
+    assert findings.refusal(most, 0.001) == "501 of 1000 rows have no user (limit 50%)"
+    assert findings.refusal(most, 0.6) is None
