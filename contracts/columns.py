@@ -98,7 +98,7 @@ class NotSure(ValueError):
     """The columns cannot be told.
 
     suggestion: the most plausible column of each meaning that has one.
-    is_other: the file has names, but none for users: it may be something else than interactions.
+    is_other: the file has names, but none for users, or none for items and times: it is no table of interactions.
     """
 
     def __init__(self, problem: str, suggestion: Mapping[str, str] | None = None, is_other: bool = False) -> None:
@@ -133,10 +133,6 @@ class Columns:
     event_type: str | None = None
     weight: str | None = None
 
-    def used(self) -> frozenset[str]:
-        """The columns that are read."""
-        return frozenset(name for name in asdict(self).values() if name is not None)
-
 
 def normal(name: str) -> str:
     """Letters and digits in lower case: `userid` for `User-ID`."""
@@ -148,7 +144,7 @@ def choose(layout: Layout, given: Given, called: str) -> Columns:
     names, rows = layout.names, layout.rows
     has_times = given.timestamp != NO_TIMES
     named = {meaning: name for meaning, name in given.named().items() if has_times or meaning != "timestamp"}
-    found = {meaning: _named(name, meaning, names, called) for meaning, name in named.items()}
+    found = _named(named, names, called)
     guesses = _by_names(names, set(found.values())) if layout.has_header else _by_values(layout, called)
     unknown, problems = [], []
     for meaning in (meaning for meaning in OPTIONS if meaning not in found and (has_times or meaning != "timestamp")):
@@ -169,15 +165,16 @@ def choose(layout: Layout, given: Given, called: str) -> Columns:
         problems.insert(0, f"no column is known to hold the {', the '.join(unknown)}")
     if problems:
         suggestion = _suggestion(layout, found, guesses, given)
-        is_other = layout.has_header and "user" not in found and not guesses.get("user")
+        is_known = {meaning: meaning in found or bool(guesses.get(meaning)) for meaning in REQUIRED}
+        is_other = layout.has_header and not (is_known["user"] and (is_known["item"] or is_known["timestamp"]))
         raise NotSure(f"{called}: {'; '.join(problems)}; it has {_columns_of(layout)}", suggestion, is_other)
     return Columns(**{"timestamp": None, **found})  # type: ignore[arg-type]
 
 
 def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tuple[dict[str, Columns], dict[str, str]]:
     """The columns of each file of a drop, by its path, and the files that are left alone, with the reason: beside
-    interactions, a text or a table without users is something else. Raises NotSure or Unreadable of the first file that
-    cannot be used.
+    interactions, a text or a table without users, or without items and times, is something else. Raises NotSure or
+    Unreadable of the first file that cannot be used.
     """
     chosen: dict[str, Columns] = {}
     left: dict[str, NotSure | Unreadable] = {}
@@ -242,16 +239,29 @@ def _word(text: str) -> str:
     return text if re.fullmatch(r"[\w@%+=:,./-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 
-def _named(name: str, meaning: str, names: Sequence[str], called: str) -> str:
-    if list(names).count(name) == 1:
-        return name
-    alike = [found for found in names if normal(found) == normal(name) and normal(name)]
-    if len(alike) == 1:
-        return alike[0]
-    if not alike and _INTEGER.fullmatch(name) and 1 <= int(name) <= len(names) and name not in names:
-        return names[int(name) - 1]
-    problem = "is there more than once" if alike else "is missing"
-    raise NotSure(f"{called}: the column {name!r} ({meaning}) {problem}; it has {_shown(names)}")
+def _named(named: Mapping[str, str], names: Sequence[str], called: str) -> dict[str, str]:
+    """The file's own names of the columns that are named. Raises NotSure if one is missing."""
+    places = {meaning: _places(name, names) for meaning, name in named.items()}
+    for meaning, found in places.items():
+        if len(found) != 1:
+            problem = "is there more than once" if found else "is missing"
+            raise NotSure(
+                f"{called}: the column {named[meaning]!r} ({meaning}) {problem}; it has {_shown(names)}",
+                is_other=not any(places.values()),
+            )
+    return {meaning: names[found[0]] for meaning, found in places.items()}
+
+
+def _places(name: str, names: Sequence[str]) -> list[int]:
+    """The positions of the columns that `name` may mean: exactly, or without case and separators, or by position."""
+    exact = [place for place, found in enumerate(names) if found == name]
+    alike = [place for place, found in enumerate(names) if normal(found) == normal(name) and normal(name)]
+    if exact or alike:
+        return exact or alike
+    if not _INTEGER.fullmatch(name) or not 1 <= int(name) <= len(names):
+        return []
+    own = names[int(name) - 1]  # must be the only one of its name, by which it is read
+    return [place for place, found in enumerate(names) if found == own]
 
 
 def _by_names(names: Sequence[str], taken: set[str]) -> dict[str, list[str]]:

@@ -162,6 +162,7 @@ def test_a_column_is_named_exactly_or_without_case_and_separators_or_by_position
         (Given(user="buyer"), "a.csv: the column 'buyer' (user) is missing; it has a, a, A_, b"),
         (Given(user="a"), "a.csv: the column 'a' (user) is there more than once"),
         (Given(user="9"), "the column '9' (user) is missing"),
+        (Given(user="2"), "the column '2' (user) is there more than once"),
         (Given(user="b", item="b", timestamp="A_"), "a.csv: one column cannot have two meanings: user b, item b"),
     ],
 )
@@ -177,6 +178,10 @@ def test_beside_interactions_a_table_without_users_is_left_alone_and_named() -> 
     chosen, left = columns.choose_each({"tree.csv": tree, "clicks.csv": clicks}, Given())
     assert chosen == {"clicks.csv": Columns("user", "item", "time")}
     assert left["tree.csv"].startswith("tree.csv: no column is known to hold the users, the items, the times; it has")
+    people = find(b"customer_id,age\nx,7\n", "people.csv")
+    assert list(columns.choose_each({"clicks.csv": clicks, "people.csv": people}, Given())[1]) == ["people.csv"]
+    given = Given("USER", "item", "time")
+    assert list(columns.choose_each({"clicks.csv": clicks, "tree.csv": tree}, given)[1]) == ["tree.csv"]
     with pytest.raises(NotSure, match=r"^tree\.csv"):
         columns.choose_each({"tree.csv": tree}, Given())
     with pytest.raises(NotSure, match=r"^may\.csv: no column is known to hold the times"):
