@@ -76,7 +76,8 @@ _SHAPES: tuple[tuple[frozenset[str], dict[str, str]], ...] = (
     ),
 )
 
-_SECONDS = re.compile(r"[0-9]{9,10}([.,][0-9]+)?|[0-9]{13}|[0-9]{16}|[0-9]{19}")
+#: Seconds of 1995 to 2033 since 1970, or the same in milli-, micro- or nanoseconds.
+_SECONDS = re.compile(r"(?:[89][0-9]{8}|1[0-9]{9})(?:[0-9]{3}|[0-9]{6}|[0-9]{9}|[.,][0-9]+)?")
 _DATE = re.compile(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([T ].*)?")
 _INTEGER = re.compile(r"[0-9]+")
 #: Amazon's ids of reviewers and products.
@@ -350,6 +351,8 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def _columns_of(layout: Layout) -> str:
+    if layout.kind == "delimited" and len(layout.names) == 1:
+        return f"one column, {_shown(layout.names)}: no comma, semicolon, tab, pipe or :: separates others"
     if layout.has_header or not layout.rows:
         return f"the columns {_shown(layout.names)}"
     pairs = zip(layout.names[:30], layout.rows[0], strict=False)

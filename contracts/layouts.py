@@ -23,7 +23,7 @@ Encoding = Literal["ascii", "utf-8", "latin-1"]
 _ALWAYS_QUOTED = (",", ";")
 
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
-_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b.*")
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?")
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")
 _COMMANDS = {

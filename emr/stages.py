@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 import writing
 from arguments import Arguments
+from contracts import lines
 from contracts.forgotten import NOBODY, Forgotten
 from findings import Finding, Outcomes
 from refusal import Refused
@@ -39,7 +40,7 @@ class Preparation:
 
     def warn(self, warning: str) -> None:
         """Prints the warning and adds it to the report."""
-        print(f"warning: {warning}", flush=True)
+        print(f"{lines.WARNING}{warning}", flush=True)
         self.warnings.append(warning)
 
     def warn_of(self, found: Iterable[Finding]) -> None:

@@ -94,6 +94,12 @@ def test_movielens_100k_is_known_by_its_name() -> None:
             "make demo DATA='my data/a.csv' USER=1 ITEM=2 TIME=4",
         ),
         (
+            "user_000001\t2009-05-04T23:08:57Z\tf1b1cf71\tDeep Dish\n",
+            "a.csv: no column is known to hold the users, the items, the times; it has no header; its first row is "
+            "1: user_000001, 2: 2009-05-04T23:08:57Z, 3: f1b1cf71, 4: Deep Dish",
+            "make demo DATA='my data/a.csv' USER=1 ITEM=3 TIME=2",
+        ),
+        (
             "customer,buyer_id,sku,time\n1,2,3,4\n",
             "a.csv: several columns may hold the users: customer, buyer_id; it has the columns customer, buyer_id, "
             "sku, time",
@@ -128,6 +134,15 @@ def test_a_guess_that_is_not_sure_is_refused_with_the_command_that_works(text: s
         return
     assert columns.remedy(caught.value, "my data/a.csv") == f"if these are right: {command}"
     assert columns.choose(layout, Given(**caught.value.suggestion), "a.csv")  # type: ignore[arg-type]
+
+
+def test_a_large_id_is_no_time_and_a_file_without_separator_is_told() -> None:
+    layout = find(b'151603712,"Skyrim",purchase,1.0,0\n', "steam.csv")
+    with pytest.raises(NotSure) as caught:
+        columns.choose(layout, Given(), "steam.csv")
+    assert caught.value.suggestion == {"user": "1", "item": "2"}
+    with pytest.raises(NotSure, match="it has one column, user item: no comma, semicolon, tab, pipe or :: separates"):
+        columns.choose(find(b"user item\na b\n", "a.txt"), Given(), "a.txt")
 
 
 def test_a_file_without_times_is_told_so() -> None:

@@ -138,7 +138,8 @@ def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Pa
     assert again.hashes == shop.hashes
     assert again.manifest["counts"]["duplicates"] == 1
     assert again.report["warnings"] == [
-        "notes.txt is not used: no column is known to hold the users, the items, the times; it has the columns x",
+        "notes.txt is not used: no column is known to hold the users, the items, the times; it has one column, x: "
+        "no comma, semicolon, tab, pipe or :: separates others",
         "deep/other.csv: columns not used: note",
         "6 of 8 interactions are of 1970, as numbers are that are no epoch seconds; if they have another form, name it "
         "with --timestamp-format (timestampFormat)",
@@ -193,6 +194,17 @@ def test_reads_movielens_dat_with_a_latin_1_catalogue(prepare: Any) -> None:
     assert [row["weight"] for row in ended.rows("train")] == [5.0, 4.0]
     assert [row["weight"] for row in ended.rows("test")] == [3.0, 1.0]
     assert ended.manifest["parameters"]["format"] == "movielens-dat"
+
+
+def test_a_catalogue_that_has_few_of_the_items_is_told_with_an_id_of_each_side(prepare: Any) -> None:
+    events = "USER_ID,ITEM_ID,TIMESTAMP\n" + "".join(f"u{n % 7},{n % 30:04d},{n}\n" for n in range(90))
+    catalogue = "ITEM_ID,TITLE,GENRES\n" + "".join(f"{n},Item {n},x\n" for n in range(30))
+    ended = prepare({"events.csv": events, "items.csv": catalogue})
+    assert ended.status == 0, ended.last_line
+    assert (
+        "0 of 30 items are in the catalogue, which has ids like '0'; the interactions have ids like '0000'"
+        in ended.report["warnings"]
+    )
 
 
 def test_reads_parquet_with_its_own_names_types_and_event_types(prepare: Any, tmp_path: Path) -> None:
