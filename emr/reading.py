@@ -121,7 +121,10 @@ def read_source(
     for problem in opened:
         if isinstance(problem, Unreadable):
             raise Refused(f"the catalogue {problem}") from problem
-    layouts = [(one.file, one.layout) for one in opened if isinstance(one, Opened)]
+    # Titles may have line breaks anywhere, and a catalogue is small enough for one task.
+    layouts = [
+        (one.file, replace(one.layout, is_multiline=one.layout.is_quoted)) for one in opened if isinstance(one, Opened)
+    ]
     return Source(
         interactions=reduce(DataFrame.unionByName, frames),
         catalogue=catalogue.read(session, layouts, {group.columns.item for group in groups}),

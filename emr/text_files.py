@@ -80,7 +80,7 @@ def _read_multiline(session: SparkSession, layout: Layout, paths: Sequence[str],
         header=layout.header is not None,
         enforceSchema=True,
         sep=layout.separator,
-        encoding="ISO-8859-1" if layout.encoding == "latin-1" else "UTF-8",
+        encoding="UTF-8" if layout.encoding == "utf-8" else "ISO-8859-1",
         quote='"',
         escape='"',
         mode="PERMISSIVE",
@@ -88,8 +88,14 @@ def _read_multiline(session: SparkSession, layout: Layout, paths: Sequence[str],
         multiLine=True,
         maxCharsPerColumn=_MOST_CHARACTERS,
     )
+
+    def decoded(name: str) -> Column:
+        """After a beginning in ASCII, a value is in UTF-8 if its bytes are."""
+        raw = F.encode(F.col(name), "ISO-8859-1").cast("string")
+        return F.when(F.is_valid_utf8(raw), raw).otherwise(F.col(name)) if layout.encoding == "ascii" else F.col(name)
+
     return table.select(
-        *(F.col(f"_{place}").alias(f"_{number}") for number, place in enumerate(positions)),
+        *(decoded(f"_{place}").alias(f"_{number}") for number, place in enumerate(positions)),
         "_line",
         F.input_file_name().alias("_file"),
     )

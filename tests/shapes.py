@@ -288,6 +288,17 @@ SHAPES: dict[str, Shape] = {
         {"a.csv": text(","), "products.csv": 'sku;name;department\ntea;"Crème\nbrûlée";Food\n'.encode("latin-1")},
         catalogue=[("tea", "Crème\nbrûlée", "Food")],
     ),
+    "a catalogue in Latin-1 that begins far into it, with line breaks": Shape(
+        {
+            "a.csv": text(","),
+            "items.csv": b"id,title\n" + b"cup,A cup\n" * 9000 + 'tea,"Crème\nbrûlée"\n'.encode("latin-1"),
+        },
+        catalogue=[("cup", "A cup", None)] * 9000 + [("tea", "Crème\nbrûlée", None)],
+    ),
+    "a catalogue in UTF-8 that begins far into it": Shape(
+        {"a.csv": text(","), "items.csv": "id,title\n" + "cup,A cup\n" * 9000 + "tea,Crème\n"},
+        catalogue=[("cup", "A cup", None)] * 9000 + [("tea", "Crème", None)],
+    ),
     "another table or a note beside the interactions": Shape(
         {"a.csv": text(","), "stores.csv": "store,city\n1,Rome\n", "notes.txt": "ask Tom"}
     ),
