@@ -52,7 +52,10 @@ def test_missing_ids_and_late_times_are_set_aside_and_fractions_are_whole_number
     assert ended.status == 0
     assert [row["user_id"] for row in ended.rows("users")] == [f"1738{user}" for user in range(6)]
     assert ended.report["rows"] == {"item_id_missing": 1, "timestamp_after_the_drop": 1, "user_id_missing": 2}
-    assert ended.report["warnings"] == ["the ids of users are numbers with a fraction of 0; 17385.0 is read as 17385"]
+    assert ended.report["warnings"] == [
+        "2 of 34 rows have no user, as of guests, and are left out",
+        "the ids of users are numbers with a fraction of 0; 17385.0 is read as 17385",
+    ]
 
 
 def test_interactions_without_times_are_drawn(prepare: Any) -> None:
