@@ -21,7 +21,8 @@ class Aws:
     """A project whose function answers as told."""
 
     def __init__(self, answer: dict[str, Any], **more: Any) -> None:
-        self.answer, self.more, self.called = answer, more, {}
+        self.answer, self.more = answer, more
+        self.called: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
         assert service == "lambda"
