@@ -108,15 +108,13 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
     if rules.has_times:
         before.append(F.when(_is_missing(F.col("stamp")), F.lit("timestamp_missing")))
     is_judged = F.col("is_wanted") | F.col("texts.line").isNotNull()
-
-    def reason(seconds: Column) -> Column:
-        problem = _time_problem(seconds, rules.last_second)
-        return F.when(is_judged, F.coalesce(*before, problem, *after))
-
-    judged = timed.withColumns(
+    problem = F.coalesce(*before, _time_problem(F.col("timestamp"), rules.last_second), *after)
+    judged = timed.withColumn("reason", F.when(is_judged, problem))
+    date_problem = F.when(F.col("is_wanted"), _time_problem(F.col("date"), rules.last_second))
+    judged = judged.withColumns(
         {
-            "reason": reason(F.col("timestamp")),
-            "date_reason": F.when(F.col("date").isNotNull(), reason(F.col("date"))),
+            "date_reason": F.when(F.col("date").isNotNull(), F.coalesce("reason", date_problem)),
+            "unit": times.unit_of(F.col("timestamp"), F.col("unit"), F.col("date")),
         }
     )
     is_bad = F.col("reason").isNotNull() | F.col("date_reason").isNotNull()

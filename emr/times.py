@@ -41,7 +41,7 @@ class Time(NamedTuple):
     """A text as a time.
 
     seconds: epoch seconds, fractions dropped, UTC where the text names no zone; null for other texts.
-    unit: how it was read, null where `seconds` is.
+    unit: of a number, its unit; null for other texts (`unit_of` completes it).
     date: of COMPACT texts, epoch seconds if they are dates, while `seconds` takes them as numbers; null for others.
     """
 
@@ -61,7 +61,7 @@ def read(text: Column, number: Column, pattern: str | None = None) -> Time:
     nothing = F.lit(None).cast("bigint")
     if pattern is not None:
         seconds = F.unix_seconds(F.try_to_timestamp(text, F.lit(pattern)))
-        return Time(seconds, F.when(seconds.isNotNull(), F.lit(TEXT)), nothing)
+        return Time(seconds, F.lit(None).cast("int"), nothing)
     # The pattern comes before the cast, because the cast also accepts a time of day alone and adds today's date.
     instant = F.when(
         text.rlike(_ISO_8601), F.unix_seconds(F.replace(text, F.lit("/"), F.lit("-")).try_cast("timestamp"))
@@ -73,9 +73,13 @@ def read(text: Column, number: Column, pattern: str | None = None) -> Time:
     for place in (MILLISECONDS, MICROSECONDS, NANOSECONDS):
         in_unit = in_unit.when(number < bounds[place], F.call_function("div", number, F.lit(1000**place)))
         unit = unit.when(number < bounds[place], F.lit(place))
-    seconds = F.coalesce(in_unit.otherwise(number), instant)
+    return Time(F.coalesce(in_unit.otherwise(number), instant), unit, date)
+
+
+def unit_of(seconds: Column, unit: Column, date: Column) -> Column:
+    """`Time.unit`, of columns with the parts of a `Time`: a projection of its own keeps the generated code small."""
     is_date = F.when(date.isNotNull(), F.lit(COMPACT))
-    return Time(seconds, F.coalesce(is_date, unit, F.when(instant.isNotNull(), F.lit(TEXT))), date)
+    return F.coalesce(is_date, unit, F.when(seconds.isNotNull(), F.lit(TEXT)))
 
 
 def _date(number: Column) -> Column:
