@@ -9,6 +9,7 @@ import bz2
 import gzip
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,10 @@ class Shape:
     """
 
     files: dict[str, bytes | str]
-    rows: list[Row] = field(default_factory=lambda: ROWS)
+    rows: Sequence[Row] = field(default_factory=lambda: ROWS)
     said: dict[str, str] = field(default_factory=dict)
     words: str = ""
-    catalogue: list[Row] = field(default_factory=list)
+    catalogue: Sequence[Row] = ()
     on_laptop: bool | None = None
 
     @property
