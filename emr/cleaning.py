@@ -52,7 +52,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What only all rows together tell.
+    """Facts that only all rows together tell.
 
     has_dates: digits alone that can be dates are dates. whole_users, whole_items: ids are numbers that a column of
     fractions holds, so 17385.0 is 17385.

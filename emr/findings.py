@@ -1,4 +1,4 @@
-"""What the rows of a drop are, in counts, and what looks wrong about them, in sentences with figures. Pure: no Spark.
+"""Counts of the rows of a drop, and sentences with figures about what looks wrong. Pure: no Spark.
 
 A finding is a name, by which `--refuse-warnings` knows it, and a sentence. Where the parent version's manifest has the
 figure (`figures`), the sentence names it too.
@@ -112,7 +112,7 @@ def outcomes(rows: Iterable[Any], by_event_type: bool = True) -> Outcomes:
 
 
 def of_rows(found: Outcomes, event_types: tuple[str, ...], has_times: bool) -> Iterator[Finding]:
-    """What looks wrong about the rows, or was understood in one of several ways."""
+    """Findings about the rows: what looks wrong, or was understood in one of several ways."""
     if not has_times:
         yield (
             "no-times",
@@ -223,7 +223,7 @@ def figures(found: Outcomes, summary: Any, duplicates: int) -> dict[str, Any]:
 def of_people(
     summary: Any, numbers: Mapping[str, Any], before: Mapping[str, Any], has_times: bool
 ) -> Iterator[Finding]:
-    """What looks wrong about users, times and repeats. `numbers`: `figures`; `before`: those of the parent version."""
+    """Findings about users, times and repeats. `numbers`: `figures`; `before`: those of the parent version."""
     events = summary["events"]
 
     def parent(name: str) -> str:

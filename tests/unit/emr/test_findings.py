@@ -1,4 +1,4 @@
-"""What looks wrong about a drop is said, with figures."""
+"""Warnings about a drop say what looks wrong, with figures."""
 
 from pathlib import Path
 from typing import Any

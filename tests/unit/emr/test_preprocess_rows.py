@@ -1,4 +1,4 @@
-"""Whole preparations: what rows are taken for, what is set aside, and what is said about them."""
+"""Whole preparations: how rows are read, set aside, and told about."""
 
 import json
 from typing import Any
