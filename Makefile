@@ -26,7 +26,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
-	@printf '\n  DATA=path     interactions for demo: .csv, .csv.gz, .parquet, .dat, or a folder (default: a generated shop)\n'
+	@printf '\n  DATA=path     interactions for demo: CSV, TSV, JSON lines, Parquet and others, or a folder (default: a generated shop)\n'
+	@printf '  USER=name, ITEM=, TIME=, EVENT=, WEIGHT=   columns of DATA, by name or position from 1 (default: guessed when sure)\n'
+	@printf '  TIME_FORMAT=pattern, TYPES=buy,cart   form of the times, as M/d/yyyy H:mm; only these event types (docs/your-data.md)\n'
 	@printf '  WORSE=1       demo uploads random data, to see the gate reject the model\n'
 	@printf '  DATASET=path  the dataset for train; its options are MODEL=neumf, ARGS="--epochs 5" and others\n'
 	@printf '  PYTHON=...    the Python 3.11 to build the environments with (now: %s)\n' '$(PYTHON)'
@@ -85,10 +87,14 @@ assemble: $(VENV)/.check ## write template.yaml, the state machines, and docs/ma
 	@$(BIN)/python -m delivery.assembly
 	@PYTHONPATH=functions $(BIN)/python -m recommend.openapi > docs/.openapi.new && mv docs/.openapi.new docs/openapi.json
 
+# An option of demo, from the command line alone: USER is in every shell's environment.
+told = $(if $(findstring command line,$(origin $(1))),--$(2) "$($(1))")
+
 # --- The product on this machine ------------------------------------------------------------------------------------------
 
 demo: setup ## upload interactions and follow them to served recommendations, on an embedded AWS
-	@$(LOCAL) demo $(if $(DATA),--data "$(DATA)") $(if $(WORSE),--worse)
+	@$(LOCAL) demo $(if $(DATA),--data "$(DATA)") $(if $(WORSE),--worse) $(call told,USER,user-column) $(call told,ITEM,item-column) \
+		$(call told,TIME,time-column) $(call told,TIME_FORMAT,time-format) $(call told,EVENT,event-column) $(call told,WEIGHT,weight-column) $(call told,TYPES,event-types)
 
 up: setup ## start the embedded AWS and deploy the application
 	@$(LOCAL) up

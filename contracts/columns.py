@@ -9,6 +9,7 @@ Names are compared without case and without anything but letters and digits, so 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from contracts.layouts import Layout, Unreadable
 Rows = Sequence[Sequence[str]]
 
 REQUIRED = ("user", "item", "timestamp")
+NO_TIMES = "none"
+"""In place of the column of times: there are no times, by request."""
 OPTIONS = {"user": "USER", "item": "ITEM", "timestamp": "TIME", "event_type": "EVENT", "weight": "WEIGHT"}
 """The variables of `make demo` that name a column."""
 _HELD = {"user": "users", "item": "items", "timestamp": "times", "event_type": "event types"}
@@ -51,6 +54,9 @@ _NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "weight": (("weight",), ("rating", "overall", "stars", "bookrating", "score", "playcount")),
 }  # fmt: skip
 
+ITEM_NAMES = _NAMES["item"][0] + _NAMES["item"][1]
+"""Names of the column of items, as `normal` returns them."""
+
 #: Files with several names of one meaning, by their own names: the columns that count.
 _SHAPES: tuple[tuple[frozenset[str], dict[str, str]], ...] = (
     # Amazon reviews 2014 and 2018, JSON: https://jmcauley.ucsd.edu/data/amazon/
@@ -70,7 +76,8 @@ _SHAPES: tuple[tuple[frozenset[str], dict[str, str]], ...] = (
     ),
 )
 
-_SECONDS = re.compile(r"[0-9]{9,10}([.,][0-9]+)?|[0-9]{13}|[0-9]{16}|[0-9]{19}")
+#: Seconds of 1995 to 2033 since 1970, or the same in milli-, micro- or nanoseconds.
+_SECONDS = re.compile(r"(?:[89][0-9]{8}|1[0-9]{9})(?:[0-9]{3}|[0-9]{6}|[0-9]{9}|[.,][0-9]+)?")
 _DATE = re.compile(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([T ].*)?")
 _INTEGER = re.compile(r"[0-9]+")
 #: Amazon's ids of reviewers and products.
@@ -79,11 +86,20 @@ _ASIN = re.compile(r"(B[0-9A-Z]{9}|[0-9]{9}[0-9X])")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
+#: Parts of names, for suggestions.
+_HINTS = {
+    "user": re.compile("user|cust|client|visitor|member|session|person|buyer"),
+    "item": re.compile("item|prod|article|sku|asin|movie|track|book|game"),
+    "timestamp": re.compile("time|date|when"),
+    "event_type": re.compile("event|action|type|kind"),
+}
+
+
 class NotSure(ValueError):
     """The columns cannot be told.
 
     suggestion: the most plausible column of each meaning that has one.
-    is_other: the file has names, but none for users: it may be something else than interactions.
+    is_other: the file has names, but none for users, or none for items and times: it is no table of interactions.
     """
 
     def __init__(self, problem: str, suggestion: Mapping[str, str] | None = None, is_other: bool = False) -> None:
@@ -110,17 +126,13 @@ class Given:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a file. None: it has no such column."""
+    """The columns of a file. None: it has no such column; no times, if `NO_TIMES` was given."""
 
     user: str
     item: str
-    timestamp: str
+    timestamp: str | None
     event_type: str | None = None
     weight: str | None = None
-
-    def used(self) -> frozenset[str]:
-        """The columns that are read."""
-        return frozenset(name for name in asdict(self).values() if name is not None)
 
 
 def normal(name: str) -> str:
@@ -131,36 +143,39 @@ def normal(name: str) -> str:
 def choose(layout: Layout, given: Given, called: str) -> Columns:
     """The columns of the file `called` with this layout. Raises NotSure."""
     names, rows = layout.names, layout.rows
-    found = {meaning: _named(name, meaning, names, called) for meaning, name in given.named().items()}
+    has_times = given.timestamp != NO_TIMES
+    named = {meaning: name for meaning, name in given.named().items() if has_times or meaning != "timestamp"}
+    found = _named(named, names, called)
     guesses = _by_names(names, set(found.values())) if layout.has_header else _by_values(layout, called)
     unknown, problems = [], []
-    for meaning in (meaning for meaning in OPTIONS if meaning not in found):
+    for meaning in (meaning for meaning in OPTIONS if meaning not in found and (has_times or meaning != "timestamp")):
         candidates = [name for name in guesses.get(meaning, []) if name not in found.values()]
         if len(candidates) == 1:
             found[meaning] = candidates[0]
         elif candidates and _is_needed(meaning, candidates, given):
-            listed = ", ".join(map(_printable, candidates))
-            problems.append(f"several columns may hold the {_HELD[meaning]}: {listed}")
+            several = ", ".join(map(_printable, candidates))
+            problems.append(f"several columns may hold the {_HELD[meaning]}: {several}")
         elif _is_needed(meaning, candidates, given):
             unknown.append(_HELD[meaning])
     if len(set(found.values())) < len(found):
-        named = ", ".join(f"{meaning} {_printable(name)}" for meaning, name in found.items())
-        raise NotSure(f"{called}: one column cannot have two meanings: {named}")
+        listed = ", ".join(f"{meaning} {_printable(name)}" for meaning, name in found.items())
+        raise NotSure(f"{called}: one column cannot have two meanings: {listed}")
     if "weight" in found and given.weight is None and not _is_numeric(found["weight"], names, rows):
         del found["weight"]
     if unknown:
         problems.insert(0, f"no column is known to hold the {', the '.join(unknown)}")
     if problems:
         suggestion = _suggestion(layout, found, guesses, given)
-        is_other = layout.has_header and "user" not in found and not guesses.get("user")
+        is_known = {meaning: meaning in found or bool(guesses.get(meaning)) for meaning in REQUIRED}
+        is_other = layout.has_header and not (is_known["user"] and (is_known["item"] or is_known["timestamp"]))
         raise NotSure(f"{called}: {'; '.join(problems)}; it has {_columns_of(layout)}", suggestion, is_other)
-    return Columns(**found)
+    return Columns(**{"timestamp": None, **found})  # type: ignore[arg-type]
 
 
 def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tuple[dict[str, Columns], dict[str, str]]:
     """The columns of each file of a drop, by its path, and the files that are left alone, with the reason: beside
-    interactions, a text or a table without users is something else. Raises NotSure or Unreadable of the first file that
-    cannot be used.
+    interactions, a text or a table without users, or without items and times, is something else. Raises NotSure or
+    Unreadable of the first file that cannot be used.
     """
     chosen: dict[str, Columns] = {}
     left: dict[str, NotSure | Unreadable] = {}
@@ -171,27 +186,32 @@ def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tup
             chosen[path] = choose(layout, given, path)
         except (NotSure, Unreadable) as error:
             left[path] = error
-    for error in left.values():
-        if not chosen or not (error.is_other if isinstance(error, NotSure) else error.is_prose):
-            raise error
-    return chosen, {path: str(error) for path, error in left.items()}
+    for problem in left.values():
+        if not chosen or not (problem.is_other if isinstance(problem, NotSure) else problem.is_prose):
+            raise problem
+    return chosen, {path: str(problem) for path, problem in left.items()}
 
 
 def _is_needed(meaning: str, candidates: Sequence[str], given: Given) -> bool:
     return meaning in REQUIRED or (meaning == "event_type" and (given.needs_event_type or bool(candidates)))
 
 
-def remedy(error: NotSure, data: str) -> str:
-    """What to do about it, as a sentence: the call of `make demo` for the file or folder `data`, and `_drop.json`."""
+_IF_RIGHT = "if these are right"
+
+
+def remedy(error: NotSure, data: str | None = None) -> str:
+    """What to do about it, as a sentence: the call of `make demo` for the file or folder `data`; without `data`, the
+    drop's `_drop.json` too.
+    """
     if not error.suggestion:
         return "name a column that the file has, or its position from 1"
     missing = [_HELD[meaning] for meaning in REQUIRED if meaning not in error.suggestion]
-    if missing:
-        return f"no column looks like {' and '.join(missing)}: add it to the file"
-    return (
-        f"if these are right: {command(data, error.suggestion)}; in a drop on AWS, the same in its _drop.json: "
-        f"{document(error.suggestion)}"
-    )
+    if missing and missing != ["times"]:
+        return f"no column looks like {' and '.join(missing)}: name it if there is one, or add it to the file"
+    suggestion = error.suggestion | ({"timestamp": NO_TIMES} if missing else {})
+    reason = "if there are no times, and a draw may decide what each person is tested on" if missing else _IF_RIGHT
+    call = f"{reason}: {command(data or 'PATH', suggestion)}"
+    return call if data else f"{call}; in a drop on AWS, the same in its _drop.json: {document(suggestion)}"
 
 
 def command(data: str, suggestion: Mapping[str, str]) -> str:
@@ -202,8 +222,8 @@ def command(data: str, suggestion: Mapping[str, str]) -> str:
 
 def document(suggestion: Mapping[str, str]) -> str:
     """The same in a drop, as the text of its `_drop.json`."""
-    named = [f'"{KEYS[meaning]}": "{name}"' for meaning, name in suggestion.items()]
-    return "{" + ", ".join(['"schemaVersion": "1.0"', *named]) + "}"
+    named = {KEYS[meaning]: suggestion[meaning] for meaning in OPTIONS if meaning in suggestion}
+    return json.dumps({"schemaVersion": "1.0", **named}, ensure_ascii=False)
 
 
 KEYS = {
@@ -220,16 +240,29 @@ def _word(text: str) -> str:
     return text if re.fullmatch(r"[\w@%+=:,./-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 
-def _named(name: str, meaning: str, names: Sequence[str], called: str) -> str:
-    if list(names).count(name) == 1:
-        return name
-    alike = [found for found in names if normal(found) == normal(name) and normal(name)]
-    if len(alike) == 1:
-        return alike[0]
-    if not alike and _INTEGER.fullmatch(name) and 1 <= int(name) <= len(names) and name not in names:
-        return names[int(name) - 1]
-    problem = "is there more than once" if alike else "is missing"
-    raise NotSure(f"{called}: the column {name!r} ({meaning}) {problem}; it has {_shown(names)}")
+def _named(named: Mapping[str, str], names: Sequence[str], called: str) -> dict[str, str]:
+    """The file's own names of the columns that are named. Raises NotSure if one is missing."""
+    places = {meaning: _places(name, names) for meaning, name in named.items()}
+    for meaning, found in places.items():
+        if len(found) != 1:
+            problem = "is there more than once" if found else "is missing"
+            raise NotSure(
+                f"{called}: the column {named[meaning]!r} ({meaning}) {problem}; it has {_shown(names)}",
+                is_other=not any(places.values()),
+            )
+    return {meaning: names[found[0]] for meaning, found in places.items()}
+
+
+def _places(name: str, names: Sequence[str]) -> list[int]:
+    """The positions of the columns that `name` may mean: exactly, or without case and separators, or by position."""
+    exact = [place for place, found in enumerate(names) if found == name]
+    alike = [place for place, found in enumerate(names) if normal(found) == normal(name) and normal(name)]
+    if exact or alike:
+        return exact or alike
+    if not _INTEGER.fullmatch(name) or not 1 <= int(name) <= len(names):
+        return []
+    own = names[int(name) - 1]  # must be the only one of its name, by which it is read
+    return [place for place, found in enumerate(names) if found == own]
 
 
 def _by_names(names: Sequence[str], taken: set[str]) -> dict[str, list[str]]:
@@ -299,6 +332,8 @@ def _suggestion(
         candidates = list(guesses.get(meaning, []))
         if meaning in suggestion or not _is_needed(meaning, candidates, given):
             continue
+        if layout.has_header:
+            candidates += [name for name in layout.names if _HINTS[meaning].search(normal(name))]
         if meaning == "timestamp":
             candidates += free(lambda text: _SECONDS.fullmatch(text) or _DATE.fullmatch(text))
         else:
@@ -316,6 +351,8 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def _columns_of(layout: Layout) -> str:
+    if layout.kind == "delimited" and len(layout.names) == 1:
+        return f"one column, {_shown(layout.names)}: no comma, semicolon, tab, pipe or :: separates others"
     if layout.has_header or not layout.rows:
         return f"the columns {_shown(layout.names)}"
     pairs = zip(layout.names[:30], layout.rows[0], strict=False)

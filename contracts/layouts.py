@@ -19,10 +19,11 @@ ROWS = 200
 """How many rows are looked at."""
 
 SEPARATORS = ("::", "\t", ";", "|", ",")
+Encoding = Literal["ascii", "utf-8", "latin-1"]
 _ALWAYS_QUOTED = (",", ";")
 
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
-_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b.*")
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?")
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")
 _COMMANDS = {
@@ -54,7 +55,7 @@ class Layout:
     names: of the columns; `1`, `2`… in a file without a header.
     header: the header's line, without byte-order mark and line break; None without a header.
     separator, is_quoted: of a delimited file; a quote is `"`, and `""` inside quotes.
-    is_latin_1: the bytes are not UTF-8.
+    encoding: `latin-1` if the bytes are not UTF-8; `ascii` if they are both.
     is_multiline: a quoted field has a line break.
     rows: the first rows, without the header; missing values are empty.
     """
@@ -64,7 +65,7 @@ class Layout:
     header: str | None = None
     separator: str = ","
     is_quoted: bool = False
-    is_latin_1: bool = False
+    encoding: Encoding = "ascii"
     is_multiline: bool = False
     rows: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
 
@@ -89,16 +90,16 @@ def find(head: bytes, called: str, is_whole: bool = True) -> Layout:
     for magic, words in _COMMANDS.items():
         if head.startswith(magic):
             raise Unreadable(f"{called} {words}")
-    text, is_latin_1 = _decoded(head, called, is_whole)
+    text, encoding = _decoded(head, called, is_whole)
     start = text.lstrip()[:1]
     if start == "{":
-        return _json_lines(text, called, is_latin_1)
+        return _json_lines(text, called, encoding)
     if start == "[" and called.lower().split(".")[-1] == "json":
         raise Unreadable(f"{called} is one JSON list, not one object a line: convert it with jq -c '.[]'")
-    return _delimited(text, called, is_whole, is_latin_1)
+    return _delimited(text, called, is_whole, encoding)
 
 
-def _decoded(head: bytes, called: str, is_whole: bool) -> tuple[str, bool]:
+def _decoded(head: bytes, called: str, is_whole: bool) -> tuple[str, Encoding]:
     if b"\x00" in head:
         raise Unreadable(f"{called} is not text: it has a NUL byte")
     whole_lines = head
@@ -108,16 +109,17 @@ def _decoded(head: bytes, called: str, is_whole: bool) -> tuple[str, bool]:
             raise Unreadable(f"{called} has no line break in its first {len(head)} bytes")
         whole_lines = head[: end + 1]
     try:
-        return whole_lines.decode("utf-8-sig"), False
+        text = whole_lines.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return whole_lines.decode("latin-1"), True
+        return whole_lines.decode("latin-1"), "latin-1"
+    return text, "ascii" if text.isascii() else "utf-8"
 
 
 # JSON lines
 
 
-def _json_lines(text: str, called: str, is_latin_1: bool) -> Layout:
-    if is_latin_1:
+def _json_lines(text: str, called: str, encoding: Encoding) -> Layout:
+    if encoding == "latin-1":
         raise Unreadable(f"{called} is JSON, but not UTF-8: convert it with iconv -f LATIN1 -t UTF-8")
     objects = []
     for line in _lines(text)[:ROWS]:
@@ -141,7 +143,7 @@ def _text(value: object) -> str:
 # Delimited text
 
 
-def _delimited(text: str, called: str, is_whole: bool, is_latin_1: bool) -> Layout:
+def _delimited(text: str, called: str, is_whole: bool, encoding: Encoding) -> Layout:
     candidates = []
     for separator in SEPARATORS:
         is_quoted = separator in _ALWAYS_QUOTED or (separator != "::" and _has_quotes(text, separator))
@@ -167,7 +169,7 @@ def _delimited(text: str, called: str, is_whole: bool, is_latin_1: bool) -> Layo
         header=next(line for line in _lines(text) if line.strip()) if has_header else None,
         separator=separator,
         is_quoted=is_quoted,
-        is_latin_1=is_latin_1,
+        encoding=encoding,
         is_multiline=is_quoted and not all(map(re.compile(complete_line(separator)).match, _lines(text))),
         rows=tuple(tuple(value.strip() for value in row) for row in body if len(row) == len(names)),
     )

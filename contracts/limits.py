@@ -20,5 +20,7 @@ CATEGORIES = 100
 BOOST = 100
 CATEGORY_CAP = 100
 RULES_BYTES = 1 << 20
+DROP_BYTES = 1 << 16
+"""Maximum bytes of a drop's `_drop.json`."""
 
 BATCH_PARTS = 10_000

@@ -26,6 +26,8 @@ VALIDATION = f"validation_ndcg={_NUMBER}"
 
 REFUSED, FAILED = "REFUSED: ", "FAILED: "
 """Prefixes of a preparation's last line on standard error: the data was refused (exit 2), or the job failed."""
+WARNING = "warning: "
+"""Prefix of a preparation's line about data that look wrong."""
 
 
 @dataclass(frozen=True)

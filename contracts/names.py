@@ -14,6 +14,8 @@ RUN_ID = re.compile(rf"({_VERSION})-r([1-9][0-9]{{0,3}})")
 """A dataset version and an attempt. Groups: dataset version, attempt."""
 MANIFEST_KEY = re.compile(rf"datasets/({_VERSION})/manifest\.json")
 MARKER_KEY = re.compile(r"raw/(?:[^/]+/)+_SUCCESS")
+DROP_FILE = "_drop.json"
+"""The file of a drop that has the parameters of its preparation."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 EXAMPLE_VERSION = "v20260102t030405z-0a1b2c3d"

@@ -3,8 +3,8 @@
     schemas.check({"floors": {"coverage": 1.5}}, "policy", called="policy/gate.json")
     # Unfit: policy/gate.json: floors.coverage must be a number from 0 to 1, not 1.5
 
-In documents that people write (`policy`, `rules`) and in `bundle`, which has a digest, an unknown key is an error.
-Readers of the other documents ignore unknown keys, because a later minor version may have more fields.
+In documents that people write (`drop`, `policy`, `rules`) and in `bundle`, which has a digest, an unknown key is an
+error. Readers of the other documents ignore unknown keys, because a later minor version may have more fields.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, Protocol
 from contracts.documents import Unfit, require_object
 from contracts.values import is_number, is_unicode, printable, shown
 
-NAMES = ("bundle", "evaluation", "manifest", "policy", "quarantine", "rules")
-CLOSED = ("bundle", "policy", "rules")
+NAMES = ("bundle", "drop", "evaluation", "manifest", "policy", "quarantine", "rules")
+CLOSED = ("bundle", "drop", "policy", "rules")
 MAXIMUM_REASONS = 30
 
 

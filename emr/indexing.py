@@ -64,19 +64,27 @@ def _text_or_null(column: str) -> Column:
 
 
 def describe(items: DataFrame, catalogue: DataFrame | None) -> DataFrame:
-    """`item_index, item_id, title, category`: from the catalogue, else `items`, else null."""
+    """`item_index, item_id, title, category`, from the catalogue, else `items`, else null; and with a catalogue
+    `is_described boolean`: the item is in it.
+    """
     known = items
     for column in ("title", "category"):
         if column not in known.columns:
             known = known.withColumn(column, F.lit(None).cast("string"))
     if catalogue is None:
         return known.select("item_index", "item_id", "title", "category")
-    updates = catalogue.select("item_id", F.col("title").alias("new_title"), F.col("category").alias("new_category"))
+    updates = catalogue.select(
+        "item_id",
+        F.lit(True).alias("is_described"),
+        F.col("title").alias("new_title"),
+        F.col("category").alias("new_category"),
+    )
     return known.join(updates, "item_id", "left").select(
         "item_index",
         "item_id",
         F.coalesce("new_title", "title").alias("title"),
         F.coalesce("new_category", "category").alias("category"),
+        F.coalesce("is_described", F.lit(False)).alias("is_described"),
     )
 
 

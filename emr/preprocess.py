@@ -34,6 +34,8 @@ from writing import Table
 
 WRITTEN, FAULT, REFUSED = 0, 1, 2
 
+#: Share of the items below which a catalogue is probably another one, or has other ids.
+_SMALL_DESCRIBED_SHARE = 0.5
 #: Share of the test users above which ties in time cause a warning: what draws decide for a tenth of the users moves a
 #: hit rate by 0.1 at most. MovieLens (small) has 16 %, a shop whose baskets have one time each 94 %.
 _LARGE_TIED_SHARE = 0.1
@@ -123,12 +125,30 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         users = parent_users.unionByName(users)
         items = parent_items.unionByName(items, allowMissingColumns=True)
     catalogue = indexing.clean_catalogue(source.catalogue) if source.catalogue is not None else None
-    items = indexing.describe(items, catalogue)
-    users, items = users.persist(), items.persist()
+    items = indexing.describe(items, catalogue).persist()
+    users = users.persist()
+    if catalogue is not None:
+        _warn_of_unknown_items(preparation, items, catalogue, known_items + new_items)
+        items = items.drop("is_described")
     interactions = indexing.with_indices(cleaned.interactions, users, items)
     user_count, item_count = known_users + new_users, known_items + new_items
     print_step("index", started, users=user_count, items=item_count, new_users=new_users, new_items=new_items)
     return Indexed(interactions, users, user_count, items, item_count)
+
+
+def _warn_of_unknown_items(preparation: Preparation, items: DataFrame, catalogue: DataFrame, total: int) -> None:
+    """Warns if the catalogue has few of the items: their ids are probably written in another way."""
+    missing = (
+        items.where(~F.col("is_described")).agg(F.count("*").alias("rows"), F.min("item_id").alias("first")).head()
+    )
+    assert missing is not None
+    if total - missing["rows"] < _SMALL_DESCRIBED_SHARE * total:
+        example = catalogue.agg(F.min("item_id")).head()
+        has = "has no item" if example is None or example[0] is None else f"has ids like {printable(example[0], 60)!r}"
+        preparation.warn(
+            f"{total - missing['rows']} of {total} items are in the catalogue, which {has}; "
+            f"the interactions have ids like {printable(missing['first'], 60)!r}"
+        )
 
 
 def split(preparation: Preparation, cleaned: Clean, indexed: Indexed) -> Split:
@@ -196,7 +216,7 @@ def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
     if leaked:
         raise Refused(f"{leaked} (user, item) pairs would be in both train and test")
     train_rows, tied = facts["rows"] - test_rows, facts["tied"]
-    if tied / test_rows > _LARGE_TIED_SHARE:
+    if tied / test_rows > _LARGE_TIED_SHARE and preparation.arguments.has_times:
         preparation.warn(
             f"ties decide the test item of {tied} of {test_rows} users ({tied / test_rows:.0%}, limit "
             f"{_LARGE_TIED_SHARE:.0%}): several of their interactions have the last time, and one is drawn; "
@@ -249,14 +269,24 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "repeats": divided.repeat_rows,
         "users": users,
         "items": items,
-        "quarantined": sum(preparation.bad.values()),
+        "quarantined": sum(preparation.found.bad.values()),
         "forgotten": preparation.forgotten,
         "otherEvents": cleaned.other_events,
         "duplicates": cleaned.duplicates,
         "belowSupport": cleaned.below_support,
         "coldTestItems": divided.cold_test_items,
     }
-    manifest = writing.build_manifest(arguments, source.format, files, counts, cleaned.time_span, cleaned.moment)
+    manifest = writing.build_manifest(
+        arguments,
+        source.format,
+        source.columns,
+        files,
+        counts,
+        cleaned.time_span,
+        cleaned.moment,
+        preparation.found.most_frequent_types,
+        cleaned.figures,
+    )
     preparation.report()
     # The draft must not be called manifest.json: readers that wait for that name would start too early.
     draft = f"{arguments.dataset}/_manifest.draft"

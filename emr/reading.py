@@ -1,137 +1,139 @@
-"""Reads interactions and the catalogue as text from every supported format; `cleaning` checks the values.
+"""Finds the interactions and the catalogue in a source, and reads them as text; `cleaning` checks the values.
 
-Every reader returns the same columns, all strings, null if the file has no such value:
-`user_id, item_id, timestamp, event_type, weight, line` and `file`. `line` is the raw row if it has too few or too many
-fields, otherwise null; `weight` is "1" if the file has no such column.
+Interactions have the same columns from every format, all strings, null or empty if the file has no such value:
+`user_id, item_id, timestamp, event_type, weight, line` and `file`. `line` is the raw row if it does not fit the file's
+layout, otherwise null; `weight` is "1" if the file has no such column.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from multiprocessing.pool import ThreadPool
+from urllib.parse import unquote
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    DataType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IntegralType,
-    NumericType,
-    StringType,
-    StructField,
-    StructType,
-    TimestampNTZType,
-    TimestampType,
-)
 
-from arguments import Columns
+import catalogue
+import parquet_files
+import text_files
+from contracts import sources
+from contracts.columns import Columns, Given, NotSure, choose_each, remedy
+from contracts.layouts import HEAD_BYTES, Layout, Unreadable, find
+from contracts.sources import Part
 from refusal import Refused, printable
-from storage import Storage, StoredFile, literal_path
+from storage import Storage, StoredFile, attempt, literal_path
 
-#: https://files.grouplens.org/datasets/movielens/ml-latest-small-README.html and ml-1m-README.txt
-MOVIELENS = Columns(user="userId", item="movieId", timestamp="timestamp", weight="rating", is_weight_required=True)
-_MOVIELENS_COMPANIONS = frozenset({"tags", "links", "users", "genome-scores", "genome-tags", "readme"})
-
-_FAMILIES = {
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".parquet": "parquet",
-    ".dat": "movielens-dat",
-    ".dat.gz": "movielens-dat",
-}
-_CATALOGUE_STEMS = frozenset({"items", "movies"})
-_TITLE_COLUMNS = ("title", "name")
-_CATEGORY_COLUMNS = ("category", "genres")
-
-_HEADER_BYTES = 64 * 1024
-_HEADER_READERS = 16
+#: https://files.grouplens.org/datasets/movielens/ml-latest-small-README.html
+_MOVIELENS = frozenset({"userId", "movieId", "rating", "timestamp"})
+_READERS = 16
 
 
 @dataclass(frozen=True)
-class InteractionFiles:
-    """Files with the same layout, which are read together: `format`, and `header`, the column names (may be empty)."""
+class Opened:
+    """A file that was looked into. schema: of a Parquet file. is_whole: all of it was seen."""
 
-    format: str
-    header: tuple[str, ...]
-    files: tuple[StoredFile, ...]
+    file: StoredFile
+    layout: Layout
+    schema: parquet_files.Schema | None = None
+    is_whole: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that are read together, because they have the same layout and columns."""
+
+    layout: Layout
+    columns: Columns
+    schema: parquet_files.Schema | None
+    files: list[StoredFile] = field(default_factory=list)
+
+    @property
+    def format(self) -> str:
+        """The name of the format in the manifest."""
+        if self.layout.kind != "delimited":
+            return self.layout.kind
+        if self.layout.separator == "::":
+            return "movielens-dat"
+        return "movielens-csv" if set(self.layout.names) >= _MOVIELENS else "csv"
+
+    @property
+    def first(self) -> str:
+        """The path of the first file, for messages."""
+        return printable(self.files[0].path)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Contents of a source: interactions as text, the catalogue (`item_id, title, category`) or None, and format."""
+    """Contents of a source: interactions as text, the catalogue (`item_id, title, category`) or None, the format, and
+    the columns of the first files.
+    """
 
     interactions: DataFrame
     catalogue: DataFrame | None
     format: str
+    columns: Columns
     files: int
     size: int
     warnings: tuple[str, ...]
 
 
 def read_source(
-    session: SparkSession, storage: Storage, source: str, items: str | None, file_format: str, columns: Columns
+    session: SparkSession, storage: Storage, source: str, items: str | None, file_format: str, given: Given
 ) -> Source:
     """Reads a source folder or file.
 
-    Raises Refused if there is nothing to read or a column is missing, PreparationFailed if a file is unreadable.
+    Raises Refused if there is nothing to read or the columns cannot be told, PreparationFailed if a file is unreadable.
     """
     found = storage.list_files(source)
     catalogue_files = None
     if items is not None:
-        catalogue_files = [file for file in storage.list_files(items) if not is_hidden(file.path)]
+        catalogue_files = [file for file in storage.list_files(items) if not sources.is_hidden(file.path)]
         if not catalogue_files:
             raise Refused(f"the catalogue {items} does not exist or has no file")
-    interaction_files, own_catalogue, warnings = choose_files(found, file_format)
+    for file in found:
+        if ":" in file.path and not sources.is_hidden(file.path):
+            raise Refused(f"Hadoop cannot read a name with a colon: rename {printable(file.path)}")
+    interactions, own_catalogue, warnings = choose_files(found, file_format)
     if catalogue_files is not None:
-        catalogue_uris = {file.uri for file in catalogue_files}
-        interaction_files = [file for file in interaction_files if file.uri not in catalogue_uris]
-    if not interaction_files:
+        uris = {file.uri for file in catalogue_files}
+        interactions = [file for file in interactions if file.uri not in uris]
+    if not interactions:
         names = ", ".join(printable(file.path) for file in found[:10]) or "no file at all"
         raise Refused(f"no interactions (rows=0): {source} has {names}")
-    filled = [file for file in interaction_files if file.size > 0]
-    warnings += [f"{printable(file.path)} is empty" for file in interaction_files if file.size == 0]
+    warnings += [f"{printable(file.path)} is empty" for file in interactions if file.size == 0]
+    filled = [file for file in interactions if file.size > 0]
     if not filled:
-        raise Refused(f"no interactions (rows=0): {', '.join(printable(f.path) for f in interaction_files[:10])} empty")
+        raise Refused(f"no interactions (rows=0): {', '.join(printable(f.path) for f in interactions[:10])} empty")
 
-    groups = group_by_layout(storage, filled, file_format)
+    described = [file for file in (own_catalogue if catalogue_files is None else catalogue_files) if file.size > 0]
+    if any(sources.compression_of(file.name) == "zstd" for file in (*filled, *described)):
+        text_files.enable_zstd(session)
+    groups, left = group_by_layout(session, storage, filled, file_format, given)
     frames = []
     for group in groups:
-        frame, extra = _read_group(session, group, columns)
+        frame, more = _read_group(session, group)
         frames.append(frame)
-        if extra:
-            warnings.append(f"{printable(group.files[0].path)}: columns not used: {', '.join(map(printable, extra))}")
-    catalogue_files = own_catalogue if catalogue_files is None else catalogue_files
-    catalogue = read_catalogue(session, storage, [f for f in catalogue_files if f.size > 0], columns)
+        left += more
+    opened = [_opened(session, storage, file, file_format) for file in described]
+    for problem in opened:
+        if isinstance(problem, Unreadable):
+            raise Refused(f"the catalogue {problem}") from problem
+    # Titles may have line breaks anywhere, and a catalogue is small enough for one task.
+    layouts = [
+        (one.file, replace(one.layout, is_multiline=one.layout.is_quoted)) for one in opened if isinstance(one, Opened)
+    ]
     return Source(
         interactions=reduce(DataFrame.unionByName, frames),
-        catalogue=catalogue,
+        catalogue=catalogue.read(session, layouts, {group.columns.item for group in groups}),
         format="+".join(sorted({group.format for group in groups})),
-        files=len(filled),
-        size=sum(file.size for file in filled),
-        warnings=tuple(warnings),
+        columns=groups[0].columns,
+        files=sum(len(group.files) for group in groups),
+        size=sum(file.size for group in groups for file in group.files),
+        warnings=(*warnings, *left),
     )
-
-
-def is_hidden(path: str) -> bool:
-    """True if a file in the source is not data: a part of its path starts with `_` or `.`."""
-    return any(part.startswith(("_", ".")) for part in path.split("/"))
-
-
-def family_of(name: str) -> str | None:
-    """`csv`, `parquet` or `movielens-dat` by the file's ending; None for other endings."""
-    lowered = name.lower()
-    return next((family for ending, family in _FAMILIES.items() if lowered.endswith(ending)), None)
-
-
-def _stem(file: StoredFile) -> str:
-    return file.name.lower().split(".")[0]
 
 
 def choose_files(files: Iterable[StoredFile], file_format: str) -> tuple[list[StoredFile], list[StoredFile], list[str]]:
@@ -139,226 +141,126 @@ def choose_files(files: Iterable[StoredFile], file_format: str) -> tuple[list[St
 
     With an explicit format, files without an ending are read too: Hadoop writes such names.
     """
-    visible = [file for file in files if not is_hidden(file.path)]
-    wanted = {"movielens-csv": "csv"}.get(file_format, file_format)
-    is_movielens = file_format != "csv" and any(_stem(f) == "ratings" and family_of(f.name) for f in visible)
-    interactions, catalogue, warnings = [], [], []
-    for file in visible:
-        family = family_of(file.name)
-        if family is not None and _stem(file) in _CATALOGUE_STEMS:
-            catalogue.append(file)
-        elif is_movielens and _stem(file) in _MOVIELENS_COMPANIONS:
-            warnings.append(f"{printable(file.path)} is not used: it belongs to MovieLens, but has no ratings")
-        elif file_format == "auto" and family is None:
-            warnings.append(f"{printable(file.path)} is not used: not .csv, .csv.gz, .parquet or .dat")
-        elif file_format != "auto" and family != wanted and "." in file.name:
-            warnings.append(f"{printable(file.path)} is not used: the requested format is {file_format}")
+    listed = list(files)
+    parts = sources.parts(file.path for file in listed)
+    interactions, described, warnings = [], [], []
+    for file in listed:
+        part, name = parts[file.path], printable(file.path)
+        is_parquet = sources.ending_of(file.name) == sources.PARQUET_ENDING
+        if part is Part.HIDDEN:
+            continue
+        if part is Part.CATALOGUE:
+            described.append(file)
+        elif part is Part.LEFT_OUT:
+            warnings.append(f"{name} is not used: a file of this name has no interactions")
+        elif part is Part.UNSUPPORTED and (file_format == "auto" or "." in file.name):
+            warnings.append(f"{name} is not used: not {sources.SUPPORTED}")
+        elif file_format != "auto" and part is Part.INTERACTIONS and is_parquet != (file_format == "parquet"):
+            warnings.append(f"{name} is not used: the requested format is {file_format}")
         else:
             interactions.append(file)
-    return interactions, catalogue, warnings
+    return interactions, described, warnings
 
 
-def group_by_layout(storage: Storage, files: Sequence[StoredFile], file_format: str) -> list[InteractionFiles]:
-    """Groups files that can be read together: CSV files by header, because Spark matches their columns by position."""
-    families = [file_format if file_format != "auto" else family_of(file.name) or "csv" for file in files]
-    with_header = [file for file, family in zip(files, families, strict=True) if family in ("csv", "movielens-csv")]
-    headers = dict(zip(with_header, read_headers(storage, with_header), strict=True))
-    groups: dict[tuple[str, tuple[str, ...]], list[StoredFile]] = {}
-    for file, family in zip(files, families, strict=True):
-        header = headers.get(file, ())
-        if file_format == "auto" and family == "csv" and set(MOVIELENS.required()) <= set(header):
-            family = "movielens-csv"
-        groups.setdefault((family, header), []).append(file)
-    return [InteractionFiles(family, header, tuple(members)) for (family, header), members in sorted(groups.items())]
-
-
-def read_headers(storage: Storage, files: Sequence[StoredFile]) -> list[tuple[str, ...]]:
-    """The header of each CSV file, in order. Raises Refused if it is not UTF-8, PreparationFailed if unreadable."""
-    if not files:
-        return []
-
-    def head(file: StoredFile) -> tuple[str, ...]:
-        return parse_header(storage.read_start(file.uri, _HEADER_BYTES), file.path)
-
-    with ThreadPool(min(_HEADER_READERS, len(files))) as pool:
-        return pool.map(head, files)
-
-
-def parse_header(start: bytes, path: str) -> tuple[str, ...]:
-    """Column names in the first line that is not blank, without byte-order mark and outer spaces; () without one."""
-    text = start.decode("utf-8-sig", errors="replace")
+def group_by_layout(
+    session: SparkSession, storage: Storage, files: Sequence[StoredFile], file_format: str, given: Given
+) -> tuple[list[Group], list[str]]:
+    """Groups files that can be read together; warnings name the files that are left alone. Raises Refused if a file's
+    columns cannot be told, or if it is no table.
+    """
+    with ThreadPool(min(_READERS, len(files))) as pool:
+        looked = pool.map(lambda file: _opened(session, storage, file, file_format), files)
+    named = {file.path: one for file, one in zip(files, looked, strict=True)}
     try:
-        rows = csv.reader(io.StringIO(text, newline=""))
-        names = next((tuple(name.strip() for name in row) for row in rows if any(map(str.strip, row))), ())
-    except csv.Error as error:
-        raise Refused(f"the header of {printable(path)} is not CSV: {error}") from error
-    if any("\N{REPLACEMENT CHARACTER}" in name or "\x00" in name for name in names):
-        raise Refused(f"the header of {printable(path)} is not UTF-8 text")
-    return names
+        layouts = {path: one.layout if isinstance(one, Opened) else one for path, one in named.items()}
+        chosen, left = choose_each(layouts, given)
+    except NotSure as error:
+        raise Refused(f"{printable(str(error), 1000)} ({remedy(error)})") from error
+    except Unreadable as error:
+        raise Refused(printable(str(error))) from error
+    opened = [one for one in named.values() if isinstance(one, Opened) and one.file.path in chosen]
+    groups: dict[tuple[object, ...], Group] = {}
+    for one in _with_multiline(session, opened):
+        columns, text = chosen[one.file.path], one.schema.text if one.schema else None
+        group = groups.setdefault((one.layout, columns, text), Group(one.layout, columns, one.schema))
+        group.files.append(one.file)
+    return sorted(groups.values(), key=lambda group: group.files[0]), [
+        f"{printable(path)} is not used: {printable(problem.removeprefix(f'{path}: '), 500)}"
+        for path, problem in left.items()
+    ]
 
 
-def column_difference(required: Sequence[str], found: Sequence[str], path: str) -> str | None:
-    """A sentence with the missing or repeated columns, the found and the expected ones; None if each is there once."""
-    missing = [name for name in required if name not in found]
-    twice = [name for name in required if list(found).count(name) > 1]
-    if not missing and not twice:
-        return None
-    named = ", ".join(repr(name) for name in missing or twice)
-    columns = "columns" if len(missing or twice) > 1 else "column"
-    problem = f"{'are' if columns == 'columns' else 'is'} {'missing' if missing else 'there more than once'}"
-    has = ", ".join(printable(name, 60) for name in found[:30]) or "no column"
-    return f"{columns} {named} {problem}; the file has {has} ({printable(path)}; expected {', '.join(required)})"
+def _opened(session: SparkSession, storage: Storage, file: StoredFile, file_format: str) -> Opened | Unreadable:
+    """The file's layout. Raises PreparationFailed if it cannot be read."""
+    if sources.ending_of(file.name) == sources.PARQUET_ENDING or file_format == "parquet":
+        schema = attempt("read", file.uri, lambda: parquet_files.read_schema(session, file.uri))
+        return Opened(file, Layout("parquet", schema.names), schema)
+    head = storage.read_start(file.uri, HEAD_BYTES)
+    is_whole = len(head) < HEAD_BYTES
+    try:
+        return Opened(file, find(head, file.path, is_whole), is_whole=is_whole)
+    except Unreadable as error:
+        return error
 
 
-def _read_group(session: SparkSession, group: InteractionFiles, columns: Columns) -> tuple[DataFrame, list[str]]:
-    if group.format == "movielens-dat":
-        return _read_ratings_dat(session, group.files), []
+def _with_multiline(session: SparkSession, opened: Sequence[Opened]) -> list[Opened]:
+    """The files, marked where a quoted field has a line break beyond the part that was looked at."""
+    unseen: dict[str, list[str]] = {}
+    for one in opened:
+        if one.layout.is_quoted and not one.layout.is_multiline and not one.is_whole:
+            unseen.setdefault(one.layout.separator, []).append(literal_path(one.file.uri))
+    found = {_same_form(uri) for uri in text_files.with_open_quotes(session, unseen)}
+    return [
+        replace(one, layout=replace(one.layout, is_multiline=True)) if _same_form(one.file.uri) in found else one
+        for one in opened
+    ]
+
+
+def _same_form(uri: str) -> str:
+    """`uri` in one form: Spark names a file as a URL, Hadoop as a path."""
+    scheme, _, path = uri.partition(":/")
+    return f"{scheme}:/{unquote(path).lstrip('/')}"
+
+
+def _read_group(session: SparkSession, group: Group) -> tuple[DataFrame, list[str]]:
+    """The rows of the files, and warnings."""
+    columns, layout, warnings = group.columns, group.layout, []
+    used = [name for name in _by_alias(columns).values() if name is not None]
     paths = [literal_path(file.uri) for file in group.files]
-    if group.format == "movielens-csv":
-        columns = replace(
-            MOVIELENS, is_event_type_required=columns.is_event_type_required, event_type=columns.event_type
-        )
-    if group.format == "parquet":
-        table = session.read.option("mergeSchema", True).parquet(*paths)
-        names = tuple(table.columns)
-        _require(columns, names, group)
-        fields = {
-            name: _parquet_text(table.schema[name], name, columns, group) for name in names if name in columns.used()
-        }
-        line: Column = F.lit(None).cast("string")
+    if group.schema is not None:
+        table, floats = parquet_files.read_rows(session, group.schema, paths, columns, used, group.files[0].path)
+        warnings += [
+            f"{group.first}: column {printable(name)} has fractional numbers as ids; whole ones are read as integers"
+            for name in floats
+        ]
     else:
-        names = group.header
-        _require(columns, names, group)
-        table = _read_csv(session, paths, len(names))
-        fields = {name: F.col(f"_{position}") for position, name in enumerate(names) if name in columns.used()}
-        line = F.col("_line")
-    nothing = F.lit(None).cast("string")
-    frame = table.select(
-        fields[columns.user].alias("user_id"),
-        fields[columns.item].alias("item_id"),
-        fields[columns.timestamp].alias("timestamp"),
-        fields.get(columns.event_type, nothing).alias("event_type"),
-        fields.get(columns.weight, F.lit("1")).alias("weight"),
-        line.alias("line"),
-        F.input_file_name().alias("file"),
-    )
-    return frame, [name for name in names if name not in columns.used()]
+        table = text_files.read_rows(session, layout, paths, used)
+    extra = [printable(name) for name in layout.names if name not in used]
+    if extra:
+        warnings.append(f"{group.first}: columns not used: {', '.join(extra)}")
+    if layout.encoding == "latin-1":
+        warnings.append(f"{group.first} is not UTF-8; it is read as Latin-1")
+    if layout.is_multiline:
+        warnings.append(f"{group.first} has quoted line breaks: one task reads the whole file")
+    print(f"columns of {group.first} ({layout.description}): {_summary(columns)}", flush=True)
+    absent = {"weight": F.lit("1")}
+    fields = {
+        alias: F.col(f"_{used.index(name)}") if name is not None else absent.get(alias, F.lit(None).cast("string"))
+        for alias, name in _by_alias(columns).items()
+    }
+    aliases = [column.alias(alias) for alias, column in fields.items()]
+    return table.select(*aliases, F.col("_line").alias("line"), F.col("_file").alias("file")), warnings
 
 
-def _require(columns: Columns, names: tuple[str, ...], group: InteractionFiles) -> None:
-    optional = [name for name in (columns.event_type, columns.weight) if name in names]
-    difference = column_difference([*dict.fromkeys((*columns.required(), *optional))], names, group.files[0].path)
-    if difference:
-        raise Refused(difference)
+def _by_alias(columns: Columns) -> Mapping[str, str | None]:
+    return {
+        "user_id": columns.user,
+        "item_id": columns.item,
+        "timestamp": columns.timestamp,
+        "event_type": columns.event_type,
+        "weight": columns.weight,
+    }
 
 
-def _read_csv(session: SparkSession, paths: Sequence[str], width: int, is_multiline: bool = False) -> DataFrame:
-    """CSV by RFC 4180: columns `_0.._n` by position; `_line` is the raw row if its number of fields differs."""
-    schema = StructType([StructField(f"_{position}", StringType()) for position in range(width)]).add("_line", "string")
-    return session.read.csv(
-        list(paths),
-        schema=schema,
-        header=True,
-        enforceSchema=True,
-        encoding="UTF-8",
-        quote='"',
-        escape='"',
-        mode="PERMISSIVE",
-        columnNameOfCorruptRecord="_line",
-        multiLine=is_multiline,
-    )
-
-
-def _read_ratings_dat(session: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
-    """`UserID::MovieID::Rating::Timestamp`, without a header."""
-    value = F.col("value")
-    parts = F.split(value, "::", -1)
-    return (
-        session.read.text([literal_path(file.uri) for file in files])
-        .where(F.trim(value) != "")
-        .select(
-            F.get(parts, F.lit(0)).alias("user_id"),
-            F.get(parts, F.lit(1)).alias("item_id"),
-            F.get(parts, F.lit(3)).alias("timestamp"),
-            F.lit(None).cast("string").alias("event_type"),
-            F.get(parts, F.lit(2)).alias("weight"),
-            F.when(F.size(parts) != 4, value).alias("line"),
-            F.input_file_name().alias("file"),
-        )
-    )
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
-
-
-def _parquet_text(field: StructField, name: str, columns: Columns, group: InteractionFiles) -> Column:
-    """A Parquet column as the text that a CSV file would have. Raises Refused for a type that does not fit."""
-    column, kind = F.col(_quoted(name)), field.dataType
-    is_id = name in (columns.user, columns.item)
-    whole = isinstance(kind, IntegralType) or (isinstance(kind, DecimalType) and kind.scale == 0)
-    if isinstance(kind, StringType) or whole:
-        return column.cast("string")
-    if name == columns.timestamp and isinstance(kind, TimestampType | TimestampNTZType | DateType):
-        return F.unix_seconds(column.cast("timestamp")).cast("string")
-    if name == columns.timestamp and isinstance(kind, FloatType | DoubleType):
-        number = column.cast("double")
-        return F.coalesce(
-            F.when(F.floor(number) == number, number.try_cast("bigint").cast("string")), number.cast("string")
-        )
-    if name == columns.weight and isinstance(kind, NumericType):
-        return column.cast("string")
-    expected = "text or whole numbers" if is_id or name != columns.weight else "a number"
-    raise Refused(_wrong_type(name, kind, expected, group))
-
-
-def _wrong_type(name: str, kind: DataType, expected: str, group: InteractionFiles) -> str:
-    return f"column {name!r} has type {kind.simpleString()}, not {expected} ({printable(group.files[0].path)})"
-
-
-def read_catalogue(
-    session: SparkSession, storage: Storage, files: Sequence[StoredFile], columns: Columns
-) -> DataFrame | None:
-    """The catalogue as `item_id, title, category`, unchecked; None without files. Raises Refused without ids."""
-    frames = []
-    for file in files:
-        family = family_of(file.name) or "csv"
-        path = literal_path(file.uri)
-        if family == "movielens-dat":
-            frames.append(_read_movies_dat(session, path))
-            continue
-        if family == "parquet":
-            table = session.read.parquet(path)
-            names = tuple(table.columns)
-            fields = {name: F.col(_quoted(name)) for name in names}
-        else:
-            names = parse_header(storage.read_start(file.uri, _HEADER_BYTES), file.path)
-            table = _read_csv(session, [path], len(names), is_multiline=True)
-            fields = {name: F.col(f"_{position}") for position, name in enumerate(names)}
-        identifiers = dict.fromkeys((columns.item, "item_id", "id", "itemId", "movieId"))
-        identifier = next((name for name in identifiers if name in fields), None)
-        if identifier is None:
-            has = ", ".join(printable(name, 60) for name in names[:30]) or "no column"
-            raise Refused(f"the catalogue {printable(file.path)} has no id: expected {columns.item} or id, found {has}")
-        title = next((fields[name] for name in _TITLE_COLUMNS if name in fields), F.lit(None))
-        category = next((fields[name] for name in _CATEGORY_COLUMNS if name in fields), F.lit(None))
-        frames.append(
-            table.select(
-                fields[identifier].cast("string").alias("item_id"),
-                title.cast("string").alias("title"),
-                category.cast("string").alias("category"),
-            )
-        )
-    return reduce(DataFrame.unionByName, frames) if frames else None
-
-
-def _read_movies_dat(session: SparkSession, path: str) -> DataFrame:
-    """`MovieID::Title::Genres`; MovieLens 1M is in Latin-1, later versions are in UTF-8."""
-    value = F.col("value")
-    text = F.when(F.is_valid_utf8(value), value).otherwise(F.decode(value.cast("binary"), "ISO-8859-1"))
-    parts = F.split(text, "::", -1)
-    return session.read.text(path).select(
-        F.get(parts, F.lit(0)).alias("item_id"),
-        F.get(parts, F.lit(1)).alias("title"),
-        F.get(parts, F.lit(2)).alias("category"),
-    )
+def _summary(columns: Columns) -> str:
+    return ", ".join(f"{alias} is {printable(name, 60)}" for alias, name in _by_alias(columns).items() if name)

@@ -28,6 +28,9 @@ _FIXED: dict[str, bool | float | int | str | None] = {
     "spark.sql.catalogImplementation": "in-memory",
     # Spark detects a row with too few or too many fields only if no column is pruned.
     "spark.sql.csv.parser.columnPruning.enabled": "false",
+    # Times in nanoseconds, which pandas writes, have no type in Spark; texts of old writers are marked as bytes.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    "spark.sql.parquet.binaryAsString": "true",
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
     # The progress bar shares a line with the next text on standard error, where the last line is the result.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import SparkSession
 
 from refusal import PreparationFailed
@@ -45,7 +46,7 @@ class Storage:
     def exists(self, uri: str) -> bool:
         """True if the file or folder exists."""
         path, files = self._locate(uri)
-        return bool(_attempt("look for", uri, lambda: files.exists(path)))
+        return bool(attempt("look for", uri, lambda: files.exists(path)))
 
     def list_files(self, uri: str) -> list[StoredFile]:
         """All files below `uri`, or `uri` itself if it is a file; sorted by path; empty if it does not exist."""
@@ -64,7 +65,7 @@ class Storage:
                     found.append(StoredFile(relative, full, int(status.getLen())))
             return sorted(found)
 
-        return _attempt("list", uri, listed) if self.exists(uri) else []
+        return attempt("list", uri, listed) if self.exists(uri) else []
 
     def read_start(self, uri: str, size: int) -> bytes:
         """At most `size` bytes from the start, decompressed if the name has an ending like `.gz`."""
@@ -78,7 +79,7 @@ class Storage:
             finally:
                 stream.close()
 
-        return _attempt("read", uri, read)
+        return attempt("read", uri, read)
 
     def write_whole(self, uri: str, text: str, draft: str) -> None:
         """Writes `text` as UTF-8 to `draft` and moves it to `uri`: a reader of `uri` sees all of it or nothing."""
@@ -92,7 +93,7 @@ class Storage:
                 stream.close()
 
         self._without_checksum_files(files)
-        _attempt("write", draft, write)
+        attempt("write", draft, write)
         self.move(draft, uri)
 
     def move(self, source: str, destination: str) -> None:
@@ -105,13 +106,13 @@ class Storage:
             files.delete(target, False)
             return bool(files.rename(origin, target))
 
-        if not _attempt("move", source, rename):
+        if not attempt("move", source, rename):
             raise PreparationFailed(f"could not move {source} to {destination}")
 
     def delete(self, uri: str) -> None:
         """Removes a file, or a folder with its contents; has no effect if it does not exist."""
         path, files = self._locate(uri)
-        _attempt("delete", uri, lambda: files.delete(path, True))
+        attempt("delete", uri, lambda: files.delete(path, True))
 
     def drop_checksum_files(self, uri: str) -> None:
         """Stops Hadoop from writing a hidden `.crc` next to each file on `uri`'s file system."""
@@ -126,14 +127,17 @@ class Storage:
             path = self._jvm.org.apache.hadoop.fs.Path(uri)
             return path, path.getFileSystem(self._configuration)
 
-        return _attempt("reach", uri, resolve)
+        return attempt("reach", uri, resolve)
 
 
-def _attempt(verb: str, uri: str, action: Callable[[], Result]) -> Result:
+def attempt(verb: str, uri: str, action: Callable[[], Result]) -> Result:
+    """The result of `action`. Raises PreparationFailed with the verb, the URI and the cause if Java raises."""
     try:
         return action()
     except Py4JJavaError as error:
         raise PreparationFailed(f"cannot {verb} {uri}: {root_cause(error.java_exception)}") from error
+    except CapturedException as error:  # an IllegalArgumentException, which PySpark knows
+        raise PreparationFailed(f"cannot {verb} {uri}: {' '.join(str(error).split())[:500]}") from error
 
 
 def root_cause(throwable: Any) -> str:

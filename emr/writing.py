@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from arguments import Arguments
 from contracts import splits
+from contracts.columns import Columns
 from refusal import PreparationFailed
 from storage import Storage, literal_path
 
@@ -108,14 +109,18 @@ def _tail(path: str) -> str:
 def build_manifest(
     arguments: Arguments,
     resolved_format: str,
+    columns: Columns,
     files: Sequence[Mapping[str, Any]],
     counts: Mapping[str, int],
     time_span: tuple[int, int],
     moment: int | None = None,
+    event_types: Mapping[str, int] | None = None,
+    figures: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran.
 
-    `moment`: of a split by global time, in epoch seconds.
+    `columns`: those of the first files. `moment`: of a split by global time, in epoch seconds. `event_types`,
+    `figures`: of `findings`.
     """
     return {
         "schemaVersion": MANIFEST_VERSION,
@@ -128,11 +133,12 @@ def build_manifest(
         "parameters": {
             "format": resolved_format,
             "items": arguments.items,
-            "userColumn": arguments.columns.user,
-            "itemColumn": arguments.columns.item,
-            "timestampColumn": arguments.columns.timestamp,
-            "eventTypeColumn": arguments.columns.event_type,
-            "weightColumn": arguments.columns.weight,
+            "userColumn": columns.user,
+            "itemColumn": columns.item,
+            "timestampColumn": columns.timestamp,
+            "timestampFormat": arguments.timestamp_format,
+            "eventTypeColumn": columns.event_type or "event_type",
+            "weightColumn": columns.weight or "weight",
             "eventTypes": list(arguments.event_types),
             "minimumUserInteractions": arguments.minimum_user_interactions,
             "minimumItemInteractions": arguments.minimum_item_interactions,
@@ -143,6 +149,8 @@ def build_manifest(
         },
         "split": {"protocol": arguments.split, "moment": moment, "seed": splits.SEED},
         "timeSpan": {"first": time_span[0], "last": time_span[1]},
+        "eventTypes": dict(event_types or {}),
+        "figures": dict(figures or {}),
     }
 
 

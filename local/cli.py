@@ -28,6 +28,14 @@ from local.status import show_status
 from local.what_if import judge_again
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+COLUMN_OPTIONS = {
+    "user-column": ("userColumn", "users"),
+    "item-column": ("itemColumn", "items"),
+    "time-column": ("timestampColumn", "times; none: there are no times"),
+    "event-column": ("eventTypeColumn", "event types"),
+    "weight-column": ("weightColumn", "weights, such as ratings or quantities"),
+}
+"""Options that name a column: its key in `_drop.json`, and what it holds. Columns that are not named are guessed."""
 STATE_NAMES = ("state", "s3", "images", "work", "logs", "build", "build-cache", "shop", "java", "tmp", "reports")
 STATE_FILES = ("*.json", "*.lock", "*.new", "build.toml", "parameters-*.yaml")
 
@@ -134,15 +142,33 @@ def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
         type=Path,
         required=is_required,
         metavar="PATH",
-        help=".csv, .csv.gz, .parquet or .dat with user, item and time; or a folder of such files"
+        help="a file with user, item and time, or a folder of such files: CSV, TSV, JSON lines, Parquet and others"
         + ("" if is_required else " (default: a generated shop, a week longer each time)"),
     )
     command.add_argument(
         "--items",
         type=Path,
         metavar="PATH",
-        help="catalogue (id, title, category); default: items.* or movies.* next to the data",
+        help="catalogue (id, title, category); default: items.*, movies.* or products.* next to the data",
     )
+    for option, (_, what) in COLUMN_OPTIONS.items():
+        command.add_argument(
+            f"--{option}", metavar="COLUMN", help=f"name, or position from 1, of the column with the {what}"
+        )
+    command.add_argument(
+        "--time-format", metavar="PATTERN", help="form of the times, as M/d/yyyy H:mm; epoch numbers and ISO are known"
+    )
+    command.add_argument("--event-types", metavar="buy,cart", help="use only rows of these event types (default: all)")
+
+
+def _parameters(given: argparse.Namespace) -> dict[str, str]:
+    """Return the columns and event types that were given, by the keys of `_drop.json`."""
+    options = {option: key for option, (key, _) in COLUMN_OPTIONS.items()} | {
+        "event-types": "eventTypes",
+        "time-format": "timestampFormat",
+    }
+    values = {key: getattr(given, option.replace("-", "_")) for option, key in options.items()}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -184,8 +210,10 @@ def _check_arguments(given: argparse.Namespace) -> None:
     """Checks arguments before anything is started. Raises Problem."""
     if getattr(given, "items", None) is not None and given.data is None:
         raise Problem("--items is the catalogue of --data: give --data too")
+    if "data" in given and given.data is None and _parameters(given):
+        raise Problem("columns and event types are those of --data: give --data too")
     if getattr(given, "data", None) is not None:
-        read_drop(given.data, given.items)
+        read_drop(given.data, given.items, _parameters(given))
     if getattr(given, "name", None) is not None:
         drop_name(given.name)
     if getattr(given, "candidates", None) is not None and given.n is not None:
@@ -198,7 +226,7 @@ def _up(given: argparse.Namespace, project: Project, show: Show) -> None:
 
 def _run(given: argparse.Namespace, project: Project, show: Show) -> None:
     outputs = check_deployed(project)
-    prepared = demo.prepare_drop(project, given.data, given.items, worse=False)
+    prepared = demo.prepare_drop(project, given.data, given.items, False, _parameters(given))
     demo.run(project, outputs, Prepared(given.name or prepared.name, prepared.drop), show)
 
 
@@ -252,7 +280,9 @@ def _say_interrupted(command: str, interrupt: KeyboardInterrupt, show: Show) -> 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
     "up": _up,
-    "demo": lambda given, project, show: demo.demo(project, show, given.data, given.items, given.worse),
+    "demo": lambda given, project, show: demo.demo(
+        project, show, given.data, given.items, given.worse, _parameters(given)
+    ),
     "run": _run,
     "recommend": _recommend,
     "url": lambda given, project, show: print(api_url(project, check_deployed(project)["ApiId"])),

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-import csv
+import bz2
 import gzip
-import random
+import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
+import pyarrow
+import pyarrow.parquet
+
+from contracts import columns, layouts, sources
+from contracts.columns import Columns, Given, NotSure
+from contracts.layouts import HEAD_BYTES, ROWS, Layout, Unreadable
+from contracts.names import DROP_FILE
+from contracts.sources import Part
 from local.project import Problem
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".dat")
-CATALOGUE_NAMES = ("items", "movies")
-NOT_INTERACTIONS = ("users", "tags", "links", "genome-scores", "genome-tags")
-ITEM_COLUMNS = ("item_id", "itemId", "movieId", "item", "movie_id")
 MARKER = "_SUCCESS"
 FILES_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Files to put under `raw/<name>/`: `interactions` and perhaps a `catalogue`, by their paths inside the drop."""
+    """Files to put under `raw/<name>/`: `interactions` and perhaps a `catalogue`, by their paths inside the drop.
+
+    parameters: what the drop says of itself, by the keys of `contracts/drop.schema.json`.
+    opened: layout and columns of the interactions. notes: sentences for the user.
+    """
 
     interactions: dict[str, Path]
     catalogue: dict[str, Path]
+    parameters: dict[str, str] = field(default_factory=dict)
+    opened: dict[str, tuple[Layout, Columns]] = field(default_factory=dict, compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def size(self) -> int:
@@ -46,66 +57,77 @@ def size_text(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
-def suffix_of(path: Path) -> str:
-    """The suffix of the file's format (`.csv.gz` counts as one), or an empty string if it is not supported."""
-    return next(
-        (suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(suffix)), ""
-    )
+def read_drop(data: Path, items: Path | None = None, parameters: Mapping[str, str] | None = None) -> Drop:
+    """The drop made of `data` (a file or a folder), with `items` or the catalogue found next to it.
 
-
-def stem_of(path: Path) -> str:
-    return path.name[: len(path.name) - len(suffix_of(path))].lower()
-
-
-def is_catalogue(path: Path) -> bool:
-    """True if preparation reads a file of this name as the catalogue."""
-    return bool(suffix_of(path)) and stem_of(path) in CATALOGUE_NAMES
-
-
-def read_drop(data: Path, items: Path | None = None) -> Drop:
-    """The drop made of `data` (a file or a folder), with `items` or the catalogue found next to it. Raises Problem,
-    naming the path, if there are no interactions.
+    `parameters`: what the user says of the columns, by the keys of `_drop.json`. Raises Problem, naming the path, if
+    there are no interactions, or if it cannot be told which columns they are in.
     """
     if not data.exists():
         raise Problem(f"no such file or folder: {data}")
-    if data.is_dir():
-        files = {str(path.relative_to(data)): path for path in sorted(data.rglob("*")) if _is_data(path, data)}
-        interactions = {key: path for key, path in files.items() if not is_catalogue(path)}
-        catalogue = {key: path for key, path in files.items() if is_catalogue(path)}
-        if not interactions:
-            what = "only a catalogue" if catalogue else f"no {', '.join(SUFFIXES)} file"
-            raise Problem(f"the folder {data} has {what}: there are no interactions to learn from")
-    else:
-        if not suffix_of(data):
-            raise Problem(f"{data} has an unsupported type; supported: {', '.join(SUFFIXES)}")
-        interactions = {data.name: data}
-        catalogue = {path.name: path for path in _beside(data)}
+    interactions, catalogue, notes = _folder(data) if data.is_dir() else _file(data)
     if items is not None:
         catalogue = {f"items{_checked_items(items)}": items}
     for path in (interactions | catalogue).values():
         _check_readable(path)
-    if all(path.stat().st_size == 0 for path in interactions.values()):
+    filled = {key: path for key, path in interactions.items() if path.stat().st_size > 0}
+    if not filled:
         raise Problem(f"{data} is empty: there are no interactions to learn from")
-    return Drop(interactions, catalogue)
+    said = dict(parameters or {})
+    opened, left = _opened(data, filled, said)
+    notes += [f"{key} is left out: {why.removeprefix(f'{key}: ')}" for key, why in left.items()]
+    for key, path in catalogue.items():
+        if isinstance(found := _layout(key, path), Unreadable) and path.stat().st_size > 0:
+            raise Problem(f"the catalogue {found}")
+    return Drop({key: filled[key] for key in opened}, catalogue, said, opened, (*_summaries(opened), *notes))
 
 
-def _is_data(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith(("_", ".")) for part in path.relative_to(root).parts)
-    return path.is_file() and not hidden and bool(suffix_of(path)) and stem_of(path) not in NOT_INTERACTIONS
+def _folder(data: Path) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
+    files = {str(path.relative_to(data)): path for path in sorted(data.rglob("*")) if path.is_file()}
+    parts = sources.parts(files)
+    interactions, notes = _without_colons({key: files[key] for key in files if parts[key] is Part.INTERACTIONS})
+    catalogue, more = _without_colons({key: files[key] for key in files if parts[key] is Part.CATALOGUE})
+    if not interactions:
+        what = "only a catalogue" if catalogue else f"no file {sources.SUPPORTED}"
+        raise Problem(f"the folder {data} has {what}: there are no interactions to learn from")
+    left = [
+        f"{key} is left out: a file of this name has no interactions" for key in files if parts[key] is Part.LEFT_OUT
+    ]
+    return interactions, catalogue, notes + more + left
+
+
+def _file(data: Path) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
+    ending = sources.ending_of(data.name)
+    if not ending:
+        raise Problem(f"{data} has an unsupported type; supported: {sources.SUPPORTED}")
+    # Under its own name, preparation would read it as the catalogue.
+    name = f"interactions{ending}" if sources.is_catalogue(data.name) else data.name
+    interactions, notes = _without_colons({name: data})
+    return interactions, {path.name: path for path in _beside(data)}, notes
+
+
+def _without_colons(files: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
+    """The files under keys that Hadoop can read: it takes what is before a colon for the scheme of a URI."""
+    notes = [f"{key} becomes {key.replace(':', '_')}: Hadoop reads no name with a colon" for key in files if ":" in key]
+    return {key.replace(":", "_"): path for key, path in files.items()}, notes
 
 
 def _beside(data: Path) -> list[Path]:
-    """The catalogue next to a single interactions file: at most one, `items` before `movies`."""
-    found = [path for path in sorted(data.parent.iterdir()) if path.is_file() and path != data and is_catalogue(path)]
-    return sorted(found, key=lambda path: CATALOGUE_NAMES.index(stem_of(path)))[:1]
+    """The catalogue next to a single interactions file: the first by name, `items` before the others."""
+    found = [
+        path for path in sorted(data.parent.iterdir())
+        if path.is_file() and path != data and sources.is_catalogue(path.name) and ":" not in path.name
+    ]  # fmt: skip
+    return sorted(found, key=lambda path: sources.stem_of(path.name) != "items")[:1]
 
 
 def _checked_items(items: Path) -> str:
     if not items.is_file():
         raise Problem(f"no such catalogue file: {items}")
-    if not suffix_of(items):
-        raise Problem(f"the catalogue {items} has an unsupported type; supported: {', '.join(SUFFIXES)}")
-    return suffix_of(items)
+    ending = sources.ending_of(items.name)
+    if not ending:
+        raise Problem(f"the catalogue {items} has an unsupported type; supported: {sources.SUPPORTED}")
+    return ending
 
 
 def _check_readable(path: Path) -> None:
@@ -116,6 +138,68 @@ def _check_readable(path: Path) -> None:
         raise Problem(f"{path} cannot be read: {error.strerror}") from error
 
 
+def _opened(
+    data: Path, files: Mapping[str, Path], parameters: Mapping[str, str]
+) -> tuple[dict[str, tuple[Layout, Columns]], dict[str, str]]:
+    """Layout and columns of the interactions, as preparation will find them, and why the other files are left out."""
+    found = {key: _layout(key, path) for key, path in files.items()}
+    named = {meaning: parameters[key] for meaning, key in columns.KEYS.items() if key in parameters}
+    given = Given(**named, needs_event_type="eventTypes" in parameters)  # type: ignore[arg-type]
+    try:
+        chosen, left = columns.choose_each(found, given)
+    except NotSure as error:
+        raise Problem(f"{error}\n  {columns.remedy(error, str(data))}") from error
+    except Unreadable as error:
+        raise Problem(str(error)) from error
+    whole = {key: layout for key, layout in found.items() if isinstance(layout, Layout)}
+    return {key: (whole[key], own) for key, own in chosen.items()}, left
+
+
+def _layout(key: str, path: Path) -> Layout | Unreadable:
+    """The layout that preparation will find. Raises Problem if the file is damaged."""
+    try:
+        if sources.ending_of(path.name) == sources.PARQUET_ENDING:
+            return _parquet_layout(path)
+        with open_plain(path) as file:
+            head = file.read(HEAD_BYTES)
+        return layouts.find(head, key, is_whole=len(head) < HEAD_BYTES)
+    except Unreadable as error:
+        return error
+    except (OSError, EOFError, pyarrow.ArrowException) as error:
+        raise Problem(f"{path} cannot be read: {error}") from error
+
+
+def _parquet_layout(path: Path) -> Layout:
+    with pyarrow.parquet.ParquetFile(path) as file:
+        names = tuple(file.schema_arrow.names)
+        first = next(file.iter_batches(ROWS, use_threads=False), None)
+    values = zip(*(column.to_pylist() for column in first.columns), strict=True) if first else ()
+    return Layout("parquet", names, rows=tuple(tuple("" if v is None else str(v) for v in row) for row in values))
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """The file's bytes, decompressed by its ending."""
+    compression = sources.compression_of(path.name)
+    if compression == "gzip":
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    if compression == "bzip2":
+        return bz2.open(path, "rb")
+    if compression == "zstd":
+        return cast(IO[bytes], pyarrow.input_stream(str(path), compression="zstd"))
+    return path.open("rb")
+
+
+def _summaries(opened: Mapping[str, tuple[Layout, Columns]]) -> list[str]:
+    """Where the columns are, once for files that are alike."""
+    told: dict[str, str] = {}
+    for key, (layout, own) in opened.items():
+        named = [
+            f"{meaning.replace('_', ' ')} {name}" for meaning in columns.OPTIONS if (name := getattr(own, meaning))
+        ]
+        told.setdefault(f"{layout.description}; {', '.join(named)}", key)
+    return [f"{key}: {text}" for text, key in told.items()]
+
+
 def drop_name(text: str) -> str:
     """Return `text` if it is a valid folder name under `raw/`. Raises Problem."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
@@ -124,54 +208,10 @@ def drop_name(text: str) -> str:
 
 
 def upload(s3: Any, bucket: str, name: str, drop: Drop) -> None:
-    """Put the files under `raw/<name>/`, and the empty marker that closes the drop last."""
+    """Put the files under `raw/<name>/`, what the drop says of itself, and last the empty marker that closes it."""
     for key, path in (drop.catalogue | drop.interactions).items():
         s3.upload_file(str(path), bucket, f"raw/{name}/{key}")
+    if drop.parameters:
+        document = {"schemaVersion": "1.0", **drop.parameters}
+        s3.put_object(Bucket=bucket, Key=f"raw/{name}/{DROP_FILE}", Body=json.dumps(document).encode())
     s3.put_object(Bucket=bucket, Key=f"raw/{name}/{MARKER}", Body=b"")
-
-
-def spoil(source: Path, target: Path, seed: int) -> None:
-    """Write a copy of the interactions in which every row has a random item: the same users and times, but nothing to
-    learn.
-
-    Text formats only (`.csv`, `.csv.gz`, `.dat`). Raises Problem for another format or when no item column is found.
-    """
-    suffix = suffix_of(source)
-    if suffix not in (".csv", ".csv.gz", ".dat"):
-        raise Problem(f"--worse needs .csv, .csv.gz or .dat files, not {source}")
-    generator = random.Random(seed)
-    with _open_text(source, "r") as file:
-        rows = list(_rows(file, suffix))
-    header = None if suffix == ".dat" else rows[0] if rows else []
-    column = 1 if header is None else _item_column(source, header)
-    body = rows if header is None else rows[1:]
-    items = sorted({row[column] for row in body if len(row) > column})
-    for row in body:
-        if len(row) > column:
-            row[column] = generator.choice(items)
-    with _open_text(target, "w") as file:
-        if suffix == ".dat":
-            file.writelines("::".join(row) + "\n" for row in rows)
-        else:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-
-
-def _item_column(source: Path, header: list[str]) -> int:
-    for column in ITEM_COLUMNS:
-        if column in header:
-            return header.index(column)
-    raise Problem(f"{source} has none of the columns {', '.join(ITEM_COLUMNS)}; it has {', '.join(header)}")
-
-
-def _rows(file: IO[str], suffix: str) -> Iterator[list[str]]:
-    if suffix == ".dat":
-        yield from (line.rstrip("\n").split("::") for line in file)
-    else:
-        yield from csv.reader(file)
-
-
-def _open_text(path: Path, mode: str) -> IO[str]:
-    encoding = "latin-1" if path.name.endswith(".dat") else "utf-8"
-    if path.name.endswith(".gz"):
-        return cast(IO[str], gzip.open(path, f"{mode}t", encoding=encoding, newline=""))
-    return path.open(mode, encoding=encoding, newline="")

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from contracts import sources
 from local import data, host, http, images, shop, stack
+from local import worse as worse_copy
 from local.catalogue import Dataset
 from local.console import Show
 from local.data import Drop
@@ -75,15 +77,24 @@ def show_deployed(project: Project, outputs: Mapping[str, str], show: Show) -> N
     show.line("  .venv/bin/python -m local --help   run, recommend, status, logs, down")
 
 
-def prepare_drop(project: Project, source: Path | None, items: Path | None, worse: bool) -> Prepared:
-    """The drop for `demo`: the user's data or the generated shop's next week; with `worse`, a random copy of it. Raises
-    Problem for data that cannot be used.
+def prepare_drop(
+    project: Project,
+    source: Path | None,
+    items: Path | None,
+    worse: bool,
+    parameters: Mapping[str, str] | None = None,
+) -> Prepared:
+    """The drop for `demo`: the user's data or the generated shop's next week; with `worse`, a random copy of it.
+
+    `parameters`: what the user says of the data, by the keys of `_drop.json`. Raises Problem for data that cannot be
+    used.
     """
     moment = datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz")
     if source is not None:
-        drop = data.read_drop(source, items)
+        drop = data.read_drop(source, items, parameters)
         prefix = (
-            "".join(letter if letter.isalnum() else "-" for letter in data.stem_of(source)).strip("-")[:40] or "data"
+            "".join(letter if letter.isalnum() else "-" for letter in sources.stem_of(source.name)).strip("-")[:40]
+            or "data"
         )
         return Prepared(f"{prefix}{'-worse' if worse else ''}-{moment}", _spoiled(project, drop) if worse else drop)
     drops = project.read_state(SHOP_FILE).get("drops", 0)
@@ -91,21 +102,14 @@ def prepare_drop(project: Project, source: Path | None, items: Path | None, wors
     folder = project.state / "shop" / f"week-{weeks}"
     project.make_state_folder()
     shop.write_shop(folder, SHOP_SEED, weeks)
-    drop = Drop({"interactions.csv": folder / "interactions.csv"}, {"items.csv": folder / "items.csv"})
+    drop = data.read_drop(folder / "interactions.csv")
     if worse:
         return Prepared(f"shop-week-{weeks}-worse-{moment}", _spoiled(project, drop))
     return Prepared(f"shop-week-{weeks}-{moment}", drop, weeks)
 
 
 def _spoiled(project: Project, drop: Drop) -> Drop:
-    folder = project.state / "shop" / "worse"
-    spoiled = {}
-    for key, path in drop.interactions.items():
-        target = folder / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        data.spoil(path, target, SHOP_SEED)
-        spoiled[key] = target
-    return Drop(spoiled, drop.catalogue)
+    return worse_copy.spoil(drop, project.state / "shop" / "worse", SHOP_SEED)
 
 
 def run(project: Project, outputs: Mapping[str, str], prepared: Prepared, show: Show) -> Outcome:
@@ -119,6 +123,8 @@ def run(project: Project, outputs: Mapping[str, str], prepared: Prepared, show: 
     with show.stage(f"drop raw/{prepared.name}/") as note:
         data.upload(project.client("s3"), outputs["DataBucketName"], prepared.name, prepared.drop)
         note(f"{prepared.drop.summary}, and _SUCCESS")
+    for sentence in prepared.drop.notes if prepared.week is None else ():
+        show.line(f"    {sentence}")
     if prepared.week is not None:
         project.write_state(SHOP_FILE, {"seed": SHOP_SEED, "drops": prepared.week - shop.FIRST_WEEKS + 1})
     outcome = watcher.follow(prepared.name, before)
@@ -166,10 +172,17 @@ def _show_not_deployed(
         show.line("  no model serves yet: the API answers 503 until one passes")
 
 
-def demo(project: Project, show: Show, source: Path | None, items: Path | None, worse: bool) -> Outcome:
+def demo(
+    project: Project,
+    show: Show,
+    source: Path | None,
+    items: Path | None,
+    worse: bool,
+    parameters: Mapping[str, str] | None = None,
+) -> Outcome:
     """Run the whole demo: `up`, data, `run`, and the next commands. Raises Problem or RunFailedError."""
     started = time.monotonic()
-    prepared = prepare_drop(project, source, items, worse)
+    prepared = prepare_drop(project, source, items, worse, parameters)
     outputs = up(project, show)
     outcome = run(project, outputs, prepared, show)
     show.heading(f"Done in {time.monotonic() - started:.0f} s. The embedded AWS runs until `make down`.")

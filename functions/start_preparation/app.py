@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from contracts import limits
 from shared import environment, events, names
-from shared.clients import calling
+from shared.clients import calling, client
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.outcomes import Outcome
 from shared.records import Dataset, DatasetStatus, JobKind
@@ -39,6 +41,7 @@ class Settings(environment.Common):
 
 SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
+DATA = Bucket(client("s3"), SETTINGS.data_bucket)
 JOBS = Jobs(LEDGER, SETTINGS.emr_application_id)
 
 
@@ -47,7 +50,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Returns `{"datasetVersion", "started"}`; the state machine reads the token's answer, not this."""
     events.require_task(event, "preparation")
     preparation = plan.from_event(
-        event, SETTINGS.data_bucket, SETTINGS.preparation_source, SETTINGS.preparation_parameters
+        event, SETTINGS.data_bucket, SETTINGS.preparation_source, SETTINGS.preparation_parameters, _read
     )
     names.require_past(preparation.version, LEDGER.seconds())
     execution_arn = event["executionArn"]
@@ -109,6 +112,11 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     if named is not None:
         JOBS.settle(named)
     return {"datasetVersion": preparation.version, "started": True}
+
+
+def _read(key: str) -> bytes | None:
+    found = DATA.get(key, limits.DROP_BYTES + 1)
+    return found.content if found else None
 
 
 def _parent(state: Dataset | None, version: str, attempt: int | None) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts.limits import PARAMETER_CHARACTERS
-from contracts.names import MARKER_KEY
+from contracts import documents, schemas
+from contracts.documents import Unfit
+from contracts.limits import DROP_BYTES, PARAMETER_CHARACTERS
+from contracts.names import DROP_FILE, MARKER_KEY
 from contracts.values import is_number, shown
 from shared import names
 from shared.errors import InvalidInput
@@ -18,12 +21,14 @@ PARAMETERS = {
     "userColumn": "--user-column",
     "itemColumn": "--item-column",
     "timestampColumn": "--timestamp-column",
+    "timestampFormat": "--timestamp-format",
     "eventTypeColumn": "--event-type-column",
     "weightColumn": "--weight-column",
     "eventTypes": "--event-types",
     "minimumUserInteractions": "--minimum-user-interactions",
     "minimumItemInteractions": "--minimum-item-interactions",
     "maximumBadShare": "--maximum-bad-share",
+    "refuseWarnings": "--refuse-warnings",
     "split": "--split",
     "testShare": "--test-share",
     "testDays": "--test-days",
@@ -41,9 +46,17 @@ class Preparation:
 
 
 def from_event(
-    event: dict[str, Any], data_bucket: str, default_source: str, default_parameters: dict[str, Any]
+    event: dict[str, Any],
+    data_bucket: str,
+    default_source: str,
+    default_parameters: dict[str, Any],
+    read: Callable[[str], bytes | None] = lambda key: None,
 ) -> Preparation:
-    """Read the preparation in an execution's input. Raises InvalidInput naming the invalid field."""
+    """Read the preparation in an execution's input, and the parameters in the drop's own `_drop.json`.
+
+    `read` returns the object with a key in the data bucket, None if it does not exist. The input's parameters go before
+    the drop's, and these before `default_parameters`. Raises InvalidInput naming the invalid field.
+    """
     trigger = event.get("trigger")
     version = names.preparation_version(_text(event, "executionArn"), _text(event, "startTime"), trigger)
     source = event.get("source") or (_dropped(trigger, data_bucket) if trigger else default_source)
@@ -54,14 +67,18 @@ def from_event(
     given = event.get("parameters") or {}
     if not isinstance(given, dict):
         raise InvalidInput(f"parameters must be an object, not {type(given).__name__}")
-    items = event.get("items")
+    items, source = event.get("items"), _uri(source, "source")
+    key = _drop_key(source, data_bucket)
+    parameters = {
+        **_values(default_parameters, "PreparationParameters"),
+        **(_values(_said(read(key), key), key) if key else {}),
+        **_values(given, "parameters"),
+    }
     return Preparation(
         version=version,
-        source=_uri(source, "source"),
+        source=source,
         items=_uri(items, "items") if items is not None else None,
-        parameters=dict(
-            sorted({**_values(default_parameters, "PreparationParameters"), **_values(given, "parameters")}.items())
-        ),
+        parameters=dict(sorted(parameters.items())),
     )
 
 
@@ -84,6 +101,26 @@ def _dropped(trigger: dict[str, Any], data_bucket: str) -> str:
     if not MARKER_KEY.fullmatch(key):
         raise InvalidInput(f"trigger.key must look like raw/<drop>/_SUCCESS, not {key[:120]!r}")
     return f"s3://{bucket}/{key.removesuffix('_SUCCESS')}"
+
+
+def _drop_key(source: str, data_bucket: str) -> str | None:
+    """The key of the drop's own document, if the source is a folder below `raw/` of the data bucket."""
+    folder = source.removeprefix(f"s3://{data_bucket}/").rstrip("/")
+    return f"{folder}/{DROP_FILE}" if folder != source and folder.startswith("raw/") else None
+
+
+def _said(content: bytes | None, key: str) -> dict[str, Any]:
+    """The parameters in the drop's document; none without one."""
+    if content is None:
+        return {}
+    if len(content) > DROP_BYTES:
+        raise InvalidInput(f"{key} is larger than {DROP_BYTES} bytes")
+    try:
+        document = documents.read_object(content, key, has_schema=True)
+        schemas.check(document, "drop", key)
+    except Unfit as error:
+        raise InvalidInput(str(error)) from error
+    return {name: value for name, value in document.items() if name != "schemaVersion"}
 
 
 def _text(event: dict[str, Any], name: str) -> str:

@@ -96,7 +96,7 @@ NO_PINS = {
     "on_job_finished": {"s3:GetObject"},
     "reconcile": {"s3:GetObject"},
     "start_training": {"s3:GetObject"},
-    "start_preparation": {"s3:GetObject", "s3:ListBucketVersions"},
+    "start_preparation": {"s3:ListBucketVersions"},
     "request_approval": {"s3:GetObject", "s3:ListBucketVersions", "dynamodb:GetItem"},
     "start_batch": {"s3:ListBucketVersions"},
     "deploy": {"s3:ListBucketVersions"},

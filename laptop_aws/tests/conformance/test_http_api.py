@@ -118,6 +118,12 @@ def test_a_function_gets_an_event_of_format_2_0(url: str) -> None:
     assert event["requestContext"]["http"]["method"] == "GET" and event["requestContext"]["stage"] == "$default"
 
 
+def test_a_slash_in_a_path_is_decoded_before_the_route_is_found_but_a_query_is_left_as_it_was_sent(url: str) -> None:
+    assert ask(f"{url}/users/a%2Fb/orders")[0] == 404
+    event = json.loads(ask(f"{url}/health?userId=a%2Fb%2Bc%25+%3F%23&category=Home%2C%20Garden&category=x")[2])
+    assert event["rawQueryString"] == "userId=a%2Fb%2Bc%25+%3F%23&category=Home%2C%20Garden&category=x"
+
+
 def test_what_is_absent_is_left_out_of_the_event(url: str) -> None:
     event = json.loads(ask(f"{url}/health")[2])
     assert not {"pathParameters", "queryStringParameters", "body", "cookies"} & set(event)

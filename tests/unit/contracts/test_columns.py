@@ -94,6 +94,12 @@ def test_movielens_100k_is_known_by_its_name() -> None:
             "make demo DATA='my data/a.csv' USER=1 ITEM=2 TIME=4",
         ),
         (
+            "user_000001\t2009-05-04T23:08:57Z\tf1b1cf71\tDeep Dish\n",
+            "a.csv: no column is known to hold the users, the items, the times; it has no header; its first row is "
+            "1: user_000001, 2: 2009-05-04T23:08:57Z, 3: f1b1cf71, 4: Deep Dish",
+            "make demo DATA='my data/a.csv' USER=1 ITEM=3 TIME=2",
+        ),
+        (
             "customer,buyer_id,sku,time\n1,2,3,4\n",
             "a.csv: several columns may hold the users: customer, buyer_id; it has the columns customer, buyer_id, "
             "sku, time",
@@ -104,6 +110,12 @@ def test_movielens_100k_is_known_by_its_name() -> None:
             "a.csv: several columns may hold the event types: event, action; it has the columns user, item, time, "
             "event, action",
             "make demo DATA='my data/a.csv' USER=user ITEM=item TIME=time EVENT=event",
+        ),
+        (
+            "day,age,session_id,old prod no\n1,2,x,1.5\n",
+            "a.csv: no column is known to hold the users, the items, the times; it has the columns day, age, "
+            "session_id, old prod no",
+            None,
         ),
         (
             "user,item,due on\n1,2,2020-01-01\n",
@@ -117,15 +129,32 @@ def test_a_guess_that_is_not_sure_is_refused_with_the_command_that_works(text: s
     with pytest.raises(NotSure) as caught:
         columns.choose(layout, Given(), "a.csv")
     assert str(caught.value) == problem
-    assert f"if these are right: {command};" in columns.remedy(caught.value, "my data/a.csv")
+    if command is None:  # no column may hold the times
+        assert caught.value.suggestion == {"user": "session_id", "item": "old prod no"}
+        return
+    assert columns.remedy(caught.value, "my data/a.csv") == f"if these are right: {command}"
     assert columns.choose(layout, Given(**caught.value.suggestion), "a.csv")  # type: ignore[arg-type]
+
+
+def test_a_large_id_is_no_time_and_a_file_without_separator_is_told() -> None:
+    layout = find(b'151603712,"Skyrim",purchase,1.0,0\n', "steam.csv")
+    with pytest.raises(NotSure) as caught:
+        columns.choose(layout, Given(), "steam.csv")
+    assert caught.value.suggestion == {"user": "1", "item": "2"}
+    with pytest.raises(NotSure, match="it has one column, user item: no comma, semicolon, tab, pipe or :: separates"):
+        columns.choose(find(b"user item\na b\n", "a.txt"), Given(), "a.txt")
 
 
 def test_a_file_without_times_is_told_so() -> None:
     layout = find(b'"User-ID";"ISBN";"Book-Rating"\n"276725";"034545104X";"0"\n', "BX-Book-Ratings.csv")
     with pytest.raises(NotSure, match="no column is known to hold the times") as caught:
         columns.choose(layout, Given(), "BX-Book-Ratings.csv")
-    assert columns.remedy(caught.value, "x") == "no column looks like times: add it to the file"
+    assert columns.remedy(caught.value, "x.csv") == (
+        "if there are no times, and a draw may decide what each person is tested on: make demo DATA=x.csv "
+        "USER=User-ID ITEM=ISBN TIME=none WEIGHT=Book-Rating"
+    )
+    given = Given(**caught.value.suggestion, timestamp="none")  # type: ignore[arg-type]
+    assert columns.choose(layout, given, "x.csv") == Columns("User-ID", "ISBN", None, None, "Book-Rating")
 
 
 @pytest.mark.parametrize(
@@ -148,9 +177,11 @@ def test_a_column_is_named_exactly_or_without_case_and_separators_or_by_position
         (Given(user="buyer"), "a.csv: the column 'buyer' (user) is missing; it has a, a, A_, b"),
         (Given(user="a"), "a.csv: the column 'a' (user) is there more than once"),
         (Given(user="9"), "the column '9' (user) is missing"),
+        (Given(user="2"), "the column '2' (user) is there more than once"),
         (Given(user="b", item="b", timestamp="A_"), "a.csv: one column cannot have two meanings: user b, item b"),
     ],
 )
+@pytest.mark.fault("D12")
 def test_a_column_that_is_not_there_is_named(given: Given, words: str) -> None:
     with pytest.raises(NotSure) as caught:
         columns.choose(find(b"a,a,A_,b\nx,y,z,w\n", "a.csv"), given, "a.csv")
@@ -163,6 +194,10 @@ def test_beside_interactions_a_table_without_users_is_left_alone_and_named() -> 
     chosen, left = columns.choose_each({"tree.csv": tree, "clicks.csv": clicks}, Given())
     assert chosen == {"clicks.csv": Columns("user", "item", "time")}
     assert left["tree.csv"].startswith("tree.csv: no column is known to hold the users, the items, the times; it has")
+    people = find(b"customer_id,age\nx,7\n", "people.csv")
+    assert list(columns.choose_each({"clicks.csv": clicks, "people.csv": people}, Given())[1]) == ["people.csv"]
+    given = Given("USER", "item", "time")
+    assert list(columns.choose_each({"clicks.csv": clicks, "tree.csv": tree}, given)[1]) == ["tree.csv"]
     with pytest.raises(NotSure, match=r"^tree\.csv"):
         columns.choose_each({"tree.csv": tree}, Given())
     with pytest.raises(NotSure, match=r"^may\.csv: no column is known to hold the times"):

@@ -49,8 +49,9 @@ def test_finds_the_separator_and_whether_fields_are_quoted(start: str, separator
 
 
 def test_tells_latin_1_and_quoted_line_breaks() -> None:
-    assert find("a;b\ncafé;1\n".encode("latin-1"), "a.csv").is_latin_1
-    assert not find("a;b\ncafé;1\n".encode(), "a.csv").is_latin_1
+    assert find("a;b\ncafé;1\n".encode("latin-1"), "a.csv").encoding == "latin-1"
+    assert find("a;b\ncafé;1\n".encode(), "a.csv").encoding == "utf-8"
+    assert find("\ufeffa;b\ncafe;1\n".encode(), "a.csv").encoding == "ascii"
     assert find(b'a,b\n1,"x\ny"\n', "a.csv").is_multiline
     assert not find(b'a,b\n1,"x"\n', "a.csv").is_multiline
 
@@ -60,7 +61,7 @@ def test_a_head_that_ends_inside_a_row_is_cut_there() -> None:
     head = text.encode()[: layouts.HEAD_BYTES]
     for end in range(4):  # inside a letter, too
         layout = find(head[: len(head) - end], "a.csv", is_whole=False)
-        assert (layout.is_latin_1, len(layout.rows)) == (False, layouts.ROWS)
+        assert (layout.encoding, len(layout.rows)) == ("utf-8", layouts.ROWS)
     assert find(b'a,b\n1,2\n3,"cut\n', "a.csv", is_whole=False).rows == (("1", "2"),)
 
 

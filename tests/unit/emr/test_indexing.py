@@ -65,7 +65,9 @@ def test_a_title_comes_from_the_catalogue_otherwise_from_the_parent(frame: Any) 
     )
     catalogue = frame("item_id string, title string, category string", ("a", "New A", None), ("d", "Unused", "x"))
     described = [tuple(row) for row in indexing.describe(items, catalogue).orderBy("item_index").collect()]
-    assert described == [(0, "a", "New A", "old"), (1, "b", "Old B", None), (2, "c", None, None)]
+    assert described == [
+        (0, "a", "New A", "old", True), (1, "b", "Old B", None, False), (2, "c", None, None, False),
+    ]  # fmt: skip
 
 
 def test_without_a_catalogue_there_is_no_title(frame: Any) -> None:

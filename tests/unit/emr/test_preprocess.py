@@ -138,8 +138,11 @@ def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Pa
     assert again.hashes == shop.hashes
     assert again.manifest["counts"]["duplicates"] == 1
     assert again.report["warnings"] == [
-        "notes.txt is not used: not .csv, .csv.gz, .parquet or .dat",
+        "notes.txt is not used: no column is known to hold the users, the items, the times; it has one column, x: "
+        "no comma, semicolon, tab, pipe or :: separates others",
         "deep/other.csv: columns not used: note",
+        "6 of 8 interactions are of 1970, as numbers are that are no epoch seconds; if they have another form, name it "
+        "with --timestamp-format (timestampFormat)",
     ]
 
 
@@ -193,6 +196,17 @@ def test_reads_movielens_dat_with_a_latin_1_catalogue(prepare: Any) -> None:
     assert ended.manifest["parameters"]["format"] == "movielens-dat"
 
 
+def test_a_catalogue_that_has_few_of_the_items_is_told_with_an_id_of_each_side(prepare: Any) -> None:
+    events = "USER_ID,ITEM_ID,TIMESTAMP\n" + "".join(f"u{n % 7},{n % 30:04d},{n}\n" for n in range(90))
+    catalogue = "ITEM_ID,TITLE,GENRES\n" + "".join(f"{n},Item {n},x\n" for n in range(30))
+    ended = prepare({"events.csv": events, "items.csv": catalogue})
+    assert ended.status == 0, ended.last_line
+    assert (
+        "0 of 30 items are in the catalogue, which has ids like '0'; the interactions have ids like '0000'"
+        in ended.report["warnings"]
+    )
+
+
 def test_reads_parquet_with_its_own_names_types_and_event_types(prepare: Any, tmp_path: Path) -> None:
     source = tmp_path / "drop"
     source.mkdir()
@@ -226,7 +240,7 @@ def test_reads_parquet_with_its_own_names_types_and_event_types(prepare: Any, tm
 
 @pytest.mark.fault("D14")
 def test_bad_rows_are_quarantined_and_the_others_are_written(prepare: Any, shop: Any) -> None:
-    bad = "ann,,5\nbob,tea,soon\nbob,cup\nbob,cup,1700000000000\n"
+    bad = "ann,,5\nbob,tea,soon\nbob,cup\nbob,cup,2096-01-01\n"
     ended = prepare({"events.csv": SHOP + bad, "items.csv": ITEMS}, "--maximum-bad-share", "0.5")
     assert ended.status == 0
     assert ended.hashes == shop.hashes
@@ -235,7 +249,7 @@ def test_bad_rows_are_quarantined_and_the_others_are_written(prepare: Any, shop:
     assert report["rows"] == {
         "item_id_missing": 1,
         "malformed_row": 1,
-        "timestamp_milliseconds": 1,
+        "timestamp_after_the_drop": 1,
         "timestamp_unparsable": 1,
     }
     quarantined = [
@@ -244,7 +258,7 @@ def test_bad_rows_are_quarantined_and_the_others_are_written(prepare: Any, shop:
     assert [(row["reason"], row["line"], row["timestamp"]) for row in quarantined] == [
         ("item_id_missing", None, "5"),
         ("malformed_row", "bob,cup", None),
-        ("timestamp_milliseconds", None, "1700000000000"),
+        ("timestamp_after_the_drop", None, "2096-01-01"),
         ("timestamp_unparsable", None, "soon"),
     ]
     assert all(row["file"].endswith("/drop/events.csv") for row in quarantined)
@@ -265,7 +279,8 @@ def test_a_tie_is_drawn_counted_and_told_and_neither_ids_nor_the_order_of_the_fi
     assert chosen == [max("abz", key=lambda item: splits.draw(splits.SEED, user, item)) for user in people]
     assert set(chosen) == set("abz")
     assert valid(ended.manifest, "manifest")["counts"]["tiedTestUsers"] == 40
-    (warning,) = ended.report["warnings"]
+    one_time, warning = ended.report["warnings"]
+    assert one_time == "all 120 interactions have the time 2026-01-01T00:00:00Z"
     assert warning.startswith("ties decide the test item of 40 of 40 users (100%, limit 10%)")
     assert f"warning: {warning}" in ended.output and "tied_test_users=40" in ended.output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
+from contracts import limits, schemas
 from shared.errors import InvalidInput
 from start_preparation import plan, request
 from start_preparation.plan import Preparation
@@ -87,6 +89,54 @@ def test_names_the_template_s_parameter_when_the_mistake_is_there() -> None:
 def test_without_a_source_the_templates_is_taken() -> None:
     event = {"executionArn": "arn", "startTime": "2026-11-23T15:13:00Z"}
     assert plan.from_event(event, DATA, "s3://b/raw/all/", {}).source == "s3://b/raw/all/"
+
+
+def test_a_drop_says_its_columns_before_the_template_and_after_the_input() -> None:
+    """In `_drop.json`, beside the files."""
+    said = {"schemaVersion": "1.0", "userColumn": "CustomerID", "eventTypes": "buy", "minimumUserInteractions": 4}
+    asked: list[str] = []
+
+    def read(key: str) -> bytes:
+        asked.append(key)
+        return json.dumps(said).encode()
+
+    event = {**EVENT, "parameters": {"minimumUserInteractions": 5}}
+    preparation = plan.from_event(event, DATA, "", {"eventTypes": "view", "split": "global-time"}, read)
+    assert asked == ["raw/2026-11-23/_drop.json"]
+    assert preparation.parameters == {
+        "eventTypes": "buy",
+        "minimumUserInteractions": "5",
+        "split": "global-time",
+        "userColumn": "CustomerID",
+    }
+    plan.from_event({**EVENT, "trigger": None, "source": f"s3://{DATA}/raw/a/b/"}, DATA, "", {}, read)
+    plan.from_event({**EVENT, "trigger": None, "source": "s3://elsewhere/raw/a/"}, DATA, "", {}, read)
+    assert asked[1:] == ["raw/a/b/_drop.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{", "raw/2026-11-23/_drop.json is not JSON"),
+        (b'{"userColumn": "a", "userColumn": "b"}', "_drop.json has the key 'userColumn' twice"),
+        (b'{"userColumn": "a"}', "raw/2026-11-23/_drop.json: schemaVersion is missing; it must be '1.0'"),
+        (b'{"schemaVersion": "1.0", "user": "a"}', "raw/2026-11-23/_drop.json has an unknown key user; the keys are "),
+        (b'{"schemaVersion": "1.0", "userColumn": 1}', "userColumn must be a string of 1 to 256 characters, not 1"),
+        (
+            b'{"schemaVersion": "1.0", "itemColumn": "-x"}',
+            "_drop.json.itemColumn must be 1 to 256 printable",
+        ),
+        (b" " * (limits.DROP_BYTES + 1), "raw/2026-11-23/_drop.json is larger than 65536 bytes"),
+    ],
+)
+def test_names_the_fault_of_a_drop_s_document(content: bytes, words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        plan.from_event(EVENT, DATA, "", {}, lambda key: content)
+    assert words in str(caught.value)
+
+
+def test_a_drop_may_say_every_parameter() -> None:
+    assert set(schemas.load("drop")["properties"]) == {"schemaVersion", *plan.PARAMETERS}
 
 
 @pytest.mark.parametrize(
@@ -237,6 +287,15 @@ def test_starts_the_job_of_its_sample_event_and_leaves(
     assert (state["status"], state["attempt"], state["executionArn"]) == ("PREPARING", 1, EVENT["executionArn"])
     token = cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN")
     assert (token["taskToken"], token["jobId"], token["datasetVersion"]) == (TOKEN, "00f1", VERSION)
+
+
+def test_the_job_gets_the_parameters_of_the_drop(app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud) -> None:
+    cloud.write(DATA, "raw/2026-11-23/_drop.json", {"schemaVersion": "1.0", "userColumn": "Customer ID"})
+    call = expected_call()
+    call["jobDriver"]["sparkSubmit"]["entryPointArguments"] += ["--user-column", "Customer ID"]
+    emr.add_response("start_job_run", *started(call))
+    emr.add_response("get_job_run", job_run("SUBMITTED"))
+    app.handler(EVENT, CONTEXT)
 
 
 def test_the_token_is_written_before_the_job_exists(app: ModuleType, emr: Stubber, cloud: Cloud) -> None:

@@ -123,7 +123,7 @@ def test_random_data_has_the_same_users_and_counts_as_no_week(tmp_path: Path) ->
     good = demo.prepare_drop(project, None, None, worse=False)
     worse = demo.prepare_drop(project, None, None, worse=True)
     assert worse.week is None
-    first, second = (drop.drop.interactions["interactions.csv"].read_text().splitlines() for drop in (good, worse))
+    first, second = (next(iter(drop.drop.interactions.values())).read_text().splitlines() for drop in (good, worse))
     assert len(first) == len(second)
     assert [line.split(",")[0] for line in first] == [line.split(",")[0] for line in second]
     assert first != second
@@ -145,13 +145,21 @@ def test_the_api_s_refusal_is_shown_in_its_own_words() -> None:
     assert recommend.refusal(Answer(502, None)) == "the API answered 502"
 
 
-def test_worse_refuses_an_unsupported_format_before_anything_starts(
+def test_unreadable_data_is_refused_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     monkeypatch.setattr(demo, "up", lambda *_: pytest.fail("something was started"))
     assert cli.main(["demo", "--worse", "--data", str(tmp_path / "x.parquet")]) == 2
-    assert "--worse needs .csv, .csv.gz or .dat files" in capsys.readouterr().out
+    assert "x.parquet cannot be read" in capsys.readouterr().out
+
+
+def test_columns_without_data_are_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "up", lambda *_: pytest.fail("something was started"))
+    assert cli.main(["demo", "--user-column", "who"]) == 2
+    assert "columns and event types are those of --data: give --data too" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("body", [None, [], "list"])

@@ -1,12 +1,18 @@
 """Data that can be dropped, and data that is refused before anything starts."""
 
+import bz2
 import csv
 import gzip
+import io
+import json
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
-from local import data
+from contracts import columns
+from local import data, worse
 from local.project import Problem
 
 
@@ -27,16 +33,14 @@ def test_an_empty_file_has_nothing_to_learn_from(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        Problem, match=r"data\.xlsx has an unsupported type; supported: \.csv, \.csv\.gz, \.parquet, \.dat"
-    ):
+    with pytest.raises(Problem, match=r"data\.xlsx has an unsupported type; supported: \.csv, \.tsv, .* and \.parquet"):
         data.read_drop(write(tmp_path / "data.xlsx"))
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "README.txt")
     write(tmp_path / "_hidden.csv")
-    with pytest.raises(Problem, match=r"has no \.csv, \.csv\.gz, \.parquet, \.dat file"):
+    with pytest.raises(Problem, match=r"has no file \.csv, \.tsv, "):
         data.read_drop(tmp_path)
 
 
@@ -83,13 +87,14 @@ class RecordingS3:
 
     def __init__(self) -> None:
         self.keys: list[str] = []
+        self.bodies: dict[str, bytes] = {}
 
     def upload_file(self, path: str, bucket: str, key: str) -> None:
         self.keys.append(key)
 
     def put_object(self, Bucket: str, Key: str, Body: bytes) -> None:
-        assert Body == b""
         self.keys.append(Key)
+        self.bodies[Key] = Body
 
 
 def test_the_marker_is_written_last(tmp_path: Path) -> None:
@@ -97,6 +102,7 @@ def test_the_marker_is_written_last(tmp_path: Path) -> None:
     drop = data.Drop({"a.csv": tmp_path / "a.csv", "b.csv": tmp_path / "b.csv"}, {"items.csv": tmp_path / "i.csv"})
     data.upload(s3, "bucket", "week-1", drop)
     assert s3.keys == ["raw/week-1/items.csv", "raw/week-1/a.csv", "raw/week-1/b.csv", "raw/week-1/_SUCCESS"]
+    assert s3.bodies == {"raw/week-1/_SUCCESS": b""}
 
 
 def rows_of(path: Path) -> list[list[str]]:
@@ -104,33 +110,100 @@ def rows_of(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_spoiling_keeps_people_and_times_and_draws_items_by_lot(tmp_path: Path) -> None:
-    body = "".join(f"{user},{item},4.0,{user * 100 + item}\n" for user in range(30) for item in range(user % 5, 20))
-    source = write(tmp_path / "ratings.csv", "userId,movieId,rating,timestamp\n" + body)
-    data.spoil(source, tmp_path / "spoiled.csv", seed=1)
-    before, after = rows_of(source), rows_of(tmp_path / "spoiled.csv")
-    assert [row[:1] + row[2:] for row in after] == [row[:1] + row[2:] for row in before]
-    assert {row[1] for row in after[1:]} <= {row[1] for row in before[1:]}
-    same = sum(one[1] == other[1] for one, other in zip(before[1:], after[1:], strict=True))
-    assert same / len(after) < 0.15
+def test_a_file_named_like_a_catalogue_is_uploaded_under_another_name(tmp_path: Path) -> None:
+    products = write(tmp_path / "products.csv")
+    assert data.read_drop(products).interactions == {"interactions.csv": products}
 
 
-def test_spoiling_reads_and_writes_gzip_and_movielens(tmp_path: Path) -> None:
-    packed = tmp_path / "interactions.csv.gz"
-    with gzip.open(packed, "wt") as file:
-        file.write("user_id,item_id,timestamp\n1,a,1\n1,b,2\n")
-    data.spoil(packed, tmp_path / "out.csv.gz", seed=3)
-    with gzip.open(tmp_path / "out.csv.gz", "rt") as file:
-        assert file.readline() == "user_id,item_id,timestamp\n"
-    dat = write(tmp_path / "ratings.dat", "1::10::5::100\n2::20::4::200\n")
-    data.spoil(dat, tmp_path / "out.dat", seed=3)
-    lines = [line.split("::") for line in (tmp_path / "out.dat").read_text().splitlines()]
-    assert [(line[0], line[2], line[3]) for line in lines] == [("1", "5", "100"), ("2", "4", "200")]
+def test_a_name_with_a_colon_is_uploaded_without_it(tmp_path: Path) -> None:
+    file = write(tmp_path / "a:b.csv")
+    drop = data.read_drop(tmp_path)
+    assert drop.interactions == {"a_b.csv": file}
+    assert "a:b.csv becomes a_b.csv: Hadoop reads no name with a colon" in drop.notes
 
 
-def test_spoiling_says_which_column_it_missed(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match=r"none of the columns item_id.*it has who, what"):
-        data.spoil(write(tmp_path / "x.csv", "who,what\n1,2\n"), tmp_path / "y.csv", seed=1)
+def test_what_a_file_is_and_what_is_left_out_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "clicks.tsv", "User-ID\titem\tts\nann\ttea\t1700000000\n")
+    write(tmp_path / "users.csv", "user_id,age\nann,7\n")
+    write(tmp_path / "tree.csv", "category,parent\n1,2\n")
+    drop = data.read_drop(tmp_path)
+    assert list(drop.interactions) == ["clicks.tsv"]
+    told, users, tree = drop.notes
+    assert told == "clicks.tsv: separator tab, with a header; user User-ID, item item, timestamp ts"
+    assert users == "users.csv is left out: a file of this name has no interactions"
+    assert tree.startswith("tree.csv is left out: no column is known to hold the users")
+
+
+def test_columns_that_are_not_sure_are_refused_with_the_command_that_works(tmp_path: Path) -> None:
+    file = write(tmp_path / "orders.csv", "who,what,when\nann,tea,1700000000\n")
+    with pytest.raises(Problem, match=f"make demo DATA={file} USER=who ITEM=what TIME=when$"):
+        data.read_drop(file)
+    said = {"userColumn": "who", "itemColumn": "what", "timestampColumn": "when"}
+    drop = data.read_drop(file, None, said)
+    assert drop.parameters == said
+    s3 = RecordingS3()
+    data.upload(s3, "bucket", "d", drop)
+    assert s3.keys == ["raw/d/orders.csv", "raw/d/_drop.json", "raw/d/_SUCCESS"]
+    assert json.loads(s3.bodies["raw/d/_drop.json"]) == {"schemaVersion": "1.0", **said}
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    for name in ("x.csv.gz", "x.csv.bz2", "x.csv.zst", "x.parquet"):
+        file = write(tmp_path / name)
+        with pytest.raises(Problem, match=rf"{file} cannot be read: "):
+            data.read_drop(file)
+
+
+ROWS = [(str(user), f"i{item}", str(1_700_000_000 + user * 100 + item)) for user in range(9) for item in range(20)]
+
+
+def text(separator: str, header: bool = True) -> bytes:
+    names = [("user_id", "item_id", "timestamp")] if header else []
+    return "".join(separator.join(row) + "\n" for row in [*names, *ROWS]).encode()
+
+
+def parquet() -> bytes:
+    users, items, times = zip(*ROWS, strict=True)
+    table = pyarrow.table({"ts": [int(time) for time in times], "item": items, "user": users})
+    target = io.BytesIO()
+    pyarrow.parquet.write_table(table, target)
+    return target.getvalue()
+
+
+def json_lines() -> bytes:
+    return "".join(
+        json.dumps({"user": user, "asin": item, "ts": int(time)}) + "\n" for user, item, time in ROWS
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "copy", "said"),
+    [
+        ("a.csv", text(","), "a-csv.csv", {}),
+        ("a.tsv.gz", gzip.compress(text("\t")), "a-tsv-gz.csv", {}),
+        ("a.csv.bz2", bz2.compress(text(";")), "a-csv-bz2.csv", {}),
+        ("a.txt.zst", pyarrow.compress(text("|"), "zstd", asbytes=True), "a-txt-zst.csv", {}),
+        ("a.dat", text("::", False), "a-dat.csv", {"userColumn": "1", "itemColumn": "2", "timestampColumn": "3"}),
+        ("a.jsonl", json_lines(), "a-jsonl.csv", {}),
+        ("a.parquet", parquet(), "a-parquet.parquet", {}),
+    ],
+)
+def test_a_worse_copy_of_any_file_keeps_people_and_times_and_draws_items_by_lot(
+    tmp_path: Path, name: str, content: bytes, copy: str, said: dict[str, str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    spoiled = worse.spoil(data.read_drop(tmp_path / name, None, said), tmp_path / "worse", seed=1)
+    assert (list(spoiled.interactions), spoiled.parameters) == ([copy], {})
+    again = data.read_drop(spoiled.interactions[copy])
+    assert again.opened[copy][1] == columns.Columns("user_id", "item_id", "timestamp")
+    if copy.endswith(".csv"):
+        rows = rows_of(spoiled.interactions[copy])[1:]
+    else:
+        table = pyarrow.parquet.read_table(spoiled.interactions[copy])
+        rows = [[row["user_id"], row["item_id"], str(row["timestamp"])] for row in table.to_pylist()]
+    assert [(row[0], row[2]) for row in rows] == [(row[0], row[2]) for row in ROWS]
+    assert {row[1] for row in rows} <= {row[1] for row in ROWS}
+    assert sum(one[1] == other[1] for one, other in zip(rows, ROWS, strict=True)) / len(ROWS) < 0.15
 
 
 def test_a_drop_is_summed_up_in_a_line(tmp_path: Path) -> None:

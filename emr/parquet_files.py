@@ -1,0 +1,100 @@
+"""Reads Parquet files as rows of strings, as a CSV file of the same table would have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegralType,
+    NumericType,
+    StringType,
+    TimestampNTZType,
+    TimestampType,
+)
+
+from contracts.columns import Columns
+from refusal import Refused, printable
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A file's columns: `names`, those of them that are times in nanoseconds, and `text`, the schema itself."""
+
+    names: tuple[str, ...]
+    nanoseconds: frozenset[str]
+    text: str
+
+
+def read_schema(session: SparkSession, uri: str) -> Schema:
+    """The schema in a file's footer. Raises Py4JJavaError if it is unreadable."""
+    jvm: Any = session._jvm
+    path = jvm.org.apache.hadoop.fs.Path(uri)
+    configuration = session.sparkContext._jsc.hadoopConfiguration()
+    source = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(path, configuration)
+    reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(source)
+    try:
+        schema = reader.getFooter().getFileMetaData().getSchema()
+    finally:
+        reader.close()
+    fields = [schema.getType(position) for position in range(schema.getFieldCount())]
+    nanoseconds = {field.getName() for field in fields if "TIMESTAMP(NANOS" in str(field.getLogicalTypeAnnotation())}
+    return Schema(tuple(field.getName() for field in fields), frozenset(nanoseconds), str(schema.toString()))
+
+
+def read_rows(
+    session: SparkSession, schema: Schema, paths: Sequence[str], columns: Columns, names: Sequence[str], called: str
+) -> tuple[DataFrame, list[str]]:
+    """The columns `names` of files with this schema, as `text_files.read_rows` returns them, and the columns of whole
+    numbers that have a floating-point type. Raises Refused for a type that has no text.
+    """
+    try:
+        table = session.read.parquet(*paths)
+    except AnalysisException as error:
+        raise Refused(
+            f"{printable(called)} has a column of a type that cannot be read: {_first_line(error)}"
+        ) from error
+    texts = [_text(table, schema, name, columns, called).alias(f"_{place}") for place, name in enumerate(names)]
+    floats = [name for name in names if isinstance(table.schema[name].dataType, FloatType | DoubleType)]
+    frame = table.select(*texts, F.lit(None).cast("string").alias("_line"), F.input_file_name().alias("_file"))
+    return frame, [name for name in floats if name in (columns.user, columns.item)]
+
+
+def _first_line(error: AnalysisException) -> str:
+    return str(error).splitlines()[0]
+
+
+def quoted(name: str) -> str:
+    """`name` for F.col, which reads dots as the path into a structure."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _text(table: DataFrame, schema: Schema, name: str, columns: Columns, called: str) -> Column:
+    column, kind = F.col(quoted(name)), table.schema[name].dataType
+    if name in schema.nanoseconds:
+        return F.expr(f"{quoted(name)} div 1000000000").cast("string")
+    if name == columns.timestamp and isinstance(kind, TimestampType | TimestampNTZType | DateType):
+        return F.unix_seconds(column.cast("timestamp")).cast("string")
+    if isinstance(kind, StringType | IntegralType | DecimalType):
+        return column.cast("string")
+    if name == columns.weight and isinstance(kind, NumericType):
+        return column.cast("string")
+    if isinstance(kind, FloatType | DoubleType):
+        return whole_numbers(column)
+    expected = "a number" if name == columns.weight else "text or numbers"
+    raise Refused(f"column {name!r} has type {kind.simpleString()}, not {expected} ({printable(called)})")
+
+
+def whole_numbers(column: Column) -> Column:
+    """A floating-point column as text: whole numbers as integers, NaN as null."""
+    number = column.cast("double")
+    whole = F.when(F.floor(number) == number, number.try_cast("bigint").cast("string"))
+    return F.when(~F.isnan(number), F.coalesce(whole, column.cast("string")))
