@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from statistics import NormalDist
 from typing import Any
 
 from contracts import schemas
 from contracts.documents import Unfit
 from contracts.values import shown
-from evaluate.policy import FIGURES, DataChange, Policy
+from evaluate.policy import ANY, FIGURES, DataChange, Policy
 from shared.errors import NotComparable, UntrustworthyReport
 
 REPORT = "evaluation.json"
@@ -40,6 +41,7 @@ _WORDS = {
     "coverage": "coverage",
     "largestExposure": "the most-recommended item reaches",
 }
+_OTHER_PROTOCOL = "; the serving model was judged by {}: its figures of then are not compared with those of now"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Run:
     incumbent_run_id: str | None = None
     incumbent_ndcg: float | None = None
     """The serving model's full-catalogue NDCG when it was judged itself; None if it is not known."""
+    incumbent_split: str | None = None
+    """The protocol by which the serving model was judged itself; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,8 @@ class Verdict:
 def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     """Return the verdict on a report (docs/contracts.md, `evaluation.json`).
 
-    Raises UntrustworthyReport if the report is invalid, NotComparable if it does not measure the serving model, or on
-    too few people whose test items that model has not learned.
+    Raises UntrustworthyReport if the report is invalid, NotComparable if it is of another protocol than the policy's,
+    if it does not measure the serving model, or on too few people whose test items that model has not learned.
     """
     try:
         schemas.check(report, "evaluation", REPORT)
@@ -116,7 +120,9 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
             )
     if report["serving"] is None:
         raise UntrustworthyReport(f"{REPORT}: serving must be an object, not null: the latency was not measured")
+    _require_protocol(report["protocol"]["split"], policy.protocol)
     incumbent = _incumbent(report, run)
+    is_judged_alike = run.incumbent_split in (None, report["protocol"]["split"])
     _require_people(report, policy, incumbent)
 
     k, candidate = int(report["protocol"]["k"]), report["candidate"]
@@ -124,7 +130,8 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     checks: list[Check] = []
     changes: list[Check] = []
     if incumbent is not None:
-        changes = list(_data_changes(report, incumbent, policy.data_change, run.incumbent_ndcg))
+        before = run.incumbent_ndcg if is_judged_alike else None
+        changes = list(_data_changes(report, incumbent, policy.data_change, before))
         checks += changes if policy.data_change.stops else []
         checks.append(_better(incumbent, report["difference"], policy, k))
         checks += _gains(figures, _figures(incumbent), policy.incumbent_gains, k, "incumbent", "the incumbent")
@@ -135,7 +142,7 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     return Verdict(
         checks=tuple(sorted(checks, key=lambda check: check.passed)),
         figures=figures,
-        people=_people(report),
+        people=_people(report) + ("" if is_judged_alike else _OTHER_PROTOCOL.format(run.incumbent_split)),
         advice=_advice(changes, policy.data_change.stops),
         is_unchanged=incumbent is not None and _same(candidate, incumbent),
     )
@@ -177,6 +184,22 @@ def _require_people(report: Mapping[str, Any], policy: Policy, incumbent: Mappin
         )
 
 
+def _require_protocol(found: str, wanted: str) -> None:
+    if wanted not in (ANY, found):
+        raise NotComparable(
+            f"not comparable: the dataset is split by {found}, and the policy asks for {wanted}. Set "
+            f'{{"split": "{wanted}"}} in PreparationParameters and prepare the data again, or set protocol to {found} '
+            f"or {ANY} in policy/gate.json"
+        )
+
+
+def _protocol(protocol: Mapping[str, Any]) -> str:
+    if protocol["moment"] is None:
+        return f"by {protocol['split']}"
+    since = datetime.fromtimestamp(protocol["moment"], UTC).isoformat().replace("+00:00", "Z")
+    return f"by {protocol['split']} (interactions from {since} on)"
+
+
 def _learned(people: Mapping[str, int]) -> int:
     return people["learnedAgain"] + people["learnedWhenNew"]
 
@@ -184,7 +207,7 @@ def _learned(people: Mapping[str, int]) -> int:
 def _people(report: Mapping[str, Any]) -> str:
     people = report["people"]
     measured, everybody = report["protocol"]["testUsers"], people["withTest"]
-    sentence = f"tested on {'all' if measured == everybody else f'{measured} of'} {everybody} test users"
+    sentence = f"tested {_protocol(report['protocol'])} on {'all' if measured == everybody else f'{measured} of'} {everybody} test users"
     left_out = [
         f"{people[name]} {words}"
         for name, words in (

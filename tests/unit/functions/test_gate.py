@@ -123,7 +123,7 @@ def test_the_first_model_must_beat_popularity() -> None:
         "NDCG at 10 is 0.0600 against 0.0200 of the baseline popularity (+200.0%); gain of 5% required"
         in verdict.reasons
     )
-    assert verdict.reasons[-1] == "tested on all 610 test users"
+    assert verdict.reasons[-1] == "tested by leave-last-out on all 610 test users"
 
 
 def test_a_candidate_below_a_floor_is_rejected_with_its_figures() -> None:
@@ -182,7 +182,7 @@ def test_better_means_shown_to_be_better(mean: float, error: float, outcome: str
 def test_a_rejection_says_how_sure_a_gain_is() -> None:
     assert gate.judge(differing(-0.01), POLICY, LATER).reasons == [
         "NDCG at 10 is 0.0400 against the incumbent's 0.0500 (-20.0%): 0.6% sure that it is better, 95% asked",
-        "tested on all 610 test users",
+        "tested by leave-last-out on all 610 test users",
     ]
 
 
@@ -316,6 +316,48 @@ def test_a_slice_of_few_users_is_not_checked() -> None:
     assert gate.judge(changed(later(), "candidate.slices", sliced(0.0, users=99)), POLICY, LATER).outcome == "ACCEPTED"
 
 
+# The protocol
+
+
+def by_time(document: dict[str, Any]) -> dict[str, Any]:
+    return changed(changed(document, "protocol.split", "global-time"), "protocol.moment", 1_700_000_000)
+
+
+@pytest.mark.parametrize("wanted", ["any", "global-time", None])
+def test_a_verdict_says_by_which_protocol_it_was_reached(wanted: str | None) -> None:
+    policy = Policy.from_document({"protocol": wanted} if wanted else {})
+    assert gate.judge(by_time(report()), policy, FIRST).reasons[-1] == (
+        "tested by global-time (interactions from 2023-11-14T22:13:20Z on) on all 610 test users"
+    )
+
+
+@pytest.mark.parametrize("document", [report(), later()])
+@pytest.mark.fault("E08")
+def test_a_test_by_another_protocol_than_the_policys_is_not_comparable(document: dict[str, Any]) -> None:
+    with pytest.raises(NotComparable) as caught:
+        gate.judge(
+            document, Policy.from_document({"protocol": "global-time"}), LATER if document["incumbent"] else FIRST
+        )
+    assert str(caught.value) == (
+        "not comparable: the dataset is split by leave-last-out, and the policy asks for global-time. Set "
+        '{"split": "global-time"} in PreparationParameters and prepare the data again, or set protocol to '
+        "leave-last-out or any in policy/gate.json"
+    )
+
+
+def test_the_figures_of_two_protocols_are_not_taken_for_a_collapse() -> None:
+    """By leave-last-out, a serving model's NDCG was 0.3; by global time, on several items a user, it is 0.05."""
+    other = gate.Run(RUN, VERSION, INCUMBENT, 0.3, "leave-last-out")
+    verdict = gate.judge(by_time(differing(0.01)), POLICY, other)
+    assert verdict.outcome == "ACCEPTED"
+    assert verdict.people.endswith(
+        "; the serving model was judged by leave-last-out: its figures of then are not compared with those of now"
+    )
+    same = gate.judge(by_time(differing(0.01)), POLICY, gate.Run(RUN, VERSION, INCUMBENT, 0.3, "global-time"))
+    assert (same.outcome, "the data changed" in same.reasons[0]) == ("REJECTED", True)
+    assert "judged by" not in same.people
+
+
 # The people
 
 
@@ -329,8 +371,8 @@ def people(**numbers: int) -> dict[str, Any]:
 def test_the_verdict_says_who_was_left_out_and_why() -> None:
     document = people(learnedAgain=103, learnedWhenNew=7, notDrawn=100, fair=400)
     assert gate.judge(document, POLICY, LATER).reasons[-1] == (
-        "tested on 400 of 610 test users; left out: 103 whose items the incumbent had learned because they had them "
-        "before, 7 whose items the incumbent had learned because they were too new to test, 100 not drawn for the "
+        "tested by leave-last-out on 400 of 610 test users; left out: 103 whose items the incumbent had learned because they "
+        "had them before, 7 whose items the incumbent had learned because they were too new to test, 100 not drawn for the "
         "sample"
     )
 
