@@ -167,13 +167,14 @@ def _evaluation(dataset: Dataset, seed: int) -> Evaluation:
 
 
 def _dataset(train: Events, test: Events, users: NDArray[np.int64], items: NDArray[np.int64]) -> Dataset:
-    pairs = [
-        Pairs.of(np.searchsorted(users, part.user), np.searchsorted(items, part.item), users.size, items.size)
-        for part in (train, test)
-    ]
-    popularity = np.bincount(pairs[0].item, minlength=items.size)
+    def pairs(events: Events) -> Pairs:
+        user, item = np.searchsorted(users, events.user), np.searchsorted(items, events.item)
+        return Pairs.of(user, item, users.size, items.size)
+
+    learned, nobody = pairs(train), np.full(users.size, -1)
+    popularity = np.bincount(learned.item, minlength=items.size)
     names = ([str(user) for user in users], [str(item) for item in items])
-    return Dataset(VERSION, "", *names, *pairs, popularity, np.full(users.size, -1))
+    return Dataset(VERSION, "", *names, learned, pairs(test), popularity, nobody)
 
 
 def compare(estimate: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[float, float]:

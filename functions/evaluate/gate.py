@@ -207,7 +207,8 @@ def _learned(people: Mapping[str, int]) -> int:
 def _people(report: Mapping[str, Any]) -> str:
     people = report["people"]
     measured, everybody = report["protocol"]["testUsers"], people["withTest"]
-    sentence = f"tested {_protocol(report['protocol'])} on {'all' if measured == everybody else f'{measured} of'} {everybody} test users"
+    number = f"all {everybody}" if measured == everybody else f"{measured} of {everybody}"
+    sentence = f"tested {_protocol(report['protocol'])} on {number} test users"
     left_out = [
         f"{people[name]} {words}"
         for name, words in (
@@ -291,30 +292,42 @@ def _latency(value: float, most: float) -> Check:
 def _against_baselines(
     figures: Mapping[str, float], baselines: Mapping[str, Any], policy: Policy, k: int
 ) -> Iterator[Check]:
+    """Yield a check for each figure and baseline in the policy. An allowed loss is one beyond chance, as in a slice."""
     for name, measured in sorted(baselines.items()):
         gains = policy.baseline_gains.get(name, policy.baseline_gains.get("others", {}))
-        yield from _gains(
-            figures, _figures(measured), gains, k, f"baseline.{name}", f"the baseline {name.replace('_', ' ')}"
-        )
+        errors = {figure: float(found["standardError"]) for figure, found in measured.get("difference", {}).items()}
+        chance = {figure: NormalDist().inv_cdf(policy.better.confidence) * error for figure, error in errors.items()}
+        whose = f"the baseline {name.replace('_', ' ')}"
+        yield from _gains(figures, _figures(measured), gains, k, f"baseline.{name}", whose, chance)
 
 
 def _gains(
-    figures: Mapping[str, float], others: Mapping[str, float], gains: Mapping[str, float], k: int, kind: str, whose: str
+    figures: Mapping[str, float],
+    others: Mapping[str, float],
+    gains: Mapping[str, float],
+    k: int,
+    kind: str,
+    whose: str,
+    chance: Mapping[str, float] | None = None,
 ) -> Iterator[Check]:
-    """Yield a check for each required gain: a share of the other model's figure; a negative one allows that loss."""
+    """Yield a check for each required gain: a share of the other model's figure; a negative one allows that loss, and
+    as much more as chance explains, which is `chance` by figure.
+    """
     for name, gain in gains.items():
         value, other = figures[name], others[name]
-        threshold = other * (1 + gain)
+        by_chance = (chance or {}).get(name, 0.0) if gain < 0 else 0.0
+        threshold = other * (1 + gain) - by_chance
         # Rates are quotients of sums, so equal models may differ in the last bit.
         passed = value >= threshold - 1e-12 and (gain <= 0 or value > other)
         words = f"{_WORDS[name].format(k=k)} is {value:.4f} against {other:.4f} of {whose}{_relative(value, other)}"
-        yield Check(f"{kind}.{name}", passed, value, threshold, f"{words}; {_required(gain)}")
+        beyond = " beyond chance" if by_chance else ""
+        yield Check(f"{kind}.{name}", passed, value, threshold, f"{words}; {_required(gain, beyond)}")
 
 
-def _required(gain: float) -> str:
+def _required(gain: float, beyond: str) -> str:
     if gain == 0:
         return "no loss allowed"
-    return f"gain of {gain:.0%} required" if gain > 0 else f"loss of {-gain:.0%} allowed"
+    return f"gain of {gain:.0%} required" if gain > 0 else f"loss of {-gain:.0%}{beyond} allowed"
 
 
 def _better(incumbent: Mapping[str, Any], difference: Mapping[str, Any], policy: Policy, k: int) -> Check:

@@ -307,6 +307,25 @@ def test_a_baseline_has_its_own_limit_or_that_of_the_others() -> None:
     assert gate.judge(document, policy, LATER).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize(("error", "outcome"), [(0.0, "REJECTED"), (0.003, "ACCEPTED"), (0.0028, "REJECTED")])
+def test_a_loss_to_a_baseline_fails_only_where_chance_does_not_explain_it(error: float, outcome: str) -> None:
+    """0.06 is 0.0048 below what is allowed against 0.072; an error of 0.003 explains 0.0049, one of 0.0028 0.0046."""
+    document = changed(later(), "baselines.ease.full.ndcg", 0.072)
+    change = {"mean": -0.012, "standardError": error}
+    document["baselines"]["ease"]["difference"] = dict.fromkeys(FOUR, change)
+    verdict = gate.judge(document, POLICY, LATER)
+    assert verdict.outcome == outcome
+    words = "against 0.0720 of the baseline ease (-16.7%); loss of 10% beyond chance allowed"
+    found = [check.sentence for check in verdict.checks if check.name == "baseline.ease.fullNdcg"]
+    assert (words in found[0]) == (error > 0)
+
+
+def test_chance_excuses_no_missing_gain_over_popularity() -> None:
+    document = changed(report(), "baselines.popularity.full.ndcg", 0.0599)
+    document["baselines"]["popularity"]["difference"] = {name: {"mean": 0.0001, "standardError": 0.02} for name in FOUR}
+    assert gate.judge(document, POLICY, FIRST).outcome == "REJECTED"
+
+
 def test_a_model_of_the_kind_of_a_baseline_must_not_be_worse_than_that_baseline() -> None:
     document = changed(changed(later(), "candidate.model", "ease"), "baselines.ease.full.ndcg", 0.08)
     assert gate.judge(document, POLICY, LATER).outcome == "REJECTED"
@@ -371,9 +390,9 @@ def people(**numbers: int) -> dict[str, Any]:
 def test_the_verdict_says_who_was_left_out_and_why() -> None:
     document = people(learnedAgain=103, learnedWhenNew=7, notDrawn=100, fair=400)
     assert gate.judge(document, POLICY, LATER).reasons[-1] == (
-        "tested by leave-last-out on 400 of 610 test users; left out: 103 whose items the incumbent had learned because they "
-        "had them before, 7 whose items the incumbent had learned because they were too new to test, 100 not drawn for the "
-        "sample"
+        "tested by leave-last-out on 400 of 610 test users; left out: 103 whose items the incumbent had learned because "
+        "they had them before, 7 whose items the incumbent had learned because they were too new to test, 100 not "
+        "drawn for the sample"
     )
 
 
