@@ -6,6 +6,7 @@ kind of fault, for a metric; the message names the place. Neither contains an it
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 from math import isfinite
@@ -25,6 +26,11 @@ class BadList(ValueError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def part_of(user_id: str, parts: int) -> int:
+    """Return the part of a batch, of `parts`, that would hold this user's list."""
+    return int(hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()[:8], 16) % parts
 
 
 def of_items(listed: Any) -> tuple[list[str], list[float]]:

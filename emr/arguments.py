@@ -54,6 +54,7 @@ class Arguments:
     source, output, quarantine: URIs or directories; each version is a folder in the last two.
     dataset_version, parent_version: `v<yyyymmdd>t<hhmmss>z-<8 hex>`; the parent's indices are kept.
     code_version: names the code in the manifest.
+    forgotten: document with the people whose rows are dropped; nobody's without one.
     items: catalogue file or folder; None looks for `items.*` or `movies.*` in the source.
     format: format of the interaction files; `auto` decides per file.
     event_types: only rows of these event types are used; empty means all of them.
@@ -71,6 +72,7 @@ class Arguments:
     dataset_version: str
     code_version: str
     parent_version: str | None = None
+    forgotten: str | None = None
     items: str | None = None
     format: str = "auto"
     columns: Columns = Columns()
@@ -118,6 +120,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add("--dataset-version", required=True, type=_version, metavar="V", help="v<yyyymmdd>t<hhmmss>z-<8 hex>")
     add("--code-version", required=True, type=_text, metavar="SHA", help="names this code in the manifest")
     add("--parent-version", type=_version, metavar="V", help="version whose indices are kept and appended to")
+    add("--forgotten", type=_uri, metavar="URI", help="forgotten.json: people whose rows and ids are left out")
     add(
         "--items",
         type=_uri,
@@ -166,6 +169,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         dataset_version=options.dataset_version,
         code_version=options.code_version,
         parent_version=options.parent_version,
+        forgotten=options.forgotten,
         items=options.items,
         format=options.format,
         columns=columns,

@@ -13,31 +13,27 @@ import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import arguments as command_line
-import cleaning
+import forgetting
 import global_time
 import indexing
 import splitting
 import writing
+from clean_step import clean
 from contracts import lines
-from contracts.splits import GLOBAL_TIME, LEAVE_LAST_OUT
 from reading import Source, read_source
 from refusal import PreparationFailed, Refused, printable
 from spark_session import open_session, size_shuffles
-from stages import Clean, Indexed, Preparation, Split
+from stages import Clean, Indexed, Preparation, Split, print_step
 from storage import Storage, literal_path, root_cause
 from writing import Table
 
 WRITTEN, FAULT, REFUSED = 0, 1, 2
 
-#: Share of the interactions above which a single user causes a warning: a robot, or a shop's own account.
-_LARGE_USER_SHARE = 0.1
 #: Share of the test users above which ties in time cause a warning: what draws decide for a tenth of the users moves a
 #: hit rate by 0.1 at most. MovieLens (small) has 16 %, a shop whose baskets have one time each 94 %.
 _LARGE_TIED_SHARE = 0.1
@@ -79,6 +75,7 @@ def prepare(preparation: Preparation) -> str:
     storage.delete(arguments.quarantine_folder)
     storage.drop_checksum_files(arguments.output)
     storage.drop_checksum_files(arguments.quarantine)
+    preparation.people = forgetting.read(storage, arguments.forgotten)
     try:
         source = read(preparation)
         cleaned = clean(preparation, source)
@@ -106,122 +103,8 @@ def read(preparation: Preparation) -> Source:
     for warning in source.warnings:
         preparation.warn(warning)
     size_shuffles(preparation.session, source.size)
-    _print_step("read", started, files=source.files, bytes=source.size, format=source.format)
+    print_step("read", started, files=source.files, bytes=source.size, format=source.format)
     return source
-
-
-def clean(preparation: Preparation, source: Source) -> Clean:
-    """Quarantines bad rows, and keeps one row of each (user, item) with enough support; by global time one before and
-    one after the moment.
-
-    Raises Refused if too many rows are bad, or if too few remain.
-    """
-    arguments, started = preparation.arguments, time.monotonic()
-    parsed = cleaning.parse(source.interactions, arguments.event_types).persist()
-    outcomes = cleaning.tally(parsed).collect()
-    preparation.read = sum(row["rows"] for row in outcomes)
-    for row in outcomes:
-        if row["reason"] is not None:
-            preparation.bad[row["reason"]] = preparation.bad.get(row["reason"], 0) + row["rows"]
-    other_events = sum(row["rows"] for row in outcomes if row["reason"] is None and not row["is_wanted"])
-    bad = sum(preparation.bad.values())
-    if bad:
-        _write_quarantine(preparation, parsed, bad)
-    _refuse_bad_rows(preparation.read, preparation.bad, arguments.maximum_bad_share)
-    good = preparation.read - bad - other_events
-    if good == 0:
-        raise Refused(f"no interactions (rows=0): none of {preparation.read} rows has a requested event type")
-
-    counted = Clean(source.interactions, good, other_events, 0, 0, (0, 0))
-    keep = _keep_by_time if arguments.split == GLOBAL_TIME else _keep_latest
-    cleaned = keep(preparation, cleaning.good_rows(parsed), counted)
-    _print_step(
-        "clean",
-        started,
-        rows=cleaned.rows,
-        read=preparation.read,
-        quarantined=bad,
-        other_events=other_events,
-        duplicates=cleaned.duplicates,
-        below_support=cleaned.below_support,
-    )
-    return cleaned
-
-
-def _keep_latest(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
-    """The latest row of each (user, item) with enough support."""
-    unique = cleaning.with_support(cleaning.latest_per_pair(rows)).persist()
-    distinct = unique.count()
-    interactions, facts = _supported(preparation, unique, distinct)
-    return replace(
-        good,
-        interactions=interactions,
-        rows=facts["rows"],
-        duplicates=good.rows - distinct,
-        below_support=distinct - facts["rows"],
-        time_span=(facts["first"], facts["last"]),
-    )
-
-
-def _keep_by_time(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
-    """The latest row of each (user, item) with enough support before the moment of the split, and the first row of each
-    at or after it. Raises Refused if none of the second kind is for testing.
-    """
-    moment = global_time.moment(rows, preparation.arguments.test_share, preparation.arguments.test_days)
-    pairs = global_time.per_pair(rows, moment).persist()
-    sizes = pairs.agg(F.count("earlier").alias("earlier"), F.count("later").alias("later")).head()
-    assert sizes is not None
-    earlier = cleaning.with_support(global_time.earlier(pairs))
-    train, facts = _supported(preparation, earlier, sizes["earlier"], f" before {global_time.utc(moment)}")
-    divided = global_time.divide(pairs, train).persist()
-    found = divided.groupBy("part").agg(F.count("*").alias("rows"), F.max("timestamp").alias("last")).collect()
-    parts = {row["part"]: row["rows"] for row in found}
-    repeats, cold = parts.get(global_time.REPEATS, 0), parts.get(global_time.COLD, 0)
-    if global_time.TEST not in parts:
-        raise Refused(
-            f"nothing to test with: of {sizes['later']} interactions at or after {global_time.utc(moment)}, {repeats} "
-            f"repeat one before it, and {cold} have an item without an interaction before it; give a larger "
-            f"--test-share or --test-days, or --split {LEAVE_LAST_OUT}"
-        )
-    kept = divided.where(F.col("part") != global_time.COLD)
-    return replace(
-        good,
-        interactions=kept,
-        rows=sum(parts.values()) - cold,
-        duplicates=good.rows - sizes["earlier"] - sizes["later"],
-        below_support=sizes["earlier"] - facts["rows"],
-        time_span=(facts["first"], max(row["last"] for row in found if row["part"] != global_time.COLD)),
-        moment=moment,
-        parts=parts,
-    )
-
-
-def _supported(preparation: Preparation, counted: DataFrame, distinct: int, when: str = "") -> tuple[DataFrame, Any]:
-    """The rows of `cleaning.with_support` that have enough support, and their `cleaning.summary`.
-
-    `distinct`: number of rows; `when`: limits them in sentences. Raises Refused if no row, only one user, or only one
-    item remains. Warns of a user with a large share.
-    """
-    minimum_user = preparation.arguments.minimum_user_interactions
-    minimum_item = preparation.arguments.minimum_item_interactions
-    interactions = cleaning.supported(counted, minimum_user, minimum_item)
-    facts = cleaning.summary(interactions).head()
-    assert facts is not None
-    rows = facts["rows"]
-    if rows == 0:
-        raise Refused(
-            f"below minimum support: 0 of {distinct} interactions{when} remain when a user needs at least "
-            f"{minimum_user} items and an item at least {minimum_item} users"
-        )
-    if facts["one_user"] or facts["one_item"]:
-        whose = "of one user" if facts["one_user"] else "with one item"
-        raise Refused(
-            f"below minimum support: all {rows} interactions{when} are {whose}; two users and two items are needed"
-        )
-    share = facts["most"] / rows
-    if share > _LARGE_USER_SHARE and rows >= 1000:
-        preparation.warn(f"one user has {share:.0%} of the interactions ({facts['most']} of {rows})")
-    return interactions, facts
 
 
 def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
@@ -236,6 +119,7 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         indexing.unknown_ids(cleaned.interactions, "item_id", parent_items), "item_id", "item_index", known_items
     )
     if parent_users is not None and parent_items is not None:
+        parent_users = forgetting.without_ids(parent_users, preparation.people)
         users = parent_users.unionByName(users)
         items = parent_items.unionByName(items, allowMissingColumns=True)
     catalogue = indexing.clean_catalogue(source.catalogue) if source.catalogue is not None else None
@@ -243,7 +127,7 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     users, items = users.persist(), items.persist()
     interactions = indexing.with_indices(cleaned.interactions, users, items)
     user_count, item_count = known_users + new_users, known_items + new_items
-    _print_step("index", started, users=user_count, items=item_count, new_users=new_users, new_items=new_items)
+    print_step("index", started, users=user_count, items=item_count, new_users=new_users, new_items=new_items)
     return Indexed(interactions, users, user_count, items, item_count)
 
 
@@ -251,7 +135,7 @@ def split(preparation: Preparation, cleaned: Clean, indexed: Indexed) -> Split:
     """Separates the rows for testing. Raises Refused if there is none, or a pair is in both sets."""
     started = time.monotonic()
     divided = _split_by_time(cleaned, indexed) if cleaned.moment is not None else _hold_out_last(preparation, indexed)
-    _print_step(
+    print_step(
         "split",
         started,
         train=divided.train_rows,
@@ -366,6 +250,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "users": users,
         "items": items,
         "quarantined": sum(preparation.bad.values()),
+        "forgotten": preparation.forgotten,
         "otherEvents": cleaned.other_events,
         "duplicates": cleaned.duplicates,
         "belowSupport": cleaned.below_support,
@@ -377,7 +262,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
     draft = f"{arguments.dataset}/_manifest.draft"
     storage.delete(staging)
     storage.write_whole(f"{arguments.dataset}/manifest.json", writing.as_text(manifest), draft)
-    _print_step("write", started, files=len(files), bytes=sum(file["size"] for file in files))
+    print_step("write", started, files=len(files), bytes=sum(file["size"] for file in files))
 
 
 def explain(error: BaseException) -> str:
@@ -389,25 +274,6 @@ def explain(error: BaseException) -> str:
     )
     file = re.search(r"(?:while reading file|footer for file:?|Could not read footer for file:?)\s+(\S+)", text)
     return printable(f"cannot read {file.group(1).rstrip('.')}: {cause}" if file else cause, 1000)
-
-
-def _refuse_bad_rows(read: int, bad: dict[str, int], maximum_share: float) -> None:
-    if read == 0:
-        raise Refused("no interactions (rows=0): the files have a header, but no row")
-    total = sum(bad.values())
-    if total / read > maximum_share:
-        detail = ", ".join(f"{reason} {rows}" for reason, rows in sorted(bad.items(), key=lambda count: -count[1]))
-        raise Refused(f"{total} of {read} rows are bad ({total / read:.2%}, limit {maximum_share:.2%}): {detail}")
-
-
-def _write_quarantine(preparation: Preparation, parsed: DataFrame, rows: int) -> None:
-    folder = preparation.arguments.quarantine_folder
-    order = ("reason", "file", "line", "user_id", "item_id", "timestamp", "event_type", "weight")
-    staging = f"{folder}/_staging"
-    writing.write_table(
-        preparation.storage, Table("rows", cleaning.bad_rows(parsed), order, rows), folder, staging, "json"
-    )
-    preparation.storage.delete(staging)
 
 
 def _parent_map(preparation: Preparation, name: str, index_column: str) -> tuple[DataFrame | None, int]:
@@ -423,12 +289,6 @@ def _parent_map(preparation: Preparation, name: str, index_column: str) -> tuple
     if facts["rows"] == 0 or facts["last"] != facts["rows"] - 1:
         raise PreparationFailed(f"{parent}/{name} has {facts['rows']} rows, but its last index is {facts['last']}")
     return table, facts["rows"]
-
-
-def _print_step(step: str, started: float, **facts: object) -> None:
-    """Prints a line about a step, for people and programs that watch: `step=clean rows=100836 … seconds=3.1`."""
-    fields = " ".join(f"{key}={value}" for key, value in facts.items())
-    print(f"step={step} {fields} seconds={time.monotonic() - started:.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from local import demo, host, operations
 from local.console import Show
 from local.data import drop_name, read_drop
 from local.demo import Prepared, check_deployed
+from local.forget import forget
 from local.http import api_url
 from local.logs import KINDS, show_logs
 from local.project import Problem, Project, RunFailedError
@@ -96,6 +97,12 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "batch", help="write a list of recommendations for every known user, with the current model"
+    )
+
+    command = commands.add_parser("forget", help="forget a person: no list, no answer and no later model has this id")
+    command.add_argument("user", metavar="USER", help="user id, as in the data")
+    command.add_argument(
+        "--reason", required=True, metavar="TEXT", help="the reason without the id; kept in the ledger"
     )
 
     command = commands.add_parser("logs", help="show the latest log lines of one part, or a few of each")
@@ -254,6 +261,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
         project, check_deployed(project), show, given.to, given.percent, given.reason
     ),
     "batch": lambda given, project, show: operations.write_lists(project, check_deployed(project), show),
+    "forget": lambda given, project, show: forget(project, check_deployed(project), show, given.user, given.reason),
     "logs": _logs,
     "down": _down,
 }

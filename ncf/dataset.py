@@ -61,11 +61,29 @@ class Split:
 
 
 @dataclass(frozen=True)
+class History:
+    """The items of each user in train in the order of time, oldest first; `train.indptr` divides them."""
+
+    item: NDArray[np.int32]  # [pairs in train]
+    is_tied: NDArray[np.bool_]  # [pairs in train], at the same time as the one before of the same user
+
+    @classmethod
+    def unknown(cls, train: Pairs) -> History:
+        """The history without times: all interactions of a user are at the same time."""
+        return cls(train.item.astype(np.int32), np.diff(train.user, prepend=-1) == 0)
+
+    @property
+    def tied_share(self) -> float:
+        """Share of the interactions at the same time as another one of the same user: their order is not known."""
+        return float((self.is_tied | np.append(self.is_tied[1:], False)).mean())
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A dataset version in memory. Indices are positions in `user_ids` and `item_ids`.
 
-    Of timestamps, the order is used, to find a user's last interaction, and what is recent, for baselines; weights are
-    not used. The models learn from whether a user interacted with an item, not from when or how much.
+    Of timestamps, the order of each user's interactions is used, and what is recent, for baselines; weights are not
+    used. Most models learn from whether a user interacted with an item, not from when or how much.
     """
 
     version: str
@@ -85,8 +103,11 @@ class Dataset:
     """By global time, the pairs in train that occur again at or after the moment; otherwise empty."""
     recent: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     """By number of days: [items], interactions in train that are at most so many days older than the newest one."""
+    history: History = field(default_factory=lambda: History.unknown(Pairs.none()))
 
     def __post_init__(self) -> None:
+        if not self.history.item.size:
+            object.__setattr__(self, "history", History.unknown(self.train))
         if not len(self.repeats):
             object.__setattr__(self, "repeats", Pairs.none(self.users))
 
@@ -126,6 +147,7 @@ class Dataset:
         keys = self.train.user * self.items + self.train.item
         rest = ~np.isin(keys, user * self.items + item, assume_unique=True)
         train = Pairs.of(self.train.user[rest], self.train.item[rest], self.users, self.items)
+        in_order = ~np.isin(self.train.user * self.items + self.history.item, user * self.items + item)
         return dataclasses.replace(
             self,
             train=train,
@@ -135,4 +157,5 @@ class Dataset:
             split=Split(seed=self.split.seed),
             repeats=Pairs.none(self.users),
             recent={},
+            history=History(self.history.item[in_order], self.history.is_tied[in_order]),
         )

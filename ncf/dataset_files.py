@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from contracts import counts, documents, splits
 from contracts.documents import Unfit
 from contracts.values import is_integer, shown
-from ncf.dataset import BrokenDataset, Dataset, Pairs, Split
+from ncf.dataset import BrokenDataset, Dataset, History, Pairs, Split
 
 SCHEMA_VERSIONS = re.compile(r"1\.[0-9]+")
 MANIFEST = "manifest.json"
@@ -97,6 +97,7 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         split,
         repeats,
         _recent(tables["train"], items),
+        _history(tables["train"], train, items),
     )
 
 
@@ -261,6 +262,36 @@ def _recent(table: pa.Table, items: int) -> dict[int, NDArray[np.int64]]:
     """Return the interactions of each item in the last days of train [items], by the number of days."""
     time, item = table["timestamp"].to_numpy(), table["item_index"].to_numpy()
     return {days: np.bincount(item[time >= time.max() - days * DAY], minlength=items) for days in RECENT_DAYS}
+
+
+def _history(table: pa.Table, train: Pairs, items: int) -> History:
+    """Return the items of each user in the order of time; a repeated pair has the place of its last row.
+
+    Of those at the same time a hash of the indices decides, because the order of the file is that of the ids.
+    """
+    user, item, time = (table[name].to_numpy() for name in ("user_index", "item_index", "timestamp"))
+    is_sorted = (user[1:] > user[:-1]) | ((user[1:] == user[:-1]) & (time[1:] >= time[:-1]))
+    if not is_sorted.all():  # the preparation sorts each file
+        order = np.lexsort((time, user))
+        user, item, time = user[order], item[order], time[order]
+    if item.size > len(train):
+        backwards = user[::-1].astype(np.int64) * items + item[::-1]
+        kept = np.sort(item.size - 1 - np.unique(backwards, return_index=True)[1])
+        user, item, time = user[kept], item[kept], time[kept]
+    is_tied = np.append(False, (user[1:] == user[:-1]) & (time[1:] == time[:-1]))
+    tied = np.flatnonzero(is_tied | np.append(is_tied[1:], False))
+    moment = np.cumsum(~is_tied[tied])
+    in_order = item.copy()
+    in_order[tied] = item[tied][np.lexsort((_scattered(user[tied], item[tied]), moment))]
+    return History(in_order, is_tied)
+
+
+def _scattered(user: NDArray[Any], item: NDArray[Any]) -> NDArray[np.uint64]:
+    """Return a hash of each pair [pairs], by the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    mixed = (user.astype(np.uint64) << np.uint64(32)) ^ item.astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _latest(table: pa.Table, user_ids: list[str], item_ids: list[str], seed: int) -> NDArray[np.int64]:

@@ -8,13 +8,14 @@ second call changes nothing. If another model serves now, its lists stay, and `p
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from contracts.documents import Unfit
 from publish_batch import lists
-from shared import environment, names
+from shared import batch_lists, environment, names
 from shared.clients import client
 from shared.errors import ArtefactMissing, InvalidInput
 from shared.ledger import Ledger
@@ -57,6 +58,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     wrong = lists.problem(_read(f"{prefix}/lists/{first}.out"), run_id, len(inputs), num_results)
     if wrong:
         raise ArtefactMissing(f"{prefix}/lists/{first}.out: {wrong}")
+    struck = _strike(run_id, f"{prefix}/lists/", written)
     moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     pointer = json.dumps(lists.pointer(run_id, f"{prefix}/lists/", len(inputs), num_results, moment)).encode()
     ARTIFACTS.put(f"runs/{run_id}/batch.json", pointer)
@@ -78,9 +80,19 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
             "shards": len(inputs),
         },
     )
-    logger.info("lists published" if published else "another model serves now", extra={"shards": len(inputs)})
+    details = {"shards": len(inputs), "forgotten_lists": struck}
+    logger.info("lists published" if published else "another model serves now", extra=details)
     count("BatchPublished" if published else "BatchOvertaken")
     return {"runId": run_id, "shards": len(inputs), "published": published}
+
+
+def _strike(run_id: str, prefix: str, written: Iterable[str]) -> int:
+    """Remove the lists of people who were forgotten after the run's data were dropped; returns how many."""
+    dropped = names.born(names.version_of(run_id))
+    people = LEDGER.forgotten(after=dropped.isoformat() if dropped else "")
+    if not people.people:
+        return 0
+    return sum(batch_lists.strike(ARTIFACTS, f"{prefix}{name}", people) for name in written if name.endswith(".out"))
 
 
 def _read(key: str) -> bytes:

@@ -11,7 +11,8 @@ The router is our own: Powertools' resolver adds about 60 ms to every cold start
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
@@ -21,6 +22,7 @@ from recommend.batch import Batch
 from recommend.budget import Budget
 from recommend.documents import POPULAR_KEY, RULES_KEY, Absent, Document, Unreadable
 from recommend.endpoint import Endpoint, EndpointUnavailable
+from recommend.people import People
 from recommend.ranking import GarbledAnswer, ListFilter, Popularity, Ranking, rules_from_json
 from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, RelatedRequest, route
 from shared import environment
@@ -49,6 +51,7 @@ endpoint = Endpoint(runtime, SETTINGS.endpoint_name)
 popularity = Document(artifacts, POPULAR_KEY, Popularity.from_json)
 batch = Batch(artifacts)
 rules = Document(artifacts, RULES_KEY, rules_from_json, otherwise=NO_RULES)
+people = People(artifacts)
 
 # An unknown user and an unknown item: the endpoint has nothing to compute.
 _HEALTH_INVOCATION = {"userId": "health-check", "candidates": ["health-check"]}
@@ -86,13 +89,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def recommendations(request: RecommendationsRequest, recommendation_id: str) -> dict[str, Any]:
     """Recommend items of the whole catalogue to a user. Raises `Absent` or `Unreadable`."""
     list_filter, budget = ListFilter(_rules(), request.categories), Budget(_BUDGET_SECONDS)
-    try:
-        ranking = endpoint.rank(request.to_invocation() | list_filter.to_invocation(), budget)
-    except EndpointUnavailable as error:
-        _fall_back(error)
-        # The lists of a batch exclude seen items, so they cannot answer a request that includes them.
-        listed = _listed(request, list_filter, budget) if request.exclude_seen else None
-        ranking = listed or _popular().top(request.num_results, list_filter)
+
+    def answer(user_id: str) -> Ranking:
+        asked = replace(request, user_id=user_id)
+        try:
+            return endpoint.rank(asked.to_invocation() | list_filter.to_invocation(), budget)
+        except EndpointUnavailable as error:
+            _fall_back(error)
+            # The lists of a batch exclude seen items, so they cannot answer a request that includes them.
+            listed = _listed(asked, list_filter, budget) if request.exclude_seen else None
+            return listed or _popular().top(request.num_results, list_filter)
+
+    ranking = _known(request.user_id, budget, answer)
     _served(ranking)
     return ranking.to_recommendations(recommendation_id)
 
@@ -113,11 +121,16 @@ def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
     """Rank the given items for a user. The list is the caller's, so the business rules do not apply. Raises `Absent` or
     `Unreadable`.
     """
-    try:
-        ranking = endpoint.rank(request.to_invocation(), Budget(_BUDGET_SECONDS))
-    except EndpointUnavailable as error:
-        _fall_back(error)
-        ranking = _popular().rank(request.input_list)
+    budget = Budget(_BUDGET_SECONDS)
+
+    def answer(user_id: str) -> Ranking:
+        try:
+            return endpoint.rank(replace(request, user_id=user_id).to_invocation(), budget)
+        except EndpointUnavailable as error:
+            _fall_back(error)
+            return _popular().rank(request.input_list)
+
+    ranking = _known(request.user_id, budget, answer)
     _served(ranking)
     return ranking.to_personalized_ranking(recommendation_id)
 
@@ -136,6 +149,18 @@ def health() -> tuple[int, dict[str, Any]]:
     except (Absent, Unreadable):
         return 503, {"status": "unavailable", "model": {"version": None}, "endpoint": {"status": reason}}
     return 200, {"status": "degraded", "model": {"version": version}, "endpoint": {"status": reason}}
+
+
+def _known(user_id: str, budget: Budget, answer: Callable[[str], Ranking]) -> Ranking:
+    """Return the answer to this user, or to a stranger if the shop has forgotten this one. Raises as `answer` does."""
+    ranking = people.as_known(user_id, budget, answer)
+    if people.problem:
+        with single_metric(name="ForgottenUnreadable", unit=MetricUnit.Count, value=1):
+            pass  # a metric without the dimensions of the others
+        logger.warning(
+            "the forgotten people cannot be read; the last known ones count", extra={"reason": people.problem}
+        )
+    return ranking
 
 
 def _rules() -> Rules:

@@ -11,7 +11,7 @@ Answer = TypeVar("Answer")
 
 # An abandoned call keeps its thread until its socket times out, at most a few seconds later. The circuit breaker opens
 # long before all threads are in use.
-_CALLS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="call")
+CALLS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="call")
 
 
 class Budget:
@@ -35,7 +35,7 @@ class Budget:
 
         Socket timeouts are not enough: they restart with every byte that arrives.
         """
-        future = _CALLS.submit(call)
+        future = CALLS.submit(call)
         try:
             return future.result(timeout=self.left)
         except TimeoutError:

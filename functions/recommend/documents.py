@@ -54,6 +54,11 @@ class Document(Generic[Content]):
         self.refused: GarbledAnswer | None = None
         """The fault of the content that was read last; None if it has none or could not be read."""
 
+    @property
+    def is_due(self) -> bool:
+        """True if `current` would read the object."""
+        return self._copy is None or self._clock() >= self._next_read
+
     def current(self) -> Content:
         """Return the content. Raises `Absent` or `Unreadable` if there is neither an earlier copy nor `otherwise`."""
         if self._copy is not None and self._clock() < self._next_read:

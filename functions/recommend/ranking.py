@@ -5,7 +5,6 @@ Pure: no AWS, no environment.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,8 +108,7 @@ class Lists:
 
     def key_of(self, user_id: str) -> str:
         """Return the key of the part that would hold this user's list; a hash of the user id selects the part."""
-        digest = hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()
-        return f"{self.prefix}{int(digest[:8], 16) % self.shards:04d}.json.out"
+        return f"{self.prefix}{lists.part_of(user_id, self.shards):04d}.json.out"
 
 
 NO_LISTS = Lists("", 1, 1)

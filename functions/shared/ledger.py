@@ -16,6 +16,7 @@ from typing import Any, cast
 from boto3.dynamodb.conditions import Attr
 
 from shared import names
+from shared.forgotten_people import ForgottenPeople
 from shared.records import (
     UNFINISHED,
     UNUSABLE,
@@ -53,8 +54,10 @@ class Token:
     held_at: str | None = field(default=None, compare=False)
 
 
-class Ledger(ServingRecord):
-    """Datasets, runs, decisions, notices and tokens; `ServingRecord` adds the serving model."""
+class Ledger(ServingRecord, ForgottenPeople):
+    """Datasets, runs, decisions, notices and tokens; `ServingRecord` adds the serving model, `ForgottenPeople` whom
+    the shop has forgotten.
+    """
 
     # Datasets
 

@@ -61,6 +61,23 @@ class Bucket:
         with calling(f"s3 PutObject {key}"):
             self._s3.put_object(Bucket=self.name, Key=key, Body=content, ContentType=content_type)
 
+    def delete_earlier(self, key: str) -> None:
+        """Delete the versions of the object before the current one."""
+        with calling(f"s3 ListObjectVersions {key}"):
+            for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=key):
+                for entry in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                    if entry["Key"] == key and not entry["IsLatest"]:
+                        self._s3.delete_object(Bucket=self.name, Key=key, VersionId=entry["VersionId"])
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the folders directly below `prefix`, which ends with a slash, as their objects' keys begin."""
+        found: list[str] = []
+        with calling(f"s3 ListObjectsV2 {prefix}"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix, Delimiter="/")
+            for page in pages:
+                found += [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+        return found
+
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return the size in bytes of each object below `prefix`, by its key without the prefix."""
         found: dict[str, int] = {}

@@ -25,6 +25,7 @@ class Settings(environment.Common):
     """Environment of this function."""
 
     data_bucket: str
+    artifacts_bucket: str
     emr_application_id: str
     emr_execution_role_arn: str
     preparation_entry_point: str
@@ -89,6 +90,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         parent_version=parent,
         name_prefix=SETTINGS.name_prefix,
         data_bucket=SETTINGS.data_bucket,
+        artifacts_bucket=SETTINGS.artifacts_bucket,
         application_id=SETTINGS.emr_application_id,
         execution_role_arn=SETTINGS.emr_execution_role_arn,
         entry_point=SETTINGS.preparation_entry_point,

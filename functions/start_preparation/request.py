@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts.forgotten import KEY as FORGOTTEN_KEY
 from shared import names
 from start_preparation.plan import PARAMETERS, Preparation
 
@@ -15,6 +16,7 @@ def start_job_run(
     parent_version: str | None,
     name_prefix: str,
     data_bucket: str,
+    artifacts_bucket: str,
     application_id: str,
     execution_role_arn: str,
     entry_point: str,
@@ -30,6 +32,7 @@ def start_job_run(
         "--quarantine": f"s3://{data_bucket}/quarantine",
         "--dataset-version": preparation.version,
         "--code-version": code_version,
+        "--forgotten": f"s3://{artifacts_bucket}/{FORGOTTEN_KEY}",
     }
     if parent_version:
         arguments["--parent-version"] = parent_version

@@ -42,6 +42,8 @@ RENAMED = {
     "lambda:Invoke": "lambda:InvokeFunction",
     "s3:HeadObject": "s3:GetObject",
     "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:DeleteObject": "s3:DeleteObjectVersion",  # functions delete versions that they name, and nothing else
     "s3:UploadFile": "s3:PutObject",
 }
 # Operations that pass a role to a service.

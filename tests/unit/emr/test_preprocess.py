@@ -88,6 +88,7 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
         "users": 3,
         "items": 3,
         "quarantined": 0,
+        "forgotten": 0,
         "otherEvents": 0,
         "duplicates": 0,
         "belowSupport": 0,
@@ -328,8 +329,8 @@ def test_by_global_time_what_is_before_one_moment_trains_and_what_comes_after_te
     manifest = valid(ended.manifest, "manifest")
     assert manifest["counts"] == {
         "read": 17, "interactions": 12, "train": 7, "test": 4, "repeats": 1, "users": 5, "items": 3, "quarantined": 0,
-        "otherEvents": 0, "duplicates": 2, "belowSupport": 1, "coldTestItems": 2, "testUsers": 3, "newTestUsers": 2,
-        "tiedTestUsers": 0,
+        "forgotten": 0, "otherEvents": 0, "duplicates": 2, "belowSupport": 1, "coldTestItems": 2, "testUsers": 3,
+        "newTestUsers": 2, "tiedTestUsers": 0,
     }  # fmt: skip
     assert manifest["split"] == {"protocol": "global-time", "moment": 1578700800, "seed": splits.SEED}
     assert manifest["timeSpan"] == {"first": 1577923200, "last": 1578873600}

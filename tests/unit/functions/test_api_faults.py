@@ -311,7 +311,17 @@ SITUATIONS: dict[str, Callable[[Cloud, SageMakerFake], dict[str, Any]]] = {
 }  # fmt: skip
 # recommend has a file of its own, and publish_code answers CloudFormation.
 OTHERS = {"recommend", "publish_code"}
-PASSING = ("updatedAt", "endedAt", "startedAt", "since", "writtenAt", "expiresAt", "leasedUntil", "fence")
+PASSING = (
+    "updatedAt",
+    "endedAt",
+    "startedAt",
+    "since",
+    "inForceSince",
+    "writtenAt",
+    "expiresAt",
+    "leasedUntil",
+    "fence",
+)
 
 
 def function_of(situation: str) -> str:
@@ -412,6 +422,6 @@ def test_whichever_call_fails_the_next_try_ends_as_if_nothing_had_happened(
 VARIABLES = {"collect_versions": {"KEPT_VERSIONS": "1"}, "scale_endpoint": {"ENDPOINT_MAXIMUM_INSTANCES": "5"}}
 MAY_ANSWER_OTHERWISE = (
     "on_job_finished", "reconcile", "request_approval", "deploy", "deploy_update", "deploy_rollback", "start_batch",
-    "on_data_ready", "collect_versions",
+    "on_data_ready", "collect_versions", "forget",
 )  # fmt: skip
 """Their answers tell what this try has done, and nothing reads them but the log."""

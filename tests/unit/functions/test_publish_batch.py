@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from contracts.forgotten import digest
 from shared.errors import ArtefactMissing, InvalidInput
-from tests.unit.functions.cloud import ARTIFACTS, BATCH, CONTEXT, RUN, VERSION, Cloud, sample_event
+from shared.ledger import Ledger
+from tests.unit.functions.cloud import ARTIFACTS, BATCH, CONTEXT, RUN, VERSION, Clock, Cloud, sample_event
 
 
 def answer(shard: int, **changed: Any) -> dict[str, Any]:
@@ -132,3 +134,25 @@ def test_a_state_without_a_job_is_refused(app: ModuleType, cloud: Cloud, batch: 
     with pytest.raises((InvalidInput, ArtefactMissing)):
         app.handler({"batch": batch}, CONTEXT)
     assert pointer(cloud) is None
+
+
+def test_people_who_were_forgotten_since_the_data_were_dropped_are_in_no_list(
+    app: ModuleType, cloud: Cloud, book: Ledger
+) -> None:
+    person = digest(book.forgetting_key(), "user-1")
+    book.forget(person, "asked for it", None)
+    app.handler(sample_event("publish_batch"), CONTEXT)
+    lists = [cloud.s3.get_object(Bucket=ARTIFACTS, Key=f"batch/{BATCH}/lists/000{n}.json.out") for n in (0, 1)]
+    assert [json.loads(part["Body"].read())["users"] for part in lists] == [{"user-0": [["a", 1.0]]}, {}]
+
+
+def test_the_parts_are_not_read_for_people_whom_the_data_no_longer_have(
+    app: ModuleType, cloud: Cloud, book: Ledger, clock: Clock
+) -> None:
+    clock.now = 1_700_000_000.0  # 2023: the data were dropped in 2026
+    person = digest(book.forgetting_key(), "user-1")
+    book.forget(person, "asked for it", None)
+    book.in_force(person)
+    app.handler(sample_event("publish_batch"), CONTEXT)
+    part = cloud.s3.get_object(Bucket=ARTIFACTS, Key=f"batch/{BATCH}/lists/0001.json.out")["Body"].read()
+    assert "user-1" in json.loads(part)["users"]

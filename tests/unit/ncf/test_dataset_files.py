@@ -47,6 +47,47 @@ def test_reads_a_dataset_of_the_preparation(dataset: Path) -> None:
     assert loaded.everything().indptr.tolist() == [0, 3, 6, 7]
 
 
+def test_the_history_is_in_the_order_of_time_whatever_the_order_of_the_rows(
+    dataset: Path, table: Callable[..., pa.Table], rewrite_manifest: Callable[[Path], None]
+) -> None:
+    # A repeated pair, (0, 0), has the place of its last row.
+    rows = [(2, 2, 9, 1.0), (0, 1, 7, 1.0), (0, 0, 5, 1.0), (1, 1, 3, 1.0), (1, 2, 1, 1.0), (0, 0, 8, 1.0)]
+    for name, given in (("train", rows), ("test", [(0, 2, 9, 1.0)])):
+        pq.write_table(table(given), dataset / name / "part-00000.parquet")
+    counts = {"item_index": pa.array([0, 1, 2], pa.int32()), "interactions": pa.array([2, 2, 2], pa.int64())}
+    pq.write_table(pa.table(counts), dataset / "popularity" / "part-00000.parquet")
+    rewrite_manifest(dataset)
+    loaded = dataset_files.load(dataset, VERSION)
+    assert loaded.train.indptr.tolist() == [0, 2, 4, 5]
+    assert loaded.history.item.tolist() == [1, 0, 2, 1, 2]
+    assert loaded.history.item.dtype == np.int32 and not loaded.history.is_tied.any()
+    assert loaded.history.tied_share == 0
+
+
+def test_of_a_user_s_items_at_one_time_neither_the_id_nor_the_file_decides_the_order(
+    tmp_path: Path, write: Callable[..., Path], rewrite_manifest: Callable[[Path], None]
+) -> None:
+    items = [f"i{number:02d}" for number in range(12)]
+    dataset = write(tmp_path / "tied", [(f"u{number:02d}", item) for item in items for number in range(40)])
+    replace(dataset, "train", set_column("timestamp", pa.array([5] * 40 * 11, pa.int64())))
+    rewrite_manifest(dataset)
+    loaded = dataset_files.load(dataset, VERSION)
+    last = loaded.history.item.reshape(40, 11)[:, -1]
+    assert np.unique(last).size > 6, "the last of each user would be the same item"
+    assert loaded.history.is_tied.reshape(40, 11).tolist() == [[False] + [True] * 10] * 40
+    assert loaded.history.tied_share == 1
+    assert (np.sort(loaded.history.item.reshape(40, 11)) == np.arange(11)).all()
+
+
+def test_validation_takes_the_held_out_items_from_the_history(dataset: Path) -> None:
+    loaded = dataset_files.load(dataset, VERSION)
+    held_out = loaded.validation()
+    assert held_out.history.item.size == len(held_out.train) == len(loaded.train) - len(held_out.test)
+    np.testing.assert_array_equal(
+        np.sort(held_out.train.user * 3 + held_out.history.item), held_out.train.user * 3 + held_out.train.item
+    )
+
+
 def test_reads_several_parts_and_ignores_files_that_the_manifest_does_not_name(
     dataset: Path, rewrite_manifest: Callable[[Path], None]
 ) -> None:

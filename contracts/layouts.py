@@ -1,0 +1,226 @@
+"""The layout of a text file with rows, found from its first bytes: separator, quotes, header, names of the columns.
+
+layout = find(b"USER_ID;ITEM_ID;TIMESTAMP\\n7;a;1700000000\\n", "clicks.csv")
+layout.separator, layout.names    # ";", ("USER_ID", "ITEM_ID", "TIMESTAMP")
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+HEAD_BYTES = 64 * 1024
+"""How much of a file is looked at, after decompression."""
+ROWS = 200
+"""How many rows are looked at."""
+
+SEPARATORS = ("::", "\t", ";", "|", ",")
+_ALWAYS_QUOTED = (",", ";")
+
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b.*")
+_LINE_BREAK = re.compile(r"\r\n|\n|\r")
+_TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")
+_COMMANDS = {
+    b"PAR1": "is Parquet: give it the ending .parquet",
+    b"\x1f\x8b": "is compressed with gzip: give it the ending .gz after the other one",
+    b"BZh": "is compressed with bzip2: give it the ending .bz2 after the other one",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd: give it the ending .zst after the other one",
+    b"PK\x03\x04": "is a zip archive or a spreadsheet: unpack it, or save it as CSV",
+    b"\xff\xfe": "is UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "is UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
+}
+
+
+class Unreadable(ValueError):
+    """The bytes are no text with rows. The message names the file, and says what to do. `is_prose`: it may be a note
+    beside the data.
+    """
+
+    def __init__(self, problem: str, is_prose: bool = False) -> None:
+        super().__init__(problem)
+        self.is_prose = is_prose
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How to read a text file.
+
+    kind: `delimited`, or `json` for one JSON object a line; `parquet`, of which only the names are known.
+    names: of the columns; `1`, `2`… in a file without a header.
+    header: the header's line, without byte-order mark and line break; None without a header.
+    separator, is_quoted: of a delimited file; a quote is `"`, and `""` inside quotes.
+    is_latin_1: the bytes are not UTF-8.
+    is_multiline: a quoted field has a line break.
+    rows: the first rows, without the header; missing values are empty.
+    """
+
+    kind: Literal["delimited", "json", "parquet"]
+    names: tuple[str, ...]
+    header: str | None = None
+    separator: str = ","
+    is_quoted: bool = False
+    is_latin_1: bool = False
+    is_multiline: bool = False
+    rows: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
+
+    @property
+    def has_header(self) -> bool:
+        """True if the columns have names."""
+        return self.kind != "delimited" or self.header is not None
+
+    @property
+    def description(self) -> str:
+        """The layout as text, for messages."""
+        if self.kind != "delimited":
+            return {"json": "JSON lines", "parquet": "Parquet"}[self.kind]
+        separator = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}.get(self.separator, self.separator)
+        return f"separator {separator}, {'with' if self.header is not None else 'without'} a header"
+
+
+def find(head: bytes, called: str, is_whole: bool = True) -> Layout:
+    """The layout of a file that begins with `head`, at most `HEAD_BYTES` and not compressed; without rows for a file
+    of blanks. `is_whole`: it has no more bytes. Raises Unreadable.
+    """
+    for magic, words in _COMMANDS.items():
+        if head.startswith(magic):
+            raise Unreadable(f"{called} {words}")
+    text, is_latin_1 = _decoded(head, called, is_whole)
+    start = text.lstrip()[:1]
+    if start == "{":
+        return _json_lines(text, called, is_latin_1)
+    if start == "[" and called.lower().split(".")[-1] == "json":
+        raise Unreadable(f"{called} is one JSON list, not one object a line: convert it with jq -c '.[]'")
+    return _delimited(text, called, is_whole, is_latin_1)
+
+
+def _decoded(head: bytes, called: str, is_whole: bool) -> tuple[str, bool]:
+    if b"\x00" in head:
+        raise Unreadable(f"{called} is not text: it has a NUL byte")
+    whole_lines = head
+    if not is_whole:
+        end = max(head.rfind(b"\n"), head.rfind(b"\r"))
+        if end < 0:
+            raise Unreadable(f"{called} has no line break in its first {len(head)} bytes")
+        whole_lines = head[: end + 1]
+    try:
+        return whole_lines.decode("utf-8-sig"), False
+    except UnicodeDecodeError:
+        return whole_lines.decode("latin-1"), True
+
+
+# JSON lines
+
+
+def _json_lines(text: str, called: str, is_latin_1: bool) -> Layout:
+    if is_latin_1:
+        raise Unreadable(f"{called} is JSON, but not UTF-8: convert it with iconv -f LATIN1 -t UTF-8")
+    objects = []
+    for line in _lines(text)[:ROWS]:
+        try:
+            found = json.loads(line) if line.strip() else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            objects.append(found)
+    if not objects:
+        raise Unreadable(f"{called} has no JSON object on a line of its own: convert it with jq -c '.'", is_prose=True)
+    names = tuple(dict.fromkeys(name for found in objects for name in found))
+    rows = tuple(tuple(_text(found.get(name)) for name in names) for found in objects)
+    return Layout("json", names, rows=rows)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+# Delimited text
+
+
+def _delimited(text: str, called: str, is_whole: bool, is_latin_1: bool) -> Layout:
+    candidates = []
+    for separator in SEPARATORS:
+        is_quoted = separator in _ALWAYS_QUOTED or (separator != "::" and _has_quotes(text, separator))
+        rows = _rows(text, separator, is_quoted, called, is_whole)
+        if rows and len(rows[0]) > 1:
+            share = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+            candidates.append((share, len(rows[0]), separator, is_quoted, rows))
+    if not candidates:
+        if not text.strip():
+            return Layout("delimited", ())
+        rows = _rows(text, ",", True, called, is_whole)
+        candidates = [(1.0, 1, ",", True, rows)]
+    _, _, separator, is_quoted, rows = max(candidates, key=lambda candidate: candidate[:2])
+    has_header = _is_header(rows)
+    names = tuple(name.strip() for name in rows[0]) if has_header else tuple(str(n + 1) for n in range(len(rows[0])))
+    typed = [_TYPED.fullmatch(name) for name in names]
+    if all(typed):
+        names = tuple(name[1] for name in typed if name)
+    body = rows[1:] if has_header else rows
+    return Layout(
+        kind="delimited",
+        names=names,
+        header=next(line for line in _lines(text) if line.strip()) if has_header else None,
+        separator=separator,
+        is_quoted=is_quoted,
+        is_latin_1=is_latin_1,
+        is_multiline=is_quoted and not all(map(re.compile(complete_line(separator)).match, _lines(text))),
+        rows=tuple(tuple(value.strip() for value in row) for row in body if len(row) == len(names)),
+    )
+
+
+def complete_line(separator: str) -> str:
+    """A regular expression, for Python and Java, of a line whose quoted fields all end in it. A line with an open quote
+    is the beginning of a row that goes on in the next line.
+    """
+    other = rf"[^{re.escape(separator)}]*+"
+    value = rf'(?:"[^"]*+(?:""[^"]*+)*+"{other}|(?!"){other})'
+    return f"^(?:{value}{re.escape(separator)})*+{value}$"
+
+
+def _has_quotes(text: str, separator: str) -> bool:
+    """True if some field of a line is quoted from its first to its last character."""
+    mark = re.escape(separator)
+    return re.search(rf'(?m)(?:^|{mark})"(?:[^"\r\n]|"")*"(?:{mark}|\r?$)', text) is not None
+
+
+def _rows(text: str, separator: str, is_quoted: bool, called: str, is_whole: bool) -> list[list[str]]:
+    if separator == "::" or not is_quoted:
+        rows = [line.split(separator) for line in _lines(text)[: ROWS + 1] if line.strip()]
+        return rows
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    rows = []
+    try:
+        for row in reader:
+            if any(map(str.strip, row)):
+                rows.append(row)
+            if len(rows) > ROWS:
+                return rows
+    except csv.Error as error:
+        raise Unreadable(f"{called} is not CSV: {error}", is_prose=True) from error
+    # The last row may be cut inside quotes.
+    return rows if is_whole or len(rows) < 2 else rows[:-1]
+
+
+def _is_header(rows: list[list[str]]) -> bool:
+    """True if the first row names columns: it has no number and no date; or it is what pandas writes for columns
+    without names, `0,1,2`.
+    """
+    first = [value.strip() for value in rows[0]]
+    numbered = first[1:] if not first[0] else first
+    if len(numbered) > 1 and numbered == [str(position) for position in range(len(numbered))]:
+        return True
+    return any(first) and not any(looks_like_value(value) for value in first)
+
+
+def looks_like_value(text: str) -> bool:
+    """True for a number and for a text that begins with a date: a header has neither."""
+    return bool(_NUMBER.fullmatch(text) or _DATE.fullmatch(text))
+
+
+def _lines(text: str) -> list[str]:
+    return _LINE_BREAK.split(text)

@@ -1,0 +1,31 @@
+"""Forget a person, and show what that changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from contracts import documents
+from local.console import Show
+from local.project import Problem, Project
+
+
+def forget(project: Project, outputs: Mapping[str, str], show: Show, user_id: str, reason: str) -> None:
+    """Write the tombstone of a person. Raises Problem if the request is refused."""
+    answer = call(project, outputs, "forget", {"userId": user_id, "reason": reason, "by": "python -m local"})
+    known = "" if answer["isNew"] else " already"
+    show.good(f"the person is{known} forgotten; the ledger has the tombstone {answer['person'][:12]}…")
+    lists = f"{answer['lists']} lists" if answer["lists"] != 1 else "1 list"
+    show.line(f"  {lists} of batches removed; within 10 s the API answers as for a stranger")
+    show.line("  the next version of the data leaves the rows and the id out")
+
+
+def call(project: Project, outputs: Mapping[str, str], function: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Call a function and return its answer. Raises Problem with the function's error."""
+    name = f"{outputs['EndpointName'].removesuffix('-recommender')}-{function}"
+    answer = project.client("lambda").invoke(FunctionName=name, Payload=json.dumps(request).encode())
+    content = documents.read_object(answer["Payload"].read(), f"the answer of {name}")
+    if "FunctionError" in answer:
+        raise Problem(str(content.get("errorMessage")))
+    return content

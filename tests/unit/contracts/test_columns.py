@@ -1,0 +1,169 @@
+"""Columns are guessed when the guess is sure; otherwise the refusal has the command that works."""
+
+import pytest
+
+from contracts import columns
+from contracts.columns import Columns, Given, NotSure
+from contracts.layouts import find
+
+SHAPES = {
+    "Amazon Personalize": (
+        "USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE,EVENT_VALUE\n1,2,1700000000,buy,\n",
+        Columns("USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_TYPE"),
+    ),
+    "Retailrocket": (
+        "timestamp,visitorid,event,itemid,transactionid\n1433221332117,257597,view,355908,\n",
+        Columns("visitorid", "itemid", "timestamp", "event"),
+    ),
+    "REES46": (
+        "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
+        "2019-10-01 00:00:00 UTC,view,44600062,2103807459595387724,,shiseido,35.79,541312140,72d76fde\n",
+        Columns("user_id", "product_id", "event_time", "event_type"),
+    ),
+    "MovieLens": (
+        "userId,movieId,rating,timestamp\n1,1,4.0,964982703\n",
+        Columns("userId", "movieId", "timestamp", None, "rating"),
+    ),
+    "MovieLens 1M": ("1::1193::5::978300760\n", Columns("1", "2", "4", None, "3")),
+    "Amazon ratings": (
+        "A39HTATAQ9V7YF,0205616461,5.0,1369699200\nA3JM6GV9MNOF9X,B000052YAN,1,1369699200\n",
+        Columns("1", "2", "4", None, "3"),
+    ),
+    "Amazon ratings, item first": ("B000052YAN,A3JM6GV9MNOF9X,1,1369699200\n", Columns("2", "1", "4", None, "3")),
+    "Amazon reviews 2014": (
+        '{"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 14e8, "reviewTime": "09 1, 2013"}\n',
+        Columns("reviewerID", "asin", "unixReviewTime", None, "overall"),
+    ),
+    "Amazon reviews 2023": (
+        '{"rating": 5, "asin": "B1", "parent_asin": "B2", "user_id": "A1", "timestamp": 1400000000000}\n',
+        Columns("user_id", "parent_asin", "timestamp", None, "rating"),
+    ),
+    "Taobao UserBehavior": (
+        "1,2268318,2520377,pv,1511544070\n1,2333346,2520771,fav,1511561733\n",
+        Columns("1", "2", "5", "4"),
+    ),
+    "H&M": (
+        "t_dat,customer_id,article_id,price,sales_channel_id\n2018-09-20,000058a,0663713001,0.05,2\n",
+        Columns("customer_id", "article_id", "t_dat"),
+    ),
+    "Online Retail": (
+        "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+        "536365,85123A,WHITE,6,12/1/2010 8:26,2.55,17850,United Kingdom\n",
+        Columns("CustomerID", "StockCode", "InvoiceDate", None, "Quantity"),
+    ),
+    "Online Retail II": (
+        "Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country\n"
+        "536365,85123A,WHITE,6,2009-12-01 07:45:00,2.55,13085.0,France\n",
+        Columns("Customer ID", "StockCode", "InvoiceDate", None, "Quantity"),
+    ),
+    "RecBole": (
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float\n196\t242\t3\t881250949\n",
+        Columns("user_id", "item_id", "timestamp", None, "rating"),
+    ),
+    "a canonical name wins": (
+        "user_id,customer_id,item_id,product_id,timestamp,date\n1,2,3,4,5,6\n",
+        Columns("user_id", "item_id", "timestamp"),
+    ),
+    "a rating in words is no weight": ("user,item,time,rating\n1,2,3,good\n", Columns("user", "item", "time")),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_guesses_the_columns_of_known_files(shape: str) -> None:
+    text, expected = SHAPES[shape]
+    assert columns.choose(find(text.encode(), "a.csv"), Given(), "a.csv") == expected
+
+
+def test_movielens_100k_is_known_by_its_name() -> None:
+    layout = find(b"196\t242\t3\t881250949\n", "ml-100k/u.data")
+    assert columns.choose(layout, Given(), "ml-100k/u.data") == Columns("1", "2", "4", None, "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "command"),
+    [
+        (
+            "who,what,when\n1,i,1700000000\n",
+            "a.csv: no column is known to hold the users, the items, the times; it has the columns who, what, when",
+            "make demo DATA='my data/a.csv' USER=who ITEM=what TIME=when",
+        ),
+        (
+            "1,1193,5,978300760\n1,661,3,978302109\n",
+            "a.csv: no column is known to hold the users, the items, the times; it has no header; its first row is "
+            "1: 1, 2: 1193, 3: 5, 4: 978300760",
+            "make demo DATA='my data/a.csv' USER=1 ITEM=2 TIME=4",
+        ),
+        (
+            "customer,buyer_id,sku,time\n1,2,3,4\n",
+            "a.csv: several columns may hold the users: customer, buyer_id; it has the columns customer, buyer_id, "
+            "sku, time",
+            "make demo DATA='my data/a.csv' USER=customer ITEM=sku TIME=time",
+        ),
+        (
+            "user,item,time,event,action\n1,2,3,a,b\n",
+            "a.csv: several columns may hold the event types: event, action; it has the columns user, item, time, "
+            "event, action",
+            "make demo DATA='my data/a.csv' USER=user ITEM=item TIME=time EVENT=event",
+        ),
+        (
+            "user,item,due on\n1,2,2020-01-01\n",
+            "a.csv: no column is known to hold the times; it has the columns user, item, due on",
+            "make demo DATA='my data/a.csv' USER=user ITEM=item TIME='due on'",
+        ),
+    ],
+)
+def test_a_guess_that_is_not_sure_is_refused_with_the_command_that_works(text: str, problem: str, command: str) -> None:
+    layout = find(text.encode(), "a.csv")
+    with pytest.raises(NotSure) as caught:
+        columns.choose(layout, Given(), "a.csv")
+    assert str(caught.value) == problem
+    assert f"if these are right: {command};" in columns.remedy(caught.value, "my data/a.csv")
+    assert columns.choose(layout, Given(**caught.value.suggestion), "a.csv")  # type: ignore[arg-type]
+
+
+def test_a_file_without_times_is_told_so() -> None:
+    layout = find(b'"User-ID";"ISBN";"Book-Rating"\n"276725";"034545104X";"0"\n', "BX-Book-Ratings.csv")
+    with pytest.raises(NotSure, match="no column is known to hold the times") as caught:
+        columns.choose(layout, Given(), "BX-Book-Ratings.csv")
+    assert columns.remedy(caught.value, "x") == "no column looks like times: add it to the file"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (Given(user="Customer", item="Sku No", timestamp="2"), Columns("Customer", "Sku No", "When")),
+        (Given("CUSTOMER", "sku_no", "when", "1", "4"), Columns("Customer", "Sku No", "When", "Kind", "Sku")),
+    ],
+)
+def test_a_column_is_named_exactly_or_without_case_and_separators_or_by_position(
+    given: Given, expected: Columns
+) -> None:
+    layout = find(b"Kind,When,Customer,Sku,Sku No\nbuy,2020-01-01,a,1,b\n", "a.csv")
+    assert columns.choose(layout, given, "a.csv") == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Given(user="buyer"), "a.csv: the column 'buyer' (user) is missing; it has a, a, A_, b"),
+        (Given(user="a"), "a.csv: the column 'a' (user) is there more than once"),
+        (Given(user="9"), "the column '9' (user) is missing"),
+        (Given(user="b", item="b", timestamp="A_"), "a.csv: one column cannot have two meanings: user b, item b"),
+    ],
+)
+def test_a_column_that_is_not_there_is_named(given: Given, words: str) -> None:
+    with pytest.raises(NotSure) as caught:
+        columns.choose(find(b"a,a,A_,b\nx,y,z,w\n", "a.csv"), given, "a.csv")
+    assert words in str(caught.value)
+
+
+def test_beside_interactions_a_table_without_users_is_left_alone_and_named() -> None:
+    clicks = find(b"user,item,time\n1,2,3\n", "clicks.csv")
+    tree = find(b"categoryid,parentid\n1,2\n", "tree.csv")
+    chosen, left = columns.choose_each({"tree.csv": tree, "clicks.csv": clicks}, Given())
+    assert chosen == {"clicks.csv": Columns("user", "item", "time")}
+    assert left["tree.csv"].startswith("tree.csv: no column is known to hold the users, the items, the times; it has")
+    with pytest.raises(NotSure, match=r"^tree\.csv"):
+        columns.choose_each({"tree.csv": tree}, Given())
+    with pytest.raises(NotSure, match=r"^may\.csv: no column is known to hold the times"):
+        columns.choose_each({"clicks.csv": clicks, "may.csv": find(b"user,item\n1,2\n", "may.csv")}, Given())
