@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NoReturn
 
 from contracts.lines import FAILED
@@ -16,6 +18,23 @@ FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 
 #: Share of the interactions to test on by global time, as in a split of 80 : 10 : 10 without its validation part.
 TEST_SHARE = 0.1
+
+NO_TIMES = "none"
+"""As the name of the timestamp column: the interactions have no times."""
+WARNINGS = (
+    "no-times", "absent-event-types", "left-out-event-types", "opposite-event-types", "event-types",
+    "fractions-of-users", "fractions-of-items", "mixed-units", "units", "compact-dates", "early-times",
+    "not-positive-weights", "busy-user", "test-account", "few-times", "one-time", "fast-user", "duplicates",
+)  # fmt: skip
+"""The names of what `findings` warns of."""
+#: The letters of a datetime pattern that can be read, with the numbers of times that each may stand in a row:
+#: https://spark.apache.org/docs/4.0.0/sql-ref-datetime-pattern.html
+_PATTERN_LETTERS = {
+    "y": (2, 4), "M": (1, 2, 3, 4), "L": (1, 2, 3, 4), "d": (1, 2), "D": (1, 2, 3), "H": (1, 2), "k": (1, 2),
+    "K": (1, 2), "h": (1, 2), "m": (1, 2), "s": (1, 2), "S": range(1, 10), "a": (1,), "V": (2,), "z": (1, 2, 3, 4),
+    "O": (1, 4), "X": range(1, 6), "x": range(1, 6), "Z": range(1, 6),
+}  # fmt: skip
+_PATTERN_PART = re.compile(r"'(?:[^']|'')*'|([A-Za-z])\1*|[^A-Za-z'\[\]#{}]")
 
 #: sysexits.h EX_USAGE. argparse's own 2 would read as "data refused".
 USAGE_ERROR = 64
@@ -35,7 +54,7 @@ class Columns:
 
     def required(self) -> tuple[str, ...]:
         """The columns without which a file is refused."""
-        names = [self.user, self.item, self.timestamp]
+        names = [self.user, self.item, *([self.timestamp] if self.timestamp != NO_TIMES else [])]
         if self.is_event_type_required:
             names.append(self.event_type)
         if self.is_weight_required:
@@ -64,6 +83,8 @@ class Arguments:
     split: one of `contracts.splits.PROTOCOLS`.
     test_share, test_days: by global time, one of them is given: at least this share of the interactions (above 0,
         below 1), or these days before the latest one, are for testing.
+    timestamp_format: a datetime pattern of Spark, for times of other forms than those that are known.
+    refused_warnings: warnings, by their names in `WARNINGS`, that refuse the data.
     """
 
     source: str
@@ -83,6 +104,18 @@ class Arguments:
     split: str = LEAVE_LAST_OUT
     test_share: float | None = None
     test_days: int | None = None
+    timestamp_format: str | None = None
+    refused_warnings: tuple[str, ...] = ()
+
+    @property
+    def last_second(self) -> int:
+        """Later times are wrong: the version's moment and a day more, since shops write local times without a zone."""
+        return moment_of(self.dataset_version) + 86_400
+
+    @property
+    def has_times(self) -> bool:
+        """False if the interactions have no times, by request."""
+        return self.columns.timestamp != NO_TIMES
 
     @property
     def dataset(self) -> str:
@@ -130,13 +163,15 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add("--format", choices=FORMATS, default="auto")
     add("--user-column", type=_text, default="user_id")
     add("--item-column", type=_text, default="item_id")
-    add("--timestamp-column", type=_text, default="timestamp")
+    add("--timestamp-column", type=_text, default="timestamp", help=f"{NO_TIMES}: the interactions have no times")
+    add("--timestamp-format", type=_timestamp_format, metavar="PATTERN", help="datetime pattern, as M/d/yyyy H:mm")
     add("--event-type-column", type=_text, help="default: event_type, if it exists")
     add("--weight-column", type=_text, help="default: weight, if it exists")
     add("--event-types", type=_names, default=(), metavar="buy,view", help="only these are used; default: all")
     add("--minimum-user-interactions", type=_at_least_one, default=2, metavar="N")
     add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N")
     add("--maximum-bad-share", type=_share, default=0.001, metavar="SHARE", help="0 to 1; above it the data is refused")
+    add("--refuse-warnings", type=_warnings, default=(), metavar="NAMES", help=f"of {', '.join(WARNINGS)}")
     add("--split", choices=PROTOCOLS, default=LEAVE_LAST_OUT, help="what is for testing: last interactions, or latest")
     add("--test-share", type=_part, metavar="SHARE", help=f"with global-time: share to test, default {TEST_SHARE}")
     add("--test-days", type=_at_least_one, metavar="N", help="with global-time: days to test, instead of a share")
@@ -161,6 +196,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         parser.error(
             f"argument --{'test-days' if options.test_share is None else 'test-share'}: needs --split {GLOBAL_TIME}"
         )
+    if options.split == GLOBAL_TIME and options.timestamp_column == NO_TIMES:
+        parser.error(f"argument --split: {GLOBAL_TIME} needs times; --timestamp-column is {NO_TIMES}")
     is_share = options.split == GLOBAL_TIME and options.test_days is None
     return Arguments(
         source=options.source,
@@ -180,6 +217,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         split=options.split,
         test_share=(options.test_share or TEST_SHARE) if is_share else None,
         test_days=options.test_days,
+        timestamp_format=options.timestamp_format,
+        refused_warnings=options.refuse_warnings,
     )
 
 
@@ -196,7 +235,16 @@ def _uri(value: str) -> str:
 def _version(value: str) -> str:
     if not DATASET_VERSION.fullmatch(value):
         raise argparse.ArgumentTypeError(f"{value!r} is not a dataset version like {EXAMPLE_VERSION}")
+    try:
+        moment_of(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} tells no time") from None
     return value
+
+
+def moment_of(version: str) -> int:
+    """The time in a dataset version's name, in epoch seconds. Raises ValueError if it has none, as on day 32."""
+    return int(datetime.strptime(version[:17] + "+0000", "v%Y%m%dt%H%M%Sz%z").timestamp())
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -204,6 +252,27 @@ def _names(value: str) -> tuple[str, ...]:
     if not names:
         raise argparse.ArgumentTypeError(f"{value!r} has no event type")
     return names
+
+
+def _warnings(value: str) -> tuple[str, ...]:
+    names = _names(value)
+    unknown = [name for name in names if name not in WARNINGS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no warning; they are {', '.join(WARNINGS)}")
+    return names
+
+
+def _timestamp_format(value: str) -> str:
+    wrong = _PATTERN_PART.sub("", value)
+    runs = [match.group() for match in _PATTERN_PART.finditer(value) if match.group(1)]
+    refused = [run for run in runs if len(run) not in _PATTERN_LETTERS.get(run[0], ())]
+    if wrong or refused or not {"y"} <= {run[0] for run in runs}:
+        problem = f"it has {(refused or [wrong])[0]!r}" if refused or wrong else "it has no year, yyyy"
+        raise argparse.ArgumentTypeError(
+            f"{value!r} is no datetime pattern like dd.MM.yyyy HH:mm or M/d/yyyy H:mm: {problem}; letters that are "
+            "meant as they are stand between apostrophes"
+        )
+    return value
 
 
 def _at_least_one(value: str) -> int:

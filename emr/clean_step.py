@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,17 +11,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import cleaning
+import findings
 import forgetting
 import global_time
 import writing
 from contracts.splits import GLOBAL_TIME, LEAVE_LAST_OUT
+from findings import Outcomes
 from reading import Source
 from refusal import Refused
 from stages import Clean, Preparation, print_step
 from writing import Table
 
-#: Share of the interactions above which a single user causes a warning: a robot, or a shop's own account.
-_LARGE_USER_SHARE = 0.1
+#: Bad rows of one reason that the quarantine keeps at most. The counts are always exact.
+_SAMPLE = 10_000
 
 
 def clean(preparation: Preparation, source: Source) -> Clean:
@@ -30,38 +33,53 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     Raises Refused if too many rows are bad, or if too few remain.
     """
     arguments, started = preparation.arguments, time.monotonic()
-    parsed = cleaning.parse(source.interactions, arguments.event_types)
-    parsed, preparation.forgotten = forgetting.drop_rows(parsed, preparation.people)
-    parsed.persist()
-    outcomes = cleaning.tally(parsed).collect()
-    preparation.read = sum(row["rows"] for row in outcomes) + preparation.forgotten
-    for row in outcomes:
-        if row["reason"] is not None:
-            preparation.bad[row["reason"]] = preparation.bad.get(row["reason"], 0) + row["rows"]
-    other_events = sum(row["rows"] for row in outcomes if row["reason"] is None and not row["is_wanted"])
-    bad = sum(preparation.bad.values())
-    if bad:
-        _write_quarantine(preparation, parsed, bad)
-    _refuse_bad_rows(preparation.read, preparation.bad, arguments.maximum_bad_share)
-    good = preparation.read - preparation.forgotten - bad - other_events
-    if good == 0:
-        raise Refused(f"no interactions (rows=0): none of {preparation.read} rows has a requested event type")
+    settled, found = _judge(preparation, source)
+    preparation.found = found
+    if found.read == 0:
+        people = f"all {preparation.forgotten} rows are of people who are forgotten"
+        empty = "the files have a header, but no row"
+        raise Refused(f"no interactions (rows=0): {people if preparation.forgotten else empty}")
+    if found.bad:
+        _write_quarantine(preparation, settled, found.bad)
+    texts = cleaning.unreadable_times(settled) if "timestamp_unparsable" in found.bad else []
+    problem = findings.refusal(found, arguments.maximum_bad_share, texts)
+    if problem:
+        raise Refused(problem)
+    preparation.warn_of(findings.of_rows(found, arguments.event_types, arguments.has_times))
 
-    counted = Clean(source.interactions, good, other_events, 0, 0, (0, 0))
+    counted = Clean(source.interactions, found.good, found.other_events, 0, 0, (0, 0))
     keep = _keep_by_time if arguments.split == GLOBAL_TIME else _keep_latest
-    cleaned = keep(preparation, cleaning.good_rows(parsed), counted)
+    cleaned = keep(preparation, cleaning.good_rows(settled), counted)
     print_step(
         "clean",
         started,
         rows=cleaned.rows,
         read=preparation.read,
-        quarantined=bad,
+        quarantined=sum(found.bad.values()),
         forgotten=preparation.forgotten,
-        other_events=other_events,
+        other_events=found.other_events,
         duplicates=cleaned.duplicates,
         below_support=cleaned.below_support,
     )
     return cleaned
+
+
+def _judge(preparation: Preparation, source: Source) -> tuple[DataFrame, Outcomes]:
+    """The rows of `cleaning.settle`, and their counts, in one pass over the files."""
+    arguments = preparation.arguments
+    rules = cleaning.Rules(
+        event_types=arguments.event_types,
+        timestamp_format=arguments.timestamp_format,
+        has_times=arguments.has_times,
+        last_second=arguments.last_second,
+    )
+    parsed = cleaning.parse(source.interactions, rules)
+    parsed, preparation.forgotten = forgetting.drop_rows(parsed, preparation.people)
+    parsed.persist()
+    rows = cleaning.tally(parsed)
+    by_event_type = len(rows) <= cleaning.MAXIMUM_OUTCOMES
+    found = findings.outcomes(rows if by_event_type else cleaning.tally(parsed, by_event_type=False), by_event_type)
+    return cleaning.settle(parsed, found.meaning), found
 
 
 def _keep_latest(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
@@ -76,6 +94,7 @@ def _keep_latest(preparation: Preparation, rows: DataFrame, good: Clean) -> Clea
         duplicates=good.rows - distinct,
         below_support=distinct - facts["rows"],
         time_span=(facts["first"], facts["last"]),
+        figures=_figures(preparation, facts, good.rows - distinct),
     )
 
 
@@ -109,14 +128,23 @@ def _keep_by_time(preparation: Preparation, rows: DataFrame, good: Clean) -> Cle
         time_span=(facts["first"], max(row["last"] for row in found if row["part"] != global_time.COLD)),
         moment=moment,
         parts=parts,
+        figures=_figures(preparation, facts, good.rows - sizes["earlier"] - sizes["later"]),
     )
+
+
+def _figures(preparation: Preparation, summary: Any, duplicates: int) -> dict[str, Any]:
+    """`figures` of the manifest. Warns of what looks wrong in them."""
+    numbers = findings.figures(preparation.found, summary, duplicates)
+    before = preparation.parent_manifest().get("figures") or {}
+    preparation.warn_of(findings.of_people(summary, numbers, before, preparation.arguments.has_times))
+    return numbers
 
 
 def _supported(preparation: Preparation, counted: DataFrame, distinct: int, when: str = "") -> tuple[DataFrame, Any]:
     """The rows of `cleaning.with_support` that have enough support, and their `cleaning.summary`.
 
     `distinct`: number of rows; `when`: limits them in sentences. Raises Refused if no row, only one user, or only one
-    item remains. Warns of a user with a large share.
+    item remains.
     """
     minimum_user = preparation.arguments.minimum_user_interactions
     minimum_item = preparation.arguments.minimum_item_interactions
@@ -134,26 +162,25 @@ def _supported(preparation: Preparation, counted: DataFrame, distinct: int, when
         raise Refused(
             f"below minimum support: all {rows} interactions{when} are {whose}; two users and two items are needed"
         )
-    share = facts["most"] / rows
-    if share > _LARGE_USER_SHARE and rows >= 1000:
-        preparation.warn(f"one user has {share:.0%} of the interactions ({facts['most']} of {rows})")
     return interactions, facts
 
 
-def _refuse_bad_rows(read: int, bad: dict[str, int], maximum_share: float) -> None:
-    if read == 0:
-        raise Refused("no interactions (rows=0): the files have a header, but no row")
-    total = sum(bad.values())
-    if total / read > maximum_share:
-        detail = ", ".join(f"{reason} {rows}" for reason, rows in sorted(bad.items(), key=lambda count: -count[1]))
-        raise Refused(f"{total} of {read} rows are bad ({total / read:.2%}, limit {maximum_share:.2%}): {detail}")
-
-
-def _write_quarantine(preparation: Preparation, parsed: DataFrame, rows: int) -> None:
+def _write_quarantine(preparation: Preparation, settled: DataFrame, bad: Mapping[str, int]) -> None:
+    """Writes the bad rows; of a reason with more than `_SAMPLE`, about as many, drawn by a seed."""
+    large = {reason: rows for reason, rows in bad.items() if rows > _SAMPLE}
+    # A little less, so that the draws do not exceed the limit.
+    shares = {reason: 0.95 * _SAMPLE / rows for reason, rows in large.items()}
+    if large:
+        counts = ", ".join(f"{reason} {rows}" for reason, rows in large.items())
+        preparation.warn(f"of these bad rows the quarantine has a sample of about {0.95 * _SAMPLE:.0f} each: {counts}")
     folder = preparation.arguments.quarantine_folder
     order = ("reason", "file", "line", "user_id", "item_id", "timestamp", "event_type", "weight")
     staging = f"{folder}/_staging"
     writing.write_table(
-        preparation.storage, Table("rows", cleaning.bad_rows(parsed), order, rows), folder, staging, "json"
+        preparation.storage,
+        Table("rows", cleaning.bad_rows(settled, shares), order, sum(bad.values())),
+        folder,
+        staging,
+        "json",
     )
     preparation.storage.delete(staging)

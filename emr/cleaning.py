@@ -5,127 +5,258 @@ All transforms are pure: frames in, frames out.
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame, Window
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
+import times
+
 MAXIMUM_ID_LENGTH = 256
-#: 2100-01-01 in epoch seconds. A fixed bound, not the clock, so that the same rows are bad at any time. Milliseconds
-#: that are read as seconds are above it for all times since February 1970.
-FIRST_IMPLAUSIBLE_SECOND = 4_102_444_800
+#: 1971-01-01 in epoch seconds. Times before it are mostly no epoch seconds: years, counters, dates like 20240131.
+FIRST_PLAUSIBLE_SECOND = 31_536_000
+#: Texts that tools write for a missing value, in lower case.
+MISSING = ("", "na", "n/a", "nan", "null", "none")
+#: Ids of users, in lower case, that are no person.
+TEST_ACCOUNTS = (
+    "0", "-1", "test", "tester", "testuser", "test_user", "demo", "admin", "administrator", "root", "system", "bot",
+    "guest", "anonymous", "anon", "unknown", "undefined", "default", "user", "customer",
+    "00000000-0000-0000-0000-000000000000",
+)  # fmt: skip
+#: Rows of `tally` that are read: more event types than that are none.
+MAXIMUM_OUTCOMES = 10_000
 
 _CONTROL_CHARACTER = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 #: Spark's replacement for bytes that are not UTF-8. With it, two different ids could become equal.
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
-_INTEGER = r"^[+-]?\d+$"
-_ISO_8601 = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _NOT_FINITE = r"(?i)^[+-]?(nan|inf(inity)?)$"
+_WHOLE = r"^-?\d{1,19}\.0$"
 
 
-def parse(raw: DataFrame, event_types: tuple[str, ...] = ()) -> DataFrame:
+@dataclass(frozen=True)
+class Rules:
+    """How rows are read and judged.
+
+    event_types: only rows of these event types are used; empty means all of them.
+    timestamp_format: a datetime pattern of Spark; None takes `times.ACCEPTED`.
+    has_times: False gives every row the time 0.
+    last_second: later times are bad, in epoch seconds.
+    """
+
+    event_types: tuple[str, ...] = ()
+    timestamp_format: str | None = None
+    has_times: bool = True
+    last_second: int = times.FIRST_IMPLAUSIBLE_SECOND - 1
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What only all rows together tell.
+
+    has_dates: digits alone that can be dates are dates. whole_users, whole_items: ids are numbers that a column of
+    fractions holds, so 17385.0 is 17385.
+    """
+
+    has_dates: bool = False
+    whole_users: bool = False
+    whole_items: bool = False
+
+
+def parse(raw: DataFrame, rules: Rules) -> DataFrame:
     """Converts and checks text rows (see `reading`).
 
     Returns `user_id string, item_id string, timestamp bigint (epoch seconds), weight float`, `reason` (null for a good
-    row), `is_wanted` (its event type is requested) and, for bad rows, `raw` with the original texts, and `file`.
-    A row with several problems has the first reason.
+    row), `unit` (see `times`), `event_type` (null where missing), `is_wanted` (its event type is requested; rows of
+    others are not judged) and, for bad rows, `raw` with the original texts, and `file`. A row with several problems has
+    the first reason. `date` and `date_reason` hold instead of `timestamp` and `reason` if the times are dates
+    (`Meaning`); null where they cannot be.
     """
-    user, item = F.trim("user_id"), F.trim("item_id")
-    stamp, weight = F.trim("timestamp"), F.trim("weight")
-    seconds = _seconds(stamp)
-    number = F.when(weight.rlike(_NUMBER), weight.try_cast("double")).cast("float")
-    reason = F.coalesce(
-        F.when(F.col("line").isNotNull(), F.lit("malformed_row")),
-        _id_problem(user, "user_id"),
-        _id_problem(item, "item_id"),
-        F.when(F.coalesce(stamp, F.lit("")) == "", F.lit("timestamp_missing")),
-        F.when(seconds.isNull(), F.lit("timestamp_unparsable")),
-        F.when(
-            stamp.rlike(_INTEGER) & (seconds >= FIRST_IMPLAUSIBLE_SECOND) & (seconds < FIRST_IMPLAUSIBLE_SECOND * 1000),
-            F.lit("timestamp_milliseconds"),
-        ),
-        F.when((seconds < 0) | (seconds >= FIRST_IMPLAUSIBLE_SECOND), F.lit("timestamp_out_of_range")),
-        F.when(F.coalesce(weight, F.lit("")) == "", F.lit("weight_missing")),
-        F.when(weight.rlike(_NOT_FINITE) | (F.abs(number) == float("inf")), F.lit("weight_not_finite")),
-        F.when(number.isNull(), F.lit("weight_unparsable")),
-    )
-    # A row without an event type is not wanted; isin would return null.
-    is_wanted = F.coalesce(F.trim("event_type").isin(*event_types), F.lit(False)) if event_types else F.lit(True)
     texts = [F.col(name) for name in ("user_id", "item_id", "timestamp", "event_type", "weight", "line")]
-    checked = raw.select(
-        user.alias("parsed_user"),
-        item.alias("parsed_item"),
-        seconds.alias("parsed_timestamp"),
-        # -0.0 and 0.0 are equal but differ in bytes.
-        (number + F.lit(0.0).cast("float")).alias("parsed_weight"),
-        reason.alias("reason"),
+    kind = F.trim("event_type")
+    kind = F.when(~_is_missing(kind), kind)
+    # A row without an event type is not wanted; isin would return null.
+    is_wanted = F.coalesce(kind.isin(*rules.event_types), F.lit(False)) if rules.event_types else F.lit(True)
+    trimmed = raw.select(
+        F.trim("user_id").alias("user"),
+        F.trim("item_id").alias("item"),
+        F.trim("timestamp").alias("stamp"),
+        F.trim("weight").alias("heft"),
+        kind.alias("event_type"),
         is_wanted.alias("is_wanted"),
         F.struct(*texts).alias("texts"),
         "file",
     )
-    is_bad = F.col("reason").isNotNull()
-    return checked.select(
-        F.col("parsed_user").alias("user_id"),
-        F.col("parsed_item").alias("item_id"),
-        F.col("parsed_timestamp").alias("timestamp"),
-        F.col("parsed_weight").alias("weight"),
+    heft = F.col("heft")
+    number = F.when(heft.rlike(_NUMBER), heft.try_cast("double")).cast("float")
+    numbers = trimmed.withColumns({"number": times.number(F.col("stamp")), "weight": number})
+    time = times.read(F.col("stamp"), F.col("number"), rules.timestamp_format)
+    if not rules.has_times:
+        time = times.Time(F.lit(0).cast("bigint"), F.lit(times.SECONDS), F.lit(None).cast("bigint"))
+    timed = numbers.withColumns({"timestamp": time.seconds, "unit": time.unit, "date": time.date})
+    before = [
+        F.when(F.col("texts.line").isNotNull(), F.lit("malformed_row")),
+        _id_problem(F.col("user"), "user_id"),
+        _id_problem(F.col("item"), "item_id"),
+    ]
+    weight = F.col("weight")
+    after = [
+        F.when(F.coalesce(heft, F.lit("")) == "", F.lit("weight_missing")),
+        F.when(heft.rlike(_NOT_FINITE) | (F.abs(weight) == float("inf")), F.lit("weight_not_finite")),
+        F.when(weight.isNull(), F.lit("weight_unparsable")),
+    ]
+    if rules.has_times:
+        before.append(F.when(_is_missing(F.col("stamp")), F.lit("timestamp_missing")))
+    is_judged = F.col("is_wanted") | F.col("texts.line").isNotNull()
+
+    def reason(seconds: Column) -> Column:
+        problem = _time_problem(seconds, rules.last_second)
+        return F.when(is_judged, F.coalesce(*before, problem, *after))
+
+    judged = timed.withColumns(
+        {
+            "reason": reason(F.col("timestamp")),
+            "date_reason": F.when(F.col("date").isNotNull(), reason(F.col("date"))),
+        }
+    )
+    is_bad = F.col("reason").isNotNull() | F.col("date_reason").isNotNull()
+    return judged.select(
+        F.col("user").alias("user_id"),
+        F.col("item").alias("item_id"),
+        "timestamp",
+        # -0.0 and 0.0 are equal but differ in bytes.
+        (weight + F.lit(0.0).cast("float")).alias("weight"),
         "reason",
+        "date",
+        "date_reason",
+        "unit",
+        "event_type",
         "is_wanted",
         F.when(is_bad, F.col("texts")).alias("raw"),
         F.when(is_bad, F.col("file")).alias("file"),
     )
 
 
+def _is_missing(text: Column) -> Column:
+    return text.isNull() | F.lower(text).isin(*MISSING)
+
+
 def _id_problem(identifier: Column, name: str) -> Column:
     return (
-        F.when(F.coalesce(identifier, F.lit("")) == "", F.lit(f"{name}_missing"))
+        F.when(_is_missing(identifier), F.lit(f"{name}_missing"))
         .when(F.length(identifier) > MAXIMUM_ID_LENGTH, F.lit(f"{name}_too_long"))
         .when(identifier.rlike(_CONTROL_CHARACTER), F.lit(f"{name}_control_character"))
         .when(identifier.contains(_UNDECODABLE), F.lit(f"{name}_not_utf8"))
     )
 
 
-def _seconds(stamp: Column) -> Column:
-    """Epoch seconds of an integer or of an ISO-8601 text (UTC without a zone, fractions dropped); null for other texts.
-
-    The pattern comes before the cast, because the cast also accepts a time of day alone and adds today's date.
-    """
-    return F.when(stamp.rlike(_INTEGER), stamp.try_cast("bigint")).when(
-        stamp.rlike(_ISO_8601), F.unix_seconds(stamp.try_cast("timestamp"))
+def _time_problem(seconds: Column, last_second: int) -> Column:
+    is_out_of_range = (seconds < 0) | (seconds >= times.FIRST_IMPLAUSIBLE_SECOND)
+    return (
+        F.when(seconds.isNull(), F.lit("timestamp_unparsable"))
+        .when(is_out_of_range, F.lit("timestamp_out_of_range"))
+        .when(seconds > last_second, F.lit("timestamp_after_the_drop"))
     )
 
 
-def good_rows(parsed: DataFrame) -> DataFrame:
+def tally(parsed: DataFrame, by_event_type: bool = True) -> list[Row]:
+    """Counts of the rows of `parse` by outcome: `reason, date_reason, is_wanted, unit, event_type` (null, unless
+    `by_event_type`), and of these `rows`, `early` (before 1971), `not_positive` (weights), and the numbers of ids that
+    are, and are not, a whole number: `user_fractions` and `item_fractions` (17385.0), `user_texts` and `item_texts`.
+
+    At most `MAXIMUM_OUTCOMES` + 1 rows.
+    """
+    event_type = F.col("event_type") if by_event_type else F.lit(None).cast("string")
+    facts = [
+        F.count("*").alias("rows"),
+        F.count_if(F.col("timestamp") < FIRST_PLAUSIBLE_SECOND).alias("early"),
+        F.count_if(F.col("weight") <= 0).alias("not_positive"),
+    ]
+    for name in ("user", "item"):
+        identifier = F.col(f"{name}_id")
+        is_fraction = identifier.endswith(".0") & identifier.rlike(_WHOLE)
+        facts.append(F.count_if(is_fraction).alias(f"{name}_fractions"))
+        facts.append(F.count_if(~is_fraction & identifier.try_cast("bigint").isNull()).alias(f"{name}_texts"))
+    keys = ("reason", "date_reason", "is_wanted", "unit", event_type.alias("event_type"))
+    rows: list[Row] = parsed.groupBy(*keys).agg(*facts).limit(MAXIMUM_OUTCOMES + 1).collect()
+    return rows
+
+
+def settle(parsed: DataFrame, meaning: Meaning) -> DataFrame:
+    """The rows of `parse` with what only all rows tell: `user_id, item_id, timestamp, weight, reason, is_wanted, raw,
+    file`.
+    """
+    timestamp, reason = F.col("timestamp"), F.col("reason")
+    if meaning.has_dates:
+        is_date = F.col("date").isNotNull()
+        timestamp = F.coalesce("date", timestamp)
+        reason = F.when(is_date, F.col("date_reason")).otherwise(reason)
+    return parsed.select(
+        _without_fraction("user_id", meaning.whole_users),
+        _without_fraction("item_id", meaning.whole_items),
+        timestamp.alias("timestamp"),
+        "weight",
+        reason.alias("reason"),
+        "is_wanted",
+        "raw",
+        "file",
+    )
+
+
+def _without_fraction(name: str, is_whole: bool) -> Column:
+    return F.regexp_replace(name, r"\.0$", "").alias(name) if is_whole else F.col(name)
+
+
+def good_rows(settled: DataFrame) -> DataFrame:
     """`user_id, item_id, timestamp, weight` of the good rows with a wanted event type."""
-    return parsed.where(F.col("reason").isNull() & F.col("is_wanted")).select(
+    return settled.where(F.col("reason").isNull() & F.col("is_wanted")).select(
         "user_id", "item_id", "timestamp", "weight"
     )
 
 
-def bad_rows(parsed: DataFrame) -> DataFrame:
-    """`reason, file` and the texts of the bad rows."""
-    return parsed.where(F.col("reason").isNotNull()).select("reason", "file", "raw.*")
+def bad_rows(settled: DataFrame, shares: dict[str, float] | None = None) -> DataFrame:
+    """`reason, file` and the texts of the bad rows; of a reason in `shares`, about that share of them."""
+    bad = settled.where(F.col("reason").isNotNull())
+    if shares:
+        pairs = [F.lit(part) for reason, share in sorted(shares.items()) for part in (reason, share)]
+        kept = F.coalesce(F.element_at(F.create_map(*pairs), F.col("reason")), F.lit(1.0))
+        bad = bad.where(F.rand(seed=0) < kept)
+    return bad.select("reason", "file", "raw.*")
 
 
-def tally(parsed: DataFrame) -> DataFrame:
-    """`reason, is_wanted, rows`: the number of rows by outcome."""
-    return parsed.groupBy("reason", "is_wanted").agg(F.count("*").alias("rows"))
+def unreadable_times(settled: DataFrame, most: int = 3) -> list[str]:
+    """Some texts that are no times."""
+    rows = settled.where(F.col("reason") == "timestamp_unparsable").select("raw.timestamp").limit(most).collect()
+    return [row["timestamp"] for row in rows]
 
 
 def latest_per_pair(rows: DataFrame) -> DataFrame:
     """One row for each (user_id, item_id): the latest, and at equal time the one with the greatest weight.
 
     The model learns which items a user chose, not how often, so the last time and weight of a pair are enough. A pair
-    with one row cannot be in both train and test.
+    with one row cannot be in both train and test. `events` is the number of its rows.
     """
     latest = F.max(F.struct("timestamp", "weight")).alias("latest")
     return (
-        rows.groupBy("user_id", "item_id").agg(latest).select("user_id", "item_id", "latest.timestamp", "latest.weight")
+        rows.groupBy("user_id", "item_id")
+        .agg(latest, F.count("*").alias("events"))
+        .select("user_id", "item_id", "latest.timestamp", "latest.weight", "events")
     )
 
 
 def with_support(rows: DataFrame) -> DataFrame:
-    """Adds `user_interactions bigint`, the number of rows of the row's user."""
-    return rows.withColumn("user_interactions", F.count("*").over(Window.partitionBy("user_id")))
+    """Adds, of the row's user, `user_interactions bigint`, the number of rows, `user_events`, the sum of their events,
+    and `user_first` and `user_last`, the times of the first and the last.
+    """
+    user = Window.partitionBy("user_id")
+    return rows.withColumns(
+        {
+            "user_interactions": F.count("*").over(user),
+            "user_events": F.sum("events").over(user),
+            "user_first": F.min("timestamp").over(user),
+            "user_last": F.max("timestamp").over(user),
+        }
+    )
 
 
 def supported(counted: DataFrame, minimum_user: int, minimum_item: int) -> DataFrame:
@@ -144,7 +275,8 @@ def supported(counted: DataFrame, minimum_user: int, minimum_item: int) -> DataF
     count = remaining.count()
     while True:
         eligible = remaining.groupBy("item_id").agg(F.count("*").alias("n")).where(F.col("n") >= minimum_item)
-        narrowed = remaining.drop("user_interactions").join(eligible.select("item_id"), "item_id", "left_semi")
+        rows = remaining.select("user_id", "item_id", "timestamp", "weight", "events")
+        narrowed = rows.join(eligible.select("item_id"), "item_id", "left_semi")
         narrowed = with_support(narrowed).where(F.col("user_interactions") >= minimum_user)
         narrowed = narrowed.localCheckpoint()
         narrowed_count = narrowed.count()
@@ -154,14 +286,25 @@ def supported(counted: DataFrame, minimum_user: int, minimum_item: int) -> DataF
 
 
 def summary(rows: DataFrame) -> DataFrame:
-    """One row: `rows`, `first` and `last` timestamp, `most` interactions of one user, and `one_user` and `one_item`:
-    true if all rows have the same user, or the same item. Without rows, all columns except `rows` are null.
+    """One row, of rows of `with_support`: `rows`, `first` and `last` timestamp, `one_user` and `one_item`: true if all
+    rows have the same user, or the same item. Without rows, all columns except `rows` are null.
+
+    What may look wrong: `events`; `users` as a double; `most`, the events of one user; `fastest`, the greatest number
+    of a user's items an hour, over the time from the first to the last and an hour; `account`, the events and the name
+    of the most active of `TEST_ACCOUNTS`; `times`, about how many different ones.
     """
+    hours = (F.col("user_last") - F.col("user_first")) / 3600 + 1
+    is_account = F.lower("user_id").isin(*TEST_ACCOUNTS)
     return rows.agg(
         F.count("*").alias("rows"),
         (F.min("user_id") == F.max("user_id")).alias("one_user"),
         (F.min("item_id") == F.max("item_id")).alias("one_item"),
         F.min("timestamp").alias("first"),
         F.max("timestamp").alias("last"),
-        F.max("user_interactions").alias("most"),
+        F.sum("events").alias("events"),
+        F.sum(1 / F.col("user_interactions")).alias("users"),
+        F.max("user_events").alias("most"),
+        F.max(F.col("user_interactions") / hours).alias("fastest"),
+        F.max(F.when(is_account, F.struct("user_events", "user_id"))).alias("account"),
+        F.approx_count_distinct("timestamp").alias("times"),
     )

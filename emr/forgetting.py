@@ -36,7 +36,9 @@ def drop_rows(parsed: DataFrame, people: Forgotten) -> tuple[DataFrame, int]:
     if not people.people:
         return parsed, 0
     fields = F.split("raw.line", _BETWEEN_FIELDS)
-    is_theirs = F.coalesce(_is_theirs(F.col("user_id"), people), F.lit(False)) | F.coalesce(
+    # In a column of fractions, 7.0 is 7 (`cleaning.settle`).
+    texts = F.array(F.col("user_id"), F.regexp_replace("user_id", r"\.0$", ""))
+    is_theirs = F.coalesce(F.exists(texts, lambda text: _is_theirs(text, people)), F.lit(False)) | F.coalesce(
         F.exists(fields, lambda field: _is_theirs(F.trim(field), people)), F.lit(False)
     )
     marked = parsed.withColumn("is_theirs", is_theirs).persist()

@@ -80,7 +80,7 @@ def _reached(counts: dict[int, int], wanted: int) -> tuple[int, int]:
 
 
 def per_pair(rows: DataFrame, moment: int) -> DataFrame:
-    """`user_id, item_id, earlier struct, later struct`: one row for each (user, item).
+    """`user_id, item_id, earlier struct, later struct, events` (before the moment): one row for each (user, item).
 
     `earlier` is the latest row before the moment, as a state to learn from; `later` the first at or after it, because
     that is the event to predict: when it happens, the person has not chosen the item again yet, and rows that arrive
@@ -88,10 +88,11 @@ def per_pair(rows: DataFrame, moment: int) -> DataFrame:
     """
     is_earlier = F.col("timestamp") < moment
     last = F.max(F.when(is_earlier, F.struct("timestamp", "weight")))
+    events = F.count_if(is_earlier).alias("events")
     first = F.min(F.when(~is_earlier, F.struct("timestamp", (-F.col("weight")).alias("negative"))))
     return (
         rows.groupBy("user_id", "item_id")
-        .agg(last.alias("earlier"), first.alias("first"))
+        .agg(last.alias("earlier"), first.alias("first"), events)
         .select(
             "user_id",
             "item_id",
@@ -100,13 +101,16 @@ def per_pair(rows: DataFrame, moment: int) -> DataFrame:
                 F.col("first").isNotNull(),
                 F.struct(F.col("first.timestamp"), (-F.col("first.negative")).alias("weight")),
             ).alias("later"),
+            "events",
         )
     )
 
 
 def earlier(pairs: DataFrame) -> DataFrame:
     """The rows of `per_pair` before the moment. What has enough support among them is for training."""
-    return pairs.where("earlier is not null").select("user_id", "item_id", "earlier.timestamp", "earlier.weight")
+    return pairs.where("earlier is not null").select(
+        "user_id", "item_id", "earlier.timestamp", "earlier.weight", "events"
+    )
 
 
 def divide(pairs: DataFrame, train: DataFrame) -> DataFrame:

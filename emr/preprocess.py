@@ -196,7 +196,7 @@ def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
     if leaked:
         raise Refused(f"{leaked} (user, item) pairs would be in both train and test")
     train_rows, tied = facts["rows"] - test_rows, facts["tied"]
-    if tied / test_rows > _LARGE_TIED_SHARE:
+    if tied / test_rows > _LARGE_TIED_SHARE and preparation.arguments.has_times:
         preparation.warn(
             f"ties decide the test item of {tied} of {test_rows} users ({tied / test_rows:.0%}, limit "
             f"{_LARGE_TIED_SHARE:.0%}): several of their interactions have the last time, and one is drawn; "
@@ -249,14 +249,23 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "repeats": divided.repeat_rows,
         "users": users,
         "items": items,
-        "quarantined": sum(preparation.bad.values()),
+        "quarantined": sum(preparation.found.bad.values()),
         "forgotten": preparation.forgotten,
         "otherEvents": cleaned.other_events,
         "duplicates": cleaned.duplicates,
         "belowSupport": cleaned.below_support,
         "coldTestItems": divided.cold_test_items,
     }
-    manifest = writing.build_manifest(arguments, source.format, files, counts, cleaned.time_span, cleaned.moment)
+    manifest = writing.build_manifest(
+        arguments,
+        source.format,
+        files,
+        counts,
+        cleaned.time_span,
+        cleaned.moment,
+        preparation.found.most_frequent_types,
+        cleaned.figures,
+    )
     preparation.report()
     # The draft must not be called manifest.json: readers that wait for that name would start too early.
     draft = f"{arguments.dataset}/_manifest.draft"

@@ -236,7 +236,7 @@ def _read_group(session: SparkSession, group: InteractionFiles, columns: Columns
     frame = table.select(
         fields[columns.user].alias("user_id"),
         fields[columns.item].alias("item_id"),
-        fields[columns.timestamp].alias("timestamp"),
+        fields.get(columns.timestamp, nothing).alias("timestamp"),
         fields.get(columns.event_type, nothing).alias("event_type"),
         fields.get(columns.weight, F.lit("1")).alias("weight"),
         line.alias("line"),

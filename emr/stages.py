@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
 import writing
 from arguments import Arguments
 from contracts.forgotten import NOBODY, Forgotten
+from findings import Finding, Outcomes
+from refusal import Refused
 from storage import Storage
+
+_MANIFEST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass
@@ -22,20 +28,44 @@ class Preparation:
     session: SparkSession
     storage: Storage
     people: Forgotten = NOBODY
-    read: int = 0
     forgotten: int = 0
-    bad: dict[str, int] = field(default_factory=dict)
+    found: Outcomes = field(default_factory=Outcomes)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def read(self) -> int:
+        """Rows that were read, with those of people who are forgotten."""
+        return self.found.read + self.forgotten
 
     def warn(self, warning: str) -> None:
         """Prints the warning and adds it to the report."""
         print(f"warning: {warning}", flush=True)
         self.warnings.append(warning)
 
+    def warn_of(self, found: Iterable[Finding]) -> None:
+        """Warns of each finding. Raises Refused for those that `--refuse-warnings` names."""
+        refused = []
+        for name, sentence in found:
+            self.warn(sentence)
+            if name in self.arguments.refused_warnings:
+                refused.append(f"{sentence} ({name} is in --refuse-warnings)")
+        if refused:
+            raise Refused(*refused)
+
+    def parent_manifest(self) -> dict[str, Any]:
+        """The manifest of the parent version; empty without one."""
+        uri = f"{self.arguments.parent}/manifest.json"
+        if self.arguments.parent is None or not self.storage.exists(uri):
+            return {}
+        found = json.loads(self.storage.read_start(uri, _MANIFEST_BYTES))
+        return found if isinstance(found, dict) else {}
+
     def report(self, *reasons: str) -> None:
         """Writes `report.json`, with status refused if there are `reasons`, otherwise accepted."""
         folder = self.arguments.quarantine_folder
-        document = writing.build_report(self.arguments.dataset_version, reasons, self.read, self.bad, self.warnings)
+        document = writing.build_report(
+            self.arguments.dataset_version, reasons, self.read, self.found.bad, self.warnings
+        )
         self.storage.write_whole(f"{folder}/report.json", writing.as_text(document), f"{folder}/_report.draft")
 
 
@@ -43,7 +73,8 @@ class Preparation:
 class Clean:
     """Interactions for training and testing (`user_id, item_id, timestamp, weight`), and counts of rows by outcome.
 
-    By global time there are also the column `part`, the `moment` (epoch seconds) and the rows by part.
+    `figures`: those of the manifest. By global time there are also the column `part`, the `moment` (epoch seconds) and
+    the rows by part.
     """
 
     interactions: DataFrame
@@ -52,6 +83,7 @@ class Clean:
     duplicates: int
     below_support: int
     time_span: tuple[int, int]
+    figures: Mapping[str, Any] = field(default_factory=dict)
     moment: int | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
 

@@ -112,10 +112,12 @@ def build_manifest(
     counts: Mapping[str, int],
     time_span: tuple[int, int],
     moment: int | None = None,
+    event_types: Mapping[str, int] | None = None,
+    figures: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran.
 
-    `moment`: of a split by global time, in epoch seconds.
+    `moment`: of a split by global time, in epoch seconds. `event_types`, `figures`: of `findings`.
     """
     return {
         "schemaVersion": MANIFEST_VERSION,
@@ -130,7 +132,8 @@ def build_manifest(
             "items": arguments.items,
             "userColumn": arguments.columns.user,
             "itemColumn": arguments.columns.item,
-            "timestampColumn": arguments.columns.timestamp,
+            "timestampColumn": arguments.columns.timestamp if arguments.has_times else None,
+            "timestampFormat": arguments.timestamp_format,
             "eventTypeColumn": arguments.columns.event_type,
             "weightColumn": arguments.columns.weight,
             "eventTypes": list(arguments.event_types),
@@ -143,6 +146,8 @@ def build_manifest(
         },
         "split": {"protocol": arguments.split, "moment": moment, "seed": splits.SEED},
         "timeSpan": {"first": time_span[0], "last": time_span[1]},
+        "eventTypes": dict(event_types or {}),
+        "figures": dict(figures or {}),
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from local import http
 from local.catalogue import Dataset
@@ -18,13 +17,13 @@ TITLE_WIDTH = 60
 def ask(
     project: Project, outputs: Mapping[str, str], user_id: str, number: int | None, candidates: list[str] | None = None
 ) -> http.Answer:
-    """One request: `GET …/recommendations`, or `POST /rankings` when there are candidates."""
+    """One request: `GET /recommendations`, or `POST /rankings` when there are candidates."""
     if candidates is not None:
         return http.call(
             project, outputs["ApiId"], "POST", "/rankings", body={"userId": user_id, "inputList": candidates}
         )
-    query = {"numResults": str(number)} if number is not None else None
-    return http.call(project, outputs["ApiId"], "GET", f"/users/{quote(user_id, safe='')}/recommendations", query)
+    query = {"userId": user_id} | ({"numResults": str(number)} if number is not None else {})
+    return http.call(project, outputs["ApiId"], "GET", "/recommendations", query)
 
 
 def serving_dataset(project: Project, outputs: Mapping[str, str]) -> Dataset | None:

@@ -12,6 +12,8 @@ from typing import Any
 from contracts import limits
 
 _ID = {"type": "string", "minLength": 1, "maxLength": limits.ID_CHARACTERS}
+_USER = "id of the user; an unknown user gets popular items"
+_ITEM = "id of the item; an unknown item gets popular items"
 _VARIANT = {
     "type": "string",
     "description": "the endpoint variant that answered; while traffic is split, it shows which model did",
@@ -30,32 +32,35 @@ def document() -> dict[str, Any]:
             "signed for the service execute-api (SigV4), or carry a JWT if the stack was deployed with JwtIssuer.",
         },
         "paths": {
-            "/users/{userId}/recommendations": {
+            "/recommendations": {
                 "get": {
                     "operationId": "getRecommendations",
                     "summary": "Recommend items to a user",
-                    "parameters": [
-                        _path("userId", "id of the user; an unknown user gets popular items"),
-                        _num_results(),
-                        _query(
-                            "excludeSeen",
-                            {"type": "boolean", "default": True},
-                            "leave out items that the user has already interacted with",
-                        ),
-                        _categories(),
-                    ],
+                    "parameters": [_id("userId", _USER, "query"), *_for_a_user()],
+                    "responses": _responses("Recommendations", 400),
+                }
+            },
+            "/users/{userId}/recommendations": {
+                "get": {
+                    "operationId": "getRecommendationsByPath",
+                    "summary": "The same, for a user whose id has no slash, percent sign, question mark or hash",
+                    "parameters": [_id("userId", _USER, "path"), *_for_a_user()],
+                    "responses": _responses("Recommendations", 400),
+                }
+            },
+            "/related": {
+                "get": {
+                    "operationId": "getRelatedItems",
+                    "summary": "Recommend items similar to an item",
+                    "parameters": [_id("itemId", _ITEM, "query"), _num_results(), *_categories()],
                     "responses": _responses("Recommendations", 400),
                 }
             },
             "/items/{itemId}/related": {
                 "get": {
-                    "operationId": "getRelatedItems",
-                    "summary": "Recommend items similar to an item",
-                    "parameters": [
-                        _path("itemId", "id of the item; an unknown item gets popular items"),
-                        _num_results(),
-                        _categories(),
-                    ],
+                    "operationId": "getRelatedItemsByPath",
+                    "summary": "The same, for an item whose id has no slash, percent sign, question mark or hash",
+                    "parameters": [_id("itemId", _ITEM, "path"), _num_results(), *_categories()],
                     "responses": _responses("Recommendations", 400),
                 }
             },
@@ -189,8 +194,17 @@ def _responses(schema: str, *refusals: int) -> dict[str, Any]:
     }
 
 
-def _path(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "description": description, "schema": _ID}
+def _id(name: str, description: str, place: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": True, "description": description, "schema": _ID}
+
+
+def _for_a_user() -> list[dict[str, Any]]:
+    seen = {"type": "boolean", "default": True}
+    return [
+        _num_results(),
+        _query("excludeSeen", seen, "leave out items that the user has already interacted with"),
+        *_categories(),
+    ]
 
 
 def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
@@ -202,17 +216,22 @@ def _num_results() -> dict[str, Any]:
     return _query("numResults", schema, "maximum number of items")
 
 
-def _categories() -> dict[str, Any]:
-    schema = {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": limits.CATEGORIES,
-        "items": {"type": "string", "pattern": r"^[^ ,]([^,]*[^ ,])?$"},
-    }
-    return _query("categories", schema, "only items that have at least one of these categories") | {
-        "style": "form",
-        "explode": False,
-    }
+def _categories() -> list[dict[str, Any]]:
+    any_name = {"type": "string", "minLength": 1}
+    name = {"type": "string", "pattern": r"^[^ ,]([^,]*[^ ,])?$"}
+    return [
+        _query(
+            "category",
+            {"type": "array", "minItems": 1, "maxItems": limits.CATEGORIES, "items": any_name},
+            "only items that have at least one of these categories",
+        ),
+        _query(
+            "categories",
+            {"type": "array", "minItems": 1, "maxItems": limits.CATEGORIES, "items": name},
+            "the same for names without a comma; both together hold at most as many",
+        )
+        | {"style": "form", "explode": False},
+    ]
 
 
 if __name__ == "__main__":

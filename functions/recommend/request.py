@@ -10,9 +10,10 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from contracts import documents, limits
 from contracts.documents import Unfit
@@ -35,7 +36,9 @@ class InvalidRequest(Exception):
 
 @dataclass(frozen=True)
 class RecommendationsRequest:
-    """`GET /users/{userId}/recommendations?numResults=10&excludeSeen=true&categories=Drama,Comedy`."""
+    """`GET /recommendations?userId=42&numResults=10&excludeSeen=true&category=Drama&category=Comedy`, or
+    `GET /users/{userId}/recommendations`, which cannot take every id (`_subject`).
+    """
 
     user_id: str
     num_results: int = limits.DEFAULT_RESULTS
@@ -44,13 +47,13 @@ class RecommendationsRequest:
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RecommendationsRequest:
-        """Raises `InvalidRequest`. API Gateway has already decoded the path parameter."""
-        query = event.get("queryStringParameters") or {}
+        """Raises `InvalidRequest`."""
+        query = _query(event)
         return cls(
-            user_id=_id(_path_id(event, "userId", _RECOMMENDATIONS_PATH), "userId"),
-            num_results=_query_num_results(query.get("numResults")),
-            exclude_seen=_query_exclude_seen(query.get("excludeSeen")),
-            categories=_query_categories(query.get("categories")),
+            user_id=_id(_subject(event, query, "userId", _RECOMMENDATIONS_PATH), "userId"),
+            num_results=_query_num_results(_joined(query, "numResults")),
+            exclude_seen=_query_exclude_seen(_joined(query, "excludeSeen")),
+            categories=_query_categories(query),
         )
 
     def to_invocation(self) -> dict[str, Any]:
@@ -60,7 +63,7 @@ class RecommendationsRequest:
 
 @dataclass(frozen=True)
 class RelatedRequest:
-    """`GET /items/{itemId}/related?numResults=10&categories=Drama`."""
+    """`GET /related?itemId=7&numResults=10&category=Drama`, or `GET /items/{itemId}/related`."""
 
     item_id: str
     num_results: int = limits.DEFAULT_RESULTS
@@ -68,12 +71,12 @@ class RelatedRequest:
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RelatedRequest:
-        """Raises `InvalidRequest`. API Gateway has already decoded the path parameter."""
-        query = event.get("queryStringParameters") or {}
+        """Raises `InvalidRequest`."""
+        query = _query(event)
         return cls(
-            item_id=_id(_path_id(event, "itemId", _RELATED_PATH), "itemId"),
-            num_results=_query_num_results(query.get("numResults")),
-            categories=_query_categories(query.get("categories")),
+            item_id=_id(_subject(event, query, "itemId", _RELATED_PATH), "itemId"),
+            num_results=_query_num_results(_joined(query, "numResults")),
+            categories=_query_categories(query),
         )
 
     def to_invocation(self) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def route(event: dict[str, Any]) -> str:
     # With a catch-all route ($default) the method and the path must be checked here.
     http = (event.get("requestContext") or {}).get("http") or {}
     method, path = http.get("method") or "", _path(event)
-    found = {"/rankings": "POST /rankings", "/health": "GET /health"}.get(path)
+    found = next((key for key in _ROUTES if key.partition(" ")[2] == path), None)
     if found is None and _RECOMMENDATIONS_PATH.fullmatch(path):
         found = "GET /users/{userId}/recommendations"
     if found is None and _RELATED_PATH.fullmatch(path):
@@ -129,6 +132,8 @@ def route(event: dict[str, Any]) -> str:
 
 
 _ROUTES = {
+    "GET /recommendations": "recommendations",
+    "GET /related": "related",
     "GET /users/{userId}/recommendations": "recommendations",
     "GET /items/{itemId}/related": "related",
     "POST /rankings": "rankings",
@@ -143,15 +148,39 @@ def _path(event: dict[str, Any]) -> str:
     return path.removeprefix(f"/{stage}") if path.startswith(f"/{stage}/") else path
 
 
-def _path_id(event: dict[str, Any], name: str, pattern: re.Pattern[str]) -> str:
+def _query(event: dict[str, Any]) -> Mapping[str, list[str]]:
+    """Return the values of each query parameter. API Gateway joins those of one name with commas, which values may have
+    too, so the raw query is read. A plus is a space, as in a form.
+    """
+    raw = event.get("rawQueryString")
+    if raw is None:
+        return {name: [value] for name, value in (event.get("queryStringParameters") or {}).items()}
+    try:
+        return parse_qs(raw, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidRequest("the query is not UTF-8") from None
+
+
+def _joined(query: Mapping[str, list[str]], name: str) -> str | None:
+    return ",".join(query[name]) if name in query else None
+
+
+def _subject(event: dict[str, Any], query: Mapping[str, list[str]], name: str, pattern: re.Pattern[str]) -> str:
+    """Return the id that the request is about: that of the path, or else the one of the query.
+
+    In a path, API Gateway decodes a slash before it looks for the route, and a question mark before it ends the path.
+    """
     parameters = event.get("pathParameters") or {}
     if name in parameters:
         value: str = parameters[name]
         return value
     match = pattern.fullmatch(_path(event))
-    if match is None:
-        raise InvalidRequest(f"{name} is missing", name)
-    return unquote(match["id"])
+    if match is not None:
+        return unquote(match["id"])
+    given = query.get(name, [])
+    if len(given) != 1:
+        raise InvalidRequest(f"{name} is {'given twice' if given else 'missing'}", name)
+    return given[0]
 
 
 def _id(value: Any, name: str) -> str:
@@ -182,15 +211,22 @@ def _query_exclude_seen(value: str | None) -> bool:
     return value == "true"
 
 
-def _query_categories(value: str | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    names = [name.strip(" ") for name in value.split(",")]
+def _query_categories(query: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """Return the names of each `category`, which may have commas, and of `categories`, between commas."""
+    names = list(query.get("category", []))
     if "" in names:
-        raise InvalidRequest(f"categories must be names separated by commas, not {_shown(value)[1:-1]}", "categories")
+        raise InvalidRequest("category must be a name, not empty", "category")
+    value = _joined(query, "categories")
+    if value is not None:
+        names += [name.strip(" ") for name in value.split(",")]
+        if "" in names:
+            raise InvalidRequest(
+                f"categories must be names separated by commas, not {_shown(value)[1:-1]}", "categories"
+            )
     if len(names) > limits.CATEGORIES:
         raise InvalidRequest(f"categories must hold at most {limits.CATEGORIES} names, not {len(names)}", "categories")
-    _check_unicode(value, "categories")
+    for name in names:
+        _check_unicode(name, "categories")
     return tuple(dict.fromkeys(names))
 
 

@@ -133,6 +133,7 @@ def web(app: Any) -> Any:
             "routeKey": "$default",
             "rawPath": request.environ["RAW_URI"].partition("?")[0] if "RAW_URI" in request.environ else request.path,
             "headers": {name.lower(): value for name, value in request.headers.items()},
+            "rawQueryString": request.environ["QUERY_STRING"],
             "queryStringParameters": {name: ",".join(request.args.getlist(name)) for name in request.args} or None,
             "requestContext": {"http": {"method": request.method}, "stage": "$default"},
             "body": request.get_data().decode("utf-8", "surrogateescape"),

@@ -42,6 +42,12 @@ def test_rows_are_dropped_counted_and_nowhere_kept(prepare: Any, tmp_path: Path)
     assert not [content for content in kept if GONE.encode() in content]
 
 
+def test_a_number_is_forgotten_as_a_fraction_too(prepare: Any, tmp_path: Path) -> None:
+    ended = prepare({"a.csv": HEADER + rows("7.0", "8.0", "9.0")}, "--forgotten", document(tmp_path, "7"))
+    assert ended.status == 0, ended.last_line
+    assert [row["user_id"] for row in ended.rows("users")] == ["8", "9"]
+
+
 def test_the_index_of_a_forgotten_person_stays_without_the_ids_text(prepare: Any, tmp_path: Path) -> None:
     text = HEADER + rows("u1", GONE, "z9")
     before = prepare({"a.csv": text}, version=FIRST)

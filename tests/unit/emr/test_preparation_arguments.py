@@ -32,6 +32,25 @@ def test_event_types_are_sorted_and_make_their_column_required() -> None:
     assert (parsed.event_types, parsed.columns.is_event_type_required) == (("buy", "view"), True)
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    ["M/d/yyyy H:mm", "dd.MM.yyyy", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", "d MMM yyyy, h:mm a", "dd/MM/yy 'o''clock'"],
+)
+def test_takes_a_pattern_for_times(pattern: str) -> None:
+    assert arguments.parse(argv(timestamp_format=pattern)).timestamp_format == pattern
+
+
+def test_interactions_may_have_no_times() -> None:
+    parsed = arguments.parse(argv(timestamp_column="none", refuse_warnings="one-time,busy-user"))
+    assert (parsed.has_times, parsed.columns.required()) == (False, ("user_id", "item_id"))
+    assert parsed.refused_warnings == ("busy-user", "one-time")
+    assert arguments.parse(argv()).has_times
+
+
+def test_a_time_may_be_a_day_later_than_the_version() -> None:
+    assert arguments.parse(argv()).last_second == 1795533180
+
+
 def test_global_time_tests_a_tenth_unless_a_share_or_days_are_given() -> None:
     def given(**changed: Any) -> Any:
         parsed = arguments.parse(argv(**changed))
@@ -47,6 +66,16 @@ def test_global_time_tests_a_tenth_unless_a_share_or_days_are_given() -> None:
     ("changed", "message"),
     [
         ({"dataset_version": "latest"}, "--dataset-version: 'latest' is not a dataset version"),
+        ({"dataset_version": "v20261332t000000z-00000000"}, "--dataset-version: .* tells no time"),
+        (
+            {"timestamp_format": "dd.MM.YYYY"},
+            "--timestamp-format: 'dd.MM.YYYY' is no datetime pattern .*: it has 'YYYY'",
+        ),
+        ({"timestamp_format": "%Y-%m-%d"}, "--timestamp-format: .*: it has 'Y'"),
+        ({"timestamp_format": "HH:mm"}, "--timestamp-format: .*: it has no year, yyyy"),
+        ({"timestamp_format": "yyyy-MM-dd'T"}, "--timestamp-format: .*: it has 'T'"),
+        ({"refuse_warnings": "bots"}, "--refuse-warnings: 'bots' is no warning; they are no-times, "),
+        ({"timestamp_column": "none", "split": "global-time"}, "--split: global-time needs times"),
         ({"parent_version": "v20261123t151300z-1a2b3c4d"}, "--parent-version: .* is the version to be written"),
         ({"maximum_bad_share": "1.5"}, "--maximum-bad-share: must be a number from 0 to 1, not '1.5'"),
         ({"maximum_bad_share": "nan"}, "--maximum-bad-share"),

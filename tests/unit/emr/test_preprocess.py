@@ -140,6 +140,8 @@ def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Pa
     assert again.report["warnings"] == [
         "notes.txt is not used: not .csv, .csv.gz, .parquet or .dat",
         "deep/other.csv: columns not used: note",
+        "6 of 8 interactions are of 1970, as numbers are that are no epoch seconds; if they have another form, name it "
+        "with --timestamp-format (timestampFormat)",
     ]
 
 
@@ -225,7 +227,7 @@ def test_reads_parquet_with_its_own_names_types_and_event_types(prepare: Any, tm
 
 
 def test_bad_rows_are_quarantined_and_the_others_are_written(prepare: Any, shop: Any) -> None:
-    bad = "ann,,5\nbob,tea,soon\nbob,cup\nbob,cup,1700000000000\n"
+    bad = "ann,,5\nbob,tea,soon\nbob,cup\nbob,cup,2096-01-01\n"
     ended = prepare({"events.csv": SHOP + bad, "items.csv": ITEMS}, "--maximum-bad-share", "0.5")
     assert ended.status == 0
     assert ended.hashes == shop.hashes
@@ -234,7 +236,7 @@ def test_bad_rows_are_quarantined_and_the_others_are_written(prepare: Any, shop:
     assert report["rows"] == {
         "item_id_missing": 1,
         "malformed_row": 1,
-        "timestamp_milliseconds": 1,
+        "timestamp_after_the_drop": 1,
         "timestamp_unparsable": 1,
     }
     quarantined = [
@@ -243,7 +245,7 @@ def test_bad_rows_are_quarantined_and_the_others_are_written(prepare: Any, shop:
     assert [(row["reason"], row["line"], row["timestamp"]) for row in quarantined] == [
         ("item_id_missing", None, "5"),
         ("malformed_row", "bob,cup", None),
-        ("timestamp_milliseconds", None, "1700000000000"),
+        ("timestamp_after_the_drop", None, "2096-01-01"),
         ("timestamp_unparsable", None, "soon"),
     ]
     assert all(row["file"].endswith("/drop/events.csv") for row in quarantined)
@@ -263,7 +265,8 @@ def test_a_tie_is_drawn_counted_and_told_and_neither_ids_nor_the_order_of_the_fi
     assert chosen == [max("abz", key=lambda item: splits.draw(splits.SEED, user, item)) for user in people]
     assert set(chosen) == set("abz")
     assert valid(ended.manifest, "manifest")["counts"]["tiedTestUsers"] == 40
-    (warning,) = ended.report["warnings"]
+    one_time, warning = ended.report["warnings"]
+    assert one_time == "all 120 interactions have the time 2026-01-01T00:00:00Z"
     assert warning.startswith("ties decide the test item of 40 of 40 users (100%, limit 10%)")
     assert f"warning: {warning}" in ended.output and "tied_test_users=40" in ended.output
 

@@ -38,7 +38,10 @@ REFUSALS = {
     "text for a time": (
         {"events.csv": SHOP + "ann,tea,yesterday\n"},
         (),
-        "1 of 8 rows are bad (12.50%, limit 0.10%): timestamp_unparsable 1",
+        "1 of 8 rows are bad (12.50%, limit 0.10%): timestamp_unparsable 1; times such as 'yesterday' are not "
+        "understood; accepted are epoch seconds, milliseconds, microseconds or nanoseconds, 2024-01-31, "
+        "2024-01-31 23:59:59 (UTC), 2024-01-31T23:59:59+02:00 and 20240131; other forms need --timestamp-format "
+        "(timestampFormat), such as dd.MM.yyyy HH:mm",
     ),
     "one user only": (
         {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nann,cup,2\n"},
@@ -92,7 +95,7 @@ REFUSALS = {
     "no wanted event": (
         {"events.csv": "user_id,item_id,timestamp,event_type\nann,tea,1,view\n"},
         ("--event-types", "buy"),
-        "no interactions (rows=0): none of 1 rows has a requested event type",
+        "no interactions (rows=0): none of 1 rows has a requested event type; there are view 1",
     ),
     "a catalogue without ids": (
         {"events.csv": SHOP, "items.csv": "title\nTea\n"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -76,6 +77,70 @@ def test_takes_categories_with_commas_between() -> None:
 def test_refuses_categories(value: Any, message: str) -> None:
     for parse in (recommendations, related):
         assert refusal(parse, {"categories": value}) == (400, "categories", message)
+
+
+ANY_ID = [
+    "a/b",
+    "a,b",
+    "a b",
+    "a+b",
+    "50%",
+    "a?b",
+    "a#b",
+    "a&b=c",
+    "..",
+    ".",
+    "a%2Fb",
+    "\N{PARTY POPPER}",
+    "日本",
+    "x" * 256,
+]
+
+
+@pytest.mark.parametrize("text", ANY_ID)
+def test_takes_any_id_and_any_category_in_the_query(text: str) -> None:
+    def event(path: str, **query: str) -> Any:
+        raw = urlencode([*query.items(), ("category", text), ("category", "Drama"), ("categories", "War,Drama")])
+        return {"routeKey": f"GET {path}", "rawPath": path, "rawQueryString": raw, "requestContext": {}}
+
+    asked = event("/recommendations", userId=text, numResults="3")
+    assert route(asked) == "recommendations"
+    assert RecommendationsRequest.from_event(asked) == RecommendationsRequest(text, 3, True, (text, "Drama", "War"))
+    asked = event("/related", itemId=text)
+    assert route(asked) == "related"
+    assert RelatedRequest.from_event(asked) == RelatedRequest(text, 10, (text, "Drama", "War"))
+
+
+@pytest.mark.parametrize("path", ["/recommendations", "/dev/recommendations"])
+def test_the_query_form_has_a_route_of_its_own(path: str) -> None:
+    stage = "dev" if path.startswith("/dev") else "$default"
+    event = {
+        "rawPath": path,
+        "rawQueryString": "userId=7",
+        "requestContext": {"http": {"method": "GET"}, "stage": stage},
+    }
+    assert route(event) == "recommendations"
+    assert RecommendationsRequest.from_event(event).user_id == "7"
+
+
+@pytest.mark.parametrize(
+    ("query", "refused"),
+    [
+        ("", ("userId", "userId is missing")),
+        ("userId=", ("userId", "userId must have 1 to 256 characters, not 0")),
+        ("userId=a&userId=b", ("userId", "userId is given twice")),
+        ("userId=%FF", (None, "the query is not UTF-8")),
+        ("userId=a&numResults=1&numResults=2", ("numResults", "numResults must be an integer from 1 to 100, not 1,2")),
+        ("userId=a&category=", ("category", "category must be a name, not empty")),
+        (
+            "userId=a&" + "&".join(f"category={n}" for n in range(101)),
+            ("categories", "categories must hold at most 100 names, not 101"),
+        ),
+    ],
+)
+def test_refuses_a_query(query: str, refused: Any) -> None:
+    event = {"routeKey": "GET /recommendations", "rawPath": "/recommendations", "rawQueryString": query}
+    assert refusal(RecommendationsRequest.from_event, event) == (400, *refused)
 
 
 @pytest.mark.parametrize(

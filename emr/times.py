@@ -1,0 +1,90 @@
+"""Reads texts as times.
+
+All transforms are pure: columns in, columns out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+#: 2100-01-01 in epoch seconds. A number below it is in seconds; a thousand times greater, in milliseconds, and so on:
+#: each unit can express all times from February 1970 on, and no number fits two of them.
+FIRST_IMPLAUSIBLE_SECOND = 4_102_444_800
+
+ACCEPTED = (
+    "epoch seconds, milliseconds, microseconds or nanoseconds, 2024-01-31, 2024-01-31 23:59:59 (UTC), "
+    "2024-01-31T23:59:59+02:00 and 20240131; other forms need --timestamp-format (timestampFormat), such as "
+    "dd.MM.yyyy HH:mm"
+)
+"""The accepted forms, for messages."""
+
+SECONDS, MILLISECONDS, MICROSECONDS, NANOSECONDS, COMPACT, TEXT = range(6)
+"""Values of `Time.unit`. COMPACT: digits alone that can be a date, such as 20240131, or a number of `NUMBERED`."""
+NUMBERED = {
+    SECONDS: "seconds",
+    MILLISECONDS: "milliseconds",
+    MICROSECONDS: "microseconds",
+    NANOSECONDS: "nanoseconds",
+}
+
+_EPOCH = r"^([+-]?\d{1,19})(\.\d*)?( [+-]\d{4})?$"
+_ISO_8601 = (
+    r"^\d{4}([-/])\d{1,2}\1\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?))?)?$"
+)
+_COMPACT = r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])([0-5]\d){1,2})?$"
+
+
+class Time(NamedTuple):
+    """A text as a time.
+
+    seconds: epoch seconds, fractions dropped, UTC where the text names no zone; null for other texts.
+    unit: how it was read, null where `seconds` is.
+    date: of COMPACT texts, epoch seconds if they are dates, while `seconds` takes them as numbers; null for others.
+    """
+
+    seconds: Column
+    unit: Column
+    date: Column
+
+
+def number(text: Column) -> Column:
+    """The number in a trimmed text, without its fraction and the zone of `1646128800 +0000`; null for other texts."""
+    # The cast is quick, and enough for almost every number.
+    return F.coalesce(text.try_cast("bigint"), F.regexp_extract(text, _EPOCH, 1).try_cast("bigint"))
+
+
+def read(text: Column, number: Column, pattern: str | None = None) -> Time:
+    """Reads a trimmed text, with its `number`; with `pattern`, a datetime pattern of Spark, no other form."""
+    nothing = F.lit(None).cast("bigint")
+    if pattern is not None:
+        seconds = F.unix_seconds(F.try_to_timestamp(text, F.lit(pattern)))
+        return Time(seconds, F.when(seconds.isNotNull(), F.lit(TEXT)), nothing)
+    # The pattern comes before the cast, because the cast also accepts a time of day alone and adds today's date.
+    instant = F.when(
+        text.rlike(_ISO_8601), F.unix_seconds(F.replace(text, F.lit("/"), F.lit("-")).try_cast("timestamp"))
+    )
+    date = _date(number)
+    bounds = [FIRST_IMPLAUSIBLE_SECOND * 1000**unit for unit in NUMBERED]
+    in_unit = F.when(number < bounds[0], number)
+    unit = F.when(number < bounds[0], F.lit(SECONDS))
+    for place in (MILLISECONDS, MICROSECONDS, NANOSECONDS):
+        in_unit = in_unit.when(number < bounds[place], F.call_function("div", number, F.lit(1000**place)))
+        unit = unit.when(number < bounds[place], F.lit(place))
+    seconds = F.coalesce(in_unit.otherwise(number), instant)
+    is_date = F.when(date.isNotNull(), F.lit(COMPACT))
+    return Time(seconds, F.coalesce(is_date, unit, F.when(instant.isNotNull(), F.lit(TEXT))), date)
+
+
+def _date(number: Column) -> Column:
+    """Epoch seconds of `yyyymmdd`, `yyyymmddhhmm` or `yyyymmddhhmmss`; null for other numbers."""
+    can_be = (
+        number.between(19_000_101, 20_991_231)
+        | number.between(190_001_010_000, 209_912_312_359)
+        | number.between(19_000_101_000_000, 20_991_231_235_959)
+    )
+    digits = number.cast("string")
+    instant = F.try_to_timestamp(F.rpad(digits, 14, "0"), F.lit("yyyyMMddHHmmss"))
+    return F.when(can_be, F.when(digits.rlike(_COMPACT), F.unix_seconds(instant)))
