@@ -140,9 +140,7 @@ def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Cooccurre
         "indices": indices,
         "later": later,
     }
-    model = Cooccurrence(
-        parameters.cooccurrence_decay, {name: torch.as_tensor(array) for name, array in state.items()}
-    )
+    model = Cooccurrence(parameters.cooccurrence_decay, {name: torch.as_tensor(array) for name, array in state.items()})
     return model.to(context.device)
 
 

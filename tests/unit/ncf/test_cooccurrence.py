@@ -87,7 +87,9 @@ def test_however_many_items_are_counted_together_the_model_is_the_same(
     together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = fitted(dataset(HISTORIES, 8)).state()
-    monkeypatch.setattr(cooccurrence, "_groups", lambda sizes: [(at, min(at + together, 8)) for at in range(0, 8, together)])
+    monkeypatch.setattr(
+        cooccurrence, "_groups", lambda sizes: [(at, min(at + together, 8)) for at in range(0, 8, together)]
+    )
     parts = fitted(dataset(HISTORIES, 8)).state()
     assert all(torch.equal(parts[name], whole[name]) for name in whole)
 

@@ -192,7 +192,9 @@ def test_a_truncated_tensor_is_named(model: str, small_shop: Dataset, tmp_path: 
     for number, (name, tensor) in enumerate(made.state().items()):
         cut = _Changed(made, state=made.state() | {name: tensor[:-1].clone()})
         # EASE may have any number of interactions, but it must be the number in indptr.
-        with pytest.raises(BrokenBundle, match=rf"weights\.safetensors: ({name} has shape|(neighbour_)?indptr does not divide)"):
+        with pytest.raises(
+            BrokenBundle, match=rf"weights\.safetensors: ({name} has shape|(neighbour_)?indptr does not divide)"
+        ):
             written(cut, small_shop, tmp_path / str(number))
 
 
