@@ -391,8 +391,8 @@ def test_the_verdict_says_who_was_left_out_and_why() -> None:
     document = people(learnedAgain=103, learnedWhenNew=7, notDrawn=100, fair=400)
     assert gate.judge(document, POLICY, LATER).reasons[-1] == (
         "tested by leave-last-out on 400 of 610 test users; left out: 103 whose items the incumbent had learned "
-        "because they had them before, 7 whose items the incumbent had learned because they were too new to test, 100 not "
-        "drawn for the sample"
+        "because they had them before, 7 whose items the incumbent had learned because they were too new to test, "
+        "100 not drawn for the sample"
     )
 
 
