@@ -88,12 +88,9 @@ def _keep(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
     arguments = preparation.arguments
     if arguments.split == GLOBAL_TIME:
         return _keep_by_time(preparation, rows, good)
-    if arguments.split == AUTO and arguments.has_times:
+    # Each test user has a row, so a trial of a few rows needs no look at their times.
+    if arguments.split == AUTO and arguments.has_times and good.rows >= global_time.LEAST_TEST_USERS:
         try:
-            if good.rows < global_time.LEAST_TEST_USERS:
-                raise Refused(
-                    f"{good.rows} interactions are too few for a test of {global_time.LEAST_TEST_USERS} users"
-                )
             return _keep_by_time(preparation, rows, good)
         except Refused as reason:
             preparation.warn(
