@@ -102,7 +102,7 @@ class Arguments:
     minimum_user_interactions: int = 2
     minimum_item_interactions: int = 1
     maximum_bad_share: float = 0.001
-    split: str = AUTO
+    split: str = LEAVE_LAST_OUT
     test_share: float | None = None
     test_days: int | None = None
     timestamp_format: str | None = None
@@ -173,7 +173,12 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N")
     add("--maximum-bad-share", type=_share, default=0.001, metavar="SHARE", help="0 to 1; above it the data is refused")
     add("--refuse-warnings", type=_warnings, default=(), metavar="NAMES", help=f"of {', '.join(WARNINGS)}")
-    add("--split", choices=(AUTO, *PROTOCOLS), default=AUTO, help="what is for testing; auto: by time where that works")
+    add(
+        "--split",
+        choices=(AUTO, *PROTOCOLS),
+        default=LEAVE_LAST_OUT,
+        help="what is for testing; auto: by time where that works",
+    )
     add("--test-share", type=_part, metavar="SHARE", help=f"by global time: share to test, default {TEST_SHARE}")
     add("--test-days", type=_at_least_one, metavar="N", help="by global time: days to test, instead of a share")
     options = parser.parse_args(argv)

@@ -349,8 +349,8 @@ def shop_of(users: int, times: int, first: int = 1_600_000_000) -> str:
     return "user_id,item_id,timestamp\n" + "\n".join(rows)
 
 
-def test_by_default_the_test_is_what_comes_after_a_moment(prepare: Any) -> None:
-    ended = prepare({"events.csv": shop_of(210, 9)}, "--test-share", "0.1")
+def test_where_the_data_suit_it_the_test_is_what_comes_after_a_moment(prepare: Any) -> None:
+    ended = prepare({"events.csv": shop_of(210, 9)}, "--split", "auto", "--test-share", "0.1")
     assert ended.status == 0, ended.last_line
     assert "leave-last-out" not in str(ended.report["warnings"])
     manifest = valid(ended.manifest, "manifest")
@@ -375,7 +375,7 @@ def test_by_default_the_test_is_what_comes_after_a_moment(prepare: Any) -> None:
 def test_data_that_do_not_suit_a_moment_are_split_by_last_interactions_with_a_warning(
     shop: str, words: str, prepare: Any
 ) -> None:
-    ended = prepare({"events.csv": shop}, "--test-share", "0.1")
+    ended = prepare({"events.csv": shop}, "--split", "auto", "--test-share", "0.1")
     assert ended.status == 0, ended.last_line
     assert valid(ended.manifest, "manifest")["split"]["protocol"] == "leave-last-out"
     told = [warning for warning in ended.report["warnings"] if "(leave-last-out), not all after a moment" in warning]
