@@ -12,6 +12,8 @@ LEAVE_LAST_OUT = "leave-last-out"
 GLOBAL_TIME = "global-time"
 """All interactions at or after one moment are for testing."""
 PROTOCOLS = (LEAVE_LAST_OUT, GLOBAL_TIME)
+AUTO = "auto"
+"""As a request: GLOBAL_TIME where the data suit it, otherwise LEAVE_LAST_OUT."""
 
 SEED = 42
 """Seed of the draws, fixed so that the same interactions always give the same dataset."""

@@ -15,7 +15,7 @@ import findings
 import forgetting
 import global_time
 import writing
-from contracts.splits import GLOBAL_TIME, LEAVE_LAST_OUT
+from contracts.splits import AUTO, GLOBAL_TIME, LEAVE_LAST_OUT
 from findings import Outcomes
 from reading import Source
 from refusal import Refused
@@ -48,8 +48,7 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     preparation.warn_of(findings.of_rows(found, arguments.event_types, arguments.has_times))
 
     counted = Clean(source.interactions, found.good, found.other_events, 0, 0, (0, 0))
-    keep = _keep_by_time if arguments.split == GLOBAL_TIME else _keep_latest
-    cleaned = keep(preparation, cleaning.good_rows(settled), counted)
+    cleaned = _keep(preparation, cleaning.good_rows(settled), counted)
     print_step(
         "clean",
         started,
@@ -82,6 +81,24 @@ def _judge(preparation: Preparation, source: Source) -> tuple[DataFrame, Outcome
     return cleaning.settle(parsed, found.meaning), found
 
 
+def _keep(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
+    """The rows of the requested protocol: by default those of global time; if the data do not suit it, with a warning,
+    those of leave-last-out.
+    """
+    arguments = preparation.arguments
+    if arguments.split == GLOBAL_TIME:
+        return _keep_by_time(preparation, rows, good)
+    # Each test user has a row, so a trial of a few rows needs no look at their times.
+    if arguments.split == AUTO and arguments.has_times and good.rows >= global_time.LEAST_TEST_USERS:
+        try:
+            return _keep_by_time(preparation, rows, good)
+        except Refused as reason:
+            preparation.warn(
+                f"each user's last interaction is for testing ({LEAVE_LAST_OUT}), not all after a moment: {reason}"
+            )
+    return _keep_latest(preparation, rows, good)
+
+
 def _keep_latest(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
     """The latest row of each (user, item) with enough support."""
     unique = cleaning.with_support(cleaning.latest_per_pair(rows)).persist()
@@ -102,14 +119,24 @@ def _keep_by_time(preparation: Preparation, rows: DataFrame, good: Clean) -> Cle
     """The latest row of each (user, item) with enough support before the moment of the split, and the first row of each
     at or after it. Raises Refused if none of the second kind is for testing.
     """
-    moment = global_time.moment(rows, preparation.arguments.test_share, preparation.arguments.test_days)
+    arguments = preparation.arguments
+    moment, share = global_time.moment(rows, arguments.test_share, arguments.test_days)
+    if share is not None and share >= global_time.COARSE * (arguments.test_share or 1):
+        coarse = (
+            f"{share:.0%} of the interactions are at or after {global_time.utc(moment)}, --test-share is "
+            f"{arguments.test_share:g}: many have this time; give finer times, or --test-days"
+        )
+        if arguments.split == AUTO:
+            raise Refused(coarse)
+        preparation.warn(coarse)
     pairs = global_time.per_pair(rows, moment).persist()
     sizes = pairs.agg(F.count("earlier").alias("earlier"), F.count("later").alias("later")).head()
     assert sizes is not None
     earlier = cleaning.with_support(global_time.earlier(pairs))
     train, facts = _supported(preparation, earlier, sizes["earlier"], f" before {global_time.utc(moment)}")
     divided = global_time.divide(pairs, train).persist()
-    found = divided.groupBy("part").agg(F.count("*").alias("rows"), F.max("timestamp").alias("last")).collect()
+    numbers = (F.count("*").alias("rows"), F.max("timestamp").alias("last"), F.countDistinct("user_id").alias("users"))
+    found = divided.groupBy("part").agg(*numbers).collect()
     parts = {row["part"]: row["rows"] for row in found}
     repeats, cold = parts.get(global_time.REPEATS, 0), parts.get(global_time.COLD, 0)
     if global_time.TEST not in parts:
@@ -118,6 +145,10 @@ def _keep_by_time(preparation: Preparation, rows: DataFrame, good: Clean) -> Cle
             f"repeat one before it, and {cold} have an item without an interaction before it; give a larger "
             f"--test-share or --test-days, or --split {LEAVE_LAST_OUT}"
         )
+    test_users = sum(row["users"] for row in found if row["part"] == global_time.TEST)
+    unsuited = global_time.why_unsuited(moment, test_users) if arguments.split == AUTO else None
+    if unsuited:
+        raise Refused(unsuited)
     kept = divided.where(F.col("part") != global_time.COLD)
     return replace(
         good,

@@ -17,12 +17,19 @@ from contracts.splits import LEAVE_LAST_OUT
 from refusal import Refused
 
 DAY = 86_400
+#: 1971-01-01: earlier times are positions in a sequence, or other numbers than epoch seconds.
+FIRST_REAL_TIME = 31_536_000
+#: With fewer, leave-last-out tells models apart better: docs/decisions/0026-the-test-is-what-comes-next.md.
+LEAST_TEST_USERS = 200
+#: Times are coarse where the test would have at least so many times the share that was asked for.
+COARSE = 2
 #: Values of the column `part`. Cold rows are not written: their item is not in train.
 TRAIN, TEST, REPEATS, COLD = "train", "test", "repeats", "cold"
 
 
-def moment(rows: DataFrame, share: float | None, days: int | None) -> int:
-    """The moment of the split in epoch seconds: that of `moment_of_share`, or `days` before the latest row.
+def moment(rows: DataFrame, share: float | None, days: int | None) -> tuple[int, float | None]:
+    """The moment of the split in epoch seconds and the share of the rows from it on: those of `moment_of_share`, or
+    `days` before the latest row, and None.
 
     Raises Refused if no row is before it.
     """
@@ -35,16 +42,25 @@ def moment(rows: DataFrame, share: float | None, days: int | None) -> int:
             f"give times that differ, or --split {LEAVE_LAST_OUT}"
         )
     if days is not None:
-        found, option, given = last - days * DAY, "--test-days", str(days)
+        found, later, option, given = last - days * DAY, None, "--test-days", str(days)
     else:
         assert share is not None
-        found, option, given = moment_of_share(rows, share), "--test-share", str(share)
+        (found, later), option, given = moment_of_share(rows, share), "--test-share", str(share)
     if found <= first:
         raise Refused(
             f"nothing to learn from: with {option} {given} all interactions, from {utc(first)} to {utc(last)}, are "
             f"for testing; give a smaller {option}, or --split {LEAVE_LAST_OUT}"
         )
-    return int(found)
+    return int(found), later
+
+
+def why_unsuited(moment: int, test_users: int) -> str | None:
+    """Why a split at `moment` says little, and leave-last-out more; None if it does not."""
+    if moment < FIRST_REAL_TIME:
+        return f"the moment would be {utc(moment)}, so the times are positions or other numbers"
+    if test_users < LEAST_TEST_USERS:
+        return f"{test_users} users could be tested from {utc(moment)} on, fewer than {LEAST_TEST_USERS}"
+    return None
 
 
 def utc(seconds: int) -> str:
@@ -52,16 +68,19 @@ def utc(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def moment_of_share(rows: DataFrame, share: float) -> int:
-    """The latest time (epoch seconds) such that at least `share` of the rows have it or a later one.
+def moment_of_share(rows: DataFrame, share: float) -> tuple[int, float]:
+    """The latest time (epoch seconds) such that at least `share` of the rows have it or a later one, and their share.
 
     Exact, in two passes of little memory: the rows are counted by day, then those of one day by second.
     """
     day = F.col("timestamp") - F.col("timestamp") % DAY
     by_day = _counts(rows, day)
-    wanted = math.ceil(Fraction(str(share)) * sum(by_day.values()))
+    total = sum(by_day.values())
+    wanted = math.ceil(Fraction(str(share)) * total)
     found, later = _reached(by_day, wanted)
-    return _reached(_counts(rows.where(day == found), F.col("timestamp")), wanted - later)[0]
+    by_second = _counts(rows.where(day == found), F.col("timestamp"))
+    time, of_day = _reached(by_second, wanted - later)
+    return time, (later + of_day + by_second[time]) / total
 
 
 def _counts(rows: DataFrame, time: Column) -> dict[int, int]:

@@ -122,6 +122,7 @@ def build_manifest(
     `columns`: those of the first files. `moment`: of a split by global time, in epoch seconds. `event_types`,
     `figures`: of `findings`.
     """
+    protocol = splits.LEAVE_LAST_OUT if moment is None else splits.GLOBAL_TIME
     return {
         "schemaVersion": MANIFEST_VERSION,
         "datasetVersion": arguments.dataset_version,
@@ -147,7 +148,7 @@ def build_manifest(
             "testShare": arguments.test_share,
             "testDays": arguments.test_days,
         },
-        "split": {"protocol": arguments.split, "moment": moment, "seed": splits.SEED},
+        "split": {"protocol": protocol, "moment": moment, "seed": splits.SEED},
         "timeSpan": {"first": time_span[0], "last": time_span[1]},
         "eventTypes": dict(event_types or {}),
         "figures": dict(figures or {}),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ncf.bundle import Bundle
 from ncf.dataset import Dataset
-from ncf.evaluation import FIGURES, Evaluation, Outcome, Scorer, standard_error
+from ncf.evaluation import FIGURES, ByUser, Evaluation, Outcome, Scorer, standard_error
 from ncf.interface import Context
 from ncf.models import als, cooccurrence, ease, popularity
 from ncf.registry import kind_named
@@ -48,7 +48,7 @@ def evaluate(
         "candidate": {"model": candidate.model.name, **outcome.to_dict()},
         "incumbent": None,
         "baselines": {
-            name: evaluation.measure(AsServed(scorer, dataset, device)).to_dict()
+            name: against(outcome, evaluation.measure(AsServed(scorer, dataset, device)))
             for name, scorer in baselines(hyperparameters, dataset, device)
         },
         "difference": None,
@@ -101,6 +101,11 @@ def baselines(hyperparameters: Hyperparameters, dataset: Dataset, device: torch.
         yield OwnItems.name, OwnItems(dataset, device)
 
 
+def against(candidate: Outcome, baseline: Outcome) -> dict[str, Any]:
+    """Return a baseline's figures, and candidate minus baseline, paired by user."""
+    return {**baseline.to_dict(), "difference": _means_and_errors(candidate.by_user(), baseline.by_user())}
+
+
 def better_baselines(report: dict[str, Any]) -> Iterator[str]:
     """Yield a sentence for each baseline with a better NDCG than the candidate."""
     candidate = report["candidate"]
@@ -116,19 +121,17 @@ def difference(candidate: Outcome, incumbent: Outcome, seed: int) -> dict[str, A
     each slice without the interval.
     """
     ours, theirs = candidate.by_user(), incumbent.by_user()
-    slices = {
-        name: {
-            figure: _mean_and_error(mine - other)
-            for figure, mine, other in zip(FIGURES, candidate.slices[name], incumbent.slices[name], strict=True)
-        }
-        for name in candidate.slices
-    }
+    slices = {name: _means_and_errors(candidate.slices[name], incumbent.slices[name]) for name in candidate.slices}
     return {
         **{figure: bootstrap(mine - other, seed) for figure, mine, other in zip(FIGURES, ours, theirs, strict=True)},
         "slices": slices,
         "confidence": CONFIDENCE,
         "resamples": RESAMPLES,
     }
+
+
+def _means_and_errors(ours: ByUser, theirs: ByUser) -> dict[str, dict[str, float]]:
+    return {figure: _mean_and_error(mine - other) for figure, mine, other in zip(FIGURES, ours, theirs, strict=True)}
 
 
 def _mean_and_error(differences: NDArray[np.float64]) -> dict[str, float]:

@@ -109,8 +109,8 @@ def _judged_again(run_id: str, policy: Policy) -> dict[str, Any]:
         report = _report(found.content)
         measured = report.get("incumbent") or {}
         incumbent = measured.get("runId") if isinstance(measured, dict) else None
-        before = _ndcg(names.require_run_id(incumbent)) if incumbent else None
-        verdict = gate.judge(report, policy, gate.Run(run_id, names.version_of(run_id), incumbent, before))
+        before = _judged(names.require_run_id(incumbent)) if incumbent else (None, None)
+        verdict = gate.judge(report, policy, gate.Run(run_id, names.version_of(run_id), incumbent, *before))
     except (UntrustworthyReport, NotComparable, InvalidInput) as error:
         return {**answer, "verdict": None, "reasons": [str(error)]}
     return {**answer, "verdict": verdict.outcome, "reasons": verdict.reasons}
@@ -120,18 +120,20 @@ def _run(run_id: str, version: str) -> gate.Run:
     incumbent = _incumbent(run_id)
     if incumbent is None:
         return gate.Run(run_id, version)
-    return gate.Run(run_id, version, incumbent, _ndcg(incumbent))
+    return gate.Run(run_id, version, incumbent, *_judged(incumbent))
 
 
-def _ndcg(run_id: str) -> float | None:
-    """Return the NDCG of a run's model at its own evaluation; None if its report is gone or has none."""
+def _judged(run_id: str) -> tuple[float | None, str | None]:
+    """Return the NDCG of a run's model at its own evaluation, and the protocol of that; None if its report is gone or
+    lacks them.
+    """
     found = ARTIFACTS.get(f"runs/{run_id}/{gate.REPORT}", MAXIMUM_ARCHIVE_BYTES)
     try:
         report = documents.read_object(found.content, gate.REPORT) if found else {}
-        ndcg = report["candidate"]["full"]["ndcg"]
-    except (Unfit, KeyError, TypeError):
-        return None
-    return float(ndcg) if is_number(ndcg) else None
+        ndcg, split = report["candidate"]["full"]["ndcg"], report.get("protocol", {}).get("split")
+    except (Unfit, KeyError, TypeError, AttributeError):
+        return None, None
+    return float(ndcg) if is_number(ndcg) else None, split
 
 
 def _incumbent(run_id: str) -> str | None:

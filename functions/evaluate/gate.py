@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from statistics import NormalDist
 from typing import Any
 
@@ -20,7 +21,7 @@ from contracts import schemas
 from contracts.documents import Unfit
 from contracts.values import shown
 from evaluate import notes
-from evaluate.policy import FIGURES, DataChange, Policy
+from evaluate.policy import ANY, FIGURES, DataChange, Policy
 from shared.errors import NotComparable, UntrustworthyReport
 
 REPORT = "evaluation.json"
@@ -44,6 +45,7 @@ _WORDS = {
     "withRepeatsNdcg": "NDCG at {k} with repeats",
 }
 _WITH_REPEATS = "withRepeats"
+_OTHER_PROTOCOL = "; the serving model was judged by {}: its figures of then are not compared with those of now"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Run:
     incumbent_run_id: str | None = None
     incumbent_ndcg: float | None = None
     """The serving model's full-catalogue NDCG when it was judged itself; None if it is not known."""
+    incumbent_split: str | None = None
+    """The protocol by which the serving model was judged itself; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,8 @@ class Verdict:
 def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     """Return the verdict on a report (docs/contracts.md, `evaluation.json`).
 
-    Raises UntrustworthyReport if the report is invalid, NotComparable if it does not measure the serving model, or on
-    too few people whose test items that model has not learned.
+    Raises UntrustworthyReport if the report is invalid, NotComparable if it is of another protocol than the policy's,
+    if it does not measure the serving model, or on too few people whose test items that model has not learned.
     """
     try:
         schemas.check(report, "evaluation", REPORT)
@@ -122,7 +126,9 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
             )
     if report["serving"] is None:
         raise UntrustworthyReport(f"{REPORT}: serving must be an object, not null: the latency was not measured")
+    _require_protocol(report["protocol"]["split"], policy.protocol)
     incumbent = _incumbent(report, run)
+    is_judged_alike = run.incumbent_split in (None, report["protocol"]["split"])
     _require_people(report, policy, incumbent)
 
     k, candidate = int(report["protocol"]["k"]), report["candidate"]
@@ -130,7 +136,8 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     checks: list[Check] = []
     changes: list[Check] = []
     if incumbent is not None:
-        changes = list(_data_changes(report, incumbent, policy.data_change, run.incumbent_ndcg))
+        before = run.incumbent_ndcg if is_judged_alike else None
+        changes = list(_data_changes(report, incumbent, policy.data_change, before))
         checks += changes if policy.data_change.stops else []
         checks.append(_better(incumbent, report["difference"], policy, k))
         checks += _gains(figures, _figures(incumbent), policy.incumbent_gains, k, "incumbent", "the incumbent")
@@ -142,7 +149,7 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
     return Verdict(
         checks=tuple(sorted(checks, key=lambda check: check.passed)),
         figures=figures,
-        people=_people(report),
+        people=_people(report) + ("" if is_judged_alike else _OTHER_PROTOCOL.format(run.incumbent_split)),
         advice=(
             *_advice(changes, policy.data_change.stops),
             *notes.stronger(figures, {name: _figures(model) for name, model in report["baselines"].items()}, policy, k),
@@ -188,6 +195,22 @@ def _require_people(report: Mapping[str, Any], policy: Policy, incumbent: Mappin
         )
 
 
+def _require_protocol(found: str, wanted: str) -> None:
+    if wanted not in (ANY, found):
+        raise NotComparable(
+            f"not comparable: the dataset is split by {found}, and the policy asks for {wanted}. Set "
+            f'{{"split": "{wanted}"}} in PreparationParameters and prepare the data again, or set protocol to {found} '
+            f"or {ANY} in policy/gate.json"
+        )
+
+
+def _protocol(protocol: Mapping[str, Any]) -> str:
+    if protocol["moment"] is None:
+        return f"by {protocol['split']}"
+    since = datetime.fromtimestamp(protocol["moment"], UTC).isoformat().replace("+00:00", "Z")
+    return f"by {protocol['split']} (interactions from {since} on)"
+
+
 def _learned(people: Mapping[str, int]) -> int:
     return people["learnedAgain"] + people["learnedWhenNew"]
 
@@ -195,7 +218,8 @@ def _learned(people: Mapping[str, int]) -> int:
 def _people(report: Mapping[str, Any]) -> str:
     people = report["people"]
     measured, everybody = report["protocol"]["testUsers"], people["withTest"]
-    sentence = f"tested on {'all' if measured == everybody else f'{measured} of'} {everybody} test users"
+    number = f"all {everybody}" if measured == everybody else f"{measured} of {everybody}"
+    sentence = f"tested {_protocol(report['protocol'])} on {number} test users"
     left_out = [
         f"{people[name]} {words}"
         for name, words in (
@@ -279,32 +303,44 @@ def _latency(value: float, most: float) -> Check:
 def _against_baselines(
     figures: Mapping[str, float], baselines: Mapping[str, Any], policy: Policy, k: int
 ) -> Iterator[Check]:
+    """Yield a check for each figure and baseline in the policy. An allowed loss is one beyond chance, as in a slice."""
     for name, measured in sorted(baselines.items()):
         gains = policy.gains_over(name)
-        yield from _gains(
-            figures, _figures(measured), gains, k, f"baseline.{name}", f"the baseline {name.replace('_', ' ')}"
-        )
+        errors = {figure: float(found["standardError"]) for figure, found in measured.get("difference", {}).items()}
+        chance = {figure: NormalDist().inv_cdf(policy.better.confidence) * error for figure, error in errors.items()}
+        whose = f"the baseline {name.replace('_', ' ')}"
+        yield from _gains(figures, _figures(measured), gains, k, f"baseline.{name}", whose, chance)
 
 
 def _gains(
-    figures: Mapping[str, float], others: Mapping[str, float], gains: Mapping[str, float], k: int, kind: str, whose: str
+    figures: Mapping[str, float],
+    others: Mapping[str, float],
+    gains: Mapping[str, float],
+    k: int,
+    kind: str,
+    whose: str,
+    chance: Mapping[str, float] | None = None,
 ) -> Iterator[Check]:
-    """Yield a check for each required gain: a share of the other model's figure; a negative one allows that loss."""
+    """Yield a check for each required gain: a share of the other model's figure; a negative one allows that loss, and
+    as much more as chance explains, which is `chance` by figure.
+    """
     for name, gain in gains.items():
         if name not in figures or name not in others:  # a test with repeats that the dataset does not have
             continue
         value, other = figures[name], others[name]
-        threshold = other * (1 + gain)
+        by_chance = (chance or {}).get(name, 0.0) if gain < 0 else 0.0
+        threshold = other * (1 + gain) - by_chance
         # Rates are quotients of sums, so equal models may differ in the last bit.
         passed = value >= threshold - 1e-12 and (gain <= 0 or value > other)
         words = f"{_WORDS[name].format(k=k)} is {value:.4f} against {other:.4f} of {whose}{_relative(value, other)}"
-        yield Check(f"{kind}.{name}", passed, value, threshold, f"{words}; {_required(gain)}")
+        beyond = " beyond chance" if by_chance else ""
+        yield Check(f"{kind}.{name}", passed, value, threshold, f"{words}; {_required(gain, beyond)}")
 
 
-def _required(gain: float) -> str:
+def _required(gain: float, beyond: str) -> str:
     if gain == 0:
         return "no loss allowed"
-    return f"gain of {gain:.0%} required" if gain > 0 else f"loss of {-gain:.0%} allowed"
+    return f"gain of {gain:.0%} required" if gain > 0 else f"loss of {-gain:.0%}{beyond} allowed"
 
 
 def _better(incumbent: Mapping[str, Any], difference: Mapping[str, Any], policy: Policy, k: int) -> Check:

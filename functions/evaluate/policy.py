@@ -16,6 +16,8 @@ from contracts.documents import Unfit
 from shared.errors import InvalidInput
 
 FIGURES = ("sampledHitRate", "sampledNdcg", "fullHitRate", "fullNdcg", "coverage")
+ANY = "any"
+"""The protocol of a policy that does not ask for one."""
 
 Thresholds = Mapping[str, float]
 
@@ -49,6 +51,7 @@ class Policy:
     """The thresholds of the gate by figure; floors and ceilings in [0, 1], gains in [-1, 1]."""
 
     minimum_test_users: int
+    protocol: str
     floors: Thresholds
     ceilings: Thresholds
     better: Better
@@ -73,6 +76,7 @@ class Policy:
         better = filled["better"]
         return cls(
             minimum_test_users=int(filled["minimumTestUsers"]),
+            protocol=filled["protocol"],
             floors=filled["floors"],
             ceilings=filled["ceilings"],
             better=Better(better["figure"], float(better["confidence"]), float(better["minimumGain"])),

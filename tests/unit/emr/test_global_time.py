@@ -61,23 +61,36 @@ def test_a_later_row_of_a_pair_below_support_is_a_test(shop: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "share", "moment"),
+    ("times", "share", "moment", "found"),
     [
-        (range(10), 0.1, 9),
-        (range(10), 0.3, 7),
-        (range(10), 0.99, 0),
-        (range(0, 10 * DAY, DAY), 0.3, 7 * DAY),
-        ([*range(95), 100, 100, 100, 100, 200], 0.05, 100),
-        ([*range(95), 100, 100, 100, 100, 200], 0.01, 200),
-        ([5, 5, 5, 5], 0.1, 5),
-        ([DAY + 7, 3, 4, 5], 0.5, 5),
+        (range(10), 0.1, 9, 0.1),
+        (range(10), 0.3, 7, 0.3),
+        (range(10), 0.99, 0, 1.0),
+        (range(0, 10 * DAY, DAY), 0.3, 7 * DAY, 0.3),
+        ([*range(95), 100, 100, 100, 100, 200], 0.05, 100, 0.05),
+        ([*range(95), 100, 100, 100, 100, 200], 0.02, 100, 0.05),
+        ([*range(95), 100, 100, 100, 100, 200], 0.01, 200, 0.01),
+        ([5, 5, 5, 5], 0.1, 5, 1.0),
+        ([DAY + 7, 3, 4, 5], 0.5, 5, 0.5),
     ],
 )
 def test_the_moment_is_the_latest_with_the_share_at_or_after_it(
-    frame: Any, times: Any, share: Any, moment: Any
+    frame: Any, times: Any, share: Any, moment: Any, found: Any
 ) -> None:
     rows = frame(ROWS, *[("u", "i", time, 1.0) for time in times])
-    assert global_time.moment_of_share(rows, share) == moment
+    assert global_time.moment_of_share(rows, share) == (moment, found)
+
+
+@pytest.mark.parametrize(
+    ("moment", "users", "words"),
+    [
+        (1_577_836_800, 200, None),
+        (1_577_836_800, 199, "199 users could be tested from 2020-01-01T00:00:00Z on, fewer than 200"),
+        (40, 5_000, "the moment would be 1970-01-01T00:00:40Z, so the times are positions or other numbers"),
+    ],
+)
+def test_few_users_and_numbers_that_are_no_times_do_not_suit_global_time(moment: Any, users: Any, words: Any) -> None:
+    assert global_time.why_unsuited(moment, users) == words
 
 
 def test_a_test_user_without_a_row_in_train_is_new(frame: Any) -> None:

@@ -52,13 +52,15 @@ def test_a_time_may_be_a_day_later_than_the_version() -> None:
     assert arguments.parse(argv()).last_second == 1795533180
 
 
-def test_global_time_tests_a_tenth_unless_a_share_or_days_are_given() -> None:
+def test_global_time_tests_a_twentieth_unless_a_share_or_days_are_given() -> None:
     def given(**changed: Any) -> Any:
         parsed = arguments.parse(argv(**changed))
         return parsed.split, parsed.test_share, parsed.test_days
 
+    assert given(split="auto") == ("auto", 0.05, None)
+    assert given(split="auto", test_days="28") == ("auto", None, 28)
     assert given() == ("leave-last-out", None, None)
-    assert given(split="global-time") == ("global-time", 0.1, None)
+    assert given(split="global-time") == ("global-time", 0.05, None)
     assert given(split="global-time", test_share="0.25") == ("global-time", 0.25, None)
     assert given(split="global-time", test_days="28") == ("global-time", None, 28)
 
@@ -91,8 +93,8 @@ def test_global_time_tests_a_tenth_unless_a_share_or_days_are_given() -> None:
         ({"maximum_bad_share": "0.0_1"}, "--maximum-bad-share: must be a number from 0 to 1"),
         ({"format": "xml"}, "--format"),
         ({"split": "random"}, "--split"),
-        ({"test_share": "0.1"}, "--test-share: needs --split global-time"),
-        ({"test_days": "7"}, "--test-days: needs --split global-time"),
+        ({"split": "leave-last-out", "test_share": "0.1"}, "--test-share: needs --split global-time"),
+        ({"split": "leave-last-out", "test_days": "7"}, "--test-days: needs --split global-time"),
         ({"split": "global-time", "test_share": "1"}, "--test-share: must be above 0 and below 1, not '1'"),
         ({"split": "global-time", "test_share": "0"}, "--test-share: must be above 0 and below 1, not '0'"),
         ({"split": "global-time", "test_days": "0"}, "--test-days: must be an integer from 1 to 1000000, not '0'"),

@@ -358,6 +358,53 @@ def test_by_global_time_what_is_before_one_moment_trains_and_what_comes_after_te
     assert (loaded.split.moment, len(loaded.test), len(loaded.repeats)) == (1578700800, 4, 1)
 
 
+def shop_of(users: int, times: int, first: int = 1_600_000_000) -> str:
+    """Each user has an item of ten at each of the times, a day apart."""
+    rows = [f"u{user},i{(user + time) % 10},{first + time * 86_400}" for user in range(users) for time in range(times)]
+    return "user_id,item_id,timestamp\n" + "\n".join(rows)
+
+
+def test_where_the_data_suit_it_the_test_is_what_comes_after_a_moment(prepare: Any) -> None:
+    ended = prepare({"events.csv": shop_of(210, 9)}, "--split", "auto", "--test-share", "0.1")
+    assert ended.status == 0, ended.last_line
+    assert "leave-last-out" not in str(ended.report["warnings"])
+    manifest = valid(ended.manifest, "manifest")
+    assert manifest["split"] == {"protocol": "global-time", "moment": 1_600_000_000 + 8 * 86_400, "seed": splits.SEED}
+    assert (manifest["parameters"]["split"], manifest["counts"]["testUsers"]) == ("auto", 210)
+
+
+@pytest.mark.parametrize(
+    ("shop", "words"),
+    [
+        (shop_of(190, 9), "190 users could be tested from 2020-09-21T12:26:40Z on, fewer than 200"),
+        (
+            shop_of(210, 9, first=0),
+            "the moment would be 1970-01-09T00:00:00Z, so the times are positions or other numbers",
+        ),
+        (
+            shop_of(210, 4),
+            "25% of the interactions are at or after 2020-09-16T12:26:40Z, --test-share is 0.1: many have",
+        ),
+    ],
+)
+def test_data_that_do_not_suit_a_moment_are_split_by_last_interactions_with_a_warning(
+    shop: str, words: str, prepare: Any
+) -> None:
+    ended = prepare({"events.csv": shop}, "--split", "auto", "--test-share", "0.1")
+    assert ended.status == 0, ended.last_line
+    assert valid(ended.manifest, "manifest")["split"]["protocol"] == "leave-last-out"
+    told = [warning for warning in ended.report["warnings"] if "(leave-last-out), not all after a moment" in warning]
+    assert len(told) == 1 and words in told[0]
+
+
+def test_times_too_coarse_for_the_share_are_told_with_both_figures(prepare: Any) -> None:
+    ended = prepare({"events.csv": shop_of(20, 4)}, "--split", "global-time", "--test-share", "0.1")
+    assert ended.report["warnings"] == [
+        "25% of the interactions are at or after 2020-09-16T12:26:40Z, --test-share is 0.1: many have this time; "
+        "give finer times, or --test-days"
+    ]
+
+
 def test_rows_after_the_moment_do_not_change_the_training(prepare: Any) -> None:
     """Support of two users an item: before the moment pot has one, and nobody after it may help."""
     rows = ["ann,tea,1", "ann,cup,2", "ann,pot,3", "bob,tea,4", "bob,cup,5"]

@@ -123,14 +123,22 @@ def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: 
     assert cloud.item("SERVING", "CURRENT")["runId"] == INCUMBENT
 
 
+@pytest.mark.parametrize(
+    ("split", "verdict"), [(None, "REJECTED"), ("leave-last-out", "REJECTED"), ("global-time", "ACCEPTED")]
+)
 @pytest.mark.fault("E14")
-def test_a_serving_model_that_collapses_is_compared_with_its_own_report(app: ModuleType, cloud: Cloud) -> None:
+def test_a_serving_model_that_collapses_is_compared_with_its_own_report_of_the_same_protocol(
+    split: str | None, verdict: str, app: ModuleType, cloud: Cloud
+) -> None:
     cloud.put("SERVING", "CURRENT", runId=INCUMBENT, datasetVersion=INCUMBENT[:-3])
-    cloud.write(ARTIFACTS, f"runs/{INCUMBENT}/evaluation.json", {"candidate": {"full": {"ndcg": 0.5}}})
+    before = {"candidate": {"full": {"ndcg": 0.5}}} | ({"protocol": {"split": split}} if split else {})
+    cloud.write(ARTIFACTS, f"runs/{INCUMBENT}/evaluation.json", before)
     deliver(cloud, differing(0.01))
     answer = app.handler(cloud.pinned("evaluate"), CONTEXT)
-    assert answer["verdict"] == "REJECTED"
-    assert "the serving model's NDCG is 0.0500, and was 0.5000 when it was judged" in answer["reasons"][0]
+    assert answer["verdict"] == verdict
+    told = "the serving model's NDCG is 0.0500, and was 0.5000 when it was judged"
+    assert (told in answer["reasons"][0]) == (verdict == "REJECTED")
+    assert ("judged by global-time" in answer["reasons"][-1]) == (split == "global-time")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +233,10 @@ def test_the_policy_in_the_bucket_holds_in_place_of_the_parameter_from_the_next_
     [
         (b"{", r"policy/gate\.json is not JSON"),
         (b"[]", r"policy/gate\.json must be a JSON object, not a list"),
-        (b'{"floor": {}}', r"^policy/gate\.json has an unknown key floor; the keys are minimumTestUsers, floors"),
+        (
+            b'{"floor": {}}',
+            r"^policy/gate\.json has an unknown key floor; the keys are minimumTestUsers, protocol, floors",
+        ),
         (
             b'{"sliceGains": {"sampledNDCG": 0}}',
             r"^policy/gate\.json: sliceGains has an unknown key sampledNDCG; the keys are",

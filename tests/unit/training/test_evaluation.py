@@ -23,7 +23,7 @@ from ncf.evaluation import (
 from training.hyperparameters import Hyperparameters
 from training.incumbent import LAST, IncumbentScorer
 from training.people import choose
-from training.report import AsServed, baselines, bootstrap, difference
+from training.report import AsServed, against, baselines, bootstrap, difference
 
 SCHEMA = schemas.load("evaluation")
 VERSION = "v20260102t030405z-0a1b2c3d"
@@ -315,6 +315,16 @@ def test_the_standard_error_is_that_of_the_mean_over_users(crowd: Dataset) -> No
     assert outcome.to_dict()["standardErrors"]["fullHitRate"] == pytest.approx(math.sqrt(0.1 / 10))
 
 
+def test_a_baseline_has_its_differences_to_the_candidate_by_user(crowd: Dataset) -> None:
+    evaluation = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu")
+    outcome, other = (evaluation.measure(Fixed([list(range(8))[::step]] * 12)) for step in (1, -1))
+    found = against(outcome, other)
+    gains = outcome.full_gains - other.full_gains
+    expected = {"mean": gains.mean(), "standardError": gains.std(ddof=1) / math.sqrt(gains.size)}
+    assert found["difference"]["fullNdcg"] == pytest.approx(expected)
+    assert {**found, "difference": None} == {**other.to_dict(), "difference": None}
+
+
 def test_a_report_is_valid_against_the_schema(crowd: Dataset, tiny: Dataset) -> None:
     evaluation = Evaluation(crowd, k=2, negatives=99, seed=1, device="cpu")
     outcome, other = (evaluation.measure(Fixed([list(range(8))[::step]] * 12)) for step in (1, -1))
@@ -329,7 +339,7 @@ def test_a_report_is_valid_against_the_schema(crowd: Dataset, tiny: Dataset) -> 
         "protocol": evaluation.protocol(epoch="validation-best"),
         "candidate": {"model": "ease", **outcome.to_dict()},
         "incumbent": {**named, "model": "als", **other.to_dict()},
-        "baselines": {"popularity": outcome.to_dict()},
+        "baselines": {"popularity": against(outcome, other)},
         "difference": difference(outcome, other, seed=1),
         "serving": None,
     }

@@ -110,6 +110,7 @@ def test_a_closed_form_model_is_trained_and_bundled(job: Jobs, shop_dataset: Pat
     assert report["protocol"]["epoch"] == "closed-form"
     assert report["candidate"]["model"] == "ease"
     assert set(report["baselines"]) == {"popularity", "ease", "cooccurrence"}
+    assert report["baselines"]["ease"]["difference"]["fullNdcg"] == {"mean": 0.0, "standardError": 0.0}
     assert bundles.load(done.model).model.name == "ease"
 
 
