@@ -22,6 +22,7 @@ from shared.errors import FunctionError
 from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import count, logger, observed
+from shared.records import DatasetStatus
 
 WORK_SECONDS = 420
 """Seconds after which a call ends, with the object that it is at. The largest object takes less than the rest of the
@@ -90,7 +91,7 @@ def _in_use() -> InUse:
         LEDGER.serving(),
         LEDGER.current_split(),
         LEDGER.unfinished_runs(),
-        LEDGER.unfinished_preparations(),
+        LEDGER.datasets_in(DatasetStatus.PREPARING),
         LEDGER.newest_claimed(),
     )
 

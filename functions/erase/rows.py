@@ -152,7 +152,11 @@ def _fields(text: str, layout: Layout) -> list[str]:
 
 
 def _text(record: bytes, layout: Layout) -> str:
-    return record.decode("latin-1" if layout.is_latin_1 else "utf-8", "replace").rstrip("\r\n").removeprefix("\ufeff")
+    return (
+        record.decode("latin-1" if layout.encoding == "latin-1" else "utf-8", "replace")
+        .rstrip("\r\n")
+        .removeprefix("\ufeff")
+    )
 
 
 def _is_theirs(field: str, people: Forgotten) -> bool:
