@@ -205,7 +205,7 @@ def _report(candidate: Outcome, users: int, learned: int) -> dict[str, Any]:
             "withTest": users, "learnedAgain": learned, "learnedWhenNew": 0, "notDrawn": 0,
             "fair": candidate.full_gains.size,
         },
-        "data": {**like, "itemShift": 0.0},
+        "data": {**like, "itemShift": 0.0, "eventShift": None},
         "candidate": {"model": "neumf", **figures},
         "incumbent": None,
         "baselines": {"popularity": nothing},

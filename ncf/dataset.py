@@ -107,6 +107,8 @@ class Dataset:
 
     parent_version: str | None = None
     """The version whose indices this one continues."""
+    event_types: dict[str, int] = field(default_factory=dict)
+    """Rows of the drop by event type; empty if the manifest does not tell them."""
 
     def __post_init__(self) -> None:
         if not self.history.item.size:

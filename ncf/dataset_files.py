@@ -99,7 +99,15 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         _recent(tables["train"], items),
         _history(tables["train"], train, items),
         manifest.get("parentVersion"),
+        _event_types(manifest),
     )
+
+
+def _event_types(manifest: dict[str, Any]) -> dict[str, int]:
+    found = manifest.get("eventTypes", {})
+    if not isinstance(found, dict) or not all(type(rows) is int and rows > 0 for rows in found.values()):
+        raise BrokenDataset(MANIFEST, f"eventTypes must hold numbers of rows above 0, not {shown(found)}")
+    return found
 
 
 def _split(manifest: dict[str, Any]) -> Split:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ncf.bundle import Bundle
 from ncf.dataset import BrokenDataset, Dataset
@@ -13,7 +16,7 @@ LEAST_SHARE = 1e-4
 """Shares below it count as this much, so that the logarithm of an empty group is finite."""
 
 
-def compare(dataset: Dataset, incumbent: Bundle) -> dict[str, float]:
+def compare(dataset: Dataset, incumbent: Bundle) -> dict[str, Any]:
     """Return `data` of evaluation.json.
 
     Users and items of the incumbent are those with an interaction in its data; indices without any are not counted.
@@ -30,6 +33,7 @@ def compare(dataset: Dataset, incumbent: Bundle) -> dict[str, float]:
         "items": len(items) / len(former_items),
         "interactions": len(everything) / incumbent.seen_indices.size,
         "itemShift": item_shift(dataset, incumbent),
+        "eventShift": event_shift(dataset, incumbent),
     }
 
 
@@ -52,11 +56,8 @@ def require_appended(dataset: Dataset, incumbent: Bundle) -> None:
 
 
 def item_shift(dataset: Dataset, incumbent: Bundle) -> float:
-    """Return the population stability index of the interactions by groups of items: the sum of (p - q) ln(p / q).
-
-    q are the shares of interactions in the incumbent's data, p in this dataset's. The groups are tenths of the
-    incumbent's interactions, most popular items first, and the items that it does not know. Below 0.1 is stable, above
-    0.25 a major change (Siddiqi, Credit Risk Scorecards, 2006).
+    """Return the `stability_index` of the interactions by groups of items: tenths of the incumbent's interactions, most
+    popular items first, and the items that it does not know.
     """
     former = np.bincount(incumbent.seen_indices, minlength=len(incumbent.item_ids)).astype(float)
     order = np.argsort(-former, kind="stable")
@@ -66,7 +67,23 @@ def item_shift(dataset: Dataset, incumbent: Bundle) -> float:
     own = np.array([incumbent.item_index.get(name, -1) for name in dataset.item_ids])
     now = np.bincount(dataset.everything().item, minlength=dataset.items)
     placed = np.where(own >= 0, group[own], GROUPS)
-    p = np.bincount(placed, weights=now, minlength=GROUPS + 1) / max(now.sum(), 1)
-    q = np.bincount(group, weights=former, minlength=GROUPS + 1) / max(former.sum(), 1)
-    p, q = np.maximum(p, LEAST_SHARE), np.maximum(q, LEAST_SHARE)
+    return stability_index(
+        np.bincount(placed, weights=now, minlength=GROUPS + 1), np.bincount(group, weights=former, minlength=GROUPS + 1)
+    )
+
+
+def event_shift(dataset: Dataset, incumbent: Bundle) -> float | None:
+    """Return the `stability_index` of the rows by event type; None if one of both does not tell its event types."""
+    now, before = dataset.event_types, incumbent.event_types
+    if not now or not before:
+        return None
+    names = sorted({*now, *before})
+    return stability_index(*(np.array([float(rows.get(name, 0)) for name in names]) for rows in (now, before)))
+
+
+def stability_index(now: NDArray[Any], before: NDArray[Any]) -> float:
+    """Return the population stability index of counts by group: the sum of (p - q) ln(p / q), with the shares p of
+    `now` and q of `before`. Below 0.1 is stable, above 0.25 a major change (Siddiqi, Credit Risk Scorecards, 2006).
+    """
+    p, q = (np.maximum(counts / max(counts.sum(), 1), LEAST_SHARE) for counts in (now, before))
     return float(((p - q) * np.log(p / q)).sum())

@@ -291,6 +291,7 @@ def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Da
         golden=golden,
         held_out=dataset.test,
         categories=dataset.categories,
+        event_types=dataset.event_types,
     )
 
 

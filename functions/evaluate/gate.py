@@ -258,12 +258,13 @@ def _data_changes(
     highest = (
         ("interactions", limits.maximum_size, "{:.0%} of the serving model's number of interactions"),
         ("itemShift", limits.maximum_item_shift, "the popularity of items has moved: stability index {:.2f}"),
+        ("eventShift", limits.maximum_event_shift, "the mix of event types has moved: stability index {:.2f}"),
     )
     for name, least, words in lowest:
         if figures[name] < least:
             yield _change(name, figures[name], least, words, "at least")
     for name, most, words in highest:
-        if figures[name] > most:
+        if (figures[name] or 0.0) > most:  # the mix of event types may be unknown
             yield _change(name, figures[name], most, words, "at most")
 
 
@@ -274,7 +275,7 @@ def _advice(changes: list[Check], stops: bool) -> tuple[str, ...]:
 
 
 def _change(name: str, value: float, limit: float, words: str, side: str) -> Check:
-    shown_limit = f"{limit:g}" if name == "itemShift" else f"{limit:.0%}"
+    shown_limit = f"{limit:g}" if name.endswith("Shift") else f"{limit:.0%}"
     sentence = f"the data changed: {words.format(value)} ({side} {shown_limit} expected)"
     return Check(f"data.{name}", False, value, limit, sentence)
 

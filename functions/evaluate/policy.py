@@ -43,6 +43,7 @@ class DataChange:
     minimum_size: float
     maximum_size: float
     maximum_item_shift: float
+    maximum_event_shift: float
     minimum_incumbent_share: float
 
 
@@ -92,6 +93,7 @@ class Policy:
                 minimum_size=float(filled["dataChange"]["minimumSize"]),
                 maximum_size=float(filled["dataChange"]["maximumSize"]),
                 maximum_item_shift=float(filled["dataChange"]["maximumItemShift"]),
+                maximum_event_shift=float(filled["dataChange"]["maximumEventShift"]),
                 minimum_incumbent_share=float(filled["dataChange"]["minimumIncumbentShare"]),
             ),
             maximum_serving_milliseconds=float(filled["maximumServingMilliseconds"]),

@@ -73,6 +73,11 @@ class Bundle:
         return str(self.manifest["datasetVersion"])
 
     @property
+    def event_types(self) -> dict[str, int]:
+        """Rows of the data by event type; empty in bundles that do not tell them."""
+        return dict(self.manifest.get("eventTypes", {}))
+
+    @property
     def code_version(self) -> str:
         return str(self.manifest["codeVersion"])
 

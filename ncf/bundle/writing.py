@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,14 @@ def write(
     golden: Callable[[Bundle], list[dict[str, Any]]],
     held_out: Pairs | None = None,
     categories: Sequence[Sequence[str]] = (),
+    event_types: Mapping[str, int] | None = None,
 ) -> Bundle:
     """Write a bundle into `directory`, which is created if necessary, and return it as read back.
 
     `golden` receives the written bundle, read back without golden requests, and returns the golden requests. So they
     record the answers of the written weights. `held_out` are the seen pairs that the model was not trained on; without
-    them a later comparison takes every seen pair for learned. `categories` has one entry per item, or is empty. Raises
-    BrokenBundle if the parts do not fit together.
+    them a later comparison takes every seen pair for learned. `categories` has one entry per item, or is empty.
+    `event_types` are the rows of the data by event type. Raises BrokenBundle if the parts do not fit together.
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
@@ -90,6 +91,8 @@ def write(
         "architecture": model.describe(),
         "cardinalities": {"users": len(user_ids), "items": len(item_ids)},
     }
+    if event_types:
+        manifest["eventTypes"] = dict(event_types)
     _put(directory / GOLDEN, encode_json(golden(read_members(directory, manifest, golden=[], device="cpu"))))
     manifest["members"] = {name: measure(directory / name) for name in members}
     manifest["digest"] = digest(manifest)

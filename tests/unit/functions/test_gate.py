@@ -69,7 +69,7 @@ def report(incumbent: dict[str, Any] | None = None, **candidate: float) -> dict[
     }
     if incumbent is not None:
         document["data"] = dict.fromkeys(("formerUsers", "formerItems", "users", "items", "interactions"), 1.0)
-        document["data"]["itemShift"] = 0.0
+        document["data"] |= {"itemShift": 0.0, "eventShift": None}
         document["difference"] = {
             **{name: {"mean": 0.01, "standardError": 0.004, "lower": 0.002, "upper": 0.018} for name in FOUR},
             "slices": {},
@@ -501,6 +501,7 @@ def of_data(**figures: float) -> dict[str, Any]:
         ({"interactions": 0.4}, "40% of the serving model's number of interactions (at least 50% expected)"),
         ({"interactions": 11.0}, "1100% of the serving model's number of interactions (at most 1000% expected)"),
         ({"itemShift": 0.6}, "the popularity of items has moved: stability index 0.60 (at most 0.5 expected)"),
+        ({"eventShift": 0.6}, "the mix of event types has moved: stability index 0.60 (at most 0.5 expected)"),
     ],
 )
 @pytest.mark.fault("E14")

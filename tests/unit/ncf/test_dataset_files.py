@@ -169,6 +169,10 @@ def test_counts_that_contradict_are_refused_by_name(changes: dict[str, Any], mes
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            lambda manifest: manifest.update(eventTypes={"buy": "7"}),
+            r"eventTypes must hold numbers of rows above 0, not",
+        ),
         (lambda manifest: manifest.update(schemaVersion="2.0"), r"schemaVersion is '2\.0', known is 1\.x"),
         (lambda manifest: manifest.pop("files"), r"files must be a list, not None"),
         (lambda manifest: manifest["files"][0].pop("sha256"), r"files: sha256 must be a str, not None"),

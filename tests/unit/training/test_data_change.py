@@ -12,14 +12,15 @@ import pytest
 from ncf.dataset import BrokenDataset
 from tests.unit.ncf.datasets import VERSION
 from tests.unit.training.test_people import FIRST, LATER, Rows, dataset, served
-from training.data_change import LEAST_SHARE, compare, item_shift, require_appended
+from training.data_change import LEAST_SHARE, compare, event_shift, item_shift, require_appended
 
 
 def test_equal_data_do_not_differ(tmp_path: Path) -> None:
     data = dataset(tmp_path, FIRST)
     figures = compare(data, served(tmp_path, data))
     assert figures == {
-        "formerUsers": 1.0, "formerItems": 1.0, "users": 1.0, "items": 1.0, "interactions": 1.0, "itemShift": 0.0
+        "formerUsers": 1.0, "formerItems": 1.0, "users": 1.0, "items": 1.0, "interactions": 1.0, "itemShift": 0.0,
+        "eventShift": None,
     }  # fmt: skip
 
 
@@ -63,6 +64,21 @@ def test_items_that_the_incumbent_does_not_know_are_a_group_of_their_own(tmp_pat
     expected = 2 * (1 / 3 - 1 / 2) * third + (1 / 3 - LEAST_SHARE) * new
     assert item_shift(dataset(tmp_path, [*now, ("u0", "a"), ("u1", "b"), ("u2", "z")], LATER), incumbent) == (
         pytest.approx(expected)
+    )
+
+
+def test_the_mix_of_event_types_by_hand(tmp_path: Path) -> None:
+    """Half of the rows were purchases, now a quarter is; a new type has a share of its own."""
+    data = dataset(tmp_path, FIRST)
+    incumbent = served(tmp_path, replace(data, event_types={"buy": 10, "view": 10}))
+    assert event_shift(data, incumbent) is None
+    assert event_shift(replace(data, event_types={"view": 5, "buy": 5}), incumbent) == 0
+    assert event_shift(replace(data, event_types={"buy": 1, "view": 3}), incumbent) == pytest.approx(
+        0.25 * math.log(1.5) - 0.25 * math.log(0.5)
+    )
+    half, new = 0.5 * math.log(0.5 / LEAST_SHARE), (0.5 - LEAST_SHARE) * math.log(0.5 / LEAST_SHARE)
+    assert event_shift(replace(data, event_types={"buy": 9, "play": 9}), incumbent) == pytest.approx(
+        half - LEAST_SHARE * math.log(0.5 / LEAST_SHARE) + new
     )
 
 

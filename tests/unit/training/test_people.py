@@ -42,6 +42,7 @@ def served(folder: Path, data: Dataset, tells_held_out: bool = True) -> Bundle:
         code_version="test",
         golden=golden,
         held_out=data.test if tells_held_out else None,
+        event_types=data.event_types,
     )
 
 
