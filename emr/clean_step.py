@@ -82,7 +82,7 @@ def _judge(preparation: Preparation, source: Source) -> tuple[DataFrame, Outcome
 
 
 def _keep(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
-    """The rows of the requested protocol: by default those of global time; if the data do not suit it, with a warning,
+    """The rows of the requested protocol; of AUTO those of global time or, with a warning, if the data do not suit it,
     those of leave-last-out.
     """
     arguments = preparation.arguments
