@@ -87,6 +87,9 @@ def _text(table: DataFrame, schema: Schema, name: str, columns: Columns, called:
         return column.cast("string")
     if name == columns.weight and isinstance(kind, NumericType):
         return column.cast("string")
+    if isinstance(kind, FloatType | DoubleType) and name == columns.timestamp:
+        # Fractions do not count in any unit, and as text they would be 1.7000000005E9.
+        return F.when(~F.isnan(column), F.floor(column.cast("double")).cast("string"))
     if isinstance(kind, FloatType | DoubleType):
         return whole_numbers(column)
     expected = "a number" if name == columns.weight else "text or numbers"

@@ -142,8 +142,12 @@ SHAPES: dict[str, Shape] = {
         }
     ),
     "a JSON list": Shape({"a.json": '[{"user": "ann"}]'}, words="a.json is one JSON list, not one object a line"),
-    "Parquet, times as integers": Shape(
-        {"a.parquet": parquet(user_id=USERS, item_id=ITEMS, timestamp=[1700000000, 1700000100])}
+    "Parquet, times as integers or floating-point numbers": Shape(
+        {
+            "a.parquet": parquet(user_id=USERS, item_id=ITEMS, timestamp=[1700000000, 1700000100]),
+            "b.parquet": parquet(user_id=USERS, item_id=ITEMS, timestamp=[1700000000.25, 1700000100.0]),
+        },
+        ROWS * 2,
     ),
     "Parquet, times as timestamps of any unit, nanoseconds too": Shape(
         {
