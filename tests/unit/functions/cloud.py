@@ -274,9 +274,11 @@ class Lender:
         return self._lend(self._session.resource, service, options)
 
     def take_back(self) -> None:
-        """Take all back at the end of a test; not after a retry, of which a client has a limited number."""
-        if not self._retried:
-            for key, made in self._lent:
+        """Take all back at the end of a test; not after a retry, of which a client has a limited number, and not what
+        a test has given a method of its own.
+        """
+        for key, made in self._lent:
+            if not self._retried and all(name.startswith("_") for name in vars(made).keys() - {"meta", "waiter_names"}):
                 self._spare.setdefault(key, []).append(made)
         self._lent, self._retried, self.heard = [], False, []
 

@@ -315,6 +315,7 @@ PASSING = (
     "updatedAt",
     "endedAt",
     "startedAt",
+    "begunAt",
     "since",
     "inForceSince",
     "erasedAt",

@@ -49,6 +49,13 @@ def test_a_client_that_tried_again_is_not_lent_again(cloud: Cloud, monkeypatch: 
     assert lender.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 2})) is not client
 
 
+def test_a_client_with_a_method_of_a_test_is_not_lent_again(cloud: Cloud) -> None:
+    client = cloud.lender.client("sns")
+    client.publish = lambda **_: None
+    cloud.lender.take_back()
+    assert cloud.lender.client("sns") is not client
+
+
 @pytest.mark.parametrize("test", ["first", "next"])
 def test_a_stub_ends_with_its_test(cloud: Cloud, stub: Callable[[Any], Stubber], test: str) -> None:
     client = cloud.lender.client("sns")

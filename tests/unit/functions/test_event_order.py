@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,7 +76,7 @@ class Shop:
     def reconcile(self) -> None:
         """One pass, minutes later; what it sends arrives."""
         sent: list[dict[str, Any]] = []
-        self.sweeper.LAMBDA.invoke = lambda Payload, **_: sent.append(json.loads(Payload))
+        self.sweeper.LAMBDA = SimpleNamespace(invoke=lambda Payload, **_: sent.append(json.loads(Payload)))
         self.sweeper.handler({}, CONTEXT)
         for event in sent:
             self.deliver(event, None)
