@@ -76,7 +76,8 @@ class Shop:
     def reconcile(self) -> None:
         """One pass, minutes later; what it sends arrives."""
         sent: list[dict[str, Any]] = []
-        self.sweeper.LAMBDA = SimpleNamespace(invoke=lambda Payload, **_: sent.append(json.loads(Payload)))
+        functions = SimpleNamespace(invoke=lambda Payload, **_: sent.append(json.loads(Payload)))
+        vars(self.sweeper)["LAMBDA"] = functions
         self.sweeper.handler({}, CONTEXT)
         for event in sent:
             self.deliver(event, None)
