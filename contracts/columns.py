@@ -169,7 +169,7 @@ def choose(layout: Layout, given: Given, called: str) -> Columns:
         is_known = {meaning: meaning in found or bool(guesses.get(meaning)) for meaning in REQUIRED}
         is_other = layout.has_header and not (is_known["user"] and (is_known["item"] or is_known["timestamp"]))
         raise NotSure(f"{called}: {'; '.join(problems)}; it has {_columns_of(layout)}", suggestion, is_other)
-    return Columns(**{"timestamp": None, **found})  # type: ignore[arg-type]
+    return Columns(found["user"], found["item"], found.get("timestamp"), found.get("event_type"), found.get("weight"))
 
 
 def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tuple[dict[str, Columns], dict[str, str]]:

@@ -143,8 +143,8 @@ def _opened(
 ) -> tuple[dict[str, tuple[Layout, Columns]], dict[str, str]]:
     """Layout and columns of the interactions, as preparation will find them, and why the other files are left out."""
     found = {key: _layout(key, path) for key, path in files.items()}
-    named = {meaning: parameters[key] for meaning, key in columns.KEYS.items() if key in parameters}
-    given = Given(**named, needs_event_type="eventTypes" in parameters)  # type: ignore[arg-type]
+    named: dict[str, Any] = {meaning: parameters[key] for meaning, key in columns.KEYS.items() if key in parameters}
+    given = Given(**named, needs_event_type="eventTypes" in parameters)
     try:
         chosen, left = columns.choose_each(found, given)
     except NotSure as error:

@@ -1,5 +1,7 @@
 """Columns are guessed when the guess is sure; otherwise the refusal has the command that works."""
 
+from dataclasses import replace
+
 import pytest
 
 from contracts import columns
@@ -133,7 +135,7 @@ def test_a_guess_that_is_not_sure_is_refused_with_the_command_that_works(text: s
         assert caught.value.suggestion == {"user": "session_id", "item": "old prod no"}
         return
     assert columns.remedy(caught.value, "my data/a.csv") == f"if these are right: {command}"
-    assert columns.choose(layout, Given(**caught.value.suggestion), "a.csv")  # type: ignore[arg-type]
+    assert columns.choose(layout, replace(Given(), **caught.value.suggestion), "a.csv")
 
 
 def test_a_large_id_is_no_time_and_a_file_without_separator_is_told() -> None:
@@ -153,7 +155,7 @@ def test_a_file_without_times_is_told_so() -> None:
         "if there are no times, and a draw may decide what each person is tested on: make demo DATA=x.csv "
         "USER=User-ID ITEM=ISBN TIME=none WEIGHT=Book-Rating"
     )
-    given = Given(**caught.value.suggestion, timestamp="none")  # type: ignore[arg-type]
+    given = replace(Given(timestamp="none"), **caught.value.suggestion)
     assert columns.choose(layout, given, "x.csv") == Columns("User-ID", "ISBN", None, None, "Book-Rating")
 
 

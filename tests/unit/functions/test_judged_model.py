@@ -85,7 +85,7 @@ def test_archives_that_are_replaced_before_the_trainings_end_is_seen_are_not_tak
     """A training writes each archive once, so the first version is its own."""
     versions = {"Bucket": ARTIFACTS, "VersioningConfiguration": {"Status": "Enabled"}}
     platform.cloud.s3.put_bucket_versioning(**versions)
-    jobs = importlib.import_module("shared.jobs")
+    jobs = importlib.import_module("shared.jobs")  # the modules that this platform has imported anew
     settle = jobs.Jobs.settle
 
     def late(self: Any, token: Any) -> bool:

@@ -150,19 +150,7 @@ def test_versions_out_of_order_start_the_newer_one_only(
     assert sorted(executions(machine)) == [RUN, f"{NEWER}-r1"]
 
 
-@pytest.mark.parametrize("status", ["FAILED", "ABORTED", "ROLLED_BACK"])
-def test_an_older_version_is_not_stale_when_the_newer_run_ended_without_verdict(
-    cloud: Cloud, machine: Any, load: Callable[..., ModuleType], status: str
-) -> None:
-    app = load("on_data_ready")
-    for version in (VERSION, OLDER):
-        upload(cloud, version)
-    assert app.handler(event_for(VERSION), CONTEXT)["outcome"] == "STARTED"
-    cloud.put(f"RUN#{RUN}", "STATE", kind="RUN", runId=RUN, datasetVersion=VERSION, status=status)
-    assert app.handler(event_for(OLDER), CONTEXT)["outcome"] == "STARTED"
-
-
-@pytest.mark.parametrize("status", ["REJECTED", "UNCHANGED"])
+@pytest.mark.parametrize("status", ["REJECTED", "UNCHANGED", "FAILED", "ABORTED", "ROLLED_BACK"])
 @pytest.mark.fault("M17")
 def test_a_version_that_was_not_deployed_does_not_hold_the_place_of_the_newest(
     cloud: Cloud, machine: Any, load: Callable[..., ModuleType], status: str

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -9,7 +10,7 @@ import rich.console
 
 from local import operations
 from local.console import Show
-from local.project import Problem, RunFailedError
+from local.project import Problem, Project, RunFailedError
 
 V1, V2, V3 = (f"v2026112{day}t000000z-0000000{day}" for day in (1, 2, 3))
 ROLLBACK = "arn:aws:states:us-east-1:000000000000:execution:ncf-rollback:7f"
@@ -173,7 +174,7 @@ def lists(monkeypatch: pytest.MonkeyPatch, output: str | None) -> str:
     monkeypatch.setattr(operations, "Watcher", lambda *parts: Batch(output))
     out = io.StringIO()
     outputs = {"BatchStateMachineArn": "arn", "ArtifactsBucketName": "artifacts"}
-    operations.write_lists(None, outputs, Show(rich.console.Console(file=out, width=300)))  # type: ignore[arg-type]
+    operations.write_lists(Project(Path(), Path(), 4566), outputs, Show(rich.console.Console(file=out, width=300)))
     return " ".join(out.getvalue().split())
 
 
