@@ -114,6 +114,15 @@ def test_a_closed_form_model_is_trained_and_bundled(job: Jobs, shop_dataset: Pat
     assert bundles.load(done.model).model.name == "ease"
 
 
+def test_the_bundle_tells_the_event_types_of_its_data(job: Jobs, shop_dataset: Path, tmp_path: Path) -> None:
+    dataset = shutil.copytree(shop_dataset, tmp_path / "with event types")
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    (dataset / "manifest.json").write_text(json.dumps({**manifest, "eventTypes": {"view": 9, "buy": 3}}))
+    done = job(dataset, model="popularity").run()
+    assert done.status == 0, done.stderr
+    assert bundles.load(done.model).event_types == {"view": 9, "buy": 3}
+
+
 def test_the_bundle_answers_its_golden_requests(serving: Path) -> None:
     bundle = bundles.load(serving / "model")
     golden = json.loads((serving / "output" / "data" / "golden.json").read_text())
