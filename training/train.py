@@ -173,7 +173,7 @@ def train(
         # This process contributes gradients; only the first one evaluates and writes.
         dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
         with termination.deferred():
-            _fit(hyperparameters, dataset, device, places, termination)
+            _fit(hyperparameters, dataset, _context(device, places, termination))
         return
     _clear(places.model)
     dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
@@ -196,11 +196,12 @@ def train(
             f"{dataset.items} items; {_which_epoch(hyperparameters)}",
             flush=True,
         )
+        context = _context(device, places, termination)
         with termination.deferred():
-            model = _fit(hyperparameters, dataset, device, places, termination)
+            model = _fit(hyperparameters, dataset, context)
         candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model)
         # The written bundle is measured, not the model in memory.
-        report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent)
+        report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent, context)
         report["people"] = people.to_dict()
         report["data"] = data_change.compare(dataset, incumbent) if incumbent else None
         try:
@@ -242,18 +243,17 @@ def _device(wanted: str) -> torch.device:
     return device
 
 
-def _fit(
-    hyperparameters: Hyperparameters,
-    dataset: Dataset,
-    device: torch.device,
-    places: Places,
-    termination: Termination,
-) -> Model:
-    context = Context(device=device, checkpoints=places.checkpoints, stop=lambda: termination.requested, report=_report)
+def _context(device: torch.device, places: Places, termination: Termination) -> Context:
+    return Context(device=device, checkpoints=places.checkpoints, stop=lambda: termination.requested, report=_report)
+
+
+def _fit(hyperparameters: Hyperparameters, dataset: Dataset, context: Context) -> Model:
     try:
         return kind_named(hyperparameters.model).fit(dataset, hyperparameters.chosen, context)
     except torch.OutOfMemoryError as error:
-        raise TrainingFailed(f"out of memory on {device}: choose a larger instance or a smaller model") from error
+        raise TrainingFailed(
+            f"out of memory on {context.device}: choose a larger instance or a smaller model"
+        ) from error
 
 
 def _report(progress: Epoch) -> None:

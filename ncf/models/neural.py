@@ -184,7 +184,7 @@ def _start_factors(start: str, parameters: Parameters, dataset: Dataset, context
 
 
 def _ease_factors(parameters: Parameters, dataset: Dataset, factors: int, context: Context) -> tuple[Tensor, Tensor]:
-    weights = ease.item_item(dataset.train, dataset.items, parameters.ease_l2, parameters.ease_dropout, context.device)
+    weights = ease.weights_of(dataset, parameters, context)
     return ease.factors_of(weights, dataset.train, factors, parameters.seed)
 
 
