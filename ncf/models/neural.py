@@ -145,6 +145,7 @@ def _fingerprint(model: str, parameters: Parameters, start: str, dataset: Datase
             "start": start,
         },
         "start": {name: value for name, value in values.items() if name not in elsewhere},
+        "optimizer": "rows",
         "torch": torch.__version__,
         "processes": Processes.current().size,
     }
