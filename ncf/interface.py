@@ -123,7 +123,7 @@ class Kind(Generic[P]):
     restore: Callable[[Mapping[str, Any], Mapping[str, Tensor], int, int], Model]
     """Rebuilds a model from its `describe` and `state`. The caller has checked that the tensors have the layout and are
     finite. Raises ValueError if they do not fit together."""
-    epoch: Callable[[P], str] = lambda parameters: "closed-form"
+    epoch: Callable[[P, Dataset], str] = lambda parameters, dataset: "closed-form"
     """Which epoch is the model, declared before the fit: `closed-form`, `last` or `validation-best`."""
 
 

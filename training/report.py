@@ -48,7 +48,7 @@ def evaluate(
         "datasetVersion": hyperparameters.dataset_version,
         "codeVersion": hyperparameters.code_version,
         "bundleDigest": candidate.digest,
-        "protocol": evaluation.protocol(epoch=kind.epoch(hyperparameters.chosen)),
+        "protocol": evaluation.protocol(epoch=kind.epoch(hyperparameters.chosen, dataset)),
         "candidate": {"model": candidate.model.name, **outcome.to_dict()},
         "incumbent": None,
         "baselines": {

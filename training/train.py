@@ -193,7 +193,7 @@ def train(
         )
         print(
             f"training {hyperparameters.model} on {device}: {len(dataset.train)} interactions, {dataset.users} users, "
-            f"{dataset.items} items; {_which_epoch(hyperparameters)}",
+            f"{dataset.items} items; {_which_epoch(hyperparameters, dataset)}",
             flush=True,
         )
         context = _context(device, places, termination)
@@ -222,9 +222,9 @@ def train(
     print(lines.evaluation(k, sampled, full), flush=True)
 
 
-def _which_epoch(hyperparameters: Hyperparameters) -> str:
+def _which_epoch(hyperparameters: Hyperparameters, dataset: Dataset) -> str:
     chosen = hyperparameters.chosen
-    epoch = kind_named(hyperparameters.model).epoch(chosen)
+    epoch = kind_named(hyperparameters.model).epoch(chosen, dataset)
     return EPOCHS[epoch].format(epochs=getattr(chosen, "epochs", "its"))
 
 
@@ -244,7 +244,7 @@ def _device(wanted: str) -> torch.device:
 
 
 def _context(device: torch.device, places: Places, termination: Termination) -> Context:
-    return Context(device=device, checkpoints=places.checkpoints, stop=lambda: termination.requested, report=_report)
+    return Context(device, places.checkpoints, stop=lambda: termination.requested, report=_report, warn=_warn)
 
 
 def _fit(hyperparameters: Hyperparameters, dataset: Dataset, context: Context) -> Model:
@@ -254,6 +254,13 @@ def _fit(hyperparameters: Hyperparameters, dataset: Dataset, context: Context) -
         raise TrainingFailed(
             f"out of memory on {context.device}: choose a larger instance or a smaller model"
         ) from error
+
+
+def _warn(message: str) -> None:
+    """Print a warning to standard error, and the first process's notes to standard output, as those of the report."""
+    is_note = message.startswith("note: ")
+    if not is_note or Processes.current().is_first:
+        print(message, file=sys.stdout if is_note else sys.stderr, flush=True)
 
 
 def _report(progress: Epoch) -> None:

@@ -4,7 +4,8 @@ Every generator is seeded by `seed` and the position in the training. So the sam
 training that was stopped and resumed ends with the same weights as one without a stop.
 
 The learning rate falls linearly to zero. The model is that of the last epoch or, with `patience`, of the epoch that was
-best on a validation set, which is part of train. The test set is not used.
+best on a validation set, which is part of train. With a validation set and no `patience`, training ends when an epoch
+is clearly worse than an earlier one, or than the start, which then is the model. The test set is not used.
 
 Several processes under torchrun (`ncf/fitting/distributed.py`) divide the steps of an epoch and update the weights with
 the mean of their gradients: n processes have n times the batch size and 1/n of the steps.
@@ -26,6 +27,7 @@ from ncf.fitting.distributed import Processes
 from ncf.fitting.losses import Samples, objective
 from ncf.fitting.precision import Precision
 from ncf.fitting.row_adam import RowAdam, Schedule, Table
+from ncf.fitting.withheld import is_clear
 from ncf.interface import Context, Diverged, Stopped
 from ncf.network import Architecture, PerceptronTower, ProductTower, Recommender
 from ncf.plan import Plan
@@ -35,7 +37,8 @@ DIVERGED = 1e3
 """A mean loss above this means divergence: an untrained model is at ln 2, or at ln of the catalogue's size."""
 
 Start = Callable[[], tuple[Tensor, Tensor]]
-Validate = Callable[[Recommender], float]
+Validate = Callable[[Recommender], Tensor]
+"""Returns a value for each user of a validation set, greater is better: [users]."""
 
 
 def fit(
@@ -56,13 +59,16 @@ def fit(
     true; the last two are kept. Training resumes from the latest one with the same `fingerprint` (of the data and all
     parameters). One that is damaged, or has another fingerprint, is ignored with a warning.
 
-    With `validate`, the model is that of the epoch with the highest value, and training ends after `plan.patience`
-    epochs without a higher value. Raises CannotFit, Diverged and Stopped.
+    With `validate` and `plan.patience`, the model is that of the epoch with the highest mean value, and training ends
+    after so many epochs without a higher one. With `validate` alone, training ends when an epoch is worse than the best
+    one, by two standard errors of the mean; the start counts as epoch 0. Raises CannotFit, Diverged and Stopped.
     """
     training = _Training(dataset, architecture, plan, context.device, is_started=start is not None)
     checkpoints = Checkpoints(context.checkpoints, context.warn) if context.checkpoints else None
     if not (checkpoints and training.resume(checkpoints, fingerprint)) and start is not None:
         training.start(*start())
+        if validate and plan.patience == 0:
+            training.validate(validate)
     training.align()
     while training.epoch < plan.epochs and not (validate and training.is_exhausted()):
         progress = training.run_epoch(context.stop, validate)
@@ -72,6 +78,8 @@ def fit(
             training.save(checkpoints, fingerprint)
         if progress is None:
             raise Stopped(f"stopped in epoch {training.epoch + 1} of {plan.epochs}, after {training.step} of its steps")
+    if plan.patience == 0 and training.is_exhausted():
+        context.warn(f"note: {training.end()}")
     return training.result()
 
 
@@ -100,7 +108,10 @@ class _Training:
         self.step = 0
         """Number of finished steps in the current epoch."""
         self._best: dict[str, Tensor] = {}
-        self._best_epoch, self._best_score = 0, -1.0
+        self._best_epoch, self._best_score, self._score = 0, -1.0, -1.0
+        self._best_values = torch.empty(0, dtype=torch.float64)
+        self._is_worse = False
+        """True if the last epoch is clearly worse than the best one."""
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._samples = 0
         self._seconds = 0.0
@@ -163,7 +174,7 @@ class _Training:
         seconds = time.perf_counter() - began
         self.epoch, self.step, self._samples = self.epoch + 1, 0, 0
         self._loss_sum.zero_()
-        score = self._validate(validate)
+        score = self.validate(validate) if validate else None
         progress = Epoch(self.epoch, self._plan.epochs, loss_mean, done / seconds, self._seconds + seconds, score)
         self._seconds = 0.0
         return progress
@@ -192,23 +203,35 @@ class _Training:
         """Bring all rows up to date, after a whole epoch."""
         self._optimizer.settle(self.epoch * self._steps + 1)
 
-    def _validate(self, validate: Validate | None) -> float | None:
-        """Return the epoch's value on validation, and keep the weights if it is the best so far."""
-        if validate is None:
-            return None
+    def validate(self, validate: Validate) -> float:
+        """Return the mean value of the model on validation, and keep the weights if it is the best so far."""
         self._settle()
-        score = validate(self.model)
-        if score > self._best_score:
-            self._best_epoch, self._best_score = self.epoch, score
+        values = validate(self.model).double().cpu()
+        self._score = float(values.mean())
+        self._is_worse = bool(self._best) and is_clear(self._best_values - values)
+        if self._score > self._best_score:
+            self._best_epoch, self._best_score, self._best_values = self.epoch, self._score, values
             self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        return score
+        return self._score
 
     def is_exhausted(self) -> bool:
-        """True after `patience` epochs without a better one."""
+        """True after `patience` epochs without a better one; without `patience`, after an epoch that is clearly worse
+        than the best one.
+        """
+        if self._plan.patience == 0:
+            return self._is_worse
         return self.epoch - self._best_epoch >= self._plan.patience and self.epoch > 0
 
+    def end(self) -> str:
+        """Return why the best epoch is the model, not the last one."""
+        best = f"that of epoch {self._best_epoch}" if self._best_epoch else "the start"
+        return (
+            f"training ended after epoch {self.epoch} of {self._plan.epochs}: the model is {best}, which is better on "
+            f"validation (NDCG {self._best_score:.4f}, {self._score:.4f} after the last epoch)"
+        )
+
     def result(self) -> Recommender:
-        if self._best:
+        if self._best and (self._plan.patience or self._is_worse):
             self.model.load_state_dict(self._best)
         else:
             self._settle()
@@ -230,6 +253,7 @@ class _Training:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in self._optimizer.state_of_tables().items()}
+        tensors["best_values"] = self._best_values
         tensors["loss_sum"] = torch.tensor(loss_sum, dtype=torch.float64)
         position = {
             "fingerprint": fingerprint,
@@ -239,6 +263,8 @@ class _Training:
             "seconds": self._seconds,
             "bestEpoch": self._best_epoch,
             "bestScore": self._best_score,
+            "score": self._score,
+            "isWorse": self._is_worse,
             "precision": self._precision.state(),
         }
         checkpoints.write(position, tensors)
@@ -257,6 +283,7 @@ class _Training:
             self._samples = position["samples"]
         self.epoch, self.step, self._seconds = position["epoch"], position["step"], position["seconds"]
         self._best_epoch, self._best_score = position["bestEpoch"], position["bestScore"]
+        self._best_values, self._score, self._is_worse = tensors["best_values"], position["score"], position["isWorse"]
         self._precision.load_state(position["precision"])
         return True
 

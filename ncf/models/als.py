@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,8 @@ from ncf.seeds import stream
 from ncf.similarity import ItemSimilarity, by_scores
 
 NAME = "als"
+CHOICE_ITERATIONS = 3
+"""Iterations of each fit by which als_unobserved_weight is chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +41,10 @@ class Parameters(parameters.Parameters):
         64,
     )
     als_unobserved_weight: float = parameter(
-        "Weight of the pairs without interaction in als, above 0 and at most 10 (α in ncf/models/als.py). 1 was best "
-        "on validation among 0.1, 0.3 and 1.",
-        number("a number above 0 and at most 10", lambda value: 0 < value <= 10),
-        1.0,
+        "Weight of the pairs without interaction in als, 0 to 10 (α in ncf/models/als.py). 0: the best of some powers "
+        "of ten, chosen on a part of train (ncf/fitting/unobserved_weight.py); 1 on dense data.",
+        number("a number from 0 to 10", lambda value: 0 <= value <= 10),
+        0.0,
     )
     als_regularization: float = parameter(
         "Regularization of als per interaction, above 0 and at most 10 (λ in ncf/models/als.py).",
@@ -106,8 +108,27 @@ def factorize(train: Pairs, items: int, parameters: Parameters, context: Context
 
 def _factorize(train: Pairs, items: int, parameters: Parameters, context: Context) -> tuple[Tensor, Tensor]:
     # Imported here, because the server loads this file, but needs no code for fitting.
+    from ncf.fitting import unobserved_weight
     from ncf.fitting.least_squares import Rows, solve
 
+    if parameters.als_unobserved_weight == 0:
+        brief = replace(parameters, als_iterations=min(CHOICE_ITERATIONS, parameters.als_iterations))
+        choice = context.once(
+            (NAME, "weight", *(getattr(parameters, declared.name) for declared in dataclasses.fields(Parameters))),
+            None,  # also for other cuts of the dataset
+            lambda: unobserved_weight.choose(
+                train,
+                items,
+                stream(parameters.seed, "als weight"),
+                lambda pairs, weight: _factorize(pairs, items, replace(brief, als_unobserved_weight=weight), context),
+            ),
+        )
+        if choice.weight != 1.0:
+            tried = ", ".join(f"{figure:.4f} with {weight:g}" for weight, figure in choice.figures.items())
+            context.warn(
+                f"note: als_unobserved_weight is {choice.weight:g}; full-catalogue NDCG on validation: {tried}"
+            )
+        parameters = replace(parameters, als_unobserved_weight=choice.weight)
     users, factors = train.indptr.size - 1, parameters.factors
     weight, regularization = parameters.als_unobserved_weight, parameters.als_regularization
     transposed = Pairs.of(train.item, train.user, items, users)

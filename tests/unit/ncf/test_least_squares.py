@@ -74,10 +74,10 @@ def test_start_and_baseline_share_als_and_ease(monkeypatch: pytest.MonkeyPatch) 
     calls: list[str] = []
     for module, name in ((als, "_factorize"), (ease, "item_item")):
         monkeypatch.setattr(module, name, counted(getattr(module, name), name, calls))
-    context, given = Context(), als.Parameters(factors=2)
+    context, given = Context(), als.Parameters(factors=2, als_unobserved_weight=1.0)
     first = als.factorize(train, 3, given, context)
     assert als.factorize(train, 3, given, context) is first
-    als.factorize(train, 3, als.Parameters(factors=2, als_iterations=2), context)
+    als.factorize(train, 3, als.Parameters(factors=2, als_iterations=2, als_unobserved_weight=1.0), context)
     als.factorize(Pairs.of(train.user, train.item, 3, 3), 3, given, context)
     als.factorize(train, 3, given, Context())
     assert calls == ["_factorize"] * 4
