@@ -13,7 +13,6 @@ Rows of similar length are solved together; the shorter ones are filled up with 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -23,11 +22,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ncf.cores import cores, threads
+
 _FLOATS = 1 << 18
 """Maximum number of floats of the vectors V that are solved at once: 1 MiB stays in the cache."""
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Rows:
@@ -114,15 +114,13 @@ def _with_ones(matrices: Tensor) -> Tensor:
     return matrices
 
 
-def in_threads(work: Callable[[T], R], parts: Iterator[T]) -> list[R]:
-    """Return what `work` returns for each of `parts`, computed in a thread for each core (OMP_NUM_THREADS, if set)."""
-    threads = int(os.environ.get("OMP_NUM_THREADS", 0)) or len(os.sched_getaffinity(0))
-    if threads == 1:
-        return [work(part) for part in parts]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(work, parts))
-    finally:
-        torch.set_num_threads(before)
+def in_threads(work: Callable[[T], None], parts: Iterator[T]) -> None:
+    """Call `work` with each of `parts`, in a thread for each core."""
+    number = cores()
+    if number == 1:
+        for part in parts:
+            work(part)
+        return
+    with threads(1), ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for _ in pool.map(work, parts):
+            pass  # raises what `work` raised

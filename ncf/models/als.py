@@ -99,36 +99,18 @@ def factorize(train: Pairs, items: int, parameters: Parameters, context: Context
     The same pairs and parameters are factorized once for each `context`. Raises CannotFit if the regularization is too
     small for a solution, and Stopped.
     """
-    own = {declared.name: getattr(parameters, declared.name) for declared in dataclasses.fields(Parameters)}
     found: tuple[Tensor, Tensor] = context.once(
-        (NAME, *own.values()), train, lambda: _factorize(train, items, parameters, context)
+        (NAME, *_values(parameters)), train, lambda: _factorize(train, items, parameters, context)
     )
     return found
 
 
 def _factorize(train: Pairs, items: int, parameters: Parameters, context: Context) -> tuple[Tensor, Tensor]:
     # Imported here, because the server loads this file, but needs no code for fitting.
-    from ncf.fitting import unobserved_weight
     from ncf.fitting.least_squares import Rows, solve
 
     if parameters.als_unobserved_weight == 0:
-        brief = replace(parameters, als_iterations=min(CHOICE_ITERATIONS, parameters.als_iterations))
-        choice = context.once(
-            (NAME, "weight", *(getattr(parameters, declared.name) for declared in dataclasses.fields(Parameters))),
-            None,  # also for other cuts of the dataset
-            lambda: unobserved_weight.choose(
-                train,
-                items,
-                stream(parameters.seed, "als weight"),
-                lambda pairs, weight: _factorize(pairs, items, replace(brief, als_unobserved_weight=weight), context),
-            ),
-        )
-        if choice.weight != 1.0:
-            tried = ", ".join(f"{figure:.4f} with {weight:g}" for weight, figure in choice.figures.items())
-            context.warn(
-                f"note: als_unobserved_weight is {choice.weight:g}; full-catalogue NDCG on validation: {tried}"
-            )
-        parameters = replace(parameters, als_unobserved_weight=choice.weight)
+        parameters = replace(parameters, als_unobserved_weight=_chosen_weight(train, items, parameters, context))
     users, factors = train.indptr.size - 1, parameters.factors
     weight, regularization = parameters.als_unobserved_weight, parameters.als_regularization
     transposed = Pairs.of(train.item, train.user, items, users)
@@ -148,6 +130,33 @@ def _factorize(train: Pairs, items: int, parameters: Parameters, context: Contex
         ) from error
     balance = (p.square().mean() / q.square().mean().clamp(min=1e-12)).clamp(min=1e-12) ** 0.25
     return p / balance, q * balance
+
+
+def _chosen_weight(train: Pairs, items: int, parameters: Parameters, context: Context) -> float:
+    """Return the weight of pairs without interaction that is best on a part of `train`; chosen once for a context."""
+    from ncf.fitting.unobserved_weight import choose
+
+    brief = replace(parameters, als_iterations=min(CHOICE_ITERATIONS, parameters.als_iterations))
+
+    def factorized(pairs: Pairs, weight: float) -> tuple[Tensor, Tensor]:
+        return _factorize(pairs, items, replace(brief, als_unobserved_weight=weight), context)
+
+    def chosen() -> float:
+        choice = choose(train, items, stream(parameters.seed, "als weight"), factorized)
+        if choice.weight != 1.0:
+            tried = ", ".join(f"{figure:.4f} with {weight:g}" for weight, figure in choice.figures.items())
+            context.warn(
+                f"note: als_unobserved_weight is {choice.weight:g}; full-catalogue NDCG on validation: {tried}"
+            )
+        return choice.weight
+
+    # Not by `train`: a cut of the dataset for validation has the same weight.
+    found: float = context.once((NAME, "weight", *_values(parameters)), None, chosen)
+    return found
+
+
+def _values(parameters: Parameters) -> tuple[Any, ...]:
+    return tuple(getattr(parameters, declared.name) for declared in dataclasses.fields(Parameters))
 
 
 def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Als:

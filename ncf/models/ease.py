@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ncf import parameters
+from ncf.cores import cores, threads
 from ncf.csr import cells
 from ncf.dataset import Dataset, Pairs
 from ncf.interface import CannotFit, Context, Kind, Tensors, require_keys
@@ -183,9 +184,12 @@ def _padded(matrix: Tensor, width: int) -> Tensor:
 def weights_of(dataset: Dataset, parameters: Parameters, context: Context) -> Tensor:
     """Return B of `dataset.train`, computed once for each `context`. Raises CannotFit."""
     l2, dropout = parameters.ease_l2, parameters.ease_dropout
-    found: Tensor = context.once(
-        (NAME, l2, dropout), dataset.train, lambda: item_item(dataset.train, dataset.items, l2, dropout, context.device)
-    )
+    with threads(cores()):
+        found: Tensor = context.once(
+            (NAME, l2, dropout),
+            dataset.train,
+            lambda: item_item(dataset.train, dataset.items, l2, dropout, context.device),
+        )
     return found
 
 

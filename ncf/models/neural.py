@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ncf import recent
+from ncf.cores import cores, threads
 from ncf.dataset import BrokenDataset, Dataset
 from ncf.interface import CannotFit, Context, Kind, Model, Tensors
 from ncf.models import als, ease
@@ -189,7 +190,8 @@ def _start_factors(start: str, parameters: Parameters, dataset: Dataset, context
 
 def _ease_factors(parameters: Parameters, dataset: Dataset, factors: int, context: Context) -> tuple[Tensor, Tensor]:
     weights = ease.weights_of(dataset, parameters, context)
-    return ease.factors_of(weights, dataset.train, factors, parameters.seed)
+    with threads(cores()):
+        return ease.factors_of(weights, dataset.train, factors, parameters.seed)
 
 
 def is_sparse(dataset: Dataset, parameters: Parameters) -> bool:
