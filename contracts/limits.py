@@ -11,6 +11,8 @@ CANDIDATES = 1000
 RESULTS = 100
 """Maximum items in one list."""
 DEFAULT_RESULTS = 10
+HISTORY = 100
+"""Maximum items in the history of a request."""
 REQUEST_BYTES = 1 << 20
 
 RULE_ITEMS = 1000
