@@ -135,13 +135,9 @@ def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Cooccurre
             f"warning: {tied:.0%} of the interactions have the same time as another one of their user, so "
             f"{NAME} does not know their order among themselves"
         )
-    found = list(_neighbours(dataset, parameters.cooccurrence_window, parameters.cooccurrence_neighbours))
-    sizes = np.concatenate([sizes for sizes, _, _ in found])  # [items]
-    indptr, indices, later = _last_interactions(dataset)
+    indptr, indices, later = last_interactions(dataset)
     state = {
-        "neighbour_indptr": np.concatenate([[0], np.cumsum(sizes)]),
-        "neighbours": np.concatenate([items for _, items, _ in found]),
-        "weights": np.concatenate([weights for _, _, weights in found]),
+        **neighbours_of(dataset, parameters.cooccurrence_window, parameters.cooccurrence_neighbours),
         "prior": (PRIOR * dataset.popularity / max(1, dataset.popularity.max())).astype(np.float32),
         "indptr": indptr,
         "indices": indices,
@@ -151,7 +147,19 @@ def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Cooccurre
     return model.to(context.device)
 
 
-def _last_interactions(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
+def neighbours_of(dataset: Dataset, window: int, number: int, beta: float = BETA) -> dict[str, NDArray[Any]]:
+    """Return the neighbours of each item, at most `number`: `neighbour_indptr` [items + 1], `neighbours` and their
+    `weights` [neighbours of all items].
+    """
+    found = list(_neighbours(dataset, window, number, beta))
+    return {
+        "neighbour_indptr": np.concatenate([[0], np.cumsum(np.concatenate([sizes for sizes, _, _ in found]))]),
+        "neighbours": np.concatenate([items for _, items, _ in found]),
+        "weights": np.concatenate([weights for _, _, weights in found]),
+    }
+
+
+def last_interactions(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
     """Return boundaries [users + 1], items, and numbers of later interactions, of each user's LAST_ITEMS last ones."""
     history, train = dataset.history, dataset.train
     end = train.indptr[train.user + 1]  # [pairs in train]
@@ -163,7 +171,7 @@ def _last_interactions(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def _neighbours(
-    dataset: Dataset, window: int, number: int
+    dataset: Dataset, window: int, number: int, beta: float
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]]:
     """Yield the neighbours of some items after those before: how many each has, which, and their weights."""
     history, user, items = dataset.history, dataset.train.user, dataset.items
@@ -174,7 +182,7 @@ def _neighbours(
     # The weight of a neighbour is looked up by the last digits of its key.
     distance = np.arange(1, window + 1)
     table = np.concatenate([[1.0], 1.0 / distance, BACKWARD / distance])
-    penalty = (size + 1.0) ** -BETA  # [items]
+    penalty = (size + 1.0) ** -beta  # [items]
     for first, last in _groups(np.minimum(size, _OCCURRENCES)):
         places = [_spaced(by_item[begin[item] : begin[item + 1]]) for item in range(first, last)]
         counted = np.array([place.size for place in places])
@@ -190,7 +198,7 @@ def _neighbours(
         cell, value = _summed(np.concatenate(keys), table)
         row, item = np.divmod(cell, items)
         # The counted interactions of an item stand for all of them.
-        scale = size[first:last] / np.maximum(counted, 1) * (size[first:last] + 1.0) ** (BETA - 1)
+        scale = size[first:last] / np.maximum(counted, 1) * (size[first:last] + 1.0) ** (beta - 1)
         value *= scale[row] * penalty[item]
         kept = _greatest(np.searchsorted(row, np.arange(last - first + 1)), value, number)
         sizes = np.bincount(row[kept], minlength=last - first)
