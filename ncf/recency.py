@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,8 @@ def _sample(dataset: Dataset, seed: int) -> Dataset:
     kept = np.isin(dataset.train.user, users)
     train = dataset.train
     chosen = Pairs.of(np.searchsorted(users, train.user[kept]), train.item[kept], users.size, dataset.items)
-    changes = {"events": dataset.events[kept]} if hasattr(dataset, "events") else {}
+    aligned = ("events", "worth", "is_bought")
+    changes: dict[str, Any] = {name: getattr(dataset, name)[kept] for name in aligned if hasattr(dataset, name)}
     return dataclasses.replace(
         dataset,
         user_ids=[dataset.user_ids[user] for user in users],

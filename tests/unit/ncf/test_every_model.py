@@ -193,7 +193,8 @@ def test_a_truncated_tensor_is_named(model: str, small_shop: Dataset, tmp_path: 
         cut = _Changed(made, state=made.state() | {name: tensor[:-1].clone()})
         # EASE may have any number of interactions, but it must be the number in indptr.
         with pytest.raises(
-            BrokenBundle, match=rf"weights\.safetensors: ({name} has shape|(recent\.)?(neighbour_)?indptr does not divide)"
+            BrokenBundle,
+            match=rf"weights\.safetensors: ({name} has shape|(recent\.)?(neighbour_)?indptr does not divide)",
         ):
             written(cut, small_shop, tmp_path / str(number))
 
