@@ -1,6 +1,6 @@
 """Fitting the recent part of a model (`ncf/recent.py`): neighbours in closed form, and weights chosen on validation.
 
-The neighbours are those of `ncf/models/cooccurrence.py`, divided by SCALE. The fading (l + 1)^-p after l later
+The neighbours are those of `ncf/neighbours.py`, divided by SCALE. The fading (l + 1)^-p after l later
 interactions and the gain are chosen together: each user's last interaction in train is held out, as for early stopping,
 and NDCG@10 over the whole catalogue is compared. There the stored part is ALS, fitted without those interactions and
 brought to the scale of the model, because a second training of the model would cost as much as the first. If no gain
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ncf.dataset import BrokenDataset, Dataset, Pairs
-from ncf.interface import Context, Model
-from ncf.models import als, cooccurrence
+from ncf.interface import Model
+from ncf.neighbours import LAST_ITEMS, last_interactions, neighbours_of
 from ncf.recent import Recent, WithRecent
 from ncf.seeds import stream
 
 BETA = 0.1
 """As in cooccurrence, where 0.3 is best alone; beside a stored part, which knows what is popular, 0.1 was better."""
 WINDOW = 10
-LAST = cooccurrence.LAST_ITEMS
 SCALE = 0.01
 """A weight of neighbours that counts as 1 in log(1 + x)."""
 EXPONENTS = (0.0, 0.5, 1.0, 1.5)
@@ -50,25 +50,29 @@ _K = 10
 _USERS_AT_ONCE = 64
 
 
-def fit(dataset: Dataset, model: Model, neighbours: int, parameters: als.Parameters, context: Context) -> Model:
+Factors = Callable[[Dataset], tuple[Tensor, Tensor]]
+"""Fits what stands for the stored part on validation: factors [users, factors] and [items, factors], on the CPU."""
+
+
+def fit(dataset: Dataset, model: Model, factors: Factors, *, neighbours: int, seed: int) -> Model:
     """Return `model`, fitted to `dataset`, with a recent part of at most `neighbours` neighbours an item; without one
     if no interaction can be spared for validation.
     """
     try:
-        cut = _sample(dataset, parameters.seed).validation()
+        cut = _sample(dataset, seed).validation()
     except BrokenDataset:
         return model
     spread = _spread(model, dataset.users)
-    exponent, gain = _choose(cut, part(cut, neighbours, 0.0, 1.0), spread, parameters, context)
-    return WithRecent(model, part(dataset, neighbours, exponent, gain).to(context.device))
+    exponent, gain = _choose(cut, part(cut, neighbours, 0.0, 1.0), spread, factors, seed)
+    return WithRecent(model, part(dataset, neighbours, exponent, gain).to(model.device))
 
 
 def part(dataset: Dataset, neighbours: int, exponent: float, gain: float) -> Recent:
     """Return the recent part of `dataset.train` with these weights, on the CPU."""
-    state = cooccurrence.neighbours_of(dataset, WINDOW, neighbours, BETA)
-    later = torch.arange(LAST, dtype=torch.float32)
+    state = neighbours_of(dataset, WINDOW, neighbours, BETA)
+    later = torch.arange(LAST_ITEMS, dtype=torch.float32)
     often = np.asarray(getattr(dataset, "events", np.ones(len(dataset.train))), dtype=np.float32)
-    indptr, indices, after = cooccurrence.last_interactions(dataset)
+    indptr, indices, after = last_interactions(dataset)
     is_repeated = (often > 1).mean() >= LEAST_REPEATED
     popular = dataset.popularity + PRIOR_RECENT * dataset.recent.get(30, np.zeros(dataset.items))
     return Recent(
@@ -129,18 +133,16 @@ def _spread(model: Model, users: int) -> float:
 
 
 @torch.no_grad()
-def _choose(
-    cut: Dataset, recent: Recent, spread: float, parameters: als.Parameters, context: Context
-) -> tuple[float, float]:
+def _choose(cut: Dataset, recent: Recent, spread: float, factors: Factors, seed: int) -> tuple[float, float]:
     """Return the exponent of the fading and the gain that are best on the held-out items of `cut`."""
-    p, q = als.factorize(cut.train, cut.items, parameters, context)
-    generator = np.random.default_rng(stream(parameters.seed, "recent validation"))
+    p, q = factors(cut)
+    generator = np.random.default_rng(stream(seed, "recent validation"))
     most = max(_USERS_AT_ONCE, CELLS // cut.items)
     rows = np.sort(generator.permutation(len(cut.test))[:most])
     users, items = torch.as_tensor(cut.test.user[rows]), torch.as_tensor(cut.test.item[rows])
     stored = torch.cat([(p[some] @ q.T).std(dim=1) for some in users.split(_USERS_AT_ONCE)]).mean()
     p = p * (spread / stored.clamp(min=1e-12))
-    parts = [dataclasses.replace(recent, fading=(torch.arange(LAST) + 1.0) ** -one) for one in EXPONENTS]
+    parts = [dataclasses.replace(recent, fading=(torch.arange(LAST_ITEMS) + 1.0) ** -one) for one in EXPONENTS]
     gains: list[Tensor] = []
     for some, wanted in zip(users.split(_USERS_AT_ONCE), items.split(_USERS_AT_ONCE), strict=True):
         scores = p[some] @ q.T  # [some, items]

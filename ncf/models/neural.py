@@ -100,7 +100,13 @@ def fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) 
         return network
     from ncf import recency
 
-    return recency.fit(dataset, network, parameters.recent_neighbours, parameters, context)
+    return recency.fit(
+        dataset,
+        network,
+        lambda cut: als.factorize(cut.train, cut.items, parameters, context),
+        neighbours=parameters.recent_neighbours,
+        seed=parameters.seed,
+    )
 
 
 def _stored(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Recommender:

@@ -47,8 +47,12 @@ def noise(users: int = 300) -> Dataset:
     return dataset([random.permutation(ITEMS)[:8].tolist() for _ in range(users)])
 
 
+def factors(cut: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    return als.factorize(cut.train, cut.items, PARAMETERS, Context())
+
+
 def fitted(data: Dataset) -> WithRecent:
-    made = recency.fit(data, als.fit(data, PARAMETERS, Context()), 100, PARAMETERS, Context())
+    made = recency.fit(data, als.fit(data, PARAMETERS, Context()), factors, neighbours=100, seed=1)
     assert isinstance(made, WithRecent)
     return made
 
@@ -106,7 +110,7 @@ def test_the_weights_of_large_data_are_chosen_on_a_sample_of_users(monkeypatch: 
 def test_a_model_of_data_without_an_interaction_to_spare_has_no_recent_part() -> None:
     data = dataset([[0], [1], [2]])
     stored: Model = Als(torch.ones(3, 2), torch.ones(ITEMS, 2))
-    assert recency.fit(data, stored, 100, PARAMETERS, Context()) is stored
+    assert recency.fit(data, stored, factors, neighbours=100, seed=1) is stored
 
 
 def test_data_without_times_are_fitted_as_one_visit_a_person() -> None:
