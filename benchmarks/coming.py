@@ -2,7 +2,7 @@
 
 The referee is a file with `load`, `last_items`, `after` and `measure`: it splits public data sets, ranks, and knows
 nothing of this product. Each row is NDCG@10 with its standard error. `stored` is neumf without its recent part, so the
-difference to `neumf` is what the last items add, and the difference to `cooccurrence` what the neural part adds.
+difference to `recent` is what the last items add. `cooccurrence` has neighbours alone, without a neural part.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ncf.recent import WithRecent
 SETS = ("online-retail", "ml-latest-small", "amazon-toys")
 BY_TIME = ("online-retail", "ml-latest-small")
 NEWEST = 50
+NEIGHBOURS = 100
 
 
 def referee_in(path: Path) -> ModuleType:
@@ -79,7 +80,7 @@ def table(path: Path, sets: Iterable[str] = SETS, seeds: int = 1, back: int = 1)
     """`back` 2 holds out the last item but one, for the choice of settings."""
     referee = referee_in(path)
     found = Table(
-        "data", "split", "cases", "popularity", "cooccurrence", "stored", "neumf", "error", "cpu-s", "weights"
+        "data", "split", "cases", "popularity", "cooccurrence", "stored", "recent", "error", "cpu-s", "weights"
     )
     for name in sets:
         data = referee.load(name)
@@ -90,7 +91,7 @@ def table(path: Path, sets: Iterable[str] = SETS, seeds: int = 1, back: int = 1)
         for label, cases, new in splits:
             dataset = dataset_of(cases.train, cases.items)
             began = time.process_time()
-            fitted = [ncf.fit("neumf", dataset, seed=42 + seed) for seed in range(seeds)]
+            fitted = [ncf.fit("neumf", dataset, seed=42 + seed, recent_neighbours=NEIGHBOURS) for seed in range(seeds)]
             seconds = (time.process_time() - began) / seeds
             others = [ncf.fit("popularity", dataset), ncf.fit("cooccurrence", dataset)]
             others += [model.stored if isinstance(model, WithRecent) else model for model in fitted]

@@ -39,6 +39,7 @@ SMALL: dict[str, Any] = {
     "ease_l2": 10,
     "fusion_factors": 8,
     "cooccurrence_window": 16,
+    "recent_neighbours": 100,
 }
 
 
