@@ -46,7 +46,7 @@ def with_slices(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
         (changed(differing(0.01), "data.formerUsers", 0.5), {}),
         (changed(differing(0.01), "data.interactions", 10.0), {}),
         (changed(differing(0.01), "candidate.largestExposure", 0.95), {}),
-        (differing(0.01), {"floors": {"fullNdcg": 0.06}}),
+        (differing(0.01), {"floors": {"fullHitRate": 0.12}}),
         (differing(0.01, hit_rate=0.04), {}),  # as popularity's
         (with_slices(SLICES, SLICES), {"sliceFloors": {"newUsers": {"fullNdcg": 0.02}}}),
     ],
@@ -75,7 +75,7 @@ def test_no_gain_is_not_better_however_little_confidence_is_asked_for() -> None:
     half = {"better": {"confidence": 0.5}}
     assert failed(differing(0.0, 0.01), half) == ["better.fullNdcg"]
     verdict = gate.judge(differing(0.0, 0.0), Policy.from_document(half), LATER)
-    assert "0.0% sure that it is better" in verdict.reasons[0]
+    assert ": 0.0% sure that it is better" in verdict.reasons[0]
 
 
 def test_a_report_may_measure_a_model_that_serves_no_more_where_none_serves() -> None:
