@@ -97,3 +97,8 @@ def test_chance_excuses_a_loss_only_where_one_is_allowed() -> None:
     document = changed(report(), "baselines.ease", ease)
     assert failed(document, {"baselineGains": {"ease": {"fullNdcg": -0.01}}}, FIRST) == []
     assert failed(document, {"baselineGains": {"ease": {"fullNdcg": 0}}}, FIRST) == ["baseline.ease.fullNdcg"]
+
+
+def test_a_floor_of_a_slice_with_the_least_number_of_users_is_checked() -> None:
+    policy = {"sliceFloors": {"newUsers": {"fullNdcg": 0.03}}, "minimumSliceUsers": 100}
+    assert failed(with_slices(SLICES, SLICES), policy) == ["floor.newUsers.fullNdcg"]

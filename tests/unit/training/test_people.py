@@ -130,7 +130,7 @@ def test_after_leave_last_out_a_test_by_time_leaves_out_the_pairs_that_the_servi
     incumbent = served(tmp_path, before)
     assert pairs_of(before, before.test) == [("u1", "c"), ("u2", "d"), ("u3", "b"), ("u4", "a")]
     rows = [*FIRST, ("u1", "d"), ("new", "a")]
-    # From the moment on: u1 with b, c and d, u2 with d, u3 with c, and a user new.
+    # From the moment on: u1 with b, c and d, u2 with d, u3 with c, and a new user.
     late = [("u1", "b"), ("u1", "c"), ("u1", "d"), ("u2", "d"), ("u3", "c"), ("new", "a")]
     data = by_time(dataset(tmp_path, rows, LATER), rows, late)
     people = choose(data, incumbent, 100, seed=1)
@@ -141,7 +141,7 @@ def test_after_leave_last_out_a_test_by_time_leaves_out_the_pairs_that_the_servi
 def test_after_a_test_by_time_leave_last_out_leaves_out_the_pairs_that_the_serving_model_learned(
     tmp_path: Path,
 ) -> None:
-    """The serving model learned all but what came after a moment: a of u4, and all of a user new."""
+    """The serving model learned all but what came after a moment: a of u4, and all of a new user."""
     rows = [*FIRST, ("new", "a"), ("new", "b")]
     incumbent = served(tmp_path, by_time(dataset(tmp_path, rows), rows, [("u4", "a"), ("new", "a"), ("new", "b")]))
     data = dataset(tmp_path, [*rows, ("u1", "d")], LATER)
