@@ -76,7 +76,7 @@ class Arguments:
     minimum_user_interactions: int = 2
     minimum_item_interactions: int = 1
     maximum_bad_share: float = 0.001
-    split: str = LEAVE_LAST_OUT
+    split: str = AUTO
     test_share: float | None = None
     test_days: int | None = None
     timestamp_format: str | None = None
@@ -159,8 +159,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add(
         "--split",
         choices=(AUTO, *PROTOCOLS),
-        default=LEAVE_LAST_OUT,
-        help="what is for testing; auto: by time where that works",
+        default=AUTO,
+        help="what is for testing; auto: by time where enough users can be tested so",
     )
     add("--test-share", type=_part, metavar="SHARE", help=f"by global time: share to test, default {TEST_SHARE}")
     add("--test-days", type=_at_least_one, metavar="N", help="by global time: days to test, instead of a share")

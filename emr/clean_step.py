@@ -129,6 +129,8 @@ def _keep_by_time(preparation: Preparation, rows: DataFrame, good: Clean) -> Cle
         if arguments.split == AUTO:
             raise Refused(coarse)
         preparation.warn(coarse)
+    if arguments.split == AUTO:
+        _require_suited(moment, global_time.users_from(rows, moment))
     pairs = global_time.per_pair(rows, moment).persist()
     sizes = pairs.agg(F.count("earlier").alias("earlier"), F.count("later").alias("later")).head()
     assert sizes is not None
@@ -146,9 +148,8 @@ def _keep_by_time(preparation: Preparation, rows: DataFrame, good: Clean) -> Cle
             f"--test-share or --test-days, or --split {LEAVE_LAST_OUT}"
         )
     test_users = sum(row["users"] for row in found if row["part"] == global_time.TEST)
-    unsuited = global_time.why_unsuited(moment, test_users) if arguments.split == AUTO else None
-    if unsuited:
-        raise Refused(unsuited)
+    if arguments.split == AUTO:
+        _require_suited(moment, test_users)
     kept = divided.where(F.col("part") != global_time.COLD)
     return replace(
         good,
@@ -169,6 +170,12 @@ def _figures(preparation: Preparation, summary: Any, duplicates: int) -> dict[st
     before = preparation.parent_manifest().get("figures") or {}
     preparation.warn_of(findings.of_people(summary, numbers, before, preparation.arguments.has_times))
     return numbers
+
+
+def _require_suited(moment: int, test_users: int) -> None:
+    reason = global_time.why_unsuited(moment, test_users)
+    if reason:
+        raise Refused(reason)
 
 
 def _supported(preparation: Preparation, counted: DataFrame, distinct: int, when: str = "") -> tuple[DataFrame, Any]:

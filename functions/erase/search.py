@@ -15,12 +15,15 @@ from contracts.layouts import HEAD_BYTES
 from erase import archive, plan, rows
 from erase.plan import InUse, Progress, Request
 from erase.rows import CannotTell, Keeps
-from shared import batch_lists
+from shared import batch_lists, names
 from shared.ledger import Ledger
 from shared.objects import Bucket, Version
+from shared.records import UNFINISHED, DatasetStatus
 
 MOST_BYTES = 5 * 10**9
 """Size of the largest file whose rows are looked at: a function reads it twice within its time."""
+ERASED = "its files were prepared before people were forgotten, and are deleted"
+_WITHOUT_RUN = (DatasetStatus.PREPARED, DatasetStatus.STALE)
 _UNREADABLE = (ValueError, OSError, EOFError, zlib.error)
 
 
@@ -41,6 +44,7 @@ class Search:
         self._people, self._in_use = people, in_use
         self._progress, self._request, self._parameters = progress, request, parameters
         self._is_without = cache(lambda version: plan.is_without(ledger.dataset(version), progress.until))
+        self._reader_of = cache(self._find_reader)
 
     def treat(self, prefix: str, version: Version) -> None:
         """Search one version of an object below `prefix`. Versions that were overwritten are deleted unread."""
@@ -130,11 +134,21 @@ class Search:
         name = plan.version_in(version.key)
         if name is None or version.key.endswith("/manifest.json") or self._is_without(name):
             return
-        reason = self._in_use.versions.get(name)
+        reason = self._in_use.versions.get(name) or self._reader_of(name)
         if reason is not None:
             self._progress.remain(f"datasets/{name}/ was prepared before the tombstones: {reason}")
             return
         self._delete(self._data, version, "files of dataset versions")
+
+    def _find_reader(self, name: str) -> str | None:
+        """Return the reason if a run has begun to read the version since the search began. One that waits for a run is
+        set aside, because reconcile would announce it and its training fail.
+        """
+        others = tuple(status for status in DatasetStatus if status not in _WITHOUT_RUN)
+        if self._ledger.mark_dataset(name, DatasetStatus.QUARANTINED, [ERASED], unless=others):
+            return None
+        run = self._ledger.run(names.run_id(name))
+        return "a run that is not over reads it" if run and run["status"] in UNFINISHED else None
 
     def _list(self, version: Version) -> None:
         if "/lists/" in version.key and version.size:

@@ -59,7 +59,9 @@ def test_global_time_tests_a_twentieth_unless_a_share_or_days_are_given() -> Non
 
     assert given(split="auto") == ("auto", 0.05, None)
     assert given(split="auto", test_days="28") == ("auto", None, 28)
-    assert given() == ("leave-last-out", None, None)
+    assert given() == ("auto", 0.05, None)
+    assert given(test_days="28") == ("auto", None, 28)
+    assert given(split="leave-last-out") == ("leave-last-out", None, None)
     assert given(split="global-time") == ("global-time", 0.05, None)
     assert given(split="global-time", test_share="0.25") == ("global-time", 0.25, None)
     assert given(split="global-time", test_days="28") == ("global-time", None, 28)

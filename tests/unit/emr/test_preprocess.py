@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 from jsonschema import Draft202012Validator
 
+import global_time
 from contracts import schemas, splits
 from ncf import dataset_files
 
@@ -364,8 +365,17 @@ def shop_of(users: int, times: int, first: int = 1_600_000_000) -> str:
     return "user_id,item_id,timestamp\n" + "\n".join(rows)
 
 
+@pytest.fixture
+def few_test_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 test users are enough for a test by time, so that small shops can show it."""
+    assert global_time.LEAST_TEST_USERS == 2_000
+    monkeypatch.setattr(global_time, "LEAST_TEST_USERS", 200)
+
+
+@pytest.mark.usefixtures("few_test_users")
 def test_where_the_data_suit_it_the_test_is_what_comes_after_a_moment(prepare: Any) -> None:
-    ended = prepare({"events.csv": shop_of(210, 9)}, "--split", "auto", "--test-share", "0.1")
+    """Without being asked: this is the default."""
+    ended = prepare({"events.csv": shop_of(210, 9)}, "--test-share", "0.1")
     assert ended.status == 0, ended.last_line
     assert "leave-last-out" not in str(ended.report["warnings"])
     manifest = valid(ended.manifest, "manifest")
@@ -373,10 +383,18 @@ def test_where_the_data_suit_it_the_test_is_what_comes_after_a_moment(prepare: A
     assert (manifest["parameters"]["split"], manifest["counts"]["testUsers"]) == ("auto", 210)
 
 
+# At the moment all 210 users come, and 100 of them for an item that they had.
+REGULARS = shop_of(210, 8) + "".join(
+    f"\nu{user},i{(user + (0 if user < 100 else 8)) % 10},{1_600_000_000 + 8 * 86_400}" for user in range(210)
+)
+
+
+@pytest.mark.usefixtures("few_test_users")
 @pytest.mark.parametrize(
     ("shop", "words"),
     [
         (shop_of(190, 9), "190 users could be tested from 2020-09-21T12:26:40Z on, fewer than 200"),
+        (REGULARS, "110 users could be tested from 2020-09-21T12:26:40Z on, fewer than 200"),
         (
             shop_of(210, 9, first=0),
             "the moment would be 1970-01-09T00:00:00Z, so the times are positions or other numbers",
@@ -390,7 +408,7 @@ def test_where_the_data_suit_it_the_test_is_what_comes_after_a_moment(prepare: A
 def test_data_that_do_not_suit_a_moment_are_split_by_last_interactions_with_a_warning(
     shop: str, words: str, prepare: Any
 ) -> None:
-    ended = prepare({"events.csv": shop}, "--split", "auto", "--test-share", "0.1")
+    ended = prepare({"events.csv": shop}, "--test-share", "0.1")
     assert ended.status == 0, ended.last_line
     assert valid(ended.manifest, "manifest")["split"]["protocol"] == "leave-last-out"
     told = [warning for warning in ended.report["warnings"] if "(leave-last-out), not all after a moment" in warning]

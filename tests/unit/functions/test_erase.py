@@ -211,6 +211,36 @@ def test_the_newest_data_that_do_not_know_the_tombstone_stay_for_the_next_indice
     assert answer["remaining"][0].startswith(f"datasets/{NEW}/ was prepared before the tombstones")
 
 
+@pytest.mark.parametrize("status", ["STALE", "PREPARED", None])
+def test_an_erased_version_that_waited_for_a_run_is_announced_no_more(
+    app: ModuleType, shop: Cloud, status: str | None
+) -> None:
+    """Reconcile announces such versions, and the training would miss the files."""
+    if status:
+        shop.put(f"DATASET#{OLD}", kind="DATASET", datasetVersion=OLD, status=status)
+    else:
+        shop.table.delete_item(Key={"pk": f"DATASET#{OLD}", "sk": "STATE"})
+    assert app.handler(sample_event("erase"), CONTEXT)["status"] == "ERASED"
+    state = shop.item(f"DATASET#{OLD}")
+    assert (state["status"], state["reasons"]) == (
+        "QUARANTINED",
+        ["its files were prepared before people were forgotten, and are deleted"],
+    )
+
+
+@pytest.mark.parametrize(("run", "left"), [("RUNNING", True), ("PARKED", True), ("REJECTED", False), (None, False)])
+def test_a_version_that_a_run_began_to_read_after_the_search_did_stays(
+    app: ModuleType, shop: Cloud, monkeypatch: pytest.MonkeyPatch, run: str | None, left: bool
+) -> None:
+    monkeypatch.setattr(Ledger, "unfinished_runs", lambda ledger: [])  # as the search saw it
+    if run:
+        shop.put(f"RUN#{OLD}-r1", kind="RUN", runId=f"{OLD}-r1", datasetVersion=OLD, status=run)
+    answer = app.handler(sample_event("erase"), CONTEXT)
+    sentence = f"datasets/{OLD}/ was prepared before the tombstones: a run that is not over reads it"
+    assert (sentence in answer["remaining"]) == left
+    assert shop.item(f"DATASET#{OLD}")["status"] == "CLAIMED"
+
+
 @pytest.mark.parametrize(
     ("key", "content", "reason"),
     [
