@@ -22,7 +22,7 @@ METRICS = {
 }
 """SageMaker metric definitions: the regular expression of each metric's value, by name."""
 VALIDATION = f"validation_ndcg={_NUMBER}"
-"""The metric that only a training job with patience prints."""
+"""The metric that only a training job with a validation set prints."""
 
 REFUSED, FAILED = "REFUSED: ", "FAILED: "
 """Prefixes of a preparation's last line on standard error: the data was refused (exit 2), or the job failed."""
@@ -32,7 +32,7 @@ WARNING = "warning: "
 
 @dataclass(frozen=True)
 class Epoch:
-    """`epoch=3/15 train_loss=0.2345 samples_per_second=812345 seconds=1.24`, then with patience
+    """`epoch=3/15 train_loss=0.2345 samples_per_second=812345 seconds=1.24`, then with a validation set
     `validation_ndcg=0.4321`.
     """
 

@@ -133,8 +133,9 @@ class Dataset:
             self.items,
         )
 
-    def validation(self) -> Dataset:
-        """Return the dataset for early stopping: its test set is each user's last interaction in train.
+    def validation(self, most_users: int | None = None) -> Dataset:
+        """Return the dataset for early stopping: its test set is each user's last interaction in train, or that of
+        `most_users` users drawn at random.
 
         It is leave-last-out for every protocol: the best epoch needs a fair comparison of epochs, not of moments.
         The real test set is not used. A user keeps their only interaction, and an item its only one, because nothing
@@ -146,6 +147,8 @@ class Dataset:
         order = np.argsort(item, kind="stable")
         nth = np.arange(order.size) - np.searchsorted(item[order], item[order])  # earlier users with this last item
         kept = np.sort(order[nth < self.popularity[item[order]] - 1])
+        if most_users is not None and kept.size > most_users:
+            kept = np.sort(np.random.default_rng(self.split.seed).choice(kept, most_users, replace=False))
         user, item = user[kept], item[kept]
         if user.size == 0:
             raise BrokenDataset("train/", "has no user with an interaction to spare for validation: set patience to 0")

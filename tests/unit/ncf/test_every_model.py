@@ -265,8 +265,8 @@ def test_a_penalty_too_small_for_ease_is_named(small_shop: Dataset, monkeypatch:
 def test_a_checkpoint_of_another_start_is_ignored(small_shop: Dataset, tmp_path: Path) -> None:
     warnings: list[str] = []
     context = Context(checkpoints=tmp_path, warn=warnings.append)
-    kind_named("gmf").fit(small_shop, chosen("gmf", epochs=1), context)
-    kind_named("gmf").fit(small_shop, chosen("gmf", epochs=1, als_regularization=0.5), context)
+    kind_named("gmf").fit(small_shop, chosen("gmf", epochs=1, als_unobserved_weight=1), context)
+    kind_named("gmf").fit(small_shop, chosen("gmf", epochs=1, als_unobserved_weight=1, als_regularization=0.5), context)
     assert warnings == [
         "warning: the checkpoint has other data or hyperparameters, so training starts from the beginning"
     ]
@@ -312,4 +312,4 @@ def test_with_patience_the_best_epoch_on_validation_is_the_model(small_shop: Dat
     held_out = small_shop.validation()
     measured = Evaluation(held_out, k=10, negatives=99, seed=42, device="cpu").measure(model).sampled_gains.mean()
     assert measured == scores[best - 1]
-    assert kind_named("gmf").epoch(parameters) == "validation-best"
+    assert kind_named("gmf").epoch(parameters, small_shop) == "validation-best"
