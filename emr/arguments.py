@@ -14,6 +14,7 @@ from contracts.lines import FAILED
 from contracts.names import DATASET_VERSION, EXAMPLE_VERSION
 from contracts.splits import AUTO, GLOBAL_TIME, LEAVE_LAST_OUT, PROTOCOLS
 from contracts.values import integer_in
+from worth import Worth
 
 FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 
@@ -25,6 +26,7 @@ WARNINGS = (
     "no-times", "guests", "absent-event-types", "left-out-event-types", "opposite-event-types", "event-types",
     "fractions-of-users", "fractions-of-items", "mixed-units", "units", "compact-dates", "early-times",
     "not-positive-weights", "busy-user", "test-account", "few-times", "one-time", "fast-user", "duplicates",
+    "not-liked",
 )  # fmt: skip
 """The names of what `findings` warns of."""
 #: The letters of a datetime pattern that can be read, with the numbers of times that each may stand in a row:
@@ -60,6 +62,7 @@ class Arguments:
         below 1), or these days before the latest one, are for testing.
     timestamp_format: a datetime pattern of Spark, for times of other forms than those that are known.
     refused_warnings: warnings, by their names in `WARNINGS`, that refuse the data.
+    worth: what events are worth.
     """
 
     source: str
@@ -81,6 +84,7 @@ class Arguments:
     test_days: int | None = None
     timestamp_format: str | None = None
     refused_warnings: tuple[str, ...] = ()
+    worth: Worth = field(default_factory=Worth)
 
     @property
     def last_second(self) -> int:

@@ -32,6 +32,8 @@ _LARGE_ACCOUNT_SHARE = 0.01
 _FEW_TIMES = 10
 #: Share of the rows that repeat a (user, item), and its growth over the parent version's.
 _LARGE_DUPLICATE_SHARE, _DUPLICATE_GROWTH = 0.5, 0.2
+#: Share of the pairs that are worth nothing or less, and its growth over the parent version's.
+_LARGE_NOT_LIKED_SHARE, _NOT_LIKED_GROWTH = 0.2, 0.1
 #: The reason of rows without a user. Shops sell to guests, so up to half of the rows may be theirs: they do not count
 #: as bad. Above the smaller share a warning tells it.
 _GUEST, _MOST_GUESTS, _FEW_GUESTS = "user_id_missing", 0.5, 0.001
@@ -49,6 +51,7 @@ class Outcomes:
 
     bad: by reason. event_types: rows that are not bad, by event type; None: they were not counted by type.
     units: good rows by `times` unit. early: good rows before 1971; not_positive: those with a weight of 0 or below.
+    last: the latest time of the good rows, epoch seconds.
     """
 
     read: int = 0
@@ -59,6 +62,7 @@ class Outcomes:
     units: dict[int, int] = field(default_factory=dict)
     early: int = 0
     not_positive: int = 0
+    last: int = 0
     meaning: Meaning = field(default_factory=Meaning)
 
     @property
@@ -84,7 +88,7 @@ def outcomes(rows: Iterable[Any], by_event_type: bool = True) -> Outcomes:
         whole_users=sums["user_fractions"] > 0 and sums["user_texts"] == 0,
         whole_items=sums["item_fractions"] > 0 and sums["item_texts"] == 0,
     )
-    bad, types, good = Counter[str](), Counter[str](), Counter[str]()
+    bad, types, good, last = Counter[str](), Counter[str](), Counter[str](), 0
     for row in rows:
         is_date = meaning.has_dates and row["unit"] == times.COMPACT
         reason = row["date_reason"] if is_date else row["reason"]
@@ -98,6 +102,7 @@ def outcomes(rows: Iterable[Any], by_event_type: bool = True) -> Outcomes:
         good["rows"] += row["rows"]
         good["early"] += 0 if is_date else row["early"]
         good["not_positive"] += row["not_positive"]
+        last = max(last, row["last_date" if is_date else "last"])
     return Outcomes(
         read=sum(row["rows"] for row in rows),
         bad=dict(bad),
@@ -107,6 +112,7 @@ def outcomes(rows: Iterable[Any], by_event_type: bool = True) -> Outcomes:
         units={unit: count for unit, count in units.items() if count},
         early=good["early"],
         not_positive=good["not_positive"],
+        last=last,
         meaning=meaning,
     )
 
@@ -206,8 +212,24 @@ def refusal(found: Outcomes, maximum_share: float, texts: Iterable[str] = ()) ->
     return None
 
 
-def figures(found: Outcomes, summary: Any, duplicates: int) -> dict[str, Any]:
-    """`figures` of the manifest; `summary` is `cleaning.summary`, `duplicates` the rows that repeat a (user, item)."""
+def of_not_liked(pairs: int, liked: int, before: Mapping[str, Any]) -> Iterator[Finding]:
+    """A finding if many pairs are not liked; `before`: `figures` of the parent version."""
+    if not pairs:
+        return
+    share, known = pairs / (pairs + liked), before.get("notLikedShare")
+    if share > (_LARGE_NOT_LIKED_SHARE if known is None else known + _NOT_LIKED_GROWTH):
+        parent = "" if known is None else f"; {known:.0%} in the parent version"
+        yield (
+            "not-liked",
+            f"{_share(pairs, pairs + liked, 'pairs of user and item')} are worth nothing or less, as of refunds and "
+            f"low ratings, and are left out{parent}",
+        )
+
+
+def figures(found: Outcomes, summary: Any, duplicates: int, not_liked: int = 0) -> dict[str, Any]:
+    """`figures` of the manifest; `summary` is `cleaning.summary`, `duplicates` the rows that repeat a (user, item),
+    `not_liked` the pairs that are left out because of their worth.
+    """
     account = summary["account"]
     return {
         "largestUserShare": _rounded(summary["most"] / summary["events"]),
@@ -217,6 +239,7 @@ def figures(found: Outcomes, summary: Any, duplicates: int) -> dict[str, Any]:
         "duplicateShare": _rounded(duplicates / found.good),
         "earlyShare": _rounded(found.early / found.good),
         "notPositiveWeightShare": _rounded(found.not_positive / found.good),
+        "notLikedShare": _rounded(not_liked / (found.good - duplicates)),
     }
 
 

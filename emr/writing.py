@@ -17,7 +17,7 @@ from contracts.columns import Columns
 from refusal import PreparationFailed
 from storage import Storage, literal_path
 
-MANIFEST_VERSION, REPORT_VERSION = "1.1", "1.0"
+MANIFEST_VERSION, REPORT_VERSION = "1.2", "1.0"
 ROWS_PER_FILE = 5_000_000
 _COMPRESSION = "zstd"
 
