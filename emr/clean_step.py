@@ -43,9 +43,10 @@ def clean(preparation: Preparation, source: Source) -> Clean:
         _write_quarantine(preparation, settled, found.bad)
     texts = cleaning.unreadable_times(settled) if "timestamp_unparsable" in found.bad else []
     problem = findings.refusal(found, arguments.maximum_bad_share, texts)
+    problem = problem or findings.unknown_types(found, arguments.worth)
     if problem:
         raise Refused(problem)
-    preparation.warn_of(findings.of_rows(found, arguments.event_types, arguments.has_times))
+    preparation.warn_of(findings.of_rows(found, arguments.event_types, arguments.has_times, arguments.worth))
 
     counted = Clean(source.interactions, found.good, found.other_events, 0, 0, (0, 0))
     cleaned = _keep(preparation, settled, counted)

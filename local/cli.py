@@ -159,11 +159,23 @@ def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
         "--time-format", metavar="PATTERN", help="form of the times, as M/d/yyyy H:mm; epoch numbers and ISO are known"
     )
     command.add_argument("--event-types", metavar="buy,cart", help="use only rows of these event types (default: all)")
+    for option, (_, metavar, what) in WORTH_OPTIONS.items():
+        command.add_argument(f"--{option}", metavar=metavar, help=what)
+
+
+WORTH_OPTIONS = {
+    "weights": ("eventWeights", "buy=5,view=1", "what an event is worth, by event type (default: each 1)"),
+    "least": ("leastValue", "3", "events with a lower value (weight), such as a rating, count nothing"),
+    "values": ("values", "multiply", "multiply: the value, such as a quantity, multiplies the worth (default: ignore)"),
+    "half-life": ("halfLifeDays", "DAYS", "the age in days at which an event is worth half (default: age is ignored)"),
+    "bought": ("boughtTypes", "buy", "event types that are purchases (default: all)"),
+}
+"""Options of what events are worth: key of `_drop.json`, example, meaning."""
 
 
 def _parameters(given: argparse.Namespace) -> dict[str, str]:
     """Return the columns and event types that were given, by the keys of `_drop.json`."""
-    options = {option: key for option, (key, _) in COLUMN_OPTIONS.items()} | {
+    options = {option: key for option, (key, *_) in (COLUMN_OPTIONS | WORTH_OPTIONS).items()} | {
         "event-types": "eventTypes",
         "time-format": "timestampFormat",
     }

@@ -144,7 +144,7 @@ def _opened(
     """Layout and columns of the interactions, as preparation will find them, and why the other files are left out."""
     found = {key: _layout(key, path) for key, path in files.items()}
     named: dict[str, Any] = {meaning: parameters[key] for meaning, key in columns.KEYS.items() if key in parameters}
-    given = Given(**named, needs_event_type="eventTypes" in parameters)
+    given = Given(**named, needs_event_type=not columns.OF_TYPES.isdisjoint(parameters))
     try:
         chosen, left = columns.choose_each(found, given)
     except NotSure as error:
