@@ -81,7 +81,7 @@ def of_pair(when: Column | None = None) -> tuple[Column, ...]:
     """Aggregates `events, worth, gained, is_bought` of the events (`worth, is_bought`) of a pair, of those `when`.
 
     `events` are those worth more than 0; `gained` is the sum of their worth. A float has 24 bits, so a double holds
-    the exact sum of floats of about one size in any order: the same rows give the same bytes.
+    the exact sum of floats of about one size in any order: the same rows give the same worth.
     """
     worth = F.col("worth").cast("double")
     is_gain = worth > 0 if when is None else when & (worth > 0)

@@ -49,7 +49,8 @@ def write_table(
     """Writes `table` to `folder/<name>/part-00000.<format>`, `part-00001…`, through `staging` on the same file system.
 
     Spark chooses random file names, so the files are renamed. One task writes a whole file in `order`, and the file of
-    a row depends on the rows alone, so the same rows give the same bytes.
+    a row depends on the rows alone, so the same rows give equal tables. Their bytes can differ between processes:
+    Parquet lists the encodings of a column in no fixed order.
     """
     files = max(1, -(-table.rows // rows_per_file)) if table.spread_by else 1
     part: Column = F.lit(0)
