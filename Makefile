@@ -94,7 +94,8 @@ told = $(if $(findstring command line,$(origin $(1))),--$(2) "$($(1))")
 
 demo: setup ## upload interactions and follow them to served recommendations, on an embedded AWS
 	@$(LOCAL) demo $(if $(DATA),--data "$(DATA)") $(if $(WORSE),--worse) $(call told,USER,user-column) $(call told,ITEM,item-column) \
-		$(call told,TIME,time-column) $(call told,TIME_FORMAT,time-format) $(call told,EVENT,event-column) $(call told,WEIGHT,weight-column) $(call told,TYPES,event-types)
+		$(call told,TIME,time-column) $(call told,TIME_FORMAT,time-format) $(call told,EVENT,event-column) $(call told,WEIGHT,weight-column) $(call told,TYPES,event-types) \
+		$(call told,WEIGHTS,weights) $(call told,LEAST,least) $(call told,VALUES,values) $(call told,HALF_LIFE,half-life) $(call told,BOUGHT,bought)
 
 up: setup ## start the embedded AWS and deploy the application
 	@$(LOCAL) up

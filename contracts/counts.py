@@ -15,8 +15,8 @@ FOLDERS = ("train", "test", "repeats", "users", "items")
 """The folders whose rows are counted under their own name."""
 
 _COUNTS = (
-    "read", "quarantined", "forgotten", "otherEvents", "duplicates", "belowSupport", "interactions", *FOLDERS,
-    "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers",
+    "read", "quarantined", "forgotten", "otherEvents", "duplicates", "notLiked", "belowSupport", "interactions",
+    *FOLDERS, "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers",
 )  # fmt: skip
 
 
@@ -68,7 +68,16 @@ def _wrong_sums(counts: Mapping[str, int], is_by_time: bool) -> list[str]:
     # Cold test rows are left out by global time; by leave-last-out they are rows of train.
     cold = ("coldTestItems",) if is_by_time else ()
     sums = {
-        "read": ("quarantined", "forgotten", "otherEvents", "duplicates", "belowSupport", "interactions", *cold),
+        "read": (
+            "quarantined",
+            "forgotten",
+            "otherEvents",
+            "duplicates",
+            "notLiked",
+            "belowSupport",
+            "interactions",
+            *cold,
+        ),
         "interactions": ("train", "test", "repeats"),
     }
     return [

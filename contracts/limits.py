@@ -6,6 +6,8 @@ ID_CHARACTERS = 256
 """Maximum characters of a user id or an item id."""
 PARAMETER_CHARACTERS = 256
 """Maximum characters of a hyperparameter (SageMaker's limit) and of a preparation parameter."""
+WEIGHTS_CHARACTERS = 4096
+"""Maximum characters of the preparation parameter `eventWeights`."""
 CANDIDATES = 1000
 """Maximum items in a ranking request."""
 RESULTS = 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from contracts.columns import NO_TIMES, Given
 from contracts.lines import FAILED
 from contracts.names import DATASET_VERSION, EXAMPLE_VERSION
 from contracts.splits import AUTO, GLOBAL_TIME, LEAVE_LAST_OUT, PROTOCOLS
-from contracts.values import integer_in
+from contracts.values import integer_in, is_number, shown
+from worth import Worth
 
 FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 
@@ -25,6 +27,7 @@ WARNINGS = (
     "no-times", "guests", "absent-event-types", "left-out-event-types", "opposite-event-types", "event-types",
     "fractions-of-users", "fractions-of-items", "mixed-units", "units", "compact-dates", "early-times",
     "not-positive-weights", "busy-user", "test-account", "few-times", "one-time", "fast-user", "duplicates",
+    "not-liked", "unweighted-event-types",
 )  # fmt: skip
 """The names of what `findings` warns of."""
 #: The letters of a datetime pattern that can be read, with the numbers of times that each may stand in a row:
@@ -60,6 +63,7 @@ class Arguments:
         below 1), or these days before the latest one, are for testing.
     timestamp_format: a datetime pattern of Spark, for times of other forms than those that are known.
     refused_warnings: warnings, by their names in `WARNINGS`, that refuse the data.
+    worth: what events are worth.
     """
 
     source: str
@@ -81,6 +85,7 @@ class Arguments:
     test_days: int | None = None
     timestamp_format: str | None = None
     refused_warnings: tuple[str, ...] = ()
+    worth: Worth = field(default_factory=Worth)
 
     @property
     def last_second(self) -> int:
@@ -152,6 +157,11 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     )
     add("--timestamp-format", type=_timestamp_format, metavar="PATTERN", help="datetime pattern, as M/d/yyyy H:mm")
     add("--event-types", type=_names, default=(), metavar="buy,view", help="only these are used; default: all")
+    add("--event-weights", type=_weights, default={}, metavar="buy=5,refund=-5", help="worth by event type; others: 1")
+    add("--least-value", type=_value, metavar="X", help="events with a value (weight) below it count nothing")
+    add("--values", choices=("ignore", "multiply"), default="ignore", help="multiply: the value multiplies the worth")
+    add("--half-life-days", type=_days, metavar="DAYS", help="the age at which an event is worth half")
+    add("--bought-types", type=_names, default=(), metavar="buy", help="event types that are purchases; default: all")
     add("--minimum-user-interactions", type=_at_least_one, default=2, metavar="N")
     add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N")
     add("--maximum-bad-share", type=_share, default=0.001, metavar="SHARE", help="0 to 1; above it the data is refused")
@@ -172,7 +182,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         timestamp=options.timestamp_column,
         event_type=options.event_type_column,
         weight=options.weight_column,
-        needs_event_type=bool(options.event_types),
+        needs_event_type=bool(options.event_types or options.event_weights or options.bought_types),
     )
     if len(set(columns.named().values())) < len(columns.named()):
         parser.error("argument --*-column: one column cannot have two meanings")
@@ -186,6 +196,13 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         )
     if options.split == GLOBAL_TIME and options.timestamp_column == NO_TIMES:
         parser.error(f"argument --split: {GLOBAL_TIME} needs times; --timestamp-column is {NO_TIMES}")
+    for option, named in (("event-weights", options.event_weights), ("bought-types", options.bought_types)):
+        unused = sorted(set(named) - set(options.event_types)) if options.event_types else []
+        if unused:
+            parser.error(
+                f"argument --{option}: {unused[0]!r} is not in --event-types ({', '.join(options.event_types)}), so no "
+                f"event of it is used; add it there, or leave it out of --{option}"
+            )
     is_share = options.split != LEAVE_LAST_OUT and options.test_days is None
     return Arguments(
         source=options.source,
@@ -207,6 +224,13 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         test_days=options.test_days,
         timestamp_format=options.timestamp_format,
         refused_warnings=options.refuse_warnings,
+        worth=Worth(
+            options.event_weights,
+            options.least_value,
+            options.values == "multiply",
+            options.half_life_days,
+            options.bought_types,
+        ),
     )
 
 
@@ -240,6 +264,58 @@ def _names(value: str) -> tuple[str, ...]:
     if not names:
         raise argparse.ArgumentTypeError(f"{value!r} has no event type")
     return names
+
+
+def _weights(value: str) -> dict[str, float]:
+    """Weights by event type, of `buy=5,view=1` or of a JSON object."""
+    form = 'buy=5,view=1 or {"buy": 5, "view": 1}'
+    if value.lstrip().startswith("{"):
+        try:
+            pairs = json.loads(value, object_pairs_hook=list)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{value!r} is no JSON object: {error}; give {form}") from None
+    else:
+        pairs = [(name, _number(text)) for name, _, text in (part.rpartition("=") for part in value.split(","))]
+    found: dict[str, float] = {}
+    for name, weight in pairs:
+        name = name.strip()
+        if not name:
+            raise argparse.ArgumentTypeError(f"{value!r} has a weight without an event type; give {form}")
+        if name in found:
+            raise argparse.ArgumentTypeError(f"{value!r} has two weights of {name!r}; give one")
+        if not is_number(weight) or abs(weight) > 1e6 or 0 < abs(weight) < 1e-6:
+            raise argparse.ArgumentTypeError(
+                f"the weight of {name!r} must be 0 or a finite number from 0.000001 to 1000000, or that below 0, not "
+                f"{shown(weight)}; give {form}"
+            )
+        found[name] = float(weight)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{value!r} has no event type; give {form}")
+    return found
+
+
+def _number(text: str) -> float | str:
+    """The number that `text` is, or `text`."""
+    try:
+        return float(text) if text.isascii() and "_" not in text else text
+    except ValueError:
+        return text
+
+
+def _value(value: str) -> float:
+    number = _number(value)
+    if not is_number(number) or not 0 <= number <= 1e9:
+        raise argparse.ArgumentTypeError(f"must be a finite number from 0 to 1000000000, not {value!r}")
+    return float(number)
+
+
+def _days(value: str) -> float:
+    number = _number(value)
+    if not is_number(number) or not 0.01 <= number <= 36_500:
+        raise argparse.ArgumentTypeError(
+            f"must be a number of days from 0.01 to 36500, not {value!r}; without it, age does not matter"
+        )
+    return float(number)
 
 
 def _warnings(value: str) -> tuple[str, ...]:

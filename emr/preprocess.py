@@ -22,6 +22,7 @@ import forgetting
 import global_time
 import indexing
 import splitting
+import worth
 import writing
 from clean_step import clean
 from contracts import lines
@@ -203,6 +204,7 @@ def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
         F.sum(F.col("interactions") - F.col("earlier")).alias("last"),
         F.sum(F.when(is_cold, F.col("interactions")).otherwise(0)).alias("cold"),
         F.sum(F.when(is_cold, 0).otherwise(F.col("tied"))).alias("tied"),
+        F.max("newest").alias("newest"),
     ).head()
     assert facts is not None
     test_rows = facts["last"] - facts["cold"]
@@ -222,8 +224,10 @@ def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
             f"{_LARGE_TIED_SHARE:.0%}): several of their interactions have the last time, and one is drawn; "
             "give finer times, or split at one moment (--split global-time)"
         )
+    values = preparation.arguments.worth
+    at_newest = worth.at(values, F.col("worth"), preparation.found.last, facts["newest"])
     return Split(
-        train=splitting.for_training(divided),
+        train=splitting.for_training(divided).withColumn("worth", at_newest),
         train_rows=train_rows,
         test=splitting.for_testing(divided),
         test_rows=test_rows,
@@ -273,6 +277,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "forgotten": preparation.forgotten,
         "otherEvents": cleaned.other_events,
         "duplicates": cleaned.duplicates,
+        "notLiked": cleaned.not_liked,
         "belowSupport": cleaned.below_support,
         "coldTestItems": divided.cold_test_items,
     }

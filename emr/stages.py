@@ -72,7 +72,8 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Clean:
-    """Interactions for training and testing (`user_id, item_id, timestamp, weight`), and counts of rows by outcome.
+    """Interactions for training and testing (`user_id, item_id, timestamp, weight` and what is known of the pair,
+    `cleaning.PAIR`), and counts of rows by outcome.
 
     `figures`: those of the manifest. By global time there are also the column `part`, the `moment` (epoch seconds) and
     the rows by part.
@@ -84,6 +85,7 @@ class Clean:
     duplicates: int
     below_support: int
     time_span: tuple[int, int]
+    not_liked: int = 0
     figures: Mapping[str, Any] = field(default_factory=dict)
     moment: int | None = None
     parts: Mapping[str, int] = field(default_factory=dict)

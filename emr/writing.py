@@ -17,7 +17,7 @@ from contracts.columns import Columns
 from refusal import PreparationFailed
 from storage import Storage, literal_path
 
-MANIFEST_VERSION, REPORT_VERSION = "1.1", "1.0"
+MANIFEST_VERSION, REPORT_VERSION = "1.2", "1.0"
 ROWS_PER_FILE = 5_000_000
 _COMPRESSION = "zstd"
 
@@ -49,7 +49,8 @@ def write_table(
     """Writes `table` to `folder/<name>/part-00000.<format>`, `part-00001…`, through `staging` on the same file system.
 
     Spark chooses random file names, so the files are renamed. One task writes a whole file in `order`, and the file of
-    a row depends on the rows alone, so the same rows give the same bytes.
+    a row depends on the rows alone, so the same rows give equal tables. Their bytes can differ between processes:
+    Parquet lists the encodings of a column in no fixed order.
     """
     files = max(1, -(-table.rows // rows_per_file)) if table.spread_by else 1
     part: Column = F.lit(0)
@@ -141,6 +142,11 @@ def build_manifest(
             "eventTypeColumn": columns.event_type or "event_type",
             "weightColumn": columns.weight or "weight",
             "eventTypes": list(arguments.event_types),
+            "eventWeights": dict(sorted(arguments.worth.weights.items())),
+            "leastValue": arguments.worth.least_value,
+            "values": "multiply" if arguments.worth.multiplies else "ignore",
+            "halfLifeDays": arguments.worth.half_life_days,
+            "boughtTypes": list(arguments.worth.bought_types),
             "minimumUserInteractions": arguments.minimum_user_interactions,
             "minimumItemInteractions": arguments.minimum_item_interactions,
             "maximumBadShare": arguments.maximum_bad_share,

@@ -11,9 +11,12 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts import schemas
+from contracts.documents import Unfit
 from contracts.values import integer_in
 from local import demo, host, operations
 from local.console import Show
@@ -159,16 +162,35 @@ def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
         "--time-format", metavar="PATTERN", help="form of the times, as M/d/yyyy H:mm; epoch numbers and ISO are known"
     )
     command.add_argument("--event-types", metavar="buy,cart", help="use only rows of these event types (default: all)")
+    for option, (_, metavar, what) in WORTH_OPTIONS.items():
+        kind = float if option in ("least", "half-life") else str
+        command.add_argument(f"--{option}", metavar=metavar, type=kind, help=what)
 
 
-def _parameters(given: argparse.Namespace) -> dict[str, str]:
-    """Return the columns and event types that were given, by the keys of `_drop.json`."""
-    options = {option: key for option, (key, _) in COLUMN_OPTIONS.items()} | {
+WORTH_OPTIONS = {
+    "weights": ("eventWeights", "buy=5,view=1", "what an event is worth, by event type (default: each 1)"),
+    "least": ("leastValue", "3", "events with a lower value (weight), such as a rating, count nothing"),
+    "values": ("values", "multiply", "multiply: the value, such as a quantity, multiplies the worth (default: ignore)"),
+    "half-life": ("halfLifeDays", "DAYS", "the age in days at which an event is worth half (default: age is ignored)"),
+    "bought": ("boughtTypes", "buy", "event types that are purchases (default: all)"),
+}
+"""Options of what events are worth: key of `_drop.json`, example, meaning."""
+
+
+def _parameters(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the columns and event types that were given, by the keys of `_drop.json`. Raises Problem
+    for a value that these cannot have."""
+    options = {option: key for option, (key, *_) in (COLUMN_OPTIONS | WORTH_OPTIONS).items()} | {
         "event-types": "eventTypes",
         "time-format": "timestampFormat",
     }
     values = {key: getattr(given, option.replace("-", "_")) for option, key in options.items()}
-    return {key: value for key, value in values.items() if value is not None}
+    given_values = {key: value for key, value in values.items() if value is not None}
+    try:
+        schemas.check({"schemaVersion": "1.0", **given_values}, "drop", "")
+    except Unfit as error:
+        raise Problem(f"these options cannot be used: {error}") from error
+    return given_values
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -82,8 +82,9 @@ class History:
 class Dataset:
     """A dataset version in memory. Indices are positions in `user_ids` and `item_ids`.
 
-    Of timestamps, the order of each user's interactions is used, and what is recent, for baselines; weights are not
-    used. Most models learn from whether a user interacted with an item, not from when or how much.
+    Of timestamps, the order of each user's interactions is used, and what is recent, for baselines; the column of
+    weights is not used. `events`, `worth` and `is_bought` tell what is known of each pair of `train`, in its order; a
+    dataset that does not have them has 1, 1.0 and True.
     """
 
     version: str
@@ -109,8 +110,20 @@ class Dataset:
     """The version whose indices this one continues."""
     event_types: dict[str, int] = field(default_factory=dict)
     """Rows of the drop by event type; empty if the manifest does not tell them."""
+    events: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    """[pairs in train], how many events of the pair in train were worth more than 0, at least 1."""
+    worth: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    """[pairs in train], above 0: the sum of what these events are worth by type, value and age, less refunds."""
+    is_bought: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    """[pairs in train], whether one of these events is a purchase."""
 
     def __post_init__(self) -> None:
+        for name, known in (("events", 1), ("worth", 1.0), ("is_bought", True)):
+            values = getattr(self, name)
+            if not values.size:
+                object.__setattr__(self, name, np.full(len(self.train), known, values.dtype))
+            elif values.size != len(self.train):
+                raise ValueError(f"{name} has {values.size} values, train has {len(self.train)} pairs")
         if not self.history.item.size:
             object.__setattr__(self, "history", History.unknown(self.train))
         if not len(self.repeats):
@@ -166,4 +179,7 @@ class Dataset:
             repeats=Pairs.none(self.users),
             recent={},
             history=History(self.history.item[in_order], self.history.is_tied[in_order]),
+            events=self.events[rest],
+            worth=self.worth[rest],
+            is_bought=self.is_bought[rest],
         )

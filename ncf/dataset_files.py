@@ -34,6 +34,8 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
     "items": {"item_index": pa.int32(), "item_id": pa.string(), "title": pa.string(), "category": pa.string()},
     "popularity": {"item_index": pa.int32(), "interactions": pa.int64()},
 }
+PAIR = {"events": pa.int32(), "worth": pa.float32(), "is_bought": pa.bool_()}
+"""Further columns of train/, from manifest 1.2 on."""
 NULLABLE = {"title", "category"}
 DAY = 86_400
 RECENT_DAYS = (7, 30)
@@ -53,7 +55,12 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         raise BrokenDataset(
             MANIFEST, f"is of dataset version {manifest['datasetVersion']!r}, this run is for {expected_version!r}"
         )
-    tables = {folder: _read_folder(directory, folder, manifest) for folder in COLUMNS}
+    has_pairs = int(manifest["schemaVersion"].partition(".")[2]) >= 2
+    further = {"train": PAIR} if has_pairs else {}
+    tables = {
+        folder: _read_folder(directory, folder, manifest, {**columns, **further.get(folder, {})})
+        for folder, columns in COLUMNS.items()
+    }
 
     user_ids = _ids(tables["users"], "user")
     item_ids = _ids(tables["items"], "item")
@@ -100,7 +107,30 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         _history(tables["train"], train, items),
         manifest.get("parentVersion"),
         _event_types(manifest),
+        **(_pairs(tables["train"], train, items) if has_pairs else {}),
     )
+
+
+def _pairs(table: pa.Table, train: Pairs, items: int) -> dict[str, NDArray[Any]]:
+    """Return `events`, `worth` and `is_bought` in the order of `train`; a pair of several rows has
+    their sums, and is bought if one of its rows is.
+    """
+    user, item, events, worth, is_bought = (table[name].to_numpy() for name in ("user_index", "item_index", *PAIR))
+    for name, is_wrong in (("events", events < 1), ("worth", ~((worth > 0) & np.isfinite(worth)))):
+        if is_wrong.any():
+            raise BrokenDataset(
+                "train/", f"{name} of a pair must be above 0, not {table[name][int(np.flatnonzero(is_wrong)[0])]}"
+            )
+    pairs = len(train)
+    place = np.searchsorted(train.user * items + train.item, user.astype(np.int64) * items + item)
+    if user.size == pairs:
+        order = np.argsort(place)
+        return {"events": events[order], "worth": worth[order], "is_bought": is_bought[order]}
+    return {
+        "events": np.bincount(place, events, pairs).astype(np.int32),
+        "worth": np.bincount(place, worth, pairs).astype(np.float32),
+        "is_bought": np.bincount(place, is_bought, pairs) > 0,
+    }
 
 
 def _event_types(manifest: dict[str, Any]) -> dict[str, int]:
@@ -207,12 +237,11 @@ def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
     return manifest, hashlib.sha256(content).hexdigest()
 
 
-def _read_folder(directory: Path, folder: str, manifest: dict[str, Any]) -> pa.Table:
+def _read_folder(directory: Path, folder: str, manifest: dict[str, Any], columns: dict[str, pa.DataType]) -> pa.Table:
     """Read the files of a folder in the order of their names; each is checked against its entry in the manifest."""
     entries = sorted(
         (file for file in manifest["files"] if PurePosixPath(file["path"]).parts[0] == folder), key=lambda f: f["path"]
     )
-    columns = COLUMNS[folder]
     tables = [_read_file(directory, entry, columns) for entry in entries]
     return pa.concat_tables(tables) if tables else pa.schema(list(columns.items())).empty_table()
 

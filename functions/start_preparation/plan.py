@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from contracts import documents, schemas
 from contracts.documents import Unfit
-from contracts.limits import DROP_BYTES, PARAMETER_CHARACTERS
+from contracts.limits import DROP_BYTES, PARAMETER_CHARACTERS, WEIGHTS_CHARACTERS
 from contracts.names import DROP_FILE, MARKER_KEY
 from contracts.values import is_number, shown
 from shared import names
@@ -25,6 +26,11 @@ PARAMETERS = {
     "eventTypeColumn": "--event-type-column",
     "weightColumn": "--weight-column",
     "eventTypes": "--event-types",
+    "eventWeights": "--event-weights",
+    "leastValue": "--least-value",
+    "values": "--values",
+    "halfLifeDays": "--half-life-days",
+    "boughtTypes": "--bought-types",
     "minimumUserInteractions": "--minimum-user-interactions",
     "minimumItemInteractions": "--minimum-item-interactions",
     "maximumBadShare": "--maximum-bad-share",
@@ -144,12 +150,14 @@ def _values(given: dict[str, Any], called: str) -> dict[str, str]:
 def _value(value: object, name: str, label: str) -> str:
     if name not in PARAMETERS:
         raise InvalidInput(f"{label} is unknown; the parameters are {', '.join(PARAMETERS)}")
+    most = WEIGHTS_CHARACTERS if name == "eventWeights" else PARAMETER_CHARACTERS
+    if name == "eventWeights" and isinstance(value, dict):
+        value = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     if not isinstance(value, str) and not is_number(value):
         raise InvalidInput(f"{label} must be a string or a number, not {shown(value)}")
     text = str(value)
-    if not 1 <= len(text) <= PARAMETER_CHARACTERS or not text.isprintable() or text.startswith("-"):
+    if not 1 <= len(text) <= most or not text.isprintable() or text.startswith("-"):
         raise InvalidInput(
-            f"{label} must be 1 to {PARAMETER_CHARACTERS} printable characters that do not begin with '-', "
-            f"not {shown(text)}"
+            f"{label} must be 1 to {most} printable characters that do not begin with '-', not {shown(text)}"
         )
     return text

@@ -57,11 +57,11 @@ def test_writes_every_table_in_its_order(shop: Any) -> None:
         {"item_index": 2, "item_id": "tea", "title": "Tea, green", "category": "drinks"},
     ]
     assert [tuple(row.values()) for row in shop.rows("train")] == [
-        (0, 2, 100, 1.0),
-        (0, 0, 1577836800, 1.0),
-        (0, 1, 1609459200, 1.0),
-        (1, 2, 200, 1.0),
-        (2, 0, 400, 1.0),
+        (0, 2, 100, 1.0, 1, 1.0, True),
+        (0, 0, 1577836800, 1.0, 1, 1.0, True),
+        (0, 1, 1609459200, 1.0, 1, 1.0, True),
+        (1, 2, 200, 1.0, 1, 1.0, True),
+        (2, 0, 400, 1.0, 1, 1.0, True),
     ]
     assert [tuple(row.values()) for row in shop.rows("test")] == [(1, 0, 300, 1.0), (2, 2, 500, 1.0)]
     assert [tuple(row.values()) for row in shop.rows("popularity")] == [(0, 2), (2, 2), (1, 1)]
@@ -73,7 +73,8 @@ def test_columns_have_the_types_of_the_contract(shop: Any) -> None:
         return dict(zip(schema.names, map(str, schema.types), strict=True))
 
     interactions = {"user_index": "int32", "item_index": "int32", "timestamp": "int64", "weight": "float"}
-    assert types("train") == types("test") == interactions
+    assert types("test") == interactions
+    assert types("train") == interactions | {"events": "int32", "worth": "float", "is_bought": "bool"}
     assert types("users") == {"user_index": "int32", "user_id": "string"}
     assert types("items") == {"item_index": "int32", "item_id": "string", "title": "string", "category": "string"}
     assert types("popularity") == {"item_index": "int32", "interactions": "int64"}
@@ -92,6 +93,7 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
         "forgotten": 0,
         "otherEvents": 0,
         "duplicates": 0,
+        "notLiked": 0,
         "belowSupport": 0,
         "coldTestItems": 1,
         "testUsers": 2,
@@ -124,6 +126,16 @@ def test_prints_a_line_at_the_end_of_each_step(shop: Any) -> None:
     assert steps == ["step=read", "step=clean", "step=index", "step=split", "step=write"]
 
 
+def test_a_row_that_comes_twice_is_one_pair_with_two_events(shop: Any, prepare: Any) -> None:
+    rows = SHOP.splitlines()
+    ended = prepare({"events.csv": "\n".join([*rows, rows[1]]), "items.csv": ITEMS})
+    assert (ended.manifest["counts"]["duplicates"], ended.manifest["counts"]["train"]) == (1, 5)
+    twice = [row["events"] for row in ended.rows("train")]
+    assert sorted(twice) == [1, 1, 1, 1, 2]
+    assert [row["worth"] for row in ended.rows("train")] == twice
+    assert {path for path in ended.hashes if ended.hashes[path] != shop.hashes[path]} == {"train/part-00000.parquet"}
+
+
 def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Path) -> None:
     """In two files, in another order, with a byte-order mark, CRLF, blank lines and one more column."""
     header, *rows = SHOP.splitlines()
@@ -131,18 +143,17 @@ def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Pa
     other = "\n\n".join(
         [
             "note,timestamp,item_id,user_id",
-            *[f'"a, ""b""",{t},{i},{u}' for u, i, t in (row.split(",") for row in rows[:4] + rows[:1])],
+            *[f'"a, ""b""",{t},{i},{u}' for u, i, t in (row.split(",") for row in rows[:4])],
         ]
     )
     again = prepare({"one.csv": one, "deep/other.csv": other, "items.csv": ITEMS, "_SUCCESS": "", "notes.txt": "x"})
     assert again.status == 0
     assert again.hashes == shop.hashes
-    assert again.manifest["counts"]["duplicates"] == 1
     assert again.report["warnings"] == [
         "notes.txt is not used: no column is known to hold the users, the items, the times; it has one column, x: "
         "no comma, semicolon, tab, pipe or :: separates others",
         "deep/other.csv: columns not used: note",
-        "6 of 8 interactions are of 1970, as numbers are that are no epoch seconds; if they have another form, name it "
+        "5 of 7 interactions are of 1970, as numbers are that are no epoch seconds; if they have another form, name it "
         "with --timestamp-format (timestampFormat)",
     ]
 
@@ -235,7 +246,10 @@ def test_reads_parquet_with_its_own_names_types_and_event_types(prepare: Any, tm
     ended = prepare({}, *names, "--event-type-column", "kind", "--event-types", "buy")
     assert ended.status == 0
     assert ended.manifest["counts"]["otherEvents"] == 2
-    assert [tuple(row.values()) for row in ended.rows("train")] == [(0, 0, 1, 1.5), (1, 1, 3, 3.0)]
+    assert [tuple(row.values()) for row in ended.rows("train")] == [
+        (0, 0, 1, 1.5, 1, 1.0, True),
+        (1, 1, 3, 3.0, 1, 1.0, True),
+    ]
     assert [tuple(row.values()) for row in ended.rows("test")] == [(0, 1, 2, 2.0), (1, 0, 5, 5.0)]
 
 
@@ -348,8 +362,8 @@ def test_by_global_time_what_is_before_one_moment_trains_and_what_comes_after_te
     manifest = valid(ended.manifest, "manifest")
     assert manifest["counts"] == {
         "read": 17, "interactions": 12, "train": 7, "test": 4, "repeats": 1, "users": 5, "items": 3, "quarantined": 0,
-        "forgotten": 0, "otherEvents": 0, "duplicates": 2, "belowSupport": 1, "coldTestItems": 2, "testUsers": 3,
-        "newTestUsers": 2, "tiedTestUsers": 0,
+        "forgotten": 0, "otherEvents": 0, "duplicates": 2, "notLiked": 0, "belowSupport": 1, "coldTestItems": 2,
+        "testUsers": 3, "newTestUsers": 2, "tiedTestUsers": 0,
     }  # fmt: skip
     assert manifest["split"] == {"protocol": "global-time", "moment": 1578700800, "seed": splits.SEED}
     assert manifest["timeSpan"] == {"first": 1577923200, "last": 1578873600}

@@ -218,7 +218,8 @@ def test_ease_has_the_weights_of_its_definition(by: str, small_shop: Dataset) ->
         pairs = small_shop.train
         kept = pairs.user < 40
         train = Pairs.of(pairs.user[kept], pairs.item[kept], 40, 60)
-        small_shop = dataclasses.replace(small_shop, user_ids=small_shop.user_ids[:40], train=train)
+        rest = {name: getattr(small_shop, name)[kept] for name in ("events", "worth", "is_bought")}
+        small_shop = dataclasses.replace(small_shop, user_ids=small_shop.user_ids[:40], train=train, **rest)
     interactions = torch.zeros(small_shop.users, small_shop.items, dtype=torch.float64)
     interactions[torch.as_tensor(small_shop.train.user), torch.as_tensor(small_shop.train.item)] = 1
     gram = interactions.T @ interactions
