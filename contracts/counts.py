@@ -16,7 +16,8 @@ FOLDERS = ("train", "test", "repeats", "users", "items")
 
 _COUNTS = (
     "read", "quarantined", "forgotten", "otherEvents", "duplicates", "belowSupport", "interactions", *FOLDERS,
-    "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers",
+    "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers", "superseded", "beforeHistory", "compactedUsers",
+    "compactedItems",
 )  # fmt: skip
 
 
@@ -68,7 +69,17 @@ def _wrong_sums(counts: Mapping[str, int], is_by_time: bool) -> list[str]:
     # Cold test rows are left out by global time; by leave-last-out they are rows of train.
     cold = ("coldTestItems",) if is_by_time else ()
     sums = {
-        "read": ("quarantined", "forgotten", "otherEvents", "duplicates", "belowSupport", "interactions", *cold),
+        "read": (
+            "quarantined",
+            "forgotten",
+            "otherEvents",
+            "duplicates",
+            "belowSupport",
+            "interactions",
+            "superseded",
+            "beforeHistory",
+            *cold,
+        ),
         "interactions": ("train", "test", "repeats"),
     }
     return [

@@ -21,6 +21,9 @@ FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 #: serves knows less of what is new: docs/decisions/0026-the-test-is-what-comes-next.md.
 TEST_SHARE = 0.05
 
+#: Indices are kept while at least half of them are used: numbering anew costs nothing but the names in old logs.
+COMPACT_ABOVE = 0.5
+
 WARNINGS = (
     "no-times", "guests", "absent-event-types", "left-out-event-types", "opposite-event-types", "event-types",
     "fractions-of-users", "fractions-of-items", "mixed-units", "units", "compact-dates", "early-times",
@@ -60,6 +63,9 @@ class Arguments:
         below 1), or these days before the latest one, are for testing.
     timestamp_format: a datetime pattern of Spark, for times of other forms than those that are known.
     refused_warnings: warnings, by their names in `WARNINGS`, that refuse the data.
+    union, drops: of an append: the document with the drops to read, and the folder that they are in.
+    history_days: only interactions of so many days before the newest one are used; None: all.
+    compact_above: users and items are numbered anew if the share of them without an interaction is above it.
     """
 
     source: str
@@ -81,6 +87,10 @@ class Arguments:
     test_days: int | None = None
     timestamp_format: str | None = None
     refused_warnings: tuple[str, ...] = ()
+    drops: str | None = None
+    union: str | None = None
+    history_days: int | None = None
+    compact_above: float = COMPACT_ABOVE
 
     @property
     def last_second(self) -> int:
@@ -164,6 +174,16 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     )
     add("--test-share", type=_part, metavar="SHARE", help=f"by global time: share to test, default {TEST_SHARE}")
     add("--test-days", type=_at_least_one, metavar="N", help="by global time: days to test, instead of a share")
+    add("--union", type=_uri, metavar="URI", help="unions/<version>.json: the drops that are read with --source")
+    add("--drops", type=_uri, metavar="URI", help="the folder of those drops")
+    add("--history-days", type=_at_least_one, metavar="N", help="use only the last N days of interactions")
+    add(
+        "--compact-above",
+        type=_share,
+        default=COMPACT_ABOVE,
+        metavar="SHARE",
+        help="number users and items anew if more of them have no interaction; 1: never",
+    )
     options = parser.parse_args(argv)
 
     columns = Given(
@@ -186,6 +206,10 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         )
     if options.split == GLOBAL_TIME and options.timestamp_column == NO_TIMES:
         parser.error(f"argument --split: {GLOBAL_TIME} needs times; --timestamp-column is {NO_TIMES}")
+    if (options.union is None) != (options.drops is None):
+        parser.error("argument --union: it needs --drops, and --drops needs it")
+    if options.history_days is not None and options.timestamp_column == NO_TIMES:
+        parser.error(f"argument --history-days: it needs times; --timestamp-column is {NO_TIMES}")
     is_share = options.split != LEAVE_LAST_OUT and options.test_days is None
     return Arguments(
         source=options.source,
@@ -207,6 +231,10 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         test_days=options.test_days,
         timestamp_format=options.timestamp_format,
         refused_warnings=options.refuse_warnings,
+        drops=options.drops,
+        union=options.union,
+        history_days=options.history_days,
+        compact_above=options.compact_above,
     )
 
 

@@ -86,6 +86,7 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
         is_wanted.alias("is_wanted"),
         F.struct(*texts).alias("texts"),
         "file",
+        *_drop_of(raw),
     )
     heft = F.col("heft")
     number = F.when(heft.rlike(_NUMBER), heft.try_cast("double")).cast("float")
@@ -132,6 +133,7 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
         "is_wanted",
         F.when(is_bad, F.col("texts")).alias("raw"),
         F.when(is_bad, F.col("file")).alias("file"),
+        *_drop_of(raw),
     )
 
 
@@ -194,11 +196,18 @@ def settle(parsed: DataFrame, meaning: Meaning) -> DataFrame:
         _without_fraction("item_id", meaning.whole_items),
         timestamp.alias("timestamp"),
         "weight",
+        "event_type",
         reason.alias("reason"),
         "is_wanted",
         "raw",
         "file",
+        *_drop_of(parsed),
     )
+
+
+def _drop_of(rows: DataFrame) -> list[str]:
+    """The column with the number of the drop, which several drops have."""
+    return ["drop"] if "drop" in rows.columns else []
 
 
 def _without_fraction(name: str, is_whole: bool) -> Column:
