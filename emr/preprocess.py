@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 import arguments as command_line
 import drops
+import erasing
 import forgetting
 import global_time
 import indexing
@@ -44,7 +45,10 @@ _LARGE_TIED_SHARE = 0.1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one preparation and returns the exit status."""
-    arguments = command_line.parse(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if "--erase" in words:
+        return erasing.main(words)
+    arguments = command_line.parse(words)
     running = SparkSession.getActiveSession()
     session = None
     try:
