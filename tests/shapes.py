@@ -93,7 +93,7 @@ SHAPES: dict[str, Shape] = {
     "tab (`.tsv`, `.txt`, `.csv`)": Shape(
         {"a.tsv": text("\t"), "b.txt": text("\t") + "\n", "c.csv": text("\t") + "\n\n"}, ROWS * 3
     ),
-    "a copy of a file under another name": Shape({"a.csv": text(","), "b/copy.csv": text(",")}),
+    "a copy of a file under another name": Shape({"a.csv": text(","), "copy.csv": text(",")}),
     "pipe": Shape({"a.txt": text("|")}),
     "`::` (`.dat`)": Shape(
         {"ratings.dat": "ann::tea::4::1700000000\nbob::cup::4::1700000100\n"}, rows=with_weight("4")
