@@ -15,8 +15,9 @@ FOLDERS = ("train", "test", "repeats", "users", "items")
 """The folders whose rows are counted under their own name."""
 
 _COUNTS = (
-    "read", "quarantined", "forgotten", "otherEvents", "duplicates", "notLiked", "belowSupport", "interactions",
-    *FOLDERS, "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers",
+    "read", "quarantined", "forgotten", "otherEvents", "superseded", "beforeHistory", "duplicates", "notLiked",
+    "belowSupport", "interactions", *FOLDERS, "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers",
+    "compactedUsers", "compactedItems",
 )  # fmt: skip
 
 
@@ -73,6 +74,8 @@ def _wrong_sums(counts: Mapping[str, int], is_by_time: bool) -> list[str]:
             "forgotten",
             "otherEvents",
             "duplicates",
+            "superseded",
+            "beforeHistory",
             "notLiked",
             "belowSupport",
             "interactions",

@@ -23,6 +23,9 @@ FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 #: serves knows less of what is new: docs/decisions/0026-the-test-is-what-comes-next.md.
 TEST_SHARE = 0.05
 
+#: Indices are kept while at least half of them are used: numbering anew costs nothing but the names in old logs.
+COMPACT_ABOVE = 0.5
+
 WARNINGS = (
     "no-times", "guests", "absent-event-types", "left-out-event-types", "opposite-event-types", "event-types",
     "fractions-of-users", "fractions-of-items", "mixed-units", "units", "compact-dates", "early-times",
@@ -64,6 +67,9 @@ class Arguments:
     timestamp_format: a datetime pattern of Spark, for times of other forms than those that are known.
     refused_warnings: warnings, by their names in `WARNINGS`, that refuse the data.
     worth: what events are worth.
+    union, drops: of an append: the document with the drops to read, and the folder that they are in.
+    history_days: only interactions of so many days before the newest one are used; None: all.
+    compact_above: users and items are numbered anew if the share of them without an interaction is above it.
     """
 
     source: str
@@ -86,6 +92,10 @@ class Arguments:
     timestamp_format: str | None = None
     refused_warnings: tuple[str, ...] = ()
     worth: Worth = field(default_factory=Worth)
+    drops: str | None = None
+    union: str | None = None
+    history_days: int | None = None
+    compact_above: float = COMPACT_ABOVE
 
     @property
     def last_second(self) -> int:
@@ -174,6 +184,16 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     )
     add("--test-share", type=_part, metavar="SHARE", help=f"by global time: share to test, default {TEST_SHARE}")
     add("--test-days", type=_at_least_one, metavar="N", help="by global time: days to test, instead of a share")
+    add("--union", type=_uri, metavar="URI", help="unions/<version>.json: the drops that are read with --source")
+    add("--drops", type=_uri, metavar="URI", help="the folder of those drops")
+    add("--history-days", type=_at_least_one, metavar="N", help="use only the last N days of interactions")
+    add(
+        "--compact-above",
+        type=_share,
+        default=COMPACT_ABOVE,
+        metavar="SHARE",
+        help="number users and items anew if more of them have no interaction; 1: never",
+    )
     options = parser.parse_args(argv)
 
     columns = Given(
@@ -203,6 +223,10 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
                 f"argument --{option}: {unused[0]!r} is not in --event-types ({', '.join(options.event_types)}), so no "
                 f"event of it is used; add it there, or leave it out of --{option}"
             )
+    if (options.union is None) != (options.drops is None):
+        parser.error("argument --union: it needs --drops, and --drops needs it")
+    if options.history_days is not None and options.timestamp_column == NO_TIMES:
+        parser.error(f"argument --history-days: it needs times; --timestamp-column is {NO_TIMES}")
     is_share = options.split != LEAVE_LAST_OUT and options.test_days is None
     return Arguments(
         source=options.source,
@@ -231,6 +255,10 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
             options.half_life_days,
             options.bought_types,
         ),
+        drops=options.drops,
+        union=options.union,
+        history_days=options.history_days,
+        compact_above=options.compact_above,
     )
 
 

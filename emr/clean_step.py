@@ -14,6 +14,7 @@ import cleaning
 import findings
 import forgetting
 import global_time
+import uniting
 import writing
 from contracts.splits import AUTO, GLOBAL_TIME, LEAVE_LAST_OUT
 from findings import Outcomes
@@ -46,9 +47,11 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     problem = problem or findings.unknown_types(found, arguments.worth)
     if problem:
         raise Refused(problem)
+    uniting.refuse_own(preparation, settled, found)
     preparation.warn_of(findings.of_rows(found, arguments.event_types, arguments.has_times, arguments.worth))
 
     counted = Clean(source.interactions, found.good, found.other_events, 0, 0, (0, 0))
+    settled, counted = uniting.once(preparation, settled, counted)
     cleaned = _keep(preparation, settled, counted)
     print_step(
         "clean",
@@ -69,7 +72,7 @@ def _judge(preparation: Preparation, source: Source) -> tuple[DataFrame, Outcome
     arguments = preparation.arguments
     rules = cleaning.Rules(
         event_types=arguments.event_types,
-        timestamp_format=arguments.timestamp_format,
+        timestamp_format=source.timestamp_format,
         has_times=arguments.has_times,
         last_second=arguments.last_second,
     )

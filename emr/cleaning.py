@@ -90,6 +90,7 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
         is_wanted.alias("is_wanted"),
         F.struct(*texts).alias("texts"),
         "file",
+        *_drop_of(raw),
     )
     heft = F.col("heft")
     number = F.when(heft.rlike(_NUMBER), heft.try_cast("double")).cast("float")
@@ -136,6 +137,7 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
         "is_wanted",
         F.when(is_bad, F.col("texts")).alias("raw"),
         F.when(is_bad, F.col("file")).alias("file"),
+        *_drop_of(raw),
     )
 
 
@@ -206,7 +208,13 @@ def settle(parsed: DataFrame, meaning: Meaning) -> DataFrame:
         "is_wanted",
         "raw",
         "file",
+        *_drop_of(parsed),
     )
+
+
+def _drop_of(rows: DataFrame) -> list[str]:
+    """The column with the number of the drop, which several drops have."""
+    return ["drop"] if "drop" in rows.columns else []
 
 
 def _without_fraction(name: str, is_whole: bool) -> Column:

@@ -1,4 +1,5 @@
-"""Assigns a permanent index to each user and item: ids of the parent version keep theirs, new ids follow in order.
+"""Assigns an index to each user and item: ids of the parent version keep theirs, new ids follow in order.
+When most of them are not used any more, the others are numbered anew.
 
 All transforms are pure: frames in, frames out.
 """
@@ -40,6 +41,19 @@ def unknown_ids(interactions: DataFrame, id_column: str, parent: DataFrame | Non
     """Distinct ids of the interactions that the parent's map does not have."""
     ids = interactions.select(id_column).distinct()
     return ids if parent is None else ids.join(parent.select(id_column), id_column, "left_anti")
+
+
+def used(parent: DataFrame, interactions: DataFrame, id_column: str) -> DataFrame:
+    """The rows of the parent's map whose ids have an interaction."""
+    return parent.join(interactions.select(id_column).distinct(), id_column, "left_semi")
+
+
+def compacted(parent: DataFrame, interactions: DataFrame, id_column: str, index_column: str) -> DataFrame:
+    """A map of the ids that have an interaction, numbered from 0 in sorted order, with what the parent's map tells of
+    them.
+    """
+    numbered, _ = number(interactions.select(id_column).distinct(), id_column, index_column)
+    return numbered.join(parent.drop(index_column), id_column, "left")
 
 
 def clean_catalogue(catalogue: DataFrame) -> DataFrame:

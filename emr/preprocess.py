@@ -18,6 +18,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import arguments as command_line
+import drops
+import erasing
 import forgetting
 import global_time
 import indexing
@@ -44,7 +46,10 @@ _LARGE_TIED_SHARE = 0.1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one preparation and returns the exit status."""
-    arguments = command_line.parse(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if "--erase" in words:
+        return erasing.main(words)
+    arguments = command_line.parse(words)
     running = SparkSession.getActiveSession()
     session = None
     try:
@@ -95,15 +100,10 @@ def prepare(preparation: Preparation) -> str:
 def read(preparation: Preparation) -> Source:
     """Finds the files and opens them as text columns. `clean` is the first step that reads the rows."""
     arguments, started = preparation.arguments, time.monotonic()
-    source = read_source(
-        preparation.session,
-        preparation.storage,
-        arguments.source,
-        arguments.items,
-        arguments.format,
-        arguments.columns,
-    )
-    for warning in source.warnings:
+    found, warnings = drops.read_drops(preparation.storage, arguments)
+    source = read_source(preparation.session, preparation.storage, found, arguments.items)
+    preparation.lineage = source.drops
+    for warning in (*warnings, *source.warnings):
         preparation.warn(warning)
     size_shuffles(preparation.session, source.size)
     print_step("read", started, files=source.files, bytes=source.size, format=source.format)
@@ -111,20 +111,17 @@ def read(preparation: Preparation) -> Source:
 
 
 def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
-    """Assigns an index to each user and item; ids of the parent version keep theirs."""
+    """Assigns an index to each user and item; ids of the parent version keep theirs, unless most are not
+    used any more.
+    """
     started = time.monotonic()
     parent_users, known_users = _parent_map(preparation, "users", "user_index")
     parent_items, known_items = _parent_map(preparation, "items", "item_index")
-    users, new_users = indexing.number(
-        indexing.unknown_ids(cleaned.interactions, "user_id", parent_users), "user_id", "user_index", known_users
-    )
-    items, new_items = indexing.number(
-        indexing.unknown_ids(cleaned.interactions, "item_id", parent_items), "item_id", "item_index", known_items
-    )
-    if parent_users is not None and parent_items is not None:
+    if parent_users is not None:
         parent_users = forgetting.without_ids(parent_users, preparation.people)
-        users = parent_users.unionByName(users)
-        items = parent_items.unionByName(items, allowMissingColumns=True)
+    users, new_users, gone_users = _numbered(preparation, cleaned, "user", parent_users, known_users)
+    items, new_items, gone_items = _numbered(preparation, cleaned, "item", parent_items, known_items)
+    known_users, known_items = known_users - gone_users, known_items - gone_items
     catalogue = indexing.clean_catalogue(source.catalogue) if source.catalogue is not None else None
     items = indexing.describe(items, catalogue).persist()
     users = users.persist()
@@ -134,7 +131,30 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     interactions = indexing.with_indices(cleaned.interactions, users, items)
     user_count, item_count = known_users + new_users, known_items + new_items
     print_step("index", started, users=user_count, items=item_count, new_users=new_users, new_items=new_items)
-    return Indexed(interactions, users, user_count, items, item_count)
+    return Indexed(interactions, users, user_count, items, item_count, gone_users, gone_items)
+
+
+def _numbered(
+    preparation: Preparation, cleaned: Clean, kind: str, parent: DataFrame | None, known: int
+) -> tuple[DataFrame, int, int]:
+    """The map of users or items (`kind`), the number of those that the parent did not have, and of those of the parent
+    that are dropped: all without an interaction, if their share is above `--compact-above`.
+    """
+    identifier, index = f"{kind}_id", f"{kind}_index"
+    new, added = indexing.number(
+        indexing.unknown_ids(cleaned.interactions, identifier, parent), identifier, index, known
+    )
+    if parent is None:
+        return new, added, 0
+    limit = preparation.arguments.compact_above
+    gone = known - indexing.used(parent, cleaned.interactions, identifier).count() if limit < 1 else 0
+    if gone <= limit * (known + added):
+        return parent.unionByName(new, allowMissingColumns=True), added, 0
+    preparation.warn(
+        f"{gone} of {known + added} {kind}s have no interaction any more ({gone / (known + added):.0%}, limit "
+        f"{limit:.0%}): they are dropped, and the other {kind}s are numbered anew (--compact-above, compactAbove)"
+    )
+    return indexing.compacted(parent, cleaned.interactions, identifier, index), added, gone
 
 
 def _warn_of_unknown_items(preparation: Preparation, items: DataFrame, catalogue: DataFrame, total: int) -> None:
@@ -279,7 +299,11 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "duplicates": cleaned.duplicates,
         "notLiked": cleaned.not_liked,
         "belowSupport": cleaned.below_support,
+        "superseded": cleaned.superseded,
+        "beforeHistory": cleaned.before_history,
         "coldTestItems": divided.cold_test_items,
+        "compactedUsers": indexed.compacted_users,
+        "compactedItems": indexed.compacted_items,
     }
     manifest = writing.build_manifest(
         arguments,
@@ -291,6 +315,8 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         cleaned.moment,
         preparation.found.most_frequent_types,
         cleaned.figures,
+        lineage=preparation.lineage,
+        is_renumbered=indexed.compacted_users + indexed.compacted_items > 0,
     )
     preparation.report()
     # The draft must not be called manifest.json: readers that wait for that name would start too early.

@@ -117,17 +117,19 @@ def build_manifest(
     moment: int | None = None,
     event_types: Mapping[str, int] | None = None,
     figures: Mapping[str, Any] | None = None,
+    lineage: Sequence[Mapping[str, Any]] = (),
+    is_renumbered: bool = False,
 ) -> dict[str, Any]:
     """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran.
 
     `columns`: those of the first files. `moment`: of a split by global time, in epoch seconds. `event_types`,
-    `figures`: of `findings`.
+    `figures`: of `findings`. `lineage`: of each drop. `is_renumbered`: the indices are not the parent's.
     """
     protocol = splits.LEAVE_LAST_OUT if moment is None else splits.GLOBAL_TIME
     return {
         "schemaVersion": MANIFEST_VERSION,
         "datasetVersion": arguments.dataset_version,
-        "parentVersion": arguments.parent_version,
+        "parentVersion": None if is_renumbered else arguments.parent_version,
         "codeVersion": arguments.code_version,
         "source": arguments.source,
         "files": list(files),
@@ -153,11 +155,14 @@ def build_manifest(
             "split": arguments.split,
             "testShare": arguments.test_share,
             "testDays": arguments.test_days,
+            "historyDays": arguments.history_days,
+            "compactAbove": arguments.compact_above,
         },
         "split": {"protocol": protocol, "moment": moment, "seed": splits.SEED},
         "timeSpan": {"first": time_span[0], "last": time_span[1]},
         "eventTypes": dict(event_types or {}),
         "figures": dict(figures or {}),
+        "drops": [dict(entry) for entry in lineage],
     }
 
 

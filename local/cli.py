@@ -161,6 +161,14 @@ def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
     command.add_argument(
         "--time-format", metavar="PATTERN", help="form of the times, as M/d/yyyy H:mm; epoch numbers and ISO are known"
     )
+    command.add_argument(
+        "--kind",
+        choices=("full", "append"),
+        help="append: what is new since the last full drop; full (default): the whole history",
+    )
+    command.add_argument(
+        "--history-days", metavar="N", help="learn from the last N days of interactions (default: all)"
+    )
     command.add_argument("--event-types", metavar="buy,cart", help="use only rows of these event types (default: all)")
     for option, (_, metavar, what) in WORTH_OPTIONS.items():
         kind = float if option in ("least", "half-life") else str
@@ -183,14 +191,21 @@ def _parameters(given: argparse.Namespace) -> dict[str, Any]:
     options = {option: key for option, (key, *_) in (COLUMN_OPTIONS | WORTH_OPTIONS).items()} | {
         "event-types": "eventTypes",
         "time-format": "timestampFormat",
+        "kind": "kind",
+        "history-days": "historyDays",
     }
     values = {key: getattr(given, option.replace("-", "_")) for option, key in options.items()}
-    given_values = {key: value for key, value in values.items() if value is not None}
+    said = {key: value for key, value in values.items() if value is not None}
+    if "historyDays" in said:
+        days = integer_in(said["historyDays"])
+        if days is None or not 1 <= days <= 1_000_000:
+            raise Problem(f"--history-days must be an integer from 1 to 1000000, not {said['historyDays']!r}")
+        said["historyDays"] = days
     try:
-        schemas.check({"schemaVersion": "1.0", **given_values}, "drop", "")
+        schemas.check({"schemaVersion": "1.0", **said}, "drop", "")
     except Unfit as error:
         raise Problem(f"these options cannot be used: {error}") from error
-    return given_values
+    return said
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.forgotten import PLACEHOLDER
 from ncf.bundle import Bundle
 from ncf.dataset import BrokenDataset, Dataset
 
@@ -50,8 +51,10 @@ def require_appended(dataset: Dataset, incumbent: Bundle) -> None:
     ):
         if len(ids) < len(before):
             raise BrokenDataset(f"{kind}s/", f"has {len(ids)} {kind}s, fewer than the {len(before)} of {of_parent}")
-        if ids[: len(before)] != before:
-            index = next(place for place, name in enumerate(before) if ids[place] != name)
+        # The slot of a person who was forgotten in between has no text of the id any more.
+        now = [name if ids[place].startswith(PLACEHOLDER) else ids[place] for place, name in enumerate(before)]
+        if now != before:
+            index = next(place for place, name in enumerate(before) if now[place] != name)
             raise BrokenDataset(f"{kind}s/", f"{kind}_index {index} is another {kind} than in {of_parent}")
 
 

@@ -11,6 +11,7 @@ from contracts import documents, schemas
 from contracts.documents import Unfit
 from contracts.limits import DROP_BYTES, PARAMETER_CHARACTERS, WEIGHTS_CHARACTERS
 from contracts.names import DROP_FILE, MARKER_KEY
+from contracts.unions import APPEND
 from contracts.values import is_number, shown
 from shared import names
 from shared.errors import InvalidInput
@@ -38,17 +39,23 @@ PARAMETERS = {
     "split": "--split",
     "testShare": "--test-share",
     "testDays": "--test-days",
+    "historyDays": "--history-days",
+    "compactAbove": "--compact-above",
 }
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """One preparation: `version` is written from `source`; the keys of `parameters` are those of PARAMETERS."""
+    """One preparation: `version` is written from `source`; the keys of `parameters` are those of PARAMETERS.
+
+    `drop`: the folder of an append below `raw/`, whose history the preparation reads too; None for a full drop.
+    """
 
     version: str
     source: str
     items: str | None = None
     parameters: dict[str, str] = field(default_factory=dict)
+    drop: str | None = None
 
 
 def from_event(
@@ -75,16 +82,19 @@ def from_event(
         raise InvalidInput(f"parameters must be an object, not {type(given).__name__}")
     items, source = event.get("items"), _uri(source, "source")
     key = _drop_key(source, data_bucket)
+    said = said_by(read(key), key) if key else {}
     parameters = {
         **_values(default_parameters, "PreparationParameters"),
-        **(_values(_said(read(key), key), key) if key else {}),
+        **{name: str(value) for name, value in said.items() if name != "kind"},
         **_values(given, "parameters"),
     }
+    is_append = key is not None and said.get("kind") == APPEND
     return Preparation(
         version=version,
         source=source,
         items=_uri(items, "items") if items is not None else None,
         parameters=dict(sorted(parameters.items())),
+        drop=key.removeprefix("raw/").removesuffix(f"/{DROP_FILE}") if key and is_append else None,
     )
 
 
@@ -115,8 +125,8 @@ def _drop_key(source: str, data_bucket: str) -> str | None:
     return f"{folder}/{DROP_FILE}" if folder != source and folder.startswith("raw/") else None
 
 
-def _said(content: bytes | None, key: str) -> dict[str, Any]:
-    """The parameters in the drop's document; none without one."""
+def said_by(content: bytes | None, key: str) -> dict[str, Any]:
+    """Return what the drop's document `key` says: parameters and `kind`; nothing without one. Raises InvalidInput."""
     if content is None:
         return {}
     if len(content) > DROP_BYTES:
@@ -126,7 +136,15 @@ def _said(content: bytes | None, key: str) -> dict[str, Any]:
         schemas.check(document, "drop", key)
     except Unfit as error:
         raise InvalidInput(str(error)) from error
-    return {name: value for name, value in document.items() if name != "schemaVersion"}
+    said = {name: value for name, value in document.items() if name != "schemaVersion"}
+    return {
+        name: value if name == "kind" else _value(value, name, f"{key}.{name[:60]}") for name, value in said.items()
+    }
+
+
+def default_values(given: dict[str, Any]) -> dict[str, str]:
+    """Return the template's PreparationParameters as texts. Raises InvalidInput."""
+    return _values(given, "PreparationParameters")
 
 
 def _text(event: dict[str, Any], name: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 from pyspark.sql import functions as F
 
 import arguments
+from drops import Drop
 from reading import Source, read_source
 from refusal import Refused
 from storage import Storage
@@ -25,7 +26,7 @@ def read(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
         SHAPES[shape].write(folder)
         given = arguments.parse([*argv(), *SHAPES[shape].options()]).columns
         try:
-            opened[shape] = read_source(spark, Storage(spark), str(folder), None, "auto", given)
+            opened[shape] = read_source(spark, Storage(spark), [Drop(str(folder), given)], None)
         except Refused as refusal:
             opened[shape] = str(refusal)
     texts = {name: F.col(name) for name in COLUMNS}

@@ -149,7 +149,7 @@ def test_names_the_fault_of_a_drop_s_document(content: bytes, words: str) -> Non
 
 
 def test_a_drop_may_say_every_parameter() -> None:
-    assert set(schemas.load("drop")["properties"]) == {"schemaVersion", *plan.PARAMETERS}
+    assert set(schemas.load("drop")["properties"]) == {"schemaVersion", "kind", *plan.PARAMETERS}
 
 
 @pytest.mark.parametrize(

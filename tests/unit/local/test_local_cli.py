@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from contracts import schemas
 from local import cli, demo, recommend
 from local.console import Show
 from local.http import Answer
@@ -216,3 +217,13 @@ def test_a_cache_that_cannot_be_read_is_empty(tmp_path: Path, content: bytes) ->
     project.make_state_folder()
     (project.state / "stack.json").write_bytes(content)
     assert project.read_state("stack.json") == {}
+
+
+def test_a_drop_of_what_is_new_says_so() -> None:
+    given = cli.parser().parse_args(["demo", "--data", "a.csv", "--kind", "append", "--history-days", "90"])
+    said = cli._parameters(given)
+    assert said == {"kind": "append", "historyDays": 90}
+    schemas.check({"schemaVersion": "1.0", **said}, "drop", "_drop.json")
+    wrong = cli.parser().parse_args(["demo", "--data", "a.csv", "--history-days", "0"])
+    with pytest.raises(Problem, match="--history-days must be an integer from 1 to 1000000, not '0'"):
+        cli._parameters(wrong)

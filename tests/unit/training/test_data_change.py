@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from contracts.forgotten import PLACEHOLDER
 from ncf.dataset import BrokenDataset
 from tests.unit.ncf.datasets import VERSION
 from tests.unit.training.test_people import FIRST, LATER, Rows, dataset, served
@@ -123,3 +124,9 @@ def test_new_users_and_items_are_appended(tmp_path: Path) -> None:
     longer = replace(before, user_ids=[*before.user_ids, "new"], item_ids=[*before.item_ids, "new"])
     for now in (before, longer):
         require_appended(replace(now, parent_version=VERSION), served(tmp_path / str(now.users), before))
+
+
+def test_the_slot_of_a_person_who_was_forgotten_continues_the_index(tmp_path: Path) -> None:
+    before = dataset(tmp_path, FIRST)
+    users = [before.user_ids[0], f"{PLACEHOLDER}1", *before.user_ids[2:]]
+    require_appended(replace(before, user_ids=users, parent_version=VERSION), served(tmp_path, before))
