@@ -16,7 +16,7 @@ FOLDERS = ("train", "test", "repeats", "users", "items")
 
 _COUNTS = (
     "read", "quarantined", "forgotten", "otherEvents", "duplicates", "belowSupport", "interactions", *FOLDERS,
-    "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers",
+    "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers", "withdrawnItems",
 )  # fmt: skip
 
 
@@ -83,7 +83,13 @@ def _wrong_order(manifest: Mapping[str, Any], counts: Mapping[str, int], popular
     by_time = _is_by_time(manifest)
     tested = "testUsers" if "testUsers" in manifest["counts"] else "test"
     pairs = [("test", "users"), ("coldTestItems", "train")] if not by_time else []
-    pairs += [("testUsers", "users"), ("testUsers", "test"), ("newTestUsers", tested), ("tiedTestUsers", tested)]
+    pairs += [
+        ("testUsers", "users"),
+        ("testUsers", "test"),
+        ("newTestUsers", tested),
+        ("tiedTestUsers", tested),
+        ("withdrawnItems", "items"),
+    ]
     faults = [
         f"counts.{low} is {counts[low]}, more than counts.{high}, {counts[high]}"
         for low, high in pairs

@@ -21,10 +21,14 @@ import arguments as command_line
 import forgetting
 import global_time
 import indexing
+import item_columns
+import parquet_files
 import splitting
+import withdrawal
 import writing
 from clean_step import clean
 from contracts import lines
+from contracts.item_fields import BOOLEAN
 from reading import Source, read_source
 from refusal import PreparationFailed, Refused, printable
 from spark_session import open_session, size_shuffles
@@ -34,8 +38,6 @@ from writing import Table
 
 WRITTEN, FAULT, REFUSED = 0, 1, 2
 
-#: Share of the items below which a catalogue is probably another one, or has other ids.
-_SMALL_DESCRIBED_SHARE = 0.5
 #: Share of the test users above which ties in time cause a warning: what draws decide for a tenth of the users moves a
 #: hit rate by 0.1 at most. MovieLens (small) has 16 %, a shop whose baskets have one time each 94 %.
 _LARGE_TIED_SHARE = 0.1
@@ -124,31 +126,48 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         parent_users = forgetting.without_ids(parent_users, preparation.people)
         users = parent_users.unionByName(users)
         items = parent_items.unionByName(items, allowMissingColumns=True)
-    catalogue = indexing.clean_catalogue(source.catalogue) if source.catalogue is not None else None
-    items = indexing.describe(items, catalogue).persist()
     users = users.persist()
-    if catalogue is not None:
-        _warn_of_unknown_items(preparation, items, catalogue, known_items + new_items)
-        items = items.drop("is_described")
+    items, found = _describe(preparation, source, items, known_items > 0)
     interactions = indexing.with_indices(cleaned.interactions, users, items)
     user_count, item_count = known_users + new_users, known_items + new_items
-    print_step("index", started, users=user_count, items=item_count, new_users=new_users, new_items=new_items)
-    return Indexed(interactions, users, user_count, items, item_count)
-
-
-def _warn_of_unknown_items(preparation: Preparation, items: DataFrame, catalogue: DataFrame, total: int) -> None:
-    """Warns if the catalogue has few of the items: their ids are probably written in another way."""
-    missing = (
-        items.where(~F.col("is_described")).agg(F.count("*").alias("rows"), F.min("item_id").alias("first")).head()
+    print_step(
+        "index",
+        started,
+        users=user_count,
+        items=item_count,
+        new_users=new_users,
+        new_items=new_items,
+        withdrawn=found.withdrawn,
     )
-    assert missing is not None
-    if total - missing["rows"] < _SMALL_DESCRIBED_SHARE * total:
-        example = catalogue.agg(F.min("item_id")).head()
-        has = "has no item" if example is None or example[0] is None else f"has ids like {printable(example[0], 60)!r}"
-        preparation.warn(
-            f"{total - missing['rows']} of {total} items are in the catalogue, which {has}; "
-            f"the interactions have ids like {printable(missing['first'], 60)!r}"
-        )
+    return Indexed(interactions, users, user_count, items, item_count, item_columns.kinds_of(items), found.withdrawn)
+
+
+def _describe(
+    preparation: Preparation, source: Source, items: DataFrame, has_parent: bool
+) -> tuple[DataFrame, withdrawal.Found]:
+    """The items with what the catalogue and the parent version tell of them. Raises Refused if none is for sale."""
+    arguments = preparation.arguments
+    if source.catalogue is None and not has_parent:
+        return indexing.describe(items, None).drop(*withdrawal.DECIDED_BY).withColumn(
+            "is_withdrawn", F.lit(False)
+        ).persist(), withdrawal.Found()
+    if source.catalogue is None:
+        return withdrawal.decide(indexing.describe(items, None).persist(), arguments.absent_items)
+    described = item_columns.describe(source.catalogue, arguments.available_column or arguments.withdrawn_column)
+    catalogue, sold = indexing.clean_catalogue(described.rows), None
+    if described.sold_by is not None:
+        told = F.col(parquet_files.quoted(described.sold_by.name))
+        is_true = told if described.sold_by.kind == BOOLEAN else told > 0
+        sold = is_true if arguments.available_column else ~is_true
+    items, found = withdrawal.decide(indexing.describe(items, catalogue, sold).persist(), arguments.absent_items)
+    example = None
+    if found.described < withdrawal.SMALL_SHARE * found.sold:
+        row = catalogue.agg(F.min("item_id")).head()
+        example = row[0] if row is not None else None
+    preparation.warn_of(
+        (*described.found, *withdrawal.of_catalogue(found, arguments.absent_items, example, has_parent))
+    )
+    return items, found
 
 
 def split(preparation: Preparation, cleaned: Clean, indexed: Indexed) -> Split:
@@ -275,6 +294,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "duplicates": cleaned.duplicates,
         "belowSupport": cleaned.below_support,
         "coldTestItems": divided.cold_test_items,
+        "withdrawnItems": indexed.withdrawn,
     }
     manifest = writing.build_manifest(
         arguments,
@@ -286,6 +306,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         cleaned.moment,
         preparation.found.most_frequent_types,
         cleaned.figures,
+        indexed.item_columns,
     )
     preparation.report()
     # The draft must not be called manifest.json: readers that wait for that name would start too early.

@@ -67,12 +67,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Source:
-    """Contents of a source: interactions as text, the catalogue (`item_id, title, category`) or None, the format, and
-    the columns of the first files.
+    """Contents of a source: interactions as text, the catalogue or None, the format, and the columns of the first
+    files.
     """
 
     interactions: DataFrame
-    catalogue: DataFrame | None
+    catalogue: catalogue.Catalogue | None
     format: str
     columns: Columns
     files: int

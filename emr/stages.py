@@ -91,13 +91,17 @@ class Clean:
 
 @dataclass(frozen=True)
 class Indexed:
-    """Interactions with indices, and the id maps with their sizes."""
+    """Interactions with indices, and the id maps with their sizes. `item_columns`: the further columns of the items;
+    `withdrawn`: the number of items that are not recommended.
+    """
 
     interactions: DataFrame
     users: DataFrame
     user_count: int
     items: DataFrame
     item_count: int
+    item_columns: Mapping[str, str] = field(default_factory=dict)
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True)

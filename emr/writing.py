@@ -116,11 +116,12 @@ def build_manifest(
     moment: int | None = None,
     event_types: Mapping[str, int] | None = None,
     figures: Mapping[str, Any] | None = None,
+    item_columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran.
 
     `columns`: those of the first files. `moment`: of a split by global time, in epoch seconds. `event_types`,
-    `figures`: of `findings`.
+    `figures`: of `findings`. `item_columns`: the kinds of the further columns of `items/`.
     """
     protocol = splits.LEAVE_LAST_OUT if moment is None else splits.GLOBAL_TIME
     return {
@@ -147,11 +148,15 @@ def build_manifest(
             "split": arguments.split,
             "testShare": arguments.test_share,
             "testDays": arguments.test_days,
+            "absentItems": arguments.absent_items,
+            "availableColumn": arguments.available_column,
+            "withdrawnColumn": arguments.withdrawn_column,
         },
         "split": {"protocol": protocol, "moment": moment, "seed": splits.SEED},
         "timeSpan": {"first": time_span[0], "last": time_span[1]},
         "eventTypes": dict(event_types or {}),
         "figures": dict(figures or {}),
+        "itemColumns": dict(item_columns or {}),
     }
 
 

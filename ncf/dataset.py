@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts import splits
+from ncf.item_fields import ItemFields
 
 
 class BrokenDataset(Exception):
@@ -109,6 +110,10 @@ class Dataset:
     """The version whose indices this one continues."""
     event_types: dict[str, int] = field(default_factory=dict)
     """Rows of the drop by event type; empty if the manifest does not tell them."""
+    withdrawn: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """The items that the shop no longer offers, sorted: models learn from them, and nobody is recommended them."""
+    fields: ItemFields = field(default_factory=ItemFields)
+    """Title, category and further columns of each item; without any, if the catalogue tells none."""
 
     def __post_init__(self) -> None:
         if not self.history.item.size:

@@ -1,8 +1,9 @@
 """Ranking: the exact answer of a bundle to a request. Golden requests record it, and the server must give the same.
 
 The request is valid: `userId` (string), and optionally `numResults`, `excludeSeen` and `candidates` (strings). An
-unknown user and a user without interactions get the popular items, because nothing was learned about them. The best
-item is first; equal scores are ordered by item index.
+unknown user and a user without interactions get the popular items, because nothing was learned about them. Withdrawn
+items are left out, apart from candidates: that list is the caller's own. The best item is first; equal scores are
+ordered by item index.
 """
 
 from __future__ import annotations
@@ -42,8 +43,11 @@ def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
 
     scores = popular_scores(bundle, items) if user is None else personal_scores(bundle, user, items)
     allowed = np.arange(bundle.popularity.size) if items is None else items
-    if user is not None and exclude_seen:
-        keep = ~np.isin(allowed, seen, assume_unique=True)
+    excluded = seen if exclude_seen else seen[:0]
+    if candidates is None:
+        excluded = bundle.excluded(excluded)
+    if excluded.size:
+        keep = ~np.isin(allowed, excluded, assume_unique=True)
         allowed, scores = allowed[keep], scores[keep]
     best = best_first(scores, number)
     return {

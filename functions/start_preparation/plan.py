@@ -32,6 +32,9 @@ PARAMETERS = {
     "split": "--split",
     "testShare": "--test-share",
     "testDays": "--test-days",
+    "absentItems": "--absent-items",
+    "availableColumn": "--available-column",
+    "withdrawnColumn": "--withdrawn-column",
 }
 
 
