@@ -20,6 +20,7 @@ Each file in `models/` is one kind of model with its parameters; `registry.py` f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,14 @@ from ncf.registry import kind_named
 __all__ = ["Bundle", "Dataset", "Model", "fit", "load", "read_dataset", "recommend"]
 
 
-def recommend(bundle: Bundle, user_id: str, number: int = 10) -> list[str]:
+def recommend(bundle: Bundle, user_id: str, number: int = 10, history: Sequence[str] = ()) -> list[str]:
     """Return the ids of the best `number` items that the user has not interacted with, best first.
 
-    A user without interactions gets the most popular items.
+    `history` are the ids of the items that the user chose since the training, or in this session, oldest first. Ids
+    that the bundle does not know are ignored. A user without interactions and history gets the most popular items.
     """
-    return [item["itemId"] for item in rank(bundle, {"userId": user_id, "numResults": number})["itemList"]]
+    request = {"userId": user_id, "numResults": number, "history": [{"itemId": item} for item in history]}
+    return [item["itemId"] for item in rank(bundle, request)["itemList"]]
 
 
 def read_dataset(folder: Path | str) -> Dataset:

@@ -9,18 +9,23 @@ import numpy as np
 from contracts.limits import DEFAULT_RESULTS
 from ncf.bundle import Bundle
 from ncf.ranking import best_first, personal_scores, rank
+from ncf.recent import WithRecent
 
 USERS_TRIED = 256
 """Maximum number of users from whom the golden users are chosen."""
 CANDIDATES = 10
 """Maximum number of known items in the golden candidate list."""
 
+HISTORY = 4
+"""Number of items in the golden history, the last of which is unknown."""
+
 
 def golden(bundle: Bundle) -> list[dict[str, Any]]:
     """Return requests to `bundle` with its answers.
 
-    The requests are: the best items of one user, a candidate list for that user, an unknown user, and the best items of
-    a second user, if there is one. The two users have different lists, unless the model has only one list.
+    The requests are: the best items of one user, a candidate list for that user, an unknown user, the best items of a
+    second user, if there is one, and, if the model has a recent part, the best items of the first user and of an
+    unknown one with a history. The two users have different lists, unless the model has only one list.
 
     The users are those of a sample whose best items differ most in score. Another processor sums in another order, so
     items may change places if their scores differ only in the seventh decimal.
@@ -38,6 +43,12 @@ def golden(bundle: Bundle) -> list[dict[str, Any]]:
     ]
     if other is not None:
         requests.append({"userId": user_ids[other], "numResults": DEFAULT_RESULTS, "excludeSeen": True})
+    if isinstance(bundle.model, WithRecent):
+        history = [{"itemId": item} for item in candidates[: HISTORY - 1] + candidates[-1:]]
+        requests += [
+            {"userId": user_id, "numResults": DEFAULT_RESULTS, "history": history},
+            {"userId": requests[2]["userId"], "numResults": DEFAULT_RESULTS, "history": history},
+        ]
     return [{"request": request, "response": rank(bundle, request)} for request in requests]
 
 

@@ -4,6 +4,10 @@ The file declares the model's parameters. A model is fitted to a dataset, scores
 small JSON object that describes it. The command line, the bundle, golden requests, evaluation, serving and the gate use
 only this interface. `tests/unit/ncf/test_every_model.py` tests every file in the folder.
 
+A model may also have a part that is made when a person asks, from their last items: its `fit` returns
+`ncf.recent.WithRecent`, which adds the part to any model, and its `layout` and `restore` read it, as in
+`ncf/models/neural.py`.
+
 The server loads these files too, so a file imports the modules for fitting inside `fit`.
 """
 

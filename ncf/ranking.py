@@ -1,9 +1,14 @@
 """Ranking: the exact answer of a bundle to a request. Golden requests record it, and the server must give the same.
 
-The request is valid: `userId` (string), and optionally `numResults`, `excludeSeen` and `candidates` (strings). An
-unknown user and a user without interactions get the popular items, because nothing was learned about them. Withdrawn
-items are left out, apart from candidates: that list is the caller's own. The best item is first; equal scores are
-ordered by item index.
+The request is valid: `userId` (string), and optionally `numResults`, `excludeSeen`, `candidates` (strings) and
+`history`: what the person chose since the training, or in this session, oldest first, each an object with `itemId` and
+optionally `ageSeconds` (at least 0, in all of them or in none; they are then sorted by it). Unknown items in it are
+counted and otherwise ignored; its items are seen items. A model without a recent part (`ncf/recent.py`) uses it for
+nothing else.
+
+An unknown user and a user without interactions get the popular items, because nothing was learned about them, unless
+the history tells something. Withdrawn items are left out, apart from candidates: that list is the caller's own. The
+best item is first; equal scores are ordered by item index.
 """
 
 from __future__ import annotations
@@ -13,9 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from contracts.limits import DEFAULT_RESULTS
 from ncf.bundle import Bundle
+from ncf.recent import Last, WithRecent
 
 
 def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
@@ -30,18 +37,20 @@ def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
     if seen.size == 0:
         user = None
 
-    unknown_items = 0
+    last, fresh, unknown_items = _last(bundle, user, request.get("history", ()))
+    seen = np.union1d(seen, fresh)
     if candidates is None:
         items = None
         number = request.get("numResults", DEFAULT_RESULTS)
     else:
         distinct = dict.fromkeys(candidates)
         known = [bundle.item_index[item] for item in distinct if item in bundle.item_index]
-        unknown_items = len(distinct) - len(known)
+        unknown_items += len(distinct) - len(known)
         items = np.array(sorted(known), dtype=np.int64)  # [candidates]
         number = request.get("numResults", len(known))
 
-    scores = popular_scores(bundle, items) if user is None else personal_scores(bundle, user, items)
+    is_popular = user is None and last is None
+    scores = popular_scores(bundle, items) if is_popular else personal_scores(bundle, user, items, last)
     allowed = np.arange(bundle.popularity.size) if items is None else items
     excluded = seen if exclude_seen else seen[:0]
     if candidates is None:
@@ -53,23 +62,50 @@ def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
     return {
         "userId": request["userId"],
         "itemList": [{"itemId": bundle.item_ids[allowed[row]], "score": float(scores[row])} for row in best],
-        "source": "popular" if user is None else "personalized",
+        "source": "popular" if is_popular else "personalized",
         "modelVersion": bundle.manifest["runId"],
         "unknownItems": unknown_items,
     }
 
 
+def _last(bundle: Bundle, user: int | None, history: Any) -> tuple[Last | None, NDArray[np.int64], int]:
+    """Return what the person chose last, None if the model or the request does not need it; the known items of
+    `history`; and the number of its unknown items.
+    """
+    known = [entry for entry in history if entry["itemId"] in bundle.item_index]
+    items = [bundle.item_index[entry["itemId"]] for entry in known]
+    unknown = len({entry["itemId"] for entry in history} - {entry["itemId"] for entry in known})
+    last = None
+    if items and isinstance(bundle.model, WithRecent):
+        ages = [entry["ageSeconds"] for entry in known] if "ageSeconds" in known[0] else None
+        last = bundle.model.recent.last(user, items, ages)
+    return last, np.unique(np.array(items, dtype=np.int64)), unknown
+
+
 @torch.inference_mode()
-def personal_scores(bundle: Bundle, user: int, items: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """Return σ(logit) of `items` (None: all items) for the user with index `user`, in their order."""
+def personal_scores(
+    bundle: Bundle, user: int | None, items: NDArray[np.int64] | None, last: Last | None = None
+) -> NDArray[np.float64]:
+    """Return σ(logit) of `items` (None: all items), in their order, for the user with index `user`, or for a stranger
+    (None). `last` is what the person chose last, if the request tells it; a stranger has one.
+    """
     device = bundle.model.device
+    if last is not None:
+        assert isinstance(bundle.model, WithRecent)
+        logits = bundle.model.scores_of(user, last)  # [items]
+        return _sigmoid(logits if items is None else logits[torch.as_tensor(items, device=device)])
     own = torch.tensor([user], device=device)
     if items is None:
         logits = bundle.model.catalogue(own)[0]  # [items]
     else:
         logits = bundle.model.pairs(own, torch.as_tensor(items, device=device)[None])[0]  # [candidates]
+    return _sigmoid(logits)
+
+
+def _sigmoid(logits: Tensor) -> NDArray[np.float64]:
     # In float64, different float32 logits keep different scores, even where the sigmoid in float32 is already 1.
-    return torch.sigmoid(logits.double()).cpu().numpy()
+    scores: NDArray[np.float64] = torch.sigmoid(logits.double()).cpu().numpy()
+    return scores
 
 
 def popular_scores(bundle: Bundle, items: NDArray[np.int64] | None) -> NDArray[np.float64]:

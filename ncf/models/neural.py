@@ -23,12 +23,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ncf import recent
 from ncf.dataset import Dataset
-from ncf.interface import CannotFit, Context, Kind, Tensors
+from ncf.interface import CannotFit, Context, Kind, Model, Tensors
 from ncf.models import als, ease
 from ncf.network import MAXIMUM_WIDTH, MODELS, Architecture, Recommender
 from ncf.parameters import integer, integers, number, one_of, parameter
 from ncf.plan import Plan
+from ncf.recent import WithRecent
 
 STARTS = ("random", "als", "ease", "auto")
 """Starts of the GMF half. `auto` is ease up to `ease.MAXIMUM_ITEMS` items, else als. The model mlp uses `random`."""
@@ -194,16 +196,21 @@ def _validate(held_out: Dataset, seed: int, context: Context) -> Callable[[Recom
 
 
 def layout(description: Mapping[str, Any], users: int, items: int) -> dict[str, Tensors]:
+    stored, last = recent.split(description)
     with torch.device("meta"):
-        model = Recommender(Architecture.from_dict(dict(description)), users, items)
-    return {name: Tensors(tensor.dtype, tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
+        model = Recommender(Architecture.from_dict(stored), users, items)
+    found = {name: Tensors(tensor.dtype, tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
+    return found if last is None else found | recent.layout(last, users, items)
 
 
-def restore(description: Mapping[str, Any], state: Mapping[str, Tensor], users: int, items: int) -> Recommender:
+def restore(description: Mapping[str, Any], state: Mapping[str, Tensor], users: int, items: int) -> Model:
+    stored, last = recent.split(description)
     with torch.device("meta"):
-        model = Recommender(Architecture.from_dict(dict(description)), users, items)
-    model.load_state_dict(dict(state), strict=True, assign=True)
-    return model.requires_grad_(False).eval()
+        model = Recommender(Architecture.from_dict(stored), users, items)
+    own = {name: tensor for name, tensor in state.items() if not name.startswith(recent.PREFIX)}
+    model.load_state_dict(own, strict=True, assign=True)
+    model.requires_grad_(False).eval()
+    return model if last is None else WithRecent(model, recent.restore(last, state))
 
 
 def epoch(parameters: Parameters) -> str:
