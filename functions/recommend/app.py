@@ -102,7 +102,7 @@ def recommendations(request: RecommendationsRequest, recommendation_id: str) -> 
 
     ranking = _known(request.user_id, budget, answer)
     _served(ranking)
-    return ranking.to_recommendations(recommendation_id)
+    return ranking.to_recommendations(recommendation_id, request.fields)
 
 
 def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
         _fall_back(error)
         ranking = _popular().top(request.num_results, list_filter)
     _served(ranking)
-    return ranking.to_recommendations(recommendation_id)
+    return ranking.to_recommendations(recommendation_id, request.fields)
 
 
 def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
 
     ranking = _known(request.user_id, budget, answer)
     _served(ranking)
-    return ranking.to_personalized_ranking(recommendation_id)
+    return ranking.to_personalized_ranking(recommendation_id, request.fields)
 
 
 def health() -> tuple[int, dict[str, Any]]:
