@@ -27,7 +27,7 @@ import splitting
 import withdrawal
 import writing
 from clean_step import clean
-from contracts import lines
+from contracts import lines, withdrawn
 from contracts.item_fields import BOOLEAN
 from reading import Source, read_source
 from refusal import PreparationFailed, Refused, printable
@@ -127,7 +127,8 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         users = parent_users.unionByName(users)
         items = parent_items.unionByName(items, allowMissingColumns=True)
     users = users.persist()
-    items, found = _describe(preparation, source, items, known_items > 0)
+    described, found = _describe(preparation, source, items, known_items > 0)
+    items = described.drop(*withdrawal.DECIDED_BY)
     interactions = indexing.with_indices(cleaned.interactions, users, items)
     user_count, item_count = known_users + new_users, known_items + new_items
     print_step(
@@ -139,7 +140,16 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         new_items=new_items,
         withdrawn=found.withdrawn,
     )
-    return Indexed(interactions, users, user_count, items, item_count, item_columns.kinds_of(items), found.withdrawn)
+    return Indexed(
+        interactions,
+        users,
+        user_count,
+        items,
+        item_count,
+        item_columns.kinds_of(items),
+        found.withdrawn,
+        withdrawal.newest(described) if found.withdrawn else (),
+    )
 
 
 def _describe(
@@ -147,12 +157,11 @@ def _describe(
 ) -> tuple[DataFrame, withdrawal.Found]:
     """The items with what the catalogue and the parent version tell of them. Raises Refused if none is for sale."""
     arguments = preparation.arguments
-    if source.catalogue is None and not has_parent:
-        return indexing.describe(items, None).drop(*withdrawal.DECIDED_BY).withColumn(
-            "is_withdrawn", F.lit(False)
-        ).persist(), withdrawal.Found()
     if source.catalogue is None:
-        return withdrawal.decide(indexing.describe(items, None).persist(), arguments.absent_items)
+        known = indexing.describe(items, None).persist()
+        if has_parent:
+            return withdrawal.decide(known, arguments.absent_items)
+        return known.withColumn("is_withdrawn", F.lit(False)), withdrawal.Found()
     described = item_columns.describe(source.catalogue, arguments.available_column or arguments.withdrawn_column)
     catalogue, sold = indexing.clean_catalogue(described.rows), None
     if described.sold_by is not None:
@@ -309,6 +318,8 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         indexed.item_columns,
     )
     preparation.report()
+    gone = withdrawn.as_json(arguments.dataset_version, indexed.withdrawn_ids)
+    storage.write_whole(f"{arguments.dataset}/{withdrawn.FILE}", gone, f"{arguments.dataset}/_withdrawn.draft")
     # The draft must not be called manifest.json: readers that wait for that name would start too early.
     draft = f"{arguments.dataset}/_manifest.draft"
     storage.delete(staging)

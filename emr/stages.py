@@ -92,7 +92,7 @@ class Clean:
 @dataclass(frozen=True)
 class Indexed:
     """Interactions with indices, and the id maps with their sizes. `item_columns`: the further columns of the items;
-    `withdrawn`: the number of items that are not recommended.
+    `withdrawn`: the number of items that are not recommended, and `withdrawn_ids` the first of them.
     """
 
     interactions: DataFrame
@@ -102,6 +102,7 @@ class Indexed:
     item_count: int
     item_columns: Mapping[str, str] = field(default_factory=dict)
     withdrawn: int = 0
+    withdrawn_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from arguments import AUTO_ITEMS, KEPT, WITHDRAWN
+from contracts import withdrawn
 from findings import Finding
 from refusal import Refused, printable
 
@@ -74,7 +75,7 @@ def is_withdrawn(absent: bool, keeps: bool) -> Column:
 
 
 def decide(items: DataFrame, policy: str) -> tuple[DataFrame, Found]:
-    """The items with `is_withdrawn` in place of the columns that decide it. Raises Refused if no item is left."""
+    """The items with `is_withdrawn` beside the columns that decide it. Raises Refused if no item is left."""
     row = facts(items).head()
     assert row is not None
     absent = withdraws_absent(policy, row)
@@ -89,7 +90,13 @@ def decide(items: DataFrame, policy: str) -> tuple[DataFrame, Found]:
             "these is for sale; nothing could be recommended (absentItems, availableColumn, withdrawnColumn)"
         )
     decided = items.withColumn("is_withdrawn", is_withdrawn(absent, policy == KEPT))
-    return decided.drop(*DECIDED_BY), found
+    return decided, found
+
+
+def newest(items: DataFrame) -> tuple[str, ...]:
+    """The ids of withdrawn items, at most as many as `withdrawn.json` takes: those that were sold before come first."""
+    order = items.where("is_withdrawn").orderBy("was_withdrawn", "item_index").limit(withdrawn.MOST)
+    return tuple(row["item_id"] for row in order.select("item_id").collect())
 
 
 def of_catalogue(found: Found, policy: str, example: str | None, parent: bool) -> Iterator[Finding]:

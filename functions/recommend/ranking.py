@@ -6,7 +6,7 @@ Pure: no AWS, no environment.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from contracts import documents, limits, lists
@@ -67,6 +67,13 @@ class Ranking:
         return cls(
             items, source, version, unknown, variant, {entry["itemId"]: entry.get("fields") for entry in entries}
         )
+
+    def without(self, items: frozenset[str]) -> Ranking | None:
+        """Return the ranking without these items; None if that leaves nothing of it."""
+        if items.isdisjoint(item for item, _ in self.items):
+            return self
+        kept = tuple(pair for pair in self.items if pair[0] not in items)
+        return replace(self, items=kept) if kept else None
 
     def to_recommendations(self, recommendation_id: str, fields: Sequence[str] = ()) -> dict[str, Any]:
         """Return the body of `GET /users/{userId}/recommendations` and of `GET /items/{itemId}/related`, with these
@@ -231,6 +238,8 @@ class ListFilter:
     categories: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     """Items to leave out of this list."""
+    withdrawn: frozenset[str] = frozenset()
+    """Items that the newest data withdraw; the model server knows those of its own data."""
 
     def to_invocation(self) -> dict[str, Any]:
         """Return the filter as fields of the request to the model server."""
@@ -247,7 +256,9 @@ class ListFilter:
         boosted = [
             (item, score * boosts.get(item, 1.0))
             for item, score in items
-            if item not in excluded and (not wanted or wanted.intersection(categories.get(item, ())))
+            if item not in excluded
+            and item not in self.withdrawn
+            and (not wanted or wanted.intersection(categories.get(item, ())))
         ]
         boosted.sort(key=lambda pair: -pair[1])
         room = dict(self.rules.category_caps)

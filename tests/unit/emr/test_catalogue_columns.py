@@ -1,6 +1,7 @@
 """The further columns of a catalogue, and the items that it withdraws."""
 
 import io
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +28,8 @@ def items(ended: Any) -> dict[str, Any]:
 def withdrawn(ended: Any) -> set[str]:
     found = {name for name, row in items(ended).items() if row["is_withdrawn"]}
     assert ended.manifest["counts"]["withdrawnItems"] == len(found)
+    told = json.loads((ended.dataset / "withdrawn.json").read_text())
+    assert set(told["items"]) == found and told["datasetVersion"] == ended.dataset.name
     return found
 
 
@@ -78,9 +81,9 @@ def test_typed_files_tell_the_types_and_not_their_values(prepare: Any, tmp_path:
         f'{{"item_id": "i{n}", "ean": "{n}1", "price": {n / 4}, "sold": {str(n > 3).lower()}, "sizes": [{n}, {n}]}}\n'
         for n in numbers
     )
-    json = prepare({"events.csv": EVENTS, "items.jsonl": lines}, root=tmp_path / "json")
-    assert json.manifest["itemColumns"] == {name: kinds[name] for name in ("ean", "price", "sold", "sizes")}
-    assert [items(json)["i3"][name] for name in ("ean", "price", "sold", "sizes")] == ["31", 0.75, False, "[3,3]"]
+    typed = prepare({"events.csv": EVENTS, "items.jsonl": lines}, root=tmp_path / "json")
+    assert typed.manifest["itemColumns"] == {name: kinds[name] for name in ("ean", "price", "sold", "sizes")}
+    assert [items(typed)["i3"][name] for name in ("ean", "price", "sold", "sizes")] == ["31", 0.75, False, "[3,3]"]
 
 
 def test_a_column_with_nearly_one_type_and_too_many_columns_are_told(prepare: Any) -> None:
@@ -121,6 +124,7 @@ def test_items_that_leave_the_catalogue_are_withdrawn_and_come_back(prepare: Any
         version=THIRD,
     )
     assert withdrawn(third) == {"i0", "i1", "i2", "i3", "i4"}
+    assert json.loads((third.dataset / "withdrawn.json").read_text())["items"] == ["i0", "i1", "i2", "i3", "i4"]
 
 
 def test_a_part_of_a_catalogue_does_not_empty_the_shop(prepare: Any) -> None:
