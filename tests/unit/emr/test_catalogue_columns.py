@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ncf import dataset_files
+
 EVENTS = "user_id,item_id,timestamp\n" + "".join(
     f"u{user},i{item},{1700000000 + 100 * user + (item + user) % 10}\n" for user in range(6) for item in range(10)
 )
@@ -55,6 +57,12 @@ def test_further_columns_are_kept_with_the_type_of_their_values(prepare: Any) ->
     assert warned(ended, "1 values of url in the catalogue have more than 1000 characters and are cut (1 are addresses")
     assert warned(ended, "1 values of title in the catalogue have more than 1000 characters and are cut")
     assert withdrawn(ended) == {"i0", "i2", "i4", "i6", "i8", "i9"}
+    read = dataset_files.load(ended.dataset)
+    assert [read.item_ids[item] for item in read.withdrawn] == ["i0", "i2", "i4", "i6", "i8", "i9"]
+    assert read.fields.of(read.item_ids.index("i1")) == {
+        "title": "Item 1", "category": "x", "Price_EUR": 1.5, "in_stock": True, "code": "001",
+        "url": "https://shop.test/1", "created": "2024-01-02T10:00:00Z", "mixed": "1",
+    }  # fmt: skip
 
 
 def test_typed_files_tell_the_types_and_not_their_values(prepare: Any, tmp_path: Any) -> None:
