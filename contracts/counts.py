@@ -17,7 +17,7 @@ FOLDERS = ("train", "test", "repeats", "users", "items")
 _COUNTS = (
     "read", "quarantined", "forgotten", "otherEvents", "superseded", "beforeHistory", "duplicates", "notLiked",
     "belowSupport", "interactions", *FOLDERS, "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers",
-    "compactedUsers", "compactedItems",
+    "compactedUsers", "compactedItems", "withdrawnItems",
 )  # fmt: skip
 
 
@@ -95,7 +95,13 @@ def _wrong_order(manifest: Mapping[str, Any], counts: Mapping[str, int], popular
     by_time = _is_by_time(manifest)
     tested = "testUsers" if "testUsers" in manifest["counts"] else "test"
     pairs = [("test", "users"), ("coldTestItems", "train")] if not by_time else []
-    pairs += [("testUsers", "users"), ("testUsers", "test"), ("newTestUsers", tested), ("tiedTestUsers", tested)]
+    pairs += [
+        ("testUsers", "users"),
+        ("testUsers", "test"),
+        ("newTestUsers", tested),
+        ("tiedTestUsers", tested),
+        ("withdrawnItems", "items"),
+    ]
     faults = [
         f"counts.{low} is {counts[low]}, more than counts.{high}, {counts[high]}"
         for low, high in pairs

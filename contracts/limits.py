@@ -25,4 +25,9 @@ RULES_BYTES = 1 << 20
 DROP_BYTES = 1 << 16
 """Maximum bytes of a drop's `_drop.json`."""
 
+FIELDS = 40
+"""Maximum fields of an item that an answer shows: title, category, and columns of the catalogue."""
+PART_FIELDS_BYTES = 1 << 20
+"""Maximum bytes of the items' fields in one part of a batch: functions keep several parts in memory."""
+
 BATCH_PARTS = 10_000

@@ -17,6 +17,9 @@ from contracts.splits import AUTO, GLOBAL_TIME, LEAVE_LAST_OUT, PROTOCOLS
 from contracts.values import integer_in, is_number, shown
 from worth import Worth
 
+ABSENT_ITEMS = AUTO_ITEMS, WITHDRAWN, KEPT = ("auto", "withdrawn", "kept")
+"""What an item is that the catalogue lacks; AUTO_ITEMS: withdrawn if the catalogue has at least half of the items."""
+
 FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 
 #: Share of the interactions to test on by global time. With 0.1 the models are told apart better, but the one that
@@ -31,8 +34,9 @@ WARNINGS = (
     "fractions-of-users", "fractions-of-items", "mixed-units", "units", "compact-dates", "early-times",
     "not-positive-weights", "busy-user", "test-account", "few-times", "one-time", "fast-user", "duplicates",
     "not-liked", "unweighted-event-types",
+    "other-catalogue", "many-withdrawn", "catalogue-repeats", "catalogue-columns", "catalogue-types", "catalogue-texts",
 )  # fmt: skip
-"""The names of what `findings` warns of."""
+"""The names of what `findings`, `item_columns` and `withdrawal` warn of."""
 #: The letters of a datetime pattern that can be read, with the numbers of times that each may stand in a row:
 #: https://spark.apache.org/docs/4.0.0/sql-ref-datetime-pattern.html
 _PATTERN_LETTERS = {
@@ -70,6 +74,9 @@ class Arguments:
     union, drops: of an append: the document with the drops to read, and the folder that they are in.
     history_days: only interactions of so many days before the newest one are used; None: all.
     compact_above: users and items are numbered anew if the share of them without an interaction is above it.
+    absent_items: one of `ABSENT_ITEMS`: what an item is that the catalogue lacks.
+    available_column, withdrawn_column: at most one of them, a column of the catalogue: items with false or 0 in the
+        first, or with true or a number above 0 in the second, are withdrawn.
     """
 
     source: str
@@ -96,6 +103,9 @@ class Arguments:
     union: str | None = None
     history_days: int | None = None
     compact_above: float = COMPACT_ABOVE
+    absent_items: str = AUTO_ITEMS
+    available_column: str | None = None
+    withdrawn_column: str | None = None
 
     @property
     def last_second(self) -> int:
@@ -148,7 +158,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         "--items",
         type=_uri,
         metavar="URI",
-        help="catalogue (id, title, category); default: items.*, movies.*, products.*… in the source",
+        help="catalogue (id, title, category, further columns); default: items.*, movies.*, products.*… in the source",
     )
     add("--format", choices=FORMATS, default="auto")
     times = f"times; {NO_TIMES}: there are no times"
@@ -176,6 +186,14 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N")
     add("--maximum-bad-share", type=_share, default=0.001, metavar="SHARE", help="0 to 1; above it the data is refused")
     add("--refuse-warnings", type=_warnings, default=(), metavar="NAMES", help=f"of {', '.join(WARNINGS)}")
+    add(
+        "--absent-items",
+        choices=ABSENT_ITEMS,
+        default=AUTO_ITEMS,
+        help="items that the catalogue lacks; auto: withdrawn if it has at least half of the items",
+    )
+    add("--available-column", type=_text, metavar="C", help="of the catalogue: items with false or 0 are withdrawn")
+    add("--withdrawn-column", type=_text, metavar="C", help="of the catalogue: items with true are withdrawn")
     add(
         "--split",
         choices=(AUTO, *PROTOCOLS),
@@ -206,6 +224,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     )
     if len(set(columns.named().values())) < len(columns.named()):
         parser.error("argument --*-column: one column cannot have two meanings")
+    if options.available_column and options.withdrawn_column:
+        parser.error("argument --withdrawn-column: not together with --available-column")
     if options.parent_version == options.dataset_version:
         parser.error(f"argument --parent-version: {options.parent_version} is the version to be written")
     if options.test_share is not None and options.test_days is not None:
@@ -259,6 +279,9 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         union=options.union,
         history_days=options.history_days,
         compact_above=options.compact_above,
+        absent_items=options.absent_items,
+        available_column=options.available_column,
+        withdrawn_column=options.withdrawn_column,
     )
 
 

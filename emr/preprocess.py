@@ -23,11 +23,16 @@ import erasing
 import forgetting
 import global_time
 import indexing
+import item_columns
+import parquet_files
 import splitting
+import withdrawal
 import worth
 import writing
+from arguments import AUTO_ITEMS
 from clean_step import clean
-from contracts import lines
+from contracts import lines, withdrawn
+from contracts.item_fields import BOOLEAN
 from reading import Source, read_source
 from refusal import PreparationFailed, Refused, printable
 from spark_session import open_session, size_shuffles
@@ -37,8 +42,6 @@ from writing import Table
 
 WRITTEN, FAULT, REFUSED = 0, 1, 2
 
-#: Share of the items below which a catalogue is probably another one, or has other ids.
-_SMALL_DESCRIBED_SHARE = 0.5
 #: Share of the test users above which ties in time cause a warning: what draws decide for a tenth of the users moves a
 #: hit rate by 0.1 at most. MovieLens (small) has 16 %, a shop whose baskets have one time each 94 %.
 _LARGE_TIED_SHARE = 0.1
@@ -122,16 +125,32 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     users, new_users, gone_users = _numbered(preparation, cleaned, "user", parent_users, known_users)
     items, new_items, gone_items = _numbered(preparation, cleaned, "item", parent_items, known_items)
     known_users, known_items = known_users - gone_users, known_items - gone_items
-    catalogue = indexing.clean_catalogue(source.catalogue) if source.catalogue is not None else None
-    items = indexing.describe(items, catalogue).persist()
     users = users.persist()
-    if catalogue is not None:
-        _warn_of_unknown_items(preparation, items, catalogue, known_items + new_items)
-        items = items.drop("is_described")
+    described, found = _describe(preparation, source, items, known_items > 0)
+    items = described.drop(*withdrawal.DECIDED_BY)
     interactions = indexing.with_indices(cleaned.interactions, users, items)
     user_count, item_count = known_users + new_users, known_items + new_items
-    print_step("index", started, users=user_count, items=item_count, new_users=new_users, new_items=new_items)
-    return Indexed(interactions, users, user_count, items, item_count, gone_users, gone_items)
+    print_step(
+        "index",
+        started,
+        users=user_count,
+        items=item_count,
+        new_users=new_users,
+        new_items=new_items,
+        withdrawn=found.withdrawn,
+    )
+    return Indexed(
+        interactions,
+        users,
+        user_count,
+        items,
+        item_count,
+        compacted_users=gone_users,
+        compacted_items=gone_items,
+        item_columns=item_columns.kinds_of(items),
+        withdrawn=found.withdrawn,
+        withdrawn_ids=withdrawal.newest(described) if found.withdrawn else (),
+    )
 
 
 def _numbered(
@@ -157,19 +176,32 @@ def _numbered(
     return indexing.compacted(parent, cleaned.interactions, identifier, index), added, gone
 
 
-def _warn_of_unknown_items(preparation: Preparation, items: DataFrame, catalogue: DataFrame, total: int) -> None:
-    """Warns if the catalogue has few of the items: their ids are probably written in another way."""
-    missing = (
-        items.where(~F.col("is_described")).agg(F.count("*").alias("rows"), F.min("item_id").alias("first")).head()
-    )
-    assert missing is not None
-    if total - missing["rows"] < _SMALL_DESCRIBED_SHARE * total:
-        example = catalogue.agg(F.min("item_id")).head()
-        has = "has no item" if example is None or example[0] is None else f"has ids like {printable(example[0], 60)!r}"
-        preparation.warn(
-            f"{total - missing['rows']} of {total} items are in the catalogue, which {has}; "
-            f"the interactions have ids like {printable(missing['first'], 60)!r}"
-        )
+def _describe(
+    preparation: Preparation, source: Source, items: DataFrame, has_parent: bool
+) -> tuple[DataFrame, withdrawal.Found]:
+    """The items with what the catalogue and the parent version tell of them. Raises Refused if none is for sale."""
+    arguments = preparation.arguments
+    if source.catalogue is None:
+        known = indexing.describe(items, None).persist()
+        if has_parent:
+            return withdrawal.decide(known, arguments.absent_items)
+        return known.withColumn("is_withdrawn", F.lit(False)), withdrawal.Found()
+    described = item_columns.describe(source.catalogue, arguments.available_column or arguments.withdrawn_column)
+    catalogue, sold = indexing.clean_catalogue(described.rows), None
+    if described.sold_by is not None:
+        told = F.col(parquet_files.quoted(described.sold_by.name))
+        is_true = told if described.sold_by.kind == BOOLEAN else told > 0
+        sold = is_true if arguments.available_column else ~is_true
+    policy = arguments.absent_items
+    if source.is_catalogue_of_append and policy == AUTO_ITEMS:
+        policy = withdrawal.UNCHANGED
+    items, found = withdrawal.decide(indexing.describe(items, catalogue, sold).persist(), policy)
+    example = None
+    if found.described < withdrawal.SMALL_SHARE * found.sold:
+        row = catalogue.agg(F.min("item_id")).head()
+        example = row[0] if row is not None else None
+    preparation.warn_of((*described.found, *withdrawal.of_catalogue(found, policy, example, has_parent)))
+    return items, found
 
 
 def split(preparation: Preparation, cleaned: Clean, indexed: Indexed) -> Split:
@@ -304,6 +336,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "coldTestItems": divided.cold_test_items,
         "compactedUsers": indexed.compacted_users,
         "compactedItems": indexed.compacted_items,
+        "withdrawnItems": indexed.withdrawn,
     }
     manifest = writing.build_manifest(
         arguments,
@@ -317,8 +350,11 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         cleaned.figures,
         lineage=preparation.lineage,
         is_renumbered=indexed.compacted_users + indexed.compacted_items > 0,
+        item_columns=indexed.item_columns,
     )
     preparation.report()
+    gone = withdrawn.as_json(arguments.dataset_version, indexed.withdrawn_ids)
+    storage.write_whole(f"{arguments.dataset}/{withdrawn.FILE}", gone, f"{arguments.dataset}/_withdrawn.draft")
     # The draft must not be called manifest.json: readers that wait for that name would start too early.
     draft = f"{arguments.dataset}/_manifest.draft"
     storage.delete(staging)

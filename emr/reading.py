@@ -24,7 +24,7 @@ from contracts import sources
 from contracts.columns import Columns, Given, NotSure, choose_each, remedy
 from contracts.layouts import HEAD_BYTES, Layout, Unreadable, find
 from contracts.sources import Part
-from contracts.unions import FULL
+from contracts.unions import APPEND, FULL
 from drops import Drop, same_times, with_drop, without_copies
 from refusal import Refused, printable
 from storage import Storage, StoredFile, attempt, literal_path
@@ -73,14 +73,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Source:
-    """Contents of a source: interactions as text, the catalogue (`item_id, title, category`) or None, the format,
-    the columns of the first files, and what the manifest says of each drop. The interactions of several drops have
-    `drop int` too, the drop's number. timestamp_format: of all times; None if drops have several, which are ISO 8601
-    then.
+    """Contents of a source: interactions as text, the catalogue or None, the format, the columns of the first files,
+    and what the manifest says of each drop. The interactions of several drops have `drop int` too, the drop's number.
+    timestamp_format: of all times; None if drops have several, which are ISO 8601 then.
     """
 
     interactions: DataFrame
-    catalogue: DataFrame | None
+    catalogue: catalogue.Catalogue | None
     format: str
     columns: Columns
     files: int
@@ -88,6 +87,7 @@ class Source:
     warnings: tuple[str, ...]
     drops: list[dict[str, Any]]
     timestamp_format: str | None = None
+    is_catalogue_of_append: bool = False
 
 
 def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], items: str | None) -> Source:
@@ -119,6 +119,7 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
     layouts = [
         (one.file, replace(one.layout, is_multiline=one.layout.is_quoted)) for one in opened if isinstance(one, Opened)
     ]
+    appends = tuple(f"{drop.source}/" for drop in drops if drop.kind == APPEND)
     used = {file.uri for group in groups for file in group.files}
     numbered = [(number, file) for number, file in filled if file.uri in used]
     interactions = reduce(DataFrame.unionByName, frames)
@@ -134,6 +135,7 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
         warnings=(*warnings, *copies, *left),
         drops=_lineage(drops, numbered),
         timestamp_format=drops[-1].timestamp_format if len({drop.timestamp_format for drop in drops}) == 1 else None,
+        is_catalogue_of_append=catalogue_files is None and any(file.uri.startswith(appends) for file in described),
     )
 
 

@@ -99,7 +99,10 @@ class Clean:
 
 @dataclass(frozen=True)
 class Indexed:
-    """Interactions with indices, the id maps with their sizes, and how many ids of the parent version were dropped."""
+    """Interactions with indices, the id maps with their sizes, and how many ids of the parent version were dropped.
+    `item_columns`: the further columns of the items; `withdrawn`: the number of items that are not recommended, and
+    `withdrawn_ids` the first of them.
+    """
 
     interactions: DataFrame
     users: DataFrame
@@ -108,6 +111,9 @@ class Indexed:
     item_count: int
     compacted_users: int = 0
     compacted_items: int = 0
+    item_columns: Mapping[str, str] = field(default_factory=dict)
+    withdrawn: int = 0
+    withdrawn_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

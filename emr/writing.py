@@ -119,11 +119,13 @@ def build_manifest(
     figures: Mapping[str, Any] | None = None,
     lineage: Sequence[Mapping[str, Any]] = (),
     is_renumbered: bool = False,
+    item_columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran.
 
     `columns`: those of the first files. `moment`: of a split by global time, in epoch seconds. `event_types`,
     `figures`: of `findings`. `lineage`: of each drop. `is_renumbered`: the indices are not the parent's.
+    `item_columns`: the kinds of the further columns of `items/`.
     """
     protocol = splits.LEAVE_LAST_OUT if moment is None else splits.GLOBAL_TIME
     return {
@@ -157,12 +159,16 @@ def build_manifest(
             "testDays": arguments.test_days,
             "historyDays": arguments.history_days,
             "compactAbove": arguments.compact_above,
+            "absentItems": arguments.absent_items,
+            "availableColumn": arguments.available_column,
+            "withdrawnColumn": arguments.withdrawn_column,
         },
         "split": {"protocol": protocol, "moment": moment, "seed": splits.SEED},
         "timeSpan": {"first": time_span[0], "last": time_span[1]},
         "eventTypes": dict(event_types or {}),
         "figures": dict(figures or {}),
         "drops": [dict(entry) for entry in lineage],
+        "itemColumns": dict(item_columns or {}),
     }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts import splits
+from ncf.item_fields import ItemFields
 
 
 class BrokenDataset(Exception):
@@ -116,6 +117,10 @@ class Dataset:
     """[pairs in train], above 0: the sum of what these events are worth by type, value and age, less refunds."""
     is_bought: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     """[pairs in train], whether one of these events is a purchase."""
+    withdrawn: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """The items that the shop no longer offers, sorted: models learn from them, and nobody is recommended them."""
+    fields: ItemFields = field(default_factory=ItemFields)
+    """Title, category and further columns of each item; without any, if the catalogue tells none."""
 
     def __post_init__(self) -> None:
         for name, known in (("events", 1), ("worth", 1.0), ("is_bought", True)):

@@ -20,8 +20,8 @@ _Number = TypeVar("_Number", int, float)
 
 _FILTERS = ("deny", "categories", "boosts", "categoryCaps")
 FIELDS = {
-    "userId": ("userId", "numResults", "excludeSeen", "candidates", *_FILTERS),
-    "itemId": ("itemId", "numResults", *_FILTERS),
+    "userId": ("userId", "numResults", "excludeSeen", "candidates", *_FILTERS, "fields"),
+    "itemId": ("itemId", "numResults", *_FILTERS, "fields"),
     "shard": ("shard", "shards", "numResults"),
 }
 """The allowed fields, by the field that identifies the kind of request."""
@@ -59,6 +59,7 @@ class Related(NamedTuple):
     item_id: str
     num_results: int = limits.DEFAULT_RESULTS
     filters: Filters = NO_FILTERS
+    fields: tuple[str, ...] = ()
 
 
 class Shard(NamedTuple):
@@ -73,7 +74,7 @@ class Invocation(NamedTuple):
     """Request for a ranking.
 
     `candidates` None means the whole catalogue; otherwise the item ids as received, possibly with duplicates.
-    `num_results` None means all of the candidates.
+    `num_results` None means all of the candidates. `fields`: what the answer shows of each item.
     """
 
     user_id: str
@@ -81,6 +82,7 @@ class Invocation(NamedTuple):
     exclude_seen: bool
     candidates: tuple[str, ...] | None = None
     filters: Filters = NO_FILTERS
+    fields: tuple[str, ...] = ()
 
 
 Request = Invocation | Related | Shard
@@ -108,12 +110,14 @@ def from_document(document: Any) -> Request:
         return Shard(shard, shards, _integer(document, "numResults", 1, limits.RESULTS, limits.DEFAULT_RESULTS))
     if subject == "itemId":
         number = _integer(document, "numResults", 1, limits.RESULTS, limits.DEFAULT_RESULTS)
-        return Related(_id(document, "itemId"), number, _filters(document))
+        return Related(_id(document, "itemId"), number, _filters(document), _fields(document))
     user_id = _id(document, "userId")
     candidates = _candidates(document)
     everything = candidates is None
     wanted = limits.DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document)
-    return Invocation(user_id, wanted, _exclude_seen(document, everything), candidates, _filters(document))
+    return Invocation(
+        user_id, wanted, _exclude_seen(document, everything), candidates, _filters(document), _fields(document)
+    )
 
 
 def _parse(body: bytes) -> Any:
@@ -177,6 +181,10 @@ def _filters(document: dict[str, Any]) -> Filters:
         boosts=_numbers(document, "boosts", limits.RULE_ITEMS, _boost),
         category_caps=_numbers(document, "categoryCaps", limits.CATEGORIES, _cap),
     )
+
+
+def _fields(document: dict[str, Any]) -> tuple[str, ...]:
+    return _strings(document, "fields", "names", limits.FIELDS) if "fields" in document else ()
 
 
 def _strings(document: dict[str, Any], name: str, what: str, most: int) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ def compare(dataset: Dataset, incumbent: Bundle) -> dict[str, Any]:
         "interactions": len(everything) / incumbent.seen_indices.size,
         "itemShift": item_shift(dataset, incumbent),
         "eventShift": event_shift(dataset, incumbent),
+        "withdrawnItems": withdrawn_share(dataset, incumbent),
     }
 
 
@@ -82,6 +83,13 @@ def event_shift(dataset: Dataset, incumbent: Bundle) -> float | None:
         return None
     names = sorted({*now, *before})
     return stability_index(*(np.array([float(rows.get(name, 0)) for name in names]) for rows in (now, before)))
+
+
+def withdrawn_share(dataset: Dataset, incumbent: Bundle) -> float:
+    """Return the share of the items that the incumbent recommends, which the data withdraw."""
+    known = set(np.unique(incumbent.seen_indices).tolist()) - set(incumbent.withdrawn.tolist())
+    now = {incumbent.item_index.get(dataset.item_ids[item], -1) for item in dataset.withdrawn}
+    return len(known & now) / max(len(known), 1)
 
 
 def stability_index(now: NDArray[Any], before: NDArray[Any]) -> float:

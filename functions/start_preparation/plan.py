@@ -41,6 +41,9 @@ PARAMETERS = {
     "testDays": "--test-days",
     "historyDays": "--history-days",
     "compactAbove": "--compact-above",
+    "absentItems": "--absent-items",
+    "availableColumn": "--available-column",
+    "withdrawnColumn": "--withdrawn-column",
 }
 
 

@@ -53,9 +53,9 @@ def test_writes_every_table_in_its_order(shop: Any) -> None:
     assert shop.status == 0
     assert shop.rows("users") == [{"user_index": i, "user_id": user} for i, user in enumerate(("ann", "bob", "cid"))]
     assert shop.rows("items") == [
-        {"item_index": 0, "item_id": "cup", "title": 'A "cup"', "category": None},
-        {"item_index": 1, "item_id": "pot", "title": None, "category": None},
-        {"item_index": 2, "item_id": "tea", "title": "Tea, green", "category": "drinks"},
+        {"item_index": 0, "item_id": "cup", "title": 'A "cup"', "category": None, "is_withdrawn": False},
+        {"item_index": 1, "item_id": "pot", "title": None, "category": None, "is_withdrawn": True},
+        {"item_index": 2, "item_id": "tea", "title": "Tea, green", "category": "drinks", "is_withdrawn": False},
     ]
     assert [tuple(row.values()) for row in shop.rows("train")] == [
         (0, 2, 100, 1.0, 1, 1.0, True),
@@ -77,7 +77,8 @@ def test_columns_have_the_types_of_the_contract(shop: Any) -> None:
     assert types("test") == interactions
     assert types("train") == interactions | {"events": "int32", "worth": "float", "is_bought": "bool"}
     assert types("users") == {"user_index": "int32", "user_id": "string"}
-    assert types("items") == {"item_index": "int32", "item_id": "string", "title": "string", "category": "string"}
+    texts = dict.fromkeys(("item_id", "title", "category"), "string")
+    assert types("items") == {"item_index": "int32", **texts, "is_withdrawn": "bool"}
     assert types("popularity") == {"item_index": "int32", "interactions": "int64"}
 
 
@@ -101,6 +102,7 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
         "newTestUsers": 0,
         "tiedTestUsers": 0,
         "repeats": 0,
+        "withdrawnItems": 1,
     }
     assert manifest["split"] == {"protocol": "leave-last-out", "moment": None, "seed": splits.SEED}
     assert manifest["timeSpan"] == {"first": 100, "last": 1609459200}
@@ -117,7 +119,7 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
 
 def test_writes_only_the_files_of_the_contract(shop: Any) -> None:
     written = {str(path.relative_to(shop.dataset)) for path in shop.dataset.rglob("*") if path.is_file()}
-    assert written == {file["path"] for file in shop.manifest["files"]} | {"manifest.json"}
+    assert written == {file["path"] for file in shop.manifest["files"]} | {"manifest.json", "withdrawn.json"}
     assert [path.name for path in shop.quarantine.iterdir()] == ["report.json"]
     assert valid(shop.report, "quarantine")["status"] == "accepted"
 
@@ -156,6 +158,8 @@ def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Pa
         "deep/other.csv: columns not used: note",
         "5 of 7 interactions are of 1970, as numbers are that are no epoch seconds; if they have another form, name it "
         "with --timestamp-format (timestampFormat)",
+        "1 of 3 items (33%, limit 20%) are withdrawn at once: they are not in the catalogue, or not for sale, and are "
+        "recommended no more",
     ]
 
 
@@ -201,8 +205,8 @@ def test_reads_movielens_dat_with_a_latin_1_catalogue(prepare: Any) -> None:
     ended = prepare({"ratings.dat": ratings, "movies.dat": movies, "users.dat": "1::F::1::10::48067\n"})
     assert ended.status == 0
     assert [tuple(row.values())[1:] for row in ended.rows("items")] == [
-        ("10", "Café (1995)", "Comedy|Drama"),
-        ("20", "Ünder (1996)", None),
+        ("10", "Café (1995)", "Comedy|Drama", False),
+        ("20", "Ünder (1996)", None, False),
     ]
     assert [row["weight"] for row in ended.rows("train")] == [5.0, 4.0]
     assert [row["weight"] for row in ended.rows("test")] == [3.0, 1.0]
@@ -215,8 +219,8 @@ def test_a_catalogue_that_has_few_of_the_items_is_told_with_an_id_of_each_side(p
     ended = prepare({"events.csv": events, "items.csv": catalogue})
     assert ended.status == 0, ended.last_line
     assert (
-        "0 of 30 items are in the catalogue, which has ids like '0'; the interactions have ids like '0000'"
-        in ended.report["warnings"]
+        "0 of 30 items are in the catalogue, which has ids like '0'; the interactions have ids like '0000'; "
+        "items that it lacks are not withdrawn (absentItems)" in ended.report["warnings"]
     )
 
 
@@ -364,7 +368,7 @@ def test_by_global_time_what_is_before_one_moment_trains_and_what_comes_after_te
     assert manifest["counts"] == NOTHING_UNITED | {
         "read": 17, "interactions": 12, "train": 7, "test": 4, "repeats": 1, "users": 5, "items": 3, "quarantined": 0,
         "forgotten": 0, "otherEvents": 0, "duplicates": 2, "notLiked": 0, "belowSupport": 1, "coldTestItems": 2,
-        "testUsers": 3, "newTestUsers": 2, "tiedTestUsers": 0,
+        "testUsers": 3, "newTestUsers": 2, "tiedTestUsers": 0, "withdrawnItems": 0,
     }  # fmt: skip
     assert manifest["split"] == {"protocol": "global-time", "moment": 1578700800, "seed": splits.SEED}
     assert manifest["timeSpan"] == {"first": 1577923200, "last": 1578873600}

@@ -38,7 +38,7 @@ def read(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
             if source.catalogue is not None:
                 nothing = F.lit(None).cast("string")
                 columns = (described.get(name, nothing) for name in COLUMNS)
-                frames.append(source.catalogue.select(F.lit(shape), F.lit("catalogue"), *columns))
+                frames.append(source.catalogue.rows.select(F.lit(shape), F.lit("catalogue"), *columns))
     found: dict[str, Any] = {shape: {"source": opened[shape], "rows": [], "catalogue": []} for shape in opened}
     for shape, part, *row in reduce(lambda one, other: one.union(other), frames).collect():
         found[shape][part].append(tuple(row[:3] if part == "catalogue" else row))
