@@ -119,8 +119,8 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         _history(tables["train"], train, items),
         manifest.get("parentVersion"),
         _event_types(manifest),
-        _withdrawn(tables["items"]),
-        _fields(tables["items"], manifest),
+        withdrawn=_withdrawn(tables["items"]),
+        fields=_fields(tables["items"], manifest),
         **(_pairs(tables["train"], train, items) if has_pairs else {}),
     )
 
