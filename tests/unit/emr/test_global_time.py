@@ -117,8 +117,8 @@ def test_the_moment_is_the_latest_with_the_share_at_or_after_it(
 @pytest.mark.parametrize(
     ("moment", "users", "words"),
     [
-        (1_577_836_800, 200, None),
-        (1_577_836_800, 199, "199 users could be tested from 2020-01-01T00:00:00Z on, fewer than 200"),
+        (1_577_836_800, 2_000, None),
+        (1_577_836_800, 1_999, "1999 users could be tested from 2020-01-01T00:00:00Z on, fewer than 2000"),
         (40, 5_000, "the moment would be 1970-01-01T00:00:40Z, so the times are positions or other numbers"),
     ],
 )
