@@ -22,17 +22,19 @@ METRICS = {
 }
 """SageMaker metric definitions: the regular expression of each metric's value, by name."""
 VALIDATION = f"validation_ndcg={_NUMBER}"
-"""The metric that only a training job with patience prints."""
+"""The metric that only a training job with a validation set prints."""
 
 REFUSED, FAILED = "REFUSED: ", "FAILED: "
 """Prefixes of a preparation's last line on standard error: the data was refused (exit 2), or the job failed."""
 WARNING = "warning: "
 """Prefix of a preparation's line about data that look wrong."""
+UNITED = "united: "
+"""Prefix of a preparation's line about the drops that it united."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """`epoch=3/15 train_loss=0.2345 samples_per_second=812345 seconds=1.24`, then with patience
+    """`epoch=3/15 train_loss=0.2345 samples_per_second=812345 seconds=1.24`, then with a validation set
     `validation_ndcg=0.4321`.
     """
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts import splits
+from ncf.item_fields import ItemFields
 
 
 class BrokenDataset(Exception):
@@ -82,8 +83,9 @@ class History:
 class Dataset:
     """A dataset version in memory. Indices are positions in `user_ids` and `item_ids`.
 
-    Of timestamps, the order of each user's interactions is used, and what is recent, for baselines; weights are not
-    used. Most models learn from whether a user interacted with an item, not from when or how much.
+    Of timestamps, the order of each user's interactions is used, and what is recent, for baselines; the column of
+    weights is not used. `events`, `worth` and `is_bought` tell what is known of each pair of `train`, in its order; a
+    dataset that does not have them has 1, 1.0 and True.
     """
 
     version: str
@@ -109,8 +111,24 @@ class Dataset:
     """The version whose indices this one continues."""
     event_types: dict[str, int] = field(default_factory=dict)
     """Rows of the drop by event type; empty if the manifest does not tell them."""
+    events: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    """[pairs in train], how many events of the pair in train were worth more than 0, at least 1."""
+    worth: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    """[pairs in train], above 0: the sum of what these events are worth by type, value and age, less refunds."""
+    is_bought: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    """[pairs in train], whether one of these events is a purchase."""
+    withdrawn: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """The items that the shop no longer offers, sorted: models learn from them, and nobody is recommended them."""
+    fields: ItemFields = field(default_factory=ItemFields)
+    """Title, category and further columns of each item; without any, if the catalogue tells none."""
 
     def __post_init__(self) -> None:
+        for name, known in (("events", 1), ("worth", 1.0), ("is_bought", True)):
+            values = getattr(self, name)
+            if not values.size:
+                object.__setattr__(self, name, np.full(len(self.train), known, values.dtype))
+            elif values.size != len(self.train):
+                raise ValueError(f"{name} has {values.size} values, train has {len(self.train)} pairs")
         if not self.history.item.size:
             object.__setattr__(self, "history", History.unknown(self.train))
         if not len(self.repeats):
@@ -133,8 +151,9 @@ class Dataset:
             self.items,
         )
 
-    def validation(self) -> Dataset:
-        """Return the dataset for early stopping: its test set is each user's last interaction in train.
+    def validation(self, most_users: int | None = None) -> Dataset:
+        """Return the dataset for early stopping: its test set is each user's last interaction in train, or that of
+        `most_users` users drawn at random.
 
         It is leave-last-out for every protocol: the best epoch needs a fair comparison of epochs, not of moments.
         The real test set is not used. A user keeps their only interaction, and an item its only one, because nothing
@@ -146,6 +165,8 @@ class Dataset:
         order = np.argsort(item, kind="stable")
         nth = np.arange(order.size) - np.searchsorted(item[order], item[order])  # earlier users with this last item
         kept = np.sort(order[nth < self.popularity[item[order]] - 1])
+        if most_users is not None and kept.size > most_users:
+            kept = np.sort(np.random.default_rng(self.split.seed).choice(kept, most_users, replace=False))
         user, item = user[kept], item[kept]
         if user.size == 0:
             raise BrokenDataset("train/", "has no user with an interaction to spare for validation: set patience to 0")
@@ -163,4 +184,7 @@ class Dataset:
             repeats=Pairs.none(self.users),
             recent={},
             history=History(self.history.item[in_order], self.history.is_tied[in_order]),
+            events=self.events[rest],
+            worth=self.worth[rest],
+            is_bought=self.is_bought[rest],
         )

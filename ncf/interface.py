@@ -14,7 +14,7 @@ The server loads these files too, so a file imports the modules for fitting insi
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -27,6 +27,7 @@ from ncf.dataset import Dataset
 from ncf.parameters import Parameters
 
 P = TypeVar("P", bound=Parameters)
+T = TypeVar("T")
 
 
 class CannotFit(Exception):
@@ -84,6 +85,18 @@ class Context:
     """A fit calls it before each step. If it returns true, the fit saves its state and raises Stopped."""
     report: Callable[[Epoch], None] = lambda epoch: None
     warn: Callable[[str], None] = lambda message: print(message, file=sys.stderr, flush=True)
+    _results: dict[Hashable, tuple[object, Any]] = field(default_factory=dict, repr=False)
+
+    def once(self, name: Hashable, data: object, compute: Callable[[], T]) -> T:
+        """Return what `compute` returned for this `name` and this object `data`, computed at the first call.
+
+        A model and a baseline in the same context share what both need. The results are kept as long as the context.
+        """
+        key = (name, id(data))
+        if key not in self._results:
+            self._results[key] = data, compute()  # `data` is kept, so that no other object gets its id
+        found: T = self._results[key][1]
+        return found
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,7 @@ class Kind(Generic[P]):
     restore: Callable[[Mapping[str, Any], Mapping[str, Tensor], int, int], Model]
     """Rebuilds a model from its `describe` and `state`. The caller has checked that the tensors have the layout and are
     finite. Raises ValueError if they do not fit together."""
-    epoch: Callable[[P], str] = lambda parameters: "closed-form"
+    epoch: Callable[[P, Dataset], str] = lambda parameters, dataset: "closed-form"
     """Which epoch is the model, declared before the fit: `closed-form`, `last` or `validation-best`."""
 
 

@@ -80,7 +80,9 @@ class Plan(Parameters):
     patience: int = parameter(
         "Early stopping: training ends after this many epochs without a better NDCG on validation, 0 to 1000, and the "
         "model is that of the best epoch. Validation uses each user's last interaction in train, which is then not "
-        "learned from. 0: no validation, and the model is that of the last epoch.",
+        "learned from. 0: the model is that of the last epoch; where users have fewer interactions than factors, 2,000 "
+        "of them are validated on, and training ends once an epoch is clearly worse than an earlier one, which is the "
+        "model.",
         integer(0, 1000),
         0,
     )

@@ -20,8 +20,8 @@ _Number = TypeVar("_Number", int, float)
 
 _FILTERS = ("deny", "categories", "boosts", "categoryCaps")
 FIELDS = {
-    "userId": ("userId", "numResults", "excludeSeen", "candidates", "history", *_FILTERS),
-    "itemId": ("itemId", "numResults", *_FILTERS),
+    "userId": ("userId", "numResults", "excludeSeen", "candidates", "history", *_FILTERS, "fields"),
+    "itemId": ("itemId", "numResults", *_FILTERS, "fields"),
     "shard": ("shard", "shards", "numResults"),
 }
 """The allowed fields, by the field that identifies the kind of request."""
@@ -59,6 +59,7 @@ class Related(NamedTuple):
     item_id: str
     num_results: int = limits.DEFAULT_RESULTS
     filters: Filters = NO_FILTERS
+    fields: tuple[str, ...] = ()
 
 
 class Shard(NamedTuple):
@@ -74,7 +75,7 @@ class Invocation(NamedTuple):
 
     `candidates` None means the whole catalogue; otherwise the item ids as received, possibly with duplicates.
     `num_results` None means all of the candidates. `history`: item ids, oldest first, unless `ages` (seconds, one for
-    each) gives another order.
+    each) gives another order. `fields`: what the answer shows of each item.
     """
 
     user_id: str
@@ -82,6 +83,7 @@ class Invocation(NamedTuple):
     exclude_seen: bool
     candidates: tuple[str, ...] | None = None
     filters: Filters = NO_FILTERS
+    fields: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
     ages: tuple[float, ...] | None = None
 
@@ -111,14 +113,21 @@ def from_document(document: Any) -> Request:
         return Shard(shard, shards, _integer(document, "numResults", 1, limits.RESULTS, limits.DEFAULT_RESULTS))
     if subject == "itemId":
         number = _integer(document, "numResults", 1, limits.RESULTS, limits.DEFAULT_RESULTS)
-        return Related(_id(document, "itemId"), number, _filters(document))
+        return Related(_id(document, "itemId"), number, _filters(document), _fields(document))
     user_id = _id(document, "userId")
     candidates = _candidates(document)
     everything = candidates is None
     wanted = limits.DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document)
     history, ages = _history(document) if "history" in document else ((), None)
     return Invocation(
-        user_id, wanted, _exclude_seen(document, everything), candidates, _filters(document), history, ages
+        user_id,
+        wanted,
+        _exclude_seen(document, everything),
+        candidates,
+        _filters(document),
+        _fields(document),
+        history,
+        ages,
     )
 
 
@@ -187,6 +196,10 @@ def _filters(document: dict[str, Any]) -> Filters:
         boosts=_numbers(document, "boosts", limits.RULE_ITEMS, _boost),
         category_caps=_numbers(document, "categoryCaps", limits.CATEGORIES, _cap),
     )
+
+
+def _fields(document: dict[str, Any]) -> tuple[str, ...]:
+    return _strings(document, "fields", "names", limits.FIELDS) if "fields" in document else ()
 
 
 def _strings(document: dict[str, Any], name: str, what: str, most: int) -> tuple[str, ...]:

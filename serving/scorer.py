@@ -8,6 +8,7 @@ keeps no state of a request.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts import limits
 from ncf.bundle import Bundle
 from ncf.ranking import popular_scores
 from serving import kernels, shortlist
@@ -90,10 +92,11 @@ class Scorer:
             for request, answer in zip(requests, responses, strict=True)
         ]
 
-    def scores(self, user: int | None, rows: Rows | None = None, added: Added = NOTHING_ADDED) -> NDArray[np.float64]:
+    def scores(self, user: int | None, rows: Rows | None = None, added: Added | None = None) -> NDArray[np.float64]:
         """σ(logit) of the items with these indices (None: all, by index) for the user with index `user`, or a stranger
-        (None). `added` is part of the logits.
+        (None). `added` is part of the logits; None: what the stored items of the user add.
         """
+        added = self._added(user) if added is None else added
         scores: NDArray[np.float64] = kernels.sigmoid(self._logits_of(user, rows, added))
         return scores
 
@@ -136,6 +139,8 @@ class Scorer:
             rows = np.fromiter(known, np.int64, len(known))
             rows.sort()
         excluded = seen if request.exclude_seen else NOTHING
+        if request.candidates is None:
+            excluded = bundle.excluded(excluded)
         if filters is not NO_FILTERS:
             rows, excluded = selection.rows(filters, rows), selection.excluded(filters, excluded)
         number = request.num_results
@@ -157,7 +162,7 @@ class Scorer:
             chosen = self._personal(user, number, filters, rows, excluded, added, logits)
         return {
             "userId": request.user_id,
-            "itemList": self._item_list(chosen),
+            "itemList": self._item_list(chosen, request.fields),
             "source": "popular" if is_popular else "personalized",
             "modelVersion": bundle.run_id,
             "unknownItems": unknown,
@@ -204,7 +209,8 @@ class Scorer:
         item = bundle.item_index.get(request.item_id)
         similarities = bundle.model.related(item) if item is not None and bundle.popularity[item] else None
         rows = selection.rows(filters, None)
-        excluded = selection.excluded(filters, NOTHING if item is None else np.array([item], dtype=np.int32))
+        itself = NOTHING if item is None else np.array([item], dtype=np.int32)
+        excluded = selection.excluded(filters, bundle.excluded(itself))
         keys = popular_scores(bundle, rows)
         if similarities is not None:
             scores = similarities.cpu().numpy()
@@ -212,7 +218,7 @@ class Scorer:
         chosen = selection.best(keys, _unchanged, request.num_results, filters, rows=rows, excluded=excluded)
         return {
             "itemId": request.item_id,
-            "itemList": self._item_list(chosen),
+            "itemList": self._item_list(chosen, request.fields),
             "source": "popular" if similarities is None else "related",
             "modelVersion": bundle.run_id,
             "unknownItems": 0 if item is not None else 1,
@@ -224,7 +230,7 @@ class Scorer:
             (self._shard_hashes % request.shards == request.shard) & (np.diff(bundle.seen_indptr) > 0)
         )
         users: dict[str, list[tuple[str, float]]] = {}
-        listed: set[int] = set()
+        listed = Counter[int]()
         for begin in range(0, members.size, self._users_at_once):
             group = members[begin : begin + self._users_at_once].tolist()
             together = self._logits.of(group) if self._logits.is_faster_together else [None] * len(group)
@@ -233,7 +239,7 @@ class Scorer:
                 if logits is not None:
                     logits = with_added(logits, added)
                 chosen = self._personal(
-                    user, request.num_results, excluded=bundle.seen(user), added=added, logits=logits
+                    user, request.num_results, excluded=bundle.excluded(bundle.seen(user)), added=added, logits=logits
                 )
                 users[self._user_ids[user]] = [(bundle.item_ids[item], score) for item, score in chosen]
                 listed.update(item for item, _ in chosen)
@@ -249,7 +255,20 @@ class Scorer:
                 for item in sorted(listed)
                 if categories and categories[item]
             },
+            "itemFields": self._fields_of([item for item, _ in sorted(listed.most_common(), key=_most_listed)]),
         }
+
+    def _fields_of(self, items: list[int]) -> dict[str, str]:
+        """The fields of these items as JSON texts, as many as the limit of a part allows."""
+        found: dict[str, str] = {}
+        room = limits.PART_FIELDS_BYTES
+        for item in items if len(self._bundle.fields) else ():
+            text = self._bundle.fields.text(item)
+            room -= len(text.encode()) + len(self._bundle.item_ids[item].encode())
+            if room < 0:
+                break
+            found[self._bundle.item_ids[item]] = text
+        return found
 
     @cached_property
     def _user_ids(self) -> list[str]:
@@ -260,9 +279,19 @@ class Scorer:
         digests = (hashlib.sha256(user.encode()).digest()[:4] for user in self._user_ids)
         return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint32)
 
-    def _item_list(self, chosen: list[tuple[int, float]]) -> list[dict[str, Any]]:
-        ids = self._bundle.item_ids
-        return [{"itemId": ids[item], "score": score} for item, score in chosen]
+    def _item_list(self, chosen: list[tuple[int, float]], fields: tuple[str, ...]) -> list[dict[str, Any]]:
+        ids, known = self._bundle.item_ids, self._bundle.fields
+        if not fields:
+            return [{"itemId": ids[item], "score": score} for item, score in chosen]
+        shown = ((item, score, known.of(item)) for item, score in chosen)
+        return [
+            {"itemId": ids[item], "score": score, "fields": {name: values.get(name) for name in fields}}
+            for item, score, values in shown
+        ]
+
+
+def _most_listed(counted: tuple[int, int]) -> tuple[int, int]:
+    return -counted[1], counted[0]
 
 
 def _is_short(number: int, filters: Filters) -> bool:

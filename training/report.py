@@ -33,8 +33,12 @@ def evaluate(
     evaluation: Evaluation,
     candidate: Bundle,
     incumbent: Bundle | None,
+    context: Context | None = None,
 ) -> dict[str, Any]:
-    """Return evaluation.json without `serving`, which the training job adds after it has installed the bundle."""
+    """Return evaluation.json without `serving`, which the training job adds after it has installed the bundle.
+
+    Baselines use what the candidate's fit has computed in `context`.
+    """
     device = evaluation.device
     outcome = evaluation.measure(AsServed(candidate.model.to(device), dataset, device))
     kind = kind_named(hyperparameters.model)
@@ -44,12 +48,12 @@ def evaluate(
         "datasetVersion": hyperparameters.dataset_version,
         "codeVersion": hyperparameters.code_version,
         "bundleDigest": candidate.digest,
-        "protocol": evaluation.protocol(epoch=kind.epoch(hyperparameters.chosen)),
+        "protocol": evaluation.protocol(epoch=kind.epoch(hyperparameters.chosen, dataset)),
         "candidate": {"model": candidate.model.name, **outcome.to_dict()},
         "incumbent": None,
         "baselines": {
             name: against(outcome, evaluation.measure(AsServed(scorer, dataset, device)))
-            for name, scorer in baselines(hyperparameters, dataset, device)
+            for name, scorer in baselines(hyperparameters, dataset, context or Context(device=device))
         },
         "difference": None,
         "serving": None,
@@ -87,18 +91,18 @@ class AsServed:
         return torch.where(is_unknown[:, None], popular.to(scores.dtype), scores)
 
 
-def baselines(hyperparameters: Hyperparameters, dataset: Dataset, device: torch.device) -> Iterator[tuple[str, Scorer]]:
+def baselines(hyperparameters: Hyperparameters, dataset: Dataset, context: Context) -> Iterator[tuple[str, Scorer]]:
     """Yield the baselines one by one, so that only one is in memory."""
     for days, counts in dataset.recent.items():
         # Where all of train is so recent, this is popularity itself.
         if not np.array_equal(counts, dataset.popularity):
             recent = replace(dataset, popularity=counts)
-            yield f"{popularity.NAME}_{days}_days", popularity.fit(recent, context=Context(device=device))
+            yield f"{popularity.NAME}_{days}_days", popularity.fit(recent, context=context)
     linear = ease.NAME if dataset.items <= ease.MAXIMUM_ITEMS else als.NAME
     for name in (popularity.NAME, linear, cooccurrence.NAME):
-        yield name, kind_named(name).fit(dataset, hyperparameters.of(name), Context(device=device))
+        yield name, kind_named(name).fit(dataset, hyperparameters.of(name), context)
     if len(dataset.repeats):
-        yield OwnItems.name, OwnItems(dataset, device)
+        yield OwnItems.name, OwnItems(dataset, context.device)
 
 
 def against(candidate: Outcome, baseline: Outcome) -> dict[str, Any]:

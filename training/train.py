@@ -173,7 +173,7 @@ def train(
         # This process contributes gradients; only the first one evaluates and writes.
         dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
         with termination.deferred():
-            _fit(hyperparameters, dataset, device, places, termination)
+            _fit(hyperparameters, dataset, _context(device, places, termination))
         return
     _clear(places.model)
     dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
@@ -193,14 +193,15 @@ def train(
         )
         print(
             f"training {hyperparameters.model} on {device}: {len(dataset.train)} interactions, {dataset.users} users, "
-            f"{dataset.items} items; {_which_epoch(hyperparameters)}",
+            f"{dataset.items} items; {_which_epoch(hyperparameters, dataset)}",
             flush=True,
         )
+        context = _context(device, places, termination)
         with termination.deferred():
-            model = _fit(hyperparameters, dataset, device, places, termination)
+            model = _fit(hyperparameters, dataset, context)
         candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model)
         # The written bundle is measured, not the model in memory.
-        report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent)
+        report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent, context)
         report["people"] = people.to_dict()
         report["data"] = data_change.compare(dataset, incumbent) if incumbent else None
         try:
@@ -221,9 +222,9 @@ def train(
     print(lines.evaluation(k, sampled, full), flush=True)
 
 
-def _which_epoch(hyperparameters: Hyperparameters) -> str:
+def _which_epoch(hyperparameters: Hyperparameters, dataset: Dataset) -> str:
     chosen = hyperparameters.chosen
-    epoch = kind_named(hyperparameters.model).epoch(chosen)
+    epoch = kind_named(hyperparameters.model).epoch(chosen, dataset)
     return EPOCHS[epoch].format(epochs=getattr(chosen, "epochs", "its"))
 
 
@@ -242,18 +243,24 @@ def _device(wanted: str) -> torch.device:
     return device
 
 
-def _fit(
-    hyperparameters: Hyperparameters,
-    dataset: Dataset,
-    device: torch.device,
-    places: Places,
-    termination: Termination,
-) -> Model:
-    context = Context(device=device, checkpoints=places.checkpoints, stop=lambda: termination.requested, report=_report)
+def _context(device: torch.device, places: Places, termination: Termination) -> Context:
+    return Context(device, places.checkpoints, stop=lambda: termination.requested, report=_report, warn=_warn)
+
+
+def _fit(hyperparameters: Hyperparameters, dataset: Dataset, context: Context) -> Model:
     try:
         return kind_named(hyperparameters.model).fit(dataset, hyperparameters.chosen, context)
     except torch.OutOfMemoryError as error:
-        raise TrainingFailed(f"out of memory on {device}: choose a larger instance or a smaller model") from error
+        raise TrainingFailed(
+            f"out of memory on {context.device}: choose a larger instance or a smaller model"
+        ) from error
+
+
+def _warn(message: str) -> None:
+    """Print a warning to standard error, and the first process's notes to standard output, as those of the report."""
+    is_note = message.startswith("note: ")
+    if not is_note or Processes.current().is_first:
+        print(message, file=sys.stdout if is_note else sys.stderr, flush=True)
 
 
 def _report(progress: Epoch) -> None:
@@ -292,12 +299,15 @@ def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Da
         held_out=dataset.test,
         categories=dataset.categories,
         event_types=dataset.event_types,
+        fields=dataset.fields,
+        withdrawn=dataset.withdrawn,
     )
 
 
 def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, Any]:
-    """Return popular.json, the answer of the API when the endpoint does not answer."""
+    """Return popular.json, the answer of the API when the endpoint does not answer, without withdrawn items."""
     scores = dataset.popularity.astype(float)
+    scores[dataset.withdrawn] = -1.0
     return {
         "schemaVersion": "1.0",
         "runId": hyperparameters.run_id,
@@ -305,7 +315,9 @@ def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, An
         "itemList": [
             {"itemId": dataset.item_ids[item], "score": float(scores[item])}
             | ({"categories": dataset.categories[item]} if dataset.categories else {})
+            | ({"fields": fields} if (fields := dataset.fields.of(item)) else {})
             for item in best_first(scores, POPULAR_ITEMS)
+            if scores[item] >= 0
         ],
     }
 

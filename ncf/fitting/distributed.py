@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -63,9 +63,27 @@ class Processes:
             for parameter in module.parameters():
                 dist.broadcast(parameter.data, 0)
 
-    def sharing_gradients(self, module: nn.Module) -> nn.Module:
-        """Wrap `module` so that its backward pass gives the mean gradients of all processes."""
-        return nn.parallel.DistributedDataParallel(module) if self.size > 1 else module
+    def union(self, rows: Tensor) -> Tensor:
+        """Return the distinct numbers of `rows` [n] of all processes, ascending. Collective."""
+        length = torch.tensor([rows.numel()], device=rows.device)
+        lengths = [torch.empty_like(length) for _ in range(self.size)]
+        dist.all_gather(lengths, length)
+        padded = torch.full((max(int(each) for each in lengths),), -1, dtype=rows.dtype, device=rows.device)
+        padded[: rows.numel()] = rows
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(parts, padded)
+        found: Tensor = torch.cat(parts).unique()
+        return found[1:] if found[0] < 0 else found
+
+    def average(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace each gradient by its mean over all processes. Collective."""
+        if self.size == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        together = torch.cat([gradient.reshape(-1) for gradient in gradients]) / self.size
+        dist.all_reduce(together)
+        for gradient, mean in zip(gradients, together.split([each.numel() for each in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
 
 def join(environment: Mapping[str, str], device: torch.device) -> Processes:
@@ -84,10 +102,9 @@ def leave() -> None:
 def end(status: int, environment: Mapping[str, str]) -> NoReturn:
     """End this process; call it after `leave` and after all files are written.
 
-    If there are several processes, the interpreter's cleanup is skipped. Gloo's threads run as long as
-    DistributedDataParallel holds the group. A thread that releases a tensor during the cleanup requests the
-    interpreter's lock, which aborts the process ("terminate called without an active exception"). torchrun then stops
-    the first process, which may not have written the model yet.
+    If there are several processes, the interpreter's cleanup is skipped. A thread of gloo that releases a tensor during
+    the cleanup requests the interpreter's lock, which aborts the process ("terminate called without an active
+    exception"). torchrun then stops the first process, which may not have written the model yet.
     """
     if _are_several(environment):
         sys.stdout.flush()

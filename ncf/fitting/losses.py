@@ -17,6 +17,7 @@ catalogue. If there are as many shared negatives as items, every item is used, �
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -44,6 +45,39 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, labels)
 
 
+@dataclass(frozen=True)
+class Samples:
+    """The samples of a step: (user, item) pairs of positives, and negatives.
+
+    A step uses some rows of the tables of embeddings. Users and items are numbered by their place among these rows.
+    """
+
+    users: Tensor
+    """[users], int64, the rows of the users' tables, distinct."""
+    items: Tensor | None
+    """[items], int64, the rows of the items' tables, distinct and ascending; None: all."""
+    user: Tensor
+    """[pairs], each pair's place in `users`."""
+    item: Tensor
+    """[pairs], each pair's place in `items`."""
+    labels: Tensor | None = None
+    """[pairs], 1 for a positive, 0 for a negative. None: each pair is a positive."""
+    negatives: Tensor | None = None
+    """[negatives], the places in `items` of the negatives that all `users` share, ascending. None: all items."""
+    log_included: Tensor | None = None
+    """[negatives], log π."""
+
+    def within(self, users: Tensor, items: Tensor | None) -> Samples:
+        """Return the same samples by their places among more rows, distinct and ascending."""
+        user = torch.searchsorted(users, self.users)  # [users]
+        found = replace(self, users=user, user=user[self.user])
+        if self.items is None or items is None:
+            return found
+        item = torch.searchsorted(items, self.items)  # [items]
+        negatives = None if self.negatives is None else item[self.negatives]
+        return replace(found, items=item, item=item[self.item], negatives=negatives)
+
+
 class Objective(Protocol):
     """The loss in each step of an epoch. All random draws use the passed generators."""
 
@@ -51,12 +85,13 @@ class Objective(Protocol):
     """Number of steps in an epoch."""
 
     def begin(self, generator: torch.Generator) -> None:
-        """Draw the samples, or the order of users, of an epoch."""
+        """Draw the order of an epoch."""
 
-    def loss(
-        self, model: Recommender, step: int, generator: torch.Generator, dropout: torch.Generator | None
-    ) -> tuple[Tensor, int]:
-        """Return the mean loss of a step after `begin`, and its number of (user, item) samples."""
+    def draw(self, step: int, generator: torch.Generator) -> Samples:
+        """Return the samples of a step after `begin`."""
+
+    def loss(self, model: Recommender, samples: Samples, dropout: torch.Generator | None) -> tuple[Tensor, int]:
+        """Return the mean loss of a step, and its number of (user, item) samples. `model` has the rows of `samples`."""
 
 
 def objective(dataset: Dataset, plan: Plan, device: torch.device, processes: int = 1) -> Objective:
@@ -73,33 +108,35 @@ class IndependentNegatives:
 
     def __init__(self, dataset: Dataset, plan: Plan, device: torch.device, least_steps: int = LEAST_STEPS) -> None:
         self._sampler = NegativeSampler(dataset.train, dataset.items, device)
-        self._number = plan.negatives_per_positive
+        self._number, self._device = plan.negatives_per_positive, device
         users = torch.as_tensor(dataset.train.user, device=device)
         # A user who has interacted with every item has no negative.
         useful = self._sampler.available[users] > 0
-        self._users = users[useful]  # [positives]
-        self._items = torch.as_tensor(dataset.train.item, device=device)[useful]  # [positives]
-        _require_positives(self._users)
-        self._samples = self._users.numel() * (1 + self._number)
-        self._batch = max(1, min(plan.batch_size, self._samples // least_steps))
-        self.steps = math.ceil(self._samples / self._batch)
-        self._drawn: tuple[Tensor, Tensor, Tensor] | None = None
+        self._users = users[useful].int()  # [positives]
+        self._items = torch.as_tensor(dataset.train.item, device=device)[useful].int()  # [positives]
+        positives = _require_positives(self._users)
+        self._positives_per_step = max(1, min(plan.batch_size // (1 + self._number), positives // least_steps))
+        self.steps = math.ceil(positives / self._positives_per_step)
+        self._order: Tensor | None = None
 
     def begin(self, generator: torch.Generator) -> None:
-        negatives = self._sampler.draw(self._users, self._number, generator)  # [positives, number]
-        users = self._users[:, None].expand(-1, 1 + self._number).reshape(-1)  # [samples]
-        items = torch.cat([self._items[:, None], negatives], dim=1).reshape(-1)  # [samples]
-        order = torch.randperm(self._samples, generator=generator, device=users.device)
-        labels = (order % (1 + self._number) == 0).float()  # the first of each row is the positive
-        self._drawn = users[order], items[order], labels
+        self._order = torch.randperm(self._users.numel(), generator=generator, device=self._device, dtype=torch.int32)
 
-    def loss(
-        self, model: Recommender, step: int, generator: torch.Generator, dropout: torch.Generator | None
-    ) -> tuple[Tensor, int]:
-        assert self._drawn is not None, "an epoch begins with its samples"
-        batch = slice(step * self._batch, (step + 1) * self._batch)
-        users, items, labels = (drawn[batch] for drawn in self._drawn)
-        return binary_cross_entropy(model(users, items, dropout).float(), labels), labels.numel()
+    def draw(self, step: int, generator: torch.Generator) -> Samples:
+        assert self._order is not None, "an epoch begins with its order"
+        positives = self._order[step * self._positives_per_step : (step + 1) * self._positives_per_step].long()
+        users, items = self._users[positives].long(), self._items[positives].long()
+        negatives = self._sampler.draw(users, self._number, generator)  # [positives, number]
+        row, user = users.unique(return_inverse=True)
+        column, item = torch.cat([items[:, None], negatives], dim=1).reshape(-1).unique(return_inverse=True)
+        labels = torch.zeros(positives.numel(), 1 + self._number, device=self._device)
+        labels[:, 0] = 1.0
+        return Samples(row, column, user.repeat_interleave(1 + self._number), item, labels.view(-1))
+
+    def loss(self, model: Recommender, samples: Samples, dropout: torch.Generator | None) -> tuple[Tensor, int]:
+        assert samples.labels is not None, "samples are drawn with labels"
+        logits = model(samples.user, samples.item, dropout).float()
+        return binary_cross_entropy(logits, samples.labels), samples.labels.numel()
 
 
 class SharedNegatives:
@@ -110,65 +147,73 @@ class SharedNegatives:
         self._softmax, self._device = plan.loss == "block_softmax", device
         self._ratio = plan.negatives_per_positive
         self._indptr = torch.as_tensor(train.indptr, device=device)  # [users + 1]
-        self._items = torch.as_tensor(train.item, device=device)  # [positives]
+        self._items = torch.as_tensor(train.item, device=device, dtype=torch.int32)  # [positives]
         lengths = self._indptr.diff()
         self._users = torch.nonzero((lengths > 0) & (lengths < dataset.items)).squeeze(1)  # [users with both]
-        _require_positives(self._users)
+        users = _require_positives(self._users)
         self._number = min(plan.shared_negatives, dataset.items)
         samples_per_user = self._number + int(lengths[self._users].float().mean())
-        self._users_per_step = max(1, min(plan.batch_size // samples_per_user, self._users.numel() // least_steps))
-        self.steps = math.ceil(self._users.numel() / self._users_per_step)
-        weight = (torch.as_tensor(dataset.popularity, device=device) + 1.0).sqrt()
-        self._probability = weight / weight.sum()  # [items], of one draw
+        self._users_per_step = max(1, min(plan.batch_size // samples_per_user, users // least_steps))
+        self.steps = math.ceil(users / self._users_per_step)
+        weight = (torch.as_tensor(dataset.popularity, device=device) + 1.0).sqrt().double()
+        probability = weight / weight.sum()  # [items], of one draw
+        self._cumulative = probability.cumsum(0)  # [items]
         # log π: π = 1 - (1 - probability)^number, computed accurately for small probabilities
-        self._log_included = torch.log(-torch.expm1(self._number * torch.log1p(-self._probability)))  # [items]
-        self._place = torch.full((dataset.items,), -1, device=device)  # [items], position among the negatives, or -1
+        self._log_included = torch.log(-torch.expm1(self._number * torch.log1p(-probability))).float()  # [items]
         self._order: Tensor | None = None
 
     def begin(self, generator: torch.Generator) -> None:
         self._order = self._users[torch.randperm(self._users.numel(), generator=generator, device=self._device)]
 
-    def loss(
-        self, model: Recommender, step: int, generator: torch.Generator, dropout: torch.Generator | None
-    ) -> tuple[Tensor, int]:
-        assert self._order is not None, "an epoch begins with its samples"
+    def draw(self, step: int, generator: torch.Generator) -> Samples:
+        assert self._order is not None, "an epoch begins with its order"
         users = self._order[step * self._users_per_step : (step + 1) * self._users_per_step]  # [users]
         row, where = cells(self._indptr, users)  # [positives] each
-        items = self._items[where]  # [positives]
-        negatives, log_included = self._negatives(generator)  # [negatives] each, or None for all items
+        items = self._items[where].long()  # [positives]
+        if self._number == self._items_count:
+            return Samples(users, None, row, items)
+        chance = torch.rand(self._number, generator=generator, device=self._device, dtype=torch.float64)
+        drawn = torch.searchsorted(self._cumulative, chance).clamp(max=self._items_count - 1).unique()
+        used, place = torch.cat([drawn, items]).unique(return_inverse=True)
+        negatives, item = place.split([drawn.numel(), items.numel()])
+        return Samples(users, used, row, item, negatives=negatives, log_included=self._log_included[drawn])
+
+    def loss(self, model: Recommender, samples: Samples, dropout: torch.Generator | None) -> tuple[Tensor, int]:
+        row, item, negatives = samples.user, samples.item, samples.negatives
+        users, positives_of = row.unique_consecutive(return_counts=True)  # [users] each; every user has a positive
+        nth = torch.arange(users.numel(), device=self._device).repeat_interleave(positives_of)  # [positives]
         grid = model.grid(users, negatives, dropout).float()  # [users, negatives]
         if negatives is None:
-            place = items
-            positives = grid[row, items]  # [positives]
+            place, is_drawn = item, torch.ones_like(item, dtype=torch.bool)
+            positives = grid[nth, item]  # [positives]
         else:
-            self._place[negatives] = torch.arange(negatives.numel(), device=self._device)
-            place = self._place[items]
-            self._place[negatives] = -1
-            positives = model(users[row], items, dropout).float()  # [positives]
-        is_drawn = place >= 0  # [positives], those that are among the negatives too
+            place = torch.searchsorted(negatives, item).clamp(max=negatives.numel() - 1)
+            is_drawn = negatives[place] == item  # [positives], those that are among the negatives too
+            positives = model(row, item, dropout).float()  # [positives]
         mask = torch.zeros_like(grid, dtype=torch.bool)
-        mask[row[is_drawn], place[is_drawn]] = True
-        loss = (self._listwise if self._softmax else self._pointwise)(users, row, positives, grid, mask, log_included)
-        return loss / row.numel(), grid.numel() - int(is_drawn.sum()) + row.numel()
-
-    def _negatives(self, generator: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
-        if self._number == self._items_count:
-            return None, None
-        drawn = torch.multinomial(self._probability, self._number, replacement=True, generator=generator).unique()
-        return drawn, self._log_included[drawn]
+        mask[nth[is_drawn], place[is_drawn]] = True
+        loss = self._listwise if self._softmax else self._pointwise
+        found = loss(positives_of, nth, positives, grid, mask, samples.log_included)
+        return found / item.numel(), grid.numel() - int(is_drawn.sum()) + item.numel()
 
     @staticmethod
     def _listwise(
-        users: Tensor, row: Tensor, positives: Tensor, grid: Tensor, mask: Tensor, log_included: Tensor | None
+        positives_of: Tensor, row: Tensor, positives: Tensor, grid: Tensor, mask: Tensor, log_included: Tensor | None
     ) -> Tensor:
         corrected = grid if log_included is None else grid - log_included
         against = torch.logsumexp(corrected.masked_fill(mask, _MASKED), dim=1)  # [users]
         return F.softplus(against[row] - positives).sum()
 
     def _pointwise(
-        self, users: Tensor, row: Tensor, positives: Tensor, grid: Tensor, mask: Tensor, log_included: Tensor | None
+        self,
+        positives_of: Tensor,
+        row: Tensor,
+        positives: Tensor,
+        grid: Tensor,
+        mask: Tensor,
+        log_included: Tensor | None,
     ) -> Tensor:
-        lengths = (self._indptr[users + 1] - self._indptr[users]).float()
+        lengths = positives_of.float()
         weight = self._ratio * lengths / (self._items_count - lengths)  # [users]
         against = F.softplus(grid.masked_fill(mask, _MASKED))  # [users, negatives]
         if log_included is not None:
@@ -176,6 +221,8 @@ class SharedNegatives:
         return F.softplus(-positives).sum() + (weight * against.sum(dim=1)).sum()
 
 
-def _require_positives(users: Tensor) -> None:
+def _require_positives(users: Tensor) -> int:
+    """Return the number of `users`."""
     if users.numel() == 0:
         raise CannotFit("every user has interacted with every item: there is no negative to learn from")
+    return users.numel()

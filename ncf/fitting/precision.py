@@ -7,7 +7,7 @@ the scale is halved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,9 +26,13 @@ class Precision:
         """Return the context manager in which a loss is computed."""
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
 
-    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Run the backward pass of `loss` and the optimizer's step. In float16, a step that overflows is skipped."""
+    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer, average: Callable[[], None] = lambda: None) -> None:
+        """Run the backward pass of `loss`, `average`, and the optimizer's step.
+
+        In float16, a step that overflows is skipped.
+        """
         self._scaler.scale(loss).backward()
+        average()
         self._scaler.step(optimizer)
         self._scaler.update()
 

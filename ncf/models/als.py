@@ -6,13 +6,14 @@ Krichene, Zhang and Koren, "Revisiting the Performance of iALS on Item Recommend
     Σ_{(u,i) ∈ S} (1 - p_uᵀq_i)² + α Σ_u Σ_i (p_uᵀq_i)² + λ (Σ_u (|S_u| + α I) ‖p_u‖² + Σ_i (|S_i| + α U) ‖q_i‖²)
 
 Users' and items' factors are solved in turn. If one side is fixed, each row of the other side is the exact solution of
-a linear system with `factors` unknowns.
+a linear system: `ncf/fitting/least_squares.py`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +29,8 @@ from ncf.seeds import stream
 from ncf.similarity import ItemSimilarity, by_scores
 
 NAME = "als"
-_ROWS_AT_ONCE = 256
+CHOICE_ITERATIONS = 3
+"""Iterations of each fit by which als_unobserved_weight is chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +41,10 @@ class Parameters(parameters.Parameters):
         64,
     )
     als_unobserved_weight: float = parameter(
-        "Weight of the pairs without interaction in als, above 0 and at most 10 (α in ncf/models/als.py). 1 was best "
-        "on validation among 0.1, 0.3 and 1.",
-        number("a number above 0 and at most 10", lambda value: 0 < value <= 10),
-        1.0,
+        "Weight of the pairs without interaction in als, 0 to 10 (α in ncf/models/als.py). 0: the best of some powers "
+        "of ten, chosen on a part of train (ncf/fitting/unobserved_weight.py); 1 on dense data.",
+        number("a number from 0 to 10", lambda value: 0 <= value <= 10),
+        0.0,
     )
     als_regularization: float = parameter(
         "Regularization of als per interaction, above 0 and at most 10 (λ in ncf/models/als.py).",
@@ -94,56 +96,58 @@ class Als:
 def factorize(train: Pairs, items: int, parameters: Parameters, context: Context) -> tuple[Tensor, Tensor]:
     """Return p [users, factors] and q [items, factors] on the CPU, scaled to equal mean squares.
 
-    Raises CannotFit if the regularization is too small for a solution, and Stopped.
+    The same pairs and parameters are factorized once for each `context`. Raises CannotFit if the regularization is too
+    small for a solution, and Stopped.
     """
+    own = {declared.name: getattr(parameters, declared.name) for declared in dataclasses.fields(Parameters)}
+    found: tuple[Tensor, Tensor] = context.once(
+        (NAME, *own.values()), train, lambda: _factorize(train, items, parameters, context)
+    )
+    return found
+
+
+def _factorize(train: Pairs, items: int, parameters: Parameters, context: Context) -> tuple[Tensor, Tensor]:
+    # Imported here, because the server loads this file, but needs no code for fitting.
+    from ncf.fitting import unobserved_weight
+    from ncf.fitting.least_squares import Rows, solve
+
+    if parameters.als_unobserved_weight == 0:
+        brief = replace(parameters, als_iterations=min(CHOICE_ITERATIONS, parameters.als_iterations))
+        choice = context.once(
+            (NAME, "weight", *(getattr(parameters, declared.name) for declared in dataclasses.fields(Parameters))),
+            None,  # also for other cuts of the dataset
+            lambda: unobserved_weight.choose(
+                train,
+                items,
+                stream(parameters.seed, "als weight"),
+                lambda pairs, weight: _factorize(pairs, items, replace(brief, als_unobserved_weight=weight), context),
+            ),
+        )
+        if choice.weight != 1.0:
+            tried = ", ".join(f"{figure:.4f} with {weight:g}" for weight, figure in choice.figures.items())
+            context.warn(
+                f"note: als_unobserved_weight is {choice.weight:g}; full-catalogue NDCG on validation: {tried}"
+            )
+        parameters = replace(parameters, als_unobserved_weight=choice.weight)
     users, factors = train.indptr.size - 1, parameters.factors
     weight, regularization = parameters.als_unobserved_weight, parameters.als_regularization
-    by_user = _rows(train.item, train.indptr)
     transposed = Pairs.of(train.item, train.user, items, users)
-    by_item = _rows(transposed.item, transposed.indptr)
+    by_user, by_item = Rows(train.item, train.indptr), Rows(transposed.item, transposed.indptr)
     generator = torch.Generator().manual_seed(stream(parameters.seed, "als"))
     q = torch.randn(items, factors, generator=generator) * (0.1 / factors**0.5)
-    p = torch.empty(users, factors)
-    for _ in range(parameters.als_iterations):
-        if context.stop():
-            raise Stopped("stopped while factorizing")
-        p = _solve(q, by_user, weight, regularization)
-        q = _solve(p, by_item, weight, regularization)
-    p = _solve(q, by_user, weight, regularization)
+    try:
+        for _ in range(parameters.als_iterations):
+            if context.stop():
+                raise Stopped("stopped while factorizing")
+            p = solve(q, by_user, weight, regularization)
+            q = solve(p, by_item, weight, regularization)
+        p = solve(q, by_user, weight, regularization)
+    except torch.linalg.LinAlgError as error:
+        raise CannotFit(
+            f"als cannot be solved with als_regularization {regularization:g}: choose a greater value ({error})"
+        ) from error
     balance = (p.square().mean() / q.square().mean().clamp(min=1e-12)).clamp(min=1e-12) ** 0.25
     return p / balance, q * balance
-
-
-def _rows(others: Any, indptr: Any) -> list[Tensor]:
-    """Return the interactions of each row as a list of tensors."""
-    return list(torch.as_tensor(others).split(torch.as_tensor(indptr).diff().tolist()))
-
-
-def _solve(fixed: Tensor, rows: list[Tensor], unobserved_weight: float, regularization: float) -> Tensor:
-    """Return the optimal factors of each row of interactions, given the other side's factors `fixed`
-    [others, factors].
-    """
-    others, factors = fixed.shape
-    gram = unobserved_weight * (fixed.T @ fixed)  # [factors, factors]
-    solved = []
-    for begin in range(0, len(rows), _ROWS_AT_ONCE):
-        chunk = rows[begin : begin + _ROWS_AT_ONCE]
-        left = torch.empty(len(chunk), factors, factors)
-        right = torch.empty(len(chunk), factors)
-        for row, own in enumerate(chunk):
-            vectors = fixed[own]  # [interactions, factors]
-            torch.addmm(gram, vectors.T, vectors, out=left[row])
-            right[row] = vectors.sum(dim=0)
-        counts = torch.tensor([own.numel() for own in chunk], dtype=torch.float32)
-        left.diagonal(dim1=1, dim2=2).add_((regularization * (counts + unobserved_weight * others))[:, None])
-        try:
-            triangles = torch.linalg.cholesky(left)
-        except torch.linalg.LinAlgError as error:
-            raise CannotFit(
-                f"als cannot be solved with als_regularization {regularization:g}: choose a greater value ({error})"
-            ) from error
-        solved.append(torch.cholesky_solve(right[:, :, None], triangles).squeeze(2))
-    return torch.cat(solved)
 
 
 def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Als:

@@ -180,8 +180,17 @@ def _padded(matrix: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(matrix, (0, width - matrix.shape[1]))
 
 
+def weights_of(dataset: Dataset, parameters: Parameters, context: Context) -> Tensor:
+    """Return B of `dataset.train`, computed once for each `context`. Raises CannotFit."""
+    l2, dropout = parameters.ease_l2, parameters.ease_dropout
+    found: Tensor = context.once(
+        (NAME, l2, dropout), dataset.train, lambda: item_item(dataset.train, dataset.items, l2, dropout, context.device)
+    )
+    return found
+
+
 def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Ease:
-    weights = item_item(dataset.train, dataset.items, parameters.ease_l2, parameters.ease_dropout, context.device)
+    weights = weights_of(dataset, parameters, context)
     indptr = torch.as_tensor(dataset.train.indptr)
     return Ease(weights.cpu(), indptr, torch.as_tensor(dataset.train.item.astype(np.int32))).to(context.device)
 

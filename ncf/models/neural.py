@@ -8,6 +8,8 @@ learns the rest.
 *Fusion.* The trained model is fused with EASE, as section 3.4.1 fuses two models: the logit is the sum of both, with
 weights 1 - α and α. This adds factors to the GMF half whose product is EASE's scores, so the result is a NeuMF with
 more factors, and serving needs no other code.
+
+*Recent part.* What a person chose last is added to the logits when they ask: `ncf/recent.py`.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ncf import recent
-from ncf.dataset import Dataset
+from ncf.dataset import BrokenDataset, Dataset
 from ncf.interface import CannotFit, Context, Kind, Model, Tensors
 from ncf.models import als, ease
 from ncf.network import MAXIMUM_WIDTH, MODELS, Architecture, Recommender
@@ -38,6 +41,8 @@ VALIDATION_NEGATIVES = 99
 """Number of negatives per user on validation."""
 VALIDATION_K = 10
 """List length k of the NDCG on validation."""
+GUARD_USERS = 2000
+"""Number of users on whom the epochs are compared if users have fewer interactions than factors."""
 CALIBRATION_USERS = 512
 """Number of users over which the scales of two fused models are compared."""
 
@@ -67,6 +72,13 @@ class Parameters(Plan, als.Parameters, ease.Parameters):
         256,
     )
 
+    recent_neighbours: int = parameter(
+        "Most neighbours of an item in the part of a score that is made from a person's last items, 0 to 1000. 0: no "
+        "such part. 100 keeps the quality (docs/decisions/0035-a-part-from-the-last-items.md).",
+        integer(0, 1000),
+        0,
+    )
+
     def __post_init__(self) -> None:
         self.architecture("neumf")  # raises ValueError
         if self.fusion and self.factors + self.fusion_factors > MAXIMUM_WIDTH:
@@ -79,9 +91,28 @@ class Parameters(Plan, als.Parameters, ease.Parameters):
         return Architecture(model, self.factors, self.mlp_layers)
 
 
-def fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Recommender:
-    """Fit `model`, one of MODELS. After an out-of-memory error, one more attempt has half the batch size."""
+def fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Model:
+    """Fit `model`, one of MODELS, and its recent part. After an out-of-memory error, one more attempt has half the
+    batch size.
+    """
     # Imported here, because the server loads this file, but needs no code for fitting.
+    from ncf.fitting.distributed import Processes
+
+    network = _stored(model, dataset, parameters, context)
+    if parameters.recent_neighbours == 0 or not Processes.current().is_first:
+        return network
+    from ncf import recency
+
+    return recency.fit(
+        dataset,
+        network,
+        lambda cut: als.factorize(cut.train, cut.items, parameters, context),
+        neighbours=parameters.recent_neighbours,
+        seed=parameters.seed,
+    )
+
+
+def _stored(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Recommender:
     from ncf.fitting.distributed import Processes
 
     try:
@@ -103,7 +134,7 @@ def fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) 
 def _fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Recommender:
     from ncf.fitting import loop
 
-    held_out = dataset.validation() if parameters.patience else None
+    held_out = _held_out(dataset, parameters)
     fitted = held_out or dataset
     start = _resolved_start(model, parameters, fitted)
     network = loop.fit(
@@ -113,11 +144,11 @@ def _fit(model: str, dataset: Dataset, parameters: Parameters, context: Context)
         context,
         fingerprint=_fingerprint(model, parameters, start, dataset),
         start=None if start == "random" else partial(_start_factors, start, parameters, fitted, context),
-        validate=_validate(held_out, parameters.seed, context) if held_out else None,
+        validate=_validate(held_out, parameters, context) if held_out else None,
     )
     if parameters.fusion == 0 or model == "mlp" or dataset.items > ease.MAXIMUM_ITEMS:
         return network
-    p, q = _ease_factors(parameters, fitted, parameters.fusion_factors, context)
+    p, q = _ease_factors(parameters, dataset, parameters.fusion_factors, context)
     return fused(network, p, q, parameters.fusion)
 
 
@@ -136,7 +167,7 @@ def _fingerprint(model: str, parameters: Parameters, start: str, dataset: Datase
     values = dataclasses.asdict(parameters)
     plan = [field.name for field in dataclasses.fields(Plan)]
     # `architecture` and `start` below stand for the first three. The fusion comes after the weights.
-    elsewhere = {*plan, "factors", "mlp_layers", "start", "fusion", "fusion_factors"}
+    elsewhere = {*plan, "factors", "mlp_layers", "start", "fusion", "fusion_factors", "recent_neighbours"}
     identity = {
         "dataset": dataset.fingerprint,
         "plan": {
@@ -145,6 +176,7 @@ def _fingerprint(model: str, parameters: Parameters, start: str, dataset: Datase
             "start": start,
         },
         "start": {name: value for name, value in values.items() if name not in elsewhere},
+        "optimizer": "rows",
         "torch": torch.__version__,
         "processes": Processes.current().size,
     }
@@ -184,15 +216,41 @@ def _start_factors(start: str, parameters: Parameters, dataset: Dataset, context
 
 
 def _ease_factors(parameters: Parameters, dataset: Dataset, factors: int, context: Context) -> tuple[Tensor, Tensor]:
-    weights = ease.item_item(dataset.train, dataset.items, parameters.ease_l2, parameters.ease_dropout, context.device)
+    weights = ease.weights_of(dataset, parameters, context)
     return ease.factors_of(weights, dataset.train, factors, parameters.seed)
 
 
-def _validate(held_out: Dataset, seed: int, context: Context) -> Callable[[Recommender], float]:
+def is_sparse(dataset: Dataset, parameters: Parameters) -> bool:
+    """True if users have fewer interactions than factors, on average: then more epochs learn them by heart."""
+    return len(dataset.train) < parameters.factors * np.unique(dataset.train.user).size
+
+
+def _held_out(dataset: Dataset, parameters: Parameters) -> Dataset | None:
+    """Return the dataset with a validation set; None if the model is that of the last epoch."""
+    if parameters.patience:
+        return dataset.validation()
+    if not is_sparse(dataset, parameters):
+        return None
+    try:
+        return dataset.validation(GUARD_USERS)
+    except BrokenDataset:  # nobody has an interaction to spare
+        return None
+
+
+def _validate(held_out: Dataset, parameters: Parameters, context: Context) -> Callable[[Recommender], Tensor]:
+    if parameters.patience == 0:
+        from ncf.fitting.withheld import gains_of
+
+        test = held_out.test
+        return lambda model: gains_of(
+            lambda users: model.catalogue(users.to(context.device)), held_out.train, test.user, test.item
+        )
     from ncf.evaluation import Evaluation
 
-    evaluation = Evaluation(held_out, k=VALIDATION_K, negatives=VALIDATION_NEGATIVES, seed=seed, device=context.device)
-    return lambda model: float(evaluation.measure(model).sampled_gains.mean())
+    evaluation = Evaluation(
+        held_out, k=VALIDATION_K, negatives=VALIDATION_NEGATIVES, seed=parameters.seed, device=context.device
+    )
+    return lambda model: torch.as_tensor(evaluation.measure(model).sampled_gains)
 
 
 def layout(description: Mapping[str, Any], users: int, items: int) -> dict[str, Tensors]:
@@ -213,8 +271,8 @@ def restore(description: Mapping[str, Any], state: Mapping[str, Tensor], users: 
     return model if last is None else WithRecent(model, recent.restore(last, state))
 
 
-def epoch(parameters: Parameters) -> str:
-    return "validation-best" if parameters.patience else "last"
+def epoch(parameters: Parameters, dataset: Dataset) -> str:
+    return "validation-best" if parameters.patience or is_sparse(dataset, parameters) else "last"
 
 
 KINDS = tuple(Kind(name, Parameters, partial(fit, name), layout, restore, epoch) for name in MODELS)

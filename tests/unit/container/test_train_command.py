@@ -73,7 +73,7 @@ def test_trains_in_the_folder_of_sagemaker(container: Callable[..., Path]) -> No
 
 
 def test_a_sigterm_to_the_container_reaches_the_training(container: Callable[..., Path]) -> None:
-    base = container(HYPERPARAMETERS | {"epochs": "1000"})
+    base = container(HYPERPARAMETERS | {"epochs": "1000", "factors": "8"})
     process = start(base)
     assert process.stdout is not None
     for line in process.stdout:

@@ -76,7 +76,7 @@ def test_more_test_rows_than_users_are_taken_by_global_time_alone() -> None:
 def test_every_row_that_was_read_is_counted_once(name: str) -> None:
     total = manifest()["counts"][name] + 21 + 1 - manifest()["counts"][name]
     document = manifest(**{f"counts__{name}": manifest()["counts"][name] + 1})
-    parts = "quarantined + forgotten + otherEvents + duplicates + belowSupport + interactions"
+    parts = "quarantined + forgotten + otherEvents + duplicates + notLiked + belowSupport + interactions"
     assert contradictions(document) == [f"counts.read is 21, but {parts} is {total}"]
 
 
@@ -96,8 +96,8 @@ def test_a_count_that_is_absent_is_zero() -> None:
         (by_time(interactions=12, read=23), "counts.interactions is 12, but train + test + repeats is 13"),
         (
             by_time(read=23),
-            "counts.read is 23, but quarantined + forgotten + otherEvents + duplicates + belowSupport + interactions + "
-            "coldTestItems is 24",
+            "counts.read is 23, but quarantined + forgotten + otherEvents + duplicates + notLiked + belowSupport + "
+            "interactions + coldTestItems is 24",
         ),
         (manifest(files__0__rows=9), "the files of train/ have 9 rows, counts.train says 8"),
         (manifest(files__2__rows=9), "the files of users/ have 9 rows, counts.users says 4"),

@@ -79,7 +79,8 @@ def test_a_warning_may_refuse_the_data(prepare: Any) -> None:
     assert ended.status == 2
     assert ended.last_line == (
         "REFUSED: 30 of 30 interactions seem to mean the opposite of liking (refund 30), and count as liked: leave "
-        "them out with --event-types (eventTypes) (opposite-event-types is in --refuse-warnings)"
+        "them out with --event-types (eventTypes), or give them a weight below 0 with --event-weights (eventWeights) "
+        "(opposite-event-types is in --refuse-warnings)"
     )
     assert valid(ended.report, "quarantine")["warnings"] and not ended.dataset.exists()
 

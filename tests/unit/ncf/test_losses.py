@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from ncf import dataset_files
-from ncf.csr import cells
 from ncf.dataset import Dataset, Pairs
-from ncf.fitting.losses import LEAST_STEPS, SharedNegatives, objective
+from ncf.fitting.losses import LEAST_STEPS, Objective, Samples, SharedNegatives, objective
 from ncf.interface import CannotFit
 from ncf.network import Architecture, Recommender
 from ncf.plan import Plan
@@ -36,15 +35,20 @@ def model() -> Recommender:
     return model
 
 
+def of_the_whole(steps: Objective, model: Recommender, samples: Samples) -> tuple[torch.Tensor, int]:
+    """Return the loss of a step by a model that has all rows."""
+    users, items = len(model.state()["towers.0.user.weight"]), len(model.state()["towers.0.item.weight"])
+    return steps.loss(model, samples.within(torch.arange(users), torch.arange(items)), None)
+
+
 def of_an_epoch(steps: SharedNegatives, model: Recommender, interactions: int, seed: int) -> float:
     """Return the mean loss over all interactions of an epoch."""
     generator = torch.Generator().manual_seed(seed)
     steps.begin(generator)
     total = 0.0
     for step in range(steps.steps):
-        users = steps._order[step * steps._users_per_step : (step + 1) * steps._users_per_step]  # type: ignore[index]
-        positives = cells(steps._indptr, users)[0].numel()
-        total += steps.loss(model, step, generator, None)[0].item() * positives
+        samples = steps.draw(step, generator)
+        total += of_the_whole(steps, model, samples)[0].item() * samples.item.numel()
     return total / interactions
 
 
@@ -92,7 +96,7 @@ def test_an_epoch_has_enough_steps_and_looks_at_every_interaction(loss: str, sho
     steps = objective(shop, replace(EVERYTHING, loss=loss), CPU)
     generator = torch.Generator().manual_seed(1)
     steps.begin(generator)
-    samples = sum(steps.loss(model, step, generator, None)[1] for step in range(steps.steps))
+    samples = sum(of_the_whole(steps, model, steps.draw(step, generator))[1] for step in range(steps.steps))
     assert steps.steps >= LEAST_STEPS
     every = shop.users * shop.items if loss != "bce" else 4 * len(shop.train)
     assert samples == every

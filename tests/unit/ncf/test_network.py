@@ -80,6 +80,22 @@ def test_a_grid_has_the_logits_of_its_pairs(architecture: Architecture) -> None:
     torch.testing.assert_close(model.pairs(users, many), model(users[:, None].expand(3, 14), many))
 
 
+@pytest.mark.parametrize("layers", [(8, 4), (8,), (8, 4, 2)])
+def test_a_grid_has_the_gradients_of_its_pairs(layers: tuple[int, ...]) -> None:
+    """With one hidden layer, the backward pass of a grid is written out."""
+    model = made(Architecture("neumf", 4, layers))
+    users, items = torch.tensor([4, 0, 2]), torch.tensor([6, 1])
+    weight = torch.tensor([[0.5, -1.0], [2.0, 0.3], [-0.7, 1.1]])
+    found = []
+    for logits in (model.grid(users, items), model(users[:, None].expand(3, 2), items.expand(3, 2))):
+        model.zero_grad()
+        (logits * weight).sum().backward()
+        found.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})  # type: ignore[union-attr]
+    for name, gradient in found[1].items():
+        torch.testing.assert_close(found[0][name], gradient, atol=1e-6, rtol=1e-5)
+    assert found[0]["towers.1.user.weight"].abs().max() > 1e-4
+
+
 def test_start_product_sets_the_logits() -> None:
     model = made(ARCHITECTURES[3])
     p, q = torch.randn(5, 4), torch.randn(7, 4)

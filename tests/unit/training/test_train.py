@@ -65,7 +65,7 @@ def validate(report: Any) -> None:
 
 
 def test_the_output_has_the_lines_that_the_metric_definitions_read(job: Jobs, shop_dataset: Path) -> None:
-    done = job(shop_dataset, epochs=2).run_process()
+    done = job(shop_dataset, epochs=2, factors=8).run_process()
     assert (done.status, done.stderr) == (0, "")
     start, *epochs, last = (line for line in done.stdout.splitlines() if not line.startswith("note: "))
     assert "the model is the last of 2 epochs" in start
