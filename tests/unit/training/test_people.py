@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,8 @@ def by_time(data: Dataset, rows: Rows, late: Rows) -> Dataset:
         return Pairs.of(user, item, data.users, data.items)
 
     train = pairs([row for row in rows if row not in late])
-    return replace(data, train=train, test=pairs(late), split=Split("global-time", 1_700_000_000))
+    unknown: dict[str, Any] = {name: np.empty(0) for name in ("events", "worth", "is_bought")}
+    return replace(data, train=train, test=pairs(late), split=Split("global-time", 1_700_000_000), **unknown)
 
 
 FIRST: Rows = [
