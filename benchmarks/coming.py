@@ -19,7 +19,8 @@ import torch
 from rich.table import Table
 
 import ncf
-from ncf.dataset import Dataset, History, Pairs
+from contracts.splits import GLOBAL_TIME
+from ncf.dataset import Dataset, History, Pairs, Split
 from ncf.interface import Model
 from ncf.recent import WithRecent
 
@@ -38,10 +39,16 @@ def referee_in(path: Path) -> ModuleType:
     return module
 
 
-def dataset_of(train: list[Any], items: int) -> Dataset:
-    """Return a dataset of the items of each user, in order of time and without ties."""
+def dataset_of(train: list[Any], items: int, times: list[Any] | None = None) -> Dataset:
+    """Return a dataset of the items of each user, in order of time. With `times`, those of all their interactions, it
+    is cut in time, and items at one time are one visit; without them there are no ties.
+    """
     user = np.repeat(np.arange(len(train)), [len(own) for own in train])
     item = np.concatenate(train).astype(np.int64)
+    is_tied = np.zeros(item.size, dtype=bool)
+    if times is not None:
+        time_of = np.concatenate([own[: len(items_of)] for own, items_of in zip(times, train, strict=True)])
+        is_tied[1:] = (np.diff(user) == 0) & (np.diff(time_of) == 0)
     return Dataset(
         "benchmark",
         "benchmark",
@@ -51,7 +58,8 @@ def dataset_of(train: list[Any], items: int) -> Dataset:
         Pairs.none(len(train)),
         np.bincount(item, minlength=items),
         np.array([own[-1] if len(own) else -1 for own in train]),
-        history=History(item.astype(np.int32), np.zeros(item.size, dtype=bool)),
+        split=Split() if times is None else Split(GLOBAL_TIME, 0),
+        history=History(item.astype(np.int32), is_tied),
     )
 
 
@@ -89,7 +97,7 @@ def table(path: Path, sets: Iterable[str] = SETS, seeds: int = 1, back: int = 1)
             cases, new = referee.after(data)
             splits.append(("after 80 %", cases, new))
         for label, cases, new in splits:
-            dataset = dataset_of(cases.train, cases.items)
+            dataset = dataset_of(cases.train, cases.items, data.times if new is not None else None)
             began = time.process_time()
             fitted = [ncf.fit("neumf", dataset, seed=42 + seed, recent_neighbours=NEIGHBOURS) for seed in range(seeds)]
             seconds = (time.process_time() - began) / seeds

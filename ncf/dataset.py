@@ -170,6 +170,25 @@ class Dataset:
         user, item = user[kept], item[kept]
         if user.size == 0:
             raise BrokenDataset("train/", "has no user with an interaction to spare for validation: set patience to 0")
+        return self._tested_on(user, item)
+
+    def last_visits(self) -> Dataset:
+        """Return the dataset with each user's interactions at their last time in train as its test set.
+
+        It is like a test after a moment: nothing at the same time is known. A user with one time keeps all. The real
+        test set is not used. Raises BrokenDataset if no user has two times.
+        """
+        begin = np.flatnonzero(~self.history.is_tied)  # [visits], the first interaction of each
+        visit = np.cumsum(~self.history.is_tied) - 1  # [pairs in train]
+        last = np.flatnonzero(np.diff(self.train.user[begin], append=-1) != 0)
+        last = last[begin[last] > self.train.indptr[self.train.user[begin[last]]]]
+        is_last = np.isin(visit, last)
+        if not is_last.any():
+            raise BrokenDataset("train/", "has no user with interactions at two times")
+        return self._tested_on(self.train.user[is_last], self.history.item[is_last].astype(np.int64))
+
+    def _tested_on(self, user: NDArray[np.int64], item: NDArray[np.int64]) -> Dataset:
+        """Return the dataset with these pairs of train as its test set."""
         keys = self.train.user * self.items + self.train.item
         rest = ~np.isin(keys, user * self.items + item, assume_unique=True)
         train = Pairs.of(self.train.user[rest], self.train.item[rest], self.users, self.items)

@@ -1,11 +1,12 @@
 """Fitting the recent part of a model (`ncf/recent.py`): neighbours in closed form, and weights chosen on validation.
 
 The neighbours are those of `ncf/neighbours.py`, divided by SCALE. The fading (l + 1)^-p after l later
-interactions and the gain are chosen together: each user's last interaction in train is held out, as for early stopping,
-and NDCG@10 over the whole catalogue is compared. There the stored part is ALS, fitted without those interactions and
-brought to the scale of the model, because a second training of the model would cost as much as the first. If no gain
-is better than none by two standard errors, it is LEAST_GAIN: known people keep the order of the stored part, and
-strangers still get what follows from their history. The cost is bounded by INTERACTIONS and CELLS.
+interactions and the gain are chosen together, by NDCG@10 over the whole catalogue, on a cut that is like the test: each
+user's last interaction in train is held out, or, where the data are cut in time, all at their last time. There the
+stored part is ALS, fitted without those interactions and brought to the scale of the model, because a second training
+of the model would cost as much as the first. If no gain is better than none by two standard errors, it is LEAST_GAIN:
+known people keep the order of the stored part, and strangers still get what follows from their history. The cost is
+bounded by INTERACTIONS and CELLS.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from contracts.splits import GLOBAL_TIME
 from ncf.dataset import BrokenDataset, Dataset, Pairs
 from ncf.interface import Model
 from ncf.neighbours import LAST_ITEMS, last_interactions, neighbours_of
@@ -32,7 +34,7 @@ WINDOW = 10
 SCALE = 0.01
 """A weight of neighbours that counts as 1 in log(1 + x)."""
 EXPONENTS = (0.0, 0.5, 1.0, 1.5)
-GAINS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+GAINS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 LEAST_GAIN = 0.01
 PRIOR = 0.15
 """Weight of log(1 + popularity) of a stranger's stored part, as a share of the gain."""
@@ -58,8 +60,9 @@ def fit(dataset: Dataset, model: Model, factors: Factors, *, neighbours: int, se
     """Return `model`, fitted to `dataset`, with a recent part of at most `neighbours` neighbours an item; without one
     if no interaction can be spared for validation.
     """
+    sample = _sample(dataset, seed)
     try:
-        cut = _sample(dataset, seed).validation()
+        cut = sample.last_visits() if dataset.split.protocol == GLOBAL_TIME else sample.validation()
     except BrokenDataset:
         return model
     spread = _spread(model, dataset.users)
@@ -71,7 +74,7 @@ def part(dataset: Dataset, neighbours: int, exponent: float, gain: float) -> Rec
     """Return the recent part of `dataset.train` with these weights, on the CPU."""
     state = neighbours_of(dataset, WINDOW, neighbours, BETA)
     later = torch.arange(LAST_ITEMS, dtype=torch.float32)
-    often = np.asarray(getattr(dataset, "events", np.ones(len(dataset.train))), dtype=np.float32)
+    often = np.asarray(dataset.events, dtype=np.float32)
     indptr, indices, after = last_interactions(dataset)
     is_repeated = (often > 1).mean() >= LEAST_REPEATED
     popular = dataset.popularity + PRIOR_RECENT * dataset.recent.get(30, np.zeros(dataset.items))
@@ -111,7 +114,7 @@ def _sample(dataset: Dataset, seed: int) -> Dataset:
     train = dataset.train
     chosen = Pairs.of(np.searchsorted(users, train.user[kept]), train.item[kept], users.size, dataset.items)
     aligned = ("events", "worth", "is_bought")
-    changes: dict[str, Any] = {name: getattr(dataset, name)[kept] for name in aligned if hasattr(dataset, name)}
+    changes: dict[str, Any] = {name: getattr(dataset, name)[kept] for name in aligned}
     return dataclasses.replace(
         dataset,
         user_ids=[dataset.user_ids[user] for user in users],
@@ -155,9 +158,11 @@ def _choose(cut: Dataset, recent: Recent, spread: float, factors: Factors, seed:
             added = one.added_for(some)
             grid += [_gains(torch.add(scores, added, alpha=gain), wanted) for gain in GAINS]
         gains.append(torch.stack(grid))
-    measured = torch.cat(gains, dim=1).double()  # [1 + exponents × gains, users]
+    measured = torch.cat(gains, dim=1).double()  # [1 + exponents × gains, held-out items]
     best = int(measured[1:].mean(dim=1).argmax())
-    difference = measured[1 + best] - measured[0]
+    # The items of one user are one observation: they are chosen together.
+    _, place, number = users.unique(return_inverse=True, return_counts=True)
+    difference = torch.zeros(number.numel()).double().index_add_(0, place, measured[1 + best] - measured[0]) / number
     exponent, gain = EXPONENTS[best // len(GAINS)], GAINS[best % len(GAINS)]
     error = difference.std(correction=0) / difference.numel() ** 0.5
     return exponent, gain if difference.mean() > 2 * error else LEAST_GAIN

@@ -71,12 +71,11 @@ class Parameters(Plan, als.Parameters, ease.Parameters):
         integer(1, 1024),
         256,
     )
-
     recent_neighbours: int = parameter(
         "Most neighbours of an item in the part of a score that is made from a person's last items, 0 to 1000. 0: no "
         "such part. 100 keeps the quality (docs/decisions/0035-a-part-from-the-last-items.md).",
         integer(0, 1000),
-        0,
+        100,
     )
 
     def __post_init__(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from contracts.splits import GLOBAL_TIME
 from ncf import recency
-from ncf.dataset import Dataset, History, Pairs
+from ncf.dataset import BrokenDataset, Dataset, History, Pairs, Split
 from ncf.interface import Context, Model
 from ncf.models import als
 from ncf.models.als import Als
@@ -117,3 +120,37 @@ def test_data_without_times_are_fitted_as_one_visit_a_person() -> None:
     data = ring()
     object.__setattr__(data, "history", History.unknown(data.train))
     assert not fitted(data).recent.later.any()
+
+
+def baskets(split: Split, users: int = 200) -> Dataset:
+    """Everybody has three baskets of four neighbours on the ring, at any place of it."""
+    random = np.random.default_rng(5)
+    starts = [random.permutation(ITEMS // 4)[:3] * 4 for _ in range(users)]
+    made = dataset([(own[:, None] + np.arange(4)).ravel().tolist() for own in starts])
+    is_tied = np.arange(len(made.train)) % 4 > 0
+    return dataclasses.replace(made, split=split, history=History(made.history.item, is_tied))
+
+
+def test_after_a_cut_in_time_what_is_in_one_basket_foretells_nothing() -> None:
+    def tells_nothing(cut: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(7)
+        return torch.randn(cut.users, 4, generator=generator), torch.randn(ITEMS, 4, generator=generator)
+
+    for split, foretells in ((Split(), True), (Split(GLOBAL_TIME, 0), False)):
+        data = baskets(split)
+        made = recency.fit(data, Als(*tells_nothing(data)), tells_nothing, neighbours=100, seed=1)
+        assert isinstance(made, WithRecent)
+        assert (made.recent.gain > recency.LEAST_GAIN) == foretells
+
+
+def test_the_last_visit_is_all_at_the_last_time() -> None:
+    data = baskets(Split(GLOBAL_TIME, 0), users=3)
+    cut = data.last_visits()
+    assert len(cut.test) == 12 and len(cut.train) == 24
+    for user in range(3):
+        held_out = cut.test.item[cut.test.user == user]
+        assert sorted(data.history.item[12 * user + 8 : 12 * user + 12]) == held_out.tolist()
+        assert cut.history.item[8 * user : 8 * user + 8].tolist() == data.history.item[12 * user :][:8].tolist()
+    one_time = dataclasses.replace(data, history=History(data.history.item, np.arange(36) % 12 > 0))
+    with pytest.raises(BrokenDataset, match="no user with interactions at two times"):
+        one_time.last_visits()
