@@ -36,7 +36,7 @@ _ALL: Rows = np.empty(0, np.int64)
 NOTHING: Places = np.empty(0, np.int32)
 _NONE, _NO_LOGITS = np.empty(0, np.float64), np.empty(0, np.float32)
 Added = NDArray[np.float32]
-"""What is added to a user's logits: one value for each item of the catalogue, or empty."""
+"""Terms that are added to a user's logits: one for each item of the catalogue, or none (empty)."""
 NOTHING_ADDED: Added = np.empty(0, np.float32)
 
 

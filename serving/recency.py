@@ -1,4 +1,4 @@
-"""What a person's last items add to the logits, as `ncf/recent.py` defines it, in one compiled loop."""
+"""Adds to the logits what follows from a person's last items, as defined in `ncf/recent.py`, in a compiled loop."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Recency:
         )
 
     def of(self, user: int | None, history: Sequence[int] = (), ages: Sequence[float] | None = None) -> Added:
-        """What is added for the user with index `user` (None: a stranger) with this history: [items]. The arguments
-        are those of `ncf.recent.Recent.last`.
+        """Return what is added for the user with index `user` (None: a stranger) with this history: [items]. The
+        arguments are those of `ncf.recent.Recent.last`.
         """
         fresh, later = in_order(history, ages, self.prior.size)
         added = np.zeros(self.prior.size, np.float32)

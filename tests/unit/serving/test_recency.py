@@ -1,4 +1,4 @@
-"""What a person chose last, in a request and in the answer: the compiled loop, and histories that are refused."""
+"""A history in a request: the compiled loop adds what the model adds, and unreadable histories are refused by name."""
 
 from __future__ import annotations
 
