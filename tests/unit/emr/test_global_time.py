@@ -118,7 +118,7 @@ def test_the_moment_is_the_latest_with_the_share_at_or_after_it(
     ("moment", "users", "words"),
     [
         (1_577_836_800, 2_000, None),
-        (1_577_836_800, 1_999, "1999 users could be tested from 2020-01-01T00:00:00Z on, fewer than 2000"),
+        (1_577_836_800, 1_999, "1,999 users could be tested from 2020-01-01T00:00:00Z on, fewer than 2,000"),
         (40, 5_000, "the moment would be 1970-01-01T00:00:40Z, so the times are positions or other numbers"),
     ],
 )

@@ -42,6 +42,7 @@ def test_rows_of_other_event_types_are_not_judged_and_are_counted_by_type(prepar
         "duplicateShare": 0.0,
         "earlyShare": 0.0,
         "notPositiveWeightShare": 0.0,
+        "notLikedShare": 0.0,
     }
 
 
