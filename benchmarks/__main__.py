@@ -1,12 +1,13 @@
 """`python -m benchmarks [gate|scoring|preparation|recommend]`: print the named tables, or all of them.
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
+`python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
 """
 
 import argparse
 from pathlib import Path
 
-from benchmarks import command, gate, preparation, protocol, recommend, scoring
+from benchmarks import coming, command, gate, preparation, protocol, recommend, scoring
 
 BENCHMARKS = {
     "gate": gate.table,
@@ -17,18 +18,30 @@ BENCHMARKS = {
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS, "protocol"], metavar="|".join(BENCHMARKS))
+    parser.add_argument(
+        "names", nargs="*", choices=[[], *BENCHMARKS, "protocol", "coming"], metavar="|".join(BENCHMARKS)
+    )
     parser.add_argument("--data", type=Path, help="protocol: csv (.gz) or Parquet file with real times")
     parser.add_argument("--columns", default="user_id,item_id,timestamp", help="protocol: of user, item and time")
     parser.add_argument("--moments", type=int, default=6, help="protocol: how many; each adds minutes")
     parser.add_argument("--days", type=int, default=30, help="protocol: days after each moment that are the truth")
+    parser.add_argument(
+        "--referee", type=Path, help="coming: the referee's file, such as ../shared/tools/time_ordered.py"
+    )
+    parser.add_argument("--sets", default=",".join(coming.SETS), help="coming: data sets of the referee")
+    parser.add_argument("--seeds", type=int, default=1, help="coming: trainings of neumf, of which the mean is shown")
+    parser.add_argument("--back", type=int, default=1, help="coming: 2 holds out the last item but one, for choices")
     options = parser.parse_args()
     columns = tuple(options.columns.split(","))
     if "protocol" in options.names and (options.data is None or len(columns) != 3):
         parser.error("protocol needs --data FILE, and three names in --columns")
-    console = command.begin()
+    if "coming" in options.names and options.referee is None:
+        parser.error("coming needs --referee FILE")
+    console = command.begin(200 if "coming" in options.names else None)
     for name in options.names or BENCHMARKS:
         if name == "protocol":
             console.print(protocol.table(options.data, columns, options.moments, options.days))
+        elif name == "coming":
+            console.print(coming.table(options.referee, options.sets.split(","), options.seeds, options.back))
         else:
             console.print(BENCHMARKS[name]())

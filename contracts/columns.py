@@ -23,6 +23,8 @@ NO_TIMES = "none"
 """In place of the column of times: there are no times, by request."""
 OPTIONS = {"user": "USER", "item": "ITEM", "timestamp": "TIME", "event_type": "EVENT", "weight": "WEIGHT"}
 """The variables of `make demo` that name a column."""
+OF_TYPES = frozenset({"eventTypes", "eventWeights", "boughtTypes"})
+"""Parameters of a preparation that need a column of event types."""
 _HELD = {"user": "users", "item": "items", "timestamp": "times", "event_type": "event types"}
 
 #: By meaning: names that win over the others, then names that are taken if a file has just one of them.

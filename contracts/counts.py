@@ -15,8 +15,9 @@ FOLDERS = ("train", "test", "repeats", "users", "items")
 """The folders whose rows are counted under their own name."""
 
 _COUNTS = (
-    "read", "quarantined", "forgotten", "otherEvents", "duplicates", "belowSupport", "interactions", *FOLDERS,
-    "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers",
+    "read", "quarantined", "forgotten", "otherEvents", "superseded", "beforeHistory", "duplicates", "notLiked",
+    "belowSupport", "interactions", *FOLDERS, "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers",
+    "compactedUsers", "compactedItems", "withdrawnItems",
 )  # fmt: skip
 
 
@@ -68,7 +69,18 @@ def _wrong_sums(counts: Mapping[str, int], is_by_time: bool) -> list[str]:
     # Cold test rows are left out by global time; by leave-last-out they are rows of train.
     cold = ("coldTestItems",) if is_by_time else ()
     sums = {
-        "read": ("quarantined", "forgotten", "otherEvents", "duplicates", "belowSupport", "interactions", *cold),
+        "read": (
+            "quarantined",
+            "forgotten",
+            "otherEvents",
+            "superseded",
+            "beforeHistory",
+            "duplicates",
+            "notLiked",
+            "belowSupport",
+            "interactions",
+            *cold,
+        ),
         "interactions": ("train", "test", "repeats"),
     }
     return [
@@ -83,7 +95,13 @@ def _wrong_order(manifest: Mapping[str, Any], counts: Mapping[str, int], popular
     by_time = _is_by_time(manifest)
     tested = "testUsers" if "testUsers" in manifest["counts"] else "test"
     pairs = [("test", "users"), ("coldTestItems", "train")] if not by_time else []
-    pairs += [("testUsers", "users"), ("testUsers", "test"), ("newTestUsers", tested), ("tiedTestUsers", tested)]
+    pairs += [
+        ("testUsers", "users"),
+        ("testUsers", "test"),
+        ("newTestUsers", tested),
+        ("tiedTestUsers", tested),
+        ("withdrawnItems", "items"),
+    ]
     faults = [
         f"counts.{low} is {counts[low]}, more than counts.{high}, {counts[high]}"
         for low, high in pairs

@@ -6,11 +6,15 @@ ID_CHARACTERS = 256
 """Maximum characters of a user id or an item id."""
 PARAMETER_CHARACTERS = 256
 """Maximum characters of a hyperparameter (SageMaker's limit) and of a preparation parameter."""
+WEIGHTS_CHARACTERS = 4096
+"""Maximum characters of the preparation parameter `eventWeights`."""
 CANDIDATES = 1000
 """Maximum items in a ranking request."""
 RESULTS = 100
 """Maximum items in one list."""
 DEFAULT_RESULTS = 10
+HISTORY = 100
+"""Maximum items in the history of a request."""
 REQUEST_BYTES = 1 << 20
 
 RULE_ITEMS = 1000
@@ -22,5 +26,10 @@ CATEGORY_CAP = 100
 RULES_BYTES = 1 << 20
 DROP_BYTES = 1 << 16
 """Maximum bytes of a drop's `_drop.json`."""
+
+FIELDS = 40
+"""Maximum fields of an item that an answer shows: title, category, and columns of the catalogue."""
+PART_FIELDS_BYTES = 1 << 20
+"""Maximum bytes of the items' fields in one part of a batch: functions keep several parts in memory."""
 
 BATCH_PARTS = 10_000

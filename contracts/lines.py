@@ -28,6 +28,8 @@ REFUSED, FAILED = "REFUSED: ", "FAILED: "
 """Prefixes of a preparation's last line on standard error: the data was refused (exit 2), or the job failed."""
 WARNING = "warning: "
 """Prefix of a preparation's line about data that look wrong."""
+UNITED = "united: "
+"""Prefix of a preparation's line about the drops that it united."""
 
 
 @dataclass(frozen=True)

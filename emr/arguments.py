@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,11 @@ from contracts.columns import NO_TIMES, Given
 from contracts.lines import FAILED
 from contracts.names import DATASET_VERSION, EXAMPLE_VERSION
 from contracts.splits import AUTO, GLOBAL_TIME, LEAVE_LAST_OUT, PROTOCOLS
-from contracts.values import integer_in
+from contracts.values import integer_in, is_number, shown
+from worth import Worth
+
+ABSENT_ITEMS = AUTO_ITEMS, WITHDRAWN, KEPT = ("auto", "withdrawn", "kept")
+"""What an item is that the catalogue lacks; AUTO_ITEMS: withdrawn if the catalogue has at least half of the items."""
 
 FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 
@@ -21,12 +26,17 @@ FORMATS = ("auto", "csv", "parquet", "movielens-csv", "movielens-dat")
 #: serves knows less of what is new: docs/decisions/0026-the-test-is-what-comes-next.md.
 TEST_SHARE = 0.05
 
+#: Indices are kept while at least half of them are used: numbering anew costs nothing but the names in old logs.
+COMPACT_ABOVE = 0.5
+
 WARNINGS = (
     "no-times", "guests", "absent-event-types", "left-out-event-types", "opposite-event-types", "event-types",
     "fractions-of-users", "fractions-of-items", "mixed-units", "units", "compact-dates", "early-times",
     "not-positive-weights", "busy-user", "test-account", "few-times", "one-time", "fast-user", "duplicates",
+    "not-liked", "unweighted-event-types",
+    "other-catalogue", "many-withdrawn", "catalogue-repeats", "catalogue-columns", "catalogue-types", "catalogue-texts",
 )  # fmt: skip
-"""The names of what `findings` warns of."""
+"""The names of what `findings`, `item_columns` and `withdrawal` warn of."""
 #: The letters of a datetime pattern that can be read, with the numbers of times that each may stand in a row:
 #: https://spark.apache.org/docs/4.0.0/sql-ref-datetime-pattern.html
 _PATTERN_LETTERS = {
@@ -60,6 +70,13 @@ class Arguments:
         below 1), or these days before the latest one, are for testing.
     timestamp_format: a datetime pattern of Spark, for times of other forms than those that are known.
     refused_warnings: warnings, by their names in `WARNINGS`, that refuse the data.
+    worth: what events are worth.
+    union, drops: of an append: the document with the drops to read, and the folder that they are in.
+    history_days: only interactions of so many days before the newest one are used; None: all.
+    compact_above: users and items are numbered anew if the share of them without an interaction is above it.
+    absent_items: one of `ABSENT_ITEMS`: what an item is that the catalogue lacks.
+    available_column, withdrawn_column: at most one of them, a column of the catalogue: items with false or 0 in the
+        first, or with true or a number above 0 in the second, are withdrawn.
     """
 
     source: str
@@ -76,11 +93,19 @@ class Arguments:
     minimum_user_interactions: int = 2
     minimum_item_interactions: int = 1
     maximum_bad_share: float = 0.001
-    split: str = LEAVE_LAST_OUT
+    split: str = AUTO
     test_share: float | None = None
     test_days: int | None = None
     timestamp_format: str | None = None
     refused_warnings: tuple[str, ...] = ()
+    worth: Worth = field(default_factory=Worth)
+    drops: str | None = None
+    union: str | None = None
+    history_days: int | None = None
+    compact_above: float = COMPACT_ABOVE
+    absent_items: str = AUTO_ITEMS
+    available_column: str | None = None
+    withdrawn_column: str | None = None
 
     @property
     def last_second(self) -> int:
@@ -133,7 +158,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         "--items",
         type=_uri,
         metavar="URI",
-        help="catalogue (id, title, category); default: items.*, movies.*, products.*… in the source",
+        help="catalogue (id, title, category, further columns); default: items.*, movies.*, products.*… in the source",
     )
     add("--format", choices=FORMATS, default="auto")
     times = f"times; {NO_TIMES}: there are no times"
@@ -152,18 +177,41 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     )
     add("--timestamp-format", type=_timestamp_format, metavar="PATTERN", help="datetime pattern, as M/d/yyyy H:mm")
     add("--event-types", type=_names, default=(), metavar="buy,view", help="only these are used; default: all")
+    add("--event-weights", type=_weights, default={}, metavar="buy=5,refund=-5", help="worth by event type; others: 1")
+    add("--least-value", type=_value, metavar="X", help="events with a value (weight) below it count nothing")
+    add("--values", choices=("ignore", "multiply"), default="ignore", help="multiply: the value multiplies the worth")
+    add("--half-life-days", type=_days, metavar="DAYS", help="the age at which an event is worth half")
+    add("--bought-types", type=_names, default=(), metavar="buy", help="event types that are purchases; default: all")
     add("--minimum-user-interactions", type=_at_least_one, default=2, metavar="N")
     add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N")
     add("--maximum-bad-share", type=_share, default=0.001, metavar="SHARE", help="0 to 1; above it the data is refused")
     add("--refuse-warnings", type=_warnings, default=(), metavar="NAMES", help=f"of {', '.join(WARNINGS)}")
     add(
+        "--absent-items",
+        choices=ABSENT_ITEMS,
+        default=AUTO_ITEMS,
+        help="items that the catalogue lacks; auto: withdrawn if it has at least half of the items",
+    )
+    add("--available-column", type=_text, metavar="C", help="of the catalogue: items with false or 0 are withdrawn")
+    add("--withdrawn-column", type=_text, metavar="C", help="of the catalogue: items with true are withdrawn")
+    add(
         "--split",
         choices=(AUTO, *PROTOCOLS),
-        default=LEAVE_LAST_OUT,
-        help="what is for testing; auto: by time where that works",
+        default=AUTO,
+        help="what is for testing; auto: by time where enough users can be tested so",
     )
     add("--test-share", type=_part, metavar="SHARE", help=f"by global time: share to test, default {TEST_SHARE}")
     add("--test-days", type=_at_least_one, metavar="N", help="by global time: days to test, instead of a share")
+    add("--union", type=_uri, metavar="URI", help="unions/<version>.json: the drops that are read with --source")
+    add("--drops", type=_uri, metavar="URI", help="the folder of those drops")
+    add("--history-days", type=_at_least_one, metavar="N", help="use only the last N days of interactions")
+    add(
+        "--compact-above",
+        type=_share,
+        default=COMPACT_ABOVE,
+        metavar="SHARE",
+        help="number users and items anew if more of them have no interaction; 1: never",
+    )
     options = parser.parse_args(argv)
 
     columns = Given(
@@ -172,10 +220,12 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         timestamp=options.timestamp_column,
         event_type=options.event_type_column,
         weight=options.weight_column,
-        needs_event_type=bool(options.event_types),
+        needs_event_type=bool(options.event_types or options.event_weights or options.bought_types),
     )
     if len(set(columns.named().values())) < len(columns.named()):
         parser.error("argument --*-column: one column cannot have two meanings")
+    if options.available_column and options.withdrawn_column:
+        parser.error("argument --withdrawn-column: not together with --available-column")
     if options.parent_version == options.dataset_version:
         parser.error(f"argument --parent-version: {options.parent_version} is the version to be written")
     if options.test_share is not None and options.test_days is not None:
@@ -186,6 +236,17 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         )
     if options.split == GLOBAL_TIME and options.timestamp_column == NO_TIMES:
         parser.error(f"argument --split: {GLOBAL_TIME} needs times; --timestamp-column is {NO_TIMES}")
+    for option, named in (("event-weights", options.event_weights), ("bought-types", options.bought_types)):
+        unused = sorted(set(named) - set(options.event_types)) if options.event_types else []
+        if unused:
+            parser.error(
+                f"argument --{option}: {unused[0]!r} is not in --event-types ({', '.join(options.event_types)}), so no "
+                f"event of it is used; add it there, or leave it out of --{option}"
+            )
+    if (options.union is None) != (options.drops is None):
+        parser.error("argument --union: it needs --drops, and --drops needs it")
+    if options.history_days is not None and options.timestamp_column == NO_TIMES:
+        parser.error(f"argument --history-days: it needs times; --timestamp-column is {NO_TIMES}")
     is_share = options.split != LEAVE_LAST_OUT and options.test_days is None
     return Arguments(
         source=options.source,
@@ -207,6 +268,20 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         test_days=options.test_days,
         timestamp_format=options.timestamp_format,
         refused_warnings=options.refuse_warnings,
+        worth=Worth(
+            options.event_weights,
+            options.least_value,
+            options.values == "multiply",
+            options.half_life_days,
+            options.bought_types,
+        ),
+        drops=options.drops,
+        union=options.union,
+        history_days=options.history_days,
+        compact_above=options.compact_above,
+        absent_items=options.absent_items,
+        available_column=options.available_column,
+        withdrawn_column=options.withdrawn_column,
     )
 
 
@@ -240,6 +315,58 @@ def _names(value: str) -> tuple[str, ...]:
     if not names:
         raise argparse.ArgumentTypeError(f"{value!r} has no event type")
     return names
+
+
+def _weights(value: str) -> dict[str, float]:
+    """Weights by event type, of `buy=5,view=1` or of a JSON object."""
+    form = 'buy=5,view=1 or {"buy": 5, "view": 1}'
+    if value.lstrip().startswith("{"):
+        try:
+            pairs = json.loads(value, object_pairs_hook=list)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{value!r} is no JSON object: {error}; give {form}") from None
+    else:
+        pairs = [(name, _number(text)) for name, _, text in (part.rpartition("=") for part in value.split(","))]
+    found: dict[str, float] = {}
+    for name, weight in pairs:
+        name = name.strip()
+        if not name:
+            raise argparse.ArgumentTypeError(f"{value!r} has a weight without an event type; give {form}")
+        if name in found:
+            raise argparse.ArgumentTypeError(f"{value!r} has two weights of {name!r}; give one")
+        if not is_number(weight) or abs(weight) > 1e6 or 0 < abs(weight) < 1e-6:
+            raise argparse.ArgumentTypeError(
+                f"the weight of {name!r} must be 0 or a finite number from 0.000001 to 1000000, or that below 0, not "
+                f"{shown(weight)}; give {form}"
+            )
+        found[name] = float(weight)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{value!r} has no event type; give {form}")
+    return found
+
+
+def _number(text: str) -> float | str:
+    """The number that `text` is, or `text`."""
+    try:
+        return float(text) if text.isascii() and "_" not in text else text
+    except ValueError:
+        return text
+
+
+def _value(value: str) -> float:
+    number = _number(value)
+    if not is_number(number) or not 0 <= number <= 1e9:
+        raise argparse.ArgumentTypeError(f"must be a finite number from 0 to 1000000000, not {value!r}")
+    return float(number)
+
+
+def _days(value: str) -> float:
+    number = _number(value)
+    if not is_number(number) or not 0.01 <= number <= 36_500:
+        raise argparse.ArgumentTypeError(
+            f"must be a number of days from 0.01 to 36500, not {value!r}; without it, age does not matter"
+        )
+    return float(number)
 
 
 def _warnings(value: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import cleaning
 import findings
 import forgetting
 import global_time
+import uniting
 import writing
 from contracts.splits import AUTO, GLOBAL_TIME, LEAVE_LAST_OUT
 from findings import Outcomes
@@ -43,12 +44,15 @@ def clean(preparation: Preparation, source: Source) -> Clean:
         _write_quarantine(preparation, settled, found.bad)
     texts = cleaning.unreadable_times(settled) if "timestamp_unparsable" in found.bad else []
     problem = findings.refusal(found, arguments.maximum_bad_share, texts)
+    problem = problem or findings.unknown_types(found, arguments.worth)
     if problem:
         raise Refused(problem)
-    preparation.warn_of(findings.of_rows(found, arguments.event_types, arguments.has_times))
+    uniting.refuse_own(preparation, settled, found)
+    preparation.warn_of(findings.of_rows(found, arguments.event_types, arguments.has_times, arguments.worth))
 
     counted = Clean(source.interactions, found.good, found.other_events, 0, 0, (0, 0))
-    cleaned = _keep(preparation, cleaning.good_rows(settled), counted)
+    settled, counted = uniting.once(preparation, settled, counted)
+    cleaned = _keep(preparation, settled, counted)
     print_step(
         "clean",
         started,
@@ -68,7 +72,7 @@ def _judge(preparation: Preparation, source: Source) -> tuple[DataFrame, Outcome
     arguments = preparation.arguments
     rules = cleaning.Rules(
         event_types=arguments.event_types,
-        timestamp_format=arguments.timestamp_format,
+        timestamp_format=source.timestamp_format,
         has_times=arguments.has_times,
         last_second=arguments.last_second,
     )
@@ -81,45 +85,55 @@ def _judge(preparation: Preparation, source: Source) -> tuple[DataFrame, Outcome
     return cleaning.settle(parsed, found.meaning), found
 
 
-def _keep(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
+def _keep(preparation: Preparation, settled: DataFrame, good: Clean) -> Clean:
     """The rows of the requested protocol; of AUTO those of global time or, with a warning, if the data do not suit it,
     those of leave-last-out.
     """
     arguments = preparation.arguments
     if arguments.split == GLOBAL_TIME:
-        return _keep_by_time(preparation, rows, good)
+        return _keep_by_time(preparation, settled, good)
     # Each test user has a row, so a trial of a few rows needs no look at their times.
     if arguments.split == AUTO and arguments.has_times and good.rows >= global_time.LEAST_TEST_USERS:
         try:
-            return _keep_by_time(preparation, rows, good)
+            return _keep_by_time(preparation, settled, good)
         except Refused as reason:
             preparation.warn(
                 f"each user's last interaction is for testing ({LEAVE_LAST_OUT}), not all after a moment: {reason}"
             )
-    return _keep_latest(preparation, rows, good)
+    return _keep_latest(preparation, settled, good)
 
 
-def _keep_latest(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
-    """The latest row of each (user, item) with enough support."""
-    unique = cleaning.with_support(cleaning.latest_per_pair(rows)).persist()
+def _keep_latest(preparation: Preparation, settled: DataFrame, good: Clean) -> Clean:
+    """The latest row of each (user, item) that is liked and has enough support."""
+    values = preparation.arguments.worth
+    pairs = cleaning.latest_per_pair(cleaning.good_rows(settled, values, preparation.found.last))
+    not_liked = 0
+    if values.can_be_nothing:
+        pairs = pairs.persist()
+        not_liked = pairs.where("not is_liked").count()
+    unique = cleaning.with_support(pairs.where("is_liked").drop("is_liked")).persist()
     distinct = unique.count()
+    _warn_of_not_liked(preparation, not_liked, distinct)
     interactions, facts = _supported(preparation, unique, distinct)
+    duplicates = good.rows - distinct - not_liked
     return replace(
         good,
         interactions=interactions,
         rows=facts["rows"],
-        duplicates=good.rows - distinct,
+        duplicates=duplicates,
+        not_liked=not_liked,
         below_support=distinct - facts["rows"],
         time_span=(facts["first"], facts["last"]),
-        figures=_figures(preparation, facts, good.rows - distinct),
+        figures=_figures(preparation, facts, duplicates, not_liked),
     )
 
 
-def _keep_by_time(preparation: Preparation, rows: DataFrame, good: Clean) -> Clean:
-    """The latest row of each (user, item) with enough support before the moment of the split, and the first row of each
-    at or after it. Raises Refused if none of the second kind is for testing.
+def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> Clean:
+    """The latest row of each (user, item) that is liked and has enough support before the moment of the split, and the
+    first row of each at or after it. Raises Refused if none of the second kind is for testing.
     """
     arguments = preparation.arguments
+    rows = cleaning.good_rows(settled)
     moment, share = global_time.moment(rows, arguments.test_share, arguments.test_days)
     if share is not None and share >= global_time.COARSE * (arguments.test_share or 1):
         coarse = (
@@ -129,9 +143,17 @@ def _keep_by_time(preparation: Preparation, rows: DataFrame, good: Clean) -> Cle
         if arguments.split == AUTO:
             raise Refused(coarse)
         preparation.warn(coarse)
-    pairs = global_time.per_pair(rows, moment).persist()
-    sizes = pairs.agg(F.count("earlier").alias("earlier"), F.count("later").alias("later")).head()
+    if arguments.split == AUTO:
+        _require_suited(moment, global_time.users_from(rows, moment))
+    pairs = global_time.per_pair(cleaning.good_rows(settled, arguments.worth, moment), moment).persist()
+    numbers = (
+        F.count("earlier").alias("earlier"),
+        F.count("later").alias("later"),
+        F.sum("not_liked").alias("not_liked"),
+    )
+    sizes = pairs.agg(*numbers).head()
     assert sizes is not None
+    _warn_of_not_liked(preparation, sizes["not_liked"], sizes["earlier"] + sizes["later"])
     earlier = cleaning.with_support(global_time.earlier(pairs))
     train, facts = _supported(preparation, earlier, sizes["earlier"], f" before {global_time.utc(moment)}")
     divided = global_time.divide(pairs, train).persist()
@@ -146,29 +168,41 @@ def _keep_by_time(preparation: Preparation, rows: DataFrame, good: Clean) -> Cle
             f"--test-share or --test-days, or --split {LEAVE_LAST_OUT}"
         )
     test_users = sum(row["users"] for row in found if row["part"] == global_time.TEST)
-    unsuited = global_time.why_unsuited(moment, test_users) if arguments.split == AUTO else None
-    if unsuited:
-        raise Refused(unsuited)
+    if arguments.split == AUTO:
+        _require_suited(moment, test_users)
     kept = divided.where(F.col("part") != global_time.COLD)
+    duplicates = good.rows - sizes["earlier"] - sizes["later"] - sizes["not_liked"]
     return replace(
         good,
         interactions=kept,
         rows=sum(parts.values()) - cold,
-        duplicates=good.rows - sizes["earlier"] - sizes["later"],
+        duplicates=duplicates,
+        not_liked=sizes["not_liked"],
         below_support=sizes["earlier"] - facts["rows"],
         time_span=(facts["first"], max(row["last"] for row in found if row["part"] != global_time.COLD)),
         moment=moment,
         parts=parts,
-        figures=_figures(preparation, facts, good.rows - sizes["earlier"] - sizes["later"]),
+        figures=_figures(preparation, facts, duplicates, sizes["not_liked"]),
     )
 
 
-def _figures(preparation: Preparation, summary: Any, duplicates: int) -> dict[str, Any]:
+def _warn_of_not_liked(preparation: Preparation, pairs: int, liked: int) -> None:
+    before = preparation.parent_manifest().get("figures") or {}
+    preparation.warn_of(findings.of_not_liked(pairs, liked, before))
+
+
+def _figures(preparation: Preparation, summary: Any, duplicates: int, not_liked: int) -> dict[str, Any]:
     """`figures` of the manifest. Warns of what looks wrong in them."""
-    numbers = findings.figures(preparation.found, summary, duplicates)
+    numbers = findings.figures(preparation.found, summary, duplicates, not_liked)
     before = preparation.parent_manifest().get("figures") or {}
     preparation.warn_of(findings.of_people(summary, numbers, before, preparation.arguments.has_times))
     return numbers
+
+
+def _require_suited(moment: int, test_users: int) -> None:
+    reason = global_time.why_unsuited(moment, test_users)
+    if reason:
+        raise Refused(reason)
 
 
 def _supported(preparation: Preparation, counted: DataFrame, distinct: int, when: str = "") -> tuple[DataFrame, Any]:

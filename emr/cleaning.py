@@ -11,6 +11,8 @@ from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 import times
+import worth
+from worth import Worth
 
 MAXIMUM_ID_LENGTH = 256
 #: 1971-01-01 in epoch seconds. Times before it are mostly no epoch seconds: years, counters, dates like 20240131.
@@ -25,6 +27,8 @@ TEST_ACCOUNTS = (
 )  # fmt: skip
 #: Rows of `tally` that are read: more event types than that are none.
 MAXIMUM_OUTCOMES = 10_000
+#: What is known of a pair in train beside its last time and weight.
+PAIR = ("events", "worth", "is_bought")
 
 _CONTROL_CHARACTER = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 #: Spark's replacement for bytes that are not UTF-8. With it, two different ids could become equal.
@@ -86,6 +90,7 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
         is_wanted.alias("is_wanted"),
         F.struct(*texts).alias("texts"),
         "file",
+        *_drop_of(raw),
     )
     heft = F.col("heft")
     number = F.when(heft.rlike(_NUMBER), heft.try_cast("double")).cast("float")
@@ -132,6 +137,7 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
         "is_wanted",
         F.when(is_bad, F.col("texts")).alias("raw"),
         F.when(is_bad, F.col("file")).alias("file"),
+        *_drop_of(raw),
     )
 
 
@@ -159,8 +165,9 @@ def _time_problem(seconds: Column, last_second: int) -> Column:
 
 def tally(parsed: DataFrame, by_event_type: bool = True) -> list[Row]:
     """Counts of the rows of `parse` by outcome: `reason, date_reason, is_wanted, unit, event_type` (null, unless
-    `by_event_type`), and of these `rows`, `early` (before 1971), `not_positive` (weights), and the numbers of ids that
-    are, and are not, a whole number: `user_fractions` and `item_fractions` (17385.0), `user_texts` and `item_texts`.
+    `by_event_type`), and of these `rows`, `early` (before 1971), `not_positive` (weights), the times `last` and
+    `last_date` (of `date`), and the numbers of ids that are, and are not, a whole number: `user_fractions` and
+    `item_fractions` (17385.0), `user_texts` and `item_texts`.
 
     At most `MAXIMUM_OUTCOMES` + 1 rows.
     """
@@ -169,6 +176,8 @@ def tally(parsed: DataFrame, by_event_type: bool = True) -> list[Row]:
         F.count("*").alias("rows"),
         F.count_if(F.col("timestamp") < FIRST_PLAUSIBLE_SECOND).alias("early"),
         F.count_if(F.col("weight") <= 0).alias("not_positive"),
+        F.max("timestamp").alias("last"),
+        F.max("date").alias("last_date"),
     ]
     for name in ("user", "item"):
         identifier = F.col(f"{name}_id")
@@ -181,8 +190,8 @@ def tally(parsed: DataFrame, by_event_type: bool = True) -> list[Row]:
 
 
 def settle(parsed: DataFrame, meaning: Meaning) -> DataFrame:
-    """The rows of `parse` with what only all rows tell: `user_id, item_id, timestamp, weight, reason, is_wanted, raw,
-    file`.
+    """The rows of `parse` with what only all rows tell: `user_id, item_id, timestamp, weight, event_type, reason,
+    is_wanted, raw, file`.
     """
     timestamp, reason = F.col("timestamp"), F.col("reason")
     if meaning.has_dates:
@@ -194,21 +203,37 @@ def settle(parsed: DataFrame, meaning: Meaning) -> DataFrame:
         _without_fraction("item_id", meaning.whole_items),
         timestamp.alias("timestamp"),
         "weight",
+        "event_type",
         reason.alias("reason"),
         "is_wanted",
         "raw",
         "file",
+        *_drop_of(parsed),
     )
+
+
+def _drop_of(rows: DataFrame) -> list[str]:
+    """The column with the number of the drop, which several drops have."""
+    return ["drop"] if "drop" in rows.columns else []
 
 
 def _without_fraction(name: str, is_whole: bool) -> Column:
     return F.regexp_replace(name, r"\.0$", "").alias(name) if is_whole else F.col(name)
 
 
-def good_rows(settled: DataFrame) -> DataFrame:
-    """`user_id, item_id, timestamp, weight` of the good rows with a wanted event type."""
+def good_rows(settled: DataFrame, values: Worth | None = None, now: int = 0) -> DataFrame:
+    """`user_id, item_id, timestamp, weight, worth float, is_bought boolean` of the good rows with a wanted event type.
+
+    `values`: what events are worth at `now` (epoch seconds).
+    """
+    values = values or Worth()
     return settled.where(F.col("reason").isNull() & F.col("is_wanted")).select(
-        "user_id", "item_id", "timestamp", "weight"
+        "user_id",
+        "item_id",
+        "timestamp",
+        "weight",
+        worth.of_event(values, now).alias("worth"),
+        worth.is_bought(values).alias("is_bought"),
     )
 
 
@@ -229,16 +254,17 @@ def unreadable_times(settled: DataFrame, most: int = 3) -> list[str]:
 
 
 def latest_per_pair(rows: DataFrame) -> DataFrame:
-    """One row for each (user_id, item_id): the latest, and at equal time the one with the greatest weight.
+    """One row for each (user_id, item_id): time and weight of the latest event that is worth more than 0, at equal time
+    of the one with the greatest weight; and `events, worth, is_bought` (`worth.of_pair`), `is_liked`.
 
-    The model learns which items a user chose, not how often, so the last time and weight of a pair are enough. A pair
-    with one row cannot be in both train and test. `events` is the number of its rows.
+    A pair with one row cannot be in both train and test. Time and weight can be null where the pair is not liked.
     """
-    latest = F.max(F.struct("timestamp", "weight")).alias("latest")
-    return (
-        rows.groupBy("user_id", "item_id")
-        .agg(latest, F.count("*").alias("events"))
-        .select("user_id", "item_id", "latest.timestamp", "latest.weight", "events")
+    latest = F.max(F.when(F.col("worth") > 0, F.struct("timestamp", "weight"))).alias("latest")
+    is_liked = worth.is_liked(F.col("worth"), F.col("gained")).alias("is_liked")
+    found = rows.groupBy("user_id", "item_id").agg(latest, *worth.of_pair())
+    worth_then = F.col("worth").cast("float").alias("worth")
+    return found.select(
+        "user_id", "item_id", "latest.timestamp", "latest.weight", "events", worth_then, "is_bought", is_liked
     )
 
 
@@ -273,7 +299,7 @@ def supported(counted: DataFrame, minimum_user: int, minimum_item: int) -> DataF
     count = remaining.count()
     while True:
         eligible = remaining.groupBy("item_id").agg(F.count("*").alias("n")).where(F.col("n") >= minimum_item)
-        rows = remaining.select("user_id", "item_id", "timestamp", "weight", "events")
+        rows = remaining.select("user_id", "item_id", "timestamp", "weight", *PAIR)
         narrowed = rows.join(eligible.select("item_id"), "item_id", "left_semi")
         narrowed = with_support(narrowed).where(F.col("user_interactions") >= minimum_user)
         narrowed = narrowed.localCheckpoint()

@@ -15,6 +15,7 @@ import times
 from cleaning import Meaning
 from global_time import utc
 from refusal import printable
+from worth import Worth
 
 NO_EVENT_TYPE, OTHER_EVENT_TYPES = "(none)", "(others)"
 """Names in `eventTypes` of the manifest: rows without an event type, and those of all but the most frequent types."""
@@ -32,6 +33,8 @@ _LARGE_ACCOUNT_SHARE = 0.01
 _FEW_TIMES = 10
 #: Share of the rows that repeat a (user, item), and its growth over the parent version's.
 _LARGE_DUPLICATE_SHARE, _DUPLICATE_GROWTH = 0.5, 0.2
+#: Share of the pairs that are worth nothing or less, and its growth over the parent version's.
+_LARGE_NOT_LIKED_SHARE, _NOT_LIKED_GROWTH = 0.2, 0.1
 #: The reason of rows without a user. Shops sell to guests, so up to half of the rows may be theirs: they do not count
 #: as bad. Above the smaller share a warning tells it.
 _GUEST, _MOST_GUESTS, _FEW_GUESTS = "user_id_missing", 0.5, 0.001
@@ -49,6 +52,7 @@ class Outcomes:
 
     bad: by reason. event_types: rows that are not bad, by event type; None: they were not counted by type.
     units: good rows by `times` unit. early: good rows before 1971; not_positive: those with a weight of 0 or below.
+    last: the latest time of the good rows, epoch seconds.
     """
 
     read: int = 0
@@ -59,6 +63,7 @@ class Outcomes:
     units: dict[int, int] = field(default_factory=dict)
     early: int = 0
     not_positive: int = 0
+    last: int = 0
     meaning: Meaning = field(default_factory=Meaning)
 
     @property
@@ -84,7 +89,7 @@ def outcomes(rows: Iterable[Any], by_event_type: bool = True) -> Outcomes:
         whole_users=sums["user_fractions"] > 0 and sums["user_texts"] == 0,
         whole_items=sums["item_fractions"] > 0 and sums["item_texts"] == 0,
     )
-    bad, types, good = Counter[str](), Counter[str](), Counter[str]()
+    bad, types, good, last = Counter[str](), Counter[str](), Counter[str](), 0
     for row in rows:
         is_date = meaning.has_dates and row["unit"] == times.COMPACT
         reason = row["date_reason"] if is_date else row["reason"]
@@ -98,6 +103,7 @@ def outcomes(rows: Iterable[Any], by_event_type: bool = True) -> Outcomes:
         good["rows"] += row["rows"]
         good["early"] += 0 if is_date else row["early"]
         good["not_positive"] += row["not_positive"]
+        last = max(last, row["last_date" if is_date else "last"])
     return Outcomes(
         read=sum(row["rows"] for row in rows),
         bad=dict(bad),
@@ -107,12 +113,16 @@ def outcomes(rows: Iterable[Any], by_event_type: bool = True) -> Outcomes:
         units={unit: count for unit, count in units.items() if count},
         early=good["early"],
         not_positive=good["not_positive"],
+        last=last,
         meaning=meaning,
     )
 
 
-def of_rows(found: Outcomes, event_types: tuple[str, ...], has_times: bool) -> Iterator[Finding]:
-    """Findings about the rows: what looks wrong, or was understood in one of several ways."""
+def of_rows(
+    found: Outcomes, event_types: tuple[str, ...], has_times: bool, worth: Worth | None = None
+) -> Iterator[Finding]:
+    """Findings about the rows: what looks wrong, or was understood in one of several ways. `worth`: of events."""
+    worth = worth or Worth()
     if not has_times:
         yield (
             "no-times",
@@ -121,19 +131,20 @@ def of_rows(found: Outcomes, event_types: tuple[str, ...], has_times: bool) -> I
         )
     if found.bad.get(_GUEST, 0) / found.read > _FEW_GUESTS:
         yield "guests", f"{_share(found.bad[_GUEST], found.read)} rows have no user, as of guests, and are left out"
-    yield from _of_event_types(found, event_types)
+    yield from _of_event_types(found, event_types, worth)
     yield from _of_ids(found.meaning)
     if has_times:
         yield from _of_times(found)
-    if found.not_positive:
+    if found.not_positive and not worth.reads_values:
         yield (
             "not-positive-weights",
             f"{_share(found.not_positive, found.good)} interactions have a weight of 0 or below; they count as liked: "
-            "leave them out of the drop if they mean the opposite",
+            "if they mean the opposite, give --least-value (leastValue) for ratings, or --values multiply (values) for "
+            "quantities",
         )
 
 
-def _of_event_types(found: Outcomes, wanted: tuple[str, ...]) -> Iterator[Finding]:
+def _of_event_types(found: Outcomes, wanted: tuple[str, ...], worth: Worth) -> Iterator[Finding]:
     if found.event_types is None:
         yield "event-types", "the event type differs in thousands of rows, so it is none, and is not counted by type"
         return
@@ -147,12 +158,22 @@ def _of_event_types(found: Outcomes, wanted: tuple[str, ...]) -> Iterator[Findin
     if others:
         yield "left-out-event-types", f"{_share(found.other_events, found.read)} rows are left out: {_counts(others)}"
     used = {name: rows for name, rows in found.event_types.items() if not wanted or name in wanted}
-    opposite = {name: rows for name, rows in used.items() if any(word in name.lower() for word in _OPPOSITES)}
+    unweighted = {name: rows for name, rows in used.items() if worth.weights and name not in worth.weights}
+    if unweighted:
+        yield (
+            "unweighted-event-types",
+            f"{_share(sum(unweighted.values()), found.good)} interactions have an event type without a weight, and are "
+            f"worth 1: {_counts(dict(list(unweighted.items())[:10]))}; add it to --event-weights (eventWeights), with "
+            "0 if it counts nothing",
+        )
+    likely = {name: rows for name, rows in used.items() if name not in worth.weights}
+    opposite = {name: rows for name, rows in likely.items() if any(word in name.lower() for word in _OPPOSITES)}
     if opposite:
         yield (
             "opposite-event-types",
             f"{_share(sum(opposite.values()), found.good)} interactions seem to mean the opposite of liking "
-            f"({_counts(opposite)}), and count as liked: leave them out with --event-types (eventTypes)",
+            f"({_counts(opposite)}), and count as liked: leave them out with --event-types (eventTypes), "
+            "or give them a weight below 0 with --event-weights (eventWeights)",
         )
 
 
@@ -206,8 +227,46 @@ def refusal(found: Outcomes, maximum_share: float, texts: Iterable[str] = ()) ->
     return None
 
 
-def figures(found: Outcomes, summary: Any, duplicates: int) -> dict[str, Any]:
-    """`figures` of the manifest; `summary` is `cleaning.summary`, `duplicates` the rows that repeat a (user, item)."""
+def of_not_liked(pairs: int, liked: int, before: Mapping[str, Any]) -> Iterator[Finding]:
+    """A finding if many pairs are not liked; `before`: `figures` of the parent version."""
+    if not pairs:
+        return
+    share, known = pairs / (pairs + liked), before.get("notLikedShare")
+    if share > (_LARGE_NOT_LIKED_SHARE if known is None else known + _NOT_LIKED_GROWTH):
+        parent = "" if known is None else f"; {known:.0%} in the parent version"
+        yield (
+            "not-liked",
+            f"{_share(pairs, pairs + liked, 'pairs of user and item')} are worth nothing or less, as of refunds and "
+            f"low ratings, and are left out{parent}",
+        )
+
+
+def unknown_types(found: Outcomes, worth: Worth) -> str | None:
+    """Why the event types in `worth` cannot be used: no row has one of them; None otherwise."""
+    if not worth.types:
+        return None
+    if found.event_types is None:
+        return (
+            "eventWeights and boughtTypes name event types, but the event type differs in thousands of rows: name the "
+            "right column with --event-type-column (eventTypeColumn)"
+        )
+    for option, key, names in (
+        ("--event-weights", "eventWeights", worth.weights),
+        ("--bought-types", "boughtTypes", worth.bought_types),
+    ):
+        absent = sorted(name for name in names if name not in found.event_types)
+        if absent:
+            return (
+                f"{key} has the event {_types(absent)} {_named(absent)}, which no row has; "
+                f"{_listed(found.most_frequent_types)}; correct {option} ({key}), or leave it out there"
+            )
+    return None
+
+
+def figures(found: Outcomes, summary: Any, duplicates: int, not_liked: int = 0) -> dict[str, Any]:
+    """`figures` of the manifest; `summary` is `cleaning.summary`, `duplicates` the rows that repeat a (user, item),
+    `not_liked` the pairs that are left out because of their worth.
+    """
     account = summary["account"]
     return {
         "largestUserShare": _rounded(summary["most"] / summary["events"]),
@@ -217,6 +276,7 @@ def figures(found: Outcomes, summary: Any, duplicates: int) -> dict[str, Any]:
         "duplicateShare": _rounded(duplicates / found.good),
         "earlyShare": _rounded(found.early / found.good),
         "notPositiveWeightShare": _rounded(found.not_positive / found.good),
+        "notLikedShare": _rounded(not_liked / (found.good - duplicates)),
     }
 
 

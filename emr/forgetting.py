@@ -13,7 +13,7 @@ from storage import Storage
 #: Bytes of a block of SHA-256, to which HMAC pads the key (RFC 2104).
 _BLOCK = 64
 #: What is between two fields of a line that could not be read.
-_BETWEEN_FIELDS = r"[,;|:\t\"]"
+BETWEEN_FIELDS = r"[,;|:\t\"]"
 _LARGEST = 2**31 - 1
 
 
@@ -35,14 +35,24 @@ def drop_rows(parsed: DataFrame, people: Forgotten) -> tuple[DataFrame, int]:
     """
     if not people.people:
         return parsed, 0
-    fields = F.split("raw.line", _BETWEEN_FIELDS)
-    # In a column of fractions, 7.0 is 7 (`cleaning.settle`).
-    texts = F.array(F.col("user_id"), F.regexp_replace("user_id", r"\.0$", ""))
-    is_theirs = F.coalesce(F.exists(texts, lambda text: _is_theirs(text, people)), F.lit(False)) | F.coalesce(
-        F.exists(fields, lambda field: _is_theirs(F.trim(field), people)), F.lit(False)
-    )
+    fields = F.split("raw.line", BETWEEN_FIELDS)
+    is_theirs = is_of(F.col("user_id"), people) | is_among(fields, people)
     marked = parsed.withColumn("is_theirs", is_theirs).persist()
     return marked.where(~F.col("is_theirs")).drop("is_theirs"), marked.where("is_theirs").count()
+
+
+def is_of(user_id: Column, people: Forgotten) -> Column:
+    """True where the text, without outer spaces, is the id of a forgotten person. In a column of fractions, 7.0 is 7
+    (`cleaning.settle`).
+    """
+    text = F.trim(user_id)
+    texts = F.array(text, F.regexp_replace(text, r"\.0+$", ""))
+    return F.coalesce(F.exists(texts, lambda one: _is_theirs(one, people)), F.lit(False))
+
+
+def is_among(fields: Column, people: Forgotten) -> Column:
+    """True where one of an array of texts is the id of a forgotten person."""
+    return F.coalesce(F.exists(fields, lambda field: _is_theirs(F.trim(field), people)), F.lit(False))
 
 
 def without_ids(users: DataFrame, people: Forgotten) -> DataFrame:

@@ -1,7 +1,7 @@
 """Global time: the rows before one moment are for training, the others for testing.
 
 All transforms are pure: frames in, frames out. Nothing at or after the moment decides what is in train, because at that
-moment nobody could have known it. Rows have `user_id, item_id, timestamp, weight`.
+moment nobody could have known it. Rows have `user_id, item_id, timestamp, weight, worth, is_bought`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from fractions import Fraction
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+import worth
+from cleaning import PAIR
 from contracts.splits import LEAVE_LAST_OUT
 from refusal import Refused
 
 DAY = 86_400
 #: 1971-01-01: earlier times are positions in a sequence, or other numbers than epoch seconds.
 FIRST_REAL_TIME = 31_536_000
-#: With fewer, leave-last-out tells models apart better: docs/decisions/0026-the-test-is-what-comes-next.md.
-LEAST_TEST_USERS = 200
+#: With so many, the gate sees every second real gain of 5 %: docs/decisions/0026-the-test-is-what-comes-next.md.
+LEAST_TEST_USERS = 2_000
 #: Times are coarse where the test would have at least so many times the share that was asked for.
 COARSE = 2
 #: Values of the column `part`. Cold rows are not written: their item is not in train.
@@ -59,8 +61,15 @@ def why_unsuited(moment: int, test_users: int) -> str | None:
     if moment < FIRST_REAL_TIME:
         return f"the moment would be {utc(moment)}, so the times are positions or other numbers"
     if test_users < LEAST_TEST_USERS:
-        return f"{test_users} users could be tested from {utc(moment)} on, fewer than {LEAST_TEST_USERS}"
+        return f"{test_users:,} users could be tested from {utc(moment)} on, fewer than {LEAST_TEST_USERS:,}"
     return None
+
+
+def users_from(rows: DataFrame, moment: int) -> int:
+    """The number of users with a row at or after `moment`: no more can be tested."""
+    counted = rows.where(F.col("timestamp") >= moment).agg(F.countDistinct("user_id").alias("users")).head()
+    assert counted is not None
+    return int(counted["users"])
 
 
 def utc(seconds: int) -> str:
@@ -99,41 +108,45 @@ def _reached(counts: dict[int, int], wanted: int) -> tuple[int, int]:
 
 
 def per_pair(rows: DataFrame, moment: int) -> DataFrame:
-    """`user_id, item_id, earlier struct, later struct, events` (before the moment): one row for each (user, item).
+    """`user_id, item_id, earlier struct, later struct, not_liked int`: one row for each (user, item).
 
-    `earlier` is the latest row before the moment, as a state to learn from; `later` the first at or after it, because
-    that is the event to predict: when it happens, the person has not chosen the item again yet, and rows that arrive
-    afterwards do not change it. At equal time the greatest weight counts. Null where there is no such row.
+    `earlier` is the latest row before the moment that is worth more than 0, as a state to learn from, with the `PAIR`
+    columns of the rows before the moment; `later` the first at or after it, because that is the event to predict: when
+    it happens, the person has not chosen the item again yet, and rows that arrive afterwards do not change it. At equal
+    time the greatest weight counts. Each is null where there is no such row, or where the sum of the rows is not liked
+    (`worth.is_liked`); `not_liked` is how many of the two are null by that.
     """
     is_earlier = F.col("timestamp") < moment
-    last = F.max(F.when(is_earlier, F.struct("timestamp", "weight")))
-    events = F.count_if(is_earlier).alias("events")
-    first = F.min(F.when(~is_earlier, F.struct("timestamp", (-F.col("weight")).alias("negative"))))
-    return (
-        rows.groupBy("user_id", "item_id")
-        .agg(last.alias("earlier"), first.alias("first"), events)
-        .select(
-            "user_id",
-            "item_id",
-            "earlier",
-            F.when(
-                F.col("first").isNotNull(),
-                F.struct(F.col("first.timestamp"), (-F.col("first.negative")).alias("weight")),
-            ).alias("later"),
-            "events",
-        )
+    is_gain = F.col("worth") > 0
+    last = F.max(F.when(is_earlier & is_gain, F.struct("timestamp", "weight"))).alias("last")
+    first = F.min(F.when(~is_earlier & is_gain, F.struct("timestamp", (-F.col("weight")).alias("negative"))))
+    sums = (
+        F.struct(*worth.of_pair(when)).alias(name) for name, when in (("before", is_earlier), ("after", ~is_earlier))
+    )
+    counts = (F.count_if(is_earlier).alias("rows_before"), F.count_if(~is_earlier).alias("rows_after"))
+    found = rows.groupBy("user_id", "item_id").agg(last, first.alias("first"), *sums, *counts)
+    likes = {name: worth.is_liked(F.col(f"{name}.worth"), F.col(f"{name}.gained")) for name in ("before", "after")}
+    refused = {name: ((F.col(f"rows_{name}") > 0) & ~like).cast("int") for name, like in likes.items()}
+    state = (F.col("before.events"), F.col("before.worth").cast("float").alias("worth"), F.col("before.is_bought"))
+    next_one = F.struct(F.col("first.timestamp"), (-F.col("first.negative")).alias("weight"))
+    return found.select(
+        "user_id",
+        "item_id",
+        F.when(likes["before"], F.struct("last.timestamp", "last.weight", *state)).alias("earlier"),
+        F.when(likes["after"], next_one).alias("later"),
+        (refused["before"] + refused["after"]).alias("not_liked"),
     )
 
 
 def earlier(pairs: DataFrame) -> DataFrame:
     """The rows of `per_pair` before the moment. What has enough support among them is for training."""
-    return pairs.where("earlier is not null").select(
-        "user_id", "item_id", "earlier.timestamp", "earlier.weight", "events"
-    )
+    state = [f"earlier.{name}" for name in ("timestamp", "weight", *PAIR)]
+    return pairs.where("earlier is not null").select("user_id", "item_id", *state)
 
 
 def divide(pairs: DataFrame, train: DataFrame) -> DataFrame:
-    """`user_id, item_id, timestamp, weight, part`: the rows of `train`, and the rows of `per_pair` from the moment on.
+    """`user_id, item_id, timestamp, weight, events, worth, is_bought, part`: the rows of `train`, and the rows of
+    `per_pair` from the moment on, of which `PAIR` is null.
 
     A later row is in REPEATS if its pair is in train, and COLD if its item is not.
     """
@@ -141,22 +154,23 @@ def divide(pairs: DataFrame, train: DataFrame) -> DataFrame:
     kept = train.select("user_id", "item_id", F.lit(True).alias("is_kept"))
     is_known = F.max("is_kept").over(Window.partitionBy("item_id"))
     part = F.when(F.col("is_kept"), REPEATS).when(F.col("is_known"), TEST).otherwise(COLD)
-    rows = F.array(
-        F.when(F.col("is_kept"), F.struct("earlier.timestamp", "earlier.weight", F.lit(TRAIN).alias("part"))),
-        F.when(F.col("later").isNotNull(), F.struct("later.timestamp", "later.weight", part.alias("part"))),
-    )
+    kept_row = F.struct("earlier.*", F.lit(TRAIN).alias("part"))
+    nothing = [F.lit(None).cast(kind).alias(name) for name, kind in zip(PAIR, ("int", "float", "boolean"), strict=True)]
+    later_row = F.struct("later.timestamp", "later.weight", *nothing, part.alias("part"))
+    rows = F.array(F.when(F.col("is_kept"), kept_row), F.when(F.col("later").isNotNull(), later_row))
     return (
         pairs.join(kept, ["user_id", "item_id"], "left")
         .withColumn("is_known", is_known)
         .select("user_id", "item_id", F.explode(rows).alias("row"))
         .where("row is not null")
-        .select("user_id", "item_id", "row.timestamp", "row.weight", "row.part")
+        .select("user_id", "item_id", "row.*")
     )
 
 
 def part(divided: DataFrame, name: str) -> DataFrame:
-    """`user_index, item_index, timestamp, weight` of the rows of one part, after indexing."""
-    return divided.where(F.col("part") == name).select("user_index", "item_index", "timestamp", "weight")
+    """`user_index, item_index, timestamp, weight` of the rows of one part, after indexing; of train also `PAIR`."""
+    columns = ("user_index", "item_index", "timestamp", "weight", *(PAIR if name == TRAIN else ()))
+    return divided.where(F.col("part") == name).select(*columns)
 
 
 def popularity(train: DataFrame) -> DataFrame:

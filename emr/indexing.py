@@ -1,4 +1,5 @@
-"""Assigns a permanent index to each user and item: ids of the parent version keep theirs, new ids follow in order.
+"""Assigns an index to each user and item: ids of the parent version keep theirs, new ids follow in order.
+When most of them are not used any more, the others are numbered anew.
 
 All transforms are pure: frames in, frames out.
 """
@@ -8,8 +9,12 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
+from contracts import item_fields
+from parquet_files import quoted
+
 #: monotonically_increasing_id: partition number from this bit on, row number in the partition below it.
 _PARTITION_BIT = 33
+_FIRST = ("item_index", "item_id", "title", "category")
 
 
 def number(ids: DataFrame, id_column: str, index_column: str, start: int = 0) -> tuple[DataFrame, int]:
@@ -42,19 +47,37 @@ def unknown_ids(interactions: DataFrame, id_column: str, parent: DataFrame | Non
     return ids if parent is None else ids.join(parent.select(id_column), id_column, "left_anti")
 
 
-def clean_catalogue(catalogue: DataFrame) -> DataFrame:
-    """One row for each item of the catalogue: `item_id, title, category`, trimmed, null instead of empty.
+def used(parent: DataFrame, interactions: DataFrame, id_column: str) -> DataFrame:
+    """The rows of the parent's map whose ids have an interaction."""
+    return parent.join(interactions.select(id_column).distinct(), id_column, "left_semi")
 
-    If an item has several rows, the smallest title wins, so the order of the file has no effect.
+
+def compacted(parent: DataFrame, interactions: DataFrame, id_column: str, index_column: str) -> DataFrame:
+    """A map of the ids that have an interaction, numbered from 0 in sorted order, with what the parent's map tells of
+    them.
     """
+    numbered, _ = number(interactions.select(id_column).distinct(), id_column, index_column)
+    return numbered.join(parent.drop(index_column), id_column, "left")
+
+
+def clean_catalogue(catalogue: DataFrame) -> DataFrame:
+    """One row for each item of the catalogue: `item_id, title, category`, trimmed, null instead of empty, the further
+    columns as they are, and `is_repeated`: it had several rows that differ.
+
+    If an item has several rows, the one with the smallest title wins, so the order of the file has no effect.
+    """
+    further = [F.col(quoted(name)) for name in catalogue.columns if name not in ("item_id", "title", "category")]
     identifier, title, category = F.trim("item_id"), _text_or_null("title"), _text_or_null("category")
-    described = catalogue.select(identifier.alias("item_id"), title.alias("title"), category.alias("category"))
-    smallest = F.min(F.struct(F.col("title").isNull().alias("is_untitled"), "title", "category")).alias("smallest")
+    described = catalogue.select(
+        identifier.alias("item_id"), title.alias("title"), category.alias("category"), *further
+    )
+    row = F.struct(F.col("title").isNull().alias("is_untitled"), "title", "category", *further)
     return (
         described.where(F.coalesce("item_id", F.lit("")) != "")
         .groupBy("item_id")
-        .agg(smallest)
-        .select("item_id", "smallest.title", "smallest.category")
+        .agg(F.min(row).alias("row"), F.max(row).alias("last"))
+        .select("item_id", "row.*", (~F.col("row").eqNullSafe(F.col("last"))).alias("is_repeated"))
+        .drop("is_untitled")
     )
 
 
@@ -63,29 +86,55 @@ def _text_or_null(column: str) -> Column:
     return F.when((text != "") & (text != "(no genres listed)"), text)
 
 
-def describe(items: DataFrame, catalogue: DataFrame | None) -> DataFrame:
-    """`item_index, item_id, title, category`, from the catalogue, else `items`, else null; and with a catalogue
-    `is_described boolean`: the item is in it.
+def describe(items: DataFrame, catalogue: DataFrame | None, sold: Column | None = None) -> DataFrame:
+    """The items as the parent version has them, and those that `catalogue` (`clean_catalogue`) has as it has them, with
+    `is_described`: the catalogue has it; `is_sold`: what `sold`, a column over the catalogue, tells of it;
+    `was_withdrawn` and `is_repeated`.
+
+    A row of the catalogue replaces all that was known of its item, so a title that the shop has taken away is gone. An
+    item without a row keeps what was known, apart from columns whose type is another one now.
     """
-    known = items
+    nothing = F.lit(False)
+    was = F.coalesce("is_withdrawn", nothing) if "is_withdrawn" in items.columns else nothing
+    known = items.withColumn("was_withdrawn", was).drop("is_withdrawn")
     for column in ("title", "category"):
         if column not in known.columns:
             known = known.withColumn(column, F.lit(None).cast("string"))
+    own = [name for name in known.columns if name not in (*_FIRST, "was_withdrawn")]
     if catalogue is None:
-        return known.select("item_index", "item_id", "title", "category")
-    updates = catalogue.select(
+        return known.select(
+            *_FIRST, *map(quoted, own), nothing.alias("is_described"), F.lit(None).cast("boolean").alias("is_sold"),
+            "was_withdrawn", nothing.alias("is_repeated"),
+        )  # fmt: skip
+    types = {name.casefold(): (name, catalogue.schema[name].dataType) for name in catalogue.columns}
+    new = [name for name in catalogue.columns if name not in ("item_id", "is_repeated")]
+    own = [name for name in own if types.get(name.casefold(), (name, None))[1] in (None, known.schema[name].dataType)]
+    joined = known.alias("known").join(
+        catalogue.select(
+            "item_id",
+            nothing.isNotNull().alias("is_described"),
+            (F.lit(None).cast("boolean") if sold is None else sold).alias("is_sold"),
+            "is_repeated",
+            *(F.col(quoted(name)).alias(f"new_{name}") for name in new),
+        ).alias("new"),
         "item_id",
-        F.lit(True).alias("is_described"),
-        F.col("title").alias("new_title"),
-        F.col("category").alias("new_category"),
+        "left",
     )
-    return known.join(updates, "item_id", "left").select(
-        "item_index",
-        "item_id",
-        F.coalesce("new_title", "title").alias("title"),
-        F.coalesce("new_category", "category").alias("category"),
-        F.coalesce("is_described", F.lit(False)).alias("is_described"),
-    )
+    is_described = F.coalesce("is_described", nothing)
+    known_as = {name.casefold(): F.col(f"known.{quoted(name)}") for name in (*own, "title", "category")}
+    columns = [
+        F.when(is_described, F.col(f"new.{quoted(f'new_{name}')}"))
+        .otherwise(known_as.get(name.casefold(), F.lit(None)))
+        .alias(name)
+        for name in new
+    ]
+    gone = [name for name in own if name.casefold() not in types][: max(0, item_fields.COLUMNS + 2 - len(new))]
+    return joined.select(
+        "item_index", "item_id", *columns,
+        *(F.when(~is_described, known_as[name.casefold()]).alias(name) for name in gone),
+        is_described.alias("is_described"), "is_sold", "was_withdrawn",
+        F.coalesce("is_repeated", nothing).alias("is_repeated"),
+    )  # fmt: skip
 
 
 def with_indices(interactions: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:

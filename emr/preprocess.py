@@ -18,13 +18,21 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import arguments as command_line
+import drops
+import erasing
 import forgetting
 import global_time
 import indexing
+import item_columns
+import parquet_files
 import splitting
+import withdrawal
+import worth
 import writing
+from arguments import AUTO_ITEMS
 from clean_step import clean
-from contracts import lines
+from contracts import lines, withdrawn
+from contracts.item_fields import BOOLEAN
 from reading import Source, read_source
 from refusal import PreparationFailed, Refused, printable
 from spark_session import open_session, size_shuffles
@@ -34,8 +42,6 @@ from writing import Table
 
 WRITTEN, FAULT, REFUSED = 0, 1, 2
 
-#: Share of the items below which a catalogue is probably another one, or has other ids.
-_SMALL_DESCRIBED_SHARE = 0.5
 #: Share of the test users above which ties in time cause a warning: what draws decide for a tenth of the users moves a
 #: hit rate by 0.1 at most. MovieLens (small) has 16 %, a shop whose baskets have one time each 94 %.
 _LARGE_TIED_SHARE = 0.1
@@ -43,7 +49,10 @@ _LARGE_TIED_SHARE = 0.1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one preparation and returns the exit status."""
-    arguments = command_line.parse(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if "--erase" in words:
+        return erasing.main(words)
+    arguments = command_line.parse(words)
     running = SparkSession.getActiveSession()
     session = None
     try:
@@ -94,15 +103,10 @@ def prepare(preparation: Preparation) -> str:
 def read(preparation: Preparation) -> Source:
     """Finds the files and opens them as text columns. `clean` is the first step that reads the rows."""
     arguments, started = preparation.arguments, time.monotonic()
-    source = read_source(
-        preparation.session,
-        preparation.storage,
-        arguments.source,
-        arguments.items,
-        arguments.format,
-        arguments.columns,
-    )
-    for warning in source.warnings:
+    found, warnings = drops.read_drops(preparation.storage, arguments)
+    source = read_source(preparation.session, preparation.storage, found, arguments.items)
+    preparation.lineage = source.drops
+    for warning in (*warnings, *source.warnings):
         preparation.warn(warning)
     size_shuffles(preparation.session, source.size)
     print_step("read", started, files=source.files, bytes=source.size, format=source.format)
@@ -110,45 +114,94 @@ def read(preparation: Preparation) -> Source:
 
 
 def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
-    """Assigns an index to each user and item; ids of the parent version keep theirs."""
+    """Assigns an index to each user and item; ids of the parent version keep theirs, unless most are not
+    used any more.
+    """
     started = time.monotonic()
     parent_users, known_users = _parent_map(preparation, "users", "user_index")
     parent_items, known_items = _parent_map(preparation, "items", "item_index")
-    users, new_users = indexing.number(
-        indexing.unknown_ids(cleaned.interactions, "user_id", parent_users), "user_id", "user_index", known_users
-    )
-    items, new_items = indexing.number(
-        indexing.unknown_ids(cleaned.interactions, "item_id", parent_items), "item_id", "item_index", known_items
-    )
-    if parent_users is not None and parent_items is not None:
+    if parent_users is not None:
         parent_users = forgetting.without_ids(parent_users, preparation.people)
-        users = parent_users.unionByName(users)
-        items = parent_items.unionByName(items, allowMissingColumns=True)
-    catalogue = indexing.clean_catalogue(source.catalogue) if source.catalogue is not None else None
-    items = indexing.describe(items, catalogue).persist()
+    users, new_users, gone_users = _numbered(preparation, cleaned, "user", parent_users, known_users)
+    items, new_items, gone_items = _numbered(preparation, cleaned, "item", parent_items, known_items)
+    known_users, known_items = known_users - gone_users, known_items - gone_items
     users = users.persist()
-    if catalogue is not None:
-        _warn_of_unknown_items(preparation, items, catalogue, known_items + new_items)
-        items = items.drop("is_described")
+    described, found = _describe(preparation, source, items, known_items > 0)
+    items = described.drop(*withdrawal.DECIDED_BY)
     interactions = indexing.with_indices(cleaned.interactions, users, items)
     user_count, item_count = known_users + new_users, known_items + new_items
-    print_step("index", started, users=user_count, items=item_count, new_users=new_users, new_items=new_items)
-    return Indexed(interactions, users, user_count, items, item_count)
-
-
-def _warn_of_unknown_items(preparation: Preparation, items: DataFrame, catalogue: DataFrame, total: int) -> None:
-    """Warns if the catalogue has few of the items: their ids are probably written in another way."""
-    missing = (
-        items.where(~F.col("is_described")).agg(F.count("*").alias("rows"), F.min("item_id").alias("first")).head()
+    print_step(
+        "index",
+        started,
+        users=user_count,
+        items=item_count,
+        new_users=new_users,
+        new_items=new_items,
+        withdrawn=found.withdrawn,
     )
-    assert missing is not None
-    if total - missing["rows"] < _SMALL_DESCRIBED_SHARE * total:
-        example = catalogue.agg(F.min("item_id")).head()
-        has = "has no item" if example is None or example[0] is None else f"has ids like {printable(example[0], 60)!r}"
-        preparation.warn(
-            f"{total - missing['rows']} of {total} items are in the catalogue, which {has}; "
-            f"the interactions have ids like {printable(missing['first'], 60)!r}"
-        )
+    return Indexed(
+        interactions,
+        users,
+        user_count,
+        items,
+        item_count,
+        compacted_users=gone_users,
+        compacted_items=gone_items,
+        item_columns=item_columns.kinds_of(items),
+        withdrawn=found.withdrawn,
+        withdrawn_ids=withdrawal.newest(described) if found.withdrawn else (),
+    )
+
+
+def _numbered(
+    preparation: Preparation, cleaned: Clean, kind: str, parent: DataFrame | None, known: int
+) -> tuple[DataFrame, int, int]:
+    """The map of users or items (`kind`), the number of those that the parent did not have, and of those of the parent
+    that are dropped: all without an interaction, if their share is above `--compact-above`.
+    """
+    identifier, index = f"{kind}_id", f"{kind}_index"
+    new, added = indexing.number(
+        indexing.unknown_ids(cleaned.interactions, identifier, parent), identifier, index, known
+    )
+    if parent is None:
+        return new, added, 0
+    limit = preparation.arguments.compact_above
+    gone = known - indexing.used(parent, cleaned.interactions, identifier).count() if limit < 1 else 0
+    if gone <= limit * (known + added):
+        return parent.unionByName(new, allowMissingColumns=True), added, 0
+    preparation.warn(
+        f"{gone} of {known + added} {kind}s have no interaction any more ({gone / (known + added):.0%}, limit "
+        f"{limit:.0%}): they are dropped, and the other {kind}s are numbered anew (--compact-above, compactAbove)"
+    )
+    return indexing.compacted(parent, cleaned.interactions, identifier, index), added, gone
+
+
+def _describe(
+    preparation: Preparation, source: Source, items: DataFrame, has_parent: bool
+) -> tuple[DataFrame, withdrawal.Found]:
+    """The items with what the catalogue and the parent version tell of them. Raises Refused if none is for sale."""
+    arguments = preparation.arguments
+    if source.catalogue is None:
+        known = indexing.describe(items, None).persist()
+        if has_parent:
+            return withdrawal.decide(known, arguments.absent_items)
+        return known.withColumn("is_withdrawn", F.lit(False)), withdrawal.Found()
+    described = item_columns.describe(source.catalogue, arguments.available_column or arguments.withdrawn_column)
+    catalogue, sold = indexing.clean_catalogue(described.rows), None
+    if described.sold_by is not None:
+        told = F.col(parquet_files.quoted(described.sold_by.name))
+        is_true = told if described.sold_by.kind == BOOLEAN else told > 0
+        sold = is_true if arguments.available_column else ~is_true
+    policy = arguments.absent_items
+    if source.is_catalogue_of_append and policy == AUTO_ITEMS:
+        policy = withdrawal.UNCHANGED
+    items, found = withdrawal.decide(indexing.describe(items, catalogue, sold).persist(), policy)
+    example = None
+    if found.described < withdrawal.SMALL_SHARE * found.sold:
+        row = catalogue.agg(F.min("item_id")).head()
+        example = row[0] if row is not None else None
+    preparation.warn_of((*described.found, *withdrawal.of_catalogue(found, policy, example, has_parent)))
+    return items, found
 
 
 def split(preparation: Preparation, cleaned: Clean, indexed: Indexed) -> Split:
@@ -203,6 +256,7 @@ def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
         F.sum(F.col("interactions") - F.col("earlier")).alias("last"),
         F.sum(F.when(is_cold, F.col("interactions")).otherwise(0)).alias("cold"),
         F.sum(F.when(is_cold, 0).otherwise(F.col("tied"))).alias("tied"),
+        F.max("newest").alias("newest"),
     ).head()
     assert facts is not None
     test_rows = facts["last"] - facts["cold"]
@@ -222,8 +276,10 @@ def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
             f"{_LARGE_TIED_SHARE:.0%}): several of their interactions have the last time, and one is drawn; "
             "give finer times, or split at one moment (--split global-time)"
         )
+    values = preparation.arguments.worth
+    at_newest = worth.at(values, F.col("worth"), preparation.found.last, facts["newest"])
     return Split(
-        train=splitting.for_training(divided),
+        train=splitting.for_training(divided).withColumn("worth", at_newest),
         train_rows=train_rows,
         test=splitting.for_testing(divided),
         test_rows=test_rows,
@@ -273,8 +329,14 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "forgotten": preparation.forgotten,
         "otherEvents": cleaned.other_events,
         "duplicates": cleaned.duplicates,
+        "notLiked": cleaned.not_liked,
         "belowSupport": cleaned.below_support,
+        "superseded": cleaned.superseded,
+        "beforeHistory": cleaned.before_history,
         "coldTestItems": divided.cold_test_items,
+        "compactedUsers": indexed.compacted_users,
+        "compactedItems": indexed.compacted_items,
+        "withdrawnItems": indexed.withdrawn,
     }
     manifest = writing.build_manifest(
         arguments,
@@ -286,8 +348,13 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         cleaned.moment,
         preparation.found.most_frequent_types,
         cleaned.figures,
+        lineage=preparation.lineage,
+        is_renumbered=indexed.compacted_users + indexed.compacted_items > 0,
+        item_columns=indexed.item_columns,
     )
     preparation.report()
+    gone = withdrawn.as_json(arguments.dataset_version, indexed.withdrawn_ids)
+    storage.write_whole(f"{arguments.dataset}/{withdrawn.FILE}", gone, f"{arguments.dataset}/_withdrawn.draft")
     # The draft must not be called manifest.json: readers that wait for that name would start too early.
     draft = f"{arguments.dataset}/_manifest.draft"
     storage.delete(staging)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from multiprocessing.pool import ThreadPool
+from typing import Any
 from urllib.parse import unquote
 
 from pyspark.sql import DataFrame, SparkSession
@@ -23,6 +24,8 @@ from contracts import sources
 from contracts.columns import Columns, Given, NotSure, choose_each, remedy
 from contracts.layouts import HEAD_BYTES, Layout, Unreadable, find
 from contracts.sources import Part
+from contracts.unions import APPEND, FULL
+from drops import Drop, same_times, with_drop, without_copies
 from refusal import Refused, printable
 from storage import Storage, StoredFile, attempt, literal_path
 
@@ -43,11 +46,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Group:
-    """Files that are read together, because they have the same layout and columns."""
+    """Files that are read together, because they have the same layout and columns. timestamp_format: where drops have
+    several.
+    """
 
     layout: Layout
     columns: Columns
     schema: parquet_files.Schema | None
+    timestamp_format: str | None = None
     files: list[StoredFile] = field(default_factory=list)
 
     @property
@@ -67,57 +73,45 @@ class Group:
 
 @dataclass(frozen=True)
 class Source:
-    """Contents of a source: interactions as text, the catalogue (`item_id, title, category`) or None, the format, and
-    the columns of the first files.
+    """Contents of a source: interactions as text, the catalogue or None, the format, the columns of the first files,
+    and what the manifest says of each drop. The interactions of several drops have `drop int` too, the drop's number.
+    timestamp_format: of all times; None if drops have several, which are ISO 8601 then.
     """
 
     interactions: DataFrame
-    catalogue: DataFrame | None
+    catalogue: catalogue.Catalogue | None
     format: str
     columns: Columns
     files: int
     size: int
     warnings: tuple[str, ...]
+    drops: list[dict[str, Any]]
+    timestamp_format: str | None = None
+    is_catalogue_of_append: bool = False
 
 
-def read_source(
-    session: SparkSession, storage: Storage, source: str, items: str | None, file_format: str, given: Given
-) -> Source:
-    """Reads a source folder or file.
+def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], items: str | None) -> Source:
+    """Reads drops, the oldest first, or one folder or file.
 
     Raises Refused if there is nothing to read or the columns cannot be told, PreparationFailed if a file is unreadable.
     """
-    found = storage.list_files(source)
     catalogue_files = None
     if items is not None:
         catalogue_files = [file for file in storage.list_files(items) if not sources.is_hidden(file.path)]
         if not catalogue_files:
             raise Refused(f"the catalogue {items} does not exist or has no file")
-    for file in found:
-        if ":" in file.path and not sources.is_hidden(file.path):
-            raise Refused(f"Hadoop cannot read a name with a colon: rename {printable(file.path)}")
-    interactions, own_catalogue, warnings = choose_files(found, file_format)
-    if catalogue_files is not None:
-        uris = {file.uri for file in catalogue_files}
-        interactions = [file for file in interactions if file.uri not in uris]
-    if not interactions:
-        names = ", ".join(printable(file.path) for file in found[:10]) or "no file at all"
-        raise Refused(f"no interactions (rows=0): {source} has {names}")
-    warnings += [f"{printable(file.path)} is empty" for file in interactions if file.size == 0]
-    filled = [file for file in interactions if file.size > 0]
-    if not filled:
-        raise Refused(f"no interactions (rows=0): {', '.join(printable(f.path) for f in interactions[:10])} empty")
-
+    filled, own_catalogue, warnings = _listed(storage, drops, catalogue_files or [])
+    filled, copies = without_copies(session, filled)
     described = [file for file in (own_catalogue if catalogue_files is None else catalogue_files) if file.size > 0]
-    if any(sources.compression_of(file.name) == "zstd" for file in (*filled, *described)):
+    if any(sources.compression_of(file.name) == "zstd" for file in (*(file for _, file in filled), *described)):
         text_files.enable_zstd(session)
-    groups, left = group_by_layout(session, storage, filled, file_format, given)
+    groups, left = group_by_layout(session, storage, filled, drops)
     frames = []
     for group in groups:
         frame, more = _read_group(session, group)
         frames.append(frame)
         left += more
-    opened = [_opened(session, storage, file, file_format) for file in described]
+    opened = [_opened(session, storage, file, drops[-1].format) for file in described]
     for problem in opened:
         if isinstance(problem, Unreadable):
             raise Refused(f"the catalogue {problem}") from problem
@@ -125,14 +119,87 @@ def read_source(
     layouts = [
         (one.file, replace(one.layout, is_multiline=one.layout.is_quoted)) for one in opened if isinstance(one, Opened)
     ]
+    appends = tuple(f"{drop.source}/" for drop in drops if drop.kind == APPEND)
+    used = {file.uri for group in groups for file in group.files}
+    numbered = [(number, file) for number, file in filled if file.uri in used]
+    interactions = reduce(DataFrame.unionByName, frames)
+    if len(drops) > 1:
+        interactions = with_drop(session, interactions, [(number, file.uri) for number, file in numbered])
     return Source(
-        interactions=reduce(DataFrame.unionByName, frames),
+        interactions=interactions,
         catalogue=catalogue.read(session, layouts, {group.columns.item for group in groups}),
         format="+".join(sorted({group.format for group in groups})),
-        columns=groups[0].columns,
-        files=sum(len(group.files) for group in groups),
-        size=sum(file.size for group in groups for file in group.files),
-        warnings=(*warnings, *left),
+        columns=groups[-1].columns if len(drops) > 1 else groups[0].columns,
+        files=len(numbered),
+        size=sum(file.size for _, file in numbered),
+        warnings=(*warnings, *copies, *left),
+        drops=_lineage(drops, numbered),
+        timestamp_format=drops[-1].timestamp_format if len({drop.timestamp_format for drop in drops}) == 1 else None,
+        is_catalogue_of_append=catalogue_files is None and any(file.uri.startswith(appends) for file in described),
+    )
+
+
+def _lineage(drops: Sequence[Drop], files: Iterable[tuple[int, StoredFile]]) -> list[dict[str, Any]]:
+    """Return `drops` of the manifest."""
+    found: list[dict[str, Any]] = [{"source": drop.source, "kind": drop.kind, "files": 0, "bytes": 0} for drop in drops]
+    for number, file in files:
+        found[number]["files"] += 1
+        found[number]["bytes"] += file.size
+    return found
+
+
+def _listed(
+    storage: Storage, drops: Sequence[Drop], described: Sequence[StoredFile]
+) -> tuple[list[tuple[int, StoredFile]], list[StoredFile], list[str]]:
+    """The interaction files of all drops with the numbers of the drops, the catalogue of the newest one that has any,
+    and warnings. Raises Refused if there are no interactions, or if a drop that is needed cannot be read.
+    """
+    with ThreadPool(min(_READERS, len(drops))) as pool:
+        listings = pool.map(lambda drop: storage.list_files(drop.source), drops)
+    found: list[tuple[int, StoredFile]] = []
+    own_catalogue: list[StoredFile] = []
+    warnings: list[str] = []
+    excluded = {file.uri for file in described}
+    for number, (drop, listing) in enumerate(zip(drops, listings, strict=True)):
+        try:
+            files, catalogues, more = _of_drop(drop, listing, excluded)
+        except Refused as problem:
+            if drop.is_needed:
+                raise
+            warnings.append(f"raw/{drop.name}/ is left out: {problem}")
+            continue
+        warnings += more
+        found += [(number, file) for file in files]
+        own_catalogue = catalogues or own_catalogue
+    if not found:
+        raise Refused(f"no interactions (rows=0): {drops[-1].source} and the drops before it have none")
+    return found, own_catalogue, warnings
+
+
+def _of_drop(
+    drop: Drop, listing: Sequence[StoredFile], excluded: set[str]
+) -> tuple[list[StoredFile], list[StoredFile], list[str]]:
+    """The filled interaction files of a drop, its catalogue files, and warnings. Raises Refused."""
+    for file in listing:
+        if ":" in file.path and not sources.is_hidden(file.path):
+            raise Refused(f"Hadoop cannot read a name with a colon: rename {printable(file.path)}")
+    interactions, catalogues, warnings = choose_files(listing, drop.format)
+    interactions = [file for file in interactions if file.uri not in excluded]
+    filled = [file for file in interactions if file.size > 0]
+    if not filled and drop.kind == FULL:
+        names = ", ".join(printable(file.path) for file in listing[:10]) or "no file at all"
+        empty = f"{', '.join(printable(f.path) for f in interactions[:10])} empty"
+        raise Refused(f"no interactions (rows=0): {empty if interactions else f'{drop.source} has {names}'}")
+    if not filled:
+        warnings.append(f"raw/{drop.name}/ has no interactions" + ("" if listing else " any more: it has no file"))
+    warnings += [f"{printable(file.path)} is empty" for file in interactions if file.size == 0]
+    if not drop.name:
+        return filled, catalogues, warnings
+    own = f"raw/{drop.name}/"
+    return (
+        [replace(file, path=f"{own}{file.path}") for file in filled],
+        catalogues,
+        [warning if warning.startswith(own) else f"{own}{warning}" for warning in warnings],
     )
 
 
@@ -163,31 +230,56 @@ def choose_files(files: Iterable[StoredFile], file_format: str) -> tuple[list[St
 
 
 def group_by_layout(
-    session: SparkSession, storage: Storage, files: Sequence[StoredFile], file_format: str, given: Given
+    session: SparkSession, storage: Storage, files: Sequence[tuple[int, StoredFile]], drops: Sequence[Drop]
 ) -> tuple[list[Group], list[str]]:
-    """Groups files that can be read together; warnings name the files that are left alone. Raises Refused if a file's
-    columns cannot be told, or if it is no table.
+    """Groups files, each with the number of its drop, that can be read together; warnings name the files that are left
+    alone. Raises Refused if the columns of a drop that is needed cannot be told, or if it has a file that is no table.
     """
     with ThreadPool(min(_READERS, len(files))) as pool:
-        looked = pool.map(lambda file: _opened(session, storage, file, file_format), files)
-    named = {file.path: one for file, one in zip(files, looked, strict=True)}
+        looked = pool.map(lambda pair: _opened(session, storage, pair[1], drops[pair[0]].format), files)
+    by_drop: dict[int, dict[str, Opened | Unreadable]] = {}
+    for (number, file), one in zip(files, looked, strict=True):
+        by_drop.setdefault(number, {})[file.path] = one
+    chosen: dict[str, tuple[Columns, str | None]] = {}
+    opened: list[Opened] = []
+    warnings: list[str] = []
+    patterns = {drop.timestamp_format for drop in drops}
+    for number, named in by_drop.items():
+        drop = drops[number]
+        try:
+            own, left = _choose(named, drop.given)
+        except Refused as problem:
+            if drop.is_needed:
+                raise
+            warnings.append(f"raw/{drop.name}/ is left out: {problem}")
+            continue
+        pattern = drop.timestamp_format if len(patterns) > 1 else None
+        chosen |= {path: (columns, pattern) for path, columns in own.items()}
+        opened += [one for one in named.values() if isinstance(one, Opened) and one.file.path in own]
+        warnings += [
+            f"{printable(path)} is not used: {printable(problem.removeprefix(f'{path}: '), 500)}"
+            for path, problem in left.items()
+        ]
+    if not opened:
+        raise Refused(f"no interactions (rows=0): {'; '.join(warnings[:3])}")
+    groups: dict[tuple[object, ...], Group] = {}
+    for one in _with_multiline(session, opened):
+        columns, pattern = chosen[one.file.path]
+        key = (one.layout, columns, one.schema.text if one.schema else None, pattern)
+        group = groups.setdefault(key, Group(one.layout, columns, one.schema, pattern))
+        group.files.append(one.file)
+    return sorted(groups.values(), key=lambda group: group.files[0]), warnings
+
+
+def _choose(named: Mapping[str, Opened | Unreadable], given: Given) -> tuple[dict[str, Columns], dict[str, str]]:
+    """The columns of the files of a drop, and why others are left alone. Raises Refused."""
+    layouts = {path: one.layout if isinstance(one, Opened) else one for path, one in named.items()}
     try:
-        layouts = {path: one.layout if isinstance(one, Opened) else one for path, one in named.items()}
-        chosen, left = choose_each(layouts, given)
+        return choose_each(layouts, given)
     except NotSure as error:
         raise Refused(f"{printable(str(error), 1000)} ({remedy(error)})") from error
     except Unreadable as error:
         raise Refused(printable(str(error))) from error
-    opened = [one for one in named.values() if isinstance(one, Opened) and one.file.path in chosen]
-    groups: dict[tuple[object, ...], Group] = {}
-    for one in _with_multiline(session, opened):
-        columns, text = chosen[one.file.path], one.schema.text if one.schema else None
-        group = groups.setdefault((one.layout, columns, text), Group(one.layout, columns, one.schema))
-        group.files.append(one.file)
-    return sorted(groups.values(), key=lambda group: group.files[0]), [
-        f"{printable(path)} is not used: {printable(problem.removeprefix(f'{path}: '), 500)}"
-        for path, problem in left.items()
-    ]
 
 
 def _opened(session: SparkSession, storage: Storage, file: StoredFile, file_format: str) -> Opened | Unreadable:
@@ -249,7 +341,8 @@ def _read_group(session: SparkSession, group: Group) -> tuple[DataFrame, list[st
         for alias, name in _by_alias(columns).items()
     }
     aliases = [column.alias(alias) for alias, column in fields.items()]
-    return table.select(*aliases, F.col("_line").alias("line"), F.col("_file").alias("file")), warnings
+    rows = table.select(*aliases, F.col("_line").alias("line"), F.col("_file").alias("file"))
+    return same_times(rows, group.timestamp_format) if group.timestamp_format else rows, warnings
 
 
 def _by_alias(columns: Columns) -> Mapping[str, str | None]:

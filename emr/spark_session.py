@@ -19,6 +19,8 @@ from refusal import PreparationFailed
 #: Input bytes per task: half of Spark's default for a file split, because gzip and Parquet grow when they are read.
 BYTES_PER_PARTITION = 64 * 1024 * 1024
 MAXIMUM_PARTITIONS = 2000
+#: Bytes up to which an input is small.
+SMALL = 16 * 1024 * 1024
 
 _FIXED: dict[str, bool | float | int | str | None] = {
     "spark.sql.session.timeZone": "UTC",
@@ -75,6 +77,10 @@ def require_java() -> None:
 
 
 def size_shuffles(session: SparkSession, input_bytes: int) -> None:
-    """Sets the number of shuffle partitions from the input's size; adaptive execution merges the small ones."""
+    """Sets the number of shuffle partitions from the input's size; adaptive execution merges the small ones.
+
+    A small input has too few partitions to merge, and each stage would be planned and compiled once more.
+    """
     wanted = max(session.sparkContext.defaultParallelism, -(-4 * input_bytes // BYTES_PER_PARTITION))
     session.conf.set("spark.sql.shuffle.partitions", str(min(wanted, MAXIMUM_PARTITIONS)))
+    session.conf.set("spark.sql.adaptive.enabled", str(input_bytes > SMALL).lower())

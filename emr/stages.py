@@ -23,7 +23,10 @@ _MANIFEST_BYTES = 64 * 1024 * 1024
 
 @dataclass
 class Preparation:
-    """One run: its arguments, its session, the people to forget, and the counts and warnings so far."""
+    """One run: its arguments, its session, the people to forget, the counts and warnings so far.
+
+    `lineage`: what the manifest says of each drop.
+    """
 
     arguments: Arguments
     session: SparkSession
@@ -32,6 +35,7 @@ class Preparation:
     forgotten: int = 0
     found: Outcomes = field(default_factory=Outcomes)
     warnings: list[str] = field(default_factory=list)
+    lineage: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def read(self) -> int:
@@ -72,10 +76,11 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Clean:
-    """Interactions for training and testing (`user_id, item_id, timestamp, weight`), and counts of rows by outcome.
+    """Interactions for training and testing (`user_id, item_id, timestamp, weight` and what is known of the pair,
+    `cleaning.PAIR`), and counts of rows by outcome.
 
-    `figures`: those of the manifest. By global time there are also the column `part`, the `moment` (epoch seconds) and
-    the rows by part.
+    `figures`: those of the manifest. `superseded`: rows that a newer drop has too; `before_history`: older ones. By
+    global time there are also the column `part`, the `moment` (epoch seconds) and the rows by part.
     """
 
     interactions: DataFrame
@@ -84,20 +89,31 @@ class Clean:
     duplicates: int
     below_support: int
     time_span: tuple[int, int]
+    not_liked: int = 0
     figures: Mapping[str, Any] = field(default_factory=dict)
     moment: int | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
+    superseded: int = 0
+    before_history: int = 0
 
 
 @dataclass(frozen=True)
 class Indexed:
-    """Interactions with indices, and the id maps with their sizes."""
+    """Interactions with indices, the id maps with their sizes, and how many ids of the parent version were dropped.
+    `item_columns`: the further columns of the items; `withdrawn`: the number of items that are not recommended, and
+    `withdrawn_ids` the first of them.
+    """
 
     interactions: DataFrame
     users: DataFrame
     user_count: int
     items: DataFrame
     item_count: int
+    compacted_users: int = 0
+    compacted_items: int = 0
+    item_columns: Mapping[str, str] = field(default_factory=dict)
+    withdrawn: int = 0
+    withdrawn_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

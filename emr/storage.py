@@ -109,6 +109,14 @@ class Storage:
         if not attempt("move", source, rename):
             raise PreparationFailed(f"could not move {source} to {destination}")
 
+    def replace(self, source: str, destination: str) -> None:
+        """Moves a file onto an existing one, which stays whole until it is replaced."""
+        origin, files = self._locate(source)
+        target, _ = self._locate(destination)
+        copy = self._jvm.org.apache.hadoop.fs.FileUtil.copy
+        if not attempt("move", source, lambda: copy(files, origin, files, target, True, True, self._configuration)):
+            raise PreparationFailed(f"could not move {source} to {destination}")
+
     def delete(self, uri: str) -> None:
         """Removes a file, or a folder with its contents; has no effect if it does not exist."""
         path, files = self._locate(uri)

@@ -15,7 +15,7 @@ from contracts.layouts import Layout, complete_line
 
 #: Characters of one field that spans several lines; above, a quote was probably opened by mistake.
 _MOST_CHARACTERS = 1_000_000
-_ZSTD_CODEC = "io.airlift.compress.zstd.ZstdCodec"
+ZSTD_CODEC = "io.airlift.compress.zstd.ZstdCodec"
 
 
 def read_rows(session: SparkSession, layout: Layout, paths: Sequence[str], names: Sequence[str]) -> DataFrame:
@@ -35,7 +35,7 @@ def _read_lines(session: SparkSession, layout: Layout, paths: Sequence[str], pos
     """Each line is a row. Lines equal to the header are left out."""
     raw = F.col("value")
     lines = session.read.text(list(paths)).select(
-        _decoded(raw, layout).alias("value"), F.input_file_name().alias("_file")
+        decoded(raw, layout).alias("value"), F.input_file_name().alias("_file")
     )
     value, width = F.col("value"), len(layout.names)
     is_row = F.trim(value) != ""
@@ -43,7 +43,7 @@ def _read_lines(session: SparkSession, layout: Layout, paths: Sequence[str], pos
         is_row &= value != layout.header
     parts = F.split(value, re.escape(layout.separator), -1)
     if layout.is_quoted:
-        parts = F.when(value.contains('"'), _split_quoted(value, layout.separator, width)).otherwise(parts)
+        parts = F.when(value.contains('"'), split_quoted(value, layout.separator, width)).otherwise(parts)
     fields = lines.where(is_row).select("value", "_file", parts.alias("parts"))
     return fields.select(
         *(F.get("parts", F.lit(place)).alias(f"_{number}") for number, place in enumerate(positions)),
@@ -52,7 +52,7 @@ def _read_lines(session: SparkSession, layout: Layout, paths: Sequence[str], pos
     )
 
 
-def _decoded(raw: Column, layout: Layout) -> Column:
+def decoded(raw: Column, layout: Layout) -> Column:
     """A line as valid text. After a beginning in ASCII, each line that is not UTF-8 is read as Latin-1."""
     latin_1 = F.decode(raw.cast("binary"), "ISO-8859-1")
     if layout.encoding == "latin-1":
@@ -62,7 +62,7 @@ def _decoded(raw: Column, layout: Layout) -> Column:
     )
 
 
-def _split_quoted(value: Column, separator: str, width: int) -> Column:
+def split_quoted(value: Column, separator: str, width: int) -> Column:
     """An array of the fields of a line; empty if their number is not `width`."""
     options = {"sep": separator, "quote": '"', "escape": '"', "columnNameOfCorruptRecord": "_line"}
     names = [f"_{number}" for number in range(width)]
@@ -135,4 +135,4 @@ def enable_zstd(session: SparkSession) -> None:
     jvm: Any = session._jvm
     configuration: Any = session.sparkContext._jsc.hadoopConfiguration()
     if not jvm.org.apache.hadoop.io.compress.ZStandardCodec.isNativeCodeLoaded():
-        configuration.set("io.compression.codecs", _ZSTD_CODEC)
+        configuration.set("io.compression.codecs", ZSTD_CODEC)

@@ -17,7 +17,7 @@ from contracts.columns import Columns
 from refusal import PreparationFailed
 from storage import Storage, literal_path
 
-MANIFEST_VERSION, REPORT_VERSION = "1.1", "1.0"
+MANIFEST_VERSION, REPORT_VERSION = "1.2", "1.0"
 ROWS_PER_FILE = 5_000_000
 _COMPRESSION = "zstd"
 
@@ -49,7 +49,8 @@ def write_table(
     """Writes `table` to `folder/<name>/part-00000.<format>`, `part-00001…`, through `staging` on the same file system.
 
     Spark chooses random file names, so the files are renamed. One task writes a whole file in `order`, and the file of
-    a row depends on the rows alone, so the same rows give the same bytes.
+    a row depends on the rows alone, so the same rows give equal tables. Their bytes can differ between processes:
+    Parquet lists the encodings of a column in no fixed order.
     """
     files = max(1, -(-table.rows // rows_per_file)) if table.spread_by else 1
     part: Column = F.lit(0)
@@ -116,17 +117,21 @@ def build_manifest(
     moment: int | None = None,
     event_types: Mapping[str, int] | None = None,
     figures: Mapping[str, Any] | None = None,
+    lineage: Sequence[Mapping[str, Any]] = (),
+    is_renumbered: bool = False,
+    item_columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The manifest (`contracts/manifest.schema.json`). Nothing in it depends on when or where the preparation ran.
 
     `columns`: those of the first files. `moment`: of a split by global time, in epoch seconds. `event_types`,
-    `figures`: of `findings`.
+    `figures`: of `findings`. `lineage`: of each drop. `is_renumbered`: the indices are not the parent's.
+    `item_columns`: the kinds of the further columns of `items/`.
     """
     protocol = splits.LEAVE_LAST_OUT if moment is None else splits.GLOBAL_TIME
     return {
         "schemaVersion": MANIFEST_VERSION,
         "datasetVersion": arguments.dataset_version,
-        "parentVersion": arguments.parent_version,
+        "parentVersion": None if is_renumbered else arguments.parent_version,
         "codeVersion": arguments.code_version,
         "source": arguments.source,
         "files": list(files),
@@ -141,17 +146,29 @@ def build_manifest(
             "eventTypeColumn": columns.event_type or "event_type",
             "weightColumn": columns.weight or "weight",
             "eventTypes": list(arguments.event_types),
+            "eventWeights": dict(sorted(arguments.worth.weights.items())),
+            "leastValue": arguments.worth.least_value,
+            "values": "multiply" if arguments.worth.multiplies else "ignore",
+            "halfLifeDays": arguments.worth.half_life_days,
+            "boughtTypes": list(arguments.worth.bought_types),
             "minimumUserInteractions": arguments.minimum_user_interactions,
             "minimumItemInteractions": arguments.minimum_item_interactions,
             "maximumBadShare": arguments.maximum_bad_share,
             "split": arguments.split,
             "testShare": arguments.test_share,
             "testDays": arguments.test_days,
+            "historyDays": arguments.history_days,
+            "compactAbove": arguments.compact_above,
+            "absentItems": arguments.absent_items,
+            "availableColumn": arguments.available_column,
+            "withdrawnColumn": arguments.withdrawn_column,
         },
         "split": {"protocol": protocol, "moment": moment, "seed": splits.SEED},
         "timeSpan": {"first": time_span[0], "last": time_span[1]},
         "eventTypes": dict(event_types or {}),
         "figures": dict(figures or {}),
+        "drops": [dict(entry) for entry in lineage],
+        "itemColumns": dict(item_columns or {}),
     }
 
 

@@ -11,9 +11,12 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts import schemas
+from contracts.documents import Unfit
 from contracts.values import integer_in
 from local import demo, host, operations
 from local.console import Show
@@ -158,17 +161,51 @@ def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
     command.add_argument(
         "--time-format", metavar="PATTERN", help="form of the times, as M/d/yyyy H:mm; epoch numbers and ISO are known"
     )
+    command.add_argument(
+        "--kind",
+        choices=("full", "append"),
+        help="append: what is new since the last full drop; full (default): the whole history",
+    )
+    command.add_argument(
+        "--history-days", metavar="N", help="learn from the last N days of interactions (default: all)"
+    )
     command.add_argument("--event-types", metavar="buy,cart", help="use only rows of these event types (default: all)")
+    for option, (_, metavar, what) in WORTH_OPTIONS.items():
+        kind = float if option in ("least", "half-life") else str
+        command.add_argument(f"--{option}", metavar=metavar, type=kind, help=what)
 
 
-def _parameters(given: argparse.Namespace) -> dict[str, str]:
-    """Return the columns and event types that were given, by the keys of `_drop.json`."""
-    options = {option: key for option, (key, _) in COLUMN_OPTIONS.items()} | {
+WORTH_OPTIONS = {
+    "weights": ("eventWeights", "buy=5,view=1", "what an event is worth, by event type (default: each 1)"),
+    "least": ("leastValue", "3", "events with a lower value (weight), such as a rating, count nothing"),
+    "values": ("values", "multiply", "multiply: the value, such as a quantity, multiplies the worth (default: ignore)"),
+    "half-life": ("halfLifeDays", "DAYS", "the age in days at which an event is worth half (default: age is ignored)"),
+    "bought": ("boughtTypes", "buy", "event types that are purchases (default: all)"),
+}
+"""Options of what events are worth: key of `_drop.json`, example, meaning."""
+
+
+def _parameters(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the columns and event types that were given, by the keys of `_drop.json`. Raises Problem
+    for a value that these cannot have."""
+    options = {option: key for option, (key, *_) in (COLUMN_OPTIONS | WORTH_OPTIONS).items()} | {
         "event-types": "eventTypes",
         "time-format": "timestampFormat",
+        "kind": "kind",
+        "history-days": "historyDays",
     }
     values = {key: getattr(given, option.replace("-", "_")) for option, key in options.items()}
-    return {key: value for key, value in values.items() if value is not None}
+    said = {key: value for key, value in values.items() if value is not None}
+    if "historyDays" in said:
+        days = integer_in(said["historyDays"])
+        if days is None or not 1 <= days <= 1_000_000:
+            raise Problem(f"--history-days must be an integer from 1 to 1000000, not {said['historyDays']!r}")
+        said["historyDays"] = days
+    try:
+        schemas.check({"schemaVersion": "1.0", **said}, "drop", "")
+    except Unfit as error:
+        raise Problem(f"these options cannot be used: {error}") from error
+    return said
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

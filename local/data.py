@@ -35,7 +35,7 @@ class Drop:
 
     interactions: dict[str, Path]
     catalogue: dict[str, Path]
-    parameters: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
     opened: dict[str, tuple[Layout, Columns]] = field(default_factory=dict, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -57,7 +57,7 @@ def size_text(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
-def read_drop(data: Path, items: Path | None = None, parameters: Mapping[str, str] | None = None) -> Drop:
+def read_drop(data: Path, items: Path | None = None, parameters: Mapping[str, Any] | None = None) -> Drop:
     """The drop made of `data` (a file or a folder), with `items` or the catalogue found next to it.
 
     `parameters`: what the user says of the columns, by the keys of `_drop.json`. Raises Problem, naming the path, if
@@ -139,12 +139,12 @@ def _check_readable(path: Path) -> None:
 
 
 def _opened(
-    data: Path, files: Mapping[str, Path], parameters: Mapping[str, str]
+    data: Path, files: Mapping[str, Path], parameters: Mapping[str, Any]
 ) -> tuple[dict[str, tuple[Layout, Columns]], dict[str, str]]:
     """Layout and columns of the interactions, as preparation will find them, and why the other files are left out."""
     found = {key: _layout(key, path) for key, path in files.items()}
     named: dict[str, Any] = {meaning: parameters[key] for meaning, key in columns.KEYS.items() if key in parameters}
-    given = Given(**named, needs_event_type="eventTypes" in parameters)
+    given = Given(**named, needs_event_type=not columns.OF_TYPES.isdisjoint(parameters))
     try:
         chosen, left = columns.choose_each(found, given)
     except NotSure as error:

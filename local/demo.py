@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from contracts import sources
@@ -82,7 +83,7 @@ def prepare_drop(
     source: Path | None,
     items: Path | None,
     worse: bool,
-    parameters: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """The drop for `demo`: the user's data or the generated shop's next week; with `worse`, a random copy of it.
 
@@ -178,7 +179,7 @@ def demo(
     source: Path | None,
     items: Path | None,
     worse: bool,
-    parameters: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run the whole demo: `up`, data, `run`, and the next commands. Raises Problem or RunFailedError."""
     started = time.monotonic()

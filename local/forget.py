@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from contracts import documents
 from local.console import Show
 from local.project import Problem, Project
+
+PAUSE_SECONDS = 1.0
 
 
 def forget(project: Project, outputs: Mapping[str, str], show: Show, user_id: str, reason: str) -> None:
@@ -28,6 +31,7 @@ def erase(project: Project, outputs: Mapping[str, str], show: Show, is_unreadabl
     request: dict[str, Any] = {"now": True, "unreadable": "delete" if is_unreadable_deleted else "keep"}
     answer = call(project, outputs, "erase", request)
     while answer["status"] == "GOING_ON":
+        time.sleep(PAUSE_SECONDS)  # for the Spark job that writes Parquet and zstd again
         answer = call(project, outputs, "erase", request)
     if answer["status"] == "NOTHING_TO_DO":
         show.line("nobody is forgotten")

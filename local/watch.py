@@ -256,6 +256,8 @@ class Watcher:
                 for line in tail.lines():
                     if step := progress.step_in(line):
                         self.show.step(f"Spark  {step}")
+                    elif line.startswith(lines.UNITED):
+                        self.show.step(line.removeprefix(lines.UNITED))
                     elif line.startswith(lines.WARNING):
                         self.show.warn(line.removeprefix(lines.WARNING))
             if visit is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts import splits
+from ncf.item_fields import ItemFields
 
 
 class BrokenDataset(Exception):
@@ -82,8 +83,9 @@ class History:
 class Dataset:
     """A dataset version in memory. Indices are positions in `user_ids` and `item_ids`.
 
-    Of timestamps, the order of each user's interactions is used, and what is recent, for baselines; weights are not
-    used. Most models learn from whether a user interacted with an item, not from when or how much.
+    Of timestamps, the order of each user's interactions is used, and what is recent, for baselines; the column of
+    weights is not used. `events`, `worth` and `is_bought` tell what is known of each pair of `train`, in its order; a
+    dataset that does not have them has 1, 1.0 and True.
     """
 
     version: str
@@ -109,8 +111,24 @@ class Dataset:
     """The version whose indices this one continues."""
     event_types: dict[str, int] = field(default_factory=dict)
     """Rows of the drop by event type; empty if the manifest does not tell them."""
+    events: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    """[pairs in train], how many events of the pair in train were worth more than 0, at least 1."""
+    worth: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    """[pairs in train], above 0: the sum of what these events are worth by type, value and age, less refunds."""
+    is_bought: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    """[pairs in train], whether one of these events is a purchase."""
+    withdrawn: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """The items that the shop no longer offers, sorted: models learn from them, and nobody is recommended them."""
+    fields: ItemFields = field(default_factory=ItemFields)
+    """Title, category and further columns of each item; without any, if the catalogue tells none."""
 
     def __post_init__(self) -> None:
+        for name, known in (("events", 1), ("worth", 1.0), ("is_bought", True)):
+            values = getattr(self, name)
+            if not values.size:
+                object.__setattr__(self, name, np.full(len(self.train), known, values.dtype))
+            elif values.size != len(self.train):
+                raise ValueError(f"{name} has {values.size} values, train has {len(self.train)} pairs")
         if not self.history.item.size:
             object.__setattr__(self, "history", History.unknown(self.train))
         if not len(self.repeats):
@@ -152,6 +170,25 @@ class Dataset:
         user, item = user[kept], item[kept]
         if user.size == 0:
             raise BrokenDataset("train/", "has no user with an interaction to spare for validation: set patience to 0")
+        return self._tested_on(user, item)
+
+    def last_visits(self) -> Dataset:
+        """Return the dataset with each user's interactions at their last time in train as its test set.
+
+        It is like a test after a moment: nothing at the same time is known. A user with one time keeps all. The real
+        test set is not used. Raises BrokenDataset if no user has two times.
+        """
+        begin = np.flatnonzero(~self.history.is_tied)  # [visits], the first interaction of each
+        visit = np.cumsum(~self.history.is_tied) - 1  # [pairs in train]
+        last = np.flatnonzero(np.diff(self.train.user[begin], append=-1) != 0)
+        last = last[begin[last] > self.train.indptr[self.train.user[begin[last]]]]
+        is_last = np.isin(visit, last)
+        if not is_last.any():
+            raise BrokenDataset("train/", "has no user with interactions at two times")
+        return self._tested_on(self.train.user[is_last], self.history.item[is_last].astype(np.int64))
+
+    def _tested_on(self, user: NDArray[np.int64], item: NDArray[np.int64]) -> Dataset:
+        """Return the dataset with these pairs of train as its test set."""
         keys = self.train.user * self.items + self.train.item
         rest = ~np.isin(keys, user * self.items + item, assume_unique=True)
         train = Pairs.of(self.train.user[rest], self.train.item[rest], self.users, self.items)
@@ -166,4 +203,7 @@ class Dataset:
             repeats=Pairs.none(self.users),
             recent={},
             history=History(self.history.item[in_order], self.history.is_tied[in_order]),
+            events=self.events[rest],
+            worth=self.worth[rest],
+            is_bought=self.is_bought[rest],
         )

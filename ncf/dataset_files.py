@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,10 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from contracts import counts, documents, splits
+from contracts import counts, documents, item_fields, splits
 from contracts.documents import Unfit
 from contracts.values import is_integer, shown
 from ncf.dataset import BrokenDataset, Dataset, History, Pairs, Split
+from ncf.item_fields import ItemFields
 
 SCHEMA_VERSIONS = re.compile(r"1\.[0-9]+")
 MANIFEST = "manifest.json"
@@ -34,7 +37,18 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
     "items": {"item_index": pa.int32(), "item_id": pa.string(), "title": pa.string(), "category": pa.string()},
     "popularity": {"item_index": pa.int32(), "interactions": pa.int64()},
 }
+PAIR = {"events": pa.int32(), "worth": pa.float32(), "is_bought": pa.bool_()}
+"""Further columns of train/, from manifest 1.2 on."""
 NULLABLE = {"title", "category"}
+_TYPES = {
+    item_fields.NUMBER: pa.float64(),
+    item_fields.BOOLEAN: pa.bool_(),
+    item_fields.TEXT: pa.string(),
+    item_fields.TIME: pa.int64(),
+}
+_EPOCH, _LATEST = datetime(1970, 1, 1), 60 * 10**9
+"""Times are shown up to the year 3871; 9999 is the last of `datetime`."""
+_ITEMS_AT_ONCE = 10_000
 DAY = 86_400
 RECENT_DAYS = (7, 30)
 """The last days of train whose popular items are baselines."""
@@ -53,7 +67,12 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         raise BrokenDataset(
             MANIFEST, f"is of dataset version {manifest['datasetVersion']!r}, this run is for {expected_version!r}"
         )
-    tables = {folder: _read_folder(directory, folder, manifest) for folder in COLUMNS}
+    has_pairs = int(manifest["schemaVersion"].partition(".")[2]) >= 2
+    further = {"train": PAIR if has_pairs else {}, "items": _item_columns(manifest)}
+    tables = {
+        folder: _read_folder(directory, folder, manifest, {**columns, **further.get(folder, {})})
+        for folder, columns in COLUMNS.items()
+    }
 
     user_ids = _ids(tables["users"], "user")
     item_ids = _ids(tables["items"], "item")
@@ -100,7 +119,32 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         _history(tables["train"], train, items),
         manifest.get("parentVersion"),
         _event_types(manifest),
+        withdrawn=_withdrawn(tables["items"]),
+        fields=_fields(tables["items"], manifest),
+        **(_pairs(tables["train"], train, items) if has_pairs else {}),
     )
+
+
+def _pairs(table: pa.Table, train: Pairs, items: int) -> dict[str, NDArray[Any]]:
+    """Return `events`, `worth` and `is_bought` in the order of `train`; a pair of several rows has
+    their sums, and is bought if one of its rows is.
+    """
+    user, item, events, worth, is_bought = (table[name].to_numpy() for name in ("user_index", "item_index", *PAIR))
+    for name, is_wrong in (("events", events < 1), ("worth", ~((worth > 0) & np.isfinite(worth)))):
+        if is_wrong.any():
+            raise BrokenDataset(
+                "train/", f"{name} of a pair must be above 0, not {table[name][int(np.flatnonzero(is_wrong)[0])]}"
+            )
+    pairs = len(train)
+    place = np.searchsorted(train.user * items + train.item, user.astype(np.int64) * items + item)
+    if user.size == pairs:
+        order = np.argsort(place)
+        return {"events": events[order], "worth": worth[order], "is_bought": is_bought[order]}
+    return {
+        "events": np.bincount(place, events, pairs).astype(np.int32),
+        "worth": np.bincount(place, worth, pairs).astype(np.float32),
+        "is_bought": np.bincount(place, is_bought, pairs) > 0,
+    }
 
 
 def _event_types(manifest: dict[str, Any]) -> dict[str, int]:
@@ -178,6 +222,44 @@ def _categories(items: pa.Table) -> list[list[str]]:
     return [sorted({name.strip() for name in (categories[row] or "").split("|")} - {""}) for row in order]
 
 
+def _withdrawn(items: pa.Table) -> NDArray[np.int64]:
+    if "is_withdrawn" not in items.column_names:
+        return np.empty(0, np.int64)
+    index = items["item_index"].to_numpy().astype(np.int64)
+    return np.sort(index[items["is_withdrawn"].to_numpy()])
+
+
+def _fields(items: pa.Table, manifest: dict[str, Any]) -> ItemFields:
+    """Return title, category and further columns of each item, in the order of the item indices."""
+    kinds = {"title": item_fields.TEXT, "category": item_fields.TEXT} | manifest.get("itemColumns", {})
+    if all(items[name].null_count == items.num_rows for name in kinds):
+        return ItemFields()
+    ordered = items.take(np.argsort(items["item_index"].to_numpy(), kind="stable")).select(list(kinds))
+    return ItemFields.pack(
+        {name: _shown(value, kinds[name]) for name, value in row.items()}
+        for batch in ordered.to_batches(_ITEMS_AT_ONCE)
+        for row in batch.to_pylist()
+    )
+
+
+def _shown(value: Any, kind: str) -> Any:
+    """Return a value as answers have it: a time as text, a whole number as an integer."""
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return None
+    if kind == item_fields.TIME:
+        return (_EPOCH + timedelta(seconds=value)).isoformat() + "Z" if abs(value) < _LATEST else None
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
+def _item_columns(manifest: dict[str, Any]) -> dict[str, pa.DataType]:
+    """Return the columns of items/ that older datasets lack."""
+    kinds = manifest.get("itemColumns", {})
+    if not isinstance(kinds, dict) or not all(kind in item_fields.KINDS for kind in kinds.values()):
+        raise BrokenDataset(MANIFEST, f"itemColumns must hold {', '.join(item_fields.KINDS)}, not {shown(kinds)}")
+    own = {"is_withdrawn": pa.bool_()} if "withdrawnItems" in manifest["counts"] else {}
+    return own | {name: _TYPES[kind] for name, kind in kinds.items()}
+
+
 def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
     try:
         content = (directory / MANIFEST).read_bytes()
@@ -207,17 +289,19 @@ def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
     return manifest, hashlib.sha256(content).hexdigest()
 
 
-def _read_folder(directory: Path, folder: str, manifest: dict[str, Any]) -> pa.Table:
+def _read_folder(directory: Path, folder: str, manifest: dict[str, Any], columns: dict[str, pa.DataType]) -> pa.Table:
     """Read the files of a folder in the order of their names; each is checked against its entry in the manifest."""
     entries = sorted(
         (file for file in manifest["files"] if PurePosixPath(file["path"]).parts[0] == folder), key=lambda f: f["path"]
     )
-    columns = COLUMNS[folder]
-    tables = [_read_file(directory, entry, columns) for entry in entries]
+    nullable = {*NULLABLE, *manifest.get("itemColumns", {})}
+    tables = [_read_file(directory, entry, columns, nullable) for entry in entries]
     return pa.concat_tables(tables) if tables else pa.schema(list(columns.items())).empty_table()
 
 
-def _read_file(directory: Path, entry: dict[str, Any], columns: dict[str, pa.DataType]) -> pa.Table:
+def _read_file(
+    directory: Path, entry: dict[str, Any], columns: dict[str, pa.DataType], nullable: Collection[str]
+) -> pa.Table:
     name, path = entry["path"], directory / entry["path"]
     if not path.is_file():
         raise BrokenDataset(name, "is missing")
@@ -240,7 +324,7 @@ def _read_file(directory: Path, entry: dict[str, Any], columns: dict[str, pa.Dat
     except (pa.ArrowException, OSError) as error:
         raise BrokenDataset(name, f"cannot be read as Parquet: {error}") from error
     for column in columns:
-        if column not in NULLABLE and table[column].null_count:
+        if column not in nullable and table[column].null_count:
             raise BrokenDataset(name, f"column {column!r} has {table[column].null_count} nulls")
     return table.replace_schema_metadata(None)
 

@@ -155,16 +155,19 @@ class Evaluation:
 
         The catalogue keeps ids without any interaction. Compared with such items, every model looks good.
         """
-        everything, users = self._dataset.everything(), self._dataset.users
-        alive = np.unique(everything.item)  # [items with an interaction]
-        known = Pairs.of(everything.user, np.searchsorted(alive, everything.item), users, alive.size)
+        both, items = (self._dataset.train, self._dataset.test), self._dataset.items
+        in_train, in_test = (np.bincount(part.item, minlength=items) for part in both)
+        alive = np.flatnonzero(in_train + in_test)  # [items with an interaction]
+        theirs = [_of_users(part, self._test.user, self._dataset.users) for part in both]
+        user, item = (np.concatenate(arrays) for arrays in zip(*theirs, strict=True))
+        known = Pairs.of(user, np.searchsorted(alive, item), self._dataset.users, alive.size)
         # Always on the CPU: the same seed must draw the same negatives on every device.
         generator = torch.Generator().manual_seed(self.seed)
-        sampler, items = NegativeSampler(known, alive.size), torch.as_tensor(alive.astype(np.int32))
+        sampler, index = NegativeSampler(known, alive.size), torch.as_tensor(alive.astype(np.int32))
         parts = []
         for users in torch.as_tensor(self._test.user).split(_PAIRS_AT_ONCE):
             drawn = sampler.draw_distinct(users, self.negatives, generator)
-            parts.append(torch.where(drawn >= 0, items[drawn.clamp(min=0)], -1))
+            parts.append(torch.where(drawn >= 0, index[drawn.clamp(min=0)], -1))
         return torch.cat(parts)
 
     def protocol(self, *, epoch: str = "last") -> dict[str, Any]:
@@ -188,7 +191,8 @@ class Evaluation:
     def repeats(self) -> int:
         """The number of held-out pairs that are in train."""
         train, items = self._dataset.train, self._dataset.items
-        return int(np.isin(self._test.user * items + self._test.item, train.user * items + train.item).sum())
+        user, item = _of_users(train, self._test.user, self._dataset.users)
+        return int(np.isin(self._test.user * items + self._test.item, user * items + item).sum())
 
     @torch.inference_mode()
     def measure(self, scorer: Scorer) -> Outcome:
@@ -274,6 +278,16 @@ def _chunks(rows: int, floats: int) -> Iterator[slice]:
         yield slice(begin, min(begin + size, rows))
 
 
+def _of_users(pairs: Pairs, users: NDArray[np.int64], number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return user and item of the pairs of `users`, of `number` users in all. The sample is small, the dataset is not:
+    nothing else of an evaluation may need more than a byte a pair.
+    """
+    is_chosen = np.zeros(number, dtype=bool)
+    is_chosen[users] = True
+    rows = np.flatnonzero(is_chosen[pairs.user])
+    return pairs.user[rows], pairs.item[rows]
+
+
 def _seen_cells(dataset: Dataset, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the cells of a matrix [users, items] whose item the user has in train.
 
@@ -281,10 +295,8 @@ def _seen_cells(dataset: Dataset, users: NDArray[np.int64]) -> tuple[NDArray[np.
     [users + 1].
     """
     train = dataset.train
-    row = np.full(dataset.users, -1)
-    row[users] = np.arange(users.size)
-    rows = row[train.user]  # [interactions in train]
-    cells = (rows * dataset.items + train.item)[rows >= 0]
+    user, item = _of_users(train, users, dataset.users)
+    cells = np.searchsorted(users, user) * dataset.items + item
     return cells, np.concatenate([[0], np.cumsum(train.indptr[users + 1] - train.indptr[users])])
 
 

@@ -67,7 +67,7 @@ class _List:
     def __init__(self, bundle: Bundle, user: int) -> None:
         self.user = user
         scores = personal_scores(bundle, user, None).astype(float)  # a copy
-        scores[bundle.seen(user)] = -np.inf
+        scores[bundle.excluded(bundle.seen(user))] = -np.inf
         best = best_first(scores, DEFAULT_RESULTS + 1)
         best = best[np.isfinite(scores[best])]
         self.items = tuple(best[:DEFAULT_RESULTS].tolist())

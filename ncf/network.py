@@ -117,11 +117,9 @@ class _SumOfRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, w: Tensor) -> Tensor:
         ctx.save_for_backward(a, b, w)
-        found = a.new_zeros(a.shape[0], b.shape[0])
-        z = torch.empty_like(found)
+        found = torch.zeros(a.shape[0], b.shape[0], dtype=a.dtype, device=a.device)
         for own, other, weight in zip(a.T.contiguous(), b.T.contiguous(), w.tolist(), strict=True):
-            torch.add(own[:, None], other, out=z)
-            found.add_(z.clamp_(min=0.0), alpha=weight)
+            found.add_((own[:, None] + other).clamp_(min=0.0), alpha=weight)
         return found
 
     @staticmethod
@@ -174,7 +172,7 @@ class PerceptronTower(nn.Module):
         weight_p, weight_q, bias, rest = self._factored()
         from_users = p @ weight_p.T + bias  # [users, layers[1]]
         from_items = q @ weight_q.T  # [items, layers[1]]
-        if not rest:
+        if not rest and from_users.device.type == "cpu":
             found = _SumOfRelu.apply(from_users.float(), from_items.float(), weight.float())  # type: ignore[no-untyped-call]
             return found
         chunk_size = max(1, _GRID_FLOATS // max(1, from_items.numel()))

@@ -7,7 +7,8 @@ counted and otherwise ignored; its items are seen items. A model without a recen
 nothing else.
 
 An unknown user and a user without interactions get the popular items, because nothing was learned about them, unless
-the history tells something. The best item is first; equal scores are ordered by item index.
+the history tells something. Withdrawn items are left out, apart from candidates: that list is the caller's own. The
+best item is first; equal scores are ordered by item index.
 """
 
 from __future__ import annotations
@@ -51,8 +52,11 @@ def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
     is_popular = user is None and last is None
     scores = popular_scores(bundle, items) if is_popular else personal_scores(bundle, user, items, last)
     allowed = np.arange(bundle.popularity.size) if items is None else items
-    if exclude_seen:
-        keep = ~np.isin(allowed, seen, assume_unique=True)
+    excluded = seen if exclude_seen else seen[:0]
+    if candidates is None:
+        excluded = bundle.excluded(excluded)
+    if excluded.size:
+        keep = ~np.isin(allowed, excluded, assume_unique=True)
         allowed, scores = allowed[keep], scores[keep]
     best = best_first(scores, number)
     return {

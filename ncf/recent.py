@@ -82,7 +82,7 @@ class Recent:
         is in both, or several times in `history`, counts at its last place, and as often as it is there.
         Raises ValueError for an index that is no item, and for ages that are negative, not finite or not as many.
         """
-        fresh, later = _in_order(history, ages, self.items)
+        fresh, later = in_order(history, ages, self.items)
         stored = slice(0, 0) if user is None else slice(int(self.indptr[user]), int(self.indptr[user + 1]))
         device = self.prior.device
         items = torch.cat([self.indices[stored].long(), torch.tensor(fresh, dtype=torch.int64, device=device)])
@@ -180,7 +180,7 @@ class WithRecent:
         return WithRecent(self.stored.to(device), self.recent.to(device))
 
 
-def _in_order(history: Sequence[int], ages: Sequence[float] | None, items: int) -> tuple[list[int], list[int]]:
+def in_order(history: Sequence[int], ages: Sequence[float] | None, items: int) -> tuple[list[int], list[int]]:
     """Return the items, oldest first, and the number of interactions in later visits than each one's."""
     for place, item in enumerate(history):
         if not is_integer(item, 0, items - 1):

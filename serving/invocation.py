@@ -20,8 +20,8 @@ _Number = TypeVar("_Number", int, float)
 
 _FILTERS = ("deny", "categories", "boosts", "categoryCaps")
 FIELDS = {
-    "userId": ("userId", "numResults", "excludeSeen", "candidates", *_FILTERS),
-    "itemId": ("itemId", "numResults", *_FILTERS),
+    "userId": ("userId", "numResults", "excludeSeen", "candidates", "history", *_FILTERS, "fields"),
+    "itemId": ("itemId", "numResults", *_FILTERS, "fields"),
     "shard": ("shard", "shards", "numResults"),
 }
 """The allowed fields, by the field that identifies the kind of request."""
@@ -59,6 +59,7 @@ class Related(NamedTuple):
     item_id: str
     num_results: int = limits.DEFAULT_RESULTS
     filters: Filters = NO_FILTERS
+    fields: tuple[str, ...] = ()
 
 
 class Shard(NamedTuple):
@@ -73,7 +74,8 @@ class Invocation(NamedTuple):
     """Request for a ranking.
 
     `candidates` None means the whole catalogue; otherwise the item ids as received, possibly with duplicates.
-    `num_results` None means all of the candidates.
+    `num_results` None means all of the candidates. `history`: item ids, oldest first, unless `ages` (seconds, one for
+    each) gives another order. `fields`: what the answer shows of each item.
     """
 
     user_id: str
@@ -81,6 +83,9 @@ class Invocation(NamedTuple):
     exclude_seen: bool
     candidates: tuple[str, ...] | None = None
     filters: Filters = NO_FILTERS
+    fields: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
+    ages: tuple[float, ...] | None = None
 
 
 Request = Invocation | Related | Shard
@@ -108,12 +113,22 @@ def from_document(document: Any) -> Request:
         return Shard(shard, shards, _integer(document, "numResults", 1, limits.RESULTS, limits.DEFAULT_RESULTS))
     if subject == "itemId":
         number = _integer(document, "numResults", 1, limits.RESULTS, limits.DEFAULT_RESULTS)
-        return Related(_id(document, "itemId"), number, _filters(document))
+        return Related(_id(document, "itemId"), number, _filters(document), _fields(document))
     user_id = _id(document, "userId")
     candidates = _candidates(document)
     everything = candidates is None
     wanted = limits.DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document)
-    return Invocation(user_id, wanted, _exclude_seen(document, everything), candidates, _filters(document))
+    history, ages = _history(document) if "history" in document else ((), None)
+    return Invocation(
+        user_id,
+        wanted,
+        _exclude_seen(document, everything),
+        candidates,
+        _filters(document),
+        _fields(document),
+        history,
+        ages,
+    )
 
 
 def _parse(body: bytes) -> Any:
@@ -124,8 +139,12 @@ def _parse(body: bytes) -> Any:
         return _parse_strictly(body)
     # The fast parser keeps the last value of a repeated name, and turns integers that are too long into floats. A body
     # has at least one colon for each pair, so as many names as colons means that no name is repeated.
-    if type(document) is dict and body.count(b":") == len(document) and float not in map(type, document.values()):
-        return document
+    if type(document) is dict and float not in map(type, document.values()):
+        history = document.get("history", ())
+        entries = history if type(history) is list and {dict}.issuperset(map(type, history)) else ()
+        names = len(document) + sum(map(len, entries))
+        if body.count(b":") == names and not any(float in map(type, entry.values()) for entry in entries):
+            return document
     return _parse_strictly(body)
 
 
@@ -177,6 +196,10 @@ def _filters(document: dict[str, Any]) -> Filters:
         boosts=_numbers(document, "boosts", limits.RULE_ITEMS, _boost),
         category_caps=_numbers(document, "categoryCaps", limits.CATEGORIES, _cap),
     )
+
+
+def _fields(document: dict[str, Any]) -> tuple[str, ...]:
+    return _strings(document, "fields", "names", limits.FIELDS) if "fields" in document else ()
 
 
 def _strings(document: dict[str, Any], name: str, what: str, most: int) -> tuple[str, ...]:
@@ -237,6 +260,35 @@ def _candidates(document: dict[str, Any]) -> tuple[str, ...] | None:
         )
     _check_strings(value, "candidates")
     return tuple(value)
+
+
+def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
+    """The items and ages of `history`. Raises `InvalidInvocation` naming the entry."""
+    value = document["history"]
+    if not isinstance(value, list):
+        raise InvalidInvocation(f"history must be a list of objects, not {kind(value)}", "history")
+    if len(value) > limits.HISTORY:
+        raise InvalidInvocation(
+            f"history must hold at most {limits.HISTORY} items, not {len(value)}: send the newest", "history"
+        )
+    items, ages = [], []
+    for place, entry in enumerate(value):
+        label = f"history[{place}]"
+        if not isinstance(entry, dict) or not {"itemId"} <= entry.keys() <= {"itemId", "ageSeconds"}:
+            raise InvalidInvocation(f"{label} must be an object with itemId and at most ageSeconds", "history")
+        items.append(entry["itemId"])
+        if "ageSeconds" in entry:
+            age = entry["ageSeconds"]
+            if not is_number(age) or age < 0:
+                wanted = "a number of at least 0, the seconds since the event"
+                raise InvalidInvocation(f"{label}.ageSeconds must be {wanted}, not {_shown(age)}", "history")
+            ages.append(float(age))
+    _check_strings(items, "history")
+    if not all(1 <= len(item) <= limits.ID_CHARACTERS for item in items):
+        raise InvalidInvocation(f"history: an itemId must have 1 to {limits.ID_CHARACTERS} characters", "history")
+    if ages and len(ages) != len(items):
+        raise InvalidInvocation("history: ageSeconds must be in all entries or in none", "history")
+    return tuple(items), tuple(ages) if ages else None
 
 
 def _check_strings(values: list[Any], name: str) -> None:

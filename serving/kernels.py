@@ -25,6 +25,7 @@ from serving.vectors import BLOCK as BLOCK
 from serving.vectors import TILE as TILE
 from serving.vectors import add_rectified, layer
 
+_NO_TIMES = np.empty(0, np.float32)
 _SAMPLED = 16
 """A shortlist first reads every 16th block, to estimate a lower bound of the greatest values."""
 
@@ -52,7 +53,10 @@ def compile_all() -> None:
     none, one = np.empty(0, np.int32), np.zeros(1, np.float32)
     users, items = np.zeros((4, 1), np.float32), np.zeros((4, TILE), np.float32)
     network, rows = (users, users, items, items, np.zeros(14, np.float32), np.array([1, 4])), np.empty(0, np.int64)
-    ranking(*network, 0, rows, True, one, none, np.zeros(1, np.int64), np.zeros(1, np.float64))
+    ranking(*network, 0, rows, True, one, none, np.zeros(1, np.int64), np.zeros(1, np.float64), np.zeros(4, np.float32))
+    no_items, index, bounds = np.empty(0, np.int64), np.zeros(1, np.int32), np.zeros(2, np.int64)
+    stored = bounds, index, np.zeros(1, np.uint8), one
+    recency(stored, (bounds, index, one), (one, one), np.float32(1), -1, no_items, no_items, one.copy())
     sigmoid(one)
     for dtype in (np.float32, np.float64):
         best(np.zeros(1, dtype), none, 1)
@@ -158,11 +162,14 @@ def _add_item_part(  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, logits, excluded, items, scores):  # type: ignore[no-untyped-def]
+def ranking(  # type: ignore[no-untyped-def]
+    users, inputs, factors, first, constants, shape, user, rows, whole, logits, excluded, items, scores, added
+):
     """Rank items for `user`: write the items with the greatest logits into `items` (int64), and σ of these logits into
     `scores` (float64). The order is best first; equal ones are ordered by item. Items in `excluded` (sorted, distinct)
     are left out. Returns the number of items: the size of `items`, or fewer if there are fewer. Also writes all logits
-    into `logits` (float32), unless its size is 0.
+    into `logits` (float32), unless its size is 0. `added` (float32 [items of the catalogue], or empty) is part of the
+    logits.
 
     One function does both, because two functions would compile the same code twice, which takes seconds.
     """
@@ -186,6 +193,8 @@ def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, 
         _add_item_part(
             begin, padded, stride, coefficients, factors, user_bias, first, weights, biases, shape, head, layers, block
         )
+        if added.size:
+            _add(block, added, begin, rows, whole, size)
         if logits.size:
             logits[begin : begin + size] = block[:size]
         if values.size:
@@ -193,6 +202,62 @@ def ranking(users, inputs, factors, first, constants, shape, user, rows, whole, 
     for place in range(found):
         scores[place] = _sigma(values[place])
     return found
+
+
+@_compiled
+def _add(block, added, begin, rows, whole, items):  # type: ignore[no-untyped-def]
+    """Add the values of `items` items (or `rows`) from `begin` on to `block`."""
+    if whole:
+        for t in range(items):
+            block[t] += added[begin + t]
+    else:
+        for t in range(items):
+            block[t] += added[rows[begin + t]]
+
+
+@_compiled
+def recency(stored, neighbours, weights, gain, user, fresh, after, added):  # type: ignore[no-untyped-def]
+    """Write gain · log(1 + x) of `ncf/recent.py` into `added` [items], which holds zeros.
+
+    Of the tensors of that module, `stored` is indptr, indices, later and often, `neighbours` is neighbour_indptr,
+    neighbours and weights, and `weights` is fading and repeats. `user` is -1 for a stranger. `fresh` and `after`
+    (int64) are the items of the request, oldest first, and the number of interactions after each. An item counts at
+    its last place, as often as it is there.
+    """
+    indptr, indices, later, often = stored
+    begin, end = (indptr[user], indptr[user + 1]) if user >= 0 else (0, 0)
+    for place in range(fresh.size):
+        item = fresh[place]
+        if not _times(fresh[place + 1 :], _NO_TIMES, item):
+            times = 1 + _times(fresh[:place], _NO_TIMES, item) + _times(indices[begin:end], often[begin:end], item)
+            _add_last(neighbours, weights, item, after[place], times, added)
+    for place in range(begin, end):
+        if not _times(fresh, _NO_TIMES, indices[place]):
+            _add_last(neighbours, weights, indices[place], later[place] + fresh.size, often[place], added)
+    for item in range(added.size):
+        if added[item] > 0:
+            added[item] = gain * np.log1p(added[item])
+
+
+@_compiled
+def _times(items, often, item):  # type: ignore[no-untyped-def]
+    """How often `item` is in `items`, where each counts `often` (empty: 1)."""
+    times = np.float32(0)
+    for place in range(items.size):
+        if items[place] == item:
+            times += often[place] if often.size else np.float32(1)
+    return times
+
+
+@_compiled
+def _add_last(neighbours, weights, item, later, often, added):  # type: ignore[no-untyped-def]
+    """Add the terms of one of the last items to x."""
+    indptr, other, weight = neighbours
+    fading, repeats = weights
+    if later < fading.size:
+        for cell in range(indptr[item], indptr[item + 1]):
+            added[other[cell]] += fading[later] * weight[cell]
+        added[item] += repeats[later] * often
 
 
 @_compiled
@@ -273,10 +338,10 @@ def best(scores, excluded, number):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def shortlist(factors, coefficients, items, excluded, number):  # type: ignore[no-untyped-def]
-    """Positions, in no order, of the `number` greatest of factorsᵀ coefficients among the first `items`, without the
-    positions in `excluded` (sorted, distinct). `factors` is int8 [blocks, rank, BLOCK], so that memory is read in
-    order; rank is a multiple of 4. `coefficients` is float32 [rank].
+def shortlist(factors, coefficients, items, excluded, number, added):  # type: ignore[no-untyped-def]
+    """Positions, in no order, of the `number` greatest of factorsᵀ coefficients + `added` among the first `items`,
+    without the positions in `excluded` (sorted, distinct). `factors` is int8 [blocks, rank, BLOCK], so that memory is
+    read in order; rank is a multiple of 4. `coefficients` is float32 [rank], `added` float32 [items], or empty.
     """
     number = min(number, items - excluded.size)
     positions, values = np.zeros(number, np.int64), np.empty(number, np.float32)
@@ -287,15 +352,15 @@ def shortlist(factors, coefficients, items, excluded, number):  # type: ignore[n
     lowest = np.float32(-np.inf)
     share = number // _SAMPLED + 4 * int(np.sqrt(number / _SAMPLED)) + 1
     if share < number // 4:
-        _greatest(factors, coefficients, items, excluded, _SAMPLED, lowest, positions[:share], values[:share])
-        if _greatest(factors, coefficients, items, excluded, 1, values[0], positions, values) >= number:
+        _greatest(factors, coefficients, items, excluded, _SAMPLED, lowest, positions[:share], values[:share], added)
+        if _greatest(factors, coefficients, items, excluded, 1, values[0], positions, values, added) >= number:
             return positions
-    _greatest(factors, coefficients, items, excluded, 1, lowest, positions, values)
+    _greatest(factors, coefficients, items, excluded, 1, lowest, positions, values, added)
     return positions
 
 
 @_compiled
-def _greatest(factors, coefficients, items, excluded, step, least, positions, values):  # type: ignore[no-untyped-def]
+def _greatest(factors, coefficients, items, excluded, step, least, positions, values, added):  # type: ignore[no-untyped-def]
     """Write the positions and values of the greatest above `least` in each `step`-th block into `positions` and
     `values`, a heap with the least value at 0. Returns the number of insertions.
     """
@@ -306,6 +371,9 @@ def _greatest(factors, coefficients, items, excluded, step, least, positions, va
         _weighted(factors[block], coefficients, sums)
         begin = block * BLOCK
         size = min(BLOCK, items - begin)
+        if added.size:
+            for t in range(size):
+                sums[t] += added[begin + t]
         for tile in range(0, size, TILE):
             if not _any_above(sums[tile : tile + TILE], least):
                 continue

@@ -35,6 +35,9 @@ Places = NDArray[np.int32]
 _ALL: Rows = np.empty(0, np.int64)
 NOTHING: Places = np.empty(0, np.int32)
 _NONE, _NO_LOGITS = np.empty(0, np.float64), np.empty(0, np.float32)
+Added = NDArray[np.float32]
+"""Terms that are added to a user's logits: one for each item of the catalogue, or none (empty)."""
+NOTHING_ADDED: Added = np.empty(0, np.float32)
 
 
 class Logits(Protocol):
@@ -48,10 +51,19 @@ class Logits(Protocol):
     def of(self, users: list[int], rows: Rows | None = None) -> Floats:
         """[users, items] of the items with indices `rows` (None: all), on the CPU; the caller may overwrite them."""
 
-    def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:
+    def best(
+        self, user: int, number: int, excluded: Places, rows: Rows | None = None, added: Added = NOTHING_ADDED
+    ) -> tuple[Rows, Floats]:
         """The `number` best of the items `rows` (sorted; None: all) without `excluded` (sorted), and their scores:
-        (items, σ(logits) in float64). Ordered by logit, equal ones by item.
+        (items, σ(logits) in float64), where `added` is part of the logits. Ordered by logit, equal ones by item.
         """
+
+
+def with_added(logits: Floats, added: Added, rows: Rows | None = None) -> Floats:
+    """`logits` [rows] (None: all items) of one user, with what is added to them. Overwrites `logits`."""
+    if added.size:
+        logits += added if rows is None else added[rows]
+    return logits
 
 
 def logits_of(model: Model) -> Logits:
@@ -76,8 +88,10 @@ class Plain:
             scores = self._model.pairs(user_indices, items.expand(len(users), -1))
         return scores.cpu().numpy()
 
-    def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:
-        logits = self.of([user], rows)[0]
+    def best(
+        self, user: int, number: int, excluded: Places, rows: Rows | None = None, added: Added = NOTHING_ADDED
+    ) -> tuple[Rows, Floats]:
+        logits = with_added(self.of([user], rows)[0], added, rows)
         if rows is not None:
             excluded = np.flatnonzero(np.isin(rows, excluded, assume_unique=True)).astype(np.int32)
         first = kernels.best(logits, excluded, number)
@@ -113,14 +127,17 @@ class Fused:
         whole = rows is None
         logits = np.empty((len(users), self._items if rows is None else rows.size), np.float32)
         for user, user_logits in zip(users, logits, strict=True):
-            kernels.ranking(*self._network, user, _ALL if whole else rows, whole, user_logits, NOTHING, _ALL, _NONE)
+            chosen = _ALL if whole else rows
+            kernels.ranking(*self._network, user, chosen, whole, user_logits, NOTHING, _ALL, _NONE, NOTHING_ADDED)
         return logits
 
-    def best(self, user: int, number: int, excluded: Places, rows: Rows | None = None) -> tuple[Rows, Floats]:
+    def best(
+        self, user: int, number: int, excluded: Places, rows: Rows | None = None, added: Added = NOTHING_ADDED
+    ) -> tuple[Rows, Floats]:
         whole = rows is None
         items, scores = np.empty(number, np.int64), np.empty(number, np.float64)
         found = kernels.ranking(
-            *self._network, user, _ALL if whole else rows, whole, _NO_LOGITS, excluded, items, scores
+            *self._network, user, _ALL if whole else rows, whole, _NO_LOGITS, excluded, items, scores, added
         )
         return (items, scores) if found == number else (items[:found], scores[:found])
 

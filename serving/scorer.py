@@ -8,6 +8,7 @@ keeps no state of a request.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,11 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts import limits
 from ncf.bundle import Bundle
 from ncf.ranking import popular_scores
 from serving import kernels, shortlist
 from serving.invocation import NO_FILTERS, Filters, Invocation, Related, Request, Shard
-from serving.logits import NOTHING, Floats, Places, Rows, logits_of
+from serving.logits import NOTHING, NOTHING_ADDED, Added, Floats, Places, Rows, logits_of, with_added
+from serving.recency import parts_of
 from serving.selection import Selection
 
 _SATURATED = 1.0 - 2e-9
@@ -34,7 +37,8 @@ class Scorer:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._logits = logits_of(bundle.model)
+        stored, self._recency = parts_of(bundle.model)
+        self._logits = logits_of(stored)
         self._selection = Selection(bundle)
         bundle.model.related(0)  # the first call prepares tables: do it before a request waits
         items = len(bundle.item_ids)
@@ -57,8 +61,9 @@ class Scorer:
     def answer(self, request: Request) -> dict[str, Any]:
         """The response of `POST /invocations`.
 
-        An unknown user and a user without interactions get popular items. The list is shorter than requested if fewer
-        items of the catalogue, or of the candidates, pass the filters.
+        An unknown user and a user without interactions get popular items, unless the request has a history and the
+        model uses it. The list is shorter than requested if fewer items of the catalogue, or of the candidates, pass
+        the filters.
         """
         if isinstance(request, Shard):
             return self._shard(request)
@@ -87,10 +92,24 @@ class Scorer:
             for request, answer in zip(requests, responses, strict=True)
         ]
 
-    def scores(self, user: int, rows: Rows | None = None) -> NDArray[np.float64]:
-        """σ(logit) of the items with these indices (None: all, by index) for the user with index `user`."""
-        scores: NDArray[np.float64] = kernels.sigmoid(self._logits.of([user], rows)[0])
+    def scores(self, user: int | None, rows: Rows | None = None, added: Added | None = None) -> NDArray[np.float64]:
+        """σ(logit) of the items with these indices (None: all, by index) for the user with index `user`, or a stranger
+        (None). `added` is part of the logits; None: what the stored items of the user add.
+        """
+        added = self._added(user) if added is None else added
+        scores: NDArray[np.float64] = kernels.sigmoid(self._logits_of(user, rows, added))
         return scores
+
+    def _logits_of(self, user: int | None, rows: Rows | None, added: Added) -> Floats:
+        """The logits of one user, or of a stranger (None), with `added`: [rows]."""
+        if user is not None:
+            return with_added(self._logits.of([user], rows)[0], added, rows)
+        assert self._recency is not None
+        prior = self._recency.prior
+        return with_added(prior.copy() if rows is None else prior[rows], added, rows)
+
+    def _added(self, user: int | None, history: Sequence[int] = (), ages: Sequence[float] | None = None) -> Added:
+        return self._recency.of(user, history, ages) if self._recency else NOTHING_ADDED
 
     def _whole_catalogue_user(self, request: Request) -> int | None:
         """The index of the user if the request ranks the whole catalogue for a known user; else None."""
@@ -102,63 +121,86 @@ class Scorer:
         return user if user is not None and self._bundle.seen(user).size else None
 
     def _ranking(self, request: Invocation, logits: Floats | None = None) -> dict[str, Any]:
+        """`logits`: those of the stored part of the model, if they are already computed; they are overwritten."""
         bundle, selection, filters = self._bundle, self._selection, request.filters
         user = bundle.user_index.get(request.user_id)
         seen = bundle.seen(user) if user is not None else NOTHING
         if seen.size == 0:
             user = None
-        rows, unknown = None, 0
+        history, ages, unknown = self._known_history(request)
+        if history:
+            seen = np.union1d(seen, np.array(history, dtype=np.int32))
+        rows = None
         if request.candidates is not None:
             known: set[Any] = {*map(bundle.item_index.get, request.candidates)}
             if None in known:
                 known.remove(None)
-                unknown = len({item for item in request.candidates if item not in bundle.item_index})
+                unknown += len({item for item in request.candidates if item not in bundle.item_index})
             rows = np.fromiter(known, np.int64, len(known))
             rows.sort()
         excluded = seen if request.exclude_seen else NOTHING
+        if request.candidates is None:
+            excluded = bundle.excluded(excluded)
         if filters is not NO_FILTERS:
             rows, excluded = selection.rows(filters, rows), selection.excluded(filters, excluded)
         number = request.num_results
         if number is None:
             number = len(bundle.item_ids) if rows is None else rows.size
-        if user is None:
+        is_popular = user is None and not (history and self._recency)
+        if is_popular:
             chosen = selection.best(
                 popular_scores(bundle, rows), _unchanged, number, filters, rows=rows, excluded=excluded
             )
         else:
-            if self._shortlist and rows is None and logits is None and _is_short(number, filters):
+            added = self._added(user, history, ages)
+            if logits is not None:
+                logits = with_added(logits, added)
+            elif user is not None and self._shortlist and rows is None and _is_short(number, filters):
                 boosted = [bundle.item_index[item] for item in filters.boosts if item in bundle.item_index]
-                rows = np.union1d(self._shortlist.of(user, excluded), np.array(boosted, dtype=np.int64))
-            chosen = self._personal(user, number, filters, rows, excluded, logits)
+                shortlisted = self._shortlist.of(user, excluded, added)
+                rows = np.union1d(shortlisted, np.array(boosted, dtype=np.int64))
+            chosen = self._personal(user, number, filters, rows, excluded, added, logits)
         return {
             "userId": request.user_id,
-            "itemList": self._item_list(chosen),
-            "source": "popular" if user is None else "personalized",
+            "itemList": self._item_list(chosen, request.fields),
+            "source": "popular" if is_popular else "personalized",
             "modelVersion": bundle.run_id,
             "unknownItems": unknown,
         }
 
+    def _known_history(self, request: Invocation) -> tuple[list[int], list[float] | None, int]:
+        """The known items of the request's history, their ages if it has them, and the number of unknown items."""
+        index = self._bundle.item_index
+        unknown = len({item for item in request.history if item not in index})
+        ages = None
+        if request.ages is not None:
+            ages = [age for item, age in zip(request.history, request.ages, strict=True) if item in index]
+        return [index[item] for item in request.history if item in index], ages, unknown
+
     def _personal(
         self,
-        user: int,
+        user: int | None,
         number: int,
         filters: Filters = NO_FILTERS,
         rows: Rows | None = None,
         excluded: Places = NOTHING,
+        added: Added = NOTHING_ADDED,
         logits: Floats | None = None,
     ) -> list[tuple[int, float]]:
-        """The user's best items and their scores. `logits` [rows]: the user's logits, if they are already computed."""
+        """The best items and their scores, of a user or of a stranger (None). `added` is part of the logits. `logits`
+        [rows]: the user's logits with `added`, if they are already computed.
+        """
         best = self._selection.best
-        if logits is None and not filters.boosts and not filters.category_caps:
-            items, scores = self._logits.best(user, number, excluded, rows)
+        if logits is None and user is not None and not filters.boosts and not filters.category_caps:
+            items, scores = self._logits.best(user, number, excluded, rows, added)
             chosen = list(zip(items.tolist(), scores.tolist(), strict=True))
             greatest = chosen[0][1] if chosen else 0.0
         else:
-            logits = self._logits.of([user], rows)[0] if logits is None else logits
+            logits = self._logits_of(user, rows, added) if logits is None else logits
             chosen = best(logits, kernels.sigmoid, number, filters, rows=rows, excluded=excluded)
             greatest = max((score for _, score in chosen), default=0.0)
         if greatest > _SATURATED:
-            keys = self.scores(user, rows) if logits is None else kernels.sigmoid(logits)
+            keys = self.scores(user, rows, added) if logits is None else kernels.sigmoid(logits)
             return best(keys, _unchanged, number, filters, rows=rows, excluded=excluded)
         return chosen
 
@@ -167,7 +209,8 @@ class Scorer:
         item = bundle.item_index.get(request.item_id)
         similarities = bundle.model.related(item) if item is not None and bundle.popularity[item] else None
         rows = selection.rows(filters, None)
-        excluded = selection.excluded(filters, NOTHING if item is None else np.array([item], dtype=np.int32))
+        itself = NOTHING if item is None else np.array([item], dtype=np.int32)
+        excluded = selection.excluded(filters, bundle.excluded(itself))
         keys = popular_scores(bundle, rows)
         if similarities is not None:
             scores = similarities.cpu().numpy()
@@ -175,7 +218,7 @@ class Scorer:
         chosen = selection.best(keys, _unchanged, request.num_results, filters, rows=rows, excluded=excluded)
         return {
             "itemId": request.item_id,
-            "itemList": self._item_list(chosen),
+            "itemList": self._item_list(chosen, request.fields),
             "source": "popular" if similarities is None else "related",
             "modelVersion": bundle.run_id,
             "unknownItems": 0 if item is not None else 1,
@@ -187,12 +230,17 @@ class Scorer:
             (self._shard_hashes % request.shards == request.shard) & (np.diff(bundle.seen_indptr) > 0)
         )
         users: dict[str, list[tuple[str, float]]] = {}
-        listed: set[int] = set()
+        listed = Counter[int]()
         for begin in range(0, members.size, self._users_at_once):
             group = members[begin : begin + self._users_at_once].tolist()
             together = self._logits.of(group) if self._logits.is_faster_together else [None] * len(group)
             for user, logits in zip(group, together, strict=True):
-                chosen = self._personal(user, request.num_results, excluded=bundle.seen(user), logits=logits)
+                added = self._added(user)
+                if logits is not None:
+                    logits = with_added(logits, added)
+                chosen = self._personal(
+                    user, request.num_results, excluded=bundle.excluded(bundle.seen(user)), added=added, logits=logits
+                )
                 users[self._user_ids[user]] = [(bundle.item_ids[item], score) for item, score in chosen]
                 listed.update(item for item, _ in chosen)
         names, categories = bundle.category_names, bundle.item_categories
@@ -207,7 +255,20 @@ class Scorer:
                 for item in sorted(listed)
                 if categories and categories[item]
             },
+            "itemFields": self._fields_of([item for item, _ in sorted(listed.most_common(), key=_most_listed)]),
         }
+
+    def _fields_of(self, items: list[int]) -> dict[str, str]:
+        """The fields of these items as JSON texts, as many as the limit of a part allows."""
+        found: dict[str, str] = {}
+        room = limits.PART_FIELDS_BYTES
+        for item in items if len(self._bundle.fields) else ():
+            text = self._bundle.fields.text(item)
+            room -= len(text.encode()) + len(self._bundle.item_ids[item].encode())
+            if room < 0:
+                break
+            found[self._bundle.item_ids[item]] = text
+        return found
 
     @cached_property
     def _user_ids(self) -> list[str]:
@@ -218,9 +279,19 @@ class Scorer:
         digests = (hashlib.sha256(user.encode()).digest()[:4] for user in self._user_ids)
         return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint32)
 
-    def _item_list(self, chosen: list[tuple[int, float]]) -> list[dict[str, Any]]:
-        ids = self._bundle.item_ids
-        return [{"itemId": ids[item], "score": score} for item, score in chosen]
+    def _item_list(self, chosen: list[tuple[int, float]], fields: tuple[str, ...]) -> list[dict[str, Any]]:
+        ids, known = self._bundle.item_ids, self._bundle.fields
+        if not fields:
+            return [{"itemId": ids[item], "score": score} for item, score in chosen]
+        shown = ((item, score, known.of(item)) for item, score in chosen)
+        return [
+            {"itemId": ids[item], "score": score, "fields": {name: values.get(name) for name in fields}}
+            for item, score, values in shown
+        ]
+
+
+def _most_listed(counted: tuple[int, int]) -> tuple[int, int]:
+    return -counted[1], counted[0]
 
 
 def _is_short(number: int, filters: Filters) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import kernels
-from serving.logits import Logits, Rows
+from serving.logits import NOTHING_ADDED, Added, Logits, Rows
 
 LEAST_ITEMS = 50_000
 """Minimum number of items for a shortlist: ranking fewer items takes about 1 ms."""
@@ -83,11 +83,13 @@ class Shortlist:
         by_block = whole.reshape(rank, -1, kernels.BLOCK).transpose(1, 0, 2)
         self._factors: NDArray[np.int8] = np.ascontiguousarray(by_block)  # [blocks, rank, BLOCK]
 
-    def of(self, user: int, excluded: NDArray[np.int32]) -> Rows:
-        """Sorted indices of the LENGTH items that the approximation ranks first, without those in `excluded`."""
+    def of(self, user: int, excluded: NDArray[np.int32], added: Added = NOTHING_ADDED) -> Rows:
+        """Sorted indices of the LENGTH items that the approximation, with `added`, ranks first, without those in
+        `excluded`.
+        """
         known = self._logits.of([user], self._anchors)[0]  # [anchors]
         coefficients = (self._solve @ known) * self._scale  # [rank]
-        found = kernels.shortlist(self._factors, coefficients.astype(np.float32), self._items, excluded, LENGTH)
+        found = kernels.shortlist(self._factors, coefficients.astype(np.float32), self._items, excluded, LENGTH, added)
         return np.sort(found)
 
     def verdict(self, users: list[int], items: int, clock: Clock = time.perf_counter) -> Verdict:

@@ -90,7 +90,10 @@ RETAIL = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,Custome
 SHAPES: dict[str, Shape] = {
     "comma, with a header": Shape({"a.csv": text(",")}),
     "semicolon": Shape({"a.csv": text(";", "User-ID,Item-ID,Timestamp")}),
-    "tab (`.tsv`, `.txt`, `.csv`)": Shape({"a.tsv": text("\t"), "b.txt": text("\t"), "c.csv": text("\t")}, ROWS * 3),
+    "tab (`.tsv`, `.txt`, `.csv`)": Shape(
+        {"a.tsv": text("\t"), "b.txt": text("\t") + "\n", "c.csv": text("\t") + "\n\n"}, ROWS * 3
+    ),
+    "a copy of a file under another name": Shape({"a.csv": text(","), "copy.csv": text(",")}),
     "pipe": Shape({"a.txt": text("|")}),
     "`::` (`.dat`)": Shape(
         {"ratings.dat": "ann::tea::4::1700000000\nbob::cup::4::1700000100\n"}, rows=with_weight("4")

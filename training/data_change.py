@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.forgotten import PLACEHOLDER
 from ncf.bundle import Bundle
 from ncf.dataset import BrokenDataset, Dataset
 
@@ -34,6 +35,7 @@ def compare(dataset: Dataset, incumbent: Bundle) -> dict[str, Any]:
         "interactions": len(everything) / incumbent.seen_indices.size,
         "itemShift": item_shift(dataset, incumbent),
         "eventShift": event_shift(dataset, incumbent),
+        "withdrawnItems": withdrawn_share(dataset, incumbent),
     }
 
 
@@ -50,8 +52,10 @@ def require_appended(dataset: Dataset, incumbent: Bundle) -> None:
     ):
         if len(ids) < len(before):
             raise BrokenDataset(f"{kind}s/", f"has {len(ids)} {kind}s, fewer than the {len(before)} of {of_parent}")
-        if ids[: len(before)] != before:
-            index = next(place for place, name in enumerate(before) if ids[place] != name)
+        # The slot of a person who was forgotten in between has no text of the id any more.
+        now = [name if ids[place].startswith(PLACEHOLDER) else ids[place] for place, name in enumerate(before)]
+        if now != before:
+            index = next(place for place, name in enumerate(before) if now[place] != name)
             raise BrokenDataset(f"{kind}s/", f"{kind}_index {index} is another {kind} than in {of_parent}")
 
 
@@ -79,6 +83,13 @@ def event_shift(dataset: Dataset, incumbent: Bundle) -> float | None:
         return None
     names = sorted({*now, *before})
     return stability_index(*(np.array([float(rows.get(name, 0)) for name in names]) for rows in (now, before)))
+
+
+def withdrawn_share(dataset: Dataset, incumbent: Bundle) -> float:
+    """Return the share of the items that the incumbent recommends, which the data withdraw."""
+    known = set(np.unique(incumbent.seen_indices).tolist()) - set(incumbent.withdrawn.tolist())
+    now = {incumbent.item_index.get(dataset.item_ids[item], -1) for item in dataset.withdrawn}
+    return len(known & now) / max(len(known), 1)
 
 
 def stability_index(now: NDArray[Any], before: NDArray[Any]) -> float:

@@ -12,9 +12,8 @@ from ncf.models.cooccurrence import pairs_of
 
 
 class OwnItems:
-    """First the user's items in train, the latest first and of one time the most popular first; then popular items.
-
-    How often a user had an item is not in a dataset, so the latest stand for the most frequent.
+    """First the user's items in train, those with the most events first, of as many the latest first, and of one time
+    the most popular first; then popular items.
     """
 
     name = "own_items"
@@ -22,8 +21,14 @@ class OwnItems:
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         history, train = dataset.history, dataset.train
         visit = np.cumsum(~history.is_tied)  # [pairs in train]
-        first = np.minimum(train.indptr[train.user], len(train) - 1)
-        self._visit = torch.as_tensor(visit - visit[first] + 1, dtype=torch.float32, device=device)
+        keys = train.user * dataset.items + train.item
+        events = dataset.events[np.searchsorted(keys, train.user * dataset.items + history.item)]  # as in history
+        order = np.lexsort((visit, events, train.user))
+        is_next = (np.diff(events[order], prepend=0) != 0) | (np.diff(visit[order], prepend=0) != 0)
+        ranks, first = np.cumsum(is_next), np.minimum(train.indptr[train.user], len(train) - 1)
+        rank = np.empty(len(train), np.float32)
+        rank[order] = ranks - ranks[first] + 1  # of each user from 1
+        self._rank = torch.as_tensor(rank, device=device)  # [pairs in train]
         self._items = torch.as_tensor(history.item, device=device)
         self._indptr = torch.as_tensor(train.indptr, device=device)  # [users + 1]
         share = dataset.popularity / (dataset.popularity.max() + 1)  # below 1
@@ -35,5 +40,5 @@ class OwnItems:
     def catalogue(self, users: Tensor) -> Tensor:
         scores = self._popularity.repeat(users.shape[0], 1)  # [users, items]
         row, place = cells(self._indptr, users)  # [interactions]
-        scores[row, self._items[place].long()] += self._visit[place]
+        scores[row, self._items[place].long()] += self._rank[place]
         return scores

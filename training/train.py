@@ -299,12 +299,15 @@ def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Da
         held_out=dataset.test,
         categories=dataset.categories,
         event_types=dataset.event_types,
+        fields=dataset.fields,
+        withdrawn=dataset.withdrawn,
     )
 
 
 def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, Any]:
-    """Return popular.json, the answer of the API when the endpoint does not answer."""
+    """Return popular.json, the answer of the API when the endpoint does not answer, without withdrawn items."""
     scores = dataset.popularity.astype(float)
+    scores[dataset.withdrawn] = -1.0
     return {
         "schemaVersion": "1.0",
         "runId": hyperparameters.run_id,
@@ -312,7 +315,9 @@ def _popular(hyperparameters: Hyperparameters, dataset: Dataset) -> dict[str, An
         "itemList": [
             {"itemId": dataset.item_ids[item], "score": float(scores[item])}
             | ({"categories": dataset.categories[item]} if dataset.categories else {})
+            | ({"fields": fields} if (fields := dataset.fields.of(item)) else {})
             for item in best_first(scores, POPULAR_ITEMS)
+            if scores[item] >= 0
         ],
     }
 

@@ -2,8 +2,9 @@
 
 Once a day, or when a person asks for it: all objects that may have an id are searched for the ids of all forgotten
 people, and so is what the bucket keeps of overwritten ones. A call goes on where the one before ended, also after a
-failure. What may have an id and must stay, such as the bundle of the model that serves, is named in the receipt; then
-a later search looks again. Log lines never contain user ids.
+failure. Parquet, zstd and very large files are written again by a Spark job, which the search starts at its end, and
+whose receipt a later call takes. What may have an id and must stay, such as the bundle of the model that serves, is
+named in the receipt; then a later search looks again. Log lines never contain user ids.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from erase import plan
 from erase.plan import InUse, Progress, Request
+from erase.rewriting import Rewriting
 from erase.search import Search
 from shared import environment
 from shared.clients import client
@@ -38,6 +40,12 @@ class Settings(environment.Common):
     data_bucket: str
     artifacts_bucket: str
     erase_after_days: int
+    emr_application_id: str
+    emr_execution_role_arn: str
+    preparation_entry_point: str
+    preparation_py_files: str
+    preparation_log_uri: str
+    preparation_timeout_minutes: int
     preparation_parameters: dict[str, Any] = field(default_factory=dict)
 
 
@@ -45,6 +53,18 @@ SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 S3 = client("s3")
 BUCKETS = {"data": Bucket(S3, SETTINGS.data_bucket), "artifacts": Bucket(S3, SETTINGS.artifacts_bucket)}
+REWRITING = Rewriting(
+    client("emr-serverless"),
+    BUCKETS["data"],
+    SETTINGS.artifacts_bucket,
+    SETTINGS.name_prefix,
+    SETTINGS.emr_application_id,
+    SETTINGS.emr_execution_role_arn,
+    SETTINGS.preparation_entry_point,
+    SETTINGS.preparation_py_files,
+    SETTINGS.preparation_log_uri,
+    SETTINGS.preparation_timeout_minutes,
+)
 
 
 @observed
@@ -60,7 +80,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     people = LEDGER.forgotten(until=progress.until)
     search = Search(LEDGER, BUCKETS, people, in_use, progress, request, SETTINGS.preparation_parameters)
     try:
-        is_over = _work(search, progress)
+        is_over = _work(search, progress) and REWRITING.settle(progress, request)
+        if not is_over:
+            LEDGER.save_erasure(**progress.to_item())
     except FunctionError:
         LEDGER.save_erasure(**progress.to_item())
         raise

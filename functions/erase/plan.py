@@ -22,6 +22,8 @@ PLACES = (
     ("artifacts", "training/"),
 )
 """Bucket and prefix of everything that may have an id, in the order of the search."""
+MOST_FILES = 1000
+"""Maximum number of files that one search hands to the Spark job."""
 SHOWN_REMAINS = 100
 """Maximum number of sentences about what remains that the ledger keeps."""
 
@@ -61,11 +63,15 @@ class Progress:
     searched: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
     remaining: list[str] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """Files that the Spark job writes again: `path` below `raw/`, and `userColumn` or None."""
+    job: str = ""
+    """The job run that does it."""
 
     @classmethod
     def from_item(cls, item: Mapping[str, Any]) -> Progress:
         """Read the ledger's item."""
-        return cls(**{name: item[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: item[name] for name in cls.__dataclass_fields__ if name in item})
 
     def to_item(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -76,6 +82,13 @@ class Progress:
     def remove(self, kind: str, number: int = 1) -> None:
         if number:
             self.removed[kind] = self.removed.get(kind, 0) + number
+
+    def hand_over(self, path: str, user_column: str | None) -> bool:
+        """Name a file for the Spark job. False if it has too many already."""
+        if len(self.files) >= MOST_FILES:
+            return False
+        self.files.append({"path": path, "userColumn": user_column})
+        return True
 
     def remain(self, sentence: str) -> None:
         if sentence not in self.remaining and len(self.remaining) < SHOWN_REMAINS:

@@ -26,6 +26,10 @@ class CannotTell(ValueError):
     """Raised for a file whose rows cannot be told. The message has nothing of its content."""
 
 
+class ForSpark(CannotTell):
+    """Raised for a file whose rows a function cannot take out, and a Spark job can."""
+
+
 Keeps = Callable[[str], bool]
 """True for a row, as text, that is of nobody who was forgotten."""
 
@@ -45,7 +49,7 @@ def unpacked(file: IO[bytes], packing: str | None) -> IO[bytes]:
     if packing == "bzip2":
         return bz2.BZ2File(file)
     if packing is not None:
-        raise CannotTell(f"is compressed with {packing}, which functions cannot read")
+        raise ForSpark(f"is compressed with {packing}, which functions cannot read")
     return file
 
 

@@ -259,12 +259,17 @@ def _data_changes(
         ("interactions", limits.maximum_size, "{:.0%} of the serving model's number of interactions"),
         ("itemShift", limits.maximum_item_shift, "the popularity of items has moved: stability index {:.2f}"),
         ("eventShift", limits.maximum_event_shift, "the mix of event types has moved: stability index {:.2f}"),
+        (
+            "withdrawnItems",
+            limits.maximum_withdrawn_items,
+            "{:.0%} of the items that the serving model recommends are withdrawn",
+        ),
     )
     for name, least, words in lowest:
         if figures[name] < least:
             yield _change(name, figures[name], least, words, "at least")
     for name, most, words in highest:
-        if (figures[name] or 0.0) > most:  # the mix of event types may be unknown
+        if (figures.get(name) or 0.0) > most:  # the mix of event types may be unknown
             yield _change(name, figures[name], most, words, "at most")
 
 

@@ -44,6 +44,7 @@ class DataChange:
     maximum_size: float
     maximum_item_shift: float
     maximum_event_shift: float
+    maximum_withdrawn_items: float
     minimum_incumbent_share: float
 
 
@@ -94,6 +95,7 @@ class Policy:
                 maximum_size=float(filled["dataChange"]["maximumSize"]),
                 maximum_item_shift=float(filled["dataChange"]["maximumItemShift"]),
                 maximum_event_shift=float(filled["dataChange"]["maximumEventShift"]),
+                maximum_withdrawn_items=float(filled["dataChange"]["maximumWithdrawnItems"]),
                 minimum_incumbent_share=float(filled["dataChange"]["minimumIncumbentShare"]),
             ),
             maximum_serving_milliseconds=float(filled["maximumServingMilliseconds"]),

@@ -25,6 +25,7 @@ from recommend.endpoint import Endpoint, EndpointUnavailable
 from recommend.people import People
 from recommend.ranking import GarbledAnswer, ListFilter, Popularity, Ranking, rules_from_json
 from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, RelatedRequest, route
+from recommend.withdrawal import Withdrawal
 from shared import environment
 from shared.observability import count, logger, metrics, observed
 from shared.rules import NO_RULES, Rules
@@ -52,6 +53,7 @@ popularity = Document(artifacts, POPULAR_KEY, Popularity.from_json)
 batch = Batch(artifacts)
 rules = Document(artifacts, RULES_KEY, rules_from_json, otherwise=NO_RULES)
 people = People(artifacts)
+withdrawal = Withdrawal(artifacts)
 
 # An unknown user and an unknown item: the endpoint has nothing to compute.
 _HEALTH_INVOCATION = {"userId": "health-check", "candidates": ["health-check"]}
@@ -92,29 +94,27 @@ def recommendations(request: RecommendationsRequest, recommendation_id: str) -> 
 
     def answer(user_id: str) -> Ranking:
         asked = replace(request, user_id=user_id)
-        try:
-            return endpoint.rank(asked.to_invocation() | list_filter.to_invocation(), budget)
-        except EndpointUnavailable as error:
-            _fall_back(error)
+        found = _ranked(asked.to_invocation() | list_filter.to_invocation(), budget)
+        if found is None:
+            sold = replace(list_filter, withdrawn=withdrawal.items())
             # The lists of a batch exclude seen items, so they cannot answer a request that includes them.
-            listed = _listed(asked, list_filter, budget) if request.exclude_seen else None
-            return listed or _popular().top(request.num_results, list_filter)
+            found = _listed(asked, sold, budget) if request.exclude_seen else None
+            found = found or _popular().top(request.num_results, sold)
+        return found
 
     ranking = _known(request.user_id, budget, answer)
     _served(ranking)
-    return ranking.to_recommendations(recommendation_id)
+    return ranking.to_recommendations(recommendation_id, request.fields)
 
 
 def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
     """Recommend items similar to one item. Raises `Absent` or `Unreadable`."""
     list_filter = ListFilter(_rules(), request.categories, without=(request.item_id,))
-    try:
-        ranking = endpoint.rank(request.to_invocation() | list_filter.to_invocation(), Budget(_BUDGET_SECONDS))
-    except EndpointUnavailable as error:
-        _fall_back(error)
-        ranking = _popular().top(request.num_results, list_filter)
+    ranking = _ranked(request.to_invocation() | list_filter.to_invocation(), Budget(_BUDGET_SECONDS))
+    if ranking is None:
+        ranking = _popular().top(request.num_results, replace(list_filter, withdrawn=withdrawal.items()))
     _served(ranking)
-    return ranking.to_recommendations(recommendation_id)
+    return ranking.to_recommendations(recommendation_id, request.fields)
 
 
 def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
 
     ranking = _known(request.user_id, budget, answer)
     _served(ranking)
-    return ranking.to_personalized_ranking(recommendation_id)
+    return ranking.to_personalized_ranking(recommendation_id, request.fields)
 
 
 def health() -> tuple[int, dict[str, Any]]:
@@ -149,6 +149,16 @@ def health() -> tuple[int, dict[str, Any]]:
     except (Absent, Unreadable):
         return 503, {"status": "unavailable", "model": {"version": None}, "endpoint": {"status": reason}}
     return 200, {"status": "degraded", "model": {"version": version}, "endpoint": {"status": reason}}
+
+
+def _ranked(invocation: dict[str, Any], budget: Budget) -> Ranking | None:
+    """Return the endpoint's answer without withdrawn items; None if there is none, or nothing is left of it."""
+    withdrawal.begin()
+    try:
+        return endpoint.rank(invocation, budget).without(withdrawal.items())
+    except EndpointUnavailable as error:
+        _fall_back(error)
+        return None
 
 
 def _known(user_id: str, budget: Budget, answer: Callable[[str], Ranking]) -> Ranking:

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from contracts import limits
+from contracts.item_fields import NAME_CHARACTERS
 
 _ID = {"type": "string", "minLength": 1, "maxLength": limits.ID_CHARACTERS}
 _USER = "id of the user; an unknown user gets popular items"
@@ -18,6 +19,12 @@ _VARIANT = {
     "type": "string",
     "description": "the endpoint variant that answered; while traffic is split, it shows which model did",
 }
+_FIELDS = {
+    "type": "object",
+    "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+    "description": "the fields that the request names, null where nothing is known; times are ISO 8601 in UTC",
+}
+_FIELD_NAME = {"type": "string", "minLength": 1, "maxLength": NAME_CHARACTERS}
 _VERSION = {"type": "string", "description": "run id of the model, the same as in the ledger and the registry"}
 
 
@@ -52,7 +59,7 @@ def document() -> dict[str, Any]:
                 "get": {
                     "operationId": "getRelatedItems",
                     "summary": "Recommend items similar to an item",
-                    "parameters": [_id("itemId", _ITEM, "query"), _num_results(), *_categories()],
+                    "parameters": [_id("itemId", _ITEM, "query"), _num_results(), *_categories(), _fields()],
                     "responses": _responses("Recommendations", 400),
                 }
             },
@@ -60,7 +67,7 @@ def document() -> dict[str, Any]:
                 "get": {
                     "operationId": "getRelatedItemsByPath",
                     "summary": "The same, for an item whose id has no slash, percent sign, question mark or hash",
-                    "parameters": [_id("itemId", _ITEM, "path"), _num_results(), *_categories()],
+                    "parameters": [_id("itemId", _ITEM, "path"), _num_results(), *_categories(), _fields()],
                     "responses": _responses("Recommendations", 400),
                 }
             },
@@ -94,7 +101,12 @@ def document() -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    item = _object({"itemId": {"type": "string"}, "score": {"type": "number"}})
+    own = {"itemId": {"type": "string"}, "score": {"type": "number"}}
+    item = _object(own) | {"properties": own | {"fields": _FIELDS}}
+    ranked = {
+        "userId": _ID,
+        "inputList": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": limits.CANDIDATES},
+    }
     model = _object({"version": _VERSION}) | {"properties": {"version": _VERSION, "variant": _VARIANT}}
     identity = {"recommendationId": {"type": "string", "description": "id of this answer, the same as in the log"}}
     source = {
@@ -124,17 +136,7 @@ def _schemas() -> dict[str, Any]:
                 },
             }
         ),
-        "RankingRequest": _object(
-            {
-                "userId": _ID,
-                "inputList": {
-                    "type": "array",
-                    "items": {"type": "string"},
-                    "minItems": 1,
-                    "maxItems": limits.CANDIDATES,
-                },
-            }
-        ),
+        "RankingRequest": _object(ranked) | {"properties": ranked | {"fields": _field_names(_FIELD_NAME)}},
         "Health": _object(
             {
                 "status": {"enum": ["ok", "degraded", "unavailable"]},
@@ -204,7 +206,22 @@ def _for_a_user() -> list[dict[str, Any]]:
         _num_results(),
         _query("excludeSeen", seen, "leave out items that the user has already interacted with"),
         *_categories(),
+        _fields(),
     ]
+
+
+def _fields() -> dict[str, Any]:
+    name = _FIELD_NAME | {"pattern": r"^[^ ,]([^,]*[^ ,])?$"}
+    return _query(
+        "fields", _field_names(name), "what to tell of each item: title, category, columns of the catalogue"
+    ) | {
+        "style": "form",
+        "explode": False,
+    }
+
+
+def _field_names(name: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "minItems": 1, "maxItems": limits.FIELDS, "items": name}
 
 
 def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:

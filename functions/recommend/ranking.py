@@ -5,8 +5,8 @@ Pure: no AWS, no environment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from contracts import documents, limits, lists
@@ -42,6 +42,8 @@ class Ranking:
     model_version: str
     unknown_items: int = 0
     variant: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of items, by item id: an object, or its JSON text."""
 
     @classmethod
     def from_endpoint(cls, content: bytes, invocation: Mapping[str, Any], variant: str | None = None) -> Ranking:
@@ -60,22 +62,35 @@ class Ranking:
         most = invocation.get("numResults", limits.DEFAULT_RESULTS) if candidates is None else len(candidates)
         ids, scores = _list(lambda: lists.of_items(document.get("itemList")), most)
         _check_asked(ids, unknown, invocation)
-        return cls(tuple(zip(ids, scores, strict=True)), source, _string(document, "modelVersion"), unknown, variant)
+        items, version = tuple(zip(ids, scores, strict=True)), _string(document, "modelVersion")
+        entries = document["itemList"] if "fields" in invocation else ()
+        return cls(
+            items, source, version, unknown, variant, {entry["itemId"]: entry.get("fields") for entry in entries}
+        )
 
-    def to_recommendations(self, recommendation_id: str) -> dict[str, Any]:
-        """Return the body of `GET /users/{userId}/recommendations` and of `GET /items/{itemId}/related`."""
+    def without(self, items: frozenset[str]) -> Ranking | None:
+        """Return the ranking without these items; None if that leaves nothing of it."""
+        if items.isdisjoint(item for item, _ in self.items):
+            return self
+        kept = tuple(pair for pair in self.items if pair[0] not in items)
+        return replace(self, items=kept) if kept else None
+
+    def to_recommendations(self, recommendation_id: str, fields: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the body of `GET /users/{userId}/recommendations` and of `GET /items/{itemId}/related`, with these
+        fields of each item.
+        """
         return {
             "recommendationId": recommendation_id,
-            "itemList": self._item_list(),
+            "itemList": self._item_list(fields),
             "model": self._model(),
             "source": self.source,
         }
 
-    def to_personalized_ranking(self, recommendation_id: str) -> dict[str, Any]:
-        """Return the body of `POST /rankings`."""
+    def to_personalized_ranking(self, recommendation_id: str, fields: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the body of `POST /rankings`, with these fields of each item."""
         return {
             "recommendationId": recommendation_id,
-            "personalizedRanking": self._item_list(),
+            "personalizedRanking": self._item_list(fields),
             "model": self._model(),
             "source": self.source,
             "unknownItems": self.unknown_items,
@@ -84,8 +99,13 @@ class Ranking:
     def _model(self) -> dict[str, str]:
         return {"version": self.model_version} | ({"variant": self.variant} if self.variant else {})
 
-    def _item_list(self) -> list[dict[str, Any]]:
-        return [{"itemId": item, "score": score} for item, score in self.items]
+    def _item_list(self, fields: Sequence[str]) -> list[dict[str, Any]]:
+        if not fields:
+            return [{"itemId": item, "score": score} for item, score in self.items]
+        return [
+            {"itemId": item, "score": score, "fields": _shown(self.fields.get(item), fields)}
+            for item, score in self.items
+        ]
 
 
 @dataclass(frozen=True)
@@ -116,11 +136,13 @@ NO_LISTS = Lists("", 1, 1)
 
 @dataclass(frozen=True)
 class Part:
-    """One part: lists by user id (items with scores, best first), and the categories of those items."""
+    """One part: lists by user id (items with scores, best first), and the categories and fields of those items."""
 
     users: Mapping[str, Any]
     categories: Mapping[str, tuple[str, ...]]
     model_version: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """JSON texts, which take less memory than what they hold."""
 
     @classmethod
     def from_json(cls, content: bytes) -> Part:
@@ -130,7 +152,8 @@ class Part:
         if not isinstance(users, dict) or not isinstance(categories, dict):
             raise GarbledAnswer("users and itemCategories must be objects")
         named = {item: _names(names, f"itemCategories.{item}") for item, names in categories.items()}
-        return cls(users, named, _string(document, "modelVersion"))
+        fields = document.get("itemFields", {})
+        return cls(users, named, _string(document, "modelVersion"), fields if isinstance(fields, dict) else {})
 
     def ranking(self, user_id: str, number: int, list_filter: ListFilter, most: int) -> Ranking | None:
         """Return the first `number` items of the user's list that pass `list_filter`. The batch wrote at most `most`
@@ -146,14 +169,14 @@ class Part:
         best = list_filter.best(items, self.categories, number)
         if not best or (len(best) < number and len(items) >= most):
             return None
-        return Ranking(best, "batch", self.model_version)
+        return Ranking(best, "batch", self.model_version, fields=self.fields)
 
 
 @dataclass(frozen=True)
 class Popularity:
     """The most popular items of the last promoted model, best first, with their numbers of interactions.
 
-    `categories` holds the categories of the items that have any in the catalogue.
+    `categories` holds the categories of the items that have any in the catalogue, `fields` what is known of an item.
     """
 
     items: tuple[tuple[str, float], ...]
@@ -161,6 +184,7 @@ class Popularity:
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fault: GarbledAnswer | None = None
     """The first fault of an entry that was left out."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, content: bytes) -> Popularity:
@@ -175,6 +199,7 @@ class Popularity:
             raise GarbledAnswer("itemList must be a list that is not empty")
         scores: dict[str, float] = {}
         categories: dict[str, tuple[str, ...]] = {}
+        fields: dict[str, Any] = {}
         fault = None
         for place, entry in enumerate(listed):
             try:
@@ -186,13 +211,15 @@ class Popularity:
                 continue
             scores[item] = score
             categories |= {item: names} if names else {}
+            fields |= {item: entry["fields"]} if "fields" in entry else {}
         if fault and not scores:
             raise fault
-        return cls(tuple(scores.items()), _string(document, "runId"), categories, fault)
+        return cls(tuple(scores.items()), _string(document, "runId"), categories, fault, fields)
 
     def top(self, number: int, list_filter: ListFilter) -> Ranking:
         """Return at most `number` items that pass `list_filter`."""
-        return Ranking(list_filter.best(self.items, self.categories, number), "popular", self.run_id)
+        best = list_filter.best(self.items, self.categories, number)
+        return Ranking(best, "popular", self.run_id, fields=self.fields)
 
     def rank(self, items: Iterable[str]) -> Ranking:
         """Rank all of `items` by popularity. Items that are not in the list score 0 and keep their order: the list has
@@ -200,7 +227,7 @@ class Popularity:
         """
         scores = dict(self.items)
         ranked = sorted(((item, scores.get(item, 0.0)) for item in items), key=lambda pair: -pair[1])
-        return Ranking(tuple(ranked), "popular", self.run_id)
+        return Ranking(tuple(ranked), "popular", self.run_id, fields=self.fields)
 
 
 @dataclass(frozen=True)
@@ -211,6 +238,8 @@ class ListFilter:
     categories: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     """Items to leave out of this list."""
+    withdrawn: frozenset[str] = frozenset()
+    """Items that the newest data withdraw; the model server knows those of its own data."""
 
     def to_invocation(self) -> dict[str, Any]:
         """Return the filter as fields of the request to the model server."""
@@ -227,7 +256,9 @@ class ListFilter:
         boosted = [
             (item, score * boosts.get(item, 1.0))
             for item, score in items
-            if item not in excluded and (not wanted or wanted.intersection(categories.get(item, ())))
+            if item not in excluded
+            and item not in self.withdrawn
+            and (not wanted or wanted.intersection(categories.get(item, ())))
         ]
         boosted.sort(key=lambda pair: -pair[1])
         room = dict(self.rules.category_caps)
@@ -269,6 +300,19 @@ def _check_asked(ids: list[str], unknown: int, invocation: Mapping[str, Any]) ->
         raise GarbledAnswer("itemList has the item that others are related to", "not_asked_for")
     if not ids and not any(name in invocation for name in _NARROWING):
         raise GarbledAnswer("itemList is empty, and nothing narrows the request", "empty")
+
+
+def _shown(known: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return the fields `names` of an item; null where there is no such text, number or boolean. A title that cannot
+    be read is no reason to lose a list.
+    """
+    if isinstance(known, str):
+        try:
+            known = documents.read(known.encode(), "it")
+        except (Unfit, UnicodeEncodeError):
+            known = None
+    values = known if isinstance(known, dict) else {}
+    return {name: values[name] if isinstance(values.get(name), str | int | float) else None for name in names}
 
 
 def _list(read: Callable[[], tuple[list[str], list[float]]], most: int) -> tuple[list[str], list[float]]:

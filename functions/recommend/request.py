@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote
 
 from contracts import documents, limits
 from contracts.documents import Unfit
+from contracts.item_fields import NAME_CHARACTERS
 from contracts.values import kind
 
 _RECOMMENDATIONS_PATH = re.compile(r"/users/(?P<id>.*)/recommendations", re.DOTALL)
@@ -44,6 +45,7 @@ class RecommendationsRequest:
     num_results: int = limits.DEFAULT_RESULTS
     exclude_seen: bool = True
     categories: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RecommendationsRequest:
@@ -54,11 +56,13 @@ class RecommendationsRequest:
             num_results=_query_num_results(_joined(query, "numResults")),
             exclude_seen=_query_exclude_seen(_joined(query, "excludeSeen")),
             categories=_query_categories(query),
+            fields=_query_fields(_joined(query, "fields")),
         )
 
     def to_invocation(self) -> dict[str, Any]:
         """The body of the model server's `/invocations`."""
-        return {"userId": self.user_id, "numResults": self.num_results, "excludeSeen": self.exclude_seen}
+        asked = {"userId": self.user_id, "numResults": self.num_results, "excludeSeen": self.exclude_seen}
+        return asked | _asked_fields(self.fields)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class RelatedRequest:
     item_id: str
     num_results: int = limits.DEFAULT_RESULTS
     categories: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RelatedRequest:
@@ -77,19 +82,23 @@ class RelatedRequest:
             item_id=_id(_subject(event, query, "itemId", _RELATED_PATH), "itemId"),
             num_results=_query_num_results(_joined(query, "numResults")),
             categories=_query_categories(query),
+            fields=_query_fields(_joined(query, "fields")),
         )
 
     def to_invocation(self) -> dict[str, Any]:
         """The body of the model server's `/invocations`."""
-        return {"itemId": self.item_id, "numResults": self.num_results}
+        return {"itemId": self.item_id, "numResults": self.num_results} | _asked_fields(self.fields)
 
 
 @dataclass(frozen=True)
 class RankingRequest:
-    """`POST /rankings` with `{"userId", "inputList"}`; `input_list` holds each item id once, in the given order."""
+    """`POST /rankings` with `{"userId", "inputList", "fields"?}`; `input_list` holds each item id once, in the given
+    order.
+    """
 
     user_id: str
     input_list: tuple[str, ...]
+    fields: tuple[str, ...] = ()
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RankingRequest:
@@ -97,15 +106,17 @@ class RankingRequest:
         _check_content_type(event.get("headers") or {})
         document = _document(_body(event))
         for name in document:
-            if name not in ("userId", "inputList"):
-                raise InvalidRequest(f"{_shown(name)} is not a field; the fields are userId, inputList", _name(name))
+            if name not in _RANKING_FIELDS:
+                fields = ", ".join(_RANKING_FIELDS)
+                raise InvalidRequest(f"{_shown(name)} is not a field; the fields are {fields}", _name(name))
         if "userId" not in document:
             raise InvalidRequest("userId is missing", "userId")
-        return cls(user_id=_id(document["userId"], "userId"), input_list=_input_list(document))
+        return cls(_id(document["userId"], "userId"), _input_list(document), _body_fields(document.get("fields", [])))
 
     def to_invocation(self) -> dict[str, Any]:
         """The body of the model server's `/invocations`."""
-        return {"userId": self.user_id, "candidates": list(self.input_list), "excludeSeen": False}
+        asked = {"userId": self.user_id, "candidates": list(self.input_list), "excludeSeen": False}
+        return asked | _asked_fields(self.fields)
 
 
 def route(event: dict[str, Any]) -> str:
@@ -131,6 +142,7 @@ def route(event: dict[str, Any]) -> str:
     return _ROUTES[found]
 
 
+_RANKING_FIELDS = ("userId", "inputList", "fields")
 _ROUTES = {
     "GET /recommendations": "recommendations",
     "GET /related": "related",
@@ -228,6 +240,37 @@ def _query_categories(query: Mapping[str, list[str]]) -> tuple[str, ...]:
     for name in names:
         _check_unicode(name, "categories")
     return tuple(dict.fromkeys(names))
+
+
+def _query_fields(value: str | None) -> tuple[str, ...]:
+    """Return the names in `fields`, between commas."""
+    return () if value is None else _field_names([name.strip(" ") for name in value.split(",")])
+
+
+def _body_fields(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise InvalidRequest(f"fields must be a list of names, not {kind(value)}", "fields")
+    for position, name in enumerate(value):
+        if not isinstance(name, str):
+            raise InvalidRequest(f"fields[{position}] must be a string, not {kind(name)}", "fields")
+    return _field_names(value)
+
+
+def _field_names(names: list[str]) -> tuple[str, ...]:
+    if len(names) > limits.FIELDS:
+        raise InvalidRequest(f"fields must hold at most {limits.FIELDS} names, not {len(names)}", "fields")
+    for name in names:
+        if not 1 <= len(name) <= NAME_CHARACTERS:
+            raise InvalidRequest(
+                f"fields must hold names of 1 to {NAME_CHARACTERS} characters, such as title,price, not {_shown(name)}",
+                "fields",
+            )
+        _check_unicode(name, "fields")
+    return tuple(dict.fromkeys(names))
+
+
+def _asked_fields(fields: tuple[str, ...]) -> dict[str, Any]:
+    return {"fields": list(fields)} if fields else {}
 
 
 def _input_list(document: dict[str, Any]) -> tuple[str, ...]:

@@ -9,11 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from contracts import withdrawn
+from contracts.documents import Unfit
+from contracts.withdrawn import Withdrawn
 from record_outcome import outcome
 from record_outcome.outcome import Outcome
 from shared import environment, events, names
 from shared.clients import calling, client
 from shared.ledger import Ledger
+from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.records import TAKEN, UNFINISHED, DatasetStatus, OperationStatus, RunStatus
 
@@ -24,12 +28,16 @@ class Settings(environment.Common):
 
     notifications_topic_arn: str
     artifacts_bucket: str
+    data_bucket: str
 
 
 SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 EVENTS = client("events")
 SNS = client("sns")
+S3 = client("s3")
+DATA = Bucket(S3, SETTINGS.data_bucket)
+ARTIFACTS = Bucket(S3, SETTINGS.artifacts_bucket)
 
 _KINDS: dict[str, str] = {
     RunStatus.DEPLOYED: events.MODEL_DEPLOYED,
@@ -55,6 +63,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     end = outcome.from_event(event)
     append_run(run_id=end.run_id, dataset_version=end.dataset_version)
     if end.run_id is None:
+        _withdraw(end.dataset_version)
         # The manifest's event may arrive before this state runs: a claimed version stays claimed.
         LEDGER.mark_dataset(end.dataset_version, DatasetStatus.PREPARED, [], unless=TAKEN)
     elif end.replaced is not None:
@@ -67,6 +76,20 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     logger.info("outcome recorded", extra={"status": end.status, "reasons": list(end.reasons)})
     count(_METRICS[end.status])
     return {"status": end.status}
+
+
+def _withdraw(version: str) -> None:
+    """Tell `recommend` which items the newest data withdraw: they are in no answer, whichever model serves."""
+    found = DATA.get(f"datasets/{version}/{withdrawn.FILE}")
+    if found is None:
+        return  # prepared by older code
+    known = ARTIFACTS.get(withdrawn.KEY)
+    try:
+        if known is not None and Withdrawn.from_json(known.content).dataset_version > version:
+            return
+    except Unfit as error:
+        logger.warning("a broken document is replaced", extra={"reason": str(error)})
+    ARTIFACTS.put(withdrawn.KEY, found.content)
 
 
 def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str) -> None:

@@ -155,6 +155,13 @@ class Bucket:
                 found |= {entry["Key"].removeprefix(prefix): entry["Size"] for entry in page.get("Contents", [])}
         return found
 
+    def written(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the key of each object below `prefix`, and when it was written (epoch seconds)."""
+        with calling(f"s3 ListObjectsV2 {prefix}"):
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+                for entry in page.get("Contents", []):
+                    yield entry["Key"], int(entry["LastModified"].timestamp())
+
 
 def first_version(s3: Any, bucket: str, key: str) -> Stored | None:
     """Return size, ETag and version of an object as it was written first; None if it does not exist."""

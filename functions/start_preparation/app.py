@@ -3,23 +3,30 @@ job run has ended.
 
 Answers the token at once with `{"datasetVersion", "alreadyPrepared": true, "status"}` if the version exists or another
 execution prepares it: a drop that is announced twice is prepared once.
+
+The history of an append is chosen here, once for its version, and written down: a retry reads the same drops.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts import limits
+from contracts import limits, unions
+from contracts.names import DROP_FILE
 from shared import environment, events, names
 from shared.clients import calling, client
+from shared.errors import InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.outcomes import Outcome
 from shared.records import Dataset, DatasetStatus, JobKind
-from start_preparation import plan, request
+from start_preparation import plan, request, union
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +50,7 @@ SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 DATA = Bucket(client("s3"), SETTINGS.data_bucket)
 JOBS = Jobs(LEDGER, SETTINGS.emr_application_id)
+READERS = 8
 
 
 @observed
@@ -87,6 +95,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         return {"datasetVersion": preparation.version, "started": False}
 
     LEDGER.hold_token(token)
+    _unite(preparation)
     call = request.start_job_run(
         preparation,
         attempt=attempt,
@@ -112,6 +121,35 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     if named is not None:
         JOBS.settle(named)
     return {"datasetVersion": preparation.version, "started": True}
+
+
+def _unite(preparation: plan.Preparation) -> None:
+    """Write which drops the version of an append is made of, unless that is written already."""
+    key = unions.key_of(preparation.version)
+    if preparation.drop is None or DATA.head(key) is not None:
+        return
+    own = {name: value for name, value in preparation.parameters.items() if name in unions.READING}
+    found = union.unite(
+        union.closed_drops(DATA.written("raw/")),
+        unions.Part(preparation.drop, unions.APPEND, own),
+        union.moment_of(preparation.version),
+        plan.default_values(SETTINGS.preparation_parameters),
+        _said_by,
+    )
+    DATA.put(key, json.dumps(found.to_document(preparation.version), ensure_ascii=False).encode())
+    logger.info("drops of the union chosen", extra={"drops": len(found.parts), "union_warnings": found.warnings})
+
+
+def _said_by(drops: Sequence[str]) -> list[dict[str, Any] | InvalidInput]:
+    def read(drop: str) -> dict[str, Any] | InvalidInput:
+        key = f"raw/{drop}/{DROP_FILE}"
+        try:
+            return plan.said_by(_read(key), key)
+        except InvalidInput as error:
+            return error
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(read, drops))
 
 
 def _read(key: str) -> bytes | None:

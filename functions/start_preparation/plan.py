@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from contracts import documents, schemas
 from contracts.documents import Unfit
-from contracts.limits import DROP_BYTES, PARAMETER_CHARACTERS
+from contracts.limits import DROP_BYTES, PARAMETER_CHARACTERS, WEIGHTS_CHARACTERS
 from contracts.names import DROP_FILE, MARKER_KEY
+from contracts.unions import APPEND
 from contracts.values import is_number, shown
 from shared import names
 from shared.errors import InvalidInput
@@ -25,6 +27,11 @@ PARAMETERS = {
     "eventTypeColumn": "--event-type-column",
     "weightColumn": "--weight-column",
     "eventTypes": "--event-types",
+    "eventWeights": "--event-weights",
+    "leastValue": "--least-value",
+    "values": "--values",
+    "halfLifeDays": "--half-life-days",
+    "boughtTypes": "--bought-types",
     "minimumUserInteractions": "--minimum-user-interactions",
     "minimumItemInteractions": "--minimum-item-interactions",
     "maximumBadShare": "--maximum-bad-share",
@@ -32,17 +39,26 @@ PARAMETERS = {
     "split": "--split",
     "testShare": "--test-share",
     "testDays": "--test-days",
+    "historyDays": "--history-days",
+    "compactAbove": "--compact-above",
+    "absentItems": "--absent-items",
+    "availableColumn": "--available-column",
+    "withdrawnColumn": "--withdrawn-column",
 }
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """One preparation: `version` is written from `source`; the keys of `parameters` are those of PARAMETERS."""
+    """One preparation: `version` is written from `source`; the keys of `parameters` are those of PARAMETERS.
+
+    `drop`: the folder of an append below `raw/`, whose history the preparation reads too; None for a full drop.
+    """
 
     version: str
     source: str
     items: str | None = None
     parameters: dict[str, str] = field(default_factory=dict)
+    drop: str | None = None
 
 
 def from_event(
@@ -69,16 +85,19 @@ def from_event(
         raise InvalidInput(f"parameters must be an object, not {type(given).__name__}")
     items, source = event.get("items"), _uri(source, "source")
     key = _drop_key(source, data_bucket)
+    said = said_by(read(key), key) if key else {}
     parameters = {
         **_values(default_parameters, "PreparationParameters"),
-        **(_values(_said(read(key), key), key) if key else {}),
+        **{name: str(value) for name, value in said.items() if name != "kind"},
         **_values(given, "parameters"),
     }
+    is_append = key is not None and said.get("kind") == APPEND
     return Preparation(
         version=version,
         source=source,
         items=_uri(items, "items") if items is not None else None,
         parameters=dict(sorted(parameters.items())),
+        drop=key.removeprefix("raw/").removesuffix(f"/{DROP_FILE}") if key and is_append else None,
     )
 
 
@@ -109,8 +128,8 @@ def _drop_key(source: str, data_bucket: str) -> str | None:
     return f"{folder}/{DROP_FILE}" if folder != source and folder.startswith("raw/") else None
 
 
-def _said(content: bytes | None, key: str) -> dict[str, Any]:
-    """The parameters in the drop's document; none without one."""
+def said_by(content: bytes | None, key: str) -> dict[str, Any]:
+    """Return what the drop's document `key` says: parameters and `kind`; nothing without one. Raises InvalidInput."""
     if content is None:
         return {}
     if len(content) > DROP_BYTES:
@@ -120,7 +139,15 @@ def _said(content: bytes | None, key: str) -> dict[str, Any]:
         schemas.check(document, "drop", key)
     except Unfit as error:
         raise InvalidInput(str(error)) from error
-    return {name: value for name, value in document.items() if name != "schemaVersion"}
+    said = {name: value for name, value in document.items() if name != "schemaVersion"}
+    return {
+        name: value if name == "kind" else _value(value, name, f"{key}.{name[:60]}") for name, value in said.items()
+    }
+
+
+def default_values(given: dict[str, Any]) -> dict[str, str]:
+    """Return the template's PreparationParameters as texts. Raises InvalidInput."""
+    return _values(given, "PreparationParameters")
 
 
 def _text(event: dict[str, Any], name: str) -> str:
@@ -144,12 +171,14 @@ def _values(given: dict[str, Any], called: str) -> dict[str, str]:
 def _value(value: object, name: str, label: str) -> str:
     if name not in PARAMETERS:
         raise InvalidInput(f"{label} is unknown; the parameters are {', '.join(PARAMETERS)}")
+    most = WEIGHTS_CHARACTERS if name == "eventWeights" else PARAMETER_CHARACTERS
+    if name == "eventWeights" and isinstance(value, dict):
+        value = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     if not isinstance(value, str) and not is_number(value):
         raise InvalidInput(f"{label} must be a string or a number, not {shown(value)}")
     text = str(value)
-    if not 1 <= len(text) <= PARAMETER_CHARACTERS or not text.isprintable() or text.startswith("-"):
+    if not 1 <= len(text) <= most or not text.isprintable() or text.startswith("-"):
         raise InvalidInput(
-            f"{label} must be 1 to {PARAMETER_CHARACTERS} printable characters that do not begin with '-', "
-            f"not {shown(text)}"
+            f"{label} must be 1 to {most} printable characters that do not begin with '-', not {shown(text)}"
         )
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from contracts.forgotten import KEY as FORGOTTEN_KEY
+from contracts.unions import key_of
 from shared import names
 from start_preparation.plan import PARAMETERS, Preparation
 
@@ -34,6 +35,9 @@ def start_job_run(
         "--code-version": code_version,
         "--forgotten": f"s3://{artifacts_bucket}/{FORGOTTEN_KEY}",
     }
+    if preparation.drop:
+        arguments["--drops"] = f"s3://{data_bucket}/raw"
+        arguments["--union"] = f"s3://{data_bucket}/{key_of(preparation.version)}"
     if parent_version:
         arguments["--parent-version"] = parent_version
     if preparation.items:

@@ -25,6 +25,7 @@ COUNTS = (
     "belowSupport",
     "coldTestItems",
     "tiedTestUsers",
+    "withdrawnItems",
 )
 
 

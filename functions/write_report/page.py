@@ -39,6 +39,7 @@ _NAMES = {
     "quarantined": "quarantined", "duplicates": "duplicates", "belowSupport": "below minimum support",
     "coldTestItems": "test items without training interactions", "tiedTestUsers": "users whose test a tie decided",
     "repeats": "repeated purchases after the moment", "newTestUsers": "test users without training interactions",
+    "withdrawnItems": "withdrawn items, not recommended",
 }  # fmt: skip
 _LARGE_TIED_SHARE = 0.5
 _SLICES = {

@@ -21,7 +21,11 @@ CATEGORIES = "item_categories.json"
 """An optional member, written if the dataset has categories."""
 HELD_OUT = "held_out.safetensors"
 """The pairs that the model was tested on, not trained on. Bundles written before it lack it."""
-NAMES = (*MEMBERS, HELD_OUT, CATEGORIES, MANIFEST)
+FIELDS = "item_fields.safetensors"
+"""An optional member: what an answer may show of each item. Written if the dataset tells titles or more."""
+WITHDRAWN = "withdrawn.safetensors"
+"""An optional member: the items that are not recommended. Written if there are any."""
+NAMES = (*MEMBERS, HELD_OUT, CATEGORIES, FIELDS, WITHDRAWN, MANIFEST)
 """Every file of a bundle; the manifest is last, because the rest is no model without it."""
 
 

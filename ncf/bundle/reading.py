@@ -21,6 +21,7 @@ from contracts.documents import Unfit
 from contracts.values import is_integer
 from ncf.bundle.format import (
     CATEGORIES,
+    FIELDS,
     GOLDEN,
     HELD_OUT,
     ITEMS,
@@ -29,12 +30,14 @@ from ncf.bundle.format import (
     SEEN,
     USERS,
     WEIGHTS,
+    WITHDRAWN,
     BrokenBundle,
     digest,
     encode_json,
     measure,
 )
 from ncf.interface import Model
+from ncf.item_fields import ItemFields
 from ncf.registry import kind_named
 
 MAXIMUM_MANIFEST_BYTES = 1 << 20
@@ -63,6 +66,10 @@ class Bundle:
     category_names: list[str] = field(default_factory=list)
     item_categories: list[list[int]] = field(default_factory=list)
     """For each item, positions in `category_names`; an empty list if no item has a category."""
+    fields: ItemFields = field(default_factory=ItemFields)
+    """What an answer may show of each item; without any, if the catalogue tells nothing."""
+    withdrawn: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # [withdrawn items], sorted
+    """The items that are not recommended, because the shop no longer offers them."""
 
     @property
     def run_id(self) -> str:
@@ -89,6 +96,14 @@ class Bundle:
     def seen(self, user: int) -> NDArray[np.int32]:
         """Return the sorted indices of the items that the user with index `user` has in train or test."""
         return self.seen_indices[self.seen_indptr[user] : self.seen_indptr[user + 1]]
+
+    def excluded(self, seen: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return `seen` (sorted) and the withdrawn items, sorted."""
+        if not self.withdrawn.size or not seen.size:
+            return seen if seen.size else self.withdrawn
+        places = np.searchsorted(self.withdrawn, seen)
+        is_sold = self.withdrawn[np.minimum(places, self.withdrawn.size - 1)] != seen
+        return np.insert(self.withdrawn, places[is_sold], seen[is_sold])
 
     def learned(self) -> NDArray[np.int64]:
         """Return the pairs that the model was trained on as user × items + item, sorted.
@@ -227,6 +242,27 @@ def _read_held_out(directory: Path, seen: NDArray[np.int64], items: int) -> dict
     return pairs
 
 
+def _read_fields(directory: Path, items: int) -> ItemFields:
+    if not (directory / FIELDS).exists():
+        return ItemFields()
+    arrays = _read_arrays(directory, FIELDS, {"offsets": np.int64, "data": np.uint8})
+    fields = ItemFields(arrays["offsets"], arrays["data"])
+    if (fault := fields.fault(items)) is not None:
+        raise BrokenBundle(FIELDS, fault)
+    return fields
+
+
+def _read_withdrawn(directory: Path, items: int) -> NDArray[np.int32]:
+    if not (directory / WITHDRAWN).exists():
+        return np.empty(0, np.int32)
+    withdrawn: NDArray[np.int32] = _read_arrays(directory, WITHDRAWN, {"item": np.int32})["item"]
+    if not withdrawn.size or np.any(np.diff(withdrawn) <= 0) or withdrawn[0] < 0 or withdrawn[-1] >= items:
+        raise BrokenBundle(WITHDRAWN, f"item must be sorted and distinct, from 0 to {items - 1}")
+    if withdrawn.size == items:
+        raise BrokenBundle(WITHDRAWN, f"has all {items} items: nothing could be recommended")
+    return withdrawn
+
+
 def _read_model(directory: Path, description: Any, users: int, items: int, device: torch.device | str) -> Model:
     """Build the model that `architecture` of bundle.json describes, from weights.safetensors."""
     try:
@@ -295,4 +331,6 @@ def read_members(
         manifest=manifest,
         category_names=category_names,
         item_categories=item_categories,
+        fields=_read_fields(directory, items),
+        withdrawn=_read_withdrawn(directory, items),
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ncf.bundle.format import (
     CATEGORIES,
+    FIELDS,
     GOLDEN,
     HELD_OUT,
     ITEMS,
@@ -25,6 +26,7 @@ from ncf.bundle.format import (
     SEEN,
     USERS,
     WEIGHTS,
+    WITHDRAWN,
     digest,
     encode_json,
     measure,
@@ -32,6 +34,7 @@ from ncf.bundle.format import (
 from ncf.bundle.reading import Bundle, load, read_members
 from ncf.dataset import Pairs
 from ncf.interface import Model
+from ncf.item_fields import ItemFields
 
 
 def write(
@@ -50,13 +53,16 @@ def write(
     held_out: Pairs | None = None,
     categories: Sequence[Sequence[str]] = (),
     event_types: Mapping[str, int] | None = None,
+    fields: ItemFields | None = None,
+    withdrawn: NDArray[np.int64] | None = None,
 ) -> Bundle:
     """Write a bundle into `directory`, which is created if necessary, and return it as read back.
 
     `golden` receives the written bundle, read back without golden requests, and returns the golden requests. So they
     record the answers of the written weights. `held_out` are the seen pairs that the model was not trained on; without
     them a later comparison takes every seen pair for learned. `categories` has one entry per item, or is empty.
-    `event_types` are the rows of the data by event type. Raises BrokenBundle if the parts do not fit together.
+    `event_types` are the rows of the data by event type, `fields` what answers may show of each item, and `withdrawn`
+    the sorted items that are not recommended. Raises BrokenBundle if the parts do not fit together.
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
@@ -82,6 +88,12 @@ def write(
             directory / CATEGORIES,
             encode_json({"names": names, "items": [sorted(place[name] for name in item) for item in categories]}),
         )
+    if fields is not None and len(fields):
+        members += (FIELDS,)
+        _put(directory / FIELDS, safetensors.numpy.save({"offsets": fields.offsets, "data": fields.data}))
+    if withdrawn is not None and withdrawn.size:
+        members += (WITHDRAWN,)
+        _put(directory / WITHDRAWN, safetensors.numpy.save({"item": withdrawn.astype(np.int32)}))
     manifest: dict[str, Any] = {
         "schemaVersion": SCHEMA_VERSION,
         "runId": run_id,

@@ -8,6 +8,8 @@ learns the rest.
 *Fusion.* The trained model is fused with EASE, as section 3.4.1 fuses two models: the logit is the sum of both, with
 weights 1 - α and α. This adds factors to the GMF half whose product is EASE's scores, so the result is a NeuMF with
 more factors, and serving needs no other code.
+
+*Recent part.* What a person chose last is added to the logits when they ask: `ncf/recent.py`.
 """
 
 from __future__ import annotations
@@ -70,6 +72,12 @@ class Parameters(Plan, als.Parameters, ease.Parameters):
         integer(1, 1024),
         256,
     )
+    recent_neighbours: int = parameter(
+        "Most neighbours of an item in the part of a score that is made from a person's last items, 0 to 1000. 0: no "
+        "such part. 100 keeps the quality (docs/decisions/0035-a-part-from-the-last-items.md).",
+        integer(0, 1000),
+        100,
+    )
 
     def __post_init__(self) -> None:
         self.architecture("neumf")  # raises ValueError
@@ -83,9 +91,28 @@ class Parameters(Plan, als.Parameters, ease.Parameters):
         return Architecture(model, self.factors, self.mlp_layers)
 
 
-def fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Recommender:
-    """Fit `model`, one of MODELS. After an out-of-memory error, one more attempt has half the batch size."""
+def fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Model:
+    """Fit `model`, one of MODELS, and its recent part. After an out-of-memory error, one more attempt has half the
+    batch size.
+    """
     # Imported here, because the server loads this file, but needs no code for fitting.
+    from ncf.fitting.distributed import Processes
+
+    network = _stored(model, dataset, parameters, context)
+    if parameters.recent_neighbours == 0 or not Processes.current().is_first:
+        return network
+    from ncf import recency
+
+    return recency.fit(
+        dataset,
+        network,
+        lambda cut: als.factorize(cut.train, cut.items, parameters, context),
+        neighbours=parameters.recent_neighbours,
+        seed=parameters.seed,
+    )
+
+
+def _stored(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Recommender:
     from ncf.fitting.distributed import Processes
 
     try:
@@ -140,7 +167,7 @@ def _fingerprint(model: str, parameters: Parameters, start: str, dataset: Datase
     values = dataclasses.asdict(parameters)
     plan = [field.name for field in dataclasses.fields(Plan)]
     # `architecture` and `start` below stand for the first three. The fusion comes after the weights.
-    elsewhere = {*plan, "factors", "mlp_layers", "start", "fusion", "fusion_factors"}
+    elsewhere = {*plan, "factors", "mlp_layers", "start", "fusion", "fusion_factors", "recent_neighbours"}
     identity = {
         "dataset": dataset.fingerprint,
         "plan": {

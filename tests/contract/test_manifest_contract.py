@@ -11,7 +11,7 @@ from contracts import schemas
 TABLES = ("items", "popularity", "test", "train", "users")
 
 MANIFEST = {
-    "schemaVersion": "1.1",
+    "schemaVersion": "1.2",
     "datasetVersion": "v20261123t151300z-1a2b3c4d",
     "parentVersion": None,
     "codeVersion": "c0de",

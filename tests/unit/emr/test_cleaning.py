@@ -7,7 +7,7 @@ import findings
 import times
 from cleaning import Meaning, Rules
 
-PAIRS = "user_id string, item_id string, timestamp bigint, weight float, events bigint"
+PAIRS = "user_id string, item_id string, timestamp bigint, weight float, events int, worth float, is_bought boolean"
 RAW = "user_id string, item_id string, timestamp string, event_type string, weight string, line string, file string"
 
 
@@ -248,23 +248,31 @@ def test_rows_of_other_event_types_are_not_judged(frame: Any) -> None:
 @pytest.mark.fault("D18")
 def test_keeps_the_latest_of_each_pair_and_at_equal_time_the_heaviest(frame: Any) -> None:
     rows = frame(
-        "user_id string, item_id string, timestamp bigint, weight float",
-        ("ann", "tea", 1, 5.0),
-        ("ann", "tea", 3, 1.0),
-        ("ann", "tea", 3, 2.0),
-        ("ann", "tea", 3, 2.0),
-        ("ann", "cup", 2, 4.0),
-        ("bob", "tea", 1, 3.0),
+        "user_id string, item_id string, timestamp bigint, weight float, worth float, is_bought boolean",
+        ("ann", "tea", 1, 5.0, 5.0, True),
+        ("ann", "tea", 3, 1.0, 1.0, False),
+        ("ann", "tea", 3, 2.0, 1.0, False),
+        ("ann", "tea", 3, 2.0, 0.0, False),
+        ("ann", "tea", 4, 2.0, -1.5, True),
+        ("ann", "cup", 2, 4.0, 1.0, False),
+        ("bob", "tea", 1, 3.0, 5.0, True),
+        ("bob", "tea", 2, 3.0, -5.0, False),
+        ("bob", "pot", 1, 3.0, -5.0, False),
     )
     kept = {tuple(row) for row in cleaning.latest_per_pair(rows).collect()}
-    assert kept == {("ann", "tea", 3, 2.0, 4), ("ann", "cup", 2, 4.0, 1), ("bob", "tea", 1, 3.0, 1)}
+    assert kept == {
+        ("ann", "tea", 3, 2.0, 3, 5.5, True, True),
+        ("ann", "cup", 2, 4.0, 1, 1.0, False, True),
+        ("bob", "tea", 1, 3.0, 1, 0.0, True, False),
+        ("bob", "pot", None, None, 0, -5.0, False, False),
+    }
 
 
 @pytest.fixture
 def pairs(frame: Any) -> Any:
     """ann: a b c, bob: a b, cid: c d, dan: d. With minimums of two, dan is removed, then d, then cid, then c."""
     chosen = {"ann": "abc", "bob": "ab", "cid": "cd", "dan": "d"}
-    rows = [(user, item, time, 1.0, 1) for user, items in chosen.items() for time, item in enumerate(items)]
+    rows = [(user, item, time, 1.0, 1, 1.0, True) for user, items in chosen.items() for time, item in enumerate(items)]
     return cleaning.with_support(frame(PAIRS, *rows))
 
 
@@ -286,8 +294,8 @@ def test_removal_is_repeated_until_nothing_changes(pairs: Any) -> None:
 
 def test_many_rounds_of_removal_need_no_more_memory_than_one(frame: Any) -> None:
     """A chain of users who share one item each with the next: every round removes one from its end."""
-    rows = [(f"u{n:02d}", f"i{item:02d}", 1, 1.0, 1) for n in range(25) for item in (n, n + 1)]
-    core = [(user, item, 1, 1.0, 1) for user in ("x", "y") for item in ("a", "b")]
+    rows = [(f"u{n:02d}", f"i{item:02d}", 1, 1.0, 1, 1.0, True) for n in range(25) for item in (n, n + 1)]
+    core = [(user, item, 1, 1.0, 1, 1.0, True) for user in ("x", "y") for item in ("a", "b")]
     chain = frame(PAIRS, *rows, *core)
     kept = cleaning.supported(cleaning.with_support(chain), 2, 2).collect()
     assert {row["user_id"] for row in kept} == {"x", "y"}

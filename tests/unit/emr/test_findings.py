@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 import findings
+import item_columns
 import times
+import withdrawal
 from arguments import WARNINGS
 from cleaning import Meaning
 from findings import Outcomes
+from worth import Worth
 
 SUMMARY = {
     "rows": 1800,
@@ -74,6 +77,25 @@ def test_says_what_looks_wrong_about_the_rows(found: Any, name: str, sentence: s
     assert list(said) == [name] and said[name].startswith(sentence)
 
 
+def test_what_has_a_weight_is_not_warned_of_and_what_has_none_is() -> None:
+    types = {"buy": 6, "refund": 3, "look": 1}
+    found = Outcomes(read=10, good=10, not_positive=4, event_types=types)
+    said = dict(findings.of_rows(found, (), True, Worth({"buy": 5.0, "refund": -5.0}, multiplies=True)))
+    assert said == {
+        "unweighted-event-types": "1 of 10 interactions have an event type without a weight, and are worth 1: look 1; "
+        "add it to --event-weights (eventWeights), with 0 if it counts nothing"
+    }
+
+
+def test_many_pairs_that_are_not_liked_are_told_against_the_parent_version() -> None:
+    assert not list(findings.of_not_liked(20, 80, {})) and not list(findings.of_not_liked(0, 80, {}))
+    assert dict(findings.of_not_liked(30, 70, {"notLikedShare": 0.15})) == {
+        "not-liked": "30% of the pairs of user and item (30 of 100) are worth nothing or less, as of refunds and low "
+        "ratings, and are left out; 15% in the parent version"
+    }
+    assert not list(findings.of_not_liked(30, 70, {"notLikedShare": 0.25}))
+
+
 def test_event_types_that_are_left_out_do_not_mean_the_opposite() -> None:
     types = {"buy": 8, "refund": 2}
     said = of_rows(("buy", "purchase"), good=8, other_events=2, event_types=types)
@@ -132,7 +154,7 @@ def test_figures_are_compared_with_those_of_the_parent_version() -> None:
 
 
 def test_every_finding_has_a_name_that_the_command_line_knows() -> None:
-    text = Path(findings.__file__).read_text(encoding="utf-8")
+    text = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (findings, item_columns, withdrawal))
     assert [name for name in WARNINGS if f'"{name}"' not in text] == ["fractions-of-users", "fractions-of-items"]
     said = of_rows(("x",), False, event_types={"refund": 10}, not_positive=1) | of_people(most=600, duplicates=1500)
     assert set(said) <= set(WARNINGS)

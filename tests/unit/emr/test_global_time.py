@@ -4,7 +4,7 @@ import pytest
 
 import global_time
 
-ROWS = "user_id string, item_id string, timestamp bigint, weight float"
+ROWS = "user_id string, item_id string, timestamp bigint, weight float, worth float, is_bought boolean"
 DAY = 86_400
 
 
@@ -13,19 +13,19 @@ def shop(frame: Any) -> Any:
     """Before time 10 ann takes tea twice, cup and pot; bob tea; cid cup. From then on: see `test_a_later_row…`."""
     return frame(
         ROWS,
-        ("ann", "tea", 1, 1.0),
-        ("ann", "tea", 2, 2.0),
-        ("ann", "cup", 3, 1.0),
-        ("ann", "pot", 9, 1.0),
-        ("bob", "tea", 4, 1.0),
-        ("cid", "cup", 5, 1.0),
-        ("ann", "tea", 11, 1.0),
-        ("ann", "tea", 12, 1.0),
-        ("bob", "cup", 10, 1.0),
-        ("bob", "cup", 10, 5.0),
-        ("bob", "cup", 99, 9.0),
-        ("bob", "jar", 11, 1.0),
-        ("dan", "tea", 10, 1.0),
+        ("ann", "tea", 1, 1.0, 1.0, True),
+        ("ann", "tea", 2, 2.0, 1.0, True),
+        ("ann", "cup", 3, 1.0, 1.0, True),
+        ("ann", "pot", 9, 1.0, 1.0, True),
+        ("bob", "tea", 4, 1.0, 1.0, True),
+        ("cid", "cup", 5, 1.0, 1.0, True),
+        ("ann", "tea", 11, 1.0, 1.0, True),
+        ("ann", "tea", 12, 1.0, 1.0, True),
+        ("bob", "cup", 10, 1.0, 1.0, True),
+        ("bob", "cup", 10, 5.0, 1.0, True),
+        ("bob", "cup", 99, 9.0, 1.0, True),
+        ("bob", "jar", 11, 1.0, 1.0, True),
+        ("dan", "tea", 10, 1.0, 1.0, True),
     )
 
 
@@ -60,6 +60,39 @@ def test_a_later_row_of_a_pair_below_support_is_a_test(shop: Any) -> None:
     assert ("ann", "tea", 11, 1.0) in divided["test"]
 
 
+def test_of_a_pair_in_train_nothing_from_the_moment_on_counts(frame: Any) -> None:
+    rows = frame(
+        ROWS,
+        ("ann", "tea", 1, 1.0, 5.0, True),
+        ("ann", "tea", 2, 1.0, 1.0, False),
+        ("ann", "tea", 3, 1.0, -2.0, False),
+        ("ann", "tea", 11, 1.0, 100.0, True),
+        ("ann", "cup", 4, 1.0, 1.0, False),
+        ("ann", "cup", 10, 1.0, 5.0, True),
+        ("bob", "tea", 5, 1.0, 5.0, True),
+        ("bob", "tea", 6, 1.0, -5.0, False),
+        ("bob", "cup", 7, 1.0, 5.0, True),
+        ("bob", "cup", 12, 1.0, -5.0, False),
+        ("dan", "tea", 13, 1.0, 0.0, False),
+        ("dan", "tea", 14, 3.0, 1.0, False),
+    )
+    pairs = global_time.per_pair(rows, 10)
+    train = {tuple(row) for row in global_time.earlier(pairs).collect()}
+    assert train == {
+        ("ann", "tea", 2, 1.0, 2, 4.0, True),
+        ("ann", "cup", 4, 1.0, 1, 1.0, False),
+        ("bob", "cup", 7, 1.0, 1, 5.0, True),
+    }
+    found = {(row["user_id"], row["item_id"]): (row["later"], row["not_liked"]) for row in pairs.collect()}
+    assert found == {
+        ("ann", "tea"): ((11, 1.0), 0),
+        ("ann", "cup"): ((10, 1.0), 0),
+        ("bob", "tea"): (None, 1),
+        ("bob", "cup"): (None, 1),
+        ("dan", "tea"): ((14, 3.0), 0),
+    }
+
+
 @pytest.mark.parametrize(
     ("times", "share", "moment", "found"),
     [
@@ -77,15 +110,15 @@ def test_a_later_row_of_a_pair_below_support_is_a_test(shop: Any) -> None:
 def test_the_moment_is_the_latest_with_the_share_at_or_after_it(
     frame: Any, times: Any, share: Any, moment: Any, found: Any
 ) -> None:
-    rows = frame(ROWS, *[("u", "i", time, 1.0) for time in times])
+    rows = frame(ROWS, *[("u", "i", time, 1.0, 1.0, True) for time in times])
     assert global_time.moment_of_share(rows, share) == (moment, found)
 
 
 @pytest.mark.parametrize(
     ("moment", "users", "words"),
     [
-        (1_577_836_800, 200, None),
-        (1_577_836_800, 199, "199 users could be tested from 2020-01-01T00:00:00Z on, fewer than 200"),
+        (1_577_836_800, 2_000, None),
+        (1_577_836_800, 1_999, "1,999 users could be tested from 2020-01-01T00:00:00Z on, fewer than 2,000"),
         (40, 5_000, "the moment would be 1970-01-01T00:00:40Z, so the times are positions or other numbers"),
     ],
 )

@@ -1,5 +1,7 @@
 from typing import Any
 
+from pyspark.sql import functions as F
+
 import indexing
 
 
@@ -51,29 +53,39 @@ def test_catalogue_has_one_row_for_each_item_in_any_order(frame: Any) -> None:
         ("", "Nobody", "x"),
         (None, "No", "x"),
     ]
-    expected = [("1", "Ant", None), ("2", None, None)]
+    expected = [("1", "Ant", None, True), ("2", None, None, False)]
     for catalogue in (frame(schema, *rows), frame(schema, *reversed(rows))):
         assert sorted(tuple(row) for row in indexing.clean_catalogue(catalogue).collect()) == expected
 
 
-def test_a_title_comes_from_the_catalogue_otherwise_from_the_parent(frame: Any) -> None:
+def test_a_row_of_the_catalogue_replaces_what_was_known_of_its_item(frame: Any) -> None:
     items = frame(
-        "item_index int, item_id string, title string, category string",
-        (0, "a", "Old A", "old"),
-        (1, "b", "Old B", None),
-        (2, "c", None, None),
+        "item_index int, item_id string, title string, category string, price double, size string, "
+        "is_withdrawn boolean",
+        (0, "a", "Old A", "old", 1.0, "L", True),
+        (1, "b", "Old B", None, 2.0, "M", False),
+        (2, "c", None, None, None, None, None),
     )
-    catalogue = frame("item_id string, title string, category string", ("a", "New A", None), ("d", "Unused", "x"))
-    described = [tuple(row) for row in indexing.describe(items, catalogue).orderBy("item_index").collect()]
-    assert described == [
-        (0, "a", "New A", "old", True), (1, "b", "Old B", None, False), (2, "c", None, None, False),
+    catalogue = frame(
+        "item_id string, title string, category string, Price double, size double, is_repeated boolean",
+        ("a", "New A", None, None, 40.0, True),
+        ("d", "Unused", "x", 4.0, 41.0, False),
+    )
+    described = indexing.describe(items, catalogue, F.col("size") > 0).orderBy("item_index")
+    assert described.columns == [
+        "item_index", "item_id", "title", "category", "Price", "size", "is_described", "is_sold", "was_withdrawn",
+        "is_repeated",
     ]  # fmt: skip
+    assert [tuple(row) for row in described.collect()] == [
+        (0, "a", "New A", None, None, 40.0, True, True, True, True),
+        (1, "b", "Old B", None, 2.0, None, False, None, False, False),
+        (2, "c", None, None, None, None, False, None, False, False),
+    ]
 
 
-def test_without_a_catalogue_there_is_no_title(frame: Any) -> None:
-    assert indexing.describe(frame("item_index int, item_id string", (0, "a")), None).collect()[0].asDict() == {
-        "item_index": 0,
-        "item_id": "a",
-        "title": None,
-        "category": None,
-    }
+def test_without_a_catalogue_the_items_are_what_they_were(frame: Any) -> None:
+    parent = frame("item_index int, item_id string, price double, is_withdrawn boolean", (0, "a", 1.5, True))
+    assert indexing.describe(parent, None).collect()[0].asDict() == {
+        "item_index": 0, "item_id": "a", "title": None, "category": None, "price": 1.5,
+        "is_described": False, "is_sold": None, "was_withdrawn": True, "is_repeated": False,
+    }  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 
 import arguments
 from contracts.columns import Given
+from worth import Worth
 
 DEFAULTS = {
     "--source": "s3://data/raw/d1/",
@@ -26,6 +27,15 @@ def test_folders_are_those_of_the_version_without_a_double_slash() -> None:
     assert parsed.parent == "s3://data/datasets/v20261122t000000z-00000000"
     assert parsed.quarantine_folder == "s3://data/quarantine/v20261123t151300z-1a2b3c4d"
     assert (parsed.columns, parsed.event_types, parsed.maximum_bad_share) == (Given(), (), 0.001)
+
+
+def test_the_worth_of_events_is_read_from_text_or_json() -> None:
+    options = {"least_value": "3", "values": "multiply", "half_life_days": "30.5", "bought_types": "buy"}
+    expected = Worth({"buy": 5.0, "a=b": -1.5}, 3.0, True, 30.5, ("buy",))
+    for weights in ("buy=5, a=b=-1.5", '{"buy": 5, "a=b": -1.5}'):
+        parsed = arguments.parse(argv(event_weights=weights, **options))
+        assert (parsed.worth, parsed.columns) == (expected, Given(needs_event_type=True))
+    assert arguments.parse(argv()).worth == Worth()
 
 
 def test_event_types_are_sorted_and_make_their_column_required() -> None:
@@ -59,7 +69,9 @@ def test_global_time_tests_a_twentieth_unless_a_share_or_days_are_given() -> Non
 
     assert given(split="auto") == ("auto", 0.05, None)
     assert given(split="auto", test_days="28") == ("auto", None, 28)
-    assert given() == ("leave-last-out", None, None)
+    assert given() == ("auto", 0.05, None)
+    assert given(test_days="28") == ("auto", None, 28)
+    assert given(split="leave-last-out") == ("leave-last-out", None, None)
     assert given(split="global-time") == ("global-time", 0.05, None)
     assert given(split="global-time", test_share="0.25") == ("global-time", 0.25, None)
     assert given(split="global-time", test_days="28") == ("global-time", None, 28)
@@ -103,6 +115,26 @@ def test_global_time_tests_a_twentieth_unless_a_share_or_days_are_given() -> Non
             "--test-share: not together with --test-days",
         ),
         ({"event_types": " , "}, "--event-types"),
+        ({"event_weights": "buy=inf"}, "--event-weights: the weight of 'buy' must be 0 or a finite number .*, not inf"),
+        ({"event_weights": "buy=nan"}, "--event-weights: the weight of 'buy' must be 0 or a finite number .*, not nan"),
+        ({"event_weights": "buy=five"}, "--event-weights: the weight of 'buy' must be .*, not 'five'; give buy=5,"),
+        ({"event_weights": '{"buy": true}'}, "--event-weights: the weight of 'buy' must be .*, not True"),
+        ({"event_weights": '{"buy": 1e400}'}, "--event-weights: the weight of 'buy' must be 0 or a finite number"),
+        ({"event_weights": '{"buy": 1'}, "--event-weights: .* is no JSON object: "),
+        ({"event_weights": "buy"}, "--event-weights: 'buy' has a weight without an event type; give buy=5,view=1"),
+        ({"event_weights": "buy=1,buy=2"}, "--event-weights: .* has two weights of 'buy'; give one"),
+        ({"event_weights": '{"buy": 1, "buy": 2}'}, "--event-weights: .* has two weights of 'buy'; give one"),
+        ({"event_weights": "{}"}, "--event-weights: '{}' has no event type"),
+        (
+            {"event_types": "buy", "event_weights": "view=1"},
+            r"--event-weights: 'view' is not in --event-types \(buy\), so no event of it is used; add it there",
+        ),
+        ({"event_types": "buy", "bought_types": "view"}, "--bought-types: 'view' is not in --event-types"),
+        ({"half_life_days": "0"}, "--half-life-days: must be a number of days from 0.01 to 36500, not '0'; without"),
+        ({"half_life_days": "nan"}, "--half-life-days: must be a number of days from 0.01 to 36500, not 'nan'"),
+        ({"least_value": "inf"}, "--least-value: must be a finite number from 0 to 1000000000, not 'inf'"),
+        ({"least_value": "three"}, "--least-value: must be a finite number from 0 to 1000000000, not 'three'"),
+        ({"values": "add"}, "--values: invalid choice: 'add'"),
         ({"source": ""}, "--source: must not be empty"),
         ({"user_column": "x", "item_column": "x"}, "one column cannot have two meanings"),
         ({"unknown": "1"}, "unrecognized arguments: --unknown 1"),

@@ -11,9 +11,11 @@ import pyarrow.parquet
 import pytest
 from jsonschema import Draft202012Validator
 
+import global_time
 from contracts import schemas, splits
 from ncf import dataset_files
 
+NOTHING_UNITED = {"superseded": 0, "beforeHistory": 0, "compactedUsers": 0, "compactedItems": 0}
 LATER = "v20261124t000000z-00000000"
 
 #: ann: tea cup pot, bob: tea cup, cid: cup tea; only ann has pot, so her last row stays in train.
@@ -51,16 +53,16 @@ def test_writes_every_table_in_its_order(shop: Any) -> None:
     assert shop.status == 0
     assert shop.rows("users") == [{"user_index": i, "user_id": user} for i, user in enumerate(("ann", "bob", "cid"))]
     assert shop.rows("items") == [
-        {"item_index": 0, "item_id": "cup", "title": 'A "cup"', "category": None},
-        {"item_index": 1, "item_id": "pot", "title": None, "category": None},
-        {"item_index": 2, "item_id": "tea", "title": "Tea, green", "category": "drinks"},
+        {"item_index": 0, "item_id": "cup", "title": 'A "cup"', "category": None, "is_withdrawn": False},
+        {"item_index": 1, "item_id": "pot", "title": None, "category": None, "is_withdrawn": True},
+        {"item_index": 2, "item_id": "tea", "title": "Tea, green", "category": "drinks", "is_withdrawn": False},
     ]
     assert [tuple(row.values()) for row in shop.rows("train")] == [
-        (0, 2, 100, 1.0),
-        (0, 0, 1577836800, 1.0),
-        (0, 1, 1609459200, 1.0),
-        (1, 2, 200, 1.0),
-        (2, 0, 400, 1.0),
+        (0, 2, 100, 1.0, 1, 1.0, True),
+        (0, 0, 1577836800, 1.0, 1, 1.0, True),
+        (0, 1, 1609459200, 1.0, 1, 1.0, True),
+        (1, 2, 200, 1.0, 1, 1.0, True),
+        (2, 0, 400, 1.0, 1, 1.0, True),
     ]
     assert [tuple(row.values()) for row in shop.rows("test")] == [(1, 0, 300, 1.0), (2, 2, 500, 1.0)]
     assert [tuple(row.values()) for row in shop.rows("popularity")] == [(0, 2), (2, 2), (1, 1)]
@@ -72,15 +74,17 @@ def test_columns_have_the_types_of_the_contract(shop: Any) -> None:
         return dict(zip(schema.names, map(str, schema.types), strict=True))
 
     interactions = {"user_index": "int32", "item_index": "int32", "timestamp": "int64", "weight": "float"}
-    assert types("train") == types("test") == interactions
+    assert types("test") == interactions
+    assert types("train") == interactions | {"events": "int32", "worth": "float", "is_bought": "bool"}
     assert types("users") == {"user_index": "int32", "user_id": "string"}
-    assert types("items") == {"item_index": "int32", "item_id": "string", "title": "string", "category": "string"}
+    texts = dict.fromkeys(("item_id", "title", "category"), "string")
+    assert types("items") == {"item_index": "int32", **texts, "is_withdrawn": "bool"}
     assert types("popularity") == {"item_index": "int32", "interactions": "int64"}
 
 
 def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
     manifest = valid(shop.manifest, "manifest")
-    assert manifest["counts"] == {
+    assert manifest["counts"] == NOTHING_UNITED | {
         "read": 7,
         "interactions": 7,
         "train": 5,
@@ -91,12 +95,14 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
         "forgotten": 0,
         "otherEvents": 0,
         "duplicates": 0,
+        "notLiked": 0,
         "belowSupport": 0,
         "coldTestItems": 1,
         "testUsers": 2,
         "newTestUsers": 0,
         "tiedTestUsers": 0,
         "repeats": 0,
+        "withdrawnItems": 1,
     }
     assert manifest["split"] == {"protocol": "leave-last-out", "moment": None, "seed": splits.SEED}
     assert manifest["timeSpan"] == {"first": 100, "last": 1609459200}
@@ -113,7 +119,7 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
 
 def test_writes_only_the_files_of_the_contract(shop: Any) -> None:
     written = {str(path.relative_to(shop.dataset)) for path in shop.dataset.rglob("*") if path.is_file()}
-    assert written == {file["path"] for file in shop.manifest["files"]} | {"manifest.json"}
+    assert written == {file["path"] for file in shop.manifest["files"]} | {"manifest.json", "withdrawn.json"}
     assert [path.name for path in shop.quarantine.iterdir()] == ["report.json"]
     assert valid(shop.report, "quarantine")["status"] == "accepted"
 
@@ -123,6 +129,16 @@ def test_prints_a_line_at_the_end_of_each_step(shop: Any) -> None:
     assert steps == ["step=read", "step=clean", "step=index", "step=split", "step=write"]
 
 
+def test_a_row_that_comes_twice_is_one_pair_with_two_events(shop: Any, prepare: Any) -> None:
+    rows = SHOP.splitlines()
+    ended = prepare({"events.csv": "\n".join([*rows, rows[1]]), "items.csv": ITEMS})
+    assert (ended.manifest["counts"]["duplicates"], ended.manifest["counts"]["train"]) == (1, 5)
+    twice = [row["events"] for row in ended.rows("train")]
+    assert sorted(twice) == [1, 1, 1, 1, 2]
+    assert [row["worth"] for row in ended.rows("train")] == twice
+    assert {path for path in ended.hashes if ended.hashes[path] != shop.hashes[path]} == {"train/part-00000.parquet"}
+
+
 def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Path) -> None:
     """In two files, in another order, with a byte-order mark, CRLF, blank lines and one more column."""
     header, *rows = SHOP.splitlines()
@@ -130,19 +146,20 @@ def test_the_same_rows_give_the_same_bytes(shop: Any, prepare: Any, tmp_path: Pa
     other = "\n\n".join(
         [
             "note,timestamp,item_id,user_id",
-            *[f'"a, ""b""",{t},{i},{u}' for u, i, t in (row.split(",") for row in rows[:4] + rows[:1])],
+            *[f'"a, ""b""",{t},{i},{u}' for u, i, t in (row.split(",") for row in rows[:4])],
         ]
     )
     again = prepare({"one.csv": one, "deep/other.csv": other, "items.csv": ITEMS, "_SUCCESS": "", "notes.txt": "x"})
     assert again.status == 0
     assert again.hashes == shop.hashes
-    assert again.manifest["counts"]["duplicates"] == 1
     assert again.report["warnings"] == [
         "notes.txt is not used: no column is known to hold the users, the items, the times; it has one column, x: "
         "no comma, semicolon, tab, pipe or :: separates others",
         "deep/other.csv: columns not used: note",
-        "6 of 8 interactions are of 1970, as numbers are that are no epoch seconds; if they have another form, name it "
+        "5 of 7 interactions are of 1970, as numbers are that are no epoch seconds; if they have another form, name it "
         "with --timestamp-format (timestampFormat)",
+        "1 of 3 items (33%, limit 20%) are withdrawn at once: they are not in the catalogue, or not for sale, and are "
+        "recommended no more",
     ]
 
 
@@ -188,8 +205,8 @@ def test_reads_movielens_dat_with_a_latin_1_catalogue(prepare: Any) -> None:
     ended = prepare({"ratings.dat": ratings, "movies.dat": movies, "users.dat": "1::F::1::10::48067\n"})
     assert ended.status == 0
     assert [tuple(row.values())[1:] for row in ended.rows("items")] == [
-        ("10", "Café (1995)", "Comedy|Drama"),
-        ("20", "Ünder (1996)", None),
+        ("10", "Café (1995)", "Comedy|Drama", False),
+        ("20", "Ünder (1996)", None, False),
     ]
     assert [row["weight"] for row in ended.rows("train")] == [5.0, 4.0]
     assert [row["weight"] for row in ended.rows("test")] == [3.0, 1.0]
@@ -202,8 +219,8 @@ def test_a_catalogue_that_has_few_of_the_items_is_told_with_an_id_of_each_side(p
     ended = prepare({"events.csv": events, "items.csv": catalogue})
     assert ended.status == 0, ended.last_line
     assert (
-        "0 of 30 items are in the catalogue, which has ids like '0'; the interactions have ids like '0000'"
-        in ended.report["warnings"]
+        "0 of 30 items are in the catalogue, which has ids like '0'; the interactions have ids like '0000'; "
+        "items that it lacks are not withdrawn (absentItems)" in ended.report["warnings"]
     )
 
 
@@ -234,7 +251,10 @@ def test_reads_parquet_with_its_own_names_types_and_event_types(prepare: Any, tm
     ended = prepare({}, *names, "--event-type-column", "kind", "--event-types", "buy")
     assert ended.status == 0
     assert ended.manifest["counts"]["otherEvents"] == 2
-    assert [tuple(row.values()) for row in ended.rows("train")] == [(0, 0, 1, 1.5), (1, 1, 3, 3.0)]
+    assert [tuple(row.values()) for row in ended.rows("train")] == [
+        (0, 0, 1, 1.5, 1, 1.0, True),
+        (1, 1, 3, 3.0, 1, 1.0, True),
+    ]
     assert [tuple(row.values()) for row in ended.rows("test")] == [(0, 1, 2, 2.0), (1, 0, 5, 5.0)]
 
 
@@ -345,10 +365,10 @@ def test_by_global_time_what_is_before_one_moment_trains_and_what_comes_after_te
     assert table("repeats") == [("ann", "tea", 12)]
     assert [tuple(row.values()) for row in ended.rows("popularity")] == [(0, 3), (1, 2), (2, 2)]
     manifest = valid(ended.manifest, "manifest")
-    assert manifest["counts"] == {
+    assert manifest["counts"] == NOTHING_UNITED | {
         "read": 17, "interactions": 12, "train": 7, "test": 4, "repeats": 1, "users": 5, "items": 3, "quarantined": 0,
-        "forgotten": 0, "otherEvents": 0, "duplicates": 2, "belowSupport": 1, "coldTestItems": 2, "testUsers": 3,
-        "newTestUsers": 2, "tiedTestUsers": 0,
+        "forgotten": 0, "otherEvents": 0, "duplicates": 2, "notLiked": 0, "belowSupport": 1, "coldTestItems": 2,
+        "testUsers": 3, "newTestUsers": 2, "tiedTestUsers": 0, "withdrawnItems": 0,
     }  # fmt: skip
     assert manifest["split"] == {"protocol": "global-time", "moment": 1578700800, "seed": splits.SEED}
     assert manifest["timeSpan"] == {"first": 1577923200, "last": 1578873600}
@@ -364,8 +384,17 @@ def shop_of(users: int, times: int, first: int = 1_600_000_000) -> str:
     return "user_id,item_id,timestamp\n" + "\n".join(rows)
 
 
+@pytest.fixture
+def few_test_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 test users are enough for a test by time, so that small shops can show it."""
+    assert global_time.LEAST_TEST_USERS == 2_000
+    monkeypatch.setattr(global_time, "LEAST_TEST_USERS", 200)
+
+
+@pytest.mark.usefixtures("few_test_users")
 def test_where_the_data_suit_it_the_test_is_what_comes_after_a_moment(prepare: Any) -> None:
-    ended = prepare({"events.csv": shop_of(210, 9)}, "--split", "auto", "--test-share", "0.1")
+    """Without being asked: this is the default."""
+    ended = prepare({"events.csv": shop_of(210, 9)}, "--test-share", "0.1")
     assert ended.status == 0, ended.last_line
     assert "leave-last-out" not in str(ended.report["warnings"])
     manifest = valid(ended.manifest, "manifest")
@@ -373,10 +402,18 @@ def test_where_the_data_suit_it_the_test_is_what_comes_after_a_moment(prepare: A
     assert (manifest["parameters"]["split"], manifest["counts"]["testUsers"]) == ("auto", 210)
 
 
+# At the moment all 210 users come, and 100 of them for an item that they had.
+REGULARS = shop_of(210, 8) + "".join(
+    f"\nu{user},i{(user + (0 if user < 100 else 8)) % 10},{1_600_000_000 + 8 * 86_400}" for user in range(210)
+)
+
+
+@pytest.mark.usefixtures("few_test_users")
 @pytest.mark.parametrize(
     ("shop", "words"),
     [
         (shop_of(190, 9), "190 users could be tested from 2020-09-21T12:26:40Z on, fewer than 200"),
+        (REGULARS, "110 users could be tested from 2020-09-21T12:26:40Z on, fewer than 200"),
         (
             shop_of(210, 9, first=0),
             "the moment would be 1970-01-09T00:00:00Z, so the times are positions or other numbers",
@@ -390,7 +427,7 @@ def test_where_the_data_suit_it_the_test_is_what_comes_after_a_moment(prepare: A
 def test_data_that_do_not_suit_a_moment_are_split_by_last_interactions_with_a_warning(
     shop: str, words: str, prepare: Any
 ) -> None:
-    ended = prepare({"events.csv": shop}, "--split", "auto", "--test-share", "0.1")
+    ended = prepare({"events.csv": shop}, "--test-share", "0.1")
     assert ended.status == 0, ended.last_line
     assert valid(ended.manifest, "manifest")["split"]["protocol"] == "leave-last-out"
     told = [warning for warning in ended.report["warnings"] if "(leave-last-out), not all after a moment" in warning]

@@ -42,6 +42,7 @@ def test_rows_of_other_event_types_are_not_judged_and_are_counted_by_type(prepar
         "duplicateShare": 0.0,
         "earlyShare": 0.0,
         "notPositiveWeightShare": 0.0,
+        "notLikedShare": 0.0,
     }
 
 
@@ -79,7 +80,8 @@ def test_a_warning_may_refuse_the_data(prepare: Any) -> None:
     assert ended.status == 2
     assert ended.last_line == (
         "REFUSED: 30 of 30 interactions seem to mean the opposite of liking (refund 30), and count as liked: leave "
-        "them out with --event-types (eventTypes) (opposite-event-types is in --refuse-warnings)"
+        "them out with --event-types (eventTypes), or give them a weight below 0 with --event-weights (eventWeights) "
+        "(opposite-event-types is in --refuse-warnings)"
     )
     assert valid(ended.report, "quarantine")["warnings"] and not ended.dataset.exists()
 

@@ -5,8 +5,14 @@ import pytest
 import splitting
 from contracts import splits
 
-INDEXED = "user_index int, item_index int, user_id string, item_id string, timestamp bigint, weight float"
-SPLIT = "user_index int, item_index int, timestamp bigint, weight float, is_test boolean"
+INDEXED = (
+    "user_index int, item_index int, user_id string, item_id string, timestamp bigint, weight float, events int, "
+    "worth float, is_bought boolean"
+)
+SPLIT = (
+    "user_index int, item_index int, timestamp bigint, weight float, events int, worth float, is_bought boolean, "
+    "is_test boolean"
+)
 
 
 @pytest.fixture
@@ -14,13 +20,13 @@ def indexed(frame: Any) -> Any:
     """ann takes tea, cup, then both pot and jar at time 3; bob tea, then cup; cid only tea."""
     return frame(
         INDEXED,
-        (0, 0, "ann", "tea", 1, 1.0),
-        (0, 1, "ann", "cup", 2, 1.0),
-        (0, 2, "ann", "pot", 3, 1.0),
-        (0, 3, "ann", "jar", 3, 1.0),
-        (1, 0, "bob", "tea", 5, 1.0),
-        (1, 1, "bob", "cup", 6, 1.0),
-        (2, 0, "cid", "tea", 7, 1.0),
+        (0, 0, "ann", "tea", 1, 1.0, 1, 1.0, True),
+        (0, 1, "ann", "cup", 2, 1.0, 1, 1.0, True),
+        (0, 2, "ann", "pot", 3, 1.0, 1, 1.0, True),
+        (0, 3, "ann", "jar", 3, 1.0, 1, 1.0, True),
+        (1, 0, "bob", "tea", 5, 1.0, 1, 1.0, True),
+        (1, 1, "bob", "cup", 6, 1.0, 1, 1.0, True),
+        (2, 0, "cid", "tea", 7, 1.0, 1, 1.0, True),
     )
 
 
@@ -39,7 +45,7 @@ def test_the_last_of_a_user_is_by_time_then_by_the_draw(indexed: Any) -> None:
 
 
 def test_at_equal_time_each_item_is_the_last_of_some_users_whatever_its_id_or_place(frame: Any) -> None:
-    people = [(user, item, f"u{user}", "abz"[item], 1, 1.0) for user in range(300) for item in range(3)]
+    people = [(user, item, f"u{user}", "abz"[item], 1, 1.0, 1, 1.0, True) for user in range(300) for item in range(3)]
     last = pairs(splitting.mark_last(frame(INDEXED, *people)).where("is_last"))
     assert last == pairs(splitting.mark_last(frame(INDEXED, *reversed(people))).where("is_last"))
     assert last == [(user, "abz".index(drawn(f"u{user}", *"abz"))) for user in range(300)]
@@ -80,6 +86,10 @@ def test_popularity_counts_the_rows_in_train(indexed: Any) -> None:
 
 @pytest.mark.fault("D21")
 def test_finds_a_pair_that_is_in_both_train_and_test(frame: Any) -> None:
-    clean = [(0, 0, 1, 1.0, False), (0, 1, 2, 1.0, True), (1, 1, 1, 1.0, False)]
+    clean = [
+        (0, 0, 1, 1.0, 1, 1.0, True, False),
+        (0, 1, 2, 1.0, 1, 1.0, True, True),
+        (1, 1, 1, 1.0, 1, 1.0, True, False),
+    ]
     assert splitting.leaked_pairs(frame(SPLIT, *clean)).count() == 0
-    assert pairs(splitting.leaked_pairs(frame(SPLIT, *clean, (0, 1, 1, 1.0, False)))) == [(0, 1)]
+    assert pairs(splitting.leaked_pairs(frame(SPLIT, *clean, (0, 1, 1, 1.0, 1, 1.0, True, False)))) == [(0, 1)]

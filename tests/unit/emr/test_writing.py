@@ -5,6 +5,7 @@ import pytest
 
 import writing
 from refusal import PreparationFailed
+from spark_session import size_shuffles
 from storage import Storage, literal_path
 from writing import Table
 
@@ -70,3 +71,9 @@ def test_a_name_is_never_a_pattern(spark: Any, tmp_path: Any) -> None:
     path.write_text("this\n")
     (tmp_path / "aa1x?.txt").write_text("not this\n")
     assert [row[0] for row in spark.read.text(literal_path(str(path))).collect()] == ["this"]
+
+
+@pytest.mark.parametrize(("size", "is_adaptive"), [(1 << 20, "false"), (16 << 20, "false"), (17 << 20, "true")])
+def test_a_small_input_is_not_planned_once_more_at_each_stage(spark: Any, size: int, is_adaptive: str) -> None:
+    size_shuffles(spark, size)
+    assert spark.conf.get("spark.sql.adaptive.enabled") == is_adaptive

@@ -7,6 +7,7 @@ import pytest
 from pyspark.sql import functions as F
 
 import arguments
+from drops import Drop
 from reading import Source, read_source
 from refusal import Refused
 from storage import Storage
@@ -25,7 +26,7 @@ def read(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
         SHAPES[shape].write(folder)
         given = arguments.parse([*argv(), *SHAPES[shape].options()]).columns
         try:
-            opened[shape] = read_source(spark, Storage(spark), str(folder), None, "auto", given)
+            opened[shape] = read_source(spark, Storage(spark), [Drop(str(folder), given)], None)
         except Refused as refusal:
             opened[shape] = str(refusal)
     texts = {name: F.col(name) for name in COLUMNS}
@@ -37,7 +38,7 @@ def read(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
             if source.catalogue is not None:
                 nothing = F.lit(None).cast("string")
                 columns = (described.get(name, nothing) for name in COLUMNS)
-                frames.append(source.catalogue.select(F.lit(shape), F.lit("catalogue"), *columns))
+                frames.append(source.catalogue.rows.select(F.lit(shape), F.lit("catalogue"), *columns))
     found: dict[str, Any] = {shape: {"source": opened[shape], "rows": [], "catalogue": []} for shape in opened}
     for shape, part, *row in reduce(lambda one, other: one.union(other), frames).collect():
         found[shape][part].append(tuple(row[:3] if part == "catalogue" else row))

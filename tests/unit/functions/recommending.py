@@ -20,6 +20,7 @@ from recommend.documents import Document
 from recommend.endpoint import Endpoint
 from recommend.people import People
 from recommend.ranking import Popularity, rules_from_json
+from recommend.withdrawal import Withdrawal
 from shared.rules import NO_RULES
 from tests.unit.functions.sagemaker_fake import Body
 
@@ -84,6 +85,7 @@ class Aws:
     popular: Any
     rules: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     forgotten: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    withdrawn: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     lists: dict[str, Any] = field(default_factory=dict)
     """The pointer of a batch and its parts, by key; other keys do not exist."""
     invocations: list[dict[str, Any]] = field(default_factory=list)
@@ -105,6 +107,8 @@ class Aws:
             return self.rules(request)
         if key == "serving/forgotten.json":
             return self.forgotten(request)
+        if key == "serving/withdrawn.json":
+            return self.withdrawn(request)
         if key == "serving/batch.json" or key.startswith("batch/"):
             self.list_reads.append(key)
             found = self.lists.get(key)
@@ -185,6 +189,7 @@ def app(cold_start: Any, aws: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(app, "popularity", document("popular", Popularity.from_json))
     monkeypatch.setattr(app, "batch", Batch(app.artifacts, lambda: clock.now))
+    monkeypatch.setattr(app, "withdrawal", Withdrawal(app.artifacts, lambda: clock.now))
     monkeypatch.setattr(app, "people", People(app.artifacts, lambda: clock.now))
     monkeypatch.setattr(app, "rules", document("rules", rules_from_json, otherwise=NO_RULES))
     monkeypatch.setattr(app.runtime.session, "send", aws.invoke)

@@ -8,11 +8,12 @@ import io
 import itertools
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.stub import Stubber
 
 from contracts.forgotten import digest
 from contracts.lists import part_of
@@ -20,7 +21,17 @@ from erase import archive, plan, rows
 from erase.plan import InUse
 from shared.errors import DependencyFailed, InvalidInput
 from shared.ledger import Ledger
-from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, DATA, Clock, Cloud, archive_of, sample_event
+from tests.unit.functions.cloud import (
+    APPLICATION,
+    ARTIFACTS,
+    CONTEXT,
+    DATA,
+    Clock,
+    Cloud,
+    archive_of,
+    job_run,
+    sample_event,
+)
 
 KEY = "5a" * 32
 USER = "jané.doe@example.org"
@@ -211,12 +222,40 @@ def test_the_newest_data_that_do_not_know_the_tombstone_stay_for_the_next_indice
     assert answer["remaining"][0].startswith(f"datasets/{NEW}/ was prepared before the tombstones")
 
 
+@pytest.mark.parametrize("status", ["STALE", "PREPARED", None])
+def test_an_erased_version_that_waited_for_a_run_is_announced_no_more(
+    app: ModuleType, shop: Cloud, status: str | None
+) -> None:
+    """Reconcile announces such versions, and the training would miss the files."""
+    if status:
+        shop.put(f"DATASET#{OLD}", kind="DATASET", datasetVersion=OLD, status=status)
+    else:
+        shop.table.delete_item(Key={"pk": f"DATASET#{OLD}", "sk": "STATE"})
+    assert app.handler(sample_event("erase"), CONTEXT)["status"] == "ERASED"
+    state = shop.item(f"DATASET#{OLD}")
+    assert (state["status"], state["reasons"]) == (
+        "QUARANTINED",
+        ["its files were prepared before people were forgotten, and are deleted"],
+    )
+
+
+@pytest.mark.parametrize(("run", "left"), [("RUNNING", True), ("PARKED", True), ("REJECTED", False), (None, False)])
+def test_a_version_that_a_run_began_to_read_after_the_search_did_stays(
+    app: ModuleType, shop: Cloud, monkeypatch: pytest.MonkeyPatch, run: str | None, left: bool
+) -> None:
+    monkeypatch.setattr(Ledger, "unfinished_runs", lambda ledger: [])  # as the search saw it
+    if run:
+        shop.put(f"RUN#{OLD}-r1", kind="RUN", runId=f"{OLD}-r1", datasetVersion=OLD, status=run)
+    answer = app.handler(sample_event("erase"), CONTEXT)
+    sentence = f"datasets/{OLD}/ was prepared before the tombstones: a run that is not over reads it"
+    assert (sentence in answer["remaining"]) == left
+    assert shop.item(f"DATASET#{OLD}")["status"] == "CLAIMED"
+
+
 @pytest.mark.parametrize(
     ("key", "content", "reason"),
     [
-        ("raw/3/e.parquet", b"PAR1", "is Parquet"),
         ("raw/3/notes.pdf", b"%PDF", "is of a kind whose rows are not known"),
-        ("raw/3/e.csv.zst", b"\x28\xb5\x2f\xfd", "is compressed with zstd, which functions cannot read"),
         ("raw/3/e.csv.gz", b"no gzip", "cannot be read as rows"),
         ("raw/3/e.csv", b"a,b\r" * 3, "has lines that end with a carriage return alone"),
         (
@@ -236,6 +275,92 @@ def test_a_file_that_cannot_be_written_again_is_named_or_deleted_on_demand(
     assert (answer["status"], answer["removed"]["files that could not be read"]) == ("ERASED", 1)
     with pytest.raises(shop.s3.exceptions.NoSuchKey):
         read(shop, DATA, key)
+
+
+@pytest.fixture
+def emr(app: ModuleType) -> Iterator[Stubber]:
+    with Stubber(app.REWRITING.emr) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+FILES: list[dict[str, Any]] = [
+    {"path": "2/e.csv.zst", "userColumn": "Kunde"},
+    {"path": "3/e.parquet", "userColumn": None},
+]
+
+
+def for_spark(shop: Cloud, emr: Stubber, state: str = "SUCCESS") -> None:
+    shop.write(DATA, "raw/2/_drop.json", {"schemaVersion": "1.0", "userColumn": "Kunde"})
+    shop.write(DATA, "raw/2/e.csv.zst", f"zstd {USER}".encode())
+    shop.write(DATA, "raw/3/e.parquet", f"PAR1 {USER}".encode())
+    arn = f"arn:aws:emr-serverless:eu-central-1:123456789012:/applications/{APPLICATION}/jobruns/00f1"
+    emr.add_response("start_job_run", {"applicationId": APPLICATION, "jobRunId": "00f1", "arn": arn})
+    for found in ("RUNNING", state):
+        emr.add_response("get_job_run", job_run(found))
+
+
+def wanted(shop: Cloud) -> tuple[str, Any]:
+    """The key of the job's document, and what it asks for."""
+    key = next(e["Key"] for e in shop.s3.list_objects_v2(Bucket=DATA, Prefix="erasures/")["Contents"])
+    return key, json.loads(read(shop, DATA, key))
+
+
+def test_parquet_and_zstd_are_written_again_by_a_spark_job(app: ModuleType, shop: Cloud, emr: Stubber) -> None:
+    for_spark(shop, emr)
+    assert app.handler({"now": True}, CONTEXT)["status"] == "GOING_ON"
+    key, document = wanted(shop)
+    assert document["files"] == FILES
+    words = app.REWRITING.call(key.removeprefix("erasures/").removesuffix(".json"))["jobDriver"]["sparkSubmit"]
+    assert words["entryPointArguments"][:2] == ["--erase", f"s3://{DATA}/{key}"]
+    assert app.handler({"now": True}, CONTEXT)["status"] == "GOING_ON"
+    for file in FILES:
+        shop.write(DATA, f"raw/{file['path']}", b"written again")
+    done = [{"path": file["path"], "rows": 3, "removed": 1} for file in FILES]
+    shop.write(DATA, key.replace(".json", ".done.json"), {"schemaVersion": "1.0", "files": done})
+    answer = app.handler({"now": True}, CONTEXT)
+    assert (answer["status"], answer["remaining"], answer["removed"]["files written again"]) == ("ERASED", [], 7)
+    # An item may be called as a person is.
+    assert set(kept_with(shop, USER)) == {"raw/1/a.csv", "raw/2/b.tsv.gz"}
+    receipt = shop.item("FORGOTTEN", shop.item("FORGOTTEN", f"PERSON#{digest(KEY, USER)}")["receipt"])
+    assert receipt["removed"]["rows"] == 7
+
+
+def test_what_the_job_cannot_write_again_is_named_or_deleted_on_demand(
+    app: ModuleType, shop: Cloud, emr: Stubber
+) -> None:
+    why = "raw/3/e.parquet is not sure to have a column of users: write it again without these people, or delete it"
+    for request, expected in (({"now": True}, [why]), ({"now": True, "unreadable": "delete"}, [])):
+        for_spark(shop, emr)
+        app.handler(request, CONTEXT)
+        app.handler(request, CONTEXT)
+        for entry in shop.s3.list_objects_v2(Bucket=DATA, Prefix="erasures/")["Contents"]:
+            done = [
+                {"path": "2/e.csv.zst", "rows": 3, "removed": 0},
+                {"path": "3/e.parquet", "problem": "is not sure to have a column of users"},
+            ]
+            shop.write(DATA, entry["Key"].replace(".json", ".done.json"), {"schemaVersion": "1.0", "files": done})
+        assert app.handler(request, CONTEXT)["remaining"] == expected
+    with pytest.raises(shop.s3.exceptions.NoSuchKey):
+        read(shop, DATA, "raw/3/e.parquet")
+
+
+def test_a_job_that_failed_leaves_its_files_named(app: ModuleType, shop: Cloud, emr: Stubber) -> None:
+    for_spark(shop, emr, "FAILED")
+    for _ in range(2):
+        app.handler({"now": True}, CONTEXT)
+    answer = app.handler({"now": True}, CONTEXT)
+    assert answer["status"] == "WAITING"
+    assert answer["remaining"] == [
+        f"raw/{file['path']} could not be written again: the job 00f1 ended as FAILED" for file in FILES
+    ]
+
+
+def test_the_drop_itself_says_which_column_holds_users(app: ModuleType, shop: Cloud) -> None:
+    shop.write(DATA, "raw/4/_drop.json", {"schemaVersion": "1.0", "userColumn": "who"})
+    shop.write(DATA, "raw/4/part/e.csv", f"who,what,when,whom\n{USER},a,1,b\nu2,a,2,{USER}\n".encode())
+    assert app.handler({"now": True}, CONTEXT)["status"] == "ERASED"
+    assert read(shop, DATA, "raw/4/part/e.csv") == f"who,what,when,whom\nu2,a,2,{USER}\n".encode()
 
 
 def test_people_are_erased_together_once_the_first_is_due(

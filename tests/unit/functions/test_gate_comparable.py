@@ -116,6 +116,10 @@ def of_data(**figures: float) -> dict[str, Any]:
         ({"interactions": 11.0}, "1100% of the serving model's number of interactions (at most 1000% expected)"),
         ({"itemShift": 0.6}, "the popularity of items has moved: stability index 0.60 (at most 0.5 expected)"),
         ({"eventShift": 0.6}, "the mix of event types has moved: stability index 0.60 (at most 0.5 expected)"),
+        (
+            {"withdrawnItems": 0.6},
+            "60% of the items that the serving model recommends are withdrawn (at most 50% expected)",
+        ),
     ],
 )
 @pytest.mark.fault("E14")

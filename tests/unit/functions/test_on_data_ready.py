@@ -35,7 +35,7 @@ def manifest_of(version: str = VERSION) -> dict[str, Any]:
     counts = {"read": 11, "interactions": 11, "train": 8, "test": 3, "users": 3, "items": 4}
     rest = dict.fromkeys(("quarantined", "duplicates", "belowSupport", "coldTestItems"), 0)
     return {
-        "schemaVersion": "1.1",
+        "schemaVersion": "1.2",
         "datasetVersion": version,
         "parentVersion": None,
         "codeVersion": "ab" * 32,
@@ -169,7 +169,7 @@ def test_takes_a_later_minor_version_and_fields_it_does_not_know() -> None:
         ("timeSpan.first", 3, "timeSpan.first is 3, later than timeSpan.last, 2"),
         ("counts.interactions", 12, "counts.interactions is 12, but train + test + repeats is 11"),
         ("counts.read", 10, "belowSupport + interactions is 11"),
-        ("counts.read", 12, "counts.read is 12, but quarantined + forgotten + otherEvents + duplicates + belowSupport"),
+        ("counts.read", 12, "counts.read is 12, but quarantined + forgotten + otherEvents + superseded"),
         ("counts.duplicates", 2, "belowSupport + interactions is 13"),
         ("counts.read", 10**400, "counts.read must be an integer of at least 1, not a number beyond the range"),
         ("files", [], "files must be a list of at least 5 entries, not []"),

@@ -249,7 +249,7 @@ def test_refuses_other_content_types(headers: Any) -> None:
         (
             {"userId": "42", "inputList": ["1"], "numResults": 3},
             "numResults",
-            '"numResults" is not a field; the fields are userId, inputList',
+            '"numResults" is not a field; the fields are userId, inputList, fields',
         ),
     ],
     ids=lambda value: str(value)[:40],

@@ -53,6 +53,7 @@ def test_an_event_has_five_minutes_to_arrive() -> None:
         (None, None, True),
         ({"status": "PREPARING"}, None, True),
         ({"status": "PREPARED"}, None, True),
+        ({"status": "PREPARED"}, {"status": "FAILED"}, True),
         ({"status": "CLAIMED"}, None, True),
         ({"status": "CLAIMED"}, {"status": "RUNNING"}, False),
         ({"status": "STALE"}, None, False),

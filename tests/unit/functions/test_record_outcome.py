@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from contracts import withdrawn
+from contracts.withdrawn import Withdrawn
 from record_outcome import outcome
 from tests.unit.functions.cloud import CONTEXT, EXECUTION, RUN, VERSION, Cloud, sample_event
 
@@ -90,6 +92,25 @@ def test_a_prepared_version_is_told_of(app: ModuleType, cloud: Cloud) -> None:
     detail = {"schemaVersion": "1.0", "runId": None, "datasetVersion": VERSION}
     assert cloud.events() == [("DatasetPrepared", detail)]
     assert cloud.notifications() == []
+
+
+def test_the_newest_data_tell_recommend_which_items_are_withdrawn(app: ModuleType, cloud: Cloud) -> None:
+    older, newer = (f"v{year}0102t030405z-0a1b2c3d" for year in (2020, 2040))
+
+    def prepare(version: str, *items: str) -> list[str]:
+        if items:
+            app.DATA.put(f"datasets/{version}/withdrawn.json", withdrawn.as_json(version, items).encode())
+        cloud.put(f"DATASET#{version}", kind="DATASET", status="PREPARING")
+        app.handler(event("PREPARED", preparation={"datasetVersion": version}), CONTEXT)
+        kept = app.ARTIFACTS.get("serving/withdrawn.json")
+        return sorted(Withdrawn.from_json(kept.content).items) if kept else []
+
+    assert prepare(VERSION) == []
+    assert prepare(VERSION, "a", "b") == ["a", "b"]
+    assert prepare(older, "c") == ["a", "b"]
+    assert prepare(newer, "d") == ["d"]
+    app.ARTIFACTS.put("serving/withdrawn.json", b"{broken")
+    assert prepare(VERSION, "e") == ["e"]
 
 
 @pytest.mark.parametrize("status", ["CLAIMED", "STALE", "QUARANTINED"])

@@ -114,6 +114,19 @@ def test_a_drop_says_its_columns_before_the_template_and_after_the_input() -> No
     assert asked[1:] == ["raw/a/b/_drop.json"]
 
 
+def test_the_worth_of_events_is_passed_on() -> None:
+    parameters = {"eventWeights": {"buy": 5, "refund": -5}, "halfLifeDays": 30, "values": "multiply"}
+    event = {"executionArn": "arn", "startTime": "2026-11-23T15:13:00Z", "parameters": parameters}
+    assert plan.from_event(event, DATA, "s3://default/", {}).parameters == {
+        "eventWeights": '{"buy":5,"refund":-5}',
+        "halfLifeDays": "30",
+        "values": "multiply",
+    }
+    for name, value in (("eventWeights", {"buy": "x" * 5000}), ("eventTypes", {"buy": 5})):
+        with pytest.raises(InvalidInput, match=rf"^parameters\.{name} must be "):
+            plan.from_event({**event, "parameters": {name: value}}, DATA, "s3://default/", {})
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -136,7 +149,7 @@ def test_names_the_fault_of_a_drop_s_document(content: bytes, words: str) -> Non
 
 
 def test_a_drop_may_say_every_parameter() -> None:
-    assert set(schemas.load("drop")["properties"]) == {"schemaVersion", *plan.PARAMETERS}
+    assert set(schemas.load("drop")["properties"]) == {"schemaVersion", "kind", *plan.PARAMETERS}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from contracts import schemas
 from local import cli, demo, recommend
 from local.console import Show
 from local.http import Answer
@@ -162,6 +163,45 @@ def test_columns_without_data_are_refused_before_anything_starts(
     assert "columns and event types are those of --data: give --data too" in capsys.readouterr().out
 
 
+def test_what_events_are_worth_goes_into_the_drop(tmp_path: Path) -> None:
+    options = [
+        "--weights",
+        "buy=5,view=1",
+        "--least",
+        "3",
+        "--values",
+        "multiply",
+        "--half-life",
+        "30",
+        "--bought",
+        "buy",
+    ]
+    given = cli.parser().parse_args(["demo", "--data", str(tmp_path), *options])
+    assert cli._parameters(given) == {
+        "eventWeights": "buy=5,view=1",
+        "leastValue": 3,
+        "values": "multiply",
+        "halfLifeDays": 30,
+        "boughtTypes": "buy",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--half-life", "0"], "halfLifeDays must be a number from 0.01 to 36500, not 0.0"),
+        (["--least", "inf"], "leastValue must be a number from 0 to 1e+09, not inf"),
+        (["--values", "add"], "values must be one of ignore, multiply, not 'add'"),
+    ],
+)
+def test_what_events_cannot_be_worth_is_refused_before_anything_starts(
+    options: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "up", lambda *_: pytest.fail("something was started"))
+    assert cli.main(["demo", "--data", str(tmp_path), *options]) == 2
+    assert words in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("body", [None, [], "list"])
 def test_an_answer_that_is_no_object_is_a_failure_and_no_traceback(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: Any
@@ -177,3 +217,13 @@ def test_a_cache_that_cannot_be_read_is_empty(tmp_path: Path, content: bytes) ->
     project.make_state_folder()
     (project.state / "stack.json").write_bytes(content)
     assert project.read_state("stack.json") == {}
+
+
+def test_a_drop_of_what_is_new_says_so() -> None:
+    given = cli.parser().parse_args(["demo", "--data", "a.csv", "--kind", "append", "--history-days", "90"])
+    said = cli._parameters(given)
+    assert said == {"kind": "append", "historyDays": 90}
+    schemas.check({"schemaVersion": "1.0", **said}, "drop", "_drop.json")
+    wrong = cli.parser().parse_args(["demo", "--data", "a.csv", "--history-days", "0"])
+    with pytest.raises(Problem, match="--history-days must be an integer from 1 to 1000000, not '0'"):
+        cli._parameters(wrong)

@@ -137,6 +137,26 @@ def write_manifest(path: Path, version: str = VERSION) -> None:
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 
+def rewrite_items(path: Path, columns: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+    """Replace or add columns of items/, with `kinds` as the manifest's itemColumns."""
+    file = path / "items" / "part-00000.parquet"
+    table = pq.read_table(file)
+    for name, values in columns.items():
+        place = table.schema.get_field_index(name)
+        table = (
+            table.append_column(name, pa.array(values))
+            if place < 0
+            else table.set_column(place, name, pa.array(values))
+        )
+    pq.write_table(table, file)
+    write_manifest(path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["itemColumns"] = dict(kinds)
+    if "is_withdrawn" in table.schema.names:
+        manifest["counts"]["withdrawnItems"] = sum(table["is_withdrawn"].to_pylist())
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
 @pytest.fixture(scope="session")
 def shop_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("shop"), shop())

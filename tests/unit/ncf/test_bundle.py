@@ -22,6 +22,7 @@ from ncf.bundle import BrokenBundle, encode_json, format
 from ncf.bundle import archive as unpacking
 from ncf.dataset import Pairs
 from ncf.golden import golden
+from ncf.item_fields import ItemFields
 from ncf.network import Architecture, Recommender
 from ncf.ranking import rank
 
@@ -49,6 +50,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         golden=golden,
         held_out=Pairs.of(np.array([0, 3]), np.array([3, 2]), 5, 7),
         categories=[["Drama"], [], ["Action", "Drama"], [], [], [], ["Action"]],
+        fields=ItemFields.pack([{"title": "Ant", "price": 2}, *[{}] * 6]),
+        withdrawn=np.array([5]),
     )
     return directory
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from ncf import neighbours
 from ncf.dataset import Dataset, History, Pairs
 from ncf.interface import Context
 from ncf.models import cooccurrence
-from ncf.models.cooccurrence import BACKWARD, BETA, PRIOR, Cooccurrence, Parameters
+from ncf.models.cooccurrence import BETA, PRIOR, Cooccurrence, Parameters
+from ncf.neighbours import BACKWARD
 
 Visits = Sequence[Sequence[int]]
 """A user's items in the order of time; those of one visit are at the same time."""
@@ -90,7 +92,7 @@ def test_however_many_items_are_counted_together_the_model_is_the_same(
 ) -> None:
     whole = fitted(dataset(HISTORIES, 8)).state()
     monkeypatch.setattr(
-        cooccurrence, "_groups", lambda sizes: [(at, min(at + together, 8)) for at in range(0, 8, together)]
+        neighbours, "_groups", lambda sizes: [(at, min(at + together, 8)) for at in range(0, 8, together)]
     )
     parts = fitted(dataset(HISTORIES, 8)).state()
     assert all(torch.equal(parts[name], whole[name]) for name in whole)
@@ -133,9 +135,9 @@ def test_an_item_keeps_its_greatest_neighbours() -> None:
 
 def test_the_interactions_that_are_counted_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     histories: list[Visits] = [[[0], [1]]] * 60
-    monkeypatch.setattr(cooccurrence, "_OCCURRENCES", 20)
+    monkeypatch.setattr(neighbours, "_OCCURRENCES", 20)
     counted = fitted(dataset(histories, 2)).state()
-    monkeypatch.setattr(cooccurrence, "_OCCURRENCES", 1000)
+    monkeypatch.setattr(neighbours, "_OCCURRENCES", 1000)
     torch.testing.assert_close(counted, fitted(dataset(histories, 2)).state())
 
 

@@ -63,6 +63,81 @@ def test_the_history_is_in_the_order_of_time_whatever_the_order_of_the_rows(
     assert loaded.history.tied_share == 0
 
 
+def add_column(name: str, values: Any) -> Callable[[pa.Table], pa.Table]:
+    return lambda table: table.append_column(name, values)
+
+
+def with_pairs(dataset: Path, events: list[int], worth: list[float], is_bought: list[bool]) -> None:
+    """Give train what manifest 1.2 tells of each pair; the rows are (0, 0), (0, 1), (1, 1), (1, 2), (2, 2)."""
+    columns = (("events", events, pa.int32()), ("worth", worth, pa.float32()), ("is_bought", is_bought, pa.bool_()))
+    for name, values, kind in columns:
+        replace(dataset, "train", add_column(name, pa.array(values, kind)))
+
+
+@pytest.fixture
+def of_pairs(dataset: Path, rewrite_manifest: Callable[[Path], None]) -> Callable[..., Path]:
+    def make(events: Any = (1, 2, 3, 4, 5), worth: Any = (0.5, 1, 2, 3, 4), version: str = "1.2") -> Path:
+        with_pairs(dataset, list(events), list(worth), [True, False, True, False, False])
+        rewrite_manifest(dataset)
+        edit(dataset, lambda manifest: manifest.update(schemaVersion=version))
+        return dataset
+
+    return make
+
+
+def test_events_worth_and_purchases_are_in_the_order_of_the_pairs(
+    of_pairs: Callable[..., Path], rewrite_manifest: Callable[[Path], None]
+) -> None:
+    dataset = of_pairs()
+    replace(dataset, "train", lambda table: table.take([4, 2, 0, 3, 1]))
+    rewrite_manifest(dataset)
+    edit(dataset, lambda manifest: manifest.update(schemaVersion="1.2"))
+    loaded = dataset_files.load(dataset, VERSION)
+    assert loaded.events.tolist() == [1, 2, 3, 4, 5] and loaded.events.dtype == np.int32
+    assert loaded.worth.tolist() == [0.5, 1, 2, 3, 4] and loaded.worth.dtype == np.float32
+    assert loaded.is_bought.tolist() == [True, False, True, False, False]
+
+
+def test_a_dataset_without_them_has_one_event_worth_1_and_bought(dataset: Path) -> None:
+    loaded = dataset_files.load(dataset, VERSION)
+    assert (loaded.events.tolist(), loaded.worth.tolist(), loaded.is_bought.tolist()) == (
+        [1] * 5,
+        [1.0] * 5,
+        [True] * 5,
+    )
+    assert [column.dtype.name for column in (loaded.events, loaded.worth, loaded.is_bought)] == [
+        "int32", "float32", "bool",
+    ]  # fmt: skip
+
+
+def test_manifest_1_2_must_have_them(dataset: Path) -> None:
+    edit(dataset, lambda manifest: manifest.update(schemaVersion="1.2"))
+    with pytest.raises(BrokenDataset, match="column 'events' is missing"):
+        dataset_files.load(dataset, VERSION)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"events": (1, 0, 1, 1, 1)}, "events of a pair must be above 0, not 0"),
+        ({"worth": (1, 1, -2, 1, 1)}, "worth of a pair must be above 0, not -2.0"),
+        ({"worth": (1, 1, float("nan"), 1, 1)}, "worth of a pair must be above 0, not nan"),
+        ({"worth": (1, 1, float("inf"), 1, 1)}, "worth of a pair must be above 0, not inf"),
+    ],
+)
+def test_a_pair_in_train_is_worth_more_than_0(of_pairs: Callable[..., Path], given: Any, words: str) -> None:
+    with pytest.raises(BrokenDataset, match=words):
+        dataset_files.load(of_pairs(**given), VERSION)
+
+
+def test_validation_keeps_what_is_known_of_the_other_pairs(of_pairs: Callable[..., Path]) -> None:
+    loaded = dataset_files.load(of_pairs(), VERSION)
+    rest = loaded.validation()
+    known = dict(zip(zip(loaded.train.user, loaded.train.item, strict=True), loaded.events, strict=True))
+    assert [known[pair] for pair in zip(rest.train.user, rest.train.item, strict=True)] == rest.events.tolist()
+    assert len(rest.worth) == len(rest.is_bought) == len(rest.train) < len(loaded.train)
+
+
 @pytest.mark.fault("D27")
 def test_of_a_user_s_items_at_one_time_neither_the_id_nor_the_file_decides_the_order(
     tmp_path: Path, write: Callable[..., Path], rewrite_manifest: Callable[[Path], None]
@@ -320,8 +395,12 @@ def test_an_older_manifest_is_leave_last_out(dataset: Path) -> None:
     loaded = dataset_files.load(dataset)
     assert (loaded.split, len(loaded.repeats)) == (Split(splits.LEAVE_LAST_OUT, None, splits.SEED), 0)
     assert loaded.repeats.indptr.tolist() == [0, 0, 0, 0]
-    edit(dataset, lambda manifest: manifest.update(schemaVersion="1.7", unheard=1))
-    assert dataset_files.load(dataset).fingerprint != loaded.fingerprint
+
+
+def test_a_later_manifest_may_have_more(of_pairs: Callable[..., Path]) -> None:
+    dataset = of_pairs(version="1.7")
+    edit(dataset, lambda manifest: manifest.update(unheard=1))
+    assert dataset_files.load(dataset).events.tolist() == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ SMALL: dict[str, Any] = {
     "ease_l2": 10,
     "fusion_factors": 8,
     "cooccurrence_window": 16,
+    "recent_neighbours": 100,
 }
 
 
@@ -193,7 +194,8 @@ def test_a_truncated_tensor_is_named(model: str, small_shop: Dataset, tmp_path: 
         cut = _Changed(made, state=made.state() | {name: tensor[:-1].clone()})
         # EASE may have any number of interactions, but it must be the number in indptr.
         with pytest.raises(
-            BrokenBundle, match=rf"weights\.safetensors: ({name} has shape|(neighbour_)?indptr does not divide)"
+            BrokenBundle,
+            match=rf"weights\.safetensors: ({name} has shape|(recent\.)?(neighbour_)?indptr does not divide)",
         ):
             written(cut, small_shop, tmp_path / str(number))
 
@@ -216,7 +218,8 @@ def test_ease_has_the_weights_of_its_definition(by: str, small_shop: Dataset) ->
         pairs = small_shop.train
         kept = pairs.user < 40
         train = Pairs.of(pairs.user[kept], pairs.item[kept], 40, 60)
-        small_shop = dataclasses.replace(small_shop, user_ids=small_shop.user_ids[:40], train=train)
+        rest = {name: getattr(small_shop, name)[kept] for name in ("events", "worth", "is_bought")}
+        small_shop = dataclasses.replace(small_shop, user_ids=small_shop.user_ids[:40], train=train, **rest)
     interactions = torch.zeros(small_shop.users, small_shop.items, dtype=torch.float64)
     interactions[torch.as_tensor(small_shop.train.user), torch.as_tensor(small_shop.train.item)] = 1
     gram = interactions.T @ interactions
@@ -237,7 +240,7 @@ def test_ease_with_all_factors_gives_its_exact_scores(small_shop: Dataset) -> No
 
 
 def test_a_fused_model_is_the_weighted_sum_of_both_at_one_scale(small_shop: Dataset) -> None:
-    model = fitted("neumf", small_shop, epochs=2, fusion=0)
+    model = fitted("neumf", small_shop, epochs=2, fusion=0, recent_neighbours=0)
     assert isinstance(model, Recommender)
     p, q = torch.randn(small_shop.users, 5), torch.randn(small_shop.items, 5)
     users = torch.arange(small_shop.users)
@@ -302,7 +305,7 @@ def test_validation_holds_out_last_interactions_but_never_the_only_one_of_an_ite
 def test_with_patience_the_best_epoch_on_validation_is_the_model(small_shop: Dataset) -> None:
     reported: list[Any] = []
     context = Context(report=reported.append)
-    parameters = chosen("gmf", epochs=60, patience=2, learning_rate=0.05, start="random", fusion=0)
+    parameters = chosen("gmf", epochs=60, patience=2, learning_rate=0.05, start="random", fusion=0, recent_neighbours=0)
     model = kind_named("gmf").fit(small_shop, parameters, context)
     scores = [progress.validation_ndcg for progress in reported]
     best = int(np.argmax(scores)) + 1

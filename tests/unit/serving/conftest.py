@@ -21,6 +21,7 @@ from ncf.models.cooccurrence import Cooccurrence
 from ncf.models.ease import Ease
 from ncf.network import Architecture, Recommender
 from ncf.ranking import rank
+from ncf.recent import Recent, WithRecent
 
 USERS, ITEMS = 7, 40
 CATEGORIES = {"Even": 2, "Third": 3, "Seventh": 7}
@@ -45,11 +46,26 @@ def random_model(model: str, layers: tuple[int, ...], generator: torch.Generator
             "later": torch.randint(5, (len(indices),), generator=generator).to(torch.uint8),
         }
         return Cooccurrence(0.8, state)
-    network = Recommender(Architecture(model, 8, layers), USERS, ITEMS).eval()
+    network = Recommender(Architecture(model.removeprefix("recent "), 8, layers), USERS, ITEMS).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.normal_(0.0, 0.7, generator=generator)
-    return network
+    if not model.startswith("recent "):
+        return network
+    recent = Recent(
+        gain=1.5,
+        neighbour_indptr=torch.arange(ITEMS + 1) * 10,
+        neighbours=torch.cat([torch.randperm(ITEMS, generator=generator)[:10] for _ in range(ITEMS)]).int(),
+        weights=torch.rand(10 * ITEMS, generator=generator),
+        fading=torch.arange(1.0, 6.0) ** -1.25,
+        repeats=torch.arange(1.0, 6.0) ** -1.0,
+        prior=torch.randn(ITEMS, generator=generator),
+        indptr=torch.as_tensor(indptr),
+        indices=torch.as_tensor(indices),
+        later=torch.randint(5, (len(indices),), generator=generator).to(torch.uint8),
+        often=torch.randint(1, 4, (len(indices),), generator=generator).float(),
+    )
+    return WithRecent(network, recent)
 
 
 @pytest.fixture(scope="session")

@@ -86,8 +86,11 @@ def test_refuses_an_invalid_field(document: Any, field: str, message: str) -> No
     assert refusal(document) == (400, field, message)
 
 
-_USER_FIELDS = "the fields are userId, numResults, excludeSeen, candidates, deny, categories, boosts, categoryCaps"
-_ITEM_FIELDS = "the fields are itemId, numResults, deny, categories, boosts, categoryCaps"
+_USER_FIELDS = (
+    "the fields are userId, numResults, excludeSeen, candidates, history, "
+    "deny, categories, boosts, categoryCaps, fields"
+)
+_ITEM_FIELDS = "the fields are itemId, numResults, deny, categories, boosts, categoryCaps, fields"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ SHAPES = [
     ("als", ()),
     ("ease", ()),
     ("cooccurrence", ()),
+    ("recent neumf", (16, 12, 6)),
 ]
 
 
@@ -68,6 +69,12 @@ def test_scores_are_those_of_the_model(make_bundle: Any, model: Any, layers: Any
         {"userId": "user-6"},
         {"userId": "nobody", "numResults": 100},
         {"userId": "nobody", "candidates": ["item-3", "y", "item-2"], "excludeSeen": True},
+        {"userId": "user-2", "numResults": 40, "history": [{"itemId": f"item-{n}"} for n in (3, 4, 3)]},
+        {"userId": "user-6", "history": [{"itemId": "item-9"}, {"itemId": "gone"}]},
+        {"userId": "nobody", "numResults": 40, "history": [{"itemId": f"item-{n}"} for n in range(30)]},
+        {"userId": "nobody", "history": [{"itemId": f"item-{n}", "ageSeconds": 60 * (n % 3)} for n in range(9)]},
+        {"userId": "nobody", "history": [{"itemId": "gone"}], "candidates": ["item-3", "y"]},
+        {"userId": "user-3", "history": [{"itemId": "item-1"}], "candidates": [f"item-{n}" for n in range(40)]},
     ],
     ids=str,
 )

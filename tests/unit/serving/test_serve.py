@@ -19,7 +19,7 @@ import torch
 
 from ncf import bundle as bundles
 from ncf.bundle import encode_json
-from ncf.bundle.format import digest, measure
+from ncf.bundle.format import MANIFEST, MEMBERS, digest, measure
 from serving import serve
 from serving.invocation import from_document
 
@@ -127,7 +127,7 @@ def test_a_body_of_many_mebibytes_is_answered_with_413_and_the_connection_stays_
             assert (response.status, json.loads(response.read())["error"]["code"]) == (413, "InvalidInput")
 
 
-@pytest.mark.parametrize("member", bundles.NAMES)
+@pytest.mark.parametrize("member", [*MEMBERS, MANIFEST])
 def test_refuses_a_bundle_with_a_changed_byte(copy: Any, member: Any) -> None:
     path = copy / member
     content = bytearray(path.read_bytes())

@@ -37,19 +37,30 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@example(20_000, 8, 1000, 50, 1)  # large enough for the bound from a sample
-@example(8_192, 4, 1000, 50, 2)
-@given(st.integers(1, 400), st.sampled_from([4, 8]), st.integers(0, 420), st.integers(0, 50), st.integers(0, 99))
+@example(20_000, 8, 1000, 50, 1, False)  # large enough for the bound from a sample
+@example(20_000, 8, 1000, 50, 1, True)
+@example(8_192, 4, 1000, 50, 2, False)
+@given(
+    st.integers(1, 400),
+    st.sampled_from([4, 8]),
+    st.integers(0, 420),
+    st.integers(0, 50),
+    st.integers(0, 99),
+    st.booleans(),
+)
 @pytest.mark.slow
-def test_the_kernel_takes_the_greatest(items: int, rank: int, number: int, excluded_count: int, seed: int) -> None:
+def test_the_kernel_takes_the_greatest(
+    items: int, rank: int, number: int, excluded_count: int, seed: int, has_added: bool
+) -> None:
     random = np.random.default_rng(seed)
     factors = random.integers(-127, 128, (rank, items)).astype(np.int8)
     coefficients = random.normal(size=rank).astype(np.float32)
     excluded = np.sort(random.choice(items, min(excluded_count, items), replace=False)).astype(np.int32)
     padded = np.pad(factors, ((0, 0), (0, -items % kernels.BLOCK)), constant_values=127)  # padding must not be found
     by_block = np.ascontiguousarray(padded.reshape(rank, -1, kernels.BLOCK).transpose(1, 0, 2))
-    found = kernels.shortlist(by_block, coefficients, items, excluded, number)
-    scores = coefficients.astype(np.float64) @ factors
+    added = random.exponential(100.0, items).astype(np.float32) if has_added else np.empty(0, np.float32)
+    found = kernels.shortlist(by_block, coefficients, items, excluded, number, added)
+    scores = coefficients.astype(np.float64) @ factors + (added if has_added else 0.0)
     allowed = np.delete(np.arange(items), excluded)
     assert found.size == min(number, allowed.size) == np.unique(found).size
     assert np.isin(found, allowed).all()

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from contracts.forgotten import PLACEHOLDER
 from ncf.dataset import BrokenDataset
 from tests.unit.ncf.datasets import VERSION
 from tests.unit.training.test_people import FIRST, LATER, Rows, dataset, served
@@ -20,7 +22,7 @@ def test_equal_data_do_not_differ(tmp_path: Path) -> None:
     figures = compare(data, served(tmp_path, data))
     assert figures == {
         "formerUsers": 1.0, "formerItems": 1.0, "users": 1.0, "items": 1.0, "interactions": 1.0, "itemShift": 0.0,
-        "eventShift": None,
+        "eventShift": None, "withdrawnItems": 0.0,
     }  # fmt: skip
 
 
@@ -44,6 +46,16 @@ def test_a_part_of_the_data_is_recognised_by_its_size(tmp_path: Path) -> None:
     figures = compare(dataset(tmp_path, FIRST[:6], LATER), incumbent)
     assert figures["interactions"] == pytest.approx(6 / 13)
     assert figures["formerUsers"] == 2 / 4
+
+
+def test_items_that_the_data_withdraw_are_a_share_of_those_that_were_recommended(tmp_path: Path) -> None:
+    before = [(f"u{number}", item) for number in range(3) for item in "abcd"]
+    data = dataset(tmp_path, before)
+    incumbent = served(tmp_path, data)
+    later = replace(data, withdrawn=np.array([0, 3]))
+    assert compare(later, incumbent)["withdrawnItems"] == 2 / 4
+    incumbent.withdrawn = np.array([0], np.int32)
+    assert compare(later, incumbent)["withdrawnItems"] == 1 / 3
 
 
 def test_the_stability_index_by_hand(tmp_path: Path) -> None:
@@ -123,3 +135,9 @@ def test_new_users_and_items_are_appended(tmp_path: Path) -> None:
     longer = replace(before, user_ids=[*before.user_ids, "new"], item_ids=[*before.item_ids, "new"])
     for now in (before, longer):
         require_appended(replace(now, parent_version=VERSION), served(tmp_path / str(now.users), before))
+
+
+def test_the_slot_of_a_person_who_was_forgotten_continues_the_index(tmp_path: Path) -> None:
+    before = dataset(tmp_path, FIRST)
+    users = [before.user_ids[0], f"{PLACEHOLDER}1", *before.user_ids[2:]]
+    require_appended(replace(before, user_ids=users, parent_version=VERSION), served(tmp_path, before))

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -408,3 +409,21 @@ def test_each_difference_has_its_own_figure(tiny: Dataset) -> None:
     assert means == pytest.approx({"sampledHitRate": 0.4, "sampledNdcg": 0.3, "fullHitRate": 0.2, "fullNdcg": 0.1})
     # One of three users gained 0.3. A resample of three users contains that user 0 to 3 times; 3 times in 1 of 27.
     assert (found["fullNdcg"]["lower"], found["fullNdcg"]["upper"]) == pytest.approx((0.0, 0.3))
+
+
+def test_a_sample_of_users_needs_little_memory_beside_the_dataset() -> None:
+    """Not a copy of all interactions, which take 16 bytes each: 10,000 of 482,000 users are tested, not all."""
+    users, items, each = 20_000, 1_000, 20
+    item = (np.arange(users)[:, None] + np.arange(each) * 7) % items
+    train = Pairs.of(np.repeat(np.arange(users), each), item.ravel(), users, items)
+    test = Pairs.of(np.arange(users), (np.arange(users) + 1) % items, users, items)
+    names = [str(user) for user in range(users)], [str(place) for place in range(items)]
+    dataset = Dataset(VERSION, "", *names, train, test, np.bincount(train.item), np.full(users, -1))
+    sample = Pairs.of(np.arange(50), np.arange(50) + 1, users, items)
+    tracemalloc.start()
+    try:
+        Evaluation(dataset, k=10, negatives=9, seed=1, device="cpu", test=sample, with_repeats=sample)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(train)

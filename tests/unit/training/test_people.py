@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from ncf import bundle as bundles
 from ncf import dataset_files
 from ncf.bundle import Bundle
-from ncf.dataset import Dataset, Pairs
+from ncf.dataset import Dataset, Pairs, Split
 from ncf.golden import golden
 from ncf.interface import Context
 from ncf.models import popularity
@@ -48,6 +49,19 @@ def served(folder: Path, data: Dataset, tells_held_out: bool = True) -> Bundle:
 
 def pairs_of(data: Dataset, test: Pairs) -> Rows:
     return [(data.user_ids[user], data.item_ids[item]) for user, item in zip(test.user, test.item, strict=True)]
+
+
+def by_time(data: Dataset, rows: Rows, late: Rows) -> Dataset:
+    """Return `data` with the `late` rows as its test, and the other rows as its train."""
+
+    def pairs(of: Rows) -> Pairs:
+        user = np.array([data.user_ids.index(user) for user, _ in of])
+        item = np.array([data.item_ids.index(item) for _, item in of])
+        return Pairs.of(user, item, data.users, data.items)
+
+    train = pairs([row for row in rows if row not in late])
+    unknown: dict[str, Any] = {name: np.empty(0) for name in ("events", "worth", "is_bought")}
+    return replace(data, train=train, test=pairs(late), split=Split("global-time", 1_700_000_000), **unknown)
 
 
 FIRST: Rows = [
@@ -108,6 +122,34 @@ def test_users_and_items_that_the_incumbent_does_not_know_are_tested(tmp_path: P
 def test_the_same_data_again_are_fair_because_both_held_out_the_same(tmp_path: Path) -> None:
     incumbent = served(tmp_path, dataset(tmp_path, FIRST))
     assert choose(dataset(tmp_path, FIRST, LATER), incumbent, 100, seed=1).fair == 4
+
+
+def test_after_leave_last_out_a_test_by_time_leaves_out_the_pairs_that_the_serving_model_learned(
+    tmp_path: Path,
+) -> None:
+    """The serving model learned all of u1 to u4 but the last; now what came after a moment is the test."""
+    before = dataset(tmp_path, FIRST)
+    incumbent = served(tmp_path, before)
+    assert pairs_of(before, before.test) == [("u1", "c"), ("u2", "d"), ("u3", "b"), ("u4", "a")]
+    rows = [*FIRST, ("u1", "d"), ("new", "a")]
+    # From the moment on: u1 with b, c and d, u2 with d, u3 with c, and a new user.
+    late = [("u1", "b"), ("u1", "c"), ("u1", "d"), ("u2", "d"), ("u3", "c"), ("new", "a")]
+    data = by_time(dataset(tmp_path, rows, LATER), rows, late)
+    people = choose(data, incumbent, 100, seed=1)
+    assert pairs_of(data, people.test) == [("new", "a"), ("u1", "c"), ("u1", "d"), ("u2", "d")]
+    assert people.to_dict() == {"withTest": 4, "learnedAgain": 1, "learnedWhenNew": 0, "notDrawn": 0, "fair": 3}
+
+
+def test_after_a_test_by_time_leave_last_out_leaves_out_the_pairs_that_the_serving_model_learned(
+    tmp_path: Path,
+) -> None:
+    """The serving model learned all but what came after a moment: a of u4, and all of a new user."""
+    rows = [*FIRST, ("new", "a"), ("new", "b")]
+    incumbent = served(tmp_path, by_time(dataset(tmp_path, rows), rows, [("u4", "a"), ("new", "a"), ("new", "b")]))
+    data = dataset(tmp_path, [*rows, ("u1", "d")], LATER)
+    people = choose(data, incumbent, 100, seed=1)
+    assert pairs_of(data, people.test) == [("new", "b"), ("u1", "d"), ("u4", "a")]
+    assert (people.fair, people.learned_again + people.learned_when_new) == (3, 2)  # u2 and u3 did nothing since
 
 
 def test_a_bundle_that_does_not_tell_what_was_held_out_counts_as_having_learned_all(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ncf.interface import Context
 from tests.unit.training.test_evaluation import VERSION, Fixed, dataset_of, users_in
 from training.hyperparameters import Hyperparameters
 from training.incumbent import LAST, IncumbentScorer
+from training.own_items import OwnItems
 from training.people import choose
 from training.report import AsServed, baselines, bootstrap
 
@@ -132,6 +133,13 @@ def test_where_people_come_back_their_own_items_are_a_baseline_the_latest_first(
     some = torch.tensor([[3, 0], [2, 1], [1, 0]])
     everything = found["own_items"].catalogue(users)
     assert found["own_items"].pairs(users, some).tolist() == everything.gather(1, some).tolist()
+
+
+def test_what_a_person_had_most_often_is_first_of_the_own_items() -> None:
+    # In the order of the pairs: user 0 has items 0 and 1, user 1 has 0 and 2.
+    dataset = replace(repeated(), events=np.array([1, 3, 2, 2], np.int32))
+    scores = OwnItems(dataset, torch.device("cpu")).catalogue(torch.arange(3))
+    assert scores.argsort(dim=1, descending=True, stable=True)[:, :2].tolist() == [[1, 0], [0, 2], [0, 1]]
 
 
 def test_people_with_and_without_history_are_slices_where_there_are_both() -> None:

@@ -127,7 +127,8 @@ def test_the_bundle_answers_its_golden_requests(serving: Path) -> None:
     bundle = bundles.load(serving / "model")
     golden = json.loads((serving / "output" / "data" / "golden.json").read_text())
     assert golden == bundle.golden
-    full, candidates, unknown, other = golden
+    full, candidates, unknown, other, *with_history = golden
+    assert [len(case["request"]["history"]) for case in with_history] == [4, 4]
     assert full["request"]["excludeSeen"]
     assert len(full["response"]["itemList"]) == 10
     seen = {bundle.item_ids[item] for item in bundle.seen(bundle.user_index[full["request"]["userId"]])}
@@ -198,7 +199,8 @@ def test_popular_json_is_ordered_by_interactions_in_train(serving: Path, shop_da
 
 
 def test_the_incumbent_is_measured_on_the_same_test_set(job: Jobs, serving: Path, shop_dataset: Path) -> None:
-    done = job(shop_dataset, incumbent=serving / "channel", epochs=1, learning_rate=1e-6, start="random").run()
+    of_chance = {"epochs": 1, "learning_rate": 1e-6, "start": "random", "recent_neighbours": 0}
+    done = job(shop_dataset, incumbent=serving / "channel", **of_chance).run()
     assert done.status == 0
     report = done.output("evaluation.json")
     validate(report)

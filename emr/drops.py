@@ -1,0 +1,138 @@
+"""The drops that one preparation reads: those of a union, or one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+import times
+from arguments import Arguments
+from contracts import unions
+from contracts.columns import KEYS, NO_TIMES, Given
+from contracts.documents import Unfit
+from refusal import PreparationFailed, Refused
+from storage import Storage, StoredFile, attempt
+
+_LARGEST = 2**31 - 1
+_READERS = 16
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A drop: the folder or file `source`, and how it is read.
+
+    name: its folder below `raw/`; empty if it is the only one. is_needed: what is wrong with it refuses the data;
+    another drop was refused when it came, so it is left out.
+    """
+
+    source: str
+    given: Given
+    format: str = "auto"
+    timestamp_format: str | None = None
+    name: str = ""
+    kind: str = unions.FULL
+    is_needed: bool = True
+
+
+def read_drops(storage: Storage, arguments: Arguments) -> tuple[list[Drop], tuple[str, ...]]:
+    """The drops of `--union`, the oldest first, and warnings about it; without it, `--source` alone. Raises
+    PreparationFailed if the union cannot be read, Refused if only some drops have times.
+    """
+    own = Drop(arguments.source, arguments.columns, arguments.format, arguments.timestamp_format)
+    if arguments.union is None:
+        return [own], ()
+    try:
+        union = unions.from_json(storage.read_start(arguments.union, _LARGEST), arguments.union)
+    except Unfit as error:
+        raise PreparationFailed(str(error)) from error
+    found = [_drop(part, arguments) for part in union.parts]
+    for drop in found:
+        if (drop.given.timestamp == NO_TIMES) == arguments.has_times:
+            has = "has no times" if arguments.has_times else "has times"
+            raise Refused(
+                f"raw/{drop.name}/ {has}, and {arguments.source} {'has' if arguments.has_times else 'has none'}: "
+                "without times nothing tells which interactions are the same; drop the whole history in one form"
+            )
+    return found, union.warnings
+
+
+def _drop(part: unions.Part, arguments: Arguments) -> Drop:
+    source = f"{arguments.drops}/{part.name}"
+    named: dict[str, Any] = {meaning: part.parameters.get(key) for meaning, key in KEYS.items()}
+    return Drop(
+        source,
+        Given(**named, needs_event_type=bool(arguments.event_types)),
+        part.parameters.get("format", "auto"),
+        part.parameters.get("timestampFormat"),
+        part.name,
+        part.kind,
+        is_needed=part.kind == unions.FULL or source == arguments.source,
+    )
+
+
+def same_times(interactions: DataFrame, pattern: str) -> DataFrame:
+    """The interactions with times of the form `pattern` as ISO 8601; others tell that they do not have it."""
+    stamp = F.trim("timestamp")
+    read = times.read(stamp, F.lit(None).cast("bigint"), pattern).seconds
+    iso = F.date_format(F.timestamp_seconds(read), "yyyy-MM-dd'T'HH:mm:ss'Z'")
+    return interactions.withColumn(
+        "timestamp", F.when(stamp != "", F.coalesce(iso, F.concat(F.lit(f"not {pattern}: "), stamp)))
+    )
+
+
+def without_copies(
+    session: SparkSession, files: Sequence[tuple[int, StoredFile]]
+) -> tuple[list[tuple[int, StoredFile]], list[str]]:
+    """The files, each with the number of its drop, without those that have the bytes of another one; and warnings. The
+    newest of equal files is kept. Only files of equal size are compared, by their SHA-256.
+    """
+    by_size: dict[int, list[tuple[int, StoredFile]]] = defaultdict(list)
+    for drop, file in files:
+        by_size[file.size].append((drop, file))
+    alike = [pair for pairs in by_size.values() if len(pairs) > 1 for pair in pairs]
+    if not alike:
+        return list(files), []
+    with ThreadPool(min(_READERS, len(alike))) as pool:
+        hashes = pool.map(lambda pair: _sha256(session, pair[1].uri), alike)
+    kept: dict[str, tuple[int, StoredFile]] = {}
+    for digest, pair in zip(hashes, alike, strict=True):
+        if digest not in kept or pair[0] > kept[digest][0]:
+            kept[digest] = pair
+    gone = {
+        pair[1].uri: kept[digest][1] for digest, pair in zip(hashes, alike, strict=True) if kept[digest] is not pair
+    }
+    warnings = [f"{file.path} is read once: {gone[file.uri].path} is the same file" for _, file in files
+                if file.uri in gone]  # fmt: skip
+    return [(drop, file) for drop, file in files if file.uri not in gone], warnings
+
+
+def _sha256(session: SparkSession, uri: str) -> str:
+    jvm: Any = session._jvm
+
+    def digest() -> str:
+        path = jvm.org.apache.hadoop.fs.Path(uri)
+        stream = path.getFileSystem(session.sparkContext._jsc.hadoopConfiguration()).open(path)
+        try:
+            return str(jvm.org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
+        finally:
+            stream.close()
+
+    return attempt("read", uri, digest)
+
+
+def with_drop(session: SparkSession, interactions: DataFrame, files: Iterable[tuple[int, str]]) -> DataFrame:
+    """The interactions with `drop int`, the number of the drop of their `file`. `files`: numbers and URIs."""
+    jvm: Any = session._jvm
+    folders = {uri.rpartition("/")[0]: number for number, uri in files}
+    # Spark names a file as a URL.
+    rows = [(str(jvm.org.apache.hadoop.fs.Path(name).toUri().toString()), number) for name, number in folders.items()]
+    numbers = F.broadcast(session.createDataFrame(rows, "folder string, drop int"))
+    folder = F.regexp_extract("file", r"^(?:[a-z0-9]+:/)?/*(.*)/[^/]*$", 1)
+    known = numbers.select(F.regexp_extract("folder", r"^(?:[a-z0-9]+:/)?/*(.*)$", 1).alias("of_drop"), "drop")
+    return interactions.withColumn("of_drop", folder).join(known, "of_drop").drop("of_drop")

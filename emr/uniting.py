@@ -1,0 +1,84 @@
+"""Counts interactions that several drops have once, and leaves out what is older than the history asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+import findings
+from contracts import unions
+from contracts.lines import UNITED
+from findings import Outcomes
+from refusal import Refused
+from stages import Clean, Preparation
+
+_DAY = 86_400
+
+
+def once(preparation: Preparation, settled: DataFrame, good: Clean) -> tuple[DataFrame, Clean]:
+    """The rows of `cleaning.settle` that count, and their number: of the good ones those within `--history-days`, and
+    of an interaction (user, item, time, event type) that several drops have, the rows of the newest of them. Rows that
+    one drop has twice stay. The others stay as they are, and are counted.
+    """
+    days, many = preparation.arguments.history_days, len(preparation.lineage) > 1
+    if days is None and not many:
+        preparation.lineage = [{**entry, "rows": good.rows} for entry in preparation.lineage]
+        return settled, good
+    rows = settled.where(F.col("reason").isNull() & F.col("is_wanted"))
+    older = 0
+    if days is not None:
+        newest = rows.agg(F.max("timestamp")).head()
+        first = (newest[0] if newest is not None and newest[0] is not None else 0) - days * _DAY
+        older = rows.where(F.col("timestamp") < first).count()
+        rows = rows.where(F.col("timestamp") >= first)
+    if many:
+        # By pair, so that the next step finds the rows of a pair together; the window needs no exchange of its own.
+        same = Window.partitionBy("user_id", "item_id", "timestamp", "event_type")
+        rows = rows.repartition("user_id", "item_id").withColumn("newest", F.max("drop").over(same))
+        rows = rows.where(F.col("drop") == F.col("newest")).drop("newest")
+    rows = rows.persist()
+    counts = {0: rows.count()}
+    if many:
+        counts = {row["drop"]: row["count"] for row in rows.groupBy("drop").count().collect()}
+    preparation.lineage = [{**entry, "rows": counts.get(number, 0)} for number, entry in enumerate(preparation.lineage)]
+    kept = sum(counts.values())
+    if kept == 0:
+        raise Refused(f"no interactions (rows=0): all {good.rows} are older than the history of {days} days")
+    if many:
+        print(f"{UNITED}{summary(preparation.lineage, good.rows - older - kept, older)}", flush=True)
+    return rows, replace(good, rows=kept, before_history=older, superseded=good.rows - older - kept)
+
+
+def refuse_own(preparation: Preparation, settled: DataFrame, found: Outcomes) -> None:
+    """Judge the bad rows of the drop that was announced by itself: in the union a long history would hide them. Raises
+    Refused.
+    """
+    source, lineage = preparation.arguments.source, preparation.lineage
+    if len(lineage) < 2 or not found.bad:
+        return
+    number = next(number for number, entry in enumerate(lineage) if entry["source"] == source)
+    counts = settled.where(F.col("drop") == number).groupBy("reason").count().collect()
+    bad = {row["reason"]: row["count"] for row in counts if row["reason"] is not None}
+    rows = sum(row["count"] for row in counts)
+    if rows:
+        own = replace(found, read=rows, bad=bad, good=max(rows - sum(bad.values()), 1))
+        problem = findings.refusal(own, preparation.arguments.maximum_bad_share)
+        if problem:
+            raise Refused(f"{source}: {problem}")
+
+
+def summary(lineage: Sequence[Mapping[str, Any]], superseded: int, older: int) -> str:
+    """A sentence about what was united."""
+    full = [entry for entry in lineage if entry["kind"] == unions.FULL]
+    appends = [entry for entry in lineage if entry["kind"] == unions.APPEND]
+    rows = sum(entry["rows"] for entry in appends)
+    base = f"{full[0]['source']} ({full[0]['rows']} interactions) and " if full else ""
+    return (
+        f"{base}{len(appends)} {'append' if len(appends) == 1 else 'appends'} ({rows} interactions, "
+        f"{appends[-1]['rows']} of them of {appends[-1]['source']}) are united; {superseded} interactions that a newer "
+        f"drop has too count once, {older} are older than the history asked for"
+    )

@@ -1,0 +1,156 @@
+"""Fitting the recent part: on data with an order it leads, without one it leaves the model as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from contracts.splits import GLOBAL_TIME
+from ncf import recency
+from ncf.dataset import BrokenDataset, Dataset, History, Pairs, Split
+from ncf.interface import Context, Model
+from ncf.models import als
+from ncf.models.als import Als
+from ncf.recent import WithRecent
+
+ITEMS = 40
+PARAMETERS = als.Parameters.of(factors=8)
+
+
+def dataset(histories: list[list[int]]) -> Dataset:
+    user = np.repeat(np.arange(len(histories)), [len(own) for own in histories])
+    item = np.concatenate([np.array(own) for own in histories])
+    return Dataset(
+        "v",
+        "f",
+        [f"u{index}" for index in range(len(histories))],
+        [f"i{index}" for index in range(ITEMS)],
+        Pairs.of(user, item, len(histories), ITEMS),
+        Pairs.none(len(histories)),
+        np.bincount(item, minlength=ITEMS),
+        np.array([own[-1] for own in histories]),
+        history=History(item.astype(np.int32), np.zeros(item.size, dtype=bool)),
+    )
+
+
+def ring(users: int = 200) -> Dataset:
+    """After item i everybody chooses item i + 1."""
+    random = np.random.default_rng(3)
+    starts, lengths = random.integers(0, ITEMS, users), random.integers(4, 12, users)
+    return dataset(
+        [((np.arange(length) + start) % ITEMS).tolist() for start, length in zip(starts, lengths, strict=True)]
+    )
+
+
+def noise(users: int = 300) -> Dataset:
+    random = np.random.default_rng(4)
+    return dataset([random.permutation(ITEMS)[:8].tolist() for _ in range(users)])
+
+
+def factors(cut: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    return als.factorize(cut.train, cut.items, PARAMETERS, Context())
+
+
+def fitted(data: Dataset) -> WithRecent:
+    made = recency.fit(data, als.fit(data, PARAMETERS, Context()), factors, neighbours=100, seed=1)
+    assert isinstance(made, WithRecent)
+    return made
+
+
+def test_what_comes_next_is_first_where_there_is_an_order() -> None:
+    data = ring()
+    model = fitted(data)
+    assert model.recent.gain > recency.LEAST_GAIN
+    scores = model.catalogue(torch.arange(data.users))
+    scores.view(-1)[torch.as_tensor(data.train.user * ITEMS + data.train.item)] = -torch.inf
+    assert (scores.argmax(dim=1).numpy() == (data.latest + 1) % ITEMS).mean() > 0.95
+
+
+def test_a_stranger_gets_what_follows_from_a_history() -> None:
+    model = fitted(ring())
+    scores = model.scores_of(None, model.recent.last(None, [7, 8, 9]))
+    scores[[7, 8, 9]] = -torch.inf
+    assert int(scores.argmax()) == 10
+
+
+def test_without_any_order_or_taste_known_people_keep_the_order_of_the_stored_part() -> None:
+    model = fitted(noise())
+    assert model.recent.gain == recency.LEAST_GAIN
+    users = torch.arange(50)
+    difference = model.catalogue(users) - model.stored.catalogue(users)
+    assert float(difference.abs().max()) < 0.1
+
+
+def test_own_items_count_only_where_people_choose_items_again() -> None:
+    data = ring()
+    assert not recency.part(data, 100, 1.0, 1.0).repeats.any()
+    object.__setattr__(data, "events", np.where(data.train.item % 2, 1, 3))
+    part = recency.part(data, 100, 1.0, 1.0)
+    assert (part.repeats.diff() < 0).all() and part.repeats[-1] > 0
+    assert part.often.tolist() == [1.0 if item % 2 else 3.0 for item in part.indices.tolist()]
+
+
+def test_at_most_so_many_neighbours_are_kept_and_none_has_a_negative_weight() -> None:
+    part = recency.part(ring(), 3, 1.0, 1.0)
+    assert int(part.neighbour_indptr.diff().max()) <= 3
+    assert bool((part.weights > 0).all())
+
+
+def test_the_weights_of_large_data_are_chosen_on_a_sample_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = ring()
+    monkeypatch.setattr(recency, "INTERACTIONS", len(data.train) // 2)
+    sample = recency._sample(data, 1)
+    assert 0.4 < len(sample.train) / len(data.train) <= 0.5
+    assert np.array_equal(sample.latest, sample.history.item[sample.train.indptr[1:] - 1])
+    model = fitted(data)
+    assert model.recent.indptr.numel() == data.users + 1, "everybody has last items"
+    assert model.recent.gain > recency.LEAST_GAIN
+
+
+def test_a_model_of_data_without_an_interaction_to_spare_has_no_recent_part() -> None:
+    data = dataset([[0], [1], [2]])
+    stored: Model = Als(torch.ones(3, 2), torch.ones(ITEMS, 2))
+    assert recency.fit(data, stored, factors, neighbours=100, seed=1) is stored
+
+
+def test_data_without_times_are_fitted_as_one_visit_a_person() -> None:
+    data = ring()
+    object.__setattr__(data, "history", History.unknown(data.train))
+    assert not fitted(data).recent.later.any()
+
+
+def baskets(split: Split, users: int = 200) -> Dataset:
+    """Everybody has three baskets of four neighbours on the ring, at any place of it."""
+    random = np.random.default_rng(5)
+    starts = [random.permutation(ITEMS // 4)[:3] * 4 for _ in range(users)]
+    made = dataset([(own[:, None] + np.arange(4)).ravel().tolist() for own in starts])
+    is_tied = np.arange(len(made.train)) % 4 > 0
+    return dataclasses.replace(made, split=split, history=History(made.history.item, is_tied))
+
+
+def test_after_a_cut_in_time_what_is_in_one_basket_foretells_nothing() -> None:
+    def tells_nothing(cut: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(7)
+        return torch.randn(cut.users, 4, generator=generator), torch.randn(ITEMS, 4, generator=generator)
+
+    for split, foretells in ((Split(), True), (Split(GLOBAL_TIME, 0), False)):
+        data = baskets(split)
+        made = recency.fit(data, Als(*tells_nothing(data)), tells_nothing, neighbours=100, seed=1)
+        assert isinstance(made, WithRecent)
+        assert (made.recent.gain > recency.LEAST_GAIN) == foretells
+
+
+def test_the_last_visit_is_all_at_the_last_time() -> None:
+    data = baskets(Split(GLOBAL_TIME, 0), users=3)
+    cut = data.last_visits()
+    assert len(cut.test) == 12 and len(cut.train) == 24
+    for user in range(3):
+        held_out = cut.test.item[cut.test.user == user]
+        assert sorted(data.history.item[12 * user + 8 : 12 * user + 12]) == held_out.tolist()
+        assert cut.history.item[8 * user : 8 * user + 8].tolist() == data.history.item[12 * user :][:8].tolist()
+    one_time = dataclasses.replace(data, history=History(data.history.item, np.arange(36) % 12 > 0))
+    with pytest.raises(BrokenDataset, match="no user with interactions at two times"):
+        one_time.last_visits()
