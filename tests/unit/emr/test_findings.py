@@ -154,7 +154,9 @@ def test_figures_are_compared_with_those_of_the_parent_version() -> None:
 
 
 def test_every_finding_has_a_name_that_the_command_line_knows() -> None:
-    text = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (findings, item_columns, withdrawal))
+    text = "".join(
+        Path(str(module.__file__)).read_text(encoding="utf-8") for module in (findings, item_columns, withdrawal)
+    )
     assert [name for name in WARNINGS if f'"{name}"' not in text] == ["fractions-of-users", "fractions-of-items"]
     said = of_rows(("x",), False, event_types={"refund": 10}, not_positive=1) | of_people(most=600, duplicates=1500)
     assert set(said) <= set(WARNINGS)

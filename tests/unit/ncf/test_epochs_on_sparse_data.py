@@ -20,6 +20,7 @@ from ncf.registry import kind_named
 VERSION = "v20260102t030405z-0a1b2c3d"
 # A high learning rate learns the few interactions by heart.
 SETTINGS: dict[str, Any] = {
+    "recent_neighbours": 0,
     "factors": 16,
     "epochs": 40,
     "learning_rate": 0.02,
