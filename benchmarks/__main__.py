@@ -2,12 +2,14 @@
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
+`python -m benchmarks shop --rows 1000000` measures a whole training job on a generated shop.
 """
 
 import argparse
 from pathlib import Path
 
 from benchmarks import coming, command, gate, preparation, protocol, recommend, scoring
+from benchmarks.training import shop
 
 BENCHMARKS = {
     "gate": gate.table,
@@ -19,7 +21,7 @@ BENCHMARKS = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", choices=[[], *BENCHMARKS, "protocol", "coming"], metavar="|".join(BENCHMARKS)
+        "names", nargs="*", choices=[[], *BENCHMARKS, "protocol", "coming", "shop"], metavar="|".join(BENCHMARKS)
     )
     parser.add_argument("--data", type=Path, help="protocol: csv (.gz) or Parquet file with real times")
     parser.add_argument("--columns", default="user_id,item_id,timestamp", help="protocol: of user, item and time")
@@ -31,6 +33,7 @@ if __name__ == "__main__":
     parser.add_argument("--sets", default=",".join(coming.SETS), help="coming: data sets of the referee")
     parser.add_argument("--seeds", type=int, default=1, help="coming: trainings of neumf, of which the mean is shown")
     parser.add_argument("--back", type=int, default=1, help="coming: 2 holds out the last item but one, for choices")
+    parser.add_argument("--rows", default="1000000", help="shop: numbers of interactions, as 1000000,5000000")
     options = parser.parse_args()
     columns = tuple(options.columns.split(","))
     if "protocol" in options.names and (options.data is None or len(columns) != 3):
@@ -41,6 +44,8 @@ if __name__ == "__main__":
     for name in options.names or BENCHMARKS:
         if name == "protocol":
             console.print(protocol.table(options.data, columns, options.moments, options.days))
+        elif name == "shop":
+            console.print(shop.table(int(rows) for rows in options.rows.split(",")))
         elif name == "coming":
             console.print(coming.table(options.referee, options.sets.split(","), options.seeds, options.back))
         else:

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from rich.table import Table
 
 VERSION = "v20260101t000000z-00000000"
 USERS, ITEMS = 500_000, 100_000
@@ -169,6 +171,17 @@ def cost(rows: int, settings: dict[str, Any] | None = None) -> dict[str, Any]:
         "hitRate": report["candidate"]["sampled"]["hitRate"],
         "baselines": {name: each["full"]["ndcg"] for name, each in report["baselines"].items()},
     }
+
+
+def table(rows: Iterable[int]) -> Table:
+    """Return the whole cost of a training job on shops of these sizes."""
+    found = Table("rows", "people", "items", "cpu-s", "peak MiB", "full NDCG@10", "strongest baseline")
+    for number in rows:
+        told = cost(number)
+        name, best = max(told["baselines"].items(), key=lambda each: float(each[1]))
+        cells = (number, told["users"], told["items"], round(told["cpuSeconds"]), told["peakRssMiB"])
+        found.add_row(*(f"{cell:,}" for cell in cells), f"{told['ndcg']:.4f}", f"{name} {best:.4f}")
+    return found
 
 
 if __name__ == "__main__":
