@@ -302,6 +302,13 @@ class Recommender(nn.Module):
                     module.weight.uniform_(-bound, bound, generator=generator)
                     module.bias.zero_()
 
+    @torch.no_grad()
+    def scaled(self, factor: float) -> Recommender:
+        """Multiply all logits by `factor`, in place."""
+        self.output.weight.mul_(factor)
+        self.output.bias.mul_(factor)
+        return self
+
     def start_product(self, p: Tensor, q: Tensor) -> None:
         """Set the GMF half to the product of p [users, factors] and q [items, factors]: h is 1 on it, and 0 on the MLP
         half.

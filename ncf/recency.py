@@ -54,11 +54,16 @@ _USERS_AT_ONCE = 64
 
 Factors = Callable[[Dataset], tuple[Tensor, Tensor]]
 """Fits what stands for the stored part on validation: factors [users, factors] and [items, factors], on the CPU."""
+Scaled = Callable[[float], Model]
+"""Returns the model with its scores multiplied by a number."""
 
 
-def fit(dataset: Dataset, model: Model, factors: Factors, *, neighbours: int, seed: int) -> Model:
+def fit(dataset: Dataset, model: Model, factors: Factors, scaled: Scaled, *, neighbours: int, seed: int) -> Model:
     """Return `model`, fitted to `dataset`, with a recent part of at most `neighbours` neighbours an item; without one
     if no interaction can be spared for validation.
+
+    The sum of both parts is scaled to the range of the model's own scores: with a large gain, σ would be 1 for all of
+    the best items, and their order lost in the answers.
     """
     sample = _sample(dataset, seed)
     try:
@@ -67,7 +72,11 @@ def fit(dataset: Dataset, model: Model, factors: Factors, *, neighbours: int, se
         return model
     spread = _spread(model, dataset.users)
     exponent, gain = _choose(cut, part(cut, neighbours, 0.0, 1.0), spread, factors, seed)
-    return WithRecent(model, part(dataset, neighbours, exponent, gain).to(model.device))
+    found = part(dataset, neighbours, exponent, gain).to(model.device)
+    factor = 1.0
+    if gain > LEAST_GAIN:
+        factor = min(1.0, _range(model, dataset.users) / _range(WithRecent(model, found), dataset.users))
+    return WithRecent(scaled(factor), dataclasses.replace(found, gain=gain * factor, prior=found.prior * factor))
 
 
 def part(dataset: Dataset, neighbours: int, exponent: float, gain: float) -> Recent:
@@ -133,6 +142,15 @@ def _spread(model: Model, users: int) -> float:
     """Return the standard deviation of a user's scores over the catalogue, as a mean over a sample of users."""
     sample = torch.linspace(0, users - 1, min(512, users), device=model.device).long()
     return float(torch.cat([model.catalogue(some).std(dim=1) for some in sample.split(_USERS_AT_ONCE)]).mean())
+
+
+@torch.no_grad()
+def _range(model: Model, users: int) -> float:
+    """Return how far the best item of a user is above the middle one, as a mean over a sample of users."""
+    sample = torch.linspace(0, users - 1, min(512, users), device=model.device).long()
+    scores = (model.catalogue(some) for some in sample.split(_USERS_AT_ONCE))
+    found = torch.cat([own.amax(dim=1) - own.median(dim=1).values for own in scores])
+    return max(float(found.mean()), 1e-12)
 
 
 @torch.no_grad()

@@ -107,6 +107,7 @@ def fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) 
         dataset,
         network,
         lambda cut: als.factorize(cut.train, cut.items, parameters, context),
+        network.scaled,
         neighbours=parameters.recent_neighbours,
         seed=parameters.seed,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -54,8 +55,14 @@ def factors(cut: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     return als.factorize(cut.train, cut.items, PARAMETERS, Context())
 
 
+def scaled(model: Model) -> Callable[[float], Model]:
+    state = model.state()
+    return lambda factor: Als(state["users"] * factor, state["items"])
+
+
 def fitted(data: Dataset) -> WithRecent:
-    made = recency.fit(data, als.fit(data, PARAMETERS, Context()), factors, neighbours=100, seed=1)
+    stored = als.fit(data, PARAMETERS, Context())
+    made = recency.fit(data, stored, factors, scaled(stored), neighbours=100, seed=1)
     assert isinstance(made, WithRecent)
     return made
 
@@ -113,7 +120,7 @@ def test_the_weights_of_large_data_are_chosen_on_a_sample_of_users(monkeypatch: 
 def test_a_model_of_data_without_an_interaction_to_spare_has_no_recent_part() -> None:
     data = dataset([[0], [1], [2]])
     stored: Model = Als(torch.ones(3, 2), torch.ones(ITEMS, 2))
-    assert recency.fit(data, stored, factors, neighbours=100, seed=1) is stored
+    assert recency.fit(data, stored, factors, scaled(stored), neighbours=100, seed=1) is stored
 
 
 def test_data_without_times_are_fitted_as_one_visit_a_person() -> None:
@@ -138,7 +145,8 @@ def test_after_a_cut_in_time_what_is_in_one_basket_foretells_nothing() -> None:
 
     for split, foretells in ((Split(), True), (Split(GLOBAL_TIME, 0), False)):
         data = baskets(split)
-        made = recency.fit(data, Als(*tells_nothing(data)), tells_nothing, neighbours=100, seed=1)
+        stored = Als(*tells_nothing(data))
+        made = recency.fit(data, stored, tells_nothing, scaled(stored), neighbours=100, seed=1)
         assert isinstance(made, WithRecent)
         assert (made.recent.gain > recency.LEAST_GAIN) == foretells
 
@@ -154,3 +162,13 @@ def test_the_last_visit_is_all_at_the_last_time() -> None:
     one_time = dataclasses.replace(data, history=History(data.history.item, np.arange(36) % 12 > 0))
     with pytest.raises(BrokenDataset, match="no user with interactions at two times"):
         one_time.last_visits()
+
+
+def test_the_scores_of_the_best_items_stay_apart() -> None:
+    data = ring()
+    stored = als.fit(data, PARAMETERS, Context())
+    made = recency.fit(data, stored, factors, scaled(stored), neighbours=100, seed=1)
+    users = torch.arange(20)
+    before, after = stored.catalogue(users).amax(dim=1), made.catalogue(users).amax(dim=1)
+    assert made.recent.gain > recency.LEAST_GAIN  # type: ignore[attr-defined]  # it has a recent part
+    assert after.mean() < 2 * before.mean()
