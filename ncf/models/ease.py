@@ -24,7 +24,7 @@ from ncf.cores import cores, threads
 from ncf.csr import cells
 from ncf.dataset import Dataset, Pairs
 from ncf.interface import CannotFit, Context, Kind, Tensors, require_keys
-from ncf.parameters import number, parameter
+from ncf.parameters import Between, number, parameter
 from ncf.seeds import stream
 
 NAME = "ease"
@@ -42,12 +42,14 @@ class Parameters(parameters.Parameters):
         "slightly better with 1000 and no dropout.",
         number("a number above 0 and at most 1000000", lambda value: 0 < value <= 1e6),
         500.0,
+        search=Between(20.0, 5000.0, log=True),
     )
     ease_dropout: float = parameter(
         "Share of interactions dropped at random, as modelled by ease's regularization, 0 to below 1 (see "
         "ncf/models/ease.py).",
         number("a number from 0 to below 1", lambda value: 0 <= value < 1),
         0.2,
+        search=Between(0.0, 0.6),
     )
 
 
