@@ -163,12 +163,15 @@ def best(
 def sentence(budget: str, state: State) -> str:
     """Return how a search ended, for people."""
     failed = sum(trial.ndcg is None for trial in state.trials)
-    trials = f"{len(state.trials)} trials in {state.seconds:.0f} s of {budget}"
+    number = len(state.trials)
+    trials = f"{number} trial{'s' * (number != 1)} in {state.seconds:.0f} s of {budget}"
     if failed:
         trials += f", of which {failed} failed"
     chosen, best_trial = state.chosen, state.best
     if chosen is None or best_trial is None:
         return f"{trials}; {state.end}: the given hyperparameters are used"
+    if number == 1:
+        return f"{trials}; {state.end}: no other hyperparameters than the given ones were tried"
     if chosen is state.trials[0]:
         gain = "" if best_trial is chosen else f" (the best one gains {_gain(best_trial)}, which may be chance)"
         return f"{trials}; {state.end}: none is clearly better than the given hyperparameters{gain}"

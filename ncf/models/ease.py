@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ncf import parameters
 from ncf.cores import cores, threads
-from ncf.csr import cells
+from ncf.csr import cells, check
 from ncf.dataset import Dataset, Pairs
 from ncf.interface import CannotFit, Context, Kind, Tensors, require_keys
 from ncf.parameters import Between, number, parameter
@@ -212,10 +212,7 @@ def layout(description: Mapping[str, Any], users: int, items: int) -> dict[str, 
 
 def restore(description: Mapping[str, Any], state: Mapping[str, Tensor], users: int, items: int) -> Ease:
     indptr, indices = state["indptr"], state["indices"]
-    if indptr[0] != 0 or indptr[-1] != indices.numel() or bool((indptr.diff() < 0).any()):
-        raise ValueError(f"indptr does not divide {indices.numel()} interactions among {users} users")
-    if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= items):
-        raise ValueError(f"indices must be from 0 to {items - 1}")
+    check(indptr, indices, items)
     return Ease(state["item_item"], indptr, indices)
 
 
