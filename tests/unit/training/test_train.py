@@ -368,6 +368,24 @@ def test_a_training_stopped_by_sigterm_and_resumed_gives_the_same_model(
     assert (resumed.model / "weights.safetensors").read_bytes() == (whole.model / "weights.safetensors").read_bytes()
 
 
+def test_a_search_stopped_by_sigterm_goes_on_after_its_trials(job: Jobs, shop_dataset: Path) -> None:
+    stopped = job(shop_dataset, model="als", search="8s", als_iterations=1)
+    process = stopped.start()
+    for line in process.stdout:
+        if line.startswith("search: trial 2"):
+            process.send_signal(signal.SIGTERM)
+            break
+    assert process.wait(timeout=100) == 143, process.stderr.read()
+    assert not stopped.model.exists() or not any(stopped.model.iterdir())
+    trials = len(json.loads((stopped.checkpoints / "search.json").read_text())["trials"])
+
+    resumed = stopped.run_process()
+    assert resumed.status == 0, resumed.stderr
+    assert f"search: goes on after {trials} trials and " in resumed.stdout
+    search = resumed.output("evaluation.json")["search"]
+    assert trials < search["trials"] and search["seconds"] <= 60
+
+
 def test_a_failure_while_writing_leaves_no_model(
     job: Jobs, shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
