@@ -50,6 +50,9 @@ SHARE_MOVED = 0.3
 """Share of the parameters that a trial changes, at least one."""
 STEP = 0.15
 """Standard deviation of a small step, as a share of a parameter's range."""
+MOST_TRIALS = 1000
+MOST_FAILURES = 10
+"""If so many trials have failed and none has succeeded, the search ends: more would fail too."""
 LONGEST_REASON = 300
 """Maximum length of the reason of a failed trial, in characters."""
 _NOT_IN_TRIALS = ("run_id", "incumbent_digest", "search")
@@ -263,6 +266,12 @@ class _Search:
     def _step(self, cut: Dataset) -> None:
         """Make one trial, or end the search."""
         state = self._state
+        if state.best is None and len(state.trials) >= MOST_FAILURES:
+            state.end = f"the first {MOST_FAILURES} trials failed"
+            return
+        if len(state.trials) >= MOST_TRIALS:
+            state.end = f"{MOST_TRIALS} trials are the most"
+            return
         shortest = min((trial.seconds for trial in state.trials if trial.ndcg is not None), default=0.0)
         if state.seconds >= self._budget or state.seconds + shortest > self._budget:
             state.end = "the time is used"

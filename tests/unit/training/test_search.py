@@ -168,6 +168,17 @@ def test_all_trials_may_fail(clock: Clock, fits: Fits) -> None:
     assert report["sentence"].endswith("the given hyperparameters are used")
 
 
+def test_trials_that_all_fail_and_too_many_ones_end_the_search(
+    clock: Clock, fits: Fits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits.failing = frozenset(range(1, 30))
+    sentence = run(clock, search="1h")[1]["sentence"]
+    assert "10 trials in 100 s of 1h, of which 10 failed; the first 10 trials failed" in sentence
+    fits.failing, clock.seconds, fits[:] = frozenset(), 0.0, []
+    monkeypatch.setattr(search, "MOST_TRIALS", 3)
+    assert "3 trials in 30 s of 1h; 3 trials are the most" in run(clock, search="1h")[1]["sentence"]
+
+
 def test_a_time_too_short_for_one_trial_trains_as_given_and_says_so(clock: Clock, fits: Fits) -> None:
     found, report, said = run(clock, search="9s")
     assert found == given(search="9s")
