@@ -24,6 +24,7 @@ from shared.clients import calling
 from shared.errors import CapacityUnavailable, DependencyFailed, FunctionError, InvalidInput, MissingResource
 from tests.infrastructure.test_permissions import NAMES, SERVICES, reachable_calls
 from tests.unit.functions.cloud import (
+    ACCOUNT,
     ARTIFACTS,
     BATCH,
     CONTEXT,
@@ -35,6 +36,7 @@ from tests.unit.functions.cloud import (
     JOB,
     MODEL_URL,
     OUTPUT_URL,
+    REGION,
     RUN,
     TOKEN,
     VERSION,
@@ -357,7 +359,7 @@ def without_moments(value: Any) -> Any:
 
 def left_behind(cloud: Cloud, aws: SageMakerFake) -> Any:
     """The ledger, the objects and SageMaker, without the moments at which they were written."""
-    items = [without_moments(item) for item in cloud.table.scan()["Items"]]
+    items = [without_moments(item) for item in cloud.items()]
     for item in items:
         if item["sk"].startswith("SINCE#"):
             item["sk"] = "SINCE#"
@@ -366,17 +368,15 @@ def left_behind(cloud: Cloud, aws: SageMakerFake) -> Any:
             item.pop("removed"), item.pop("searched")
     objects = {}
     for bucket in (ARTIFACTS, DATA):
-        for entry in cloud.s3.list_objects_v2(Bucket=bucket).get("Contents", []):
-            content = cloud.s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
-            if entry["Key"].startswith("training/"):  # the function's input; an archive has the moment of its making
+        for key, content in cloud.objects(bucket).items():
+            if key.startswith("training/"):  # the function's input; an archive has the moment of its making
                 continue
-            if entry["Key"].endswith("batch.json"):
-                content = without_moments(json.loads(content))
-            objects[entry["Key"]] = content
-    scaling = boto3.client("application-autoscaling")
-    targets = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
-    policies = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
-    fleet = [(target["MinCapacity"], target["MaxCapacity"]) for target in targets], len(policies)
+            objects[key] = without_moments(json.loads(content)) if key.endswith("batch.json") else content
+    from moto.applicationautoscaling.models import applicationautoscaling_backends  # with EC2, which loads for a second
+
+    scaling = applicationautoscaling_backends[ACCOUNT][REGION]
+    targets = scaling.describe_scalable_targets("sagemaker", None, None)
+    fleet = [(target.min_capacity, target.max_capacity) for target in targets], len(scaling.policies)
     return sorted(items, key=lambda item: (item["pk"], item["sk"])), objects, aws.state(), fleet
 
 
