@@ -101,7 +101,7 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
         if not catalogue_files:
             raise Refused(f"the catalogue {items} does not exist or has no file")
     filled, own_catalogue, warnings = _listed(storage, drops, catalogue_files or [])
-    filled, copies = without_copies(session, filled)
+    filled, copies = without_copies(storage, filled)
     described = [file for file in (own_catalogue if catalogue_files is None else catalogue_files) if file.size > 0]
     if any(sources.compression_of(file.name) == "zstd" for file in (*(file for _, file in filled), *described)):
         text_files.enable_zstd(session)
