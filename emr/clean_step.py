@@ -141,6 +141,8 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
     """
     arguments = preparation.arguments
     rows = cleaning.good_rows(settled)
+    if arguments.split == AUTO:
+        _refuse(global_time.why_too_few(rows, good.rows))
     moment, share = global_time.moment(rows, arguments.test_share, arguments.test_days)
     if share is not None and share >= global_time.COARSE * (arguments.test_share or 1):
         coarse = (
@@ -151,7 +153,7 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
             raise Refused(coarse)
         preparation.warn(coarse)
     if arguments.split == AUTO:
-        _require_suited(moment, global_time.users_from(rows, moment))
+        _refuse(global_time.why_unsuited(moment, global_time.users_from(rows, moment)))
     pairs = global_time.per_pair(cleaning.good_rows(settled, arguments.worth, moment), moment).persist()
     numbers = (
         F.count("earlier").alias("earlier"),
@@ -176,7 +178,7 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
         )
     test_users = sum(row["users"] for row in found if row["part"] == global_time.TEST)
     if arguments.split == AUTO:
-        _require_suited(moment, test_users)
+        _refuse(global_time.why_unsuited(moment, test_users))
     kept = divided.where(F.col("part") != global_time.COLD)
     duplicates = good.rows - sizes["earlier"] - sizes["later"] - sizes["not_liked"]
     return replace(
@@ -206,8 +208,7 @@ def _figures(preparation: Preparation, summary: Any, duplicates: int, not_liked:
     return numbers
 
 
-def _require_suited(moment: int, test_users: int) -> None:
-    reason = global_time.why_unsuited(moment, test_users)
+def _refuse(reason: str | None) -> None:
     if reason:
         raise Refused(reason)
 

@@ -107,8 +107,9 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
     weight = F.col("weight")
     after = [
         F.when(F.coalesce(heft, F.lit("")) == "", F.lit("weight_missing")),
-        F.when(heft.rlike(_NOT_FINITE) | (F.abs(weight) == float("inf")), F.lit("weight_not_finite")),
+        F.when(weight.isNull() & heft.rlike(_NOT_FINITE), F.lit("weight_not_finite")),
         F.when(weight.isNull(), F.lit("weight_unparsable")),
+        F.when(F.abs(weight) == float("inf"), F.lit("weight_not_finite")),
     ]
     if rules.has_times:
         before.append(F.when(_is_missing(F.col("stamp")), F.lit("timestamp_missing")))

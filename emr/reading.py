@@ -32,6 +32,7 @@ from storage import Storage, StoredFile, attempt, literal_path
 #: https://files.grouplens.org/datasets/movielens/ml-latest-small-README.html
 _MOVIELENS = frozenset({"userId", "movieId", "rating", "timestamp"})
 _READERS = 16
+_SMALL_FILE = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,7 @@ def group_by_layout(
     if not opened:
         raise Refused(f"no interactions (rows=0): {'; '.join(warnings[:3])}")
     groups: dict[tuple[object, ...], Group] = {}
-    for one in _with_multiline(session, opened):
+    for one in _with_multiline(session, storage, opened):
         columns, pattern = chosen[one.file.path]
         key = (one.layout, columns, one.schema.text if one.schema else None, pattern)
         group = groups.setdefault(key, Group(one.layout, columns, one.schema, pattern))
@@ -295,13 +296,20 @@ def _opened(session: SparkSession, storage: Storage, file: StoredFile, file_form
         return error
 
 
-def _with_multiline(session: SparkSession, opened: Sequence[Opened]) -> list[Opened]:
+def _with_multiline(session: SparkSession, storage: Storage, opened: Sequence[Opened]) -> list[Opened]:
     """The files, marked where a quoted field has a line break beyond the part that was looked at."""
     unseen: dict[str, list[str]] = {}
+    found = set[str]()
     for one in opened:
-        if one.layout.is_quoted and not one.layout.is_multiline and not one.is_whole:
+        if not one.layout.is_quoted or one.layout.is_multiline or one.is_whole:
+            continue
+        # A small file is read here: a Spark job costs more.
+        text = storage.read_start(one.file.uri, _SMALL_FILE) if one.file.size < _SMALL_FILE else b""
+        if not 0 < len(text) < _SMALL_FILE:
             unseen.setdefault(one.layout.separator, []).append(literal_path(one.file.uri))
-    found = {_same_form(uri) for uri in text_files.with_open_quotes(session, unseen)}
+        elif text_files.has_open_quotes(text, one.layout.separator):
+            found.add(_same_form(one.file.uri))
+    found |= {_same_form(uri) for uri in text_files.with_open_quotes(session, unseen)}
     return [
         replace(one, layout=replace(one.layout, is_multiline=True)) if _same_form(one.file.uri) in found else one
         for one in opened
