@@ -112,7 +112,7 @@ def _keep_latest(preparation: Preparation, settled: DataFrame, good: Clean) -> C
     not_liked = 0
     if values.can_be_nothing:
         pairs = pairs.persist()
-        likes = pairs.agg(F.count_if("is_liked").alias("liked"), F.count_if("not is_liked").alias("others")).head()
+        likes = pairs.agg(F.count_if("is_liked").alias("liked"), F.count_if(~F.col("is_liked")).alias("others")).head()
         assert likes is not None
         not_liked = likes["others"]
         _warn_of_not_liked(preparation, not_liked, likes["liked"])
