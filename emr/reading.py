@@ -101,7 +101,7 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
         catalogue_files = [file for file in storage.list_files(items) if not sources.is_hidden(file.path)]
         if not catalogue_files:
             raise Refused(f"the catalogue {items} does not exist or has no file")
-    filled, own_catalogue, warnings = _listed(storage, drops, catalogue_files or [])
+    filled, own_catalogue, kind, warnings = _listed(storage, drops, catalogue_files or [])
     filled, copies = without_copies(storage, filled)
     described = [file for file in (own_catalogue if catalogue_files is None else catalogue_files) if file.size > 0]
     if any(sources.compression_of(file.name) == "zstd" for file in (*(file for _, file in filled), *described)):
@@ -120,7 +120,6 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
     layouts = [
         (one.file, replace(one.layout, is_multiline=one.layout.is_quoted)) for one in opened if isinstance(one, Opened)
     ]
-    appends = tuple(f"{drop.source}/" for drop in drops if drop.kind == APPEND)
     used = {file.uri for group in groups for file in group.files}
     numbered = [(number, file) for number, file in filled if file.uri in used]
     interactions = reduce(DataFrame.unionByName, frames)
@@ -136,7 +135,7 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
         warnings=(*warnings, *copies, *left),
         drops=_lineage(drops, numbered),
         timestamp_format=drops[-1].timestamp_format if len({drop.timestamp_format for drop in drops}) == 1 else None,
-        is_catalogue_of_append=catalogue_files is None and any(file.uri.startswith(appends) for file in described),
+        is_catalogue_of_append=catalogue_files is None and kind == APPEND,
     )
 
 
@@ -151,14 +150,16 @@ def _lineage(drops: Sequence[Drop], files: Iterable[tuple[int, StoredFile]]) -> 
 
 def _listed(
     storage: Storage, drops: Sequence[Drop], described: Sequence[StoredFile]
-) -> tuple[list[tuple[int, StoredFile]], list[StoredFile], list[str]]:
-    """The interaction files of all drops with the numbers of the drops, the catalogue of the newest one that has any,
-    and warnings. Raises Refused if there are no interactions, or if a drop that is needed cannot be read.
+) -> tuple[list[tuple[int, StoredFile]], list[StoredFile], str, list[str]]:
+    """The interaction files of all drops with the numbers of the drops, the catalogue of the newest one that has any
+    with the kind of that drop, and warnings. Raises Refused if there are no interactions, or if a drop that is needed
+    cannot be read.
     """
     with ThreadPool(min(_READERS, len(drops))) as pool:
         listings = pool.map(lambda drop: storage.list_files(drop.source), drops)
     found: list[tuple[int, StoredFile]] = []
     own_catalogue: list[StoredFile] = []
+    kind = drops[0].kind
     warnings: list[str] = []
     excluded = {file.uri for file in described}
     for number, (drop, listing) in enumerate(zip(drops, listings, strict=True)):
@@ -171,10 +172,11 @@ def _listed(
             continue
         warnings += more
         found += [(number, file) for file in files]
-        own_catalogue = catalogues or own_catalogue
+        if catalogues:
+            own_catalogue, kind = catalogues, drop.kind
     if not found:
         raise Refused(f"no interactions (rows=0): {drops[-1].source} and the drops before it have none")
-    return found, own_catalogue, warnings
+    return found, own_catalogue, kind, warnings
 
 
 def _of_drop(
