@@ -20,7 +20,7 @@ from laptop_aws.java import Java
 from laptop_aws.processes import group_is_alive
 
 FOLDER = "class-archives"
-LONGEST_WRITE_SECONDS = 60.0
+LONGEST_WRITE_SECONDS = 300.0
 #: A draft of this age is of a host that ended.
 _ABANDONED_SECONDS = 3600.0
 #: Java would warn on standard output of an archive that does not fit.
