@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import subprocess
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from laptop_aws import registry
 from laptop_aws.java import Java
 from laptop_aws.processes import group_is_alive
 
@@ -84,6 +87,27 @@ def find(java: Java, options: Sequence[str], spark: Path | None = None) -> Class
     if not os.access(folder, os.W_OK):
         return None
     return ClassArchive(path, folder / f"{uuid.uuid4().hex}.draft")
+
+
+def end(archive: ClassArchive | None, process: subprocess.Popen[Any], job: str) -> int:
+    """Ends what is left of the process group of a job that has ended; returns its exit status. Where Java writes the
+    archive, it goes on in the background: the job does not wait for it.
+    """
+    if archive is None or archive.draft is None or process.returncode != 0:
+        status = registry.terminate(process, 0)
+        if archive is not None:
+            archive.drop()
+        return status
+    registry.in_background(_keep, archive, process, name=f"class-archive-{job}")
+    return 0
+
+
+def _keep(archive: ClassArchive, process: subprocess.Popen[Any]) -> None:
+    try:
+        archive.keep(process.pid)
+    finally:
+        registry.terminate(process, 0)
+        archive.drop()
 
 
 def _key(java: Java, options: Sequence[str], spark: Path) -> str:

@@ -189,15 +189,6 @@ class _Ended(Exception):
         self.state, self.details = state, details
 
 
-def _keep(archive: class_archive.ClassArchive, process: subprocess.Popen[Any]) -> None:
-    """Lets Java write the archive after the job, which does not wait for it."""
-    try:
-        archive.keep(process.pid)
-    finally:
-        registry.terminate(process, 0)
-        archive.drop()
-
-
 class _Run:
     """One job run's thread, its folder and its process."""
 
@@ -332,13 +323,7 @@ class _Run:
             )
         reader = OutputReader(process, log, self._keep_line)
         self._wait(process)
-        if archive is not None and archive.draft is not None and process.returncode == 0:
-            status = 0
-            registry.in_background(_keep, archive, process, name=f"class-archive-{self._id}")
-        else:
-            status = registry.terminate(process, 0)
-            if archive is not None:
-                archive.drop()
+        status = class_archive.end(archive, process, self._id)
         reader.join(5)
         last = [line for line in reader.stderr_tail if line.strip()]
         return (128 - status if status < 0 else status), (last[-1].strip() if last else "")
