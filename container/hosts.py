@@ -48,7 +48,7 @@ class Hosts:
             raise ValueError(f"resourceconfig.json: hosts must be a list of names, not {shown(names)}")
         if len(set(names)) < len(names):
             raise ValueError(f"resourceconfig.json: hosts has a name twice: {', '.join(names)}")
-        if current not in names:
+        if not isinstance(current, str) or current not in names:
             raise ValueError(
                 f"resourceconfig.json: current_host must be one of hosts ({', '.join(names)}), not {shown(current)}"
             )
