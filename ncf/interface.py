@@ -130,6 +130,9 @@ class Kind(Generic[P]):
     finite. Raises ValueError if they do not fit together."""
     epoch: Callable[[P, Dataset], str] = lambda parameters, dataset: "closed-form"
     """Which epoch is the model, declared before the fit: `closed-form`, `last` or `validation-best`."""
+    trains_together: bool = False
+    """True if `fit` is faster in several processes (`ncf/fitting/distributed.py`). A job on several machines trains any
+    other kind on the first of them."""
 
 
 def require_keys(description: Mapping[str, Any], *keys: str) -> None:

@@ -44,7 +44,7 @@ from ncf import dataset_files
 from ncf.bundle import BrokenBundle, Bundle, encode_json
 from ncf.dataset import BrokenDataset, Dataset
 from ncf.evaluation import Evaluation
-from ncf.fitting.distributed import Processes, end, join, leave
+from ncf.fitting.distributed import Disconnected, Processes, end, join, leave
 from ncf.golden import golden
 from ncf.interface import CannotFit, Context, Diverged, Model, Stopped
 from ncf.ranking import best_first, rank
@@ -135,7 +135,7 @@ def main(argv: Sequence[str], environment: Mapping[str, str], measure_serving: M
     except Stopped as stopped:
         print(stopped, flush=True)
         return STOPPED
-    except (TrainingFailed, InvalidHyperparameter, BrokenDataset, CannotFit, Diverged) as error:
+    except (TrainingFailed, InvalidHyperparameter, BrokenDataset, CannotFit, Diverged, Disconnected) as error:
         return _fail(str(error), environment)
     except Exception as error:
         traceback.print_exc()

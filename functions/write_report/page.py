@@ -239,7 +239,8 @@ def _cost(facts: Facts) -> str:
     cost = facts.cost
     if cost is None:
         return ""
-    words = f"{cost.instance_type}, {cost.billed_seconds:,} s billed (limit {cost.longest_seconds:,} s)"
+    machines = f"{cost.instances} × {cost.instance_type}" if cost.instances > 1 else cost.instance_type
+    words = f"{machines}, {cost.billed_seconds:,} s billed (limit {cost.longest_seconds:,} s)"
     if cost.price > 0:
         words += f": {cost.actual:,.2f} USD (at most {cost.estimated:,.2f}) at {cost.price:g} USD per hour"
     else:

@@ -279,4 +279,6 @@ def epoch(parameters: Parameters, dataset: Dataset) -> str:
     return "validation-best" if parameters.patience or is_sparse(dataset, parameters) else "last"
 
 
-KINDS = tuple(Kind(name, Parameters, partial(fit, name), layout, restore, epoch) for name in MODELS)
+KINDS = tuple(
+    Kind(name, Parameters, partial(fit, name), layout, restore, epoch, trains_together=True) for name in MODELS
+)

@@ -105,6 +105,13 @@ def test_the_call_is_whole() -> None:
     }
 
 
+def test_the_job_has_as_many_instances_as_the_template_says_and_at_least_one() -> None:
+    run = request.Run(RUN, VERSION, 1)
+    assert call_for(run, instance_count=3)["ResourceConfig"]["InstanceCount"] == 3
+    with pytest.raises(InvalidInput, match="TrainingInstanceCount must be at least 1, not 0"):
+        call_for(run, instance_count=0)
+
+
 def test_without_spot_there_is_no_waiting_time_and_without_an_incumbent_no_channel() -> None:
     call = call_for(request.Run(RUN, VERSION, 1), use_spot=False)
     assert call["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}

@@ -180,6 +180,13 @@ def test_without_a_price_there_are_seconds() -> None:
     assert facts.cost(None, 1.0) is None
 
 
+def test_each_instance_of_a_job_is_paid() -> None:
+    job = training_job(BillableTimeInSeconds=1800, ResourceConfig={"InstanceType": "ml.m5.xlarge", "InstanceCount": 3})
+    found = facts.cost(job, 2.0)
+    assert found is not None and found.actual == 3.0
+    assert "3 × ml.m5.xlarge, 1,800 s billed" in page.render(Facts(run=run(), cost=found))
+
+
 # The handler
 
 
