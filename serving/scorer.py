@@ -207,7 +207,7 @@ class Scorer:
     def _related(self, request: Related) -> dict[str, Any]:
         bundle, selection, filters = self._bundle, self._selection, request.filters
         item = bundle.item_index.get(request.item_id)
-        similarities = bundle.model.related(item) if item is not None and bundle.popularity[item] else None
+        similarities = bundle.model.related(item) if item is not None and bundle.has_vector(item) else None
         rows = selection.rows(filters, None)
         itself = NOTHING if item is None else np.array([item], dtype=np.int32)
         excluded = selection.excluded(filters, bundle.excluded(itself))
