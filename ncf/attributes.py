@@ -15,7 +15,7 @@ suffices, or the score is no product of vectors, each of them is the mean item: 
 
 An attribute is a category, a word of the title, the value of another text or boolean column, or a tenth of the range
 of a number. One that only one item with interactions has, or all, tells nothing, so an address or an identifier counts
-for nothing. Of the others the FEATURES most frequent count. An item without any of them is the mean item.
+for nothing. The FEATURES most frequent of the others count. An item without any of them is the mean item.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def test_the_regression_finds_what_attributes_explain() -> None:
     truth = torch.tensor([[1.0, 0.0], [0.0, -2.0], [3.0, 1.0]], dtype=torch.float64)
     interactions = np.append(np.full(299, 1000), 0)
     ridge = fit(attributes, interactions, (x @ truth + 5.0).float())
-    described = has.any(axis=1)
+    described = torch.as_tensor(has.any(axis=1))
     assert torch.allclose(ridge.of(x)[described], (x @ truth + 5.0)[described], atol=0.1)
 
 
