@@ -126,10 +126,14 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     items, new_items, gone_items = _numbered(preparation, cleaned, "item", parent_items, known_items)
     known_users, known_items = known_users - gone_users, known_items - gone_items
     users = users.persist()
-    described, found = _describe(preparation, source, items, known_items > 0)
-    items = described.drop(*withdrawal.DECIDED_BY)
-    interactions = indexing.with_indices(cleaned.interactions, users, items)
     user_count, item_count = known_users + new_users, known_items + new_items
+    described, found, catalogue = _describe(preparation, source, items, known_items > 0, item_count)
+    items = described.drop(*withdrawal.DECIDED_BY)
+    if catalogue is not None:
+        items = items.unionByName(catalogue.rows, allowMissingColumns=True)
+    interactions = indexing.with_indices(cleaned.interactions, users, items)
+    catalogue_items = catalogue.number if catalogue else 0
+    item_count += catalogue_items
     print_step(
         "index",
         started,
@@ -137,6 +141,7 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         items=item_count,
         new_users=new_users,
         new_items=new_items,
+        catalogue_items=catalogue_items,
         withdrawn=found.withdrawn,
     )
     return Indexed(
@@ -150,6 +155,7 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         item_columns=item_columns.kinds_of(items),
         withdrawn=found.withdrawn,
         withdrawn_ids=withdrawal.newest(described) if found.withdrawn else (),
+        catalogue_items=catalogue_items,
     )
 
 
@@ -177,15 +183,17 @@ def _numbered(
 
 
 def _describe(
-    preparation: Preparation, source: Source, items: DataFrame, has_parent: bool
-) -> tuple[DataFrame, withdrawal.Found]:
-    """The items with what the catalogue and the parent version tell of them. Raises Refused if none is for sale."""
+    preparation: Preparation, source: Source, items: DataFrame, has_parent: bool, number: int
+) -> tuple[DataFrame, withdrawal.Found, indexing.OfCatalogue | None]:
+    """The `number` items with what the catalogue and the parent version tell of them, and the items that the catalogue
+    alone has, if it is one of these items. Raises Refused if none is for sale.
+    """
     arguments = preparation.arguments
     if source.catalogue is None:
         known = indexing.describe(items, None).persist()
         if has_parent:
-            return withdrawal.decide(known, arguments.absent_items)
-        return known.withColumn("is_withdrawn", F.lit(False)), withdrawal.Found()
+            return *withdrawal.decide(known, arguments.absent_items), None
+        return known.withColumn("is_withdrawn", F.lit(False)), withdrawal.Found(), None
     described = item_columns.describe(source.catalogue, arguments.available_column or arguments.withdrawn_column)
     catalogue, sold = indexing.clean_catalogue(described.rows), None
     if described.sold_by is not None:
@@ -196,12 +204,20 @@ def _describe(
     if source.is_catalogue_of_append and policy == AUTO_ITEMS:
         policy = withdrawal.UNCHANGED
     items, found = withdrawal.decide(indexing.describe(items, catalogue, sold).persist(), policy)
-    example = None
-    if found.described < withdrawal.SMALL_SHARE * found.sold:
+    example, is_another = None, found.described < withdrawal.SMALL_SHARE * found.sold
+    if is_another:
         row = catalogue.agg(F.min("item_id")).head()
         example = row[0] if row is not None else None
     preparation.warn_of((*described.found, *withdrawal.of_catalogue(found, policy, example, has_parent)))
-    return items, found
+    if is_another and policy != withdrawal.UNCHANGED:
+        return items, found, None
+    new = indexing.of_catalogue_alone(items, catalogue, sold, number)
+    if new.total > new.number:
+        preparation.warn(
+            f"the catalogue has {new.total} items for sale without an interaction, more than half of the {number} with "
+            f"one; the first {new.number} by id can be recommended"
+        )
+    return items, found, new
 
 
 def split(preparation: Preparation, cleaned: Clean, indexed: Indexed) -> Split:
@@ -337,6 +353,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "compactedUsers": indexed.compacted_users,
         "compactedItems": indexed.compacted_items,
         "withdrawnItems": indexed.withdrawn,
+        "catalogueItems": indexed.catalogue_items,
     }
     manifest = writing.build_manifest(
         arguments,

@@ -103,6 +103,7 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
         "tiedTestUsers": 0,
         "repeats": 0,
         "withdrawnItems": 1,
+        "catalogueItems": 0,
     }
     assert manifest["split"] == {"protocol": "leave-last-out", "moment": None, "seed": splits.SEED}
     assert manifest["timeSpan"] == {"first": 100, "last": 1609459200}

@@ -14,7 +14,7 @@ from ncf.attributes import FEATURES, MOST_SHARE, Attributes, attributes_of, fit,
 from ncf.dataset import Dataset, Pairs
 from ncf.interface import Context
 from ncf.item_fields import ItemFields
-from ncf.models import als
+from ncf.models import als, ease
 from ncf.models.popularity import Popularity
 from ncf.network import Recommender
 from ncf.recent import WithRecent
@@ -189,3 +189,12 @@ def test_the_recent_part_stays_as_it_is() -> None:
     recent = model.recent if isinstance(model, WithRecent) else None
     give_vectors(dataset, model)
     assert isinstance(model, Recommender) or model.recent is recent
+
+
+def test_items_without_interactions_change_nothing_in_ease(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = board()
+    train = Pairs.of(dataset.train.user, dataset.train.item, USERS, ITEMS - 4)
+    alone = ease.item_item(train, ITEMS - 4, 10.0, 0.0, torch.device("cpu"))
+    monkeypatch.setattr("ncf.models.ease.MAXIMUM_ITEMS", dataset.learned_items)
+    found = ease.item_item(dataset.train, ITEMS, 10.0, 0.0, torch.device("cpu"))
+    assert torch.allclose(found[:-4, :-4], alone, atol=1e-6) and not found[-4:].any() and not found[:, -4:].any()
