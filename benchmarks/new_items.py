@@ -1,4 +1,4 @@
-"""What items that nobody has in train get: 5 % of the items are hidden from a training, and ranked among each other.
+"""Quality of the lists of items that nobody has in train: 5 % of the items are hidden and ranked among each other.
 
 Each row is recall@10 and NDCG@10 over the people with at least 5 interactions in train, whose hidden items are to be
 found among all hidden ones. `popularity` is the mean popularity of the items in train that share an attribute. `share`

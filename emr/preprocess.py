@@ -122,12 +122,12 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     parent_items, known_items = _parent_map(preparation, "items", "item_index")
     if parent_users is not None:
         parent_users = forgetting.without_ids(parent_users, preparation.people)
-    users, new_users, gone_users = _numbered(preparation, cleaned, "user", parent_users, known_users)
-    items, new_items, gone_items = _numbered(preparation, cleaned, "item", parent_items, known_items)
+    users, new_users, gone_users, _ = _numbered(preparation, cleaned, "user", parent_users, known_users)
+    items, new_items, gone_items, idle_items = _numbered(preparation, cleaned, "item", parent_items, known_items)
     known_users, known_items = known_users - gone_users, known_items - gone_items
     users = users.persist()
     user_count, item_count = known_users + new_users, known_items + new_items
-    described, found, catalogue = _describe(preparation, source, items, known_items > 0, item_count)
+    described, found, catalogue = _describe(preparation, source, items, known_items > 0, (item_count, idle_items))
     items = described.drop(*withdrawal.DECIDED_BY)
     if catalogue is not None:
         items = items.unionByName(catalogue.rows, allowMissingColumns=True)
@@ -161,32 +161,35 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
 
 def _numbered(
     preparation: Preparation, cleaned: Clean, kind: str, parent: DataFrame | None, known: int
-) -> tuple[DataFrame, int, int]:
-    """The map of users or items (`kind`), the number of those that the parent did not have, and of those of the parent
-    that are dropped: all without an interaction, if their share is above `--compact-above`.
+) -> tuple[DataFrame, int, int, int]:
+    """The map of users or items (`kind`), the number of those that the parent did not have, of those of the parent that
+    are dropped: all without an interaction, if their share is above `--compact-above`; and of those of the parent that
+    have no interaction and stay (of users 0 where nothing is dropped by that option).
     """
     identifier, index = f"{kind}_id", f"{kind}_index"
     new, added = indexing.number(
         indexing.unknown_ids(cleaned.interactions, identifier, parent), identifier, index, known
     )
     if parent is None:
-        return new, added, 0
-    limit = preparation.arguments.compact_above
-    gone = known - indexing.used(parent, cleaned.interactions, identifier).count() if limit < 1 else 0
+        return new, added, 0, 0
+    limit, gone = preparation.arguments.compact_above, 0
+    if limit < 1 or kind == "item":
+        gone = known - indexing.used(parent, cleaned.interactions, identifier).count()
     if gone <= limit * (known + added):
-        return parent.unionByName(new, allowMissingColumns=True), added, 0
+        return parent.unionByName(new, allowMissingColumns=True), added, 0, gone
     preparation.warn(
         f"{gone} of {known + added} {kind}s have no interaction any more ({gone / (known + added):.0%}, limit "
         f"{limit:.0%}): they are dropped, and the other {kind}s are numbered anew (--compact-above, compactAbove)"
     )
-    return indexing.compacted(parent, cleaned.interactions, identifier, index), added, gone
+    return indexing.compacted(parent, cleaned.interactions, identifier, index), added, gone, 0
 
 
 def _describe(
-    preparation: Preparation, source: Source, items: DataFrame, has_parent: bool, number: int
+    preparation: Preparation, source: Source, items: DataFrame, has_parent: bool, numbers: tuple[int, int]
 ) -> tuple[DataFrame, withdrawal.Found, indexing.OfCatalogue | None]:
-    """The `number` items with what the catalogue and the parent version tell of them, and the items that the catalogue
-    alone has, if it is one of these items. Raises Refused if none is for sale.
+    """The items with what the catalogue and the parent version tell of them, and the items that the catalogue alone
+    has, if it is one of these items. `numbers`: of the items, and of those without an interaction. Raises Refused if
+    none is for sale.
     """
     arguments = preparation.arguments
     if source.catalogue is None:
@@ -211,11 +214,13 @@ def _describe(
     preparation.warn_of((*described.found, *withdrawal.of_catalogue(found, policy, example, has_parent)))
     if is_another and policy != withdrawal.UNCHANGED:
         return items, found, None
-    new = indexing.of_catalogue_alone(items, catalogue, sold, number)
+    number, idle = numbers
+    new = indexing.of_catalogue_alone(items, catalogue, sold, number, idle)
     if new.total > new.number:
         preparation.warn(
-            f"the catalogue has {new.total} items for sale without an interaction, more than half of the {number} with "
-            f"one; the first {new.number} by id can be recommended"
+            f"the catalogue adds {new.total} items for sale without an interaction; with {idle} others of earlier "
+            f"versions they would be more than half of the {number - idle} with one, so the first {new.number} by id "
+            "can be recommended"
         )
     return items, found, new
 

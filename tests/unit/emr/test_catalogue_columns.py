@@ -179,9 +179,11 @@ def test_items_of_the_catalogue_without_interactions_get_an_index_if_they_are_fo
 def test_new_items_are_at_most_half_of_the_others(prepare: Any) -> None:
     ended = prepare({"events.csv": EVENTS, "items.csv": catalogue(range(40)) + "x" * 300 + ",Long\n"})
     assert len(items(ended)) == 15 and ended.manifest["counts"]["catalogueItems"] == 5
-    assert warned(
-        ended, "the catalogue has 30 items for sale without an interaction, more than half of the 10 with one"
-    )
+    assert warned(ended, "the catalogue adds 30 items for sale without an interaction; with 0 others of earlier")
+    parent = ("--parent-version", ended.dataset.name)
+    again = prepare({"items.csv": catalogue(range(50))}, *parent, version=NEXT)
+    assert len(items(again)) == 15 and again.manifest["counts"]["catalogueItems"] == 0
+    assert warned(again, "with 5 others of earlier versions they would be more than half of the 10 with one, so the")
 
 
 def test_another_catalogue_brings_no_items(prepare: Any) -> None:
