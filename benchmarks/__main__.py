@@ -3,13 +3,14 @@
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
 `python -m benchmarks search --dataset <folder> --budget 3m` measures what a search of hyperparameters is worth.
+`python -m benchmarks new-items --data ../shared/data` measures what items without interactions get.
 `python -m benchmarks shop --rows 1000000` measures a whole training job on a generated shop.
 """
 
 import argparse
 from pathlib import Path
 
-from benchmarks import coming, command, gate, histories, preparation, protocol, recommend, scoring, searched
+from benchmarks import coming, command, gate, histories, new_items, preparation, protocol, recommend, scoring, searched
 from benchmarks.training import shop
 
 BENCHMARKS = {
@@ -25,10 +26,12 @@ if __name__ == "__main__":
     parser.add_argument(
         "names",
         nargs="*",
-        choices=[[], *BENCHMARKS, "protocol", "coming", "shop", "search"],
+        choices=[[], *BENCHMARKS, "protocol", "coming", "new-items", "shop", "search"],
         metavar="|".join(BENCHMARKS),
     )
-    parser.add_argument("--data", type=Path, help="protocol: csv (.gz) or Parquet file with real times")
+    parser.add_argument(
+        "--data", type=Path, help="protocol: csv (.gz) or Parquet file with real times; new-items: the folder"
+    )
     parser.add_argument("--columns", default="user_id,item_id,timestamp", help="protocol: of user, item and time")
     parser.add_argument("--moments", type=int, default=6, help="protocol: how many; each adds minutes")
     parser.add_argument("--days", type=int, default=30, help="protocol: days after each moment that are the truth")
@@ -46,6 +49,8 @@ if __name__ == "__main__":
     columns = tuple(options.columns.split(","))
     if "protocol" in options.names and (options.data is None or len(columns) != 3):
         parser.error("protocol needs --data FILE, and three names in --columns")
+    if "new-items" in options.names and options.data is None:
+        parser.error("new-items needs --data FOLDER")
     if "coming" in options.names and options.referee is None:
         parser.error("coming needs --referee FILE")
     if "search" in options.names and options.dataset is None:
@@ -56,6 +61,8 @@ if __name__ == "__main__":
             console.print(protocol.table(options.data, columns, options.moments, options.days))
         elif name == "search":
             console.print(searched.table(options.dataset, options.models.split(","), options.budget, options.seeds))
+        elif name == "new-items":
+            console.print(new_items.table(options.data))
         elif name == "shop":
             console.print(shop.table(int(rows) for rows in options.rows.split(",")))
         elif name == "coming":

@@ -17,7 +17,7 @@ FOLDERS = ("train", "test", "repeats", "users", "items")
 _COUNTS = (
     "read", "quarantined", "forgotten", "otherEvents", "superseded", "beforeHistory", "duplicates", "notLiked",
     "belowSupport", "interactions", *FOLDERS, "coldTestItems", "testUsers", "newTestUsers", "tiedTestUsers",
-    "compactedUsers", "compactedItems", "withdrawnItems",
+    "compactedUsers", "compactedItems", "withdrawnItems", "catalogueItems",
 )  # fmt: skip
 
 
@@ -101,6 +101,7 @@ def _wrong_order(manifest: Mapping[str, Any], counts: Mapping[str, int], popular
         ("newTestUsers", tested),
         ("tiedTestUsers", tested),
         ("withdrawnItems", "items"),
+        ("catalogueItems", "items"),
     ]
     faults = [
         f"counts.{low} is {counts[low]}, more than counts.{high}, {counts[high]}"

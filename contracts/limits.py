@@ -23,6 +23,11 @@ CATEGORIES = 100
 """Maximum requested categories, and maximum categories with a cap."""
 BOOST = 100
 CATEGORY_CAP = 100
+REASONS = 3
+"""Most items of a history that an answer names for one item."""
+EXPLORATION_SHARE = 0.5
+"""Greatest share of a list's places for items that few people know."""
+EXPLORATION_INTERACTIONS = 1000
 RULES_BYTES = 1 << 20
 DROP_BYTES = 1 << 16
 """Maximum bytes of a drop's `_drop.json`."""

@@ -6,15 +6,28 @@ All transforms are pure: frames in, frames out.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from contracts import item_fields
+from contracts import item_fields, limits
 from parquet_files import quoted
 
 #: monotonically_increasing_id: partition number from this bit on, row number in the partition below it.
 _PARTITION_BIT = 33
+#: Items without an interaction to which a catalogue may add, as a share of the others: each costs as much as they do.
+MOST_NEW = 0.5
 _FIRST = ("item_index", "item_id", "title", "category")
+
+
+@dataclass(frozen=True)
+class OfCatalogue:
+    """Items that only the catalogue has, with indices: as many as allowed (`number`) of all (`total`)."""
+
+    rows: DataFrame
+    number: int
+    total: int
 
 
 def number(ids: DataFrame, id_column: str, index_column: str, start: int = 0) -> tuple[DataFrame, int]:
@@ -135,6 +148,24 @@ def describe(items: DataFrame, catalogue: DataFrame | None, sold: Column | None 
         is_described.alias("is_described"), "is_sold", "was_withdrawn",
         F.coalesce("is_repeated", nothing).alias("is_repeated"),
     )  # fmt: skip
+
+
+def of_catalogue_alone(
+    items: DataFrame, catalogue: DataFrame, sold: Column | None, start: int, idle: int
+) -> OfCatalogue:
+    """The items for sale of `catalogue` (`clean_catalogue`) that `items` lack, which are numbered below `start`.
+
+    They are as many as MOST_NEW allows, the first in sorted order; `idle` of `items` have no interaction, and count. An
+    id that is longer than one of interactions may be is left out.
+    """
+    new = catalogue.join(items.select("item_id"), "item_id", "left_anti").drop("is_repeated")
+    new = new.where(F.length("item_id") <= limits.ID_CHARACTERS)
+    if sold is not None:
+        new = new.where(F.coalesce(sold, F.lit(True)))
+    numbered, total = number(new, "item_id", "item_index", start)
+    most = max(0, int(MOST_NEW * (start - idle)) - idle)
+    numbered = numbered.where(F.col("item_index") < start + most)
+    return OfCatalogue(numbered.join(new, "item_id").withColumn("is_withdrawn", F.lit(False)), min(total, most), total)
 
 
 def with_indices(interactions: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:

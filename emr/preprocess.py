@@ -123,16 +123,20 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     if parent_users is not None:
         parent_users = forgetting.without_ids(parent_users, preparation.people)
     rows, rows_of_items = cleaned.interactions, cleaned.items if cleaned.items is not None else cleaned.interactions
-    users, new_users, gone_users = _numbered(preparation, rows, "user", parent_users, known_users)
-    items, new_items, gone_items = _numbered(preparation, rows_of_items, "item", parent_items, known_items)
+    users, new_users, gone_users, _ = _numbered(preparation, rows, "user", parent_users, known_users)
+    items, new_items, gone_items, idle_items = _numbered(preparation, rows_of_items, "item", parent_items, known_items)
     known_users, known_items = known_users - gone_users, known_items - gone_items
     users = users.persist()
-    described, found = _describe(preparation, source, items, known_items > 0)
+    user_count, item_count = known_users + new_users, known_items + new_items
+    described, found, catalogue = _describe(preparation, source, items, known_items > 0, (item_count, idle_items))
     items = described.drop(*withdrawal.DECIDED_BY)
+    if catalogue is not None:
+        items = items.unionByName(catalogue.rows, allowMissingColumns=True)
     numbers = items.select("item_id", "item_index")
     numbers = numbers if cleaned.items is None else splitting.with_cold(numbers, cleaned.items)
     interactions = indexing.with_indices(rows, users.select("user_id", "user_index"), numbers)
-    user_count, item_count = known_users + new_users, known_items + new_items
+    catalogue_items = catalogue.number if catalogue else 0
+    item_count += catalogue_items
     print_step(
         "index",
         started,
@@ -140,6 +144,7 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         items=item_count,
         new_users=new_users,
         new_items=new_items,
+        catalogue_items=catalogue_items,
         withdrawn=found.withdrawn,
     )
     return Indexed(
@@ -153,40 +158,46 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         item_columns=item_columns.kinds_of(items),
         withdrawn=found.withdrawn,
         withdrawn_ids=withdrawal.newest(described) if found.withdrawn else (),
+        catalogue_items=catalogue_items,
     )
 
 
 def _numbered(
     preparation: Preparation, rows: DataFrame, kind: str, parent: DataFrame | None, known: int
-) -> tuple[DataFrame, int, int]:
-    """The map of users or items (`kind`), the number of those that the parent did not have, and of those of the parent
-    that are dropped: all that `rows` do not have, if their share is above `--compact-above`.
+) -> tuple[DataFrame, int, int, int]:
+    """The map of users or items (`kind`), the number of those that the parent did not have, of those of the parent that
+    are dropped: all that `rows` do not have, if their share is above `--compact-above`; and of those of the parent that
+    `rows` do not have and that stay (of users 0 where nothing is dropped by that option).
     """
     identifier, index = f"{kind}_id", f"{kind}_index"
     new, added = indexing.number(indexing.unknown_ids(rows, identifier, parent), identifier, index, known)
     if parent is None:
-        return new, added, 0
-    limit = preparation.arguments.compact_above
-    gone = known - indexing.used(parent, rows, identifier).count() if limit < 1 else 0
+        return new, added, 0, 0
+    limit, gone = preparation.arguments.compact_above, 0
+    if limit < 1 or kind == "item":
+        gone = known - indexing.used(parent, rows, identifier).count()
     if gone <= limit * (known + added):
-        return parent.unionByName(new, allowMissingColumns=True), added, 0
+        return parent.unionByName(new, allowMissingColumns=True), added, 0, gone
     preparation.warn(
         f"{gone} of {known + added} {kind}s have no interaction any more ({gone / (known + added):.0%}, limit "
         f"{limit:.0%}): they are dropped, and the other {kind}s are numbered anew (--compact-above, compactAbove)"
     )
-    return indexing.compacted(parent, rows, identifier, index), added, gone
+    return indexing.compacted(parent, rows, identifier, index), added, gone, 0
 
 
 def _describe(
-    preparation: Preparation, source: Source, items: DataFrame, has_parent: bool
-) -> tuple[DataFrame, withdrawal.Found]:
-    """The items with what the catalogue and the parent version tell of them. Raises Refused if none is for sale."""
+    preparation: Preparation, source: Source, items: DataFrame, has_parent: bool, numbers: tuple[int, int]
+) -> tuple[DataFrame, withdrawal.Found, indexing.OfCatalogue | None]:
+    """The items with what the catalogue and the parent version tell of them, and the items that the catalogue alone
+    has, if it is one of these items. `numbers`: of the items, and of those without an interaction. Raises Refused if
+    none is for sale.
+    """
     arguments = preparation.arguments
     if source.catalogue is None:
         known = indexing.describe(items, None).persist()
         if has_parent:
-            return withdrawal.decide(known, arguments.absent_items)
-        return known.withColumn("is_withdrawn", F.lit(False)), withdrawal.Found()
+            return *withdrawal.decide(known, arguments.absent_items), None
+        return known.withColumn("is_withdrawn", F.lit(False)), withdrawal.Found(), None
     described = item_columns.describe(source.catalogue, arguments.available_column or arguments.withdrawn_column)
     catalogue, sold = indexing.clean_catalogue(described.rows), None
     if described.sold_by is not None:
@@ -197,12 +208,22 @@ def _describe(
     if source.is_catalogue_of_append and policy == AUTO_ITEMS:
         policy = withdrawal.UNCHANGED
     items, found = withdrawal.decide(indexing.describe(items, catalogue, sold).persist(), policy)
-    example = None
-    if found.described < withdrawal.SMALL_SHARE * found.sold:
+    example, is_another = None, found.described < withdrawal.SMALL_SHARE * found.sold
+    if is_another:
         row = catalogue.agg(F.min("item_id")).head()
         example = row[0] if row is not None else None
     preparation.warn_of((*described.found, *withdrawal.of_catalogue(found, policy, example, has_parent)))
-    return items, found
+    if is_another and policy != withdrawal.UNCHANGED:
+        return items, found, None
+    number, idle = numbers
+    new = indexing.of_catalogue_alone(items, catalogue, sold, number, idle)
+    if new.total > new.number:
+        preparation.warn(
+            f"the catalogue adds {new.total} items for sale without an interaction; with {idle} others of earlier "
+            f"versions they would be more than half of the {number - idle} with one, so the first {new.number} by id "
+            "can be recommended"
+        )
+    return items, found, new
 
 
 def split(preparation: Preparation, cleaned: Clean, indexed: Indexed) -> Split:
@@ -329,6 +350,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
         "compactedUsers": indexed.compacted_users,
         "compactedItems": indexed.compacted_items,
         "withdrawnItems": indexed.withdrawn,
+        "catalogueItems": indexed.catalogue_items,
     }
     manifest = writing.build_manifest(
         arguments,

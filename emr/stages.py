@@ -103,7 +103,7 @@ class Clean:
 class Indexed:
     """Interactions with indices, the id maps with their sizes, and how many ids of the parent version were dropped.
     `item_columns`: the further columns of the items; `withdrawn`: the number of items that are not recommended, and
-    `withdrawn_ids` the first of them.
+    `withdrawn_ids` the first of them; `catalogue_items`: the number of items that only the catalogue has.
     """
 
     interactions: DataFrame
@@ -116,6 +116,7 @@ class Indexed:
     item_columns: Mapping[str, str] = field(default_factory=dict)
     withdrawn: int = 0
     withdrawn_ids: tuple[str, ...] = ()
+    catalogue_items: int = 0
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,11 @@ class Dataset:
     def items(self) -> int:
         return len(self.item_ids)
 
+    @property
+    def learned_items(self) -> int:
+        """The number of items with interactions in train."""
+        return int(np.count_nonzero(self.popularity))
+
     def everything(self) -> Pairs:
         """Return the pairs of train and test together."""
         return Pairs.of(

@@ -310,7 +310,8 @@ def slices_of(dataset: Dataset, test: Pairs) -> dict[str, NDArray[np.bool_]]:
       index;
     - `headItems`: the held-out item is in the head, the smallest set of most popular items (ties by index) that has at
       least 100 - TAIL_PERCENT per cent of the interactions in train;
-    - `tailItems`: the held-out item is in the tail, which is the rest of the catalogue.
+    - `tailItems`: the held-out item is in the tail, which is the rest of the catalogue;
+    - `newItems`: nobody has the held-out item in train. They are in the tail too.
     """
     users, popularity = np.unique(test.user), dataset.popularity
     interactions = dataset.train.indptr[users + 1] - dataset.train.indptr[users]  # [test users]
@@ -329,6 +330,7 @@ def slices_of(dataset: Dataset, test: Pairs) -> dict[str, NDArray[np.bool_]]:
         "heavyUsers": np.isin(test.user, heaviest),
         "tailItems": ~in_head,
         "headItems": in_head,
+        "newItems": popularity[test.item] == 0,
     }
     return {name: chosen for name, chosen in slices.items() if chosen.any()}
 

@@ -271,6 +271,15 @@ class Recommender(nn.Module):
         found: tuple[Tensor, ...] = self.output.weight.squeeze(0).split(self.widths)
         return found
 
+    def item_vectors(self) -> list[tuple[Tensor, Tensor | None]]:
+        """As of `ncf.attributes.HasItemVectors`."""
+        found: list[tuple[Tensor, Tensor | None]] = []
+        for tower, weight in zip(self.towers, self._weights(), strict=True):
+            assert isinstance(tower, (ProductTower, PerceptronTower))
+            users = tower.user.weight.detach() * weight.detach() if isinstance(tower, ProductTower) else None
+            found.append((tower.item.weight.detach(), users))
+        return found
+
     def related(self, item: int) -> Tensor | None:
         """The similarity by the scores of the GMF half, or for `mlp` by the items' part of the first layer."""
         return self._similarity.of(item)  # [items]

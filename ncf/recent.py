@@ -115,6 +115,21 @@ class Recent:
         x.view(-1).index_add_(0, row * self.items + items, self.repeats[later] * often)
         return x.log1p_().mul_(self.gain)
 
+    def terms(self, last: Last, items: Tensor) -> Tensor:
+        """Return what each of the last items adds to x of `items` [n], distinct indices: [last items, n]."""
+        found = torch.zeros(len(last), items.numel(), device=self.prior.device)
+        counts = torch.nonzero(last.later < self.fading.shape[0]).squeeze(1)
+        later, ordered = last.later[counts], items.sort()
+        which, cell = cells(self.neighbour_indptr, last.items[counts])
+        neighbour = self.neighbours[cell].long()
+        place = torch.searchsorted(ordered.values, neighbour).clamp(max=items.numel() - 1)
+        is_one = ordered.values[place] == neighbour
+        which, cell, place = which[is_one], cell[is_one], ordered.indices[place[is_one]]
+        found[counts[which], place] = self.weights[cell] * self.fading[later][which]
+        is_same = last.items[counts, None] == items
+        found[counts] += is_same * (self.repeats[later] * last.often[counts])[:, None]
+        return found
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name, without PREFIX."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "gain"}

@@ -16,12 +16,23 @@ import orjson
 from contracts import documents, limits
 from contracts.documents import Unfit
 from contracts.values import is_integer, is_number, kind
+from serving.exploration import Exploration
 
 _Number = TypeVar("_Number", int, float)
 
 _FILTERS = ("deny", "categories", "boosts", "categoryCaps")
 FIELDS = {
-    "userId": ("userId", "numResults", "excludeSeen", "candidates", "history", *_FILTERS, "fields"),
+    "userId": (
+        "userId",
+        "numResults",
+        "excludeSeen",
+        "candidates",
+        "history",
+        *_FILTERS,
+        "fields",
+        "exploration",
+        "explain",
+    ),
     "itemId": ("itemId", "numResults", *_FILTERS, "fields"),
     "shard": ("shard", "shards", "numResults"),
 }
@@ -87,6 +98,9 @@ class Invocation(NamedTuple):
     fields: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
     ages: tuple[float, ...] | None = None
+    exploration: Exploration | None = None
+    explain: bool = False
+    """Whether the answer names the items of the history that weigh most in each item's score."""
 
 
 Request = Invocation | Related | Shard
@@ -123,12 +137,14 @@ def from_document(document: Any) -> Request:
     return Invocation(
         user_id,
         wanted,
-        _exclude_seen(document, everything),
+        _boolean(document, "excludeSeen", everything),
         candidates,
         _filters(document),
         _fields(document),
         history,
         ages,
+        _exploration(document),
+        _boolean(document, "explain", False),
     )
 
 
@@ -240,13 +256,29 @@ def _cap(label: str, value: Any) -> int:
     return value
 
 
-def _exclude_seen(document: dict[str, Any], default: bool) -> bool:
-    if "excludeSeen" not in document:
+def _boolean(document: dict[str, Any], name: str, default: bool) -> bool:
+    if name not in document:
         return default
-    value = document["excludeSeen"]
+    value = document[name]
     if not isinstance(value, bool):
-        raise InvalidInvocation(f"excludeSeen must be true or false, not {_shown(value)}", "excludeSeen")
+        raise InvalidInvocation(f"{name} must be true or false, not {_shown(value)}", name)
     return value
+
+
+def _exploration(document: dict[str, Any]) -> Exploration | None:
+    if "exploration" not in document:
+        return None
+    value, name = document["exploration"], "exploration"
+    if not isinstance(value, dict) or value.keys() != {"share", "fewerThan"}:
+        raise InvalidInvocation(f"{name} must be an object with share and fewerThan, not {_shown(value)}", name)
+    share, fewer_than = value["share"], value["fewerThan"]
+    if not is_number(share) or not 0 <= share <= limits.EXPLORATION_SHARE:
+        wanted = f"a number from 0 to {limits.EXPLORATION_SHARE}"
+        raise InvalidInvocation(f"{name}.share must be {wanted}, not {_shown(share)}", name)
+    if not is_integer(fewer_than, 1, limits.EXPLORATION_INTERACTIONS):
+        wanted = f"an integer from 1 to {limits.EXPLORATION_INTERACTIONS}"
+        raise InvalidInvocation(f"{name}.fewerThan must be {wanted}, not {_shown(fewer_than)}", name)
+    return Exploration(share, fewer_than)
 
 
 def _candidates(document: dict[str, Any]) -> tuple[str, ...] | None:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
+from contracts.limits import REASONS
 from ncf.interface import Model
 from ncf.recent import Recent, WithRecent, in_order
 from serving import kernels
@@ -17,6 +19,8 @@ class Recency:
     """The recent part of a model, as arrays on the CPU."""
 
     def __init__(self, recent: Recent) -> None:
+        self._recent = recent
+
         def array(name: str) -> Any:
             return getattr(recent, name).cpu().numpy()
 
@@ -38,6 +42,23 @@ class Recency:
         index = -1 if user is None else user
         kernels.recency(*self._tensors, index, np.array(fresh, np.int64), np.array(later, np.int64), added)
         return added
+
+    def reasons(
+        self, user: int | None, history: Sequence[int], ages: Sequence[float] | None, items: Sequence[int]
+    ) -> list[list[int]]:
+        """For each of `items`, the items of the person's history that add most to its score, the first one most; at
+        most REASONS, those that add something. The other arguments are those of `of`.
+        """
+        last = self._recent.last(user, history, ages)
+        if not len(last) or not items:
+            return [[] for _ in items]
+        terms = self._recent.terms(last, torch.tensor(items, device=last.items.device))
+        most = terms.topk(min(REASONS, len(last)), dim=0)
+        chosen = last.items[most.indices]
+        return [
+            [int(item) for item, term in zip(own, added, strict=True) if term > 0]
+            for own, added in zip(chosen.T.tolist(), most.values.T.tolist(), strict=True)
+        ]
 
 
 def parts_of(model: Model) -> tuple[Model, Recency | None]:

@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from contracts import limits
 from ncf.bundle import Bundle
 from ncf.ranking import popular_scores
 from serving import kernels, shortlist
+from serving.exploration import POOL, order, today
 from serving.invocation import NO_FILTERS, Filters, Invocation, Related, Request, Shard
 from serving.logits import NOTHING, NOTHING_ADDED, Added, Floats, Places, Rows, logits_of, with_added
 from serving.recency import parts_of
@@ -30,6 +31,17 @@ _SATURATED = 1.0 - 2e-9
 index, so lists with such scores are ordered by score, not by logit."""
 _LOGITS_AT_ONCE = 1 << 22
 """Maximum number of logits that are computed together for several users: 16 MiB."""
+
+
+class _Person(NamedTuple):
+    """Who asks: index (None: a stranger), known items of the request and their ages. added: as in `Scorer._personal`;
+    None if nothing is known of the person.
+    """
+
+    user: int | None
+    history: list[int]
+    ages: list[float] | None
+    added: Added | None
 
 
 class Scorer:
@@ -147,6 +159,7 @@ class Scorer:
         if number is None:
             number = len(bundle.item_ids) if rows is None else rows.size
         is_popular = user is None and not (history and self._recency)
+        added = NOTHING_ADDED
         if is_popular:
             chosen = selection.best(
                 popular_scores(bundle, rows), _unchanged, number, filters, rows=rows, excluded=excluded
@@ -160,13 +173,58 @@ class Scorer:
                 shortlisted = self._shortlist.of(user, excluded, added)
                 rows = np.union1d(shortlisted, np.array(boosted, dtype=np.int64))
             chosen = self._personal(user, number, filters, rows, excluded, added, logits)
+        person = _Person(user, history, ages, None if is_popular else added)
+        chosen, explored = self._explored(request, person, chosen, np.union1d(excluded, seen))
         return {
             "userId": request.user_id,
-            "itemList": self._item_list(chosen, request.fields),
+            "itemList": self._entries(request, person, chosen, explored),
             "source": "popular" if is_popular else "personalized",
             "modelVersion": bundle.run_id,
             "unknownItems": unknown,
         }
+
+    def _explored(
+        self, request: Invocation, person: _Person, chosen: list[tuple[int, float]], excluded: Places
+    ) -> tuple[list[tuple[int, float]], frozenset[int]]:
+        """`chosen` with places for items that few people know, as `serving.exploration` defines, and which these are.
+        `excluded`: the items that are not for this person, sorted.
+        """
+        exploration, popularity, number = request.exploration, self._bundle.popularity, request.num_results
+        if exploration is None or request.candidates is not None or number is None:
+            return chosen, frozenset()
+        places = exploration.places(number) - sum(popularity[item] < exploration.fewer_than for item, _ in chosen)
+        rows = self._selection.rows(request.filters, np.flatnonzero(popularity < exploration.fewer_than))
+        if places <= 0 or rows is None or not rows.size:
+            return chosen, frozenset()
+        excluded = np.union1d(excluded, np.array([item for item, _ in chosen], np.int32)).astype(np.int32)
+        if person.added is None:
+            scores = popular_scores(self._bundle, rows)
+            pool = self._selection.best(scores, _unchanged, rows.size, request.filters, rows=rows, excluded=excluded)
+        else:
+            pool = self._personal(person.user, POOL * places, request.filters, rows, excluded, person.added)
+        drawn: list[tuple[int, float]] = []
+        for place in order(request.user_id, today(), len(pool)):
+            more = [*chosen[: number - places], *drawn, pool[place]]
+            if len(drawn) < places and len(self._selection.capped(more, request.filters)) == len(more):
+                drawn.append(pool[place])
+        found = sorted([*chosen[: number - len(drawn)], *drawn], key=lambda entry: -entry[1])
+        return self._selection.capped(found, request.filters), frozenset(item for item, _ in drawn)
+
+    def _entries(
+        self, request: Invocation, person: _Person, chosen: list[tuple[int, float]], explored: frozenset[int]
+    ) -> list[dict[str, Any]]:
+        """The entries of an answer, with what the request asks to know of them."""
+        entries, items = self._item_list(chosen, request.fields), [item for item, _ in chosen]
+        for entry, item in zip(entries, items, strict=True) if explored else ():
+            if item in explored:
+                entry["isExploration"] = True
+        if request.explain:
+            reasons: list[list[int]] = [[] for _ in items]
+            if self._recency and person.added is not None:
+                reasons = self._recency.reasons(person.user, person.history, person.ages, items)
+            for entry, own in zip(entries, reasons, strict=True):
+                entry["because"] = [self._bundle.item_ids[item] for item in own]
+        return entries
 
     def _known_history(self, request: Invocation) -> tuple[list[int], list[float] | None, int]:
         """The known items of the request's history, their ages if it has them, and the number of unknown items."""
@@ -209,7 +267,7 @@ class Scorer:
     def _related(self, request: Related) -> dict[str, Any]:
         bundle, selection, filters = self._bundle, self._selection, request.filters
         item = bundle.item_index.get(request.item_id)
-        similarities = bundle.model.related(item) if item is not None and bundle.popularity[item] else None
+        similarities = bundle.model.related(item) if item is not None and bundle.has_vector(item) else None
         rows = selection.rows(filters, None)
         itself = NOTHING if item is None else np.array([item], dtype=np.int32)
         excluded = selection.excluded(filters, bundle.excluded(itself))

@@ -70,7 +70,7 @@ class Selection:
             places = first if rows is None else rows[first]
             return list(zip(places.tolist(), to_scores(keys[first]).tolist(), strict=True))
         boosts = self._boosts(filters.boosts, rows, excluded)
-        caps = {self._names[name]: cap for name, cap in filters.category_caps.items() if name in self._names}
+        caps = self._caps(filters)
         available = keys.size - excluded.size
         pool = min(number, available) if not caps else min(4 * number, available)
         while True:
@@ -80,6 +80,14 @@ class Selection:
             if len(chosen) == number or pool == available:
                 return chosen
             pool = min(4 * pool, available)
+
+    def capped(self, ranked: list[tuple[int, float]], filters: Filters) -> list[tuple[int, float]]:
+        """The list without the items in a category that already has its maximum."""
+        caps = self._caps(filters)
+        return self._capped(ranked, caps) if caps else ranked
+
+    def _caps(self, filters: Filters) -> dict[int, int]:
+        return {self._names[name]: cap for name, cap in filters.category_caps.items() if name in self._names}
 
     def _boosts(self, boosts: Mapping[str, float], rows: Rows | None, excluded: Places) -> dict[int, float]:
         """The boost factors by position in the keys, without excluded items."""

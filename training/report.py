@@ -98,7 +98,7 @@ def baselines(hyperparameters: Hyperparameters, dataset: Dataset, context: Conte
         if not np.array_equal(counts, dataset.popularity):
             recent = replace(dataset, popularity=counts)
             yield f"{popularity.NAME}_{days}_days", popularity.fit(recent, context=context)
-    linear = ease.NAME if dataset.items <= ease.MAXIMUM_ITEMS else als.NAME
+    linear = ease.NAME if dataset.learned_items <= ease.MAXIMUM_ITEMS else als.NAME
     for name in (popularity.NAME, linear, cooccurrence.NAME):
         yield name, kind_named(name).fit(dataset, hyperparameters.of(name), context)
     if len(dataset.repeats):

@@ -41,6 +41,7 @@ from contracts.golden import differences
 from contracts.lines import Epoch
 from ncf import bundle as bundles
 from ncf import dataset_files
+from ncf.attributes import give_vectors
 from ncf.bundle import BrokenBundle, Bundle, encode_json
 from ncf.dataset import BrokenDataset, Dataset
 from ncf.evaluation import Evaluation
@@ -202,7 +203,10 @@ def train(
         with termination.deferred():
             hyperparameters, searched = search.best(hyperparameters, dataset, context, _say)
             model = _fit(hyperparameters, dataset, context)
-        candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model)
+        if (given := give_vectors(dataset, model)) is not None:
+            print(given, flush=True)
+        described = given.described if given else 0
+        candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model, described)
         # The written bundle is measured, not the model in memory.
         report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent, context)
         report["search"] = searched
@@ -290,7 +294,9 @@ def _load_incumbent(channel: Path | None, directory: Path, digest: str) -> Bundl
         ) from error
 
 
-def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Dataset, model: Model) -> Bundle:
+def _write_bundle(
+    directory: Path, hyperparameters: Hyperparameters, dataset: Dataset, model: Model, described_items: int
+) -> Bundle:
     seen = dataset.everything()
     return bundles.write(
         directory,
@@ -309,6 +315,7 @@ def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Da
         event_types=dataset.event_types,
         fields=dataset.fields,
         withdrawn=dataset.withdrawn,
+        described_items=described_items,
     )
 
 

@@ -94,7 +94,8 @@ def recommendations(request: RecommendationsRequest, recommendation_id: str) -> 
 
     def answer(user_id: str) -> Ranking:
         asked = replace(request, user_id=user_id)
-        found = _ranked(asked.to_invocation() | list_filter.to_invocation(), budget)
+        rules = list_filter.to_invocation() | list_filter.rules.to_exploration()
+        found = _ranked(asked.to_invocation() | rules, budget)
         if found is None:
             sold = replace(list_filter, withdrawn=withdrawal.items())
             # The lists of a batch exclude seen items, so they cannot answer a request that includes them.
@@ -104,7 +105,7 @@ def recommendations(request: RecommendationsRequest, recommendation_id: str) -> 
 
     ranking = _known(request.user_id, budget, answer)
     _served(ranking)
-    return ranking.to_recommendations(recommendation_id, request.fields)
+    return ranking.to_recommendations(recommendation_id, request.fields, request.explain)
 
 
 def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:

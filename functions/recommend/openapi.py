@@ -24,6 +24,19 @@ _FIELDS = {
     "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
     "description": "the fields that the request names, null where nothing is known; times are ISO 8601 in UTC",
 }
+_ABOUT = {
+    "isExploration": {
+        "const": True,
+        "description": "the item is there because few people know it, by the rule exploration; missing otherwise",
+    },
+    "because": {
+        "type": "array",
+        "items": {"type": "string"},
+        "maxItems": limits.REASONS,
+        "description": "with explain: items of the person's history that weigh most in the score, the first one most; "
+        "empty if there is none",
+    },
+}
 _FIELD_NAME = {"type": "string", "minLength": 1, "maxLength": NAME_CHARACTERS}
 _VERSION = {"type": "string", "description": "run id of the model, the same as in the ledger and the registry"}
 
@@ -103,6 +116,7 @@ def document() -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     own = {"itemId": {"type": "string"}, "score": {"type": "number"}}
     item = _object(own) | {"properties": own | {"fields": _FIELDS}}
+    recommended = _object(own) | {"properties": own | {"fields": _FIELDS, **_ABOUT}}
     ranked = {
         "userId": _ID,
         "inputList": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": limits.CANDIDATES},
@@ -118,7 +132,12 @@ def _schemas() -> dict[str, Any]:
         "Recommendations": _object(
             identity
             | {
-                "itemList": {"type": "array", "items": item, "maxItems": limits.RESULTS, "description": "best first"},
+                "itemList": {
+                    "type": "array",
+                    "items": recommended,
+                    "maxItems": limits.RESULTS,
+                    "description": "best first",
+                },
                 "model": model,
                 "source": source,
             }
@@ -207,6 +226,7 @@ def _for_a_user() -> list[dict[str, Any]]:
         _query("excludeSeen", seen, "leave out items that the user has already interacted with"),
         *_categories(),
         _fields(),
+        _query("explain", {"type": "boolean", "default": False}, "tell because of which items each one is there"),
     ]
 
 

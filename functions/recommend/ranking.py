@@ -44,6 +44,10 @@ class Ranking:
     variant: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     """What is known of items, by item id: an object, or its JSON text."""
+    explored: frozenset[str] = frozenset()
+    """Items that are there because few people know them."""
+    because: Mapping[str, list[str]] = field(default_factory=dict)
+    """By item id, the items of the person's history that weigh most in the score."""
 
     @classmethod
     def from_endpoint(cls, content: bytes, invocation: Mapping[str, Any], variant: str | None = None) -> Ranking:
@@ -63,9 +67,18 @@ class Ranking:
         ids, scores = _list(lambda: lists.of_items(document.get("itemList")), most)
         _check_asked(ids, unknown, invocation)
         items, version = tuple(zip(ids, scores, strict=True)), _string(document, "modelVersion")
-        entries = document["itemList"] if "fields" in invocation else ()
+        entries = document["itemList"]
         return cls(
-            items, source, version, unknown, variant, {entry["itemId"]: entry.get("fields") for entry in entries}
+            items,
+            source,
+            version,
+            unknown,
+            variant,
+            {entry["itemId"]: entry.get("fields") for entry in entries} if "fields" in invocation else {},
+            frozenset(entry["itemId"] for entry in entries if entry.get("isExploration") is True)
+            if "exploration" in invocation
+            else frozenset(),
+            {entry["itemId"]: _reasons(entry.get("because")) for entry in entries} if "explain" in invocation else {},
         )
 
     def without(self, items: frozenset[str]) -> Ranking | None:
@@ -75,13 +88,21 @@ class Ranking:
         kept = tuple(pair for pair in self.items if pair[0] not in items)
         return replace(self, items=kept) if kept else None
 
-    def to_recommendations(self, recommendation_id: str, fields: Sequence[str] = ()) -> dict[str, Any]:
+    def to_recommendations(
+        self, recommendation_id: str, fields: Sequence[str] = (), explain: bool = False
+    ) -> dict[str, Any]:
         """Return the body of `GET /users/{userId}/recommendations` and of `GET /items/{itemId}/related`, with these
-        fields of each item.
+        fields of each item, and if wanted the items because of which it is there.
         """
+        listed = self._item_list(fields)
+        for entry in listed if explain or self.explored else ():
+            if entry["itemId"] in self.explored:
+                entry["isExploration"] = True
+            if explain:
+                entry["because"] = self.because.get(entry["itemId"], [])
         return {
             "recommendationId": recommendation_id,
-            "itemList": self._item_list(fields),
+            "itemList": listed,
             "model": self._model(),
             "source": self.source,
         }
@@ -313,6 +334,14 @@ def _shown(known: Any, names: Iterable[str]) -> dict[str, Any]:
             known = None
     values = known if isinstance(known, dict) else {}
     return {name: values[name] if isinstance(values.get(name), str | int | float) else None for name in names}
+
+
+def _reasons(value: Any) -> list[str]:
+    """Return ids of items; none where there is no list of some. An explanation that cannot be read is no reason to lose
+    a list.
+    """
+    is_list = isinstance(value, list) and len(value) <= limits.REASONS
+    return value if is_list and all(isinstance(item, str) and is_unicode(item) for item in value) else []
 
 
 def _list(read: Callable[[], tuple[list[str], list[float]]], most: int) -> tuple[list[str], list[float]]:

@@ -46,6 +46,7 @@ class RecommendationsRequest:
     exclude_seen: bool = True
     categories: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+    explain: bool = False
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RecommendationsRequest:
@@ -54,15 +55,16 @@ class RecommendationsRequest:
         return cls(
             user_id=_id(_subject(event, query, "userId", _RECOMMENDATIONS_PATH), "userId"),
             num_results=_query_num_results(_joined(query, "numResults")),
-            exclude_seen=_query_exclude_seen(_joined(query, "excludeSeen")),
+            exclude_seen=_query_boolean(query, "excludeSeen", True),
             categories=_query_categories(query),
             fields=_query_fields(_joined(query, "fields")),
+            explain=_query_boolean(query, "explain", False),
         )
 
     def to_invocation(self) -> dict[str, Any]:
         """The body of the model server's `/invocations`."""
         asked = {"userId": self.user_id, "numResults": self.num_results, "excludeSeen": self.exclude_seen}
-        return asked | _asked_fields(self.fields)
+        return asked | _asked_fields(self.fields) | ({"explain": True} if self.explain else {})
 
 
 @dataclass(frozen=True)
@@ -215,11 +217,12 @@ def _query_num_results(value: str | None) -> int:
     return int(value)
 
 
-def _query_exclude_seen(value: str | None) -> bool:
+def _query_boolean(query: Mapping[str, list[str]], name: str, default: bool) -> bool:
+    value = _joined(query, name)
     if value is None:
-        return True
+        return default
     if value not in ("true", "false"):
-        raise InvalidRequest(f"excludeSeen must be true or false, not {_shown(value)[1:-1]}", "excludeSeen")
+        raise InvalidRequest(f"{name} must be true or false, not {_shown(value)[1:-1]}", name)
     return value == "true"
 
 

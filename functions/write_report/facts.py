@@ -26,6 +26,7 @@ COUNTS = (
     "coldTestItems",
     "tiedTestUsers",
     "withdrawnItems",
+    "catalogueItems",
 )
 
 

@@ -40,11 +40,13 @@ _NAMES = {
     "coldTestItems": "test items without training interactions", "tiedTestUsers": "users whose test a tie decided",
     "repeats": "repeated purchases after the moment", "newTestUsers": "test users without training interactions",
     "withdrawnItems": "withdrawn items, not recommended",
+    "catalogueItems": "new items of the catalogue, without interactions",
 }  # fmt: skip
 _LARGE_TIED_SHARE = 0.5
 _SLICES = {
     "unknownUsers": "unknown users", "knownUsers": "known users",
     "newUsers": "new users", "heavyUsers": "heavy users", "headItems": "popular items", "tailItems": "rare items",
+    "newItems": "items without interactions in train",
     "withRepeats": "with items that users had before",
 }  # fmt: skip
 

@@ -84,6 +84,13 @@ class Bundle:
         """Rows of the data by event type; empty in bundles that do not tell them."""
         return dict(self.manifest.get("eventTypes", {}))
 
+    def has_vector(self, item: int) -> bool:
+        """Return whether the model knows the item with this index: from interactions, or from its attributes."""
+        if self.popularity[item]:
+            return True
+        is_described = bool(self.item_categories and self.item_categories[item]) or self.fields.text(item) != "{}"
+        return is_described and "describedItems" in self.manifest
+
     @property
     def code_version(self) -> str:
         return str(self.manifest["codeVersion"])

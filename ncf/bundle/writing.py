@@ -55,6 +55,7 @@ def write(
     event_types: Mapping[str, int] | None = None,
     fields: ItemFields | None = None,
     withdrawn: NDArray[np.int64] | None = None,
+    described_items: int = 0,
 ) -> Bundle:
     """Write a bundle into `directory`, which is created if necessary, and return it as read back.
 
@@ -62,7 +63,8 @@ def write(
     record the answers of the written weights. `held_out` are the seen pairs that the model was not trained on; without
     them a later comparison takes every seen pair for learned. `categories` has one entry per item, or is empty.
     `event_types` are the rows of the data by event type, `fields` what answers may show of each item, and `withdrawn`
-    the sorted items that are not recommended. Raises BrokenBundle if the parts do not fit together.
+    the sorted items that are not recommended; `described_items` is how many items without interactions have a vector
+    from their attributes. Raises BrokenBundle if the parts do not fit together.
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
@@ -105,6 +107,8 @@ def write(
     }
     if event_types:
         manifest["eventTypes"] = dict(event_types)
+    if described_items:
+        manifest["describedItems"] = described_items
     _put(directory / GOLDEN, encode_json(golden(read_members(directory, manifest, golden=[], device="cpu"))))
     manifest["members"] = {name: measure(directory / name) for name in members}
     manifest["digest"] = digest(manifest)

@@ -78,6 +78,10 @@ class Als:
     def catalogue(self, users: Tensor) -> Tensor:
         return self._users[users] @ self._items.T  # [users, items]
 
+    def item_vectors(self) -> list[tuple[Tensor, Tensor | None]]:
+        """As of `ncf.attributes.HasItemVectors`."""
+        return [(self._items, self._users)]
+
     def related(self, item: int) -> Tensor | None:
         return self._similarity.of(item)  # [items]
 

@@ -97,7 +97,18 @@ class Ease:
 
 
 def item_item(train: Pairs, items: int, l2: float, dropout: float, device: torch.device) -> Tensor:
-    """Return B [items, items]. Raises CannotFit for more than MAXIMUM_ITEMS items, and if the penalty is too small."""
+    """Return B [items, items], 0 for items without interactions. Raises CannotFit for more than MAXIMUM_ITEMS items
+    with interactions, and if the penalty is too small.
+    """
+    is_learned = np.bincount(train.item, minlength=items) > 0
+    learned = np.flatnonzero(is_learned)
+    if learned.size < items:
+        place = np.cumsum(is_learned) - 1
+        compact = Pairs.of(train.user, place[train.item], train.indptr.size - 1, learned.size)
+        rows = torch.as_tensor(learned, device=device)
+        found = torch.zeros(items, items, device=device)
+        found[rows[:, None], rows] = item_item(compact, learned.size, l2, dropout, device)
+        return found
     if items > MAXIMUM_ITEMS:
         raise CannotFit(
             f"ease is for catalogues of up to {MAXIMUM_ITEMS} items and this one has {items}: choose als or neumf"

@@ -149,7 +149,7 @@ def _fit(model: str, dataset: Dataset, parameters: Parameters, context: Context)
         start=None if start == "random" else partial(_start_factors, start, parameters, fitted, context),
         validate=_validate(held_out, parameters, context) if held_out else None,
     )
-    if parameters.fusion == 0 or model == "mlp" or dataset.items > ease.MAXIMUM_ITEMS:
+    if parameters.fusion == 0 or model == "mlp" or dataset.learned_items > ease.MAXIMUM_ITEMS:
         return network
     p, q = _ease_factors(parameters, dataset, parameters.fusion_factors, context)
     return fused(network, p, q, parameters.fusion)
@@ -159,7 +159,7 @@ def _resolved_start(model: str, parameters: Parameters, dataset: Dataset) -> str
     if model == "mlp":
         return "random"
     if parameters.start == "auto":
-        return "ease" if dataset.items <= ease.MAXIMUM_ITEMS else "als"
+        return "ease" if dataset.learned_items <= ease.MAXIMUM_ITEMS else "als"
     return parameters.start
 
 

@@ -157,3 +157,35 @@ def test_a_catalogue_by_which_nothing_is_for_sale_is_refused(prepare: Any) -> No
     assert "'stock' of the catalogue tells which items are for sale, but is text, with values such as 'sold out'" in (
         ended.last_line
     )
+
+
+def test_items_of_the_catalogue_without_interactions_get_an_index_if_they_are_for_sale(prepare: Any) -> None:
+    more = catalogue(range(13), "item_id,title,in_stock", ",yes") + "i13,Item 13,no\ni14,Item 14,\n"
+    first = prepare({"events.csv": EVENTS, "items.csv": more}, "--available-column", "in_stock")
+    found = items(first)
+    assert [found[f"i{number}"]["item_index"] for number in (10, 11, 12, 14)] == [10, 11, 12, 13]
+    assert "i13" not in found and len(found) == 14
+    assert (found["i14"]["title"], found["i14"]["is_withdrawn"]) == ("Item 14", False)
+    counts = first.manifest["counts"]
+    assert (counts["catalogueItems"], counts["items"]) == (4, 14)
+    read = dataset_files.load(first.dataset)
+    assert read.popularity.tolist()[10:] == [0, 0, 0, 0] and read.fields.of(13)["title"] == "Item 14"
+    parent = ("--parent-version", first.dataset.name)
+    second = prepare({"items.csv": catalogue(range(12))}, *parent, version=NEXT)
+    assert [items(second)[f"i{number}"]["item_index"] for number in (10, 11, 12, 14)] == [10, 11, 12, 13]
+    assert withdrawn(second) == {"i12", "i14"} and second.manifest["counts"]["catalogueItems"] == 0
+
+
+def test_new_items_are_at_most_half_of_the_others(prepare: Any) -> None:
+    ended = prepare({"events.csv": EVENTS, "items.csv": catalogue(range(40)) + "x" * 300 + ",Long\n"})
+    assert len(items(ended)) == 15 and ended.manifest["counts"]["catalogueItems"] == 5
+    assert warned(ended, "the catalogue adds 30 items for sale without an interaction; with 0 others of earlier")
+    parent = ("--parent-version", ended.dataset.name)
+    again = prepare({"items.csv": catalogue(range(50))}, *parent, version=NEXT)
+    assert len(items(again)) == 15 and again.manifest["counts"]["catalogueItems"] == 0
+    assert warned(again, "with 5 others of earlier versions they would be more than half of the 10 with one, so the")
+
+
+def test_another_catalogue_brings_no_items(prepare: Any) -> None:
+    ended = prepare({"events.csv": EVENTS, "items.csv": catalogue(["a", "b", "c", 1])})
+    assert warned(ended, "1 of 10 items are in the catalogue") and len(items(ended)) == 10

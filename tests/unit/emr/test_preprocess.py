@@ -56,6 +56,13 @@ def test_writes_every_table_in_its_order(shop: Any) -> None:
         {"item_index": 0, "item_id": "cup", "title": 'A "cup"', "category": None, "is_withdrawn": False},
         {"item_index": 1, "item_id": "pot", "title": None, "category": None, "is_withdrawn": True},
         {"item_index": 2, "item_id": "tea", "title": "Tea, green", "category": "drinks", "is_withdrawn": False},
+        {
+            "item_index": 3,
+            "item_id": "spoon",
+            "title": "Nobody wants it",
+            "category": "cutlery",
+            "is_withdrawn": False,
+        },
     ]
     assert [tuple(row.values()) for row in shop.rows("train")] == [
         (0, 2, 100, 1.0, 1, 1.0, True),
@@ -90,7 +97,7 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
         "train": 5,
         "test": 2,
         "users": 3,
-        "items": 3,
+        "items": 4,
         "quarantined": 0,
         "forgotten": 0,
         "otherEvents": 0,
@@ -103,6 +110,7 @@ def test_the_manifest_names_every_file_and_count(shop: Any) -> None:
         "tiedTestUsers": 0,
         "repeats": 0,
         "withdrawnItems": 1,
+        "catalogueItems": 1,
     }
     assert manifest["split"] == {"protocol": "leave-last-out", "moment": None, "seed": splits.SEED}
     assert manifest["timeSpan"] == {"first": 100, "last": 1609459200}
@@ -176,12 +184,12 @@ def test_indices_of_the_parent_stay_and_new_ids_follow(shop: Any, prepare: Any, 
     events = "user_id,item_id,timestamp\nabe,tea,1\nabe,ale,2\nann,ale,3\nann,tea,4\nzoe,tea,1\nzoe,ale,9\n"
     (once["root"] / "next").mkdir()
     child = prepare(
-        {"e.csv": events}, "--parent-version", shop.dataset.name,
+        {"e.csv": events}, "--parent-version", shop.dataset.name, "--compact-above", "0.7",
         root=once["root"], source=once["root"] / "next", version=LATER,
     )  # fmt: skip
     assert child.status == 0
     assert [row["user_id"] for row in child.rows("users")] == ["ann", "bob", "cid", "abe", "zoe"]
-    assert [row["item_id"] for row in child.rows("items")] == ["cup", "pot", "tea", "ale"]
+    assert [row["item_id"] for row in child.rows("items")] == ["cup", "pot", "tea", "spoon", "ale"]
     assert child.rows("items")[2] == shop.rows("items")[2]
     assert {row["user_index"] for row in child.rows("train")} == {0, 3, 4}
     manifest = valid(child.manifest, "manifest")
@@ -368,7 +376,7 @@ def test_by_global_time_what_is_before_one_moment_trains_and_what_comes_after_te
     assert manifest["counts"] == NOTHING_UNITED | {
         "read": 17, "interactions": 12, "train": 7, "test": 4, "repeats": 1, "users": 5, "items": 3, "quarantined": 0,
         "forgotten": 0, "otherEvents": 0, "duplicates": 2, "notLiked": 0, "belowSupport": 1, "coldTestItems": 2,
-        "testUsers": 3, "newTestUsers": 2, "tiedTestUsers": 0, "withdrawnItems": 0,
+        "testUsers": 3, "newTestUsers": 2, "tiedTestUsers": 0, "withdrawnItems": 0, "catalogueItems": 0,
     }  # fmt: skip
     assert manifest["split"] == {"protocol": "global-time", "moment": 1578700800, "seed": splits.SEED}
     assert manifest["timeSpan"] == {"first": 1577923200, "last": 1578873600}

@@ -58,13 +58,15 @@ def write_dataset(
     version: str = VERSION,
     held_out: bool = True,
     categories: Mapping[str, str] | None = None,
+    new_items: Iterable[str] = (),
 ) -> Path:
     """Write a dataset version from (user, item) pairs in order of time; each user's last pair goes to test.
 
     Indices follow the sorted ids. With `held_out` false there is no test interaction. `categories` maps item ids.
+    `new_items` are of the catalogue alone.
     """
     rows = list(interactions)
-    user_ids, item_ids = sorted({user for user, _ in rows}), sorted({item for _, item in rows})
+    user_ids, item_ids = sorted({user for user, _ in rows}), sorted({item for _, item in rows} | {*new_items})
     user_index = {user: index for index, user in enumerate(user_ids)}
     item_index = {item: index for index, item in enumerate(item_ids)}
     last = {user: position for position, (user, _) in enumerate(rows)}

@@ -88,7 +88,7 @@ def test_refuses_an_invalid_field(document: Any, field: str, message: str) -> No
 
 _USER_FIELDS = (
     "the fields are userId, numResults, excludeSeen, candidates, history, "
-    "deny, categories, boosts, categoryCaps, fields"
+    "deny, categories, boosts, categoryCaps, fields, exploration, explain"
 )
 _ITEM_FIELDS = "the fields are itemId, numResults, deny, categories, boosts, categoryCaps, fields"
 
