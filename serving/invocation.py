@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from contracts import documents, limits
+from contracts import documents, limits, seen
 from contracts.documents import Unfit
 from contracts.values import is_integer, is_number, kind
 
 _Number = TypeVar("_Number", int, float)
 
+_HISTORY = frozenset({"itemId", "ageSeconds", "isBought"})
 _FILTERS = ("deny", "categories", "boosts", "categoryCaps")
 FIELDS = {
     "userId": ("userId", "numResults", "excludeSeen", "candidates", "history", *_FILTERS, "fields"),
@@ -74,18 +75,20 @@ class Invocation(NamedTuple):
     """Request for a ranking.
 
     `candidates` None means the whole catalogue; otherwise the item ids as received, possibly with duplicates.
-    `num_results` None means all of the candidates. `history`: item ids, oldest first, unless `ages` (seconds, one for
-    each) gives another order. `fields`: what the answer shows of each item.
+    `num_results` None means all of the candidates. `exclude_seen`: a kind of `contracts/seen.py`. `history`: item ids,
+    oldest first, unless `ages` (seconds, one for each) gives another order; `bought` has those of purchases. `fields`:
+    what the answer shows of each item.
     """
 
     user_id: str
     num_results: int | None
-    exclude_seen: bool
+    exclude_seen: str
     candidates: tuple[str, ...] | None = None
     filters: Filters = NO_FILTERS
     fields: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
     ages: tuple[float, ...] | None = None
+    bought: frozenset[str] = frozenset()
 
 
 Request = Invocation | Related | Shard
@@ -118,16 +121,17 @@ def from_document(document: Any) -> Request:
     candidates = _candidates(document)
     everything = candidates is None
     wanted = limits.DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document)
-    history, ages = _history(document) if "history" in document else ((), None)
+    history, ages, bought = _history(document) if "history" in document else ((), None, frozenset())
     return Invocation(
         user_id,
         wanted,
-        _exclude_seen(document, everything),
+        _exclude_seen(document, seen.ANY if everything else seen.NONE),
         candidates,
         _filters(document),
         _fields(document),
         history,
         ages,
+        bought,
     )
 
 
@@ -239,13 +243,14 @@ def _cap(label: str, value: Any) -> int:
     return value
 
 
-def _exclude_seen(document: dict[str, Any], default: bool) -> bool:
+def _exclude_seen(document: dict[str, Any], default: str) -> str:
     if "excludeSeen" not in document:
         return default
-    value = document["excludeSeen"]
-    if not isinstance(value, bool):
-        raise InvalidInvocation(f"excludeSeen must be true or false, not {_shown(value)}", "excludeSeen")
-    return value
+    kind = seen.read(document["excludeSeen"])
+    if kind is None:
+        shown = _shown(document["excludeSeen"])
+        raise InvalidInvocation(f"excludeSeen must be {seen.FORMS}, not {shown}", "excludeSeen")
+    return kind
 
 
 def _candidates(document: dict[str, Any]) -> tuple[str, ...] | None:
@@ -262,8 +267,8 @@ def _candidates(document: dict[str, Any]) -> tuple[str, ...] | None:
     return tuple(value)
 
 
-def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
-    """The items and ages of `history`. Raises `InvalidInvocation` naming the entry."""
+def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...] | None, frozenset[str]]:
+    """The items and ages of `history`, and the items that were bought. Raises `InvalidInvocation` naming the entry."""
     value = document["history"]
     if not isinstance(value, list):
         raise InvalidInvocation(f"history must be a list of objects, not {kind(value)}", "history")
@@ -271,11 +276,13 @@ def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ..
         raise InvalidInvocation(
             f"history must hold at most {limits.HISTORY} items, not {len(value)}: send the newest", "history"
         )
-    items, ages = [], []
+    items, ages, bought = [], [], []
     for place, entry in enumerate(value):
         label = f"history[{place}]"
-        if not isinstance(entry, dict) or not {"itemId"} <= entry.keys() <= {"itemId", "ageSeconds"}:
-            raise InvalidInvocation(f"{label} must be an object with itemId and at most ageSeconds", "history")
+        if not isinstance(entry, dict) or not {"itemId"} <= entry.keys() <= _HISTORY:
+            raise InvalidInvocation(
+                f"{label} must be an object with itemId and at most ageSeconds and isBought", "history"
+            )
         items.append(entry["itemId"])
         if "ageSeconds" in entry:
             age = entry["ageSeconds"]
@@ -283,12 +290,17 @@ def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ..
                 wanted = "a number of at least 0, the seconds since the event"
                 raise InvalidInvocation(f"{label}.ageSeconds must be {wanted}, not {_shown(age)}", "history")
             ages.append(float(age))
+        if not isinstance(entry.get("isBought", False), bool):
+            raise InvalidInvocation(
+                f"{label}.isBought must be true or false, not {_shown(entry['isBought'])}", "history"
+            )
+        bought += [entry["itemId"]] if entry.get("isBought") else []
     _check_strings(items, "history")
     if not all(1 <= len(item) <= limits.ID_CHARACTERS for item in items):
         raise InvalidInvocation(f"history: an itemId must have 1 to {limits.ID_CHARACTERS} characters", "history")
     if ages and len(ages) != len(items):
         raise InvalidInvocation("history: ageSeconds must be in all entries or in none", "history")
-    return tuple(items), tuple(ages) if ages else None
+    return tuple(items), tuple(ages) if ages else None, frozenset(bought)
 
 
 def _check_strings(values: list[Any], name: str) -> None:

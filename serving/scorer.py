@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts import limits
+from contracts import limits, seen
 from ncf.bundle import Bundle
 from ncf.ranking import popular_scores
 from serving import kernels, shortlist
@@ -124,12 +124,9 @@ class Scorer:
         """`logits`: those of the stored part of the model, if they are already computed; they are overwritten."""
         bundle, selection, filters = self._bundle, self._selection, request.filters
         user = bundle.user_index.get(request.user_id)
-        seen = bundle.seen(user) if user is not None else NOTHING
-        if seen.size == 0:
+        if user is not None and bundle.seen(user).size == 0:
             user = None
         history, ages, unknown = self._known_history(request)
-        if history:
-            seen = np.union1d(seen, np.array(history, dtype=np.int32))
         rows = None
         if request.candidates is not None:
             known: set[Any] = {*map(bundle.item_index.get, request.candidates)}
@@ -138,7 +135,11 @@ class Scorer:
                 unknown += len({item for item in request.candidates if item not in bundle.item_index})
             rows = np.fromiter(known, np.int64, len(known))
             rows.sort()
-        excluded = seen if request.exclude_seen else NOTHING
+        excluded = bundle.left_out(user, request.exclude_seen)
+        if history and request.exclude_seen != seen.NONE:
+            fresh = request.history if request.exclude_seen == seen.ANY else request.bought
+            places = [bundle.item_index[item] for item in fresh if item in bundle.item_index]
+            excluded = np.union1d(excluded, np.array(places, dtype=np.int32))
         if request.candidates is None:
             excluded = bundle.excluded(excluded)
         if filters is not NO_FILTERS:

@@ -301,6 +301,7 @@ def _write_bundle(directory: Path, hyperparameters: Hyperparameters, dataset: Da
         event_types=dataset.event_types,
         fields=dataset.fields,
         withdrawn=dataset.withdrawn,
+        is_bought=dataset.everything_bought(),
     )
 
 

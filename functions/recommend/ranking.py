@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from contracts import documents, limits, lists
+from contracts import documents, limits, lists, seen
 from contracts.documents import Unfit
 from contracts.lists import BadList
 from contracts.values import is_integer, is_unicode
@@ -44,6 +44,8 @@ class Ranking:
     variant: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     """What is known of items, by item id: an object, or its JSON text."""
+    exclude_seen: str = seen.NONE
+    """Which of the person's own items are left out: a kind of `contracts/seen.py`."""
 
     @classmethod
     def from_endpoint(cls, content: bytes, invocation: Mapping[str, Any], variant: str | None = None) -> Ranking:
@@ -64,9 +66,9 @@ class Ranking:
         _check_asked(ids, unknown, invocation)
         items, version = tuple(zip(ids, scores, strict=True)), _string(document, "modelVersion")
         entries = document["itemList"] if "fields" in invocation else ()
-        return cls(
-            items, source, version, unknown, variant, {entry["itemId"]: entry.get("fields") for entry in entries}
-        )
+        fields = {entry["itemId"]: entry.get("fields") for entry in entries}
+        left_out = seen.read(invocation.get("excludeSeen", False)) or seen.NONE
+        return cls(items, source, version, unknown, variant, fields, left_out)
 
     def without(self, items: frozenset[str]) -> Ranking | None:
         """Return the ranking without these items; None if that leaves nothing of it."""
@@ -76,9 +78,11 @@ class Ranking:
         return replace(self, items=kept) if kept else None
 
     def to_recommendations(self, recommendation_id: str, fields: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the body of `GET /users/{userId}/recommendations` and of `GET /items/{itemId}/related`, with these
-        fields of each item.
-        """
+        """Return the body of `GET /users/{userId}/recommendations`, with these fields of each item."""
+        return self.to_related(recommendation_id, fields) | {"excludeSeen": self.exclude_seen}
+
+    def to_related(self, recommendation_id: str, fields: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the body of `GET /items/{itemId}/related`, with these fields of each item."""
         return {
             "recommendationId": recommendation_id,
             "itemList": self._item_list(fields),
@@ -169,7 +173,7 @@ class Part:
         best = list_filter.best(items, self.categories, number)
         if not best or (len(best) < number and len(items) >= most):
             return None
-        return Ranking(best, "batch", self.model_version, fields=self.fields)
+        return Ranking(best, "batch", self.model_version, fields=self.fields, exclude_seen=seen.ANY)
 
 
 @dataclass(frozen=True)

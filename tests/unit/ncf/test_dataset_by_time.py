@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,16 @@ def test_a_dataset_by_time_that_would_mislead_is_refused(
     path = by_time(**changed)
     with pytest.raises(BrokenDataset, match=message):
         dataset_files.load(path)
+
+
+def test_a_pair_was_bought_unless_all_that_is_known_of_it_are_other_events(by_time: Callable[..., Path]) -> None:
+    loaded = dataset_files.load(by_time())
+    assert loaded.everything_bought().tolist() == [True] * 7
+    # In train a, b of u and b, c of v: u bought b, v bought c. u takes a again after the moment, nobody knows how.
+    loaded = replace(loaded, is_bought=np.array([False, True, False, True]))
+    pairs = loaded.everything()
+    others = [(U, A), (U, B), (U, C), (V, C), (W, A), (W, B)]
+    bought = dict(
+        zip(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True), loaded.everything_bought(), strict=True)
+    )
+    assert bought == {(V, B): False} | dict.fromkeys(others, True)

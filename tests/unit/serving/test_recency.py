@@ -63,9 +63,15 @@ def test_a_history_is_read_in_its_order() -> None:
     ("history", "words"),
     [
         ("a", "history must be a list of objects, not a string"),
-        (["a"], "history[0] must be an object with itemId and at most ageSeconds"),
-        ([{"itemId": "a"}, {"item": "b"}], "history[1] must be an object with itemId and at most ageSeconds"),
-        ([{"itemId": "a", "eventType": "buy"}], "history[0] must be an object with itemId and at most ageSeconds"),
+        (["a"], "history[0] must be an object with itemId and at most ageSeconds and isBought"),
+        (
+            [{"itemId": "a"}, {"item": "b"}],
+            "history[1] must be an object with itemId and at most ageSeconds and isBought",
+        ),
+        (
+            [{"itemId": "a", "eventType": "buy"}],
+            "history[0] must be an object with itemId and at most ageSeconds and isBought",
+        ),
         ([{"itemId": 7}], "history[0] must be a string, not a number"),
         ([{"itemId": ""}], "history: an itemId must have 1 to 256 characters"),
         ([{"itemId": "a", "ageSeconds": -1}], "history[0].ageSeconds must be a number of at least 0"),
