@@ -24,11 +24,13 @@ def random_part(seed: int, users: int = 3) -> Recent:
     stored = [torch.randperm(ITEMS, generator=generator)[:count] for count in (0, 4, 9)]
     return Recent(
         gain=2.5,
+        repeat_gain=1.25,
         neighbour_indptr=torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)]),
         neighbours=torch.randint(ITEMS, (int(sizes.sum()),), generator=generator).int(),
         weights=torch.rand(int(sizes.sum()), generator=generator),
         fading=torch.rand(LAST, generator=generator),
         repeats=torch.rand(LAST, generator=generator),
+        again=torch.rand(ITEMS, generator=generator) * 3,
         prior=torch.randn(ITEMS, generator=generator),
         indptr=torch.tensor([0, 0, 4, 13]),
         indices=torch.cat(stored).int(),
