@@ -9,7 +9,7 @@ known people keep the order of the stored part, and strangers still get what fol
 bounded by INTERACTIONS and CELLS.
 
 The gain of what people choose again is chosen for their last visit, of which nothing is known, with their own items in
-the ranking: the least one that is not clearly worse than the best. A dataset tells of a pair the last time alone. So an
+the ranking; it is 0 if none is better by two standard errors. A dataset tells of a pair the last time alone. So an
 item of the last visit that was chosen several times counts as chosen before, once less often, at an unknown time.
 """
 
@@ -280,8 +280,8 @@ def _with_chosen_before(dataset: Dataset, cut: Dataset) -> Dataset:
 
 @torch.no_grad()
 def _repeat_gain(dataset: Dataset, factors: Factors, spread: float, fitted: Callable[..., Recent], seed: int) -> float:
-    """Return the least of REPEAT_GAINS, times `spread`, that is not clearly worse than the best for all that people
-    chose at their last time, ranked among all items. How long ago an item was chosen has no effect in it: of what was
+    """Return the best of REPEAT_GAINS, times `spread`, for all that people chose at their last time, ranked among all
+    items; 0 if it is not clearly better than none. How long ago an item was chosen has no effect in it: of what was
     chosen again it is not known. `fitted` makes the recent part of a dataset.
     """
     sample = _sample(dataset, seed, REPEAT_INTERACTIONS)
@@ -298,9 +298,8 @@ def _repeat_gain(dataset: Dataset, factors: Factors, spread: float, fitted: Call
         scores, added = p[some] @ q.T + recent.added_for(some), own.added_for(some)  # [some, items]
         gains.append(torch.stack([_gains(torch.add(scores, added, alpha=gain), wanted) for gain in REPEAT_GAINS]))
     measured = torch.cat(gains, dim=1).double()  # [gains, held-out items]
-    best = measured[int(measured.mean(dim=1).argmax())]
-    found = next(gain for gain, one in zip(REPEAT_GAINS, measured, strict=True) if not _is_better(best, one, users))
-    return found * spread
+    best = int(measured.mean(dim=1).argmax())
+    return REPEAT_GAINS[best] * spread if _is_better(measured[best], measured[0], users) else 0.0
 
 
 def _gains(scores: Tensor, wanted: Tensor) -> Tensor:
