@@ -104,22 +104,22 @@ class Als:
 
 
 def factorize(
-    train: Pairs, items: int, parameters: Parameters, context: Context, worth: NDArray[np.float32] | None = None
+    train: Pairs, items: int, parameters: Parameters, context: Context, confidence: NDArray[np.float32] | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return p [users, factors] and q [items, factors] on the CPU, scaled to equal mean squares.
 
-    `worth` is that of each of `train`; by default all are worth the same. The same pairs and parameters are factorized
+    `confidence` is that of each of `train`, by default 1. The same pairs and parameters are factorized
     once for each `context`. Raises CannotFit if the regularization is too
     small for a solution, and Stopped.
     """
     found: tuple[Tensor, Tensor] = context.once(
-        (NAME, *_values(parameters)), train, lambda: _factorize(train, items, parameters, context, worth)
+        (NAME, *_values(parameters)), train, lambda: _factorize(train, items, parameters, context, confidence)
     )
     return found
 
 
 def _factorize(
-    train: Pairs, items: int, parameters: Parameters, context: Context, worth: NDArray[np.float32] | None = None
+    train: Pairs, items: int, parameters: Parameters, context: Context, confidence: NDArray[np.float32] | None = None
 ) -> tuple[Tensor, Tensor]:
     # Imported here, because the server loads this file, but needs no code for fitting.
     from ncf.fitting.least_squares import Rows, solve
@@ -130,7 +130,6 @@ def _factorize(
     weight, regularization = parameters.als_unobserved_weight, parameters.als_regularization
     transposed = Pairs.of(train.item, train.user, items, users)
     by_user, by_item = Rows(train.item, train.indptr), Rows(transposed.item, transposed.indptr)
-    confidence = None if worth is None else relative(worth, parameters.als_worth)
     if confidence is not None:
         by_user = Rows(train.item, train.indptr, confidence)
         by_item = Rows(transposed.item, transposed.indptr, confidence[np.argsort(train.item, kind="stable")])
@@ -178,8 +177,14 @@ def _values(parameters: Parameters) -> tuple[Any, ...]:
     return tuple(getattr(parameters, declared.name) for declared in dataclasses.fields(Parameters))
 
 
+def factorized(dataset: Dataset, parameters: Parameters, context: Context) -> tuple[Tensor, Tensor]:
+    """Return `factorize` of a dataset, with the confidence that follows from what its pairs are worth."""
+    confidence = relative(dataset, parameters.als_worth)
+    return factorize(dataset.train, dataset.items, parameters, context, confidence)
+
+
 def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Als:
-    users, items = factorize(dataset.train, dataset.items, parameters, context, dataset.worth)
+    users, items = factorized(dataset, parameters, context)
     return Als(users, items).to(context.device)
 
 

@@ -203,7 +203,7 @@ def _padded(matrix: Tensor, width: int) -> Tensor:
 def weights_of(dataset: Dataset, parameters: Parameters, context: Context) -> Tensor:
     """Return B of `dataset.train`, computed once for each `context`. Raises CannotFit."""
     l2, dropout, power = parameters.ease_l2, parameters.ease_dropout, parameters.ease_worth
-    values = relative(dataset.worth, power)
+    values = relative(dataset, power)
     with threads(cores()):
         found: Tensor = context.once(
             (NAME, l2, dropout, power),

@@ -12,6 +12,7 @@ import torch
 from contracts.splits import GLOBAL_TIME
 from ncf import recency
 from ncf.dataset import BrokenDataset, Dataset, History, Pairs, Split
+from ncf.evaluation import Evaluation
 from ncf.interface import Context, Model
 from ncf.models import als
 from ncf.models.als import Als
@@ -232,3 +233,21 @@ def test_the_scores_of_the_best_items_stay_apart() -> None:
     before, after = stored.catalogue(users).amax(dim=1), made.catalogue(users).amax(dim=1)
     assert made.recent.gain > recency.LEAST_GAIN  # type: ignore[attr-defined]  # it has a recent part
     assert after.mean() < 2 * before.mean()
+
+
+def test_both_tests_by_time_measure_the_model_with_its_own_items() -> None:
+    """The slice with repeats sees the difference; the test without them, where own items are left out, none."""
+    data = dataclasses.replace(regulars(), split=Split(GLOBAL_TIME, 0))
+    new = [
+        next(item for item in range(ITEMS) if item not in data.train.item[data.train.user == user])
+        for user in range(50)
+    ]
+    test = Pairs.of(np.arange(50), np.array(new), data.users, ITEMS)
+    again = Pairs.of(data.train.user[data.events > 1], data.train.item[data.events > 1], data.users, ITEMS)
+    data = dataclasses.replace(data, test=test, repeats=again)
+    model = fitted(data)
+    without = WithRecent(model.stored, dataclasses.replace(model.recent, repeat_gain=0.0))
+    evaluation = Evaluation(data, k=10, negatives=5, seed=1, device="cpu", with_repeats=again)
+    ours, theirs = (evaluation.measure(one).to_dict() for one in (model, without))
+    assert ours["full"] == theirs["full"] and ours["sampled"] == theirs["sampled"]
+    assert ours["slices"]["withRepeats"]["full"]["ndcg"] > theirs["slices"]["withRepeats"]["full"]["ndcg"] + 0.1

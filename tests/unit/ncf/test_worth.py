@@ -73,13 +73,21 @@ def test_ease_solves_for_the_values_of_its_pairs(users: int, small_shop: Dataset
     torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-3)
 
 
-def test_worth_counts_as_a_share_of_the_median_within_bounds() -> None:
-    found = relative(np.array([2.0, 8.0, 8.0, 32.0, 3e38, 1e-38], np.float32), 0.5)
+def test_worth_counts_as_a_share_of_the_median_within_bounds(small_shop: Dataset) -> None:
+    worth = np.full(len(small_shop.train), 8.0, np.float32)
+    worth[:4] = 2.0, 32.0, 3e38, 1e-38
+    found = relative(valued(small_shop, worth), 0.5)
     assert found is not None
-    assert found.tolist() == pytest.approx([0.5, 1.0, 1.0, 2.0, GREATEST_RATIO**0.5, GREATEST_RATIO**-0.5])
-    assert relative(np.array([2.0, 8.0], np.float32), 0.0) is None
-    assert relative(np.array([7.0, 7.0], np.float32), 1.0) is None
-    assert relative(np.empty(0, np.float32), 1.0) is None
+    assert found[:5].tolist() == pytest.approx([0.5, 2.0, GREATEST_RATIO**0.5, GREATEST_RATIO**-0.5, 1.0])
+    assert relative(valued(small_shop, worth), 0.0) is None
+    assert relative(valued(small_shop, 7.0), 1.0) is None
+
+
+def test_how_many_events_a_pair_has_is_no_weight_by_itself(small_shop: Dataset) -> None:
+    events = np.arange(len(small_shop.train), dtype=np.int32) % 3 + 1
+    counted = dataclasses.replace(small_shop, events=events, worth=events.astype(np.float32))
+    assert relative(counted, 1.0) is None
+    assert relative(dataclasses.replace(counted, worth=counted.worth / 2), 1.0) is not None
 
 
 @pytest.mark.parametrize("name", ["als_worth", "ease_worth"])
