@@ -55,7 +55,7 @@ class Parameters(parameters.Parameters):
         "Value of a pair in ease's least squares: its worth as a share of the median, to this power, 0 to 1 (see "
         "als_worth). 0: 1 for each pair.",
         number("a number from 0 to 1", lambda value: 0 <= value <= 1),
-        0.0,
+        0.5,
     )
 
 

@@ -87,7 +87,7 @@ def test_how_many_events_a_pair_has_is_no_weight_by_itself(small_shop: Dataset) 
     events = np.arange(len(small_shop.train), dtype=np.int32) % 3 + 1
     counted = dataclasses.replace(small_shop, events=events, worth=events.astype(np.float32))
     assert relative(counted, 1.0) is None
-    assert relative(dataclasses.replace(counted, worth=counted.worth / 2), 1.0) is not None
+    assert relative(dataclasses.replace(counted, worth=counted.worth / np.float32(2)), 1.0) is not None
 
 
 @pytest.mark.parametrize("name", ["als_worth", "ease_worth"])
