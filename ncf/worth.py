@@ -1,4 +1,4 @@
-"""What pairs are worth, as weights of a model's data."""
+"""Weights of the pairs in a model's data, from what they are worth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pairs are worth: weights of ALS and EASE, which change nothing where all pairs are worth the same."""
+"""Weights of pairs in ALS and EASE by their worth: they change nothing where all pairs are worth the same."""
 
 from __future__ import annotations
 
