@@ -56,7 +56,8 @@ def compile_all() -> None:
     ranking(*network, 0, rows, True, one, none, np.zeros(1, np.int64), np.zeros(1, np.float64), np.zeros(4, np.float32))
     no_items, index, bounds = np.empty(0, np.int64), np.zeros(1, np.int32), np.zeros(2, np.int64)
     stored = bounds, index, np.zeros(1, np.uint8), one
-    recency(stored, (bounds, index, one), (one, one), np.float32(1), -1, no_items, no_items, one.copy())
+    gains = (np.float32(1), np.float32(1))
+    recency(stored, (bounds, index, one), (one, one, one), gains, -1, no_items, no_items, one.copy())
     sigmoid(one)
     for dtype in (np.float32, np.float64):
         best(np.zeros(1, dtype), none, 1)
