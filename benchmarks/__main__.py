@@ -1,4 +1,4 @@
-"""`python -m benchmarks [gate|scoring|preparation|recommend]`: print the named tables, or all of them.
+"""`python -m benchmarks [gate|scoring|histories|preparation|recommend]`: print the named tables, or all of them.
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
@@ -8,12 +8,13 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import coming, command, gate, preparation, protocol, recommend, scoring
+from benchmarks import coming, command, gate, histories, preparation, protocol, recommend, scoring
 from benchmarks.training import shop
 
 BENCHMARKS = {
     "gate": gate.table,
     "scoring": scoring.table,
+    "histories": histories.table,
     "preparation": preparation.table,
     "recommend": recommend.table,
 }
