@@ -6,13 +6,17 @@ training.launch` on this machine, and torchrun (`torchrun --nproc-per-node 2 -m 
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from training import train
 from training.train import TrainingFailed
+
+PR_SET_PDEATHSIG = 1
 
 
 def measure_serving(model: Path) -> dict[str, Any]:
@@ -29,5 +33,13 @@ def measure_serving(model: Path) -> dict[str, Any]:
         raise TrainingFailed(f"the server would refuse this model: {error}") from error
 
 
+def end_with_parent() -> None:
+    """Make Linux end this process when torchrun, its parent, ends in any way: it has another process group."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent()
     train.run(sys.argv[1:], os.environ, measure_serving)

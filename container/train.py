@@ -1,8 +1,11 @@
-"""The container's `train` command: runs a training job in this process on SageMaker's folder.
+"""The container's `train` command: runs a training job on SageMaker's folder, in this process or with other machines.
 
 The folder is /opt/ml, or SAGEMAKER_BASE_DIR. `input/config/hyperparameters.json` becomes the command-line arguments,
 and each channel in `input/config/inputdataconfig.json` becomes a variable SM_CHANNEL_<NAME>. SM_MODEL_DIR,
 SM_OUTPUT_DATA_DIR, SM_OUTPUT_DIR and SM_CHECKPOINT_DIR are the folders for output.
+
+`input/config/resourceconfig.json` names the hosts of the job. On several, torchrun trains a model that can be trained
+together (`container/hosts.py`); the first host trains any other model alone, and the others end with status 0.
 """
 
 from __future__ import annotations
@@ -12,9 +15,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from container import hosts
+from container.hosts import Hosts, HostsFailed
 from container.job import measure_serving
 from contracts import documents
+from ncf.registry import kind_named
 from training import train
+from training.hyperparameters import InvalidHyperparameter
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -51,14 +60,37 @@ def main() -> int:
         config = base / "input" / "config"
         argv = arguments(read_object(config / "hyperparameters.json"))
         variables = environment(base, read_object(config / "inputdataconfig.json"))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        (base / "output").mkdir(parents=True, exist_ok=True)
-        (base / "output" / "failure").write_text(f"{error}\n", encoding="utf-8")
-        return 1
-    for name in ("SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR", "SM_CHECKPOINT_DIR"):
-        Path(variables[name]).mkdir(parents=True, exist_ok=True)
+        machines = Hosts.from_config(read_object(config / "resourceconfig.json"))
+        for name in ("SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR", "SM_CHECKPOINT_DIR"):
+            Path(variables[name]).mkdir(parents=True, exist_ok=True)
+        if machines.are_several and (status := _together(machines, argv, variables)) is not None:
+            return status
+    except (ValueError, OSError, InvalidHyperparameter, HostsFailed) as error:
+        return _fail(base / "output", str(error))
     train.run(argv, {**os.environ, **variables}, measure_serving)
+
+
+def _together(machines: Hosts, argv: list[str], variables: dict[str, str]) -> int | None:
+    """Train on all machines and return this one's exit status. Returns None if this one is to train alone."""
+    hyperparameters = train.parse(argv)
+    if kind_named(hyperparameters.model).trains_together:
+        gpus = 0 if hyperparameters.device == "cpu" else torch.cuda.device_count()
+        return hosts.train_together(machines, max(1, gpus), argv, variables)
+    print(
+        f"note: {hyperparameters.model} is trained on one machine, {machines.names[0]}; "
+        f"the other {len(machines.names) - 1} of the job end now",
+        flush=True,
+    )
+    return 0 if machines.rank else None
+
+
+def _fail(output: Path, reason: str) -> int:
+    """Write the reason to standard error and, unless a process of the training has written its own, to `failure`."""
+    print(f"error: {reason}", file=sys.stderr)
+    output.mkdir(parents=True, exist_ok=True)
+    if not (output / "failure").exists():
+        (output / "failure").write_text(f"{reason[: train.LONGEST_FAILURE]}\n", encoding="utf-8")
+    return 1
 
 
 if __name__ == "__main__":

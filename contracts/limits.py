@@ -32,4 +32,4 @@ FIELDS = 40
 PART_FIELDS_BYTES = 1 << 20
 """Maximum bytes of the items' fields in one part of a batch: functions keep several parts in memory."""
 
-BATCH_PARTS = 10_000
+BATCH_PARTS = 100_000

@@ -13,6 +13,7 @@ The server loads these files too, so a file imports the modules for fitting insi
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -98,6 +99,10 @@ class Context:
         found: T = self._results[key][1]
         return found
 
+    def fork(self) -> Context:
+        """Return a context that has the results so far, and keeps the further ones to itself."""
+        return dataclasses.replace(self, _results=dict(self._results))
+
 
 @dataclass(frozen=True)
 class Tensors:
@@ -125,6 +130,9 @@ class Kind(Generic[P]):
     finite. Raises ValueError if they do not fit together."""
     epoch: Callable[[P, Dataset], str] = lambda parameters, dataset: "closed-form"
     """Which epoch is the model, declared before the fit: `closed-form`, `last` or `validation-best`."""
+    trains_together: bool = False
+    """True if `fit` is faster in several processes (`ncf/fitting/distributed.py`). A job on several machines trains any
+    other kind on the first of them."""
 
 
 def require_keys(description: Mapping[str, Any], *keys: str) -> None:

@@ -14,8 +14,9 @@ from recommend.ranking import NO_LISTS, GarbledAnswer, ListFilter, Lists, Part, 
 POINTER_KEY = "serving/batch.json"
 POINTER_SECONDS = 10.0
 """Seconds between two reads of the pointer, which is read only while the endpoint does not answer."""
-PARTS_KEPT = 16
-"""Maximum parts in memory, about 256 users each: all users of a small shop, the most active of a large one."""
+KEPT_BYTES = 8 << 20
+"""Maximum bytes of the parts in memory, as JSON; only the last part read may be larger. Some 16 parts of 256 users: all
+users of a small shop, the most active of a large one."""
 LEAST_SECONDS = 0.03
 """Minimum seconds for a read after the endpoint has used up the budget. A later result serves the next request."""
 
@@ -26,7 +27,7 @@ class Batch:
     def __init__(self, bucket: Bucket, clock: Callable[[], float] = time.monotonic) -> None:
         self._bucket = bucket
         self._pointer = Document(bucket, POINTER_KEY, Lists.from_json, clock, NO_LISTS, POINTER_SECONDS)
-        self._parts: OrderedDict[str, Part] = OrderedDict()
+        self._parts: OrderedDict[str, tuple[Part, int]] = OrderedDict()
 
     def ranking(self, user_id: str, number: int, list_filter: ListFilter, budget: Budget) -> Ranking | None:
         """Return the user's list, filtered; None if there is none, if it is too short, or if it cannot be read in
@@ -50,10 +51,11 @@ class Batch:
             raise GarbledAnswer(f"{key} is broken: {error}", error.reason) from None
 
     def _part(self, key: str) -> Part:
-        part = self._parts.get(key)
-        if part is None:
-            part = Part.from_json(read(self._bucket, key))
-            while len(self._parts) >= PARTS_KEPT:
+        kept = self._parts.get(key)
+        if kept is None:
+            content = read(self._bucket, key)
+            kept = Part.from_json(content), len(content)
+            while self._parts and sum(size for _, size in self._parts.values()) + len(content) > KEPT_BYTES:
                 self._parts.popitem(last=False)
-        self._parts[key] = part
-        return part
+        self._parts[key] = kept
+        return kept[0]

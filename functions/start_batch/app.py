@@ -7,6 +7,7 @@ The answer is `{"outcome": "Written", "runId", "jobName"}`, or at once `{"outcom
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,11 @@ class Settings(environment.Common):
     artifacts_bucket: str
     batch_instance_type: str
     batch_num_results: int
+    batch_instance_count: int = 1
 
 
+WRITERS = 10
+"""Objects that are written at the same time, as many as a client has connections: 100,000 within the time limit."""
 SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)
@@ -70,7 +74,11 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     if following != attempt:
         name, job = names.transform_job(SETTINGS.name_prefix, run_id, following), None
     call = plan.create_transform_job(
-        name, names.model(SETTINGS.name_prefix, run_id), SETTINGS.artifacts_bucket, SETTINGS.batch_instance_type
+        name,
+        names.model(SETTINGS.name_prefix, run_id),
+        SETTINGS.artifacts_bucket,
+        SETTINGS.batch_instance_type,
+        SETTINGS.batch_instance_count,
     )
     if job is not None:
         _require_own(run_id, call, job, following)
@@ -136,9 +144,14 @@ def _is_published(run_id: str) -> bool:
 def _create(call: dict[str, Any], run_id: str) -> bool:
     """Write the questions and create the job. False if its name is taken."""
     name = call["TransformJobName"]
-    number = plan.shards(_users(names.version_of(run_id)))
-    for file_name, content in plan.inputs(number, SETTINGS.batch_num_results).items():
-        ARTIFACTS.put(f"batch/{name}/input/{file_name}", content)
+    number = plan.shards(_users(names.version_of(run_id)), SETTINGS.batch_num_results)
+    questions = plan.inputs(number, SETTINGS.batch_num_results)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(
+            pool.map(
+                lambda question: ARTIFACTS.put(f"batch/{name}/input/{question[0]}", question[1]), questions.items()
+            )
+        )
     with calling("sagemaker CreateTransformJob"):
         try:
             JOBS.client("sagemaker").create_transform_job(**call)

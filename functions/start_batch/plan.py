@@ -5,19 +5,28 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from contracts import limits
+from shared.errors import InvalidInput
+
 USERS_PER_SHARD = 256
-MAXIMUM_SHARDS = 1000
+PART_BYTES = 1 << 19
+"""Bytes of the lists in one part, about; the function `recommend` keeps parts in memory, and the time for one request
+to the container is fixed."""
+ITEM_BYTES = 40
+"""Bytes of one item of a list in JSON, about: an id of 16 characters and a score."""
 CONCURRENT_REQUESTS = 4
 MAXIMUM_PAYLOAD_MB = 6
 """Maximum size of a request. Four concurrent requests stay far below SageMaker's limit of 100 MB together."""
 INVOCATION_SECONDS = 300
 
 
-def shards(users: int) -> int:
-    """Return the number of parts for `users`, from 1 to 1,000; a hash of the user id selects the part. A part has about
-    256 lists for up to 256,000 users, and more beyond that.
+def shards(users: int, num_results: int) -> int:
+    """Return the number of parts for `users` with `num_results` items each, from 1 to 100,000; a hash of the user id
+    selects the part. A part has about PART_BYTES or 256 lists, whichever is less, for up to 13 million users with lists
+    of 100 items, and 25 million with lists of 50; beyond that parts grow.
     """
-    return max(1, min(MAXIMUM_SHARDS, -(-users // USERS_PER_SHARD)))
+    users_per_shard = min(USERS_PER_SHARD, PART_BYTES // (ITEM_BYTES * num_results))
+    return max(1, min(limits.BATCH_PARTS, -(-users // users_per_shard)))
 
 
 def following(attempt: int, job: dict[str, Any] | None, is_as_wanted: bool) -> int:
@@ -38,8 +47,14 @@ def inputs(number: int, num_results: int) -> dict[str, bytes]:
     }
 
 
-def create_transform_job(job_name: str, model_name: str, bucket: str, instance_type: str) -> dict[str, Any]:
-    """Return the CreateTransformJob call: one instance, one request per part."""
+def create_transform_job(
+    job_name: str, model_name: str, bucket: str, instance_type: str, instance_count: int = 1
+) -> dict[str, Any]:
+    """Return the CreateTransformJob call: one request per part; SageMaker divides the parts between the instances.
+    Raises InvalidInput for less than one instance.
+    """
+    if instance_count < 1:
+        raise InvalidInput(f"BatchInstanceCount must be at least 1, not {instance_count}")
     return {
         "TransformJobName": job_name,
         "ModelName": model_name,
@@ -59,5 +74,5 @@ def create_transform_job(job_name: str, model_name: str, bucket: str, instance_t
             "Accept": "application/json",
             "AssembleWith": "None",
         },
-        "TransformResources": {"InstanceType": instance_type, "InstanceCount": 1},
+        "TransformResources": {"InstanceType": instance_type, "InstanceCount": instance_count},
     }

@@ -32,6 +32,7 @@ class Settings(environment.Common):
     training_role_arn: str
     training_instance_type: str
     training_max_runtime_seconds: int
+    training_instance_count: int = 1
     training_use_spot: bool = False
     hyperparameters: dict[str, Any] = field(default_factory=dict)
 
@@ -68,6 +69,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         image_uri=SETTINGS.model_image_uri,
         role_arn=SETTINGS.training_role_arn,
         instance_type=SETTINGS.training_instance_type,
+        instance_count=SETTINGS.training_instance_count,
         use_spot=SETTINGS.training_use_spot,
         max_runtime_seconds=SETTINGS.training_max_runtime_seconds,
         given_hyperparameters=SETTINGS.hyperparameters,

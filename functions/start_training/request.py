@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts import lines
+from contracts.durations import seconds_of
 from contracts.limits import PARAMETER_CHARACTERS
 from contracts.values import is_number, shown
 from shared import names
@@ -73,6 +74,22 @@ def hyperparameters(given: dict[str, Any], run: Run, image_uri: str) -> dict[str
     }
 
 
+def require_time_for_search(given: dict[str, Any], max_runtime_seconds: int) -> None:
+    """Raise InvalidInput unless `search`, where it is given, is a length of time that leaves the job time to train."""
+    text = given.get("search") or ""
+    if text == "":
+        return
+    try:
+        seconds = seconds_of(str(text))
+    except ValueError as error:
+        raise InvalidInput(f"Hyperparameters.search {error}, not {shown(text)}") from error
+    if seconds >= max_runtime_seconds:
+        raise InvalidInput(
+            f"Hyperparameters.search is {text}, but the whole job may take {max_runtime_seconds} s: shorten the search "
+            "or raise TrainingMaxRuntimeSeconds"
+        )
+
+
 def create_training_job(
     run: Run,
     *,
@@ -82,11 +99,18 @@ def create_training_job(
     image_uri: str,
     role_arn: str,
     instance_type: str,
+    instance_count: int = 1,
     use_spot: bool,
     max_runtime_seconds: int,
     given_hyperparameters: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the call. With spot capacity the job may wait for as long as it may run."""
+    """Return the call. With spot capacity the job may wait for as long as it may run.
+
+    Every instance gets all channels, and the checkpoints. Raises InvalidInput for less than one instance.
+    """
+    if instance_count < 1:
+        raise InvalidInput(f"TrainingInstanceCount must be at least 1, not {instance_count}")
+    require_time_for_search(given_hyperparameters, max_runtime_seconds)
     name = names.training_job(name_prefix, run.run_id, run.attempt)
     channels = [_channel("dataset", f"s3://{data_bucket}/datasets/{run.dataset_version}/")]
     if run.incumbent_url:
@@ -108,7 +132,11 @@ def create_training_job(
             "S3Uri": f"s3://{artifacts_bucket}/checkpoints/{name}/",
             "LocalPath": "/opt/ml/checkpoints",
         },
-        "ResourceConfig": {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": VOLUME_GIGABYTES},
+        "ResourceConfig": {
+            "InstanceType": instance_type,
+            "InstanceCount": instance_count,
+            "VolumeSizeInGB": VOLUME_GIGABYTES,
+        },
         "StoppingCondition": stopping,
         "HyperParameters": hyperparameters(given_hyperparameters, run, image_uri),
         "EnableManagedSpotTraining": use_spot,

@@ -31,22 +31,23 @@ COUNTS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Duration in seconds and cost in US dollars of the training job; `price` per hour, 0 if unknown."""
+    """Duration in seconds and cost in US dollars of the training job; `price` per instance and hour, 0 if unknown."""
 
     instance_type: str
     billed_seconds: int
     longest_seconds: int
     price: float
+    instances: int = 1
 
     @property
     def actual(self) -> float:
         """Cost in US dollars."""
-        return self.price * self.billed_seconds / 3600
+        return self.price * self.instances * self.billed_seconds / 3600
 
     @property
     def estimated(self) -> float:
         """Maximum cost in US dollars, at the time limit."""
-        return self.price * self.longest_seconds / 3600
+        return self.price * self.instances * self.longest_seconds / 3600
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,13 @@ def cost(job: dict[str, Any] | None, price: float) -> Cost | None:
     """Return the cost, from DescribeTrainingJob; None without a job."""
     if job is None:
         return None
+    resources = job.get("ResourceConfig", {})
     return Cost(
-        str(job.get("ResourceConfig", {}).get("InstanceType", "")),
+        str(resources.get("InstanceType", "")),
         int(job.get("BillableTimeInSeconds", 0)),
         int(job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0)),
         price,
+        int(resources.get("InstanceCount", 1)),
     )
 
 

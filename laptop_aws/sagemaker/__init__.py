@@ -2,9 +2,11 @@
 
 What differs from AWS, because a laptop is one machine:
 
-- A training job runs on one host and an endpoint variant in one process, whatever the requested instance type and
-  count; ``DescribeEndpoint`` shows it (``DesiredInstanceCount`` as requested, ``CurrentInstanceCount`` 1). Network
-  isolation and roles are not enforced, spot is not interrupted.
+- The instances of a training job are processes with an ``/opt/ml`` each. Several have addresses as names (127.0.0.1,
+  127.0.0.2, …; ``algo-1``, ``algo-2``, … in AWS), and the variable ``MASTER_PORT`` names a free port, because all jobs
+  share one machine. Network isolation and roles are not enforced, spot is not interrupted.
+- An endpoint variant is one process, whatever the requested instance type and count; ``DescribeEndpoint`` shows it
+  (``DesiredInstanceCount`` as requested, ``CurrentInstanceCount`` 1).
 - A deployment shifts all traffic at once. The waits of a ``DeploymentConfig`` are cut to ``LAPTOP_AWS_BAKE_SECONDS``
   (2); its alarms are checked before the shift and after the wait, and one in ALARM rolls the deployment back.
 - A container that ends three times before its first healthy ``/ping`` fails at once; AWS continues until the health

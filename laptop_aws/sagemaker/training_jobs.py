@@ -105,6 +105,8 @@ def _check(request: Record) -> None:
         raise validation_error(
             "You must specify a TrainingImage: the embedded AWS has no built-in or Marketplace algorithms."
         )
+    if (count := request.get("ResourceConfig", {}).get("InstanceCount", 1)) < 1:
+        raise validation_error(f"Invalid InstanceCount {count} in ResourceConfig: it must be at least 1.")
     for definition in algorithm.get("MetricDefinitions", ()):
         try:
             re.compile(definition["Regex"])

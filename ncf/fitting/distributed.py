@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from functools import wraps
+from typing import NoReturn, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Disconnected(Exception):
+    """Another process of the training ended or cannot be reached, so this one cannot go on."""
+
+
+def collective(function: Callable[P, T]) -> Callable[P, T]:
+    """Make `function`, which every process must call, raise Disconnected if another process does not."""
+
+    @wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return function(*arguments, **named)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # of gloo, NCCL and the store, which have no class in common
+            raise Disconnected(
+                "another process of this training ended, or cannot be reached; the log of its machine says why "
+                f"({error})"
+            ) from error
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -34,6 +58,7 @@ class Processes:
         """True for the process that reports and writes."""
         return self.rank == 0
 
+    @collective
     def any(self, here: bool, device: torch.device) -> bool:
         """True if `here` is true in any process. Collective."""
         if self.size == 1:
@@ -42,6 +67,7 @@ class Processes:
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         return bool(flag)
 
+    @collective
     def total(self, *here: float, device: torch.device) -> list[float]:
         """Return the sum of each number over all processes. Collective."""
         numbers = torch.tensor(here, dtype=torch.float64, device=device)
@@ -49,6 +75,7 @@ class Processes:
             dist.all_reduce(numbers)
         return numbers.tolist()
 
+    @collective
     def from_first(self, here: T) -> T:
         """Return `here` of the first process. Collective."""
         if self.size == 1:
@@ -57,12 +84,14 @@ class Processes:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    @collective
     def align(self, module: nn.Module) -> None:
         """Copy the parameters of the first process to all others. Collective."""
         if self.size > 1:
             for parameter in module.parameters():
                 dist.broadcast(parameter.data, 0)
 
+    @collective
     def union(self, rows: Tensor) -> Tensor:
         """Return the distinct numbers of `rows` [n] of all processes, ascending. Collective."""
         length = torch.tensor([rows.numel()], device=rows.device)
@@ -75,6 +104,7 @@ class Processes:
         found: Tensor = torch.cat(parts).unique()
         return found[1:] if found[0] < 0 else found
 
+    @collective
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by its mean over all processes. Collective."""
         if self.size == 1:
@@ -86,6 +116,7 @@ class Processes:
             gradient.copy_(mean.view_as(gradient))
 
 
+@collective
 def join(environment: Mapping[str, str], device: torch.device) -> Processes:
     """Join the processes that torchrun's environment variables describe, if there are several."""
     if _are_several(environment) and not dist.is_initialized():

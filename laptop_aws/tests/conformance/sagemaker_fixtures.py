@@ -40,7 +40,10 @@ print("evaluation accuracy=nan", flush=True)
 (base / "model/nested/version.txt").write_text(hyperparameters.get("version", "1"))
 (base / "output/data/evaluation.json").write_text("{}")
 (base / "checkpoints" / f"step-{len(checkpoints)}.json").write_text("{}")
-behaviour = hyperparameters.get("behaviour", "train")
+host = config["resourceconfig"]["current_host"]
+if len(config["resourceconfig"]["hosts"]) > 1:
+    (base / "model" / f"{host}.json").write_text(json.dumps(seen))
+behaviour = hyperparameters.get(f"behaviour-{host}", hyperparameters.get("behaviour", "train"))
 if behaviour == "fail":
     print("something on standard output")
     print("ValueError: the loss is not finite", file=sys.stderr)

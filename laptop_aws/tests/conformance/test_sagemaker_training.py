@@ -381,3 +381,59 @@ def test_a_job_that_ran_when_the_host_ended_is_failed_and_leaves_no_process(anot
     assert not bundle.exists()
     earlier = again.client("sagemaker").describe_training_job(TrainingJobName=finished["TrainingJobName"])
     assert earlier["TrainingJobStatus"] == "Completed"
+
+
+# ---- several instances -----------------------------------------------------------------------------------------------
+
+
+TWO = {"InstanceType": "ml.m5.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 30}
+
+
+def test_each_instance_has_its_own_folder_the_whole_data_and_the_names_of_all(
+    host: Host, image: str, place: str
+) -> None:
+    job = trained(host, image, place, ResourceConfig=TWO)
+    assert job["TrainingJobStatus"] == "Completed", job["FailureReason"]
+    members = archive_members(host, job["ModelArtifacts"]["S3ModelArtifacts"])
+    first, second = (json.loads(members[f"127.0.0.{number}.json"]) for number in (1, 2))
+    for number, seen in enumerate((first, second), start=1):
+        resources = seen["config"]["resourceconfig"]
+        assert (resources["current_host"], resources["hosts"]) == (f"127.0.0.{number}", ["127.0.0.1", "127.0.0.2"])
+        assert resources["network_interface_name"] == "lo"
+        assert seen["files"] == ["dataset/manifest.json", "dataset/train/part-00000.csv"]
+    bases = {seen["environment"]["SAGEMAKER_BASE_DIR"] for seen in (first, second)}
+    assert len(bases) == 2
+    assert first["environment"]["MASTER_PORT"] == second["environment"]["MASTER_PORT"]
+    streams = host.client("logs").describe_log_streams(
+        logGroupName=LOG_GROUP, logStreamNamePrefix=f"{job['TrainingJobName']}/"
+    )["logStreams"]
+    assert [stream["logStreamName"].split("/")[1][:6] for stream in streams] == ["algo-1", "algo-2"]
+
+
+def test_an_instance_that_fails_ends_the_job_with_its_reason_and_the_others(host: Host, image: str, place: str) -> None:
+    behaviour = {"behaviour": "hang", "behaviour-127.0.0.2": "fail", "status": 3, "failure": "the second one failed"}
+    job = trained(host, image, place, ResourceConfig=TWO, hyperparameters=behaviour)
+    assert (job["TrainingJobStatus"], job["FailureReason"]) == (
+        "Failed",
+        "AlgorithmError: the second one failed, exit code: 3",
+    )
+    eventually(lambda: not (host.root / "work" / "training" / job["TrainingJobName"]).exists())
+
+
+def test_an_instance_that_ends_early_with_success_leaves_the_job_to_the_others(
+    host: Host, image: str, place: str
+) -> None:
+    request = training_request(
+        image, place, ResourceConfig=TWO, hyperparameters={"behaviour": "wait", "behaviour-127.0.0.2": "train"}
+    )
+    host.client("sagemaker").create_training_job(**request)
+    eventually(lambda: "waiting" in own_lines(host, request["TrainingJobName"]))
+    host.client("sagemaker").stop_training_job(TrainingJobName=request["TrainingJobName"])
+    assert ended_job(host, request["TrainingJobName"])["TrainingJobStatus"] == "Stopped"
+
+
+def test_a_job_without_an_instance_is_refused(host: Host, image: str, place: str) -> None:
+    request = training_request(image, place, ResourceConfig=TWO | {"InstanceCount": 0})
+    code, message = refusal(host.client("sagemaker").create_training_job, **request)
+    assert code == "ValidationException"
+    assert "InstanceCount 0" in message

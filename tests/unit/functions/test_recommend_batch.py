@@ -64,6 +64,19 @@ def test_parts_are_read_once_and_the_pointer_once_a_minute(app: Any, aws: Any, l
     assert listed(app.handler(recommendations(numResults="2"), CONTEXT))[2] == "run-3"
 
 
+def test_the_parts_in_memory_are_bounded_in_bytes_not_in_number(aws: Any) -> None:
+    from recommend.batch import KEPT_BYTES, Batch
+
+    text = json.dumps(PART | {"padding": "x" * (KEPT_BYTES // 5)}).encode()
+    batch = Batch(aws)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("recommend.batch.read", lambda bucket, key: text)
+        for number in range(40):
+            batch._part(f"{number:04d}.json.out")
+            assert sum(size for _, size in batch._parts.values()) <= KEPT_BYTES
+    assert list(batch._parts) == [f"{number:04d}.json.out" for number in range(36, 40)]
+
+
 @pytest.mark.parametrize(
     "query",
     [{"user": "44"}, {"numResults": "4"}, {"excludeSeen": "false", "numResults": "2"}],

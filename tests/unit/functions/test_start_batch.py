@@ -37,10 +37,26 @@ def arn(name: str = BATCH) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("users", "parts"), [(0, 1), (1, 1), (256, 1), (257, 2), (6040, 24), (256_000, 1000), (9_999_999, 1000)]
+    ("users", "parts"),
+    [(0, 1), (1, 1), (256, 1), (257, 2), (6040, 24), (256_000, 1000), (5_000_000, 19_532), (99_999_999, 100_000)],
 )
 def test_a_part_holds_some_256_users(users: int, parts: int) -> None:
-    assert plan.shards(users) == parts
+    assert plan.shards(users, 50) == parts
+
+
+@pytest.mark.parametrize("num_results", [1, 10, 50, 70, 100])
+@pytest.mark.parametrize("users", [1, 300, 100_000, 5_000_000, 13_000_000])
+def test_a_part_is_bounded_in_bytes_however_many_users_there_are(users: int, num_results: int) -> None:
+    lists = -(-users // plan.shards(users, num_results))
+    assert lists <= plan.USERS_PER_SHARD
+    assert lists * num_results * plan.ITEM_BYTES <= plan.PART_BYTES
+
+
+def test_the_parts_are_divided_between_several_instances() -> None:
+    call = plan.create_transform_job(BATCH, JOB, ARTIFACTS, "ml.m5.xlarge", 3)
+    assert call["TransformResources"] == {"InstanceType": "ml.m5.xlarge", "InstanceCount": 3}
+    with pytest.raises(InvalidInput, match="BatchInstanceCount must be at least 1, not 0"):
+        plan.create_transform_job(BATCH, JOB, ARTIFACTS, "ml.m5.xlarge", 0)
 
 
 def test_the_parts_are_requests_that_the_server_understands() -> None:
