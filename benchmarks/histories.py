@@ -1,6 +1,6 @@
-"""What a person's last items cost in an answer: the server's scorer with the recent part and without, in one thread.
+"""Time of an answer with a person's last items and without: the server's scorer, in one thread.
 
-Both models are the same but for the part (`ncf/recent.py`), and answer the same requests in turn.
+Both models are the same, except for the recent part (`ncf/recent.py`), and answer the same requests in turn.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ def recent_part(users: int, items: int, generator: torch.Generator) -> Recent:
 
     later = torch.arange(LAST_ITEMS, dtype=torch.float32)
     return Recent(
-        gain=0.1,  # scores stay below those whose order is found by a second pass
+        gain=0.1,
+        repeat_gain=0.1,  # scores stay below those whose order is found by a second pass
         neighbour_indptr=torch.arange(items + 1) * NEIGHBOURS,
         neighbours=whole(items, items * NEIGHBOURS).int(),
         weights=torch.rand(items * NEIGHBOURS, generator=generator),
         fading=1 / (later + 1),
         repeats=(later + 1).rsqrt(),
+        again=torch.rand(items, generator=generator),
         prior=torch.rand(items, generator=generator),
         indptr=torch.arange(users + 1) * LAST_ITEMS,
         indices=whole(items, users * LAST_ITEMS).int(),

@@ -178,6 +178,15 @@ class Dataset:
             self.items,
         )
 
+    def everything_bought(self) -> NDArray[np.bool_]:
+        """Return whether each pair of `everything` is a purchase. A pair that occurs after train counts as one, because
+        it is not known of what kind that event was.
+        """
+        everything, learned = self.everything(), self.train.user * self.items + self.train.item
+        later = self.repeats.user * self.items + self.repeats.item
+        not_bought = np.setdiff1d(learned[~self.is_bought], later, assume_unique=True)
+        return ~np.isin(everything.user * self.items + everything.item, not_bought, assume_unique=True)
+
     def validation(self, most_users: int | None = None) -> Dataset:
         """Return the dataset for early stopping: its test set is each user's last interaction in train, or that of
         `most_users` users drawn at random.

@@ -33,13 +33,17 @@ def neighbours_of(dataset: Dataset, window: int, number: int, beta: float) -> di
     }
 
 
-def last_interactions(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
-    """Return boundaries [users + 1], items, and numbers of later interactions, of each user's LAST_ITEMS last ones."""
+def last_interactions(
+    dataset: Dataset, number: int = LAST_ITEMS
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
+    """Return boundaries [users + 1], items, and numbers of later interactions, of each user's `number` last ones, at
+    most 255.
+    """
     history, train = dataset.history, dataset.train
     end = train.indptr[train.user + 1]  # [pairs in train]
     visit = np.cumsum(~history.is_tied) - 1
     visit_end = np.append(np.flatnonzero(~history.is_tied)[1:], len(train))
-    kept = np.flatnonzero(end - np.arange(len(train)) <= LAST_ITEMS)
+    kept = np.flatnonzero(end - np.arange(len(train)) <= number)
     indptr = np.searchsorted(kept, train.indptr)
     return indptr, history.item[kept], (end[kept] - visit_end[visit[kept]]).astype(np.uint8)
 

@@ -2,9 +2,10 @@
 
 The request is valid: `userId` (string), and optionally `numResults`, `excludeSeen`, `candidates` (strings) and
 `history`: what the person chose since the training, or in this session, oldest first, each an object with `itemId` and
-optionally `ageSeconds` (at least 0, in all of them or in none; they are then sorted by it). Unknown items in it are
-counted and otherwise ignored; its items are seen items. A model without a recent part (`ncf/recent.py`) uses it for
-nothing else.
+optionally `ageSeconds` (at least 0, in all of them or in none; they are then sorted by it) and `isBought` (by default
+false). Unknown items in it are counted and otherwise ignored; its items are seen items. `excludeSeen` is a form of
+`contracts/seen.py`, by default any without candidates, none with. A model without a recent part (`ncf/recent.py`) uses
+the history for nothing else.
 
 An unknown user and a user without interactions get the popular items, because nothing was learned about them, unless
 the history tells something. Withdrawn items are left out, apart from candidates: that list is the caller's own. The
@@ -20,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from contracts import seen
 from contracts.limits import DEFAULT_RESULTS
 from ncf.bundle import Bundle
 from ncf.recent import Last, WithRecent
@@ -31,14 +33,12 @@ def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
     Scores are σ(logit) in float64 for the source `personalized`, and numbers of interactions for `popular`.
     """
     candidates = request.get("candidates")
-    exclude_seen = request.get("excludeSeen", candidates is None)
+    exclude_seen = seen.read(request.get("excludeSeen", candidates is None)) or seen.ANY
     user = bundle.user_index.get(request["userId"])
-    seen = bundle.seen(user) if user is not None else np.empty(0, dtype=np.int32)
-    if seen.size == 0:
+    if user is not None and bundle.seen(user).size == 0:
         user = None
 
-    last, fresh, unknown_items = _last(bundle, user, request.get("history", ()))
-    seen = np.union1d(seen, fresh)
+    last, history, unknown_items = _last(bundle, user, request.get("history", ()))
     if candidates is None:
         items = None
         number = request.get("numResults", DEFAULT_RESULTS)
@@ -52,7 +52,8 @@ def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
     is_popular = user is None and last is None
     scores = popular_scores(bundle, items) if is_popular else personal_scores(bundle, user, items, last)
     allowed = np.arange(bundle.popularity.size) if items is None else items
-    excluded = seen if exclude_seen else seen[:0]
+    fresh = [item for item, is_bought in history if seen.leaves_out(exclude_seen, is_bought)]
+    excluded = np.union1d(bundle.left_out(user, exclude_seen), np.array(fresh, dtype=np.int32))
     if candidates is None:
         excluded = bundle.excluded(excluded)
     if excluded.size:
@@ -68,9 +69,9 @@ def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _last(bundle: Bundle, user: int | None, history: Any) -> tuple[Last | None, NDArray[np.int64], int]:
+def _last(bundle: Bundle, user: int | None, history: Any) -> tuple[Last | None, list[tuple[int, bool]], int]:
     """Return what the person chose last, None if the model or the request does not need it; the known items of
-    `history`; and the number of its unknown items.
+    `history`, each with whether it was bought; and the number of its unknown items.
     """
     known = [entry for entry in history if entry["itemId"] in bundle.item_index]
     items = [bundle.item_index[entry["itemId"]] for entry in known]
@@ -79,7 +80,7 @@ def _last(bundle: Bundle, user: int | None, history: Any) -> tuple[Last | None, 
     if items and isinstance(bundle.model, WithRecent):
         ages = [entry["ageSeconds"] for entry in known] if "ageSeconds" in known[0] else None
         last = bundle.model.recent.last(user, items, ages)
-    return last, np.unique(np.array(items, dtype=np.int64)), unknown
+    return last, [(item, entry.get("isBought", False)) for item, entry in zip(items, known, strict=True)], unknown
 
 
 @torch.inference_mode()

@@ -7,6 +7,10 @@ stored part is ALS, fitted without those interactions and brought to the scale o
 of the model would cost as much as the first. If no gain is better than none by two standard errors, it is LEAST_GAIN:
 known people keep the order of the stored part, and strangers still get what follows from their history. The cost is
 bounded by INTERACTIONS and CELLS.
+
+The gain of what people choose again is chosen for their last visit, of which nothing is known, with their own items in
+the ranking; it is 0 if none is better by two standard errors. A dataset tells of a pair the last time alone. So an
+item of the last visit that was chosen several times counts as chosen before, once less often, at an unknown time.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contracts.splits import GLOBAL_TIME
-from ncf.dataset import BrokenDataset, Dataset, Pairs
+from ncf.dataset import BrokenDataset, Dataset, History, Pairs
 from ncf.interface import Model
 from ncf.neighbours import LAST_ITEMS, last_interactions, neighbours_of
 from ncf.recent import Recent, WithRecent
@@ -39,15 +44,26 @@ LEAST_GAIN = 0.01
 PRIOR = 0.15
 """Weight of log(1 + popularity) of a stranger's stored part, as a share of the gain."""
 PRIOR_RECENT = 10
-"""How much an interaction of the last 30 days counts more there."""
+"""How much an interaction of the last 30 days counts more there, and in `again`."""
+REPEAT_GAINS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""In standard deviations of a user's scores."""
+REPEAT_LAST = 100
+"""The last items of a user that can be chosen again. Of 50, recall is lower by .004, of 255 not higher."""
 REPEAT = 10.0
-"""What one interaction adds to x of its own item, if people choose items again, divided by the root of later + 1."""
+REPEAT_EXPONENT = 0.25
+"""`repeats` is REPEAT · (later + 1)^-REPEAT_EXPONENT."""
+AGAIN_EXPONENT = 2 / 3
+"""`again` is this power of an item's popularity, recent interactions counted more, as a share of the mean."""
 LEAST_REPEATED = 0.01
 """Share of the pairs in train with several interactions from which on people choose items again."""
 INTERACTIONS = 1_000_000
 """Most interactions on which weights are chosen: those of a sample of users."""
+REPEAT_INTERACTIONS = 200_000
+"""Most interactions on which the weight of what people choose again is chosen."""
 CELLS = 20_000_000
 """Most scores that are compared for one choice of weights."""
+GREATEST_LOGIT = 20.0
+"""Where people choose items again, scores are scaled so that none is above: σ of them would be equal."""
 _K = 10
 _USERS_AT_ONCE = 64
 
@@ -65,41 +81,67 @@ def fit(dataset: Dataset, model: Model, factors: Factors, scaled: Scaled, *, nei
     The sum of both parts is scaled to the range of the model's own scores: with a large gain, σ would be 1 for all of
     the best items, and their order lost in the answers.
     """
-    sample = _sample(dataset, seed)
+    sample = _sample(dataset, seed, INTERACTIONS)
     try:
         cut = sample.last_visits() if dataset.split.protocol == GLOBAL_TIME else sample.validation()
     except BrokenDataset:
         return model
     spread = _spread(model, dataset.users)
-    exponent, gain = _choose(cut, part(cut, neighbours, 0.0, 1.0), spread, factors, seed)
-    found = part(dataset, neighbours, exponent, gain).to(model.device)
+    p, q, rows = _stand_in(cut, factors, spread, seed)
+    exponent, gain = _choose(cut, part(cut, neighbours, 0.0, 1.0), p, q, rows)
+    repeat_gain, number = 0.0, LAST_ITEMS
+    if (dataset.events > 1).mean() >= LEAST_REPEATED:
+        number = REPEAT_LAST
+        repeat_gain = _repeat_gain(
+            dataset, factors, spread, partial(part, neighbours=neighbours, exponent=exponent, gain=gain), seed
+        )
+    found = part(dataset, neighbours, exponent, gain, repeat_gain, number).to(model.device)
     factor = 1.0
     if gain > LEAST_GAIN:
-        factor = min(1.0, _range(model, dataset.users) / _range(WithRecent(model, found), dataset.users))
-    return WithRecent(scaled(factor), dataclasses.replace(found, gain=gain * factor, prior=found.prior * factor))
+        others = WithRecent(model, dataclasses.replace(found, repeat_gain=0.0))
+        factor = min(1.0, _range(model, dataset.users) / _range(others, dataset.users))
+    if repeat_gain:
+        factor = min(factor, GREATEST_LOGIT / _highest(WithRecent(model, found), dataset.users))
+    return WithRecent(
+        scaled(factor),
+        dataclasses.replace(found, gain=gain * factor, repeat_gain=repeat_gain * factor, prior=found.prior * factor),
+    )
 
 
-def part(dataset: Dataset, neighbours: int, exponent: float, gain: float) -> Recent:
-    """Return the recent part of `dataset.train` with these weights, on the CPU."""
+def part(
+    dataset: Dataset,
+    neighbours: int,
+    exponent: float,
+    gain: float,
+    repeat_gain: float = 0.0,
+    number: int = LAST_ITEMS,
+) -> Recent:
+    """Return the recent part of `dataset.train` with these weights and `number` last items a user, on the CPU."""
     state = neighbours_of(dataset, WINDOW, neighbours, BETA)
-    later = torch.arange(LAST_ITEMS, dtype=torch.float32)
-    often = np.asarray(dataset.events, dtype=np.float32)
-    indptr, indices, after = last_interactions(dataset)
-    is_repeated = (often > 1).mean() >= LEAST_REPEATED
+    indptr, indices, after = last_interactions(dataset, number)
     popular = dataset.popularity + PRIOR_RECENT * dataset.recent.get(30, np.zeros(dataset.items))
+    again = (popular / max(1.0, popular.mean())) ** AGAIN_EXPONENT
     return Recent(
         gain=gain,
+        repeat_gain=repeat_gain,
         neighbour_indptr=torch.as_tensor(state["neighbour_indptr"]),
         neighbours=torch.as_tensor(state["neighbours"]),
         weights=torch.as_tensor(state["weights"]) / SCALE,
-        fading=(later + 1.0) ** -exponent,
-        repeats=REPEAT * is_repeated * (later + 1.0).rsqrt(),
+        fading=_fading(exponent, number),
+        repeats=REPEAT * (torch.arange(number) + 1.0) ** -REPEAT_EXPONENT,
+        again=torch.as_tensor(again, dtype=torch.float32),
         prior=torch.as_tensor(gain * PRIOR * np.log1p(popular), dtype=torch.float32),
         indptr=torch.as_tensor(indptr),
         indices=torch.as_tensor(indices),
         later=torch.as_tensor(after),
-        often=torch.as_tensor(_of_pairs(dataset, indptr, indices, often)),
+        often=torch.as_tensor(_of_pairs(dataset, indptr, indices, np.asarray(dataset.events, dtype=np.float32))),
     )
+
+
+def _fading(exponent: float, number: int) -> Tensor:
+    """Return the weights of `number` interactions by later ones [number]: only LAST_ITEMS are above 0."""
+    later = torch.arange(number, dtype=torch.float32)
+    return torch.where(later < LAST_ITEMS, (later + 1.0) ** -exponent, 0.0)
 
 
 def _of_pairs(
@@ -112,13 +154,13 @@ def _of_pairs(
     return found
 
 
-def _sample(dataset: Dataset, seed: int) -> Dataset:
-    """Return the dataset with a sample of its users, so that it has at most about INTERACTIONS."""
-    if len(dataset.train) <= INTERACTIONS:
+def _sample(dataset: Dataset, seed: int, most: int) -> Dataset:
+    """Return the dataset with a sample of its users, so that it has at most about `most` interactions."""
+    if len(dataset.train) <= most:
         return dataset
     order = np.random.default_rng(stream(seed, "recent users")).permutation(dataset.users)
     total = np.cumsum(np.diff(dataset.train.indptr)[order])
-    users = np.sort(order[: max(1, int(np.searchsorted(total, INTERACTIONS)))])
+    users = np.sort(order[: max(1, int(np.searchsorted(total, most)))])
     kept = np.isin(dataset.train.user, users)
     train = dataset.train
     chosen = Pairs.of(np.searchsorted(users, train.user[kept]), train.item[kept], users.size, dataset.items)
@@ -154,16 +196,32 @@ def _range(model: Model, users: int) -> float:
 
 
 @torch.no_grad()
-def _choose(cut: Dataset, recent: Recent, spread: float, factors: Factors, seed: int) -> tuple[float, float]:
-    """Return the exponent of the fading and the gain that are best on the held-out items of `cut`."""
+def _highest(model: Model, users: int) -> float:
+    """Return the highest score of a sample of users, at least 1."""
+    sample = torch.linspace(0, users - 1, min(512, users), device=model.device).long()
+    return max(1.0, *(float(model.catalogue(some).max()) for some in sample.split(_USERS_AT_ONCE)))
+
+
+@torch.no_grad()
+def _stand_in(cut: Dataset, factors: Factors, spread: float, seed: int) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+    """Return p and q, fitted to `cut`, whose scores p qᵀ have this standard deviation of a user's scores over the
+    catalogue; and a sample of the held-out pairs, so that about CELLS scores are compared.
+    """
     p, q = factors(cut)
-    generator = np.random.default_rng(stream(seed, "recent validation"))
     most = max(_USERS_AT_ONCE, CELLS // cut.items)
-    rows = np.sort(generator.permutation(len(cut.test))[:most])
+    rows = np.sort(np.random.default_rng(stream(seed, "recent validation")).permutation(len(cut.test))[:most])
+    parts = torch.as_tensor(cut.test.user[rows]).split(_USERS_AT_ONCE)
+    own = torch.cat([(p[some] @ q.T).std(dim=1) for some in parts]).mean()
+    return p * (spread / own.clamp(min=1e-12)), q, rows
+
+
+@torch.no_grad()
+def _choose(cut: Dataset, recent: Recent, p: Tensor, q: Tensor, rows: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the exponent of the fading and the gain that are best on the held-out pairs `rows` of `cut`. The stored
+    part is p qᵀ.
+    """
     users, items = torch.as_tensor(cut.test.user[rows]), torch.as_tensor(cut.test.item[rows])
-    stored = torch.cat([(p[some] @ q.T).std(dim=1) for some in users.split(_USERS_AT_ONCE)]).mean()
-    p = p * (spread / stored.clamp(min=1e-12))
-    parts = [dataclasses.replace(recent, fading=(torch.arange(LAST_ITEMS) + 1.0) ** -one) for one in EXPONENTS]
+    parts = [dataclasses.replace(recent, fading=_fading(one, recent.fading.numel())) for one in EXPONENTS]
     gains: list[Tensor] = []
     for some, wanted in zip(users.split(_USERS_AT_ONCE), items.split(_USERS_AT_ONCE), strict=True):
         scores = p[some] @ q.T  # [some, items]
@@ -178,12 +236,70 @@ def _choose(cut: Dataset, recent: Recent, spread: float, factors: Factors, seed:
         gains.append(torch.stack(grid))
     measured = torch.cat(gains, dim=1).double()  # [1 + exponents × gains, held-out items]
     best = int(measured[1:].mean(dim=1).argmax())
-    # The items of one user are one observation: they are chosen together.
-    _, place, number = users.unique(return_inverse=True, return_counts=True)
-    difference = torch.zeros(number.numel()).double().index_add_(0, place, measured[1 + best] - measured[0]) / number
     exponent, gain = EXPONENTS[best // len(GAINS)], GAINS[best % len(GAINS)]
-    error = difference.std(correction=0) / difference.numel() ** 0.5
-    return exponent, gain if difference.mean() > 2 * error else LEAST_GAIN
+    return exponent, gain if _is_better(measured[1 + best], measured[0], users) else LEAST_GAIN
+
+
+def _is_better(measured: Tensor, other: Tensor, users: Tensor) -> bool:
+    """Whether the mean difference is above two standard errors. The items of one user are one observation: they are
+    chosen together. All have the shape [held-out items].
+    """
+    _, place, number = users.unique(return_inverse=True, return_counts=True)
+    difference = torch.zeros(number.numel()).double().index_add_(0, place, measured - other) / number
+    return bool(difference.mean() > 2 * difference.std(correction=0) / difference.numel() ** 0.5)
+
+
+def _with_chosen_before(dataset: Dataset, cut: Dataset) -> Dataset:
+    """Return `cut` with the held-out pairs that were chosen several times also in train: once less often, and before
+    everything else.
+    """
+    keys = dataset.train.user * dataset.items + dataset.train.item
+    again = dataset.events[np.searchsorted(keys, cut.test.user * cut.items + cut.test.item)] > 1
+    user, item = cut.test.user[again], cut.test.item[again]
+    train = Pairs.of(
+        np.concatenate([cut.train.user, user]), np.concatenate([cut.train.item, item]), cut.users, cut.items
+    )
+    learned = train.user * cut.items + train.item
+    place, is_back = np.searchsorted(keys, learned), np.isin(learned, user * cut.items + item, assume_unique=True)
+    events = dataset.events[place] - is_back
+    order = np.argsort(np.concatenate([user, cut.train.user]), kind="stable")
+    history = History(
+        np.concatenate([item.astype(np.int32), cut.history.item])[order],
+        np.concatenate([np.diff(user, prepend=-1) == 0, cut.history.is_tied])[order],
+    )
+    return dataclasses.replace(
+        cut,
+        train=train,
+        popularity=np.bincount(train.item, minlength=cut.items),
+        history=history,
+        events=events,
+        worth=dataset.worth[place] * (events / dataset.events[place]).astype(np.float32),
+        is_bought=dataset.is_bought[place],
+    )
+
+
+@torch.no_grad()
+def _repeat_gain(dataset: Dataset, factors: Factors, spread: float, fitted: Callable[..., Recent], seed: int) -> float:
+    """Return the best of REPEAT_GAINS, times `spread`, for all that people chose at their last time, ranked among all
+    items; 0 if it is not clearly better than none. How long ago an item was chosen has no effect in it: of what was
+    chosen again it is not known. `fitted` makes the recent part of a dataset.
+    """
+    sample = _sample(dataset, seed, REPEAT_INTERACTIONS)
+    try:
+        cut = _with_chosen_before(sample, sample.last_visits())
+    except BrokenDataset:
+        return 0.0
+    p, q, rows = _stand_in(cut, factors, spread, seed)
+    recent = fitted(cut, number=REPEAT_LAST)
+    own = dataclasses.replace(recent, gain=0.0, repeat_gain=spread, repeats=torch.full_like(recent.repeats, REPEAT))
+    users, items = torch.as_tensor(cut.test.user[rows]), torch.as_tensor(cut.test.item[rows])
+    gains: list[Tensor] = []
+    for some, wanted in zip(users.split(_USERS_AT_ONCE), items.split(_USERS_AT_ONCE), strict=True):
+        scores, added = p[some] @ q.T + recent.added_for(some), own.added_for(some)  # [some, items]
+        gains.append(torch.stack([_gains(torch.add(scores, added, alpha=gain), wanted) for gain in REPEAT_GAINS]))
+    measured = torch.cat(gains, dim=1).double()  # [gains, held-out items]
+    best = int(measured.mean(dim=1).argmax())
+    return REPEAT_GAINS[best] * spread if _is_better(measured[best], measured[0], users) else 0.0
 
 
 def _gains(scores: Tensor, wanted: Tensor) -> Tensor:

@@ -3,17 +3,19 @@
 Everything else in a model stands still from one training to the next. Let s_u be the scores of such a model for user u
 (the stored part), and let the person have chosen the items i_1 … i_n last, item k before l_k later interactions. Then
 
-    score(j) = s_u(j) + gain · log(1 + x_j)
-    x_j      = Σ_k fading[l_k] · W[i_k, j]  +  Σ_{k: i_k = j} often_k · repeats[l_k]
+    score(j) = s_u(j) + gain · log(1 + x_j) + repeat_gain · log(1 + y_j)
+    x_j      = Σ_k fading[l_k] · W[i_k, j]
+    y_j      = Σ_{k: i_k = j} often_k · repeats[l_k] · again[j]
 
 - W [items, items] are the neighbours of each item, a sparse matrix (CSR) of weights that are not negative;
-- `fading` and `repeats` [last] weigh an interaction by the number of later ones; from `last` on it counts nothing.
-  `repeats` is for the item itself: what people choose again;
-- often_k is how many times the person chose i_k. An item that they chose several times has its last place;
+- `fading` and `repeats` [last] weigh an interaction by the number of later ones; from `last` on it counts nothing;
+- y is for what people choose again: only a list that does not leave out the person's items has it. often_k is how many
+  times the person chose i_k, or what that is worth; `again` [items] how much an item is chosen now. An item that they
+  chose several times has its last place;
 - a stranger, of whom no training has seen an interaction, has `prior` [items] as stored part.
 
-No x_j is negative, so the best n items are among the best n of the stored part and the items with x_j above 0. The
-weights are learned in a fit on a part of train: `ncf/fitting/recency.py`.
+No x_j and no y_j is negative, so the best n items are among the best n of the stored part and the items with x_j or
+y_j above 0. The weights are learned in a fit on a part of train: `ncf/fitting/recency.py`.
 
 Sources: neighbours of decayed items, Jannach and Ludewig (RecSys 2017); repeats, Benson, Kumar and Tomkins, "Modeling
 User Consumption Sequences" (WWW 2016); the sum of logits, a product of experts (Hinton 1999).
@@ -38,6 +40,7 @@ PREFIX = "recent."
 MOST_LAST = 255
 """Greatest length of `fading` and `repeats`."""
 _USERS_AT_ONCE = 64
+_GAINS = ("gain", "repeat_gain")
 _CSR = {"neighbour_indptr": ("neighbours", "weights"), "indptr": ("indices", "later", "often")}
 
 
@@ -47,7 +50,7 @@ class Last:
 
     items: Tensor  # int64, distinct
     later: Tensor  # int64, the number of interactions after the item's last one
-    often: Tensor  # float32, the number of interactions with the item
+    often: Tensor  # float32, the number of interactions with the item, or what they are worth
 
     def __len__(self) -> int:
         return self.items.numel()
@@ -58,12 +61,15 @@ class Recent:
     """The tensors of the part, all on one device; the names are those in a bundle, after PREFIX."""
 
     gain: float
-    """At least 0. With 0, the scores are those of the stored part."""
+    """At least 0. With this and `repeat_gain` 0, the scores are those of the stored part."""
+    repeat_gain: float
+    """At least 0. With 0, items that the person chose before are ranked as others are."""
     neighbour_indptr: Tensor  # int64 [items + 1]
     neighbours: Tensor  # int32 [neighbours of all items]
     weights: Tensor  # float32 [neighbours of all items]
     fading: Tensor  # float32 [last]
     repeats: Tensor  # float32 [last]
+    again: Tensor  # float32 [items]
     prior: Tensor  # float32 [items], logits
     indptr: Tensor  # int64 [users + 1], divides the following
     indices: Tensor  # int32 [last items of all users], oldest first
@@ -95,11 +101,11 @@ class Recent:
         return Last(distinct, newest, torch.zeros(distinct.numel(), device=device).index_add_(0, place, often))
 
     def added(self, last: Last) -> Tensor:
-        """Return gain · log(1 + x) for one person: [items], at least 0."""
+        """Return what is added to the stored part for one person: [items], at least 0."""
         return self._gained(last.items, last.later, last.often, torch.zeros_like(last.items), 1)[0]
 
     def added_for(self, users: Tensor) -> Tensor:
-        """Return gain · log(1 + x) for `users` [users] with their stored items: [users, items], at least 0."""
+        """Return what is added for `users` [users] with their stored items: [users, items], at least 0."""
         row, place = cells(self.indptr, users)
         items, later, often = self.indices[place].long(), self.later[place].long(), self.often[place]
         return self._gained(items, later, often, row, users.shape[0])
@@ -109,11 +115,14 @@ class Recent:
         x = torch.zeros(rows, self.items, device=self.prior.device)
         counts = later < self.fading.shape[0]
         items, later, often, row = items[counts], later[counts], often[counts], row[counts]
-        which, cell = cells(self.neighbour_indptr, items)
-        place = row[which] * self.items + self.neighbours[cell]
-        x.view(-1).index_add_(0, place, self.weights[cell] * self.fading[later][which])
-        x.view(-1).index_add_(0, row * self.items + items, self.repeats[later] * often)
-        return x.log1p_().mul_(self.gain)
+        fades = self.fading[later] > 0
+        which, cell = cells(self.neighbour_indptr, items[fades])
+        place = row[fades][which] * self.items + self.neighbours[cell]
+        x.view(-1).index_add_(0, place, self.weights[cell] * self.fading[later[fades]][which])
+        x.log1p_().mul_(self.gain)
+        own = torch.log1p(often * self.repeats[later] * self.again[items])  # an item is once in `items` of a row
+        x.view(-1).index_add_(0, row * self.items + items, own, alpha=self.repeat_gain)
+        return x
 
     def terms(self, last: Last, items: Tensor) -> Tensor:
         """Return what each of the last items adds to x of `items` [n], distinct indices: [last items, n]."""
@@ -132,13 +141,15 @@ class Recent:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name, without PREFIX."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "gain"}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _GAINS}
 
     def describe(self) -> dict[str, Any]:
-        return {"gain": self.gain, "last": self.fading.shape[0]}
+        return {"gain": self.gain, "repeat_gain": self.repeat_gain, "last": self.fading.shape[0]}
 
     def to(self, device: torch.device) -> Recent:
-        return Recent(self.gain, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
+        return Recent(
+            self.gain, self.repeat_gain, **{name: tensor.to(device) for name, tensor in self.tensors().items()}
+        )
 
 
 class WithRecent:
@@ -231,10 +242,11 @@ def split(description: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     if "recent" not in description:
         return stored, None
     recent = description["recent"]
-    if not isinstance(recent, dict) or set(recent) != {"gain", "last"}:
-        raise ValueError("recent must have exactly gain and last")
-    if not is_number(recent["gain"]) or recent["gain"] < 0:
-        raise ValueError(f"recent.gain must be a number of at least 0, not {shown(recent['gain'])}")
+    if not isinstance(recent, dict) or set(recent) != {*_GAINS, "last"}:
+        raise ValueError("recent must have exactly gain, repeat_gain and last")
+    for name in _GAINS:
+        if not is_number(recent[name]) or recent[name] < 0:
+            raise ValueError(f"recent.{name} must be a number of at least 0, not {shown(recent[name])}")
     if not is_integer(recent["last"], 1, MOST_LAST):
         raise ValueError(f"recent.last must be an integer from 1 to {MOST_LAST}, not {shown(recent['last'])}")
     return stored, recent
@@ -249,6 +261,7 @@ def layout(description: Mapping[str, Any], users: int, items: int) -> dict[str, 
         "weights": (torch.float32, -1),
         "fading": (torch.float32, last),
         "repeats": (torch.float32, last),
+        "again": (torch.float32, items),
         "prior": (torch.float32, items),
         "indptr": (torch.int64, users + 1),
         "indices": (torch.int32, -1),
@@ -270,7 +283,8 @@ def restore(description: Mapping[str, Any], state: Mapping[str, Tensor]) -> Rece
                 raise ValueError(f"{PREFIX}{boundaries} does not divide {entries} entries of {PREFIX}{name}")
         if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= items):
             raise ValueError(f"{PREFIX}{parts[0]} must be from 0 to {items - 1}")
-    for name in ("weights", "fading", "repeats", "often"):
+    for name in ("weights", "fading", "repeats", "again", "often"):
         if bool((tensors[name] < 0).any()):
             raise ValueError(f"{PREFIX}{name} must not be negative")
-    return Recent(float(description["gain"]), **tensors)
+    gain, repeat_gain = (float(description[name]) for name in _GAINS)
+    return Recent(gain, repeat_gain, **tensors)

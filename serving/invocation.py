@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from contracts import documents, limits
+from contracts import documents, limits, seen
 from contracts.documents import Unfit
 from contracts.values import is_integer, is_number, kind
 from serving.exploration import Exploration
 
 _Number = TypeVar("_Number", int, float)
 
+_HISTORY = frozenset({"itemId", "ageSeconds", "isBought"})
 _FILTERS = ("deny", "categories", "boosts", "categoryCaps")
 FIELDS = {
     "userId": (
@@ -86,13 +87,14 @@ class Invocation(NamedTuple):
     """Request for a ranking.
 
     `candidates` None means the whole catalogue; otherwise the item ids as received, possibly with duplicates.
-    `num_results` None means all of the candidates. `history`: item ids, oldest first, unless `ages` (seconds, one for
-    each) gives another order. `fields`: what the answer shows of each item.
+    `num_results` None means all of the candidates. `exclude_seen`: a kind of `contracts/seen.py`. `history`: item ids,
+    oldest first, unless `ages` (seconds, one for each) gives another order; `bought` has those of purchases. `fields`:
+    what the answer shows of each item.
     """
 
     user_id: str
     num_results: int | None
-    exclude_seen: bool
+    exclude_seen: str
     candidates: tuple[str, ...] | None = None
     filters: Filters = NO_FILTERS
     fields: tuple[str, ...] = ()
@@ -101,6 +103,7 @@ class Invocation(NamedTuple):
     exploration: Exploration | None = None
     explain: bool = False
     """Whether the answer names the items of the history that weigh most in each item's score."""
+    bought: frozenset[str] = frozenset()
 
 
 Request = Invocation | Related | Shard
@@ -133,11 +136,11 @@ def from_document(document: Any) -> Request:
     candidates = _candidates(document)
     everything = candidates is None
     wanted = limits.DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document)
-    history, ages = _history(document) if "history" in document else ((), None)
+    history, ages, bought = _history(document) if "history" in document else ((), None, frozenset())
     return Invocation(
         user_id,
         wanted,
-        _boolean(document, "excludeSeen", everything),
+        _exclude_seen(document, seen.ANY if everything else seen.NONE),
         candidates,
         _filters(document),
         _fields(document),
@@ -145,6 +148,7 @@ def from_document(document: Any) -> Request:
         ages,
         _exploration(document),
         _boolean(document, "explain", False),
+        bought,
     )
 
 
@@ -265,6 +269,16 @@ def _boolean(document: dict[str, Any], name: str, default: bool) -> bool:
     return value
 
 
+def _exclude_seen(document: dict[str, Any], default: str) -> str:
+    if "excludeSeen" not in document:
+        return default
+    kind = seen.read(document["excludeSeen"])
+    if kind is None:
+        shown = _shown(document["excludeSeen"])
+        raise InvalidInvocation(f"excludeSeen must be {seen.FORMS}, not {shown}", "excludeSeen")
+    return kind
+
+
 def _exploration(document: dict[str, Any]) -> Exploration | None:
     if "exploration" not in document:
         return None
@@ -295,8 +309,8 @@ def _candidates(document: dict[str, Any]) -> tuple[str, ...] | None:
     return tuple(value)
 
 
-def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
-    """The items and ages of `history`. Raises `InvalidInvocation` naming the entry."""
+def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...] | None, frozenset[str]]:
+    """The items and ages of `history`, and the items that were bought. Raises `InvalidInvocation` naming the entry."""
     value = document["history"]
     if not isinstance(value, list):
         raise InvalidInvocation(f"history must be a list of objects, not {kind(value)}", "history")
@@ -305,8 +319,13 @@ def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ..
             f"history must hold at most {limits.HISTORY} items, not {len(value)}: send the newest", "history"
         )
     for place, entry in enumerate(value):
-        if type(entry) is not dict or "itemId" not in entry or len(entry) > 1 + ("ageSeconds" in entry):
-            raise InvalidInvocation(f"history[{place}] must be an object with itemId and at most ageSeconds", "history")
+        if type(entry) is not dict or not {"itemId"} <= entry.keys() <= _HISTORY:
+            raise InvalidInvocation(
+                f"history[{place}] must be an object with itemId and at most ageSeconds and isBought", "history"
+            )
+        if type(entry.get("isBought", False)) is not bool:
+            shown = _shown(entry["isBought"])
+            raise InvalidInvocation(f"history[{place}].isBought must be true or false, not {shown}", "history")
     items = [entry["itemId"] for entry in value]
     ages = [entry["ageSeconds"] for entry in value if "ageSeconds" in entry]
     if not ({int, float}.issuperset(map(type, ages)) and all(0 <= age <= sys.float_info.max for age in ages)):
@@ -316,7 +335,8 @@ def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ..
         raise InvalidInvocation(f"history: an itemId must have 1 to {limits.ID_CHARACTERS} characters", "history")
     if ages and len(ages) != len(items):
         raise InvalidInvocation("history: ageSeconds must be in all entries or in none", "history")
-    return tuple(items), tuple(map(float, ages)) if ages else None
+    bought = frozenset(entry["itemId"] for entry in value if entry.get("isBought"))
+    return tuple(items), tuple(map(float, ages)) if ages else None, bought
 
 
 def _refuse_age(entries: list[dict[str, Any]]) -> None:

@@ -56,7 +56,8 @@ def compile_all() -> None:
     ranking(*network, 0, rows, True, one, none, np.zeros(1, np.int64), np.zeros(1, np.float64), np.zeros(4, np.float32))
     no_items, index, bounds = np.empty(0, np.int64), np.zeros(1, np.int32), np.zeros(2, np.int64)
     stored = bounds, index, np.zeros(1, np.uint8), one
-    recency(stored, (bounds, index, one), (one, one), np.float32(1), -1, no_items, no_items, one.copy())
+    gains = (np.float32(1), np.float32(1))
+    recency(stored, (bounds, index, one), (one, one, one), gains, -1, no_items, no_items, one.copy())
     sigmoid(one)
     for dtype in (np.float32, np.float64):
         best(np.zeros(1, dtype), none, 1)
@@ -216,25 +217,35 @@ def _add(block, added, begin, rows, whole, items):  # type: ignore[no-untyped-de
 
 
 @_compiled
-def recency(stored, neighbours, weights, gain, user, fresh, after, added):  # type: ignore[no-untyped-def]
-    """Write gain · log(1 + x) of `ncf/recent.py` into `added` [items], which holds zeros.
+def recency(stored, neighbours, weights, gains, user, fresh, after, added):  # type: ignore[no-untyped-def]
+    """Write what `ncf/recent.py` adds to the stored part into `added` [items], which holds zeros.
 
     Of the tensors of that module, `stored` is indptr, indices, later and often, `neighbours` is neighbour_indptr,
-    neighbours and weights, and `weights` is fading and repeats. `user` is -1 for a stranger. `fresh` and `after`
-    (int64) are the items of the request, oldest first, and the number of interactions after each. An item counts at
-    its last place, as often as it is there.
+    neighbours and weights, and `weights` is fading, repeats and again. `gains` are both gains. `user` is -1 for a
+    stranger. `fresh` and `after` (int64) are the items of the request, oldest first, and the number of interactions
+    after each. An item counts at its last place, as often as it is there.
     """
     indptr, indices, later, often = stored
     begin, end = (indptr[user], indptr[user + 1]) if user >= 0 else (0, 0)
+    fading, repeats, again = weights
+    items, last, own = np.empty(fresh.size + end - begin, np.int64), 0, np.empty(fresh.size + end - begin, np.float32)
     for place in range(fresh.size):
         item = fresh[place]
-        if not _times(fresh[place + 1 :], _NO_TIMES, item):
+        if not _times(fresh[place + 1 :], _NO_TIMES, item) and after[place] < fading.size:
             times = 1 + _times(fresh[:place], _NO_TIMES, item) + _times(indices[begin:end], often[begin:end], item)
-            _add_last(neighbours, weights, item, after[place], times, added)
+            items[last], own[last] = item, times * repeats[after[place]] * again[item]
+            _add_neighbours(neighbours, item, fading[after[place]], added)
+            last += 1
     for place in range(begin, end):
-        if not _times(fresh, _NO_TIMES, indices[place]):
-            _add_last(neighbours, weights, indices[place], later[place] + fresh.size, often[place], added)
-    _log1p_times(gain, added)
+        item, age = indices[place], later[place] + fresh.size
+        if age < fading.size and not _times(fresh, _NO_TIMES, item):
+            items[last], own[last] = item, often[place] * repeats[age] * again[item]
+            _add_neighbours(neighbours, item, fading[age], added)
+            last += 1
+    _log1p_times(gains[0], added)
+    _log1p_times(gains[1], own[:last])
+    for place in range(last):
+        added[items[place]] += own[place]
 
 
 @_compiled
@@ -281,14 +292,12 @@ def _times(items, often, item):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _add_last(neighbours, weights, item, later, often, added):  # type: ignore[no-untyped-def]
-    """Add the terms of one of the last items to x."""
-    indptr, other, weight = neighbours
-    fading, repeats = weights
-    if later < fading.size:
+def _add_neighbours(neighbours, item, weight, added):  # type: ignore[no-untyped-def]
+    """Add the neighbours of one of the last items to x."""
+    indptr, other, weights = neighbours
+    if weight > 0:
         for cell in range(indptr[item], indptr[item + 1]):
-            added[other[cell]] += fading[later] * weight[cell]
-        added[item] += repeats[later] * often
+            added[other[cell]] += weight * weights[cell]
 
 
 @_compiled

@@ -29,8 +29,8 @@ class Recency:
         self._tensors = (
             (array("indptr"), array("indices"), array("later"), array("often")),
             (array("neighbour_indptr"), array("neighbours"), array("weights")),
-            (array("fading"), array("repeats")),
-            np.float32(recent.gain),
+            (array("fading"), array("repeats"), array("again")),
+            (np.float32(recent.gain), np.float32(recent.repeat_gain)),
         )
 
     def of(self, user: int | None, history: Sequence[int] = (), ages: Sequence[float] | None = None) -> Added:

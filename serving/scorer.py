@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts import limits
+from contracts import limits, seen
 from ncf.bundle import Bundle
 from ncf.ranking import popular_scores
 from serving import kernels, shortlist
@@ -136,12 +136,9 @@ class Scorer:
         """`logits`: those of the stored part of the model, if they are already computed; they are overwritten."""
         bundle, selection, filters = self._bundle, self._selection, request.filters
         user = bundle.user_index.get(request.user_id)
-        seen = bundle.seen(user) if user is not None else NOTHING
-        if seen.size == 0:
+        if user is not None and bundle.seen(user).size == 0:
             user = None
         history, ages, unknown = self._known_history(request)
-        if history:
-            seen = np.union1d(seen, np.array(history, dtype=np.int32))
         rows = None
         if request.candidates is not None:
             known: set[Any] = {*map(bundle.item_index.get, request.candidates)}
@@ -150,7 +147,11 @@ class Scorer:
                 unknown += len({item for item in request.candidates if item not in bundle.item_index})
             rows = np.fromiter(known, np.int64, len(known))
             rows.sort()
-        excluded = seen if request.exclude_seen else NOTHING
+        excluded = bundle.left_out(user, request.exclude_seen)
+        if history and request.exclude_seen != seen.NONE:
+            fresh = request.history if request.exclude_seen == seen.ANY else request.bought
+            places = [bundle.item_index[item] for item in fresh if item in bundle.item_index]
+            excluded = np.union1d(excluded, np.array(places, dtype=np.int32))
         if request.candidates is None:
             excluded = bundle.excluded(excluded)
         if filters is not NO_FILTERS:
@@ -174,7 +175,7 @@ class Scorer:
                 rows = np.union1d(shortlisted, np.array(boosted, dtype=np.int64))
             chosen = self._personal(user, number, filters, rows, excluded, added, logits)
         person = _Person(user, history, ages, None if is_popular else added)
-        chosen, explored = self._explored(request, person, chosen, np.union1d(excluded, seen))
+        chosen, explored = self._explored(request, person, chosen, excluded)
         return {
             "userId": request.user_id,
             "itemList": self._entries(request, person, chosen, explored),
@@ -187,7 +188,7 @@ class Scorer:
         self, request: Invocation, person: _Person, chosen: list[tuple[int, float]], excluded: Places
     ) -> tuple[list[tuple[int, float]], frozenset[int]]:
         """`chosen` with places for items that few people know, as `serving.exploration` defines, and which these are.
-        `excluded`: the items that are not for this person, sorted.
+        `excluded`: the items that the answer leaves out, sorted; the person's own are left out besides.
         """
         exploration, popularity, number = request.exploration, self._bundle.popularity, request.num_results
         if exploration is None or request.candidates is not None or number is None:
@@ -196,7 +197,9 @@ class Scorer:
         rows = self._selection.rows(request.filters, np.flatnonzero(popularity < exploration.fewer_than))
         if places <= 0 or rows is None or not rows.size:
             return chosen, frozenset()
-        excluded = np.union1d(excluded, np.array([item for item, _ in chosen], np.int32)).astype(np.int32)
+        own = self._bundle.left_out(person.user, seen.ANY)
+        others = np.array([*person.history, *(item for item, _ in chosen)], np.int32)
+        excluded = np.unique(np.concatenate([excluded, own, others])).astype(np.int32)
         if person.added is None:
             scores = popular_scores(self._bundle, rows)
             pool = self._selection.best(scores, _unchanged, rows.size, request.filters, rows=rows, excluded=excluded)

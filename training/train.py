@@ -316,6 +316,7 @@ def _write_bundle(
         fields=dataset.fields,
         withdrawn=dataset.withdrawn,
         described_items=described_items,
+        is_bought=dataset.everything_bought(),
     )
 
 

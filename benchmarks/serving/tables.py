@@ -274,7 +274,7 @@ def numbers_kept(
     of_item = 4 * (factors + embedding + first) + 4 + 8
     if neighbours:
         of_user += 9 * last + 8
-        of_item += 8 * neighbours + 12
+        of_item += 8 * neighbours + 16
     return users * of_user + items * of_item + 4 * interactions
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
+from contracts import seen
 from recommend.aws import Bucket, Runtime
 from recommend.batch import Batch
 from recommend.budget import Budget
@@ -98,8 +99,8 @@ def recommendations(request: RecommendationsRequest, recommendation_id: str) -> 
         found = _ranked(asked.to_invocation() | rules, budget)
         if found is None:
             sold = replace(list_filter, withdrawn=withdrawal.items())
-            # The lists of a batch exclude seen items, so they cannot answer a request that includes them.
-            found = _listed(asked, sold, budget) if request.exclude_seen else None
+            # The lists of a batch leave out all seen items, so they cannot answer a request that wants them all.
+            found = _listed(asked, sold, budget) if request.exclude_seen != seen.NONE else None
             found = found or _popular().top(request.num_results, sold)
         return found
 
@@ -115,7 +116,7 @@ def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
     if ranking is None:
         ranking = _popular().top(request.num_results, replace(list_filter, withdrawn=withdrawal.items()))
     _served(ranking)
-    return ranking.to_recommendations(recommendation_id, request.fields)
+    return ranking.to_related(recommendation_id, request.fields)
 
 
 def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import sys
 from typing import Any
 
-from contracts import limits
+from contracts import limits, seen
 from contracts.item_fields import NAME_CHARACTERS
 
 _ID = {"type": "string", "minLength": 1, "maxLength": limits.ID_CHARACTERS}
@@ -73,7 +73,7 @@ def document() -> dict[str, Any]:
                     "operationId": "getRelatedItems",
                     "summary": "Recommend items similar to an item",
                     "parameters": [_id("itemId", _ITEM, "query"), _num_results(), *_categories(), _fields()],
-                    "responses": _responses("Recommendations", 400),
+                    "responses": _responses("Related", 400),
                 }
             },
             "/items/{itemId}/related": {
@@ -81,7 +81,7 @@ def document() -> dict[str, Any]:
                     "operationId": "getRelatedItemsByPath",
                     "summary": "The same, for an item whose id has no slash, percent sign, question mark or hash",
                     "parameters": [_id("itemId", _ITEM, "path"), _num_results(), *_categories(), _fields()],
-                    "responses": _responses("Recommendations", 400),
+                    "responses": _responses("Related", 400),
                 }
             },
             "/rankings": {
@@ -128,20 +128,21 @@ def _schemas() -> dict[str, Any]:
         "description": "personalized and related: the model; batch: the user's stored list, while the model does not "
         "answer; popular: popular items, for an unknown user or item, or while the model does not answer",
     }
+    listed = identity | {
+        "itemList": {"type": "array", "items": item, "maxItems": limits.RESULTS, "description": "best first"},
+        "model": model,
+        "source": source,
+    }
+    left_out = {
+        "enum": list(seen.KINDS),
+        "description": "which of the user's own items the list leaves out: what was asked for, if the model answers; "
+        "any in the source batch; none in popular items that stand in for it",
+    }
     return {
         "Recommendations": _object(
-            identity
-            | {
-                "itemList": {
-                    "type": "array",
-                    "items": recommended,
-                    "maxItems": limits.RESULTS,
-                    "description": "best first",
-                },
-                "model": model,
-                "source": source,
-            }
+            listed | {"itemList": listed["itemList"] | {"items": recommended}, "excludeSeen": left_out}
         ),
+        "Related": _object(listed),
         "PersonalizedRanking": _object(
             identity
             | {
@@ -220,10 +221,14 @@ def _id(name: str, description: str, place: str) -> dict[str, Any]:
 
 
 def _for_a_user() -> list[dict[str, Any]]:
-    seen = {"type": "boolean", "default": True}
+    forms = {"enum": [*seen.KINDS, "true", "false"], "default": seen.ANY}
+    words = (
+        "which of the user's own items to leave out: none, those that they bought, or any that they interacted with "
+        "(true and false are older names of any and none)"
+    )
     return [
         _num_results(),
-        _query("excludeSeen", seen, "leave out items that the user has already interacted with"),
+        _query("excludeSeen", forms, words),
         *_categories(),
         _fields(),
         _query("explain", {"type": "boolean", "default": False}, "tell because of which items each one is there"),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from contracts import documents, limits, lists
+from contracts import documents, limits, lists, seen
 from contracts.documents import Unfit
 from contracts.lists import BadList
 from contracts.values import is_integer, is_unicode
@@ -48,6 +48,8 @@ class Ranking:
     """Items that are there because few people know them."""
     because: Mapping[str, list[str]] = field(default_factory=dict)
     """By item id, the items of the person's history that weigh most in the score."""
+    exclude_seen: str = seen.NONE
+    """Which of the person's own items are left out: a kind of `contracts/seen.py`."""
 
     @classmethod
     def from_endpoint(cls, content: bytes, invocation: Mapping[str, Any], variant: str | None = None) -> Ranking:
@@ -79,6 +81,7 @@ class Ranking:
             if "exploration" in invocation
             else frozenset(),
             {entry["itemId"]: _reasons(entry.get("because")) for entry in entries} if "explain" in invocation else {},
+            seen.read(invocation.get("excludeSeen", False)) or seen.NONE,
         )
 
     def without(self, items: frozenset[str]) -> Ranking | None:
@@ -91,18 +94,22 @@ class Ranking:
     def to_recommendations(
         self, recommendation_id: str, fields: Sequence[str] = (), explain: bool = False
     ) -> dict[str, Any]:
-        """Return the body of `GET /users/{userId}/recommendations` and of `GET /items/{itemId}/related`, with these
-        fields of each item, and if wanted the items because of which it is there.
+        """Return the body of `GET /users/{userId}/recommendations`, with these fields of each item, and if wanted the
+        items because of which it is there.
         """
-        listed = self._item_list(fields)
-        for entry in listed if explain or self.explored else ():
+        answer = self.to_related(recommendation_id, fields)
+        for entry in answer["itemList"] if explain or self.explored else ():
             if entry["itemId"] in self.explored:
                 entry["isExploration"] = True
             if explain:
                 entry["because"] = self.because.get(entry["itemId"], [])
+        return answer | {"excludeSeen": self.exclude_seen}
+
+    def to_related(self, recommendation_id: str, fields: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the body of `GET /items/{itemId}/related`, with these fields of each item."""
         return {
             "recommendationId": recommendation_id,
-            "itemList": listed,
+            "itemList": self._item_list(fields),
             "model": self._model(),
             "source": self.source,
         }
@@ -190,7 +197,7 @@ class Part:
         best = list_filter.best(items, self.categories, number)
         if not best or (len(best) < number and len(items) >= most):
             return None
-        return Ranking(best, "batch", self.model_version, fields=self.fields)
+        return Ranking(best, "batch", self.model_version, fields=self.fields, exclude_seen=seen.ANY)
 
 
 @dataclass(frozen=True)

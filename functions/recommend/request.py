@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from contracts import documents, limits
+from contracts import documents, limits, seen
 from contracts.documents import Unfit
 from contracts.item_fields import NAME_CHARACTERS
 from contracts.values import kind
@@ -37,13 +37,14 @@ class InvalidRequest(Exception):
 
 @dataclass(frozen=True)
 class RecommendationsRequest:
-    """`GET /recommendations?userId=42&numResults=10&excludeSeen=true&category=Drama&category=Comedy`, or
+    """`GET /recommendations?userId=42&numResults=10&excludeSeen=any&category=Drama&category=Comedy`, or
     `GET /users/{userId}/recommendations`, which cannot take every id (`_subject`).
     """
 
     user_id: str
     num_results: int = limits.DEFAULT_RESULTS
-    exclude_seen: bool = True
+    exclude_seen: str = seen.ANY
+    """A kind of `contracts/seen.py`."""
     categories: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     explain: bool = False
@@ -55,7 +56,7 @@ class RecommendationsRequest:
         return cls(
             user_id=_id(_subject(event, query, "userId", _RECOMMENDATIONS_PATH), "userId"),
             num_results=_query_num_results(_joined(query, "numResults")),
-            exclude_seen=_query_boolean(query, "excludeSeen", True),
+            exclude_seen=_query_exclude_seen(_joined(query, "excludeSeen")),
             categories=_query_categories(query),
             fields=_query_fields(_joined(query, "fields")),
             explain=_query_boolean(query, "explain", False),
@@ -63,7 +64,11 @@ class RecommendationsRequest:
 
     def to_invocation(self) -> dict[str, Any]:
         """The body of the model server's `/invocations`."""
-        asked = {"userId": self.user_id, "numResults": self.num_results, "excludeSeen": self.exclude_seen}
+        asked = {
+            "userId": self.user_id,
+            "numResults": self.num_results,
+            "excludeSeen": seen.for_server(self.exclude_seen),
+        }
         return asked | _asked_fields(self.fields) | ({"explain": True} if self.explain else {})
 
 
@@ -224,6 +229,15 @@ def _query_boolean(query: Mapping[str, list[str]], name: str, default: bool) -> 
     if value not in ("true", "false"):
         raise InvalidRequest(f"{name} must be true or false, not {_shown(value)[1:-1]}", name)
     return value == "true"
+
+
+def _query_exclude_seen(value: str | None) -> str:
+    if value is None:
+        return seen.ANY
+    kind = seen.read({"true": True, "false": False}.get(value, value))
+    if kind is None:
+        raise InvalidRequest(f"excludeSeen must be {seen.FORMS}, not {_shown(value)[1:-1]}", "excludeSeen")
+    return kind
 
 
 def _query_categories(query: Mapping[str, list[str]]) -> tuple[str, ...]:

@@ -25,7 +25,9 @@ FIELDS = "item_fields.safetensors"
 """An optional member: what an answer may show of each item. Written if the dataset tells titles or more."""
 WITHDRAWN = "withdrawn.safetensors"
 """An optional member: the items that are not recommended. Written if there are any."""
-NAMES = (*MEMBERS, HELD_OUT, CATEGORIES, FIELDS, WITHDRAWN, MANIFEST)
+BOUGHT = "bought.safetensors"
+"""An optional member: which seen pairs are purchases. Written if some are not."""
+NAMES = (*MEMBERS, HELD_OUT, CATEGORIES, FIELDS, WITHDRAWN, BOUGHT, MANIFEST)
 """Every file of a bundle; the manifest is last, because the rest is no model without it."""
 
 

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from contracts import documents, schemas
+from contracts import seen as kinds
 from contracts.documents import Unfit
 from contracts.values import is_integer
 from ncf.bundle.format import (
+    BOUGHT,
     CATEGORIES,
     FIELDS,
     GOLDEN,
@@ -70,6 +72,8 @@ class Bundle:
     """What an answer may show of each item; without any, if the catalogue tells nothing."""
     withdrawn: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # [withdrawn items], sorted
     """The items that are not recommended, because the shop no longer offers them."""
+    is_bought: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))  # [interactions]
+    """Which of `seen_indices` are purchases; empty if all are, as far as the data tell."""
 
     @property
     def run_id(self) -> str:
@@ -103,6 +107,16 @@ class Bundle:
     def seen(self, user: int) -> NDArray[np.int32]:
         """Return the sorted indices of the items that the user with index `user` has in train or test."""
         return self.seen_indices[self.seen_indptr[user] : self.seen_indptr[user + 1]]
+
+    def left_out(self, user: int | None, exclude_seen: str) -> NDArray[np.int32]:
+        """Return the sorted indices of a user's items that a list leaves out, by a kind of `contracts/seen.py`; a
+        stranger (None) has none.
+        """
+        if user is None or exclude_seen == kinds.NONE:
+            return self.seen_indices[:0]
+        own = slice(self.seen_indptr[user], self.seen_indptr[user + 1])
+        items = self.seen_indices[own]
+        return items[self.is_bought[own]] if exclude_seen == kinds.BOUGHT and self.is_bought.size else items
 
     def excluded(self, seen: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return `seen` (sorted) and the withdrawn items, sorted."""
@@ -270,6 +284,15 @@ def _read_withdrawn(directory: Path, items: int) -> NDArray[np.int32]:
     return withdrawn
 
 
+def _read_bought(directory: Path, interactions: int) -> NDArray[np.bool_]:
+    if not (directory / BOUGHT).exists():
+        return np.empty(0, np.bool_)
+    is_bought = _read_arrays(directory, BOUGHT, {"is_bought": np.bool_})["is_bought"]
+    if is_bought.size != interactions or np.any(is_bought.view(np.uint8) > 1):
+        raise BrokenBundle(BOUGHT, f"is_bought must be true or false for each of {interactions} pairs in {SEEN}")
+    return is_bought
+
+
 def _read_model(directory: Path, description: Any, users: int, items: int, device: torch.device | str) -> Model:
     """Build the model that `architecture` of bundle.json describes, from weights.safetensors."""
     try:
@@ -310,8 +333,8 @@ def read_members(
     users, items = int(manifest["cardinalities"]["users"]), int(manifest["cardinalities"]["items"])
     user_ids = _read_ids(directory, USERS, users)
     item_ids = _read_ids(directory, ITEMS, items)
-    seen = _read_arrays(directory, SEEN, {"indptr": np.int64, "indices": np.int32})
-    indptr, indices = seen["indptr"], seen["indices"]
+    pairs = _read_arrays(directory, SEEN, {"indptr": np.int64, "indices": np.int32})
+    indptr, indices = pairs["indptr"], pairs["indices"]
     if indptr.size != users + 1 or indptr[0] != 0 or indptr[-1] != indices.size or np.any(np.diff(indptr) < 0):
         raise BrokenBundle(SEEN, f"indptr does not divide {indices.size} items among {users} users")
     if indices.size and (indices.min() < 0 or indices.max() >= items):
@@ -340,4 +363,5 @@ def read_members(
         item_categories=item_categories,
         fields=_read_fields(directory, items),
         withdrawn=_read_withdrawn(directory, items),
+        is_bought=_read_bought(directory, indices.size),
     )

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ncf.bundle.format import (
+    BOUGHT,
     CATEGORIES,
     FIELDS,
     GOLDEN,
@@ -56,6 +57,7 @@ def write(
     fields: ItemFields | None = None,
     withdrawn: NDArray[np.int64] | None = None,
     described_items: int = 0,
+    is_bought: NDArray[np.bool_] | None = None,
 ) -> Bundle:
     """Write a bundle into `directory`, which is created if necessary, and return it as read back.
 
@@ -64,7 +66,8 @@ def write(
     them a later comparison takes every seen pair for learned. `categories` has one entry per item, or is empty.
     `event_types` are the rows of the data by event type, `fields` what answers may show of each item, and `withdrawn`
     the sorted items that are not recommended; `described_items` is how many items without interactions have a vector
-    from their attributes. Raises BrokenBundle if the parts do not fit together.
+    from their attributes, and `is_bought` which of `seen_indices` are purchases. Raises BrokenBundle if the parts do
+    not fit together.
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
@@ -96,6 +99,9 @@ def write(
     if withdrawn is not None and withdrawn.size:
         members += (WITHDRAWN,)
         _put(directory / WITHDRAWN, safetensors.numpy.save({"item": withdrawn.astype(np.int32)}))
+    if is_bought is not None and not is_bought.all():
+        members += (BOUGHT,)
+        _put(directory / BOUGHT, safetensors.numpy.save({"is_bought": np.ascontiguousarray(is_bought)}))
     manifest: dict[str, Any] = {
         "schemaVersion": SCHEMA_VERSION,
         "runId": run_id,

@@ -3,10 +3,11 @@
 Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008), in the form of Rendle,
 Krichene, Zhang and Koren, "Revisiting the Performance of iALS on Item Recommendation Benchmarks" (RecSys 2022):
 
-    Σ_{(u,i) ∈ S} (1 - p_uᵀq_i)² + α Σ_u Σ_i (p_uᵀq_i)² + λ (Σ_u (|S_u| + α I) ‖p_u‖² + Σ_i (|S_i| + α U) ‖q_i‖²)
+    Σ_{(u,i) ∈ S} c_ui (1 - p_uᵀq_i)² + α Σ_u Σ_i (p_uᵀq_i)² + λ (Σ_u (C_u + α I) ‖p_u‖² + Σ_i (C_i + α U) ‖q_i‖²)
 
-Users' and items' factors are solved in turn. If one side is fixed, each row of the other side is the exact solution of
-a linear system: `ncf/fitting/least_squares.py`.
+The confidence c_ui is 1 for a pair that is worth as much as the median, and follows the worth (`als_worth`); C_u and
+C_i are its sums. Users' and items' factors are solved in turn. If one side is fixed, each row of the other side is the
+exact solution of a linear system: `ncf/fitting/least_squares.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from contracts.values import is_integer
@@ -27,6 +30,7 @@ from ncf.interface import CannotFit, Context, Kind, Stopped, Tensors, require_ke
 from ncf.parameters import Between, integer, number, parameter
 from ncf.seeds import stream
 from ncf.similarity import ItemSimilarity, by_scores
+from ncf.worth import relative
 
 NAME = "als"
 CHOICE_ITERATIONS = 3
@@ -57,6 +61,13 @@ class Parameters(parameters.Parameters):
         "Iterations of als, 1 to 100; each solves for the factors of all users and all items.",
         integer(1, 100),
         6,
+    )
+    als_worth: float = parameter(
+        "Confidence of a pair in als: its worth (`eventWeights`, `values`, `halfLifeDays` of the data) as a share "
+        "of the median, to this power, 0 to 1. 0, or data without these: all pairs count the same. 0.5 was "
+        "among the best on a year of retail data (docs/decisions/0039-what-people-buy-again.md).",
+        number("a number from 0 to 1", lambda value: 0 <= value <= 1),
+        0.5,
     )
 
 
@@ -99,19 +110,24 @@ class Als:
         return Als(self._users.to(device), self._items.to(device))
 
 
-def factorize(train: Pairs, items: int, parameters: Parameters, context: Context) -> tuple[Tensor, Tensor]:
+def factorize(
+    train: Pairs, items: int, parameters: Parameters, context: Context, confidence: NDArray[np.float32] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return p [users, factors] and q [items, factors] on the CPU, scaled to equal mean squares.
 
-    The same pairs and parameters are factorized once for each `context`. Raises CannotFit if the regularization is too
+    `confidence` is that of each of `train`, by default 1. The same pairs and parameters are factorized
+    once for each `context`. Raises CannotFit if the regularization is too
     small for a solution, and Stopped.
     """
     found: tuple[Tensor, Tensor] = context.once(
-        (NAME, *_values(parameters)), train, lambda: _factorize(train, items, parameters, context)
+        (NAME, *_values(parameters)), train, lambda: _factorize(train, items, parameters, context, confidence)
     )
     return found
 
 
-def _factorize(train: Pairs, items: int, parameters: Parameters, context: Context) -> tuple[Tensor, Tensor]:
+def _factorize(
+    train: Pairs, items: int, parameters: Parameters, context: Context, confidence: NDArray[np.float32] | None = None
+) -> tuple[Tensor, Tensor]:
     # Imported here, because the server loads this file, but needs no code for fitting.
     from ncf.fitting.least_squares import Rows, solve
 
@@ -121,6 +137,9 @@ def _factorize(train: Pairs, items: int, parameters: Parameters, context: Contex
     weight, regularization = parameters.als_unobserved_weight, parameters.als_regularization
     transposed = Pairs.of(train.item, train.user, items, users)
     by_user, by_item = Rows(train.item, train.indptr), Rows(transposed.item, transposed.indptr)
+    if confidence is not None:
+        by_user = Rows(train.item, train.indptr, confidence)
+        by_item = Rows(transposed.item, transposed.indptr, confidence[np.argsort(train.item, kind="stable")])
     generator = torch.Generator().manual_seed(stream(parameters.seed, "als"))
     q = torch.randn(items, factors, generator=generator) * (0.1 / factors**0.5)
     try:
@@ -165,8 +184,14 @@ def _values(parameters: Parameters) -> tuple[Any, ...]:
     return tuple(getattr(parameters, declared.name) for declared in dataclasses.fields(Parameters))
 
 
+def factorized(dataset: Dataset, parameters: Parameters, context: Context) -> tuple[Tensor, Tensor]:
+    """Return `factorize` of a dataset, with the confidence that follows from what its pairs are worth."""
+    confidence = relative(dataset, parameters.als_worth)
+    return factorize(dataset.train, dataset.items, parameters, context, confidence)
+
+
 def fit(dataset: Dataset, parameters: Parameters, context: Context) -> Als:
-    users, items = factorize(dataset.train, dataset.items, parameters, context)
+    users, items = factorized(dataset, parameters, context)
     return Als(users, items).to(context.device)
 
 

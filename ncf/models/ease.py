@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ncf import parameters
@@ -26,6 +27,7 @@ from ncf.dataset import Dataset, Pairs
 from ncf.interface import CannotFit, Context, Kind, Tensors, require_keys
 from ncf.parameters import Between, number, parameter
 from ncf.seeds import stream
+from ncf.worth import relative
 
 NAME = "ease"
 MAXIMUM_ITEMS = 20_000
@@ -50,6 +52,12 @@ class Parameters(parameters.Parameters):
         number("a number from 0 to below 1", lambda value: 0 <= value < 1),
         0.2,
         search=Between(0.0, 0.6),
+    )
+    ease_worth: float = parameter(
+        "Value of a pair in ease's least squares: its worth as a share of the median, to this power, 0 to 1 (see "
+        "als_worth). 0: 1 for each pair.",
+        number("a number from 0 to 1", lambda value: 0 <= value <= 1),
+        0.5,
     )
 
 
@@ -96,9 +104,16 @@ class Ease:
         return Ease(self._item_item.to(device), self._indptr.to(device), self._indices.to(device))
 
 
-def item_item(train: Pairs, items: int, l2: float, dropout: float, device: torch.device) -> Tensor:
-    """Return B [items, items], 0 for items without interactions. Raises CannotFit for more than MAXIMUM_ITEMS items
-    with interactions, and if the penalty is too small.
+def item_item(
+    train: Pairs,
+    items: int,
+    l2: float,
+    dropout: float,
+    device: torch.device,
+    values: NDArray[np.float32] | None = None,
+) -> Tensor:
+    """Return B [items, items], 0 for items without interactions. `values` are those of X at `train`, by default 1.
+    Raises CannotFit for more than MAXIMUM_ITEMS items with interactions, and if the penalty is too small.
     """
     is_learned = np.bincount(train.item, minlength=items) > 0
     learned = np.flatnonzero(is_learned)
@@ -107,7 +122,7 @@ def item_item(train: Pairs, items: int, l2: float, dropout: float, device: torch
         compact = Pairs.of(train.user, place[train.item], train.indptr.size - 1, learned.size)
         rows = torch.as_tensor(learned, device=device)
         found = torch.zeros(items, items, device=device)
-        found[rows[:, None], rows] = item_item(compact, learned.size, l2, dropout, device)
+        found[rows[:, None], rows] = item_item(compact, learned.size, l2, dropout, device, values)
         return found
     if items > MAXIMUM_ITEMS:
         raise CannotFit(
@@ -117,7 +132,7 @@ def item_item(train: Pairs, items: int, l2: float, dropout: float, device: torch
     counts = torch.bincount(torch.as_tensor(train.item), minlength=items).to(device)
     penalty = l2 + dropout / (1.0 - dropout) * counts  # [items], the diagonal of Λ
     try:
-        inverse = _inverse_by_users(train, penalty) if users < items else _inverse_by_items(train, penalty)
+        inverse = (_inverse_by_users if users < items else _inverse_by_items)(train, penalty, values)
     except torch.linalg.LinAlgError as error:
         raise CannotFit(f"ease cannot be solved with ease_l2 {l2:g}: choose a greater value ({error})") from error
     inverse.div_(-inverse.diagonal().clone())
@@ -125,24 +140,24 @@ def item_item(train: Pairs, items: int, l2: float, dropout: float, device: torch
     return inverse
 
 
-def _inverse_by_items(train: Pairs, penalty: Tensor) -> Tensor:
+def _inverse_by_items(train: Pairs, penalty: Tensor, values: NDArray[np.float32] | None) -> Tensor:
     """Return (XᵀX + Λ)⁻¹ [items, items], computed directly."""
     users, items = train.indptr.size - 1, penalty.numel()
     gram = torch.diag(penalty)
     users_per_block = max(1, _FLOATS // items)
     for begin in range(0, users, users_per_block):
-        block = _dense(train, begin, min(begin + users_per_block, users), penalty)
+        block = _dense(train, begin, min(begin + users_per_block, users), penalty, values)
         gram.addmm_(block.T, block)
     return torch.cholesky_inverse(torch.linalg.cholesky(gram))
 
 
-def _inverse_by_users(train: Pairs, penalty: Tensor) -> Tensor:
+def _inverse_by_users(train: Pairs, penalty: Tensor, values: NDArray[np.float32] | None) -> Tensor:
     """Return (XᵀX + Λ)⁻¹ by Woodbury's identity, Λ⁻¹ - Λ⁻¹Xᵀ (I + XΛ⁻¹Xᵀ)⁻¹ XΛ⁻¹.
 
     The time grows with the cube of the number of users, not of items.
     """
     users = train.indptr.size - 1
-    interactions = _dense(train, 0, users, penalty)  # [users, items]
+    interactions = _dense(train, 0, users, penalty, values)  # [users, items]
     weighted = interactions / penalty
     kernel = weighted @ interactions.T
     kernel.diagonal().add_(1.0)
@@ -153,11 +168,13 @@ def _inverse_by_users(train: Pairs, penalty: Tensor) -> Tensor:
     return found
 
 
-def _dense(train: Pairs, begin: int, end: int, like: Tensor) -> Tensor:
+def _dense(train: Pairs, begin: int, end: int, like: Tensor, values: NDArray[np.float32] | None) -> Tensor:
     """Return rows `begin` to `end` of X as a dense matrix, on the device of `like` [items]."""
     block = torch.zeros(end - begin, like.numel(), device=like.device)
     own = slice(train.indptr[begin], train.indptr[end])
-    block[torch.as_tensor(train.user[own] - begin), torch.as_tensor(train.item[own])] = 1.0
+    block[torch.as_tensor(train.user[own] - begin), torch.as_tensor(train.item[own])] = (
+        torch.ones((), device=like.device) if values is None else torch.as_tensor(values[own], device=like.device)
+    )
     return block
 
 
@@ -196,12 +213,13 @@ def _padded(matrix: Tensor, width: int) -> Tensor:
 
 def weights_of(dataset: Dataset, parameters: Parameters, context: Context) -> Tensor:
     """Return B of `dataset.train`, computed once for each `context`. Raises CannotFit."""
-    l2, dropout = parameters.ease_l2, parameters.ease_dropout
+    l2, dropout, power = parameters.ease_l2, parameters.ease_dropout, parameters.ease_worth
+    values = relative(dataset, power)
     with threads(cores()):
         found: Tensor = context.once(
-            (NAME, l2, dropout),
+            (NAME, l2, dropout, power),
             dataset.train,
-            lambda: item_item(dataset.train, dataset.items, l2, dropout, context.device),
+            lambda: item_item(dataset.train, dataset.items, l2, dropout, context.device, values),
         )
     return found
 

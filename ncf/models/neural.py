@@ -108,7 +108,7 @@ def fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) 
     return recency.fit(
         dataset,
         network,
-        lambda cut: als.factorize(cut.train, cut.items, parameters, context),
+        lambda cut: als.factorized(cut, parameters, context),
         network.scaled,
         neighbours=parameters.recent_neighbours,
         seed=parameters.seed,
@@ -214,7 +214,7 @@ def fused(model: Recommender, p: Tensor, q: Tensor, trade_off: float) -> Recomme
 def _start_factors(start: str, parameters: Parameters, dataset: Dataset, context: Context) -> tuple[Tensor, Tensor]:
     """Return the factors from which the GMF half starts: [users, factors], [items, factors]."""
     if start == "als":
-        return als.factorize(dataset.train, dataset.items, parameters, context)
+        return als.factorized(dataset, parameters, context)
     return _ease_factors(parameters, dataset, parameters.factors, context)
 
 

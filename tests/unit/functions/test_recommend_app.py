@@ -46,6 +46,7 @@ def test_answers_with_the_ranking_of_the_endpoint(app: Any, aws: Any, capsys: py
             "itemList": [{"itemId": "9", "score": 0.9}, {"itemId": "8", "score": 0.8}],
             "model": {"version": "run-2", "variant": "AllTraffic"},
             "source": "personalized",
+            "excludeSeen": "none",
         },
     )
     assert aws.invocations == [{"userId": "42", "numResults": 2, "excludeSeen": False}]
@@ -130,6 +131,7 @@ def test_gives_popular_items_when_the_endpoint_does_not_answer(
             "itemList": [{"itemId": "9", "score": 30.0}, {"itemId": "7", "score": 20.0}],
             "model": {"version": "run-1"},
             "source": "popular",
+            "excludeSeen": "none",
         },
     )
     assert len(aws.invocations) == tries

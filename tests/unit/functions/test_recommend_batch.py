@@ -42,7 +42,16 @@ def test_a_known_users_own_list_stands_in_for_the_endpoint(app: Any, aws: Any, l
     assert answer["statusCode"] == 200
     assert listed(answer) == ("batch", ["5", "6"], "run-2")
     assert json.loads(answer["body"])["itemList"][0] == {"itemId": "5", "score": 0.9}
+    assert json.loads(answer["body"])["excludeSeen"] == "any"
     assert aws.reads == 0, "the popularity list was not needed"
+
+
+def test_a_stored_list_has_nothing_that_was_bought_and_says_that_it_leaves_out_more(app: Any, lists: Any) -> None:
+    answer = app.handler(recommendations(excludeSeen="bought", numResults="2"), CONTEXT)
+    assert listed(answer)[:2] == ("batch", ["5", "6"])
+    assert json.loads(answer["body"])["excludeSeen"] == "any"
+    popular = app.handler(recommendations(excludeSeen="none", numResults="2"), CONTEXT)
+    assert listed(popular)[0] == "popular" and json.loads(popular["body"])["excludeSeen"] == "none"
 
 
 def test_parts_are_read_once_and_the_pointer_once_a_minute(app: Any, aws: Any, lists: Any, clock: Any) -> None:

@@ -33,12 +33,13 @@ def encoded(document: Any, **changes: Any) -> Any:
 
 def test_reads_the_answer_of_the_endpoint() -> None:
     ranking = Ranking.from_endpoint(encoded(ANSWER), ASKED)
-    assert ranking == Ranking((("1", 0.93), ("2", 0.0)), "personalized", "r1", 1)
+    assert ranking == Ranking((("1", 0.93), ("2", 0.0)), "personalized", "r1", 1, exclude_seen="any")
     assert ranking.to_recommendations("id") == {
         "recommendationId": "id",
         "itemList": [{"itemId": "1", "score": 0.93}, {"itemId": "2", "score": 0.0}],
         "model": {"version": "r1"},
         "source": "personalized",
+        "excludeSeen": "any",
     }
     assert ranking.to_personalized_ranking("id") == {
         "recommendationId": "id",

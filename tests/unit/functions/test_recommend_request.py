@@ -35,7 +35,7 @@ def refusal(parse: Any, *arguments: Any, **keywords: Any) -> Any:
 
 
 def test_recommendations_have_defaults() -> None:
-    assert recommendations() == RecommendationsRequest("42", 10, True)
+    assert recommendations() == RecommendationsRequest("42", 10, "any")
 
 
 def test_recommendations_take_the_query() -> None:
@@ -44,7 +44,7 @@ def test_recommendations_take_the_query() -> None:
 
 
 def test_a_query_parameter_of_somebody_else_is_left_alone() -> None:
-    assert recommendations({"utm_source": "mail"}) == RecommendationsRequest("42", 10, True)
+    assert recommendations({"utm_source": "mail"}) == RecommendationsRequest("42", 10, "any")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_takes_any_id_and_any_category_in_the_query(text: str) -> None:
 
     asked = event("/recommendations", userId=text, numResults="3")
     assert route(asked) == "recommendations"
-    assert RecommendationsRequest.from_event(asked) == RecommendationsRequest(text, 3, True, (text, "Drama", "War"))
+    assert RecommendationsRequest.from_event(asked) == RecommendationsRequest(text, 3, "any", (text, "Drama", "War"))
     asked = event("/related", itemId=text)
     assert route(asked) == "related"
     assert RelatedRequest.from_event(asked) == RelatedRequest(text, 10, (text, "Drama", "War"))
@@ -157,9 +157,16 @@ def test_finds_the_item_in_the_path_where_the_parameters_are_missing() -> None:
     assert RelatedRequest.from_event(event).item_id == "a/b"
 
 
-@pytest.mark.parametrize("value", ["", "1", "True", "yes", "true,true"])
+@pytest.mark.parametrize(
+    ("value", "sent"), [("none", False), ("bought", "bought"), ("any", True), ("true", True), ("false", False)]
+)
+def test_takes_what_to_leave_out_and_asks_by_the_names_that_older_servers_know(value: str, sent: Any) -> None:
+    assert recommendations({"excludeSeen": value}).to_invocation()["excludeSeen"] == sent
+
+
+@pytest.mark.parametrize("value", ["", "1", "True", "yes", "true,true", "Bought", "any,none", "seen"])
 def test_refuses_exclude_seen(value: Any) -> None:
-    message = f"excludeSeen must be true or false, not {value}"
+    message = f"excludeSeen must be none, bought, any, true or false, not {value}"
     assert refusal(recommendations, {"excludeSeen": value}) == (400, "excludeSeen", message)
 
 

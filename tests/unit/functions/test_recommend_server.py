@@ -17,10 +17,11 @@ def test_the_server_takes_what_the_function_sends() -> None:
     def taken(request: Any) -> Any:
         return from_body(json.dumps(request.to_invocation()).encode())
 
-    assert taken(RecommendationsRequest("ü\n", 100, False)) == Invocation("ü\n", 100, False, None)
-    assert taken(RecommendationsRequest("4" * 256)) == Invocation("4" * 256, 10, True, None)
+    assert taken(RecommendationsRequest("ü\n", 100, "none")) == Invocation("ü\n", 100, "none", None)
+    assert taken(RecommendationsRequest("4" * 256)) == Invocation("4" * 256, 10, "any", None)
+    assert taken(RecommendationsRequest("4", 10, "bought")) == Invocation("4", 10, "bought", None)
     items = tuple(map(str, range(1000)))
-    assert taken(RankingRequest("42", items)) == Invocation("42", None, False, items)
+    assert taken(RankingRequest("42", items)) == Invocation("42", None, "none", items)
 
 
 def test_the_function_reads_what_the_server_writes() -> None:

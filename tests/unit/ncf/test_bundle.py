@@ -52,6 +52,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         categories=[["Drama"], [], ["Action", "Drama"], [], [], [], ["Action"]],
         fields=ItemFields.pack([{"title": "Ant", "price": 2}, *[{}] * 6]),
         withdrawn=np.array([5]),
+        is_bought=np.array([True, False, True, True, False]),
     )
     return directory
 
@@ -422,3 +423,25 @@ def test_a_bundle_without_held_out_pairs_takes_all_seen_ones_for_learned(directo
     del manifest["members"]["held_out.safetensors"]
     reseal(directory, members=manifest["members"])
     assert bundles.load(directory).learned().size == 5
+
+
+def test_a_bundle_keeps_what_was_bought(directory: Path) -> None:
+    bundle = bundles.load(directory)
+    left_out = {
+        kind: [bundle.left_out(user, kind).tolist() for user in (0, 2, 4)] for kind in ("none", "bought", "any")
+    }
+    assert left_out == {"none": [[], [], []], "bought": [[0], [], []], "any": [[0, 3], [], [6]]}
+    assert bundle.left_out(None, "any").size == 0
+    (directory / "bought.safetensors").unlink()
+    manifest = json.loads((directory / bundles.MANIFEST).read_text())
+    del manifest["members"]["bought.safetensors"]
+    reseal(directory, members=manifest["members"])
+    assert bundles.load(directory).left_out(0, "bought").tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("values", [np.ones(4, np.bool_), np.full(5, 2, np.uint8).view(np.bool_)])
+def test_refuses_what_does_not_tell_of_each_seen_pair_whether_it_was_bought(directory: Path, values: Any) -> None:
+    (directory / "bought.safetensors").write_bytes(safetensors.numpy.save({"is_bought": values}))
+    reseal(directory)
+    with pytest.raises(BrokenBundle, match="is_bought must be true or false for each of 5 pairs"):
+        bundles.load(directory)

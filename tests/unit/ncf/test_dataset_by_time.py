@@ -107,6 +107,17 @@ def test_a_dataset_by_time_that_would_mislead_is_refused(
         dataset_files.load(path)
 
 
+def test_a_pair_was_bought_unless_all_that_is_known_of_it_are_other_events(by_time: Callable[..., Path]) -> None:
+    loaded = dataset_files.load(by_time())
+    assert loaded.everything_bought().tolist() == [True] * 7
+    # In train a, b of u and b, c of v: u bought b, v bought c. u takes a again after the moment, nobody knows how.
+    loaded = dataclasses.replace(loaded, is_bought=np.array([False, True, False, True]))
+    everything = loaded.everything()
+    others = [(U, A), (U, B), (U, C), (V, C), (W, A), (W, B)]
+    bought = dict(zip(pairs(everything), loaded.everything_bought(), strict=True))
+    assert bought == {(V, B): False} | dict.fromkeys(others, True)
+
+
 HOUR = 3600
 
 

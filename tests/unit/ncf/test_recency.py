@@ -12,9 +12,11 @@ import torch
 from contracts.splits import GLOBAL_TIME
 from ncf import recency
 from ncf.dataset import BrokenDataset, Dataset, History, Pairs, Split
+from ncf.evaluation import Evaluation
 from ncf.interface import Context, Model
 from ncf.models import als
 from ncf.models.als import Als
+from ncf.neighbours import LAST_ITEMS
 from ncf.recent import WithRecent
 
 ITEMS = 40
@@ -91,13 +93,72 @@ def test_without_any_order_or_taste_known_people_keep_the_order_of_the_stored_pa
     assert float(difference.abs().max()) < 0.1
 
 
-def test_own_items_count_only_where_people_choose_items_again() -> None:
-    data = ring()
-    assert not recency.part(data, 100, 1.0, 1.0).repeats.any()
-    object.__setattr__(data, "events", np.where(data.train.item % 2, 1, 3))
-    part = recency.part(data, 100, 1.0, 1.0)
-    assert (part.repeats.diff() < 0).all() and part.repeats[-1] > 0
-    assert part.often.tolist() == [1.0 if item % 2 else 3.0 for item in part.indices.tolist()]
+def test_own_items_count_as_others_where_nobody_chooses_items_again() -> None:
+    model = fitted(ring())
+    assert model.recent.repeat_gain == 0.0
+    assert model.recent.repeats.numel() == LAST_ITEMS
+    assert (model.recent.often == 1.0).all()
+
+
+def regulars(users: int = 150) -> Dataset:
+    """Each person chooses 3 favourites, drawn at random, 5 times and two of them also at the last visit; and 12 other
+    items once. Every visit has 3 items.
+    """
+    random = np.random.default_rng(5)
+    own, often, tied = [], [], []
+    for user in range(users):
+        items = random.permutation(ITEMS)[:15]
+        last = items[[user % 3, (user + 1) % 3, 4]]
+        own.append([*[item for item in random.permutation(items) if item not in last], *last])
+        often.append([5 if item in items[:3] else 1 for item in own[-1]])
+        tied.append([place % 3 != 0 for place in range(15)])
+    data = dataset(own)
+    keys = data.train.user * ITEMS + data.history.item
+    events = np.concatenate(often)[np.argsort(keys)].astype(np.int32)
+    history = History(data.history.item, np.concatenate(tied))
+    return dataclasses.replace(data, history=history, events=events)
+
+
+@pytest.mark.parametrize("split", [Split(), Split(GLOBAL_TIME, 0)])
+def test_what_people_choose_again_and_again_is_first_among_all_items(split: Split) -> None:
+    data = dataclasses.replace(regulars(), split=split)
+    model = fitted(data)
+    recent = model.recent
+    assert (
+        recent.repeat_gain > 0 and (recent.repeats.diff() < 0).all() and recent.repeats.numel() == recency.REPEAT_LAST
+    )
+    assert (recent.fading[LAST_ITEMS:] == 0).all() and (recent.fading[:LAST_ITEMS] > 0).all()
+    users = torch.arange(data.users)
+    scores = model.catalogue(users)
+    assert float(scores.max()) <= recency.GREATEST_LOGIT * 1.001
+    favourite = torch.zeros(data.users, ITEMS)
+    favourite[data.train.user, data.train.item] = torch.as_tensor(data.events > 1).float()
+    assert float(favourite.gather(1, scores.topk(3).indices).mean()) > 0.9
+    # Items that are new to a person have the scores that they would have without.
+    without = WithRecent(model.stored, dataclasses.replace(recent, repeat_gain=0.0)).catalogue(users)
+    is_new = torch.ones(data.users, ITEMS, dtype=torch.bool)
+    is_new[data.train.user, data.train.item] = False
+    torch.testing.assert_close(scores[is_new], without[is_new])
+    assert float(favourite.gather(1, without.topk(3).indices).mean()) < 0.6
+
+
+def test_on_validation_an_item_of_the_last_visit_was_chosen_once_less_often_before_everything_else() -> None:
+    data = dataset([[4, 1, 2, 3], [5, 6]])
+    history = History(data.history.item, np.array([False, False, False, True, False, False]))
+    data = dataclasses.replace(data, history=history, events=np.array([1, 3, 1, 2, 1, 2], np.int32))
+    cut = recency._with_chosen_before(data, data.last_visits())
+    assert list(zip(cut.test.user.tolist(), cut.test.item.tolist(), strict=True)) == [(0, 2), (0, 3), (1, 6)]
+    assert list(zip(cut.train.user.tolist(), cut.train.item.tolist(), strict=True)) == [
+        (0, 1),
+        (0, 2),
+        (0, 4),
+        (1, 5),
+        (1, 6),
+    ]
+    assert cut.events.tolist() == [1, 2, 2, 1, 1]
+    np.testing.assert_allclose(cut.worth, [1.0, 2 / 3, 1.0, 1.0, 0.5])
+    assert cut.history.item.tolist() == [2, 4, 1, 6, 5] and not cut.history.is_tied.any()
+    assert cut.popularity.sum() == 5
 
 
 def test_at_most_so_many_neighbours_are_kept_and_none_has_a_negative_weight() -> None:
@@ -109,7 +170,7 @@ def test_at_most_so_many_neighbours_are_kept_and_none_has_a_negative_weight() ->
 def test_the_weights_of_large_data_are_chosen_on_a_sample_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
     data = ring()
     monkeypatch.setattr(recency, "INTERACTIONS", len(data.train) // 2)
-    sample = recency._sample(data, 1)
+    sample = recency._sample(data, 1, recency.INTERACTIONS)
     assert 0.4 < len(sample.train) / len(data.train) <= 0.5
     assert np.array_equal(sample.latest, sample.history.item[sample.train.indptr[1:] - 1])
     model = fitted(data)
@@ -172,3 +233,21 @@ def test_the_scores_of_the_best_items_stay_apart() -> None:
     before, after = stored.catalogue(users).amax(dim=1), made.catalogue(users).amax(dim=1)
     assert made.recent.gain > recency.LEAST_GAIN  # type: ignore[attr-defined]  # it has a recent part
     assert after.mean() < 2 * before.mean()
+
+
+def test_both_tests_by_time_measure_the_model_with_its_own_items() -> None:
+    """The slice with repeats sees the difference; the test without them, where own items are left out, none."""
+    data = dataclasses.replace(regulars(), split=Split(GLOBAL_TIME, 0))
+    new = [
+        next(item for item in range(ITEMS) if item not in data.train.item[data.train.user == user])
+        for user in range(50)
+    ]
+    test = Pairs.of(np.arange(50), np.array(new), data.users, ITEMS)
+    again = Pairs.of(data.train.user[data.events > 1], data.train.item[data.events > 1], data.users, ITEMS)
+    data = dataclasses.replace(data, test=test, repeats=again)
+    model = fitted(data)
+    without = WithRecent(model.stored, dataclasses.replace(model.recent, repeat_gain=0.0))
+    evaluation = Evaluation(data, k=10, negatives=5, seed=1, device="cpu", with_repeats=again)
+    ours, theirs = (evaluation.measure(one).to_dict() for one in (model, without))
+    assert ours["full"] == theirs["full"] and ours["sampled"] == theirs["sampled"]
+    assert ours["slices"]["withRepeats"]["full"]["ndcg"] > theirs["slices"]["withRepeats"]["full"]["ndcg"] + 0.1

@@ -29,11 +29,13 @@ def part(**changes: Any) -> Recent:
     """Neighbours: i0 → i1 (2) and i2 (1), i3 → i2 (4). User 0 chose i4 and then i0; user 1 nothing."""
     made = Recent(
         gain=2.0,
+        repeat_gain=2.0,
         neighbour_indptr=torch.tensor([0, 2, 2, 2, 3, 3, 3]),
         neighbours=torch.tensor([1, 2, 2], dtype=torch.int32),
         weights=torch.tensor([2.0, 1.0, 4.0]),
         fading=torch.tensor([1.0, 0.5, 0.25]),
         repeats=torch.tensor([0.125, 0.0625, 0.0]),
+        again=torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 2.0]),
         prior=torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
         indptr=torch.tensor([0, 2, 2]),
         indices=torch.tensor([4, 0], dtype=torch.int32),
@@ -86,6 +88,19 @@ def test_neighbours_of_the_last_items_count_by_the_number_of_later_ones() -> Non
     recent = part()
     torch.testing.assert_close(recent.added(recent.last(None, [0, 3])), logs(0.0625, 1.0, 0.5 + 4.0, 0.125, 0, 0))
     torch.testing.assert_close(recent.added(recent.last(None, [3, 0])), logs(0.125, 2.0, 1.0 + 2.0, 0.0625, 0, 0))
+
+
+def test_what_is_chosen_again_counts_by_itself() -> None:
+    """Item 5 counts twice as much (`again`); its gain is not that of the neighbours."""
+    recent = part(repeat_gain=3.0, gain=1.0)
+    added = recent.added(recent.last(None, [5, 0]))
+    assert added.tolist() == pytest.approx(
+        [3 * math.log(1.125), math.log(3.0), math.log(2.0), 0, 0, 3 * math.log(1.0 + 2 * 0.0625)]
+    )
+    assert (
+        recent.added(recent.last(None, [5, 0]))[1:3].tolist()
+        == part(repeat_gain=0.0, gain=1.0).added(recent.last(None, [5, 0]))[1:3].tolist()
+    )
 
 
 def test_what_is_stored_of_a_user_is_older_than_the_history_of_a_request() -> None:
@@ -196,7 +211,7 @@ def test_a_bundle_keeps_the_part_and_records_answers_with_a_history(bundle: Bund
     assert isinstance(bundle.model, WithRecent)
     again, recent = bundle.model.recent.tensors(), part().tensors()
     assert all(torch.equal(again[name], recent[name]) for name in recent)
-    assert bundle.model.describe()["recent"] == {"gain": 2.0, "last": 3}
+    assert bundle.model.describe()["recent"] == {"gain": 2.0, "repeat_gain": 2.0, "last": 3}
     assert [case["request"]["userId"] for case in bundle.golden if "history" in case["request"]] == [
         "u0",
         "unknown-user",

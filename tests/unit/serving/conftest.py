@@ -54,11 +54,13 @@ def random_model(model: str, layers: tuple[int, ...], generator: torch.Generator
         return network
     recent = Recent(
         gain=1.5,
+        repeat_gain=0.75,
         neighbour_indptr=torch.arange(ITEMS + 1) * 10,
         neighbours=torch.cat([torch.randperm(ITEMS, generator=generator)[:10] for _ in range(ITEMS)]).int(),
         weights=torch.rand(10 * ITEMS, generator=generator),
         fading=torch.arange(1.0, 6.0) ** -1.25,
         repeats=torch.arange(1.0, 6.0) ** -1.0,
+        again=torch.rand(ITEMS, generator=generator),
         prior=torch.randn(ITEMS, generator=generator),
         indptr=torch.as_tensor(indptr),
         indices=torch.as_tensor(indices),

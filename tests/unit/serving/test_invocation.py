@@ -11,7 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serving import invocation as module
-from serving.invocation import Filters, InvalidInvocation, Invocation, Related, Shard, from_body
+from serving.invocation import Filters, InvalidInvocation, Invocation, Related, Shard, from_body, from_document
+
+EXCLUDE_SEEN = "excludeSeen must be none, bought, any, true or false"
 
 
 def refusal(body: Any) -> Any:
@@ -21,25 +23,38 @@ def refusal(body: Any) -> Any:
 
 
 def test_fills_in_the_defaults_of_a_full_catalogue_request() -> None:
-    assert from_body(b'{"userId": "42"}') == Invocation("42", 10, True, None)
+    assert from_body(b'{"userId": "42"}') == Invocation("42", 10, "any", None)
 
 
 def test_fills_in_the_defaults_of_a_candidate_request() -> None:
     body = b'{"userId": "42", "candidates": ["2", "1", "2"]}'
-    assert from_body(body) == Invocation("42", None, False, ("2", "1", "2"))
+    assert from_body(body) == Invocation("42", None, "none", ("2", "1", "2"))
 
 
 def test_accepts_every_field() -> None:
     body = '{"userId": "ü", "candidates": ["2"], "numResults": 100, "excludeSeen": true}'.encode()
-    assert from_body(body) == Invocation("ü", 100, True, ("2",))
+    assert from_body(body) == Invocation("ü", 100, "any", ("2",))
 
 
 def test_accepts_filters() -> None:
     body = {"userId": "1", "deny": ["a", "b", "a"], "categories": ["x"], "boosts": {"c": 2}, "categoryCaps": {"x": 0}}
     filters = Filters(("a", "b"), ("x",), {"c": 2.0}, {"x": 0})
-    assert from_body(json.dumps(body).encode()) == Invocation("1", 10, True, None, filters)
+    assert from_body(json.dumps(body).encode()) == Invocation("1", 10, "any", None, filters)
     body = {"itemId": "1", "deny": ["a"]}
     assert from_body(json.dumps(body).encode()) == Related("1", 10, Filters(("a",)))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [("none", "none"), ("bought", "bought"), ("any", "any"), (True, "any"), (False, "none")]
+)
+def test_takes_what_to_leave_out_by_each_name(value: Any, kind: str) -> None:
+    assert from_document({"userId": "42", "excludeSeen": value}) == Invocation("42", 10, kind)
+
+
+def test_takes_which_items_of_a_history_were_bought() -> None:
+    history = [{"itemId": "a", "isBought": True}, {"itemId": "b"}, {"itemId": "a", "isBought": False}]
+    wanted = Invocation("42", 10, "any", history=("a", "b", "a"), bought=frozenset({"a"}))
+    assert from_document({"userId": "42", "history": history}) == wanted
 
 
 def test_accepts_a_shard() -> None:
@@ -70,9 +85,10 @@ def test_refuses_an_invalid_number_of_results(literal: Any, shown: Any) -> None:
         ({"userId": 42}, "userId", "userId must be a string, not a number"),
         ({"userId": None}, "userId", "userId must be a string, not null"),
         ({"userId": "\ud800"}, "userId", "userId is not valid Unicode"),
-        ({"userId": "42", "excludeSeen": "true"}, "excludeSeen", 'excludeSeen must be true or false, not "true"'),
-        ({"userId": "42", "excludeSeen": 1}, "excludeSeen", "excludeSeen must be true or false, not 1"),
-        ({"userId": "42", "excludeSeen": None}, "excludeSeen", "excludeSeen must be true or false, not null"),
+        ({"userId": "42", "excludeSeen": "true"}, "excludeSeen", f'{EXCLUDE_SEEN}, not "true"'),
+        ({"userId": "42", "excludeSeen": 1}, "excludeSeen", f"{EXCLUDE_SEEN}, not 1"),
+        ({"userId": "42", "excludeSeen": ["any"]}, "excludeSeen", f"{EXCLUDE_SEEN}, not a list"),
+        ({"userId": "42", "excludeSeen": None}, "excludeSeen", f"{EXCLUDE_SEEN}, not null"),
         ({"userId": "42", "candidates": []}, "candidates", "candidates must hold 1 to 1000 item ids, not 0"),
         ({"userId": "4", "candidates": [""] * 1001}, "candidates", "candidates must hold 1 to 1000 item ids, not 1001"),
         ({"userId": "42", "candidates": None}, "candidates", "candidates must be a list of item ids, not null"),

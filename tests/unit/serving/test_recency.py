@@ -24,11 +24,13 @@ def random_part(seed: int, users: int = 3) -> Recent:
     stored = [torch.randperm(ITEMS, generator=generator)[:count] for count in (0, 4, 9)]
     return Recent(
         gain=2.5,
+        repeat_gain=1.25,
         neighbour_indptr=torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)]),
         neighbours=torch.randint(ITEMS, (int(sizes.sum()),), generator=generator).int(),
         weights=torch.rand(int(sizes.sum()), generator=generator),
         fading=torch.rand(LAST, generator=generator),
         repeats=torch.rand(LAST, generator=generator),
+        again=torch.rand(ITEMS, generator=generator) * 3,
         prior=torch.randn(ITEMS, generator=generator),
         indptr=torch.tensor([0, 0, 4, 13]),
         indices=torch.cat(stored).int(),
@@ -63,9 +65,15 @@ def test_a_history_is_read_in_its_order() -> None:
     ("history", "words"),
     [
         ("a", "history must be a list of objects, not a string"),
-        (["a"], "history[0] must be an object with itemId and at most ageSeconds"),
-        ([{"itemId": "a"}, {"item": "b"}], "history[1] must be an object with itemId and at most ageSeconds"),
-        ([{"itemId": "a", "eventType": "buy"}], "history[0] must be an object with itemId and at most ageSeconds"),
+        (["a"], "history[0] must be an object with itemId and at most ageSeconds and isBought"),
+        (
+            [{"itemId": "a"}, {"item": "b"}],
+            "history[1] must be an object with itemId and at most ageSeconds and isBought",
+        ),
+        (
+            [{"itemId": "a", "eventType": "buy"}],
+            "history[0] must be an object with itemId and at most ageSeconds and isBought",
+        ),
         ([{"itemId": 7}], "history[0] must be a string, not a number"),
         ([{"itemId": ""}], "history: an itemId must have 1 to 256 characters"),
         ([{"itemId": "a", "ageSeconds": -1}], "history[0].ageSeconds must be a number of at least 0"),

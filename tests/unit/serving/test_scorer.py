@@ -169,8 +169,8 @@ def test_orders_equal_scores_by_item_index(make_bundle: Any, model: Any) -> None
     scorer = Scorer(bundle)
     seen = set(bundle.seen(4).tolist())
     expected = [f"item-{index}" for index in range(40) if index not in seen][:6]
-    response = scorer.answer(Invocation("user-4", 6, True))
+    response = scorer.answer(Invocation("user-4", 6, "any"))
     assert ids(response) == expected
     assert {item["score"] for item in response["itemList"]} == {0.5}
-    shuffled = Invocation("user-4", None, False, ("item-9", "item-30", "item-2"))
+    shuffled = Invocation("user-4", None, "none", ("item-9", "item-30", "item-2"))
     assert ids(scorer.answer(shuffled)) == ["item-2", "item-9", "item-30"]

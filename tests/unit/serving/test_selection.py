@@ -73,9 +73,15 @@ users = st.sampled_from(["user-0", "user-3", "user-6", "nobody"])
 
 
 @settings(max_examples=60, deadline=None)
-@given(users, st.none() | st.integers(1, 100), st.booleans(), st.none() | some_items.filter(bool), filters)
+@given(
+    users,
+    st.none() | st.integers(1, 100),
+    st.sampled_from(["none", "any"]),
+    st.none() | some_items.filter(bool),
+    filters,
+)
 def test_filtered_lists_follow_the_definition(
-    bundle: Bundle, user: str, number: int | None, exclude_seen: bool, candidates: Any, chosen: Filters
+    bundle: Bundle, user: str, number: int | None, exclude_seen: str, candidates: Any, chosen: Filters
 ) -> None:
     scorer = Scorer(bundle)
     response = scorer.answer(Invocation(user, number, exclude_seen, candidates, chosen))
@@ -84,7 +90,7 @@ def test_filtered_lists_follow_the_definition(
     scores = scorer.scores(index) if index is not None and seen else bundle.popularity.astype(float)
     named = ITEMS if candidates is None else candidates
     allowed = {bundle.item_index[item] for item in named if item in bundle.item_index}
-    wanted = expected(bundle, scores, allowed - (seen if exclude_seen else set()), chosen, number or 40)
+    wanted = expected(bundle, scores, allowed - (seen if exclude_seen == "any" else set()), chosen, number or 40)
     assert_equal_lists(listed(response), wanted)
     assert response["unknownItems"] == int("nothing" in named)
 
@@ -118,7 +124,7 @@ def test_a_shard_has_the_list_of_each_of_its_users(bundle: Bundle, monkeypatch: 
         listed_items = set()
         for user, items in answer["users"].items():
             assert int(hashlib.sha256(user.encode()).hexdigest()[:8], 16) % 3 == shard
-            assert_equal_lists(list(items), listed(scorer.answer(Invocation(user, 4, True))))
+            assert_equal_lists(list(items), listed(scorer.answer(Invocation(user, 4, "any"))))
             listed_items |= {item for item, _ in items}
         assert answer["itemCategories"] == {
             item: [name for name, every in (("Even", 2), ("Seventh", 7), ("Third", 3)) if int(item[5:]) % every == 0]
@@ -132,12 +138,12 @@ def test_a_shard_has_the_list_of_each_of_its_users(bundle: Bundle, monkeypatch: 
 def test_a_batch_is_answered_like_single_requests(bundle: Bundle) -> None:
     scorer = Scorer(bundle)
     requests: list[Any] = [
-        Invocation("user-0", 5, True),
-        Invocation("nobody", 3, True),
+        Invocation("user-0", 5, "any"),
+        Invocation("nobody", 3, "any"),
         Related("item-3", 4),
-        Invocation("user-1", 40, False, None, Filters(deny=("item-1",))),
-        Invocation("user-2", None, False, ("item-4", "item-9")),
-        Invocation("user-2", 5, True, None, Filters(categories=("Even",))),
+        Invocation("user-1", 40, "none", None, Filters(deny=("item-1",))),
+        Invocation("user-2", None, "none", ("item-4", "item-9")),
+        Invocation("user-2", 5, "any", None, Filters(categories=("Even",))),
         Shard(0, 2, 3),
     ]
     for answered, request in zip(scorer.answers(requests), requests, strict=True):
@@ -153,7 +159,7 @@ def test_a_batch_is_answered_like_single_requests(bundle: Bundle) -> None:
 def test_a_failed_request_does_not_affect_the_others(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = Scorer(bundle)
     monkeypatch.setattr(bundle.model, "related", lambda item: 1 / 0, raising=False)
-    first, second = scorer.answers([Related("item-0", 3), Invocation("user-0", 3, True)])
+    first, second = scorer.answers([Related("item-0", 3), Invocation("user-0", 3, "any")])
     assert isinstance(first, ZeroDivisionError)
     assert isinstance(second, dict) and len(second["itemList"]) == 3
 
@@ -209,7 +215,7 @@ def test_the_best_are_those_of_a_stable_sort(scores: list[float], excluded: set[
 
 def test_a_list_too_long_for_insertion_is_sorted_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = Scorer(bundle)
-    request = Invocation("user-0", 40, True, None, Filters(deny=("item-3",)))
+    request = Invocation("user-0", 40, "any", None, Filters(deny=("item-3",)))
     before = listed(scorer.answer(request))
     monkeypatch.setattr(selection_module, "_MOST_BY_INSERTION", 2)
     assert listed(scorer.answer(request)) == before
@@ -222,6 +228,6 @@ def test_where_the_sigmoid_saturates_equal_scores_are_ordered_by_index(make_bund
         for parameter in model.parameters():
             parameter.fill_(4.0)
         bundle.model.state()["towers.0.item.weight"][::2] += 1e-3  # logits near 516 differ, their sigmoids do not
-    response = Scorer(bundle).answer(Invocation("user-0", 6, False))
+    response = Scorer(bundle).answer(Invocation("user-0", 6, "none"))
     assert [item for item, _ in listed(response)] == ITEMS[:6]
     assert {score for _, score in listed(response)} == {1.0}

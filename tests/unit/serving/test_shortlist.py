@@ -125,12 +125,12 @@ def both(make_bundle: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Scorer, Sco
 def test_answers_are_those_of_the_whole_catalogue(both: tuple[Scorer, Scorer], filters: Filters, number: int) -> None:
     through, exact = both
     for user in range(6):
-        request = Invocation(f"user-{user}", number, True, None, filters)
+        request = Invocation(f"user-{user}", number, "any", None, filters)
         given, wanted = listed(through.answer(request)), listed(exact.answer(request))
         assert len(given) == len(wanted)
         assert [item for item, _ in given] == [item for item, _ in wanted]
         assert [score for _, score in given] == pytest.approx([score for _, score in wanted], rel=1e-5)
-    requests = [Invocation(f"user-{user}", 4, True) for user in range(6)]
+    requests = [Invocation(f"user-{user}", 4, "any") for user in range(6)]
     assert through.answers(requests) == [through.answer(request) for request in requests]
 
 
