@@ -7,13 +7,15 @@ refused (``shortage``).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,21 +143,34 @@ class Saver:
 
 def _serialized(key: str, get_state: Callable[[], Any]) -> bytes | None:
     """The state as bytes. Requests continue in the meantime, so a dictionary that changed during the copy is read
-    again."""
+    again, the last time without another thread between. What still changed is saved at the next interval."""
     from ministack.core import persistence
 
     for attempt in range(ATTEMPTS):
         try:
-            state = get_state()
-            if state is None:
-                return None
-            wrapped = {"__ministack_format__": persistence._state_format_version(key), "payload": state}
-            return json.dumps(wrapped, default=persistence._json_default).encode()
+            with _undisturbed() if attempt == ATTEMPTS - 1 else contextlib.nullcontext():
+                state = get_state()
+                if state is None:
+                    return None
+                wrapped = {"__ministack_format__": persistence._state_format_version(key), "payload": state}
+                return json.dumps(wrapped, default=persistence._json_default).encode()
         except RuntimeError as error:
             if attempt == ATTEMPTS - 1:
                 logger.warning("state of %s not saved, it kept changing: %s", key, error)
+                registry.mark_changed()
             time.sleep(0.02 * (attempt + 1))
         except (TypeError, ValueError) as error:
             logger.error("state of %s not saved: %s", key, error)
             return None
     return None
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Python changes to another thread only where this one waits."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(60.0)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
