@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from contracts import schemas
-from evaluate import gate
+from evaluate import gate, notes
 from evaluate.policy import Policy
 from shared.errors import UntrustworthyReport
 from tests.unit.functions.cloud import (
@@ -370,7 +370,7 @@ def test_a_floor_of_a_slice_carries_its_numbers_and_one_that_cannot_be_checked_i
 def test_co_occurrence_is_a_note_unless_the_policy_sets_a_limit() -> None:
     document = later()
     document["baselines"]["cooccurrence"] = figures(0.2, 0.09)
-    document["baselines"]["another"] = figures(0.2, 0.06)
+    document["baselines"]["neighbours"] = figures(0.2, 0.06)
     verdict = gate.judge(document, POLICY, LATER)
     assert verdict.outcome == "ACCEPTED"
     assert (
@@ -442,3 +442,8 @@ def test_a_slice_without_its_difference_is_a_fault() -> None:
 
 def test_all_failed_checks_are_named_together() -> None:
     assert len(gate.judge(differing(-0.04, hit_rate=0.01), POLICY, LATER).reasons) == 4
+
+
+def test_a_baseline_with_repeats_is_no_note_where_the_model_has_none() -> None:
+    baselines = {"own_items": {"fullNdcg": 0.01, "withRepeatsNdcg": 0.3}}
+    assert list(notes.stronger({"fullNdcg": 0.06}, baselines, POLICY, 10)) == []
