@@ -370,7 +370,7 @@ def test_a_floor_of_a_slice_carries_its_numbers_and_one_that_cannot_be_checked_i
 def test_co_occurrence_is_a_note_unless_the_policy_sets_a_limit() -> None:
     document = later()
     document["baselines"]["cooccurrence"] = figures(0.2, 0.09)
-    document["baselines"]["neighbours"] = figures(0.2, 0.06)
+    document["baselines"]["another"] = figures(0.2, 0.06)
     verdict = gate.judge(document, POLICY, LATER)
     assert verdict.outcome == "ACCEPTED"
     assert (
@@ -447,3 +447,10 @@ def test_all_failed_checks_are_named_together() -> None:
 def test_a_baseline_with_repeats_is_no_note_where_the_model_has_none() -> None:
     baselines = {"own_items": {"fullNdcg": 0.01, "withRepeatsNdcg": 0.3}}
     assert list(notes.stronger({"fullNdcg": 0.06}, baselines, POLICY, 10)) == []
+
+
+def test_the_note_names_the_best_of_several_baselines() -> None:
+    baselines = {"cooccurrence": {"fullNdcg": 0.09}, "neighbours": {"fullNdcg": 0.07}}
+    policy = Policy.from_document({"baselineGains": {"others": {}}})
+    (note,) = notes.stronger({"fullNdcg": 0.06}, baselines, policy, 10)
+    assert note.startswith("note: the baseline cooccurrence is better than this model")
