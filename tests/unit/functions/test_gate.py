@@ -451,6 +451,6 @@ def test_a_baseline_with_repeats_is_no_note_where_the_model_has_none() -> None:
 
 def test_the_note_names_the_best_of_several_baselines() -> None:
     baselines = {"cooccurrence": {"fullNdcg": 0.09}, "neighbours": {"fullNdcg": 0.07}}
-    policy = Policy.from_document({"baselineGains": {"others": {}}})
+    policy = Policy.from_document({"baselineGains": {"neighbours": {}}})
     (note,) = notes.stronger({"fullNdcg": 0.06}, baselines, policy, 10)
     assert note.startswith("note: the baseline cooccurrence is better than this model")
