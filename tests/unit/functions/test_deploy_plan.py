@@ -51,6 +51,7 @@ def test_the_next_step_of_a_deployment(described: dict[str, Any] | None, action:
         (endpoint("Creating", WANTED), None, Action.BUSY),
         (endpoint("Updating", PREVIOUS, pending=WANTED), PREVIOUS, Action.BUSY),
         (endpoint("Updating", WANTED, pending=PREVIOUS), PREVIOUS, Action.WAIT),
+        (endpoint("Updating", WANTED), None, Action.BUSY),
         (endpoint("Deleting", WANTED), None, Action.DONE),
         (endpoint("Deleting", WANTED), PREVIOUS, Action.BUSY),
         (endpoint("UpdateRollbackFailed", WANTED), PREVIOUS, Action.UNUSABLE),

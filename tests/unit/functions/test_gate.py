@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from contracts import schemas
-from evaluate import gate
+from evaluate import gate, notes
 from evaluate.policy import Policy
 from shared.errors import UntrustworthyReport
 from tests.unit.functions.cloud import (
@@ -442,3 +442,15 @@ def test_a_slice_without_its_difference_is_a_fault() -> None:
 
 def test_all_failed_checks_are_named_together() -> None:
     assert len(gate.judge(differing(-0.04, hit_rate=0.01), POLICY, LATER).reasons) == 4
+
+
+def test_a_baseline_with_repeats_is_no_note_where_the_model_has_none() -> None:
+    baselines = {"own_items": {"fullNdcg": 0.01, "withRepeatsNdcg": 0.3}}
+    assert list(notes.stronger({"fullNdcg": 0.06}, baselines, POLICY, 10)) == []
+
+
+def test_the_note_names_the_best_of_several_baselines() -> None:
+    baselines = {"cooccurrence": {"fullNdcg": 0.09}, "neighbours": {"fullNdcg": 0.07}}
+    policy = Policy.from_document({"baselineGains": {"neighbours": {}}})
+    (note,) = notes.stronger({"fullNdcg": 0.06}, baselines, policy, 10)
+    assert note.startswith("note: the baseline cooccurrence is better than this model")

@@ -134,6 +134,11 @@ def test_refuses_hyperparameters_that_sagemaker_would_not_take(given: dict[str, 
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(("value", "text"), [(True, "true"), (False, "false"), (1, "1"), ("x" * 256, "x" * 256)])
+def test_a_hyperparameter_is_text_as_the_container_reads_it(value: Any, text: str) -> None:
+    assert request.hyperparameters({"note": value}, request.Run(RUN, VERSION, 1), IMAGE)["note"] == text
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
