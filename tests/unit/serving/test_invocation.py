@@ -103,7 +103,7 @@ _ITEM_FIELDS = "the fields are itemId, numResults, deny, categories, boosts, cat
         ({"itemId": 7}, "itemId must be a string, not a number"),
         ({"shard": 0}, "shards is missing"),
         ({"shards": 3}, "shard is missing"),
-        ({"shards": 0, "shard": 0}, "shards must be an integer from 1 to 10000, not 0"),
+        ({"shards": 0, "shard": 0}, "shards must be an integer from 1 to 100000, not 0"),
         ({"shards": 3, "shard": 3}, "shard must be an integer from 0 to 2, not 3"),
         ({"userId": "4", "deny": "x"}, "deny must be a list of item ids, not a string"),
         ({"userId": "4", "deny": ["x"] * 1001}, "deny must hold at most 1000 item ids, not 1001"),
