@@ -1,19 +1,21 @@
-"""`python -m benchmarks [gate|scoring|preparation|recommend]`: print the named tables, or all of them.
+"""`python -m benchmarks [gate|scoring|histories|preparation|recommend]`: print the named tables, or all of them.
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
+`python -m benchmarks search --dataset <folder> --budget 3m` measures what a search of hyperparameters is worth.
 `python -m benchmarks shop --rows 1000000` measures a whole training job on a generated shop.
 """
 
 import argparse
 from pathlib import Path
 
-from benchmarks import coming, command, gate, preparation, protocol, recommend, scoring
+from benchmarks import coming, command, gate, histories, preparation, protocol, recommend, scoring, searched
 from benchmarks.training import shop
 
 BENCHMARKS = {
     "gate": gate.table,
     "scoring": scoring.table,
+    "histories": histories.table,
     "preparation": preparation.table,
     "recommend": recommend.table,
 }
@@ -21,7 +23,10 @@ BENCHMARKS = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", choices=[[], *BENCHMARKS, "protocol", "coming", "shop"], metavar="|".join(BENCHMARKS)
+        "names",
+        nargs="*",
+        choices=[[], *BENCHMARKS, "protocol", "coming", "shop", "search"],
+        metavar="|".join(BENCHMARKS),
     )
     parser.add_argument("--data", type=Path, help="protocol: csv (.gz) or Parquet file with real times")
     parser.add_argument("--columns", default="user_id,item_id,timestamp", help="protocol: of user, item and time")
@@ -31,19 +36,26 @@ if __name__ == "__main__":
         "--referee", type=Path, help="coming: the referee's file, such as ../shared/tools/time_ordered.py"
     )
     parser.add_argument("--sets", default=",".join(coming.SETS), help="coming: data sets of the referee")
-    parser.add_argument("--seeds", type=int, default=1, help="coming: trainings of neumf, of which the mean is shown")
+    parser.add_argument("--seeds", type=int, default=1, help="coming: trainings of neumf; search: searches")
     parser.add_argument("--back", type=int, default=1, help="coming: 2 holds out the last item but one, for choices")
     parser.add_argument("--rows", default="1000000", help="shop: numbers of interactions, as 1000000,5000000")
+    parser.add_argument("--dataset", type=Path, help="search: a dataset folder, which has a manifest.json")
+    parser.add_argument("--models", default="neumf,als,cooccurrence", help="search: kinds of models")
+    parser.add_argument("--budget", default="3m", help="search: processor time of each search")
     options = parser.parse_args()
     columns = tuple(options.columns.split(","))
     if "protocol" in options.names and (options.data is None or len(columns) != 3):
         parser.error("protocol needs --data FILE, and three names in --columns")
     if "coming" in options.names and options.referee is None:
         parser.error("coming needs --referee FILE")
-    console = command.begin(200 if "coming" in options.names else None)
+    if "search" in options.names and options.dataset is None:
+        parser.error("search needs --dataset FOLDER")
+    console = command.begin(200 if {"coming", "search"} & set(options.names) else None)
     for name in options.names or BENCHMARKS:
         if name == "protocol":
             console.print(protocol.table(options.data, columns, options.moments, options.days))
+        elif name == "search":
+            console.print(searched.table(options.dataset, options.models.split(","), options.budget, options.seeds))
         elif name == "shop":
             console.print(shop.table(int(rows) for rows in options.rows.split(",")))
         elif name == "coming":

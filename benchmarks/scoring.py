@@ -19,6 +19,7 @@ from rich.table import Table
 from ncf import bundle as bundles
 from ncf.network import Architecture, Recommender
 from ncf.ranking import rank
+from ncf.recent import Recent, WithRecent
 from serving.invocation import from_document
 from serving.scorer import Scorer
 
@@ -29,7 +30,14 @@ CASES = [
 ]
 
 
-def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path, users: int = USERS) -> bundles.Bundle:
+def bundle_of(
+    items: int,
+    factors: int,
+    layers: tuple[int, ...],
+    directory: Path,
+    users: int = USERS,
+    recent: Recent | None = None,
+) -> bundles.Bundle:
     """Write and load a NeuMF bundle with random weights: the time of ranking does not depend on the weights."""
     random = np.random.default_rng(items)
     architecture = Architecture("neumf", factors, layers)
@@ -44,7 +52,7 @@ def bundle_of(items: int, factors: int, layers: tuple[int, ...], directory: Path
     seen = np.cumsum(gaps, axis=1, dtype=np.int32) - 1  # sorted and distinct within each user
     bundles.write(
         directory,
-        model=model,
+        model=model if recent is None else WithRecent(model, recent),
         user_ids=[f"u{user}" for user in range(users)],
         item_ids=[f"i{item}" for item in range(items)],
         seen_indptr=np.arange(0, users * SEEN + 1, SEEN, dtype=np.int64),

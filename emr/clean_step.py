@@ -14,6 +14,7 @@ import cleaning
 import findings
 import forgetting
 import global_time
+import splitting
 import uniting
 import writing
 from contracts.splits import AUTO, GLOBAL_TIME, LEAVE_LAST_OUT
@@ -104,25 +105,31 @@ def _keep(preparation: Preparation, settled: DataFrame, good: Clean) -> Clean:
 
 
 def _keep_latest(preparation: Preparation, settled: DataFrame, good: Clean) -> Clean:
-    """The latest row of each (user, item) that is liked and has enough support."""
+    """The latest row of each (user, item) that is liked and has enough support, with the last of each user marked."""
     values = preparation.arguments.worth
-    pairs = cleaning.latest_per_pair(cleaning.good_rows(settled, values, preparation.found.last))
+    rows = settled if len(preparation.lineage) > 1 else cleaning.by_person(settled)
+    pairs = cleaning.latest_per_pair(cleaning.good_rows(rows, values, preparation.found.last))
     not_liked = 0
     if values.can_be_nothing:
         pairs = pairs.persist()
-        not_liked = pairs.where("not is_liked").count()
-    unique = cleaning.with_support(pairs.where("is_liked").drop("is_liked")).persist()
-    distinct = unique.count()
-    _warn_of_not_liked(preparation, not_liked, distinct)
-    interactions, facts = _supported(preparation, unique, distinct)
-    duplicates = good.rows - distinct - not_liked
+        likes = pairs.agg(F.count_if("is_liked").alias("liked"), F.count_if(~F.col("is_liked")).alias("others")).head()
+        assert likes is not None
+        not_liked = likes["others"]
+        _warn_of_not_liked(preparation, not_liked, likes["liked"])
+    unique = cleaning.with_support(pairs.where("is_liked").drop("is_liked"))
+    is_core = preparation.arguments.minimum_item_interactions > 1
+    interactions, facts = _supported(preparation, (unique if is_core else splitting.mark_last(unique)).persist())
+    if is_core:
+        interactions = splitting.mark_last(interactions).persist()
+    duplicates = good.rows - facts["distinct"] - not_liked
     return replace(
         good,
         interactions=interactions,
+        items=splitting.per_item(interactions).persist(),
         rows=facts["rows"],
         duplicates=duplicates,
         not_liked=not_liked,
-        below_support=distinct - facts["rows"],
+        below_support=facts["distinct"] - facts["rows"],
         time_span=(facts["first"], facts["last"]),
         figures=_figures(preparation, facts, duplicates, not_liked),
     )
@@ -134,6 +141,8 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
     """
     arguments = preparation.arguments
     rows = cleaning.good_rows(settled)
+    if arguments.split == AUTO:
+        _refuse(global_time.why_too_few(rows, good.rows))
     moment, share = global_time.moment(rows, arguments.test_share, arguments.test_days)
     if share is not None and share >= global_time.COARSE * (arguments.test_share or 1):
         coarse = (
@@ -144,7 +153,7 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
             raise Refused(coarse)
         preparation.warn(coarse)
     if arguments.split == AUTO:
-        _require_suited(moment, global_time.users_from(rows, moment))
+        _refuse(global_time.why_unsuited(moment, global_time.users_from(rows, moment)))
     pairs = global_time.per_pair(cleaning.good_rows(settled, arguments.worth, moment), moment).persist()
     numbers = (
         F.count("earlier").alias("earlier"),
@@ -155,7 +164,7 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
     assert sizes is not None
     _warn_of_not_liked(preparation, sizes["not_liked"], sizes["earlier"] + sizes["later"])
     earlier = cleaning.with_support(global_time.earlier(pairs))
-    train, facts = _supported(preparation, earlier, sizes["earlier"], f" before {global_time.utc(moment)}")
+    train, facts = _supported(preparation, earlier, f" before {global_time.utc(moment)}")
     divided = global_time.divide(pairs, train).persist()
     numbers = (F.count("*").alias("rows"), F.max("timestamp").alias("last"), F.countDistinct("user_id").alias("users"))
     found = divided.groupBy("part").agg(*numbers).collect()
@@ -169,7 +178,7 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
         )
     test_users = sum(row["users"] for row in found if row["part"] == global_time.TEST)
     if arguments.split == AUTO:
-        _require_suited(moment, test_users)
+        _refuse(global_time.why_unsuited(moment, test_users))
     kept = divided.where(F.col("part") != global_time.COLD)
     duplicates = good.rows - sizes["earlier"] - sizes["later"] - sizes["not_liked"]
     return replace(
@@ -199,27 +208,26 @@ def _figures(preparation: Preparation, summary: Any, duplicates: int, not_liked:
     return numbers
 
 
-def _require_suited(moment: int, test_users: int) -> None:
-    reason = global_time.why_unsuited(moment, test_users)
+def _refuse(reason: str | None) -> None:
     if reason:
         raise Refused(reason)
 
 
-def _supported(preparation: Preparation, counted: DataFrame, distinct: int, when: str = "") -> tuple[DataFrame, Any]:
-    """The rows of `cleaning.with_support` that have enough support, and their `cleaning.summary`.
+def _supported(preparation: Preparation, counted: DataFrame, when: str = "") -> tuple[DataFrame, Mapping[str, Any]]:
+    """The rows of `cleaning.with_support` that have enough support, and the figures of `cleaning.summary`.
 
-    `distinct`: number of rows; `when`: limits them in sentences. Raises Refused if no row, only one user, or only one
-    item remains.
+    `when`: limits the rows in sentences. Raises Refused if no row, only one user, or only one item remains.
     """
     minimum_user = preparation.arguments.minimum_user_interactions
     minimum_item = preparation.arguments.minimum_item_interactions
     interactions = cleaning.supported(counted, minimum_user, minimum_item)
-    facts = cleaning.summary(interactions).head()
-    assert facts is not None
+    found = cleaning.summary(*((counted, minimum_user) if minimum_item <= 1 else (interactions,))).head()
+    assert found is not None
+    facts = found.asDict() | ({} if minimum_item <= 1 else {"distinct": counted.count()})
     rows = facts["rows"]
     if rows == 0:
         raise Refused(
-            f"below minimum support: 0 of {distinct} interactions{when} remain when a user needs at least "
+            f"below minimum support: 0 of {facts['distinct']} interactions{when} remain when a user needs at least "
             f"{minimum_user} items and an item at least {minimum_item} users"
         )
     if facts["one_user"] or facts["one_item"]:

@@ -107,8 +107,9 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
     weight = F.col("weight")
     after = [
         F.when(F.coalesce(heft, F.lit("")) == "", F.lit("weight_missing")),
-        F.when(heft.rlike(_NOT_FINITE) | (F.abs(weight) == float("inf")), F.lit("weight_not_finite")),
+        F.when(weight.isNull() & heft.rlike(_NOT_FINITE), F.lit("weight_not_finite")),
         F.when(weight.isNull(), F.lit("weight_unparsable")),
+        F.when(F.abs(weight) == float("inf"), F.lit("weight_not_finite")),
     ]
     if rules.has_times:
         before.append(F.when(_is_missing(F.col("stamp")), F.lit("timestamp_missing")))
@@ -221,6 +222,11 @@ def _without_fraction(name: str, is_whole: bool) -> Column:
     return F.regexp_replace(name, r"\.0$", "").alias(name) if is_whole else F.col(name)
 
 
+def by_person(settled: DataFrame) -> DataFrame:
+    """The rows with those of a person together: what follows by pair or by person needs no exchange of its own."""
+    return settled.repartition("user_id")
+
+
 def good_rows(settled: DataFrame, values: Worth | None = None, now: int = 0) -> DataFrame:
     """`user_id, item_id, timestamp, weight, worth float, is_bought boolean` of the good rows with a wanted event type.
 
@@ -309,18 +315,23 @@ def supported(counted: DataFrame, minimum_user: int, minimum_item: int) -> DataF
         remaining, count = narrowed, narrowed_count
 
 
-def summary(rows: DataFrame) -> DataFrame:
-    """One row, of rows of `with_support`: `rows`, `first` and `last` timestamp, `one_user` and `one_item`: true if all
-    rows have the same user, or the same item. Without rows, all columns except `rows` are null.
+def summary(rows: DataFrame, minimum_user: int = 1) -> DataFrame:
+    """One row, of the rows of `with_support` whose user has at least `minimum_user` items: `rows`, `first` and `last`
+    timestamp, `one_user` and `one_item`: true if all rows have the same user, or the same item. Without rows, all of
+    them except `rows` are null. And `distinct`, the number of all rows.
 
     What may look wrong: `events`; `users` as a double; `most`, the events of one user; `fastest`, the greatest number
     of a user's items an hour, over the time from the first to the last and an hour; `account`, the events and the name
     of the most active of `TEST_ACCOUNTS`; `times`, about how many different ones.
     """
+    is_kept = F.col("user_interactions") >= minimum_user
+    names = ("user_id", "item_id", "timestamp", "events", "user_interactions", "user_events", "user_first", "user_last")
+    kept = rows.select(*(F.when(is_kept, F.col(name)).alias(name) for name in names))
     hours = (F.col("user_last") - F.col("user_first")) / 3600 + 1
     is_account = F.lower("user_id").isin(*TEST_ACCOUNTS)
-    return rows.agg(
-        F.count("*").alias("rows"),
+    return kept.agg(
+        F.count("*").alias("distinct"),
+        F.count("user_id").alias("rows"),
         (F.min("user_id") == F.max("user_id")).alias("one_user"),
         (F.min("item_id") == F.max("item_id")).alias("one_item"),
         F.min("timestamp").alias("first"),

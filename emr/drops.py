@@ -17,7 +17,7 @@ from contracts import unions
 from contracts.columns import KEYS, NO_TIMES, Given
 from contracts.documents import Unfit
 from refusal import PreparationFailed, Refused
-from storage import Storage, StoredFile, attempt
+from storage import Storage, StoredFile
 
 _LARGEST = 2**31 - 1
 _READERS = 16
@@ -87,7 +87,7 @@ def same_times(interactions: DataFrame, pattern: str) -> DataFrame:
 
 
 def without_copies(
-    session: SparkSession, files: Sequence[tuple[int, StoredFile]]
+    storage: Storage, files: Sequence[tuple[int, StoredFile]]
 ) -> tuple[list[tuple[int, StoredFile]], list[str]]:
     """The files, each with the number of its drop, without those that have the bytes of another one; and warnings. The
     newest of equal files is kept. Only files of equal size are compared, by their SHA-256.
@@ -99,7 +99,7 @@ def without_copies(
     if not alike:
         return list(files), []
     with ThreadPool(min(_READERS, len(alike))) as pool:
-        hashes = pool.map(lambda pair: _sha256(session, pair[1].uri), alike)
+        hashes = pool.map(lambda pair: storage.sha256(pair[1].uri), alike)
     kept: dict[str, tuple[int, StoredFile]] = {}
     for digest, pair in zip(hashes, alike, strict=True):
         if digest not in kept or pair[0] > kept[digest][0]:
@@ -110,20 +110,6 @@ def without_copies(
     warnings = [f"{file.path} is read once: {gone[file.uri].path} is the same file" for _, file in files
                 if file.uri in gone]  # fmt: skip
     return [(drop, file) for drop, file in files if file.uri not in gone], warnings
-
-
-def _sha256(session: SparkSession, uri: str) -> str:
-    jvm: Any = session._jvm
-
-    def digest() -> str:
-        path = jvm.org.apache.hadoop.fs.Path(uri)
-        stream = path.getFileSystem(session.sparkContext._jsc.hadoopConfiguration()).open(path)
-        try:
-            return str(jvm.org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
-        finally:
-            stream.close()
-
-    return attempt("read", uri, digest)
 
 
 def with_drop(session: SparkSession, interactions: DataFrame, files: Iterable[tuple[int, str]]) -> DataFrame:

@@ -7,10 +7,11 @@ moment nobody could have known it. Rows have `user_id, item_id, timestamp, weigh
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 import worth
@@ -23,6 +24,8 @@ DAY = 86_400
 FIRST_REAL_TIME = 31_536_000
 #: With so many, the gate sees every second real gain of 5 %: docs/decisions/0026-the-test-is-what-comes-next.md.
 LEAST_TEST_USERS = 2_000
+#: Up to so many rows, all users are counted first: where they are too few, no moment has to be found.
+_FEW_ROWS = 1_000_000
 #: Times are coarse where the test would have at least so many times the share that was asked for.
 COARSE = 2
 #: Values of the column `part`. Cold rows are not written: their item is not in train.
@@ -35,9 +38,8 @@ def moment(rows: DataFrame, share: float | None, days: int | None) -> tuple[int,
 
     Raises Refused if no row is before it.
     """
-    span = rows.agg(F.min("timestamp").alias("first"), F.max("timestamp").alias("last")).head()
-    assert span is not None
-    first, last = span["first"], span["last"]
+    days_found = by_day(rows)
+    first, last = min(day["first"] for day in days_found), max(day["last"] for day in days_found)
     if first == last:
         raise Refused(
             f"nothing to learn from: all interactions have the time {utc(first)}, so no moment separates them; "
@@ -47,7 +49,7 @@ def moment(rows: DataFrame, share: float | None, days: int | None) -> tuple[int,
         found, later, option, given = last - days * DAY, None, "--test-days", str(days)
     else:
         assert share is not None
-        (found, later), option, given = moment_of_share(rows, share), "--test-share", str(share)
+        (found, later), option, given = moment_of_share(rows, days_found, share), "--test-share", str(share)
     if found <= first:
         raise Refused(
             f"nothing to learn from: with {option} {given} all interactions, from {utc(first)} to {utc(last)}, are "
@@ -65,11 +67,15 @@ def why_unsuited(moment: int, test_users: int) -> str | None:
     return None
 
 
+def why_too_few(rows: DataFrame, count: int) -> str | None:
+    """Why `rows` (`count` of them) cannot have enough test users; None if they can, or if it is not known."""
+    users = users_from(rows, 0) if count <= _FEW_ROWS else LEAST_TEST_USERS
+    return f"{users:,} users are fewer than the {LEAST_TEST_USERS:,} to test" if users < LEAST_TEST_USERS else None
+
+
 def users_from(rows: DataFrame, moment: int) -> int:
     """The number of users with a row at or after `moment`: no more can be tested."""
-    counted = rows.where(F.col("timestamp") >= moment).agg(F.countDistinct("user_id").alias("users")).head()
-    assert counted is not None
-    return int(counted["users"])
+    return int(rows.where(F.col("timestamp") >= moment).select("user_id").distinct().count())
 
 
 def utc(seconds: int) -> str:
@@ -77,24 +83,31 @@ def utc(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def moment_of_share(rows: DataFrame, share: float) -> tuple[int, float]:
+def by_day(rows: DataFrame) -> list[Row]:
+    """`day` (its first second), `rows, first, last` (times) of each day that has rows."""
+    sums = (F.count("*").alias("rows"), F.min("timestamp").alias("first"), F.max("timestamp").alias("last"))
+    found: list[Row] = rows.groupBy(_day().alias("day")).agg(*sums).collect()
+    return found
+
+
+def moment_of_share(rows: DataFrame, days: Sequence[Row], share: float) -> tuple[int, float]:
     """The latest time (epoch seconds) such that at least `share` of the rows have it or a later one, and their share.
+    `days`: `by_day`.
 
     Exact, in two passes of little memory: the rows are counted by day, then those of one day by second.
     """
-    day = F.col("timestamp") - F.col("timestamp") % DAY
-    by_day = _counts(rows, day)
-    total = sum(by_day.values())
+    counts = {day["day"]: day["rows"] for day in days}
+    total = sum(counts.values())
     wanted = math.ceil(Fraction(str(share)) * total)
-    found, later = _reached(by_day, wanted)
-    by_second = _counts(rows.where(day == found), F.col("timestamp"))
-    time, of_day = _reached(by_second, wanted - later)
-    return time, (later + of_day + by_second[time]) / total
+    found, later = _reached(counts, wanted)
+    by_second = rows.where(_day() == found).groupBy("timestamp").agg(F.count("*").alias("rows")).collect()
+    times = {row["timestamp"]: row["rows"] for row in by_second}
+    time, of_day = _reached(times, wanted - later)
+    return time, (later + of_day + times[time]) / total
 
 
-def _counts(rows: DataFrame, time: Column) -> dict[int, int]:
-    counted = rows.groupBy(time.alias("time")).agg(F.count("*").alias("rows")).collect()
-    return {row["time"]: row["rows"] for row in counted}
+def _day() -> Column:
+    return F.col("timestamp") - F.col("timestamp") % DAY
 
 
 def _reached(counts: dict[int, int], wanted: int) -> tuple[int, int]:

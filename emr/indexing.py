@@ -138,7 +138,5 @@ def describe(items: DataFrame, catalogue: DataFrame | None, sold: Column | None 
 
 
 def with_indices(interactions: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
-    """The interactions whose ids are in the maps, with `user_index int` and `item_index int` as further columns."""
-    return interactions.join(users.select("user_id", "user_index"), "user_id").join(
-        items.select("item_id", "item_index"), "item_id"
-    )
+    """The interactions whose ids are in the maps, with the other columns of both, `user_index` and `item_index`."""
+    return interactions.join(users, "user_id").join(items, "item_id")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,18 +36,27 @@ class Schema:
 
 def read_schema(session: SparkSession, uri: str) -> Schema:
     """The schema in a file's footer. Raises Py4JJavaError if it is unreadable."""
+    schema = _footer(session, uri, lambda reader: reader.getFooter().getFileMetaData().getSchema())
+    fields = [schema.getType(position) for position in range(schema.getFieldCount())]
+    nanoseconds = {field.getName() for field in fields if "TIMESTAMP(NANOS" in str(field.getLogicalTypeAnnotation())}
+    return Schema(tuple(field.getName() for field in fields), frozenset(nanoseconds), str(schema.toString()))
+
+
+def count_rows(session: SparkSession, uri: str) -> int:
+    """The number of rows by a file's footer. Raises Py4JJavaError if it is unreadable."""
+    return int(_footer(session, uri, lambda reader: reader.getRecordCount()))
+
+
+def _footer(session: SparkSession, uri: str, read: Callable[[Any], Any]) -> Any:
     jvm: Any = session._jvm
     path = jvm.org.apache.hadoop.fs.Path(uri)
     configuration = session.sparkContext._jsc.hadoopConfiguration()
     source = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(path, configuration)
     reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(source)
     try:
-        schema = reader.getFooter().getFileMetaData().getSchema()
+        return read(reader)
     finally:
         reader.close()
-    fields = [schema.getType(position) for position in range(schema.getFieldCount())]
-    nanoseconds = {field.getName() for field in fields if "TIMESTAMP(NANOS" in str(field.getLogicalTypeAnnotation())}
-    return Schema(tuple(field.getName() for field in fields), frozenset(nanoseconds), str(schema.toString()))
 
 
 def read_rows(

@@ -122,13 +122,16 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     parent_items, known_items = _parent_map(preparation, "items", "item_index")
     if parent_users is not None:
         parent_users = forgetting.without_ids(parent_users, preparation.people)
-    users, new_users, gone_users = _numbered(preparation, cleaned, "user", parent_users, known_users)
-    items, new_items, gone_items = _numbered(preparation, cleaned, "item", parent_items, known_items)
+    rows, rows_of_items = cleaned.interactions, cleaned.items if cleaned.items is not None else cleaned.interactions
+    users, new_users, gone_users = _numbered(preparation, rows, "user", parent_users, known_users)
+    items, new_items, gone_items = _numbered(preparation, rows_of_items, "item", parent_items, known_items)
     known_users, known_items = known_users - gone_users, known_items - gone_items
     users = users.persist()
     described, found = _describe(preparation, source, items, known_items > 0)
     items = described.drop(*withdrawal.DECIDED_BY)
-    interactions = indexing.with_indices(cleaned.interactions, users, items)
+    numbers = items.select("item_id", "item_index")
+    numbers = numbers if cleaned.items is None else splitting.with_cold(numbers, cleaned.items)
+    interactions = indexing.with_indices(rows, users.select("user_id", "user_index"), numbers)
     user_count, item_count = known_users + new_users, known_items + new_items
     print_step(
         "index",
@@ -154,26 +157,24 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
 
 
 def _numbered(
-    preparation: Preparation, cleaned: Clean, kind: str, parent: DataFrame | None, known: int
+    preparation: Preparation, rows: DataFrame, kind: str, parent: DataFrame | None, known: int
 ) -> tuple[DataFrame, int, int]:
     """The map of users or items (`kind`), the number of those that the parent did not have, and of those of the parent
-    that are dropped: all without an interaction, if their share is above `--compact-above`.
+    that are dropped: all that `rows` do not have, if their share is above `--compact-above`.
     """
     identifier, index = f"{kind}_id", f"{kind}_index"
-    new, added = indexing.number(
-        indexing.unknown_ids(cleaned.interactions, identifier, parent), identifier, index, known
-    )
+    new, added = indexing.number(indexing.unknown_ids(rows, identifier, parent), identifier, index, known)
     if parent is None:
         return new, added, 0
     limit = preparation.arguments.compact_above
-    gone = known - indexing.used(parent, cleaned.interactions, identifier).count() if limit < 1 else 0
+    gone = known - indexing.used(parent, rows, identifier).count() if limit < 1 else 0
     if gone <= limit * (known + added):
         return parent.unionByName(new, allowMissingColumns=True), added, 0
     preparation.warn(
         f"{gone} of {known + added} {kind}s have no interaction any more ({gone / (known + added):.0%}, limit "
         f"{limit:.0%}): they are dropped, and the other {kind}s are numbered anew (--compact-above, compactAbove)"
     )
-    return indexing.compacted(parent, cleaned.interactions, identifier, index), added, gone
+    return indexing.compacted(parent, rows, identifier, index), added, gone
 
 
 def _describe(
@@ -207,7 +208,10 @@ def _describe(
 def split(preparation: Preparation, cleaned: Clean, indexed: Indexed) -> Split:
     """Separates the rows for testing. Raises Refused if there is none, or a pair is in both sets."""
     started = time.monotonic()
-    divided = _split_by_time(cleaned, indexed) if cleaned.moment is not None else _hold_out_last(preparation, indexed)
+    if cleaned.items is None:
+        divided = _split_by_time(cleaned, indexed)
+    else:
+        divided = _hold_out_last(preparation, cleaned.items, indexed)
     print_step(
         "split",
         started,
@@ -245,19 +249,9 @@ def _split_by_time(cleaned: Clean, indexed: Indexed) -> Split:
     )
 
 
-def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
-    """Holds out each user's last interaction. Warns if ties decide much."""
-    marked = splitting.mark_last(indexed.interactions).persist()
-    items = splitting.per_item(marked).persist()
-    is_cold = F.col("earlier") == 0
-    facts = items.agg(
-        F.count("*").alias("items"),
-        F.sum("interactions").alias("rows"),
-        F.sum(F.col("interactions") - F.col("earlier")).alias("last"),
-        F.sum(F.when(is_cold, F.col("interactions")).otherwise(0)).alias("cold"),
-        F.sum(F.when(is_cold, 0).otherwise(F.col("tied"))).alias("tied"),
-        F.max("newest").alias("newest"),
-    ).head()
+def _hold_out_last(preparation: Preparation, known: DataFrame, indexed: Indexed) -> Split:
+    """Holds out each user's last interaction. `known`: `splitting.per_item`. Warns if ties decide much."""
+    facts = splitting.facts(known).head()
     assert facts is not None
     test_rows = facts["last"] - facts["cold"]
     if test_rows == 0:
@@ -265,10 +259,8 @@ def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
             f"nothing to test with: {facts['last']} users have at least two interactions, "
             f"and the last item of {facts['cold']} of them has no earlier interaction"
         )
-    divided = splitting.decide(marked, items)
-    leaked = splitting.leaked_pairs(divided).count()
-    if leaked:
-        raise Refused(f"{leaked} (user, item) pairs would be in both train and test")
+    if facts["repeated"]:
+        raise Refused(f"{facts['repeated']} (user, item) pairs would be in both train and test")
     train_rows, tied = facts["rows"] - test_rows, facts["tied"]
     if tied / test_rows > _LARGE_TIED_SHARE and preparation.arguments.has_times:
         preparation.warn(
@@ -279,12 +271,12 @@ def _hold_out_last(preparation: Preparation, indexed: Indexed) -> Split:
     values = preparation.arguments.worth
     at_newest = worth.at(values, F.col("worth"), preparation.found.last, facts["newest"])
     return Split(
-        train=splitting.for_training(divided).withColumn("worth", at_newest),
+        train=splitting.for_training(indexed.interactions).withColumn("worth", at_newest),
         train_rows=train_rows,
-        test=splitting.for_testing(divided),
+        test=splitting.for_testing(indexed.interactions),
         test_rows=test_rows,
         test_users=test_rows,
-        popularity=splitting.popularity(items),
+        popularity=splitting.popularity(known.join(indexed.items.select("item_id", "item_index"), "item_id")),
         popular_items=facts["items"],
         cold_test_items=facts["cold"],
         tied_test_users=tied,
@@ -313,7 +305,7 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
     # In parallel, so that the small tables do not wait for the large one.
     with ThreadPoolExecutor(len(tables)) as pool:
         list(pool.map(write_table, tables))
-    files = writing.describe_files(preparation.session, arguments.dataset, tables)
+    files = writing.describe_files(preparation.session, storage, arguments.dataset, tables)
     counts = {
         "read": preparation.read,
         "interactions": cleaned.rows,

@@ -32,6 +32,7 @@ from storage import Storage, StoredFile, attempt, literal_path
 #: https://files.grouplens.org/datasets/movielens/ml-latest-small-README.html
 _MOVIELENS = frozenset({"userId", "movieId", "rating", "timestamp"})
 _READERS = 16
+_SMALL_FILE = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
         catalogue_files = [file for file in storage.list_files(items) if not sources.is_hidden(file.path)]
         if not catalogue_files:
             raise Refused(f"the catalogue {items} does not exist or has no file")
-    filled, own_catalogue, warnings = _listed(storage, drops, catalogue_files or [])
-    filled, copies = without_copies(session, filled)
+    filled, own_catalogue, kind, warnings = _listed(storage, drops, catalogue_files or [])
+    filled, copies = without_copies(storage, filled)
     described = [file for file in (own_catalogue if catalogue_files is None else catalogue_files) if file.size > 0]
     if any(sources.compression_of(file.name) == "zstd" for file in (*(file for _, file in filled), *described)):
         text_files.enable_zstd(session)
@@ -119,7 +120,6 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
     layouts = [
         (one.file, replace(one.layout, is_multiline=one.layout.is_quoted)) for one in opened if isinstance(one, Opened)
     ]
-    appends = tuple(f"{drop.source}/" for drop in drops if drop.kind == APPEND)
     used = {file.uri for group in groups for file in group.files}
     numbered = [(number, file) for number, file in filled if file.uri in used]
     interactions = reduce(DataFrame.unionByName, frames)
@@ -135,7 +135,7 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
         warnings=(*warnings, *copies, *left),
         drops=_lineage(drops, numbered),
         timestamp_format=drops[-1].timestamp_format if len({drop.timestamp_format for drop in drops}) == 1 else None,
-        is_catalogue_of_append=catalogue_files is None and any(file.uri.startswith(appends) for file in described),
+        is_catalogue_of_append=catalogue_files is None and kind == APPEND,
     )
 
 
@@ -150,14 +150,16 @@ def _lineage(drops: Sequence[Drop], files: Iterable[tuple[int, StoredFile]]) -> 
 
 def _listed(
     storage: Storage, drops: Sequence[Drop], described: Sequence[StoredFile]
-) -> tuple[list[tuple[int, StoredFile]], list[StoredFile], list[str]]:
-    """The interaction files of all drops with the numbers of the drops, the catalogue of the newest one that has any,
-    and warnings. Raises Refused if there are no interactions, or if a drop that is needed cannot be read.
+) -> tuple[list[tuple[int, StoredFile]], list[StoredFile], str, list[str]]:
+    """The interaction files of all drops with the numbers of the drops, the catalogue of the newest one that has any
+    with the kind of that drop, and warnings. Raises Refused if there are no interactions, or if a drop that is needed
+    cannot be read.
     """
     with ThreadPool(min(_READERS, len(drops))) as pool:
         listings = pool.map(lambda drop: storage.list_files(drop.source), drops)
     found: list[tuple[int, StoredFile]] = []
     own_catalogue: list[StoredFile] = []
+    kind = drops[0].kind
     warnings: list[str] = []
     excluded = {file.uri for file in described}
     for number, (drop, listing) in enumerate(zip(drops, listings, strict=True)):
@@ -170,10 +172,11 @@ def _listed(
             continue
         warnings += more
         found += [(number, file) for file in files]
-        own_catalogue = catalogues or own_catalogue
+        if catalogues:
+            own_catalogue, kind = catalogues, drop.kind
     if not found:
         raise Refused(f"no interactions (rows=0): {drops[-1].source} and the drops before it have none")
-    return found, own_catalogue, warnings
+    return found, own_catalogue, kind, warnings
 
 
 def _of_drop(
@@ -263,7 +266,7 @@ def group_by_layout(
     if not opened:
         raise Refused(f"no interactions (rows=0): {'; '.join(warnings[:3])}")
     groups: dict[tuple[object, ...], Group] = {}
-    for one in _with_multiline(session, opened):
+    for one in _with_multiline(session, storage, opened):
         columns, pattern = chosen[one.file.path]
         key = (one.layout, columns, one.schema.text if one.schema else None, pattern)
         group = groups.setdefault(key, Group(one.layout, columns, one.schema, pattern))
@@ -295,13 +298,20 @@ def _opened(session: SparkSession, storage: Storage, file: StoredFile, file_form
         return error
 
 
-def _with_multiline(session: SparkSession, opened: Sequence[Opened]) -> list[Opened]:
+def _with_multiline(session: SparkSession, storage: Storage, opened: Sequence[Opened]) -> list[Opened]:
     """The files, marked where a quoted field has a line break beyond the part that was looked at."""
     unseen: dict[str, list[str]] = {}
+    found = set[str]()
     for one in opened:
-        if one.layout.is_quoted and not one.layout.is_multiline and not one.is_whole:
+        if not one.layout.is_quoted or one.layout.is_multiline or one.is_whole:
+            continue
+        # A small file is read here: a Spark job costs more.
+        text = storage.read_start(one.file.uri, _SMALL_FILE) if one.file.size < _SMALL_FILE else b""
+        if not 0 < len(text) < _SMALL_FILE:
             unseen.setdefault(one.layout.separator, []).append(literal_path(one.file.uri))
-    found = {_same_form(uri) for uri in text_files.with_open_quotes(session, unseen)}
+        elif text_files.has_open_quotes(text, one.layout.separator):
+            found.add(_same_form(one.file.uri))
+    found |= {_same_form(uri) for uri in text_files.with_open_quotes(session, unseen)}
     return [
         replace(one, layout=replace(one.layout, is_multiline=True)) if _same_form(one.file.uri) in found else one
         for one in opened

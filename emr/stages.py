@@ -80,7 +80,8 @@ class Clean:
     `cleaning.PAIR`), and counts of rows by outcome.
 
     `figures`: those of the manifest. `superseded`: rows that a newer drop has too; `before_history`: older ones. By
-    global time there are also the column `part`, the `moment` (epoch seconds) and the rows by part.
+    global time there are also the column `part`, the `moment` (epoch seconds) and the rows by part; by leave-last-out
+    the columns of `splitting.mark_last` and `items`, those of `splitting.per_item`.
     """
 
     interactions: DataFrame
@@ -91,6 +92,7 @@ class Clean:
     time_span: tuple[int, int]
     not_liked: int = 0
     figures: Mapping[str, Any] = field(default_factory=dict)
+    items: DataFrame | None = None
     moment: int | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
     superseded: int = 0

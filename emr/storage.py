@@ -81,6 +81,19 @@ class Storage:
 
         return attempt("read", uri, read)
 
+    def sha256(self, uri: str) -> str:
+        """The SHA-256 of a file's bytes, in hexadecimal digits."""
+        path, files = self._locate(uri)
+
+        def digest() -> str:
+            stream = files.open(path)
+            try:
+                return str(self._jvm.org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
+            finally:
+                stream.close()
+
+        return attempt("read", uri, digest)
+
     def write_whole(self, uri: str, text: str, draft: str) -> None:
         """Writes `text` as UTF-8 to `draft` and moves it to `uri`: a reader of `uri` sees all of it or nothing."""
         path, files = self._locate(draft)

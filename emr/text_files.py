@@ -118,6 +118,15 @@ def _strings(names: Sequence[str]) -> StructType:
     return StructType([StructField(name, StringType()) for name in names])
 
 
+def has_open_quotes(text: bytes, separator: str) -> bool:
+    """True if in some line of a file a quoted field goes on in the next one."""
+    if b'"' not in text:
+        return False
+    is_complete = re.compile(complete_line(separator)).search
+    lines = re.split(r"\r\n|\r|\n", text.decode("latin-1"))
+    return any('"' in line and not is_complete(line) for line in lines)
+
+
 def with_open_quotes(session: SparkSession, paths_by_separator: dict[str, list[str]]) -> set[str]:
     """The files (as `input_file_name` has them) in which a quoted field goes on in the next line."""
     value = F.col("value")

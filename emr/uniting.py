@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+import cleaning
 import findings
 from contracts import unions
 from contracts.lines import UNITED
@@ -36,9 +37,8 @@ def once(preparation: Preparation, settled: DataFrame, good: Clean) -> tuple[Dat
         older = rows.where(F.col("timestamp") < first).count()
         rows = rows.where(F.col("timestamp") >= first)
     if many:
-        # By pair, so that the next step finds the rows of a pair together; the window needs no exchange of its own.
         same = Window.partitionBy("user_id", "item_id", "timestamp", "event_type")
-        rows = rows.repartition("user_id", "item_id").withColumn("newest", F.max("drop").over(same))
+        rows = cleaning.by_person(rows).withColumn("newest", F.max("drop").over(same))
         rows = rows.where(F.col("drop") == F.col("newest")).drop("newest")
     rows = rows.persist()
     counts = {0: rows.count()}

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+import parquet_files
 from arguments import Arguments
 from contracts import splits
 from contracts.columns import Columns
 from refusal import PreparationFailed
-from storage import Storage, literal_path
+from storage import Storage, StoredFile, attempt
 
 MANIFEST_VERSION, REPORT_VERSION = "1.2", "1.0"
 ROWS_PER_FILE = 5_000_000
 _COMPRESSION = "zstd"
+_PART = "_part"
+_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -53,58 +56,45 @@ def write_table(
     Parquet lists the encodings of a column in no fixed order.
     """
     files = max(1, -(-table.rows // rows_per_file)) if table.spread_by else 1
-    part: Column = F.lit(0)
-    if files > 1 and table.spread_by:
-        part = F.floor(F.col(table.spread_by).cast("bigint") * files / F.lit(table.spread))
     draft = f"{staging}/{table.name}"
-    writer = (
-        table.frame.withColumn("_part", part.cast("int"))
-        .repartition(files, "_part")
-        .sortWithinPartitions("_part", *table.order)
-        .write.mode("overwrite")
-        .partitionBy("_part")
-    )
-    if file_format == "json":
-        writer.json(draft, ignoreNullFields=False)
+    if files == 1 or table.spread_by is None:
+        writer = table.frame.repartition(1).sortWithinPartitions(*table.order).write
     else:
-        writer.parquet(draft, compression=_COMPRESSION)
+        part = F.floor(F.col(table.spread_by).cast("bigint") * files / F.lit(table.spread))
+        parts = table.frame.withColumn(_PART, part.cast("int")).repartition(files, _PART)
+        writer = parts.sortWithinPartitions(_PART, *table.order).write.partitionBy(_PART)
+    if file_format == "json":
+        writer.json(draft, "overwrite", ignoreNullFields=False)
+    else:
+        writer.parquet(draft, "overwrite", compression=_COMPRESSION)
     drafts = [file for file in storage.list_files(draft) if file.name.startswith("part-")]
-    numbers = [int(file.path.split("/")[0].removeprefix("_part=")) for file in drafts]
+    numbers = [int(file.path.split("/")[0].removeprefix(f"{_PART}=")) if files > 1 else 0 for file in drafts]
     if len(set(numbers)) != len(numbers):
         raise PreparationFailed(f"{table.name}: a part was written more than once: {[file.path for file in drafts]}")
     for position, (_, file) in enumerate(sorted(zip(numbers, drafts, strict=True))):
         storage.move(file.uri, f"{folder}/{table.name}/part-{position:05d}.{file_format}")
 
 
-def describe_files(session: SparkSession, folder: str, tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """`path, size, sha256, rows` of each file, sorted by path, as read back from storage.
+def describe_files(
+    session: SparkSession, storage: Storage, folder: str, tables: Sequence[Table]
+) -> list[dict[str, Any]]:
+    """`path, size, sha256, rows` of each file, sorted by path, as read back from storage: the rows by its footer.
 
     Raises PreparationFailed if a table does not have the expected number of rows.
     """
-    paths = [literal_path(f"{folder}/{table.name}") for table in tables]
-    contents = session.read.format("binaryFile").load(paths)
-    hashes = contents.select("path", "length", F.sha2("content", 256).alias("sha256")).collect()
-    footers = [session.read.parquet(path).select(F.input_file_name().alias("path")) for path in paths]
-    counted = reduce(DataFrame.unionByName, footers).groupBy("path").agg(F.count("*").alias("rows"))
-    rows = {_tail(row["path"]): row["rows"] for row in counted.collect()}
-    described = [
-        {
-            "path": _tail(row["path"]),
-            "size": row["length"],
-            "sha256": row["sha256"],
-            "rows": rows.get(_tail(row["path"]), 0),
-        }
-        for row in hashes
-    ]
+    found = [(table.name, file) for table in tables for file in storage.list_files(f"{folder}/{table.name}")]
+
+    def describe(name: str, file: StoredFile) -> dict[str, Any]:
+        rows = attempt("read", file.uri, lambda: parquet_files.count_rows(session, file.uri))
+        return {"path": f"{name}/{file.path}", "size": file.size, "sha256": storage.sha256(file.uri), "rows": rows}
+
+    with ThreadPool(min(_READERS, len(found) or 1)) as pool:
+        described = pool.starmap(describe, found)
     for table in tables:
         written = sum(file["rows"] for file in described if file["path"].startswith(f"{table.name}/"))
         if written != table.rows:
             raise PreparationFailed(f"{folder}/{table.name} has {written} rows, not the expected {table.rows}")
     return sorted(described, key=lambda file: file["path"])
-
-
-def _tail(path: str) -> str:
-    return "/".join(path.rsplit("/", 2)[-2:])
 
 
 def build_manifest(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,11 @@ from numpy.typing import NDArray
 
 from contracts import splits
 from ncf.item_fields import ItemFields
+
+RECENT_DAYS = (7, 30)
+"""The last days of train whose popular items are baselines."""
+VALIDATION_SHARE = 0.05
+"""Share of train that `split_again` takes by global time, as a preparation does by default."""
 
 
 class BrokenDataset(Exception):
@@ -67,11 +73,27 @@ class History:
 
     item: NDArray[np.int32]  # [pairs in train]
     is_tied: NDArray[np.bool_]  # [pairs in train], at the same time as the one before of the same user
+    hour: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    """[pairs in train], hours since 1970; empty if they are not known."""
 
     @classmethod
     def unknown(cls, train: Pairs) -> History:
         """The history without times: all interactions of a user are at the same time."""
         return cls(train.item.astype(np.int32), np.diff(train.user, prepend=-1) == 0)
+
+    def at(self, rows: NDArray[np.bool_]) -> History:
+        """Return the history of some pairs."""
+        visit = np.cumsum(~self.is_tied)[rows]
+        return History(
+            self.item[rows], np.diff(visit, prepend=0) == 0, self.hour[rows] if self.hour.size else self.hour
+        )
+
+    def recent(self, items: int) -> dict[int, NDArray[np.int64]]:
+        """Return the interactions of each item in the last days [items], by the number of days; empty without times."""
+        if not self.hour.size:
+            return {}
+        newest = self.hour.max()
+        return {days: np.bincount(self.item[self.hour >= newest - days * 24], minlength=items) for days in RECENT_DAYS}
 
     @property
     def tied_share(self) -> float:
@@ -187,22 +209,54 @@ class Dataset:
             raise BrokenDataset("train/", "has no user with interactions at two times")
         return self._tested_on(self.train.user[is_last], self.history.item[is_last].astype(np.int64))
 
+    def split_again(self) -> Dataset:
+        """Return the dataset split by its own protocol once more: its test set is a part of train.
+
+        By leave-last-out that is `validation`. By global time it is the newest VALIDATION_SHARE of train, of all users,
+        new ones too, with the items that the rest has. A newest pair with several events may be a repeat, so it is in
+        neither part. The real test set is not used. Raises BrokenDataset if nothing can be spared.
+        """
+        hour, count = self.history.hour, len(self.train)
+        if self.split.protocol != splits.GLOBAL_TIME or not hour.size:
+            cut = self.validation()
+        else:
+            place = count - math.ceil(VALIDATION_SHARE * count)
+            moment = np.partition(hour, place)[place]
+            if moment == hour.min():
+                raise BrokenDataset("train/", "has one hour of interactions: there is nothing to spare for validation")
+            late = hour >= moment
+            user, item = self.train.user[late], self.history.item[late].astype(np.int64)
+            cut = self._tested_on(user, item)
+            keys = self.train.user * self.items + self.train.item
+            once = self.events[np.searchsorted(keys, user * self.items + item)] == 1
+            fair = once & (cut.popularity[item] > 0)
+            if not fair.any():
+                raise BrokenDataset("train/", "has no new pair of known items in its newest part to validate on")
+            test = Pairs.of(user[fair], item[fair], self.users, self.items)
+            cut = dataclasses.replace(
+                cut, test=test, split=Split(splits.GLOBAL_TIME, int(moment) * 3600, self.split.seed)
+            )
+        return dataclasses.replace(cut, recent=cut.history.recent(self.items))
+
     def _tested_on(self, user: NDArray[np.int64], item: NDArray[np.int64]) -> Dataset:
         """Return the dataset with these pairs of train as its test set."""
         keys = self.train.user * self.items + self.train.item
         rest = ~np.isin(keys, user * self.items + item, assume_unique=True)
         train = Pairs.of(self.train.user[rest], self.train.item[rest], self.users, self.items)
         in_order = ~np.isin(self.train.user * self.items + self.history.item, user * self.items + item)
+        history = self.history.at(in_order)
+        latest = np.full(self.users, -1)
+        latest[train.user] = history.item  # of equal indices, numpy keeps the last value
         return dataclasses.replace(
             self,
             train=train,
             test=Pairs.of(user, item, self.users, self.items),
             popularity=np.bincount(train.item, minlength=self.items),
-            latest=np.full(self.users, -1),
+            latest=latest,
             split=Split(seed=self.split.seed),
             repeats=Pairs.none(self.users),
             recent={},
-            history=History(self.history.item[in_order], self.history.is_tied[in_order]),
+            history=history,
             events=self.events[rest],
             worth=self.worth[rest],
             is_bought=self.is_bought[rest],

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from contracts import counts, documents, item_fields, splits
 from contracts.documents import Unfit
 from contracts.values import is_integer, shown
-from ncf.dataset import BrokenDataset, Dataset, History, Pairs, Split
+from ncf.dataset import RECENT_DAYS, BrokenDataset, Dataset, History, Pairs, Split
 from ncf.item_fields import ItemFields
 
 SCHEMA_VERSIONS = re.compile(r"1\.[0-9]+")
@@ -50,8 +50,6 @@ _EPOCH, _LATEST = datetime(1970, 1, 1), 60 * 10**9
 """Times are shown up to the year 3871; 9999 is the last of `datetime`."""
 _ITEMS_AT_ONCE = 10_000
 DAY = 86_400
-RECENT_DAYS = (7, 30)
-"""The last days of train whose popular items are baselines."""
 
 
 def load(directory: Path, expected_version: str | None = None) -> Dataset:
@@ -376,7 +374,7 @@ def _history(table: pa.Table, train: Pairs, items: int) -> History:
     moment = np.cumsum(~is_tied[tied])
     in_order = item.copy()
     in_order[tied] = item[tied][np.lexsort((_scattered(user[tied], item[tied]), moment))]
-    return History(in_order, is_tied)
+    return History(in_order, is_tied, (time // 3600).astype(np.int32))
 
 
 def _scattered(user: NDArray[Any], item: NDArray[Any]) -> NDArray[np.uint64]:

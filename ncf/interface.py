@@ -13,6 +13,7 @@ The server loads these files too, so a file imports the modules for fitting insi
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -97,6 +98,10 @@ class Context:
             self._results[key] = data, compute()  # `data` is kept, so that no other object gets its id
         found: T = self._results[key][1]
         return found
+
+    def fork(self) -> Context:
+        """Return a context that has the results so far, and keeps the further ones to itself."""
+        return dataclasses.replace(self, _results=dict(self._results))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ncf.parameters import Parameters, integer, number, one_of, parameter
+from ncf.parameters import Among, Between, Parameters, integer, number, one_of, parameter
 
 LOSSES = ("bce", "block_bce", "block_softmax")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -24,6 +24,7 @@ class Plan(Parameters):
         "last epoch, when the learning rate has fallen to zero. On validation, 12 and 20 differ by less than noise.",
         integer(1, 1000),
         15,
+        search=Between(5, 30, log=True),
     )
     batch_size: int = parameter(
         "Samples (positives and negatives) in one step, 1 to 1048576. The batch is made smaller if an epoch would have "
@@ -35,6 +36,7 @@ class Plan(Parameters):
         "Learning rate of Adam at the first step, above 0; it falls linearly to zero.",
         number("a number above 0", lambda value: value > 0),
         0.005,
+        search=Between(0.001, 0.02, log=True),
     )
     negatives_per_positive: int = parameter(
         "Negatives (items without interaction) per interaction, 1 to 100. bce draws this many; block_bce gives its "
@@ -42,6 +44,7 @@ class Plan(Parameters):
         "a random start; with the start als, 1 and 2 were better than 4 on validation.",
         integer(1, 100),
         2,
+        search=Among(1, 2, 4),
     )
     l2: float = parameter(
         "Weight of the L2 penalty on the embeddings (Adam's weight decay), 0 to 1. Neither 1e-6 nor 1e-5 helped on "
@@ -76,6 +79,7 @@ class Plan(Parameters):
         "fixed. 0.2 to 0.4 were best on validation: with 1 the start is lost, with 0.1 they learn too little.",
         number("a number from 0 to 1", lambda value: 0 <= value <= 1),
         0.3,
+        search=Between(0.05, 1.0, log=True),
     )
     patience: int = parameter(
         "Early stopping: training ends after this many epochs without a better NDCG on validation, 0 to 1000, and the "

@@ -82,7 +82,8 @@ class Recent:
         is in both, or several times in `history`, counts at its last place, and as often as it is there.
         Raises ValueError for an index that is no item, and for ages that are negative, not finite or not as many.
         """
-        fresh, later = in_order(history, ages, self.items)
+        _check(history, ages, self.items)
+        fresh, later = in_order(history, ages)
         stored = slice(0, 0) if user is None else slice(int(self.indptr[user]), int(self.indptr[user + 1]))
         device = self.prior.device
         items = torch.cat([self.indices[stored].long(), torch.tensor(fresh, dtype=torch.int64, device=device)])
@@ -180,20 +181,25 @@ class WithRecent:
         return WithRecent(self.stored.to(device), self.recent.to(device))
 
 
-def in_order(history: Sequence[int], ages: Sequence[float] | None, items: int) -> tuple[list[int], list[int]]:
-    """Return the items, oldest first, and the number of interactions in later visits than each one's."""
+def _check(history: Sequence[int], ages: Sequence[float] | None, items: int) -> None:
     for place, item in enumerate(history):
         if not is_integer(item, 0, items - 1):
             raise ValueError(f"history[{place}] must be an index from 0 to {items - 1}, not {shown(item)}")
+    if ages is not None and len(ages) != len(history):
+        raise ValueError(f"ages must be as many as history, {len(history)}, not {len(ages)}")
+    for place, age in enumerate(ages or ()):
+        if not is_number(age) or age < 0:
+            raise ValueError(f"ages[{place}] must be a number of at least 0, not {shown(age)}")
+
+
+def in_order(history: Sequence[int], ages: Sequence[float] | None) -> tuple[list[int], list[int]]:
+    """Return the items, oldest first, and the number of interactions in later visits than each one's. The arguments
+    are those of `Recent.last`, and valid.
+    """
     number = len(history)
     if ages is None:
         return list(history), list(range(number - 1, -1, -1))
-    if len(ages) != number:
-        raise ValueError(f"ages must be as many as history, {number}, not {len(ages)}")
-    for place, age in enumerate(ages):
-        if not is_number(age) or age < 0:
-            raise ValueError(f"ages[{place}] must be a number of at least 0, not {shown(age)}")
-    order = sorted(range(number), key=lambda place: -ages[place])  # stable: equal ages keep their order
+    order = sorted(range(number), key=ages.__getitem__, reverse=True)  # stable: equal ages keep their order
     later, after = [0] * number, 0
     for at in range(number - 1, -1, -1):
         if at + 1 < number and ages[order[at]] != ages[order[at + 1]]:

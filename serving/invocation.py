@@ -6,6 +6,7 @@ Pure: no torch, no HTTP. `docs/contracts.md`, "Server", is the specification.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -271,24 +272,27 @@ def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ..
         raise InvalidInvocation(
             f"history must hold at most {limits.HISTORY} items, not {len(value)}: send the newest", "history"
         )
-    items, ages = [], []
     for place, entry in enumerate(value):
-        label = f"history[{place}]"
-        if not isinstance(entry, dict) or not {"itemId"} <= entry.keys() <= {"itemId", "ageSeconds"}:
-            raise InvalidInvocation(f"{label} must be an object with itemId and at most ageSeconds", "history")
-        items.append(entry["itemId"])
-        if "ageSeconds" in entry:
-            age = entry["ageSeconds"]
-            if not is_number(age) or age < 0:
-                wanted = "a number of at least 0, the seconds since the event"
-                raise InvalidInvocation(f"{label}.ageSeconds must be {wanted}, not {_shown(age)}", "history")
-            ages.append(float(age))
+        if type(entry) is not dict or "itemId" not in entry or len(entry) > 1 + ("ageSeconds" in entry):
+            raise InvalidInvocation(f"history[{place}] must be an object with itemId and at most ageSeconds", "history")
+    items = [entry["itemId"] for entry in value]
+    ages = [entry["ageSeconds"] for entry in value if "ageSeconds" in entry]
+    if not ({int, float}.issuperset(map(type, ages)) and all(0 <= age <= sys.float_info.max for age in ages)):
+        _refuse_age(value)
     _check_strings(items, "history")
     if not all(1 <= len(item) <= limits.ID_CHARACTERS for item in items):
         raise InvalidInvocation(f"history: an itemId must have 1 to {limits.ID_CHARACTERS} characters", "history")
     if ages and len(ages) != len(items):
         raise InvalidInvocation("history: ageSeconds must be in all entries or in none", "history")
-    return tuple(items), tuple(ages) if ages else None
+    return tuple(items), tuple(map(float, ages)) if ages else None
+
+
+def _refuse_age(entries: list[dict[str, Any]]) -> None:
+    for place, entry in enumerate(entries):
+        age = entry.get("ageSeconds", 0)
+        if not is_number(age) or age < 0:
+            wanted = "a number of at least 0, the seconds since the event"
+            raise InvalidInvocation(f"history[{place}].ageSeconds must be {wanted}, not {_shown(age)}", "history")
 
 
 def _check_strings(values: list[Any], name: str) -> None:

@@ -31,9 +31,9 @@ class Recency:
 
     def of(self, user: int | None, history: Sequence[int] = (), ages: Sequence[float] | None = None) -> Added:
         """Return what is added for the user with index `user` (None: a stranger) with this history: [items]. The
-        arguments are those of `ncf.recent.Recent.last`.
+        arguments are those of `ncf.recent.Recent.last`, and valid.
         """
-        fresh, later = in_order(history, ages, self.prior.size)
+        fresh, later = in_order(history, ages)
         added = np.zeros(self.prior.size, np.float32)
         index = -1 if user is None else user
         kernels.recency(*self._tensors, index, np.array(fresh, np.int64), np.array(later, np.int64), added)

@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,12 +170,14 @@ class Scorer:
 
     def _known_history(self, request: Invocation) -> tuple[list[int], list[float] | None, int]:
         """The known items of the request's history, their ages if it has them, and the number of unknown items."""
-        index = self._bundle.item_index
-        unknown = len({item for item in request.history if item not in index})
+        found = [*map(self._bundle.item_index.get, request.history)]
+        if None not in found:
+            return cast("list[int]", found), None if request.ages is None else list(request.ages), 0
+        unknown = len({item for item, row in zip(request.history, found, strict=True) if row is None})
         ages = None
         if request.ages is not None:
-            ages = [age for item, age in zip(request.history, request.ages, strict=True) if item in index]
-        return [index[item] for item in request.history if item in index], ages, unknown
+            ages = [age for age, row in zip(request.ages, found, strict=True) if row is not None]
+        return [row for row in found if row is not None], ages, unknown
 
     def _personal(
         self,

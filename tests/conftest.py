@@ -1,5 +1,5 @@
-"""Groups tests for several processes (`make test`): one group for each tier that builds or deploys once, otherwise one
-for each file. What the modules hold is left out of Python's search for garbage.
+"""Groups tests for several processes (`make test`): one group for each tier that builds, deploys or starts Spark once,
+otherwise one for each file. What the modules hold is left out of Python's search for garbage.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("product", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("product")
 
-WHOLE_TIERS = ("tests/e2e/", "tests/infrastructure/")
+WHOLE_TIERS = ("tests/e2e/", "tests/unit/emr/", "tests/infrastructure/")
+LONGEST = (*WHOLE_TIERS, "laptop_aws/tests/conformance/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The longest first, so that another process runs the rest in the meantime.
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/"))
+    # The longest first, so that no process works alone at the end.
+    items.sort(
+        key=lambda item: next((n for n, tier in enumerate(LONGEST) if item.nodeid.startswith(tier)), len(LONGEST))
+    )
 
 
 def pytest_collection_finish() -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from contracts.durations import seconds_of
 from contracts.names import DATASET_VERSION, RUN_ID, SHA256
 from ncf import parameters
 from ncf.parameters import integer, matching, one_of, parameter
@@ -28,6 +29,16 @@ DEVICES = ("auto", "cpu", "cuda")
 
 class InvalidHyperparameter(Exception):
     """A hyperparameter is missing, unknown or out of range; the message names it and says what it must be."""
+
+
+def _time(text: str) -> str:
+    """Read a length of time, or nothing."""
+    try:
+        if text:
+            seconds_of(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or empty") from error
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +84,12 @@ class Hyperparameters:
         "cost grows with them, and the standard errors in the report fall with their square root.",
         integer(100, 10_000_000),
         10_000,
+    )
+    search: str = parameter(
+        "Time for a search of the model's hyperparameters on a validation part of train, before the training: 1s to "
+        "24h, such as 10m. Empty: none. Those that differ from their defaults stay as they are.",
+        _time,
+        "",
     )
     of_models: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """The values of parameters that models declare, by name; omitted ones have their defaults."""

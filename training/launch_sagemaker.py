@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from contracts import lines
+from contracts.durations import seconds_of
 from contracts.names import DATASET_VERSION
 from training.hyperparameters import Hyperparameters
 from training.launching import show
@@ -102,6 +103,8 @@ class Job:
 def launch(arguments: argparse.Namespace, given: Hyperparameters, console: Console) -> int:
     """Start the job and, with --wait, show its log until it ends. Return the exit status. Raises Refused."""
     job = Job.read(arguments, given.model)
+    if given.search and seconds_of(given.search) >= MAX_RUNTIME_SECONDS:
+        raise Refused(f"--search {given.search} must be shorter than the job's time limit, {MAX_RUNTIME_SECONDS} s")
     try:
         from botocore.exceptions import BotoCoreError, ClientError
         from sagemaker.core.helper.session_helper import Session

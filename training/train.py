@@ -49,7 +49,7 @@ from ncf.golden import golden
 from ncf.interface import CannotFit, Context, Diverged, Model, Stopped
 from ncf.ranking import best_first, rank
 from ncf.registry import kind_named
-from training import data_change
+from training import data_change, search
 from training import hyperparameters as declarations
 from training import incumbent as incumbents
 from training import report as reports
@@ -169,7 +169,9 @@ def train(
     measure_serving: MeasureServing | None = None,
 ) -> None:
     device = _device(hyperparameters.device)
-    if not join(os.environ, device).is_first:
+    processes = join(os.environ, device)
+    search.check(hyperparameters)
+    if not processes.is_first:
         # This process contributes gradients; only the first one evaluates and writes.
         dataset = dataset_files.load(places.dataset, hyperparameters.dataset_version)
         with termination.deferred():
@@ -198,10 +200,12 @@ def train(
         )
         context = _context(device, places, termination)
         with termination.deferred():
+            hyperparameters, searched = search.best(hyperparameters, dataset, context, _say)
             model = _fit(hyperparameters, dataset, context)
         candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model)
         # The written bundle is measured, not the model in memory.
         report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent, context)
+        report["search"] = searched
         report["people"] = people.to_dict()
         report["data"] = data_change.compare(dataset, incumbent) if incumbent else None
         try:
@@ -261,6 +265,10 @@ def _warn(message: str) -> None:
     is_note = message.startswith("note: ")
     if not is_note or Processes.current().is_first:
         print(message, file=sys.stdout if is_note else sys.stderr, flush=True)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _report(progress: Epoch) -> None:

@@ -262,14 +262,19 @@ def memory(progress: Progress) -> Table:
     return made
 
 
-def numbers_kept(users: int, items: int, factors: int, layers: tuple[int, ...], interactions: int) -> int:
+def numbers_kept(
+    users: int, items: int, factors: int, layers: tuple[int, ...], interactions: int, neighbours: int = 0, last: int = 0
+) -> int:
     """Return the bytes of a NeuMF's numbers in the server, which grow with users, items and interactions.
 
-    The MLP has at least one hidden layer, `layers[1]`.
+    The MLP has at least one hidden layer, `layers[1]`. A recent part has `neighbours` an item and `last` items a user.
     """
     embedding, first = layers[0] // 2, layers[1]
     of_user = 4 * (factors + embedding) + 8
     of_item = 4 * (factors + embedding + first) + 4 + 8
+    if neighbours:
+        of_user += 9 * last + 8
+        of_item += 8 * neighbours + 12
     return users * of_user + items * of_item + 4 * interactions
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts import lines
+from contracts.durations import seconds_of
 from contracts.limits import PARAMETER_CHARACTERS
 from contracts.values import is_number, shown
 from shared import names
@@ -73,6 +74,22 @@ def hyperparameters(given: dict[str, Any], run: Run, image_uri: str) -> dict[str
     }
 
 
+def require_time_for_search(given: dict[str, Any], max_runtime_seconds: int) -> None:
+    """Raise InvalidInput unless `search`, where it is given, is a length of time that leaves the job time to train."""
+    text = given.get("search") or ""
+    if text == "":
+        return
+    try:
+        seconds = seconds_of(str(text))
+    except ValueError as error:
+        raise InvalidInput(f"Hyperparameters.search {error}, not {shown(text)}") from error
+    if seconds >= max_runtime_seconds:
+        raise InvalidInput(
+            f"Hyperparameters.search is {text}, but the whole job may take {max_runtime_seconds} s: shorten the search "
+            "or raise TrainingMaxRuntimeSeconds"
+        )
+
+
 def create_training_job(
     run: Run,
     *,
@@ -93,6 +110,7 @@ def create_training_job(
     """
     if instance_count < 1:
         raise InvalidInput(f"TrainingInstanceCount must be at least 1, not {instance_count}")
+    require_time_for_search(given_hyperparameters, max_runtime_seconds)
     name = names.training_job(name_prefix, run.run_id, run.attempt)
     channels = [_channel("dataset", f"s3://{data_bucket}/datasets/{run.dataset_version}/")]
     if run.incumbent_url:

@@ -60,6 +60,7 @@ def render(facts: Facts) -> str:
         _reasons(run.get("reasons") or []),
         _section("Data", _data(facts)),
         _section("Training", _training(facts.epochs)),
+        _section("Hyperparameter search", _search(facts.report)),
         _section("Gate", _gate(facts)),
         _section("Models on the same test set", _models(facts.report)),
         _section("User and item slices: NDCG", _slices(facts.report)),
@@ -149,6 +150,24 @@ def _chart(points: Sequence[tuple[int, float]], title: str) -> str:
     )
 
 
+def _search(report: dict[str, Any] | None) -> str:
+    search = (report or {}).get("search")
+    if not isinstance(search, dict):
+        return ""
+    gain = search.get("gain") or {}
+    rows = [
+        ("trials, of which failed", f"{_whole(search.get('trials'))}, {_whole(search.get('failed'))}"),
+        ("processor time", _seconds(search.get("cpuSeconds"))),
+        ("time, and its limit", f"{_seconds(search.get('seconds'))}, {_seconds(search.get('budgetSeconds'))}"),
+        ("NDCG on validation: as given", _rate(search.get("given"))),
+        ("best of the trials", _rate(search.get("best"))),
+        ("chosen", _rate(search.get("chosen"))),
+        ("gain of the chosen one, ± error", f"{_rate(gain.get('mean'))} ± {_rate(gain.get('standardError'))}"),
+    ]
+    rows += [(str(name), str(text)) for name, text in (search.get("parameters") or {}).items()]
+    return f'<p class="soft">{escape(str(search.get("sentence")))}</p>' + _table(("", ""), rows)
+
+
 def _gate(facts: Facts) -> str:
     decision = facts.decisions.get("gate")
     if not decision:
@@ -231,6 +250,10 @@ def _cost(facts: Facts) -> str:
 
 def _whole(value: Any) -> str:
     return f"{value:,}" if is_integer(value) else ""
+
+
+def _seconds(value: Any) -> str:
+    return f"{value:,.0f} s" if is_number(value) else ""
 
 
 def _rate(value: Any) -> str:

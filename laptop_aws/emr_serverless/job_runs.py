@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from laptop_aws import java, objects, registry
-from laptop_aws.emr_serverless import applications, events, spark
+from laptop_aws.emr_serverless import applications, class_archive, events, spark
 from laptop_aws.emr_serverless.staging import Stage, local_copy, uris_in
 from laptop_aws.emr_serverless.store import arn, new_id, not_found, store
 from laptop_aws.objects import S3Uri, TransferFailed
@@ -307,7 +307,8 @@ class _Run:
             if classification["classification"] == "spark-defaults":
                 settings |= classification.get("properties", {})
         settings |= self._submission.settings
-        environment = spark.environment(found, self._work, stage, settings, py_files)
+        archive = class_archive.find(found, spark.SMALL_JOB_OPTIONS) if spark.is_small(stage) else None
+        environment = spark.environment(found, self._work, stage, settings, py_files, archive)
         environment |= spark.Submission(settings).driver_environment | {"HOME": str(self._work / "home")}
         with self._lock:
             if self._cancelled or self._abandoned.is_set():
@@ -322,7 +323,7 @@ class _Run:
             )
         reader = OutputReader(process, log, self._keep_line)
         self._wait(process)
-        status = registry.terminate(process, 0)
+        status = class_archive.end(archive, process, self._id)
         reader.join(5)
         last = [line for line in reader.stderr_tail if line.strip()]
         return (128 - status if status < 0 else status), (last[-1].strip() if last else "")

@@ -24,7 +24,7 @@ from contracts.values import is_integer
 from ncf import parameters
 from ncf.dataset import Dataset, Pairs
 from ncf.interface import CannotFit, Context, Kind, Stopped, Tensors, require_keys
-from ncf.parameters import integer, number, parameter
+from ncf.parameters import Between, integer, number, parameter
 from ncf.seeds import stream
 from ncf.similarity import ItemSimilarity, by_scores
 
@@ -39,6 +39,7 @@ class Parameters(parameters.Parameters):
         "Width of the embeddings of gmf, neumf and als, 1 to 4096. He et al. tried 8 to 64.",
         integer(1, 4096),
         64,
+        search=Between(8, 128, log=True),
     )
     als_unobserved_weight: float = parameter(
         "Weight of the pairs without interaction in als, 0 to 10 (α in ncf/models/als.py). 0: the best of some powers "
@@ -50,6 +51,7 @@ class Parameters(parameters.Parameters):
         "Regularization of als per interaction, above 0 and at most 10 (λ in ncf/models/als.py).",
         number("a number above 0 and at most 10", lambda value: 0 < value <= 10),
         0.003,
+        search=Between(0.0003, 0.1, log=True),
     )
     als_iterations: int = parameter(
         "Iterations of als, 1 to 100; each solves for the factors of all users and all items.",

@@ -30,7 +30,7 @@ from ncf.csr import cells
 from ncf.dataset import Dataset
 from ncf.interface import Context, Kind, Tensors, require_keys
 from ncf.neighbours import last_interactions, neighbours_of
-from ncf.parameters import integer, number, parameter
+from ncf.parameters import Among, Between, integer, number, parameter
 
 NAME = "cooccurrence"
 BETA = 0.3
@@ -49,17 +49,20 @@ class Parameters(parameters.Parameters):
         "0.9 on Online Retail and MovieLens (docs/decisions/0028-baselines-that-hurt.md).",
         number("a number above 0 and at most 1", lambda value: 0 < value <= 1),
         0.8,
+        search=Between(0.3, 1.0),
     )
     cooccurrence_window: int = parameter(
         "Maximum number of places between two neighbours in a user's history, 1 to 100. The time of a fit grows with "
         "it.",
         integer(1, 100),
         10,
+        search=Between(1, 40, log=True),
     )
     cooccurrence_neighbours: int = parameter(
         "Maximum number of neighbours of an item that the model keeps, those with the greatest weight, 1 to 10000.",
         integer(1, 10_000),
         100,
+        search=Among(50, 100, 200, 400),
     )
 
 

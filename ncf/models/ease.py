@@ -21,10 +21,10 @@ from torch import Tensor
 
 from ncf import parameters
 from ncf.cores import cores, threads
-from ncf.csr import cells
+from ncf.csr import cells, check
 from ncf.dataset import Dataset, Pairs
 from ncf.interface import CannotFit, Context, Kind, Tensors, require_keys
-from ncf.parameters import number, parameter
+from ncf.parameters import Between, number, parameter
 from ncf.seeds import stream
 
 NAME = "ease"
@@ -42,12 +42,14 @@ class Parameters(parameters.Parameters):
         "slightly better with 1000 and no dropout.",
         number("a number above 0 and at most 1000000", lambda value: 0 < value <= 1e6),
         500.0,
+        search=Between(20.0, 5000.0, log=True),
     )
     ease_dropout: float = parameter(
         "Share of interactions dropped at random, as modelled by ease's regularization, 0 to below 1 (see "
         "ncf/models/ease.py).",
         number("a number from 0 to below 1", lambda value: 0 <= value < 1),
         0.2,
+        search=Between(0.0, 0.6),
     )
 
 
@@ -210,10 +212,7 @@ def layout(description: Mapping[str, Any], users: int, items: int) -> dict[str, 
 
 def restore(description: Mapping[str, Any], state: Mapping[str, Tensor], users: int, items: int) -> Ease:
     indptr, indices = state["indptr"], state["indices"]
-    if indptr[0] != 0 or indptr[-1] != indices.numel() or bool((indptr.diff() < 0).any()):
-        raise ValueError(f"indptr does not divide {indices.numel()} interactions among {users} users")
-    if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= items):
-        raise ValueError(f"indices must be from 0 to {items - 1}")
+    check(indptr, indices, items)
     return Ease(state["item_item"], indptr, indices)
 
 

@@ -32,7 +32,7 @@ from ncf.dataset import BrokenDataset, Dataset
 from ncf.interface import CannotFit, Context, Kind, Model, Tensors
 from ncf.models import als, ease
 from ncf.network import MAXIMUM_WIDTH, MODELS, Architecture, Recommender
-from ncf.parameters import integer, integers, number, one_of, parameter
+from ncf.parameters import Among, Between, integer, integers, number, one_of, parameter
 from ncf.plan import Plan
 from ncf.recent import WithRecent
 
@@ -66,6 +66,7 @@ class Parameters(Plan, als.Parameters, ease.Parameters):
         "with EASE. It has no effect above 20,000 items. 0.5 was best on validation among 0.3 to 0.8.",
         number("a number from 0 to below 1", lambda value: 0 <= value < 1),
         0.5,
+        search=Between(0.1, 0.9),
     )
     fusion_factors: int = parameter(
         "Factors that the fusion adds to those of `factors`, 1 to 1024. 256 was better than 128 on validation.",
@@ -77,6 +78,7 @@ class Parameters(Plan, als.Parameters, ease.Parameters):
         "such part. 100 keeps the quality (docs/decisions/0035-a-part-from-the-last-items.md).",
         integer(0, 1000),
         100,
+        search=Among(50, 100, 200),
     )
 
     def __post_init__(self) -> None:

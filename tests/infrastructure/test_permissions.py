@@ -161,6 +161,17 @@ def _shared_imports(tree: ast.AST) -> set[str]:
     return found
 
 
+@cache
+def _imports_of(module: str) -> set[str]:
+    return _shared_imports(_module(module))
+
+
+@cache
+def _definitions_of(module: str) -> list[tuple[str, _Uses]]:
+    """The functions of a module of `shared` with the names that each uses."""
+    return [(node.name, _Uses(node)) for node in ast.walk(_module(module)) if isinstance(node, ast.FunctionDef)]
+
+
 def reachable_calls(function: str) -> set[str]:
     """The IAM actions that the code of `function` can need."""
     own = [ast.parse(path.read_text("utf-8")) for path in sorted((FUNCTIONS / function).glob("*.py"))]
@@ -168,12 +179,11 @@ def reachable_calls(function: str) -> set[str]:
     new = set().union(*(_shared_imports(tree) for tree in own))
     while new:
         modules |= new
-        new = set().union(*(_shared_imports(_module(name)) for name in new)) - modules
-    definitions: dict[str, list[ast.AST]] = {}
-    for name in modules:
-        for node in ast.walk(_module(name)):
-            if isinstance(node, ast.FunctionDef):
-                definitions.setdefault(node.name, []).append(node)
+        new = set().union(*(_imports_of(name) for name in new)) - modules
+    definitions: dict[str, list[_Uses]] = {}
+    for module in modules:
+        for name, used in _definitions_of(module):
+            definitions.setdefault(name, []).append(used)
 
     waiting = [_Uses(*own)]
     attributes: set[str] = set()
@@ -185,7 +195,7 @@ def reachable_calls(function: str) -> set[str]:
         services |= uses.services & SERVICES.keys()
         for name in (uses.attributes | uses.names) & definitions.keys() - seen:
             seen.add(name)
-            waiting.append(_Uses(*definitions[name]))
+            waiting += definitions[name]
     calls = {
         action
         for name in attributes & operations().keys()

@@ -53,7 +53,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 origin = ROOT / source
                 assert origin.exists(), f"COPY {source}: there is no such path"
                 if origin.is_dir():
-                    shutil.copytree(origin, target, ignore=shutil.ignore_patterns("__pycache__"))
+                    # With what numba has compiled here: to compile it again takes ten seconds.
+                    shutil.copytree(origin, target, ignore=shutil.ignore_patterns("*.pyc"))
                 else:
                     Path(target).mkdir(parents=True, exist_ok=True)
                     shutil.copy(origin, target)

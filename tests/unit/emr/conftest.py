@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-# Set before Spark starts a JVM. In short runs the optimising compiler costs more time than it saves.
+# Set before Spark starts a JVM. In short runs the optimising compiler costs more time than it saves, and so does the
+# code that Spark generates for each query; the end-to-end tests run that code.
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 os.environ.setdefault(
     "PYSPARK_SUBMIT_ARGS",
     "--master local[2] --driver-memory 1g"
-    " --driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' pyspark-shell",
+    " --driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'"
+    " --conf spark.sql.codegen.wholeStage=false --conf spark.sql.codegen.factoryMode=NO_CODEGEN pyspark-shell",
 )
 
 VERSION = "v20261123t151300z-1a2b3c4d"

@@ -175,10 +175,18 @@ def test_appends_without_a_full_drop_are_a_beginning_with_a_warning(unite: Any) 
     assert "no full drop is closed before it" in ended.report["warnings"]
 
 
-def test_the_newest_catalogue_holds(unite: Any) -> None:
+def test_the_newest_catalogue_holds_and_one_of_an_append_withdraws_nothing_that_it_lacks(unite: Any) -> None:
+    """An append's catalogue may have what is new alone, also where it has most of the items, unless a person says
+    that it is the whole one.
+    """
     new = {"b.csv": HEADER + "u1,c,400,1,buy\nu2,c,400,1,buy\n", "items.csv": "item_id,title\na,New\nc,Sea\n"}
-    ended = unite({"full": {"a.csv": FULL, "items.csv": "item_id,title\na,Old\nb,Bee\n"}, "day1": new})
-    assert {row["item_id"]: row["title"] for row in ended.rows("items")} == {"a": "New", "b": None, "c": "Sea"}
+    drops = {"full": {"a.csv": FULL, "items.csv": "item_id,title\na,Old\nb,Bee\n"}, "day1": new}
+    ended = unite(drops)
+    assert {row["item_id"]: (row["title"], row["is_withdrawn"]) for row in ended.rows("items")} == {
+        "a": ("New", False), "b": (None, False), "c": ("Sea", False),
+    }  # fmt: skip
+    ended = unite(drops, "--absent-items", "withdrawn", version=VERSIONS[1])
+    assert [row["item_id"] for row in ended.rows("items") if row["is_withdrawn"]] == ["b"]
 
 
 def test_a_rerun_of_the_same_union_has_the_same_bytes(unite: Any) -> None:

@@ -111,7 +111,7 @@ def test_the_moment_is_the_latest_with_the_share_at_or_after_it(
     frame: Any, times: Any, share: Any, moment: Any, found: Any
 ) -> None:
     rows = frame(ROWS, *[("u", "i", time, 1.0, 1.0, True) for time in times])
-    assert global_time.moment_of_share(rows, share) == (moment, found)
+    assert global_time.moment_of_share(rows, global_time.by_day(rows), share) == (moment, found)
 
 
 @pytest.mark.parametrize(

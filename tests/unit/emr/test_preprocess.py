@@ -412,7 +412,7 @@ REGULARS = shop_of(210, 8) + "".join(
 @pytest.mark.parametrize(
     ("shop", "words"),
     [
-        (shop_of(190, 9), "190 users could be tested from 2020-09-21T12:26:40Z on, fewer than 200"),
+        (shop_of(190, 9), "190 users are fewer than the 200 to test"),
         (REGULARS, "110 users could be tested from 2020-09-21T12:26:40Z on, fewer than 200"),
         (
             shop_of(210, 9, first=0),

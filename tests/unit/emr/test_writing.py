@@ -32,7 +32,7 @@ def test_many_rows_become_several_files_without_a_gap_in_names_or_order(
     table = Table("train", frame("at int", *rows).repartition(3), ("at",), 8, "at", 12)
     writing.write_table(storage, table, str(folder), str(folder / "_staging"), rows_per_file=3)
     assert parts(folder) == {"part-00000.parquet": [0, 1, 2, 3], "part-00001.parquet": [8, 9, 10, 11]}
-    described = writing.describe_files(spark, str(folder), [table])
+    described = writing.describe_files(spark, storage, str(folder), [table])
     assert [(file["path"], file["rows"]) for file in described] == [
         ("train/part-00000.parquet", 4),
         ("train/part-00001.parquet", 4),
@@ -45,7 +45,7 @@ def test_a_table_with_an_unexpected_number_of_rows_is_a_fault(
     table = Table("users", frame("at int", (1,), (2,)), ("at",), 3)
     writing.write_table(storage, table, str(tmp_path), str(tmp_path / "_staging"))
     with pytest.raises(PreparationFailed, match="users has 2 rows, not the expected 3"):
-        writing.describe_files(spark, str(tmp_path), [table])
+        writing.describe_files(spark, storage, str(tmp_path), [table])
 
 
 def test_a_whole_file_replaces_the_one_before_and_leaves_no_draft(storage: Any, tmp_path: Any) -> None:

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
-from boto3.dynamodb.types import TypeSerializer
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 from moto.dynamodb.models import dynamodb_backends
-from moto.s3.models import s3_backends
+from moto.s3.models import FakeKey, s3_backends
 from moto.sns.models import sns_backends
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -361,11 +361,21 @@ class Cloud:
 
     def empty(self) -> None:
         """Delete the ledger's items and all objects."""
-        for item in self.table.scan()["Items"]:
-            self.table.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})
+        dynamodb_backends[ACCOUNT][REGION].tables["ncf-runs"].items.clear()
         for bucket in (ARTIFACTS, DATA):
-            for entry in self.s3.list_objects_v2(Bucket=bucket).get("Contents", []):
-                self.s3.delete_object(Bucket=bucket, Key=entry["Key"])
+            for key in self.objects(bucket):
+                s3_backends[ACCOUNT]["aws"].delete_object(bucket, key)
+
+    def items(self) -> list[dict[str, Any]]:
+        """All items of the ledger."""
+        read, table = TypeDeserializer().deserialize, dynamodb_backends[ACCOUNT][REGION].tables["ncf-runs"]
+        rows = [item.to_json()["Attributes"] for of_key in table.items.values() for item in of_key.values()]
+        return [{name: read(value) for name, value in row.items()} for row in rows]
+
+    def objects(self, bucket: str) -> dict[str, bytes]:
+        """All objects of a bucket, by key."""
+        found = s3_backends[ACCOUNT]["aws"].get_bucket(bucket).keys
+        return {name: key.value for name, key in found.items() if isinstance(key, FakeKey)}
 
     def write(self, bucket: str, key: str, content: bytes | str | dict[str, Any] | list[Any]) -> None:
         """Put an object; documents as JSON."""

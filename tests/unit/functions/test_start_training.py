@@ -134,6 +134,33 @@ def test_refuses_hyperparameters_that_sagemaker_would_not_take(given: dict[str, 
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("10", "search must be a length of time from 1s to 24h, such as 90s, 10m or 2h, not '10'"),
+        (10, "search must be a length of time from 1s to 24h, such as 90s, 10m or 2h, not 10"),
+        ("-1m", "search must be a length of time"),
+        ("abc", "search must be a length of time"),
+        (
+            "1h",
+            "search is 1h, but the whole job may take 3600 s: shorten the search or raise TrainingMaxRuntimeSeconds",
+        ),
+    ],
+)
+def test_a_search_that_the_job_has_no_time_for_is_refused(text: Any, words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        call_for(request.Run(RUN, VERSION, 1), given_hyperparameters={"search": text})
+    assert words in str(caught.value)
+
+
+def test_a_search_travels_as_a_hyperparameter() -> None:
+    call = call_for(request.Run(RUN, VERSION, 1), given_hyperparameters={"search": "59m"})
+    assert call["HyperParameters"]["search"] == "59m"
+    assert (
+        call_for(request.Run(RUN, VERSION, 1), given_hyperparameters={"search": ""})["HyperParameters"]["search"] == ""
+    )
+
+
 def test_the_metric_definitions_read_the_lines_that_training_writes() -> None:
     epoch = "epoch=3/20 train_loss=0.2345 samples_per_second=812345 seconds=1.24"
     evaluation = (

@@ -253,3 +253,25 @@ def test_a_preparation_has_no_page(app: ModuleType) -> None:
 def test_a_run_that_nobody_knows_is_refused(app: ModuleType) -> None:
     with pytest.raises(InvalidInput, match="is not in the ledger"):
         app.handler({"detail": {"runId": f"{BEFORE}-r1"}}, CONTEXT)
+
+
+def test_the_page_has_what_a_search_cost_and_found() -> None:
+    search = {
+        "budgetSeconds": 600, "seconds": 590.4, "cpuSeconds": 1180.2, "trials": 1234, "failed": 2, "users": 610,
+        "given": 0.08, "best": 0.1, "chosen": 0.1, "gain": {"mean": 0.02, "standardError": 0.004},
+        "parameters": {"factors": "<32>"},
+        "sentence": "1234 trials in 590 s of 10m, of which 2 failed; the time is used",
+    }  # fmt: skip
+    html = page.render(Facts(run=RECORD, report={**REPORT, "search": search}))
+    for text in (
+        "Hyperparameter search",
+        "1,234, 2",
+        "1,180 s",
+        "590 s, 600 s",
+        "0.0200 ± 0.0040",
+        "&lt;32&gt;",
+        "of which 2 failed",
+    ):
+        assert text in html
+    for without in (REPORT, {**REPORT, "search": None}):
+        assert "Hyperparameter search" not in page.render(Facts(run=RECORD, report=without))

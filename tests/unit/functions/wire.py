@@ -6,8 +6,10 @@ It takes moto's place below botocore, so that botocore's parsing and its retries
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from botocore.awsrequest import AWSResponse
@@ -19,6 +21,7 @@ from tests.unit.functions.sagemaker_fake import SERVICES, Body, SageMakerFake
 Fault = Callable[[str, Any, Callable[[], Any]], AWSResponse]
 """A hook on a call: the event's name, the request, and the function that performs it."""
 
+FUNCTIONS = f"{Path(__file__).resolve().parents[3] / 'functions'}/"
 _moto_answers = BotocoreStubber.__call__
 
 
@@ -40,18 +43,19 @@ def unheard(event_name: str, request: Any, do: Callable[[], Any]) -> AWSResponse
 
 
 class Wire:
-    """`calls` are those since `begin`, each with its retries once. SageMaker, task tokens and EMR Serverless are
-    answered by `sagemaker`, where there is one; all else by moto.
+    """`calls` are those since `begin`, each with its retries once, and `places` the lines of code that made them.
+    SageMaker, task tokens and EMR Serverless are answered by `sagemaker`, where there is one; all else by moto.
     """
 
     def __init__(self, fault: Fault, sagemaker: SageMakerFake | None = None) -> None:
         self.fault, self.sagemaker = fault, sagemaker
         self.calls: list[tuple[str, str]] = []
+        self.places: list[Any] = []
         self.failing: int | None = None
 
     def begin(self, failing: int | None) -> None:
         """Forget the calls so far; the one with the number `failing` is to fail, whenever it is tried."""
-        self.calls, self.failing = [], failing
+        self.calls, self.places, self.failing = [], [], failing
 
     @contextmanager
     def laid(self, monkeypatch: Any) -> Iterator[Wire]:
@@ -66,6 +70,7 @@ class Wire:
         call = (event_name, str(request.headers["amz-sdk-invocation-id"]))
         if call not in self.calls:
             self.calls.append(call)
+            self.places.append(_place() or call)
 
         def do() -> AWSResponse | None:
             if self.sagemaker is not None and event_name.split(".")[1] in SERVICES:
@@ -73,3 +78,9 @@ class Wire:
             return _moto_answers(moto, event_name, request)
 
         return self.fault(event_name, request, do) if self.failing == self.calls.index(call) else do()
+
+
+def _place() -> tuple[tuple[str, int], ...]:
+    """The lines of the functions' code on the way to a call; none in a thread that boto3 started."""
+    lines = ((frame.f_code.co_filename, line) for frame, line in traceback.walk_stack(None))
+    return tuple((file, line) for file, line in lines if file.startswith(FUNCTIONS))

@@ -1,5 +1,6 @@
 """Reading a dataset that is split at one moment."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ncf import dataset_files
-from ncf.dataset import BrokenDataset, Split
+from ncf.dataset import BrokenDataset, Dataset, History, Pairs, Split
 from tests.unit.ncf.datasets import write_manifest
 from tests.unit.ncf.test_dataset_files import ROWS, edit
 
@@ -104,3 +105,65 @@ def test_a_dataset_by_time_that_would_mislead_is_refused(
     path = by_time(**changed)
     with pytest.raises(BrokenDataset, match=message):
         dataset_files.load(path)
+
+
+HOUR = 3600
+
+
+def interactions(rows: list[tuple[int, int, int]]) -> Any:
+    """A dataset by time from user, item and hour of each pair in train."""
+    rows = sorted(rows, key=lambda row: (row[0], row[2]))
+    user, item, hour = (np.array(column) for column in zip(*rows, strict=True))
+    users, items = int(user.max()) + 1, int(item.max()) + 1
+    tied = (np.diff(user, prepend=-1) == 0) & (np.diff(hour, prepend=-1) == 0)
+    return Dataset(
+        "v", "f", [f"u{index}" for index in range(users)], [f"i{index}" for index in range(items)],
+        Pairs.of(user, item, users, items), Pairs.none(users), np.bincount(item, minlength=items),
+        np.full(users, -1), split=Split("global-time", 1_000 * HOUR),
+        history=History(item.astype(np.int32), tied, hour.astype(np.int32)),
+    )  # fmt: skip
+
+
+def pairs(found: Pairs) -> list[tuple[int, int]]:
+    return list(zip(found.user.tolist(), found.item.tolist(), strict=True))
+
+
+def test_a_dataset_by_time_is_split_again_at_a_moment() -> None:
+    old = [(user, item, user * 30 + item) for user in range(4) for item in range(10)]
+    cut = interactions([*old, (0, 10, 500), (4, 1, 500), (4, 11, 600)]).split_again()
+    assert pairs(cut.test) == [(4, 1)], "of a new user; nothing of u0, because the rest has neither i10 nor i11"
+    assert cut.split == Split("global-time", 500 * HOUR)
+    assert pairs(cut.train) == [(user, item) for user in range(4) for item in range(10)]
+    assert cut.popularity.tolist() == [4] * 10 + [0, 0]
+    assert cut.latest.tolist() == [9, 9, 9, 9, -1]
+    assert cut.recent[7].sum() == 40, "of 168 hours before the newest one of the rest"
+
+
+def test_a_repeated_pair_of_the_newest_part_is_in_neither_part() -> None:
+    data = interactions([*[(user, item, item) for user in range(4) for item in range(10)], (0, 10, 3), (1, 10, 500)])
+    events = np.where((data.train.user == 1) & (data.train.item == 10), 2, 1).astype(np.int32)
+    with pytest.raises(BrokenDataset, match="no new pair of known items"):
+        dataclasses.replace(data, events=events).split_again()
+    assert pairs(data.split_again().test) == [(1, 10)]
+
+
+def test_what_cannot_be_split_again_is_refused() -> None:
+    with pytest.raises(BrokenDataset, match="one hour"):
+        interactions([(0, 0, 5), (0, 1, 5), (1, 0, 5)]).split_again()
+
+
+def test_without_times_it_is_split_by_users(by_time: Callable[..., Path]) -> None:
+    data = dataset_files.load(by_time())
+    assert data.history.hour.tolist() == [0, 0, 0, 0]
+    with pytest.raises(BrokenDataset, match="one hour"):
+        data.split_again()
+    cut = dataclasses.replace(data, split=Split()).split_again()
+    assert pairs(cut.test) == pairs(data.validation().test)
+
+
+def test_the_history_of_a_part_keeps_what_is_one_visit() -> None:
+    history = History(np.arange(6, dtype=np.int32), np.array([False, True, True, False, False, True]))
+    part = history.at(np.array([False, True, True, True, False, True]))
+    assert part.item.tolist() == [1, 2, 3, 5]
+    assert part.is_tied.tolist() == [False, True, False, False], "i5 was with i4, which is gone"
+    assert part.hour.size == 0

@@ -47,6 +47,7 @@ def fitted(dataset: Dataset, context: Context, **values: Any) -> Any:
     return kind.fit(dataset, kind.parameters.of(**(SETTINGS | values)), context)
 
 
+@pytest.mark.slow
 def test_training_ends_with_the_best_epoch_and_says_so(sparse: Dataset) -> None:
     notes: list[str] = []
     scores: list[float] = []
@@ -64,6 +65,7 @@ def test_training_ends_with_the_best_epoch_and_says_so(sparse: Dataset) -> None:
     assert kind_named("gmf").epoch(parameters, sparse) == "validation-best"
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_it_ends_with_the_same_weights(sparse: Dataset, tmp_path: Path) -> None:
     whole = fitted(sparse, Context(warn=lambda note: None))
     calls = iter(range(1_000_000))

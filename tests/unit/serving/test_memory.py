@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.histories import NEIGHBOURS, recent_part
 from benchmarks.scoring import SEEN, bundle_of
 from benchmarks.serving.tables import numbers_kept
 from ncf import bundle as bundles
+from ncf.neighbours import LAST_ITEMS
 from serving.invocation import from_document
 from serving.scorer import Scorer
 
@@ -51,12 +53,18 @@ def kept(root: Any) -> int:
 
 
 @pytest.mark.parametrize(
-    ("factors", "layers"), [(8, (32, 16, 8)), (8, (16, 8)), (32, (64, 32, 16))], ids=["two", "one", "wide"]
+    ("factors", "layers", "is_recent"),
+    [(8, (32, 16, 8), True), (8, (32, 16, 8), False), (8, (16, 8), False), (32, (64, 32, 16), False)],
+    ids=["with last items", "two", "one", "wide"],
 )
-def test_the_memory_is_that_of_the_formula(tmp_path: Path, factors: int, layers: tuple[int, ...]) -> None:
-    bundle_of(ITEMS, factors, layers, tmp_path, USERS)
+def test_the_memory_is_that_of_the_formula(
+    tmp_path: Path, factors: int, layers: tuple[int, ...], is_recent: bool
+) -> None:
+    recent = recent_part(USERS, ITEMS, torch.Generator().manual_seed(1)) if is_recent else None
+    bundle_of(ITEMS, factors, layers, tmp_path, USERS, recent)
     scorer = Scorer(bundles.load(tmp_path))
-    expected = numbers_kept(USERS, ITEMS, factors, layers, USERS * SEEN)
+    lengths = (NEIGHBOURS, LAST_ITEMS) if is_recent else (0, 0)
+    expected = numbers_kept(USERS, ITEMS, factors, layers, USERS * SEEN, *lengths)
     assert expected <= kept(scorer) <= expected + CONSTANT
     for request in ({"userId": "u1"}, {"userId": "u2", "candidates": ["i1", "i2"]}, {"itemId": "i1"}):
         scorer.answer(from_document(request))

@@ -63,23 +63,7 @@ plan = Plan(epochs=2, batch_size=64, learning_rate=0.01, negatives_per_positive=
 content = b"".join(tensor.numpy().tobytes() for tensor in fit(dataset, architecture, plan, Context()).state().values())
 Path(os.environ["SM_OUTPUT_DIR"]).mkdir(parents=True, exist_ok=True)
 Path(os.environ["SM_OUTPUT_DIR"], f"rank-{processes.rank}").write_text(hashlib.sha256(content).hexdigest())
-leave()
-end(0, os.environ)
 """
-
-
-def test_two_processes_end_with_the_same_weights(job: Callable[..., Any], shop_dataset: Path, tmp_path: Path) -> None:
-    """Each process has its own samples, so the weights would differ if gradients were not shared."""
-    script = tmp_path / "fit_together.py"
-    script.write_text(FIT)
-    together = job(shop_dataset)
-    together.environment["PYTHONPATH"] = str(ROOT)
-    _, stderr = (process := started(together, str(script))).communicate(timeout=120)
-    assert process.returncode == 0, stderr
-    first, second = ((together.root / "output" / f"rank-{rank}").read_text() for rank in range(2))
-    assert first == second
-
-
 RESUME = """
 import shutil
 from dataclasses import replace
@@ -102,25 +86,28 @@ if processes.rank == 1:
 context = Context(checkpoints=own, report=lambda epoch: said.append(str(epoch.epoch)), warn=said.append)
 resumed = fit(*fitting, context, fingerprint="f").state()
 content = b"".join(tensor.numpy().tobytes() for tensor in resumed.values())
-Path(os.environ["SM_OUTPUT_DIR"], f"rank-{processes.rank}").write_text(hashlib.sha256(content).hexdigest())
+Path(os.environ["SM_OUTPUT_DIR"], f"resumed-{processes.rank}").write_text(hashlib.sha256(content).hexdigest())
 Path(os.environ["SM_OUTPUT_DIR"], f"said-{processes.rank}").write_text("\\n".join(said))
 leave()
 end(0, os.environ)
 """
 
 
-def test_two_processes_resume_from_the_latest_checkpoint_that_both_can_read(
+def test_two_processes_end_with_the_same_weights_and_resume_from_the_latest_checkpoint_that_both_can_read(
     job: Callable[..., Any], shop_dataset: Path, tmp_path: Path
 ) -> None:
-    """Each process has its own folder; the latest checkpoint is damaged in that of the second process alone."""
-    script = tmp_path / "resume_together.py"
-    script.write_text(FIT.replace("leave()\nend(0, os.environ)\n", "") + RESUME)
+    """Each process has its own samples, so the weights would differ if gradients were not shared. Each has its own
+    folder; the latest checkpoint is damaged in that of the second process alone.
+    """
+    script = tmp_path / "fit_and_resume_together.py"
+    script.write_text(FIT + RESUME)
     together = job(shop_dataset)
     together.environment["PYTHONPATH"] = str(ROOT)
     _, stderr = (process := started(together, str(script))).communicate(timeout=120)
     assert process.returncode == 0, stderr
-    first, second = ((together.root / "output" / f"rank-{rank}").read_text() for rank in range(2))
-    assert first == second
+    for fit in ("rank", "resumed"):
+        first, second = ((together.root / "output" / f"{fit}-{rank}").read_text() for rank in range(2))
+        assert first == second
     said = [(together.root / "output" / f"said-{rank}").read_text().splitlines() for rank in range(2)]
     assert said[0] == [
         f"warning: {NAMES[0]} cannot be used: another process cannot use it",
@@ -137,15 +124,16 @@ def test_two_processes_train_a_model_as_good_as_one_process(
 ) -> None:
     """On a checkerboard the withheld item ranks first, as with one process (test_every_model.py)."""
     board = write(tmp_path / "board", checkerboard_pairs)
-    settings = SETTINGS | {"loss": loss, "epochs": 40, "learning_rate": 0.01, "evaluation_k": 1}
-    together = job(board, name="together", **(settings | ({"batch_size": 64} if loss == "bce" else {})))
+    alone = {"recent_neighbours": 0, "learning_rate": 0.01, "evaluation_k": 1}  # the network, without other parts
+    settings = {"epochs": 12, "batch_size": 64} if loss == "bce" else {"epochs": 8}
+    together = job(board, name="together", **(SETTINGS | alone | settings), loss=loss)
     (tmp_path / "sitecustomize.py").write_text(LAST_WORDS)
     together.environment["PYTHONPATH"] = os.pathsep.join((str(tmp_path), str(ROOT)))
     process = started(together)
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     assert not [*tmp_path.glob("finalized-*")], "a thread of gloo could have aborted it"
-    assert stdout.count("epoch=40/40 ") == 1, "only the first process reports"
+    assert stdout.count("epoch={0}/{0} ".format(settings["epochs"])) == 1, "only the first process reports"
     assert stdout.count("evaluation hit_rate_at_1=") == 1
     figures = together.output("evaluation.json")["candidate"]
     assert figures["full"]["hitRate"] == 1.0

@@ -62,3 +62,11 @@ def test_without_the_sdk_the_message_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "sagemaker", None)
     assert launch.main([*ON_SAGEMAKER, "--output", "s3://bucket/models"]) == 2
     assert "pip install -r requirements/sagemaker.txt" in capsys.readouterr().err
+
+
+def test_a_search_shorter_than_the_job_travels_and_a_longer_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert job().hyperparameters(launch.check({"search": "10m"}), f"{VERSION}-r1")["search"] == "10m"
+    assert launch.main([*ON_SAGEMAKER, "--output", "s3://b/m", "--search", "4h"]) == 2
+    assert "--search 4h must be shorter than the job's time limit, 14400 s" in capsys.readouterr().err
+    assert launch.main([*ON_SAGEMAKER, "--output", "s3://b/m", "--search", "10"]) == 2
+    assert "hyperparameter search must be a length of time from 1s to 24h" in capsys.readouterr().err

@@ -114,6 +114,20 @@ def test_a_closed_form_model_is_trained_and_bundled(job: Jobs, shop_dataset: Pat
     assert bundles.load(done.model).model.name == "ease"
 
 
+def test_a_search_is_in_the_report_and_its_hyperparameters_in_the_model(job: Jobs, shop_dataset: Path) -> None:
+    done = job(shop_dataset, model="als", search="5s", als_iterations=2).run()
+    assert done.status == 0, done.stderr
+    report = done.output("evaluation.json")
+    validate(report)
+    search = report["search"]
+    assert search["trials"] >= 2 and search["users"] > 100
+    assert f"search: {search['sentence']}\n" in done.stdout
+    factors = int(search["parameters"].get("factors", 64))
+    assert json.loads((done.model / "bundle.json").read_text())["architecture"] == {"model": "als", "factors": factors}
+    assert json.loads((done.checkpoints / "search.json").read_text())["end"] == "the time is used"
+    assert "epoch=" not in done.stdout
+
+
 def test_the_bundle_tells_the_event_types_of_its_data(job: Jobs, shop_dataset: Path, tmp_path: Path) -> None:
     dataset = shutil.copytree(shop_dataset, tmp_path / "with event types")
     manifest = json.loads((dataset / "manifest.json").read_text())
@@ -352,6 +366,24 @@ def test_a_training_stopped_by_sigterm_and_resumed_gives_the_same_model(
             assert again.pop("serving").keys() == first.pop("serving").keys()
         assert again == first
     assert (resumed.model / "weights.safetensors").read_bytes() == (whole.model / "weights.safetensors").read_bytes()
+
+
+def test_a_search_stopped_by_sigterm_goes_on_after_its_trials(job: Jobs, shop_dataset: Path) -> None:
+    stopped = job(shop_dataset, model="als", search="8s", als_iterations=1)
+    process = stopped.start()
+    for line in process.stdout:
+        if line.startswith("search: trial 2"):
+            process.send_signal(signal.SIGTERM)
+            break
+    assert process.wait(timeout=100) == 143, process.stderr.read()
+    assert not stopped.model.exists() or not any(stopped.model.iterdir())
+    trials = len(json.loads((stopped.checkpoints / "search.json").read_text())["trials"])
+
+    resumed = stopped.run_process()
+    assert resumed.status == 0, resumed.stderr
+    assert f"search: goes on after {trials} trials and " in resumed.stdout
+    search = resumed.output("evaluation.json")["search"]
+    assert trials < search["trials"] and search["seconds"] <= 60
 
 
 def test_a_failure_while_writing_leaves_no_model(

@@ -1,0 +1,121 @@
+"""An archive of Spark's classes (class data sharing, https://openjdk.org/jeps/350): a sixth of a short job's processor
+time is for loading and verifying them.
+
+The first short job writes the archive beside Spark as its Java ends, and later jobs map it. Where nothing can be
+written there, or the archive fits no more, jobs run without one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from laptop_aws import registry
+from laptop_aws.java import Java
+from laptop_aws.processes import group_is_alive
+
+FOLDER = "class-archives"
+LONGEST_WRITE_SECONDS = 300.0
+#: A draft of this age is of a host that ended.
+_ABANDONED_SECONDS = 3600.0
+#: Java would warn on standard output of an archive that does not fit.
+_QUIET = ("-Xlog:disable", "-Xlog:all=error:stderr")
+
+
+@dataclass(frozen=True)
+class ClassArchive:
+    """``path`` of the archive, and ``draft``, where this job writes it; None if the archive is there."""
+
+    path: Path
+    draft: Path | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options for Java."""
+        if self.draft is None:
+            return (*_QUIET, f'"-XX:SharedArchiveFile={self.path}"')
+        return (*_QUIET, f'"-XX:ArchiveClassesAtExit={self.draft}"')
+
+    def keep(self, group: int) -> bool:
+        """Waits until Java, in the process group of a job that succeeded, has written the draft, and puts it in place
+        of older archives; True if there is an archive now.
+        """
+        if self.draft is None:
+            return True
+        deadline = time.monotonic() + LONGEST_WRITE_SECONDS
+        while group_is_alive(group) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if group_is_alive(group) or not self.draft.exists():
+            return False
+        self.draft.replace(self.path)
+        for other in self.path.parent.iterdir():
+            if other != self.path and (
+                other.suffix == ".jsa" or time.time() - other.stat().st_mtime > _ABANDONED_SECONDS
+            ):
+                other.unlink(missing_ok=True)
+        return True
+
+    def drop(self) -> None:
+        """Removes what was written of the draft, if it is still there."""
+        if self.draft is not None:
+            self.draft.unlink(missing_ok=True)
+
+
+def find(java: Java, options: Sequence[str], spark: Path | None = None) -> ClassArchive | None:
+    """The archive for this Java, Spark and ``options``; None where there is no Spark, or no place for an archive."""
+    if spark is None:
+        specification = importlib.util.find_spec("pyspark")
+        if specification is None or not specification.origin:
+            return None
+        spark = Path(specification.origin).parent
+    folder = spark / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{_key(java, options, spark)}.jsa"
+    except OSError:
+        return None
+    if path.exists():
+        return ClassArchive(path)
+    if not os.access(folder, os.W_OK):
+        return None
+    return ClassArchive(path, folder / f"{uuid.uuid4().hex}.draft")
+
+
+def end(archive: ClassArchive | None, process: subprocess.Popen[Any], job: str) -> int:
+    """Ends what is left of the process group of a job that has ended; returns its exit status. Where Java writes the
+    archive, it goes on in the background: the job does not wait for it.
+    """
+    if archive is None or archive.draft is None or process.returncode != 0:
+        status = registry.terminate(process, 0)
+        if archive is not None:
+            archive.drop()
+        return status
+    registry.in_background(_keep, archive, process, name=f"class-archive-{job}")
+    return 0
+
+
+def _keep(archive: ClassArchive, process: subprocess.Popen[Any]) -> None:
+    try:
+        archive.keep(process.pid)
+    finally:
+        registry.terminate(process, 0)
+        archive.drop()
+
+
+def _key(java: Java, options: Sequence[str], spark: Path) -> str:
+    """Another one where Java would find that the archive does not fit."""
+    release = java.home / "release"
+    parts = [java.origin, release.read_text("utf-8", "replace") if release.exists() else str(java.version)]
+    parts += [str(spark), *options]
+    for jar in sorted((spark / "jars").glob("*.jar")):
+        status = jar.stat()
+        parts.append(f"{jar.name} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
