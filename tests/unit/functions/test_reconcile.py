@@ -248,6 +248,16 @@ def test_a_preparation_that_ended_unnoticed_is_handed_over(
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "failed": 1}
 
 
+@pytest.mark.parametrize("execution_arn", [None, EXECUTION])
+def test_a_preparation_that_has_just_begun_or_names_no_execution_is_left_alone(
+    app: ModuleType, cloud: Cloud, execution_arn: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = datetime.now(UTC).isoformat() if execution_arn else "2020-01-01T00:00:00.000Z"
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="PREPARING", executionArn=execution_arn, updatedAt=begun)
+    monkeypatch.setattr(app, "_execution", lambda arn: pytest.fail(f"{arn} was looked for"))
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+
+
 @pytest.mark.fault("D08")
 def test_a_manifest_whose_event_was_lost_is_announced(
     app: ModuleType, functions: Stubber, cloud: Cloud, later: None
