@@ -366,6 +366,26 @@ def test_a_stale_version_older_than_the_serving_one_or_gone_stays(
     assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
 
 
+@pytest.mark.fault("M18")
+def test_a_version_that_a_forged_newest_one_made_stale_is_announced_again(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None
+) -> None:
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion="v20991231t235959z-0000dead")
+    cloud.write(DATA, f"datasets/{OLD}/manifest.json", {})
+    cloud.put(f"DATASET#{OLD}", kind="DATASET", status="STALE", datasetVersion=OLD)
+    event = backlog.object_created(DATA, f"datasets/{OLD}/manifest.json", 0, LATER)
+    invoked(functions, "ncf-on-data-ready", event)
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "announced": 1}
+
+
+@pytest.mark.parametrize("key", ["datasets/draft/manifest.json", f"datasets/{VERSION}/manifest.json.part"])
+def test_what_is_no_manifest_of_a_version_is_not_announced(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None, key: str
+) -> None:
+    cloud.write(DATA, key, {})
+    assert app.handler(sample_event("reconcile"), CONTEXT)["announced"] == 0
+
+
 @pytest.mark.fault("D02")
 def test_parts_without_a_manifest_are_warned_of_after_a_day(
     app: ModuleType, functions: Stubber, cloud: Cloud, capsys: pytest.CaptureFixture[str]
