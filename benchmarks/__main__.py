@@ -8,13 +8,16 @@
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+
+from rich.console import RenderableType
 
 from benchmarks import coming, command, gate, histories, new_items, preparation, protocol, recommend, scoring, searched
 from benchmarks.training import shop
 
-BENCHMARKS = {
-    "gate": gate.table,
+BENCHMARKS: dict[str, Callable[[], RenderableType]] = {
+    "gate": gate.tables,
     "scoring": scoring.table,
     "histories": histories.table,
     "preparation": preparation.table,

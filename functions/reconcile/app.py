@@ -197,7 +197,7 @@ def _free_again() -> list[str]:
     run, the one before it comes.
     """
     newest, serving = LEDGER.newest_claimed(), LEDGER.serving()
-    if newest is None or LEDGER.holds_place(newest):
+    if newest is not None and LEDGER.holds_place(newest):
         return []
     stale = [dataset["datasetVersion"] for dataset in LEDGER.datasets_in(DatasetStatus.STALE)]
     newer = [version for version in stale if serving is None or version > serving["datasetVersion"]]

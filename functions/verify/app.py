@@ -57,16 +57,18 @@ RUNTIME = client("sagemaker-runtime", Config(read_timeout=60))
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises EndpointRolledBack, GoldenRequestMismatch, ArtefactChanged, ModelNotApproved, StaleVersion or
-    DeploymentLost; the state machine then restores the earlier configuration.
+    DeploymentLost; the state machine then restores the earlier configuration. Raises InvalidInput for an input without
+    the model's package and archive, before anything is published.
     """
     deployment = Deployment.from_event(event)
     run_id = deployment.run_id
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
+    model = _model(deployment, event)
     _require_in_service(deployment.config(SETTINGS.name_prefix))
     requests = _require_golden(run_id, names.OTHER_VARIANT if deployment.is_split else None)
     if deployment.is_split and deployment.replacing:
         requests += _require_golden(deployment.replacing, names.VARIANT)
-    _require_approved(event)
+    _require_approved(model["modelPackageArn"])
     lock = LEDGER.lock_deployment(deployment.holder)  # a redriven execution has released it
     if lock.holder != deployment.holder:
         raise DeploymentLost(f"{lock.holder} took the deployment lock because the lease of {deployment.holder} ended")
@@ -76,7 +78,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         # The lists come before the promotion, so that a crash after it leaves nothing undone.
         ARTIFACTS.put("serving/popular.json", golden.popular(_kept(run_id, "popular.json"), "popular.json"))
         _publish_batch(run_id, is_back=deployment.replacing not in (None, run_id))
-        _promote(deployment, event, lock)
+        _promote(deployment, model, event, lock)
         LEDGER.end_split()
     logger.info("model serves", extra={"requests": requests, "percent": deployment.percent})
     count("TrafficSplit" if deployment.is_split else "ModelPromoted")
@@ -95,9 +97,8 @@ def _require_golden(run_id: str, variant: str | None) -> int:
     return len(examples)
 
 
-def _require_approved(event: dict[str, Any]) -> None:
+def _require_approved(arn: str) -> None:
     """Raise ModelNotApproved if a person has withdrawn the approval since the deployment began."""
-    arn = str((event.get("registration") or {}).get("modelPackageArn"))
     status = JOBS.model_package(arn).get("ModelApprovalStatus")
     if status != "Approved":
         raise ModelNotApproved(f"{arn} is {status}, no longer Approved")
@@ -181,23 +182,27 @@ def _reason(event: dict[str, Any]) -> str:
     return str(event.get("reason") or "no reason was given")
 
 
-def _promote(deployment: Deployment, event: dict[str, Any], lock: Lock) -> None:
-    run_id = deployment.run_id
+def _model(deployment: Deployment, event: dict[str, Any]) -> Model:
     registration = event.get("registration") or {}
     package, url = registration.get("modelPackageArn"), (event.get("training") or {}).get("modelDataUrl")
     if not isinstance(package, str) or not isinstance(url, str):
         raise InvalidInput("registration.modelPackageArn and training.modelDataUrl must be strings")
-    model: Model = {
-        "runId": run_id,
-        "datasetVersion": names.version_of(run_id),
+    return {
+        "runId": deployment.run_id,
+        "datasetVersion": names.version_of(deployment.run_id),
         "modelPackageArn": package,
         "modelDataUrl": url,
         "endpointConfigName": deployment.config(SETTINGS.name_prefix),
         "bundleDigest": registration.get("bundleDigest"),
     }
+
+
+def _promote(deployment: Deployment, model: Model, event: dict[str, Any], lock: Lock) -> None:
     why = _reason(event) if deployment.replacing else acknowledgement.why(event)
     if not LEDGER.promote(model, str(event.get("executionArn")), why, lock.fence, deployment.replacing):
         serving = LEDGER.serving()
         if serving and serving.get("fence", 0) > lock.fence:
             raise DeploymentLost(f"{serving['runId']} serves since a deployment later than that of {lock.holder}")
-        raise StaleVersion(f"{serving['runId'] if serving else None} serves now; {run_id} may not replace it")
+        raise StaleVersion(
+            f"{serving['runId'] if serving else None} serves now; {deployment.run_id} may not replace it"
+        )

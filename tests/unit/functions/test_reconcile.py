@@ -88,6 +88,20 @@ def test_the_handed_over_event_is_one_that_handle_failure_takes() -> None:
     assert (found.run_id, found.error) == (RUN, "States.Timeout")
 
 
+@pytest.mark.parametrize("redriven", [{}, {"redriveCount": 0}, {"redriveCount": 2}])
+def test_the_handed_over_event_has_what_step_functions_sends_and_no_more(redriven: dict[str, int]) -> None:
+    described = {**execution("ABORTED"), "output": None, **redriven}
+    detail = backlog.execution_status_change(described)["detail"]
+    known = {
+        name: execution("ABORTED")[name] for name in ("executionArn", "stateMachineArn", "name", "status", "input")
+    }
+    assert detail == {
+        **known,
+        "startDate": 1795446780000,
+        **({"redriveCount": 2} if redriven.get("redriveCount") else {}),
+    }
+
+
 # The handler
 
 
@@ -193,6 +207,27 @@ def test_a_failed_execution_with_an_orphan_job_is_handed_over_once(
     assert app.LEDGER.token(JobKind.TRAINING, JOB) is not None, "handle_failure needs it to find the orphan"
 
 
+def test_an_orphan_job_alone_hands_its_failed_execution_over(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, functions: Stubber
+) -> None:
+    hold(app)
+    sagemaker.add_response("describe_training_job", training_job("InProgress"))
+    states.add_response("describe_execution", execution("FAILED"))
+    invoked(functions, "ncf-handle-failure", backlog.execution_status_change(execution("FAILED")))
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "failed": 1}
+
+
+@pytest.mark.parametrize(("status", "failed"), [("FAILED", 1), ("RUNNING", 0), ("SUCCEEDED", 0)])
+def test_a_run_without_a_job_is_handed_over_if_its_execution_failed(
+    app: ModuleType, states: Stubber, functions: Stubber, cloud: Cloud, later: None, status: str, failed: int
+) -> None:
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", datasetVersion=VERSION, executionArn=EXECUTION)
+    states.add_response("describe_execution", execution(status))
+    if failed:
+        invoked(functions, "ncf-handle-failure", backlog.execution_status_change(execution(status)))
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "failed": failed}
+
+
 def test_a_run_whose_execution_never_began_is_announced_again(
     app: ModuleType, states: Stubber, functions: Stubber, cloud: Cloud, later: None
 ) -> None:
@@ -211,6 +246,16 @@ def test_a_preparation_that_ended_unnoticed_is_handed_over(
     states.add_response("describe_execution", execution("ABORTED", arn), {"executionArn": arn})
     invoked(functions, "ncf-handle-failure", backlog.execution_status_change(execution("ABORTED", arn)))
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "failed": 1}
+
+
+@pytest.mark.parametrize("execution_arn", [None, EXECUTION])
+def test_a_preparation_that_has_just_begun_or_names_no_execution_is_left_alone(
+    app: ModuleType, cloud: Cloud, execution_arn: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = datetime.now(UTC).isoformat() if execution_arn else "2020-01-01T00:00:00.000Z"
+    cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="PREPARING", executionArn=execution_arn, updatedAt=begun)
+    monkeypatch.setattr(app, "_execution", lambda arn: pytest.fail(f"{arn} was looked for"))
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
 
 
 @pytest.mark.fault("D08")
@@ -321,6 +366,26 @@ def test_a_stale_version_older_than_the_serving_one_or_gone_stays(
     assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
 
 
+@pytest.mark.fault("M18")
+def test_a_version_that_a_forged_newest_one_made_stale_is_announced_again(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None
+) -> None:
+    cloud.put("DATASET", "NEWEST_CLAIMED", datasetVersion="v20991231t235959z-0000dead")
+    cloud.write(DATA, f"datasets/{OLD}/manifest.json", {})
+    cloud.put(f"DATASET#{OLD}", kind="DATASET", status="STALE", datasetVersion=OLD)
+    event = backlog.object_created(DATA, f"datasets/{OLD}/manifest.json", 0, LATER)
+    invoked(functions, "ncf-on-data-ready", event)
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "announced": 1}
+
+
+@pytest.mark.parametrize("key", ["datasets/draft/manifest.json", f"datasets/{VERSION}/manifest.json.part"])
+def test_what_is_no_manifest_of_a_version_is_not_announced(
+    app: ModuleType, functions: Stubber, cloud: Cloud, later: None, key: str
+) -> None:
+    cloud.write(DATA, key, {})
+    assert app.handler(sample_event("reconcile"), CONTEXT)["announced"] == 0
+
+
 @pytest.mark.fault("D02")
 def test_parts_without_a_manifest_are_warned_of_after_a_day(
     app: ModuleType, functions: Stubber, cloud: Cloud, capsys: pytest.CaptureFixture[str]
@@ -363,10 +428,12 @@ def test_the_age_of_the_serving_model_is_measured(
 # A question that nobody answers
 
 
-def hold_question(app: ModuleType, cloud: Cloud, asked_at: datetime) -> None:
-    app.LEDGER.hold_token(Token(JobKind.APPROVAL, PACKAGE, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
+def hold_question(
+    app: ModuleType, cloud: Cloud, asked_at: datetime, kind: JobKind = JobKind.APPROVAL, name: str = PACKAGE
+) -> None:
+    app.LEDGER.hold_token(Token(kind, name, TOKEN, EXECUTION, run_id=RUN, dataset_version=VERSION))
     cloud.table.update_item(
-        Key={"pk": f"JOB#APPROVAL#{PACKAGE}", "sk": "TOKEN"},
+        Key={"pk": f"JOB#{kind}#{name}", "sk": "TOKEN"},
         UpdateExpression="SET updatedAt = :asked_at",
         ExpressionAttributeValues={":asked_at": asked_at.isoformat().replace("+00:00", "Z")},
     )
@@ -393,3 +460,12 @@ def test_a_person_has_until_the_deadline(app: ModuleType, sagemaker: Stubber, st
     states.add_response("describe_execution", execution("RUNNING"))
     assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
     assert app.LEDGER.token(JobKind.APPROVAL, PACKAGE) is not None
+
+
+def test_the_deadline_is_that_of_questions_alone(
+    app: ModuleType, sagemaker: Stubber, states: Stubber, cloud: Cloud
+) -> None:
+    hold_question(app, cloud, datetime.now(UTC) - timedelta(hours=169), JobKind.TRAINING, JOB)
+    sagemaker.add_response("describe_training_job", training_job("InProgress"))
+    states.add_response("describe_execution", execution("RUNNING"))
+    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING

@@ -370,6 +370,39 @@ def test_a_job_that_a_simultaneous_try_created_is_adopted(
     assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN")["taskToken"] == TOKEN
 
 
+def test_a_job_that_another_try_created_and_that_is_not_seen_yet_is_looked_for_again(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud
+) -> None:
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique", 400)
+    sagemaker.add_client_error(*NOT_FOUND)
+    with pytest.raises(Exception, match=f"training job {JOB} exists, and is not described yet") as caught:
+        app.handler(sample_event("start_training"), CONTEXT)
+    assert type(caught.value).__name__ == "DependencyFailed"
+
+
+def test_a_retry_of_the_same_execution_is_no_restart(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
+) -> None:
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="RUNNING", executionArn=EXECUTION)
+    sagemaker.add_response("describe_training_job", training_job("InProgress"))
+    sagemaker.add_response("list_tags", tags_of_training())
+    sagemaker.add_response("describe_training_job", training_job("InProgress"))
+    app.handler(sample_event("start_training"), CONTEXT)
+    assert not any(item["sk"].startswith("DECISION#restart") for item in cloud.table.scan()["Items"])
+
+
+def test_a_restart_of_a_run_that_ended_without_a_reason_is_recorded(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud
+) -> None:
+    cloud.put(f"RUN#{RUN}", kind="RUN", status="ABORTED", executionArn=f"{EXECUTION}-before")
+    sagemaker.add_client_error(*NOT_FOUND)
+    sagemaker.add_response("create_training_job", created())
+    app.handler(sample_event("start_training"), CONTEXT)
+    record = cloud.item(f"RUN#{RUN}", f"DECISION#restart#{EXECUTION.rpartition(':')[2]}")
+    assert (record["verdict"], record["reasons"], record["figures"]["earlierStatus"]) == ("RESTARTED", [], "ABORTED")
+
+
 def test_a_restart_after_a_change_of_the_stacks_parameters_adopts_the_job_as_the_run_created_it(
     load: Callable[..., ModuleType], stub: Callable[[Any], Stubber], cloud: Cloud
 ) -> None:

@@ -190,15 +190,18 @@ def test_a_variant_that_answers_as_the_other_is_no_split(app: ModuleType, sagema
 
 
 @pytest.mark.parametrize("app", ["verify"], indirect=True)
+@pytest.mark.parametrize("serves", ["newest", None])
 def test_what_came_to_serve_meanwhile_is_not_split(
-    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, serves: str | None
 ) -> None:
-    cloud.put("SERVING", "CURRENT", kind="SERVING", runId="newest", datasetVersion="v2027")
+    cloud.table.delete_item(Key={"pk": "SERVING", "sk": "CURRENT"})
+    if serves:
+        cloud.put("SERVING", "CURRENT", kind="SERVING", runId=serves, datasetVersion="v2027")
     sagemaker.add_response("describe_endpoint", endpoint("InService", SPLIT))
     answers_as(runtime, RUN, "Other")
     answers_as(runtime, SERVING_RUN, "AllTraffic")
     sagemaker.add_response("describe_model_package", model_package("Approved"))
-    with pytest.raises(Exception, match=f"newest serves now, not {SERVING_RUN}") as caught:
+    with pytest.raises(Exception, match=f"{serves} serves now, not {SERVING_RUN}") as caught:
         app.handler(event_for("verify"), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
     assert app.LEDGER.current_split() is None

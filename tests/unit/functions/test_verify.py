@@ -180,6 +180,24 @@ def test_a_model_that_answers_as_recorded_is_promoted(
     assert json.loads(popular) == POPULAR
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({}, "it passed the gate"),
+        (
+            {"acknowledge": "it was the weather", "reason": "odd lists"},
+            "it passed the gate; its data were acknowledged: it was the weather",
+        ),
+    ],
+)
+def test_the_serving_record_says_why_a_retrained_model_serves(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, given: dict[str, Any], why: str
+) -> None:
+    is_well(sagemaker, runtime)
+    app.handler({**sample_event("verify"), **given}, CONTEXT)
+    assert cloud.item("SERVING", "CURRENT")["why"] == why
+
+
 @pytest.mark.parametrize("status", ["Rejected", "PendingManualApproval"])
 @pytest.mark.fault("R07")
 def test_a_model_whose_approval_was_taken_back_meanwhile_is_not_promoted(
@@ -252,6 +270,32 @@ def test_in_service_and_the_wanted_configuration_are_both_needed(
     with pytest.raises(Exception, match=f"is {status} on {config}, not InService on {WANTED}") as caught:
         app.handler(sample_event("verify"), CONTEXT)
     assert type(caught.value).__name__ == "EndpointRolledBack"
+
+
+def test_an_endpoint_that_is_gone_verifies_nothing(app: ModuleType, sagemaker: Stubber) -> None:
+    sagemaker.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint", 400)
+    with pytest.raises(Exception, match=f"is gone on None, not InService on {WANTED}") as caught:
+        app.handler(sample_event("verify"), CONTEXT)
+    assert type(caught.value).__name__ == "EndpointRolledBack"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"registration": None},
+        {"registration": {}},
+        {"registration": {"modelPackageArn": 7}},
+        {"training": None},
+        {"training": {"modelDataUrl": ["s3://a"]}},
+    ],
+)
+def test_an_input_without_the_models_package_or_archive_publishes_nothing(
+    app: ModuleType, cloud: Cloud, changed: dict[str, Any]
+) -> None:
+    with pytest.raises(Exception, match=r"modelPackageArn and training\.modelDataUrl must be strings") as caught:
+        app.handler({**sample_event("verify"), **changed}, CONTEXT)
+    assert type(caught.value).__name__ == "InvalidInput"
+    assert cloud.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix="serving/")["KeyCount"] == 0
 
 
 def test_newer_data_that_serves_meanwhile_is_not_replaced(
@@ -362,6 +406,15 @@ def test_a_rollback_moves_popular_items_and_lists_with_the_endpoint(
     assert lists_in_place(cloud) == (LISTS if has_lists else none)
 
 
+def test_a_rollback_without_a_reason_says_so(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    cloud.put("SERVING", "CURRENT", kind="SERVING", runId=f"{NEWER}-r1", datasetVersion=NEWER)
+    is_well(sagemaker, runtime)
+    app.handler({**rollback_of(NEWER), "reason": None}, CONTEXT)
+    assert cloud.item("SERVING", "CURRENT")["why"] == "no reason was given"
+
+
 def test_until_a_new_model_has_lists_those_of_the_one_before_stand_in(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
 ) -> None:
@@ -371,11 +424,14 @@ def test_until_a_new_model_has_lists_those_of_the_one_before_stand_in(
     assert lists_in_place(cloud)["runId"] == "older"
 
 
+@pytest.mark.parametrize("serves", ["newest", None])
 def test_a_rollback_does_not_replace_what_was_deployed_meanwhile(
-    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, serves: str | None
 ) -> None:
-    cloud.put("SERVING", "CURRENT", kind="SERVING", runId="newest", datasetVersion=NEWER)
+    if serves:
+        cloud.put("SERVING", "CURRENT", kind="SERVING", runId=serves, datasetVersion=NEWER)
     is_well(sagemaker, runtime)
-    with pytest.raises(Exception, match="newest serves now"):
+    with pytest.raises(Exception, match=f"{serves} serves now") as caught:
         app.handler(rollback_of(NEWER), CONTEXT)
-    assert cloud.item("SERVING", "CURRENT")["runId"] == "newest"
+    assert type(caught.value).__name__ == "StaleVersion"
+    assert cloud.item("SERVING", "CURRENT").get("runId") == serves
