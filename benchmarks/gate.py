@@ -51,7 +51,7 @@ REPEATED_ONE_IN, UNKNOWN_ONE_IN, FEW_USERS, SEVERAL = 5, 5, 600, 3
 PAIRS = 336
 """Pairs of models: six for each condition and real difference."""
 GAIN, HELD_OUT, SHOPS = 0.05, (1, 2, 3, 5), 4
-"""Of the second table: the real gain, held-out purchases of a user, and pairs of models for each number of them."""
+"""The second table: the real gain, held-out purchases of a user, and pairs of models for each number of them."""
 VERSION, RUN, INCUMBENT = "v20260102t000000z-00000000", "v20260102t000000z-00000000-r1", "v20260101t000000z-00000000-r1"
 
 
