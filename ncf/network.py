@@ -312,10 +312,10 @@ class Recommender(nn.Module):
                     module.bias.zero_()
 
     @torch.no_grad()
-    def scaled(self, factor: float) -> Recommender:
-        """Multiply all logits by `factor`, in place."""
+    def scaled(self, factor: float, shift: float) -> Recommender:
+        """Multiply all logits by `factor`, then add `shift`, in place."""
         self.output.weight.mul_(factor)
-        self.output.bias.mul_(factor)
+        self.output.bias.mul_(factor).add_(shift)
         return self
 
     def start_product(self, p: Tensor, q: Tensor) -> None:

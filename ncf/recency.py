@@ -70,16 +70,16 @@ _USERS_AT_ONCE = 64
 
 Factors = Callable[[Dataset], tuple[Tensor, Tensor]]
 """Fits what stands for the stored part on validation: factors [users, factors] and [items, factors], on the CPU."""
-Scaled = Callable[[float], Model]
-"""Returns the model with its scores multiplied by a number."""
+Scaled = Callable[[float, float], Model]
+"""Returns the model with its scores multiplied by the first number, and the second added."""
 
 
 def fit(dataset: Dataset, model: Model, factors: Factors, scaled: Scaled, *, neighbours: int, seed: int) -> Model:
     """Return `model`, fitted to `dataset`, with a recent part of at most `neighbours` neighbours an item; without one
     if no interaction can be spared for validation.
 
-    The sum of both parts is scaled to the range of the model's own scores: with a large gain, σ would be 1 for all of
-    the best items, and their order lost in the answers.
+    The sum of both parts is brought to the range of the model's own scores, and its best to the height of the model's
+    own best: with a large gain, σ would be near 1 for all of the best items, and tell nothing.
     """
     sample = _sample(dataset, seed, INTERACTIONS)
     try:
@@ -96,15 +96,26 @@ def fit(dataset: Dataset, model: Model, factors: Factors, scaled: Scaled, *, nei
             dataset, factors, spread, partial(part, neighbours=neighbours, exponent=exponent, gain=gain), seed
         )
     found = part(dataset, neighbours, exponent, gain, repeat_gain, number).to(model.device)
-    factor = 1.0
+    factor, shift, of_strangers = 1.0, 0.0, 0.0
+    own_best, own_range = _best(model.catalogue, model, dataset.users)
+    others = WithRecent(model, dataclasses.replace(found, repeat_gain=0.0))
+    best, spanned = _best(others.catalogue, model, dataset.users)
     if gain > LEAST_GAIN:
-        others = WithRecent(model, dataclasses.replace(found, repeat_gain=0.0))
-        factor = min(1.0, _range(model, dataset.users) / _range(others, dataset.users))
+        factor = min(1.0, own_range / spanned)
     if repeat_gain:
         factor = min(factor, GREATEST_LOGIT / _highest(WithRecent(model, found), dataset.users))
+    if gain > LEAST_GAIN:
+        shift = min(0.0, own_best - factor * best)
+        best, _ = _best(lambda users: found.prior + others.recent.added_for(users), model, dataset.users)
+        of_strangers = min(0.0, own_best - factor * best)
     return WithRecent(
-        scaled(factor),
-        dataclasses.replace(found, gain=gain * factor, repeat_gain=repeat_gain * factor, prior=found.prior * factor),
+        scaled(factor, shift),
+        dataclasses.replace(
+            found,
+            gain=gain * factor,
+            repeat_gain=repeat_gain * factor,
+            prior=found.prior * factor + of_strangers,
+        ),
     )
 
 
@@ -187,12 +198,15 @@ def _spread(model: Model, users: int) -> float:
 
 
 @torch.no_grad()
-def _range(model: Model, users: int) -> float:
-    """Return how far the best item of a user is above the middle one, as a mean over a sample of users."""
+def _best(scores: Callable[[Tensor], Tensor], model: Model, users: int) -> tuple[float, float]:
+    """Return the score of the best item of a user, and how far it is above the middle one, at least 1e-12: means over a
+    sample of users.
+    """
     sample = torch.linspace(0, users - 1, min(512, users), device=model.device).long()
-    scores = (model.catalogue(some) for some in sample.split(_USERS_AT_ONCE))
-    found = torch.cat([own.amax(dim=1) - own.median(dim=1).values for own in scores])
-    return max(float(found.mean()), 1e-12)
+    chunks = (scores(some) for some in sample.split(_USERS_AT_ONCE))
+    found = torch.cat([torch.stack([own.amax(dim=1), own.median(dim=1).values]) for own in chunks], dim=1)
+    best, middle = found.mean(dim=1).tolist()
+    return best, max(best - middle, 1e-12)
 
 
 @torch.no_grad()

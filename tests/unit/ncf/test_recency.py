@@ -57,9 +57,16 @@ def factors(cut: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     return als.factorize(cut.train, cut.items, PARAMETERS, Context())
 
 
-def scaled(model: Model) -> Callable[[float], Model]:
-    state = model.state()
-    return lambda factor: Als(state["users"] * factor, state["items"])
+def scaled(model: Model) -> Callable[[float, float], Model]:
+    users, items = model.state()["users"], model.state()["items"]
+
+    def made(factor: float, shift: float) -> Model:
+        return Als(
+            torch.cat([users * factor, torch.full((len(users), 1), shift)], dim=1),
+            torch.cat([items, torch.ones(len(items), 1)], dim=1),
+        )
+
+    return made
 
 
 def fitted(data: Dataset) -> WithRecent:
@@ -83,6 +90,17 @@ def test_a_stranger_gets_what_follows_from_a_history() -> None:
     scores = model.scores_of(None, model.recent.last(None, [7, 8, 9]))
     scores[[7, 8, 9]] = -torch.inf
     assert int(scores.argmax()) == 10
+
+
+def test_the_best_scores_are_as_high_as_those_of_the_stored_part_alone() -> None:
+    data = ring()
+    model = fitted(data)
+    users = torch.arange(data.users)
+    own = als.fit(data, PARAMETERS, Context()).catalogue(users).amax(dim=1).mean()
+    assert model.recent.gain > recency.LEAST_GAIN
+    torch.testing.assert_close(model.catalogue(users).amax(dim=1).mean(), own, rtol=0.01, atol=0.01)
+    strangers = model.recent.prior + model.recent.added_for(users)
+    torch.testing.assert_close(strangers.amax(dim=1).mean(), own, rtol=0.01, atol=0.01)
 
 
 def test_without_any_order_or_taste_known_people_keep_the_order_of_the_stored_part() -> None:
