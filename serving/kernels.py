@@ -1,49 +1,22 @@
-"""The loops over a catalogue, compiled by numba: logits of a prepared network, and the best of many scores.
+"""The loops over a catalogue: logits of a prepared network, and the best of many scores; `compiled` says how they are
+compiled.
 
-numba saves the compiled code next to this file, or in NUMBA_CACHE_DIR, for the next start on the same kind of
-processor. If it can write to neither place, it compiles at every start, which takes some seconds. Saved code is used
-until this file changes. `_Cache` extends this to `vectors`, because its code is compiled into the functions here.
-
-numba infers the types of a loop from its arguments, so the loops have no annotations, and numba's own classes have none
-either: these are the reasons of every `type: ignore` here.
+numba infers the types of a loop from its arguments, so the loops have no annotations: this is the reason of every
+`type: ignore` here.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import numba
 import numpy as np
-from numba.core.caching import FunctionCache
 
-from serving import vectors
+from serving import recent_kernels
+from serving.compiled import compiled
 from serving.vectors import BLOCK as BLOCK
 from serving.vectors import TILE as TILE
 from serving.vectors import add_rectified, layer
 
-_NO_TIMES = np.empty(0, np.float32)
 _SAMPLED = 16
 """A shortlist first reads every 16th block, to estimate a lower bound of the greatest values."""
-
-
-class _Cache(FunctionCache):  # type: ignore[misc, unused-ignore]
-    """A cache of compiled code that is valid until `vectors` changes."""
-
-    _vectors = hashlib.sha256(Path(vectors.__file__).read_bytes()).hexdigest()
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return super()._index_key(sig, codegen), self._vectors  # type: ignore[no-untyped-call]
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    dispatcher: Any = numba.njit(function, nogil=True, fastmath=True)
-    with contextlib.suppress(RuntimeError):  # no writable place for a cache
-        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
-    return dispatcher
 
 
 def compile_all() -> None:
@@ -54,10 +27,7 @@ def compile_all() -> None:
     users, items = np.zeros((4, 1), np.float32), np.zeros((4, TILE), np.float32)
     network, rows = (users, users, items, items, np.zeros(14, np.float32), np.array([1, 4])), np.empty(0, np.int64)
     ranking(*network, 0, rows, True, one, none, np.zeros(1, np.int64), np.zeros(1, np.float64), np.zeros(4, np.float32))
-    no_items, index, bounds = np.empty(0, np.int64), np.zeros(1, np.int32), np.zeros(2, np.int64)
-    stored = bounds, index, np.zeros(1, np.uint8), one
-    gains = (np.float32(1), np.float32(1))
-    recency(stored, (bounds, index, one), (one, one, one), gains, -1, no_items, no_items, one.copy())
+    recent_kernels.compile_all()
     sigmoid(one)
     for dtype in (np.float32, np.float64):
         best(np.zeros(1, dtype), none, 1)
@@ -77,7 +47,7 @@ def compile_all() -> None:
 # `whole` is true, all items are ranked.
 
 
-@_compiled
+@compiled
 def _constants(constants, factors, width, inputs, shape):  # type: ignore[no-untyped-def]
     """The parts of `constants`: offset, weight, offsets, matrix, head, biases, weights."""
     last, later = 0, -width
@@ -99,7 +69,7 @@ def _constants(constants, factors, width, inputs, shape):  # type: ignore[no-unt
     )
 
 
-@_compiled
+@compiled
 def _user_part(users, inputs, weight, matrix, offsets, user):  # type: ignore[no-untyped-def]
     """The user's part of the logits: the coefficients of the factors, and this user's biases of the first layer."""
     user_bias = offsets.copy()
@@ -110,7 +80,7 @@ def _user_part(users, inputs, weight, matrix, offsets, user):  # type: ignore[no
     return weight * users[user], user_bias
 
 
-@_compiled
+@compiled
 def _gathered(table, rows):  # type: ignore[no-untyped-def]
     """table[:, rows], padded with zeros to a multiple of TILE."""
     gathered = np.zeros((table.shape[0], _padded(rows.size)), table.dtype)
@@ -120,12 +90,12 @@ def _gathered(table, rows):  # type: ignore[no-untyped-def]
     return gathered
 
 
-@_compiled
+@compiled
 def _padded(items):  # type: ignore[no-untyped-def]
     return (items + TILE - 1) // TILE * TILE
 
 
-@_compiled
+@compiled
 def _add_product(sums, table, begin, weights, items):  # type: ignore[no-untyped-def]
     """sums[t] += Σ_k weights[k] table[k, begin + t], four terms at a time: `sums` is read and written for each four."""
     four = weights.size // 4 * 4
@@ -140,7 +110,7 @@ def _add_product(sums, table, begin, weights, items):  # type: ignore[no-untyped
             sums[t] += weight * row[t]
 
 
-@_compiled
+@compiled
 def _add_item_part(  # type: ignore[no-untyped-def]
     begin, items, stride, coefficients, factors, user_bias, first, weights, biases, shape, head, layers, block
 ):
@@ -162,7 +132,7 @@ def _add_item_part(  # type: ignore[no-untyped-def]
         add_rectified(block, source, 0, BLOCK, biases[bias:], head, head.size, 1, items)
 
 
-@_compiled
+@compiled
 def ranking(  # type: ignore[no-untyped-def]
     users, inputs, factors, first, constants, shape, user, rows, whole, logits, excluded, items, scores, added
 ):
@@ -205,7 +175,7 @@ def ranking(  # type: ignore[no-untyped-def]
     return found
 
 
-@_compiled
+@compiled
 def _add(block, added, begin, rows, whole, items):  # type: ignore[no-untyped-def]
     """Add the values of `items` items (or `rows`) from `begin` on to `block`."""
     if whole:
@@ -216,97 +186,13 @@ def _add(block, added, begin, rows, whole, items):  # type: ignore[no-untyped-de
             block[t] += added[rows[begin + t]]
 
 
-@_compiled
-def recency(stored, neighbours, weights, gains, user, fresh, after, added):  # type: ignore[no-untyped-def]
-    """Write what `ncf/recent.py` adds to the stored part into `added` [items], which holds zeros.
-
-    Of the tensors of that module, `stored` is indptr, indices, later and often, `neighbours` is neighbour_indptr,
-    neighbours and weights, and `weights` is fading, repeats and again. `gains` are both gains. `user` is -1 for a
-    stranger. `fresh` and `after` (int64) are the items of the request, oldest first, and the number of interactions
-    after each. An item counts at its last place, as often as it is there.
-    """
-    indptr, indices, later, often = stored
-    begin, end = (indptr[user], indptr[user + 1]) if user >= 0 else (0, 0)
-    fading, repeats, again = weights
-    items, last, own = np.empty(fresh.size + end - begin, np.int64), 0, np.empty(fresh.size + end - begin, np.float32)
-    for place in range(fresh.size):
-        item = fresh[place]
-        if not _times(fresh[place + 1 :], _NO_TIMES, item) and after[place] < fading.size:
-            times = 1 + _times(fresh[:place], _NO_TIMES, item) + _times(indices[begin:end], often[begin:end], item)
-            items[last], own[last] = item, times * repeats[after[place]] * again[item]
-            _add_neighbours(neighbours, item, fading[after[place]], added)
-            last += 1
-    for place in range(begin, end):
-        item, age = indices[place], later[place] + fresh.size
-        if age < fading.size and not _times(fresh, _NO_TIMES, item):
-            items[last], own[last] = item, often[place] * repeats[age] * again[item]
-            _add_neighbours(neighbours, item, fading[age], added)
-            last += 1
-    _log1p_times(gains[0], added)
-    _log1p_times(gains[1], own[:last])
-    for place in range(last):
-        added[items[place]] += own[place]
-
-
-@_compiled
-def _log1p_times(gain, values):  # type: ignore[no-untyped-def]
-    """Replace each value, at least 0, by gain · log(1 + value), to 5e-7 · gain; 0 stays 0.
-
-    1 + value is 2^exponent · (1 + f) with f from √½ - 1 to √2 - 1. The polynomial in f is that of `logf` in Cephes
-    (Moshier, "Methods and Programs for Mathematical Functions", 1989). LLVM makes vectors of these loops, which have
-    neither a call nor a branch: an eighth of the time of np.log1p.
-    """
-    one, half, root_half = np.float32(1), np.float32(0.5), np.int32(0x3F3504F3)
-    powers = np.empty(BLOCK, np.float32)
-    for begin in range(0, values.size, BLOCK):
-        block = values[begin : begin + BLOCK]
-        bits = block.view(np.int32)
-        for place in range(block.size):
-            block[place] += one
-        for place in range(block.size):
-            above = bits[place] - root_half
-            powers[place] = np.float32(above >> np.int32(23))
-            bits[place] = (above & np.int32(0x7FFFFF)) + root_half
-        for place in range(block.size):
-            f = block[place] - one
-            term = np.float32(0.070376836292) * f - np.float32(0.1151461031)
-            term = term * f + np.float32(0.11676998740)
-            term = term * f - np.float32(0.12420140846)
-            term = term * f + np.float32(0.14249322787)
-            term = term * f - np.float32(0.16668057665)
-            term = term * f + np.float32(0.20000714765)
-            term = term * f - np.float32(0.24999993993)
-            term = term * f + np.float32(0.33333331174)
-            logarithm = term * f * f * f - half * f * f + f
-            block[place] = gain * (logarithm + np.float32(0.6931471805599453) * powers[place])
-
-
-@_compiled
-def _times(items, often, item):  # type: ignore[no-untyped-def]
-    """How often `item` is in `items`, where each counts `often` (empty: 1)."""
-    times = np.float32(0)
-    for place in range(items.size):
-        if items[place] == item:
-            times += often[place] if often.size else np.float32(1)
-    return times
-
-
-@_compiled
-def _add_neighbours(neighbours, item, weight, added):  # type: ignore[no-untyped-def]
-    """Add the neighbours of one of the last items to x."""
-    indptr, other, weights = neighbours
-    if weight > 0:
-        for cell in range(indptr[item], indptr[item + 1]):
-            added[other[cell]] += weight * weights[cell]
-
-
-@_compiled
+@compiled
 def _sigma(logit):  # type: ignore[no-untyped-def]
     """σ in float64: float32 would round different values to 1."""
     return 1.0 / (1.0 + np.exp(min(-np.float64(logit), 700.0)))
 
 
-@_compiled
+@compiled
 def sigmoid(logits):  # type: ignore[no-untyped-def]
     """σ of each, in float64."""
     scores = np.empty(logits.size, np.float64)
@@ -315,7 +201,7 @@ def sigmoid(logits):  # type: ignore[no-untyped-def]
     return scores
 
 
-@_compiled
+@compiled
 def _any_above(values, least):  # type: ignore[no-untyped-def]
     """True if any of `values` is greater than `least`. LLVM vectorizes this loop, but not a maximum."""
     found = False
@@ -324,7 +210,7 @@ def _any_above(values, least):  # type: ignore[no-untyped-def]
     return found
 
 
-@_compiled
+@compiled
 def _first_not_below(excluded, passed, item):  # type: ignore[no-untyped-def]
     """The first place from `passed` on where `excluded` (sorted) is at least `item`."""
     while passed < excluded.size and excluded[passed] < item:
@@ -332,7 +218,7 @@ def _first_not_below(excluded, passed, item):  # type: ignore[no-untyped-def]
     return passed
 
 
-@_compiled
+@compiled
 def _keep_best(scores, begin, rows, whole, excluded, passed, positions, values, found):  # type: ignore[no-untyped-def]
     """Merge `scores` of the items (or `rows`) from `begin` on into the best so far: the first `found` of `positions`
     and `values`, best first. `passed` entries of `excluded` are below `begin`. Returns the new `found` and `passed`.
@@ -351,7 +237,7 @@ def _keep_best(scores, begin, rows, whole, excluded, passed, positions, values, 
     return found, passed
 
 
-@_compiled
+@compiled
 def _insert(positions, values, found, position, value):  # type: ignore[no-untyped-def]
     """Insert `value` in order among the first `found`, best first; if `values` is full, the last one is dropped.
     Returns the new `found`.
@@ -364,7 +250,7 @@ def _insert(positions, values, found, position, value):  # type: ignore[no-untyp
     return min(found + 1, values.size)
 
 
-@_compiled
+@compiled
 def best(scores, excluded, number):  # type: ignore[no-untyped-def]
     """Positions of the `number` greatest `scores`, best first and equal ones by position, without the positions in
     `excluded` (sorted, distinct). Fewer if fewer scores are left.
@@ -377,7 +263,7 @@ def best(scores, excluded, number):  # type: ignore[no-untyped-def]
     return positions[:found]
 
 
-@_compiled
+@compiled
 def shortlist(factors, coefficients, items, excluded, number, added):  # type: ignore[no-untyped-def]
     """Positions, in no order, of the `number` greatest of factorsᵀ coefficients + `added` among the first `items`,
     without the positions in `excluded` (sorted, distinct). `factors` is int8 [blocks, rank, BLOCK], so that memory is
@@ -399,7 +285,7 @@ def shortlist(factors, coefficients, items, excluded, number, added):  # type: i
     return positions
 
 
-@_compiled
+@compiled
 def _greatest(factors, coefficients, items, excluded, step, least, positions, values, added):  # type: ignore[no-untyped-def]
     """Write the positions and values of the greatest above `least` in each `step`-th block into `positions` and
     `values`, a heap with the least value at 0. Returns the number of insertions.
@@ -427,7 +313,7 @@ def _greatest(factors, coefficients, items, excluded, step, least, positions, va
     return found
 
 
-@_compiled
+@compiled
 def _replace_least(positions, values, position, value):  # type: ignore[no-untyped-def]
     """Replace the least value of a heap by `value`, and move it down to its place."""
     place, child = 0, 1
@@ -441,7 +327,7 @@ def _replace_least(positions, values, position, value):  # type: ignore[no-untyp
     values[place], positions[place] = value, position
 
 
-@_compiled
+@compiled
 def _weighted(factors, coefficients, sums):  # type: ignore[no-untyped-def]
     """Write factorsᵀ coefficients of a block into `sums`."""
     for k in range(0, coefficients.size, 4):

@@ -11,7 +11,7 @@ import torch
 from contracts.limits import REASONS
 from ncf.interface import Model
 from ncf.recent import Recent, WithRecent, in_order
-from serving import kernels
+from serving import recent_kernels
 from serving.logits import Added
 
 
@@ -40,7 +40,7 @@ class Recency:
         fresh, later = in_order(history, ages)
         added = np.zeros(self.prior.size, np.float32)
         index = -1 if user is None else user
-        kernels.recency(*self._tensors, index, np.array(fresh, np.int64), np.array(later, np.int64), added)
+        recent_kernels.recency(*self._tensors, index, np.array(fresh, np.int64), np.array(later, np.int64), added)
         return added
 
     def reasons(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncf.network import Architecture, Recommender
-from serving import kernels, vectors
+from serving import compiled, vectors
 from serving.logits import Fused
 from serving.vectors import BLOCK, TILE
 
@@ -107,11 +107,11 @@ def test_saved_code_is_compiled_again_when_vectors_change(tmp_path: Path, monkey
         return number + 1
 
     def hits() -> int:
-        compiled = kernels._compiled(next_of)
-        assert compiled(1) == 2
-        return sum(compiled.stats.cache_hits.values())
+        loop = compiled.compiled(next_of)
+        assert loop(1) == 2
+        return sum(loop.stats.cache_hits.values())
 
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     assert (hits(), hits()) == (0, 1)
-    monkeypatch.setattr(kernels._Cache, "_vectors", "changed")
+    monkeypatch.setattr(compiled._Cache, "_vectors", "changed")
     assert hits() == 0
