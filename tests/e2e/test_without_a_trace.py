@@ -1,4 +1,7 @@
-"""A person who was in a drop in Parquet is forgotten and erased: no byte that is kept has the id."""
+"""A person who was in a drop in Parquet is forgotten and erased: no byte that is kept has the id.
+
+It is the last file of the folder: its appends are the newest data of the stack that all files share.
+"""
 
 from __future__ import annotations
 
