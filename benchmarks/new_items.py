@@ -41,7 +41,8 @@ def movies(folder: Path) -> tuple[Rows, dict[str, dict[str, Any]]]:
     ratings = csv.read_csv(folder / "ml-latest-small" / "ratings.csv")
     listed = csv.read_csv(folder / "ml-latest-small" / "movies.csv").to_pylist()
     catalogue = {row["movieId"]: {"title": row["title"], "category": row["genres"]} for row in listed}
-    return tuple(ratings[name].to_pylist() for name in ("userId", "movieId", "timestamp")), catalogue  # type: ignore[return-value]
+    users, items, times = (ratings[name].to_pylist() for name in ("userId", "movieId", "timestamp"))
+    return (users, items, times), catalogue
 
 
 def retail(folder: Path) -> tuple[Rows, dict[str, dict[str, Any]]]:
@@ -57,7 +58,8 @@ def retail(folder: Path) -> tuple[Rows, dict[str, dict[str, Any]]]:
     catalogue = {
         item: {"title": titles[item].most_common(1)[0][0], "price": float(np.median(prices[item]))} for item in titles
     }
-    return tuple(list(column) for column in zip(*(row[:3] for row in rows), strict=True)), catalogue  # type: ignore[return-value]
+    users, items, times = (list(column) for column in zip(*(row[:3] for row in rows), strict=True))
+    return (users, items, times), catalogue
 
 
 SETS: dict[str, Callable[[Path], tuple[Rows, dict[str, dict[str, Any]]]]] = {
