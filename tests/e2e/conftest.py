@@ -1,7 +1,9 @@
-"""One deployed stack for all end-to-end tests: an embedded AWS of its own, deployed by the user's command."""
+"""One deployed stack for the end-to-end tests: an embedded AWS of its own, deployed by the user's command."""
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +16,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def deployed(folder: Path) -> Iterator[DeployedStack]:
+    """An embedded AWS of its own with the stack, as long as the context lasts."""
+    stack = DeployedStack(folder, free_port())
+    try:
+        up = stack.command("up")
+        assert up.returncode == 0, f"`up` failed:\n{up.stdout}\n{up.stderr}"
+        yield stack
+    finally:
+        stack.command("down", timeout=60)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedStack]:
-    deployed = DeployedStack(tmp_path_factory.mktemp("local"), free_port())
-    try:
-        up = deployed.command("up")
-        assert up.returncode == 0, f"`up` failed:\n{up.stdout}\n{up.stderr}"
-        yield deployed
-    finally:
-        deployed.command("down", timeout=60)
+    with deployed(tmp_path_factory.mktemp("local")) as stack:
+        yield stack

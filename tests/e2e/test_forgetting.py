@@ -1,6 +1,6 @@
 """A person who was in a drop in Parquet is forgotten and erased: no byte that is kept has the id.
 
-It is the last file of the folder: its appends are the newest data of the stack that all files share.
+The stack is one of its own, so that nothing but the appends of this file decides what is trained and served.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow
@@ -16,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from tests.e2e.conftest import deployed
 from tests.e2e.deployed_stack import DeployedStack
 from tests.e2e.drops import shop_files
 
@@ -49,6 +51,12 @@ def kept_with_the_id(stack: DeployedStack) -> list[str]:
     found += [str(item["pk"]) for item in stack.ledger.scan()["Items"] if PERSON in str(item)]
     logs = [path for path in (stack.state / "logs").rglob("*") if path.is_file()]
     return found + [path.name for path in logs if PERSON.encode() in path.read_bytes()]
+
+
+@pytest.fixture
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedStack]:
+    with deployed(tmp_path_factory.mktemp("forgetting")) as stack:
+        yield stack
 
 
 def test_no_byte_that_is_kept_has_the_id_of_a_person_who_is_erased(stack: DeployedStack, tmp_path: Path) -> None:
