@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contracts.splits import GLOBAL_TIME
+from ncf.csr import cells
 from ncf.dataset import BrokenDataset, Dataset, History, Pairs
 from ncf.interface import Model
 from ncf.neighbours import LAST_ITEMS, last_interactions, neighbours_of
@@ -79,7 +80,7 @@ def fit(dataset: Dataset, model: Model, factors: Factors, scaled: Scaled, *, nei
     if no interaction can be spared for validation.
 
     The sum of both parts is brought to the range of the model's own scores, and its best to the height of the model's
-    own best: with a large gain, σ would be near 1 for all of the best items, and tell nothing.
+    own best, among items that are new to a person: with a large gain, σ would be near 1 for all of the best items.
     """
     sample = _sample(dataset, seed, INTERACTIONS)
     try:
@@ -97,16 +98,16 @@ def fit(dataset: Dataset, model: Model, factors: Factors, scaled: Scaled, *, nei
         )
     found = part(dataset, neighbours, exponent, gain, repeat_gain, number).to(model.device)
     factor, shift, of_strangers = 1.0, 0.0, 0.0
-    own_best, own_range = _best(model.catalogue, model, dataset.users)
+    own_best, own_range = _best(model.catalogue, dataset, model.device)
     others = WithRecent(model, dataclasses.replace(found, repeat_gain=0.0))
-    best, spanned = _best(others.catalogue, model, dataset.users)
+    best, spanned = _best(others.catalogue, dataset, model.device)
     if gain > LEAST_GAIN:
         factor = min(1.0, own_range / spanned)
     if repeat_gain:
         factor = min(factor, GREATEST_LOGIT / _highest(WithRecent(model, found), dataset.users))
     if gain > LEAST_GAIN:
         shift = min(0.0, own_best - factor * best)
-        best, _ = _best(lambda users: found.prior + others.recent.added_for(users), model, dataset.users)
+        best, _ = _best(lambda users: found.prior + others.recent.added_for(users), dataset, model.device)
         of_strangers = min(0.0, own_best - factor * best)
     return WithRecent(
         scaled(factor, shift),
@@ -198,14 +199,22 @@ def _spread(model: Model, users: int) -> float:
 
 
 @torch.no_grad()
-def _best(scores: Callable[[Tensor], Tensor], model: Model, users: int) -> tuple[float, float]:
-    """Return the score of the best item of a user, and how far it is above the middle one, at least 1e-12: means over a
-    sample of users.
+def _best(scores: Callable[[Tensor], Tensor], dataset: Dataset, device: torch.device) -> tuple[float, float]:
+    """Return the score of a user's best item that is not in train, and how far it is above the middle one, at least
+    1e-12: means over a sample of users. Of users who have everything, 0.
     """
-    sample = torch.linspace(0, users - 1, min(512, users), device=model.device).long()
-    chunks = (scores(some) for some in sample.split(_USERS_AT_ONCE))
-    found = torch.cat([torch.stack([own.amax(dim=1), own.median(dim=1).values]) for own in chunks], dim=1)
-    best, middle = found.mean(dim=1).tolist()
+    sample = torch.linspace(0, dataset.users - 1, min(512, dataset.users), device=device).long()
+    indptr, items = torch.as_tensor(dataset.train.indptr), torch.as_tensor(dataset.train.item)
+    found = []
+    for some in sample.split(_USERS_AT_ONCE):
+        own = scores(some).clone()
+        middle = own.median(dim=1).values
+        row, place = cells(indptr, some.cpu())
+        own[row.to(device), items[place].to(device)] = -math.inf
+        found.append(torch.stack([own.amax(dim=1), middle]))
+    pairs = torch.cat(found, dim=1)
+    pairs = pairs[:, pairs[0] > -math.inf]
+    best, middle = pairs.mean(dim=1).tolist() if pairs.numel() else (0.0, 0.0)
     return best, max(best - middle, 1e-12)
 
 
