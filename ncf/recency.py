@@ -214,8 +214,8 @@ def _best(scores: Callable[[Tensor], Tensor], dataset: Dataset, device: torch.de
         found.append(torch.stack([own.amax(dim=1), middle]))
     pairs = torch.cat(found, dim=1)
     pairs = pairs[:, pairs[0] > -math.inf]
-    best, middle = pairs.mean(dim=1).tolist() if pairs.numel() else (0.0, 0.0)
-    return best, max(best - middle, 1e-12)
+    best, between = (float(row.mean()) for row in (pairs[0], pairs[0] - pairs[1])) if pairs.numel() else (0.0, 0.0)
+    return best, max(between, 1e-12)
 
 
 @torch.no_grad()
