@@ -53,8 +53,8 @@ class Limits:
     maximum_days: float = 28.0
     harm: float = 0.1
     """A side that surely gets this share fewer clicks is stopped before `minimum_days`."""
-    least_share: float = 0.05
-    most_share: float = 0.95
+    least_share: float = 0.2
+    most_share: float = 0.8
     step: float = 0.1
     """Largest move of the share at once."""
     least_step: float = 0.02
@@ -142,9 +142,14 @@ def estimate(evidence: Evidence, limits: Limits) -> Estimate | None:
 
 
 def _bound(information: float, freedom: int, limits: Limits) -> float:
-    """Half of the interval in standard errors: Robbins' mixture, and Student's quantile of the same probability."""
+    """Half of the interval in standard errors: Robbins' mixture, as a quantile of Student's distribution."""
     mixed = information * limits.expected**2
     normal = math.sqrt((1 + 1 / mixed) * math.log((1 + mixed) / (1 - limits.confidence) ** 2))
+    return students(normal, freedom)
+
+
+def students(normal: float, freedom: int) -> float:
+    """Return the quantile of Student's distribution that has the probability of `normal`, a normal quantile."""
     scaled = normal * (8 * freedom + 3) / (8 * freedom + 1)
     return math.sqrt(freedom * math.expm1(scaled**2 / freedom))
 
