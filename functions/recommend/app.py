@@ -23,9 +23,14 @@ from recommend.batch import Batch
 from recommend.budget import Budget
 from recommend.documents import POPULAR_KEY, RULES_KEY, Absent, Document, Unreadable
 from recommend.endpoint import Endpoint, EndpointUnavailable
+from recommend.garbled import GarbledAnswer
+from recommend.list_filter import ListFilter, rules_from_json
 from recommend.people import People
-from recommend.ranking import GarbledAnswer, ListFilter, Popularity, Ranking, rules_from_json
-from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, RelatedRequest, route
+from recommend.ranking import Ranking
+from recommend.refusal import InvalidRequest
+from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
+from recommend.routes import route
+from recommend.stored_lists import Popularity
 from recommend.withdrawal import Withdrawal
 from shared import environment
 from shared.observability import count, logger, metrics, observed
