@@ -11,8 +11,9 @@ from typing import Any
 from contracts import limits, seen
 from recommend import body
 from recommend.query import Query
-from recommend.refusal import InvalidRequest, id_of
 from recommend.routes import id_in_path
+from shared import http
+from shared.refusal import InvalidRequest, id_of
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class RankingRequest:
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RankingRequest:
         """Raises `InvalidRequest`."""
-        document = body.document(event, ("userId", "inputList", "fields"))
+        document = http.document(event, ("userId", "inputList", "fields"))
         if "userId" not in document:
             raise InvalidRequest("userId is missing", "userId")
         return cls(

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from recommend.refusal import InvalidRequest
+from shared.refusal import InvalidRequest
 from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
 from recommend.routes import route
 

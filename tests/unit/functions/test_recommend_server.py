@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from recommend.ranking import Ranking
-from recommend.refusal import InvalidRequest
+from shared.refusal import InvalidRequest
 from recommend.request import RankingRequest, RecommendationsRequest
 from serving.invocation import InvalidInvocation, Invocation, from_body
 
