@@ -46,20 +46,20 @@ def show_clicks(project: Project, outputs: Mapping[str, str], dataset: Dataset, 
 
 def _something_else(project: Project, outputs: Mapping[str, str], user_id: str) -> list[str]:
     """The item at the end of the customer's list, and two that are related to it."""
-    listed = _asked(project, outputs, "GET", "/recommendations", {"userId": user_id, "numResults": str(ASKED)})
+    listed = _answered(project, outputs, "GET", "/recommendations", {"userId": user_id, "numResults": str(ASKED)})
     last: str = listed["itemList"][-1]["itemId"]
     query = {"itemId": last, "numResults": str(CLICKS - 1)}
-    related = _asked(project, outputs, "GET", "/related", query)
+    related = _answered(project, outputs, "GET", "/related", query)
     return [last, *(entry["itemId"] for entry in related["itemList"])]
 
 
 def _list(project: Project, outputs: Mapping[str, str], who: Mapping[str, str]) -> dict[str, Any]:
-    return _asked(project, outputs, "GET", "/recommendations", {**who, "numResults": str(SHOWN)})
+    return _answered(project, outputs, "GET", "/recommendations", {**who, "numResults": str(SHOWN)})
 
 
 def _click(project: Project, outputs: Mapping[str, str], who: Mapping[str, str], items: list[str]) -> None:
     events = [{"eventType": "view", "itemId": item, "sentAt": time.time()} for item in items]
-    answer = _asked(project, outputs, "POST", "/events", body={**who, "eventList": events})
+    answer = _answered(project, outputs, "POST", "/events", body={**who, "eventList": events})
     if answer["refused"]:
         raise RunFailedError(f"events were refused: {answer['refused']}")
 
@@ -84,7 +84,7 @@ def _label(dataset: Dataset, answer: Mapping[str, Any], place: int) -> str:
     return label if len(label) <= TITLE_WIDTH else f"{label[: TITLE_WIDTH - 1]}…"
 
 
-def _asked(
+def _answered(
     project: Project,
     outputs: Mapping[str, str],
     method: str,
