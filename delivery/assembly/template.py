@@ -18,7 +18,7 @@ from typing import Any
 from delivery.assembly.files import SourceError
 from delivery.assembly.text import Block, blocks, fill, indented
 
-BEFORE_FUNCTIONS, AFTER_FUNCTIONS = ("data", "notifications", "preparation", "models"), ("api", "watch")
+BEFORE_FUNCTIONS, AFTER_FUNCTIONS = ("data", "events", "notifications", "preparation", "models"), ("api", "watch")
 FUNCTION_SECTIONS = {"Properties", "Asynchronous", "Allow", "Routes", "Rules", "Schedule", "States"}
 MACHINE_SECTIONS = {"Rules", "Schedule"}
 RULE_SECTIONS = {"Description", "State", "EventPattern", "Input", "InputTransformer", "Role", "Rule"}
