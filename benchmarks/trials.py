@@ -30,7 +30,8 @@ from rich.progress import track
 from rich.table import Table
 
 from trials import decision
-from trials.decision import GROUPS, Evidence, Limits, Side, Verdict
+from trials.decision import Evidence, Side, Verdict
+from trials.limits import GROUPS, Limits
 
 DIFFERENCES = (0.0, 0.05, 0.1, 0.2, -0.2)
 TRIALS, FIXED = 1_000, 200

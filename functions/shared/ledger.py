@@ -30,6 +30,7 @@ from shared.records import (
     RunStatus,
 )
 from shared.serving_record import ServingRecord
+from shared.trial_record import TrialRecord
 
 TOKEN_LIFETIME_SECONDS = 14 * 24 * 3600
 MAXIMUM_REASONS = 20
@@ -55,9 +56,9 @@ class Token:
     held_at: str | None = field(default=None, compare=False)
 
 
-class Ledger(ServingRecord, ForgottenPeople):
+class Ledger(ServingRecord, ForgottenPeople, TrialRecord):
     """Datasets, runs, decisions, notices and tokens; `ServingRecord` adds the serving model, `ForgottenPeople` whom
-    the shop has forgotten.
+    the shop has forgotten, `TrialRecord` trials of two models.
     """
 
     # Datasets

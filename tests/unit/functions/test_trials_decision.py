@@ -10,7 +10,8 @@ from statistics import NormalDist
 import pytest
 
 from trials import decision
-from trials.decision import GROUPS, Estimate, Evidence, Limits, Side, Verdict
+from trials.decision import Estimate, Evidence, Side, Verdict
+from trials.limits import GROUPS, Limits
 
 LIMITS = Limits()
 
