@@ -8,7 +8,7 @@ got no 200 may send all of them again. Log lines never contain ids of people.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.config import Config
@@ -26,7 +26,7 @@ from shared.clients import calling, client
 from shared.errors import DependencyFailed, MissingResource
 from shared.objects import Bucket
 from shared.observability import count, logger, observed
-from shared.recent_events import RecentEvents
+from shared.recent_events import Item, RecentEvents
 from shared.refusal import InvalidRequest
 
 FORGOTTEN_SECONDS = 5.0
@@ -78,11 +78,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         return http.answer(400, http.error("InvalidInput", first.field or "eventList", words) | {"refused": refused})
     answers = [_answered(one.recommendation_id) for one in request.events]
     try:
-        if _is_forgotten(request):
-            count("EventForgotten", len(request.events))
-        else:
-            _store(request, answers, types, now)
-            count("EventAccepted", len(request.events))
+        # The answer to a forgotten person is that of anyone else: it must not tell whom the shop has forgotten.
+        is_stored = _store(request, answers, types, now)
+        count("EventAccepted" if is_stored else "EventForgotten", len(request.events))
     except (DependencyFailed, MissingResource) as error:
         count("EventNotStored", len(request.events))
         logger.error("events cannot be stored", extra={"reason": str(error)})
@@ -108,35 +106,44 @@ def _answered(recommendation_id: str | None) -> Answered | None:
 
 
 def _is_forgotten(request: EventsRequest) -> bool:
-    """True if the shop has forgotten the user or the session: the answer is the same, but nothing is stored."""
     people = PEOPLE.current(_unreadable("ForgottenUnreadable", "the forgotten people"))
     session = None if request.session_id is None else f"{ids.SESSION}{request.session_id}"
     return any(people.digest_of(name) is not None for name in (request.user_id, session) if name is not None)
 
 
-def _store(request: EventsRequest, answers: list[Answered | None], types: EventTypes, now: int) -> None:
-    """Write the events. Each write may be done again, so a call that ends anywhere is completed by the next one.
+def _session_of(request: EventsRequest) -> Session:
+    if request.session_id is None:
+        return Session()
+    # Without a user it is enough to know whether the session has one; that item is the first.
+    most = 1 if request.user_id is None else recent_events.NEWEST + 1
+    return Session.from_items(TABLE.newest(recent_events.of_session(request.session_id), most))
 
-    If user and session are known, the session's events become the user's: first written there, last deleted here.
+
+def _store(request: EventsRequest, answers: list[Answered | None], types: EventTypes, now: int) -> bool:
+    """Write the events. False, and nothing is written, if the shop has forgotten the person.
+
+    The events of a session that has a user are the user's. When it gets one, its earlier events are moved: first
+    written there, last deleted here. Each write may be done again, so the next call completes one that ended anywhere.
     """
-    pk, kept_days = records.owner(request), SETTINGS.events_kept_days
+    session = _session_of(request)
+    owned = replace(request, user_id=request.user_id or session.user_id)
+    if _is_forgotten(owned):
+        return False
+    pk, kept_days = records.owner(owned), SETTINGS.events_kept_days
     items = [
         records.to_item(one, pk, answered, types, kept_days)
-        for one, answered in zip(request.events, answers, strict=True)
+        for one, answered in zip(owned.events, answers, strict=True)
     ]
-    if request.user_id is None or request.session_id is None:
-        TABLE.keep(items)
-        _deliver(records.to_lines(request, answers, now))
-        return
-    session = Session.from_items(TABLE.newest(recent_events.of_session(request.session_id), recent_events.NEWEST + 1))
-    expires_at = now // 1000 + kept_days * 86400
-    of_user, of_session = session.links(request.session_id, request.user_id, expires_at)
-    is_new = session.user_id != request.user_id
-    TABLE.keep([*([of_user] if is_new else []), *session.moved_to(pk), *items])
-    _deliver(records.to_lines(request, answers, now))
-    if is_new:
-        TABLE.keep([of_session])
-    TABLE.remove(session.anonymous)
+    anonymous = session.anonymous if owned.user_id is not None else ()
+    links: tuple[Item, ...] = ()
+    if owned.session_id is not None and owned.user_id is not None and owned.user_id != session.user_id:
+        links = session.links(owned.session_id, owned.user_id, now // 1000 + kept_days * 86400)
+    TABLE.keep([*links[:1], *(records.moved(one, pk) for one in anonymous), *items])
+    _deliver(records.to_lines(owned, answers, now))
+    if links:
+        TABLE.keep(links[1:])
+    TABLE.remove(anonymous)
+    return True
 
 
 def _deliver(lines: bytes) -> None:

@@ -46,25 +46,21 @@ def to_item(event: Event, pk: str, answered: Answered | None, types: EventTypes,
 class Session:
     """A session as it is stored: the user that it belongs to, and its newest events that are not yet the user's."""
 
-    user_id: str | None
-    since: int
+    user_id: str | None = None
+    since: int = 0
     """Earlier events stay the session's, because the user has the newest 100."""
-    anonymous: list[Item]
+    anonymous: tuple[Item, ...] = ()
 
     @classmethod
     def from_items(cls, items: list[Item]) -> Session:
         """Read the newest items of the session, at most NEWEST + 1."""
         link = items[0] if items and "user" in items[0] else None
         since = int(link["since"]["N"]) if link else 0
-        events = [item for item in items if item is not link and int(item["at"]["N"]) >= since]
-        anonymous = events[: recent_events.NEWEST]
+        events = (item for item in items if item is not link and int(item["at"]["N"]) >= since)
+        anonymous = tuple(events)[: recent_events.NEWEST]
         if len(anonymous) == recent_events.NEWEST:
             since = int(anonymous[-1]["at"]["N"])
         return cls(link["user"]["S"] if link else None, since, anonymous)
-
-    def moved_to(self, pk: str) -> list[Item]:
-        """The events under the key of the user."""
-        return [_moved(item, pk) for item in self.anonymous]
 
     def links(self, session_id: str, user_id: str, expires_at: int) -> tuple[Item, Item]:
         """The item of the user that names the session, and that of the session that names the user."""
@@ -84,7 +80,8 @@ class Session:
         return of_user | expires, of_session | expires
 
 
-def _moved(item: Item, pk: str) -> Item:
+def moved(item: Item, pk: str) -> Item:
+    """The item of a session's event under the key of its user."""
     window = {"window": {"S": recent_events.window_of(int(item["at"]["N"]), pk)}} if "window" in item else {}
     return {**item, "pk": {"S": pk}, **window}
 

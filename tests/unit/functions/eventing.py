@@ -61,3 +61,41 @@ def lines(cloud: Cloud) -> list[dict[str, Any]]:
     """All lines that the stream delivered."""
     found = [text for key, text in sorted(cloud.objects(DATA).items()) if key.startswith("raw/live/")]
     return [json.loads(line) for text in found for line in text.splitlines()]
+
+
+class Stores:
+    """DynamoDB and Firehose in memory, in place of the function's clients; `fault` is called before and after each
+    effect, and may raise.
+    """
+
+    def __init__(self, fault: Callable[[], None] = lambda: None) -> None:
+        self.items: dict[str, dict[str, Any]] = {}
+        self.delivered: list[bytes] = []
+        self.fault = fault
+
+    def query(self, *, ExpressionAttributeValues: Any, Limit: int, **call: Any) -> Any:
+        assert (call["IndexName"], call["ScanIndexForward"], call["ConsistentRead"]) == ("byTime", False, True)
+        self.fault()
+        found = [item for item in self.items.get(ExpressionAttributeValues[":pk"]["S"], {}).values() if "at" in item]
+        return {"Items": sorted(found, key=lambda item: -int(item["at"]["N"]))[:Limit]}
+
+    def batch_write_item(self, *, RequestItems: dict[str, list[Any]]) -> Any:
+        ((_, wanted),) = RequestItems.items()
+        assert len(wanted) <= 25
+        assert len({str(each.get("PutRequest", each).get("Item", each)) for each in wanted}) == len(wanted)
+        for each in wanted:
+            self.fault()
+            item = each["PutRequest"]["Item"] if "PutRequest" in each else each["DeleteRequest"]["Key"]
+            of_key = self.items.setdefault(item["pk"]["S"], {})
+            if "PutRequest" in each:
+                of_key[item["sk"]["S"]] = item
+            else:
+                of_key.pop(item["sk"]["S"], None)
+        self.fault()
+        return {"UnprocessedItems": {}}
+
+    def put_record(self, *, Record: dict[str, bytes], **_: Any) -> Any:
+        self.fault()
+        self.delivered.append(Record["Data"])
+        self.fault()
+        return {"RecordId": "1"}

@@ -149,21 +149,21 @@ def test_a_session_that_logs_in_becomes_part_of_its_user(events: ModuleType) -> 
     assert (links["U#42"]["sk"], links["U#42"]["session"]) == ("session#s1", "s1")
 
 
-def test_the_first_of_a_sessions_newest_names_its_user(events: ModuleType) -> None:
+def test_the_newest_of_a_session_names_its_user_to_whom_later_events_belong(events: ModuleType, cloud: Cloud) -> None:
     post(events, request(one(), session="s1"))
-    post(events, request(one(eventId="late"), user=None, session="s1"))
-    first, second = events.TABLE.newest("S#s1", 2)
-    assert (first["user"], second["item"]) == ({"S": "42"}, {"S": "7"})
+    post(events, request(one(eventId="late", itemId="8"), user=None, session="s1"))
+    assert [item["user"] for item in events.TABLE.newest("S#s1", 9)] == [{"S": "42"}]
+    assert {item["item"] for item in of("U#42")} == {"7", "8"}
+    assert {(line["USER_ID"], line["SESSION_ID"]) for line in lines(cloud)} == {("42", "s1")}
 
 
 def test_what_a_session_did_before_another_user_came_stays_the_first_ones(events: ModuleType) -> None:
-    post(events, request(one(eventId="a", itemId="1"), user=None, session="s1"))
-    post(events, request(one(eventId="b", itemId="2"), user="first", session="s1"))
-    post(events, request(one(eventId="c", itemId="3"), user=None, session="s1"))
-    post(events, request(one(eventId="d", itemId="4"), user="second", session="s1"))
-    assert [item["item"] for item in of("U#first")] == ["1", "2"]
-    assert [item["item"] for item in of("U#second")] == ["3", "4"]
-    assert events.TABLE.newest("S#s1", 1)[0]["user"] == {"S": "second"}
+    for number, user in enumerate([None, "first", None, "second", None], start=1):
+        event = one(eventId=f"{number}", itemId=f"{number}", sentAt=NOW_MS / 1000 - 100 + number)
+        post(events, request(event, user=user, session="s1"))
+    assert [item["item"] for item in of("U#first")] == ["1", "2", "3"]
+    assert [item["item"] for item in of("U#second")] == ["4", "5"]
+    assert [item["user"] for item in events.TABLE.newest("S#s1", 9)] == [{"S": "second"}]
 
 
 def test_of_a_long_session_the_newest_hundred_are_moved_once(events: ModuleType) -> None:
