@@ -82,7 +82,7 @@ def destination(stock: Any, data: dict[str, Any]) -> tuple[Any, Any]:
 
 @_buffered("ministack.services.firehose:_HANDLERS[DeleteDeliveryStream]", source="ee690834a6f5")
 def delete_stream(stock: Any, data: dict[str, Any]) -> Any:
-    """What waits is written before the stream goes."""
+    """Write the records that wait before the stream goes."""
     buffers().seal(get_account_id(), get_region(), data.get("DeliveryStreamName", ""))
     return stock(data)
 
