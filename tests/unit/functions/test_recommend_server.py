@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from recommend.ranking import Ranking
-from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest
+from shared.refusal import InvalidRequest
+from recommend.request import RankingRequest, RecommendationsRequest
 from serving.invocation import InvalidInvocation, Invocation, from_body
 
 
