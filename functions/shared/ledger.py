@@ -16,6 +16,7 @@ from typing import Any, cast
 from boto3.dynamodb.conditions import Attr
 
 from shared import names
+from shared.earned import Earned
 from shared.forgotten_people import ForgottenPeople
 from shared.records import (
     IN_PLACE,
@@ -55,9 +56,9 @@ class Token:
     held_at: str | None = field(default=None, compare=False)
 
 
-class Ledger(ServingRecord, ForgottenPeople):
+class Ledger(ServingRecord, ForgottenPeople, Earned):
     """Datasets, runs, decisions, notices and tokens; `ServingRecord` adds the serving model, `ForgottenPeople` whom
-    the shop has forgotten.
+    the shop has forgotten, `Earned` what recommendations earned.
     """
 
     # Datasets
