@@ -132,7 +132,7 @@ def _deploy(deployment: Deployment, event: dict[str, Any]) -> Step:
     if step.action in (Action.DONE, Action.WAIT):
         _require_own(deployment, container)
     if step.action in (Action.CREATE, Action.UPDATE):
-        if endpoint and step.action is Action.UPDATE and _is_watched(deployment, event):
+        if endpoint and _is_watched(deployment, event):
             _require_way_back(endpoint["EndpointConfigName"])
             _require_quiet_alarms()
         _create_model_and_config(deployment, container)

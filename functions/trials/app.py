@@ -5,7 +5,7 @@ The ledger's split (`SERVING`, `SPLIT`) says whether there is a trial, and which
 ledger anew at each call, in an order in which a call that was cut off is made good by the next one:
 - a verdict is recorded before the rollback machine carries it out, by an execution whose name is that of the trial;
 - a step of the share is recorded before `serving/trial.json` has it;
-- a trial whose split has ended, by a person, by another deployment or by its verdict, is closed, and its document ended.
+- a trial whose split has ended, by a person, another deployment or its verdict, is closed, and its document ended.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def test_a_rollback_that_should_replace_another_run_is_stale(app: ModuleType, or
 
 
 def test_a_run_to_replace_that_is_no_run_is_refused(app: ModuleType) -> None:
-    with pytest.raises(Exception, match="from must be a run id such as .*, not 'x'"):
+    with pytest.raises(Exception, match=r"from must be a run id such as .*, not 'x'"):
         app.handler({"from": "x"}, CONTEXT)
 
 

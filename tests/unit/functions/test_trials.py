@@ -1,5 +1,5 @@
-"""The trial of two models in the deployed stack: begun by a split, moved, decided, carried out and closed; also when the
-function is killed between any two calls.
+"""The trial of two models in the deployed stack: begun by a split, moved, decided, carried out and closed; also when
+the function is killed between any two calls.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ def test_a_call_that_was_killed_anywhere_is_made_good_by_the_next(
             shop.count({"moved": 1.05, "better": 1.2, "worse": 0.5}[what], NOW - DAY / 2, trial=trial)
 
     def end() -> Any:
-        """What stands in the end, without names of trials and times."""
+        """Records, document, executions and notifications in the end, without names of trials and times."""
         kept = {}
         for item in shop.cloud.items():
             if str(item["pk"]).startswith("TRIAL#"):
