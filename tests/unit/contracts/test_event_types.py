@@ -29,7 +29,8 @@ def test_what_is_written_is_read_again() -> None:
 @pytest.mark.parametrize(
     ("types", "reason"),
     [
-        ({"view": {"outcome": "seen"}}, "types.view.outcome must be one of none, impression, click, purchase, not 'seen'"),
+        ({"view": {"outcome": "seen"}},
+         "types.view.outcome must be one of none, impression, click, purchase, not 'seen'"),
         ({"view": {"weight": 2}}, "types.view has an unknown key weight; the keys are isHistory, isBought, outcome"),
         ({"view": {}, "View": {}}, "types has 'view' and 'View', which are one type: keep one of them"),
     ],
