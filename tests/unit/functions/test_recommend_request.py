@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from shared.refusal import InvalidRequest
 from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
 from recommend.routes import route
+from shared.refusal import InvalidRequest
 
 JSON = {"content-type": "application/json"}
 
