@@ -87,6 +87,9 @@ ENVIRONMENT = {
     "BATCH_NUM_RESULTS": "50",
     "ON_DATA_READY_FUNCTION_NAME": "ncf-on-data-ready",
     "HANDLE_FAILURE_FUNCTION_NAME": "ncf-handle-failure",
+    "EVENTS_TABLE": "ncf-events",
+    "STACK_ID": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/ncf/51af3dc0",
+    "MAXIMUM_EVENTS_PER_WINDOW": "5",
 }
 CONTEXT = SimpleNamespace(
     function_name="ncf-test",
