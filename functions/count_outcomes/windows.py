@@ -10,7 +10,7 @@ MINUTE, HOUR = 60, 3600
 AGES = (0, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 6 * HOUR)
 """Seconds after its end at which a window is counted again, for events that arrive late. Later ones do not count."""
 CATCH_UP_SECONDS = 24 * HOUR
-"""Age of the oldest window that is counted, after a time without counting. Events are kept longer."""
+"""Age of the oldest window that is counted, after a time without counting. Events are kept as long."""
 
 
 def due(now: float, read_at: Mapping[str, int]) -> list[str]:

@@ -31,6 +31,7 @@ from shared.records import (
     RunStatus,
 )
 from shared.serving_record import ServingRecord
+from shared.trial_record import TrialRecord
 
 TOKEN_LIFETIME_SECONDS = 14 * 24 * 3600
 MAXIMUM_REASONS = 20
@@ -56,9 +57,9 @@ class Token:
     held_at: str | None = field(default=None, compare=False)
 
 
-class Ledger(ServingRecord, ForgottenPeople, Earned):
+class Ledger(ServingRecord, ForgottenPeople, Earned, TrialRecord):
     """Datasets, runs, decisions, notices and tokens; `ServingRecord` adds the serving model, `ForgottenPeople` whom
-    the shop has forgotten, `Earned` what recommendations earned.
+    the shop has forgotten, `Earned` what recommendations earned, `TrialRecord` trials of two models.
     """
 
     # Datasets

@@ -184,49 +184,17 @@ def test_the_window_that_has_not_ended_is_counted_each_time() -> None:
 
 @pytest.fixture
 def app(load: Callable[..., ModuleType], cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    with_events(cloud)
     monkeypatch.setattr(windows, "CATCH_UP_SECONDS", 1800)
     return load("count_outcomes")
 
 
 def situation(cloud: Cloud, aws: Any) -> dict[str, Any]:
     """A window with an event, and all others counted; for test_api_faults.py."""
-    with_events(cloud)
+    dynamodb_backends[ACCOUNT][REGION].tables[ENVIRONMENT["EVENTS_TABLE"]].items.clear()
     put(cloud, ("U#1", "7", "view", A, None))
     for start in windows.due(NOW, {})[:-3]:
         cloud.put(outcomes.PK, start, readAt=int(NOW * 1000))
     return sample_event("count_outcomes")
-
-
-def with_events(cloud: Cloud) -> None:
-    """The empty table of events with its index, as in template/data.yaml."""
-    if found := dynamodb_backends[ACCOUNT][REGION].tables.get(ENVIRONMENT["EVENTS_TABLE"]):
-        found.items.clear()
-        return
-    names = {"pk": "S", "sk": "S", "at": "N", "window": "S"}
-    dynamodb_backends[ACCOUNT][REGION].create_table(
-        ENVIRONMENT["EVENTS_TABLE"],
-        schema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        attr=[{"AttributeName": name, "AttributeType": kind} for name, kind in names.items()],
-        global_indexes=[
-            {
-                "IndexName": recent_events.BY_WINDOW,
-                "KeySchema": [
-                    {"AttributeName": "window", "KeyType": "HASH"},
-                    {"AttributeName": "at", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-        billing_mode="PAY_PER_REQUEST",
-        throughput=None,
-        indexes=None,
-        streams=None,
-        sse_specification=None,
-        tags=[],
-        deletion_protection_enabled=False,
-        warm_throughput=None,
-    )
 
 
 def put(cloud: Cloud, *rows: Row, at: int = AT) -> None:
