@@ -61,7 +61,7 @@ class Count:
         found = Answered.read(recommendation_id, self._key)
         if found is None:
             return None
-        answers = Answers(found.run_id, found.source, found.placement, found.trial, found.variant)
+        answers = Answers.like(found)
         return self._same.setdefault(answers, answers)
 
     def window(self) -> Window:
@@ -109,9 +109,9 @@ class Count:
     def _groups(self, shown: dict[int, str], clicks: dict[int, int]) -> dict[tuple[str, str], tuple[Shown, ...]]:
         found: dict[tuple[str, str], list[Shown]] = {}
         for answer, pk in shown.items():
-            answers = self._of(answer)
-            if answers.trial:
-                groups = found.setdefault((answers.trial, answers.variant), [Shown()] * GROUPS)
+            side = self._of(answer).side
+            if side:
+                groups = found.setdefault(side, [Shown()] * GROUPS)
                 group = recent_events.group(pk, GROUPS)
                 before = groups[group]
                 groups[group] = Shown(before.impressions + 1, before.clicks + clicks.get(answer, 0))
