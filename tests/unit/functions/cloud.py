@@ -93,6 +93,7 @@ ENVIRONMENT = {
     "EVENTS_STREAM": "ncf-events",
     "EVENTS_KEPT_DAYS": "14",
     "STACK_ID": STACK,
+    "MAXIMUM_EVENTS_PER_WINDOW": "5",
 }
 CONTEXT = SimpleNamespace(
     function_name="ncf-test",
