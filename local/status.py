@@ -40,6 +40,8 @@ def show_status(project: Project, show: Show) -> None:
     if split := ledger.split():
         since = when(split.get("since"))
         show.line(f"traffic        {split['percent']} % of the requests go to {split['runId']} since {since}")
+        for line in trial_lines(ledger.trial(split)):
+            show.line(line)
     show.line(f"dead letters   {dead_letters(project, outputs['DeadLetterQueueUrl'])}")
     _show_open_jobs(ledger, show)
     _show_runs(ledger, show)
@@ -64,6 +66,25 @@ def serving_line(record: Mapping[str, Any]) -> str:
     previous = (record.get("previous") or {}).get("runId")
     before = f" (previously: {previous})" if previous else ""
     return f"{record.get('runId')} since {when(record.get('since'))}, on dataset {record.get('datasetVersion')}{before}"
+
+
+def trial_lines(trial: Mapping[str, Any]) -> list[str]:
+    """The trial of the two models as text: share, click rates, their difference with its interval, and the time left;
+    nothing before the first look.
+    """
+    figures = trial.get("figures") or {}
+    if not figures:
+        return []
+    state = trial.get("verdict") or f"{figures['daysLeft']:.1f} days left"
+    lines = [f"trial          {trial['trialId']}: {trial['share']:.0%} of the people get {trial['other']}; {state}"]
+    for side in ("AllTraffic", "Other"):
+        shown, clicks = figures["impressions"][side], figures["clicks"][side]
+        rate = f" ({clicks / shown:.2%})" if shown else ""
+        lines.append(f"    {side:<10} {clicks} clicks of {shown} answers{rate}")
+    if "difference" in figures:
+        interval = f"{figures['low']:+.1%} to {figures['high']:+.1%}"
+        lines.append(f"    Other has {figures['difference']:+.1%} clicks, always-valid interval {interval}")
+    return lines
 
 
 def dead_letters(project: Project, url: str) -> str:
