@@ -48,6 +48,8 @@ ENVIRONMENT = {
     "POWERTOOLS_LOG_LEVEL": "INFO",
     "NAME_PREFIX": "ncf",
     "RUNS_TABLE": "ncf-runs",
+    "EVENTS_TABLE": "ncf-events",
+    "STACK_ID": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/ncf/6f",
     "DATA_BUCKET": DATA,
     "ARTIFACTS_BUCKET": ARTIFACTS,
     "EMR_APPLICATION_ID": APPLICATION,
