@@ -10,7 +10,6 @@ The router is our own: Powertools' resolver adds about 60 ms to every cold start
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,12 +22,17 @@ from recommend.batch import Batch
 from recommend.budget import Budget
 from recommend.documents import POPULAR_KEY, RULES_KEY, Absent, Document, Unreadable
 from recommend.endpoint import Endpoint, EndpointUnavailable
+from recommend.garbled import GarbledAnswer
+from recommend.list_filter import ListFilter, rules_from_json
 from recommend.people import People
-from recommend.ranking import GarbledAnswer, ListFilter, Popularity, Ranking, rules_from_json
-from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, RelatedRequest, route
+from recommend.ranking import Ranking
+from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
+from recommend.routes import route
+from recommend.stored_lists import Popularity
 from recommend.withdrawal import Withdrawal
-from shared import environment
+from shared import environment, http
 from shared.observability import count, logger, metrics, observed
+from shared.refusal import InvalidRequest
 from shared.rules import NO_RULES, Rules
 
 
@@ -237,11 +241,8 @@ def _served(ranking: Ranking) -> None:
 
 
 def _answer(status: int, body: dict[str, Any]) -> dict[str, Any]:
-    headers = {"content-type": "application/json", "cache-control": "no-store"}
-    if status == 503:
-        headers["retry-after"] = "60"
-    return {"statusCode": status, "headers": headers, "body": json.dumps(body), "isBase64Encoded": False}
+    return http.answer(status, body)
 
 
 def _error(status: int, code: str, field: str | None, message: str) -> dict[str, Any]:
-    return _answer(status, {"error": {"code": code, "field": field, "message": message}})
+    return _answer(status, http.error(code, field, message))

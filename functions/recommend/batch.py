@@ -9,7 +9,10 @@ from collections.abc import Callable
 from recommend.aws import Bucket
 from recommend.budget import Budget
 from recommend.documents import Absent, Document, Unreadable, read
-from recommend.ranking import NO_LISTS, GarbledAnswer, ListFilter, Lists, Part, Ranking
+from recommend.garbled import GarbledAnswer
+from recommend.list_filter import ListFilter
+from recommend.ranking import Ranking
+from recommend.stored_lists import NO_LISTS, Lists, Part
 
 POINTER_KEY = "serving/batch.json"
 POINTER_SECONDS = 10.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from recommend.aws import Bucket, NoAnswer
-from recommend.ranking import GarbledAnswer
+from recommend.garbled import GarbledAnswer
 
 POPULAR_KEY = "serving/popular.json"
 RULES_KEY = "serving/rules.json"

@@ -11,7 +11,8 @@ from contracts.documents import Unfit
 from recommend.aws import Answer, NoAnswer, Runtime
 from recommend.budget import Budget
 from recommend.circuit import Circuit
-from recommend.ranking import GarbledAnswer, Ranking
+from recommend.garbled import GarbledAnswer
+from recommend.ranking import Ranking
 
 _REASONS = {
     "ValidationError": "absent",

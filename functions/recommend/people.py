@@ -14,7 +14,7 @@ from contracts.forgotten import KEY, NOBODY, Forgotten
 from recommend.aws import Bucket
 from recommend.budget import CALLS, Budget
 from recommend.documents import Document
-from recommend.ranking import GarbledAnswer
+from recommend.garbled import GarbledAnswer
 
 REFRESH_SECONDS = 5.0
 """Seconds between two reads of the tombstones."""

@@ -11,7 +11,7 @@ from contracts.withdrawn import KEY, Withdrawn
 from recommend.aws import Bucket
 from recommend.budget import CALLS
 from recommend.documents import Document
-from recommend.ranking import GarbledAnswer
+from recommend.garbled import GarbledAnswer
 
 
 class Withdrawal:

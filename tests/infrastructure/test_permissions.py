@@ -29,6 +29,7 @@ SERVICES = {
     "dynamodb": "dynamodb",
     "emr-serverless": "emr-serverless",
     "events": "events",
+    "firehose": "firehose",
     "lambda": "lambda",
     "logs": "logs",
     "s3": "s3",

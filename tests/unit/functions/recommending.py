@@ -18,8 +18,9 @@ from recommend.batch import Batch
 from recommend.circuit import Circuit
 from recommend.documents import Document
 from recommend.endpoint import Endpoint
+from recommend.list_filter import rules_from_json
 from recommend.people import People
-from recommend.ranking import Popularity, rules_from_json
+from recommend.stored_lists import Popularity
 from recommend.withdrawal import Withdrawal
 from shared.rules import NO_RULES
 from tests.unit.functions.sagemaker_fake import Body

@@ -312,8 +312,8 @@ SITUATIONS: dict[str, Callable[[Cloud, SageMakerFake], dict[str, Any]]] = {
         scale_endpoint, reconcile,
     )
 }  # fmt: skip
-# recommend has a file of its own, and publish_code answers CloudFormation.
-OTHERS = {"recommend", "publish_code"}
+# recommend and events have files of their own, and publish_code answers CloudFormation.
+OTHERS = {"recommend", "events", "publish_code"}
 PASSING = (
     "updatedAt",
     "endedAt",

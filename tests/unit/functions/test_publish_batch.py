@@ -61,7 +61,7 @@ def test_whole_lists_are_pointed_to(app: ModuleType, cloud: Cloud) -> None:
 
 
 def test_the_pointer_is_one_that_recommend_reads(app: ModuleType, cloud: Cloud) -> None:
-    from recommend.ranking import Lists
+    from recommend.stored_lists import Lists
 
     app.handler(sample_event("publish_batch"), CONTEXT)
     assert Lists.from_json(json.dumps(pointer(cloud)).encode()) == Lists(f"batch/{BATCH}/lists/", 2, 50)

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from recommend.circuit import Circuit
-from recommend.ranking import GarbledAnswer, ListFilter, Popularity, Ranking, rules_from_json
+from recommend.garbled import GarbledAnswer
+from recommend.list_filter import ListFilter, rules_from_json
+from recommend.ranking import Ranking
+from recommend.stored_lists import Popularity
 from shared.rules import Rules
 
 ANSWER = {

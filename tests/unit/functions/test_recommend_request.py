@@ -9,7 +9,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest, RelatedRequest, route
+from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
+from recommend.routes import route
+from shared.refusal import InvalidRequest
 
 JSON = {"content-type": "application/json"}
 

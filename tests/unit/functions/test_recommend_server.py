@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from recommend.ranking import Ranking
-from recommend.request import InvalidRequest, RankingRequest, RecommendationsRequest
+from recommend.request import RankingRequest, RecommendationsRequest
 from serving.invocation import InvalidInvocation, Invocation, from_body
+from shared.refusal import InvalidRequest
 
 
 def test_the_server_takes_what_the_function_sends() -> None:
