@@ -38,7 +38,9 @@ def send(who: dict[str, str], events: list[dict[str, object]]) -> dict[str, obje
 if __name__ == "__main__":
     PERSON = ("userId", "sessionId")
     lines = [json.loads(line) for line in sys.stdin]
-    for who, group in itertools.groupby(lines, key=lambda event: {name: event[name] for name in PERSON if name in event}):
+    for who, group in itertools.groupby(
+        lines, key=lambda event: {name: event[name] for name in PERSON if name in event}
+    ):
         events = [{name: value for name, value in event.items() if name not in PERSON} for event in group]
         for start in range(0, len(events), MOST):
             print(json.dumps(send(who, events[start : start + MOST])))

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import NormalDist
 
-GROUPS = 32
-"""Groups of people, by `contracts.recent_events.group`."""
+from trials.limits import GROUPS, Limits
+
 _NORMAL = NormalDist()
 
 
@@ -35,32 +35,6 @@ class Verdict(StrEnum):
     OTHER_IS_BETTER = "OTHER_IS_BETTER"
     OTHER_IS_WORSE = "OTHER_IS_WORSE"
     UNDECIDED = "UNDECIDED"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a decision needs. Shares and differences are fractions, times days."""
-
-    confidence: float = 0.95
-    """Probability that no decision of a trial of equal models is wrong."""
-    expected: float = 0.1
-    """Size of the differences that are expected: the interval is best for it, and the prior's deviation."""
-    minimum_clicks: int = 200
-    """Clicks that each side needs before anything is estimated."""
-    minimum_groups: int = 24
-    """Groups that must have people on both sides."""
-    minimum_days: float = 7.0
-    maximum_days: float = 28.0
-    harm: float = 0.1
-    """A side that surely gets this share fewer clicks is stopped before `minimum_days`."""
-    least_share: float = 0.05
-    most_share: float = 0.95
-    step: float = 0.1
-    """Largest move of the share at once."""
-    least_step: float = 0.02
-    """A smaller move is not made: each one begins a period."""
-    step_days: float = 0.25
-    """Shortest time between two moves."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +116,14 @@ def estimate(evidence: Evidence, limits: Limits) -> Estimate | None:
 
 
 def _bound(information: float, freedom: int, limits: Limits) -> float:
-    """Half of the interval in standard errors: Robbins' mixture, and Student's quantile of the same probability."""
+    """Half of the interval in standard errors: Robbins' mixture, as a quantile of Student's distribution."""
     mixed = information * limits.expected**2
     normal = math.sqrt((1 + 1 / mixed) * math.log((1 + mixed) / (1 - limits.confidence) ** 2))
+    return students(normal, freedom)
+
+
+def students(normal: float, freedom: int) -> float:
+    """Return the quantile of Student's distribution that has the probability of `normal`, a normal quantile."""
     scaled = normal * (8 * freedom + 3) / (8 * freedom + 1)
     return math.sqrt(freedom * math.expm1(scaled**2 / freedom))
 

@@ -435,6 +435,6 @@ ONCE_A_PLACE = ("erase",)
 VARIABLES = {"collect_versions": {"KEPT_VERSIONS": "1"}, "scale_endpoint": {"ENDPOINT_MAXIMUM_INSTANCES": "5"}}
 MAY_ANSWER_OTHERWISE = (
     "on_job_finished", "reconcile", "request_approval", "deploy", "deploy_update", "deploy_rollback", "start_batch",
-    "on_data_ready", "collect_versions", "forget", "erase", "publish_popular",
+    "on_data_ready", "collect_versions", "forget", "erase", "close_events", "publish_popular", "publish_popular",
 )  # fmt: skip
 """Their answers tell what this try has done, and nothing reads them but the log."""
