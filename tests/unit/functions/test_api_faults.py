@@ -156,9 +156,9 @@ def publish_batch(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     return sample_event("publish_batch")
 
 
-def apply_rules(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+def apply_documents(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     cloud.listen()
-    event = sample_event("apply_rules")
+    event = sample_event("apply_documents")
     event["detail"]["bucket"]["name"] = ARTIFACTS
     cloud.write(ARTIFACTS, "rules/rules.json", {"schemaVersion": "1.0", "deny": ["7"]})
     return event
@@ -306,7 +306,7 @@ OTHER_RUN = "v20261120t000000z-00000000-r1"
 SITUATIONS: dict[str, Callable[[Cloud, SageMakerFake], dict[str, Any]]] = {
     situation.__name__: situation
     for situation in (
-        evaluate, record_outcome, handle_failure, publish_batch, apply_rules, start_training, start_training_again,
+        evaluate, record_outcome, handle_failure, publish_batch, apply_documents, start_training, start_training_again,
         start_training_adopting, on_job_finished, register, request_approval, deploy, deploy_update, deploy_rollback,
         verify, start_batch, start_preparation, on_data_ready, collect_versions, choose_version, write_report,
         scale_endpoint, reconcile,
