@@ -68,7 +68,7 @@ class Ledger:
         return [self._record(item) for page in pages for item in page["Items"]]
 
     def outcomes(self, first: str, last: str) -> list[Window]:
-        """What recommendations earned in the windows that start from `first` to `last`."""
+        """Outcomes of the windows that start from `first` to `last`."""
         pages = self.client.get_paginator("query").paginate(
             TableName=self.name,
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",

@@ -78,7 +78,7 @@ def last_day(now: float) -> tuple[str, str]:
 
 
 def earned_lines(windows: Sequence[Window]) -> list[str]:
-    """What the recommendations of each model earned, as text, the newest model first."""
+    """Outcomes of the recommendations of each model as text, the newest model first."""
     counts = outcomes.total(windows, lambda answers: answers.run_id)
     return [
         f"{run_id}: shown {one.impressions:,}, chosen {one.clicks:,} ({one.rate:.2%}), bought {one.purchases:,}, "
