@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Before torch is imported. Matrices here are small, and threads that wait for each other, in two processes on two cores,
-# take a fifth of all processor time.
+# Before torch is imported. Matrices here are small, and threads that wait for each other, in two processes on two
+# cores, take a fifth of all processor time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Time depends on the machine and on what else it does: no test may fail for it.
