@@ -1,4 +1,4 @@
-"""`python -m benchmarks [gate|scoring|histories|preparation|recommend]`: print the named tables, or all of them.
+"""`python -m benchmarks [gate|scoring|histories|preparation|recommend|trials]`: print the named tables, or all of them.
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
@@ -13,7 +13,19 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from benchmarks import coming, command, gate, histories, new_items, preparation, protocol, recommend, scoring, searched
+from benchmarks import (
+    coming,
+    command,
+    gate,
+    histories,
+    new_items,
+    preparation,
+    protocol,
+    recommend,
+    scoring,
+    searched,
+    trials,
+)
 from benchmarks.training import shop
 
 BENCHMARKS: dict[str, Callable[[], RenderableType]] = {
@@ -22,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[], RenderableType]] = {
     "histories": histories.table,
     "preparation": preparation.table,
     "recommend": recommend.table,
+    "trials": trials.tables,
 }
 
 if __name__ == "__main__":

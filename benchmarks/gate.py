@@ -17,8 +17,9 @@ The gate sees what a run sees: one held-out purchase of each of 5,000 users, mea
   before, and beyond chance now.
 
 A second table has the power at a real gain of 5 %: how often the test against the incumbent is sure of it, by the
-number of held-out purchases of each user. Leave-last-out has one; a test by time has all that a user buys after the
-moment. In a simulated shop these do not depend on each other, in a real one those of a visit do.
+number of held-out purchases of each user, and how often it lets a model through that is worse by 2 %. Leave-last-out
+has one held-out purchase; a test by time has all that a user buys after the moment. In a simulated shop these do not
+depend on each other, in a real one those of a visit do.
 
 "Before" is the rule of version 0.2.0: not worse in the means of the sampled hit rate and NDCG over everybody, with
 lower ends of the 95 % intervals of at least -0.08 and -0.05. "Now" is `evaluate.gate` with its default policy.
@@ -50,8 +51,8 @@ CONDITIONS = ("plain", "repetitions", "ties", "new people", "few people", "three
 REPEATED_ONE_IN, UNKNOWN_ONE_IN, FEW_USERS, SEVERAL = 5, 5, 600, 3
 PAIRS = 336
 """Pairs of models: six for each condition and real difference."""
-GAIN, HELD_OUT, SHOPS = 0.05, (1, 2, 3, 5), 4
-"""The second table: the real gain, held-out purchases of a user, and pairs of models for each number of them."""
+GAIN, LOSS, HELD_OUT, SHOPS = 0.05, 0.02, (1, 2, 3, 5), 50
+"""The second table: the real gain and loss, held-out purchases of a user, pairs of models for each number of them."""
 VERSION, RUN, INCUMBENT = "v20260102t000000z-00000000", "v20260102t000000z-00000000-r1", "v20260101t000000z-00000000-r1"
 
 
@@ -228,30 +229,39 @@ def tables(pairs: int = PAIRS) -> Group:
 
 
 def power(users: int = USERS, shops: int = SHOPS) -> Table:
-    """Return how often a real gain of GAIN is seen with `users` test users, and how many see it 80 and 90 % of the
-    times, by held-out purchases of a user. All by the normal distribution, from the standard error of a user's
-    difference as a share of the incumbent's NDCG: the mean over the shops.
+    """Return how often a real gain of GAIN is seen with `users` test users, counted and as it is expected, how often a
+    loss of LOSS would pass, and how many users see the gain 80 and 90 % of the times, by held-out purchases of a user.
+    All but the count by the normal distribution, from the standard error of a user's difference as a share of the
+    incumbent's NDCG: the mean over the shops.
     """
-    normal, confidence = NormalDist(), Policy.from_document({}).better.confidence
+    normal, asked = NormalDist(), NormalDist().inv_cdf(Policy.from_document({}).better.confidence)
     result = Table(title=f"Seen real gains of {GAIN:.0%} with {users} test users, {shops} pairs of models a line")
-    for column in ("held-out items of a user", "error of a user", "seen", "users for 80 %", "users for 90 %"):
+    for column in (
+        "held-out items of a user", "error of a user", "seen", "expected", f"{LOSS:.0%} worse passes",
+        "users for 80 %", "users for 90 %",
+    ):  # fmt: skip
         result.add_column(column, justify="right")
     for each in track(HELD_OUT, "power", transient=True):
-        error = float(np.mean([_error(np.random.default_rng(seed), users, each) for seed in range(shops)]))
-        seen = normal.cdf(GAIN * users**0.5 / error - normal.inv_cdf(confidence))
-        needed = [((normal.inv_cdf(confidence) + normal.inv_cdf(share)) * error / GAIN) ** 2 for share in (0.8, 0.9)]
-        result.add_row(str(each), f"{error:.0%}", f"{seen:.0%}", *(f"{number:,.0f}" for number in needed))
+        found = [_gain_and_error(np.random.default_rng(seed), users, each) for seed in range(shops)]
+        error = float(np.mean([error for _, error in found]))
+        seen = float(np.mean([gain * users**0.5 / error > asked for gain, error in found]))
+        passing = [normal.cdf(real * users**0.5 / error - asked) for real in (GAIN, -LOSS)]
+        needed = [((asked + normal.inv_cdf(share)) * error / GAIN) ** 2 for share in (0.8, 0.9)]
+        shares = (f"{error:.0%}", f"{seen:.0%}", f"{passing[0]:.0%}", f"{passing[1]:.1%}")
+        result.add_row(str(each), *shares, *(f"{number:,.0f}" for number in needed))
     return result
 
 
-def _error(random: np.random.Generator, users: int, each: int) -> float:
-    """Return the standard error of one user's difference, as a share of the incumbent's NDCG, in a shop of its own."""
+def _gain_and_error(random: np.random.Generator, users: int, each: int) -> tuple[float, float]:
+    """Return the measured gain, and the standard error of one user's difference, as shares of the incumbent's NDCG, in
+    a shop of its own.
+    """
     shop = open_shop(random, users)
     incumbent, candidate = models(random, shop, "plain", GAIN)
     held_out = _draw(random, shop.chance, each)
     ours, theirs = _outcomes(shop, held_out, np.ones(users, dtype=bool), candidate, incumbent)
-    found = difference(ours, theirs, seed=1)["fullNdcg"]
-    return float(found["standardError"] * users**0.5 / theirs.full_gains.mean())
+    found, before = difference(ours, theirs, seed=1)["fullNdcg"], theirs.full_gains.mean()
+    return float(found["mean"] / before), float(found["standardError"] * users**0.5 / before)
 
 
 def table(pairs: int = PAIRS) -> Table:

@@ -1,4 +1,5 @@
-"""The meaning of each type of event: data of the shop, `rules/event_types.json`, in force as `serving/event_types.json`.
+"""The meaning of each type of event: data of the shop, `rules/event_types.json`, in force as
+`serving/event_types.json`.
 
     {"schemaVersion": "1.0", "types": {"view": {}, "cart": {"outcome": "click"},
      "order": {"isBought": true, "outcome": "purchase"}, "shown": {"isHistory": false, "outcome": "impression"}}}

@@ -16,6 +16,14 @@ DEFAULT_RESULTS = 10
 HISTORY = 100
 """Maximum items in the history of a request."""
 REQUEST_BYTES = 1 << 20
+EVENTS = 25
+"""Maximum events in a request."""
+EVENTS_BYTES = 1 << 18
+"""Maximum bytes of a request with events."""
+IMPRESSION_ITEMS = CANDIDATES
+"""Maximum items in the impression list of an event: those of the longest list that the API gives."""
+EVENT_VALUE = 10**12
+"""Greatest value of an event, also below zero."""
 
 RULE_ITEMS = 1000
 """Maximum denied items, and maximum boosted items."""

@@ -8,11 +8,15 @@ what recommendations earned.
 | `at` | `sentAt`, epoch milliseconds (number); sort key of the local index `byTime` |
 | `item`, `type` | item id; event type |
 | `value` | `eventValue`, a number; missing: none |
-| `rid` | the recommendation's id; missing: none |
-| `window` | `window_of(at, pk)`; only in events with `rid` and an outcome; hash key of the index `byWindow` |
+| `rid` | the id of this shop's recommendation that the event names; missing: none |
+| `shown` | number of ids in the impression list; missing: none. Whatever the type is, the list was shown |
+| `window` | `window_of(at, pk)`, only with `rid` and (an outcome or `shown`); hash key of the index `byWindow` |
 | `expiresAt` | time to live, epoch seconds |
 
-The item `(S#<session id>, USER)` has `user`: the user id of a session that has logged in.
+The events of a session that logs in are moved to its user. Two items tell of it:
+`(S#<session id>, user)` has `user`, the user's id, and `since`: the session's events before that time (epoch
+milliseconds) stay where they are. Its `at` is LINKED_AT, later than any event, so that a query for the newest of a
+session gives it first. `(U#<user id>, session#<session id>)` has `session`, and no `at`.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ BY_TIME = "byTime"
 BY_WINDOW = "byWindow"
 USER = "user"
 """Sort key of the item that names a session's user."""
+LINKED_AT = 10**15
+"""`at` of that item."""
 NEWEST = 100
 """Most events of a person that count in an answer."""
 WINDOW_SECONDS = 900
@@ -40,6 +46,11 @@ def of_user(user_id: str) -> str:
 def of_session(session_id: str) -> str:
     """The key of a session's events."""
     return f"S#{session_id}"
+
+
+def session_key(session_id: str) -> str:
+    """The sort key of the item that names a session of a user."""
+    return f"session#{session_id}"
 
 
 def event_key(event_id: str) -> str:

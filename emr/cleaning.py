@@ -12,13 +12,12 @@ from pyspark.sql import functions as F
 
 import times
 import worth
+from contracts import ids
 from worth import Worth
 
 MAXIMUM_ID_LENGTH = 256
 #: 1971-01-01 in epoch seconds. Times before it are mostly no epoch seconds: years, counters, dates like 20240131.
 FIRST_PLAUSIBLE_SECOND = 31_536_000
-#: Texts that tools write for a missing value, in lower case.
-MISSING = ("", "na", "n/a", "nan", "null", "none")
 #: Ids of users, in lower case, that are no person.
 TEST_ACCOUNTS = (
     "0", "-1", "test", "tester", "testuser", "test_user", "demo", "admin", "administrator", "root", "system", "bot",
@@ -30,9 +29,6 @@ MAXIMUM_OUTCOMES = 10_000
 #: What is known of a pair in train beside its last time and weight.
 PAIR = ("events", "worth", "is_bought")
 
-_CONTROL_CHARACTER = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
-#: Spark's replacement for bytes that are not UTF-8. With it, two different ids could become equal.
-_UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _NOT_FINITE = r"(?i)^[+-]?(nan|inf(inity)?)$"
 _WHOLE = r"^-?\d{1,19}\.0$"
@@ -143,15 +139,15 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
 
 
 def _is_missing(text: Column) -> Column:
-    return text.isNull() | F.lower(text).isin(*MISSING)
+    return text.isNull() | F.lower(text).isin(*ids.MISSING)
 
 
 def _id_problem(identifier: Column, name: str) -> Column:
     return (
         F.when(_is_missing(identifier), F.lit(f"{name}_missing"))
         .when(F.length(identifier) > MAXIMUM_ID_LENGTH, F.lit(f"{name}_too_long"))
-        .when(identifier.rlike(_CONTROL_CHARACTER), F.lit(f"{name}_control_character"))
-        .when(identifier.contains(_UNDECODABLE), F.lit(f"{name}_not_utf8"))
+        .when(identifier.rlike(ids.CONTROL_CHARACTER), F.lit(f"{name}_control_character"))
+        .when(identifier.contains(ids.UNDECODABLE), F.lit(f"{name}_not_utf8"))
     )
 
 

@@ -167,7 +167,7 @@ def apply_corrections() -> None:
     """Applies the corrections. Raises CannotStart if one does not fit the installed ministack."""
     from laptop_aws import corrections
     from laptop_aws.correction import DoesNotFit
-    from laptop_aws.corrections import stepfunctions
+    from laptop_aws.corrections import firehose, stepfunctions
 
     try:
         corrections.apply()
@@ -176,6 +176,7 @@ def apply_corrections() -> None:
             f"the corrections of ministack do not fit: {error}. See laptop_aws/docs/upgrading.md"
         ) from error
     stepfunctions.register()
+    firehose.register()
 
 
 def register_services() -> None:

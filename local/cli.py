@@ -39,7 +39,20 @@ COLUMN_OPTIONS = {
     "weight-column": ("weightColumn", "weights, such as ratings or quantities"),
 }
 """Options that name a column: its key in `_drop.json`, and what it holds. Columns that are not named are guessed."""
-STATE_NAMES = ("state", "s3", "images", "work", "logs", "build", "build-cache", "shop", "java", "tmp", "reports")
+STATE_NAMES = (
+    "state",
+    "s3",
+    "firehose",
+    "images",
+    "work",
+    "logs",
+    "build",
+    "build-cache",
+    "shop",
+    "java",
+    "tmp",
+    "reports",
+)
 STATE_FILES = ("*.json", "*.lock", "*.new", "build.toml", "parameters-*.yaml")
 
 

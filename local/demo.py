@@ -17,6 +17,7 @@ from local.catalogue import Dataset
 from local.console import Show
 from local.data import Drop
 from local.ledger import Ledger
+from local.live import show_clicks
 from local.project import ACCESS_KEY, REGION, SECRET_KEY, Problem, Project
 from local.recommend import serving_dataset, show_recommendations
 from local.watch import Outcome, Watcher
@@ -145,6 +146,8 @@ def _show_people(project: Project, outputs: Mapping[str, str], dataset: Dataset,
         if position == 0:
             source = (answer.body or {}).get("source")
             show.good(f"first recommendation {watcher.elapsed:.1f} s after the drop (source: {source})")
+    for user_id in people[:1]:
+        show_clicks(project, outputs, dataset, user_id, show)
 
 
 def _show_not_deployed(

@@ -18,7 +18,7 @@ from typing import Any
 from delivery.assembly.files import SourceError
 from delivery.assembly.text import Block, blocks, fill, indented
 
-BEFORE_FUNCTIONS, AFTER_FUNCTIONS = ("data", "notifications", "preparation", "models"), ("api", "watch")
+BEFORE_FUNCTIONS, AFTER_FUNCTIONS = ("data", "events", "notifications", "preparation", "models"), ("api", "watch")
 FUNCTION_SECTIONS = {"Properties", "Asynchronous", "Allow", "Routes", "Rules", "Schedule", "States"}
 MACHINE_SECTIONS = {"Rules", "Schedule"}
 RULE_SECTIONS = {"Description", "State", "EventPattern", "Input", "InputTransformer", "Role", "Rule"}
@@ -148,7 +148,8 @@ class _Assembly:
     def _triggers(self, source: _Source) -> str:
         schedule = [self._schedule(source)] if "Schedule" in source.sections else []
         routes = (self._route(source, name, block) for name, block in source.inner("Routes").items())
-        return _join(*routes, *(self._rule(source, name) for name in source.rules), *schedule)
+        integration = [self._fill("integration", source)] if "Routes" in source.sections else []
+        return _join(*integration, *routes, *(self._rule(source, name) for name in source.rules), *schedule)
 
     def _route(self, source: _Source, name: str, block: Block) -> str:
         method, _, path = block.body.partition(" ")

@@ -18,7 +18,9 @@ LEDGER = Ledger(SETTINGS.runs_table)
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Raises InvalidInput for an invalid input, MissingResource for a version that never served."""
+    """Raises InvalidInput for an invalid input, MissingResource for a version that never served, StaleVersion if
+    another run serves than `from`.
+    """
     request = choice.from_event(event)
     serving = LEDGER.serving()
     run_id = choice.wanted(request, serving, LEDGER.history())

@@ -8,7 +8,7 @@ from typing import Any
 from contracts import history
 from contracts.values import is_integer, shown
 from shared import names
-from shared.errors import InvalidInput, MissingResource
+from shared.errors import InvalidInput, MissingResource, StaleVersion
 from shared.records import Model, Serving
 
 LONGEST_REASON = 500
@@ -18,16 +18,17 @@ NO_REASON = "no reason was given"
 @dataclass(frozen=True)
 class Request:
     """`to` is a run id, or None for the version that served before the current one. `percent` is its share of the
-    requests: None is all of them, 0 ends a split.
+    requests: None is all of them, 0 ends a split. `replacing` is the run that must serve now; None: any.
     """
 
     to: str | None
     reason: str
     percent: int | None = None
+    replacing: str | None = None
 
 
 def from_event(event: Any) -> Request:
-    """Read a rollback's input: `{"to"?, "percent"?, "reason"?}`. Raises InvalidInput naming the field."""
+    """Read a rollback's input: `{"to"?, "percent"?, "reason"?, "from"?}`. Raises InvalidInput naming the field."""
     if not isinstance(event, dict):
         raise InvalidInput('the input of a rollback must be an object, such as {} or {"to": "<run id>"}')
     to = event.get("to")
@@ -41,15 +42,23 @@ def from_event(event: Any) -> Request:
         raise InvalidInput(f"percent must be an integer from 0 to 100, not {shown(percent)}")
     if percent == 0 and to is not None:
         raise InvalidInput("percent 0 ends a split: to must be left out")
-    return Request(to, reason, None if percent == 100 else percent)
+    replacing = event.get("from")
+    if replacing is not None:
+        replacing = names.require_run_id(replacing, "from")
+    return Request(to, reason, None if percent == 100 else percent, replacing)
 
 
 def wanted(request: Request, serving: Serving | None, items: list[dict[str, Any]]) -> str:
     """Return the run to deploy; without a name it is the one that served last and that nobody took back. `items` are
-    those of the serving record. Raises MissingResource if there is none, InvalidInput if it already serves.
+    those of the serving record. Raises MissingResource if there is none, InvalidInput if it already serves, StaleVersion
+    if another run serves than the one that it is to replace.
     """
     if serving is None:
         raise MissingResource("no model serves, so there is nothing to roll back")
+    if request.replacing not in (None, serving["runId"]):
+        raise StaleVersion(
+            f"{serving['runId']} serves now, not {request.replacing}, which this rollback should replace"
+        )
     if request.percent == 0:
         return serving["runId"]
     if request.to is None:

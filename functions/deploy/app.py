@@ -39,6 +39,7 @@ from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.outcomes import Outcome
 from shared.records import JobKind
+from shared.trials import TrialDocument
 
 STAGE = "deployment"
 REMEDY = "Start the next attempt: it has names of its own"
@@ -48,6 +49,7 @@ REMEDY = "Start the next attempt: it has names of its own"
 class Settings(environment.Common):
     """Environment of this function."""
 
+    artifacts_bucket: str
     endpoint_name: str
     serving_role_arn: str
     endpoint_instance_type: str
@@ -74,6 +76,7 @@ FLEET = request.Fleet(
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)
 S3 = client("s3")
+TRIAL = TrialDocument(Bucket(S3, SETTINGS.artifacts_bucket))
 
 
 @observed
@@ -129,7 +132,7 @@ def _deploy(deployment: Deployment, event: dict[str, Any]) -> Step:
     if step.action in (Action.DONE, Action.WAIT):
         _require_own(deployment, container)
     if step.action in (Action.CREATE, Action.UPDATE):
-        if endpoint and step.action is Action.UPDATE and _is_watched(deployment, event):
+        if endpoint and _is_watched(deployment, event):
             _require_way_back(endpoint["EndpointConfigName"])
             _require_quiet_alarms()
         _create_model_and_config(deployment, container)
@@ -164,7 +167,8 @@ def _roll_back(deployment: Deployment, event: dict[str, Any]) -> Step:
         # The record is of an earlier try: what served then may have been taken back since.
         previous = serving["endpointConfigName"]
     step = plan.rollback(JOBS.endpoint(SETTINGS.endpoint_name), wanted, previous)
-    LEDGER.end_split(wanted)
+    if LEDGER.end_split(wanted):
+        TRIAL.end(LEDGER.seconds())
     count("EndpointRolledBack")
     return _take(step, deployment, event)
 

@@ -107,7 +107,7 @@ def _judged_again(run_id: str, policy: Policy) -> dict[str, Any]:
         return {**answer, "verdict": None, "reasons": [f"{key} is missing: the run was not judged"]}
     try:
         report = _report(found.content)
-        measured = report.get("incumbent") or {}
+        measured = report.get("incumbent")
         incumbent = measured.get("runId") if isinstance(measured, dict) else None
         before = _judged(names.require_run_id(incumbent)) if incumbent else (None, None)
         verdict = gate.judge(report, policy, gate.Run(run_id, names.version_of(run_id), incumbent, *before))

@@ -13,7 +13,6 @@ The router is our own: Powertools' resolver adds about 60 ms to every cold start
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -37,13 +36,13 @@ from recommend.people import People
 from recommend.person import Person
 from recommend.ranking import Ranking
 from recommend.recent import OPENING, Reading, RecentEvents, RecentEventsUnavailable
-from recommend.refusal import InvalidRequest
 from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
 from recommend.routes import route
 from recommend.stored_lists import Popularity
 from recommend.withdrawal import Withdrawal
-from shared import environment
+from shared import environment, http
 from shared.observability import count, logger, metrics, observed
+from shared.refusal import InvalidRequest
 from shared.rules import NO_RULES, Rules
 
 
@@ -302,11 +301,8 @@ def _served(ranking: Ranking) -> None:
 
 
 def _answer(status: int, body: dict[str, Any]) -> dict[str, Any]:
-    headers = {"content-type": "application/json", "cache-control": "no-store"}
-    if status == 503:
-        headers["retry-after"] = "60"
-    return {"statusCode": status, "headers": headers, "body": json.dumps(body), "isBase64Encoded": False}
+    return http.answer(status, body)
 
 
 def _error(status: int, code: str, field: str | None, message: str) -> dict[str, Any]:
-    return _answer(status, {"error": {"code": code, "field": field, "message": message}})
+    return _answer(status, http.error(code, field, message))

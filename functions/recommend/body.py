@@ -1,31 +1,17 @@
-"""The JSON body of a request, read and validated from API Gateway events (payload 2.0).
+"""The fields of a request in JSON, read and validated.
 
 Pure: no AWS, no environment. All functions raise `InvalidRequest`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Collection
 from typing import Any
 
-from contracts import documents, limits, seen
-from contracts.documents import Unfit
+from contracts import limits, seen
 from contracts.histories import BadHistory
 from contracts.values import as_json, is_integer, kind
 from recommend.history import History
-from recommend.refusal import InvalidRequest, category_names, check_unicode, field_names, shown, shown_name
-
-
-def document(event: dict[str, Any], fields: Collection[str]) -> dict[str, Any]:
-    """Return the body, which may have these fields."""
-    _check_content_type(event.get("headers") or {})
-    found = _document(_content(event))
-    for name in found:
-        if name not in fields:
-            raise InvalidRequest(f"{shown(name)} is not a field; the fields are {', '.join(fields)}", shown_name(name))
-    return found
+from shared.refusal import InvalidRequest, category_names, check_unicode, field_names
 
 
 def shown_fields(value: Any) -> tuple[str, ...]:
@@ -98,39 +84,3 @@ def input_list(document: dict[str, Any]) -> tuple[str, ...]:
             raise InvalidRequest(f"inputList[{position}] must be a string, not {kind(item)}", "inputList")
         check_unicode(item, f"inputList[{position}]")
     return tuple(dict.fromkeys(value))
-
-
-def _check_content_type(headers: dict[str, str]) -> None:
-    # API Gateway sends names in lower case; a test console may not.
-    given = next((value for name, value in headers.items() if name.lower() == "content-type"), None)
-    if (given or "").partition(";")[0].strip().lower() != "application/json":
-        shown = repr(given[:40]) if given else "missing"
-        raise InvalidRequest(f"the content type must be application/json; it is {shown}", status=415)
-
-
-def _content(event: dict[str, Any]) -> bytes:
-    body = event.get("body") or ""
-    too_large = InvalidRequest(f"the body is larger than {limits.REQUEST_BYTES} bytes", status=413)
-    if event.get("isBase64Encoded"):
-        if len(body) > limits.REQUEST_BYTES * 4 // 3 + 4:
-            raise too_large
-        try:
-            content = base64.b64decode(body, validate=True)
-        except (binascii.Error, ValueError):
-            raise InvalidRequest("the body is marked as base64 but cannot be decoded") from None
-    else:
-        content = body.encode("utf-8", "surrogatepass")
-    if len(content) > limits.REQUEST_BYTES:
-        raise too_large
-    return content
-
-
-def _document(content: bytes) -> dict[str, Any]:
-    if not content.strip():
-        raise InvalidRequest("the body is empty; a JSON object is expected")
-    try:
-        return documents.read_object(content, "the body", has_schema=True)
-    except Unfit as error:
-        if error.key is not None:
-            raise InvalidRequest(f"{shown(error.key)} is given twice", shown_name(error.key)) from None
-        raise InvalidRequest(str(error)) from None

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from contracts import limits, seen
-from recommend.refusal import InvalidRequest, category_names, field_names, shown
+from shared.refusal import InvalidRequest, category_names, field_names, shown
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from recommend import body
 from recommend.history import NO_HISTORY, History
 from recommend.person import SESSION_CHARACTERS, Person
 from recommend.query import Query
-from recommend.refusal import InvalidRequest, id_of
 from recommend.routes import id_in_path
+from shared import http
+from shared.refusal import InvalidRequest, id_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class RecommendationsRequest:
     @classmethod
     def from_body(cls, event: dict[str, Any]) -> RecommendationsRequest:
         """Raises `InvalidRequest`."""
-        document = body.document(event, _STATELESS)
+        document = http.document(event, _STATELESS)
         if "history" not in document:
             raise InvalidRequest("history is missing; a person without one has an empty list", "history")
         user_id = id_of(document["userId"], "userId") if "userId" in document else None
@@ -109,7 +110,7 @@ class RankingRequest:
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RankingRequest:
         """Raises `InvalidRequest`."""
-        document = body.document(event, ("userId", "inputList", "fields"))
+        document = http.document(event, ("userId", "inputList", "fields"))
         if "userId" not in document:
             raise InvalidRequest("userId is missing", "userId")
         return cls(

@@ -9,7 +9,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from recommend.refusal import InvalidRequest, id_of
+from shared.refusal import InvalidRequest, id_of
 
 _ROUTES = {
     "GET /recommendations": "recommendations",

@@ -16,6 +16,7 @@ from typing import Any, cast
 from boto3.dynamodb.conditions import Attr
 
 from shared import names
+from shared.earned import Earned
 from shared.forgotten_people import ForgottenPeople
 from shared.records import (
     IN_PLACE,
@@ -30,6 +31,7 @@ from shared.records import (
     RunStatus,
 )
 from shared.serving_record import ServingRecord
+from shared.trial_record import TrialRecord
 
 TOKEN_LIFETIME_SECONDS = 14 * 24 * 3600
 MAXIMUM_REASONS = 20
@@ -55,9 +57,9 @@ class Token:
     held_at: str | None = field(default=None, compare=False)
 
 
-class Ledger(ServingRecord, ForgottenPeople):
+class Ledger(ServingRecord, ForgottenPeople, Earned, TrialRecord):
     """Datasets, runs, decisions, notices and tokens; `ServingRecord` adds the serving model, `ForgottenPeople` whom
-    the shop has forgotten.
+    the shop has forgotten, `Earned` what recommendations earned, `TrialRecord` trials of two models.
     """
 
     # Datasets

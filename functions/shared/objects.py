@@ -15,6 +15,7 @@ PIECE = 1 << 20
 """Bytes that are read at once."""
 _ABSENT = {"404", "NoSuchKey"}
 _FORBIDDEN = {"403", "AccessDenied"}
+_CHANGED = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,20 @@ class Bucket:
         """Write the object."""
         with calling(f"s3 PutObject {key}"):
             self._s3.put_object(Bucket=self.name, Key=key, Body=content, ContentType=content_type)
+
+    def put_unless_changed(self, key: str, content: bytes, etag: str | None) -> bool:
+        """Write the object if its ETag is still `etag` (None: if it does not exist). False if it is not."""
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
+        with calling(f"s3 PutObject {key}"):
+            try:
+                self._s3.put_object(
+                    Bucket=self.name, Key=key, Body=content, ContentType="application/json", **condition
+                )
+            except ClientError as error:
+                if code_of(error) in _CHANGED:
+                    return False
+                raise
+        return True
 
     def open(self, key: str) -> io.BufferedReader:
         """Return the object's content as a file that is read once. Raises MissingResource if it does not exist."""

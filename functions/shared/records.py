@@ -48,6 +48,14 @@ class OperationStatus(StrEnum):
     ABORTED = "ABORTED"
 
 
+class TrialStatus(StrEnum):
+    """The state of a trial of two models. A decided one ends when its verdict is in force."""
+
+    RUNNING = "RUNNING"
+    DECIDED = "DECIDED"
+    ENDED = "ENDED"
+
+
 class JobKind(StrEnum):
     """The kind of job that a task token waits for."""
 
@@ -163,3 +171,30 @@ class Split(TypedDict):
     by: str
     why: str
     fence: int
+
+
+class TrialState(TypedDict):
+    """`TRIAL#<id>`, `STATE`: a trial of two models. Its figures are those of the last look, or of the verdict."""
+
+    trialId: str
+    status: TrialStatus
+    allTraffic: str
+    other: str
+    share: float
+    startedAt: str
+    attempt: int
+    verdict: NotRequired[str]
+    reasons: NotRequired[list[str]]
+    figures: NotRequired[dict[str, Any]]
+    lookedAt: NotRequired[str]
+    decidedAt: NotRequired[str]
+    end: NotRequired[str]
+    endedAt: NotRequired[str]
+
+
+class TrialStep(TypedDict):
+    """`TRIAL#<id>`, `STEP#<number>`: the share of Other from `since` on, and the figures that moved it."""
+
+    share: float
+    since: str
+    figures: dict[str, Any]

@@ -41,6 +41,12 @@ class Table:
         return _plain(item) if item else None
 
     def _update(self, pk: str, sk: str, condition: ConditionBase | None = None, **attributes: Any) -> bool:
+        return self._replace(pk, sk, condition, **attributes) is not None
+
+    def _replace(
+        self, pk: str, sk: str, condition: ConditionBase | None = None, **attributes: Any
+    ) -> dict[str, Any] | None:
+        """Set `attributes`. Returns the item as it was before, {} if there was none; None if the condition failed."""
         attributes["updatedAt"] = self._now()
         names = {f"#{position}": name for position, name in enumerate(attributes)}
         values = {f":{position}": _storable(value) for position, value in enumerate(attributes.values())}
@@ -49,27 +55,28 @@ class Table:
             "UpdateExpression": "SET " + ", ".join(f"#{position} = :{position}" for position in range(len(attributes))),
             "ExpressionAttributeNames": names,
             "ExpressionAttributeValues": values,
+            "ReturnValues": "ALL_OLD",
         }
         if condition is not None:
             call["ConditionExpression"] = condition
-        return self._conditionally("dynamodb UpdateItem", self._table.update_item, call)
+        answer = self._conditionally("dynamodb UpdateItem", self._table.update_item, call)
+        return None if answer is None else _plain(answer.get("Attributes", {}))
 
     def _delete(self, pk: str, sk: str, condition: ConditionBase | None = None) -> bool:
         call: dict[str, Any] = {"Key": {"pk": pk, "sk": sk}}
         if condition is not None:
             call["ConditionExpression"] = condition
-        return self._conditionally("dynamodb DeleteItem", self._table.delete_item, call)
+        return self._conditionally("dynamodb DeleteItem", self._table.delete_item, call) is not None
 
     @staticmethod
-    def _conditionally(what: str, operation: Callable[..., Any], call: dict[str, Any]) -> bool:
+    def _conditionally(what: str, operation: Callable[..., Any], call: dict[str, Any]) -> dict[str, Any] | None:
         with calling(what):
             try:
-                operation(**call)
+                return dict(operation(**call))
             except ClientError as error:
                 if code_of(error) == "ConditionalCheckFailedException":
-                    return False
+                    return None
                 raise
-        return True
 
     def _by_kind(self, kind: str) -> list[dict[str, Any]]:
         return self._query("byKind", IndexName="byKind", KeyConditionExpression=Key("kind").eq(kind))

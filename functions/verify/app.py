@@ -3,7 +3,7 @@ answers every golden request. Returns `{"verified", "requests"}`.
 
 Then the model's popularity list and its batch lists, if any, are published for the API, and the ledger records that the
 model serves, unless a model trained on newer data does. With split traffic each model answers its own golden requests,
-and lists and record stay with the serving model.
+lists and record stay with the serving model, and a trial of both begins; it ends with the split.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from shared.objects import Bucket
 from shared.observability import append_run, count, logger, observed
 from shared.records import Model
 from shared.serving_record import Lock
+from shared.trials import TrialDocument, of_split
 from verify import golden
 
 
@@ -51,6 +52,7 @@ SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)
 ARTIFACTS = Bucket(client("s3"), SETTINGS.artifacts_bucket)
+TRIAL = TrialDocument(ARTIFACTS)
 RUNTIME = client("sagemaker-runtime", Config(read_timeout=60))
 
 
@@ -80,6 +82,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         _publish_batch(run_id, is_back=deployment.replacing not in (None, run_id))
         _promote(deployment, model, event, lock)
         LEDGER.end_split()
+        TRIAL.end(LEDGER.seconds())
     logger.info("model serves", extra={"requests": requests, "percent": deployment.percent})
     count("TrafficSplit" if deployment.is_split else "ModelPromoted")
     return {"verified": True, "requests": requests}
@@ -171,6 +174,9 @@ def _split(deployment: Deployment, event: dict[str, Any], lock: Lock) -> None:
         deployment.run_id, int(deployment.percent or 0), config, by, _reason(event), lock.fence
     ):
         raise DeploymentLost(f"a deployment later than that of {lock.holder} changed who serves")
+    trial = of_split(LEDGER.serving(), LEDGER.current_split())
+    if trial is not None:
+        TRIAL.begin(trial)
 
 
 def _serves() -> str | None:

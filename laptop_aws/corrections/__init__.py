@@ -24,6 +24,7 @@ AREAS = (
     "scheduler",
     "s3",
     "cloudwatch",
+    "firehose",
 )
 
 

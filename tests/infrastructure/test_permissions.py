@@ -29,6 +29,7 @@ SERVICES = {
     "dynamodb": "dynamodb",
     "emr-serverless": "emr-serverless",
     "events": "events",
+    "firehose": "firehose",
     "lambda": "lambda",
     "logs": "logs",
     "s3": "s3",
@@ -230,7 +231,6 @@ def test_the_calls_are_found() -> None:
         "sagemaker:InvokeEndpoint",
         "s3:GetObject",
         "dynamodb:Query",
-        "dynamodb:GetItem",
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+from typing import Any
 
 import botocore.exceptions
 import pytest
@@ -126,3 +127,122 @@ def test_the_index_is_sorted_and_holds_only_items_with_both_keys(host: Host, tab
         ScanIndexForward=False,
     )["Items"]
     assert [item["pk"]["S"] for item in found] == ["RUN#2", "RUN#1"]
+
+
+# ---- a table of events: newest first by a local index, by window in a sparse one ----
+
+
+@pytest.fixture(scope="module")
+def events(host: Host) -> str:
+    """A table as the template makes that of recent events."""
+    name = unique("events")
+    types = {"pk": "S", "sk": "S", "at": "N", "window": "S"}
+
+    def keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
+        return [
+            {"AttributeName": hash_key, "KeyType": "HASH"},
+            {"AttributeName": range_key, "KeyType": "RANGE"},
+        ]
+
+    everything = {"ProjectionType": "ALL"}
+    properties = {
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": key, "AttributeType": kind} for key, kind in types.items()],
+        "KeySchema": keys("pk", "sk"),
+        "LocalSecondaryIndexes": [{"IndexName": "byTime", "KeySchema": keys("pk", "at"), "Projection": everything}],
+        "GlobalSecondaryIndexes": [
+            {"IndexName": "byWindow", "KeySchema": keys("window", "at"), "Projection": everything}
+        ],
+        "TimeToLiveSpecification": {"AttributeName": "expiresAt", "Enabled": True},
+    }
+    template = {"Resources": {"EventsTable": {"Type": "AWS::DynamoDB::Table", "Properties": properties}}}
+    host.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
+    assert host.settled_stack(name)["StackStatus"] == "CREATE_COMPLETE"
+    return name
+
+
+def event(pk: str, sk: str, at: int, **more: str) -> dict[str, Any]:
+    return {"pk": {"S": pk}, "sk": {"S": sk}, "at": {"N": str(at)}} | {key: {"S": text} for key, text in more.items()}
+
+
+def write(host: Host, table: str, *items: dict[str, Any]) -> None:
+    """Writes the items in batches of 25."""
+    for start in range(0, len(items), 25):
+        batch = [{"PutRequest": {"Item": item}} for item in items[start : start + 25]]
+        answer = host.client("dynamodb").batch_write_item(RequestItems={table: batch})
+        assert answer["UnprocessedItems"] == {}
+
+
+def newest(host: Host, table: str, pk: str, most: int = 100) -> list[str]:
+    found = host.client("dynamodb").query(
+        TableName=table,
+        IndexName="byTime",
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": pk}},
+        ScanIndexForward=False,
+        Limit=most,
+    )
+    return [item["sk"]["S"] for item in found["Items"]]
+
+
+def test_the_local_index_gives_a_persons_newest_and_only_those_with_a_time(host: Host, events: str) -> None:
+    # 9 and 10 tell numbers from texts.
+    write(host, events, *(event("U#a", f"e{at}", at) for at in (9, 10, 100, 2000)), event("U#b", "other", 3000))
+    write(host, events, {"pk": {"S": "U#a"}, "sk": {"S": "USER"}, "user": {"S": "a"}})
+    assert newest(host, events, "U#a") == ["e2000", "e100", "e10", "e9"]
+    assert newest(host, events, "U#a", 2) == ["e2000", "e100"]
+    assert newest(host, events, "U#nobody") == []
+    more = host.client("dynamodb").query(
+        TableName=events,
+        IndexName="byTime",
+        KeyConditionExpression="pk = :pk AND #at > :since",
+        ExpressionAttributeNames={"#at": "at"},
+        ExpressionAttributeValues={":pk": {"S": "U#a"}, ":since": {"N": "10"}},
+        ConsistentRead=True,
+    )
+    assert [item["at"]["N"] for item in more["Items"]] == ["100", "2000"]
+
+
+def test_a_batch_overwrites_an_item_and_its_places_in_the_indexes(host: Host, events: str) -> None:
+    write(host, events, *(event("S#s", f"e{number}", number, window="w1") for number in range(60)))
+    write(host, events, event("S#s", "e0", 70, window="w2"), event("S#s", "e1", 71))
+    assert newest(host, events, "S#s", 3) == ["e1", "e0", "e59"]
+    assert len(newest(host, events, "S#s")) == 60
+    assert len(window(host, events, "w1")) == 58 and window(host, events, "w2") == ["e0"]
+    batch = [{"DeleteRequest": {"Key": {"pk": {"S": "S#s"}, "sk": {"S": "e0"}}}}]
+    host.client("dynamodb").batch_write_item(RequestItems={events: batch})
+    assert window(host, events, "w2") == [] and len(newest(host, events, "S#s")) == 59
+
+
+def window(host: Host, table: str, name: str) -> list[str]:
+    """The events of a window, page by page."""
+    pages = (
+        host.client("dynamodb")
+        .get_paginator("query")
+        .paginate(
+            TableName=table,
+            IndexName="byWindow",
+            KeyConditionExpression="#w = :w",
+            ExpressionAttributeNames={"#w": "window"},
+            ExpressionAttributeValues={":w": {"S": name}},
+            PaginationConfig={"PageSize": 25},
+        )
+    )
+    return [item["sk"]["S"] for page in pages for item in page["Items"]]
+
+
+def test_the_global_index_holds_only_events_with_a_window_in_order_and_by_pages(host: Host, events: str) -> None:
+    write(
+        host, events, *(event(f"U#{number % 7}", f"w{number:02}", 1000 - number, window="w9") for number in range(60))
+    )
+    write(host, events, event("U#0", "none", 5))
+    assert window(host, events, "w9") == [f"w{number:02}" for number in reversed(range(60))]
+
+
+def test_a_batch_above_25_or_with_one_key_twice_is_refused(host: Host, events: str) -> None:
+    for items in ([event("U#c", f"e{number}", number) for number in range(26)], [event("U#c", "e", 1)] * 2):
+        with pytest.raises(botocore.exceptions.ClientError) as caught:
+            batch = [{"PutRequest": {"Item": item}} for item in items]
+            host.client("dynamodb").batch_write_item(RequestItems={events: batch})
+        assert caught.value.response["Error"]["Code"] == "ValidationException"

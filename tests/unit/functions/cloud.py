@@ -32,6 +32,7 @@ IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/ncf-recommender@sha256:{'5f' 
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:ncf-retraining"
 EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:ncf-retraining:{RUN}"
 PACKAGE = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/ncf-recommender/1"
+STACK = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/ncf/6f1b0c2e"
 APPLICATION = "00f1cbgd2l3k4m09"
 TOKEN = "AQCkAAAAKgAAAAMAAAAAAAAAAexample"  # an example, as in events/
 MODEL_URL = f"s3://{ARTIFACTS}/training/{JOB}/output/model.tar.gz"
@@ -48,8 +49,6 @@ ENVIRONMENT = {
     "POWERTOOLS_LOG_LEVEL": "INFO",
     "NAME_PREFIX": "ncf",
     "RUNS_TABLE": "ncf-runs",
-    "EVENTS_TABLE": "ncf-events",
-    "STACK_ID": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/ncf/6f",
     "DATA_BUCKET": DATA,
     "ARTIFACTS_BUCKET": ARTIFACTS,
     "EMR_APPLICATION_ID": APPLICATION,
@@ -89,6 +88,10 @@ ENVIRONMENT = {
     "BATCH_NUM_RESULTS": "50",
     "ON_DATA_READY_FUNCTION_NAME": "ncf-on-data-ready",
     "HANDLE_FAILURE_FUNCTION_NAME": "ncf-handle-failure",
+    "EVENTS_TABLE": "ncf-events",
+    "EVENTS_STREAM": "ncf-events",
+    "EVENTS_KEPT_DAYS": "14",
+    "STACK_ID": STACK,
 }
 CONTEXT = SimpleNamespace(
     function_name="ncf-test",
@@ -311,31 +314,26 @@ class Cloud:
         self.lender = lender
         for bucket in (DATA, ARTIFACTS):
             s3_backends[ACCOUNT]["aws"].create_bucket(bucket, REGION)
-        dynamodb_backends[ACCOUNT][REGION].create_table(
-            "ncf-runs",
-            schema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            attr=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "kind", "updatedAt")],
-            global_indexes=[
-                {
-                    "IndexName": "byKind",
-                    "KeySchema": [
-                        {"AttributeName": "kind", "KeyType": "HASH"},
-                        {"AttributeName": "updatedAt", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "ALL"},
-                }
-            ],
-            billing_mode="PAY_PER_REQUEST",
-            throughput=None,
-            indexes=None,
-            streams=None,
-            sse_specification=None,
-            tags=[],
-            deletion_protection_enabled=False,
-            warm_throughput=None,
+        _create_table("ncf-runs", {"kind": "S", "updatedAt": "S"}, everywhere=[("byKind", "kind", "updatedAt")])
+        _create_table(
+            "ncf-events",
+            {"at": "N", "window": "S"},
+            everywhere=[("byWindow", "window", "at")],
+            local=[("byTime", "pk", "at")],
         )
         self.s3 = lender.client("s3")
         self.table = lender.resource("dynamodb").Table("ncf-runs")
+
+    def open_stream(self) -> None:
+        """Create the delivery stream, which writes each record into an object of the bucket of data at once."""
+        self.lender.client("firehose").create_delivery_stream(
+            DeliveryStreamName="ncf-events",
+            ExtendedS3DestinationConfiguration={
+                "BucketARN": f"arn:aws:s3:::{DATA}",
+                "Prefix": "raw/live/",
+                "RoleARN": f"arn:aws:iam::{ACCOUNT}:role/ncf-events-stream",
+            },
+        )
 
     def listen(self) -> None:
         """Create the topic, which keeps the notifications."""
@@ -393,6 +391,38 @@ class Cloud:
                 head = self.s3.head_object(Bucket=bucket, Key=key)
                 event["training"][pin] = {"etag": head["ETag"].strip('"'), "versionId": head.get("VersionId")}
         return event
+
+
+def _create_table(
+    name: str,
+    attributes: dict[str, str],
+    everywhere: list[tuple[str, str, str]],
+    local: list[tuple[str, str, str]] | None = None,
+) -> None:
+    """A table with the keys `pk` and `sk`; its indexes are (name, hash key, range key)."""
+
+    def keys(first: str, second: str) -> list[dict[str, str]]:
+        return [{"AttributeName": first, "KeyType": "HASH"}, {"AttributeName": second, "KeyType": "RANGE"}]
+
+    def indexes(given: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
+        shown = {"ProjectionType": "ALL"}
+        return [{"IndexName": index, "KeySchema": keys(*names), "Projection": shown} for index, *names in given]
+
+    kinds = {"pk": "S", "sk": "S"} | attributes
+    dynamodb_backends[ACCOUNT][REGION].create_table(
+        name,
+        schema=keys("pk", "sk"),
+        attr=[{"AttributeName": attribute, "AttributeType": kind} for attribute, kind in kinds.items()],
+        global_indexes=indexes(everywhere),
+        indexes=indexes(local) if local else None,
+        billing_mode="PAY_PER_REQUEST",
+        throughput=None,
+        streams=None,
+        sse_specification=None,
+        tags=[],
+        deletion_protection_enabled=False,
+        warm_throughput=None,
+    )
 
 
 class Clock:

@@ -312,8 +312,8 @@ SITUATIONS: dict[str, Callable[[Cloud, SageMakerFake], dict[str, Any]]] = {
         scale_endpoint, reconcile,
     )
 }  # fmt: skip
-# recommend has a file of its own, and publish_code answers CloudFormation.
-OTHERS = {"recommend", "publish_code"}
+# recommend and events have files of their own, and publish_code answers CloudFormation.
+OTHERS = {"recommend", "events", "publish_code"}
 PASSING = (
     "updatedAt",
     "endedAt",
@@ -325,6 +325,7 @@ PASSING = (
     "receipt",
     "writtenAt",
     "expiresAt",
+    "until",
     "leasedUntil",
     "fence",
 )
@@ -372,7 +373,7 @@ def left_behind(cloud: Cloud, aws: SageMakerFake) -> Any:
         for key, content in cloud.objects(bucket).items():
             if key.startswith("training/"):  # the function's input; an archive has the moment of its making
                 continue
-            objects[key] = without_moments(json.loads(content)) if key.endswith("batch.json") else content
+            objects[key] = without_moments(json.loads(content)) if key.endswith(DATED) else content
     from moto.applicationautoscaling.models import applicationautoscaling_backends  # with EC2, which loads for a second
 
     scaling = applicationautoscaling_backends[ACCOUNT][REGION]
@@ -427,12 +428,13 @@ def test_whichever_call_fails_the_next_try_ends_as_if_nothing_had_happened(
     assert numbers and stopped >= 1, "there were calls, and their faults were felt"
 
 
+DATED = ("batch.json", "popular_now.json")
 READS = re.compile("Get|List|Describe|Query|Scan|Head|Invoke")
 ONCE_A_PLACE = ("erase",)
 """Whose calls fail once for each place in the code: the search does the same in six places of the shop."""
 VARIABLES = {"collect_versions": {"KEPT_VERSIONS": "1"}, "scale_endpoint": {"ENDPOINT_MAXIMUM_INSTANCES": "5"}}
 MAY_ANSWER_OTHERWISE = (
     "on_job_finished", "reconcile", "request_approval", "deploy", "deploy_update", "deploy_rollback", "start_batch",
-    "on_data_ready", "collect_versions", "forget", "erase",
+    "on_data_ready", "collect_versions", "forget", "erase", "close_events", "publish_popular", "publish_popular",
 )  # fmt: skip
 """Their answers tell what this try has done, and nothing reads them but the log."""

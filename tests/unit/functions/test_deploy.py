@@ -249,6 +249,14 @@ def test_a_run_waits_while_another_is_being_deployed(app: ModuleType, sagemaker:
     assert type(caught.value).__name__ == "DeploymentInProgress"
 
 
+def test_a_rollback_waits_while_another_run_is_being_deployed(app: ModuleType, cloud: Cloud) -> None:
+    remember(cloud, PREVIOUS)
+    cloud.put("LOCK", "DEPLOYMENT", runId="another", fence=1, leasedUntil=99_999_999_999)
+    with pytest.raises(Exception, match="another holds the deployment lock") as caught:
+        app.handler(sample_event("deploy_rollback"), CONTEXT)
+    assert type(caught.value).__name__ == "DeploymentInProgress"
+
+
 @pytest.mark.fault("R06")
 def test_an_archive_that_changed_since_its_registration_is_not_deployed(
     app: ModuleType, sagemaker: Stubber, cloud: Cloud

@@ -176,7 +176,22 @@ def test_a_model_that_cannot_be_judged_is_a_fault_without_a_decision(
     assert cloud.item(f"RUN#{RUN}", "DECISION#gate") == {}
 
 
+def test_the_metric_is_of_the_verdict_and_the_log_names_the_run(
+    app: ModuleType,
+    cloud: Cloud,
+    log: Callable[[], list[dict[str, Any]]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    deliver(cloud, report())
+    app.handler(cloud.pinned("evaluate"), CONTEXT)
+    assert '"ModelAccepted":[1.0]' in capsys.readouterr().out
+    [line] = [line for line in log() if line["message"] == "model judged"]
+    assert (line["run_id"], line["dataset_version"], line["verdict"]) == (RUN, VERSION, "ACCEPTED")
+
+
 def test_artefacts_elsewhere_are_refused(app: ModuleType) -> None:
+    with pytest.raises(Exception, match=r"training\.modelDataUrl must be below"):
+        app.handler({"runId": RUN, "training": None}, CONTEXT)
     event = sample_event("evaluate")
     event["training"]["outputUrl"] = "s3://elsewhere/training/x/output/output.tar.gz"
     event["training"]["modelDataUrl"] = MODEL_URL
@@ -290,6 +305,14 @@ def test_a_draft_policy_compares_with_the_model_that_the_report_measures(app: Mo
         for sure in (0.95, 0.7)
     ]
     assert verdicts == ["REJECTED", "ACCEPTED"]
+
+
+def test_a_draft_policy_knows_what_the_model_of_then_had_when_it_was_judged(app: ModuleType, cloud: Cloud) -> None:
+    cloud.write(ARTIFACTS, f"runs/{RUN}/evaluation.json", differing(0.01))
+    cloud.write(ARTIFACTS, f"runs/{INCUMBENT}/evaluation.json", {"candidate": {"full": {"ndcg": 0.5}}})
+    [run] = app.handler({"draft": {}, "runIds": [RUN]}, CONTEXT)["runs"]
+    assert run["verdict"] == "REJECTED"
+    assert "the serving model's NDCG is 0.0500, and was 0.5000 when it was judged" in run["reasons"][0]
 
 
 def test_a_run_without_a_report_cannot_be_judged_again(app: ModuleType, cloud: Cloud) -> None:

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 import pytest
 
 from recommend.person import Person
-from recommend.refusal import InvalidRequest
 from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
 from recommend.routes import route
+from shared.refusal import InvalidRequest
 
 JSON = {"content-type": "application/json"}
 

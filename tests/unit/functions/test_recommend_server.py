@@ -10,9 +10,9 @@ import pytest
 
 from recommend.person import Person
 from recommend.ranking import Ranking
-from recommend.refusal import InvalidRequest
 from recommend.request import RankingRequest, RecommendationsRequest
 from serving.invocation import InvalidInvocation, Invocation, from_body
+from shared.refusal import InvalidRequest
 
 
 def test_the_server_takes_what_the_function_sends() -> None:

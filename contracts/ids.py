@@ -1,0 +1,33 @@
+"""Which texts are ids of people and items: what the preparation would not take as an id, no other program takes."""
+
+from __future__ import annotations
+
+import re
+
+from contracts import limits
+from contracts.values import is_unicode
+
+MISSING = ("", "na", "n/a", "nan", "null", "none")
+"""Texts that tools write for a missing value, in lower case."""
+CONTROL_CHARACTER = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
+"""Stands for bytes that are not UTF-8. With it, two different ids could become equal."""
+SESSION = "session:"
+"""The start of the name under which the preparation knows a session that has no user."""
+SESSION_CHARACTERS = limits.ID_CHARACTERS - len(SESSION)
+_CONTROL = re.compile(CONTROL_CHARACTER)
+
+
+def fault(text: str, most: int = limits.ID_CHARACTERS) -> str | None:
+    """Return why `text`, without outer spaces, is no id, as the end of a sentence; None if it is one."""
+    if not 1 <= len(text) <= most:
+        return f"must have 1 to {most} characters, not {len(text)}"
+    if not is_unicode(text):
+        return "is not valid Unicode: it has half of a surrogate pair"
+    if text.lower() in MISSING:
+        return f"is {text!r}, which stands for a missing value"
+    if _CONTROL.search(text):
+        return "must have no control character and no line break"
+    if UNDECODABLE in text:
+        return "must not have the character U+FFFD, which stands for bytes that are not UTF-8"
+    return None

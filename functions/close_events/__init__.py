@@ -1,0 +1,1 @@
+"""Announces what customers did since the last announcement, so that the next training learns from it."""

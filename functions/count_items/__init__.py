@@ -1,0 +1,1 @@
+"""Counts how often each item was chosen, once for each delivered file of events."""

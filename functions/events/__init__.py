@@ -1,0 +1,1 @@
+"""Takes what customers do: for the next answer, and for the next training."""

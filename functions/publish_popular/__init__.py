@@ -1,0 +1,1 @@
+"""Publishes what is popular and what is trending now."""
