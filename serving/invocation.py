@@ -334,6 +334,5 @@ def _check_unicode(text: str, label: str) -> None:
         raise InvalidInvocation(f"{label} is not valid Unicode", label.partition("[")[0]) from None
 
 
-
 def _name(name: str) -> str:
     return name[:40].encode("utf-8", "replace").decode("utf-8")
