@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts import documents, schemas
+from contracts.documents import Unfit
+from contracts.values import shown
 
 SOURCE_KEY = "rules/event_types.json"
 KEY = "serving/event_types.json"
@@ -43,6 +45,13 @@ class EventTypes:
     def from_document(cls, document: Any, called: str) -> EventTypes:
         """Read the document. Raises Unfit naming it (`called`) and each invalid field with its value."""
         schemas.check(document, "event_types", called)
+        names: dict[str, str] = {}
+        for name in document["types"]:
+            other = names.setdefault(name.casefold(), name)
+            if other != name:
+                raise Unfit(
+                    f"{called}: types has {shown(other)} and {shown(name)}, which are one type: keep one of them"
+                )
         return cls(
             {
                 name.casefold(): EventType(

@@ -19,6 +19,8 @@ from contracts.values import shown
 
 KEY = "serving/forgotten.json"
 SCHEMA_VERSION = "1.0"
+REFRESH_SECONDS = 5.0
+"""Seconds between two reads of the document by a function that takes or shows something of people."""
 PLACEHOLDER = "\x7fforgotten-"
 """The start of the text in place of a forgotten person's id in `users/`. No id of a drop has a control character."""
 

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from contracts.recommendation_ids import Answered
+
 PK, DAY_PK = "OUTCOMES", "OUTCOMES#DAY"
 GROUPS = 32
 """Groups of people in which the answers of a trial are counted: `recent_events.group(pk, GROUPS)`."""
@@ -38,6 +40,16 @@ class Answers(NamedTuple):
     placement: str = ""
     trial: str = ""
     variant: str = ""
+
+    @classmethod
+    def like(cls, answered: Answered) -> Answers:
+        """Return those that `answered` is one of."""
+        return cls(answered.run_id, answered.source, answered.placement, answered.trial, answered.variant)
+
+    @property
+    def side(self) -> tuple[str, str] | None:
+        """The trial and the variant; None outside a trial."""
+        return (self.trial, self.variant) if self.trial else None
 
 
 @dataclass(frozen=True)

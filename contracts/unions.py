@@ -4,7 +4,8 @@
       {"name": "2026-11-01", "kind": "full", "parameters": {"userColumn": "Customer No"}},
       {"name": "2026-11-02", "kind": "append", "parameters": {}}]}
 
-The drops stand from the oldest to the newest (docs/decisions/0033-what-is-new.md).
+The drops stand from the oldest to the newest (docs/decisions/0033-what-is-new.md). One with `source`, a URI, is outside
+the folder of the drops, and its `name` is empty.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ READING = (
 
 @dataclass(frozen=True)
 class Part:
-    """A drop of a union: its folder below `raw/`, its kind, and those of its parameters that READING names."""
+    """A drop of a union: its folder below `raw/` or, outside it, its URI; its kind, and those of its parameters that
+    READING names.
+    """
 
     name: str
     kind: str = FULL
     parameters: dict[str, str] = field(default_factory=dict)
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,11 @@ class Union:
 
     def to_document(self, version: str) -> dict[str, Any]:
         """The document for dataset `version`."""
-        drops = [{"name": part.name, "kind": part.kind, "parameters": part.parameters} for part in self.parts]
+        drops = [
+            {"name": part.name, "kind": part.kind, "parameters": part.parameters}
+            | ({"source": part.source} if part.source else {})
+            for part in self.parts
+        ]
         return {
             "schemaVersion": SCHEMA_VERSION,
             "datasetVersion": version,
@@ -76,7 +84,11 @@ def _part(drop: Any, label: str) -> Part:
     parameters = drop.get("parameters", {})
     if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
         raise Unfit(f"{label}.parameters must be an object of strings, not {shown(parameters)}")
-    return Part(drop["name"], drop["kind"], {name: parameters[name] for name in READING if name in parameters})
+    source = drop.get("source", "")
+    if not isinstance(source, str) or not (source or drop["name"]):
+        raise Unfit(f"{label}.source must be a URI where the name is empty, not {shown(source)}")
+    read = {name: parameters[name] for name in READING if name in parameters}
+    return Part(drop["name"], drop["kind"], read, source)
 
 
 def _texts(values: Any) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from typing import Any, TypeGuard
@@ -47,6 +48,17 @@ def shown(value: object) -> str:
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         return "a number beyond the range of a double"
     return repr(value)[:SHOWN_CHARACTERS]
+
+
+def as_json(value: Any) -> str:
+    """Return `value` for an error message as JSON of at most 40 characters; of a container its kind."""
+    if isinstance(value, dict | list):
+        return kind(value)
+    try:
+        text = json.dumps(value)
+    except ValueError:  # more digits than Python prints
+        return "a number of too many digits"
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def printable(text: str) -> str:

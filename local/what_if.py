@@ -46,8 +46,9 @@ def _judged(ledger: Ledger) -> list[str]:
 
 
 def _show(run: Mapping[str, Any], show: Show) -> None:
-    verdict, recorded = run["verdict"] or "cannot be judged", run["recorded"]
-    changed = "" if verdict == recorded else f", was {recorded}"
-    (show.bad if verdict == "REJECTED" else show.good)(f"{run['runId']}: {verdict}{changed}")
+    verdict, recorded = run["verdict"], run["recorded"]
+    changed = "" if verdict == recorded else f", was {recorded or 'not judged'}"
+    mark = show.warn if verdict is None else show.bad if verdict == "REJECTED" else show.good
+    mark(f"{run['runId']}: {verdict or 'cannot be judged'}{changed}")
     for reason in run["reasons"]:
         show.line(f"    {reason}")

@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from contracts.values import is_integer
 from ncf.similarity import ItemSimilarity, by_scores
@@ -329,3 +330,18 @@ class Recommender(nn.Module):
             tower.item.weight.copy_(q)
             self.output.weight.zero_()
             self.output.weight[:, : tower.width] = 1.0
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Skips the start of weights. On the device meta it would have no effect, and torch imports its compiler for it."""
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return arguments[0] if arguments else named["tensor"]
+        return function(*arguments, **(named or {}))
+
+
+def without_values(architecture: Architecture, users: int, items: int) -> Recommender:
+    """Return a model on the device meta: its weights have shapes and types, and no values."""
+    with torch.device("meta"), _WithoutValues():
+        return Recommender(architecture, users, items)

@@ -8,8 +8,8 @@ false). Unknown items in it are counted and otherwise ignored; its items are see
 the history for nothing else.
 
 An unknown user and a user without interactions get the popular items, because nothing was learned about them, unless
-the history tells something. Withdrawn items are left out, apart from candidates: that list is the caller's own. The
-best item is first; equal scores are ordered by item index.
+the history tells something; the answer has `isStranger` then. Withdrawn items are left out, apart from candidates: that
+list is the caller's own. The best item is first; equal scores are ordered by item index.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def rank(bundle: Bundle, request: dict[str, Any]) -> dict[str, Any]:
         "source": "popular" if is_popular else "personalized",
         "modelVersion": bundle.manifest["runId"],
         "unknownItems": unknown_items,
+        **({"isStranger": True} if user is None and not is_popular else {}),
     }
 
 

@@ -5,22 +5,20 @@ Pure: no torch, no HTTP. `docs/contracts.md`, "Server", is the specification.
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from contracts import documents, limits, seen
+from contracts import documents, histories, limits, seen
 from contracts.documents import Unfit
-from contracts.values import is_integer, is_number, kind
+from contracts.histories import BadHistory, History
+from contracts.values import as_json, is_integer, is_number, kind
 from serving.exploration import Exploration
 
 _Number = TypeVar("_Number", int, float)
 
-_HISTORY = frozenset({"itemId", "ageSeconds", "isBought"})
 _FILTERS = ("deny", "categories", "boosts", "categoryCaps")
 FIELDS = {
     "userId": (
@@ -124,7 +122,7 @@ def from_document(document: Any) -> Request:
     if not document.keys() <= _NAMES[subject]:
         name = next(name for name in document if name not in _NAMES[subject])
         fields = ", ".join(FIELDS[subject])
-        raise InvalidInvocation(f"{_shown(name)} is not a field; the fields are {fields}", _name(name))
+        raise InvalidInvocation(f"{as_json(name)} is not a field; the fields are {fields}", _name(name))
     if subject == "shard":
         shards = _integer(document, "shards", 1, limits.BATCH_PARTS)
         shard = _integer(document, "shard", 0, shards - 1)
@@ -136,7 +134,7 @@ def from_document(document: Any) -> Request:
     candidates = _candidates(document)
     everything = candidates is None
     wanted = limits.DEFAULT_RESULTS if everything and "numResults" not in document else _num_results(document)
-    history, ages, bought = _history(document) if "history" in document else ((), None, frozenset())
+    history = _history(document) if "history" in document else History()
     return Invocation(
         user_id,
         wanted,
@@ -144,11 +142,11 @@ def from_document(document: Any) -> Request:
         candidates,
         _filters(document),
         _fields(document),
-        history,
-        ages,
+        history.items,
+        history.ages,
         _exploration(document),
         _boolean(document, "explain", False),
-        bought,
+        history.bought,
     )
 
 
@@ -176,7 +174,7 @@ def _parse_strictly(body: bytes) -> Any:
         return documents.read(body, "the body", has_schema=True)
     except Unfit as error:
         if error.key is not None:
-            raise InvalidInvocation(f"{_shown(error.key)} is given twice", _name(error.key)) from None
+            raise InvalidInvocation(f"{as_json(error.key)} is given twice", _name(error.key)) from None
         raise InvalidInvocation(str(error)) from None
 
 
@@ -204,7 +202,7 @@ def _integer(document: dict[str, Any], name: str, least: int, most: int, default
     value = document[name]
     # bool is a subclass of int: true would pass for 1.
     if not is_integer(value, least, most):
-        raise InvalidInvocation(f"{name} must be an integer from {least} to {most}, not {_shown(value)}", name)
+        raise InvalidInvocation(f"{name} must be an integer from {least} to {most}, not {as_json(value)}", name)
     return value
 
 
@@ -241,13 +239,13 @@ def _numbers(document: dict[str, Any], name: str, most: int, read: Callable[[str
         raise InvalidInvocation(f"{name} must hold at most {most} entries, not {len(value)}", name)
     for key in value:
         _check_unicode(key, name)
-    return {key: read(f"{name}[{_shown(key)}]", number) for key, number in value.items()}
+    return {key: read(f"{name}[{as_json(key)}]", number) for key, number in value.items()}
 
 
 def _boost(label: str, value: Any) -> float:
     if not is_number(value) or not 0 < value <= limits.BOOST:
         raise InvalidInvocation(
-            f"{label} must be a number above 0 and at most {limits.BOOST}, not {_shown(value)}", "boosts"
+            f"{label} must be a number above 0 and at most {limits.BOOST}, not {as_json(value)}", "boosts"
         )
     return float(value)
 
@@ -255,7 +253,7 @@ def _boost(label: str, value: Any) -> float:
 def _cap(label: str, value: Any) -> int:
     if not is_integer(value, 0, limits.RESULTS):
         raise InvalidInvocation(
-            f"{label} must be an integer from 0 to {limits.RESULTS}, not {_shown(value)}", "categoryCaps"
+            f"{label} must be an integer from 0 to {limits.RESULTS}, not {as_json(value)}", "categoryCaps"
         )
     return value
 
@@ -265,7 +263,7 @@ def _boolean(document: dict[str, Any], name: str, default: bool) -> bool:
         return default
     value = document[name]
     if not isinstance(value, bool):
-        raise InvalidInvocation(f"{name} must be true or false, not {_shown(value)}", name)
+        raise InvalidInvocation(f"{name} must be true or false, not {as_json(value)}", name)
     return value
 
 
@@ -274,7 +272,7 @@ def _exclude_seen(document: dict[str, Any], default: str) -> str:
         return default
     kind = seen.read(document["excludeSeen"])
     if kind is None:
-        shown = _shown(document["excludeSeen"])
+        shown = as_json(document["excludeSeen"])
         raise InvalidInvocation(f"excludeSeen must be {seen.FORMS}, not {shown}", "excludeSeen")
     return kind
 
@@ -284,14 +282,14 @@ def _exploration(document: dict[str, Any]) -> Exploration | None:
         return None
     value, name = document["exploration"], "exploration"
     if not isinstance(value, dict) or value.keys() != {"share", "fewerThan"}:
-        raise InvalidInvocation(f"{name} must be an object with share and fewerThan, not {_shown(value)}", name)
+        raise InvalidInvocation(f"{name} must be an object with share and fewerThan, not {as_json(value)}", name)
     share, fewer_than = value["share"], value["fewerThan"]
     if not is_number(share) or not 0 <= share <= limits.EXPLORATION_SHARE:
         wanted = f"a number from 0 to {limits.EXPLORATION_SHARE}"
-        raise InvalidInvocation(f"{name}.share must be {wanted}, not {_shown(share)}", name)
+        raise InvalidInvocation(f"{name}.share must be {wanted}, not {as_json(share)}", name)
     if not is_integer(fewer_than, 1, limits.EXPLORATION_INTERACTIONS):
         wanted = f"an integer from 1 to {limits.EXPLORATION_INTERACTIONS}"
-        raise InvalidInvocation(f"{name}.fewerThan must be {wanted}, not {_shown(fewer_than)}", name)
+        raise InvalidInvocation(f"{name}.fewerThan must be {wanted}, not {as_json(fewer_than)}", name)
     return Exploration(share, fewer_than)
 
 
@@ -309,42 +307,11 @@ def _candidates(document: dict[str, Any]) -> tuple[str, ...] | None:
     return tuple(value)
 
 
-def _history(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...] | None, frozenset[str]]:
-    """The items and ages of `history`, and the items that were bought. Raises `InvalidInvocation` naming the entry."""
-    value = document["history"]
-    if not isinstance(value, list):
-        raise InvalidInvocation(f"history must be a list of objects, not {kind(value)}", "history")
-    if len(value) > limits.HISTORY:
-        raise InvalidInvocation(
-            f"history must hold at most {limits.HISTORY} items, not {len(value)}: send the newest", "history"
-        )
-    for place, entry in enumerate(value):
-        if type(entry) is not dict or not {"itemId"} <= entry.keys() <= _HISTORY:
-            raise InvalidInvocation(
-                f"history[{place}] must be an object with itemId and at most ageSeconds and isBought", "history"
-            )
-        if type(entry.get("isBought", False)) is not bool:
-            shown = _shown(entry["isBought"])
-            raise InvalidInvocation(f"history[{place}].isBought must be true or false, not {shown}", "history")
-    items = [entry["itemId"] for entry in value]
-    ages = [entry["ageSeconds"] for entry in value if "ageSeconds" in entry]
-    if not ({int, float}.issuperset(map(type, ages)) and all(0 <= age <= sys.float_info.max for age in ages)):
-        _refuse_age(value)
-    _check_strings(items, "history")
-    if not all(1 <= len(item) <= limits.ID_CHARACTERS for item in items):
-        raise InvalidInvocation(f"history: an itemId must have 1 to {limits.ID_CHARACTERS} characters", "history")
-    if ages and len(ages) != len(items):
-        raise InvalidInvocation("history: ageSeconds must be in all entries or in none", "history")
-    bought = frozenset(entry["itemId"] for entry in value if entry.get("isBought"))
-    return tuple(items), tuple(map(float, ages)) if ages else None, bought
-
-
-def _refuse_age(entries: list[dict[str, Any]]) -> None:
-    for place, entry in enumerate(entries):
-        age = entry.get("ageSeconds", 0)
-        if not is_number(age) or age < 0:
-            wanted = "a number of at least 0, the seconds since the event"
-            raise InvalidInvocation(f"history[{place}].ageSeconds must be {wanted}, not {_shown(age)}", "history")
+def _history(document: dict[str, Any]) -> History:
+    try:
+        return histories.read(document["history"])
+    except BadHistory as error:
+        raise InvalidInvocation(str(error), "history") from None
 
 
 def _check_strings(values: list[Any], name: str) -> None:
@@ -365,17 +332,6 @@ def _check_unicode(text: str, label: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidInvocation(f"{label} is not valid Unicode", label.partition("[")[0]) from None
-
-
-def _shown(value: Any) -> str:
-    """The value as JSON, cut to 40 characters; for a container, its kind."""
-    if isinstance(value, dict | list):
-        return kind(value)
-    try:
-        text = json.dumps(value)
-    except ValueError:  # more digits than Python prints
-        return "a number of too many digits"
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _name(name: str) -> str:

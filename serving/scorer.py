@@ -182,6 +182,7 @@ class Scorer:
             "source": "popular" if is_popular else "personalized",
             "modelVersion": bundle.run_id,
             "unknownItems": unknown,
+            **({"isStranger": True} if user is None and not is_popular else {}),
         }
 
     def _explored(

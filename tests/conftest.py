@@ -5,11 +5,16 @@ otherwise one for each file. What the modules hold is left out of Python's searc
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Before torch is imported. Matrices here are small, and threads that wait for each other, in two processes on two
+# cores, take a fifth of all processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Time depends on the machine and on what else it does: no test may fail for it.
 settings.register_profile("product", deadline=None, suppress_health_check=[HealthCheck.too_slow])

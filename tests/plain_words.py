@@ -125,7 +125,8 @@ def in_text(path: str, line: int, text: str) -> Iterator[Finding]:
 
 def in_python(path: str, source: str) -> Iterator[Finding]:
     """Findings in the comments, texts and names of a Python file."""
-    yield from in_comments(path, source)
+    if "#" in source:
+        yield from in_comments(path, source)
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:

@@ -50,8 +50,8 @@ def from_event(event: Any) -> Request:
 
 def wanted(request: Request, serving: Serving | None, items: list[dict[str, Any]]) -> str:
     """Return the run to deploy; without a name it is the one that served last and that nobody took back. `items` are
-    those of the serving record. Raises MissingResource if there is none, InvalidInput if it already serves, StaleVersion
-    if another run serves than the one that it is to replace.
+    those of the serving record. Raises MissingResource if there is none, InvalidInput if it already serves,
+    StaleVersion if another run serves than the one that it is to replace.
     """
     if serving is None:
         raise MissingResource("no model serves, so there is nothing to roll back")

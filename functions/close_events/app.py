@@ -84,7 +84,7 @@ def _event_types() -> EventTypes:
 
 
 def _said_by(drop: str | None) -> dict[str, Any]:
-    """What the shop's newest drop says of itself; nothing if it cannot be used, because then it was refused."""
+    """Return what the shop's newest drop says of itself; nothing if it cannot be used, because then it was refused."""
     key = f"raw/{drop}/{DROP_FILE}"
     found = DATA.get(key, limits.DROP_BYTES) if drop else None
     try:

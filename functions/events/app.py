@@ -29,8 +29,6 @@ from shared.observability import count, logger, observed
 from shared.recent_events import Item, RecentEvents
 from shared.refusal import InvalidRequest
 
-FORGOTTEN_SECONDS = 5.0
-"""Seconds for which a person who was just forgotten may still be unknown."""
 TYPES_SECONDS = 60.0
 
 
@@ -53,7 +51,7 @@ _CONFIG = Config(
 _BUCKET = Bucket(client("s3", _CONFIG), SETTINGS.artifacts_bucket)
 FIREHOSE = client("firehose", _CONFIG)
 TABLE = RecentEvents(client("dynamodb", _CONFIG), SETTINGS.events_table)
-PEOPLE: Document[Forgotten] = Document(_BUCKET, forgotten.KEY, Forgotten.from_json, NOBODY, FORGOTTEN_SECONDS)
+PEOPLE: Document[Forgotten] = Document(_BUCKET, forgotten.KEY, Forgotten.from_json, NOBODY, forgotten.REFRESH_SECONDS)
 TYPES: Document[EventTypes] = Document(
     _BUCKET, event_types.KEY, EventTypes.from_json, event_types.DEFAULT, TYPES_SECONDS
 )

@@ -1,31 +1,41 @@
-"""`GET /users/{userId}/recommendations`, `GET /items/{itemId}/related`, `POST /rankings` and `GET /health`, from HTTP
-API events (payload 2.0).
+"""`GET /users/{userId}/recommendations`, `GET /sessions/{sessionId}/recommendations`, `POST /recommendations`,
+`GET /items/{itemId}/related`, `POST /rankings` and `GET /health`, from HTTP API events (payload 2.0).
 
 A valid request gets 200 and a list from one source: the endpoint or, if it does not answer within the request's time
 budget or its answer must not be shown, the user's list from a batch, or the popularity list. The answer is 503 only if
-no model was ever deployed or no list can be read. Log lines never contain user ids.
+no model was ever deployed or no list can be read. Log lines never contain ids of users or sessions.
+
+What a person did since the training is read before the model is asked; if it cannot be read in time, the answer is as
+if there were none.
 
 The router is our own: Powertools' resolver adds about 60 ms to every cold start.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from contracts import seen
-from recommend.aws import Bucket, Runtime
+from contracts import event_types, seen
+from contracts.event_types import EventTypes
+from contracts.recommendation_ids import Answered
+from recommend.aws import Bucket, Runtime, Table
 from recommend.batch import Batch
+from recommend.beside import Beside
 from recommend.budget import Budget
 from recommend.documents import POPULAR_KEY, RULES_KEY, Absent, Document, Unreadable
 from recommend.endpoint import Endpoint, EndpointUnavailable
 from recommend.garbled import GarbledAnswer
+from recommend.history import NO_HISTORY, History
 from recommend.list_filter import ListFilter, rules_from_json
 from recommend.people import People
+from recommend.person import Person
 from recommend.ranking import Ranking
+from recommend.recent import OPENING, Reading, RecentEvents, RecentEventsUnavailable
 from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
 from recommend.routes import route
 from recommend.stored_lists import Popularity
@@ -44,12 +54,16 @@ class Settings:
     artifacts_bucket: str
     aws_region: str
     url_suffix: str
+    stack_id: str
+    events_table: str
     request_budget_milliseconds: int = 250
+    recent_events_milliseconds: int = 10
 
 
 SETTINGS = environment.load(Settings)
 
 _BUDGET_SECONDS = SETTINGS.request_budget_milliseconds / 1000
+_RECENT_SECONDS = SETTINGS.recent_events_milliseconds / 1000
 
 artifacts = Bucket(SETTINGS.artifacts_bucket, SETTINGS.aws_region, SETTINGS.url_suffix)
 runtime = Runtime(SETTINGS.aws_region, SETTINGS.url_suffix)
@@ -59,6 +73,8 @@ batch = Batch(artifacts)
 rules = Document(artifacts, RULES_KEY, rules_from_json, otherwise=NO_RULES)
 people = People(artifacts)
 withdrawal = Withdrawal(artifacts)
+types = Beside(artifacts, event_types.KEY, EventTypes.from_json, event_types.DEFAULT)
+recent = RecentEvents(Table(SETTINGS.events_table, SETTINGS.aws_region, SETTINGS.url_suffix), _RECENT_SECONDS)
 
 # An unknown user and an unknown item: the endpoint has nothing to compute.
 _HEALTH_INVOCATION = {"userId": "health-check", "candidates": ["health-check"]}
@@ -72,6 +88,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         match route(event):
             case "recommendations":
                 return _answer(200, recommendations(RecommendationsRequest.from_event(event), context.aws_request_id))
+            case "stateless":
+                return _answer(200, recommendations(RecommendationsRequest.from_body(event), context.aws_request_id))
             case "related":
                 return _answer(200, related(RelatedRequest.from_event(event), context.aws_request_id))
             case "rankings":
@@ -93,37 +111,43 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         )
 
 
-def recommendations(request: RecommendationsRequest, recommendation_id: str) -> dict[str, Any]:
-    """Recommend items of the whole catalogue to a user. Raises `Absent` or `Unreadable`."""
-    list_filter, budget = ListFilter(_rules(), request.categories), Budget(_BUDGET_SECONDS)
+def recommendations(request: RecommendationsRequest, request_id: str) -> dict[str, Any]:
+    """Recommend items of the whole catalogue to a person. Raises `Absent` or `Unreadable`."""
+    budget = Budget(_BUDGET_SECONDS)
+    people.begin()
+    reading = _begin_to_read(request)
+    list_filter = ListFilter(_rules(), request.categories)
+    person, history = _history(request, reading)
 
-    def answer(user_id: str) -> Ranking:
-        asked = replace(request, user_id=user_id)
+    def answer(name: str) -> Ranking:
+        # A forgotten person is answered under another name, and without what they did.
+        known = history if name == person.name else NO_HISTORY
+        left_out = known.left_out(request.exclude_seen)
         rules = list_filter.to_invocation() | list_filter.rules.to_exploration()
-        found = _ranked(asked.to_invocation() | rules, budget)
+        found = _ranked(request.to_invocation(name, known) | rules, budget, left_out)
         if found is None:
-            sold = replace(list_filter, withdrawn=withdrawal.items())
+            sold = replace(list_filter, without=left_out, withdrawn=withdrawal.items())
             # The lists of a batch leave out all seen items, so they cannot answer a request that wants them all.
-            found = _listed(asked, sold, budget) if request.exclude_seen != seen.NONE else None
+            found = _listed(name, request.num_results, sold, budget) if request.exclude_seen != seen.NONE else None
             found = found or _popular().top(request.num_results, sold)
         return found
 
-    ranking = _known(request.user_id, budget, answer)
+    ranking = _known(person.name, budget, answer)
     _served(ranking)
-    return ranking.to_recommendations(recommendation_id, request.fields, request.explain)
+    return ranking.to_recommendations(_id(ranking, request_id), request.fields, request.explain)
 
 
-def related(request: RelatedRequest, recommendation_id: str) -> dict[str, Any]:
+def related(request: RelatedRequest, request_id: str) -> dict[str, Any]:
     """Recommend items similar to one item. Raises `Absent` or `Unreadable`."""
-    list_filter = ListFilter(_rules(), request.categories, without=(request.item_id,))
+    list_filter = ListFilter(_rules(), request.categories, without=frozenset([request.item_id]))
     ranking = _ranked(request.to_invocation() | list_filter.to_invocation(), Budget(_BUDGET_SECONDS))
     if ranking is None:
         ranking = _popular().top(request.num_results, replace(list_filter, withdrawn=withdrawal.items()))
     _served(ranking)
-    return ranking.to_related(recommendation_id, request.fields)
+    return ranking.to_related(_id(ranking, request_id), request.fields)
 
 
-def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
+def rankings(request: RankingRequest, request_id: str) -> dict[str, Any]:
     """Rank the given items for a user. The list is the caller's, so the business rules do not apply. Raises `Absent` or
     `Unreadable`.
     """
@@ -138,7 +162,7 @@ def rankings(request: RankingRequest, recommendation_id: str) -> dict[str, Any]:
 
     ranking = _known(request.user_id, budget, answer)
     _served(ranking)
-    return ranking.to_personalized_ranking(recommendation_id, request.fields)
+    return ranking.to_personalized_ranking(_id(ranking, request_id), request.fields)
 
 
 def health() -> tuple[int, dict[str, Any]]:
@@ -157,19 +181,55 @@ def health() -> tuple[int, dict[str, Any]]:
     return 200, {"status": "degraded", "model": {"version": version}, "endpoint": {"status": reason}}
 
 
-def _ranked(invocation: dict[str, Any], budget: Budget) -> Ranking | None:
-    """Return the endpoint's answer without withdrawn items; None if there is none, or nothing is left of it."""
+def _begin_to_read(request: RecommendationsRequest) -> Reading | None:
+    """Begin to read the person's recent events; None if none count."""
+    person = request.person
+    if request.history is not None or (person.user_id is not None and people.is_forgotten(person.user_id)):
+        return None
+    types.begin()
+    return recent.begin(person)
+
+
+def _history(request: RecommendationsRequest, reading: Reading | None) -> tuple[Person, History]:
+    """Return who the person is, for a session that has logged in its user, and what they chose."""
+    if reading is None:
+        return request.person, request.history or NO_HISTORY
+    try:
+        person, events = reading.result()
+    except RecentEventsUnavailable as error:
+        with single_metric(name="RecentEventsUnavailable", unit=MetricUnit.Count, value=1) as metric:
+            metric.add_dimension(name="reason", value=error.reason)
+        if error.reason != "circuit_open":
+            logger.warning(
+                "recent events cannot be read; the answer is as if there were none", extra={"reason": error.reason}
+            )
+        return request.person, NO_HISTORY
+    return person, History.from_events(events, types.known(_RECENT_SECONDS * OPENING), time.time())
+
+
+def _ranked(invocation: dict[str, Any], budget: Budget, left_out: frozenset[str] = frozenset()) -> Ranking | None:
+    """Return the endpoint's answer without withdrawn items and those of `left_out`; None if there is none, or nothing
+    is left of it.
+    """
     withdrawal.begin()
     try:
-        return endpoint.rank(invocation, budget).without(withdrawal.items())
+        return endpoint.rank(invocation, budget).without(withdrawal.items() | left_out)
     except EndpointUnavailable as error:
         _fall_back(error)
         return None
 
 
-def _known(user_id: str, budget: Budget, answer: Callable[[str], Ranking]) -> Ranking:
-    """Return the answer to this user, or to a stranger if the shop has forgotten this one. Raises as `answer` does."""
-    ranking = people.as_known(user_id, budget, answer)
+def _id(ranking: Ranking, request_id: str) -> str:
+    """Return the id of an answer, which tells what gave it."""
+    made = Answered(run_id=ranking.model_version, source=ranking.source, request=request_id)
+    return made.to_text(SETTINGS.stack_id)
+
+
+def _known(name: str, budget: Budget, answer: Callable[[str], Ranking]) -> Ranking:
+    """Return the answer to this person, or to a stranger if the shop has forgotten this one. Raises as `answer`
+    does.
+    """
+    ranking = people.as_known(name, budget, answer)
     if people.problem:
         with single_metric(name="ForgottenUnreadable", unit=MetricUnit.Count, value=1):
             pass  # a metric without the dimensions of the others
@@ -194,9 +254,9 @@ def _rules() -> Rules:
     return current
 
 
-def _listed(request: RecommendationsRequest, list_filter: ListFilter, budget: Budget) -> Ranking | None:
+def _listed(name: str, number: int, list_filter: ListFilter, budget: Budget) -> Ranking | None:
     try:
-        return batch.ranking(request.user_id, request.num_results, list_filter, budget)
+        return batch.ranking(name, number, list_filter, budget)
     except GarbledAnswer as error:
         _refused("batch", error)
         return None

@@ -1,14 +1,15 @@
-"""The AWS calls of a request: InvokeEndpoint and GetObject, signed and sent by parts of botocore.
+"""The AWS calls of a request: InvokeEndpoint, GetObject and reads of a table, signed and sent by parts of botocore.
 
 Botocore's clients would send the same requests, but load their service models at every cold start (decision 0013).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from botocore.auth import S3SigV4Auth, SigV4Auth
@@ -87,6 +88,30 @@ class Bucket:
         request = AWSRequest("GET", f"{self._url}/{quote(key, safe='/~')}")
         S3SigV4Auth(Credentials.of_the_function(), "s3", self._region).add_auth(request)
         return _sent(self.session, request)
+
+
+class Table:
+    """The items of one DynamoDB table. Its calls are not retried: their answers are not worth waiting for."""
+
+    def __init__(self, name: str, region: str, url_suffix: str) -> None:
+        self._name, self._region = name, region
+        self._url = _endpoint_url("DYNAMODB") or f"https://dynamodb.{region}.{url_suffix}"
+        self.session = _session(self._url, connect_timeout=0.5, read_timeout=0.5)
+
+    def query(self, **request: Any) -> Answer:
+        """Send a Query with these members. Raises `NoAnswer`."""
+        return self._call("Query", request)
+
+    def get_item(self, **request: Any) -> Answer:
+        """Send a GetItem with these members. Raises `NoAnswer`."""
+        return self._call("GetItem", request)
+
+    def _call(self, operation: str, request: dict[str, Any]) -> Answer:
+        body = json.dumps({"TableName": self._name} | request).encode()
+        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"DynamoDB_20120810.{operation}"}
+        signed = AWSRequest("POST", f"{self._url}/", headers, body)
+        SigV4Auth(Credentials.of_the_function(), "dynamodb", self._region).add_auth(signed)
+        return _sent(self.session, signed)
 
 
 def _endpoint_url(service: str) -> str | None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from contracts import limits
-from contracts.values import kind
-from shared.refusal import InvalidRequest, check_unicode, field_names
+from contracts import limits, seen
+from contracts.histories import BadHistory
+from contracts.values import as_json, is_integer, kind
+from recommend.history import History
+from shared.refusal import InvalidRequest, category_names, check_unicode, field_names
 
 
 def shown_fields(value: Any) -> tuple[str, ...]:
@@ -20,6 +22,52 @@ def shown_fields(value: Any) -> tuple[str, ...]:
         if not isinstance(name, str):
             raise InvalidRequest(f"fields[{position}] must be a string, not {kind(name)}", "fields")
     return field_names(value)
+
+
+def num_results(document: dict[str, Any]) -> int:
+    """Return `numResults`."""
+    value = document.get("numResults", limits.DEFAULT_RESULTS)
+    if not is_integer(value, 1, limits.RESULTS):
+        raise InvalidRequest(
+            f"numResults must be an integer from 1 to {limits.RESULTS}, not {as_json(value)}", "numResults"
+        )
+    return value
+
+
+def exclude_seen(document: dict[str, Any]) -> str:
+    """Return `excludeSeen`, a kind of `contracts/seen.py`."""
+    value = document.get("excludeSeen", seen.ANY)
+    found = seen.read(value)
+    if found is None:
+        raise InvalidRequest(f"excludeSeen must be {seen.FORMS}, not {as_json(value)}", "excludeSeen")
+    return found
+
+
+def boolean(document: dict[str, Any], name: str, default: bool) -> bool:
+    """Return the field `name`, true or false."""
+    value = document.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{name} must be true or false, not {as_json(value)}", name)
+    return value
+
+
+def categories(document: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names in `categories`, each once."""
+    value = document.get("categories", [])
+    if not isinstance(value, list):
+        raise InvalidRequest(f"categories must be a list of names, not {kind(value)}", "categories")
+    for position, name in enumerate(value):
+        if not isinstance(name, str):
+            raise InvalidRequest(f"categories[{position}] must be a string, not {kind(name)}", "categories")
+    return category_names(value)
+
+
+def history(document: dict[str, Any]) -> History:
+    """Return `history`."""
+    try:
+        return History.from_json(document["history"])
+    except BadHistory as error:
+        raise InvalidRequest(str(error), "history") from None
 
 
 def input_list(document: dict[str, Any]) -> tuple[str, ...]:

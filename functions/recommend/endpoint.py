@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from contracts import documents
@@ -25,6 +26,8 @@ _REASONS = {
 # These do not open the circuit. A missing endpoint costs no time, and its first deployment takes effect at once. A user
 # who has seen everything gets an empty list, which says nothing about the answers to others.
 _FAST = {"absent", "empty"}
+OLD_SERVER_SECONDS = 60.0
+"""For this time no history is sent to a model server that does not know the field: one of before version 0.3."""
 _LEAST_TO_TRY_AGAIN = 0.03
 """Minimum seconds left in the budget for a second try."""
 
@@ -35,24 +38,36 @@ class EndpointUnavailable(Exception):
     `reason` is one of absent, model_error, not_ready, overloaded, throttled, timeout, circuit_open, unreachable, or of
     an answer that must not be shown (`is_refused`): garbled, not_finite, too_long, duplicates, unsorted, not_asked_for,
     incomplete, empty. `detail` is safe to log. `transient` is True if an immediate second try may help: not after a
-    timeout, and not on overload, which more requests would increase.
+    timeout, and not on overload, which more requests would increase. `is_misread` is True if the model server refused
+    the request: an older one does not know every field.
     """
 
-    def __init__(self, reason: str, detail: str, transient: bool = False, is_refused: bool = False) -> None:
+    def __init__(
+        self, reason: str, detail: str, transient: bool = False, is_refused: bool = False, is_misread: bool = False
+    ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
         self.transient = transient
         self.is_refused = is_refused
+        self.is_misread = is_misread
 
 
 class Endpoint:
     """The SageMaker endpoint `name` behind a circuit breaker."""
 
-    def __init__(self, runtime: Runtime, name: str, circuit: Circuit | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        name: str,
+        circuit: Circuit | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._runtime = runtime
         self._name = name
-        self._circuit = circuit or Circuit()
+        self._circuit = circuit or Circuit(clock)
+        self._clock = clock
+        self._no_history_until = float("-inf")
 
     def rank(self, invocation: Mapping[str, Any], budget: Budget) -> Ranking:
         """Return the endpoint's ranking, within the budget. Raises `EndpointUnavailable`; at once if the circuit is
@@ -85,6 +100,20 @@ class Endpoint:
             raise EndpointUnavailable("timeout", "no answer within the budget of the request") from None
 
     def _invoke(self, invocation: Mapping[str, Any]) -> Ranking:
+        if "history" not in invocation:
+            return self._send(invocation)
+        if self._clock() >= self._no_history_until:
+            try:
+                return self._send(invocation)
+            except EndpointUnavailable as error:
+                if not error.is_misread:
+                    raise
+        ranking = self._send({name: value for name, value in invocation.items() if name != "history"})
+        if self._clock() >= self._no_history_until:
+            self._no_history_until = self._clock() + OLD_SERVER_SECONDS
+        return ranking
+
+    def _send(self, invocation: Mapping[str, Any]) -> Ranking:
         try:
             answer = self._runtime.invoke_endpoint(self._name, json.dumps(invocation).encode())
         except NoAnswer as error:
@@ -110,4 +139,5 @@ def _unavailable(answer: Answer) -> EndpointUnavailable:
     status = document.get("OriginalStatusCode") or answer.status
     reason = "overloaded" if code == "ModelError" and status == 503 else _REASONS.get(code, "unreachable")
     transient = reason == "unreachable" and answer.status >= 500
-    return EndpointUnavailable(reason, f"{code} {status}", transient)
+    is_misread = code == "ModelError" and status == 400
+    return EndpointUnavailable(reason, f"{code} {status}", transient, is_misread=is_misread)

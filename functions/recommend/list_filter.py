@@ -21,7 +21,7 @@ class ListFilter:
 
     rules: Rules = NO_RULES
     categories: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
+    without: frozenset[str] = frozenset()
     """Items to leave out of this list."""
     withdrawn: frozenset[str] = frozenset()
     """Items that the newest data withdraw; the model server knows those of its own data."""
@@ -35,15 +35,13 @@ class ListFilter:
         self, items: Iterable[tuple[str, float]], categories: Mapping[str, tuple[str, ...]], number: int
     ) -> tuple[tuple[str, float], ...]:
         """Return the best `number` of `items` (id, score), chosen by the same rules as in the model server."""
-        excluded = {*self.rules.deny, *self.without}
+        excluded = {*self.rules.deny} | self.without | self.withdrawn
         wanted = set(self.categories)
         boosts = self.rules.boosts
         boosted = [
             (item, score * boosts.get(item, 1.0))
             for item, score in items
-            if item not in excluded
-            and item not in self.withdrawn
-            and (not wanted or wanted.intersection(categories.get(item, ())))
+            if item not in excluded and (not wanted or wanted.intersection(categories.get(item, ())))
         ]
         boosted.sort(key=lambda pair: -pair[1])
         room = dict(self.rules.category_caps)

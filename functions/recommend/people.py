@@ -41,13 +41,21 @@ class People:
         """Why the tombstones cannot be read, while the last known ones count; otherwise None."""
         return self._document.problem if self._document.unreadable else None
 
+    def begin(self) -> None:
+        """Begin to read the tombstones if they are due."""
+        if self._reading is None and self._document.is_due:
+            self._reading = CALLS.submit(self._document.current)
+
+    def is_forgotten(self, user_id: str) -> bool:
+        """Whether the known tombstones have this person."""
+        return self._known.digest_of(user_id) is not None
+
     def as_known(self, user_id: str, budget: Budget, answer: Callable[[str], Answer]) -> Answer:
         """Return `answer(user_id)`; for a forgotten person that of a stranger, whose id is the tombstone's hash.
 
         Tombstones that cannot be read within the budget count from the next request on.
         """
-        if self._reading is None and self._document.is_due:
-            self._reading = CALLS.submit(self._document.current)
+        self.begin()
         name = self._known.digest_of(user_id) or user_id
         found = answer(name)
         if self._reading is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from contracts import limits, seen
-from shared.refusal import InvalidRequest, check_unicode, field_names, shown
+from shared.refusal import InvalidRequest, category_names, field_names, shown
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,3 @@ class Query:
 
     def _joined(self, name: str) -> str | None:
         return ",".join(self.values[name]) if name in self.values else None
-
-
-def category_names(names: list[str]) -> tuple[str, ...]:
-    """Return the names of categories, each once. Raises `InvalidRequest`."""
-    if len(names) > limits.CATEGORIES:
-        raise InvalidRequest(f"categories must hold at most {limits.CATEGORIES} names, not {len(names)}", "categories")
-    for name in names:
-        check_unicode(name, "categories")
-    return tuple(dict.fromkeys(names))

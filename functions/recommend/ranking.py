@@ -22,8 +22,9 @@ _NARROWING = ("deny", "categories", "categoryCaps")
 
 @dataclass(frozen=True)
 class Ranking:
-    """Items, best first, from one source: `personalized`, `related`, `batch` or `popular`. `model_version` is the run
-    id of the model; `variant` is the endpoint variant that answered.
+    """Items, best first, from one source: `personalized`, `session` (of a person whom the model has not met, by their
+    history), `related`, `batch` or `popular`. `model_version` is the run id of the model; `variant` is the endpoint
+    variant that answered.
     """
 
     items: tuple[tuple[str, float], ...]
@@ -61,7 +62,7 @@ class Ranking:
         entries = document["itemList"]
         return cls(
             items,
-            source,
+            "session" if source == "personalized" and document.get("isStranger") is True else source,
             version,
             unknown,
             variant,

@@ -14,7 +14,9 @@ from shared.refusal import InvalidRequest, id_of
 _ROUTES = {
     "GET /recommendations": "recommendations",
     "GET /related": "related",
+    "POST /recommendations": "stateless",
     "GET /users/{userId}/recommendations": "recommendations",
+    "GET /sessions/{sessionId}/recommendations": "recommendations",
     "GET /items/{itemId}/related": "related",
     "POST /rankings": "rankings",
     "GET /health": "health",
@@ -29,7 +31,9 @@ _PATTERNS = {path: _pattern(path) for path in dict.fromkeys(key.partition(" ")[2
 
 
 def route(event: dict[str, Any]) -> str:
-    """Return `recommendations`, `related`, `rankings` or `health`. Raises `InvalidRequest` (404 or 405) otherwise."""
+    """Return `recommendations`, `stateless`, `related`, `rankings` or `health`. Raises `InvalidRequest` (404 or 405)
+    otherwise.
+    """
     key = event.get("routeKey") or ""
     if key in _ROUTES:
         return _ROUTES[key]

@@ -25,12 +25,12 @@ class InvalidRequest(Exception):
         self.code = code
 
 
-def id_of(value: Any, name: str) -> str:
-    """Return the id of a person or item. Raises `InvalidRequest`, as all of these do."""
+def id_of(value: Any, name: str, characters: int = limits.ID_CHARACTERS) -> str:
+    """Return the id of a person or item, of at most `characters`. Raises `InvalidRequest`, as all of these do."""
     if not isinstance(value, str):
         raise InvalidRequest(f"{name} must be a string, not {kind(value)}", name)
-    if not 1 <= len(value) <= limits.ID_CHARACTERS:
-        raise InvalidRequest(f"{name} must have 1 to {limits.ID_CHARACTERS} characters, not {len(value)}", name)
+    if not 1 <= len(value) <= characters:
+        raise InvalidRequest(f"{name} must have 1 to {characters} characters, not {len(value)}", name)
     check_unicode(value, name)
     return value
 
@@ -46,6 +46,15 @@ def field_names(names: list[str]) -> tuple[str, ...]:
                 "fields",
             )
         check_unicode(name, "fields")
+    return tuple(dict.fromkeys(names))
+
+
+def category_names(names: list[str]) -> tuple[str, ...]:
+    """Return the names of categories, each once. Raises `InvalidRequest`."""
+    if len(names) > limits.CATEGORIES:
+        raise InvalidRequest(f"categories must hold at most {limits.CATEGORIES} names, not {len(names)}", "categories")
+    for name in names:
+        check_unicode(name, "categories")
     return tuple(dict.fromkeys(names))
 
 

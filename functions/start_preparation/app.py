@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from contracts import limits, unions
@@ -95,7 +95,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         return {"datasetVersion": preparation.version, "started": False}
 
     LEDGER.hold_token(token)
-    _unite(preparation)
+    preparation = _united(preparation)
     call = request.start_job_run(
         preparation,
         attempt=attempt,
@@ -123,21 +123,36 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     return {"datasetVersion": preparation.version, "started": True}
 
 
-def _unite(preparation: plan.Preparation) -> None:
-    """Write which drops the version of an append is made of, unless that is written already."""
+def _united(preparation: plan.Preparation) -> plan.Preparation:
+    """Choose which drops the version is made of, once for all its attempts, and write them down."""
+    outside = SETTINGS.preparation_source
+    if preparation.drop is None and preparation.source != outside:
+        return preparation
     key = unions.key_of(preparation.version)
-    if preparation.drop is None or DATA.head(key) is not None:
-        return
-    own = {name: value for name, value in preparation.parameters.items() if name in unions.READING}
-    found = union.unite(
-        union.closed_drops(DATA.written("raw/")),
-        unions.Part(preparation.drop, unions.APPEND, own),
-        union.moment_of(preparation.version),
-        plan.default_values(SETTINGS.preparation_parameters),
-        _said_by,
-    )
-    DATA.put(key, json.dumps(found.to_document(preparation.version), ensure_ascii=False).encode())
-    logger.info("drops of the union chosen", extra={"drops": len(found.parts), "union_warnings": found.warnings})
+    written = DATA.get(key)
+    if written is not None:
+        found = unions.from_json(written.content, key)
+    else:
+        defaults = plan.default_values(SETTINGS.preparation_parameters)
+        found = union.unite(
+            union.closed_drops(DATA.written("raw/")),
+            _own(preparation),
+            union.moment_of(preparation.version),
+            defaults,
+            _said_by,
+            union.part("", {}, defaults, source=outside) if outside and preparation.drop else None,
+        )
+        DATA.put(key, json.dumps(found.to_document(preparation.version), ensure_ascii=False).encode())
+        logger.info("drops chosen", extra={"drops": len(found.parts), "union_warnings": found.warnings})
+    return replace(preparation, is_union=preparation.is_append or len(found.parts) > 1)
+
+
+def _own(preparation: plan.Preparation) -> unions.Part:
+    read = {name: value for name, value in preparation.parameters.items() if name in unions.READING}
+    kind = unions.APPEND if preparation.is_append else unions.FULL
+    if preparation.drop is None:
+        return unions.Part("", kind, read, preparation.source)
+    return unions.Part(preparation.drop, kind, read)
 
 
 def _said_by(drops: Sequence[str]) -> list[dict[str, Any] | InvalidInput]:

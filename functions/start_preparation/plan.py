@@ -10,8 +10,8 @@ from typing import Any
 from contracts import documents, schemas
 from contracts.documents import Unfit
 from contracts.limits import DROP_BYTES, PARAMETER_CHARACTERS, WEIGHTS_CHARACTERS
-from contracts.names import DROP_FILE, MARKER_KEY
-from contracts.unions import APPEND
+from contracts.names import DROP_FILE, LIVE_FOLDER, MARKER_KEY
+from contracts.unions import APPEND, READING
 from contracts.values import is_number, shown
 from shared import names
 from shared.errors import InvalidInput
@@ -53,7 +53,8 @@ PARAMETERS = {
 class Preparation:
     """One preparation: `version` is written from `source`; the keys of `parameters` are those of PARAMETERS.
 
-    `drop`: the folder of an append below `raw/`, whose history the preparation reads too; None for a full drop.
+    `drop`: the folder below `raw/` that is the source, None for a source elsewhere. `is_union`: other drops are read
+    with the source, an append's history or live events.
     """
 
     version: str
@@ -61,6 +62,8 @@ class Preparation:
     items: str | None = None
     parameters: dict[str, str] = field(default_factory=dict)
     drop: str | None = None
+    is_append: bool = False
+    is_union: bool = False
 
 
 def from_event(
@@ -88,18 +91,22 @@ def from_event(
     items, source = event.get("items"), _uri(source, "source")
     key = _drop_key(source, data_bucket)
     said = said_by(read(key), key) if key else {}
+    drop = key.removeprefix("raw/").removesuffix(f"/{DROP_FILE}") if key else None
+    defaults = _values(default_parameters, "PreparationParameters")
+    if drop and LIVE_FOLDER.fullmatch(drop):  # its columns are not those of the shop's files
+        defaults = {name: value for name, value in defaults.items() if name not in READING}
     parameters = {
-        **_values(default_parameters, "PreparationParameters"),
+        **defaults,
         **{name: str(value) for name, value in said.items() if name != "kind"},
         **_values(given, "parameters"),
     }
-    is_append = key is not None and said.get("kind") == APPEND
     return Preparation(
         version=version,
         source=source,
         items=_uri(items, "items") if items is not None else None,
         parameters=dict(sorted(parameters.items())),
-        drop=key.removeprefix("raw/").removesuffix(f"/{DROP_FILE}") if key and is_append else None,
+        drop=drop,
+        is_append=said.get("kind") == APPEND,
     )
 
 

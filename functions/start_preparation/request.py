@@ -35,7 +35,7 @@ def start_job_run(
         "--code-version": code_version,
         "--forgotten": f"s3://{artifacts_bucket}/{FORGOTTEN_KEY}",
     }
-    if preparation.drop:
+    if preparation.is_union:
         arguments["--drops"] = f"s3://{data_bucket}/raw"
         arguments["--union"] = f"s3://{data_bucket}/{key_of(preparation.version)}"
     if parent_version:

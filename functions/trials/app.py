@@ -5,7 +5,7 @@ The ledger's split (`SERVING`, `SPLIT`) says whether there is a trial, and which
 ledger anew at each call, in an order in which a call that was cut off is made good by the next one:
 - a verdict is recorded before the rollback machine carries it out, by an execution whose name is that of the trial;
 - a step of the share is recorded before `serving/trial.json` has it;
-- a trial whose split has ended, by a person, by another deployment or by its verdict, is closed, and its document ended.
+- a trial whose split has ended, by a person, another deployment or its verdict, is closed, and its document ended.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def _carry_out(trial: Trial, state: TrialState) -> None:
     # Nobody meets the worse model any more, however long the endpoint's update takes.
     _put(trial, 0.0 if verdict == Verdict.OTHER_IS_WORSE else state["share"])
     reason = f"trial {trial.trial_id}: {'; '.join(reasons)}"[:500]
-    asked = {"to": trial.other} if verdict == Verdict.OTHER_IS_BETTER else {"percent": 0}
-    _start(trial, state["attempt"], asked | {"from": trial.all_traffic, "reason": reason})
+    wanted = {"to": trial.other} if verdict == Verdict.OTHER_IS_BETTER else {"percent": 0}
+    _start(trial, state["attempt"], wanted | {"from": trial.all_traffic, "reason": reason})
     with LEDGER.notifying(f"TRIAL#{trial.trial_id}", "decided") as first:
         if first:
             with calling("sns Publish"):
@@ -145,14 +145,14 @@ def _carry_out(trial: Trial, state: TrialState) -> None:
                 )
 
 
-def _start(trial: Trial, attempt: int, asked: dict[str, Any]) -> None:
+def _start(trial: Trial, attempt: int, wanted: dict[str, Any]) -> None:
     """Start the execution of the verdict, or the next one if it has failed."""
     while True:
         name = _execution(trial.trial_id, attempt)
         with calling("states StartExecution"):
             try:
                 STATES.start_execution(
-                    stateMachineArn=SETTINGS.rollback_state_machine_arn, name=name, input=json.dumps(asked)
+                    stateMachineArn=SETTINGS.rollback_state_machine_arn, name=name, input=json.dumps(wanted)
                 )
                 return
             except ClientError as error:

@@ -1,4 +1,4 @@
-"""What a trial's decision needs: the parameter `TrialLimits`, such as `{"minimumDays": 3}`. Pure."""
+"""Limits of a trial's decision: the parameter `TrialLimits`, such as `{"minimumDays": 3}`. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GROUPS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a decision needs. Shares and differences are fractions, times days."""
+    """Limits of a decision. Shares and differences are fractions, times days."""
 
     confidence: float = 0.95
     """Probability that no decision of a trial of equal models is wrong."""

@@ -31,7 +31,7 @@ from ncf.cores import cores, threads
 from ncf.dataset import BrokenDataset, Dataset
 from ncf.interface import CannotFit, Context, Kind, Model, Tensors
 from ncf.models import als, ease
-from ncf.network import MAXIMUM_WIDTH, MODELS, Architecture, Recommender
+from ncf.network import MAXIMUM_WIDTH, MODELS, Architecture, Recommender, without_values
 from ncf.parameters import Among, Between, integer, integers, number, one_of, parameter
 from ncf.plan import Plan
 from ncf.recent import WithRecent
@@ -259,16 +259,14 @@ def _validate(held_out: Dataset, parameters: Parameters, context: Context) -> Ca
 
 def layout(description: Mapping[str, Any], users: int, items: int) -> dict[str, Tensors]:
     stored, last = recent.split(description)
-    with torch.device("meta"):
-        model = Recommender(Architecture.from_dict(stored), users, items)
+    model = without_values(Architecture.from_dict(stored), users, items)
     found = {name: Tensors(tensor.dtype, tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
     return found if last is None else found | recent.layout(last, users, items)
 
 
 def restore(description: Mapping[str, Any], state: Mapping[str, Tensor], users: int, items: int) -> Model:
     stored, last = recent.split(description)
-    with torch.device("meta"):
-        model = Recommender(Architecture.from_dict(stored), users, items)
+    model = without_values(Architecture.from_dict(stored), users, items)
     own = {name: tensor for name, tensor in state.items() if not name.startswith(recent.PREFIX)}
     model.load_state_dict(own, strict=True, assign=True)
     model.requires_grad_(False).eval()

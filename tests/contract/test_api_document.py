@@ -40,6 +40,8 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "ncf",
     "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
     "URL_SUFFIX": "amazonaws.com",
+    "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/ncf/6f",
+    "EVENTS_TABLE": "ncf-events",
     "AWS_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",

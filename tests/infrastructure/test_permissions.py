@@ -227,7 +227,12 @@ def test_the_calls_are_found() -> None:
         "states:SendTaskSuccess",
         "dynamodb:UpdateItem",
     } <= reachable_calls("start_training")
-    assert reachable_calls("recommend") == {"sagemaker:InvokeEndpoint", "s3:GetObject"}
+    assert reachable_calls("recommend") == {
+        "sagemaker:InvokeEndpoint",
+        "s3:GetObject",
+        "dynamodb:Query",
+        "dynamodb:GetItem",
+    }
 
 
 @pytest.mark.parametrize("function", NAMES)

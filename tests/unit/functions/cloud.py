@@ -61,6 +61,7 @@ ENVIRONMENT = {
     "PREPARATION_TIMEOUT_MINUTES": "120",
     "PREPARATION_PARAMETERS": "{}",
     "RETRAINING_STATE_MACHINE_ARN": MACHINE,
+    "ROLLBACK_STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:ncf-rollback",
     "MINIMUM_TEST_USERS": "2",
     "MODEL_IMAGE_URI": IMAGE,
     "TRAINING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/ncf-training",
@@ -92,6 +93,7 @@ ENVIRONMENT = {
     "EVENTS_STREAM": "ncf-events",
     "EVENTS_KEPT_DAYS": "14",
     "STACK_ID": STACK,
+    "MAXIMUM_EVENTS_PER_WINDOW": "5",
 }
 CONTEXT = SimpleNamespace(
     function_name="ncf-test",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,19 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
+from contracts import event_types
+from contracts.event_types import EventTypes
+from contracts.recent_events import event_key
+from contracts.recommendation_ids import Answered
+from recommend.aws import Table
 from recommend.batch import Batch
+from recommend.beside import Beside
 from recommend.circuit import Circuit
 from recommend.documents import Document
 from recommend.endpoint import Endpoint
 from recommend.list_filter import rules_from_json
 from recommend.people import People
+from recommend.recent import RecentEvents
 from recommend.stored_lists import Popularity
 from recommend.withdrawal import Withdrawal
 from shared.rules import NO_RULES
@@ -33,6 +41,8 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "ncf",
     "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
     "URL_SUFFIX": "amazonaws.com",
+    "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/ncf/6f",
+    "EVENTS_TABLE": "ncf-events",
     "AWS_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -50,6 +60,11 @@ CONTEXT = SimpleNamespace(
     memory_limit_in_mb=256,
     invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:recommend",
 )
+
+
+def answer_id(run_id: str, source: str) -> str:
+    """The id of an answer to the request of CONTEXT."""
+    return Answered(run_id=run_id, source=source, request=CONTEXT.aws_request_id).to_text(ENVIRONMENT["STACK_ID"])
 
 
 def reply(status: int, document: Any, **headers: str) -> AWSResponse:
@@ -87,6 +102,12 @@ class Aws:
     rules: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     forgotten: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     withdrawn: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    event_types: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Items of the table of recent events, by `pk`."""
+    table: Any = None
+    """A fault of that table (request → response)."""
+    table_reads: list[dict[str, Any]] = field(default_factory=list)
     lists: dict[str, Any] = field(default_factory=dict)
     """The pointer of a batch and its parts, by key; other keys do not exist."""
     invocations: list[dict[str, Any]] = field(default_factory=list)
@@ -110,6 +131,8 @@ class Aws:
             return self.forgotten(request)
         if key == "serving/withdrawn.json":
             return self.withdrawn(request)
+        if key == "serving/event_types.json":
+            return self.event_types(request)
         if key == "serving/batch.json" or key.startswith("batch/"):
             self.list_reads.append(key)
             found = self.lists.get(key)
@@ -119,6 +142,29 @@ class Aws:
         assert key == "serving/popular.json"
         self.reads += 1
         return self.popular(request)
+
+    def read(self, request: Any) -> AWSResponse:
+        assert request.url == "https://dynamodb.us-east-1.amazonaws.com/"
+        asked = json.loads(request.body)
+        assert asked["TableName"] == "ncf-events" and asked["ConsistentRead"] is True
+        self.table_reads.append(asked)
+        if self.table is not None:
+            return self.table(request)
+        if "Key" in asked:
+            found = [item for item in self.events.get(asked["Key"]["pk"]["S"], []) if item["sk"] == asked["Key"]["sk"]]
+            return reply(200, {"Item": found[0]} if found else {})
+        assert (asked["IndexName"], asked["ScanIndexForward"]) == ("byTime", False)
+        under = self.events.get(asked["ExpressionAttributeValues"][":pk"]["S"], [])
+        newest = sorted((item for item in under if "at" in item), key=lambda item: -int(item["at"]["N"]))
+        return reply(200, {"Items": newest[: asked["Limit"]]})
+
+
+def happened(pk: str, item: str, ago: float = 0.0, event_type: str = "view", key: str | None = None) -> dict[str, Any]:
+    """An event of the table, `ago` seconds before now."""
+    at = round((time.time() - ago) * 1000)
+    sort_key = key or event_key(f"{pk} {item} {at} {event_type}")
+    texts = {"pk": pk, "sk": sort_key, "item": item, "type": event_type}
+    return {name: {"S": text} for name, text in texts.items()} | {"at": {"N": str(at)}}
 
 
 def personalized(request: Any) -> AWSResponse:
@@ -193,6 +239,11 @@ def app(cold_start: Any, aws: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(app, "withdrawal", Withdrawal(app.artifacts, lambda: clock.now))
     monkeypatch.setattr(app, "people", People(app.artifacts, lambda: clock.now))
     monkeypatch.setattr(app, "rules", document("rules", rules_from_json, otherwise=NO_RULES))
+    shown = Beside(app.artifacts, event_types.KEY, EventTypes.from_json, event_types.DEFAULT, lambda: clock.now)
+    monkeypatch.setattr(app, "types", shown)
+    table = Table("ncf-events", "us-east-1", "amazonaws.com")
+    monkeypatch.setattr(app, "recent", RecentEvents(table, 2.0, Circuit(lambda: clock.now)))
+    monkeypatch.setattr(table.session, "send", aws.read)
     monkeypatch.setattr(app.runtime.session, "send", aws.invoke)
     monkeypatch.setattr(app.artifacts.session, "send", aws.get)
     return app

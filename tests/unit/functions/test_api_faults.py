@@ -156,9 +156,9 @@ def publish_batch(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     return sample_event("publish_batch")
 
 
-def apply_rules(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
+def apply_documents(cloud: Cloud, aws: SageMakerFake) -> dict[str, Any]:
     cloud.listen()
-    event = sample_event("apply_rules")
+    event = sample_event("apply_documents")
     event["detail"]["bucket"]["name"] = ARTIFACTS
     cloud.write(ARTIFACTS, "rules/rules.json", {"schemaVersion": "1.0", "deny": ["7"]})
     return event
@@ -306,7 +306,7 @@ OTHER_RUN = "v20261120t000000z-00000000-r1"
 SITUATIONS: dict[str, Callable[[Cloud, SageMakerFake], dict[str, Any]]] = {
     situation.__name__: situation
     for situation in (
-        evaluate, record_outcome, handle_failure, publish_batch, apply_rules, start_training, start_training_again,
+        evaluate, record_outcome, handle_failure, publish_batch, apply_documents, start_training, start_training_again,
         start_training_adopting, on_job_finished, register, request_approval, deploy, deploy_update, deploy_rollback,
         verify, start_batch, start_preparation, on_data_ready, collect_versions, choose_version, write_report,
         scale_endpoint, reconcile,
@@ -328,6 +328,7 @@ PASSING = (
     "until",
     "leasedUntil",
     "fence",
+    "readAt",
 )
 
 
@@ -430,11 +431,12 @@ def test_whichever_call_fails_the_next_try_ends_as_if_nothing_had_happened(
 
 DATED = ("batch.json", "popular_now.json")
 READS = re.compile("Get|List|Describe|Query|Scan|Head|Invoke")
-ONCE_A_PLACE = ("erase",)
-"""Whose calls fail once for each place in the code: the search does the same in six places of the shop."""
+ONCE_A_PLACE = ("erase", "count_outcomes")
+"""Whose calls fail once for each place in the code: the search does the same in six places of the shop, and the count
+in each window."""
 VARIABLES = {"collect_versions": {"KEPT_VERSIONS": "1"}, "scale_endpoint": {"ENDPOINT_MAXIMUM_INSTANCES": "5"}}
 MAY_ANSWER_OTHERWISE = (
     "on_job_finished", "reconcile", "request_approval", "deploy", "deploy_update", "deploy_rollback", "start_batch",
-    "on_data_ready", "collect_versions", "forget", "erase", "close_events", "publish_popular", "publish_popular",
+    "on_data_ready", "collect_versions", "forget", "erase", "close_events", "publish_popular", "count_outcomes",
 )  # fmt: skip
 """Their answers tell what this try has done, and nothing reads them but the log."""

@@ -55,6 +55,19 @@ def test_without_a_name_it_is_the_one_before(app: ModuleType) -> None:
     assert app.handler({}, CONTEXT) == chosen(BEFORE, "no reason was given")
 
 
+@pytest.mark.parametrize("asked", [{"to": f"{LONG_AGO}-r1"}, {}, {"percent": 0}])
+def test_a_rollback_that_should_replace_another_run_is_stale(app: ModuleType, order: dict[str, Any]) -> None:
+    assert app.handler({**order, "from": RUN}, CONTEXT)["from"] == RUN
+    with pytest.raises(Exception, match=f"{RUN} serves now, not {BEFORE}-r1") as caught:
+        app.handler({**order, "from": f"{BEFORE}-r1"}, CONTEXT)
+    assert type(caught.value).__name__ == "StaleVersion"
+
+
+def test_a_run_to_replace_that_is_no_run_is_refused(app: ModuleType) -> None:
+    with pytest.raises(Exception, match=r"from must be a run id such as .*, not 'x'"):
+        app.handler({"from": "x"}, CONTEXT)
+
+
 def test_any_that_has_served_can_be_named(app: ModuleType) -> None:
     assert app.handler({"to": f"{LONG_AGO}-r1", "reason": "x"}, CONTEXT) == chosen(LONG_AGO, "x")
 

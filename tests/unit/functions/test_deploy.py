@@ -371,6 +371,23 @@ def test_rolls_back_to_the_configuration_that_served_before(
     assert token_of(cloud)["wanted"] == PREVIOUS
 
 
+@pytest.mark.parametrize(("since", "back"), [("14", THIRD), ("16", PREVIOUS)], ids=["before it", "after it"])
+def test_the_way_back_is_that_of_the_deployment_unless_another_model_serves_since(
+    app: ModuleType, sagemaker: Stubber, cloud: Cloud, since: str, back: str
+) -> None:
+    """The endpoint served THIRD, such as a split of traffic, when the deployment of 15:00 began."""
+    remember(cloud, THIRD)
+    cloud.put(
+        "SERVING", "CURRENT", runId=PREVIOUS[4:], datasetVersion=PREVIOUS[4:-3], endpointConfigName=PREVIOUS,
+        since=f"2026-11-23T{since}:00:00.000Z",
+    )  # fmt: skip
+    sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
+    call = request.update_endpoint("ncf-recommender", back, ())
+    sagemaker.add_response("update_endpoint", endpoint_arn(), call)
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", WANTED, pending=back))
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "UPDATE"}
+
+
 def test_a_rollback_that_sagemaker_did_itself_is_answered_at_once(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
 ) -> None:

@@ -25,7 +25,7 @@ class Killed(BaseException):
     """The function's environment ends."""
 
 
-def world(draw: random.Random, number: int) -> list[tuple[str | None, str | None, list[dict[str, Any]]]]:
+def requests_of(draw: random.Random, number: int) -> list[tuple[str | None, str | None, list[dict[str, Any]]]]:
     """Requests (user, session, events) with `number` events, some of them in several requests, in random order.
 
     Sessions are of one user or of none; one that has a user logs in with its last request.
@@ -72,7 +72,7 @@ def test_none_is_lost_and_none_is_twice(events: ModuleType, monkeypatch: pytest.
     monkeypatch.setattr(events.TABLE, "_dynamodb", stores)
     monkeypatch.setattr(events, "FIREHOSE", stores)
     monkeypatch.setattr(events, "count", lambda *_: None)
-    requests = world(draw, 3000)
+    requests = requests_of(draw, 3000)
     killed = sum(sent_until_accepted(events, *each) > 1 for each in requests)
     assert killed > 100
 

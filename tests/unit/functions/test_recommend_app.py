@@ -20,6 +20,7 @@ from tests.unit.functions.recommending import (
     HEALTH,
     POPULAR,
     SECRET,
+    answer_id,
     app,
     aws,
     call,
@@ -42,7 +43,7 @@ def test_answers_with_the_ranking_of_the_endpoint(app: Any, aws: Any, capsys: py
     assert call(app, recommendations(numResults="2", excludeSeen="false")) == (
         200,
         {
-            "recommendationId": "6f1b0c2e",
+            "recommendationId": answer_id("run-2", "personalized"),
             "itemList": [{"itemId": "9", "score": 0.9}, {"itemId": "8", "score": 0.8}],
             "model": {"version": "run-2", "variant": "AllTraffic"},
             "source": "personalized",
@@ -58,7 +59,7 @@ def test_ranks_a_list(app: Any, aws: Any) -> None:
     assert call(app, rankings({"userId": "42", "inputList": ["1", "x", "3", "1"]})) == (
         200,
         {
-            "recommendationId": "6f1b0c2e",
+            "recommendationId": answer_id("run-2", "personalized"),
             "personalizedRanking": [{"itemId": "3", "score": 0.3}, {"itemId": "1", "score": 0.1}],
             "model": {"version": "run-2", "variant": "AllTraffic"},
             "source": "personalized",
@@ -127,7 +128,7 @@ def test_gives_popular_items_when_the_endpoint_does_not_answer(
     assert call(app, recommendations(SECRET, numResults="2")) == (
         200,
         {
-            "recommendationId": "6f1b0c2e",
+            "recommendationId": answer_id("run-1", "popular"),
             "itemList": [{"itemId": "9", "score": 30.0}, {"itemId": "7", "score": 20.0}],
             "model": {"version": "run-1"},
             "source": "popular",
@@ -152,7 +153,7 @@ def test_ranks_a_list_by_popularity_when_the_endpoint_does_not_answer(app: Any, 
     assert call(app, rankings({"userId": "42", "inputList": ["rare", "8", "9"]})) == (
         200,
         {
-            "recommendationId": "6f1b0c2e",
+            "recommendationId": answer_id("run-1", "popular"),
             "personalizedRanking": [
                 {"itemId": "9", "score": 30.0},
                 {"itemId": "8", "score": 10.0},

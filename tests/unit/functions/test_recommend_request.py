@@ -9,11 +9,14 @@ from urllib.parse import urlencode
 
 import pytest
 
+from recommend.person import Person
 from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
 from recommend.routes import route
 from shared.refusal import InvalidRequest
 
 JSON = {"content-type": "application/json"}
+
+NOBODY = "userId and sessionId are missing; one of them says who asks"
 
 
 def recommendations(query: Any = None, **event: Any) -> Any:
@@ -37,16 +40,16 @@ def refusal(parse: Any, *arguments: Any, **keywords: Any) -> Any:
 
 
 def test_recommendations_have_defaults() -> None:
-    assert recommendations() == RecommendationsRequest("42", 10, "any")
+    assert recommendations() == RecommendationsRequest(Person("42"), 10, "any")
 
 
 def test_recommendations_take_the_query() -> None:
     request = recommendations({"numResults": "100", "excludeSeen": "false"})
-    assert request.to_invocation() == {"userId": "42", "numResults": 100, "excludeSeen": False}
+    assert request.to_invocation("42") == {"userId": "42", "numResults": 100, "excludeSeen": False}
 
 
 def test_a_query_parameter_of_somebody_else_is_left_alone() -> None:
-    assert recommendations({"utm_source": "mail"}) == RecommendationsRequest("42", 10, "any")
+    assert recommendations({"utm_source": "mail"}) == RecommendationsRequest(Person("42"), 10, "any")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,9 @@ def test_takes_any_id_and_any_category_in_the_query(text: str) -> None:
 
     asked = event("/recommendations", userId=text, numResults="3")
     assert route(asked) == "recommendations"
-    assert RecommendationsRequest.from_event(asked) == RecommendationsRequest(text, 3, "any", (text, "Drama", "War"))
+    assert RecommendationsRequest.from_event(asked) == RecommendationsRequest(
+        Person(text), 3, "any", (text, "Drama", "War")
+    )
     asked = event("/related", itemId=text)
     assert route(asked) == "related"
     assert RelatedRequest.from_event(asked) == RelatedRequest(text, 10, (text, "Drama", "War"))
@@ -122,13 +127,13 @@ def test_the_query_form_has_a_route_of_its_own(path: str) -> None:
         "requestContext": {"http": {"method": "GET"}, "stage": stage},
     }
     assert route(event) == "recommendations"
-    assert RecommendationsRequest.from_event(event).user_id == "7"
+    assert RecommendationsRequest.from_event(event).person == Person("7")
 
 
 @pytest.mark.parametrize(
     ("query", "refused"),
     [
-        ("", ("userId", "userId is missing")),
+        ("", ("userId", NOBODY)),
         ("userId=", ("userId", "userId must have 1 to 256 characters, not 0")),
         ("userId=a&userId=b", ("userId", "userId is given twice")),
         ("userId=%FF", (None, "the query is not UTF-8")),
@@ -163,7 +168,7 @@ def test_finds_the_item_in_the_path_where_the_parameters_are_missing() -> None:
     ("value", "sent"), [("none", False), ("bought", "bought"), ("any", True), ("true", True), ("false", False)]
 )
 def test_takes_what_to_leave_out_and_asks_by_the_names_that_older_servers_know(value: str, sent: Any) -> None:
-    assert recommendations({"excludeSeen": value}).to_invocation()["excludeSeen"] == sent
+    assert recommendations({"excludeSeen": value}).to_invocation("42")["excludeSeen"] == sent
 
 
 @pytest.mark.parametrize("value", ["", "1", "True", "yes", "true,true", "Bought", "any,none", "seen"])
@@ -173,7 +178,7 @@ def test_refuses_exclude_seen(value: Any) -> None:
 
 
 def test_the_path_parameter_is_not_decoded_again() -> None:
-    assert recommendations(pathParameters={"userId": "a%20b/ü"}).user_id == "a%20b/ü"
+    assert recommendations(pathParameters={"userId": "a%20b/ü"}).person == Person("a%20b/ü")
 
 
 @pytest.mark.parametrize(
@@ -189,14 +194,14 @@ def test_finds_the_user_in_the_path_where_the_parameters_are_missing(
     path: Any, stage: Any, user_id: str, parameters: Any
 ) -> None:
     event = {"rawPath": path, "requestContext": {"stage": stage}, "pathParameters": parameters}
-    assert RecommendationsRequest.from_event(event).user_id == user_id
+    assert RecommendationsRequest.from_event(event).person == Person(user_id)
 
 
 @pytest.mark.parametrize(
     ("event", "message"),
     [
-        ({}, "userId is missing"),
-        ({"pathParameters": None, "rawPath": None, "requestContext": None}, "userId is missing"),
+        ({}, NOBODY),
+        ({"pathParameters": None, "rawPath": None, "requestContext": None}, NOBODY),
         ({"pathParameters": {"userId": None}}, "userId must be a string, not null"),
         ({"pathParameters": {"userId": ""}}, "userId must have 1 to 256 characters, not 0"),
         ({"pathParameters": {"userId": "u" * 257}}, "userId must have 1 to 256 characters, not 257"),

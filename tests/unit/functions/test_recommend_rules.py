@@ -9,6 +9,7 @@ import pytest
 from tests.unit.functions.recommending import (
     DOWN,
     POPULAR,
+    answer_id,
     app,
     aws,
     call,
@@ -110,7 +111,7 @@ def test_related_items_come_from_the_endpoint_or_are_popular(app: Any, aws: Any)
     assert call(app, related("7", numResults="1")) == (
         200,
         {
-            "recommendationId": "6f1b0c2e",
+            "recommendationId": answer_id("run-2", "related"),
             "itemList": [{"itemId": "8", "score": 0.5}],
             "model": {"version": "run-2"},
             "source": "related",

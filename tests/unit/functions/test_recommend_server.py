@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from recommend.person import Person
 from recommend.ranking import Ranking
 from recommend.request import RankingRequest, RecommendationsRequest
 from serving.invocation import InvalidInvocation, Invocation, from_body
@@ -16,13 +17,19 @@ from shared.refusal import InvalidRequest
 
 def test_the_server_takes_what_the_function_sends() -> None:
     def taken(request: Any) -> Any:
-        return from_body(json.dumps(request.to_invocation()).encode())
+        return from_body(json.dumps(request).encode())
 
-    assert taken(RecommendationsRequest("ü\n", 100, "none")) == Invocation("ü\n", 100, "none", None)
-    assert taken(RecommendationsRequest("4" * 256)) == Invocation("4" * 256, 10, "any", None)
-    assert taken(RecommendationsRequest("4", 10, "bought")) == Invocation("4", 10, "bought", None)
+    assert taken(RecommendationsRequest(Person("ü\n"), 100, "none").to_invocation("ü\n")) == Invocation(
+        "ü\n", 100, "none", None
+    )
+    assert taken(RecommendationsRequest(Person("4" * 256)).to_invocation("4" * 256)) == Invocation(
+        "4" * 256, 10, "any", None
+    )
+    assert taken(RecommendationsRequest(Person("4"), 10, "bought").to_invocation("4")) == Invocation(
+        "4", 10, "bought", None
+    )
     items = tuple(map(str, range(1000)))
-    assert taken(RankingRequest("42", items)) == Invocation("42", None, "none", items)
+    assert taken(RankingRequest("42", items).to_invocation()) == Invocation("42", None, "none", items)
 
 
 def test_the_function_reads_what_the_server_writes() -> None:

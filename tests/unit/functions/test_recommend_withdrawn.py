@@ -24,7 +24,7 @@ def withdraw(aws: Any, *items: str) -> None:
 
 def read(app: Any) -> frozenset[str]:
     """Wait for the reading that a request began, as the next request would find it."""
-    reading = app.withdrawal._reading
+    reading = app.withdrawal._document._reading
     if reading is not None:
         reading.result(timeout=10)
     found: frozenset[str] = app.withdrawal.items()
@@ -57,7 +57,7 @@ def test_a_list_of_which_nothing_is_left_is_replaced_by_the_next_rung(app: Any, 
     read(app)
     assert listed(call(app, recommendations(numResults="1"))) == ("personalized", ["9"])
     withdraw(aws, "9")
-    app.withdrawal._document._next_read = 0.0
+    app.withdrawal._document._document._next_read = 0.0
     call(app, recommendations())
     assert read(app) == {"9"}
     assert listed(call(app, recommendations(numResults="1"))) == ("popular", ["7"])

@@ -12,6 +12,7 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
+from contracts.trials import Trial
 from deploy import request
 from shared import names
 from shared.deployment import Deployment
@@ -33,6 +34,10 @@ from tests.unit.functions.test_verify import KNOWN, POPULAR
 SERVING_RUN = "v20261124t000000z-00000000-r1"
 SPLIT = names.split("ncf", SERVING_RUN, RUN, 10)
 EXECUTION = "arn:aws:states:eu-central-1:123456789012:execution:ncf-rollback:7f"
+
+
+def trial(cloud: Cloud) -> Trial:
+    return Trial.from_json(cloud.objects(ARTIFACTS)["serving/trial.json"])
 
 
 def event_for(name: str, **changed: Any) -> dict[str, Any]:
@@ -102,6 +107,8 @@ def test_a_split_that_is_rolled_back_is_none_any_more(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, known: str
 ) -> None:
     assert app.LEDGER.share_traffic(RUN, 10, known, EXECUTION, "a trial", 1)
+    document = Trial(trial_id="7f", all_traffic=SERVING_RUN, other=RUN, share=0.1)
+    cloud.write(ARTIFACTS, "serving/trial.json", document.to_json())
     figures = {"endpointConfigName": SPLIT, "previousEndpointConfigName": f"ncf-{SERVING_RUN}"}
     cloud.put(f"RUN#{RUN}", "DECISION#deployment#7f", kind="DECISION", verdict="UPDATE", reasons=[], figures=figures)
     sagemaker.add_response("describe_endpoint", endpoint("InService", SPLIT))
@@ -110,7 +117,7 @@ def test_a_split_that_is_rolled_back_is_none_any_more(
     sagemaker.add_response("update_endpoint", {"EndpointArn": arn}, back)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", SPLIT, pending=f"ncf-{SERVING_RUN}"))
     app.handler(event_for("deploy", action="rollback"), CONTEXT)
-    assert (app.LEDGER.current_split() is None) == (known == SPLIT)
+    assert (app.LEDGER.current_split() is None) == (known == SPLIT) == bool(trial(cloud).ended_at)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +184,21 @@ def test_each_model_answers_for_itself_and_the_one_that_serves_stays(
     assert cloud.item("SERVING", "CURRENT")["runId"] == SERVING_RUN
     popular = cloud.s3.get_object(Bucket=ARTIFACTS, Key="serving/popular.json")["Body"].read()
     assert json.loads(popular)["runId"] == SERVING_RUN
+    assert trial(cloud) == Trial(trial_id="7f", all_traffic=SERVING_RUN, other=RUN, share=0.1)
+
+
+@pytest.mark.parametrize("app", ["verify"], indirect=True)
+def test_a_share_that_has_moved_stays_when_the_split_is_verified_again(
+    app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud
+) -> None:
+    moved = Trial(trial_id="7f", all_traffic=SERVING_RUN, other=RUN, share=0.3)
+    cloud.write(ARTIFACTS, "serving/trial.json", moved.to_json())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", SPLIT))
+    answers_as(runtime, RUN, "Other")
+    answers_as(runtime, SERVING_RUN, "AllTraffic")
+    sagemaker.add_response("describe_model_package", model_package("Approved"))
+    app.handler(event_for("verify"), CONTEXT)
+    assert trial(cloud) == moved
 
 
 @pytest.mark.parametrize("app", ["verify"], indirect=True)
@@ -229,6 +251,8 @@ def test_a_split_ends_when_one_model_answers_all(
     app: ModuleType, sagemaker: Stubber, runtime: Stubber, cloud: Cloud, ends_by: str
 ) -> None:
     assert app.LEDGER.share_traffic("v20261101t000000z-00000000-r1", 10, "ncf-x", EXECUTION, "a trial", 1)
+    begun = Trial(trial_id="7f", all_traffic=SERVING_RUN, other="v20261101t000000z-00000000-r1", share=0.1)
+    cloud.write(ARTIFACTS, "serving/trial.json", begun.to_json())
     run = SERVING_RUN if ends_by == "taking it back" else f"{SERVING_RUN[:-3]}-r2"
     cloud.write(ARTIFACTS, f"runs/{run}/golden.json", [{"request": KNOWN["request"], "response": answer_of(run)}])
     cloud.write(ARTIFACTS, f"runs/{run}/popular.json", {**POPULAR, "runId": run})
@@ -242,6 +266,7 @@ def test_a_split_ends_when_one_model_answers_all(
         event = {**sample_event("verify"), "runId": run, "datasetVersion": run[:-3]}
     app.handler(event, CONTEXT)
     assert app.LEDGER.current_split() is None
+    assert trial(cloud).ended_at.endswith("Z") and trial(cloud).trial_id == "7f"
     assert cloud.item("SERVING", "CURRENT")["runId"] == run
     # Lists that stood in before stand in on: no model was taken back.
     lists = cloud.s3.get_object(Bucket=ARTIFACTS, Key="serving/batch.json")["Body"].read()

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
-from ncf.network import Architecture, Recommender
+from ncf.network import Architecture, Recommender, without_values
 
 ARCHITECTURES = [
     Architecture("gmf", 4, (8, 4, 2)),
@@ -152,3 +153,21 @@ def test_dropout_is_drawn_from_the_generator_and_only_while_training() -> None:
 def test_refuses_an_invalid_architecture(model: str, factors: int, layers: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Architecture(model, factors, layers)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_model_without_values_has_all_shapes_and_starts_no_weight(architecture: Architecture) -> None:
+    """On the device meta torch would import its compiler for that: over a second of each start of the server."""
+    called = []
+
+    class Listening(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+            called.append(getattr(function, "__module__", None))
+            return function(*arguments, **(named or {}))
+
+    with Listening():
+        model = without_values(architecture, 5, 7)
+    assert called and "torch.nn.init" not in called
+    assert all(tensor.is_meta for tensor in model.state_dict().values())
+    expected = {name: (tensor.dtype, tensor.shape) for name, tensor in made(architecture).state_dict().items()}
+    assert {name: (tensor.dtype, tensor.shape) for name, tensor in model.state_dict().items()} == expected

@@ -74,7 +74,7 @@ def test_a_history_is_read_in_its_order() -> None:
             [{"itemId": "a", "eventType": "buy"}],
             "history[0] must be an object with itemId and at most ageSeconds and isBought",
         ),
-        ([{"itemId": 7}], "history[0] must be a string, not a number"),
+        ([{"itemId": 7}], "history[0].itemId must be a string, not a number"),
         ([{"itemId": ""}], "history: an itemId must have 1 to 256 characters"),
         ([{"itemId": "a", "ageSeconds": -1}], "history[0].ageSeconds must be a number of at least 0"),
         ([{"itemId": "a", "ageSeconds": "1"}], "history[0].ageSeconds must be a number of at least 0"),

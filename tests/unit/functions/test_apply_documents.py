@@ -1,4 +1,4 @@
-"""Valid rules take effect, invalid ones cause a notification, in any order of events."""
+"""Valid documents take effect, invalid ones cause a notification, in any order of events."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import schemas
+from contracts.event_types import EventTypes
 from shared.errors import DependencyFailed, InvalidInput
 from shared.rules import Rules
 from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, Cloud, sample_event
@@ -28,7 +29,7 @@ def changed(**fields: Any) -> dict[str, Any]:
 @pytest.fixture
 def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
     cloud.listen()
-    return load("apply_rules")
+    return load("apply_documents")
 
 
 def write(cloud: Cloud, content: Any) -> None:
@@ -40,7 +41,7 @@ def in_force(cloud: Cloud) -> Any:
 
 
 def handled(app: ModuleType) -> dict[str, Any]:
-    answer: dict[str, Any] = app.handler(sample_event("apply_rules"), CONTEXT)
+    answer: dict[str, Any] = app.handler(sample_event("apply_documents"), CONTEXT)
     return answer
 
 
@@ -126,12 +127,51 @@ def test_rules_that_never_stand_still_are_tried_again_later(
         return put(**arguments)
 
     monkeypatch.setattr(app.S3, "put_object", slowly)
-    with pytest.raises(DependencyFailed, match=r"rules/rules\.json changes faster than its rules can be applied"):
+    with pytest.raises(DependencyFailed, match=r"rules/rules\.json changes faster than it can be put in force"):
         handled(app)
 
 
 def test_rules_that_were_deleted_change_nothing(app: ModuleType, cloud: Cloud) -> None:
     assert handled(app) == {"outcome": "ABSENT"}
+
+
+TYPES = {"schemaVersion": "1.0", "types": {"Wish": {"outcome": "click"}, "shown": {"isHistory": False}}}
+
+
+def of_types() -> dict[str, Any]:
+    event = sample_event("apply_documents")
+    event["detail"]["object"]["key"] = "rules/event_types.json"
+    return event
+
+
+def test_each_document_has_a_place_of_its_own(app: ModuleType, cloud: Cloud) -> None:
+    write(cloud, RULES)
+    cloud.write(ARTIFACTS, "rules/event_types.json", TYPES)
+    assert app.handler(of_types(), CONTEXT) == {"outcome": "APPLIED"}
+    applied = EventTypes.from_json(cloud.objects(ARTIFACTS)["serving/event_types.json"])
+    assert applied == EventTypes.from_document(TYPES, "it")
+    assert applied.of("WISH").outcome == "click"
+    assert "serving/rules.json" not in cloud.objects(ARTIFACTS)
+
+
+def test_refused_event_types_are_told_about_once_and_what_was_in_force_stays(app: ModuleType, cloud: Cloud) -> None:
+    cloud.write(ARTIFACTS, "rules/event_types.json", TYPES)
+    app.handler(of_types(), CONTEXT)
+    before = cloud.objects(ARTIFACTS)["serving/event_types.json"]
+    cloud.write(ARTIFACTS, "rules/event_types.json", {"schemaVersion": "1.0", "types": {"wish": {"outcome": "no"}}})
+    reason = "rules/event_types.json: types.wish.outcome must be one of none, impression, click, purchase, not 'no'"
+    assert app.handler(of_types(), CONTEXT) == app.handler(of_types(), CONTEXT)
+    assert app.handler(of_types(), CONTEXT) == {"outcome": "REFUSED", "reason": reason}
+    assert cloud.objects(ARTIFACTS)["serving/event_types.json"] == before
+    (message,) = cloud.notifications()
+    assert message["Subject"] == "ncf: event types refused"
+    assert reason in message["Message"]
+
+
+@pytest.mark.parametrize("event", [None, {}, {"detail": {"object": {"key": "rules/other.json"}}}])
+def test_an_event_of_another_object_is_refused(app: ModuleType, event: Any) -> None:
+    with pytest.raises(InvalidInput):
+        app.handler(event, CONTEXT)
 
 
 some_json = st.recursive(

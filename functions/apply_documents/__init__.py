@@ -1,0 +1,1 @@
+"""Puts changed documents of the shop in force, if they are valid."""

@@ -1,1 +1,0 @@
-"""Applies changed business rules, if they are valid."""

@@ -1,0 +1,1 @@
+"""Counts what recommendations earned, by windows of 15 minutes."""
