@@ -9,6 +9,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from contracts.outcomes import PK, Window
 from local.project import Project
 
 REFUSED = ("REFUSED", "QUARANTINED")
@@ -65,6 +66,15 @@ class Ledger:
             ConsistentRead=True,
         )
         return [self._record(item) for page in pages for item in page["Items"]]
+
+    def outcomes(self, first: str, last: str) -> list[Window]:
+        """Outcomes of the windows that start from `first` to `last`."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.name,
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+            ExpressionAttributeValues={":pk": {"S": PK}, ":first": {"S": first}, ":last": {"S": last}},
+        )
+        return [Window.from_item(self._record(item)) for page in pages for item in page["Items"]]
 
     def split(self) -> dict[str, Any]:
         """The second model of a traffic split, or {}."""

@@ -12,6 +12,7 @@ from typing import Any
 from contracts import limits, seen
 from contracts.item_fields import NAME_CHARACTERS
 from contracts.trials import ALL_TRAFFIC, OTHER
+from recommend import openapi_events
 
 _ID = {"type": "string", "minLength": 1, "maxLength": limits.ID_CHARACTERS}
 _USER = "id of the user; an unknown user gets popular items"
@@ -116,8 +117,9 @@ def document() -> dict[str, Any]:
                     },
                 }
             },
+            **openapi_events.paths(),
         },
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas() | openapi_events.schemas()},
     }
 
 

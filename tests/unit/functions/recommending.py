@@ -154,9 +154,6 @@ class Aws:
         self.table_reads.append(asked)
         if self.table is not None:
             return self.table(request)
-        if "Key" in asked:
-            found = [item for item in self.events.get(asked["Key"]["pk"]["S"], []) if item["sk"] == asked["Key"]["sk"]]
-            return reply(200, {"Item": found[0]} if found else {})
         assert (asked["IndexName"], asked["ScanIndexForward"]) == ("byTime", False)
         under = self.events.get(asked["ExpressionAttributeValues"][":pk"]["S"], [])
         newest = sorted((item for item in under if "at" in item), key=lambda item: -int(item["at"]["N"]))
