@@ -1,4 +1,4 @@
-"""`python -m benchmarks [gate|scoring|histories|preparation|recommend|trials]`: print the named tables, or all of them.
+"""`python -m benchmarks [gate|scoring|histories|preparation|recommend|events|trials]`: print the named tables, or all.
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
@@ -16,6 +16,7 @@ from rich.console import RenderableType
 from benchmarks import (
     coming,
     command,
+    events,
     gate,
     histories,
     new_items,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[], RenderableType]] = {
     "histories": histories.table,
     "preparation": preparation.table,
     "recommend": recommend.table,
+    "events": events.table,
     "trials": trials.tables,
 }
 
