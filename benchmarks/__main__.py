@@ -1,4 +1,5 @@
-"""`python -m benchmarks [gate|scoring|histories|preparation|recommend|events|trials]`: print the named tables, or all.
+"""Tables of the benchmarks named, or of all: `python -m benchmarks [gate|scoring|histories|preparation|recommend|
+events|trials|outcomes]`.
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
@@ -20,6 +21,7 @@ from benchmarks import (
     gate,
     histories,
     new_items,
+    outcomes,
     preparation,
     protocol,
     recommend,
@@ -37,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], RenderableType]] = {
     "recommend": recommend.table,
     "events": events.table,
     "trials": trials.tables,
+    "outcomes": outcomes.table,
 }
 
 if __name__ == "__main__":
