@@ -81,6 +81,10 @@ class Ledger:
         found = self.item("SERVING", "SPLIT")
         return found if found.get("percent") else {}
 
+    def trial(self, split: Mapping[str, Any]) -> dict[str, Any]:
+        """The trial that a split began, or {}."""
+        return self.item(f"TRIAL#{str(split.get('by')).rpartition(':')[2]}", "STATE")
+
     def of_kind(self, kind: str, limit: int = 100) -> list[dict[str, Any]]:
         """The records of a kind, the last updated first."""
         found = self.client.query(

@@ -44,6 +44,8 @@ def show_status(project: Project, show: Show) -> None:
     if split := ledger.split():
         since = when(split.get("since"))
         show.line(f"traffic        {split['percent']} % of the requests go to {split['runId']} since {since}")
+        for line in trial_lines(ledger.trial(split)):
+            show.line(line)
     for line in earned_lines(ledger.outcomes(*last_day(time.time()))):
         show.line(f"earned, 24 h   {line}")
     show.line(f"dead letters   {dead_letters(project, outputs['DeadLetterQueueUrl'])}")
@@ -85,6 +87,25 @@ def earned_lines(windows: Sequence[Window]) -> list[str]:
         f"value {one.value:,.2f}"
         for run_id, one in sorted(counts.items(), reverse=True)
     ]
+
+
+def trial_lines(trial: Mapping[str, Any]) -> list[str]:
+    """The trial of the two models as text: share, click rates, their difference with its interval, and the time left;
+    nothing before the first look.
+    """
+    figures = trial.get("figures") or {}
+    if not figures:
+        return []
+    state = trial.get("verdict") or f"{figures['daysLeft']:.1f} days left"
+    lines = [f"trial          {trial['trialId']}: {trial['share']:.0%} of the people get {trial['other']}; {state}"]
+    for side in ("AllTraffic", "Other"):
+        shown, clicks = figures["impressions"][side], figures["clicks"][side]
+        rate = f" ({clicks / shown:.2%})" if shown else ""
+        lines.append(f"    {side:<10} {clicks} clicks of {shown} answers{rate}")
+    if "difference" in figures:
+        interval = f"{figures['low']:+.1%} to {figures['high']:+.1%}"
+        lines.append(f"    Other has {figures['difference']:+.1%} clicks, always-valid interval {interval}")
+    return lines
 
 
 def dead_letters(project: Project, url: str) -> str:
