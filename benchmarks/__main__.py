@@ -1,4 +1,5 @@
-"""`python -m benchmarks [gate|scoring|histories|preparation|recommend|trials]`: print the named tables, or all of them.
+"""Tables of the benchmarks named, or of all: `python -m benchmarks [gate|scoring|histories|preparation|recommend|
+trials|outcomes]`.
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
@@ -19,6 +20,7 @@ from benchmarks import (
     gate,
     histories,
     new_items,
+    outcomes,
     preparation,
     protocol,
     recommend,
@@ -35,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[], RenderableType]] = {
     "preparation": preparation.table,
     "recommend": recommend.table,
     "trials": trials.tables,
+    "outcomes": outcomes.table,
 }
 
 if __name__ == "__main__":

@@ -13,6 +13,10 @@ CANDIDATES = 1000
 RESULTS = 100
 """Maximum items in one list."""
 DEFAULT_RESULTS = 10
+EXCLUDED = 100
+"""Maximum items that a request leaves out."""
+PLACEMENTS = 50
+"""Maximum placements of a shop: each is a dimension of metrics."""
 HISTORY = 100
 """Maximum items in the history of a request."""
 REQUEST_BYTES = 1 << 20

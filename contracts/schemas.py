@@ -17,8 +17,8 @@ from typing import Any, Protocol
 from contracts.documents import Unfit, require_object
 from contracts.values import is_number, is_unicode, printable, shown
 
-NAMES = ("bundle", "drop", "evaluation", "event_types", "manifest", "policy", "quarantine", "rules")
-CLOSED = ("bundle", "drop", "event_types", "policy", "rules")
+NAMES = ("bundle", "drop", "evaluation", "event_types", "manifest", "placements", "policy", "quarantine", "rules")
+CLOSED = ("bundle", "drop", "event_types", "placements", "policy", "rules")
 MAXIMUM_REASONS = 30
 
 

@@ -39,6 +39,7 @@ from recommend.recent import OPENING, Reading, RecentEvents, RecentEventsUnavail
 from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
 from recommend.routes import route
 from recommend.stored_lists import Popularity
+from recommend.trial import NO_SIDE, CurrentTrial, Side
 from recommend.withdrawal import Withdrawal
 from shared import environment, http
 from shared.observability import count, logger, metrics, observed
@@ -73,6 +74,7 @@ batch = Batch(artifacts)
 rules = Document(artifacts, RULES_KEY, rules_from_json, otherwise=NO_RULES)
 people = People(artifacts)
 withdrawal = Withdrawal(artifacts)
+trial = CurrentTrial(artifacts)
 types = Beside(artifacts, event_types.KEY, EventTypes.from_json, event_types.DEFAULT)
 recent = RecentEvents(Table(SETTINGS.events_table, SETTINGS.aws_region, SETTINGS.url_suffix), _RECENT_SECONDS)
 
@@ -115,16 +117,18 @@ def recommendations(request: RecommendationsRequest, request_id: str) -> dict[st
     """Recommend items of the whole catalogue to a person. Raises `Absent` or `Unreadable`."""
     budget = Budget(_BUDGET_SECONDS)
     people.begin()
+    trial.begin()
     reading = _begin_to_read(request)
     list_filter = ListFilter(_rules(), request.categories)
     person, history = _history(request, reading)
+    side = _side(person.key)
 
     def answer(name: str) -> Ranking:
         # A forgotten person is answered under another name, and without what they did.
         known = history if name == person.name else NO_HISTORY
         left_out = known.left_out(request.exclude_seen)
         rules = list_filter.to_invocation() | list_filter.rules.to_exploration()
-        found = _ranked(request.to_invocation(name, known) | rules, budget, left_out)
+        found = _ranked(request.to_invocation(name, known) | rules, budget, left_out, side)
         if found is None:
             sold = replace(list_filter, without=left_out, withdrawn=withdrawal.items())
             # The lists of a batch leave out all seen items, so they cannot answer a request that wants them all.
@@ -134,7 +138,8 @@ def recommendations(request: RecommendationsRequest, request_id: str) -> dict[st
 
     ranking = _known(person.name, budget, answer)
     _served(ranking)
-    return ranking.to_recommendations(_id(ranking, request_id), request.fields, request.explain)
+    side = _counted(side, ranking)
+    return ranking.to_recommendations(_id(ranking, request_id, side), request.fields, request.explain) | side.shown()
 
 
 def related(request: RelatedRequest, request_id: str) -> dict[str, Any]:
@@ -152,17 +157,20 @@ def rankings(request: RankingRequest, request_id: str) -> dict[str, Any]:
     `Unreadable`.
     """
     budget = Budget(_BUDGET_SECONDS)
+    trial.begin()
+    side = _side(Person(user_id=request.user_id).key)
 
     def answer(user_id: str) -> Ranking:
         try:
-            return endpoint.rank(replace(request, user_id=user_id).to_invocation(), budget)
+            return endpoint.rank(replace(request, user_id=user_id).to_invocation(), budget, side.variant)
         except EndpointUnavailable as error:
             _fall_back(error)
             return _popular().rank(request.input_list)
 
     ranking = _known(request.user_id, budget, answer)
     _served(ranking)
-    return ranking.to_personalized_ranking(_id(ranking, request_id), request.fields)
+    side = _counted(side, ranking)
+    return ranking.to_personalized_ranking(_id(ranking, request_id, side), request.fields) | side.shown()
 
 
 def health() -> tuple[int, dict[str, Any]]:
@@ -207,21 +215,48 @@ def _history(request: RecommendationsRequest, reading: Reading | None) -> tuple[
     return person, History.from_events(events, types.known(_RECENT_SECONDS * OPENING), time.time())
 
 
-def _ranked(invocation: dict[str, Any], budget: Budget, left_out: frozenset[str] = frozenset()) -> Ranking | None:
+def _side(key: str | None) -> Side:
+    """Return the side of the person with this key of their events in the trial."""
+    side = trial.side_of(key, _RECENT_SECONDS * OPENING)
+    if trial.problem:
+        with single_metric(name="TrialUnreadable", unit=MetricUnit.Count, value=1):
+            pass  # a metric without the dimensions of the others
+        logger.warning("the trial cannot be read; the last known one counts", extra={"reason": trial.problem})
+    return side
+
+
+def _counted(side: Side, ranking: Ranking) -> Side:
+    """Return the side that the answer counts for; tell if it is not the person's."""
+    counted = side.of_answer(ranking)
+    if counted != side:
+        with single_metric(name="TrialSideNotServed", unit=MetricUnit.Count, value=1):
+            pass
+    return counted
+
+
+def _ranked(
+    invocation: dict[str, Any], budget: Budget, left_out: frozenset[str] = frozenset(), side: Side = NO_SIDE
+) -> Ranking | None:
     """Return the endpoint's answer without withdrawn items and those of `left_out`; None if there is none, or nothing
     is left of it.
     """
     withdrawal.begin()
     try:
-        return endpoint.rank(invocation, budget).without(withdrawal.items() | left_out)
+        return endpoint.rank(invocation, budget, side.variant).without(withdrawal.items() | left_out)
     except EndpointUnavailable as error:
         _fall_back(error)
         return None
 
 
-def _id(ranking: Ranking, request_id: str) -> str:
+def _id(ranking: Ranking, request_id: str, side: Side = NO_SIDE) -> str:
     """Return the id of an answer, which tells what gave it."""
-    made = Answered(run_id=ranking.model_version, source=ranking.source, request=request_id)
+    made = Answered(
+        run_id=ranking.model_version,
+        source=ranking.source,
+        request=request_id,
+        trial=side.trial,
+        variant=side.variant,
+    )
     return made.to_text(SETTINGS.stack_id)
 
 

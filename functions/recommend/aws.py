@@ -59,9 +59,11 @@ class Runtime:
         self._url = _endpoint_url("SAGEMAKER_RUNTIME") or f"https://runtime.sagemaker.{region}.{url_suffix}"
         self.session = _session(self._url, connect_timeout=1, read_timeout=2)
 
-    def invoke_endpoint(self, name: str, body: bytes) -> Answer:
-        """Send the JSON `body` to the endpoint `name`, without retries. Raises `NoAnswer`."""
+    def invoke_endpoint(self, name: str, body: bytes, variant: str = "") -> Answer:
+        """Send the JSON `body` to the endpoint `name`, or to its `variant`, without retries. Raises `NoAnswer`."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if variant:
+            headers["X-Amzn-SageMaker-Target-Variant"] = variant
         request = AWSRequest("POST", f"{self._url}/endpoints/{quote(name)}/invocations", headers, body)
         SigV4Auth(Credentials.of_the_function(), "sagemaker", self._region).add_auth(request)
         return _sent(self.session, request)

@@ -11,6 +11,8 @@ from typing import Any
 
 from contracts import limits, seen
 from contracts.item_fields import NAME_CHARACTERS
+from contracts.trials import ALL_TRAFFIC, OTHER
+from recommend import openapi_events
 from recommend.person import SESSION_CHARACTERS
 
 _ID = {"type": "string", "minLength": 1, "maxLength": limits.ID_CHARACTERS}
@@ -44,6 +46,13 @@ _ABOUT = {
     },
 }
 _FIELD_NAME = {"type": "string", "minLength": 1, "maxLength": NAME_CHARACTERS}
+_TRIAL = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["trialId", "variant"],
+    "properties": {"trialId": {"type": "string"}, "variant": {"enum": [ALL_TRAFFIC, OTHER]}},
+    "description": "while two models are on trial: the trial, and the side that this answer counts for",
+}
 _NUMBER = {"type": "integer", "minimum": 1, "maximum": limits.RESULTS, "default": limits.DEFAULT_RESULTS}
 _VERSION = {"type": "string", "description": "run id of the model, the same as in the ledger and the registry"}
 
@@ -129,8 +138,9 @@ def document() -> dict[str, Any]:
                     },
                 }
             },
+            **openapi_events.paths(),
         },
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas() | openapi_events.schemas()},
     }
 
 
@@ -163,8 +173,8 @@ def _schemas() -> dict[str, Any]:
     left_out = {
         "enum": list(seen.KINDS),
         "description": "which of the user's own items the list leaves out: what was asked for, if the model answers; "
-        "any in the source batch; none in popular items that stand in for it. Of what the person did since the "
-        "training, every list leaves out what was asked for",
+        "any in the source batch; none in popular items that stand in for it. Every list leaves out in this "
+        "way what the person did since the training",
     }
     told = {
         "history": _history(),
@@ -176,11 +186,11 @@ def _schemas() -> dict[str, Any]:
         "explain": {"type": "boolean", "default": False},
     }
     return {
-        "Recommendations": _object(
+        "Recommendations": _in_a_trial(
             listed | {"itemList": listed["itemList"] | {"items": recommended}, "excludeSeen": left_out}
         ),
         "Related": _object(listed),
-        "PersonalizedRanking": _object(
+        "PersonalizedRanking": _in_a_trial(
             identity
             | {
                 "personalizedRanking": {"type": "array", "items": item, "maxItems": limits.CANDIDATES},
@@ -231,6 +241,11 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
         "required": list(properties),
         "properties": properties,
     }
+
+
+def _in_a_trial(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an answer to a person, who may be on a side of a trial of two models."""
+    return _object(properties) | {"properties": properties | {"trial": _TRIAL}}
 
 
 def _ref(name: str) -> dict[str, str]:

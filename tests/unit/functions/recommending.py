@@ -29,6 +29,7 @@ from recommend.list_filter import rules_from_json
 from recommend.people import People
 from recommend.recent import RecentEvents
 from recommend.stored_lists import Popularity
+from recommend.trial import CurrentTrial
 from recommend.withdrawal import Withdrawal
 from shared.rules import NO_RULES
 from tests.unit.functions.sagemaker_fake import Body
@@ -103,6 +104,7 @@ class Aws:
     forgotten: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     withdrawn: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     event_types: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    trial: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Items of the table of recent events, by `pk`."""
     table: Any = None
@@ -133,6 +135,8 @@ class Aws:
             return self.withdrawn(request)
         if key == "serving/event_types.json":
             return self.event_types(request)
+        if key == "serving/trial.json":
+            return self.trial(request)
         if key == "serving/batch.json" or key.startswith("batch/"):
             self.list_reads.append(key)
             found = self.lists.get(key)
@@ -238,6 +242,7 @@ def app(cold_start: Any, aws: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(app, "rules", document("rules", rules_from_json, otherwise=NO_RULES))
     shown = Beside(app.artifacts, event_types.KEY, EventTypes.from_json, event_types.DEFAULT, lambda: clock.now)
     monkeypatch.setattr(app, "types", shown)
+    monkeypatch.setattr(app, "trial", CurrentTrial(app.artifacts, lambda: clock.now))
     table = Table("ncf-events", "us-east-1", "amazonaws.com")
     monkeypatch.setattr(app, "recent", RecentEvents(table, 2.0, Circuit(lambda: clock.now)))
     monkeypatch.setattr(table.session, "send", aws.read)

@@ -67,8 +67,9 @@ def text(request: Any, name: str) -> str | None:
 
 @pytest.mark.parametrize("elsewhere", [None, "http://127.0.0.1:4566"])
 @pytest.mark.parametrize(("region", "suffix"), REGIONS)
+@pytest.mark.parametrize("variant", ["", "Other"])
 def test_an_invocation_is_signed_as_botocores_client_signs_it(
-    region: str, suffix: str, elsewhere: str | None, monkeypatch: pytest.MonkeyPatch
+    region: str, suffix: str, variant: str, elsewhere: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if elsewhere:
         monkeypatch.setenv("AWS_ENDPOINT_URL", elsewhere)
@@ -76,11 +77,21 @@ def test_an_invocation_is_signed_as_botocores_client_signs_it(
         "sagemaker-runtime",
         region,
         lambda client: client.invoke_endpoint(
-            EndpointName="ncf-recommender", ContentType="application/json", Accept="application/json", Body=BODY
+            EndpointName="ncf-recommender",
+            ContentType="application/json",
+            Accept="application/json",
+            Body=BODY,
+            **({"TargetVariant": variant} if variant else {}),
         ),
     )
-    ours = by_us(Runtime(region, suffix), lambda runtime: runtime.invoke_endpoint("ncf-recommender", BODY), monkeypatch)
+    ours = by_us(
+        Runtime(region, suffix),
+        lambda runtime: runtime.invoke_endpoint("ncf-recommender", BODY, variant),
+        monkeypatch,
+    )
     assert (ours.method, ours.url, ours.body) == (theirs.method, theirs.url, theirs.body)
+    target = "X-Amzn-SageMaker-Target-Variant"
+    assert text(ours, target) == text(theirs, target) == (variant or None)
     for name in ("Content-Type", "Accept", "Content-Length", "X-Amz-Date", "X-Amz-Security-Token"):
         assert text(ours, name) == text(theirs, name) is not None, name
     # The client signs a few headers more, which say who it is.
@@ -205,7 +216,7 @@ def test_who_does_not_answer_is_not_waited_for_and_said_to_be_silent(monkeypatch
     ],
 )
 def test_errors_are_named_by_their_code(answer: Answer, reason: str, detail: str) -> None:
-    runtime: Any = SimpleNamespace(invoke_endpoint=lambda name, body: answer)
+    runtime: Any = SimpleNamespace(invoke_endpoint=lambda name, body, variant: answer)
     budget: Any = SimpleNamespace(spend=lambda call: call(), left=0)
     with pytest.raises(EndpointUnavailable) as caught:
         Endpoint(runtime, "ncf-recommender").probe({}, budget)
