@@ -110,7 +110,9 @@ def _placement(values: Mapping[str, Sequence[str]], route: str, known: Known) ->
     found = placements.by_name.get(name)
     if found is None:
         names = ", ".join(sorted(placements.by_name))
-        known_names = f"the placements are {names}" if names else "the shop has none; rules/placements.json defines them"
+        known_names = (
+            f"the placements are {names}" if names else "the shop has none; rules/placements.json defines them"
+        )
         raise InvalidRequest(f"{shown(name)} is no placement; {known_names}", "placement")
     if found.list not in (route, "popular", "trending"):
         other = "a person" if found.list == RECOMMENDATIONS else "an item"
@@ -136,7 +138,7 @@ def _exclude(values: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     for value in values.get("exclude", ()):
         parts = value.split(",")
         ids += [id_of(part, "exclude") for part in parts]
-        whole += [value] if 1 < len(parts) and len(value) <= limits.ID_CHARACTERS else []
+        whole += [value] if len(parts) > 1 and len(value) <= limits.ID_CHARACTERS else []
     if len(ids) > limits.EXCLUDED:
         raise InvalidRequest(f"exclude must hold at most {limits.EXCLUDED} ids, not {len(ids)}", "exclude")
     return tuple(dict.fromkeys((*ids, *whole)))

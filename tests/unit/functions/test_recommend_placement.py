@@ -41,7 +41,12 @@ def test_a_request_without_these_parameters_is_as_before_and_reads_no_placements
         raise AssertionError
 
     plain = Listing.from_query({"numResults": ["3"]}, "related", "7", unread, "key")
-    assert (plain.name, plain.placement, plain.exclude, plain.stand_in) == ("", Placement(list="related"), (), "popular")
+    assert (plain.name, plain.placement, plain.exclude, plain.stand_in) == (
+        "",
+        Placement(list="related"),
+        (),
+        "popular",
+    )
     rules = Rules(deny=("1",))
     assert plain.rules(rules) is rules
     request = RelatedRequest("7", 3)
@@ -108,7 +113,11 @@ def test_items_to_exclude_are_repeated_or_between_commas(exclude: Any, ids: tupl
         ({"exclude": [str(n) for n in range(101)]}, "exclude", "exclude must hold at most 100 ids, not 101"),
         ({"exclude": ",".join(["7"] * 101)}, "exclude", "exclude must hold at most 100 ids, not 101"),
         ({"page": ["a", "b"]}, "page", "page is given twice"),
-        ({"page": ""}, "page", "page must be the nextPage of an answer to the same request; leave it out to begin again"),
+        (
+            {"page": ""},
+            "page",
+            "page must be the nextPage of an answer to the same request; leave it out to begin again",
+        ),
     ],
 )
 def test_each_bad_parameter_is_named_with_the_remedy(values: dict[str, Any], field: str, message: str | None) -> None:

@@ -66,7 +66,9 @@ def test_popular_items_of_now_come_first_and_the_models_follow() -> None:
         (NOW + 6 * 3600 + 1, "24h", ""), (NOW - 60, "24h", "24h"), (NOW - 7 * 3600, "24h", ""),
     ],
 )  # fmt: skip
-def test_the_shortest_window_with_enough_events_is_used_while_it_is_fresh(at: float, shortest: str, window: str) -> None:
+def test_the_shortest_window_with_enough_events_is_used_while_it_is_fresh(
+    at: float, shortest: str, window: str
+) -> None:
     found = top(at=at, shortest=shortest)
     assert found.window == window
     if not window:

@@ -15,8 +15,22 @@ from contracts.recommendation_ids import Answered
 from contracts.trials import ALL_TRAFFIC, OTHER, Trial
 from recommend import openapi
 from tests.unit.functions.recommending import (
-    DOWN, ENVIRONMENT, HEALTH, Aws, app, aws, call, clock, cold_start, emitted, fault, personalized, rankings,
-    recommendations, related, reply,
+    DOWN,
+    ENVIRONMENT,
+    HEALTH,
+    Aws,
+    app,
+    aws,
+    call,
+    clock,
+    cold_start,
+    emitted,
+    fault,
+    personalized,
+    rankings,
+    recommendations,
+    related,
+    reply,
 )  # fmt: skip
 
 __all__ = ["app", "aws", "clock", "cold_start"]  # fixtures
