@@ -1,4 +1,4 @@
-"""What customers do, live: an event is in the next answer, counted for the model that earned it, and in the next
+"""Live events: each is in the next answer, counted for the model that earned it, and in the next
 training; a trial of both models is decided by what people chose; and of a person who is erased no byte is kept.
 
 The tests of this module tell one story in order. The stack is one of its own, so that nothing else decides what is
