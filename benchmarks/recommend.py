@@ -160,7 +160,7 @@ def _event(place: int) -> dict[str, Any]:
     }
 
 
-class _Content(io.BytesIO):
+class Content(io.BytesIO):
     """A response body with the interface of urllib3."""
 
     def stream(self) -> Iterator[bytes]:
@@ -174,4 +174,4 @@ def _answered(*_: Any, **__: Any) -> AWSResponse:
 def _reply(status: int, document: dict[str, Any]) -> AWSResponse:
     content = json.dumps(document).encode()
     headers = {"content-type": "application/json", "content-length": str(len(content))}
-    return AWSResponse("https://aws", status, headers, _Content(content))
+    return AWSResponse("https://aws", status, headers, Content(content))

@@ -55,6 +55,9 @@ CONTEXT = SimpleNamespace(
 )
 POPULAR = {"schemaVersion": "1.0", "runId": "r1", "datasetVersion": "v1", "itemList": [{"itemId": "i1", "score": 3.0}]}
 RULES = {"schemaVersion": "1.0", "deny": ["i3"], "boosts": {"i4": 2}, "categoryCaps": {"Drama": 1}}
+RUNS = {"AllTraffic": "v20260102t000000z-00000000-r1", "Other": "v20260101t000000z-00000000-r1"}
+TRIAL = {"schemaVersion": "1.0", "trialId": "a-trial", "runs": RUNS, "share": 0.5}
+DOCUMENTS = {"rules.json": RULES, "trial.json": TRIAL}
 
 
 class Aws:
@@ -82,7 +85,7 @@ class Aws:
         )
 
     def get(self, request: Any) -> AWSResponse:
-        return reply(200, RULES if request.url.endswith("rules.json") else POPULAR)
+        return reply(200, DOCUMENTS.get(request.url.rpartition("/")[2], POPULAR))
 
 
 def reply(status: int, content: Any) -> AWSResponse:
