@@ -5,6 +5,7 @@ variants; otherwise the answer is as without a trial.
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import jsonschema
@@ -62,10 +63,24 @@ class Split:
 
 
 @pytest.fixture
-def split(aws: Aws) -> Split:
+def bare(aws: Aws) -> Split:
+    """The endpoint with both variants."""
     split = aws.endpoint = Split(**RUNS)
-    aws.trial = lambda request: reply(200, TRIAL.to_document())
     return split
+
+
+@pytest.fixture
+def split(bare: Split, aws: Aws, app: Any) -> Split:
+    """The same with a trial, whose document has been read."""
+    aws.trial = lambda request: reply(200, TRIAL.to_document())
+    read(app)
+    return bare
+
+
+def read(app: Any) -> None:
+    """Wait for the first read of the document, longer than a request does."""
+    app.trial.begin()
+    app.trial.side_of(None, 5.0)
 
 
 def answered(app: Any, event: Any) -> tuple[dict[str, Any], Answered]:
@@ -107,11 +122,12 @@ def test_an_answer_to_nobody_has_no_side(app: Any, split: Split, aws: Aws) -> No
 
 @pytest.mark.parametrize("content", [None, TRIAL.to_document() | {"endedAt": "2026-11-29T10:00:00Z"}])
 def test_without_a_trial_nothing_is_asked_for_and_nothing_named(
-    app: Any, split: Split, aws: Aws, content: dict[str, Any] | None
+    app: Any, bare: Split, aws: Aws, content: dict[str, Any] | None
 ) -> None:
     aws.trial = (lambda request: reply(200, content)) if content else fault(404, "NoSuchKey")
+    read(app)
     body, made = answered(app, recommendations())
-    assert split.targets == [None] and "trial" not in body and made.trial == ""
+    assert bare.targets == [None] and "trial" not in body and made.trial == ""
 
 
 def test_a_moved_share_is_in_force_within_a_minute(app: Any, split: Split, aws: Aws, clock: Any) -> None:
@@ -123,6 +139,7 @@ def test_a_moved_share_is_in_force_within_a_minute(app: Any, split: Split, aws: 
     for _ in range(100):  # it is read beside the answers
         if answered(app, recommendations(user))[1].variant == OTHER:
             break
+        time.sleep(0.01)
     else:
         pytest.fail("the moved share is not in force")
 
@@ -190,8 +207,9 @@ def test_an_absent_endpoint_stays_absent(app: Any, split: Split, aws: Aws, capsy
 
 
 def test_a_broken_document_is_no_trial_and_is_told(
-    app: Any, split: Split, aws: Aws, clock: Any, capsys: pytest.CaptureFixture[str]
+    app: Any, bare: Split, aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aws.trial = lambda request: reply(200, {"schemaVersion": "1.0"})
+    read(app)
     body, _ = answered(app, recommendations())
     assert "trial" not in body and ("TrialUnreadable", 1, {}) in emitted(capsys)
