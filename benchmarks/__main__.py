@@ -1,5 +1,5 @@
 """Tables of the benchmarks named, or of all: `python -m benchmarks [gate|scoring|histories|preparation|recommend|
-trials|outcomes]`.
+events|trials|outcomes]`.
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
@@ -17,6 +17,7 @@ from rich.console import RenderableType
 from benchmarks import (
     coming,
     command,
+    events,
     gate,
     histories,
     new_items,
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[], RenderableType]] = {
     "histories": histories.table,
     "preparation": preparation.table,
     "recommend": recommend.table,
+    "events": events.table,
     "trials": trials.tables,
     "outcomes": outcomes.table,
 }

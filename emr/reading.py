@@ -2,8 +2,8 @@
 
 Interactions have the same columns from every format, all strings, null or empty if the file has no such value:
 `user_id, item_id, timestamp, event_type, weight, line` and `file`. `line` is the raw row if it does not fit the file's
-layout, otherwise null; `weight` is "1" if the file has no such column. If a file has ids of events, all rows have
-`event_id`. Rows of ignored event types are not among them.
+layout, otherwise null; `weight` is "1" if the file has no such column and no events. If a file has ids of events, all
+rows have `event_id`. Rows of ignored event types are not among them.
 """
 
 from __future__ import annotations
@@ -96,8 +96,10 @@ class Source:
     ignored: Ignored = field(default_factory=Ignored)
 
 
-def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], items: str | None) -> Source:
-    """Reads drops, the oldest first, or one folder or file.
+def read_source(
+    session: SparkSession, storage: Storage, drops: Sequence[Drop], items: str | None, event_weight: float = 1
+) -> Source:
+    """Reads drops, the oldest first, or one folder or file. `event_weight`: of live events, which have none.
 
     Raises Refused if there is nothing to read or the columns cannot be told, PreparationFailed if a file is unreadable.
     """
@@ -115,7 +117,7 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
     frames = []
     ignored, has_ids = Ignored(), any(group.columns.event_id is not None for group in groups)
     for group in groups:
-        frame, more = _read_group(session, group, has_ids)
+        frame, more = _read_group(session, group, has_ids, event_weight)
         if group.columns.event_id is not None and len(drops) > 1:
             frame = in_seconds(frame)
         frames.append(ignored.leave_out(frame, group.ignored_types))
@@ -335,7 +337,7 @@ def _same_form(uri: str) -> str:
     return f"{scheme}:/{unquote(path).lstrip('/')}"
 
 
-def _read_group(session: SparkSession, group: Group, has_ids: bool = False) -> tuple[DataFrame, list[str]]:
+def _read_group(session: SparkSession, group: Group, has_ids: bool, event_weight: float) -> tuple[DataFrame, list[str]]:
     """The rows of the files, and warnings."""
     columns, layout, warnings = group.columns, group.layout, []
     by_alias = {**_by_alias(columns), **({"event_id": columns.event_id} if has_ids else {})}
@@ -350,14 +352,14 @@ def _read_group(session: SparkSession, group: Group, has_ids: bool = False) -> t
     else:
         table = text_files.read_rows(session, layout, paths, used)
     extra = [printable(name) for name in layout.names if name not in used]
-    if extra:
+    if extra and columns.event_id is None:  # what else events have is for other readers
         warnings.append(f"{group.first}: columns not used: {', '.join(extra)}")
     if layout.encoding == "latin-1":
         warnings.append(f"{group.first} is not UTF-8; it is read as Latin-1")
     if layout.is_multiline:
         warnings.append(f"{group.first} has quoted line breaks: one task reads the whole file")
     print(f"columns of {group.first} ({layout.description}): {_summary(columns)}", flush=True)
-    absent = {"weight": F.lit("1")}
+    absent = {"weight": F.lit("1" if columns.event_id is None else f"{event_weight:g}")}
     fields = {
         alias: F.col(f"_{used.index(name)}") if name is not None else absent.get(alias, F.lit(None).cast("string"))
         for alias, name in by_alias.items()

@@ -1,5 +1,5 @@
-"""What customers do, live: an event is in the next answer, counted for the model that earned it, and in the next
-training; a trial of both models is decided by what people chose; and of a person who is erased no byte is kept.
+"""Live events: each is in the next answer, counted for the model that earned it, and in the next training; and of a
+person who is erased no byte is kept.
 
 The tests of this module tell one story in order. The stack is one of its own, so that nothing else decides what is
 trained and served.
@@ -29,7 +29,6 @@ from tests.e2e.drops import shop_files
 pytestmark = pytest.mark.timeout(900)
 
 PERSON = "forget-me-7421"
-GUESTS = 120
 
 
 def pieces(key: str, content: bytes) -> list[bytes]:
@@ -188,37 +187,6 @@ def test_the_next_training_learns_from_the_events(stack: DeployedStack, first: s
     users = [str(pyarrow.parquet.read_table(io.BytesIO(content(s3, bucket, one["Key"]))).to_pydict()) for one in keys]
     assert any("session:visitor-1" in text for text in users)
     assert stack.serving()["datasetVersion"] == version
-
-
-def test_a_trial_is_decided_by_what_people_chose(stack: DeployedStack, first: str) -> None:
-    """The earlier model is tried beside the one that serves; everybody who meets it chooses more."""
-    other = f"{first}-r1"
-    begun = stack.command("rollback", "--to", other, "--percent", "50", "--reason", "a trial")
-    assert begun.returncode == 0, begun.stdout + begun.stderr
-    limits = {"minimumDays": 0, "minimumClicks": 10, "minimumGroups": 8}
-    with (
-        stack.configured("recommend", POWERTOOLS_LOG_LEVEL="DEBUG"),
-        stack.configured("trials", TRIAL_LIMITS=json.dumps(limits)),
-    ):
-        sides = {number: _met(stack, f"guest-{number}", other) for number in range(GUESTS)}
-        assert 0.3 * GUESTS < sum(sides.values()) < 0.7 * GUESTS
-        assert all(_met(stack, f"guest-{number}", other) == sides[number] for number in range(10)), "the side is sticky"
-        invoked(stack, "count-outcomes")
-        found = invoked(stack, "trials")
-        assert found["verdict"] == "OTHER_IS_BETTER", found
-        eventually(lambda: stack.serving()["runId"] == other, "the better model in service")
-
-
-def _met(stack: DeployedStack, guest: str, other: str) -> bool:
-    """Whether the guest meets the `other` model, of which everybody chooses an item, and of the other one few do."""
-    answer = listed(stack, userId=guest)
-    is_other = bool(answer["model"]["version"] == other)
-    named = {"recommendationId": answer["recommendationId"], "itemId": items_of(answer)[0]}
-    events = [{"eventType": "impression", **named}]
-    if is_other or int(guest.rpartition("-")[2]) % 5 == 0:
-        events.append({"eventType": "click", **named})
-    send(stack, {"userId": guest}, *events)
-    return is_other
 
 
 def test_no_byte_that_is_kept_has_the_id_of_a_person_who_is_erased(stack: DeployedStack, first: str) -> None:

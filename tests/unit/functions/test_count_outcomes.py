@@ -6,12 +6,15 @@ import contextlib
 import itertools
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from moto.dynamodb.models import dynamodb_backends
 
 from contracts import outcomes, recent_events
@@ -75,6 +78,7 @@ A, B = rid("a"), rid("b")
         "a value counts for a purchase alone", "a session that logs in",
     ],
 )  # fmt: skip
+@pytest.mark.fault("W03")
 def test_what_events_say_about_an_answer(rows: list[Row], expected: Counts) -> None:
     for order in itertools.permutations(rows):
         assert sums(counted(order)) == {RUN: expected}
@@ -92,12 +96,14 @@ def test_a_click_counts_for_the_model_that_gave_the_answer_whichever_serves_now(
     assert sums(counted(rows)) == {OLD: Counts(1, 1), RUN: Counts(1, 1)}
 
 
+@pytest.mark.fault("W04")
 def test_ids_of_another_shop_and_damaged_ones_do_not_count_and_are_counted() -> None:
     odd = [rid("a", key="another shop"), A[:-1], A[:-1] + ("A" if A[-1] != "A" else "B"), "", "ü", "x" * 600, "\ud800"]
     found = counted([("U#1", "7", "view", text, None) for text in odd], most=10)
     assert (found.rows, found.not_attributed) == ({}, len(odd))
 
 
+@pytest.mark.fault("W05")
 def test_a_person_with_more_events_than_the_limit_is_a_bot_and_no_event_of_it_counts() -> None:
     rows: list[Row] = [("U#bot", str(item), "view", A, None) for item in range(BOT + 1)]
     rows += [("U#1", str(item), "view", B, None) for item in range(BOT)]
@@ -139,9 +145,47 @@ def test_answers_of_a_trial_are_counted_by_groups_of_people() -> None:
     assert counted(reversed([*rows, ("U#1", "7", "view", rid("none"), None)])) == found
 
 
+def test_an_answer_that_two_people_name_is_in_the_group_of_the_first_in_any_order() -> None:
+    answer = rid("a", trial="t1", variant="Other")
+    rows: list[Row] = [("U#1", "7", "view", answer, None), ("S#1", "7", "view", answer, None)]
+    assert recent_events.group("S#1", GROUPS) != recent_events.group("U#1", GROUPS)
+    for order in itertools.permutations(rows):
+        assert counted(order).groups["t1", "Other"][recent_events.group("S#1", GROUPS)] == Shown(1, 1)
+
+
 def test_the_sum_of_values_does_not_depend_on_the_order() -> None:
-    rows: list[Row] = [(f"U#{n}", "7", "order", rid(f"r{n}"), value) for n, value in enumerate([1e9, 0.1, -1e9, 0.2])]
+    rows: list[Row] = [(f"U#{n}", "7", "order", rid(f"r{n}"), value) for n, value in enumerate([1e12, 0.1, -1e12, 0.2])]
     assert {sums(counted(order))[RUN].value for order in itertools.permutations(rows)} == {0.3}
+
+
+PEOPLE, ITEMS, REQUESTS = ("U#1", "U#2", "S#1"), ("7", "8"), ("a", "b", "c")
+KINDS = ("impression", "view", "cart", "order", "refund")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(PEOPLE), st.sampled_from(ITEMS), st.sampled_from(KINDS), st.sampled_from(REQUESTS),
+            st.sampled_from([None, 1.5, 7.25]),
+        ),
+        max_size=20,
+    )
+)  # fmt: skip
+@pytest.mark.fault("W03")
+def test_the_counts_are_those_of_their_definition(events: list[tuple[str, str, str, str, float | None]]) -> None:
+    numbers = Counter(pk for pk, *_ in events)
+    people = [event for event in events if numbers[event[0]] <= BOT]
+    shown = {request for _, _, _, request, _ in people}
+    chosen = {(request, item) for _, item, kind, request, _ in people if kind in ("view", "cart")}
+    orders = [(request, item, value or 0.0) for _, item, kind, request, value in people if kind == "order"]
+    bought = {
+        (request, item): max(value for r, i, value in orders if (r, i) == (request, item))
+        for request, item, _ in orders
+    }
+    found = counted([(pk, item, kind, rid(request), value) for pk, item, kind, request, value in events])
+    expected = Counts(len(shown), len(chosen), len(bought), sum(bought.values()))
+    assert sums(found) == ({RUN: expected} if shown else {})
+    assert found.bots == sum(number > BOT for number in numbers.values())
 
 
 # Which windows
@@ -169,6 +213,7 @@ def test_a_window_is_counted_until_six_hours_after_its_end() -> None:
     assert times == [0, 15, 30, 60, 120, 240, 360]
 
 
+@pytest.mark.fault("W06")
 def test_windows_of_calls_that_did_not_happen_are_counted_later() -> None:
     due = windows.due(END + 60 + 3 * 3600, read_at(END + 60))
     hours = [recent_events.window_start((END + quarter * 900) * 1000) for quarter in range(13)]
@@ -265,6 +310,7 @@ def test_metrics_are_the_differences_at_the_windows_time(
     }  # fmt: skip
 
 
+@pytest.mark.fault("W05")
 def test_who_turns_out_to_be_a_bot_is_taken_out_of_the_counts_and_the_metrics(
     app: ModuleType, cloud: Cloud, book: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,6 +324,18 @@ def test_who_turns_out_to_be_a_bot_is_taken_out_of_the_counts_and_the_metrics(
     found = metrics(capsys.readouterr().out)
     assert found[("Clicks", "AllTraffic")] == 0
     assert found[("Bots", "")] == 1
+
+
+def test_the_day_before_is_summed_again_without_a_window_that_is_due(app: ModuleType, book: Ledger) -> None:
+    """A call may have ended between its last window of that day and the sum."""
+    rows = {Answers(RUN, "personalized"): Counts(3, 1)}
+    book.save_outcomes(Window(start="2026-11-25T10:15Z", rows=rows), 1000)
+    app.LEDGER._clock = lambda: NOW + 12 * 3600
+    app.handler({}, CONTEXT)
+    assert [(day.start, day.rows) for day in book.outcomes_by_day("2026-11-01", "2026-11-30")] == [
+        ("2026-11-25", rows),
+        ("2026-11-26", {}),
+    ]
 
 
 def test_all_pages_of_the_index_are_read(app: ModuleType, cloud: Cloud, book: Ledger) -> None:
@@ -310,6 +368,7 @@ def test_event_types_that_cannot_be_read_stop_the_call_and_name_the_field(app: M
 
 
 @pytest.mark.slow
+@pytest.mark.fault("W01")
 def test_a_call_that_is_killed_at_any_write_is_made_good_by_the_next(
     app: ModuleType, cloud: Cloud, book: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +402,7 @@ def test_a_call_that_is_killed_at_any_write_is_made_good_by_the_next(
             assert sums(*book.outcomes_by_day(START[:10], START[:10])) == {RUN: Counts(2, 1, 1, 19.9)}
 
 
+@pytest.mark.fault("W01")
 def test_a_call_that_ends_before_its_metrics_loses_them_and_not_the_counts(
     app: ModuleType, cloud: Cloud, book: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +422,7 @@ def test_a_call_that_ends_before_its_metrics_loses_them_and_not_the_counts(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("W02")
 def test_calls_at_the_same_time_count_nothing_twice(
     app: ModuleType, cloud: Cloud, book: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -372,6 +433,7 @@ def test_calls_at_the_same_time_count_nothing_twice(
     assert metrics(capsys.readouterr().out)[("Clicks", "AllTraffic")] == 10
 
 
+@pytest.mark.fault("W02")
 def test_the_counts_that_were_read_last_stay(app: ModuleType, cloud: Cloud, book: Ledger) -> None:
     """Another call reads and writes the window while this one reads it."""
     put(cloud, ("U#1", "7", "view", A, None))

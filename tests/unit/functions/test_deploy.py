@@ -436,6 +436,17 @@ def test_a_first_endpoint_that_failed_is_deleted(
     assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DELETE"}
 
 
+def test_a_failed_endpoint_is_deleted_before_the_earlier_configuration_comes_back(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
+) -> None:
+    remember(cloud, PREVIOUS)
+    sagemaker.add_response("describe_endpoint", endpoint("Failed", WANTED))
+    sagemaker.add_response("delete_endpoint", {})
+    with pytest.raises(Exception, match=f"is being deleted; {PREVIOUS} waits for it") as caught:
+        app.handler(sample_event("deploy_rollback"), CONTEXT)
+    assert type(caught.value).__name__ == "DeploymentInProgress"
+
+
 @pytest.mark.parametrize("promoted", [False, True])
 def test_nothing_is_rolled_back_when_nothing_was_changed_or_the_model_was_verified(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, promoted: bool
