@@ -45,7 +45,11 @@ class Rules:
 
     def to_fields(self) -> dict[str, Any]:
         """Return the fields for every list that are not empty, as in the document and in requests to the server."""
-        fields = {"deny": list(self.deny[: limits.RULE_ITEMS]), "boosts": dict(self.boosts), "categoryCaps": dict(self.category_caps)}
+        fields = {
+            "deny": list(self.deny[: limits.RULE_ITEMS]),
+            "boosts": dict(self.boosts),
+            "categoryCaps": dict(self.category_caps),
+        }
         return {name: value for name, value in fields.items() if value}
 
     def to_exploration(self) -> dict[str, Any]:
