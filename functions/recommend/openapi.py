@@ -287,7 +287,12 @@ def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any
 def _listing() -> list[dict[str, Any]]:
     name = {"type": "string", "pattern": PLACEMENT_NAME}
     page = {"type": "string", "minLength": 1, "maxLength": PAGE_CHARACTERS}
-    excluded = {"type": "array", "minItems": 1, "maxItems": limits.EXCLUDED, "items": _ID}
+    excluded = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": limits.EXCLUDED,
+        "items": _ID | {"pattern": "^[^,]+$"},
+    }
     return [
         _query("placement", name, "the list of this name in rules/placements.json; parameters go before what it says"),
         _query("window", {"enum": list(WINDOWS), "default": "24h"}, "shortest window of popular items"),
