@@ -1,4 +1,5 @@
-"""`python -m benchmarks [gate|scoring|histories|preparation|recommend|trials]`: print the named tables, or all of them.
+"""Tables of the benchmarks named, or of all: `python -m benchmarks [gate|scoring|histories|preparation|recommend|
+events|trials|outcomes]`.
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
@@ -16,9 +17,11 @@ from rich.console import RenderableType
 from benchmarks import (
     coming,
     command,
+    events,
     gate,
     histories,
     new_items,
+    outcomes,
     preparation,
     protocol,
     recommend,
@@ -34,7 +37,9 @@ BENCHMARKS: dict[str, Callable[[], RenderableType]] = {
     "histories": histories.table,
     "preparation": preparation.table,
     "recommend": recommend.table,
+    "events": events.table,
     "trials": trials.tables,
+    "outcomes": outcomes.table,
 }
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def _requests() -> list[float]:
     return [statistics.median(seconds) for seconds in taken.values()]
 
 
-class _Content(io.BytesIO):
+class Content(io.BytesIO):
     """A response body with the interface of urllib3."""
 
     def stream(self) -> Iterator[bytes]:
@@ -125,4 +125,4 @@ class _Content(io.BytesIO):
 def _answered(*_: Any, **__: Any) -> AWSResponse:
     content = json.dumps(ANSWER).encode()
     headers = {"content-type": "application/json", "content-length": str(len(content))}
-    return AWSResponse("https://aws", 200, headers, _Content(content))
+    return AWSResponse("https://aws", 200, headers, Content(content))

@@ -119,6 +119,7 @@ class Given:
     timestamp: str | None = None
     event_type: str | None = None
     weight: str | None = None
+    event_id: str | None = None
     needs_event_type: bool = False
 
     def named(self) -> dict[str, str]:
@@ -135,6 +136,7 @@ class Columns:
     timestamp: str | None
     event_type: str | None = None
     weight: str | None = None
+    event_id: str | None = None
 
 
 def normal(name: str) -> str:
@@ -171,7 +173,8 @@ def choose(layout: Layout, given: Given, called: str) -> Columns:
         is_known = {meaning: meaning in found or bool(guesses.get(meaning)) for meaning in REQUIRED}
         is_other = layout.has_header and not (is_known["user"] and (is_known["item"] or is_known["timestamp"]))
         raise NotSure(f"{called}: {'; '.join(problems)}; it has {_columns_of(layout)}", suggestion, is_other)
-    return Columns(found["user"], found["item"], found.get("timestamp"), found.get("event_type"), found.get("weight"))
+    others = {meaning: found.get(meaning) for meaning in ("timestamp", "event_type", "weight", "event_id")}
+    return Columns(found["user"], found["item"], **others)
 
 
 def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tuple[dict[str, Columns], dict[str, str]]:
@@ -234,6 +237,7 @@ KEYS = {
     "timestamp": "timestampColumn",
     "event_type": "eventTypeColumn",
     "weight": "weightColumn",
+    "event_id": "eventIdColumn",
 }
 """The keys of `_drop.json` that name a column."""
 

@@ -62,6 +62,7 @@ class Arguments:
     format: format of the interaction files; `auto` decides per file. `csv` and MovieLens' are text of any layout.
     columns: those that are named; the others are guessed.
     event_types: only rows of these event types are used; empty means all of them.
+    ignored_types: rows of these event types are left out before the others are judged.
     minimum_user_interactions: users with fewer distinct items are removed.
     minimum_item_interactions: items with fewer distinct users are removed.
     maximum_bad_share: maximum share of bad rows (0 to 1); above it the data is refused.
@@ -90,6 +91,7 @@ class Arguments:
     format: str = "auto"
     columns: Given = field(default_factory=Given)
     event_types: tuple[str, ...] = ()
+    ignored_types: tuple[str, ...] = ()
     minimum_user_interactions: int = 2
     minimum_item_interactions: int = 1
     maximum_bad_share: float = 0.001
@@ -175,6 +177,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         metavar="C",
         help="likewise of the weights; columns that are not named are guessed",
     )
+    add("--event-id-column", type=_text, metavar="C", help="likewise of ids of events: each id of a person counts once")
+    add("--ignore-types", type=_names, default=(), metavar="impression", help="left out before the others are judged")
     add("--timestamp-format", type=_timestamp_format, metavar="PATTERN", help="datetime pattern, as M/d/yyyy H:mm")
     add("--event-types", type=_names, default=(), metavar="buy,view", help="only these are used; default: all")
     add("--event-weights", type=_weights, default={}, metavar="buy=5,refund=-5", help="worth by event type; others: 1")
@@ -220,6 +224,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         timestamp=options.timestamp_column,
         event_type=options.event_type_column,
         weight=options.weight_column,
+        event_id=options.event_id_column,
         needs_event_type=bool(options.event_types or options.event_weights or options.bought_types),
     )
     if len(set(columns.named().values())) < len(columns.named()):
@@ -260,6 +265,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         format=options.format,
         columns=columns,
         event_types=options.event_types,
+        ignored_types=options.ignore_types,
         minimum_user_interactions=options.minimum_user_interactions,
         minimum_item_interactions=options.minimum_item_interactions,
         maximum_bad_share=options.maximum_bad_share,

@@ -38,9 +38,13 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     settled, found = _judge(preparation, source)
     preparation.found = found
     if found.read == 0:
-        people = f"all {preparation.forgotten} rows are of people who are forgotten"
+        reason = f"all {preparation.forgotten} rows are of people who are forgotten"
+        if preparation.ignored:
+            reason = (
+                f"{preparation.ignored} rows are of ignored event types, {preparation.forgotten} of forgotten people"
+            )
         empty = "the files have a header, but no row"
-        raise Refused(f"no interactions (rows=0): {people if preparation.forgotten else empty}")
+        raise Refused(f"no interactions (rows=0): {reason if preparation.read else empty}")
     if found.bad:
         _write_quarantine(preparation, settled, found.bad)
     texts = cleaning.unreadable_times(settled) if "timestamp_unparsable" in found.bad else []
@@ -51,7 +55,8 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     uniting.refuse_own(preparation, settled, found)
     preparation.warn_of(findings.of_rows(found, arguments.event_types, arguments.has_times, arguments.worth))
 
-    counted = Clean(source.interactions, found.good, found.other_events, 0, 0, (0, 0))
+    other_events = found.other_events + preparation.ignored
+    counted = Clean(source.interactions, found.good, other_events, 0, 0, (0, 0))
     settled, counted = uniting.once(preparation, settled, counted)
     cleaned = _keep(preparation, settled, counted)
     print_step(
@@ -61,7 +66,7 @@ def clean(preparation: Preparation, source: Source) -> Clean:
         read=preparation.read,
         quarantined=sum(found.bad.values()),
         forgotten=preparation.forgotten,
-        other_events=found.other_events,
+        other_events=other_events,
         duplicates=cleaned.duplicates,
         below_support=cleaned.below_support,
     )
@@ -82,6 +87,7 @@ def _judge(preparation: Preparation, source: Source) -> tuple[DataFrame, Outcome
     parsed.persist()
     rows = cleaning.tally(parsed)
     by_event_type = len(rows) <= cleaning.MAXIMUM_OUTCOMES
+    preparation.ignored = source.ignored.rows
     found = findings.outcomes(rows if by_event_type else cleaning.tally(parsed, by_event_type=False), by_event_type)
     return cleaning.settle(parsed, found.meaning), found
 

@@ -86,7 +86,7 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
         is_wanted.alias("is_wanted"),
         F.struct(*texts).alias("texts"),
         "file",
-        *_drop_of(raw),
+        *_further(raw),
     )
     heft = F.col("heft")
     number = F.when(heft.rlike(_NUMBER), heft.try_cast("double")).cast("float")
@@ -134,7 +134,7 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
         "is_wanted",
         F.when(is_bad, F.col("texts")).alias("raw"),
         F.when(is_bad, F.col("file")).alias("file"),
-        *_drop_of(raw),
+        *_further(raw),
     )
 
 
@@ -164,7 +164,7 @@ def tally(parsed: DataFrame, by_event_type: bool = True) -> list[Row]:
     """Counts of the rows of `parse` by outcome: `reason, date_reason, is_wanted, unit, event_type` (null, unless
     `by_event_type`), and of these `rows`, `early` (before 1971), `not_positive` (weights), the times `last` and
     `last_date` (of `date`), and the numbers of ids that are, and are not, a whole number: `user_fractions` and
-    `item_fractions` (17385.0), `user_texts` and `item_texts`.
+    `item_fractions` (17385.0), `user_texts` and `item_texts`; the id of a session is neither.
 
     At most `MAXIMUM_OUTCOMES` + 1 rows.
     """
@@ -180,7 +180,8 @@ def tally(parsed: DataFrame, by_event_type: bool = True) -> list[Row]:
         identifier = F.col(f"{name}_id")
         is_fraction = identifier.endswith(".0") & identifier.rlike(_WHOLE)
         facts.append(F.count_if(is_fraction).alias(f"{name}_fractions"))
-        facts.append(F.count_if(~is_fraction & identifier.try_cast("bigint").isNull()).alias(f"{name}_texts"))
+        is_text = ~is_fraction & identifier.try_cast("bigint").isNull() & ~identifier.startswith(ids.SESSION)
+        facts.append(F.count_if(is_text).alias(f"{name}_texts"))
     keys = ("reason", "date_reason", "is_wanted", "unit", event_type.alias("event_type"))
     rows: list[Row] = parsed.groupBy(*keys).agg(*facts).limit(MAXIMUM_OUTCOMES + 1).collect()
     return rows
@@ -205,13 +206,13 @@ def settle(parsed: DataFrame, meaning: Meaning) -> DataFrame:
         "is_wanted",
         "raw",
         "file",
-        *_drop_of(parsed),
+        *_further(parsed),
     )
 
 
-def _drop_of(rows: DataFrame) -> list[str]:
-    """The column with the number of the drop, which several drops have."""
-    return ["drop"] if "drop" in rows.columns else []
+def _further(rows: DataFrame) -> list[str]:
+    """The columns with the number of the drop, which several drops have, and the id of the event, where there are."""
+    return [name for name in ("drop", "event_id") if name in rows.columns]
 
 
 def _without_fraction(name: str, is_whole: bool) -> Column:

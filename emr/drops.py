@@ -27,14 +27,16 @@ _READERS = 16
 class Drop:
     """A drop: the folder or file `source`, and how it is read.
 
-    name: its folder below `raw/`; empty if it is the only one. is_needed: what is wrong with it refuses the data;
-    another drop was refused when it came, so it is left out.
+    ignored_types: event types whose rows are left out.
+    name: its folder below `raw/`; empty if it is the only one, or elsewhere. is_needed: what is wrong with it refuses
+    the data; another drop was refused when it came, so it is left out.
     """
 
     source: str
     given: Given
     format: str = "auto"
     timestamp_format: str | None = None
+    ignored_types: tuple[str, ...] = ()
     name: str = ""
     kind: str = unions.FULL
     is_needed: bool = True
@@ -44,7 +46,9 @@ def read_drops(storage: Storage, arguments: Arguments) -> tuple[list[Drop], tupl
     """The drops of `--union`, the oldest first, and warnings about it; without it, `--source` alone. Raises
     PreparationFailed if the union cannot be read, Refused if only some drops have times.
     """
-    own = Drop(arguments.source, arguments.columns, arguments.format, arguments.timestamp_format)
+    own = Drop(
+        arguments.source, arguments.columns, arguments.format, arguments.timestamp_format, arguments.ignored_types
+    )
     if arguments.union is None:
         return [own], ()
     try:
@@ -55,21 +59,24 @@ def read_drops(storage: Storage, arguments: Arguments) -> tuple[list[Drop], tupl
     for drop in found:
         if (drop.given.timestamp == NO_TIMES) == arguments.has_times:
             has = "has no times" if arguments.has_times else "has times"
+            called = f"raw/{drop.name}/" if drop.name else drop.source
             raise Refused(
-                f"raw/{drop.name}/ {has}, and {arguments.source} {'has' if arguments.has_times else 'has none'}: "
+                f"{called} {has}, and {arguments.source} {'has' if arguments.has_times else 'has none'}: "
                 "without times nothing tells which interactions are the same; drop the whole history in one form"
             )
     return found, union.warnings
 
 
 def _drop(part: unions.Part, arguments: Arguments) -> Drop:
-    source = f"{arguments.drops}/{part.name}"
+    source = part.source.rstrip("/") or f"{arguments.drops}/{part.name}"
+    ignored = part.parameters.get("ignoreTypes", "").split(",")
     named: dict[str, Any] = {meaning: part.parameters.get(key) for meaning, key in KEYS.items()}
     return Drop(
         source,
         Given(**named, needs_event_type=bool(arguments.event_types)),
         part.parameters.get("format", "auto"),
         part.parameters.get("timestampFormat"),
+        tuple(name.strip() for name in ignored if name.strip()),
         part.name,
         part.kind,
         is_needed=part.kind == unions.FULL or source == arguments.source,
@@ -84,6 +91,15 @@ def same_times(interactions: DataFrame, pattern: str) -> DataFrame:
     return interactions.withColumn(
         "timestamp", F.when(stamp != "", F.coalesce(iso, F.concat(F.lit(f"not {pattern}: "), stamp)))
     )
+
+
+def in_seconds(interactions: DataFrame) -> DataFrame:
+    """The interactions with times that are numbers as ISO 8601, so that their unit says nothing about other drops."""
+    stamp = F.trim("timestamp")
+    read = times.read(stamp, times.number(stamp)).seconds
+    iso = F.date_format(F.timestamp_seconds(read), "yyyy-MM-dd'T'HH:mm:ss'Z'")
+    is_time = read.between(0, times.FIRST_IMPLAUSIBLE_SECOND - 1)
+    return interactions.withColumn("timestamp", F.when(is_time, iso).otherwise(stamp))
 
 
 def without_copies(

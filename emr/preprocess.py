@@ -104,7 +104,9 @@ def read(preparation: Preparation) -> Source:
     """Finds the files and opens them as text columns. `clean` is the first step that reads the rows."""
     arguments, started = preparation.arguments, time.monotonic()
     found, warnings = drops.read_drops(preparation.storage, arguments)
-    source = read_source(preparation.session, preparation.storage, found, arguments.items)
+    # An event that a customer sends is no rating: it is worth the weight of its type.
+    least = max(1, arguments.worth.least_value or 1)
+    source = read_source(preparation.session, preparation.storage, found, arguments.items, least)
     preparation.lineage = source.drops
     for warning in (*warnings, *source.warnings):
         preparation.warn(warning)

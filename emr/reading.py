@@ -2,7 +2,8 @@
 
 Interactions have the same columns from every format, all strings, null or empty if the file has no such value:
 `user_id, item_id, timestamp, event_type, weight, line` and `file`. `line` is the raw row if it does not fit the file's
-layout, otherwise null; `weight` is "1" if the file has no such column.
+layout, otherwise null; `weight` is "1" if the file has no such column and no events. If a file has ids of events, all
+rows have `event_id`. Rows of ignored event types are not among them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from contracts.columns import Columns, Given, NotSure, choose_each, remedy
 from contracts.layouts import HEAD_BYTES, Layout, Unreadable, find
 from contracts.sources import Part
 from contracts.unions import APPEND, FULL
-from drops import Drop, same_times, with_drop, without_copies
+from drops import Drop, in_seconds, same_times, with_drop, without_copies
+from ignoring import Ignored
 from refusal import Refused, printable
 from storage import Storage, StoredFile, attempt, literal_path
 
@@ -48,13 +50,14 @@ class Opened:
 @dataclass(frozen=True)
 class Group:
     """Files that are read together, because they have the same layout and columns. timestamp_format: where drops have
-    several.
+    several. ignored_types: event types whose rows are left out.
     """
 
     layout: Layout
     columns: Columns
     schema: parquet_files.Schema | None
     timestamp_format: str | None = None
+    ignored_types: tuple[str, ...] = ()
     files: list[StoredFile] = field(default_factory=list)
 
     @property
@@ -76,7 +79,8 @@ class Group:
 class Source:
     """Contents of a source: interactions as text, the catalogue or None, the format, the columns of the first files,
     and what the manifest says of each drop. The interactions of several drops have `drop int` too, the drop's number.
-    timestamp_format: of all times; None if drops have several, which are ISO 8601 then.
+    timestamp_format: of all times; None if drops have several, which are ISO 8601 then. ignored: rows that are not
+    among the interactions.
     """
 
     interactions: DataFrame
@@ -89,10 +93,13 @@ class Source:
     drops: list[dict[str, Any]]
     timestamp_format: str | None = None
     is_catalogue_of_append: bool = False
+    ignored: Ignored = field(default_factory=Ignored)
 
 
-def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], items: str | None) -> Source:
-    """Reads drops, the oldest first, or one folder or file.
+def read_source(
+    session: SparkSession, storage: Storage, drops: Sequence[Drop], items: str | None, event_weight: float = 1
+) -> Source:
+    """Reads drops, the oldest first, or one folder or file. `event_weight`: of live events, which have none.
 
     Raises Refused if there is nothing to read or the columns cannot be told, PreparationFailed if a file is unreadable.
     """
@@ -108,9 +115,12 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
         text_files.enable_zstd(session)
     groups, left = group_by_layout(session, storage, filled, drops)
     frames = []
+    ignored, has_ids = Ignored(), any(group.columns.event_id is not None for group in groups)
     for group in groups:
-        frame, more = _read_group(session, group)
-        frames.append(frame)
+        frame, more = _read_group(session, group, has_ids, event_weight)
+        if group.columns.event_id is not None and len(drops) > 1:
+            frame = in_seconds(frame)
+        frames.append(ignored.leave_out(frame, group.ignored_types))
         left += more
     opened = [_opened(session, storage, file, drops[-1].format) for file in described]
     for problem in opened:
@@ -136,6 +146,7 @@ def read_source(session: SparkSession, storage: Storage, drops: Sequence[Drop], 
         drops=_lineage(drops, numbered),
         timestamp_format=drops[-1].timestamp_format if len({drop.timestamp_format for drop in drops}) == 1 else None,
         is_catalogue_of_append=catalogue_files is None and kind == APPEND,
+        ignored=ignored,
     )
 
 
@@ -243,7 +254,7 @@ def group_by_layout(
     by_drop: dict[int, dict[str, Opened | Unreadable]] = {}
     for (number, file), one in zip(files, looked, strict=True):
         by_drop.setdefault(number, {})[file.path] = one
-    chosen: dict[str, tuple[Columns, str | None]] = {}
+    chosen: dict[str, tuple[Columns, str | None, tuple[str, ...]]] = {}
     opened: list[Opened] = []
     warnings: list[str] = []
     patterns = {drop.timestamp_format for drop in drops}
@@ -257,7 +268,7 @@ def group_by_layout(
             warnings.append(f"raw/{drop.name}/ is left out: {problem}")
             continue
         pattern = drop.timestamp_format if len(patterns) > 1 else None
-        chosen |= {path: (columns, pattern) for path, columns in own.items()}
+        chosen |= {path: (columns, pattern, drop.ignored_types) for path, columns in own.items()}
         opened += [one for one in named.values() if isinstance(one, Opened) and one.file.path in own]
         warnings += [
             f"{printable(path)} is not used: {printable(problem.removeprefix(f'{path}: '), 500)}"
@@ -267,9 +278,11 @@ def group_by_layout(
         raise Refused(f"no interactions (rows=0): {'; '.join(warnings[:3])}")
     groups: dict[tuple[object, ...], Group] = {}
     for one in _with_multiline(session, storage, opened):
-        columns, pattern = chosen[one.file.path]
-        key = (one.layout, columns, one.schema.text if one.schema else None, pattern)
-        group = groups.setdefault(key, Group(one.layout, columns, one.schema, pattern))
+        columns, pattern, ignored_types = chosen[one.file.path]
+        # Lines of JSON are read by the names of the columns, so files whose first lines have other keys are alike.
+        layout = replace(one.layout, names=()) if one.layout.kind == "json" else one.layout
+        key = (layout, columns, one.schema.text if one.schema else None, pattern, ignored_types)
+        group = groups.setdefault(key, Group(one.layout, columns, one.schema, pattern, ignored_types))
         group.files.append(one.file)
     return sorted(groups.values(), key=lambda group: group.files[0]), warnings
 
@@ -324,10 +337,11 @@ def _same_form(uri: str) -> str:
     return f"{scheme}:/{unquote(path).lstrip('/')}"
 
 
-def _read_group(session: SparkSession, group: Group) -> tuple[DataFrame, list[str]]:
+def _read_group(session: SparkSession, group: Group, has_ids: bool, event_weight: float) -> tuple[DataFrame, list[str]]:
     """The rows of the files, and warnings."""
     columns, layout, warnings = group.columns, group.layout, []
-    used = [name for name in _by_alias(columns).values() if name is not None]
+    by_alias = {**_by_alias(columns), **({"event_id": columns.event_id} if has_ids else {})}
+    used = [name for name in by_alias.values() if name is not None]
     paths = [literal_path(file.uri) for file in group.files]
     if group.schema is not None:
         table, floats = parquet_files.read_rows(session, group.schema, paths, columns, used, group.files[0].path)
@@ -345,10 +359,10 @@ def _read_group(session: SparkSession, group: Group) -> tuple[DataFrame, list[st
     if layout.is_multiline:
         warnings.append(f"{group.first} has quoted line breaks: one task reads the whole file")
     print(f"columns of {group.first} ({layout.description}): {_summary(columns)}", flush=True)
-    absent = {"weight": F.lit("1")}
+    absent = {"weight": F.lit("1" if columns.event_id is None else f"{event_weight:g}")}
     fields = {
         alias: F.col(f"_{used.index(name)}") if name is not None else absent.get(alias, F.lit(None).cast("string"))
-        for alias, name in _by_alias(columns).items()
+        for alias, name in by_alias.items()
     }
     aliases = [column.alias(alias) for alias, column in fields.items()]
     rows = table.select(*aliases, F.col("_line").alias("line"), F.col("_file").alias("file"))

@@ -33,14 +33,15 @@ class Preparation:
     storage: Storage
     people: Forgotten = NOBODY
     forgotten: int = 0
+    ignored: int = 0
     found: Outcomes = field(default_factory=Outcomes)
     warnings: list[str] = field(default_factory=list)
     lineage: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def read(self) -> int:
-        """Rows that were read, with those of people who are forgotten."""
-        return self.found.read + self.forgotten
+        """Rows that were read, with those of people who are forgotten and those that are ignored."""
+        return self.found.read + self.forgotten + self.ignored
 
     def warn(self, warning: str) -> None:
         """Prints the warning and adds it to the report."""

@@ -23,10 +23,12 @@ _DAY = 86_400
 def once(preparation: Preparation, settled: DataFrame, good: Clean) -> tuple[DataFrame, Clean]:
     """The rows of `cleaning.settle` that count, and their number: of the good ones those within `--history-days`, and
     of an interaction (user, item, time, event type) that several drops have, the rows of the newest of them. Rows that
-    one drop has twice stay. The others stay as they are, and are counted.
+    one drop has twice stay, but of a person's rows with one event id one counts. The others stay as they are, and are
+    counted.
     """
     days, many = preparation.arguments.history_days, len(preparation.lineage) > 1
-    if days is None and not many:
+    has_ids = "event_id" in settled.columns
+    if days is None and not many and not has_ids:
         preparation.lineage = [{**entry, "rows": good.rows} for entry in preparation.lineage]
         return settled, good
     rows = settled.where(F.col("reason").isNull() & F.col("is_wanted"))
@@ -36,10 +38,12 @@ def once(preparation: Preparation, settled: DataFrame, good: Clean) -> tuple[Dat
         first = (newest[0] if newest is not None and newest[0] is not None else 0) - days * _DAY
         older = rows.where(F.col("timestamp") < first).count()
         rows = rows.where(F.col("timestamp") >= first)
+    if many or has_ids:
+        rows = cleaning.by_person(rows)
+    if has_ids:
+        rows = _one_of_each_event(rows, many)
     if many:
-        same = Window.partitionBy("user_id", "item_id", "timestamp", "event_type")
-        rows = cleaning.by_person(rows).withColumn("newest", F.max("drop").over(same))
-        rows = rows.where(F.col("drop") == F.col("newest")).drop("newest")
+        rows = _of_newest_drop(rows, has_ids)
     rows = rows.persist()
     counts = {0: rows.count()}
     if many:
@@ -51,6 +55,33 @@ def once(preparation: Preparation, settled: DataFrame, good: Clean) -> tuple[Dat
     if many:
         print(f"{UNITED}{summary(preparation.lineage, good.rows - older - kept, older)}", flush=True)
     return rows, replace(good, rows=kept, before_history=older, superseded=good.rows - older - kept)
+
+
+def _one_of_each_event(rows: DataFrame, many: bool) -> DataFrame:
+    """The rows without those that have the person and the event id of another one: an event that was sent again. The
+    row of the oldest drop is kept, of these the first in time.
+    """
+    order = [F.col(name) for name in ("timestamp", "item_id", "event_type")]
+    if many:
+        order.insert(0, F.col("drop"))
+    place = F.row_number().over(Window.partitionBy("user_id", "event_id").orderBy(*order))
+    rows = rows.withColumn("place", place).where(F.col("event_id").isNull() | (F.col("place") == 1))
+    return rows.drop("place", "event_id")
+
+
+def _of_newest_drop(rows: DataFrame, has_events: bool) -> DataFrame:
+    """The rows of an interaction that the newest drop has. Where events are among them, case does not matter in event
+    types, and a row without a type is any: a history may have none.
+    """
+    if not has_events:
+        newest = F.max("drop").over(Window.partitionBy("user_id", "item_id", "timestamp", "event_type"))
+    else:
+        alike = Window.partitionBy("user_id", "item_id", "timestamp")
+        same = Window.partitionBy("user_id", "item_id", "timestamp", F.lower("event_type"))
+        untyped = F.max(F.when(F.col("event_type").isNull(), F.col("drop"))).over(alike)
+        of_type = F.greatest(F.max("drop").over(same), F.coalesce(untyped, F.lit(-1)))
+        newest = F.when(F.col("event_type").isNull(), F.max("drop").over(alike)).otherwise(of_type)
+    return rows.withColumn("newest", newest).where(F.col("drop") == F.col("newest")).drop("newest")
 
 
 def refuse_own(preparation: Preparation, settled: DataFrame, found: Outcomes) -> None:

@@ -79,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
         "--name", metavar="DROP", help="name of the folder under raw/ (default: made from the data's name and the time)"
     )
 
+    commands.add_parser("close-events", help="start a training with the events since the last one, and follow it")
+
     command = commands.add_parser("recommend", help="show recommendations for one user, from the HTTP API")
     command.add_argument("user", metavar="USER", help="user id, as in the data")
     command.add_argument(
@@ -323,7 +325,7 @@ def _say_interrupted(command: str, interrupt: KeyboardInterrupt, show: Show) -> 
     show.line("")
     if isinstance(interrupt, demo.StoppedDeploying):
         show.warn("stopped, with everything that this command started; `make up` continues from here")
-    elif command in ("demo", "run", "restart", "rollback", "batch"):
+    elif command in ("demo", "run", "close-events", "restart", "rollback", "batch"):
         show.warn("stopped watching; the run continues in the background")
         show.line("  `make status` and `.venv/bin/python -m local logs -f` show it; `make down` stops it")
 
@@ -334,6 +336,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
         project, show, given.data, given.items, given.worse, _parameters(given)
     ),
     "run": _run,
+    "close-events": lambda given, project, show: demo.close_events(project, check_deployed(project), show),
     "recommend": _recommend,
     "url": lambda given, project, show: print(api_url(project, check_deployed(project)["ApiId"])),
     "status": lambda given, project, show: show_status(project, show),

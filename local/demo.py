@@ -16,6 +16,7 @@ from local import worse as worse_copy
 from local.catalogue import Dataset
 from local.console import Show
 from local.data import Drop
+from local.forget import call
 from local.ledger import Ledger
 from local.live import show_clicks
 from local.project import ACCESS_KEY, REGION, SECRET_KEY, Problem, Project
@@ -129,7 +130,28 @@ def run(project: Project, outputs: Mapping[str, str], prepared: Prepared, show: 
         show.line(f"    {sentence}")
     if prepared.week is not None:
         project.write_state(SHOP_FILE, {"seed": SHOP_SEED, "drops": prepared.week - shop.FIRST_WEEKS + 1})
-    outcome = watcher.follow(prepared.name, before)
+    return _follow(project, outputs, prepared.name, before, watcher, show)
+
+
+def close_events(project: Project, outputs: Mapping[str, str], show: Show) -> Outcome | None:
+    """Announce the events since the last announcement, and follow what that starts to its end, as `run`. None if there
+    are no new events.
+    """
+    watcher = Watcher(project, outputs, show)
+    before = watcher.known_preparations()
+    answer = call(project, outputs, "close-events", {})
+    if answer["drop"] is None:
+        show.line("there are no new events: those that were sent are files after a few seconds")
+        return None
+    show.heading("The loop")
+    show.good(f"the events up to raw/{answer['drop']}/ are announced")
+    return _follow(project, outputs, answer["drop"], before, watcher, show)
+
+
+def _follow(
+    project: Project, outputs: Mapping[str, str], drop: str, before: set[str], watcher: Watcher, show: Show
+) -> Outcome:
+    outcome = watcher.follow(drop, before)
     if outcome.status == "DEPLOYED":
         show.good(f"model {outcome.run_id} serves, {outcome.seconds:.1f} s after the drop")
         dataset = Dataset(project.client("s3"), outputs["DataBucketName"], outcome.dataset_version)

@@ -9,6 +9,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from contracts.outcomes import PK, Window
 from local.project import Project
 
 REFUSED = ("REFUSED", "QUARANTINED")
@@ -66,10 +67,23 @@ class Ledger:
         )
         return [self._record(item) for page in pages for item in page["Items"]]
 
+    def outcomes(self, first: str, last: str) -> list[Window]:
+        """Outcomes of the windows that start from `first` to `last`."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.name,
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+            ExpressionAttributeValues={":pk": {"S": PK}, ":first": {"S": first}, ":last": {"S": last}},
+        )
+        return [Window.from_item(self._record(item)) for page in pages for item in page["Items"]]
+
     def split(self) -> dict[str, Any]:
         """The second model of a traffic split, or {}."""
         found = self.item("SERVING", "SPLIT")
         return found if found.get("percent") else {}
+
+    def trial(self, split: Mapping[str, Any]) -> dict[str, Any]:
+        """The trial that a split began, or {}."""
+        return self.item(f"TRIAL#{str(split.get('by')).rpartition(':')[2]}", "STATE")
 
     def of_kind(self, kind: str, limit: int = 100) -> list[dict[str, Any]]:
         """The records of a kind, the last updated first."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contracts import outcomes
+from contracts.outcomes import Window
+from contracts.recent_events import window_start
 from local import host, http
 from local.console import Show
 from local.ledger import Ledger, key_of, newest_first, reasons_of, run_rows, when
@@ -40,6 +44,10 @@ def show_status(project: Project, show: Show) -> None:
     if split := ledger.split():
         since = when(split.get("since"))
         show.line(f"traffic        {split['percent']} % of the requests go to {split['runId']} since {since}")
+        for line in trial_lines(ledger.trial(split)):
+            show.line(line)
+    for line in earned_lines(ledger.outcomes(*last_day(time.time()))):
+        show.line(f"earned, 24 h   {line}")
     show.line(f"dead letters   {dead_letters(project, outputs['DeadLetterQueueUrl'])}")
     _show_open_jobs(ledger, show)
     _show_runs(ledger, show)
@@ -64,6 +72,40 @@ def serving_line(record: Mapping[str, Any]) -> str:
     previous = (record.get("previous") or {}).get("runId")
     before = f" (previously: {previous})" if previous else ""
     return f"{record.get('runId')} since {when(record.get('since'))}, on dataset {record.get('datasetVersion')}{before}"
+
+
+def last_day(now: float) -> tuple[str, str]:
+    """The starts of the first and the last window of the last 24 hours; `now` in epoch seconds."""
+    return window_start(int(now - 24 * 3600) * 1000), window_start(int(now) * 1000)
+
+
+def earned_lines(windows: Sequence[Window]) -> list[str]:
+    """Outcomes of the recommendations of each model as text, the newest model first."""
+    counts = outcomes.total(windows, lambda answers: answers.run_id)
+    return [
+        f"{run_id}: shown {one.impressions:,}, chosen {one.clicks:,} ({one.rate:.2%}), bought {one.purchases:,}, "
+        f"value {one.value:,.2f}"
+        for run_id, one in sorted(counts.items(), reverse=True)
+    ]
+
+
+def trial_lines(trial: Mapping[str, Any]) -> list[str]:
+    """The trial of the two models as text: share, click rates, their difference with its interval, and the time left;
+    nothing before the first look.
+    """
+    figures = trial.get("figures") or {}
+    if not figures:
+        return []
+    state = trial.get("verdict") or f"{figures['daysLeft']:.1f} days left"
+    lines = [f"trial          {trial['trialId']}: {trial['share']:.0%} of the people get {trial['other']}; {state}"]
+    for side in ("AllTraffic", "Other"):
+        shown, clicks = figures["impressions"][side], figures["clicks"][side]
+        rate = f" ({clicks / shown:.2%})" if shown else ""
+        lines.append(f"    {side:<10} {clicks} clicks of {shown} answers{rate}")
+    if "difference" in figures:
+        interval = f"{figures['low']:+.1%} to {figures['high']:+.1%}"
+        lines.append(f"    Other has {figures['difference']:+.1%} clicks, always-valid interval {interval}")
+    return lines
 
 
 def dead_letters(project: Project, url: str) -> str:

@@ -65,6 +65,7 @@ AREAS = [
             "tests/unit/statemachines",
             "tests/contract",
             "tests/infrastructure",
+            "tests/unit/test_dashboard.py",
             "tests/unit/test_faults.py",
             "tests/unit/test_import_rules.py",
             "tests/unit/test_templates.py",

@@ -185,7 +185,7 @@ def _take(step: Step, deployment: Deployment, event: dict[str, Any]) -> Step:
         raise EndpointFailed(f"endpoint {name} failed on {step.config}: {reason}")
     if step.action is Action.DELETE:
         _delete_endpoint()
-        if event["action"] == "deploy" or step.config is not None:
+        if step.config is not None:
             raise DeploymentInProgress(f"the failed endpoint {name} is being deleted; {step.config} waits for it")
         JOBS.answer(token, Outcome(output={"endpointName": name, "changed": True}))
         return step

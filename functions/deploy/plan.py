@@ -56,7 +56,7 @@ def rollback(endpoint: dict[str, Any] | None, wanted: str, previous: str | None)
     if status == "InService":
         if serves != wanted:
             # On `previous`: done. On a third one: another deployment came later and is not undone here.
-            return Step(Action.DONE, previous)
+            return Step(Action.DONE, serves)
         return Step(Action.UPDATE if previous else Action.DELETE, previous)
     if status == "Failed":
         return Step(Action.DELETE, previous)

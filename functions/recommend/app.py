@@ -42,6 +42,7 @@ from recommend.recent import OPENING, Reading, RecentEvents, RecentEventsUnavail
 from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
 from recommend.routes import route
 from recommend.stored_lists import Popularity
+from recommend.trial import NO_SIDE, CurrentTrial, Side
 from recommend.withdrawal import Withdrawal
 from shared import environment, http
 from shared.observability import count, logger, metrics, observed
@@ -79,6 +80,7 @@ people = People(artifacts)
 withdrawal = Withdrawal(artifacts)
 placed = Document(artifacts, placements.KEY, placements_from_json, otherwise=Placements())
 now = Beside(artifacts, popular_now.KEY, PopularNow.from_json, NOTHING)
+trial = CurrentTrial(artifacts)
 types = Beside(artifacts, event_types.KEY, EventTypes.from_json, event_types.DEFAULT)
 recent = RecentEvents(Table(SETTINGS.events_table, SETTINGS.aws_region, SETTINGS.url_suffix), _RECENT_SECONDS)
 
@@ -121,12 +123,14 @@ def recommendations(request: RecommendationsRequest, request_id: str) -> dict[st
     """Recommend items of the whole catalogue to a person. Raises `Absent` or `Unreadable`."""
     budget = Budget(_BUDGET_SECONDS)
     people.begin()
+    trial.begin()
     reading = _begin_to_read(request)
     listing = _listing(request, RECOMMENDATIONS, request.person.name)
     request = listing.completed(request)
     number = listing.page.depth(request.num_results)
     list_filter = ListFilter(listing.rules(_rules()), request.categories)
     person, history = _history(request, reading)
+    side = _side(person.key)
 
     def answer(name: str) -> Ranking:
         # A forgotten person is answered under another name, and without what they did.
@@ -134,18 +138,18 @@ def recommendations(request: RecommendationsRequest, request_id: str) -> dict[st
         left_out = known.left_out(request.exclude_seen)
         rules = list_filter.to_invocation() | list_filter.rules.to_exploration()
         asked = replace(request, num_results=number).to_invocation(name, known) | rules
-        found = _ranked(asked, budget, left_out | list_filter.untold) if listing.is_of_model else None
+        found = _ranked(asked, budget, left_out | list_filter.untold, side) if listing.is_of_model else None
         sold = replace(list_filter, without=left_out, withdrawn=withdrawal.items())
         # The lists of a batch leave out all seen items, so they cannot answer a request that wants them all.
         if found is None and listing.is_of_model and request.exclude_seen != seen.NONE:
             found = _listed(name, number, sold, budget)
         return _with_popular(found, listing, number, sold)
 
-    ranking = _known(person.name, budget, answer)
-    ranking, token = listing.cut(ranking, request.num_results)
+    ranking, token = listing.cut(_known(person.name, budget, answer), request.num_results)
     _served(ranking, listing.name)
-    answered = ranking.to_recommendations(_id(ranking, request_id, listing), request.fields, request.explain)
-    return answered | token
+    side = _counted(side, ranking)
+    shown = ranking.to_recommendations(_id(ranking, request_id, side, listing.name), request.fields, request.explain)
+    return shown | side.shown() | token
 
 
 def related(request: RelatedRequest, request_id: str) -> dict[str, Any]:
@@ -159,7 +163,7 @@ def related(request: RelatedRequest, request_id: str) -> dict[str, Any]:
     ranking = _with_popular(found, listing, number, replace(list_filter, withdrawn=withdrawal.items()))
     ranking, token = listing.cut(ranking, request.num_results)
     _served(ranking, listing.name)
-    return ranking.to_related(_id(ranking, request_id, listing), request.fields) | token
+    return ranking.to_related(_id(ranking, request_id, placement=listing.name), request.fields) | token
 
 
 def rankings(request: RankingRequest, request_id: str) -> dict[str, Any]:
@@ -167,10 +171,12 @@ def rankings(request: RankingRequest, request_id: str) -> dict[str, Any]:
     `Unreadable`.
     """
     budget = Budget(_BUDGET_SECONDS)
+    trial.begin()
+    side = _side(Person(user_id=request.user_id).key)
 
     def answer(user_id: str) -> Ranking:
         try:
-            return endpoint.rank(replace(request, user_id=user_id).to_invocation(), budget)
+            return endpoint.rank(replace(request, user_id=user_id).to_invocation(), budget, side.variant)
         except EndpointUnavailable as error:
             _fall_back(error)
             model = _popular()
@@ -179,7 +185,8 @@ def rankings(request: RankingRequest, request_id: str) -> dict[str, Any]:
 
     ranking = _known(request.user_id, budget, answer)
     _served(ranking)
-    return ranking.to_personalized_ranking(_id(ranking, request_id), request.fields)
+    side = _counted(side, ranking)
+    return ranking.to_personalized_ranking(_id(ranking, request_id, side), request.fields) | side.shown()
 
 
 def health() -> tuple[int, dict[str, Any]]:
@@ -224,12 +231,33 @@ def _history(request: RecommendationsRequest, reading: Reading | None) -> tuple[
     return person, History.from_events(events, types.known(_RECENT_SECONDS * OPENING), time.time())
 
 
-def _ranked(invocation: dict[str, Any], budget: Budget, left_out: frozenset[str] = frozenset()) -> Ranking | None:
+def _side(key: str | None) -> Side:
+    """Return the side of the person with this key of their events in the trial."""
+    side = trial.side_of(key, _RECENT_SECONDS * OPENING)
+    if trial.problem:
+        with single_metric(name="TrialUnreadable", unit=MetricUnit.Count, value=1):
+            pass  # a metric without the dimensions of the others
+        logger.warning("the trial cannot be read; the last known one counts", extra={"reason": trial.problem})
+    return side
+
+
+def _counted(side: Side, ranking: Ranking) -> Side:
+    """Return the side that the answer counts for; tell if it is not the person's."""
+    counted = side.of_answer(ranking)
+    if counted != side:
+        with single_metric(name="TrialSideNotServed", unit=MetricUnit.Count, value=1):
+            pass
+    return counted
+
+
+def _ranked(
+    invocation: dict[str, Any], budget: Budget, left_out: frozenset[str] = frozenset(), side: Side = NO_SIDE
+) -> Ranking | None:
     """Return the endpoint's answer without withdrawn items and those of `left_out`; None if there is none, or nothing
     is left of it.
     """
     try:
-        return endpoint.rank(invocation, budget).without(withdrawal.items() | left_out)
+        return endpoint.rank(invocation, budget, side.variant).without(withdrawal.items() | left_out)
     except EndpointUnavailable as error:
         _fall_back(error)
         return None
@@ -288,13 +316,15 @@ def _placements() -> Placements | None:
     return current if current.by_name or not placed.unreadable else None
 
 
-def _id(ranking: Ranking, request_id: str, listing: Listing | None = None) -> str:
+def _id(ranking: Ranking, request_id: str, side: Side = NO_SIDE, placement: str = "") -> str:
     """Return the id of an answer, which tells what gave it."""
     made = Answered(
         run_id=ranking.model_version,
         source=ranking.source,
         request=request_id,
-        placement=listing.name if listing else "",
+        placement=placement,
+        trial=side.trial,
+        variant=side.variant,
     )
     return made.to_text(SETTINGS.stack_id)
 

@@ -1,4 +1,4 @@
-"""The AWS calls of a request: InvokeEndpoint, GetObject and reads of a table, signed and sent by parts of botocore.
+"""The AWS calls of a request: InvokeEndpoint, GetObject and Query, signed and sent by parts of botocore.
 
 Botocore's clients would send the same requests, but load their service models at every cold start (decision 0013).
 """
@@ -59,9 +59,11 @@ class Runtime:
         self._url = _endpoint_url("SAGEMAKER_RUNTIME") or f"https://runtime.sagemaker.{region}.{url_suffix}"
         self.session = _session(self._url, connect_timeout=1, read_timeout=2)
 
-    def invoke_endpoint(self, name: str, body: bytes) -> Answer:
-        """Send the JSON `body` to the endpoint `name`, without retries. Raises `NoAnswer`."""
+    def invoke_endpoint(self, name: str, body: bytes, variant: str = "") -> Answer:
+        """Send the JSON `body` to the endpoint `name`, or to its `variant`, without retries. Raises `NoAnswer`."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if variant:
+            headers["X-Amzn-SageMaker-Target-Variant"] = variant
         request = AWSRequest("POST", f"{self._url}/endpoints/{quote(name)}/invocations", headers, body)
         SigV4Auth(Credentials.of_the_function(), "sagemaker", self._region).add_auth(request)
         return _sent(self.session, request)
@@ -91,7 +93,7 @@ class Bucket:
 
 
 class Table:
-    """The items of one DynamoDB table. Its calls are not retried: their answers are not worth waiting for."""
+    """The items of one DynamoDB table."""
 
     def __init__(self, name: str, region: str, url_suffix: str) -> None:
         self._name, self._region = name, region
@@ -99,16 +101,9 @@ class Table:
         self.session = _session(self._url, connect_timeout=0.5, read_timeout=0.5)
 
     def query(self, **request: Any) -> Answer:
-        """Send a Query with these members. Raises `NoAnswer`."""
-        return self._call("Query", request)
-
-    def get_item(self, **request: Any) -> Answer:
-        """Send a GetItem with these members. Raises `NoAnswer`."""
-        return self._call("GetItem", request)
-
-    def _call(self, operation: str, request: dict[str, Any]) -> Answer:
+        """Send a Query with these members, without retries. Raises `NoAnswer`."""
         body = json.dumps({"TableName": self._name} | request).encode()
-        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"DynamoDB_20120810.{operation}"}
+        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "DynamoDB_20120810.Query"}
         signed = AWSRequest("POST", f"{self._url}/", headers, body)
         SigV4Auth(Credentials.of_the_function(), "dynamodb", self._region).add_auth(signed)
         return _sent(self.session, signed)

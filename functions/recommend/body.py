@@ -28,6 +28,8 @@ def shown_fields(value: Any) -> tuple[str, ...]:
 def num_results(document: dict[str, Any]) -> int:
     """Return `numResults`."""
     value = document.get("numResults", limits.DEFAULT_RESULTS)
+    if isinstance(value, float) and value.is_integer():  # JSON has one kind of number
+        value = int(value)
     if not is_integer(value, 1, limits.RESULTS):
         raise InvalidRequest(
             f"numResults must be an integer from 1 to {limits.RESULTS}, not {as_json(value)}", "numResults"

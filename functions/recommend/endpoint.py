@@ -28,6 +28,8 @@ _REASONS = {
 _FAST = {"absent", "empty"}
 OLD_SERVER_SECONDS = 60.0
 """For this time no history is sent to a model server that does not know the field: one of before version 0.3."""
+ABSENT_VARIANT_SECONDS = 60.0
+"""For this time a variant is not asked for that the endpoint does not have: a trial's document may be a minute old."""
 _LEAST_TO_TRY_AGAIN = 0.03
 """Minimum seconds left in the budget for a second try."""
 
@@ -68,15 +70,16 @@ class Endpoint:
         self._circuit = circuit or Circuit(clock)
         self._clock = clock
         self._no_history_until = float("-inf")
+        self._absent_until: dict[str, float] = {}
 
-    def rank(self, invocation: Mapping[str, Any], budget: Budget) -> Ranking:
-        """Return the endpoint's ranking, within the budget. Raises `EndpointUnavailable`; at once if the circuit is
-        open.
+    def rank(self, invocation: Mapping[str, Any], budget: Budget, variant: str = "") -> Ranking:
+        """Return the ranking of the endpoint, or of its `variant`, within the budget. If the endpoint has no such
+        variant, any answers. Raises `EndpointUnavailable`; at once if the circuit is open.
         """
         if self._circuit.is_open:
             raise EndpointUnavailable("circuit_open", "the endpoint failed several times in a row")
         try:
-            ranking = self.probe(invocation, budget)
+            ranking = self.probe(invocation, budget, variant)
         except EndpointUnavailable as error:
             if error.reason not in _FAST:
                 self._circuit.failed()
@@ -84,46 +87,58 @@ class Endpoint:
         self._circuit.succeeded()
         return ranking
 
-    def probe(self, invocation: Mapping[str, Any], budget: Budget) -> Ranking:
+    def probe(self, invocation: Mapping[str, Any], budget: Budget, variant: str = "") -> Ranking:
         """Like `rank`, but ignores the circuit. Tries a second time if that may help and time is left."""
         try:
-            return self._within(budget, invocation)
+            return self._within(budget, invocation, variant)
         except EndpointUnavailable as error:
             if not error.transient or budget.left < _LEAST_TO_TRY_AGAIN:
                 raise
-        return self._within(budget, invocation)
+        return self._within(budget, invocation, variant)
 
-    def _within(self, budget: Budget, invocation: Mapping[str, Any]) -> Ranking:
+    def _within(self, budget: Budget, invocation: Mapping[str, Any], variant: str) -> Ranking:
         try:
-            return budget.spend(lambda: self._invoke(invocation))
+            return budget.spend(lambda: self._invoke(invocation, variant))
         except TimeoutError:
             raise EndpointUnavailable("timeout", "no answer within the budget of the request") from None
 
-    def _invoke(self, invocation: Mapping[str, Any]) -> Ranking:
+    def _invoke(self, invocation: Mapping[str, Any], variant: str) -> Ranking:
         if "history" not in invocation:
-            return self._send(invocation)
+            return self._send(invocation, variant)
         if self._clock() >= self._no_history_until:
             try:
-                return self._send(invocation)
+                return self._send(invocation, variant)
             except EndpointUnavailable as error:
                 if not error.is_misread:
                     raise
-        ranking = self._send({name: value for name, value in invocation.items() if name != "history"})
+        ranking = self._send({name: value for name, value in invocation.items() if name != "history"}, variant)
         if self._clock() >= self._no_history_until:
             self._no_history_until = self._clock() + OLD_SERVER_SECONDS
         return ranking
 
-    def _send(self, invocation: Mapping[str, Any]) -> Ranking:
+    def _send(self, invocation: Mapping[str, Any], variant: str) -> Ranking:
+        if not variant or self._clock() < self._absent_until.get(variant, float("-inf")):
+            return self._send_to(invocation, "")
         try:
-            answer = self._runtime.invoke_endpoint(self._name, json.dumps(invocation).encode())
+            return self._send_to(invocation, variant)
+        except EndpointUnavailable as error:
+            if error.reason != "absent":
+                raise
+        ranking = self._send_to(invocation, "")  # raises if it is the endpoint that is absent
+        self._absent_until[variant] = self._clock() + ABSENT_VARIANT_SECONDS
+        return ranking
+
+    def _send_to(self, invocation: Mapping[str, Any], variant: str) -> Ranking:
+        try:
+            answer = self._runtime.invoke_endpoint(self._name, json.dumps(invocation).encode(), variant)
         except NoAnswer as error:
             reason = "timeout" if error.timed_out else "unreachable"
             raise EndpointUnavailable(reason, str(error), transient=not error.timed_out) from None
         if answer.status != 200:
             raise _unavailable(answer)
         try:
-            variant = answer.headers.get("x-amzn-invoked-production-variant")
-            return Ranking.from_endpoint(answer.content, invocation, variant)
+            invoked = answer.headers.get("x-amzn-invoked-production-variant")
+            return Ranking.from_endpoint(answer.content, invocation, invoked)
         except GarbledAnswer as error:
             raise EndpointUnavailable(error.reason, str(error), is_refused=True) from None
 

@@ -13,6 +13,7 @@ from contracts import histories, limits, seen
 from contracts.event_types import EventTypes
 from contracts.recent_events import NEWEST
 from contracts.values import is_unicode
+from recommend.person import Person
 
 
 class Event(NamedTuple):
@@ -35,6 +36,34 @@ class Event(NamedTuple):
         except (KeyError, TypeError, ValueError):
             return None
         return event if 1 <= len(event.item_id) <= limits.ID_CHARACTERS and is_unicode(event.item_id) else None
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest events of a user or a session, and of a session that has logged in its user."""
+
+    events: tuple[Event, ...]
+    user_id: str | None = None
+    since: int = 0
+    """Epoch milliseconds: the events of the session before that are not the user's."""
+
+    @classmethod
+    def from_items(cls, items: Iterable[Mapping[str, Any]]) -> Newest:
+        """Read items in DynamoDB's JSON."""
+        user_id, since, events = None, 0, []
+        for item in items:
+            event = Event.from_item(item)
+            if event is not None:
+                events.append(event)
+            elif "user" in item:
+                user_id, since = item["user"]["S"], int(item.get("since", {}).get("N", 0))
+        return cls(tuple(events), user_id, since)
+
+    def events_of(self, person: Person) -> tuple[Event, ...]:
+        """Return the events of this session that are the person's: of two users of one session, each has their own."""
+        if self.user_id is None:
+            return self.events
+        return tuple(event for event in self.events if event.at >= self.since) if person.user_id == self.user_id else ()
 
 
 @dataclass(frozen=True)

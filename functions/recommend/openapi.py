@@ -13,10 +13,18 @@ from contracts import limits, seen
 from contracts.item_fields import NAME_CHARACTERS
 from contracts.placements import NAME as PLACEMENT_NAME
 from contracts.popular_now import WINDOWS
+from contracts.trials import ALL_TRAFFIC, OTHER
+from recommend import openapi_events
 from recommend.pages import CHARACTERS as PAGE_CHARACTERS
+from recommend.person import SESSION_CHARACTERS
 
 _ID = {"type": "string", "minLength": 1, "maxLength": limits.ID_CHARACTERS}
-_USER = "id of the user; an unknown user gets popular items"
+_SESSION_ID = _ID | {"maxLength": SESSION_CHARACTERS}
+_USER = "id of the user; a user of whom nothing is known gets popular items"
+_SESSION = (
+    "id of the visitor's session; with a userId, what the session did counts too, and without one it is the user that "
+    "has logged in, if there is one"
+)
 _ITEM = "id of the item; an unknown item gets popular items"
 _VARIANT = {
     "type": "string",
@@ -41,6 +49,14 @@ _ABOUT = {
     },
 }
 _FIELD_NAME = {"type": "string", "minLength": 1, "maxLength": NAME_CHARACTERS}
+_TRIAL = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["trialId", "variant"],
+    "properties": {"trialId": {"type": "string"}, "variant": {"enum": [ALL_TRAFFIC, OTHER]}},
+    "description": "while two models are on trial: the trial, and the side that this answer counts for",
+}
+_NUMBER = {"type": "integer", "minimum": 1, "maximum": limits.RESULTS, "default": limits.DEFAULT_RESULTS}
 _VERSION = {"type": "string", "description": "run id of the model, the same as in the ledger and the registry"}
 
 
@@ -58,16 +74,34 @@ def document() -> dict[str, Any]:
             "/recommendations": {
                 "get": {
                     "operationId": "getRecommendations",
-                    "summary": "Recommend items to a user",
-                    "parameters": [_id("userId", _USER, "query"), *_for_a_user()],
+                    "summary": "Recommend items to a user, a session, or both; one of the ids is needed",
+                    "parameters": [_query("userId", _ID, _USER), _session(), *_for_a_user()],
                     "responses": _responses("Recommendations", 400),
-                }
+                },
+                "post": {
+                    "operationId": "getRecommendationsForHistory",
+                    "summary": "Recommend items by the history in the request; nothing else of the last days counts",
+                    "requestBody": _body("RecommendationsRequest"),
+                    "responses": _responses("Recommendations", 400, 413, 415),
+                },
             },
             "/users/{userId}/recommendations": {
                 "get": {
                     "operationId": "getRecommendationsByPath",
                     "summary": "The same, for a user whose id has no slash, percent sign, question mark or hash",
-                    "parameters": [_id("userId", _USER, "path"), *_for_a_user()],
+                    "parameters": [_id("userId", _USER, "path"), _session(), *_for_a_user()],
+                    "responses": _responses("Recommendations", 400),
+                }
+            },
+            "/sessions/{sessionId}/recommendations": {
+                "get": {
+                    "operationId": "getRecommendationsForSession",
+                    "summary": "Recommend items to a visitor",
+                    "parameters": [
+                        _id("sessionId", _SESSION, "path") | {"schema": _SESSION_ID},
+                        _query("userId", _ID, _USER),
+                        *_for_a_user(),
+                    ],
                     "responses": _responses("Recommendations", 400),
                 }
             },
@@ -103,11 +137,7 @@ def document() -> dict[str, Any]:
                 "post": {
                     "operationId": "getPersonalizedRanking",
                     "summary": "Rank the given items for a user",
-                    "requestBody": {
-                        "required": True,
-                        "description": f"at most {limits.REQUEST_BYTES} bytes",
-                        "content": {"application/json": {"schema": _ref("RankingRequest")}},
-                    },
+                    "requestBody": _body("RankingRequest"),
                     "responses": _responses("PersonalizedRanking", 400, 413, 415),
                 }
             },
@@ -123,8 +153,9 @@ def document() -> dict[str, Any]:
                     },
                 }
             },
+            **openapi_events.paths(),
         },
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas() | openapi_events.schemas()},
     }
 
 
@@ -137,13 +168,18 @@ def _schemas() -> dict[str, Any]:
         "inputList": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": limits.CANDIDATES},
     }
     model = _object({"version": _VERSION}) | {"properties": {"version": _VERSION, "variant": _VARIANT}}
-    identity = {"recommendationId": {"type": "string", "description": "id of this answer, the same as in the log"}}
+    identity = {
+        "recommendationId": {
+            "type": "string",
+            "description": "id of this answer, which tells what gave it; events that follow from the answer name it",
+        }
+    }
     source = {
         "enum": ["personalized", "session", "related", "batch", "popular", "trending"],
-        "description": "personalized and related: the model; batch: the user's stored list, while the model does not "
-        "answer; popular and trending: items that many choose, or more than before, for an unknown user or item, while "
-        "the model does not answer, or by the placement; session: the model, for a person it has not met, by what they "
-        "chose",
+        "description": "personalized and related: the model; session: the model, for a person whom it has not met, by "
+        "their history alone; batch: the user's stored list, while the model does not answer; popular and trending: "
+        "items that many choose, or more than before, for an unknown user or item, while the model does not answer, or "
+        "by the placement",
     }
     listed = identity | {
         "itemList": {"type": "array", "items": item, "maxItems": limits.RESULTS, "description": "best first"},
@@ -165,14 +201,25 @@ def _schemas() -> dict[str, Any]:
     left_out = {
         "enum": list(seen.KINDS),
         "description": "which of the user's own items the list leaves out: what was asked for, if the model answers; "
-        "any in the source batch; none in popular items that stand in for it",
+        "any in the source batch; none in popular items that stand in for it. Every list leaves out in this "
+        "way what the person did since the training",
+    }
+    told = {
+        "history": _history(),
+        "userId": _ID | {"description": _USER},
+        "numResults": _NUMBER,
+        "excludeSeen": {"enum": [*seen.KINDS, True, False], "default": seen.ANY},
+        "categories": {"type": "array", "items": {"type": "string"}, "maxItems": limits.CATEGORIES},
+        "fields": {"type": "array", "maxItems": limits.FIELDS, "items": _FIELD_NAME},
+        "explain": {"type": "boolean", "default": False},
+        **{one["name"]: one["schema"] for one in _listing()},
     }
     return {
-        "Recommendations": _object(
+        "Recommendations": _in_a_trial(
             listed | {"itemList": listed["itemList"] | {"items": recommended}, "excludeSeen": left_out}, window | page
         ),
         "Related": _object(listed, window | page),
-        "PersonalizedRanking": _object(
+        "PersonalizedRanking": _in_a_trial(
             identity
             | {
                 "personalizedRanking": {"type": "array", "items": item, "maxItems": limits.CANDIDATES},
@@ -186,6 +233,7 @@ def _schemas() -> dict[str, Any]:
             },
             window,
         ),
+        "RecommendationsRequest": _object({"history": told["history"]}) | {"properties": told},
         "RankingRequest": _object(ranked) | {"properties": ranked | {"fields": _field_names(_FIELD_NAME)}},
         "Health": _object(
             {
@@ -225,12 +273,43 @@ def _object(properties: dict[str, Any], optional: dict[str, Any] | None = None) 
     }
 
 
+def _in_a_trial(properties: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an answer to a person, who may be on a side of a trial of two models."""
+    return _object(properties, optional | {"trial": _TRIAL})
+
+
 def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _json(description: str, schema: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": _ref(schema)}}}
+
+
+def _body(schema: str) -> dict[str, Any]:
+    return {
+        "required": True,
+        "description": f"at most {limits.REQUEST_BYTES} bytes",
+        "content": {"application/json": {"schema": _ref(schema)}},
+    }
+
+
+def _history() -> dict[str, Any]:
+    one = {"itemId": _ID, "isBought": {"type": "boolean", "default": False}}
+    aged = {"itemId": _ID, "ageSeconds": {"type": "number", "minimum": 0, "description": "seconds since the event"}}
+
+    def entries(required: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "array", "maxItems": limits.HISTORY, "items": _object(required) | {"properties": properties}}
+
+    return {
+        "anyOf": [entries({"itemId": _ID}, one), entries(aged, one | aged)],
+        "description": "what the person chose, the oldest first; with ageSeconds, in all entries or in none, ordered "
+        "by it. An item may be there several times",
+    }
+
+
+def _session() -> dict[str, Any]:
+    return _query("sessionId", _SESSION_ID, _SESSION)
 
 
 def _responses(schema: str, *refusals: int) -> dict[str, Any]:
@@ -302,8 +381,7 @@ def _listing() -> list[dict[str, Any]]:
 
 
 def _num_results() -> dict[str, Any]:
-    schema = {"type": "integer", "minimum": 1, "maximum": limits.RESULTS, "default": limits.DEFAULT_RESULTS}
-    return _query("numResults", schema, "maximum number of items")
+    return _query("numResults", _NUMBER, "maximum number of items")
 
 
 def _categories() -> list[dict[str, Any]]:

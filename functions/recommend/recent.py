@@ -12,7 +12,7 @@ from contracts import recent_events
 from recommend.aws import Answer, NoAnswer, Table
 from recommend.budget import Budget
 from recommend.circuit import Circuit
-from recommend.history import Event
+from recommend.history import Event, Newest
 from recommend.person import Person
 
 IDLE_SECONDS = 30.0
@@ -64,41 +64,28 @@ class RecentEvents:
         else:
             self._circuit.failed()
 
-    def newest(self, key: str) -> list[dict[str, Any]]:
+    def newest(self, key: str) -> Newest:
         """Return the newest items under a key. Raises `RecentEventsUnavailable`.
 
         The read is consistent: an event that was accepted before is there.
         """
+        names = ("sk", "at", "item", "type", "user", "since")
         answer = _sent(
             lambda: self._table.query(
                 IndexName=recent_events.BY_TIME,
                 KeyConditionExpression="pk = :pk",
                 ExpressionAttributeValues={":pk": {"S": key}},
-                ProjectionExpression="sk, #at, #item, #type",
-                ExpressionAttributeNames={"#at": "at", "#item": "item", "#type": "type"},
+                ProjectionExpression=", ".join(f"#{name}" for name in names),
+                ExpressionAttributeNames={f"#{name}": name for name in names},
                 ScanIndexForward=False,
-                Limit=recent_events.NEWEST,
+                Limit=recent_events.NEWEST + 1,  # the user of a session is an item too
                 ConsistentRead=True,
             )
         )
         items = answer.get("Items")
         if not isinstance(items, list):
             raise RecentEventsUnavailable("garbled")
-        return items
-
-    def user_of(self, session_id: str) -> str | None:
-        """Return the user of a session that has logged in. Raises `RecentEventsUnavailable`."""
-        answer = _sent(
-            lambda: self._table.get_item(
-                Key={"pk": {"S": recent_events.of_session(session_id)}, "sk": {"S": recent_events.USER}},
-                ConsistentRead=True,
-            )
-        )
-        try:
-            user = answer["Item"]["user"]["S"] if "Item" in answer else None
-        except (KeyError, TypeError):
-            user = None
-        return user if isinstance(user, str) and user else None
+        return Newest.from_items(items)
 
 
 class Reading:
@@ -106,17 +93,13 @@ class Reading:
 
     def __init__(self, source: RecentEvents, person: Person, budget: Budget | None) -> None:
         self._source, self._person, self._budget = source, person, budget
-        self._pages: list[Future[list[dict[str, Any]]]] = []
-        self._user: Future[str | None] | None = None
-        if budget is None:
-            return
-        user_id, session_id = person.user_id, person.session_id
-        if user_id is not None:
-            self._read(recent_events.of_user(user_id))
-        if session_id is not None:
-            self._read(recent_events.of_session(session_id))
-            if user_id is None:
-                self._user = _READS.submit(source.user_of, session_id)
+        self._of_session: Future[Newest] | None = None
+        self._of_user: Future[Newest] | None = None
+        if budget is not None:
+            if person.session_id is not None:
+                self._of_session = _READS.submit(source.newest, recent_events.of_session(person.session_id))
+            if person.user_id is not None:
+                self._of_user = _READS.submit(source.newest, recent_events.of_user(person.user_id))
 
     def result(self) -> tuple[Person, list[Event]]:
         """Return who the person is, for a session that has logged in its user, and their events. Raises
@@ -130,8 +113,9 @@ class Reading:
             self._source.ended(is_answered=False)
             raise
         except TimeoutError:
-            for future in self._pages:
-                future.cancel()
+            for future in (self._of_session, self._of_user):
+                if future is not None:
+                    future.cancel()
             self._source.ended(is_answered=False)
             raise RecentEventsUnavailable("timeout") from None
         self._source.ended(is_answered=True)
@@ -139,15 +123,16 @@ class Reading:
 
     def _found(self, budget: Budget) -> tuple[Person, list[Event]]:
         person = self._person
-        user_id = self._user.result(budget.left) if self._user is not None else None
-        if user_id is not None:
-            person = Person(user_id, person.session_id)
-            self._read(recent_events.of_user(user_id))
-        items = [item for page in self._pages for item in page.result(budget.left)]
-        return person, [event for event in map(Event.from_item, items) if event is not None]
-
-    def _read(self, key: str) -> None:
-        self._pages.append(_READS.submit(self._source.newest, key))
+        events: list[Event] = []
+        if self._of_session is not None:
+            session = self._of_session.result(budget.left)
+            if person.user_id is None and session.user_id is not None:
+                person = Person(session.user_id, person.session_id)
+                self._of_user = _READS.submit(self._source.newest, recent_events.of_user(session.user_id))
+            events += session.events_of(person)
+        if self._of_user is not None:
+            events += self._of_user.result(budget.left).events
+        return person, events
 
 
 def _sent(call: Callable[[], Answer]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _look(trial: Trial, state: TrialState) -> TrialState:
     windows = LEDGER.outcomes(counting.window_of(state["startedAt"]), counting.window_of(counting.time_of(now)))
     evidence = counting.evidence(windows, trial_id, since)
     found, days = decision.estimate(evidence, LIMITS), _days(state["startedAt"], now)
-    counted = words.figures(evidence, found, days, LIMITS.expected)
+    counted = words.figures(evidence, found, days, LIMITS)
     verdict = decision.verdict(found, days, LIMITS)
     share = steps[-1]["share"]
     if verdict is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from contracts.trials import ALL_TRAFFIC, OTHER, Trial
 from trials.decision import Estimate, Evidence, Verdict
+from trials.limits import Limits
 
 _SAID = {
     Verdict.OTHER_IS_BETTER: "{other} earns more clicks than {all_traffic} and serves from now on",
@@ -14,10 +15,11 @@ _SAID = {
 }
 
 
-def figures(evidence: Evidence, found: Estimate | None, days: float, expected: float) -> dict[str, Any]:
+def figures(evidence: Evidence, found: Estimate | None, days: float, limits: Limits) -> dict[str, Any]:
     """Return the figures for the ledger. Differences are fractions of AllTraffic's click rate."""
     counted = {
         "days": round(days, 3),
+        "daysLeft": round(max(limits.maximum_days - days, 0), 3),
         "impressions": dict(zip((ALL_TRAFFIC, OTHER), evidence.impressions, strict=True)),
         "clicks": dict(zip((ALL_TRAFFIC, OTHER), evidence.clicks, strict=True)),
     }
@@ -28,7 +30,7 @@ def figures(evidence: Evidence, found: Estimate | None, days: float, expected: f
         "difference": round(found.difference, 5),
         "low": round(low, 5),
         "high": round(high, 5),
-        "chanceOtherIsBetter": round(found.chance(expected), 5),
+        "chanceOtherIsBetter": round(found.chance(limits.expected), 5),
     }
 
 

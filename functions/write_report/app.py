@@ -1,19 +1,24 @@
 """Events ModelDeployed, ModelRejected, ModelUnchanged and RunFailed: write the run's report,
 `runs/<runId>/report.html`.
 
+When a model is deployed, the report of the model that it replaces is written again, with what its recommendations
+earned while it served.
+
 Nothing waits for the report; if it cannot be written, the run does not fail. A second call overwrites it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from contracts import documents, lines
+from contracts import documents, lines, outcomes
 from contracts.documents import Unfit
 from contracts.names import DATASET_VERSION
+from contracts.outcomes import Counts
 from shared import environment, events, names
 from shared.clients import calling, client, not_found
 from shared.errors import InvalidInput
@@ -27,6 +32,8 @@ from write_report.facts import STAGES, Facts
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 MAXIMUM_DOCUMENT_BYTES = 4 * 1024 * 1024
+EARNED_DAYS = 90
+"""Days whose outcomes a report has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +67,13 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     run = LEDGER.run(run_id)
     if run is None:
         raise InvalidInput(f"runId {run_id} is not in the ledger")
+    uri = _write(run_id, run)
+    if event.get("detail-type") == events.MODEL_DEPLOYED:
+        _write_again(run_id)
+    return {"reportUri": uri}
+
+
+def _write(run_id: str, run: Run) -> str:
     key = f"runs/{run_id}/report.html"
     content = page.render(_facts(run_id, run)).encode()
     ARTIFACTS.put(key, content, "text/html; charset=utf-8")
@@ -67,7 +81,16 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     LEDGER.decide(run_id, "report", "WRITTEN", [uri], {"bytes": len(content)})
     logger.info("report written", extra={"report_uri": uri})
     count("ReportWritten")
-    return {"reportUri": uri}
+    return uri
+
+
+def _write_again(run_id: str) -> None:
+    """Write the report of the model that the one of `run_id` replaced."""
+    serving = LEDGER.serving()
+    previous = serving["previous"] if serving and serving["runId"] == run_id else None
+    run = LEDGER.run(previous["runId"]) if previous else None
+    if run is not None:
+        _write(run["runId"], run)
 
 
 def _facts(run_id: str, run: Run) -> Facts:
@@ -87,7 +110,15 @@ def _facts(run_id: str, run: Run) -> Facts:
         before=before,
         epochs=facts.epochs(_log(name)),
         cost=facts.cost(JOBS.training_job(name), PRICE),
+        earned=_earned(run_id),
     )
+
+
+def _earned(run_id: str) -> dict[str, Counts]:
+    today = datetime.fromtimestamp(LEDGER.seconds(), UTC).date()
+    days = LEDGER.outcomes_by_day((today - timedelta(days=EARNED_DAYS)).isoformat(), today.isoformat())
+    counts = outcomes.total(days, lambda answers: (answers.run_id, answers.source))
+    return {source: earned for (of_run, source), earned in sorted(counts.items()) if of_run == run_id}
 
 
 def _document(bucket: Bucket, key: str) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from contracts import lines
 from contracts.lines import Epoch
+from contracts.outcomes import Counts
 from shared.records import Decision, Run
 
 STAGES = ("gate", "registration", "deployment")
@@ -62,6 +63,8 @@ class Facts:
     before: dict[str, Any] | None = None
     epochs: tuple[Epoch, ...] = ()
     cost: Cost | None = None
+    earned: dict[str, Counts] = field(default_factory=dict)
+    """By source of the answers."""
 
 
 def epochs(log: list[str]) -> tuple[Epoch, ...]:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from contracts.lines import Epoch
+from contracts.outcomes import Counts
 from contracts.values import is_integer, is_number
 from shared.records import RunStatus
 from write_report.facts import COUNTS, Facts, timeline
@@ -66,6 +67,7 @@ def render(facts: Facts) -> str:
         _section("Gate", _gate(facts)),
         _section("Models on the same test set", _models(facts.report)),
         _section("User and item slices: NDCG", _slices(facts.report)),
+        _section("What its recommendations earned", _earned(facts)),
         _section("Timeline", _timeline(facts)),
         _section("Training cost", _cost(facts)),
     ]
@@ -227,6 +229,18 @@ def _measured(report: dict[str, Any] | None) -> list[tuple[str, dict[str, Any]]]
     models = [("candidate", report.get("candidate")), ("incumbent", report.get("incumbent"))]
     models += sorted((report.get("baselines") or {}).items())
     return [(name, model) for name, model in models if isinstance(model, dict)]
+
+
+def _earned(facts: Facts) -> str:
+    if not facts.earned:
+        return ""
+    rows = [
+        (source, _whole(earned.impressions), _whole(earned.clicks), _rate(earned.rate), _whole(earned.purchases),
+         f"{earned.value:,.2f}")
+        for source, earned in [*facts.earned.items(), ("all", sum(facts.earned.values(), Counts()))]
+    ]  # fmt: skip
+    head = ("answers by source", "shown", "chosen", "chosen per shown", "bought", "value")
+    return _table(head, rows)
 
 
 def _timeline(facts: Facts) -> str:

@@ -8,10 +8,18 @@ the scale is halved.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+
+class Optimizer(Protocol):
+    """What a step needs of an optimizer."""
+
+    param_groups: list[dict[str, Any]]
+
+    def step(self) -> Any: ...
 
 
 class Precision:
@@ -26,14 +34,14 @@ class Precision:
         """Return the context manager in which a loss is computed."""
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
 
-    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer, average: Callable[[], None] = lambda: None) -> None:
+    def step(self, loss: Tensor, optimizer: Optimizer, average: Callable[[], None] = lambda: None) -> None:
         """Run the backward pass of `loss`, `average`, and the optimizer's step.
 
         In float16, a step that overflows is skipped.
         """
         self._scaler.scale(loss).backward()
         average()
-        self._scaler.step(optimizer)
+        self._scaler.step(optimizer)  # type: ignore[arg-type]
         self._scaler.update()
 
     def state(self) -> dict[str, Any]:

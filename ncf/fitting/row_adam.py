@@ -114,12 +114,16 @@ class Table:
             own.copy_(state[given])
 
 
-class RowAdam(torch.optim.Optimizer):
-    """Adam over `tables`, each with the rows that `take` has taken of it."""
+class RowAdam:
+    """Adam over `tables`, each with the rows that `take` has taken of it.
+
+    It has what torch's GradScaler uses of an optimizer. It is no `torch.optim.Optimizer`, whose first use imports
+    torch's compiler: over a second of processor time.
+    """
 
     def __init__(self, tables: Iterable[Table]) -> None:
         self._tables = list(tables)
-        super().__init__([table.parameter for table in self._tables], {})
+        self.param_groups: list[dict[str, Any]] = [{"params": [table.parameter for table in self._tables]}]
         self._number = 0
 
     def take(self, rows: Iterable[Tensor | None], number: int) -> None:
@@ -130,7 +134,7 @@ class RowAdam(torch.optim.Optimizer):
             table.parameter.grad = None
         self.param_groups[0]["params"] = [table.parameter for table in self._tables]
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self) -> None:
         for table in self._tables:
             table.put(self._number)
 

@@ -4,13 +4,17 @@ another one, which passes the gate.
 """
 
 import json
+import random
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
+from contracts import recent_events
+from contracts.outcomes import GROUPS, PK, Shown, Window
 from tests.e2e.deployed_stack import DeployedStack, eventually
 from tests.e2e.drops import shop_files
 
@@ -162,25 +166,56 @@ def test_two_concurrent_runs_deploy_one_at_a_time_and_the_newest_data_serve(stac
 # A trial
 
 
-def test_an_earlier_model_answers_a_share_of_the_requests_until_the_split_ends(
-    stack: DeployedStack, source: str
-) -> None:
+def sides(stack: DeployedStack) -> dict[str, tuple[str, str]]:
+    """The side of each of 20 people and the model that answered; empty while an answer names no trial."""
+    answers = {user: stack.call("GET", f"/users/nobody-{user}/recommendations").body for user in range(20)}
+    if not all("trial" in answer for answer in answers.values()):
+        return {}
+    return {str(user): (answer["trial"]["variant"], answer["model"]["version"]) for user, answer in answers.items()}
+
+
+def look(stack: DeployedStack) -> dict[str, Any]:
+    answer = stack.client("lambda").invoke(FunctionName="ncf-trials", Payload=b"{}")
+    found: dict[str, Any] = json.loads(answer["Payload"].read())
+    return found
+
+
+def test_a_trial_keeps_people_on_their_side_and_its_better_model_serves(stack: DeployedStack, source: str) -> None:
     serving = stack.serving()
     other = serving["previous"]["runId"]
     said = stack.command("rollback", "--percent", "50", "--reason", "a trial")
     assert said.returncode == 0, said.stdout + said.stderr
     assert f"model {other} answers 50 % of the requests, {serving['runId']} the rest" in said.stdout
     assert stack.serving()["runId"] == serving["runId"]
-    answers = [stack.call("GET", "/users/nobody/recommendations").body["model"] for _ in range(40)]
-    told = {(answer["variant"], answer["version"]) for answer in answers}
-    assert told == {("AllTraffic", serving["runId"]), ("Other", other)}
-    assert f"50 % of the requests go to {other}" in stack.command("status").stdout
+    first = eventually(partial(sides, stack), "answers that name the trial", seconds=90)
+    assert set(first.values()) == {("AllTraffic", serving["runId"]), ("Other", other)}
+    assert sides(stack) == first
 
-    back = stack.command("rollback", "--percent", "0")
-    assert back.returncode == 0, back.stdout + back.stderr
-    answers = [stack.call("GET", "/users/nobody/recommendations").body["model"] for _ in range(10)]
-    assert {answer["version"] for answer in answers} == {serving["runId"]}
-    assert [one["status"] for one in stack.of_kind("ROLLBACK")].count("SPLIT") == 2
+    running = look(stack)
+    assert (running["outcome"], running["share"]) == ("RUNNING", 0.5)
+    said = stack.command("status")
+    assert f"50% of the people get {other}" in said.stdout, said.stdout
+
+    draws = random.Random(1)
+    earned = {
+        (running["trialId"], side): tuple(Shown(1000, round(rate * draws.uniform(0.9, 1.1))) for _ in range(GROUPS))
+        for side, rate in (("AllTraffic", 50), ("Other", 75))
+    }
+    window = Window(start=recent_events.window_start(int(time.time() * 1000)), groups=earned)
+    stack.ledger.put_item(Item={"pk": PK, "sk": window.start, **window.to_item()})
+    decided = look(stack)
+    assert (decided["outcome"], decided["verdict"]) == ("DECIDED", "OTHER_IS_BETTER")
+    eventually(lambda: stack.serving()["runId"] == other, "the better model serving")
+    assert stack.serving()["why"].startswith(f"trial {running['trialId']}: {other} earns more clicks")
+    eventually(
+        lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock released", seconds=60
+    )
+    assert look(stack) == {"outcome": "NONE"}
+    ended = stack.item(f"TRIAL#{running['trialId']}", "STATE")
+    assert (ended["status"], ended["end"]) == ("ENDED", "the second model serves")
+    eventually(lambda: not sides(stack), "answers without a trial", seconds=90)
+    answer = stack.call("GET", "/users/nobody-1/recommendations").body
+    assert answer["model"] == {"version": other, "variant": "AllTraffic"}
 
 
 # An alarm

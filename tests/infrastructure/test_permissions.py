@@ -231,7 +231,6 @@ def test_the_calls_are_found() -> None:
         "sagemaker:InvokeEndpoint",
         "s3:GetObject",
         "dynamodb:Query",
-        "dynamodb:GetItem",
     }
 
 

@@ -46,6 +46,7 @@ def test_differences_may_be_negative_and_add_up() -> None:
     before, after = Counts(5, 3, 1, 9.99), Counts(4, 3, 2, 20.0)
     assert after - before == Counts(-1, 0, 1, 10.01)
     assert before + (after - before) == after
+    assert Counts(value=0.1) + Counts(value=0.2) == Counts(value=0.3)
 
 
 def test_the_rate_of_nothing_is_zero() -> None:

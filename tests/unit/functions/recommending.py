@@ -32,6 +32,7 @@ from recommend.placement import placements_from_json
 from recommend.popular_now import NOTHING, PopularNow
 from recommend.recent import RecentEvents
 from recommend.stored_lists import Popularity
+from recommend.trial import CurrentTrial
 from recommend.withdrawal import Withdrawal
 from shared.rules import NO_RULES
 from tests.unit.functions.sagemaker_fake import Body
@@ -92,6 +93,7 @@ def raises(error: Exception) -> Any:
     return answer
 
 
+KEYS = tuple(f"serving/{name}.json" for name in ("event_types", "popular_now", "placements", "trial"))
 ABSENT = fault(400, "ValidationError")
 DOWN = fault(503, "ServiceUnavailable")
 
@@ -108,6 +110,7 @@ class Aws:
     event_types: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     popular_now: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     placements: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    trial: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Items of the table of recent events, by `pk`."""
     table: Any = None
@@ -136,7 +139,7 @@ class Aws:
             return self.forgotten(request)
         if key == "serving/withdrawn.json":
             return self.withdrawn(request)
-        if key in ("serving/event_types.json", "serving/popular_now.json", "serving/placements.json"):
+        if key in KEYS:
             found = getattr(self, key.removeprefix("serving/").removesuffix(".json"))(request)
             assert isinstance(found, AWSResponse)
             return found
@@ -157,9 +160,6 @@ class Aws:
         self.table_reads.append(asked)
         if self.table is not None:
             return self.table(request)
-        if "Key" in asked:
-            found = [item for item in self.events.get(asked["Key"]["pk"]["S"], []) if item["sk"] == asked["Key"]["sk"]]
-            return reply(200, {"Item": found[0]} if found else {})
         assert (asked["IndexName"], asked["ScanIndexForward"]) == ("byTime", False)
         under = self.events.get(asked["ExpressionAttributeValues"][":pk"]["S"], [])
         newest = sorted((item for item in under if "at" in item), key=lambda item: -int(item["at"]["N"]))
@@ -251,6 +251,7 @@ def app(cold_start: Any, aws: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) 
     now = Beside(app.artifacts, popular_now.KEY, PopularNow.from_json, NOTHING, lambda: clock.now)
     monkeypatch.setattr(app, "now", now)
     monkeypatch.setattr(app, "placed", document("placements", placements_from_json, otherwise=Placements()))
+    monkeypatch.setattr(app, "trial", CurrentTrial(app.artifacts, lambda: clock.now))
     table = Table("ncf-events", "us-east-1", "amazonaws.com")
     monkeypatch.setattr(app, "recent", RecentEvents(table, 2.0, Circuit(lambda: clock.now)))
     monkeypatch.setattr(table.session, "send", aws.read)

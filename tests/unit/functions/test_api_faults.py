@@ -317,6 +317,8 @@ OTHERS = {"recommend", "events", "publish_code"}
 PASSING = (
     "updatedAt",
     "endedAt",
+    "lookedAt",
+    "decidedAt",
     "startedAt",
     "begunAt",
     "since",

@@ -6,12 +6,15 @@ import contextlib
 import itertools
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from moto.dynamodb.models import dynamodb_backends
 
 from contracts import outcomes, recent_events
@@ -139,9 +142,46 @@ def test_answers_of_a_trial_are_counted_by_groups_of_people() -> None:
     assert counted(reversed([*rows, ("U#1", "7", "view", rid("none"), None)])) == found
 
 
+def test_an_answer_that_two_people_name_is_in_the_group_of_the_first_in_any_order() -> None:
+    answer = rid("a", trial="t1", variant="Other")
+    rows: list[Row] = [("U#1", "7", "view", answer, None), ("S#1", "7", "view", answer, None)]
+    assert recent_events.group("S#1", GROUPS) != recent_events.group("U#1", GROUPS)
+    for order in itertools.permutations(rows):
+        assert counted(order).groups["t1", "Other"][recent_events.group("S#1", GROUPS)] == Shown(1, 1)
+
+
 def test_the_sum_of_values_does_not_depend_on_the_order() -> None:
-    rows: list[Row] = [(f"U#{n}", "7", "order", rid(f"r{n}"), value) for n, value in enumerate([1e9, 0.1, -1e9, 0.2])]
+    rows: list[Row] = [(f"U#{n}", "7", "order", rid(f"r{n}"), value) for n, value in enumerate([1e12, 0.1, -1e12, 0.2])]
     assert {sums(counted(order))[RUN].value for order in itertools.permutations(rows)} == {0.3}
+
+
+PEOPLE, ITEMS, REQUESTS = ("U#1", "U#2", "S#1"), ("7", "8"), ("a", "b", "c")
+KINDS = ("impression", "view", "cart", "order", "refund")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(PEOPLE), st.sampled_from(ITEMS), st.sampled_from(KINDS), st.sampled_from(REQUESTS),
+            st.sampled_from([None, 1.5, 7.25]),
+        ),
+        max_size=20,
+    )
+)  # fmt: skip
+def test_the_counts_are_those_of_their_definition(events: list[tuple[str, str, str, str, float | None]]) -> None:
+    numbers = Counter(pk for pk, *_ in events)
+    people = [event for event in events if numbers[event[0]] <= BOT]
+    shown = {request for _, _, _, request, _ in people}
+    chosen = {(request, item) for _, item, kind, request, _ in people if kind in ("view", "cart")}
+    orders = [(request, item, value or 0.0) for _, item, kind, request, value in people if kind == "order"]
+    bought = {
+        (request, item): max(value for r, i, value in orders if (r, i) == (request, item))
+        for request, item, _ in orders
+    }
+    found = counted([(pk, item, kind, rid(request), value) for pk, item, kind, request, value in events])
+    expected = Counts(len(shown), len(chosen), len(bought), sum(bought.values()))
+    assert sums(found) == ({RUN: expected} if shown else {})
+    assert found.bots == sum(number > BOT for number in numbers.values())
 
 
 # Which windows
@@ -278,6 +318,18 @@ def test_who_turns_out_to_be_a_bot_is_taken_out_of_the_counts_and_the_metrics(
     found = metrics(capsys.readouterr().out)
     assert found[("Clicks", "AllTraffic")] == 0
     assert found[("Bots", "")] == 1
+
+
+def test_the_day_before_is_summed_again_without_a_window_that_is_due(app: ModuleType, book: Ledger) -> None:
+    """A call may have ended between its last window of that day and the sum."""
+    rows = {Answers(RUN, "personalized"): Counts(3, 1)}
+    book.save_outcomes(Window(start="2026-11-25T10:15Z", rows=rows), 1000)
+    app.LEDGER._clock = lambda: NOW + 12 * 3600
+    app.handler({}, CONTEXT)
+    assert [(day.start, day.rows) for day in book.outcomes_by_day("2026-11-01", "2026-11-30")] == [
+        ("2026-11-25", rows),
+        ("2026-11-26", {}),
+    ]
 
 
 def test_all_pages_of_the_index_are_read(app: ModuleType, cloud: Cloud, book: Ledger) -> None:

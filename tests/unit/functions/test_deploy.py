@@ -318,13 +318,21 @@ def test_a_failed_endpoint_of_an_earlier_run_is_deleted_and_waited_for(app: Modu
     assert type(caught.value).__name__ == "DeploymentInProgress"
 
 
+@pytest.mark.parametrize("reason", ["did not pass the ping health check", None, "gone"])
 @pytest.mark.fault("P05")
-def test_our_own_failed_creation_is_told_with_sagemakers_reason(app: ModuleType, sagemaker: Stubber) -> None:
-    failed = endpoint("Failed", WANTED, FailureReason="did not pass the ping health check")
+def test_our_own_failed_creation_is_told_with_sagemakers_reason(
+    app: ModuleType, sagemaker: Stubber, reason: str | None
+) -> None:
+    """Without a reason, and where the endpoint is gone before it is asked for the reason, too."""
+    failed = endpoint("Failed", WANTED, **({"FailureReason": reason} if reason else {}))
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", failed)
-    sagemaker.add_response("describe_endpoint", failed)
-    with pytest.raises(Exception, match="did not pass the ping health check") as caught:
+    if reason == "gone":
+        sagemaker.add_client_error(*GONE)
+    else:
+        sagemaker.add_response("describe_endpoint", failed)
+    told = reason if reason and reason != "gone" else "no reason was given"
+    with pytest.raises(Exception, match=f"failed on {WANTED}: {told}") as caught:
         app.handler(sample_event("deploy"), CONTEXT)
     assert type(caught.value).__name__ == "EndpointFailed"
 
@@ -426,6 +434,17 @@ def test_a_first_endpoint_that_failed_is_deleted(
     output = {"endpointName": "ncf-recommender", "changed": True}
     answers.add_response("send_task_success", {}, success(output))
     assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DELETE"}
+
+
+def test_a_failed_endpoint_is_deleted_before_the_earlier_configuration_comes_back(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
+) -> None:
+    remember(cloud, PREVIOUS)
+    sagemaker.add_response("describe_endpoint", endpoint("Failed", WANTED))
+    sagemaker.add_response("delete_endpoint", {})
+    with pytest.raises(Exception, match=f"is being deleted; {PREVIOUS} waits for it") as caught:
+        app.handler(sample_event("deploy_rollback"), CONTEXT)
+    assert type(caught.value).__name__ == "DeploymentInProgress"
 
 
 @pytest.mark.parametrize("promoted", [False, True])

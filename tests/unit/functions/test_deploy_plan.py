@@ -43,7 +43,6 @@ def test_the_next_step_of_a_deployment(described: dict[str, Any] | None, action:
         (None, None, Action.DONE),
         (None, PREVIOUS, Action.CREATE),
         (endpoint("InService", PREVIOUS), PREVIOUS, Action.DONE),
-        (endpoint("InService", THIRD), PREVIOUS, Action.DONE),
         (endpoint("InService", WANTED), PREVIOUS, Action.UPDATE),
         (endpoint("InService", WANTED), None, Action.DELETE),
         (endpoint("Failed", WANTED), None, Action.DELETE),
@@ -59,3 +58,8 @@ def test_the_next_step_of_a_deployment(described: dict[str, Any] | None, action:
 )
 def test_the_next_step_of_a_rollback(described: dict[str, Any] | None, previous: str | None, action: Action) -> None:
     assert plan.rollback(described, WANTED, previous) == Step(action, previous)
+
+
+@pytest.mark.parametrize("previous", [PREVIOUS, None])
+def test_a_rollback_leaves_what_another_deployment_put_in_service_and_names_it(previous: str | None) -> None:
+    assert plan.rollback(endpoint("InService", THIRD), WANTED, previous) == Step(Action.DONE, THIRD)

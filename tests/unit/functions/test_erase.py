@@ -363,6 +363,27 @@ def test_the_drop_itself_says_which_column_holds_users(app: ModuleType, shop: Cl
     assert read(shop, DATA, "raw/4/part/e.csv") == f"who,what,when,whom\nu2,a,2,{USER}\n".encode()
 
 
+@pytest.mark.parametrize("document", [{"userColumn": "USER_ID", "eventIdColumn": "EVENT_ID"}, None])
+def test_live_events_are_erased_and_those_of_others_stay(
+    app: ModuleType, shop: Cloud, document: dict[str, Any] | None
+) -> None:
+    def line(user: str, event_id: str, **more: Any) -> bytes:
+        named = {"USER_ID": user, "ITEM_ID": "a", "EVENT_TYPE": "view", "TIMESTAMP": 1_795_392_000_789}
+        return json.dumps({**named, "EVENT_ID": event_id, **more}, ensure_ascii=False).encode() + b"\n"
+
+    others = [line("u1", "1", EVENT_VALUE=2.5, SESSION_ID="s"), line("session:s", "2")]
+    files = {"a": [others[0], line(USER, "3", SESSION_ID="s"), others[1]], "b": [line(USER, "4"), line(USER, "5")]}
+    for name, lines in files.items():
+        shop.write(DATA, f"raw/live-2026-11-23/{name}.jsonl.gz", gzip.compress(b"".join(lines)))
+    if document:  # today's folder has none before it is announced
+        shop.write(DATA, "raw/live-2026-11-23/_drop.json", {"schemaVersion": "1.0", **document})
+    shop.write(DATA, "raw/live-2026-11-23/_SUCCESS", b'{"files": {"live-2026-11-23": 2}, "digest": "0"}')
+    answer = app.handler({"now": True}, CONTEXT)
+    assert answer["status"] == "ERASED" and answer["remaining"] == []
+    kept = [gzip.decompress(read(shop, DATA, f"raw/live-2026-11-23/{name}.jsonl.gz")) for name in files]
+    assert kept == [b"".join(others), b""]
+
+
 def test_people_are_erased_together_once_the_first_is_due(
     app: ModuleType, shop: Cloud, book: Ledger, clock: Clock
 ) -> None:

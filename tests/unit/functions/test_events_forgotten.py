@@ -23,7 +23,7 @@ ASKED = {"userId": JANE, "reason": "asked for it"}
 def forget(events: ModuleType, load: Callable[..., ModuleType], cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The function forget, on the same stack; the sleep of its app is recorded."""
     cloud.s3.put_bucket_versioning(Bucket=ARTIFACTS, VersioningConfiguration={"Status": "Enabled"})
-    app = load("forget")
+    app: Any = load("forget")
     slept: list[float] = []
     monkeypatch.setattr(app, "time", SimpleNamespace(sleep=slept.append))
     app.slept = slept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import botocore.session
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
-from recommend.aws import Answer, Bucket, NoAnswer, Runtime
+from recommend.aws import Answer, Bucket, NoAnswer, Runtime, Table
 from recommend.endpoint import Endpoint, EndpointUnavailable
 from tests.unit.functions.recommending import reply
 
@@ -47,7 +48,7 @@ def by_client(service: str, region: str, call: Any) -> Any:
     return sent[0]
 
 
-def by_us(place: Runtime | Bucket, call: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def by_us(place: Runtime | Bucket | Table, call: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     sent: list[Any] = []
 
     def answered(request: Any) -> Any:
@@ -66,8 +67,9 @@ def text(request: Any, name: str) -> str | None:
 
 @pytest.mark.parametrize("elsewhere", [None, "http://127.0.0.1:4566"])
 @pytest.mark.parametrize(("region", "suffix"), REGIONS)
+@pytest.mark.parametrize("variant", ["", "Other"])
 def test_an_invocation_is_signed_as_botocores_client_signs_it(
-    region: str, suffix: str, elsewhere: str | None, monkeypatch: pytest.MonkeyPatch
+    region: str, suffix: str, variant: str, elsewhere: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if elsewhere:
         monkeypatch.setenv("AWS_ENDPOINT_URL", elsewhere)
@@ -75,11 +77,21 @@ def test_an_invocation_is_signed_as_botocores_client_signs_it(
         "sagemaker-runtime",
         region,
         lambda client: client.invoke_endpoint(
-            EndpointName="ncf-recommender", ContentType="application/json", Accept="application/json", Body=BODY
+            EndpointName="ncf-recommender",
+            ContentType="application/json",
+            Accept="application/json",
+            Body=BODY,
+            **({"TargetVariant": variant} if variant else {}),
         ),
     )
-    ours = by_us(Runtime(region, suffix), lambda runtime: runtime.invoke_endpoint("ncf-recommender", BODY), monkeypatch)
+    ours = by_us(
+        Runtime(region, suffix),
+        lambda runtime: runtime.invoke_endpoint("ncf-recommender", BODY, variant),
+        monkeypatch,
+    )
     assert (ours.method, ours.url, ours.body) == (theirs.method, theirs.url, theirs.body)
+    target = "X-Amzn-SageMaker-Target-Variant"
+    assert text(ours, target) == text(theirs, target) == (variant or None)
     for name in ("Content-Type", "Accept", "Content-Length", "X-Amz-Date", "X-Amz-Security-Token"):
         assert text(ours, name) == text(theirs, name) is not None, name
     # The client signs a few headers more, which say who it is.
@@ -102,6 +114,30 @@ def test_an_object_is_asked_for_as_botocores_client_asks(
     for name in ("X-Amz-Content-SHA256", "X-Amz-Date", "X-Amz-Security-Token"):
         assert text(ours, name) == text(theirs, name) is not None, name
     assert f"testing/20260102/{region}/s3/aws4_request" in str(text(ours, "Authorization"))
+
+
+@pytest.mark.parametrize("elsewhere", [None, "http://127.0.0.1:4566"])
+@pytest.mark.parametrize(("region", "suffix"), REGIONS)
+def test_events_are_asked_for_as_botocores_client_asks(
+    region: str, suffix: str, elsewhere: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if elsewhere:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", elsewhere)
+    monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled")
+    query: Any = {
+        "IndexName": "byTime",
+        "KeyConditionExpression": "pk = :pk",
+        "ExpressionAttributeValues": {":pk": {"S": "U#ü/"}},
+        "ScanIndexForward": False,
+        "Limit": 101,
+        "ConsistentRead": True,
+    }
+    theirs = by_client("dynamodb", region, lambda client: client.query(TableName="ncf-events", **query))
+    ours = by_us(Table("ncf-events", region, suffix), lambda table: table.query(**query), monkeypatch)
+    assert (ours.method, ours.url, json.loads(ours.body)) == (theirs.method, theirs.url, json.loads(theirs.body))
+    for name in ("Content-Type", "X-Amz-Target", "X-Amz-Date", "X-Amz-Security-Token"):
+        assert text(ours, name) == text(theirs, name) is not None, name
+    assert f"testing/20260102/{region}/dynamodb/aws4_request" in str(text(ours, "Authorization"))
 
 
 @pytest.mark.parametrize("variables", [{}, {"AWS_CA_BUNDLE": "/ca.pem", "HTTPS_PROXY": "http://127.0.0.1:9"}])
@@ -180,7 +216,7 @@ def test_who_does_not_answer_is_not_waited_for_and_said_to_be_silent(monkeypatch
     ],
 )
 def test_errors_are_named_by_their_code(answer: Answer, reason: str, detail: str) -> None:
-    runtime: Any = SimpleNamespace(invoke_endpoint=lambda name, body: answer)
+    runtime: Any = SimpleNamespace(invoke_endpoint=lambda name, body, variant: answer)
     budget: Any = SimpleNamespace(spend=lambda call: call(), left=0)
     with pytest.raises(EndpointUnavailable) as caught:
         Endpoint(runtime, "ncf-recommender").probe({}, budget)

@@ -12,6 +12,7 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 
 from contracts.event_types import DEFAULT, EventTypes
 from contracts.forgotten import digest
+from contracts.recent_events import LINKED_AT, USER
 from recommend.circuit import FAILURES_TO_OPEN, OPEN_SECONDS
 from recommend.history import Event, History
 from recommend.recent import IDLE_SECONDS, OPENING, RecentEvents
@@ -69,8 +70,11 @@ def with_history(document: Any) -> Any:
     }
 
 
-def logged_in(session: str, user: str) -> dict[str, Any]:
-    return {"pk": {"S": f"S#{session}"}, "sk": {"S": "user"}, "user": {"S": user}}
+def logged_in(session: str, user: str, since: float = 0.0) -> dict[str, Any]:
+    """The item that names a session's user, whose events those of the last `since` seconds are."""
+    at = round((time.time() - since) * 1000) if since else 0
+    texts = {"pk": f"S#{session}", "sk": USER, "user": user}
+    return {name: {"S": text} for name, text in texts.items()} | {"at": {"N": str(LINKED_AT)}, "since": {"N": str(at)}}
 
 
 def history(aws: Any) -> list[tuple[str, bool]]:
@@ -114,7 +118,7 @@ def test_others_are_asked_for_with_the_same_invocation_as_before(app: Any, aws: 
     aws.events = {"U#41": [happened("U#41", "9")]}
     call(app, recommendations(numResults="2"))
     assert aws.invocations == [{"userId": "42", "numResults": 2, "excludeSeen": True}]
-    assert [asked["Limit"] for asked in aws.table_reads] == [100]
+    assert [asked["Limit"] for asked in aws.table_reads] == [101]
 
 
 def test_a_session_is_somebody(app: Any, aws: Any) -> None:
@@ -139,6 +143,16 @@ def test_a_session_that_has_logged_in_is_its_user(app: Any, aws: Any) -> None:
     assert listed(call(app, of_session("s1", numResults="4"))) == ("personalized", ["8", "6"])
     assert aws.invocations[-1]["userId"] == "42"
     assert history(aws) == [("9", False), ("7", False)]
+
+
+def test_of_a_session_with_two_users_each_has_what_they_did_themselves(app: Any, aws: Any) -> None:
+    aws.events = {"S#s1": [logged_in("s1", "42", since=5), happened("S#s1", "9", 9), happened("S#s1", "8", 1)]}
+    call(app, of_session("s1"))
+    assert (aws.invocations[-1]["userId"], history(aws)) == ("42", [("8", False)])
+    call(app, recommendations("42", sessionId="s1"))
+    assert history(aws) == [("8", False)]
+    call(app, recommendations("43", sessionId="s1"))
+    assert history(aws) == []
 
 
 def test_a_session_beside_a_user_counts_and_what_both_have_counts_once(app: Any, aws: Any) -> None:

@@ -151,7 +151,12 @@ def options(app: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Options:
     """The arguments of the job that was started last."""
     calls: list[dict[str, Any]] = []
     start = app.request.start_job_run
-    monkeypatch.setattr(app.request, "start_job_run", lambda *a, **b: calls.append(start(*a, **b)) or calls[-1])
+
+    def note(*arguments: Any, **named: Any) -> Any:
+        calls.append(start(*arguments, **named))
+        return calls[-1]
+
+    monkeypatch.setattr(app.request, "start_job_run", note)
 
     def given() -> dict[str, str]:
         words = calls[-1]["jobDriver"]["sparkSubmit"]["entryPointArguments"]

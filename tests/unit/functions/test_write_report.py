@@ -11,7 +11,9 @@ import pytest
 from botocore.stub import Stubber
 
 from contracts.lines import Epoch
+from contracts.outcomes import Answers, Counts, Window
 from shared.errors import InvalidInput
+from shared.ledger import Ledger
 from tests.unit.functions.cloud import (
     ARTIFACTS,
     CONTEXT,
@@ -275,3 +277,50 @@ def test_the_page_has_what_a_search_cost_and_found() -> None:
         assert text in html
     for without in (REPORT, {**REPORT, "search": None}):
         assert "Hyperparameter search" not in page.render(Facts(run=RECORD, report=without))
+
+
+# What its recommendations earned
+
+
+def test_the_page_has_what_the_models_recommendations_earned() -> None:
+    earned = {"personalized": Counts(12_000, 600, 12, 1199.5), "related": Counts(3_000, 30)}
+    text = " | ".join(Reader(page.render(Facts(run=RECORD, earned=earned))).text)
+    for words in (
+        "What its recommendations earned", "personalized | 12,000 | 600 | 0.0500 | 12 | 1,199.50",
+        "related | 3,000 | 30 | 0.0100 | 0 | 0.00", "all | 15,000 | 630 | 0.0420 | 12 | 1,199.50",
+    ):  # fmt: skip
+        assert words in text, words
+    assert "earned" not in page.render(Facts(run=RECORD))
+
+
+def test_a_model_that_is_replaced_gets_its_page_again_with_what_it_earned(
+    app: ModuleType, sagemaker: Stubber, logs: Stubber, cloud: Cloud, book: Ledger
+) -> None:
+    before = f"{BEFORE}-r1"
+    cloud.put(f"RUN#{before}", kind="RUN", runId=before, status="DEPLOYED")
+    cloud.put("SERVING", "CURRENT", runId=RUN, previous={"runId": before})
+    rows = {Answers(before, "personalized"): Counts(100, 7), Answers(RUN, "personalized"): Counts(1, 0)}
+    for day in ("2026-11-24", "2026-11-25"):
+        book.save_day(Window(start=day, rows=rows))
+    book.save_day(Window(start="2026-01-01", rows=rows))
+    for _ in range(2):
+        logs.add_response("filter_log_events", {"events": []})
+        sagemaker.add_client_error("describe_training_job", "ValidationException", "Requested resource not found.", 400)
+    app.handler(sample_event("write_report"), CONTEXT)
+    page_before = cloud.s3.get_object(Bucket=ARTIFACTS, Key=f"runs/{before}/report.html")["Body"].read().decode()
+    assert "all | 200 | 14 | 0.0700" in " | ".join(Reader(page_before).text)
+    assert "all | 2 | 0 | 0.0000" in " | ".join(Reader(written(cloud)).text)
+
+
+@pytest.mark.parametrize(
+    "serving", [{"runId": "another", "previous": {"runId": f"{BEFORE}-r1"}}, {"runId": RUN, "previous": None}]
+)
+def test_only_the_model_that_was_replaced_gets_its_page_again(
+    app: ModuleType, sagemaker: Stubber, logs: Stubber, cloud: Cloud, serving: dict[str, Any]
+) -> None:
+    cloud.put(f"RUN#{BEFORE}-r1", kind="RUN", runId=f"{BEFORE}-r1", status="DEPLOYED")
+    cloud.put("SERVING", "CURRENT", **serving)
+    logs.add_response("filter_log_events", {"events": []})
+    sagemaker.add_client_error("describe_training_job", "ValidationException", "Requested resource not found.", 400)
+    app.handler(sample_event("write_report"), CONTEXT)
+    assert [key for key in cloud.objects(ARTIFACTS) if key.endswith("report.html")] == [f"runs/{RUN}/report.html"]

@@ -21,7 +21,9 @@ def a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-@pytest.mark.parametrize("command", ["up", "demo", "run", "recommend", "forget", "erase", "status", "logs", "down"])
+@pytest.mark.parametrize(
+    "command", ["up", "demo", "run", "close-events", "recommend", "forget", "erase", "status", "logs", "down"]
+)
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])

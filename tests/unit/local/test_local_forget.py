@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import rich.console
 
+from local import demo
 from local.console import Show
 from local.forget import erase, forget
-from local.project import Problem
+from local.project import Problem, RunFailedError
+from local.watch import Watcher
 
 OUTPUTS = {"EndpointName": "ncf-recommender"}
 ANSWER = {"person": "5a" * 32, "isNew": True, "lists": 1}
@@ -75,3 +77,33 @@ def test_what_was_removed_is_told_and_what_must_stay() -> None:
     text = erased(status="WAITING", remaining=["training/x/model.tar.gz has the id of a forgotten person: it serves"])
     assert "training/x/model.tar.gz has the id of a forgotten person: it serves" in text
     assert "nobody is forgotten" in erased(status="NOTHING_TO_DO")
+
+
+class Followed(Watcher):
+    """Follows nothing, and tells what it was asked for."""
+
+    drops: ClassVar[list[tuple[str, set[str]]]] = []
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def known_preparations(self) -> set[str]:
+        return {"earlier"}
+
+    def follow(self, drop: str, before: set[str]) -> Any:
+        self.drops.append((drop, before))
+        raise RunFailedError("the job failed")
+
+
+def test_new_events_are_announced_and_the_drop_that_they_are_in_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "Watcher", Followed)
+    out = io.StringIO()
+    show = Show(rich.console.Console(file=out, width=300))
+    aws: Any = Aws({"outcome": "ANNOUNCED", "drop": "live-2026-11-23"})
+    with pytest.raises(RunFailedError, match="the job failed"):
+        demo.close_events(aws, OUTPUTS, show)
+    assert aws.called == {"FunctionName": "ncf-close-events", "Payload": {}}
+    assert Followed.drops == [("live-2026-11-23", {"earlier"})]
+    nothing: Any = Aws({"outcome": "NOTHING_NEW", "drop": None})
+    assert demo.close_events(nothing, OUTPUTS, show) is None
+    assert "there are no new events" in out.getvalue()

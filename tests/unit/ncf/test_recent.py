@@ -181,7 +181,8 @@ def test_any_model_takes_a_recent_part() -> None:
 def test_a_stranger_with_a_history_gets_what_follows_from_it(bundle: Bundle) -> None:
     assert best(rank(bundle, {"userId": "nobody", "numResults": 1})) == ["i0"]
     answer = rank(bundle, {"userId": "nobody", "numResults": 2, "history": history("i5", "i3")})
-    assert (best(answer), answer["source"]) == (["i2", "i4"], "personalized")
+    assert (best(answer), answer["source"], answer["isStranger"]) == (["i2", "i4"], "personalized", True)
+    assert "isStranger" not in rank(bundle, {"userId": "u0", "history": history("i5")})
     assert ncf.recommend(bundle, "nobody", 2, history=["i5", "i3"]) == ["i2", "i4"]
     asked = {"userId": "nobody", "candidates": ["i5", "i1"], "history": history("i0")}
     assert best(rank(bundle, asked)) == ["i1", "i5"]

@@ -18,8 +18,13 @@ pytestmark = pytest.mark.slow
 def test_a_training_stopped_by_sigterm_and_resumed_gives_the_same_model(
     job: Jobs, shop_dataset: Path, tmp_path: Path
 ) -> None:
-    whole = job(shop_dataset, name="whole", epochs=10, dropout=0.2, factors=8, mlp_layers="16,8").run_process()
+    whole = job(shop_dataset, name="whole", epochs=10, dropout=0.2, factors=8, mlp_layers="16,8")
+    whole.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    whole.run_process()
     assert whole.status == 0
+    imported = {line.rpartition("|")[2].strip() for line in whole.stderr.splitlines()}
+    assert "torch.autograd" in imported
+    assert "torch._dynamo" not in imported, "torch's compiler costs a training over a second and has no use in it"
     stopped = job(shop_dataset, name="stopped", epochs=10, dropout=0.2, factors=8, mlp_layers="16,8")
     process = stopped.start()
     assert process.stdout is not None

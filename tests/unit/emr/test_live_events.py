@@ -1,0 +1,127 @@
+"""Live events are read with the shop's history: what is in both counts once, and so does what was sent twice."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.forgotten import Forgotten, digest
+from tests.unit.emr.test_appends import HEADER, VERSIONS, kept, unite
+
+__all__ = ["unite"]
+
+DAY = 1_795_392_000  # 2026-11-23, epoch seconds
+LIVE = {
+    "userColumn": "USER_ID",
+    "itemColumn": "ITEM_ID",
+    "timestampColumn": "TIMESTAMP",
+    "eventTypeColumn": "EVENT_TYPE",
+    "eventIdColumn": "EVENT_ID",
+    "ignoreTypes": "impression,refund",
+}
+
+
+def event(user: str, item: str, at: int, event_id: str, kind: str = "view", **more: Any) -> dict[str, Any]:
+    """A line of the stream: `at` in seconds after DAY, and 789 milliseconds."""
+    named = {"USER_ID": user, "ITEM_ID": item, "EVENT_TYPE": kind, "TIMESTAMP": (DAY + at) * 1000 + 789}
+    return {**named, "EVENT_ID": event_id, "RECEIVED_AT": (DAY + at) * 1000 + 900, **more}
+
+
+def packed(*events: dict[str, Any]) -> bytes:
+    """A file as Firehose writes it."""
+    return gzip.compress("".join(json.dumps(one) + "\n" for one in events).encode())
+
+
+def test_history_and_live_events_are_one_version_in_which_each_thing_counts_once(unite: Any, tmp_path: Path) -> None:
+    key = "ab" * 32
+    forgotten = tmp_path / "forgotten.json"
+    forgotten.write_text(json.dumps(Forgotten(key, frozenset({digest(key, "gone")})).to_document()))
+    rows = [("u1", "a", 100), ("u1", "b", 200), ("u2", "b", 100), ("u2", "a", 300), ("u3", "a", 50), ("u3", "b", 60)]
+    history = HEADER + "".join(f"{user},{item},{DAY + at},1,Buy\n" for user, item, at in rows)
+    shown = [event("u1", f"i{place}", 500, f"s{place}", "Impression") for place in range(40)]
+    first = packed(
+        *shown,
+        event("", "a", 500, "s40", "impression"),  # bad, and not judged
+        event("u1", "a", 100, "1", "buy"),  # in the history, in seconds
+        event("u1", "a", 100, "2"),  # a view in that second
+        event("u1", "c", 400, "3", EVENT_VALUE=9.5, RECOMMENDATION_ID="r", SESSION_ID="s"),
+        event("u1", "c", 400, "4"),  # two clicks in a second are two
+        event("gone", "a", 400, "5"),
+        event("session:s1", "a", 410, "6"),
+    )
+    again = packed(event("u1", "c", 400, "3"), event("session:s1", "c", 420, "7"), event("u2", "c", 430, "8"))
+    late = packed(event("session:s1", "c", 420, "7"), event("u3", "c", 10, "9"), event("u2", "c", 431, "3"))
+    ended = unite(
+        {
+            "full": {"a.csv": history},
+            "live-2026-11-23": ({"a.jsonl.gz": first, "late.jsonl.gz": late}, LIVE),
+            "live-2026-11-24": ({"b.jsonl.gz": again}, LIVE),
+        },
+        "--split", "leave-last-out", "--forgotten", str(forgotten),
+    )  # fmt: skip
+    assert kept(ended) == sorted(
+        [(user, item, DAY + at, 1.0) for user, item, at in rows]
+        + [("u1", "c", DAY + 400, 1.0), ("session:s1", "a", DAY + 410, 1.0), ("session:s1", "c", DAY + 420, 1.0)]
+        + [("u2", "c", DAY + 431, 1.0), ("u3", "c", DAY + 10, 1.0)]
+    )
+    found = ended.manifest["counts"]
+    assert (found["quarantined"], found["forgotten"], found["otherEvents"]) == (0, 1, 41)
+    # The purchase of the history, and the events 3 and 7 that came twice. An id belongs to its person: u2 has a 3 too.
+    assert found["superseded"] == 3
+    # u1: a view of a, a second click on c; u2: c, twice.
+    assert found["duplicates"] == 3
+    assert [drop["rows"] for drop in ended.manifest["drops"]] == [5, 8, 1]
+    # Impressions change nothing in what the gate compares.
+    assert ended.manifest["eventTypes"] == {"Buy": 6, "view": 10, "buy": 1}
+    assert not any("several units" in warning for warning in ended.report["warnings"])
+    assert ended.output.count("columns of ") == 2, "files of events are read together, whatever else their lines have"
+
+
+def test_a_history_of_dates_without_types_and_with_fractions_as_ids_is_read_as_before(unite: Any) -> None:
+    history = "user,item,date\n17.0,a,20261122\n17.0,b,20261123\n18.0,a,20261121\n18.0,b,20261120\n"
+    live = packed(
+        event("17", "b", 0, "1", "purchase"),  # midnight: the history's interaction of that day
+        event("17", "c", 5, "2"),
+        event("session:9", "c", 6, "3"),
+        event("session:9", "a", 7, "4"),
+        event("18", "c", 8, "5"),
+    )
+    days = {day: DAY + (day - 23) * 86_400 for day in range(20, 24)}
+    ended = unite({"full": {"a.csv": history}, "live-2026-11-23": ({"a.jsonl.gz": live}, LIVE)})
+    assert kept(ended) == sorted(
+        (user, item, time, 1.0)
+        for user, item, time in (
+            ("17", "a", days[22]), ("17", "b", days[23]), ("18", "a", days[21]), ("18", "b", days[20]),
+            ("17", "c", DAY + 5), ("18", "c", DAY + 8), ("session:9", "c", DAY + 6), ("session:9", "a", DAY + 7),
+        )
+    )  # fmt: skip
+    assert ended.manifest["counts"]["superseded"] == 1
+
+    # A new history that is closed after the day counts in place of the day's event.
+    ended = unite(
+        {"live-2026-11-23": ({"a.jsonl.gz": live}, LIVE), "full": {"a.csv": history}},
+        kinds={"live-2026-11-23": "append", "full": "full"},
+        version=VERSIONS[1],
+    )
+    assert [drop["rows"] for drop in ended.manifest["drops"]] == [4, 4]
+
+
+@pytest.mark.parametrize("kind", ["impression", "view"])
+def test_files_of_events_alone(unite: Any, kind: str) -> None:
+    order = [("u1", "a"), ("u1", "b"), ("u2", "b"), ("u2", "a")]
+    events = [event(user, item, place, f"{place}", kind) for place, (user, item) in enumerate(order)]
+    drops = {"live-2026-11-23": ({"a.jsonl.gz": packed(*events), "b.jsonl.gz": packed(*events[:3])}, LIVE)}
+    ended = unite(drops, "--least-value", "4", kinds={"live-2026-11-23": "append"})
+    if kind == "impression":
+        assert ended.status == 2
+        assert "no interactions (rows=0): 7 rows are of ignored event types, 0 of forgotten people" in ended.last_line
+    else:
+        assert ended.manifest["counts"]["superseded"] == 3
+        # An event is no rating: the least value of ratings does not make it nothing.
+        assert [(user, item, weight) for user, item, _, weight in kept(ended)] == [
+            (user, item, 4.0) for user in ("u1", "u2") for item in "ab"
+        ]
