@@ -118,7 +118,7 @@ def recommendations(request: RecommendationsRequest, request_id: str) -> dict[st
     budget = Budget(_BUDGET_SECONDS)
     people.begin()
     trial.begin()
-    reading = _begin_to_read(request)
+    reading = _begin_to_read(request, budget)
     list_filter = ListFilter(_rules(), request.categories)
     person, history = _history(request, reading)
     side = _side(person.key)
@@ -189,13 +189,13 @@ def health() -> tuple[int, dict[str, Any]]:
     return 200, {"status": "degraded", "model": {"version": version}, "endpoint": {"status": reason}}
 
 
-def _begin_to_read(request: RecommendationsRequest) -> Reading | None:
+def _begin_to_read(request: RecommendationsRequest, budget: Budget) -> Reading | None:
     """Begin to read the person's recent events; None if none count."""
     person = request.person
     if request.history is not None or (person.user_id is not None and people.is_forgotten(person.user_id)):
         return None
     types.begin()
-    return recent.begin(person)
+    return recent.begin(person, budget.left)
 
 
 def _history(request: RecommendationsRequest, reading: Reading | None) -> tuple[Person, History]:
