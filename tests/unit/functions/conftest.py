@@ -44,8 +44,8 @@ def cloud(variables: dict[str, str], lender: Lender, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", lender)
     # The functions do not use the library requests, for which moto would lay out a thousand answers.
     monkeypatch.setattr("moto.core.models.RESPONSES_METHODS", [])
-    # moto lists the methods of a class anew for each request, and looks in each value of a DynamoDB item for each of the
-    # ten types under four names: up to half of a request's time.
+    # moto lists the methods of a class anew for each request, and looks in each value of a DynamoDB item for each of
+    # the ten types under four names: up to half of a request's time.
     monkeypatch.setattr("moto.core.responses.method_names_from_class", _method_names)
     monkeypatch.setattr(AttributePicker, "__call__", _of_one_type(AttributePicker.__call__))
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
