@@ -121,9 +121,9 @@ def _requests() -> dict[str, tuple[float | None, float, float]]:
         reads.query(Limit=101)
         sending()
 
-    def function(asked: dict[str, Any]) -> Callable[[], None]:
+    def function(event: dict[str, Any]) -> Callable[[], None]:
         def call() -> None:
-            answer = app.handler(asked, context)
+            answer = app.handler(event, context)
             if answer["statusCode"] != 200 or '"personalized"' not in answer["body"]:
                 raise RuntimeError(f"recommend answered {answer}")
 

@@ -124,7 +124,7 @@ def recommendations(request: RecommendationsRequest, request_id: str) -> dict[st
     budget = Budget(_BUDGET_SECONDS)
     people.begin()
     trial.begin()
-    reading = _begin_to_read(request)
+    reading = _begin_to_read(request, budget)
     listing = _listing(request, RECOMMENDATIONS, request.person.name)
     request = listing.completed(request)
     number = listing.page.depth(request.num_results)
@@ -205,13 +205,13 @@ def health() -> tuple[int, dict[str, Any]]:
     return 200, {"status": "degraded", "model": {"version": version}, "endpoint": {"status": reason}}
 
 
-def _begin_to_read(request: RecommendationsRequest) -> Reading | None:
+def _begin_to_read(request: RecommendationsRequest, budget: Budget) -> Reading | None:
     """Begin to read the person's recent events; None if none count."""
     person = request.person
     if request.history is not None or (person.user_id is not None and people.is_forgotten(person.user_id)):
         return None
     types.begin()
-    return recent.begin(person)
+    return recent.begin(person, budget.left)
 
 
 def _history(request: RecommendationsRequest, reading: Reading | None) -> tuple[Person, History]:

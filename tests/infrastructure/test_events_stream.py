@@ -1,4 +1,4 @@
-"""What the stream of events writes is what the functions and the preparation read."""
+"""The stream of events writes what the functions and the preparation read."""
 
 from __future__ import annotations
 
