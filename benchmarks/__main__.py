@@ -78,7 +78,7 @@ if __name__ == "__main__":
         parser.error("coming needs --referee FILE")
     if "search" in options.names and options.dataset is None:
         parser.error("search needs --dataset FOLDER")
-    console = command.begin(200 if {"coming", "search"} & set(options.names) else None)
+    console = command.begin(200 if {"coming", "search", "trials"} & set(options.names) else None)
     for name in options.names or BENCHMARKS:
         if name == "protocol":
             console.print(protocol.table(options.data, columns, options.moments, options.days))
