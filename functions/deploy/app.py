@@ -13,6 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contracts import history
+from contracts.values import as_json
 from deploy import plan, request
 from deploy.plan import Action, Step
 from shared import acknowledgement, environment, events, likeness, names
@@ -287,9 +288,10 @@ def _alarms() -> list[dict[str, Any]]:
 
 def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
     registration, training = event.get("registration") or {}, event.get("training") or {}
-    arn = registration.get("modelPackageArn")
-    if not isinstance(arn, str) or not arn:
-        raise InvalidInput("registration.modelPackageArn must be a non-empty string")
+    arn, archive = registration.get("modelPackageArn"), training.get("modelDataUrl")
+    for name, value in (("registration.modelPackageArn", arn), ("training.modelDataUrl", archive)):
+        if not isinstance(value, str) or not value:
+            raise InvalidInput(f"{name} must be a non-empty string, not {as_json(value)}")
     package = JOBS.model_package(arn)
     if package.get("ModelApprovalStatus") != "Approved":
         raise ModelNotApproved(f"{arn} is {package.get('ModelApprovalStatus')}, not Approved")
@@ -297,7 +299,7 @@ def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
     properties = package.get("CustomerMetadataProperties", {})
     for field, found, judged in (
         ("image", container["Image"], training.get("image")),
-        ("archive", container["ModelDataUrl"], training.get("modelDataUrl")),
+        ("archive", container["ModelDataUrl"], archive),
         ("bundle digest", properties.get("bundleDigest"), registration.get("bundleDigest")),
     ):
         if judged is not None and found != judged:

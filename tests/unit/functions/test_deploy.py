@@ -290,6 +290,47 @@ def test_a_package_that_is_not_approved_any_more_is_not_deployed(
     assert type(caught.value).__name__ == "ModelNotApproved"
 
 
+def test_without_alarms_in_the_template_those_of_others_are_not_asked_for(
+    load: Callable[..., ModuleType],
+    stub: Callable[[Any], Stubber],
+    cloud: Cloud,
+    log: Callable[[], list[dict[str, Any]]],
+) -> None:
+    """DescribeAlarms without names describes every alarm of the account."""
+    cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
+    app = load("deploy", ENDPOINT_ALARM_NAMES="")
+    sagemaker = stub(app.JOBS.client("sagemaker"))
+    stub(app.JOBS.client("cloudwatch"))
+    answers = stub(app.JOBS.client("stepfunctions"))
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
+    expect_model_and_config(sagemaker)
+    call = request.update_endpoint("ncf-recommender", WANTED, ())
+    sagemaker.add_response("update_endpoint", endpoint_arn(), call)
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
+    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "UPDATE"}
+    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
+    answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+    assert "the alarms cannot be read" not in {line["message"] for line in log()}
+
+
+def test_newer_data_replace_a_model_that_another_run_deployed_meanwhile(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
+) -> None:
+    """Only after a rollback must a run have been judged against the model that serves."""
+    by = f"arn:aws:states:eu-central-1:123456789012:execution:ncf-retraining:{PREVIOUS[4:]}"
+    cloud.put(
+        "SERVING", "CURRENT", runId=PREVIOUS[4:], datasetVersion=PREVIOUS[4:-3], modelDataUrl="s3://a/2", by=by
+    )  # fmt: skip
+    cloud.put(f"RUN#{RUN}", "DECISION#training", figures={"channel incumbent": "s3://a/1"})
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
+    expect_in_service(sagemaker)
+    answers.add_response("send_task_success", {}, serves())
+    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "DONE"}
+
+
 @pytest.mark.parametrize(
     ("described", "name", "words"),
     [
@@ -474,6 +515,10 @@ def test_a_rollback_waits_for_the_update_that_is_under_way(app: ModuleType, sage
         ({"runId": None}, "runId must be a run id"),
         ({"taskToken": 7}, "taskToken must be a string"),
         ({"registration": {}}, "registration.modelPackageArn must be a non-empty string"),
+        ({"registration": None}, "registration.modelPackageArn must be a non-empty string, not null"),
+        ({"registration": {"modelPackageArn": ""}}, 'registration.modelPackageArn must be a non-empty string, not ""'),
+        ({"registration": {"modelPackageArn": 7}}, "registration.modelPackageArn must be a non-empty string, not 7"),
+        ({"training": None}, "training.modelDataUrl must be a non-empty string, not null"),
     ],
 )
 def test_names_the_field_that_cannot_be_used(app: ModuleType, change: dict[str, Any], words: str) -> None:
