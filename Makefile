@@ -126,8 +126,9 @@ one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_t
 		test -n "$$found" || { echo "no test has $(TEST) in its name" >&2; exit 2; }; \
 		$(BIN)/python -m pytest $$found -k "$(TEST)"
 
+# Three processes on two cores: the tests of the embedded AWS and of the deployed stack wait for most of their time.
 test: setup $(VENV)/.tests lint ## everything: lint, then unit, contract, infrastructure, conformance and end-to-end tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.check ## check format, style, types and the import rules
 	@$(BIN)/ruff format --check $(CHECKED)

@@ -1,5 +1,5 @@
 """Tables of the benchmarks named, or of all: `python -m benchmarks [gate|scoring|histories|preparation|recommend|
-events|trials|outcomes]`.
+events|trials|outcomes|counts]`.
 
 `python -m benchmarks protocol --data <file>` compares protocols on real interactions.
 `python -m benchmarks coming --referee <file>` measures what models foresee, by the rules and data of a referee.
@@ -17,6 +17,7 @@ from rich.console import RenderableType
 from benchmarks import (
     coming,
     command,
+    counts,
     events,
     gate,
     histories,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[], RenderableType]] = {
     "events": events.table,
     "trials": trials.tables,
     "outcomes": outcomes.table,
+    "counts": counts.table,
 }
 
 if __name__ == "__main__":
@@ -76,7 +78,7 @@ if __name__ == "__main__":
         parser.error("coming needs --referee FILE")
     if "search" in options.names and options.dataset is None:
         parser.error("search needs --dataset FOLDER")
-    console = command.begin(200 if {"coming", "search"} & set(options.names) else None)
+    console = command.begin(200 if {"coming", "search", "trials"} & set(options.names) else None)
     for name in options.names or BENCHMARKS:
         if name == "protocol":
             console.print(protocol.table(options.data, columns, options.moments, options.days))

@@ -1,7 +1,8 @@
 """Time of the function `recommend`, for its start and for one request.
 
-It is compared with botocore's client, and with only the signing and sending of the function. The endpoint's answer is
-inserted where the request would be sent, so all the work is done, but no network is measured.
+It is compared with botocore's client, and with only the signing and sending of the function. The answers of the
+endpoint and of the table of recent events are inserted where the requests would be sent, so all the work is done, but
+no network is measured.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,12 +32,16 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "ncf",
     "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
     "URL_SUFFIX": "amazonaws.com",
+    "STACK_ID": "arn:aws:cloudformation:us-east-1:000000000000:stack/ncf/0",
+    "EVENTS_TABLE": "ncf-events",
+    "REQUEST_BUDGET_MILLISECONDS": "5000",  # on a busy machine
+    "RECENT_EVENTS_MILLISECONDS": "1000",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "nobody",
     "AWS_SECRET_ACCESS_KEY": "nothing",
 }
-TIMED = "import time; began = time.perf_counter(); {}; print(time.perf_counter() - began)"
+TIMED = "import time; began = time.process_time(); {}; print(time.process_time() - began)"
 CLIENT = "import botocore.session; botocore.session.get_session().create_client('sagemaker-runtime')"
 SENDING = "import recommend.aws; recommend.aws.Runtime('us-east-1', 'amazonaws.com')"
 FUNCTION = "import recommend.app"
@@ -50,16 +55,18 @@ ANSWER: dict[str, Any] = {
 
 
 def table() -> Table:
-    """Return a table of medians, in milliseconds. The three are measured in turn."""
-    result = Table(title=f"The function recommend, median of {STARTS} starts and {REQUESTS:,} requests, ms")
+    """Return a table of medians of the processor time, in milliseconds. The columns of a row are measured in turn."""
+    result = Table(title=f"The function recommend, median of {STARTS} starts and {REQUESTS:,} requests, processor ms")
     for heading in ("", "botocore's client alone", "signing and sending alone", "the function", "its own share"):
         result.add_column(heading, justify="left" if not heading else "right")
-    for what, (client, sending, function) in (("import", _starts()), ("one request", _requests())):
-        result.add_row(what, f"{client:.2f}", f"{sending:.2f}", f"{function:.2f}", f"{function - sending:.2f}")
+    rows = {"import": _starts(), **_requests()}
+    for what, (client, sending, function) in rows.items():
+        theirs = "" if client is None else f"{client:.2f}"
+        result.add_row(what, theirs, f"{sending:.2f}", f"{function:.2f}", f"{function - sending:.2f}")
     return result
 
 
-def _starts() -> list[float]:
+def _starts() -> tuple[float | None, float, float]:
     taken: dict[str, list[float]] = {CLIENT: [], SENDING: [], FUNCTION: []}
     for _ in range(STARTS):
         for statement, seconds in taken.items():
@@ -72,20 +79,30 @@ def _starts() -> list[float]:
                 text=True,
             )
             seconds.append(float(done.stdout) * 1000)
-    return [statistics.median(seconds) for seconds in taken.values()]
+    client, sending, function = (statistics.median(seconds) for seconds in taken.values())
+    return client, sending, function
 
 
-def _requests() -> list[float]:
+def _requests() -> dict[str, tuple[float | None, float, float]]:
     os.environ.update(ENVIRONMENT)
     # Imported here, because its settings are read from the environment at import.
     app: Any = importlib.import_module("recommend.app")
     client = botocore.session.get_session().create_client("sagemaker-runtime")
     client.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", _answered)
     app.runtime.session.send = _answered
-    # The clock stands still, so that the rules never expire and are not read.
+    app.artifacts.session.send = lambda request: _reply(404, {})
+    events: list[dict[str, Any]] = []
+    reads = app.recent._table
+    reads.session.send = lambda request: _reply(200, {"Items": events})
+    # The clock stands still, so that no document expires.
     app.rules = type(app.rules)(None, "", app.rules_from_json, clock=lambda: -1.0, otherwise=app.NO_RULES)
     event = json.loads((PROJECT_ROOT / "events" / "recommend.json").read_text())
-    event["queryStringParameters"] = {"numResults": str(len(ANSWER["itemList"]))}
+    event["rawQueryString"] = f"numResults={len(ANSWER['itemList'])}"
+    told = {
+        "routeKey": "POST /recommendations",
+        "headers": {"content-type": "application/json"},
+        "body": json.dumps({"userId": "42", "numResults": 10, "history": []}),
+    }
     context = SimpleNamespace(
         aws_request_id="r", function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn", function_version="1"
     )
@@ -100,19 +117,47 @@ def _requests() -> list[float]:
     def sending() -> None:
         json.loads(app.runtime.invoke_endpoint("ncf-recommender", body).content)
 
-    def function() -> None:
-        answer = app.handler(event, context)
-        if answer["statusCode"] != 200 or '"personalized"' not in answer["body"]:
-            raise RuntimeError(f"recommend answered {answer}")
+    def sending_both() -> None:
+        reads.query(Limit=101)
+        sending()
 
-    taken: dict[Any, list[float]] = {of_client: [], sending: [], function: []}
+    def function(event: dict[str, Any]) -> Callable[[], None]:
+        def call() -> None:
+            answer = app.handler(event, context)
+            if answer["statusCode"] != 200 or '"personalized"' not in answer["body"]:
+                raise RuntimeError(f"recommend answered {answer}")
+
+        return call
+
+    without, reading = function(told), function(event)
+    rows: dict[str, tuple[float | None, float, float]] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # the metrics of each request
-        for _ in range(REQUESTS):
-            for call, seconds in taken.items():
-                began = time.perf_counter()
-                call()
-                seconds.append((time.perf_counter() - began) * 1000)
-    return [statistics.median(seconds) for seconds in taken.values()]
+        rows["one request, nothing read"] = _medians(of_client, sending, without)
+        for number in (0, 10, 100):
+            events[:] = [_event(place) for place in range(number)]
+            rows[f"one request, {number} recent events"] = (None, *_medians(sending_both, reading))
+    return rows
+
+
+def _medians(*calls: Callable[[], None]) -> Any:
+    """Return the median of each call's processor time, milliseconds."""
+    taken: dict[Any, list[float]] = {call: [] for call in calls}
+    for _ in range(REQUESTS):
+        for call, seconds in taken.items():
+            began = time.process_time()
+            call()
+            seconds.append((time.process_time() - began) * 1000)
+    return tuple(statistics.median(seconds) for seconds in taken.values())
+
+
+def _event(place: int) -> dict[str, Any]:
+    at = round(time.time() * 1000) - 1000 * place
+    return {
+        "sk": {"S": f"{place:032x}"},
+        "at": {"N": str(at)},
+        "item": {"S": f"seen-{place}"},
+        "type": {"S": "purchase" if place % 5 == 0 else "view"},
+    }
 
 
 class Content(io.BytesIO):
@@ -123,6 +168,10 @@ class Content(io.BytesIO):
 
 
 def _answered(*_: Any, **__: Any) -> AWSResponse:
-    content = json.dumps(ANSWER).encode()
+    return _reply(200, ANSWER)
+
+
+def _reply(status: int, document: dict[str, Any]) -> AWSResponse:
+    content = json.dumps(document).encode()
     headers = {"content-type": "application/json", "content-length": str(len(content))}
-    return AWSResponse("https://aws", 200, headers, Content(content))
+    return AWSResponse("https://aws", status, headers, Content(content))

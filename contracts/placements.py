@@ -1,7 +1,7 @@
 """The lists that a shop shows, by name: data of the shop, `rules/placements.json`, in force as
 `serving/placements.json`.
 
-    {"schemaVersion": "1.0", "placements": {"home": {"numResults": 20, "fields": ["title"], "categoryCaps": {"Shoes": 4}},
+    {"schemaVersion": "1.0", "placements": {"home": {"numResults": 20, "categoryCaps": {"Shoes": 4}},
      "cart": {"list": "related"}, "hot": {"list": "trending", "categories": ["Fashion"]}}}
 
 The schema `placements` defines the fields.
@@ -18,6 +18,8 @@ from contracts import documents, schemas
 SOURCE_KEY = "rules/placements.json"
 KEY = "serving/placements.json"
 SCHEMA_VERSION = "1.0"
+NAME = "^[A-Za-z0-9_-]{1,32}$"
+"""Pattern of a name: a metric has it as a dimension."""
 RECOMMENDATIONS, RELATED, POPULAR, TRENDING = "recommendations", "related", "popular", "trending"
 
 

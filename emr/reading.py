@@ -352,7 +352,7 @@ def _read_group(session: SparkSession, group: Group, has_ids: bool, event_weight
     else:
         table = text_files.read_rows(session, layout, paths, used)
     extra = [printable(name) for name in layout.names if name not in used]
-    if extra:
+    if extra and columns.event_id is None:  # what else events have is for other readers
         warnings.append(f"{group.first}: columns not used: {', '.join(extra)}")
     if layout.encoding == "latin-1":
         warnings.append(f"{group.first} is not UTF-8; it is read as Latin-1")

@@ -21,7 +21,9 @@ settings.register_profile("product", deadline=None, suppress_health_check=[Healt
 settings.load_profile("product")
 
 WHOLE_TIERS = ("tests/e2e/", "tests/unit/emr/", "tests/infrastructure/")
-LONGEST = (*WHOLE_TIERS, "laptop_aws/tests/conformance/")
+OF_ITS_OWN = ("tests/e2e/test_live.py",)
+"""Files of a tier that share nothing with its others: they have a stack of their own."""
+LONGEST = (*OF_ITS_OWN, *WHOLE_TIERS, "laptop_aws/tests/conformance/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,7 +49,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByPlace(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return next((tier for tier in WHOLE_TIERS if file.startswith(tier)), file)
+            tier = next((tier for tier in WHOLE_TIERS if file.startswith(tier)), file)
+            return file if file in OF_ITS_OWN else tier
 
     return ByPlace(config, log)
 

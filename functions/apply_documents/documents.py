@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from contracts import documents, event_types, limits
+from contracts import documents, event_types, limits, placements
 from contracts.event_types import EventTypes
+from contracts.placements import Placements
 from shared.errors import InvalidInput
 from shared.objects import Stored
 from shared.rules import Rules
@@ -40,6 +41,11 @@ class Kind:
         return self.read(documents.read_object(found.content, self.source_key, has_schema=True), self.source_key)
 
 
+def _placements(document: dict[str, Any], called: str) -> dict[str, Any]:
+    Placements.from_document(document, called)
+    return document
+
+
 KINDS = (
     Kind(
         source_key="rules/rules.json",
@@ -56,6 +62,14 @@ KINDS = (
         metric="EventTypes",
         notice="EVENT_TYPES",
         read=lambda document, called: EventTypes.from_document(document, called).to_document(),
+    ),
+    Kind(
+        source_key=placements.SOURCE_KEY,
+        in_force_key=placements.KEY,
+        called="placements",
+        metric="Placements",
+        notice="PLACEMENTS",
+        read=_placements,
     ),
 )
 

@@ -20,8 +20,9 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from contracts import event_types, seen
+from contracts import event_types, placements, popular_now, seen
 from contracts.event_types import EventTypes
+from contracts.placements import RECOMMENDATIONS, RELATED, Placements
 from contracts.recommendation_ids import Answered
 from recommend.aws import Bucket, Runtime, Table
 from recommend.batch import Batch
@@ -34,6 +35,8 @@ from recommend.history import NO_HISTORY, History
 from recommend.list_filter import ListFilter, rules_from_json
 from recommend.people import People
 from recommend.person import Person
+from recommend.placement import Listing, placements_from_json
+from recommend.popular_now import NOTHING, PopularNow, StandIn
 from recommend.ranking import Ranking
 from recommend.recent import OPENING, Reading, RecentEvents, RecentEventsUnavailable
 from recommend.request import RankingRequest, RecommendationsRequest, RelatedRequest
@@ -65,6 +68,7 @@ SETTINGS = environment.load(Settings)
 
 _BUDGET_SECONDS = SETTINGS.request_budget_milliseconds / 1000
 _RECENT_SECONDS = SETTINGS.recent_events_milliseconds / 1000
+_NOW_SECONDS = 0.05  # for the first read of what is popular now, which begins when it is needed
 
 artifacts = Bucket(SETTINGS.artifacts_bucket, SETTINGS.aws_region, SETTINGS.url_suffix)
 runtime = Runtime(SETTINGS.aws_region, SETTINGS.url_suffix)
@@ -74,6 +78,8 @@ batch = Batch(artifacts)
 rules = Document(artifacts, RULES_KEY, rules_from_json, otherwise=NO_RULES)
 people = People(artifacts)
 withdrawal = Withdrawal(artifacts)
+placed = Document(artifacts, placements.KEY, placements_from_json, otherwise=Placements())
+now = Beside(artifacts, popular_now.KEY, PopularNow.from_json, NOTHING)
 trial = CurrentTrial(artifacts)
 types = Beside(artifacts, event_types.KEY, EventTypes.from_json, event_types.DEFAULT)
 recent = RecentEvents(Table(SETTINGS.events_table, SETTINGS.aws_region, SETTINGS.url_suffix), _RECENT_SECONDS)
@@ -118,8 +124,11 @@ def recommendations(request: RecommendationsRequest, request_id: str) -> dict[st
     budget = Budget(_BUDGET_SECONDS)
     people.begin()
     trial.begin()
-    reading = _begin_to_read(request)
-    list_filter = ListFilter(_rules(), request.categories)
+    reading = _begin_to_read(request, budget)
+    listing = _listing(request, RECOMMENDATIONS, request.person.name)
+    request = listing.completed(request)
+    number = listing.page.depth(request.num_results)
+    list_filter = ListFilter(listing.rules(_rules()), request.categories)
     person, history = _history(request, reading)
     side = _side(person.key)
 
@@ -128,28 +137,33 @@ def recommendations(request: RecommendationsRequest, request_id: str) -> dict[st
         known = history if name == person.name else NO_HISTORY
         left_out = known.left_out(request.exclude_seen)
         rules = list_filter.to_invocation() | list_filter.rules.to_exploration()
-        found = _ranked(request.to_invocation(name, known) | rules, budget, left_out, side)
-        if found is None:
-            sold = replace(list_filter, without=left_out, withdrawn=withdrawal.items())
-            # The lists of a batch leave out all seen items, so they cannot answer a request that wants them all.
-            found = _listed(name, request.num_results, sold, budget) if request.exclude_seen != seen.NONE else None
-            found = found or _popular().top(request.num_results, sold)
-        return found
+        asked = replace(request, num_results=number).to_invocation(name, known) | rules
+        found = _ranked(asked, budget, left_out | list_filter.untold, side) if listing.is_of_model else None
+        sold = replace(list_filter, without=left_out, withdrawn=withdrawal.items())
+        # The lists of a batch leave out all seen items, so they cannot answer a request that wants them all.
+        if found is None and listing.is_of_model and request.exclude_seen != seen.NONE:
+            found = _listed(name, number, sold, budget)
+        return _with_popular(found, listing, number, sold)
 
-    ranking = _known(person.name, budget, answer)
-    _served(ranking)
+    ranking, token = listing.cut(_known(person.name, budget, answer), request.num_results)
+    _served(ranking, listing.name)
     side = _counted(side, ranking)
-    return ranking.to_recommendations(_id(ranking, request_id, side), request.fields, request.explain) | side.shown()
+    shown = ranking.to_recommendations(_id(ranking, request_id, side, listing.name), request.fields, request.explain)
+    return shown | side.shown() | token
 
 
 def related(request: RelatedRequest, request_id: str) -> dict[str, Any]:
     """Recommend items similar to one item. Raises `Absent` or `Unreadable`."""
-    list_filter = ListFilter(_rules(), request.categories, without=frozenset([request.item_id]))
-    ranking = _ranked(request.to_invocation() | list_filter.to_invocation(), Budget(_BUDGET_SECONDS))
-    if ranking is None:
-        ranking = _popular().top(request.num_results, replace(list_filter, withdrawn=withdrawal.items()))
-    _served(ranking)
-    return ranking.to_related(_id(ranking, request_id), request.fields)
+    listing = _listing(request, RELATED, request.item_id)
+    request = listing.completed(request)
+    number = listing.page.depth(request.num_results)
+    list_filter = ListFilter(listing.rules(_rules()), request.categories, without=frozenset([request.item_id]))
+    asked = replace(request, num_results=number).to_invocation() | list_filter.to_invocation()
+    found = _ranked(asked, Budget(_BUDGET_SECONDS), list_filter.untold) if listing.is_of_model else None
+    ranking = _with_popular(found, listing, number, replace(list_filter, withdrawn=withdrawal.items()))
+    ranking, token = listing.cut(ranking, request.num_results)
+    _served(ranking, listing.name)
+    return ranking.to_related(_id(ranking, request_id, placement=listing.name), request.fields) | token
 
 
 def rankings(request: RankingRequest, request_id: str) -> dict[str, Any]:
@@ -165,7 +179,9 @@ def rankings(request: RankingRequest, request_id: str) -> dict[str, Any]:
             return endpoint.rank(replace(request, user_id=user_id).to_invocation(), budget, side.variant)
         except EndpointUnavailable as error:
             _fall_back(error)
-            return _popular().rank(request.input_list)
+            model = _popular()
+            stand_in = StandIn.at(time.time(), model, _now())
+            return _popular_or(lambda: stand_in.rank(request.input_list), model.rank(request.input_list))
 
     ranking = _known(request.user_id, budget, answer)
     _served(ranking)
@@ -189,13 +205,13 @@ def health() -> tuple[int, dict[str, Any]]:
     return 200, {"status": "degraded", "model": {"version": version}, "endpoint": {"status": reason}}
 
 
-def _begin_to_read(request: RecommendationsRequest) -> Reading | None:
+def _begin_to_read(request: RecommendationsRequest, budget: Budget) -> Reading | None:
     """Begin to read the person's recent events; None if none count."""
     person = request.person
     if request.history is not None or (person.user_id is not None and people.is_forgotten(person.user_id)):
         return None
     types.begin()
-    return recent.begin(person)
+    return recent.begin(person, budget.left)
 
 
 def _history(request: RecommendationsRequest, reading: Reading | None) -> tuple[Person, History]:
@@ -240,7 +256,6 @@ def _ranked(
     """Return the endpoint's answer without withdrawn items and those of `left_out`; None if there is none, or nothing
     is left of it.
     """
-    withdrawal.begin()
     try:
         return endpoint.rank(invocation, budget, side.variant).without(withdrawal.items() | left_out)
     except EndpointUnavailable as error:
@@ -248,12 +263,66 @@ def _ranked(
         return None
 
 
-def _id(ranking: Ranking, request_id: str, side: Side = NO_SIDE) -> str:
+def _with_popular(found: Ranking | None, listing: Listing, number: int, list_filter: ListFilter) -> Ranking:
+    """Return the ranking, or in place of none, or of one of popular items, what is popular now. Raises `Absent` or
+    `Unreadable` if there is none at all.
+    """
+    if found is not None and found.source != "popular":
+        return found
+    known, moment = _now(), time.time()
+    if found is not None and known.window(listing.window, moment) is None:
+        return found
+    try:
+        model = _popular()
+    except (Absent, Unreadable):
+        if found is None:
+            raise
+        model = Popularity((), found.model_version)
+    stand_in = StandIn.at(moment, model, known, listing.stand_in, listing.window)
+    if found is None:
+        return _popular_or(lambda: stand_in.top(number, list_filter), model.top(number, list_filter))
+    return _popular_or(lambda: stand_in.before(found, number, list_filter), found)
+
+
+def _now() -> PopularNow:
+    now.begin()
+    return now.known(_NOW_SECONDS)
+
+
+def _popular_or(popular: Callable[[], Ranking], otherwise: Ranking) -> Ranking:
+    """Return the list of popular items of now, or the other one if its document is broken."""
+    try:
+        return popular()
+    except GarbledAnswer as error:
+        _refused("popular_now", error)
+        return otherwise
+
+
+def _listing(request: RecommendationsRequest | RelatedRequest, route: str, subject: str) -> Listing:
+    """Return which list is asked for. Raises `InvalidRequest`."""
+    withdrawal.begin()
+    return Listing.from_query(request.parameters, route, subject, _placements, SETTINGS.stack_id)
+
+
+def _placements() -> Placements | None:
+    """Return the shop's placements; None if they were never readable."""
+    current = placed.current()
+    if placed.unreadable:
+        with single_metric(name="PlacementsUnreadable", unit=MetricUnit.Count, value=1):
+            pass  # a metric without the dimensions of the others
+        logger.warning(
+            "the placements cannot be read; the last readable ones, if any, are used", extra={"reason": placed.problem}
+        )
+    return current if current.by_name or not placed.unreadable else None
+
+
+def _id(ranking: Ranking, request_id: str, side: Side = NO_SIDE, placement: str = "") -> str:
     """Return the id of an answer, which tells what gave it."""
     made = Answered(
         run_id=ranking.model_version,
         source=ranking.source,
         request=request_id,
+        placement=placement,
         trial=side.trial,
         variant=side.variant,
     )
@@ -328,7 +397,11 @@ def _fall_back(error: EndpointUnavailable) -> None:
         logger.warning(message, extra={"reason": error.reason, "detail": error.detail})
 
 
-def _served(ranking: Ranking) -> None:
+def _served(ranking: Ranking, placement: str = "") -> None:
+    if placement:
+        with single_metric(name="PlacementServed", unit=MetricUnit.Count, value=1) as metric:
+            metric.add_dimension(name="placement", value=placement)
+            metric.add_dimension(name="source", value=ranking.source)
     metrics.add_dimension(name="source", value=ranking.source)
     count("RecommendationServed")
     if ranking.source == "popular" and popularity.problem:

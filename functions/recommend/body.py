@@ -5,6 +5,7 @@ Pure: no AWS, no environment. All functions raise `InvalidRequest`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from contracts import limits, seen
@@ -70,6 +71,20 @@ def history(document: dict[str, Any]) -> History:
         return History.from_json(document["history"])
     except BadHistory as error:
         raise InvalidRequest(str(error), "history") from None
+
+
+def parameters(document: dict[str, Any]) -> dict[str, Sequence[str]]:
+    """Return the fields that `Listing` reads, as the parameters of a query, and the names of all others."""
+    found: dict[str, Sequence[str]] = dict.fromkeys(document, ())
+    for name in ("placement", "window", "page"):
+        if name in document:
+            if not isinstance(document[name], str):
+                raise InvalidRequest(f"{name} must be a string, not {kind(document[name])}", name)
+            found[name] = [document[name]]
+    excluded = document.get("exclude", [])
+    if not isinstance(excluded, list) or not all(isinstance(item, str) for item in excluded):
+        raise InvalidRequest("exclude must be a list of item ids", "exclude")
+    return found | ({"exclude": excluded} if excluded else {})
 
 
 def input_list(document: dict[str, Any]) -> tuple[str, ...]:

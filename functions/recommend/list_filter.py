@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from contracts import limits
 from recommend import garbled
 from recommend.garbled import GarbledAnswer
 from shared.errors import InvalidInput
@@ -25,6 +26,11 @@ class ListFilter:
     """Items to leave out of this list."""
     withdrawn: frozenset[str] = frozenset()
     """Items that the newest data withdraw; the model server knows those of its own data."""
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """Denied items that are too many for a request to the model server."""
+        return frozenset(self.rules.deny[limits.RULE_ITEMS :])
 
     def to_invocation(self) -> dict[str, Any]:
         """Return the filter as fields of the request to the model server."""

@@ -11,8 +11,11 @@ from typing import Any
 
 from contracts import limits, seen
 from contracts.item_fields import NAME_CHARACTERS
+from contracts.placements import NAME as PLACEMENT_NAME
+from contracts.popular_now import WINDOWS
 from contracts.trials import ALL_TRAFFIC, OTHER
 from recommend import openapi_events
+from recommend.pages import CHARACTERS as PAGE_CHARACTERS
 from recommend.person import SESSION_CHARACTERS
 
 _ID = {"type": "string", "minLength": 1, "maxLength": limits.ID_CHARACTERS}
@@ -106,7 +109,13 @@ def document() -> dict[str, Any]:
                 "get": {
                     "operationId": "getRelatedItems",
                     "summary": "Recommend items similar to an item",
-                    "parameters": [_id("itemId", _ITEM, "query"), _num_results(), *_categories(), _fields()],
+                    "parameters": [
+                        _id("itemId", _ITEM, "query"),
+                        _num_results(),
+                        *_categories(),
+                        _fields(),
+                        *_listing(),
+                    ],
                     "responses": _responses("Related", 400),
                 }
             },
@@ -114,7 +123,13 @@ def document() -> dict[str, Any]:
                 "get": {
                     "operationId": "getRelatedItemsByPath",
                     "summary": "The same, for an item whose id has no slash, percent sign, question mark or hash",
-                    "parameters": [_id("itemId", _ITEM, "path"), _num_results(), *_categories(), _fields()],
+                    "parameters": [
+                        _id("itemId", _ITEM, "path"),
+                        _num_results(),
+                        *_categories(),
+                        _fields(),
+                        *_listing(),
+                    ],
                     "responses": _responses("Related", 400),
                 }
             },
@@ -160,15 +175,28 @@ def _schemas() -> dict[str, Any]:
         }
     }
     source = {
-        "enum": ["personalized", "session", "related", "batch", "popular"],
+        "enum": ["personalized", "session", "related", "batch", "popular", "trending"],
         "description": "personalized and related: the model; session: the model, for a person whom it has not met, by "
-        "their history alone; batch: the user's stored list, while the model does not answer; popular: popular items, "
-        "for an unknown user or item, or while the model does not answer",
+        "their history alone; batch: the user's stored list, while the model does not answer; popular and trending: "
+        "items that many choose, or more than before, for an unknown user or item, while the model does not answer, or "
+        "by the placement",
     }
     listed = identity | {
         "itemList": {"type": "array", "items": item, "maxItems": limits.RESULTS, "description": "best first"},
         "model": model,
         "source": source,
+    }
+    window = {
+        "window": {
+            "enum": list(WINDOWS),
+            "description": "time in which the popular items were chosen most; missing: all of the model's data",
+        }
+    }
+    page = {
+        "nextPage": {
+            "type": "string",
+            "description": f"for the parameter page; missing on the last one, which ends at {limits.RESULTS} items",
+        }
     }
     left_out = {
         "enum": list(seen.KINDS),
@@ -184,12 +212,13 @@ def _schemas() -> dict[str, Any]:
         "categories": {"type": "array", "items": {"type": "string"}, "maxItems": limits.CATEGORIES},
         "fields": {"type": "array", "maxItems": limits.FIELDS, "items": _FIELD_NAME},
         "explain": {"type": "boolean", "default": False},
+        **{one["name"]: one["schema"] for one in _listing()},
     }
     return {
         "Recommendations": _in_a_trial(
-            listed | {"itemList": listed["itemList"] | {"items": recommended}, "excludeSeen": left_out}
+            listed | {"itemList": listed["itemList"] | {"items": recommended}, "excludeSeen": left_out}, window | page
         ),
-        "Related": _object(listed),
+        "Related": _object(listed, window | page),
         "PersonalizedRanking": _in_a_trial(
             identity
             | {
@@ -201,7 +230,8 @@ def _schemas() -> dict[str, Any]:
                     "minimum": 0,
                     "description": "number of items that the model does not know",
                 },
-            }
+            },
+            window,
         ),
         "RecommendationsRequest": _object({"history": told["history"]}) | {"properties": told},
         "RankingRequest": _object(ranked) | {"properties": ranked | {"fields": _field_names(_FIELD_NAME)}},
@@ -234,18 +264,18 @@ def _schemas() -> dict[str, Any]:
     }
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
+def _object(properties: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
     return {
         "type": "object",
         "additionalProperties": False,
         "required": list(properties),
-        "properties": properties,
+        "properties": properties | (optional or {}),
     }
 
 
-def _in_a_trial(properties: dict[str, Any]) -> dict[str, Any]:
+def _in_a_trial(properties: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an answer to a person, who may be on a side of a trial of two models."""
-    return _object(properties) | {"properties": properties | {"trial": _TRIAL}}
+    return _object(properties, optional | {"trial": _TRIAL})
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -311,6 +341,7 @@ def _for_a_user() -> list[dict[str, Any]]:
         *_categories(),
         _fields(),
         _query("explain", {"type": "boolean", "default": False}, "tell because of which items each one is there"),
+        *_listing(),
     ]
 
 
@@ -330,6 +361,23 @@ def _field_names(name: dict[str, Any]) -> dict[str, Any]:
 
 def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def _listing() -> list[dict[str, Any]]:
+    name = {"type": "string", "pattern": PLACEMENT_NAME}
+    page = {"type": "string", "minLength": 1, "maxLength": PAGE_CHARACTERS}
+    excluded = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": limits.EXCLUDED,
+        "items": _ID | {"pattern": "^[^,]+$"},
+    }
+    return [
+        _query("placement", name, "the list of this name in rules/placements.json; parameters go before what it says"),
+        _query("window", {"enum": list(WINDOWS), "default": "24h"}, "shortest window of popular items"),
+        _query("exclude", excluded, "ids of items to leave out, repeated or between commas"),
+        _query("page", page, "nextPage of the answer before, to the same request"),
+    ]
 
 
 def _num_results() -> dict[str, Any]:

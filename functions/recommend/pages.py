@@ -4,8 +4,8 @@ the order has changed or another source answers meanwhile.
 The list is asked for to the depth of the page, and what was shown is taken out. All pages together have at most
 `limits.RESULTS` items: then, or when a page is not full, there is no further one.
 
-A token is base64 for URLs: 8 bytes of an HMAC-SHA256 under the stack's id, and 6 bytes of each item. The HMAC covers whom
-and what the list is for, so a token of another person, item, placement or shop is refused. Nobody can read an item from
+A token is base64 for URLs: 8 bytes of an HMAC-SHA256 under the stack's id, and 6 bytes of each item. The HMAC covers
+whom and what the list is for, so a token of another person, item, placement or shop is refused. No id can be read from
 it. Pure.
 """
 
@@ -23,7 +23,8 @@ from shared.refusal import InvalidRequest
 
 _MAC_BYTES = 8
 _ITEM_BYTES = 6
-_CHARACTERS = 1024
+CHARACTERS = 1024
+"""Maximum characters of a token."""
 
 Items = tuple[tuple[str, float], ...]
 
@@ -42,7 +43,7 @@ class Page:
         refused = InvalidRequest(
             "page must be the nextPage of an answer to the same request; leave it out to begin again", "page"
         )
-        if not 1 <= len(token) <= _CHARACTERS or not token.isascii():
+        if not 1 <= len(token) <= CHARACTERS or not token.isascii():
             raise refused
         try:
             content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)

@@ -1,9 +1,9 @@
 """The list that a request asks for: its placement, the items that it leaves out, and the page.
 
-What the request says goes before what the placement says: `numResults`, `excludeSeen`, `category` and `categories`,
-`fields`, `window`. Only the placement says which kind of list it is, and what stands in for it. Its `deny`, `boosts` and
-`categoryCaps` come to those of the business rules; of a boost or a cap for the same item or category, the placement's
-counts. Pure.
+These parameters of a request go before the placement's: `numResults`, `excludeSeen`, `category` and `categories`,
+`fields`, `window`. Only the placement says which kind of list it is, and what stands in for it. Its `deny`, `boosts`
+and `categoryCaps` come to those of the business rules; of a boost or a cap for the same item or category, the
+placement's counts. Pure.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from contracts import limits, popular_now
+from contracts.documents import Unfit
 from contracts.placements import RECOMMENDATIONS, Placement, Placements
+from recommend.garbled import GarbledAnswer
 from recommend.pages import Page
+from recommend.ranking import Ranking
 from shared.refusal import InvalidRequest, id_of, shown
 from shared.rules import Rules
 
@@ -27,6 +30,7 @@ _DEFAULTS = {
 }
 """The fields of a request that a placement may set, and the parameters that go before it."""
 
+PLAIN = Placement()
 Request = TypeVar("Request", bound=Any)
 Known = Callable[[], Placements | None]
 """Returns the placements of the shop; None if they cannot be read."""
@@ -38,11 +42,13 @@ class Listing:
 
     page: Page
     name: str = ""
-    """Of the placement; empty: none."""
-    placement: Placement = Placement()
+    """Name of the placement; empty: none."""
+    placement: Placement = PLAIN
     window: str = "24h"
     """The shortest window of the popular items."""
     exclude: tuple[str, ...] = ()
+    given: frozenset[str] = frozenset()
+    """The names of all parameters of the request."""
 
     @classmethod
     def from_query(
@@ -60,6 +66,7 @@ class Listing:
             placement,
             _window(values, placement),
             _exclude(values),
+            frozenset(values),
         )
 
     @property
@@ -72,15 +79,21 @@ class Listing:
         """The kind of the list that needs no model."""
         return self.placement.fallback if self.is_of_model else self.placement.list
 
-    def completed(self, request: Request, values: Mapping[str, Any]) -> Request:
-        """Return the request with what the placement says where its parameters, `values`, say nothing."""
+    def completed(self, request: Request) -> Request:
+        """Return the request with what the placement says where its own parameters say nothing."""
         of_placement = {
             field: getattr(self.placement, field)
             for field, parameters in _DEFAULTS.items()
-            if hasattr(request, field) and not any(name in values for name in parameters)
+            if hasattr(request, field) and self.given.isdisjoint(parameters)
         }
         made: Request = replace(request, **{field: value for field, value in of_placement.items() if value is not None})
         return made
+
+    def cut(self, ranking: Ranking, number: int) -> tuple[Ranking, dict[str, str]]:
+        """Return the page of the list, at most `number` items, and the answer's `nextPage`, if there is one."""
+        items = self.page.cut(ranking.items, number)
+        token = self.page.next_token(items, number)
+        return replace(ranking, items=items), {} if token is None else {"nextPage": token}
 
     def rules(self, rules: Rules) -> Rules:
         """Return the shop's rules with those of the placement, which come first where there are too many."""
@@ -93,6 +106,14 @@ class Listing:
             boosts=_first(placement.boosts, rules.boosts, limits.RULE_ITEMS),
             category_caps=_first(placement.category_caps, rules.category_caps, limits.CATEGORIES),
         )
+
+
+def placements_from_json(content: bytes) -> Placements:
+    """Read `serving/placements.json`. Raises `GarbledAnswer`."""
+    try:
+        return Placements.from_json(content)
+    except Unfit as error:
+        raise GarbledAnswer(str(error)) from None
 
 
 def _first(before: Mapping[str, Any], after: Mapping[str, Any], most: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""What is popular now, in place of a ranking: `serving/popular_now.json`, followed by the model's popular items.
+"""Popular items of now, in place of a ranking: `serving/popular_now.json`, followed by the model's popular items.
 
-The list of now comes first if it is fresh (at most `FRESH_SECONDS` old) and a window has enough events (`LEAST_EVENTS`):
-the shortest such window, from the one that is asked for. Otherwise the model's list is the answer, as without events.
-Scores of what follows are scaled to stay below those before. Pure.
+The list of now comes first if it is fresh (at most `FRESH_SECONDS` old) and a window has enough events
+(`LEAST_EVENTS`): the shortest such window, from the one that is asked for. Otherwise the model's list is the answer, as
+without events. Scores of what follows are scaled to stay below those before. Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Scored = Sequence[tuple[str, float]]
 class PopularNow:
     """The document. A list is checked when it is used: there are hundreds."""
 
-    until: float = 0.0
+    until: float = float("-inf")
     popular: Mapping[str, Any] = field(default_factory=dict)
     trending: Mapping[str, Any] = field(default_factory=dict)
     items: Mapping[str, Any] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class StandIn:
     """None: nothing is known of now."""
 
     @classmethod
-    def at(cls, time: float, model: Popularity, now: PopularNow, kind: str, shortest: str) -> StandIn:
+    def at(cls, time: float, model: Popularity, now: PopularNow, kind: str = POPULAR, shortest: str = "24h") -> StandIn:
         """The list at this time, epoch seconds."""
         return cls(model, now, kind, now.window(shortest, time))
 
@@ -94,6 +94,22 @@ class StandIn:
         ranking = replace(self._joined(parts), fault=None).top(number, list_filter)
         is_trending = any(item in rising for item, _ in ranking.items)
         return replace(ranking, source="trending" if is_trending else "popular", window=self.window)
+
+    def before(self, found: Ranking, number: int, list_filter: ListFilter) -> Ranking:
+        """Return what is popular now, followed by the model server's popular items in `found`. Of these, the ones that
+        few people know keep their places.
+        """
+        if self.window is None:
+            return found
+        # The categories of the server's items are not known here, so with caps the list has only items of known ones.
+        is_capped = bool(list_filter.rules.category_caps)
+        first = self if is_capped else replace(self, model=replace(self.model, items=()))
+        made = first.top(number, list_filter)
+        explored = tuple(pair for pair in found.items if pair[0] in found.explored)
+        others = () if is_capped else tuple(pair for pair in found.items if pair[0] not in found.explored)
+        items = joined([joined([made.items, others])[: number - len(explored)], explored])
+        fields = {**made.fields, **found.fields}
+        return replace(found, items=items, source=made.source, window=made.window, fields=fields)
 
     def rank(self, items: Iterable[str]) -> Ranking:
         """Rank all of `items`, as `Popularity.rank`."""
@@ -122,9 +138,10 @@ def joined(parts: Iterable[Scored]) -> tuple[tuple[str, float], ...]:
         rest = [(item, score) for item, score in part if item not in scores]
         if not rest:
             continue
-        last, first = next(reversed(scores.values()), rest[0][1]), rest[0][1]
+        first = rest[0][1]
+        last = next(reversed(scores.values()), first)
         factor = min(1.0, last / first) if first > 0 else 1.0
-        scores |= {item: score * factor for item, score in rest}
+        scores |= {item: min(score * factor, last) for item, score in rest}
     return tuple(scores.items())
 
 

@@ -23,8 +23,8 @@ _NARROWING = ("deny", "categories", "categoryCaps")
 @dataclass(frozen=True)
 class Ranking:
     """Items, best first, from one source: `personalized`, `session` (of a person whom the model has not met, by their
-    history), `related`, `batch` or `popular`. `model_version` is the run id of the model; `variant` is the endpoint
-    variant that answered.
+    history), `related`, `batch`, `popular` or `trending`. `model_version` is the run id of the model; `variant` is the
+    endpoint variant that answered.
     """
 
     items: tuple[tuple[str, float], ...]
@@ -40,6 +40,8 @@ class Ranking:
     """By item id, the items of the person's history that weigh most in the score."""
     exclude_seen: str = seen.NONE
     """Which of the person's own items are left out: a kind of `contracts/seen.py`."""
+    window: str | None = None
+    """The window of `contracts/popular_now.py` in which the items were chosen most; None: another source."""
 
     @classmethod
     def from_endpoint(cls, content: bytes, invocation: Mapping[str, Any], variant: str | None = None) -> Ranking:
@@ -102,7 +104,7 @@ class Ranking:
             "itemList": self._item_list(fields),
             "model": self._model(),
             "source": self.source,
-        }
+        } | self._window()
 
     def to_personalized_ranking(self, recommendation_id: str, fields: Sequence[str] = ()) -> dict[str, Any]:
         """Return the body of `POST /rankings`, with these fields of each item."""
@@ -112,7 +114,10 @@ class Ranking:
             "model": self._model(),
             "source": self.source,
             "unknownItems": self.unknown_items,
-        }
+        } | self._window()
+
+    def _window(self) -> dict[str, str]:
+        return {"window": self.window} if self.window else {}
 
     def _model(self) -> dict[str, str]:
         return {"version": self.model_version} | ({"variant": self.variant} if self.variant else {})

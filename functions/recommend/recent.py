@@ -49,12 +49,13 @@ class RecentEvents:
         self._circuit = circuit or Circuit(clock)
         self._answered_at = float("-inf")
 
-    def begin(self, person: Person) -> Reading:
-        """Begin to read what a user or session did."""
+    def begin(self, person: Person, seconds: float = float("inf")) -> Reading:
+        """Begin to read what a user or session did, within `seconds` and the own limit."""
         if self._circuit.is_open:
             return Reading(self, person, None)
         is_idle = self._clock() - self._answered_at >= IDLE_SECONDS
-        return Reading(self, person, Budget(self._seconds * (OPENING if is_idle else 1), self._clock))
+        limit = self._seconds * (OPENING if is_idle else 1)
+        return Reading(self, person, Budget(min(limit, seconds), self._clock))
 
     def ended(self, is_answered: bool) -> None:
         """Record how a reading ended."""

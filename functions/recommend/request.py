@@ -5,7 +5,8 @@ Pure: no AWS, no environment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from contracts import limits, seen
@@ -34,6 +35,8 @@ class RecommendationsRequest:
     explain: bool = False
     history: History | None = None
     """What the caller says that the person chose; None: what the table of recent events has."""
+    parameters: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False, repr=False)
+    """What was given, by name, for `Listing`."""
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RecommendationsRequest:
@@ -46,6 +49,7 @@ class RecommendationsRequest:
             categories=query.categories(),
             fields=query.fields(),
             explain=query.boolean("explain", False),
+            parameters=query.values,
         )
 
     @classmethod
@@ -63,6 +67,7 @@ class RecommendationsRequest:
             fields=body.shown_fields(document.get("fields", [])),
             explain=body.boolean(document, "explain", False),
             history=body.history(document),
+            parameters=body.parameters(document),
         )
 
     def to_invocation(self, name: str, history: History = NO_HISTORY) -> dict[str, Any]:
@@ -80,6 +85,7 @@ class RelatedRequest:
     num_results: int = limits.DEFAULT_RESULTS
     categories: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+    parameters: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> RelatedRequest:
@@ -90,6 +96,7 @@ class RelatedRequest:
             num_results=query.num_results(),
             categories=query.categories(),
             fields=query.fields(),
+            parameters=query.values,
         )
 
     def to_invocation(self) -> dict[str, Any]:
@@ -125,7 +132,10 @@ class RankingRequest:
         return asked | _asked_fields(self.fields)
 
 
-_STATELESS = ("userId", "history", "numResults", "excludeSeen", "categories", "fields", "explain")
+_STATELESS = (
+    "userId", "history", "numResults", "excludeSeen", "categories", "fields", "explain",
+    "placement", "window", "exclude", "page",
+)  # fmt: skip
 
 
 def _person(event: dict[str, Any], query: Query) -> Person:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Optimizer(Protocol):
-    """What a step needs of an optimizer."""
+    """The part of an optimizer that a step uses."""
 
     param_groups: list[dict[str, Any]]
 

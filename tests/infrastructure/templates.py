@@ -1,4 +1,7 @@
-"""The template in its two forms: as written (SAM) and as CloudFormation receives it, transformed offline."""
+"""The template in its two forms: as written (SAM) and as CloudFormation receives it, transformed offline.
+
+Every process of the tests imports this module, and one of them transforms: SAM's translator is imported there alone.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
 
 REGION = "us-east-1"
 LOCAL_PATHS = ("CodeUri", "ContentUri", "DefinitionUri")
@@ -18,6 +18,8 @@ LOCAL_PATHS = ("CodeUri", "ContentUri", "DefinitionUri")
 
 def load(path: Path) -> dict[str, Any]:
     """The template at `path`, its short intrinsics (`!Ref`) in their long form."""
+    from samtranslator.yaml_helper import yaml_parse
+
     found: dict[str, Any] = yaml_parse(path.read_text("utf-8"))
     return found
 
@@ -25,6 +27,9 @@ def load(path: Path) -> dict[str, Any]:
 def transform(sam: dict[str, Any]) -> dict[str, Any]:
     """`sam` as the SAM transform on AWS makes it, without AWS: local paths replace the files that `sam deploy`
     uploads."""
+    from samtranslator.parser.parser import Parser
+    from samtranslator.translator.translator import Translator
+
     uploaded = copy.deepcopy(sam)
     uploaded["Globals"]["Function"]["CodeUri"] = "s3://bucket/functions.zip"
     for resource in uploaded["Resources"].values():

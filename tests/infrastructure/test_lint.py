@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.api import ManualArgs, lint
 
 from tests.infrastructure import building
 
@@ -25,6 +24,8 @@ REGIONS = ["us-east-1"]
 
 def findings(template: Template) -> list[str]:
     """cfn-lint's findings in a transformed template, warnings included, except those accepted above."""
+    from cfnlint.api import ManualArgs, lint  # takes a second, in the process that runs these tests alone
+
     matches = lint(json.dumps(template), config=ManualArgs(regions=REGIONS))
     return [
         f"{match.rule.id} {'/'.join(str(part) for part in match.path or [])}: {match.message}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts import item_fields, limits, popular_now, schemas, seen
+from contracts import item_fields, limits, placements, popular_now, schemas, seen
 from contracts.documents import Unfit
 from contracts.placements import Placement, Placements
 
@@ -94,6 +94,7 @@ def test_the_limits_are_those_of_every_request() -> None:
     for name in ("deny", "boosts", "categoryCaps"):
         assert without_words(fields[name]) == without_words(rules[name])
     assert root["maxProperties"] == limits.PLACEMENTS
+    assert root["propertyNames"]["pattern"] == placements.NAME
     assert fields["numResults"]["maximum"] == limits.RESULTS
     assert fields["numResults"]["default"] == limits.DEFAULT_RESULTS
     assert fields["categories"]["maxItems"] == limits.CATEGORIES

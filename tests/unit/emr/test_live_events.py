@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+import arguments
+import drops
 from contracts.forgotten import Forgotten, digest
+from contracts.unions import Part, Union
 from tests.unit.emr.test_appends import HEADER, VERSIONS, kept, unite
 
 __all__ = ["unite"]
@@ -77,7 +80,7 @@ def test_history_and_live_events_are_one_version_in_which_each_thing_counts_once
     assert [drop["rows"] for drop in ended.manifest["drops"]] == [5, 8, 1]
     # Impressions change nothing in what the gate compares.
     assert ended.manifest["eventTypes"] == {"Buy": 6, "view": 10, "buy": 1}
-    assert not any("several units" in warning for warning in ended.report["warnings"])
+    assert not any("several units" in one or "not used" in one for one in ended.report["warnings"])
     assert ended.output.count("columns of ") == 2, "files of events are read together, whatever else their lines have"
 
 
@@ -110,12 +113,31 @@ def test_a_history_of_dates_without_types_and_with_fractions_as_ids_is_read_as_b
     assert [drop["rows"] for drop in ended.manifest["drops"]] == [4, 4]
 
 
+def test_a_history_outside_the_folder_of_the_drops_is_read_from_where_it_is() -> None:
+    class Stored:
+        def read_start(self, uri: str, size: int) -> bytes:
+            parts = (
+                Part("", "full", {"itemColumn": "SKU"}, "s3://lake/shop/"),
+                Part("live-2026-11-23", "append", LIVE),
+            )
+            return json.dumps(Union(parts).to_document(VERSIONS[0])).encode()
+
+    words = ["--source", "s3://data/raw/live-2026-11-23/", "--output", "o", "--quarantine", "q", "--code-version", "c"]
+    words += ["--dataset-version", VERSIONS[0], "--union", "s3://data/unions/v.json", "--drops", "s3://data/raw"]
+    stored: Any = Stored()
+    history, live = drops.read_drops(stored, arguments.parse(words))[0]
+    assert (history.source, history.name, history.is_needed) == ("s3://lake/shop", "", True)
+    assert (live.source, live.is_needed) == ("s3://data/raw/live-2026-11-23", True)
+    assert (history.given.item, history.ignored_types) == ("SKU", ())
+    assert (live.given.event_id, live.ignored_types) == ("EVENT_ID", ("impression", "refund"))
+
+
 @pytest.mark.parametrize("kind", ["impression", "view"])
 def test_files_of_events_alone(unite: Any, kind: str) -> None:
     order = [("u1", "a"), ("u1", "b"), ("u2", "b"), ("u2", "a")]
     events = [event(user, item, place, f"{place}", kind) for place, (user, item) in enumerate(order)]
-    drops = {"live-2026-11-23": ({"a.jsonl.gz": packed(*events), "b.jsonl.gz": packed(*events[:3])}, LIVE)}
-    ended = unite(drops, "--least-value", "4", kinds={"live-2026-11-23": "append"})
+    files = {"a.jsonl.gz": packed(*events), "b.jsonl.gz": packed(*events[:3])}
+    ended = unite({"live-2026-11-23": (files, LIVE)}, "--least-value", "4", kinds={"live-2026-11-23": "append"})
     if kind == "impression":
         assert ended.status == 2
         assert "no interactions (rows=0): 7 rows are of ignored event types, 0 of forgotten people" in ended.last_line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import itertools
@@ -16,6 +17,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
+from moto.core.serialize import AttributePicker, AttributePickerContext
+from moto.core.utils import method_names_from_class
 from moto.dynamodb.responses import DynamoHandler
 
 from shared.ledger import Ledger
@@ -41,6 +44,10 @@ def cloud(variables: dict[str, str], lender: Lender, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", lender)
     # The functions do not use the library requests, for which moto would lay out a thousand answers.
     monkeypatch.setattr("moto.core.models.RESPONSES_METHODS", [])
+    # moto lists the methods of a class anew for each request, and looks in each value of a DynamoDB item for each of
+    # the ten types under four names: up to half of a request's time.
+    monkeypatch.setattr("moto.core.responses.method_names_from_class", _method_names)
+    monkeypatch.setattr(AttributePicker, "__call__", _of_one_type(AttributePicker.__call__))
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
         yield Cloud(lender)
     lender.take_back()
@@ -49,6 +56,21 @@ def cloud(variables: dict[str, str], lender: Lender, monkeypatch: pytest.MonkeyP
 @pytest.fixture(scope="session")
 def lender() -> Lender:
     return Lender()
+
+
+_method_names = functools.cache(method_names_from_class)
+TYPES = {"S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"}
+"""Types of a value in DynamoDB; it has one of them."""
+
+
+def _of_one_type(pick: Callable[[AttributePicker, AttributePickerContext], Any]) -> Callable[..., Any]:
+    def call(self: AttributePicker, context: AttributePickerContext) -> Any:
+        value = context.obj
+        if type(value) is dict and len(value) == 1 and context.key not in value and value.keys() <= TYPES:
+            return None
+        return pick(self, context)
+
+    return call
 
 
 def _locked(method: Callable[..., Any], lock: threading.Lock) -> Callable[..., Any]:

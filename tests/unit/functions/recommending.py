@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from contracts import event_types
+from contracts import event_types, popular_now
 from contracts.event_types import EventTypes
+from contracts.placements import Placements
 from contracts.recent_events import event_key
 from contracts.recommendation_ids import Answered
 from recommend.aws import Table
@@ -27,6 +28,8 @@ from recommend.documents import Document
 from recommend.endpoint import Endpoint
 from recommend.list_filter import rules_from_json
 from recommend.people import People
+from recommend.placement import placements_from_json
+from recommend.popular_now import NOTHING, PopularNow
 from recommend.recent import RecentEvents
 from recommend.stored_lists import Popularity
 from recommend.trial import CurrentTrial
@@ -90,6 +93,7 @@ def raises(error: Exception) -> Any:
     return answer
 
 
+KEYS = tuple(f"serving/{name}.json" for name in ("event_types", "popular_now", "placements", "trial"))
 ABSENT = fault(400, "ValidationError")
 DOWN = fault(503, "ServiceUnavailable")
 
@@ -104,6 +108,8 @@ class Aws:
     forgotten: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     withdrawn: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     event_types: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    popular_now: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    placements: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     trial: Any = lambda request: reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Items of the table of recent events, by `pk`."""
@@ -133,10 +139,10 @@ class Aws:
             return self.forgotten(request)
         if key == "serving/withdrawn.json":
             return self.withdrawn(request)
-        if key == "serving/event_types.json":
-            return self.event_types(request)
-        if key == "serving/trial.json":
-            return self.trial(request)
+        if key in KEYS:
+            found = getattr(self, key.removeprefix("serving/").removesuffix(".json"))(request)
+            assert isinstance(found, AWSResponse)
+            return found
         if key == "serving/batch.json" or key.startswith("batch/"):
             self.list_reads.append(key)
             found = self.lists.get(key)
@@ -242,6 +248,9 @@ def app(cold_start: Any, aws: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(app, "rules", document("rules", rules_from_json, otherwise=NO_RULES))
     shown = Beside(app.artifacts, event_types.KEY, EventTypes.from_json, event_types.DEFAULT, lambda: clock.now)
     monkeypatch.setattr(app, "types", shown)
+    now = Beside(app.artifacts, popular_now.KEY, PopularNow.from_json, NOTHING, lambda: clock.now)
+    monkeypatch.setattr(app, "now", now)
+    monkeypatch.setattr(app, "placed", document("placements", placements_from_json, otherwise=Placements()))
     monkeypatch.setattr(app, "trial", CurrentTrial(app.artifacts, lambda: clock.now))
     table = Table("ncf-events", "us-east-1", "amazonaws.com")
     monkeypatch.setattr(app, "recent", RecentEvents(table, 2.0, Circuit(lambda: clock.now)))
@@ -289,6 +298,13 @@ def call(app: Any, event: Any) -> Any:
     response = app.handler(event, CONTEXT)
     assert response["headers"]["content-type"] == "application/json"
     return response["statusCode"], json.loads(response["body"])
+
+
+def call_for_page(app: Any, event: Any) -> Any:
+    """Status and body of a page after which there is another one, without its token."""
+    status, body = call(app, event)
+    assert isinstance(body.pop("nextPage"), str)
+    return status, body
 
 
 def emitted(capsys: pytest.CaptureFixture[str]) -> Any:

@@ -201,3 +201,17 @@ def test_the_schema_and_the_code_refuse_the_same(document: dict[str, Any]) -> No
         assert not fits
     else:
         assert fits
+
+
+def test_valid_placements_come_into_force_and_others_leave_the_earlier_ones(app: ModuleType, cloud: Cloud) -> None:
+    event = sample_event("apply_documents")
+    event["detail"]["object"]["key"] = "rules/placements.json"
+    home = {"schemaVersion": "1.0", "placements": {"home": {"numResults": 20}}}
+    cloud.write(ARTIFACTS, "rules/placements.json", home)
+    assert app.handler(event, CONTEXT) == {"outcome": "APPLIED"}
+    assert json.loads(cloud.objects(ARTIFACTS)["serving/placements.json"]) == home
+    cloud.write(ARTIFACTS, "rules/placements.json", {"schemaVersion": "1.0", "placements": {"home": {"list": "best"}}})
+    reason = "rules/placements.json: placements.home.list must be one of recommendations, related, popular, trending, "
+    assert app.handler(event, CONTEXT) == {"outcome": "REFUSED", "reason": f"{reason}not 'best'"}
+    assert json.loads(cloud.objects(ARTIFACTS)["serving/placements.json"]) == home
+    assert [notice["Subject"] for notice in cloud.notifications()] == ["ncf: placements refused"]

@@ -55,7 +55,7 @@ def test_without_a_name_it_is_the_one_before(app: ModuleType) -> None:
     assert app.handler({}, CONTEXT) == chosen(BEFORE, "no reason was given")
 
 
-@pytest.mark.parametrize("asked", [{"to": f"{LONG_AGO}-r1"}, {}, {"percent": 0}])
+@pytest.mark.parametrize("order", [{"to": f"{LONG_AGO}-r1"}, {}, {"percent": 0}])
 def test_a_rollback_that_should_replace_another_run_is_stale(app: ModuleType, order: dict[str, Any]) -> None:
     assert app.handler({**order, "from": RUN}, CONTEXT)["from"] == RUN
     with pytest.raises(Exception, match=f"{RUN} serves now, not {BEFORE}-r1") as caught:

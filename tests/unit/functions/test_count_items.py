@@ -147,6 +147,21 @@ def test_an_event_without_the_time_of_its_receipt_counts_at_its_own() -> None:
     assert counts(bare) == {"2026-11-26T10": {"7": 1}}
 
 
+def test_the_lines_are_those_that_events_writes() -> None:
+    from events.records import to_lines
+    from events.request import EventsRequest
+
+    body = {
+        "sessionId": "s",
+        "eventList": [{"eventType": "view", "itemId": item, "sentAt": TEN // 1000} for item in "78"],
+    }
+    request = EventsRequest.from_event(
+        {"headers": {"content-type": "application/json"}, "body": json.dumps(body)}, TEN, 14, DEFAULT
+    )
+    found = counted(gzip.compress(to_lines(request, [None, None], TEN)))
+    assert found.to_document()["counts"] == {"2026-11-26T10": {"7": 1, "8": 1}}
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -78,6 +78,7 @@ A, B = rid("a"), rid("b")
         "a value counts for a purchase alone", "a session that logs in",
     ],
 )  # fmt: skip
+@pytest.mark.fault("W03")
 def test_what_events_say_about_an_answer(rows: list[Row], expected: Counts) -> None:
     for order in itertools.permutations(rows):
         assert sums(counted(order)) == {RUN: expected}
@@ -95,12 +96,14 @@ def test_a_click_counts_for_the_model_that_gave_the_answer_whichever_serves_now(
     assert sums(counted(rows)) == {OLD: Counts(1, 1), RUN: Counts(1, 1)}
 
 
+@pytest.mark.fault("W04")
 def test_ids_of_another_shop_and_damaged_ones_do_not_count_and_are_counted() -> None:
     odd = [rid("a", key="another shop"), A[:-1], A[:-1] + ("A" if A[-1] != "A" else "B"), "", "ü", "x" * 600, "\ud800"]
     found = counted([("U#1", "7", "view", text, None) for text in odd], most=10)
     assert (found.rows, found.not_attributed) == ({}, len(odd))
 
 
+@pytest.mark.fault("W05")
 def test_a_person_with_more_events_than_the_limit_is_a_bot_and_no_event_of_it_counts() -> None:
     rows: list[Row] = [("U#bot", str(item), "view", A, None) for item in range(BOT + 1)]
     rows += [("U#1", str(item), "view", B, None) for item in range(BOT)]
@@ -168,6 +171,7 @@ KINDS = ("impression", "view", "cart", "order", "refund")
         max_size=20,
     )
 )  # fmt: skip
+@pytest.mark.fault("W03")
 def test_the_counts_are_those_of_their_definition(events: list[tuple[str, str, str, str, float | None]]) -> None:
     numbers = Counter(pk for pk, *_ in events)
     people = [event for event in events if numbers[event[0]] <= BOT]
@@ -209,6 +213,7 @@ def test_a_window_is_counted_until_six_hours_after_its_end() -> None:
     assert times == [0, 15, 30, 60, 120, 240, 360]
 
 
+@pytest.mark.fault("W06")
 def test_windows_of_calls_that_did_not_happen_are_counted_later() -> None:
     due = windows.due(END + 60 + 3 * 3600, read_at(END + 60))
     hours = [recent_events.window_start((END + quarter * 900) * 1000) for quarter in range(13)]
@@ -305,6 +310,7 @@ def test_metrics_are_the_differences_at_the_windows_time(
     }  # fmt: skip
 
 
+@pytest.mark.fault("W05")
 def test_who_turns_out_to_be_a_bot_is_taken_out_of_the_counts_and_the_metrics(
     app: ModuleType, cloud: Cloud, book: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -362,6 +368,7 @@ def test_event_types_that_cannot_be_read_stop_the_call_and_name_the_field(app: M
 
 
 @pytest.mark.slow
+@pytest.mark.fault("W01")
 def test_a_call_that_is_killed_at_any_write_is_made_good_by_the_next(
     app: ModuleType, cloud: Cloud, book: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,6 +402,7 @@ def test_a_call_that_is_killed_at_any_write_is_made_good_by_the_next(
             assert sums(*book.outcomes_by_day(START[:10], START[:10])) == {RUN: Counts(2, 1, 1, 19.9)}
 
 
+@pytest.mark.fault("W01")
 def test_a_call_that_ends_before_its_metrics_loses_them_and_not_the_counts(
     app: ModuleType, cloud: Cloud, book: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,6 +422,7 @@ def test_a_call_that_ends_before_its_metrics_loses_them_and_not_the_counts(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("W02")
 def test_calls_at_the_same_time_count_nothing_twice(
     app: ModuleType, cloud: Cloud, book: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -424,6 +433,7 @@ def test_calls_at_the_same_time_count_nothing_twice(
     assert metrics(capsys.readouterr().out)[("Clicks", "AllTraffic")] == 10
 
 
+@pytest.mark.fault("W02")
 def test_the_counts_that_were_read_last_stay(app: ModuleType, cloud: Cloud, book: Ledger) -> None:
     """Another call reads and writes the window while this one reads it."""
     put(cloud, ("U#1", "7", "view", A, None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
@@ -59,8 +59,19 @@ class Server:
 
 
 def situation(cloud: Cloud, aws: Any) -> dict[str, Any]:
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
-    counts_of(cloud, "a", {f"{datetime.now(UTC):%Y-%m-%dT%H}": {"7": 3}}, today)
+    """A new file, and one of another day that was added long ago and counted again."""
+    moment = datetime.now(UTC)
+    today, before = f"{moment:%Y-%m-%d}", f"{moment - timedelta(days=1):%Y-%m-%d}"
+    counts_of(cloud, "a", {f"{moment:%Y-%m-%dT%H}": {"7": 3}}, today)
+    counts_of(cloud, "b", {f"{before}T10": {"7": 5}}, before)
+    (digest,) = (
+        place[1]
+        for key in keys(cloud, item_counts.FILES)
+        if (place := item_counts.file_of_key(key)) and place[0] == before
+    )
+    counts_of(cloud, "c", {f"{before}T10": {"7": 6}}, before)
+    added = {"schemaVersion": "1.0", "files": {digest: 1}, "counts": {f"{before}T10": {"7": 5}}}
+    cloud.write(ARTIFACTS, f"counts/days/{before}.json.gz", item_counts.pack(added))
     entry = {"itemId": "7", "score": 1.0, "fields": {"category": "Drama"}}
     aws.responses["popular-now"] = {"itemList": [entry]}
     return {}
@@ -109,6 +120,24 @@ def test_lists_by_window_and_category_hold_known_items_with_their_fields(app: Mo
         "categories": ["Comedy", "Drama"], "fields": {"title": "Item 8", "category": "Comedy|Drama"}
     }  # fmt: skip
     assert found["items"]["9"] == {"fields": {"title": "Item 9"}}
+
+
+def test_the_document_is_one_that_recommend_reads(app: ModuleType, cloud: Cloud) -> None:
+    from recommend.list_filter import ListFilter
+    from recommend.popular_now import PopularNow, StandIn
+    from recommend.stored_lists import Popularity
+
+    counts_of(cloud, "a", {f"{DAY}T11": {"7": 600, "8": 500}, "2026-11-23T10": {"7": 2000}})
+    app.handler({}, CONTEXT)
+    now = PopularNow.from_json(cloud.objects(ARTIFACTS)[popular_now.KEY])
+    model = Popularity((("9", 1.0),), "r")
+    found = StandIn.at(NOON + 60, model, now).top(3, ListFilter())
+    assert [item for item, _ in found.items] == ["7", "8", "9"] and found.window == "24h"
+    assert found.fields["8"]["title"] == "Item 8"
+    comedy = StandIn.at(NOON + 60, model, now).top(3, ListFilter(categories=("Comedy",)))
+    assert comedy.items == (("8", 500.0),)
+    rising = StandIn.at(NOON + 60, model, now, "trending").top(1, ListFilter())
+    assert (rising.source, rising.items[0][0]) == ("trending", "8")
 
 
 def test_a_file_counts_once_however_often_it_is_counted(app: ModuleType, cloud: Cloud) -> None:

@@ -24,6 +24,7 @@ from tests.unit.functions.recommending import (
     app,
     aws,
     call,
+    call_for_page,
     clock,
     cold_start,
     emitted,
@@ -40,7 +41,7 @@ __all__ = ["app", "aws", "clock", "cold_start"]  # fixtures
 
 
 def test_answers_with_the_ranking_of_the_endpoint(app: Any, aws: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(app, recommendations(numResults="2", excludeSeen="false")) == (
+    assert call_for_page(app, recommendations(numResults="2", excludeSeen="false")) == (
         200,
         {
             "recommendationId": answer_id("run-2", "personalized"),
@@ -125,7 +126,7 @@ def test_gives_popular_items_when_the_endpoint_does_not_answer(
     app: Any, aws: Any, capsys: pytest.CaptureFixture[str], endpoint: Any, reason: Any, tries: Any
 ) -> None:
     aws.endpoint = endpoint
-    assert call(app, recommendations(SECRET, numResults="2")) == (
+    assert call_for_page(app, recommendations(SECRET, numResults="2")) == (
         200,
         {
             "recommendationId": answer_id("run-1", "popular"),

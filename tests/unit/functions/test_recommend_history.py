@@ -187,7 +187,7 @@ def test_both_refuse_the_same_history_in_the_same_words(history: str, message: s
             {"sessionId": "s1"},
             "sessionId",
             '"sessionId" is not a field; the fields are userId, history, numResults, excludeSeen, categories, fields, '
-            "explain",
+            "explain, placement, window, exclude, page",
         ),
     ],
     ids=lambda value: str(value)[:40],

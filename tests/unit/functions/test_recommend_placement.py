@@ -50,18 +50,17 @@ def test_a_request_without_these_parameters_is_as_before_and_reads_no_placements
     rules = Rules(deny=("1",))
     assert plain.rules(rules) is rules
     request = RelatedRequest("7", 3)
-    assert plain.completed(request, {"numResults": ["3"]}) == request
+    assert plain.completed(request) == request
 
 
 def test_the_request_goes_before_the_placement() -> None:
-    home = listing(placement="home")
-    plain = RelatedRequest("7")
-    assert home.completed(plain, {}) == RelatedRequest("7", 20, ("Drama",), ("title",))
-    asked = RelatedRequest("7", 5, ("Comedy",), ("price",))
-    given = {"numResults": ["5"], "category": ["Comedy"], "fields": ["price"]}
-    assert home.completed(asked, given) == asked
-    assert home.completed(asked, {"categories": ["Comedy"]}) == RelatedRequest("7", 20, ("Comedy",), ("title",))
-    assert home.window == "7d" and listing(placement="home", window="24h").window == "24h"
+    plain, asked = RelatedRequest("7"), RelatedRequest("7", 5, ("Comedy",), ("price",))
+    assert listing(placement="home").completed(plain) == RelatedRequest("7", 20, ("Drama",), ("title",))
+    given = listing(placement="home", numResults="5", category="Comedy", fields="price")
+    assert given.completed(asked) == asked
+    other_form = listing(placement="home", categories="Comedy")
+    assert other_form.completed(asked) == RelatedRequest("7", 20, ("Comedy",), ("title",))
+    assert listing(placement="home").window == "7d" and listing(placement="home", window="24h").window == "24h"
 
 
 def test_the_placements_rules_come_to_those_of_the_shop() -> None:
@@ -136,7 +135,7 @@ def test_a_placement_of_people_is_refused_about_an_item_and_popular_ones_are_for
 
 
 def test_a_shop_without_placements_is_told_how_to_write_some() -> None:
-    with pytest.raises(InvalidRequest, match="the shop has none; rules/placements.json defines them"):
+    with pytest.raises(InvalidRequest, match=r"the shop has none; rules/placements\.json defines them"):
         listing(known=Placements(), placement="home")
 
 
@@ -148,8 +147,9 @@ def test_a_token_is_good_for_its_placement_and_person_alone() -> None:
     token = listing(placement="home").page.next_token((("7", 1.0),), 1)
     assert token is not None
     assert listing(placement="home", page=token).page.shown
-    for other in ({"placement": "hot"}, {}):
+    others: tuple[Any, ...] = ("hot", [])
+    for other in others:
         with pytest.raises(InvalidRequest):
-            listing(page=token, **other)
+            listing(page=token, placement=other)
     with pytest.raises(InvalidRequest):
         Listing.from_query({"placement": ["home"], "page": [token]}, "recommendations", "43", lambda: PLACEMENTS, "key")

@@ -13,6 +13,7 @@ from tests.unit.functions.recommending import (
     app,
     aws,
     call,
+    call_for_page,
     clock,
     cold_start,
     emitted,
@@ -108,7 +109,7 @@ def test_related_items_come_from_the_endpoint_or_are_popular(app: Any, aws: Any)
             "unknownItems": 0,
         },
     )
-    assert call(app, related("7", numResults="1")) == (
+    assert call_for_page(app, related("7", numResults="1")) == (
         200,
         {
             "recommendationId": answer_id("run-2", "related"),

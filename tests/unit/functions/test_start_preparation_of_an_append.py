@@ -238,6 +238,21 @@ def test_a_full_drop_without_live_events_is_read_alone(
     assert "--union" not in options()
 
 
+def test_a_full_drop_is_read_with_the_live_events_since_and_a_retry_keeps_them(
+    app: ModuleType, emr: Stubber, answers: Stubber, cloud: Cloud, options: Options
+) -> None:
+    close(cloud, OWN, 0, {})
+    cloud.write(DATA, f"raw/{day(-1)}/_drop.json", {"schemaVersion": "1.0", **LIVE})
+    emr.add_client_error("start_job_run", "InternalServerException", "down", 500)
+    with pytest.raises(Exception, match="StartJobRun"):
+        app.handler(EVENT, CONTEXT)
+    cloud.write(DATA, f"raw/{day(0)}/_drop.json", {"schemaVersion": "1.0", **LIVE})
+    started(emr)
+    app.handler(EVENT, CONTEXT)
+    assert [drop["name"] for drop in written(cloud)["drops"]] == [OWN, day(-1)]
+    assert options()["--union"] == f"s3://{DATA}/unions/{VERSION}.json"
+
+
 # Live events
 
 LIVE = {"kind": "append", "userColumn": "USER_ID", "ignoreTypes": "impression"}
