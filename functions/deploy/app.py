@@ -288,10 +288,8 @@ def _alarms() -> list[dict[str, Any]]:
 
 def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
     registration, training = event.get("registration") or {}, event.get("training") or {}
-    arn, archive = registration.get("modelPackageArn"), training.get("modelDataUrl")
-    for name, value in (("registration.modelPackageArn", arn), ("training.modelDataUrl", archive)):
-        if not isinstance(value, str) or not value:
-            raise InvalidInput(f"{name} must be a non-empty string, not {as_json(value)}")
+    arn = _text(registration.get("modelPackageArn"), "registration.modelPackageArn")
+    archive = _text(training.get("modelDataUrl"), "training.modelDataUrl")
     package = JOBS.model_package(arn)
     if package.get("ModelApprovalStatus") != "Approved":
         raise ModelNotApproved(f"{arn} is {package.get('ModelApprovalStatus')}, not Approved")
@@ -311,6 +309,12 @@ def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
             f"{container['ModelDataUrl']} has ETag {found}, not the registered {registered}: it will not be deployed"
         )
     return request.container(container, properties.get("bundleDigest"))
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(f"{name} must be a non-empty string, not {as_json(value)}")
+    return value
 
 
 def _etag(url: str) -> str:
