@@ -14,11 +14,14 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import BotoCoreError
 from botocore.stub import Stubber
 from moto import mock_aws
+from moto.core.models import botocore_stubber
 from moto.dynamodb.responses import DynamoHandler
 
 from shared.ledger import Ledger
+from shared.signed import Answer, NoAnswer
 from tests.unit.functions.cloud import ENVIRONMENT, NOW, Clock, Cloud, Lender
 
 
@@ -41,9 +44,21 @@ def cloud(variables: dict[str, str], lender: Lender, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", lender)
     # The functions do not use the library requests, for which moto would lay out a thousand answers.
     monkeypatch.setattr("moto.core.models.RESPONSES_METHODS", [])
+    monkeypatch.setattr("shared.signed._sent", _sent_to_moto)
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
         yield Cloud(lender)
     lender.take_back()
+
+
+def _sent_to_moto(session: Any, request: Any) -> Answer:
+    """In place of the sending of shared/signed.py, which moto does not know."""
+    prepared = request.prepare()
+    service, _, operation = str(prepared.headers.get("X-Amz-Target", "s3.GetObject")).partition(".")
+    try:
+        answer = botocore_stubber(f"before-send.{service.partition('_')[0].lower()}.{operation}", prepared)
+    except BotoCoreError as error:
+        raise NoAnswer(error) from None
+    return Answer(answer.status_code, answer.headers, answer.content)
 
 
 @pytest.fixture(scope="session")

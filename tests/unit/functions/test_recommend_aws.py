@@ -14,8 +14,8 @@ import botocore.session
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
-from recommend.aws import Answer, Bucket, NoAnswer, Runtime, Table
 from recommend.endpoint import Endpoint, EndpointUnavailable
+from shared.signed import Answer, Bucket, NoAnswer, Runtime, Table
 from tests.unit.functions.recommending import reply
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
