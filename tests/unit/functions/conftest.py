@@ -58,6 +58,7 @@ def _sent_to_moto(session: Any, request: Any) -> Answer:
         answer = botocore_stubber(f"before-send.{service.partition('_')[0].lower()}.{operation}", prepared)
     except BotoCoreError as error:
         raise NoAnswer(error) from None
+    assert answer is not None
     return Answer(answer.status_code, answer.headers, answer.content)
 
 
