@@ -154,7 +154,8 @@ class _Service:
                 return document
             code = answer.code(document)
             cause = DependencyFailed if answer.status == 200 else cause_of(code, answer.status)
-            failure = cause(f"{what}: {code or answer.status}: {document.get('message') or document.get('Message')}")
+            message = document.get("message") or document.get("Message") or "no message"
+            failure = cause(f"{what}: {code or answer.status}: {message}")
             if cause is not DependencyFailed:
                 break
         raise failure
