@@ -1,4 +1,4 @@
-"""What shared/signed.py sends to AWS is what botocore's own clients would send, and answers are read as they do."""
+"""The calls of shared/signed.py are those of botocore's own clients, and answers are read as they read them."""
 
 from __future__ import annotations
 
