@@ -27,6 +27,8 @@ from statistics import NormalDist
 from trials.limits import GROUPS, Limits
 
 _NORMAL = NormalDist()
+_HALF = 0.5
+"""Clicks that are added to each side, spread over the groups, so that a side without any has a logarithm."""
 
 
 class Verdict(StrEnum):
@@ -100,12 +102,15 @@ class Estimate:
 
 def estimate(evidence: Evidence, limits: Limits) -> Estimate | None:
     """Return the estimate; None while there are too few clicks or groups for one."""
-    if min(evidence.clicks) < limits.minimum_clicks:
+    shown, clicks = sum(evidence.impressions), sum(evidence.clicks)
+    # Clicks that the smaller side would have at equal rates: a side that nobody clicks must not wait for its own.
+    if not shown or min(evidence.impressions) * clicks / shown < limits.minimum_clicks:
         return None
-    ours, theirs = sum(evidence.all_traffic), sum(evidence.other)
     pairs = [pair for pair in zip(evidence.all_traffic, evidence.other, strict=True) if pair[0] or pair[1]]
-    if len(pairs) < limits.minimum_groups or not ours or not theirs:
+    if len(pairs) < limits.minimum_groups:
         return None
+    pairs = [(ours + _HALF / len(pairs), theirs + _HALF / len(pairs)) for ours, theirs in pairs]
+    ours, theirs = (sum(side) for side in zip(*pairs, strict=True))
     squares = sum((other / theirs - all_traffic / ours) ** 2 for all_traffic, other in pairs)
     error = math.sqrt(squares * len(pairs) / (len(pairs) - 1))
     if not error:

@@ -19,7 +19,7 @@ class Limits:
     expected: float = 0.1
     """Size of the differences that are expected: the interval is best for it, and the prior's deviation."""
     minimum_clicks: int = 200
-    """Clicks that each side needs before anything is estimated."""
+    """Clicks that each side would need at equal rates before anything is estimated."""
     minimum_groups: int = 24
     """Groups that must have people on both sides."""
     minimum_days: float = 7.0

@@ -118,6 +118,17 @@ def test_too_little_is_no_estimate(evidence: Evidence) -> None:
     assert decision.estimate(evidence, LIMITS) is None
 
 
+def test_a_side_that_nobody_clicks_is_stopped_at_once() -> None:
+    broken = Side([200] * GROUPS, [0] * GROUPS)
+    found = of(side(200, 0.1, 0.2, 1), broken)
+    assert decision.verdict(found, 0.1, LIMITS) == Verdict.OTHER_IS_WORSE
+    assert decision.verdict(of(broken, side(200, 0.1, 0.2, 1)), 0.1, LIMITS) == Verdict.OTHER_IS_BETTER
+
+
+def test_a_few_clicks_say_nothing_of_a_side_that_has_none() -> None:
+    assert decision.estimate(Evidence().plus(side(50, 0.1), Side([50] * GROUPS, [0] * GROUPS)), LIMITS) is None
+
+
 # The verdict
 
 
