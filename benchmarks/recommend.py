@@ -43,7 +43,7 @@ ENVIRONMENT = {
 }
 TIMED = "import time; began = time.process_time(); {}; print(time.process_time() - began)"
 CLIENT = "import botocore.session; botocore.session.get_session().create_client('sagemaker-runtime')"
-SENDING = "import recommend.aws; recommend.aws.Runtime('us-east-1', 'amazonaws.com')"
+SENDING = "import shared.signed; shared.signed.Runtime('us-east-1', 'amazonaws.com')"
 FUNCTION = "import recommend.app"
 ANSWER: dict[str, Any] = {
     "userId": "42",

@@ -13,6 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contracts import history
+from contracts.values import as_json
 from deploy import plan, request
 from deploy.plan import Action, Step
 from shared import acknowledgement, environment, events, likeness, names
@@ -287,9 +288,8 @@ def _alarms() -> list[dict[str, Any]]:
 
 def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
     registration, training = event.get("registration") or {}, event.get("training") or {}
-    arn = registration.get("modelPackageArn")
-    if not isinstance(arn, str) or not arn:
-        raise InvalidInput("registration.modelPackageArn must be a non-empty string")
+    arn = _text(registration.get("modelPackageArn"), "registration.modelPackageArn")
+    archive = _text(training.get("modelDataUrl"), "training.modelDataUrl")
     package = JOBS.model_package(arn)
     if package.get("ModelApprovalStatus") != "Approved":
         raise ModelNotApproved(f"{arn} is {package.get('ModelApprovalStatus')}, not Approved")
@@ -297,7 +297,7 @@ def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
     properties = package.get("CustomerMetadataProperties", {})
     for field, found, judged in (
         ("image", container["Image"], training.get("image")),
-        ("archive", container["ModelDataUrl"], training.get("modelDataUrl")),
+        ("archive", container["ModelDataUrl"], archive),
         ("bundle digest", properties.get("bundleDigest"), registration.get("bundleDigest")),
     ):
         if judged is not None and found != judged:
@@ -309,6 +309,12 @@ def _approved_container(event: dict[str, Any]) -> dict[str, Any]:
             f"{container['ModelDataUrl']} has ETag {found}, not the registered {registered}: it will not be deployed"
         )
     return request.container(container, properties.get("bundleDigest"))
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(f"{name} must be a non-empty string, not {as_json(value)}")
+    return value
 
 
 def _etag(url: str) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from contracts.documents import Unfit
-from shared.errors import FunctionError
-from shared.objects import Bucket
+from shared.signed import Bucket, NoAnswer
 
 Content = TypeVar("Content")
 RETRY_SECONDS = 5.0
 """Seconds to the next read after one that failed."""
+_ABSENT = {403, 404}
+"""Without s3:ListBucket, S3 answers 403 for a missing key too."""
 
 
 class Document(Generic[Content]):
@@ -40,13 +41,15 @@ class Document(Generic[Content]):
         if self._clock() < self._next_read:
             return self._copy
         try:
-            found = self._bucket.get(self._key, forbidden_is_absent=True)
-            if found is None:
+            answer = self._bucket.get_object(self._key)
+            if answer.status in _ABSENT:
                 self._copy, self._etag = self._otherwise, ""
-            elif found.etag != self._etag:
-                self._copy, self._etag = self._parse(found.content), found.etag
+            elif answer.status != 200:
+                raise Unfit(f"the answer is {answer.status}")
+            elif answer.headers["etag"] != self._etag:
+                self._copy, self._etag = self._parse(answer.content), answer.headers["etag"]
             self._next_read = self._clock() + self._seconds
-        except (FunctionError, Unfit) as error:
-            warn(str(error))
+        except (NoAnswer, Unfit) as error:
+            warn(f"{self._key}: {error}")
             self._next_read = self._clock() + RETRY_SECONDS
         return self._copy

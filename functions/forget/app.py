@@ -23,6 +23,7 @@ from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import count, logger, observed
 from shared.recent_events import RecentEvents
+from shared.signed import DynamoDB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,14 @@ class Settings(environment.Common):
 
     artifacts_bucket: str
     events_table: str
+    aws_region: str
+    url_suffix: str
 
 
 SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 ARTIFACTS = Bucket(client("s3"), SETTINGS.artifacts_bucket)
-EVENTS = RecentEvents(client("dynamodb"), SETTINGS.events_table)
+EVENTS = RecentEvents(DynamoDB(SETTINGS.aws_region, SETTINGS.url_suffix), SETTINGS.events_table)
 _READ_SECONDS = 1.0
 """Seconds that a read of the tombstones, and an answer that began before it, may take."""
 

@@ -20,7 +20,7 @@ SAFE_HOURS = 2
 """Hours after which a file's counts that were added may be removed. A call takes
 minutes at most, so one that read the sum before they were in it can no longer replace this sum.
 """
-_HOURS_STAY = 25  # hours after a day's end in which its hours are needed
+_HOURS_STAY = 24  # hours after a day's end in which the shortest window may need its hours
 
 
 class Rollup:

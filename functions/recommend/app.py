@@ -24,7 +24,6 @@ from contracts import event_types, placements, popular_now, seen
 from contracts.event_types import EventTypes
 from contracts.placements import RECOMMENDATIONS, RELATED, Placements
 from contracts.recommendation_ids import Answered
-from recommend.aws import Bucket, Runtime, Table
 from recommend.batch import Batch
 from recommend.beside import Beside
 from recommend.budget import Budget
@@ -48,6 +47,7 @@ from shared import environment, http
 from shared.observability import count, logger, metrics, observed
 from shared.refusal import InvalidRequest
 from shared.rules import NO_RULES, Rules
+from shared.signed import Bucket, Runtime, Table
 
 
 @dataclass(frozen=True, kw_only=True)

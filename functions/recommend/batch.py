@@ -6,13 +6,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from recommend.aws import Bucket
 from recommend.budget import Budget
 from recommend.documents import Absent, Document, Unreadable, read
 from recommend.garbled import GarbledAnswer
 from recommend.list_filter import ListFilter
 from recommend.ranking import Ranking
 from recommend.stored_lists import NO_LISTS, Lists, Part
+from shared.signed import Bucket
 
 POINTER_KEY = "serving/batch.json"
 POINTER_SECONDS = 10.0

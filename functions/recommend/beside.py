@@ -9,10 +9,10 @@ from concurrent.futures import wait as wait_for
 from typing import Generic, TypeVar
 
 from contracts.documents import Unfit
-from recommend.aws import Bucket
 from recommend.budget import CALLS
 from recommend.documents import Document
 from recommend.garbled import GarbledAnswer
+from shared.signed import Bucket
 
 Content = TypeVar("Content")
 

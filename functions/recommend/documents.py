@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from recommend.aws import Bucket, NoAnswer
 from recommend.garbled import GarbledAnswer
+from shared.signed import Bucket, NoAnswer
 
 POPULAR_KEY = "serving/popular.json"
 RULES_KEY = "serving/rules.json"

@@ -7,13 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from contracts import documents
-from contracts.documents import Unfit
-from recommend.aws import Answer, NoAnswer, Runtime
 from recommend.budget import Budget
 from recommend.circuit import Circuit
 from recommend.garbled import GarbledAnswer
 from recommend.ranking import Ranking
+from shared.signed import Answer, NoAnswer, Runtime
 
 _REASONS = {
     "ValidationError": "absent",
@@ -145,12 +143,8 @@ class Endpoint:
 
 def _unavailable(answer: Answer) -> EndpointUnavailable:
     """Translate an error answer. Only codes go into the detail: a message may quote the request."""
-    try:
-        document = documents.read_object(answer.content, "the error")
-    except Unfit:
-        document = {}
-    named = answer.headers.get("x-amzn-errortype") or document.get("code") or document.get("__type") or ""
-    code = str(named).partition(":")[0].rpartition("#")[2]
+    document = answer.document
+    code = answer.code(document)
     status = document.get("OriginalStatusCode") or answer.status
     reason = "overloaded" if code == "ModelError" and status == 503 else _REASONS.get(code, "unreachable")
     transient = reason == "unreachable" and answer.status >= 500

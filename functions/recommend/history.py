@@ -6,7 +6,6 @@ Pure: no AWS, no environment.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from contracts import histories, limits, seen
@@ -38,8 +37,7 @@ class Event(NamedTuple):
         return event if 1 <= len(event.item_id) <= limits.ID_CHARACTERS and is_unicode(event.item_id) else None
 
 
-@dataclass(frozen=True)
-class Newest:
+class Newest(NamedTuple):
     """The newest events of a user or a session, and of a session that has logged in its user."""
 
     events: tuple[Event, ...]
@@ -66,8 +64,7 @@ class Newest:
         return tuple(event for event in self.events if event.at >= self.since) if person.user_id == self.user_id else ()
 
 
-@dataclass(frozen=True)
-class History:
+class History(NamedTuple):
     """Choices of a person, and when they were made."""
 
     entries: tuple[dict[str, Any], ...] = ()

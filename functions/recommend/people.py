@@ -11,10 +11,10 @@ from typing import TypeVar
 
 from contracts.documents import Unfit
 from contracts.forgotten import KEY, NOBODY, Forgotten
-from recommend.aws import Bucket
 from recommend.budget import CALLS, Budget
 from recommend.documents import Document
 from recommend.garbled import GarbledAnswer
+from shared.signed import Bucket
 
 REFRESH_SECONDS = 5.0
 """Seconds between two reads of the tombstones."""

@@ -5,7 +5,7 @@ Pure: no AWS, no environment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from contracts import limits, recent_events
 
@@ -16,8 +16,7 @@ NOBODY = "\x7fnobody"
 """The id that the model is asked about when the request names nobody. No id of a drop has a control character."""
 
 
-@dataclass(frozen=True)
-class Person:
+class Person(NamedTuple):
     """A user, a session, a user in a session, or a visitor whom the request does not name."""
 
     user_id: str | None = None

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from contracts import limits, seen
 from shared.refusal import InvalidRequest, category_names, field_names, shown
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NamedTuple):
     """The values of each query parameter. Its methods raise `InvalidRequest`."""
 
     values: Mapping[str, list[str]]

@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from contracts import recent_events
-from recommend.aws import Answer, NoAnswer, Table
 from recommend.budget import Budget
 from recommend.circuit import Circuit
 from recommend.history import Event, Newest
 from recommend.person import Person
+from shared.signed import Answer, NoAnswer, Table
 
 IDLE_SECONDS = 30.0
 """After this time without an answer a connection may have been closed, and opening one takes several round trips."""

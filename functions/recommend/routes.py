@@ -5,7 +5,6 @@ Pure: no AWS, no environment.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,11 +22,7 @@ _ROUTES = {
 }
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.*)", re.escape(path)), re.DOTALL)
-
-
-_PATTERNS = {path: _pattern(path) for path in dict.fromkeys(key.partition(" ")[2] for key in _ROUTES)}
+_PATHS = tuple(dict.fromkeys(key.partition(" ")[2] for key in _ROUTES))
 
 
 def route(event: dict[str, Any]) -> str:
@@ -40,7 +35,7 @@ def route(event: dict[str, Any]) -> str:
     # With a catch-all route ($default) the method and the path must be checked here.
     http = (event.get("requestContext") or {}).get("http") or {}
     method, path = http.get("method") or "", _path(event)
-    known = next((known for known, pattern in _PATTERNS.items() if pattern.fullmatch(path)), None)
+    known = next((known for known in _PATHS if _parameter(path, known) is not None), None)
     if known is None:
         raise InvalidRequest(
             f"the path does not exist; the routes are {', '.join(_ROUTES)}", status=404, code="NotFound"
@@ -60,11 +55,21 @@ def id_in_path(event: dict[str, Any], name: str) -> str | None:
     if name in parameters:
         return id_of(parameters[name], name)
     path = _path(event)
-    for known, pattern in _PATTERNS.items():
-        match = pattern.fullmatch(path) if f"{{{name}}}" in known else None
-        if match is not None:
-            return id_of(unquote(match[name]), name)
+    for known in _PATHS:
+        value = _parameter(path, known) if f"{{{name}}}" in known else None
+        if value is not None:
+            return id_of(unquote(value), name)
     return None
+
+
+def _parameter(path: str, known: str) -> str | None:
+    """Return the parameter of a path of the route `known`, empty if the route has none; None for another path."""
+    before, brace, rest = known.partition("{")
+    after = rest.partition("}")[2]
+    if not brace:
+        return "" if path == known else None
+    fits = path.startswith(before) and path.endswith(after) and len(path) >= len(before) + len(after)
+    return path[len(before) : len(path) - len(after)] if fits else None
 
 
 def _path(event: dict[str, Any]) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from contracts.trials import ALL_TRAFFIC, KEY, Trial
-from recommend.aws import Bucket
 from recommend.beside import Beside
 from recommend.ranking import Ranking
+from shared.signed import Bucket
 
 
 class Side(NamedTuple):

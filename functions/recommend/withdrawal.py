@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from contracts.withdrawn import KEY, Withdrawn
-from recommend.aws import Bucket
 from recommend.beside import Beside
+from shared.signed import Bucket
 
 
 class Withdrawal:

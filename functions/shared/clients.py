@@ -10,51 +10,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.errors import CapacityUnavailable, DependencyFailed, FunctionError, InvalidInput, MissingResource
+from shared.errors import DependencyFailed, FunctionError, cause_of
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=20)
-
-_CAPACITY = {"ResourceLimitExceeded", "ServiceQuotaExceededException", "LimitExceededException"}
-_MISSING = {
-    "404",
-    "403",
-    "NoSuchKey",
-    "NoSuchBucket",
-    "ResourceNotFound",
-    "ResourceNotFoundException",
-    "AccessDenied",
-    "AccessDeniedException",
-    "UnauthorizedOperation",
-    "StateMachineDoesNotExist",
-}
-_RETRYABLE = {
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "RequestLimitExceeded",
-    "TooManyRequestsException",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "EC2ThrottledException",
-    "BandwidthLimitExceeded",
-    "PriorRequestNotComplete",
-    "TransactionInProgressException",
-    "ReplicatedWriteConflictException",
-    # In a long-lived environment; the next call has new credentials.
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "RequestExpired",
-    "ProvisionedThroughputExceededException",
-    "TransactionConflictException",
-    "ConflictException",
-    "ConcurrentUpdateException",
-    "RequestTimeout",
-    "SlowDown",
-    "ModelNotReadyException",
-    "InternalFailure",
-    "InternalServerError",
-    "ServiceUnavailable",
-}
 
 
 def client(service: str, config: Config | None = None) -> Any:
@@ -86,21 +44,10 @@ def calling(what: str) -> Iterator[None]:
     except FunctionError:
         raise
     except ClientError as error:
-        raise _cause(error)(f"{what}: {code_of(error)}: {message_of(error)}") from error
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        raise cause_of(code_of(error), status)(f"{what}: {code_of(error)}: {message_of(error)}") from error
     except BotoCoreError as error:
         raise DependencyFailed(f"{what}: {error}") from error
-
-
-def _cause(error: ClientError) -> type[FunctionError]:
-    code = code_of(error)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _CAPACITY:
-        return CapacityUnavailable
-    if code in _RETRYABLE or status >= 500 or status == 429:
-        return DependencyFailed
-    if code in _MISSING:
-        return MissingResource
-    return InvalidInput
 
 
 def not_found(error: ClientError) -> bool:

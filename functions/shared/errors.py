@@ -93,3 +93,59 @@ class DeploymentLost(FunctionError):
 
 class GoldenRequestMismatch(FunctionError):
     """An answer of the endpoint differs from the bundle's. Raised by `verify`; the state machine then rolls back."""
+
+
+_CAPACITY = {"ResourceLimitExceeded", "ServiceQuotaExceededException", "LimitExceededException"}
+_MISSING = {
+    "404",
+    "403",
+    "NoSuchKey",
+    "NoSuchBucket",
+    "ResourceNotFound",
+    "ResourceNotFoundException",
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "StateMachineDoesNotExist",
+}
+_RETRYABLE = {
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "EC2ThrottledException",
+    "BandwidthLimitExceeded",
+    "PriorRequestNotComplete",
+    "TransactionInProgressException",
+    "ReplicatedWriteConflictException",
+    # In a long-lived environment; the next call has new credentials.
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "ProvisionedThroughputExceededException",
+    "TransactionConflictException",
+    "ConflictException",
+    "ConcurrentUpdateException",
+    "RequestTimeout",
+    "SlowDown",
+    "ModelNotReadyException",
+    "InternalFailure",
+    "InternalServerError",
+    "ServiceUnavailable",
+}
+
+
+def cause_of(code: str, status: int) -> type[FunctionError]:
+    """Return the cause of an error answer of AWS: InvalidInput, MissingResource, CapacityUnavailable or
+    DependencyFailed.
+    """
+    if code in _CAPACITY:
+        return CapacityUnavailable
+    if code in _RETRYABLE or status >= 500 or status == 429:
+        return DependencyFailed
+    if code in _MISSING:
+        return MissingResource
+    return InvalidInput

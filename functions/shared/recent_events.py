@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Any
 
 from contracts import recent_events
-from shared.clients import calling
 from shared.errors import DependencyFailed
+from shared.signed import DynamoDB
 
 Item = dict[str, dict[str, str]]
 _TRIES = 6
@@ -23,9 +23,9 @@ _BATCH = 25
 
 
 class RecentEvents:
-    """The table `name`. `dynamodb` is a client."""
+    """The table `name`."""
 
-    def __init__(self, dynamodb: Any, name: str) -> None:
+    def __init__(self, dynamodb: DynamoDB, name: str) -> None:
         self._dynamodb, self._name = dynamodb, name
 
     def keep(self, items: Iterable[Item]) -> None:
@@ -41,10 +41,9 @@ class RecentEvents:
         """Return the newest events of a person or session, the newest first, at most `most`; of a session with a user,
         the item that names the user is the first.
         """
-        with calling("dynamodb Query newest events"):
-            answer = self._dynamodb.query(
-                **self._of(pk), IndexName=recent_events.BY_TIME, ScanIndexForward=False, Limit=most
-            )
+        answer = self._dynamodb.query(
+            **self._of(pk), IndexName=recent_events.BY_TIME, ScanIndexForward=False, Limit=most
+        )
         found: list[Item] = answer["Items"]
         return found
 
@@ -52,8 +51,7 @@ class RecentEvents:
         """Yield all items of a person or session, also those that are no events."""
         query = self._of(pk)
         while True:
-            with calling("dynamodb Query events"):
-                page = self._dynamodb.query(**query)
+            page = self._dynamodb.query(**query)
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return
@@ -76,8 +74,7 @@ class RecentEvents:
         for tried in range(_TRIES):
             if tried:
                 time.sleep(random.uniform(0, _FIRST_WAIT_SECONDS * 2**tried))
-            with calling("dynamodb BatchWriteItem"):
-                answer = self._dynamodb.batch_write_item(RequestItems={self._name: batch})
+            answer = self._dynamodb.batch_write_item(RequestItems={self._name: batch})
             batch = answer.get("UnprocessedItems", {}).get(self._name, [])
             if not batch:
                 return

@@ -38,6 +38,8 @@ SERVICES = {
     "sns": "sns",
     "stepfunctions": "states",
 }
+# The services that shared/signed.py calls by its own classes.
+SIGNED = {"Table": "dynamodb", "DynamoDB": "dynamodb", "Firehose": "firehose"}
 # Operations whose permission has another name.
 RENAMED = {
     "lambda:Invoke": "lambda:InvokeFunction",
@@ -144,6 +146,8 @@ class _Uses(ast.NodeVisitor):
         elif called in ("SigV4Auth", "S3SigV4Auth"):
             signed = str(getattr(node.args[1], "value", None))
             self.services |= {signed, f"{signed}-runtime"}
+        elif called in SIGNED:
+            self.services.add(SIGNED[called])
         self.generic_visit(node)
 
 
@@ -231,6 +235,12 @@ def test_the_calls_are_found() -> None:
         "sagemaker:InvokeEndpoint",
         "s3:GetObject",
         "dynamodb:Query",
+    }
+    assert reachable_calls("events") == {
+        "dynamodb:BatchWriteItem",
+        "dynamodb:Query",
+        "firehose:PutRecord",
+        "s3:GetObject",
     }
 
 

@@ -41,6 +41,7 @@ DIGEST = "c4" * 32  # of the bundle, as in events/
 
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": REGION,
+    "AWS_REGION": REGION,
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_SESSION_TOKEN": "testing",
@@ -93,6 +94,7 @@ ENVIRONMENT = {
     "EVENTS_STREAM": "ncf-events",
     "EVENTS_KEPT_DAYS": "14",
     "STACK_ID": STACK,
+    "URL_SUFFIX": "amazonaws.com",
     "MAXIMUM_EVENTS_PER_WINDOW": "5",
 }
 CONTEXT = SimpleNamespace(

@@ -20,7 +20,6 @@ from contracts.event_types import EventTypes
 from contracts.placements import Placements
 from contracts.recent_events import event_key
 from contracts.recommendation_ids import Answered
-from recommend.aws import Table
 from recommend.batch import Batch
 from recommend.beside import Beside
 from recommend.circuit import Circuit
@@ -35,6 +34,7 @@ from recommend.stored_lists import Popularity
 from recommend.trial import CurrentTrial
 from recommend.withdrawal import Withdrawal
 from shared.rules import NO_RULES
+from shared.signed import Table
 from tests.unit.functions.sagemaker_fake import Body
 
 EVENTS = Path(__file__).parents[3] / "events"

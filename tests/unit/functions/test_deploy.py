@@ -249,14 +249,6 @@ def test_a_run_waits_while_another_is_being_deployed(app: ModuleType, sagemaker:
     assert type(caught.value).__name__ == "DeploymentInProgress"
 
 
-def test_a_rollback_waits_while_another_run_is_being_deployed(app: ModuleType, cloud: Cloud) -> None:
-    remember(cloud, PREVIOUS)
-    cloud.put("LOCK", "DEPLOYMENT", runId="another", fence=1, leasedUntil=99_999_999_999)
-    with pytest.raises(Exception, match="another holds the deployment lock") as caught:
-        app.handler(sample_event("deploy_rollback"), CONTEXT)
-    assert type(caught.value).__name__ == "DeploymentInProgress"
-
-
 @pytest.mark.fault("R06")
 def test_an_archive_that_changed_since_its_registration_is_not_deployed(
     app: ModuleType, sagemaker: Stubber, cloud: Cloud
@@ -288,6 +280,47 @@ def test_a_package_that_is_not_approved_any_more_is_not_deployed(
     with pytest.raises(Exception, match=f"is {status}, not Approved") as caught:
         app.handler(sample_event("deploy"), CONTEXT)
     assert type(caught.value).__name__ == "ModelNotApproved"
+
+
+def test_without_alarms_in_the_template_those_of_others_are_not_asked_for(
+    load: Callable[..., ModuleType],
+    stub: Callable[[Any], Stubber],
+    cloud: Cloud,
+    log: Callable[[], list[dict[str, Any]]],
+) -> None:
+    """DescribeAlarms without names describes every alarm of the account."""
+    cloud.write(ARTIFACTS, MODEL_URL.removeprefix(f"s3://{ARTIFACTS}/"), b"a")
+    app = load("deploy", ENDPOINT_ALARM_NAMES="")
+    sagemaker = stub(app.JOBS.client("sagemaker"))
+    stub(app.JOBS.client("cloudwatch"))
+    answers = stub(app.JOBS.client("stepfunctions"))
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
+    expect_model_and_config(sagemaker)
+    call = request.update_endpoint("ncf-recommender", WANTED, ())
+    sagemaker.add_response("update_endpoint", endpoint_arn(), call)
+    sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
+    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "UPDATE"}
+    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
+    answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+    assert "the alarms cannot be read" not in {line["message"] for line in log()}
+
+
+def test_newer_data_replace_a_model_that_another_run_deployed_meanwhile(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
+) -> None:
+    """Only after a rollback must a run have been judged against the model that serves."""
+    by = f"arn:aws:states:eu-central-1:123456789012:execution:ncf-retraining:{PREVIOUS[4:]}"
+    cloud.put(
+        "SERVING", "CURRENT", runId=PREVIOUS[4:], datasetVersion=PREVIOUS[4:-3], modelDataUrl="s3://a/2", by=by
+    )  # fmt: skip
+    cloud.put(f"RUN#{RUN}", "DECISION#training", figures={"channel incumbent": "s3://a/1"})
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
+    expect_in_service(sagemaker)
+    answers.add_response("send_task_success", {}, serves())
+    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "DONE"}
 
 
 @pytest.mark.parametrize(
@@ -359,111 +392,28 @@ def test_an_update_that_is_refused_says_which_cause_it_has(
     assert type(caught.value).__name__ == name
 
 
-# Rolling back
-
-
-def remember(cloud: Cloud, previous: str | None) -> None:
-    figures = {"endpointConfigName": WANTED, "previousEndpointConfigName": previous}
-    cloud.put(f"RUN#{RUN}", "DECISION#deployment", figures=figures)
-
-
-def test_rolls_back_to_the_configuration_that_served_before(
-    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
+@pytest.mark.parametrize("refused", ["create_model", "create_endpoint_config"])
+def test_a_model_or_a_configuration_that_cannot_be_created_stops_the_deployment(
+    app: ModuleType, sagemaker: Stubber, refused: str
 ) -> None:
-    remember(cloud, PREVIOUS)
-    sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
-    call = request.update_endpoint("ncf-recommender", PREVIOUS, ())
-    sagemaker.add_response("update_endpoint", endpoint_arn(), call)
-    sagemaker.add_response("describe_endpoint", endpoint("Updating", WANTED, pending=PREVIOUS))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "UPDATE"}
-    assert token_of(cloud)["wanted"] == PREVIOUS
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_client_error(*GONE)
+    if refused == "create_endpoint_config":
+        sagemaker.add_response("create_model", {"ModelArn": "arn:aws:sagemaker:eu-central-1:123456789012:model/m"})
+    sagemaker.add_client_error(refused, "AccessDeniedException", "not authorized", 400)
+    with pytest.raises(Exception, match="not authorized") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
+    assert type(caught.value).__name__ == "MissingResource"
 
 
-@pytest.mark.parametrize(("since", "back"), [("14", THIRD), ("16", PREVIOUS)], ids=["before it", "after it"])
-def test_the_way_back_is_that_of_the_deployment_unless_another_model_serves_since(
-    app: ModuleType, sagemaker: Stubber, cloud: Cloud, since: str, back: str
-) -> None:
-    """The endpoint served THIRD, such as a split of traffic, when the deployment of 15:00 began."""
-    remember(cloud, THIRD)
-    cloud.put(
-        "SERVING", "CURRENT", runId=PREVIOUS[4:], datasetVersion=PREVIOUS[4:-3], endpointConfigName=PREVIOUS,
-        since=f"2026-11-23T{since}:00:00.000Z",
-    )  # fmt: skip
-    sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
-    call = request.update_endpoint("ncf-recommender", back, ())
-    sagemaker.add_response("update_endpoint", endpoint_arn(), call)
-    sagemaker.add_response("describe_endpoint", endpoint("Updating", WANTED, pending=back))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "UPDATE"}
-
-
-def test_a_rollback_that_sagemaker_did_itself_is_answered_at_once(
-    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
-) -> None:
-    remember(cloud, PREVIOUS)
-    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
-    answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
-
-
-def test_a_rollback_that_sagemaker_did_itself_names_the_alarms_that_ring(
-    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, alarms: Stubber
-) -> None:
-    remember(cloud, PREVIOUS)
-    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
-    alarms.add_response("describe_alarms", describe_alarms("OK", "ALARM"), {"AlarmNames": list(ALARMS)})
-    answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True, alarms=[ALARMS[1]]))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
-
-
-def test_a_rollback_is_answered_where_the_alarms_cannot_be_read(
-    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, alarms: Stubber
-) -> None:
-    remember(cloud, PREVIOUS)
-    sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
-    alarms.add_client_error("describe_alarms", "AccessDenied")
-    answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
-
-
-def test_a_first_endpoint_that_failed_is_deleted(
-    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
-) -> None:
-    remember(cloud, None)
-    sagemaker.add_response("describe_endpoint", endpoint("Failed", WANTED))
-    sagemaker.add_response("delete_endpoint", {})
-    output = {"endpointName": "ncf-recommender", "changed": True}
-    answers.add_response("send_task_success", {}, success(output))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DELETE"}
-
-
-def test_a_failed_endpoint_is_deleted_before_the_earlier_configuration_comes_back(
-    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
-) -> None:
-    remember(cloud, PREVIOUS)
-    sagemaker.add_response("describe_endpoint", endpoint("Failed", WANTED))
-    sagemaker.add_response("delete_endpoint", {})
-    with pytest.raises(Exception, match=f"is being deleted; {PREVIOUS} waits for it") as caught:
-        app.handler(sample_event("deploy_rollback"), CONTEXT)
-    assert type(caught.value).__name__ == "DeploymentInProgress"
-
-
-@pytest.mark.parametrize("promoted", [False, True])
-def test_nothing_is_rolled_back_when_nothing_was_changed_or_the_model_was_verified(
-    app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud, promoted: bool
-) -> None:
-    if promoted:
-        remember(cloud, PREVIOUS)
-        cloud.put("SERVING", "CURRENT", runId=RUN, datasetVersion=VERSION)
-    output = {"endpointName": "ncf-recommender", "changed": False}
-    answers.add_response("send_task_success", {}, success(output))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
-
-
-def test_a_rollback_waits_for_the_update_that_is_under_way(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
-    remember(cloud, PREVIOUS)
-    sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
-    with pytest.raises(Exception, match="is changing") as caught:
-        app.handler(sample_event("deploy_rollback"), CONTEXT)
+def test_an_endpoint_that_another_created_in_the_meantime_is_waited_for(app: ModuleType, sagemaker: Stubber) -> None:
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_client_error(*GONE)
+    expect_model_and_config(sagemaker)
+    words = "Cannot create already existing endpoint"
+    sagemaker.add_client_error("create_endpoint", "ValidationException", words, 400)
+    with pytest.raises(Exception, match="changed in the meantime") as caught:
+        app.handler(sample_event("deploy"), CONTEXT)
     assert type(caught.value).__name__ == "DeploymentInProgress"
 
 
@@ -474,6 +424,10 @@ def test_a_rollback_waits_for_the_update_that_is_under_way(app: ModuleType, sage
         ({"runId": None}, "runId must be a run id"),
         ({"taskToken": 7}, "taskToken must be a string"),
         ({"registration": {}}, "registration.modelPackageArn must be a non-empty string"),
+        ({"registration": None}, "registration.modelPackageArn must be a non-empty string, not null"),
+        ({"registration": {"modelPackageArn": ""}}, 'registration.modelPackageArn must be a non-empty string, not ""'),
+        ({"registration": {"modelPackageArn": 7}}, "registration.modelPackageArn must be a non-empty string, not 7"),
+        ({"training": None}, "training.modelDataUrl must be a non-empty string, not null"),
     ],
 )
 def test_names_the_field_that_cannot_be_used(app: ModuleType, change: dict[str, Any], words: str) -> None:

@@ -120,3 +120,20 @@ def test_whichever_call_fails_the_answer_is_to_send_again_and_that_completes_it(
     assert failed == 5  # the session, the user's items, the stream, the link, the session's items
     ids = [line["ITEM_ID"] for line in lines(cloud) if line["USER_ID"] == "u0"]
     assert ids == ["2"]
+
+
+def test_items_that_dynamodb_leaves_unwritten_are_written_again(
+    events: ModuleType, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, slept = events.TABLE._dynamodb.batch_write_item, []
+    monkeypatch.setattr("shared.recent_events.time.sleep", lambda seconds: slept.append(seconds))
+
+    def only_one(RequestItems: dict[str, list[Any]]) -> Any:
+        ((table, wanted),) = RequestItems.items()
+        write(RequestItems={table: wanted[:1]})
+        return {"UnprocessedItems": {table: wanted[1:]} if wanted[1:] else {}}
+
+    monkeypatch.setattr(events.TABLE._dynamodb, "batch_write_item", only_one)
+    assert post(events, request(*(one(eventId=f"e{number}") for number in range(4))))[0] == 200
+    assert (len(stored()), len(slept)) == (4, 3)
+    assert post(events, request(*(one(eventId=f"f{number}") for number in range(9))))[0] == 503

@@ -6,10 +6,13 @@ import json
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from contracts.forgotten import Forgotten, digest
+from shared.signed import Answer, NoAnswer
 from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, Cloud
 from tests.unit.functions.eventing import events, lines, one, post, request, stored
 
@@ -83,14 +86,23 @@ def test_a_session_of_a_forgotten_person_stores_nothing_before_it_is_forgotten_i
     assert stored() == before
 
 
-@pytest.mark.parametrize("broken", ["{", '{"people": []}'])
+@pytest.mark.parametrize("broken", ["{", '{"people": []}', 503, NoAnswer(EndpointConnectionError(endpoint_url="s3"))])
 def test_tombstones_that_cannot_be_read_leave_those_that_were(
-    events: ModuleType, cloud: Cloud, clock: Any, capsys: pytest.CaptureFixture[str], broken: str
+    events: ModuleType,
+    cloud: Cloud,
+    clock: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    broken: Any,
 ) -> None:
     known = {"schemaVersion": "1.0", "key": "5a" * 32, "people": [digest("5a" * 32, JANE)]}
     cloud.write(ARTIFACTS, "serving/forgotten.json", known)
     post(events, request(one(), user=JANE))
-    cloud.write(ARTIFACTS, "serving/forgotten.json", broken)
+    if isinstance(broken, str):
+        cloud.write(ARTIFACTS, "serving/forgotten.json", broken)
+    else:
+        fault = {"side_effect": broken} if isinstance(broken, Exception) else {"return_value": Answer(broken, {}, b"")}
+        monkeypatch.setattr(events._BUCKET, "get_object", Mock(**fault))
     clock.now += 60
     assert post(events, request(one(), user=JANE))[0] == 200
     assert stored() == []

@@ -280,6 +280,7 @@ def test_the_score_of_a_rise_is_what_its_source_says() -> None:
 def test_an_item_trends_if_its_share_rises_not_if_the_shop_has_more_customers() -> None:
     before = {"old": 5000, "steady": 5000, "rare": 0}
     assert rises({"old": 1000, "steady": 1000}, before) == {}
+    assert rises({"old": 50_000, "steady": 50_000}, before) == {}, "ten times as many customers"
     found = rises({"old": 1000, "steady": 1000, "new": 40, "rare": 1}, before)
     assert list(found) == ["new"] and found["new"] > 3
     assert rises({"new": 999}, before) == {}
@@ -307,6 +308,18 @@ def test_hours_of_a_day_become_the_day_when_no_window_needs_them() -> None:
     day.tidy(HOUR)
     assert day.counts == {"2026-11-24": {"7": 3, "8": 1}, "2026-11-25T00": {"7": 4}}
     assert not day.needs_tidying(HOUR) and day.needs_tidying(HOUR + 13)
+
+
+@pytest.mark.parametrize("hours", range(0, 60, 1))
+def test_joining_the_hours_of_a_day_changes_no_window(hours: int) -> None:
+    counts = {item_counts.hour_name(HOUR - ago): {str(ago): 1} for ago in range(48)}
+    day = Rollup()
+    day.add("a", counts, HOUR)
+    whole, joined = Windows(HOUR + hours), Windows(HOUR + hours)
+    whole.add(day.counts)
+    day.tidy(HOUR + hours)
+    joined.add(day.counts)
+    assert joined.totals == whole.totals
 
 
 def test_the_items_that_were_chosen_least_are_left_out_of_a_large_sum(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from recommend.aws import Runtime
 from recommend.budget import Budget
 from recommend.circuit import FAILURES_TO_OPEN, OPEN_SECONDS, Circuit
 from recommend.endpoint import Endpoint, EndpointUnavailable
+from shared.signed import Runtime
 
 pytestmark = pytest.mark.slow
 

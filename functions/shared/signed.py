@@ -1,13 +1,17 @@
-"""The AWS calls of a request: InvokeEndpoint, GetObject and Query, signed and sent by parts of botocore.
+"""The AWS calls of functions that customers wait for, signed and sent by parts of botocore.
 
-Botocore's clients would send the same requests, but load their service models at every cold start (decision 0013).
+Botocore's clients would send the same requests, but load their service models at every cold start, and take two to
+three times the processor's time (decision 0013).
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import random
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -17,6 +21,14 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ConnectTimeoutError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
+
+from shared.errors import DependencyFailed, FunctionError, cause_of
+
+_TRIES = 4
+_FIRST_WAIT_SECONDS = 0.1
+"""Longest wait before the second try. It doubles with each, so that all together are at most 0.7 s."""
+_PROTOCOLS = {"dynamodb": ("DynamoDB_20120810", "1.0"), "firehose": ("Firehose_20150804", "1.1")}
+"""The name of a service in the header X-Amz-Target, and the version of its JSON."""
 
 
 class NoAnswer(Exception):
@@ -33,6 +45,20 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     content: bytes
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The content, if it is a JSON object; otherwise {}."""
+        try:
+            found = json.loads(self.content)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def code(self, document: Mapping[str, Any]) -> str:
+        """The code of an error whose `document` this answer has; "" if it names none."""
+        named = self.headers.get("x-amzn-errortype") or document.get("code") or document.get("__type") or ""
+        return str(named).partition(":")[0].rpartition("#")[2]
 
 
 class Credentials(NamedTuple):
@@ -92,21 +118,86 @@ class Bucket:
         return _sent(self.session, request)
 
 
-class Table:
-    """The items of one DynamoDB table."""
+class _Service:
+    """A service that takes JSON documents."""
+
+    def __init__(self, name: str, region: str, url_suffix: str, read_timeout: float = 1) -> None:
+        self._service, self._region = name, region
+        self._target, self._version = _PROTOCOLS[name]
+        self._url = _endpoint_url(name.upper()) or f"https://{name}.{region}.{url_suffix}"
+        self.session = _session(self._url, connect_timeout=0.5, read_timeout=read_timeout)
+
+    def _send(self, operation: str, members: dict[str, Any]) -> Answer:
+        body = json.dumps(members, default=_base64).encode()
+        content_type = f"application/x-amz-json-{self._version}"
+        headers = {"Content-Type": content_type, "X-Amz-Target": f"{self._target}.{operation}"}
+        request = AWSRequest("POST", f"{self._url}/", headers, body)
+        SigV4Auth(Credentials.of_the_function(), self._service, self._region).add_auth(request)
+        return _sent(self.session, request)
+
+    def _call(self, operation: str, members: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer's document. Tries again, with jitter, where that can help. Raises the errors of
+        `cause_of`.
+        """
+        what = f"{self._service} {operation}"
+        failure: FunctionError
+        for tried in range(_TRIES):
+            if tried:
+                time.sleep(random.uniform(0, _FIRST_WAIT_SECONDS * 2 ** (tried - 1)))
+            try:
+                answer = self._send(operation, members)
+            except NoAnswer as error:
+                failure = DependencyFailed(f"{what}: {error}")
+                continue
+            document = answer.document
+            if answer.status == 200 and document:
+                return document
+            code = answer.code(document)
+            cause = DependencyFailed if answer.status == 200 else cause_of(code, answer.status)
+            message = document.get("message") or document.get("Message") or "no message"
+            failure = cause(f"{what}: {code or answer.status}: {message}")
+            if cause is not DependencyFailed:
+                break
+        raise failure
+
+
+class Table(_Service):
+    """The items of one DynamoDB table, for a read that may fail."""
 
     def __init__(self, name: str, region: str, url_suffix: str) -> None:
-        self._name, self._region = name, region
-        self._url = _endpoint_url("DYNAMODB") or f"https://dynamodb.{region}.{url_suffix}"
-        self.session = _session(self._url, connect_timeout=0.5, read_timeout=0.5)
+        super().__init__("dynamodb", region, url_suffix, read_timeout=0.5)
+        self._name = name
 
     def query(self, **request: Any) -> Answer:
         """Send a Query with these members, without retries. Raises `NoAnswer`."""
-        body = json.dumps({"TableName": self._name} | request).encode()
-        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "DynamoDB_20120810.Query"}
-        signed = AWSRequest("POST", f"{self._url}/", headers, body)
-        SigV4Auth(Credentials.of_the_function(), "dynamodb", self._region).add_auth(signed)
-        return _sent(self.session, signed)
+        return self._send("Query", {"TableName": self._name} | request)
+
+
+class DynamoDB(_Service):
+    """Calls of DynamoDB with the members that botocore's client knows."""
+
+    def __init__(self, region: str, url_suffix: str) -> None:
+        super().__init__("dynamodb", region, url_suffix)
+
+    def query(self, **members: Any) -> dict[str, Any]:
+        return self._call("Query", members)
+
+    def batch_write_item(self, **members: Any) -> dict[str, Any]:
+        return self._call("BatchWriteItem", members)
+
+
+class Firehose(_Service):
+    """Calls of Firehose with the members that botocore's client knows."""
+
+    def __init__(self, region: str, url_suffix: str) -> None:
+        super().__init__("firehose", region, url_suffix)
+
+    def put_record(self, **members: Any) -> dict[str, Any]:
+        return self._call("PutRecord", members)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
 
 
 def _endpoint_url(service: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The function sends to AWS what botocore's own clients would send, and reads the answers as they do."""
+"""The calls of shared/signed.py are those of botocore's own clients, and answers are read as they read them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import botocore.session
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
-from recommend.aws import Answer, Bucket, NoAnswer, Runtime, Table
 from recommend.endpoint import Endpoint, EndpointUnavailable
+from shared.errors import DependencyFailed, InvalidInput, MissingResource
+from shared.signed import Answer, Bucket, DynamoDB, Firehose, NoAnswer, Runtime, Table
 from tests.unit.functions.recommending import reply
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
@@ -48,15 +49,17 @@ def by_client(service: str, region: str, call: Any) -> Any:
     return sent[0]
 
 
-def by_us(place: Runtime | Bucket | Table, call: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def by_us(place: Any, call: Any, monkeypatch: pytest.MonkeyPatch, document: Any = None) -> Any:
+    """Our request; the answer to it is `document`, or {} as it came."""
     sent: list[Any] = []
 
     def answered(request: Any) -> Any:
         sent.append(request)
-        return reply(200, {})
+        return reply(200, document or {})
 
     monkeypatch.setattr(place.session, "send", answered)
-    assert call(place) == Answer(200, {"content-type": "application/json", "content-length": "2"}, b"{}")
+    as_it_came = Answer(200, {"content-type": "application/json", "content-length": "2"}, b"{}")
+    assert call(place) == (document or as_it_came)
     return sent[0]
 
 
@@ -138,6 +141,97 @@ def test_events_are_asked_for_as_botocores_client_asks(
     for name in ("Content-Type", "X-Amz-Target", "X-Amz-Date", "X-Amz-Security-Token"):
         assert text(ours, name) == text(theirs, name) is not None, name
     assert f"testing/20260102/{region}/dynamodb/aws4_request" in str(text(ours, "Authorization"))
+
+
+ITEM = {"pk": {"S": "U#ü/"}, "sk": {"S": "1"}, "at": {"N": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "members"),
+    [
+        (DynamoDB, "batch_write_item", {"RequestItems": {"ncf-events": [{"PutRequest": {"Item": ITEM}}]}}),
+        (Firehose, "put_record", {"DeliveryStreamName": "ncf-events", "Record": {"Data": b"{}\n\xc3\xbc"}}),
+    ],
+)
+@pytest.mark.parametrize("elsewhere", [None, "http://127.0.0.1:4566"])
+@pytest.mark.parametrize(("region", "suffix"), REGIONS)
+def test_events_are_written_as_botocores_client_writes_them(
+    region: str,
+    suffix: str,
+    elsewhere: str | None,
+    service: Any,
+    operation: str,
+    members: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = service.__name__.lower()
+    if elsewhere:
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name.upper()}", elsewhere)
+    monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled")
+    theirs = by_client(name, region, lambda client: getattr(client, operation)(**members))
+    place = service(region, suffix)
+    ours = by_us(place, lambda place: getattr(place, operation)(**members), monkeypatch, {"RecordId": "1"})
+    assert (ours.method, ours.url, json.loads(ours.body)) == (theirs.method, theirs.url, json.loads(theirs.body))
+    for header in ("Content-Type", "X-Amz-Target", "X-Amz-Date", "X-Amz-Security-Token"):
+        assert text(ours, header) == text(theirs, header) is not None, header
+    assert f"testing/20260102/{region}/{name}/aws4_request" in str(text(ours, "Authorization"))
+
+
+THROTTLED = (400, {"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException", "message": "slow down"})
+REFUSED = (400, {"__type": "com.amazon.coral.service#AccessDeniedException", "Message": "no"})
+STORED: tuple[int, Any] = (200, {"UnprocessedItems": {}})
+
+
+@pytest.mark.parametrize(
+    ("answers", "failure"),
+    [
+        ([STORED], None),
+        ([THROTTLED, (503, b"<html>"), None, STORED], None),
+        ([(200, b"garbled"), STORED], None),
+        ([THROTTLED] * 4, (DependencyFailed, "dynamodb BatchWriteItem: ThrottlingException: slow down")),
+        ([None] * 4, (DependencyFailed, "dynamodb BatchWriteItem: ConnectionClosedError")),
+        ([(500, b"")] * 4, (DependencyFailed, "dynamodb BatchWriteItem: 500: no message")),
+        ([REFUSED], (MissingResource, "dynamodb BatchWriteItem: AccessDeniedException: no")),
+        ([(400, {"__type": "a#ValidationException"})], (InvalidInput, "dynamodb BatchWriteItem: ValidationException")),
+    ],
+)
+def test_a_write_is_tried_again_within_a_second_where_that_can_help(
+    answers: list[Any], failure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, left = DynamoDB("us-east-1", "amazonaws.com"), list(answers)
+    slept: list[float] = []
+    monkeypatch.setattr("shared.signed.time.sleep", slept.append)
+    monkeypatch.setattr("shared.signed.random.uniform", lambda least, most: most)
+
+    def send(request: Any) -> Any:
+        found = left.pop(0)
+        if found is None:
+            raise ConnectionClosedError(endpoint_url=request.url)
+        return reply(*found)
+
+    monkeypatch.setattr(place.session, "send", send)
+    if failure is None:
+        assert place.batch_write_item(RequestItems={}) == STORED[1]
+    else:
+        with pytest.raises(failure[0], match=failure[1]) as caught:
+            place.batch_write_item(RequestItems={})
+        assert type(caught.value) is failure[0]
+    assert left == []
+    assert slept == [pytest.approx(seconds) for seconds in (0.1, 0.2, 0.4)][: len(answers) - 1]
+
+
+def test_each_try_is_signed_with_the_credentials_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    place, tokens = DynamoDB("us-east-1", "amazonaws.com"), []
+    monkeypatch.setattr("shared.signed.time.sleep", lambda seconds: None)
+
+    def send(request: Any) -> Any:
+        tokens.append(text(request, "X-Amz-Security-Token"))
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "lent anew")
+        return reply(400, {"__type": "x#ExpiredTokenException"}) if len(tokens) == 1 else reply(*STORED)
+
+    monkeypatch.setattr(place.session, "send", send)
+    assert place.query() == STORED[1]
+    assert tokens == ["lent", "lent anew"]
 
 
 @pytest.mark.parametrize("variables", [{}, {"AWS_CA_BUNDLE": "/ca.pem", "HTTPS_PROXY": "http://127.0.0.1:9"}])
