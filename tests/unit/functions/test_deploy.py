@@ -132,6 +132,18 @@ def test_a_later_model_updates_the_endpoint_and_remembers_the_way_back(
     assert record(cloud)["previousEndpointConfigName"] == PREVIOUS
 
 
+def test_what_the_record_of_an_earlier_model_does_not_know_is_not_compared(
+    app: ModuleType, sagemaker: Stubber, answers: Stubber
+) -> None:
+    """`choose_version` knows the archive of a model that has served, not its image."""
+    sagemaker.add_response("describe_model_package", package())
+    sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
+    expect_in_service(sagemaker)
+    answers.add_response("send_task_success", {}, serves())
+    event = {**sample_event("deploy"), "training": {"modelDataUrl": MODEL_URL}}
+    assert app.handler(event, CONTEXT) == {"action": "DONE"}
+
+
 @pytest.mark.fault("P03")
 def test_on_the_wanted_configuration_already_nothing_is_called(
     app: ModuleType, sagemaker: Stubber, answers: Stubber, cloud: Cloud
