@@ -12,8 +12,6 @@ from shared.signed import Bucket, NoAnswer
 Content = TypeVar("Content")
 RETRY_SECONDS = 5.0
 """Seconds to the next read after one that failed."""
-_ABSENT = {403, 404}
-"""Without s3:ListBucket, S3 answers 403 for a missing key too."""
 
 
 class Document(Generic[Content]):
@@ -42,7 +40,7 @@ class Document(Generic[Content]):
             return self._copy
         try:
             answer = self._bucket.get_object(self._key)
-            if answer.status in _ABSENT:
+            if answer.status == 404:  # 403 is a refusal: the function may list the bucket
                 self._copy, self._etag = self._otherwise, ""
             elif answer.status != 200:
                 raise Unfit(f"the answer is {answer.status}")

@@ -70,6 +70,8 @@ def _forget_events(key: str, request: Request) -> int:
     found = list(EVENTS.all_of(of_user))
     sessions = [item["session"]["S"] for item in found if "session" in item]
     people = [digest(key, f"{ids.SESSION}{session}") for session in sessions]
+    if request.user_id.startswith(ids.SESSION):  # a session without a user, as the training knows it
+        sessions.append(request.user_id.removeprefix(ids.SESSION))
     for person in people:
         LEDGER.forget(person, request.reason, request.by)
     if people:

@@ -130,7 +130,8 @@ def recommendations(request: RecommendationsRequest, request_id: str) -> dict[st
     number = listing.page.depth(request.num_results)
     list_filter = ListFilter(listing.rules(_rules()), request.categories)
     person, history = _history(request, reading)
-    side = _side(person.key)
+    # A list that no model makes says nothing of the sides.
+    side = _side(person.key) if listing.is_of_model else NO_SIDE
 
     def answer(name: str) -> Ranking:
         # A forgotten person is answered under another name, and without what they did.

@@ -86,7 +86,9 @@ def test_a_session_of_a_forgotten_person_stores_nothing_before_it_is_forgotten_i
     assert stored() == before
 
 
-@pytest.mark.parametrize("broken", ["{", '{"people": []}', 503, NoAnswer(EndpointConnectionError(endpoint_url="s3"))])
+@pytest.mark.parametrize(
+    "broken", ["{", 403, '{"people": []}', 503, NoAnswer(EndpointConnectionError(endpoint_url="s3"))]
+)
 def test_tombstones_that_cannot_be_read_leave_those_that_were(
     events: ModuleType,
     cloud: Cloud,
@@ -134,3 +136,12 @@ def test_a_forgetting_that_ends_anywhere_is_completed_by_the_next_one(
         forget.handler(ASKED, CONTEXT)
         assert stored() == []
         assert JANE not in json.dumps(cloud.items(), default=str)
+
+
+def test_a_session_without_a_user_is_forgotten_by_the_name_that_the_training_knows(
+    events: ModuleType, forget: ModuleType, cloud: Cloud, clock: Any
+) -> None:
+    post(events, request(one(eventId="a"), user=None, session="s1"))
+    post(events, request(one(eventId="b"), user=None, session="s2"))
+    assert forget.handler({**ASKED, "userId": "session:s1"}, CONTEXT)["events"] == 1
+    assert [item["pk"] for item in stored()] == ["S#s2"]

@@ -213,3 +213,11 @@ def test_a_broken_document_is_no_trial_and_is_told(
     read(app)
     body, _ = answered(app, recommendations())
     assert "trial" not in body and ("TrialUnreadable", 1, {}) in emitted(capsys)
+
+
+@pytest.mark.parametrize("kind", ["popular", "trending"])
+def test_a_placement_that_asks_no_model_counts_for_no_side(app: Any, split: Split, aws: Aws, kind: str) -> None:
+    document = {"schemaVersion": "1.0", "placements": {"hot": {"list": kind}}}
+    aws.placements = lambda request: reply(200, document)
+    body, made = answered(app, recommendations("0", placement="hot"))
+    assert split.targets == [] and "trial" not in body and made.trial == made.variant == ""
