@@ -5,7 +5,7 @@ what recommendations earned.
 |---|---|
 | `pk` | whose: `U#<user id>` or `S#<session id>` |
 | `sk` | `event_key` of the event's id: an event that arrives twice is one item |
-| `at` | `sentAt`, epoch milliseconds (number); sort key of the local index `byTime` |
+| `at` | `sentAt`, epoch milliseconds (number); sort key of the local index `byTime`; only of types that are history |
 | `item`, `type` | item id; event type |
 | `value` | `eventValue`, a number; missing: none |
 | `rid` | the id of this shop's recommendation that the event names; missing: none |

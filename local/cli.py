@@ -28,6 +28,7 @@ from local.logs import KINDS, show_logs
 from local.project import Problem, Project, RunFailedError
 from local.recommend import show_recommendations
 from local.status import show_status
+from local.trial import show_trial
 from local.what_if import judge_again
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
@@ -119,6 +120,10 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--reason", metavar="TEXT", help="the reason, kept in the ledger and sent with the notification"
+    )
+
+    commands.add_parser(
+        "trial", help="try the previous model beside the one that serves, with simulated customers, until one is better"
     )
 
     command = commands.add_parser(
@@ -325,7 +330,7 @@ def _say_interrupted(command: str, interrupt: KeyboardInterrupt, show: Show) -> 
     show.line("")
     if isinstance(interrupt, demo.StoppedDeploying):
         show.warn("stopped, with everything that this command started; `make up` continues from here")
-    elif command in ("demo", "run", "close-events", "restart", "rollback", "batch"):
+    elif command in ("demo", "run", "close-events", "restart", "rollback", "trial", "batch"):
         show.warn("stopped watching; the run continues in the background")
         show.line("  `make status` and `.venv/bin/python -m local logs -f` show it; `make down` stops it")
 
@@ -348,6 +353,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
     "rollback": lambda given, project, show: operations.roll_back(
         project, check_deployed(project), show, given.to, given.percent, given.reason
     ),
+    "trial": lambda given, project, show: show_trial(project, check_deployed(project), show),
     "batch": lambda given, project, show: operations.write_lists(project, check_deployed(project), show),
     "forget": lambda given, project, show: forget(project, check_deployed(project), show, given.user, given.reason),
     "erase": lambda given, project, show: erase(project, check_deployed(project), show, given.delete_unreadable),

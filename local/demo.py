@@ -238,6 +238,8 @@ def next_commands(
         "# again with one more week of history; or with random data, to see the gate reject the model",
         "make demo",
         "make demo WORSE=1",
+        "# when two models have served: a trial of both in fast motion",
+        f"{local} trial",
         "# call the API as any client does",
         f"curl --aws-sigv4 aws:amz:{REGION}:execute-api --user {ACCESS_KEY}:{SECRET_KEY} "
         f"'{api}/users/{quote(user_id, safe='')}/recommendations?numResults=5'",

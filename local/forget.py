@@ -39,7 +39,7 @@ def erase(project: Project, outputs: Mapping[str, str], show: Show, is_unreadabl
     for kind, number in sorted(answer["removed"].items()):
         show.line(f"  removed {number} {kind}")
     if not answer["remaining"]:
-        show.good(f"nothing is kept of {answer['people']} people; the ledger has the receipt")
+        show.good(f"nothing is kept of {answer['people']} people and sessions; the ledger has the receipt")
         return
     show.warn("something must stay for now; the next search looks again")
     for sentence in answer["remaining"]:

@@ -8,11 +8,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from local import http
 from local.catalogue import Dataset
 from local.console import Show
 from local.project import Project, RunFailedError
-from local.recommend import TITLE_WIDTH, refusal
+from local.recommend import TITLE_WIDTH, answered
 
 SHOWN = 5
 CLICKS = 3
@@ -46,20 +45,20 @@ def show_clicks(project: Project, outputs: Mapping[str, str], dataset: Dataset, 
 
 def _something_else(project: Project, outputs: Mapping[str, str], user_id: str) -> list[str]:
     """The item at the end of the customer's list, and two that are related to it."""
-    listed = _answered(project, outputs, "GET", "/recommendations", {"userId": user_id, "numResults": str(ASKED)})
+    listed = answered(project, outputs, "GET", "/recommendations", {"userId": user_id, "numResults": str(ASKED)})
     last: str = listed["itemList"][-1]["itemId"]
     query = {"itemId": last, "numResults": str(CLICKS - 1)}
-    related = _answered(project, outputs, "GET", "/related", query)
+    related = answered(project, outputs, "GET", "/related", query)
     return [last, *(entry["itemId"] for entry in related["itemList"])]
 
 
 def _list(project: Project, outputs: Mapping[str, str], who: Mapping[str, str]) -> dict[str, Any]:
-    return _answered(project, outputs, "GET", "/recommendations", {**who, "numResults": str(SHOWN)})
+    return answered(project, outputs, "GET", "/recommendations", {**who, "numResults": str(SHOWN)})
 
 
 def _click(project: Project, outputs: Mapping[str, str], who: Mapping[str, str], items: list[str]) -> None:
     events = [{"eventType": "view", "itemId": item, "sentAt": time.time()} for item in items]
-    answer = _answered(project, outputs, "POST", "/events", body={**who, "eventList": events})
+    answer = answered(project, outputs, "POST", "/events", body={**who, "eventList": events})
     if answer["refused"]:
         raise RunFailedError(f"events were refused: {answer['refused']}")
 
@@ -82,17 +81,3 @@ def _label(dataset: Dataset, answer: Mapping[str, Any], place: int) -> str:
     items = answer["itemList"]
     label = dataset.item(items[place - 1]["itemId"]).label if place <= len(items) else ""
     return label if len(label) <= TITLE_WIDTH else f"{label[: TITLE_WIDTH - 1]}…"
-
-
-def _answered(
-    project: Project,
-    outputs: Mapping[str, str],
-    method: str,
-    path: str,
-    query: dict[str, str] | None = None,
-    body: Any = None,
-) -> dict[str, Any]:
-    answer = http.call(project, outputs["ApiId"], method, path, query, body)
-    if answer.status != 200 or not isinstance(answer.body, dict):
-        raise RunFailedError(refusal(answer))
-    return answer.body

@@ -95,3 +95,18 @@ def refusal(answer: http.Answer) -> str:
         return f"the API answered {answer.status}: {error.get('message', error)}"
     message = answer.body.get("message") if isinstance(answer.body, dict) else None
     return f"the API answered {answer.status}" + (f": {message}" if message else "")
+
+
+def answered(
+    project: Project,
+    outputs: Mapping[str, str],
+    method: str,
+    path: str,
+    query: dict[str, str] | None = None,
+    body: Any = None,
+) -> dict[str, Any]:
+    """The body of an answer of the API. Raises RunFailedError for any other status than 200."""
+    answer = http.call(project, outputs["ApiId"], method, path, query, body)
+    if answer.status != 200 or not isinstance(answer.body, dict):
+        raise RunFailedError(refusal(answer))
+    return answer.body

@@ -26,11 +26,12 @@ def to_item(event: Event, pk: str, answered: Answered | None, types: EventTypes,
     item: Item = {
         "pk": {"S": pk},
         "sk": {"S": recent_events.event_key(event.event_id)},
-        "at": {"N": str(event.at)},
         "item": {"S": event.item_id},
         "type": {"S": event.event_type},
         "expiresAt": {"N": str(event.at // 1000 + kept_days * 86400)},
     }
+    if types.of(event.event_type).is_history:
+        item["at"] = {"N": str(event.at)}
     if event.value is not None:
         item["value"] = {"N": f"{event.value:.6f}"}
     if event.shown:

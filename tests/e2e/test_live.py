@@ -10,10 +10,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import re
+import shutil
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,12 +26,14 @@ import pyarrow.parquet
 import pytest
 
 from tests.e2e.conftest import deployed
-from tests.e2e.deployed_stack import DeployedStack, eventually
+from tests.e2e.deployed_stack import PROJECT_ROOT, REGION, DeployedStack, eventually
 from tests.e2e.drops import shop_files
+from tests.infrastructure import node as node_packages
 
 pytestmark = pytest.mark.timeout(900)
 
 PERSON = "forget-me-7421"
+EXAMPLES = PROJECT_ROOT / "examples"
 
 
 def pieces(key: str, content: bytes) -> list[bytes]:
@@ -178,7 +183,34 @@ def test_what_was_chosen_is_counted_for_the_model_that_showed_it(stack: Deployed
         )
     invoked(stack, "count-outcomes")
     status = stack.command("status")
-    assert re.search(rf"{first}-r1\D.*1 shown.*1 chosen.*1 bought", status.stdout), status.stdout
+    assert f"{first}-r1: shown 1, chosen 1 (100.00%), bought 1, value 12.50" in status.stdout, status.stdout
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+def test_the_example_clients_send_events(stack: DeployedStack, first: str, language: str, tmp_path: Path) -> None:
+    if language == "python":
+        command = [sys.executable, str(EXAMPLES / "send_events.py")]
+    else:
+        node, home = node_packages.installed(EXAMPLES, PROJECT_ROOT / ".envs" / "examples")
+        command = [*node, str(shutil.copy(EXAMPLES / "send_events.mjs", home))]
+    clicked = ["p0003", "p0004", "p0005"]
+    who = {"sessionId": f"{language}-visitor"}
+    lines = [json.dumps({**who, "eventType": "view", "itemId": item, "sentAt": time.time()}) for item in clicked]
+    lines.append(json.dumps({**who, "eventType": "view", "itemId": "p0006"}))
+    given = {
+        **stack.environment,
+        "API_URL": f"{stack.endpoint_url}/_aws/execute-api/{stack.outputs['ApiId']}/$default",
+        "AWS_ACCESS_KEY_ID": "000000000000",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+    }
+    said = subprocess.run(command, input="\n".join(lines), env=given, capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0, said.stderr
+    answer = json.loads(said.stdout)
+    assert (answer["status"], len(answer["accepted"])) == (200, 3)
+    assert [(one["index"], one["field"]) for one in answer["refused"]] == [(3, "sentAt")]
+    assert settled(stack, set(clicked), who)["source"] == "session"
 
 
 def test_the_next_training_learns_from_the_events(stack: DeployedStack, first: str) -> None:
@@ -199,5 +231,6 @@ def test_no_byte_that_is_kept_has_the_id_of_a_person_who_is_erased(stack: Deploy
     announced(stack, "last-of-day-2")
 
     erased = stack.command("erase")
-    assert "nothing is kept of 1 people; the ledger has the receipt" in erased.stdout, erased.stdout
+    # The session s1, which was the person's, is forgotten too.
+    assert "nothing is kept of 2 people and sessions; the ledger has the receipt" in erased.stdout, erased.stdout
     assert kept_with_the_id(stack) == []

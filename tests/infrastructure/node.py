@@ -1,4 +1,4 @@
-"""asl-validator from npm, at the version that tests/asl/package-lock.json pins, installed once into .envs/asl."""
+"""Packages from npm, at the versions that a package-lock.json pins, installed once into .envs/."""
 
 from __future__ import annotations
 
@@ -39,26 +39,29 @@ def find() -> tuple[list[str], list[str]]:
 
 
 def asl_validator(root: Path) -> list[str]:
-    """The command that runs asl-validator, installed from the lock file if .envs/asl was installed from another lock
-    file."""
+    """The command that runs asl-validator."""
+    node, home = installed(root / "tests" / "asl", root / ".envs" / "asl")
+    return [*node, str(home / "node_modules" / "asl-validator" / "dist" / "bin" / "asl-validator.js")]
+
+
+def installed(source: Path, home: Path) -> tuple[list[str], Path]:
+    """The command for node and `home`, with the packages of the lock file in `source`; installed once for each."""
     node, npm = find()
-    home = root / ".envs" / "asl"
     home.mkdir(parents=True, exist_ok=True)
-    sources = [root / "tests" / "asl" / name for name in SOURCES]
+    sources = [source / name for name in SOURCES]
     wanted = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
     stamp = home / ".installed"
-    command = [*node, str(home / "node_modules" / "asl-validator" / "dist" / "bin" / "asl-validator.js")]
     with (home / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.is_file() or stamp.read_text("utf-8") != wanted or not Path(command[-1]).is_file():
+        if not stamp.is_file() or stamp.read_text("utf-8") != wanted or not (home / "node_modules").is_dir():
             stamp.unlink(missing_ok=True)
-            for source in sources:
-                shutil.copy2(source, home / source.name)
+            for path in sources:
+                shutil.copy2(path, home / path.name)
             environment = dict(os.environ, PATH=f"{Path(node[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}")
             arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
             result = subprocess.run(
                 [*npm, *arguments], cwd=home, env=environment, capture_output=True, text=True, timeout=240
             )
-            assert result.returncode == 0, f"npm ci of asl-validator failed:\n{result.stdout}\n{result.stderr}"
+            assert result.returncode == 0, f"npm ci of {source} failed:\n{result.stdout}\n{result.stderr}"
             stamp.write_text(wanted, "utf-8")
-    return command
+    return node, home

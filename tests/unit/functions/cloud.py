@@ -322,7 +322,7 @@ class Cloud:
         _create_table(
             "ncf-events",
             {"at": "N", "window": "S"},
-            everywhere=[("byWindow", "window", "at")],
+            everywhere=[("byWindow", "window", "sk")],
             local=[("byTime", "pk", "at")],
         )
         self.s3 = lender.client("s3")

@@ -20,6 +20,14 @@ def of(pk: str) -> list[dict[str, Any]]:
     return sorted((item for item in stored() if item["pk"] == pk and "item" in item), key=lambda item: item["at"])
 
 
+def test_what_says_nothing_of_a_person_takes_no_place_among_their_newest_events(events: ModuleType) -> None:
+    post(events, request(one(), one(eventId="e2", eventType="impression", recommendationId=OURS), session="s1"))
+    kept = {item["sk"]: "at" in item for item in stored() if "item" in item}
+    assert kept == {recent_events.event_key("e1"): True, recent_events.event_key("e2"): False}
+    (counted,) = (item for item in stored() if "window" in item)
+    assert counted["sk"] == recent_events.event_key("e2")
+
+
 def test_an_event_is_an_item_for_the_next_answer_and_a_line_for_the_next_training(
     events: ModuleType, cloud: Cloud
 ) -> None:

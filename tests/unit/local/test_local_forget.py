@@ -73,7 +73,7 @@ def erased(**answer: Any) -> str:
 def test_what_was_removed_is_told_and_what_must_stay() -> None:
     text = erased(status="ERASED")
     assert "removed 3 rows" in text
-    assert "nothing is kept of 2 people" in text
+    assert "nothing is kept of 2 people and sessions" in text
     text = erased(status="WAITING", remaining=["training/x/model.tar.gz has the id of a forgotten person: it serves"])
     assert "training/x/model.tar.gz has the id of a forgotten person: it serves" in text
     assert "nobody is forgotten" in erased(status="NOTHING_TO_DO")
