@@ -1,9 +1,10 @@
 // Send a shop's events to the recommender: `node send_events.mjs < events.jsonl`, one JSON object a line.
 //   {"userId": "u7", "sessionId": "s1", "eventType": "view", "itemId": "p42", "sentAt": 1767225600}
-// API_URL is the API's address; AWS_REGION and the AWS_… credentials sign the requests. Events that could not be sent are
-// sent again with the same ids, so none counts twice.
+// API_URL is the API's address; AWS_REGION and the AWS_… credentials sign the requests. After 429, 5xx or no
+// answer, the same body is sent again; the event ids are the same, so no event counts twice.
 import { randomUUID } from "node:crypto";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { AwsClient } from "aws4fetch";
 
 const MOST = 25; // events in one request
@@ -17,8 +18,16 @@ const aws = new AwsClient({
 export async function send(who, events) {
   const eventList = events.map((event) => ({ eventId: randomUUID(), ...event }));
   const headers = { "content-type": "application/json" };
-  const answer = await aws.fetch(`${API_URL}/events`, { method: "POST", headers, body: JSON.stringify({ ...who, eventList }) });
-  return { status: answer.status, ...(await answer.json()) };
+  const request = { method: "POST", headers, body: JSON.stringify({ ...who, eventList }) };
+  for (let wait = 200; ; wait *= 5) {
+    try {
+      const answer = await aws.fetch(`${API_URL}/events`, request);
+      return { status: answer.status, ...(await answer.json()) };
+    } catch (error) { // no answer
+      if (wait > 5000) throw error;
+      await sleep(wait);
+    }
+  }
 }
 
 let waiting = [], person = "";

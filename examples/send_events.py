@@ -2,8 +2,8 @@
 
     {"userId": "u7", "sessionId": "s1", "eventType": "view", "itemId": "p42", "sentAt": 1767225600}
 
-API_URL is the API's address; credentials and region are those of the AWS SDK. Events that could not be sent are sent
-again with the same ids, so none counts twice.
+API_URL is the API's address; credentials and region are those of the AWS SDK. After 429, 5xx or no answer, the same
+body is sent again, three times at most; the event ids are the same, so no event counts twice.
 """
 
 import itertools
@@ -16,6 +16,7 @@ import uuid
 import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 
 MOST = 25  # events in one request
@@ -28,7 +29,13 @@ def send(who: dict[str, str], events: list[dict[str, object]]) -> dict[str, obje
     for wait in (0.2, 1, 5, None):
         request = AWSRequest("POST", f"{os.environ['API_URL']}/events", {"Content-Type": "application/json"}, body)
         SigV4Auth(session.get_credentials(), "execute-api", session.region_name).add_auth(request)
-        answer = http.send(request.prepare())
+        try:
+            answer = http.send(request.prepare())
+        except HTTPClientError:  # no answer
+            if wait is None:
+                raise
+            time.sleep(wait)
+            continue
         if answer.status_code not in (429, 500, 502, 503, 504) or wait is None:
             return {"status": answer.status_code, **json.loads(answer.content)}
         time.sleep(wait)
