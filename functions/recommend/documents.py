@@ -14,14 +14,18 @@ RULES_KEY = "serving/rules.json"
 REFRESH_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 """Seconds to the next read after a failed one, while an earlier copy or a default is used."""
-# Without s3:ListBucket, S3 answers 403 for a missing key too.
-_ABSENT = {403, 404}
 
 Content = TypeVar("Content")
 
 
 class Absent(Exception):
     """Raised when the document does not exist and was never read before."""
+
+
+class Refused(Absent):
+    """Raised when S3 answers 403: without s3:ListBucket it does so for a missing key, and otherwise for a right that is
+    missing.
+    """
 
 
 class Unreadable(Exception):
@@ -67,15 +71,11 @@ class Document(Generic[Content]):
         try:
             self._copy = self._read()
             self.problem, self.unreadable = None, False
-        except Absent as error:
+        except (Absent, Unreadable) as error:
             if self._copy is None:
                 raise
-            self.problem, self.unreadable = str(error), False
-        except Unreadable as error:
-            if self._copy is None:
-                raise
-            self.problem, wait = str(error), RETRY_SECONDS
-            self.unreadable = True
+            self.problem, self.unreadable = str(error), isinstance(error, Refused | Unreadable)
+            wait = RETRY_SECONDS if self.unreadable else wait
         self._next_read = self._clock() + wait
         return self._copy
 
@@ -94,8 +94,8 @@ def read(bucket: Bucket, key: str) -> bytes:
         answer = bucket.get_object(key)
     except NoAnswer as error:
         raise Unreadable(f"{key} cannot be read: {error}") from None
-    if answer.status in _ABSENT:
-        raise Absent(f"{key} cannot be read: {answer.status}")
+    if answer.status in (403, 404):
+        raise (Refused if answer.status == 403 else Absent)(f"{key} cannot be read: {answer.status}")
     if answer.status != 200:
         raise Unreadable(f"{key} cannot be read: {answer.status}")
     return answer.content

@@ -111,7 +111,15 @@ def test_a_read_that_takes_too_long_costs_no_more_than_the_budget(app: Any, aws:
     arrived.set()
 
 
-@pytest.mark.parametrize("broken", [lambda request: reply(200, b"{"), lambda request: reply(200, {"people": []}), DOWN])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda request: reply(200, b"{"),
+        lambda request: reply(200, {"people": []}),
+        lambda request: reply(403, b""),
+        DOWN,
+    ],
+)
 def test_tombstones_that_cannot_be_read_leave_those_that_were(
     app: Any, forgotten: Any, clock: Any, capsys: pytest.CaptureFixture[str], broken: Any
 ) -> None:
