@@ -25,7 +25,7 @@ RATES = {"AllTraffic": 0.1, "Other": 0.3}
 """How often a customer chooses an item of an answer, by the side of the trial."""
 CUSTOMERS, MOST_ROUNDS = 100, 12
 AT_ONCE = 4
-LIMITS = {"minimumDays": 0, "minimumClicks": 40, "stepDays": 0, "expected": 0.5}
+LIMITS = {"minimumDays": 0, "minimumClicks": 40, "expected": 0.5}
 """Limits of the trial while it is shown: it looks for great differences, and does not wait for days."""
 IN_FORCE_SECONDS = 90.0
 SEED = 7
