@@ -31,6 +31,7 @@ help: ## show this list
 	@printf '  USER=name, ITEM=, TIME=, EVENT=, WEIGHT=   columns of DATA, by name or position from 1 (default: guessed when sure)\n'
 	@printf '  TIME_FORMAT=pattern, TYPES=buy,cart   form of the times, as M/d/yyyy H:mm; only these event types (docs/your-data.md)\n'
 	@printf '  WORSE=1       demo uploads random data, to see the gate reject the model\n'
+	@printf '  TRIAL=1       demo ends with a trial of two models in fast motion, when two have served\n'
 	@printf '  DATASET=path  the dataset for train; its options are MODEL=neumf, ARGS="--epochs 5" and others\n'
 	@printf '  PYTHON=...    the Python 3.11 to build the environments with (now: %s)\n' '$(PYTHON)'
 
@@ -97,7 +98,7 @@ demo: setup ## upload interactions and follow them to served recommendations, on
 	@$(LOCAL) demo $(if $(DATA),--data "$(DATA)") $(if $(WORSE),--worse) $(call told,USER,user-column) $(call told,ITEM,item-column) \
 		$(call told,TIME,time-column) $(call told,TIME_FORMAT,time-format) $(call told,EVENT,event-column) $(call told,WEIGHT,weight-column) $(call told,TYPES,event-types) \
 		$(call told,WEIGHTS,weights) $(call told,LEAST,least) $(call told,VALUES,values) $(call told,HALF_LIFE,half-life) $(call told,BOUGHT,bought) \
-		$(call told,KIND,kind) $(call told,DAYS,history-days)
+		$(call told,KIND,kind) $(call told,DAYS,history-days) $(if $(TRIAL),&& $(LOCAL) trial)
 
 up: setup ## start the embedded AWS and deploy the application
 	@$(LOCAL) up
