@@ -83,7 +83,7 @@ def _measure(size: int) -> tuple[float, float]:
     body = [b""]
     client.meta.events.register(
         "before-send.dynamodb.Query",
-        lambda request, **_: AWSResponse(request.url, 200, {}, _Raw(body[0])),  # type: ignore[no-untyped-call]
+        lambda request, **_: AWSResponse(request.url, 200, {}, _Raw(body[0])),  # type: ignore[no-untyped-call]  # botocore
     )
     count = counting.Count("2026-11-29T10:15Z", KEY, DEFAULT, 500)
     seconds, start = 0.0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

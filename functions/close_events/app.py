@@ -15,13 +15,11 @@ from typing import Any
 
 from close_events import live
 from close_events.live import MARKER, Announced, Folder
-from contracts import documents, event_types, limits, schemas
+from contracts import documents, limits, schemas
 from contracts.documents import Unfit
-from contracts.event_types import EventTypes
 from contracts.names import DROP_FILE
-from shared import environment
+from shared import environment, event_types
 from shared.clients import client
-from shared.errors import InvalidInput
 from shared.objects import Bucket
 from shared.observability import count, logger, observed
 
@@ -53,7 +51,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     announced = Announced.from_json(found.content) if found else Announced()
     if not announced.lacks(folders):
         return {"outcome": "NOTHING_NEW", "drop": None}
-    document = live.document(_event_types(), _said_by(shop), SETTINGS.preparation_parameters)
+    document = live.document(event_types.in_force(ARTIFACTS), _said_by(shop), SETTINGS.preparation_parameters)
     content = json.dumps(document, ensure_ascii=False, sort_keys=True).encode()
     digest = live.digest_of(content)
     _write_documents(folders, content, is_changed=digest != announced.digest)
@@ -73,14 +71,6 @@ def _write_documents(folders: list[Folder], content: bytes, is_changed: bool) ->
     keys = [f"raw/{folder.name}/{DROP_FILE}" for folder in folders if is_changed or not folder.has_document]
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(lambda key: DATA.put(key, content), keys))
-
-
-def _event_types() -> EventTypes:
-    found = ARTIFACTS.get(event_types.KEY, limits.RULES_BYTES)
-    try:
-        return EventTypes.from_json(found.content) if found else event_types.DEFAULT
-    except Unfit as error:
-        raise InvalidInput(str(error)) from error
 
 
 def _said_by(drop: str | None) -> dict[str, Any]:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contracts import event_types, item_counts, limits
-from contracts.documents import Unfit
-from contracts.event_types import EventTypes
+from contracts import item_counts
+from contracts.event_types import DEFAULT, EventTypes
 from count_items import counting
-from shared import environment
+from shared import environment, event_types
 from shared.clients import client
 from shared.errors import InvalidInput
 from shared.objects import Bucket
@@ -65,11 +64,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 def _types() -> EventTypes:
     """Return the meaning of the types of events; the common one if the shop's document cannot be read."""
-    found = ARTIFACTS.get(event_types.KEY, limits.RULES_BYTES)
-    if found is None:
-        return event_types.DEFAULT
     try:
-        return EventTypes.from_json(found.content)
-    except Unfit as error:
+        return event_types.in_force(ARTIFACTS)
+    except InvalidInput as error:
         logger.warning("the types of events cannot be read; the common ones count", extra={"reason": str(error)})
-        return event_types.DEFAULT
+        return DEFAULT

@@ -17,15 +17,13 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from contracts import event_types, limits, outcomes, recent_events
-from contracts.documents import Unfit
+from contracts import outcomes, recent_events
 from contracts.event_types import EventTypes
 from contracts.outcomes import Answers, Counts, Window
 from count_outcomes import windows
 from count_outcomes.counting import Count
-from shared import environment
+from shared import environment, event_types
 from shared.clients import calling, client
-from shared.errors import InvalidInput
 from shared.ledger import Ledger
 from shared.objects import Bucket
 from shared.observability import logger, observed
@@ -58,7 +56,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     DependencyFailed or MissingResource to be tried again.
     """
     began, now = time.monotonic(), LEDGER.seconds()
-    types = _event_types()
+    types = event_types.in_force(ARTIFACTS)
     newest = recent_events.window_start(int(now * 1000))
     due = windows.due(now, LEDGER.outcomes_read_at(windows.first(now), newest))
     counted = []
@@ -74,16 +72,6 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     left = len(due) - len(counted)
     logger.info("outcomes counted", extra={"windows": len(counted), "left": left})
     return {"counted": len(counted), "left": left}
-
-
-def _event_types() -> EventTypes:
-    found = ARTIFACTS.get(event_types.KEY, limits.RULES_BYTES)
-    if found is None:
-        return event_types.DEFAULT
-    try:
-        return EventTypes.from_json(found.content)
-    except Unfit as error:
-        raise InvalidInput(str(error)) from error
 
 
 def _count(start: str, types: EventTypes) -> None:

@@ -41,7 +41,7 @@ class Precision:
         """
         self._scaler.scale(loss).backward()
         average()
-        self._scaler.step(optimizer)  # type: ignore[arg-type]
+        self._scaler.step(optimizer)  # type: ignore[arg-type]  # the scaler uses this part alone
         self._scaler.update()
 
     def state(self) -> dict[str, Any]:

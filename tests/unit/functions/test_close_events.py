@@ -145,14 +145,14 @@ def test_two_calls_at_once_announce_once(
         closed(app)
         deliver(cloud, DAY, "b.jsonl.gz")
     answers: list[Any] = []
-    types = app._event_types
+    types = app.event_types.in_force
 
-    def other() -> Any:
-        monkeypatch.setattr(app, "_event_types", types)
+    def other(artifacts: Any) -> Any:
+        monkeypatch.setattr(app.event_types, "in_force", types)
         answers.append(closed(app))  # the other call overtakes this one after its listing
-        return types()
+        return types(artifacts)
 
-    monkeypatch.setattr(app, "_event_types", other)
+    monkeypatch.setattr(app.event_types, "in_force", other)
     answers.append(closed(app))
     assert answers == [{"outcome": "ANNOUNCED", "drop": DAY}, NOTHING]
 

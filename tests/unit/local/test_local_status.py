@@ -57,7 +57,7 @@ class Client:
 
 def test_the_ledger_is_read_as_the_function_wrote_it() -> None:
     client = Client([{"pk": PK, "sk": one.start, **_storable(one.to_item())} for one in WINDOWS])
-    ledger = Ledger(SimpleNamespace(client=lambda _: client), "runs")  # type: ignore[arg-type]
+    ledger = Ledger(SimpleNamespace(client=lambda _: client), "runs")  # type: ignore[arg-type]  # a stub
     assert ledger.outcomes("2026-11-29T10:00Z", "2026-11-29T10:00Z") == WINDOWS[:1]
     assert ledger.outcomes("2026-11-29T00:00Z", "2026-11-30T00:00Z") == WINDOWS
 

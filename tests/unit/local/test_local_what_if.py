@@ -58,7 +58,8 @@ def said(project: Project, folder: Path, run_id: str | None = None, draft: str =
     path = folder / "draft.json"
     path.write_text(draft)
     out = io.StringIO()
-    what_if.judge_again(project, OUTPUTS, Show(rich.console.Console(file=out, width=300)), path, run_id)  # type: ignore[arg-type]
+    show = Show(rich.console.Console(file=out, width=300))
+    what_if.judge_again(project, OUTPUTS, show, path, run_id)  # type: ignore[arg-type]  # a stub of the project
     return out.getvalue().splitlines()
 
 
