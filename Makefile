@@ -15,14 +15,14 @@ TEST_REQUIREMENTS    := requirements/launch.txt $(if $(NODE_FOUND),,requirements
 # are not even imported.
 SLOW_FILES   = $(shell grep -rlx --include='test_*.py' 'pytestmark = pytest.mark.slow' tests)
 FAST         = tests -m "not slow" $(addprefix --ignore=tests/,unit/emr unit/statemachines unit/local e2e) $(addprefix --ignore=,$(SLOW_FILES))
-CHECKED     := contracts functions ncf training serving container emr laptop_aws local delivery tests benchmarks
+CHECKED     := contracts functions ncf training serving container emr laptop_aws control local console delivery tests benchmarks
 
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
 # Compiled once, and not for each test that imports a function anew: this is a sixth of the tests' processor time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assemble demo up down status logs train check one test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
+.PHONY: help setup assemble demo up down status logs console train check one test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -156,6 +156,16 @@ bench-training: setup ## the benchmarks of training: DATA=folder of MovieLens-1M
 
 bench-serving: setup ## the benchmarks of the model server, compared with TorchServe and FastAPI (builds their environment once)
 	@$(BIN)/python -m benchmarks.serving $(ARGS)
+
+# An environment of its own: nothing that is deployed or tested in the fast tier needs a web server of this size.
+.envs/console/.ready: requirements/console.txt | $(BIN)/python
+	@echo "set-up: the console in the browser, in its own environment"
+	@rm -rf .envs/console && $(PYTHON) -m venv .envs/console
+	@.envs/console/bin/pip install --quiet --disable-pip-version-check --requirement requirements/console.txt
+	@touch $@
+
+console: .envs/console/.ready ## the console in the browser, for the stack of `make up`: ARGS="--write", or ARGS="--profile … --stack …"
+	@.envs/console/bin/python -m console --endpoint-url "http://127.0.0.1:$${NCF_LOCAL_PORT:-4566}" $(ARGS)
 
 .envs/load/.ready: requirements/load.txt | $(BIN)/python
 	@echo "set-up: Locust, in its own environment"

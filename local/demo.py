@@ -11,13 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 from contracts import sources
+from control.ledger import Ledger
 from local import data, host, http, images, shop, stack
 from local import worse as worse_copy
 from local.catalogue import Dataset
 from local.console import Show
 from local.data import Drop
 from local.forget import call
-from local.ledger import Ledger
 from local.live import show_clicks
 from local.project import ACCESS_KEY, REGION, SECRET_KEY, Problem, Project
 from local.recommend import serving_dataset, show_recommendations

@@ -12,10 +12,11 @@ from botocore.exceptions import ClientError
 from contracts import documents, history
 from contracts.documents import Unfit
 from contracts.history import TakenBack
+from control.executions import execution_reason
+from control.ledger import UNFINISHED, Ledger, key_of, newest_first, reasons_of
 from local.console import Show
-from local.ledger import UNFINISHED, Ledger, key_of, newest_first, reasons_of
 from local.project import Problem, Project, RunFailedError
-from local.watch import Watcher, execution_reason
+from local.watch import Watcher
 
 FAILED = ("FAILED", "ABORTED", "ROLLED_BACK")
 LONGEST_REASON = 500

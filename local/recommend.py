@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from control.ledger import Ledger
 from local import http
 from local.catalogue import Dataset
 from local.console import Show
-from local.ledger import Ledger
 from local.project import Problem, Project, RunFailedError
 
 TITLE_WIDTH = 60

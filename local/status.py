@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 from contracts import outcomes
 from contracts.outcomes import Window
 from contracts.recent_events import window_start
+from control.ledger import Ledger, key_of, newest_first, reasons_of, run_rows, when
 from local import host, http
 from local.console import Show
-from local.ledger import Ledger, key_of, newest_first, reasons_of, run_rows, when
 from local.project import STACK, Project
 from local.stack import READY, Stack
 

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from control.ledger import Ledger
 from local import http, operations
 from local.console import Show
 from local.forget import call
-from local.ledger import Ledger
 from local.project import Problem, Project, RunFailedError
 from local.recommend import answered
 from local.status import trial_lines

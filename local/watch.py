@@ -15,11 +15,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from contracts import documents, lines
-from contracts.documents import Unfit
+from contracts import lines
+from control.executions import OVER, ExecutionView, StateVisit, execution_reason, read_json
+from control.ledger import REFUSED, UNFINISHED, Ledger, reasons_of
 from local import progress
 from local.console import Activity, Show
-from local.ledger import REFUSED, UNFINISHED, Ledger, reasons_of
 from local.project import Project, RunFailedError
 from local.stack import Stack
 
@@ -27,7 +27,6 @@ POLL_SECONDS = 0.3
 PATIENCE_SECONDS = 30.0
 START_SECONDS = 120.0
 TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-OVER = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 WORK = {
     "StartPreparation": "prepare the data with Spark",
     "RecordPrepared": "record the dataset version",
@@ -106,63 +105,6 @@ class FileTail:
         whole = content[: content.rfind(b"\n") + 1]
         self._position += len(whole)
         yield from whole.decode("utf-8", errors="replace").splitlines()
-
-
-@dataclass
-class StateVisit:
-    """One visit to a state, from an execution's history. `left` is None while it lasts; times are epoch seconds."""
-
-    name: str
-    entered: float
-    left: float | None = None
-    output: Any = None
-
-    @property
-    def has_failed(self) -> bool:
-        """True if the visit ended with an error that the state machine caught."""
-        return isinstance(self.output, dict) and self.output.get("failedState") == self.name
-
-
-@dataclass
-class ExecutionView:
-    """The state of an execution, built from its history event by event."""
-
-    visits: list[StateVisit] = field(default_factory=list)
-    last_event_id: int = 0
-
-    def feed(self, event: Mapping[str, Any]) -> StateVisit | None:
-        """Process one history event; return the visit that it ended, if any. A repeated event is ignored."""
-        if event["id"] <= self.last_event_id:
-            return None
-        self.last_event_id = event["id"]
-        kind, moment = event["type"], event["timestamp"].timestamp()
-        if kind.endswith("StateEntered"):
-            self.visits.append(StateVisit(event["stateEnteredEventDetails"]["name"], moment))
-        elif kind.endswith("StateExited"):
-            details = event["stateExitedEventDetails"]
-            for visit in reversed(self.visits):
-                if visit.name == details["name"] and visit.left is None:
-                    visit.left, visit.output = moment, _json(details.get("output"))
-                    return visit
-        return None
-
-    @property
-    def current(self) -> StateVisit | None:
-        """The state that the execution is in."""
-        return self.visits[-1] if self.visits and self.visits[-1].left is None else None
-
-
-def _json(content: bytes | str | None) -> Any:
-    try:
-        return documents.read(content or "null", "it")
-    except Unfit:
-        return None
-
-
-def execution_reason(execution: Mapping[str, Any]) -> str:
-    """The reason for an execution's failure, from the execution itself."""
-    error, cause = execution.get("error", ""), execution.get("cause", "")
-    return ": ".join(part for part in (error, cause) if part) or f"the execution ended {execution['status']}"
 
 
 class Watcher:
@@ -398,7 +340,7 @@ class Watcher:
             found = self.s3.get_object(Bucket=self.outputs["ArtifactsBucketName"], Key=f"runs/{run_id}/evaluation.json")
         except ClientError:
             return {}
-        content = _json(found["Body"].read())
+        content = read_json(found["Body"].read())
         return content if isinstance(content, dict) else {}
 
     # Waiting

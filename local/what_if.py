@@ -9,8 +9,8 @@ from typing import Any
 
 from contracts import documents
 from contracts.documents import Unfit
+from control.ledger import Ledger, key_of, newest_first
 from local.console import Show
-from local.ledger import Ledger, key_of, newest_first
 from local.project import Problem, Project
 
 RUNS = 10

@@ -80,7 +80,19 @@ AREAS = [
     Area("tests of emr", ("tests/unit/emr",), (".", "emr")),
     Area(
         "local",
-        ("local", "laptop_aws", "delivery", "tests/unit/delivery", "tests/unit/local", "tests/e2e", "tests/load"),
+        (
+            "local",
+            "control",
+            "console",
+            "laptop_aws",
+            "delivery",
+            "tests/unit/delivery",
+            "tests/unit/local",
+            "tests/unit/control",
+            "tests/unit/console",
+            "tests/e2e",
+            "tests/load",
+        ),
     ),
 ]
 

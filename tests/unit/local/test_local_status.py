@@ -8,8 +8,8 @@ from typing import Any
 from boto3.dynamodb.types import TypeSerializer
 
 from contracts.outcomes import PK, Answers, Counts, Window
+from control.ledger import Ledger
 from local import status
-from local.ledger import Ledger
 from local.status import trial_lines
 from shared.table import _storable
 

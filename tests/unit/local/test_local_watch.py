@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import rich.console
 
-from local import ledger, watch
+from control import executions, ledger
+from local import watch
 from local.console import Show, is_worth_a_line
 
 START = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
@@ -35,7 +36,7 @@ def exited(number: int, name: str, second: float, output: str = "{}") -> dict[st
 
 
 def test_a_history_becomes_visits_with_their_seconds_and_output() -> None:
-    view = watch.ExecutionView()
+    view = executions.ExecutionView()
     assert view.feed(entered(2, "StartTraining", 1)) is None
     assert view.current is not None
     assert view.current.name == "StartTraining"
@@ -48,7 +49,7 @@ def test_a_history_becomes_visits_with_their_seconds_and_output() -> None:
 
 
 def test_an_event_taken_twice_counts_once() -> None:
-    view = watch.ExecutionView()
+    view = executions.ExecutionView()
     for event in (entered(2, "Evaluate", 1), exited(3, "Evaluate", 2), entered(2, "Evaluate", 1)):
         view.feed(event)
     assert view.feed(exited(3, "Evaluate", 2)) is None
@@ -56,7 +57,7 @@ def test_an_event_taken_twice_counts_once() -> None:
 
 
 def test_a_state_visited_again_ends_its_own_visit() -> None:
-    view = watch.ExecutionView()
+    view = executions.ExecutionView()
     events = [entered(1, "Deploy", 0), exited(2, "Deploy", 5), entered(3, "Deploy", 6), exited(4, "Deploy", 8)]
     ended = [visit for event in events if (visit := view.feed(event))]
     assert [visit.left - visit.entered for visit in ended if visit.left] == [5.0, 2.0]
@@ -64,15 +65,18 @@ def test_a_state_visited_again_ends_its_own_visit() -> None:
 
 def test_a_caught_error_is_a_failed_visit() -> None:
     caught = '{"failedState": "StartTraining", "error": {"Error": "TrainingFailed"}}'
-    view = watch.ExecutionView()
+    view = executions.ExecutionView()
     events = [entered(1, "StartTraining", 0), exited(2, "StartTraining", 5, caught)]
     events += [entered(3, "HandleFailure", 5), exited(4, "HandleFailure", 6, caught)]
     assert [visit.has_failed for event in events if (visit := view.feed(event))] == [True, False]
 
 
 def test_an_executions_own_reason_is_shown() -> None:
-    assert watch.execution_reason({"status": "FAILED", "error": "RunFailed", "cause": "no GPU"}) == "RunFailed: no GPU"
-    assert watch.execution_reason({"status": "TIMED_OUT"}) == "the execution ended TIMED_OUT"
+    assert (
+        executions.execution_reason({"status": "FAILED", "error": "RunFailed", "cause": "no GPU"})
+        == "RunFailed: no GPU"
+    )
+    assert executions.execution_reason({"status": "TIMED_OUT"}) == "the execution ended TIMED_OUT"
 
 
 def test_gate_rows_are_candidate_incumbent_baselines_in_this_order() -> None:
@@ -230,7 +234,7 @@ def test_a_failed_stage_says_so_and_lets_the_error_through() -> None:
 
 @pytest.mark.parametrize("output", ["[" * 100_000, "{", '{"a": 1, "a": 2}'])
 def test_an_output_that_cannot_be_read_is_none(output: str) -> None:
-    view = watch.ExecutionView()
+    view = executions.ExecutionView()
     view.feed(entered(1, "Evaluate", 0))
     visit = view.feed(exited(2, "Evaluate", 1, output))
     assert visit is not None and visit.output is None

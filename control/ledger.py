@@ -10,7 +10,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 
 from contracts.outcomes import PK, Window
-from local.project import Project
+from control.connection import Clients
 
 REFUSED = ("REFUSED", "QUARANTINED")
 UNFINISHED = ("RUNNING", "PARKED")
@@ -32,8 +32,8 @@ def plain(value: Any) -> Any:
 class Ledger:
     """Reads the table `name`."""
 
-    def __init__(self, project: Project, name: str) -> None:
-        self.client = project.client("dynamodb")
+    def __init__(self, clients: Clients, name: str) -> None:
+        self.client = clients.client("dynamodb")
         self.name = name
         self._deserializer = TypeDeserializer()
 

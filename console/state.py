@@ -1,0 +1,27 @@
+"""What every page of one console knows: the connection, and whether changes are allowed."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass, field
+
+from control.connection import Connection
+from control.ledger import Ledger
+
+
+@dataclass
+class Console:
+    """One console. `who` is written in the ledger beside each change."""
+
+    connection: Connection
+    may_write: bool
+    who: str = field(default_factory=getpass.getuser)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Raises what `Connection.outputs` raises."""
+        return Ledger(self.connection, self.connection.outputs["RunsTableName"])
+
+
+current: Console
+"""The console of this process; `console.server` sets it before the first page."""
