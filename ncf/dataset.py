@@ -141,6 +141,8 @@ class Dataset:
     """[pairs in train], whether one of these events is a purchase."""
     withdrawn: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """The items that the shop no longer offers, sorted: models learn from them, and nobody is recommended them."""
+    learned_until: int | None = None
+    """Epoch seconds: every interaction in train is earlier. None: not known."""
     fields: ItemFields = field(default_factory=ItemFields)
     """Title, category and further columns of each item; without any, if the catalogue tells none."""
 

@@ -118,9 +118,15 @@ def load(directory: Path, expected_version: str | None = None) -> Dataset:
         manifest.get("parentVersion"),
         _event_types(manifest),
         withdrawn=_withdrawn(tables["items"]),
+        learned_until=_learned_until(tables["train"], split),
         fields=_fields(tables["items"], manifest),
         **(_pairs(tables["train"], train, items) if has_pairs else {}),
     )
+
+
+def _learned_until(train: pa.Table, split: Split) -> int:
+    """Return the moment, in epoch seconds, before which all of train happened."""
+    return int(train["timestamp"].to_numpy().max()) + 1 if split.moment is None else split.moment
 
 
 def _pairs(table: pa.Table, train: Pairs, items: int) -> dict[str, NDArray[Any]]:

@@ -3,7 +3,8 @@
 The request is valid: `userId` (string), and optionally `numResults`, `excludeSeen`, `candidates` (strings) and
 `history`: what the person chose since the training, or in this session, oldest first, each an object with `itemId` and
 optionally `ageSeconds` (at least 0, in all of them or in none; they are then sorted by it) and `isBought` (by default
-false). Unknown items in it are counted and otherwise ignored; its items are seen items. `excludeSeen` is a form of
+false). Unknown items in it are counted and otherwise ignored; its items are seen items. What the model has learned
+(`Bundle.unlearned`, by the ages) is in its scores and counts no second time. `excludeSeen` is a form of
 `contracts/seen.py`, by default any without candidates, none with. A model without a recent part (`ncf/recent.py`) uses
 the history for nothing else.
 
@@ -14,6 +15,7 @@ list is the caller's own. The best item is first; equal scores are ordered by it
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -80,8 +82,14 @@ def _last(bundle: Bundle, user: int | None, history: Any) -> tuple[Last | None, 
     last = None
     if items and isinstance(bundle.model, WithRecent):
         ages = [entry["ageSeconds"] for entry in known] if "ageSeconds" in known[0] else None
-        last = bundle.model.recent.last(user, items, ages)
+        fresh = bundle.unlearned(user, items, ages, _now())
+        ages = None if ages is None else [ages[place] for place in fresh]
+        last = bundle.model.recent.last(user, [items[place] for place in fresh], ages)
     return last, [(item, entry.get("isBought", False)) for item, entry in zip(items, known, strict=True)], unknown
+
+
+def _now() -> float:
+    return time.time()
 
 
 @torch.inference_mode()

@@ -8,6 +8,7 @@ keeps no state of a request.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -34,7 +35,8 @@ _LOGITS_AT_ONCE = 1 << 22
 
 
 class _Person(NamedTuple):
-    """Who asks: index (None: a stranger), known items of the request and their ages. added: as in `Scorer._personal`;
+    """Who asks: index (None: a stranger), items of the request that the model knows and has not learned of the person,
+    and their ages. added: as in `Scorer._personal`;
     None if nothing is known of the person.
     """
 
@@ -52,6 +54,7 @@ class Scorer:
         stored, self._recency = parts_of(bundle.model)
         self._logits = logits_of(stored)
         self._selection = Selection(bundle)
+        bundle.unlearned(0, [0], [float("inf")], 0.0)  # makes a table, as the next line does
         bundle.model.related(0)  # the first call prepares tables: do it before a request waits
         items = len(bundle.item_ids)
         self._users_at_once = max(1, _LOGITS_AT_ONCE // items)
@@ -139,6 +142,12 @@ class Scorer:
         if user is not None and bundle.seen(user).size == 0:
             user = None
         history, ages, unknown = self._known_history(request)
+        is_told = bool(history)
+        if user is not None and history:
+            fresh = bundle.unlearned(user, history, ages, time.time())
+            if len(fresh) < len(history):
+                history = [history[place] for place in fresh]
+                ages = None if ages is None else [ages[place] for place in fresh]
         rows = None
         if request.candidates is not None:
             known: set[Any] = {*map(bundle.item_index.get, request.candidates)}
@@ -148,7 +157,7 @@ class Scorer:
             rows = np.fromiter(known, np.int64, len(known))
             rows.sort()
         excluded = bundle.left_out(user, request.exclude_seen)
-        if history and request.exclude_seen != seen.NONE:
+        if is_told and request.exclude_seen != seen.NONE:
             fresh = request.history if request.exclude_seen == seen.ANY else request.bought
             places = [bundle.item_index[item] for item in fresh if item in bundle.item_index]
             excluded = np.union1d(excluded, np.array(places, dtype=np.int32))

@@ -317,6 +317,7 @@ def _write_bundle(
         withdrawn=dataset.withdrawn,
         described_items=described_items,
         is_bought=dataset.everything_bought(),
+        learned_until=dataset.learned_until,
     )
 
 

@@ -5,7 +5,9 @@ Any error raises `BrokenBundle` with the member's name; a damaged bundle never g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,25 @@ class Bundle:
         items = self.seen_indices[own]
         return items[self.is_bought[own]] if exclude_seen == kinds.BOUGHT and self.is_bought.size else items
 
+    def unlearned(self, user: int | None, items: Sequence[int], ages: Sequence[float] | None, now: float) -> list[int]:
+        """Return the positions in `items`, what a person chose `ages` seconds before `now` (epoch seconds), of what the
+        model has not learned: all that is not both older than the end of its data and a learned pair of `user`.
+        Everything is new without ages, of a stranger (None), and of a bundle that does not tell the end of its data.
+        """
+        until = self.manifest.get("learnedUntil")
+        if user is None or ages is None or until is None or now - max(ages, default=0.0) >= until:
+            return list(range(len(items)))
+        own, cells = self.seen(user), self._held_out
+        held_out = cells[slice(*np.searchsorted(cells, (user * len(self.item_ids), (user + 1) * len(self.item_ids))))]
+        learned = {*own.tolist()} - {*(held_out - user * len(self.item_ids)).tolist()}
+        pairs = enumerate(zip(items, ages, strict=True))
+        return [place for place, (item, age) in pairs if now - age >= until or item not in learned]
+
+    @cached_property
+    def _held_out(self) -> NDArray[np.int64]:
+        """The held-out pairs as user × items + item, sorted."""
+        return np.sort(self.held_out_user.astype(np.int64) * len(self.item_ids) + self.held_out_item)
+
     def excluded(self, seen: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return `seen` (sorted) and the withdrawn items, sorted."""
         if not self.withdrawn.size or not seen.size:
@@ -134,8 +155,7 @@ class Bundle:
         """
         items = len(self.item_ids)
         users = np.repeat(np.arange(self.seen_indptr.size - 1), np.diff(self.seen_indptr))
-        held_out = self.held_out_user.astype(np.int64) * items + self.held_out_item
-        return np.setdiff1d(users * items + self.seen_indices, held_out, assume_unique=True)
+        return np.setdiff1d(users * items + self.seen_indices, self._held_out, assume_unique=True)
 
 
 def load(directory: Path | str, device: torch.device | str = "cpu") -> Bundle:

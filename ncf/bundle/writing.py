@@ -58,6 +58,7 @@ def write(
     withdrawn: NDArray[np.int64] | None = None,
     described_items: int = 0,
     is_bought: NDArray[np.bool_] | None = None,
+    learned_until: int | None = None,
 ) -> Bundle:
     """Write a bundle into `directory`, which is created if necessary, and return it as read back.
 
@@ -66,8 +67,8 @@ def write(
     them a later comparison takes every seen pair for learned. `categories` has one entry per item, or is empty.
     `event_types` are the rows of the data by event type, `fields` what answers may show of each item, and `withdrawn`
     the sorted items that are not recommended; `described_items` is how many items without interactions have a vector
-    from their attributes, and `is_bought` which of `seen_indices` are purchases. Raises BrokenBundle if the parts do
-    not fit together.
+    from their attributes, and `is_bought` which of `seen_indices` are purchases. `learned_until`: epoch seconds, before
+    which everything happened that the model learned. Raises BrokenBundle if the parts do not fit together.
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
@@ -113,6 +114,8 @@ def write(
     }
     if event_types:
         manifest["eventTypes"] = dict(event_types)
+    if learned_until is not None:
+        manifest["learnedUntil"] = learned_until
     if described_items:
         manifest["describedItems"] = described_items
     _put(directory / GOLDEN, encode_json(golden(read_members(directory, manifest, golden=[], device="cpu"))))

@@ -56,6 +56,7 @@ def by_time(dataset: Path, table: Callable[..., pa.Table]) -> Callable[..., Path
 def test_reads_a_dataset_split_at_one_moment(by_time: Callable[..., Path]) -> None:
     loaded = dataset_files.load(by_time())
     assert loaded.split == Split("global-time", MOMENT, 1)
+    assert loaded.learned_until == MOMENT
     assert list(zip(loaded.test.user, loaded.test.item, strict=True)) == [(U, C), (W, A), (W, B)]
     assert list(zip(loaded.repeats.user, loaded.repeats.item, strict=True)) == [(U, A)]
     assert loaded.test.indptr.tolist() == [0, 1, 1, 3]

@@ -24,6 +24,7 @@ from ncf.ranking import rank
 from ncf.recent import Recent, WithRecent
 
 USERS, ITEMS = 7, 40
+LEARNED_UNTIL = 1_600_000_000
 CATEGORIES = {"Even": 2, "Third": 3, "Seventh": 7}
 """Every n-th item is in the category; many items are in none."""
 
@@ -106,6 +107,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             code_version="test",
             golden=golden,
             held_out=Pairs.of(np.array([0]), indices[:1], USERS, ITEMS),
+            learned_until=LEARNED_UNTIL,
             categories=[[name for name, every in CATEGORIES.items() if index % every == 0] for index in range(ITEMS)],
         )
         return directory

@@ -39,6 +39,10 @@ def answer(bundle: Any) -> Any:
     return lambda **request: scorer.answer(from_document(request))
 
 
+AGED = [{"itemId": "gone", "ageSeconds": 9e8}, *({"itemId": f"item-{n}", "ageSeconds": 9e8} for n in range(40))]
+"""All items, chosen before the end of the model's data (LEARNED_UNTIL); of user-0 one learned item is held out."""
+
+
 def ids(response: Any) -> Any:
     return [item["itemId"] for item in response["itemList"]]
 
@@ -73,6 +77,8 @@ def test_scores_are_those_of_the_model(make_bundle: Any, model: Any, layers: Any
         {"userId": "user-6", "history": [{"itemId": "item-9"}, {"itemId": "gone"}]},
         {"userId": "nobody", "numResults": 40, "history": [{"itemId": f"item-{n}"} for n in range(30)]},
         {"userId": "nobody", "history": [{"itemId": f"item-{n}", "ageSeconds": 60 * (n % 3)} for n in range(9)]},
+        {"userId": "user-2", "numResults": 40, "excludeSeen": False, "history": AGED},
+        {"userId": "user-0", "numResults": 40, "history": [{**one, "isBought": True} for one in AGED]},
         {"userId": "nobody", "history": [{"itemId": "gone"}], "candidates": ["item-3", "y"]},
         {"userId": "user-3", "history": [{"itemId": "item-1"}], "candidates": [f"item-{n}" for n in range(40)]},
     ],

@@ -66,3 +66,13 @@ def test_refuses_an_entry_of_the_history_that_tells_no_truth_value(value: Any) -
         from_document({"userId": "1", "history": [{"itemId": "a"}, {"itemId": "b", "isBought": value}]})
     assert caught.value.field == "history"
     assert caught.value.message.startswith("history[1].isBought must be true or false, not ")
+
+
+def test_what_was_bought_before_the_model_learned_it_is_left_out(bundle_directory: Path) -> None:
+    bundle = bundles.load(bundle_directory)
+    bundle.is_bought = np.zeros(bundle.seen_indices.size, np.bool_)  # the preparation did not know it for a purchase
+    item = bundle.item_ids[bundle.seen(1)[0]]
+    asked = {"userId": "user-1", "numResults": 40, "excludeSeen": "bought"}
+    history = [{"itemId": item, "ageSeconds": 9e8, "isBought": True}]
+    given = Scorer(bundle).answer(from_document(asked | {"history": history}))
+    assert len(given["itemList"]) == 39 and item not in {entry["itemId"] for entry in given["itemList"]}

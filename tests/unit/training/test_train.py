@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -151,6 +152,11 @@ def test_the_bundle_answers_its_golden_requests(serving: Path) -> None:
     assert other["response"]["itemList"] != full["response"]["itemList"]
     assert (candidates["response"]["source"], unknown["response"]["source"]) == ("personalized", "popular")
     assert differences(golden, lambda request: rank(bundle, request)) == []
+
+
+def test_the_bundle_tells_until_when_its_data_go(serving: Path, shop_dataset: Path) -> None:
+    learned = pq.read_table(shop_dataset / "train")["timestamp"].to_numpy()
+    assert bundles.load(serving / "model").manifest["learnedUntil"] == learned.max() + 1
 
 
 def test_the_report_has_the_latency_of_the_server(serving: Path) -> None:
