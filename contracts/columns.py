@@ -120,6 +120,7 @@ class Given:
     event_type: str | None = None
     weight: str | None = None
     event_id: str | None = None
+    session_id: str | None = None
     needs_event_type: bool = False
 
     def named(self) -> dict[str, str]:
@@ -137,6 +138,7 @@ class Columns:
     event_type: str | None = None
     weight: str | None = None
     event_id: str | None = None
+    session_id: str | None = None
 
 
 def normal(name: str) -> str:
@@ -149,6 +151,9 @@ def choose(layout: Layout, given: Given, called: str) -> Columns:
     names, rows = layout.names, layout.rows
     has_times = given.timestamp != NO_TIMES
     named = {meaning: name for meaning, name in given.named().items() if has_times or meaning != "timestamp"}
+    session_id = None
+    if layout.kind == "json" and "session_id" in named and not _places(named["session_id"], names):
+        session_id = named.pop("session_id")  # the first objects may be of people without one, later ones not
     found = _named(named, names, called)
     guesses = _by_names(names, set(found.values())) if layout.has_header else _by_values(layout, called)
     unknown, problems = [], []
@@ -174,7 +179,7 @@ def choose(layout: Layout, given: Given, called: str) -> Columns:
         is_other = layout.has_header and not (is_known["user"] and (is_known["item"] or is_known["timestamp"]))
         raise NotSure(f"{called}: {'; '.join(problems)}; it has {_columns_of(layout)}", suggestion, is_other)
     others = {meaning: found.get(meaning) for meaning in ("timestamp", "event_type", "weight", "event_id")}
-    return Columns(found["user"], found["item"], **others)
+    return Columns(found["user"], found["item"], **others, session_id=session_id or found.get("session_id"))
 
 
 def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tuple[dict[str, Columns], dict[str, str]]:
@@ -238,6 +243,7 @@ KEYS = {
     "event_type": "eventTypeColumn",
     "weight": "weightColumn",
     "event_id": "eventIdColumn",
+    "session_id": "sessionIdColumn",
 }
 """The keys of `_drop.json` that name a column."""
 

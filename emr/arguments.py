@@ -178,6 +178,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         help="likewise of the weights; columns that are not named are guessed",
     )
     add("--event-id-column", type=_text, metavar="C", help="likewise of ids of events: each id of a person counts once")
+    add("--session-id-column", type=_text, metavar="C", help="likewise of visits: a login gives their rows to the user")
     add("--ignore-types", type=_names, default=(), metavar="impression", help="left out before the others are judged")
     add("--timestamp-format", type=_timestamp_format, metavar="PATTERN", help="datetime pattern, as M/d/yyyy H:mm")
     add("--event-types", type=_names, default=(), metavar="buy,view", help="only these are used; default: all")
@@ -225,6 +226,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         event_type=options.event_type_column,
         weight=options.weight_column,
         event_id=options.event_id_column,
+        session_id=options.session_id_column,
         needs_event_type=bool(options.event_types or options.event_weights or options.bought_types),
     )
     if len(set(columns.named().values())) < len(columns.named()):

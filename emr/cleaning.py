@@ -211,8 +211,10 @@ def settle(parsed: DataFrame, meaning: Meaning) -> DataFrame:
 
 
 def _further(rows: DataFrame) -> list[str]:
-    """The columns with the number of the drop, which several drops have, and the id of the event, where there are."""
-    return [name for name in ("drop", "event_id") if name in rows.columns]
+    """The columns with the number of the drop, which several drops have, and the ids of event and session, where there
+    are.
+    """
+    return [name for name in ("drop", "event_id", "session_id") if name in rows.columns]
 
 
 def _without_fraction(name: str, is_whole: bool) -> Column:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+import sessions
 from contracts.documents import Unfit
 from contracts.forgotten import NOBODY, PLACEHOLDER, Forgotten
 from refusal import PreparationFailed
@@ -30,14 +31,16 @@ def read(storage: Storage, uri: str | None) -> Forgotten:
 
 
 def drop_rows(parsed: DataFrame, people: Forgotten) -> tuple[DataFrame, int]:
-    """The rows of `cleaning.parse` without those of forgotten people, and how many those were. A row that could not be
-    read is of a person whose id is one of its fields.
+    """The rows of `cleaning.parse` without those of forgotten people, and how many those were: also what they did in a
+    session before they logged in. A row that could not be read is of a person whose id is one of its fields.
     """
     if not people.people:
         return parsed, 0
     fields = F.split("raw.line", BETWEEN_FIELDS)
     is_theirs = is_of(F.col("user_id"), people) | is_among(fields, people)
     marked = parsed.withColumn("is_theirs", is_theirs).persist()
+    if sessions.COLUMN in marked.columns:
+        marked = sessions.with_visits(marked)
     return marked.where(~F.col("is_theirs")).drop("is_theirs"), marked.where("is_theirs").count()
 
 

@@ -3,7 +3,7 @@
 Interactions have the same columns from every format, all strings, null or empty if the file has no such value:
 `user_id, item_id, timestamp, event_type, weight, line` and `file`. `line` is the raw row if it does not fit the file's
 layout, otherwise null; `weight` is "1" if the file has no such column and no events. If a file has ids of events, all
-rows have `event_id`. Rows of ignored event types are not among them.
+rows have `event_id`, and likewise `session_id`. Rows of ignored event types are not among them.
 """
 
 from __future__ import annotations
@@ -115,9 +115,10 @@ def read_source(
         text_files.enable_zstd(session)
     groups, left = group_by_layout(session, storage, filled, drops)
     frames = []
-    ignored, has_ids = Ignored(), any(group.columns.event_id is not None for group in groups)
+    ignored = Ignored()
+    ids = [name for name in ("event_id", "session_id") if any(getattr(group.columns, name) for group in groups)]
     for group in groups:
-        frame, more = _read_group(session, group, has_ids, event_weight)
+        frame, more = _read_group(session, group, ids, event_weight)
         if group.columns.event_id is not None and len(drops) > 1:
             frame = in_seconds(frame)
         frames.append(ignored.leave_out(frame, group.ignored_types))
@@ -337,10 +338,12 @@ def _same_form(uri: str) -> str:
     return f"{scheme}:/{unquote(path).lstrip('/')}"
 
 
-def _read_group(session: SparkSession, group: Group, has_ids: bool, event_weight: float) -> tuple[DataFrame, list[str]]:
-    """The rows of the files, and warnings."""
+def _read_group(
+    session: SparkSession, group: Group, ids: Sequence[str], event_weight: float
+) -> tuple[DataFrame, list[str]]:
+    """The rows of the files, with the further columns `ids`, and warnings."""
     columns, layout, warnings = group.columns, group.layout, []
-    by_alias = {**_by_alias(columns), **({"event_id": columns.event_id} if has_ids else {})}
+    by_alias = {**_by_alias(columns), **{name: getattr(columns, name) for name in ids}}
     used = [name for name in by_alias.values() if name is not None]
     paths = [literal_path(file.uri) for file in group.files]
     if group.schema is not None:

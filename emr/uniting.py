@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 import cleaning
 import findings
+import sessions
 from contracts import unions
 from contracts.lines import UNITED
 from findings import Outcomes
@@ -26,6 +27,8 @@ def once(preparation: Preparation, settled: DataFrame, good: Clean) -> tuple[Dat
     one drop has twice stay, but of a person's rows with one event id one counts. The others stay as they are, and are
     counted.
     """
+    if sessions.COLUMN in settled.columns:
+        settled = sessions.of_users(settled)
     days, many = preparation.arguments.history_days, len(preparation.lineage) > 1
     has_ids = "event_id" in settled.columns
     if days is None and not many and not has_ids:

@@ -143,11 +143,8 @@ class Scorer:
             user = None
         history, ages, unknown = self._known_history(request)
         is_told = bool(history)
-        if user is not None and history:
-            fresh = bundle.unlearned(user, history, ages, time.time())
-            if len(fresh) < len(history):
-                history = [history[place] for place in fresh]
-                ages = None if ages is None else [ages[place] for place in fresh]
+        if user is not None and ages:
+            history, ages = self._unlearned(user, history, ages)
         rows = None
         if request.candidates is not None:
             known: set[Any] = {*map(bundle.item_index.get, request.candidates)}
@@ -249,6 +246,11 @@ class Scorer:
         if request.ages is not None:
             ages = [age for age, row in zip(request.ages, found, strict=True) if row is not None]
         return [row for row in found if row is not None], ages, unknown
+
+    def _unlearned(self, user: int, history: list[int], ages: list[float]) -> tuple[list[int], list[float]]:
+        """The history and its ages without what the model has learned of the user."""
+        fresh = self._bundle.unlearned(user, history, ages, time.time())
+        return [history[place] for place in fresh], [ages[place] for place in fresh]
 
     def _personal(
         self,

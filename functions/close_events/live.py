@@ -107,6 +107,7 @@ def document(types: EventTypes, shop: Mapping[str, Any], defaults: Mapping[str, 
         "timestampColumn": "TIMESTAMP",
         "eventTypeColumn": "EVENT_TYPE",
         "eventIdColumn": "EVENT_ID",
+        "sessionIdColumn": "SESSION_ID",
         **({"ignoreTypes": text} if text else {}),
     }
 

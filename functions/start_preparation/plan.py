@@ -27,6 +27,7 @@ PARAMETERS = {
     "eventTypeColumn": "--event-type-column",
     "weightColumn": "--weight-column",
     "eventIdColumn": "--event-id-column",
+    "sessionIdColumn": "--session-id-column",
     "ignoreTypes": "--ignore-types",
     "eventTypes": "--event-types",
     "eventWeights": "--event-weights",

@@ -24,6 +24,7 @@ LIVE = {
     "timestampColumn": "TIMESTAMP",
     "eventTypeColumn": "EVENT_TYPE",
     "eventIdColumn": "EVENT_ID",
+    "sessionIdColumn": "SESSION_ID",
     "ignoreTypes": "impression,refund",
 }
 
@@ -55,6 +56,9 @@ def test_history_and_live_events_are_one_version_in_which_each_thing_counts_once
         event("u1", "c", 400, "4"),  # two clicks in a second are two
         event("gone", "a", 400, "5"),
         event("session:s1", "a", 410, "6"),
+        event("session:s9", "a", 390, "10", SESSION_ID="s9"),  # of a forgotten person before the login
+        event("gone", "a", 400, "11", SESSION_ID="s9"),
+        event("u3", "a", 401, "12", SESSION_ID="s9", EVENT_TYPE="impression"),
     )
     again = packed(event("u1", "c", 400, "3"), event("session:s1", "c", 420, "7"), event("u2", "c", 430, "8"))
     late = packed(event("session:s1", "c", 420, "7"), event("u3", "c", 10, "9"), event("u2", "c", 431, "3"))
@@ -72,7 +76,7 @@ def test_history_and_live_events_are_one_version_in_which_each_thing_counts_once
         + [("u2", "c", DAY + 431, 1.0), ("u3", "c", DAY + 10, 1.0)]
     )
     found = ended.manifest["counts"]
-    assert (found["quarantined"], found["forgotten"], found["otherEvents"]) == (0, 1, 41)
+    assert (found["quarantined"], found["forgotten"], found["otherEvents"]) == (0, 3, 42)
     # The purchase of the history, and the events 3 and 7 that came twice. An id belongs to its person: u2 has a 3 too.
     assert found["superseded"] == 3
     # u1: a view of a, a second click on c; u2: c, twice.
@@ -147,3 +151,39 @@ def test_files_of_events_alone(unite: Any, kind: str) -> None:
         assert [(user, item, weight) for user, item, _, weight in kept(ended)] == [
             (user, item, 4.0) for user in ("u1", "u2") for item in "ab"
         ]
+
+
+def test_what_a_session_did_before_its_user_logged_in_is_the_users(unite: Any) -> None:
+    rows = [("u1", "a", 1), ("u1", "b", 2), ("u2", "b", 1), ("u2", "a", 3), ("u3", "a", 1), ("u3", "b", 6)]
+    history = HEADER + "".join(f"{user},{item},{DAY + at},1,Buy\n" for user, item, at in rows)
+    first = packed(
+        event("u3", "c", 5, "0"),  # a file whose first events are of nobody's session
+        event("session:s1", "c", 10, "1", SESSION_ID="s1"),
+        event("session:s1", "b", 20, "2", SESSION_ID="s1"),
+        event("session:s2", "c", 30, "3", SESSION_ID="s2"),
+        event("session:s2", "d", 31, "4", SESSION_ID="s2"),
+        event("session:s3", "d", 40, "5", SESSION_ID="s3"),
+    )
+    second = packed(
+        event("u1", "b", 20, "2", SESSION_ID="s1"),  # sent again, by its user
+        event("u2", "e", 90, "6", SESSION_ID="s1"),  # another user of the same browser, later
+        event("u1", "d", 50, "7", SESSION_ID="s1"),
+        event("u2", "d", 40, "5", SESSION_ID="s3"),
+        event("u9", "e", -1, "8", SESSION_ID="s2", TIMESTAMP="soon"),  # a bad row is no login
+    )
+    ended = unite(
+        {
+            "full": {"a.csv": history},
+            "live-2026-11-23": ({"a.jsonl.gz": first}, LIVE),
+            "live-2026-11-24": ({"b.jsonl.gz": second}, LIVE),
+        },
+        "--split", "leave-last-out", "--maximum-bad-share", "0.2",
+    )  # fmt: skip
+    expected = [
+        ("u1", "a", 1), ("u1", "b", 20), ("u1", "c", 10), ("u1", "d", 50),
+        ("u2", "b", 1), ("u2", "a", 3), ("u2", "e", 90), ("u2", "d", 40),
+        ("u3", "a", 1), ("u3", "b", 6), ("u3", "c", 5), ("session:s2", "c", 30), ("session:s2", "d", 31),
+    ]  # fmt: skip
+    assert kept(ended) == sorted((user, item, DAY + at, 1.0) for user, item, at in expected)
+    found = ended.manifest["counts"]
+    assert (found["quarantined"], found["superseded"]) == (1, 2)  # the events 2 and 5 came twice

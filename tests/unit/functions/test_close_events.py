@@ -24,6 +24,7 @@ COLUMNS = {
     "timestampColumn": "TIMESTAMP",
     "eventTypeColumn": "EVENT_TYPE",
     "eventIdColumn": "EVENT_ID",
+    "sessionIdColumn": "SESSION_ID",
 }
 
 
