@@ -76,6 +76,10 @@ class EventTypes:
         """Return the names of the types that training does not learn from."""
         return sorted(name for name, one in self.by_name.items() if not one.is_history)
 
+    def bought(self) -> list[str]:
+        """Return the names of the types that are purchases."""
+        return sorted(name for name, one in self.by_name.items() if one.is_bought)
+
     def to_document(self) -> dict[str, Any]:
         types = {
             name: {"isHistory": one.is_history, "isBought": one.is_bought, "outcome": one.outcome}

@@ -23,7 +23,7 @@ FULL, APPEND = "full", "append"
 KINDS = (FULL, APPEND)
 READING = (
     "format", "userColumn", "itemColumn", "timestampColumn", "timestampFormat", "eventTypeColumn", "weightColumn",
-    "eventIdColumn", "sessionIdColumn", "ignoreTypes",
+    "eventIdColumn", "sessionIdColumn", "ignoreTypes", "ownBoughtTypes",
 )  # fmt: skip
 """The parameters that each drop has of its own; the others are those of the newest."""
 

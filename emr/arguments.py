@@ -63,6 +63,7 @@ class Arguments:
     columns: those that are named; the others are guessed.
     event_types: only rows of these event types are used; empty means all of them.
     ignored_types: rows of these event types are left out before the others are judged.
+    own_bought_types: rows of `source` are purchases if they have one of these event types; empty: `worth` decides.
     minimum_user_interactions: users with fewer distinct items are removed.
     minimum_item_interactions: items with fewer distinct users are removed.
     maximum_bad_share: maximum share of bad rows (0 to 1); above it the data is refused.
@@ -92,6 +93,7 @@ class Arguments:
     columns: Given = field(default_factory=Given)
     event_types: tuple[str, ...] = ()
     ignored_types: tuple[str, ...] = ()
+    own_bought_types: tuple[str, ...] = ()
     minimum_user_interactions: int = 2
     minimum_item_interactions: int = 1
     maximum_bad_share: float = 0.001
@@ -180,6 +182,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add("--event-id-column", type=_text, metavar="C", help="likewise of ids of events: each id of a person counts once")
     add("--session-id-column", type=_text, metavar="C", help="likewise of visits: a login gives their rows to the user")
     add("--ignore-types", type=_names, default=(), metavar="impression", help="left out before the others are judged")
+    add("--own-bought-types", type=_names, default=(), metavar="buy", help="of --source alone, without --bought-types")
     add("--timestamp-format", type=_timestamp_format, metavar="PATTERN", help="datetime pattern, as M/d/yyyy H:mm")
     add("--event-types", type=_names, default=(), metavar="buy,view", help="only these are used; default: all")
     add("--event-weights", type=_weights, default={}, metavar="buy=5,refund=-5", help="worth by event type; others: 1")
@@ -268,6 +271,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         columns=columns,
         event_types=options.event_types,
         ignored_types=options.ignore_types,
+        own_bought_types=options.own_bought_types,
         minimum_user_interactions=options.minimum_user_interactions,
         minimum_item_interactions=options.minimum_item_interactions,
         maximum_bad_share=options.maximum_bad_share,

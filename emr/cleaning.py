@@ -211,10 +211,10 @@ def settle(parsed: DataFrame, meaning: Meaning) -> DataFrame:
 
 
 def _further(rows: DataFrame) -> list[str]:
-    """The columns with the number of the drop, which several drops have, and the ids of event and session, where there
-    are.
+    """The columns with the number of the drop, which several drops have, the ids of event and session, and whether it
+    is a purchase, where there are.
     """
-    return [name for name in ("drop", "event_id", "session_id") if name in rows.columns]
+    return [name for name in ("drop", "event_id", "session_id", "is_purchase") if name in rows.columns]
 
 
 def _without_fraction(name: str, is_whole: bool) -> Column:
@@ -238,7 +238,7 @@ def good_rows(settled: DataFrame, values: Worth | None = None, now: int = 0) -> 
         "timestamp",
         "weight",
         worth.of_event(values, now).alias("worth"),
-        worth.is_bought(values).alias("is_bought"),
+        worth.is_bought(values, "is_purchase" in settled.columns).alias("is_bought"),
     )
 
 

@@ -27,7 +27,8 @@ _READERS = 16
 class Drop:
     """A drop: the folder or file `source`, and how it is read.
 
-    ignored_types: event types whose rows are left out.
+    ignored_types: event types whose rows are left out. bought_types: its rows are purchases if they have one of these
+    event types; empty: that is not said of this drop.
     name: its folder below `raw/`; empty if it is the only one, or elsewhere. is_needed: what is wrong with it refuses
     the data; another drop was refused when it came, so it is left out.
     """
@@ -37,6 +38,7 @@ class Drop:
     format: str = "auto"
     timestamp_format: str | None = None
     ignored_types: tuple[str, ...] = ()
+    bought_types: tuple[str, ...] = ()
     name: str = ""
     kind: str = unions.FULL
     is_needed: bool = True
@@ -47,7 +49,12 @@ def read_drops(storage: Storage, arguments: Arguments) -> tuple[list[Drop], tupl
     PreparationFailed if the union cannot be read, Refused if only some drops have times.
     """
     own = Drop(
-        arguments.source, arguments.columns, arguments.format, arguments.timestamp_format, arguments.ignored_types
+        arguments.source,
+        arguments.columns,
+        arguments.format,
+        arguments.timestamp_format,
+        arguments.ignored_types,
+        arguments.own_bought_types,
     )
     if arguments.union is None:
         return [own], ()
@@ -69,18 +76,22 @@ def read_drops(storage: Storage, arguments: Arguments) -> tuple[list[Drop], tupl
 
 def _drop(part: unions.Part, arguments: Arguments) -> Drop:
     source = part.source.rstrip("/") or f"{arguments.drops}/{part.name}"
-    ignored = part.parameters.get("ignoreTypes", "").split(",")
     named: dict[str, Any] = {meaning: part.parameters.get(key) for meaning, key in KEYS.items()}
     return Drop(
         source,
         Given(**named, needs_event_type=bool(arguments.event_types)),
         part.parameters.get("format", "auto"),
         part.parameters.get("timestampFormat"),
-        tuple(name.strip() for name in ignored if name.strip()),
+        _names(part, "ignoreTypes"),
+        _names(part, "ownBoughtTypes"),
         part.name,
         part.kind,
         is_needed=part.kind == unions.FULL or source == arguments.source,
     )
+
+
+def _names(part: unions.Part, parameter: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in part.parameters.get(parameter, "").split(",") if name.strip())
 
 
 def same_times(interactions: DataFrame, pattern: str) -> DataFrame:

@@ -3,7 +3,8 @@
 Interactions have the same columns from every format, all strings, null or empty if the file has no such value:
 `user_id, item_id, timestamp, event_type, weight, line` and `file`. `line` is the raw row if it does not fit the file's
 layout, otherwise null; `weight` is "1" if the file has no such column and no events. If a file has ids of events, all
-rows have `event_id`, and likewise `session_id`. Rows of ignored event types are not among them.
+rows have `event_id`, and likewise `session_id`. If a drop says which event types are purchases, all rows have
+`is_purchase`, null in other drops. Rows of ignored event types are not among them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pyspark.sql import functions as F
 import catalogue
 import parquet_files
 import text_files
+import worth
 from contracts import sources
 from contracts.columns import Columns, Given, NotSure, choose_each, remedy
 from contracts.layouts import HEAD_BYTES, Layout, Unreadable, find
@@ -50,7 +52,7 @@ class Opened:
 @dataclass(frozen=True)
 class Group:
     """Files that are read together, because they have the same layout and columns. timestamp_format: where drops have
-    several. ignored_types: event types whose rows are left out.
+    several. ignored_types, bought_types: those of the drop.
     """
 
     layout: Layout
@@ -58,6 +60,7 @@ class Group:
     schema: parquet_files.Schema | None
     timestamp_format: str | None = None
     ignored_types: tuple[str, ...] = ()
+    bought_types: tuple[str, ...] = ()
     files: list[StoredFile] = field(default_factory=list)
 
     @property
@@ -115,13 +118,14 @@ def read_source(
         text_files.enable_zstd(session)
     groups, left = group_by_layout(session, storage, filled, drops)
     frames = []
-    ignored = Ignored()
+    ignored, says_bought = Ignored(), any(group.bought_types for group in groups)
     ids = [name for name in ("event_id", "session_id") if any(getattr(group.columns, name) for group in groups)]
     for group in groups:
         frame, more = _read_group(session, group, ids, event_weight)
         if group.columns.event_id is not None and len(drops) > 1:
             frame = in_seconds(frame)
-        frames.append(ignored.leave_out(frame, group.ignored_types))
+        frame = ignored.leave_out(frame, group.ignored_types)
+        frames.append(worth.with_purchases(frame, group.bought_types) if says_bought else frame)
         left += more
     opened = [_opened(session, storage, file, drops[-1].format) for file in described]
     for problem in opened:
@@ -255,7 +259,7 @@ def group_by_layout(
     by_drop: dict[int, dict[str, Opened | Unreadable]] = {}
     for (number, file), one in zip(files, looked, strict=True):
         by_drop.setdefault(number, {})[file.path] = one
-    chosen: dict[str, tuple[Columns, str | None, tuple[str, ...]]] = {}
+    chosen: dict[str, tuple[Columns, str | None, tuple[str, ...], tuple[str, ...]]] = {}
     opened: list[Opened] = []
     warnings: list[str] = []
     patterns = {drop.timestamp_format for drop in drops}
@@ -269,7 +273,7 @@ def group_by_layout(
             warnings.append(f"raw/{drop.name}/ is left out: {problem}")
             continue
         pattern = drop.timestamp_format if len(patterns) > 1 else None
-        chosen |= {path: (columns, pattern, drop.ignored_types) for path, columns in own.items()}
+        chosen |= {path: (columns, pattern, drop.ignored_types, drop.bought_types) for path, columns in own.items()}
         opened += [one for one in named.values() if isinstance(one, Opened) and one.file.path in own]
         warnings += [
             f"{printable(path)} is not used: {printable(problem.removeprefix(f'{path}: '), 500)}"
@@ -279,11 +283,11 @@ def group_by_layout(
         raise Refused(f"no interactions (rows=0): {'; '.join(warnings[:3])}")
     groups: dict[tuple[object, ...], Group] = {}
     for one in _with_multiline(session, storage, opened):
-        columns, pattern, ignored_types = chosen[one.file.path]
+        columns, *own = chosen[one.file.path]
         # Lines of JSON are read by the names of the columns, so files whose first lines have other keys are alike.
         layout = replace(one.layout, names=()) if one.layout.kind == "json" else one.layout
-        key = (layout, columns, one.schema.text if one.schema else None, pattern, ignored_types)
-        group = groups.setdefault(key, Group(one.layout, columns, one.schema, pattern, ignored_types))
+        key = (layout, columns, one.schema.text if one.schema else None, *own)
+        group = groups.setdefault(key, Group(one.layout, columns, one.schema, *chosen[one.file.path][1:]))
         group.files.append(one.file)
     return sorted(groups.values(), key=lambda group: group.files[0]), warnings
 

@@ -7,10 +7,10 @@ is liked. Pure: frames in, frames out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 DAY = 86_400
@@ -70,10 +70,21 @@ def of_event(worth: Worth, now: int) -> Column:
     return found.cast("float")
 
 
-def is_bought(worth: Worth) -> Column:
-    """True where the event's type is a purchase."""
+def with_purchases(rows: DataFrame, types: Sequence[str]) -> DataFrame:
+    """The rows with `is_purchase`: whether their event type, without regard to case and outer spaces, is one of
+    `types`; null without types.
+    """
+    names = sorted({name.lower() for name in types})
+    found = F.coalesce(F.lower(F.trim("event_type")).isin(*names), F.lit(False)) if names else F.lit(None)
+    return rows.withColumn("is_purchase", found.cast("boolean"))
+
+
+def is_bought(worth: Worth, says_purchase: bool = False) -> Column:
+    """True where the event's type is a purchase. `says_purchase`: rows have `is_purchase`, which decides where no
+    types are named; where it is null, as in a history without types, all are.
+    """
     if not worth.bought_types:
-        return F.lit(True)
+        return F.coalesce(F.col("is_purchase"), F.lit(True)) if says_purchase else F.lit(True)
     return F.coalesce(F.col("event_type").isin(*worth.bought_types), F.lit(False))
 
 

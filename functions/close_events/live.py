@@ -17,6 +17,8 @@ from contracts.values import shown
 from shared.errors import InvalidInput
 
 MARKER = "_SUCCESS"
+NOTHING = "(none)"
+"""In place of event types: no event is a purchase."""
 _NOT_INHERITED = {"schemaVersion", "kind", *READING}
 
 
@@ -83,8 +85,9 @@ def folders(objects: Iterable[tuple[str, int]]) -> tuple[list[Folder], str | Non
 
 
 def document(types: EventTypes, shop: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `_drop.json` of a live folder: the columns of events, the types that training does not learn from, and
-    what else the shop's newest drop said (`shop`), because the parameters of the newest drop hold for all.
+    """Return `_drop.json` of a live folder: the columns of events, the types that training does not learn from, those
+    that are purchases, unless the shop says that of all its data, and what else the shop's newest drop said (`shop`),
+    because the parameters of the newest drop hold for all.
 
     `defaults`: the template's PreparationParameters. A type that has a weight of its own tells what people like, so it
     is learned from. Raises InvalidInput if the types are too many.
@@ -92,12 +95,9 @@ def document(types: EventTypes, shop: Mapping[str, Any], defaults: Mapping[str, 
     inherited = {name: value for name, value in shop.items() if name not in _NOT_INHERITED}
     weighted = _weighted({**defaults, **inherited}.get("eventWeights", {}))
     ignored = [name for name in types.apart_from_history() if name not in weighted]
-    text = ",".join(ignored)
-    if len(text) > limits.WEIGHTS_CHARACTERS or any("," in name for name in ignored):
-        raise InvalidInput(
-            f"the event types with isHistory false must have at most {limits.WEIGHTS_CHARACTERS} characters together "
-            f"and no comma, not {shown(text)}: change them in rules/event_types.json"
-        )
+    left_out = _listed(ignored, "isHistory false")
+    # Not `boughtTypes`: that would be said of the shop's history too, which may have other types, or none.
+    bought = "" if "boughtTypes" in {**defaults, **inherited} else _listed(types.bought(), "isBought true") or NOTHING
     return {
         "schemaVersion": "1.0",
         **inherited,
@@ -108,8 +108,20 @@ def document(types: EventTypes, shop: Mapping[str, Any], defaults: Mapping[str, 
         "eventTypeColumn": "EVENT_TYPE",
         "eventIdColumn": "EVENT_ID",
         "sessionIdColumn": "SESSION_ID",
-        **({"ignoreTypes": text} if text else {}),
+        **({"ignoreTypes": left_out} if left_out else {}),
+        **({"ownBoughtTypes": bought} if bought else {}),
     }
+
+
+def _listed(names: list[str], which: str) -> str:
+    """Return the event types as one parameter. Raises InvalidInput if it cannot hold them."""
+    text = ",".join(names)
+    if len(text) > limits.WEIGHTS_CHARACTERS or any("," in name for name in names):
+        raise InvalidInput(
+            f"the event types with {which} must have at most {limits.WEIGHTS_CHARACTERS} characters together "
+            f"and no comma, not {shown(text)}: change them in rules/event_types.json"
+        )
+    return text
 
 
 def _weighted(weights: Any) -> set[str]:

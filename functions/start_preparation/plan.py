@@ -29,6 +29,7 @@ PARAMETERS = {
     "eventIdColumn": "--event-id-column",
     "sessionIdColumn": "--session-id-column",
     "ignoreTypes": "--ignore-types",
+    "ownBoughtTypes": "--own-bought-types",
     "eventTypes": "--event-types",
     "eventWeights": "--event-weights",
     "leastValue": "--least-value",
@@ -181,7 +182,7 @@ def _values(given: dict[str, Any], called: str) -> dict[str, str]:
 def _value(value: object, name: str, label: str) -> str:
     if name not in PARAMETERS:
         raise InvalidInput(f"{label} is unknown; the parameters are {', '.join(PARAMETERS)}")
-    most = WEIGHTS_CHARACTERS if name in ("eventWeights", "ignoreTypes") else PARAMETER_CHARACTERS
+    most = WEIGHTS_CHARACTERS if name in ("eventWeights", "ignoreTypes", "ownBoughtTypes") else PARAMETER_CHARACTERS
     if name == "eventWeights" and isinstance(value, dict):
         value = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     if not isinstance(value, str) and not is_number(value):

@@ -187,3 +187,39 @@ def test_what_a_session_did_before_its_user_logged_in_is_the_users(unite: Any) -
     assert kept(ended) == sorted((user, item, DAY + at, 1.0) for user, item, at in expected)
     found = ended.manifest["counts"]
     assert (found["quarantined"], found["superseded"]) == (1, 2)  # the events 2 and 5 came twice
+
+
+@pytest.mark.parametrize(
+    ("own", "options", "bought"),
+    [
+        ("Purchase,order", (), {("u1", "a"), ("u1", "b"), ("u2", "a"), ("u2", "b"), ("u3", "c"), ("u1", "c")}),
+        ("(none)", (), {("u1", "a"), ("u1", "b"), ("u2", "a"), ("u2", "b")}),
+        ("purchase", ("--bought-types", "order"), {("u1", "c")}),
+    ],
+)
+def test_a_view_is_no_purchase_and_a_history_without_types_is_bought(
+    unite: Any, own: str, options: tuple[str, ...], bought: set[tuple[str, str]]
+) -> None:
+    rows = [("u1", "a", 1), ("u1", "b", 2), ("u2", "b", 1), ("u2", "a", 3)]
+    history = "user,item,time\n" + "".join(f"{user},{item},{DAY + at}\n" for user, item, at in rows)
+    live = packed(
+        event("u3", "c", 10, "1", "purchase"),
+        event("u3", "c", 11, "2"),
+        event("u3", "a", 12, "3"),
+        event("u3", "b", 13, "4", "wish"),
+        event("u1", "c", 14, "5", "order"),
+        event("u1", "d", 15, "6"),
+        event("u2", "d", 15, "7"),
+        event("u2", "c", 20, "8"),
+    )
+    said = LIVE | {"ownBoughtTypes": own}
+    ended = unite(
+        {"full": {"a.csv": history}, "live-2026-11-23": ({"a.jsonl.gz": live}, said)},
+        "--split", "leave-last-out", *options,
+    )  # fmt: skip
+    assert ended.status == 0, ended.last_line
+    users = {row["user_index"]: row["user_id"] for row in ended.rows("users")}
+    items = {row["item_index"]: row["item_id"] for row in ended.rows("items")}
+    train = {(users[row["user_index"]], items[row["item_index"]]): row["is_bought"] for row in ended.rows("train")}
+    assert {pair for pair, is_bought in train.items() if is_bought} == bought
+    assert ("u3", "a") in train

@@ -27,6 +27,8 @@ COLUMNS = {
     "sessionIdColumn": "SESSION_ID",
 }
 
+BOUGHT = "buy,checkout,order,purchase,transaction"
+
 
 @pytest.fixture
 def app(load: Callable[..., ModuleType]) -> ModuleType:
@@ -90,7 +92,12 @@ def test_new_files_are_announced_once_and_late_ones_again(
     assert closed(app) == {"outcome": "ANNOUNCED", "drop": DAY}
     assert puts == [f"{DAY}/_drop.json", f"{DAY}/_SUCCESS"]
     said = read(cloud, f"{DAY}/_drop.json")
-    assert said == {"schemaVersion": "1.0", **COLUMNS, "ignoreTypes": "impression,refund,remove_from_cart"}
+    assert said == {
+        "schemaVersion": "1.0",
+        **COLUMNS,
+        "ignoreTypes": "impression,refund,remove_from_cart",
+        "ownBoughtTypes": BOUGHT,
+    }
     schemas.check(said, "drop", "_drop.json")
     assert closed(app) == NOTHING and len(puts) == 2
 
@@ -167,7 +174,7 @@ def test_what_the_shops_newest_drop_says_holds_for_events_too(app: ModuleType, c
     deliver(cloud, NEXT, "a.jsonl.gz")
     closed(app)
     # What a refund is worth is told by its weight, so it is learned from.
-    ignored = {"ignoreTypes": "impression,remove_from_cart"}
+    ignored = {"ignoreTypes": "impression,remove_from_cart", "ownBoughtTypes": BOUGHT}
     expected = {"schemaVersion": "1.0", **COLUMNS, "split": "global-time", "testDays": 3, **weights, **ignored}
     assert read(cloud, f"{NEXT}/_drop.json") == expected
     # The shop changes its mind: all folders say so, when there is something new.
@@ -179,6 +186,7 @@ def test_what_the_shops_newest_drop_says_holds_for_events_too(app: ModuleType, c
     for folder in (DAY, NEXT):
         assert read(cloud, f"{folder}/_drop.json") == {
             "schemaVersion": "1.0", **COLUMNS, "ignoreTypes": "impression,refund,remove_from_cart",
+            "ownBoughtTypes": BOUGHT,
         }  # fmt: skip
 
 
@@ -190,7 +198,8 @@ def test_the_shops_event_types_decide_what_is_learned(app: ModuleType, cloud: Cl
     shown = {"Shown": {"isHistory": False}, "buy": {"isBought": True}}
     cloud.write(ARTIFACTS, "serving/event_types.json", {"schemaVersion": "1.0", "types": shown})
     closed(app)
-    assert read(cloud, f"{DAY}/_drop.json")["ignoreTypes"] == "shown"
+    said = read(cloud, f"{DAY}/_drop.json")
+    assert (said["ignoreTypes"], said["ownBoughtTypes"]) == ("shown", "buy")
 
 
 def test_event_types_that_no_parameter_can_hold_are_named() -> None:
@@ -201,6 +210,9 @@ def test_event_types_that_no_parameter_can_hold_are_named() -> None:
 
     assert "ignoreTypes" not in live.document(types(), {}, {})
     assert live.document(DEFAULT, {}, {"eventWeights": "refund=-1"})["ignoreTypes"] == "impression,remove_from_cart"
+    assert live.document(types("shown"), {}, {})["ownBoughtTypes"] == "(none)"
+    for shop, defaults in (({"boughtTypes": "sold"}, {}), ({}, {"boughtTypes": "sold"})):
+        assert "ownBoughtTypes" not in live.document(DEFAULT, shop, defaults)
     for names in (("a,b",), tuple(f"{number:0256}" for number in range(20))):
         with pytest.raises(
             InvalidInput, match="the event types with isHistory false must have at most 4096 characters"
