@@ -7,36 +7,27 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AwsClient } from "aws4fetch";
 
-const MOST = 25; // events in one request
-const { API_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION } = process.env;
+const env = process.env, MOST = 25; // events in one request
 const aws = new AwsClient({
-  accessKeyId: AWS_ACCESS_KEY_ID, secretAccessKey: AWS_SECRET_ACCESS_KEY, sessionToken: AWS_SESSION_TOKEN,
-  region: AWS_REGION, service: "execute-api", retries: 4, // of answers 429 and 5xx, with the same body
+  accessKeyId: env.AWS_ACCESS_KEY_ID, secretAccessKey: env.AWS_SECRET_ACCESS_KEY, sessionToken: env.AWS_SESSION_TOKEN,
+  region: env.AWS_REGION, service: "execute-api", retries: 4, // of answers 429 and 5xx, with the same body
 });
 
-// Send at most 25 events of one person; return what was accepted and what was refused, with the reason.
-export async function send(who, events) {
-  const eventList = events.map((event) => ({ eventId: randomUUID(), ...event }));
-  const headers = { "content-type": "application/json" };
-  const request = { method: "POST", headers, body: JSON.stringify({ ...who, eventList }) };
-  for (let wait = 200; ; wait *= 5) {
-    try {
-      const answer = await aws.fetch(`${API_URL}/events`, request);
-      return { status: answer.status, ...(await answer.json()) };
-    } catch (error) { // no answer
-      if (wait > 5000) throw error;
-      await sleep(wait);
-    }
-  }
+// Send at most MOST events of one person; show what was accepted and what was refused, with the reason.
+async function send(who, events, wait = 200) {
+  const body = JSON.stringify({ ...JSON.parse(who), eventList: events });
+  const request = { method: "POST", headers: { "content-type": "application/json" }, body };
+  const answer = await aws.fetch(`${env.API_URL}/events`, request).catch((error) => { if (wait > 5000) throw error; });
+  if (answer) return console.log(JSON.stringify({ status: answer.status, ...(await answer.json()) }));
+  await sleep(wait); // no answer
+  return send(who, events, wait * 5);
 }
 
 let waiting = [], person = "";
-const flush = async () => waiting.length && console.log(JSON.stringify(await send(JSON.parse(person), waiting.splice(0))));
 for await (const line of createInterface({ input: process.stdin })) {
-  const { userId, sessionId, ...event } = JSON.parse(line);
-  const who = JSON.stringify({ userId, sessionId });
-  if (who !== person || waiting.length === MOST) await flush();
+  const { userId, sessionId, ...event } = JSON.parse(line), who = JSON.stringify({ userId, sessionId });
+  if (waiting.length && (who !== person || waiting.length === MOST)) await send(person, waiting.splice(0));
   person = who;
-  waiting.push(event);
+  waiting.push({ eventId: randomUUID(), ...event });
 }
-await flush();
+if (waiting.length) await send(person, waiting);

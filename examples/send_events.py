@@ -19,35 +19,30 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 
-MOST = 25  # events in one request
+MOST, PERSON = 25, ("userId", "sessionId")
 session, http = boto3.Session(), URLLib3Session(timeout=10)
 
 
-def send(who: dict[str, str], events: list[dict[str, object]]) -> dict[str, object]:
-    """Send at most 25 events of one person; return what was accepted and what was refused, with the reason."""
+def send(who: dict[str, str], events: list[dict[str, object]], waits: tuple[float, ...] = (0.2, 1, 5)) -> object:
+    """Send at most MOST events of one person; return what was accepted and what was refused, with the reason."""
     body = json.dumps({**who, "eventList": [{"eventId": str(uuid.uuid4()), **event} for event in events]})
-    for wait in (0.2, 1, 5, None):
+    for left in range(len(waits), -1, -1):
         request = AWSRequest("POST", f"{os.environ['API_URL']}/events", {"Content-Type": "application/json"}, body)
         SigV4Auth(session.get_credentials(), "execute-api", session.region_name).add_auth(request)
         try:
             answer = http.send(request.prepare())
+            if not left or (answer.status_code != 429 and answer.status_code < 500):
+                break
         except HTTPClientError:  # no answer
-            if wait is None:
+            if not left:
                 raise
-            time.sleep(wait)
-            continue
-        if answer.status_code not in (429, 500, 502, 503, 504) or wait is None:
-            return {"status": answer.status_code, **json.loads(answer.content)}
-        time.sleep(wait)
-    raise AssertionError("the last wait is None")
+        time.sleep(waits[-left])
+    return {"status": answer.status_code, **json.loads(answer.content)}
 
 
-if __name__ == "__main__":
-    PERSON = ("userId", "sessionId")
-    lines = [json.loads(line) for line in sys.stdin]
-    for who, group in itertools.groupby(
-        lines, key=lambda event: {name: event[name] for name in PERSON if name in event}
-    ):
-        events = [{name: value for name, value in event.items() if name not in PERSON} for event in group]
-        for start in range(0, len(events), MOST):
-            print(json.dumps(send(who, events[start : start + MOST])))
+for who, group in itertools.groupby(
+    map(json.loads, sys.stdin), lambda event: {name: event[name] for name in PERSON if name in event}
+):
+    events = [{name: value for name, value in event.items() if name not in who} for event in group]
+    for start in range(0, len(events), MOST):
+        print(json.dumps(send(who, events[start : start + MOST])))
