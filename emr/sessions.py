@@ -30,7 +30,7 @@ def with_visits(marked: DataFrame) -> DataFrame:
 
 
 def _users(rows: DataFrame, wanted: str) -> DataFrame:
-    """Of each session that has logged in its name, `visit`, and `found`, the column `wanted` of its user."""
+    """The sessions that have logged in: `visit`, the name, and `found`, the column `wanted` of the user."""
     named = rows.where(F.col("reason").isNull() & F.col(COLUMN).isNotNull() & ~_is_anonymous())
     first = F.min(F.struct("timestamp", "user_id", F.col(wanted).alias("found")))
     found = named.groupBy(F.concat(F.lit(ids.SESSION), COLUMN).alias("visit")).agg(first["found"].alias("found"))

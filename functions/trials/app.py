@@ -57,21 +57,23 @@ SNS = client("sns")
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises DependencyFailed or MissingResource when a service fails; the next call goes on."""
+    # Read before the ledger: what a deployment writes after this is not overwritten by what the ledger said before.
+    document = DOCUMENT.read()
     serving, split = LEDGER.serving(), LEDGER.current_split()
     trial = of_split(serving, split)
     _close_others(trial, serving)
     if trial is None or split is None:
-        DOCUMENT.end(LEDGER.seconds())
+        _told(DOCUMENT.end_as_read(document, LEDGER.seconds()))
         return {"outcome": "NONE"}
     LEDGER.begin_trial(trial, split["since"])
     state = LEDGER.trial(trial.trial_id)
     if state is None or state["status"] == TrialStatus.ENDED:
-        DOCUMENT.end(LEDGER.seconds())
+        _told(DOCUMENT.end_as_read(document, LEDGER.seconds()))
         return {"outcome": "NONE"}
     if state["status"] == TrialStatus.RUNNING:
-        state = _look(trial, state)
+        state = _look(trial, state, document)
     if state["status"] == TrialStatus.DECIDED:
-        _carry_out(trial, state)
+        _carry_out(trial, state, document)
     return {
         "outcome": state["status"],
         "trialId": trial.trial_id,
@@ -101,7 +103,7 @@ def _end(state: TrialState, serving: Serving | None) -> str:
     return how if "verdict" in state else f"ended without a verdict: {how}"
 
 
-def _look(trial: Trial, state: TrialState) -> TrialState:
+def _look(trial: Trial, state: TrialState, document: Trial | None) -> TrialState:
     """Count, move the share and decide. Returns the trial's state after it."""
     trial_id, now = trial.trial_id, LEDGER.seconds()
     steps = LEDGER.trial_steps(trial_id)
@@ -122,16 +124,16 @@ def _look(trial: Trial, state: TrialState) -> TrialState:
             logger.info("share moved", extra={"trial": trial_id, "share": wanted, "figures": counted})
             count("TrialShareMoved")
             share = wanted
-        _put(trial, share)
+        _put(trial, share, document)
         LEDGER.look_at_trial(trial_id, share, counted)
     return LEDGER.trial(trial_id) or state
 
 
-def _carry_out(trial: Trial, state: TrialState) -> None:
+def _carry_out(trial: Trial, state: TrialState, document: Trial | None) -> None:
     """Let the rollback machine do what the verdict says, and tell it. Repeating it changes nothing."""
     verdict, reasons = Verdict(state["verdict"]), state["reasons"]
     # Nobody meets the worse model any more, however long the endpoint's update takes.
-    _put(trial, 0.0 if verdict == Verdict.OTHER_IS_WORSE else state["share"])
+    _put(trial, 0.0 if verdict == Verdict.OTHER_IS_WORSE else state["share"], document)
     reason = f"trial {trial.trial_id}: {'; '.join(reasons)}"[:500]
     wanted = {"to": trial.other} if verdict == Verdict.OTHER_IS_BETTER else {"percent": 0}
     _start(trial, state["attempt"], wanted | {"from": trial.all_traffic, "reason": reason})
@@ -174,11 +176,16 @@ def _execution(trial_id: str, attempt: int) -> str:
     return f"trial-{trial_id[:48]}-{digest}-{attempt + 1}"
 
 
-def _put(trial: Trial, share: float) -> None:
-    """Write the document, unless it says so already."""
+def _put(trial: Trial, share: float, document: Trial | None) -> None:
+    """Write the document, unless it says so already: `document` is what was read."""
     wanted = replace(trial, share=share)
-    if DOCUMENT.current() != wanted:
-        DOCUMENT.write(wanted)
+    if document != wanted:
+        _told(DOCUMENT.write(wanted))
+
+
+def _told(is_written: bool) -> None:
+    if not is_written:
+        logger.info("the trial's document was changed by others meanwhile; the next call looks again")
 
 
 def _days(since: str, now: float) -> float:

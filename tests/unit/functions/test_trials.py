@@ -347,3 +347,32 @@ def test_limits_that_are_not_right_stop_the_start(
 def test_limits_that_are_given_count(load: Callable[..., ModuleType]) -> None:
     app = load("trials", TRIAL_LIMITS='{"minimumDays": 0.5, "mostShare": 0.9}')
     assert (app.LIMITS.minimum_days, app.LIMITS.most_share, app.LIMITS.step) == (0.5, 0.9, 0.1)
+
+
+def test_a_document_that_somebody_else_writes_meanwhile_is_not_overwritten(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.split()
+    shop.look()
+    newer = Trial(trial_id="a-newer-trial", all_traffic=EARLIER, other=RUN, share=0.5)
+    split_of = shop.app.LEDGER.current_split
+
+    def overtaken() -> Any:
+        found = split_of()
+        monkeypatch.setattr(shop.app.LEDGER, "current_split", split_of)
+        shop.cloud.write(ARTIFACTS, "serving/trial.json", newer.to_json())  # by a deployment that began a trial
+        return found
+
+    shop.count(1.2, NOW - 9 * DAY)  # the share is to move
+    monkeypatch.setattr(shop.app.LEDGER, "current_split", overtaken)
+    shop.look()
+    assert shop.document() == newer
+
+    # An end, too, is of the trial that was read.
+    def gone() -> None:
+        shop.cloud.write(ARTIFACTS, "serving/trial.json", newer.to_json())
+
+    monkeypatch.setattr(shop.app.LEDGER, "current_split", gone)
+    shop.cloud.write(ARTIFACTS, "serving/trial.json", TRIAL.to_json())
+    shop.look()
+    assert shop.document() == newer

@@ -1,4 +1,4 @@
-"""What a training has learned counts once: an event of the history that the model knows weighs nothing more."""
+"""Events that a training has learned count once: in the history of a request they weigh nothing more."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write(directory: Path, **more: Any) -> Bundle:
     )
 
 
-def asked(user: str, *items: tuple[str, float], kind: str = "none") -> dict[str, Any]:
+def request_of(user: str, *items: tuple[str, float], kind: str = "none") -> dict[str, Any]:
     """A request of `user`, who chose each item so many seconds ago."""
     entries = [{"itemId": item, "ageSeconds": age} for item, age in items]
     return {"userId": user, "numResults": 6, "excludeSeen": kind, "history": entries}
@@ -54,39 +54,43 @@ def asked(user: str, *items: tuple[str, float], kind: str = "none") -> dict[str,
 
 @pytest.mark.parametrize("ago", [3601, 86_400])
 def test_an_event_that_the_model_has_learned_does_not_count_again(bundle: Bundle, ago: float) -> None:
-    without = rank(bundle, asked("u0"))
-    assert rank(bundle, asked("u0", ("i0", ago), ("i4", ago)))["itemList"] == without["itemList"]
+    without = rank(bundle, request_of("u0"))
+    assert rank(bundle, request_of("u0", ("i0", ago), ("i4", ago)))["itemList"] == without["itemList"]
 
 
 def test_an_event_after_the_data_of_the_model_counts(bundle: Bundle) -> None:
-    plainly = rank(bundle, asked("u0") | {"history": history("i0")})["itemList"]
-    assert plainly != rank(bundle, asked("u0"))["itemList"]
-    assert rank(bundle, asked("u0", ("i0", 3600)))["itemList"] == plainly
-    assert rank(bundle, asked("u0", ("i4", 3601), ("i0", 3600)))["itemList"] == plainly
+    plainly = rank(bundle, request_of("u0") | {"history": history("i0")})["itemList"]
+    assert plainly != rank(bundle, request_of("u0"))["itemList"]
+    assert rank(bundle, request_of("u0", ("i0", 3600)))["itemList"] == plainly
+    assert rank(bundle, request_of("u0", ("i4", 3601), ("i0", 3600)))["itemList"] == plainly
 
 
 @pytest.mark.parametrize("item", ["i3", "i5"])
 def test_an_event_that_the_training_left_out_or_held_out_counts(bundle: Bundle, item: str) -> None:
-    plainly = rank(bundle, asked("u0") | {"history": history(item)})["itemList"]
-    assert rank(bundle, asked("u0", (item, 86_400)))["itemList"] == plainly != rank(bundle, asked("u0"))["itemList"]
+    plainly = rank(bundle, request_of("u0") | {"history": history(item)})["itemList"]
+    assert (
+        rank(bundle, request_of("u0", (item, 86_400)))["itemList"]
+        == plainly
+        != rank(bundle, request_of("u0"))["itemList"]
+    )
 
 
 @pytest.mark.parametrize("user", ["nobody", "u1"])
 def test_all_events_of_a_person_whom_the_model_does_not_know_count(bundle: Bundle, user: str) -> None:
-    answer = rank(bundle, asked(user, ("i0", 86_400)))
-    assert answer["itemList"] == rank(bundle, asked(user) | {"history": history("i0")})["itemList"]
+    answer = rank(bundle, request_of(user, ("i0", 86_400)))
+    assert answer["itemList"] == rank(bundle, request_of(user) | {"history": history("i0")})["itemList"]
     assert answer["isStranger"]
 
 
 def test_what_was_learned_is_still_seen(bundle: Bundle) -> None:
-    assert sorted(best(rank(bundle, asked("u0", ("i0", 86_400), kind="any")))) == ["i1", "i2", "i3"]
+    assert sorted(best(rank(bundle, request_of("u0", ("i0", 86_400), kind="any")))) == ["i1", "i2", "i3"]
 
 
 def test_a_bundle_that_does_not_tell_until_when_its_data_go_counts_every_event(tmp_path: Path) -> None:
     bundle = write(tmp_path)
     assert "learnedUntil" not in bundle.manifest
-    plainly = rank(bundle, asked("u0") | {"history": history("i0")})["itemList"]
-    assert rank(bundle, asked("u0", ("i0", 86_400)))["itemList"] == plainly
+    plainly = rank(bundle, request_of("u0") | {"history": history("i0")})["itemList"]
+    assert rank(bundle, request_of("u0", ("i0", 86_400)))["itemList"] == plainly
 
 
 def test_a_moment_before_1970_is_refused(tmp_path: Path) -> None:
