@@ -283,10 +283,10 @@ def group_by_layout(
         raise Refused(f"no interactions (rows=0): {'; '.join(warnings[:3])}")
     groups: dict[tuple[object, ...], Group] = {}
     for one in _with_multiline(session, storage, opened):
-        columns, *own = chosen[one.file.path]
+        columns, *how = chosen[one.file.path]
         # Lines of JSON are read by the names of the columns, so files whose first lines have other keys are alike.
         layout = replace(one.layout, names=()) if one.layout.kind == "json" else one.layout
-        key = (layout, columns, one.schema.text if one.schema else None, *own)
+        key = (layout, columns, one.schema.text if one.schema else None, *how)
         group = groups.setdefault(key, Group(one.layout, columns, one.schema, *chosen[one.file.path][1:]))
         group.files.append(one.file)
     return sorted(groups.values(), key=lambda group: group.files[0]), warnings

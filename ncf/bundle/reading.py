@@ -128,11 +128,10 @@ class Bundle:
         until = self.manifest.get("learnedUntil")
         if user is None or ages is None or until is None or now - max(ages, default=0.0) >= until:
             return list(range(len(items)))
-        own, cells = self.seen(user), self._held_out
-        held_out = cells[slice(*np.searchsorted(cells, (user * len(self.item_ids), (user + 1) * len(self.item_ids))))]
-        learned = {*own.tolist()} - {*(held_out - user * len(self.item_ids)).tolist()}
-        pairs = enumerate(zip(items, ages, strict=True))
-        return [place for place, (item, age) in pairs if now - age >= until or item not in learned]
+        chosen = np.array(items, np.int64)
+        is_learned = now - np.array(ages, np.float64) < until
+        is_learned &= _is_in(chosen, self.seen(user)) & ~_is_in(user * len(self.item_ids) + chosen, self._held_out)
+        return np.flatnonzero(~is_learned).tolist()
 
     @cached_property
     def _held_out(self) -> NDArray[np.int64]:
@@ -156,6 +155,14 @@ class Bundle:
         items = len(self.item_ids)
         users = np.repeat(np.arange(self.seen_indptr.size - 1), np.diff(self.seen_indptr))
         return np.setdiff1d(users * items + self.seen_indices, self._held_out, assume_unique=True)
+
+
+def _is_in(values: NDArray[np.int64], members: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which of `values` are among the sorted `members`."""
+    if not members.size:
+        return np.zeros(values.size, np.bool_)
+    found: NDArray[np.bool_] = members[np.minimum(np.searchsorted(members, values), members.size - 1)] == values
+    return found
 
 
 def load(directory: Path | str, device: torch.device | str = "cpu") -> Bundle:
