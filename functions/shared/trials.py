@@ -62,7 +62,7 @@ class TrialDocument:
             return False
         etag = self._etag
         if self.read() != trial:
-            self._etag = etag  # somebody has written since: the next write here gives way
+            self._etag = etag  # another call has written since: the next write here gives way
         return True
 
     def begin(self, trial: Trial) -> None:

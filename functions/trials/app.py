@@ -57,18 +57,18 @@ SNS = client("sns")
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Raises DependencyFailed or MissingResource when a service fails; the next call goes on."""
-    # Read before the ledger: what a deployment writes after this is not overwritten by what the ledger said before.
+    # The document is read before the ledger: what a deployment writes from now on is not overwritten.
     document = DOCUMENT.read()
     serving, split = LEDGER.serving(), LEDGER.current_split()
     trial = of_split(serving, split)
     _close_others(trial, serving)
     if trial is None or split is None:
-        _told(DOCUMENT.end_as_read(document, LEDGER.seconds()))
+        _report(DOCUMENT.end_as_read(document, LEDGER.seconds()))
         return {"outcome": "NONE"}
     LEDGER.begin_trial(trial, split["since"])
     state = LEDGER.trial(trial.trial_id)
     if state is None or state["status"] == TrialStatus.ENDED:
-        _told(DOCUMENT.end_as_read(document, LEDGER.seconds()))
+        _report(DOCUMENT.end_as_read(document, LEDGER.seconds()))
         return {"outcome": "NONE"}
     if state["status"] == TrialStatus.RUNNING:
         state = _look(trial, state, document)
@@ -180,10 +180,10 @@ def _put(trial: Trial, share: float, document: Trial | None) -> None:
     """Write the document, unless it says so already: `document` is what was read."""
     wanted = replace(trial, share=share)
     if document != wanted:
-        _told(DOCUMENT.write(wanted))
+        _report(DOCUMENT.write(wanted))
 
 
-def _told(is_written: bool) -> None:
+def _report(is_written: bool) -> None:
     if not is_written:
         logger.info("the trial's document was changed by others meanwhile; the next call looks again")
 
