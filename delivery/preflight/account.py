@@ -1,4 +1,4 @@
-"""What an AWS account allows: image, quotas, instance types, permissions and prices. Reads only."""
+"""Limits of an AWS account: image, quotas, instance types, permissions and prices. Reads only."""
 
 from __future__ import annotations
 
@@ -177,13 +177,13 @@ def silence(settings: Settings) -> list[Finding]:
     what = "NotificationEmail is empty" + (", and ApprovalMode is manual" if manual else "")
     hours = settings.values.get("ApprovalDeadlineHours", "168")
     why = (
-        f"Models wait {hours} h unseen and are then rejected." if manual else "Failures and alarms are told to nobody."
+        f"Models wait {hours} h unseen and are then rejected." if manual else "Nobody receives failures and alarms."
     )
     return [Finding(level, what, why, "Set NotificationEmail, or subscribe to the topic NotificationsTopicArn.")]
 
 
 def cost(account: Account, settings: Settings) -> list[Finding]:
-    """What the endpoint costs a month while nothing happens, by AWS's price list."""
+    """Cost of the endpoint in a month while nothing happens, by AWS's price list."""
     value, count = settings.values["EndpointInstanceType"], int(settings.values["EndpointInstanceCount"])
     price = next(_hosting_prices(account, value), None)
     if price is None:

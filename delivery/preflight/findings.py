@@ -1,4 +1,4 @@
-"""What a check found: a sentence, why it matters, and the command that mends it."""
+"""Findings of the checks: a sentence, why it matters, and the command that mends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would be deployed: the template's parameters with the values of one environment of samconfig.toml."""
+"""Settings of a deployment: the template's parameters with the values of one environment of samconfig.toml."""
 
 from __future__ import annotations
 

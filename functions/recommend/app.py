@@ -392,6 +392,8 @@ def _refused(name: str, error: GarbledAnswer) -> None:
 def _fall_back(error: EndpointUnavailable) -> None:
     with single_metric(name="EndpointFallback", unit=MetricUnit.Count, value=1) as metric:
         metric.add_dimension(name="reason", value=error.reason)
+    with single_metric(name="AnsweredWithoutEndpoint", unit=MetricUnit.Count, value=1):
+        pass  # EndpointFallback of all reasons: an alarm cannot search
     # While the circuit is open, the log line of its opening is enough.
     if error.reason != "circuit_open":
         message = "the endpoint's answer is not shown" if error.is_refused else "the endpoint does not answer"

@@ -249,6 +249,7 @@ def test_stops_waiting_for_an_endpoint_that_keeps_failing_and_comes_back_when_it
     assert len(aws.invocations) == calls_before
     assert emitted(capsys) == [
         ("EndpointFallback", 1.0, {"reason": "circuit_open"}),
+        ("AnsweredWithoutEndpoint", 1.0, {}),
         ("RecommendationServed", 1.0, {"source": "popular"}),
     ]
     aws.endpoint = personalized
