@@ -176,9 +176,7 @@ def silence(settings: Settings) -> list[Finding]:
     level = Level.FAULT if manual else Level.WARNING
     what = "NotificationEmail is empty" + (", and ApprovalMode is manual" if manual else "")
     hours = settings.values.get("ApprovalDeadlineHours", "168")
-    why = (
-        f"Models wait {hours} h unseen and are then rejected." if manual else "Nobody receives failures and alarms."
-    )
+    why = f"Models wait {hours} h unseen and are then rejected." if manual else "Nobody receives failures and alarms."
     return [Finding(level, what, why, "Set NotificationEmail, or subscribe to the topic NotificationsTopicArn.")]
 
 

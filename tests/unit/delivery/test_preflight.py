@@ -11,7 +11,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from delivery.preflight import account, command, settings
+from delivery import command
+from delivery.preflight import account, settings
 from delivery.preflight.account import Account
 from delivery.preflight.findings import Finding, Level, text
 from delivery.preflight.settings import Settings, SettingsError
