@@ -59,7 +59,7 @@ class Teardown:
         return self.endpoint.removesuffix("-recommender")
 
     def plan(self) -> list[str]:
-        """What will be removed, as sentences; the last one says what stays."""
+        """Return the steps as sentences; the last one says what stays."""
         made = [f"{kind} {name}" for kind, name in self._made()]
         return [
             *(f"stop the execution {arn.rpartition(':')[2]}" for arn in self._running()),
@@ -98,7 +98,7 @@ class Teardown:
             yield from (execution["executionArn"] for page in pages for execution in page["executions"])
 
     def _made(self) -> Iterator[tuple[str, str]]:
-        """What runs have made, in the order of deletion: kind and name. Names of other stacks never match."""
+        """Yield kind and name of what runs have made, in the order of deletion. Names of other stacks never match."""
         sagemaker = self.clients("sagemaker")
         ours = re.compile(rf"{re.escape(self.prefix)}-{RUN_ID.pattern}(-s[0-9a-f]{{8}})?")
         for kind, operation, key, name in (
