@@ -22,7 +22,7 @@ export SAM_CLI_TELEMETRY := 0
 # Compiled once, and not for each test that imports a function anew: this is a sixth of the tests' processor time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assemble demo up down status logs console train check one test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load format clean
+.PHONY: help setup assemble demo up down status logs console train check one test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load preflight teardown format clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -175,6 +175,9 @@ console: .envs/console/.ready ## the console in the browser, for the stack of `m
 
 load: setup .envs/load/.ready ## simulate customers on the stack of `make up`, with Locust: ARGS="--users 20 --run-time 30s"
 	@AWS_ACCESS_KEY_ID=000000000000 AWS_SECRET_ACCESS_KEY=local .envs/load/bin/locust -f tests/load/locustfile.py --headless --only-summary --users 10 --spawn-rate 10 --run-time 20s --host "$$($(LOCAL) url)" $(ARGS)
+
+preflight teardown: $(VENV)/.check ## before a stack on AWS, what would stop it; and at its end, remove all that costs: ENVIRONMENT=dev ARGS="--region …"
+	@$(BIN)/python -m delivery $@ --environment "$(or $(ENVIRONMENT),dev)" $(ARGS)
 
 clean: down ## remove the environments, the state of the embedded AWS and every build
 	@rm -rf $(VENV) .envs .local .aws-sam .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""What a person may change on a stack: each action names its calls beforehand, and is recorded with who and why."""
+"""Changes to a stack by a person: each action names its calls beforehand, and is recorded with who and why."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _task(where: str, source: Mapping[str, Any], shared: Mapping[str, Any]) -> I
     sent = ["$states.input", *([f"$states.input.{source['merge']}"] if "merge" in source else []), _object(fields)]
     yield "Type", "Task"
     yield "Comment", source["Comment"]
-    yield "Resource", "arn:aws:states:::lambda:invoke" + (".waitForTaskToken" if waits else "")
+    yield "Resource", "arn:${Partition}:states:::lambda:invoke" + (".waitForTaskToken" if waits else "")
     function = f"${{{source[WAIT if waits else INVOKE]}FunctionArn}}"
     yield "Arguments", {"FunctionName": function, "Payload": _merge(sent)}
     answer = "$states.result" if waits else "$states.result.Payload"

@@ -139,7 +139,10 @@ class _Assembly:
         return _join(
             self._fill(
                 "machine", source, why=source.comment,
-                substitutions="\n".join(f"{name}FunctionArn: !GetAtt {name}Function.Arn" for name in functions),
+                substitutions="\n".join(
+                    ["Partition: !Ref AWS::Partition"]
+                    + [f"{name}FunctionArn: !GetAtt {name}Function.Arn" for name in functions]
+                ),
                 functions="\n".join(f"- !GetAtt {name}Function.Arn" for name in functions),
             ),
             self._triggers(source),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 from shared import likeness, names
 
 STARTUP_SECONDS = 900
-MAXIMUM_UPDATE_SECONDS = 3600
+FLEET_SECONDS = 3000
+"""Time for a fleet to start and for the earlier one to end, in seconds."""
+LONGEST_UPDATE_SECONDS = 28_800
+"""The most that SageMaker takes as MaximumExecutionTimeoutInSeconds."""
+SERVING_NAME = "SERVING_NAME"
+"""The server's environment variable of the dimension `service` of its metrics."""
 STRATEGIES = ("ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING")
 # With alarms, the new fleet is watched this long before the old one is removed. Both waits are set: with all traffic at
 # once there are no steps to wait between, and SageMaker's example keeps the old fleet with TerminationWaitInSeconds.
@@ -25,10 +31,13 @@ def container(registered: dict[str, Any], bundle_digest: str | None) -> dict[str
 
 
 def create_model(name_prefix: str, run_id: str, container: dict[str, Any], role_arn: str) -> dict[str, Any]:
-    """Return the CreateModel call for the container."""
+    """Return the CreateModel call for the container. Its server's metrics have `name_prefix` as `service`, so that two
+    stacks' never merge.
+    """
+    environment = {**container.get("Environment", {}), SERVING_NAME: name_prefix}
     return {
         "ModelName": names.model(name_prefix, run_id),
-        "PrimaryContainer": container,
+        "PrimaryContainer": {**container, "Environment": environment},
         "ExecutionRoleArn": role_arn,
         "EnableNetworkIsolation": True,
     }
@@ -95,6 +104,15 @@ class Traffic:
     percent: int = 10
     wait_seconds: int = BAKE_SECONDS
 
+    def longest_seconds(self, bake: int) -> int:
+        """Return the time that an update may take, in seconds, at most what SageMaker takes: FLEET_SECONDS, what its
+        steps wait, `bake` in which the alarms watch the end, and with ROLLING STARTUP_SECONDS for each further batch.
+        """
+        steps = {"ALL_AT_ONCE": 1, "CANARY": 2}.get(self.strategy, math.ceil(100 / self.percent))
+        waits = bake if self.strategy == "ALL_AT_ONCE" else steps * self.wait_seconds
+        starts = (steps - 1) * STARTUP_SECONDS if self.strategy == "ROLLING" else 0
+        return min(FLEET_SECONDS + waits + bake + starts, LONGEST_UPDATE_SECONDS)
+
 
 AT_ONCE = Traffic()
 
@@ -119,7 +137,7 @@ def update_endpoint(
             "RollingUpdatePolicy": {
                 "MaximumBatchSize": step,
                 "WaitIntervalInSeconds": traffic.wait_seconds,
-                "MaximumExecutionTimeoutInSeconds": MAXIMUM_UPDATE_SECONDS,
+                "MaximumExecutionTimeoutInSeconds": traffic.longest_seconds(bake),
             }
         }
     else:
@@ -131,7 +149,7 @@ def update_endpoint(
             "BlueGreenUpdatePolicy": {
                 "TrafficRoutingConfiguration": routing,
                 "TerminationWaitInSeconds": bake,
-                "MaximumExecutionTimeoutInSeconds": MAXIMUM_UPDATE_SECONDS,
+                "MaximumExecutionTimeoutInSeconds": traffic.longest_seconds(bake),
             }
         }
     if alarm_names:
@@ -152,9 +170,16 @@ Comparison = Callable[[dict[str, Any], dict[str, Any]], bool]
 
 
 def same_container(call: dict[str, Any], described: dict[str, Any]) -> bool:
-    """True if DescribeModel shows the image, the archive and the digest that `call` has."""
-    found = described.get("PrimaryContainer", {})
-    return all(found.get(name) == value for name, value in call["PrimaryContainer"].items())
+    """True if DescribeModel shows the image, the archive and the digest that `call` has. Models made before the server
+    had a name have none.
+    """
+    found = _judged(described.get("PrimaryContainer", {}))
+    return all(found.get(name) == value for name, value in _judged(call["PrimaryContainer"]).items())
+
+
+def _judged(container: dict[str, Any]) -> dict[str, Any]:
+    environment = {name: value for name, value in container.get("Environment", {}).items() if name != SERVING_NAME}
+    return {**container, "Environment": environment}
 
 
 def same_model(call: dict[str, Any], described: dict[str, Any]) -> bool:

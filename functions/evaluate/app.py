@@ -75,7 +75,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     kept = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     figures = {**verdict.to_figures(), "policy": figures, "files": kept}
     LEDGER.decide(run_id, "gate", verdict.outcome, verdict.reasons, figures)
-    events.publish(EVENTS, events.TRAINING_COMPLETED, run_id, version)
+    events.publish(EVENTS, SETTINGS.name_prefix, events.TRAINING_COMPLETED, run_id, version)
     logger.info("model judged", extra={"verdict": verdict.outcome, "reasons": verdict.reasons})
     count(f"Model{verdict.outcome.capitalize()}")
     return {

@@ -194,7 +194,9 @@ def _notify(failed: Failure, status: EndStatus, reasons: list[str]) -> bool:
     with LEDGER.notifying(failed.subject, failed.occasion) as first:
         if first:
             if not failed.is_operation:  # events exist for runs and datasets only
-                events.publish(EVENTS, events.RUN_FAILED, failed.run_id, failed.dataset_version, reasons)
+                events.publish(
+                    EVENTS, SETTINGS.name_prefix, events.RUN_FAILED, failed.run_id, failed.dataset_version, reasons
+                )
             with calling("sns Publish"):
                 SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **_notice(failed, status, reasons))
             count("RunFailed")

@@ -64,6 +64,7 @@ class Settings:
     recent_events_milliseconds: int = 10
 
 
+WITHOUT_ENDPOINT = "AnsweredWithoutEndpoint"
 SETTINGS = environment.load(Settings)
 
 _BUDGET_SECONDS = SETTINGS.request_budget_milliseconds / 1000
@@ -392,6 +393,7 @@ def _refused(name: str, error: GarbledAnswer) -> None:
 def _fall_back(error: EndpointUnavailable) -> None:
     with single_metric(name="EndpointFallback", unit=MetricUnit.Count, value=1) as metric:
         metric.add_dimension(name="reason", value=error.reason)
+    count(WITHOUT_ENDPOINT)
     # While the circuit is open, the log line of its opening is enough.
     if error.reason != "circuit_open":
         message = "the endpoint's answer is not shown" if error.is_refused else "the endpoint does not answer"
@@ -403,7 +405,10 @@ def _served(ranking: Ranking, placement: str = "") -> None:
         with single_metric(name="PlacementServed", unit=MetricUnit.Count, value=1) as metric:
             metric.add_dimension(name="placement", value=placement)
             metric.add_dimension(name="source", value=ranking.source)
+    if WITHOUT_ENDPOINT not in metrics.metric_set:
+        count(WITHOUT_ENDPOINT, 0)  # so that its average is a share, which an alarm can watch
     metrics.add_dimension(name="source", value=ranking.source)
+    metrics.add_dimensions(service=metrics.service)  # the same over all sources
     count("RecommendationServed")
     if ranking.source == "popular" and popularity.problem:
         logger.warning("an earlier copy of the popularity list is used", extra={"reason": popularity.problem})

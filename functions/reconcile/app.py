@@ -1,11 +1,12 @@
 """Handle lost events, on a schedule, so that nothing depends on the delivery of an event.
 
 Every entry is tried, and the failures are reported together at the end. Returns
-`{"settled", "released", "announced", "failed", "abandoned", "expired"}`, all counts.
+`{"settled", "released", "announced", "failed", "abandoned", "expired", "parked"}`, all counts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from shared.errors import DependencyFailed, FunctionError
 from shared.jobs import Jobs
 from shared.ledger import Ledger, Token
 from shared.observability import count, logger, metrics, observed
-from shared.records import Dataset, DatasetStatus, JobKind, Run
+from shared.records import Dataset, DatasetStatus, JobKind, Run, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class Settings(environment.Common):
     emr_application_id: str
     endpoint_name: str
     approval_deadline_hours: int
+    notifications_topic_arn: str
 
 
 SETTINGS = environment.load(Settings)
@@ -45,6 +47,7 @@ JOBS = Jobs(LEDGER, SETTINGS.emr_application_id)
 S3 = client("s3")
 STATES = client("stepfunctions")
 LAMBDA = client("lambda")
+SNS = client("sns")
 
 
 class Sweep:
@@ -52,7 +55,8 @@ class Sweep:
 
     def __init__(self, now: datetime) -> None:
         self.now = now
-        self.done = {"settled": 0, "released": 0, "announced": 0, "failed": 0, "abandoned": 0, "expired": 0}
+        kinds = ("settled", "released", "announced", "failed", "abandoned", "expired", "parked")
+        self.done = dict.fromkeys(kinds, 0)
         self.problems: list[str] = []
         self._handed_over: set[str] = set()
 
@@ -95,7 +99,11 @@ class Sweep:
         self.done["expired"] += 1
 
     def run(self, run: Run) -> None:
-        """Check an unfinished run: its execution may have ended unnoticed, or never have begun."""
+        """Check an unfinished run: it may wait for what a person can give, its execution may have ended unnoticed, or
+        never have begun.
+        """
+        if run["status"] == RunStatus.PARKED:
+            self.parked(run)
         if not backlog.is_overdue(run["updatedAt"], self.now):
             return
         execution = _execution(run["executionArn"])
@@ -103,6 +111,18 @@ class Sweep:
             self.announce(run["datasetVersion"])
         elif backlog.has_failed(execution):
             self.failed(execution)
+
+    def parked(self, run: Run) -> None:
+        """Tell that the run waits, and for what: once for each reason. It goes on by itself when it can."""
+        reason = "; ".join(run.get("reasons") or ["no reason was recorded"])
+        occasion = f"parked-{hashlib.sha256(reason.encode()).hexdigest()[:16]}"
+        with LEDGER.notifying(f"RUN#{run['runId']}", occasion) as first:
+            if not first:
+                return
+            with calling("sns Publish"):
+                SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **backlog.waiting(run["runId"], reason))
+        count("RunParked")
+        self.done["parked"] += 1
 
     def preparation(self, dataset: Dataset) -> None:
         """Check an unfinished preparation: its execution may have ended unnoticed."""

@@ -65,3 +65,13 @@ def execution_status_change(execution: dict[str, Any]) -> dict[str, Any]:
         "detail-type": "Step Functions Execution Status Change",
         "detail": {name: value for name, value in detail.items() if value is not None},
     }
+
+
+def waiting(run_id: str, reason: str) -> dict[str, str]:
+    """Return subject and message of the notification that a run is PARKED."""
+    subject = f"Run {run_id}: waits"
+    remedy = (
+        "It tries again for hours and goes on by itself; the earlier model serves meanwhile. If it waits for "
+        "capacity or a quota, raise the quota in Service Quotas or choose another instance type."
+    )
+    return {"Subject": subject[:100], "Message": "\n".join([subject, "", f"- {reason}", "", remedy])}

@@ -72,7 +72,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         logger.warning("the run has ended otherwise meanwhile", extra={"status": end.status})
         return {"status": end.status}
     if end.status in _KINDS:  # a split deploys no model
-        events.publish(EVENTS, _KINDS[end.status], end.run_id, end.dataset_version, list(end.reasons))
+        events.publish(
+            EVENTS, SETTINGS.name_prefix, _KINDS[end.status], end.run_id, end.dataset_version, list(end.reasons)
+        )
     logger.info("outcome recorded", extra={"status": end.status, "reasons": list(end.reasons)})
     count(_METRICS[end.status])
     return {"status": end.status}

@@ -22,23 +22,35 @@ MAXIMUM_REASONS = 20
 
 
 def entry(
-    kind: str, run_id: str | None, dataset_version: str | None, reasons: list[str] | None = None
+    prefix: str, kind: str, run_id: str | None, dataset_version: str | None, reasons: list[str] | None = None
 ) -> dict[str, str]:
-    """Return the PutEvents entry of one event. An empty `reasons` is left out."""
-    detail: dict[str, Any] = {"schemaVersion": SCHEMA_VERSION, "runId": run_id, "datasetVersion": dataset_version}
+    """Return the PutEvents entry of one event of the stack whose NamePrefix is `prefix`: its rules match only these,
+    because all stacks of an account and region share the bus. An empty `reasons` is left out.
+    """
+    detail: dict[str, Any] = {
+        "schemaVersion": SCHEMA_VERSION,
+        "namePrefix": prefix,
+        "runId": run_id,
+        "datasetVersion": dataset_version,
+    }
     if reasons:
         detail["reasons"] = reasons[:MAXIMUM_REASONS]
     return {"Source": SOURCE, "DetailType": kind, "Detail": json.dumps(detail)}
 
 
 def publish(
-    client: Any, kind: str, run_id: str | None, dataset_version: str | None, reasons: list[str] | None = None
+    client: Any,
+    prefix: str,
+    kind: str,
+    run_id: str | None,
+    dataset_version: str | None,
+    reasons: list[str] | None = None,
 ) -> None:
     """Put one event on the default bus. Raises DependencyFailed when the bus refuses it (PutEvents answers 200 even
     then).
     """
     with calling("events PutEvents"):
-        answer = client.put_events(Entries=[entry(kind, run_id, dataset_version, reasons)])
+        answer = client.put_events(Entries=[entry(prefix, kind, run_id, dataset_version, reasons)])
     if answer.get("FailedEntryCount"):
         result = answer["Entries"][0]
         raise DependencyFailed(f"events PutEvents {kind}: {result.get('ErrorCode')}: {result.get('ErrorMessage')}")

@@ -14,7 +14,7 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 from shared.records import Model, PreviousModel, Serving, Split
 from shared.table import Table
 
-LOCK_LIFETIME_SECONDS = 6 * 3600
+LOCK_LIFETIME_SECONDS = 10 * 3600
 MAXIMUM_WHY_LENGTH = 1000
 
 

@@ -297,6 +297,36 @@ def rules_are_narrow(template: Template) -> list[str]:
     return faults
 
 
+CHANGING = re.compile(r":(?!Describe|List|Get|Query|Filter)")
+
+
+def stacks_keep_apart(template: Template) -> list[str]:
+    """Two stacks of one account and region, such as `ncf` and `ncf-prod`, never touch each other: rules take events of
+    this stack only, and what changes something names `<NamePrefix>-v20…`, which begins no name of another stack.
+    """
+    faults = []
+    for name, rule in of_type(template, "AWS::Events::Rule").items():
+        detail = rule["EventPattern"].get("detail", {})
+        if OUR_SOURCE in rule["EventPattern"].get("source", []) and detail.get("namePrefix") != [{"Ref": "NamePrefix"}]:
+            faults.append(f"{name} takes events of another stack")
+        for field, values in detail.items():
+            if any(isinstance(value, dict) and text(value.get("prefix", "")) == "${NamePrefix}-v" for value in values):
+                faults.append(f"{name} matches {field} of another stack")
+    for name, role in of_type(template, "AWS::IAM::Role").items():
+        for statement in statements(role):
+            wide = any("${NamePrefix}-*" in text(resource) for resource in as_list(statement["Resource"]))
+            if wide and any(CHANGING.search(action) for action in as_list(statement["Action"])):
+                faults.append(f"{name}/{statement['Sid']} may change what is another stack's")
+    return faults
+
+
+def partitions_are_not_assumed(template: Template) -> list[str]:
+    """Nothing names the partition or the domain of AWS that China and GovCloud do not have."""
+    sections = {name: template[name] for name in ("Resources", "Outputs")}
+    assumed = re.compile(r"arn:aws[:-]|console\.aws\.amazon\.com|\$\{AWS::Region\}\.amazonaws\.com")
+    return [f"{where} names the partition aws" for where in _find(sections, assumed)]
+
+
 def functions_are_called_by_named_sources_only(template: Template) -> list[str]:
     """A service may call a function only for one named resource of ours."""
     return [
@@ -321,8 +351,9 @@ def images_are_named_by_digest(template: Template) -> list[str]:
     faults = [f"the template names the tag latest: {where}" for where in _find(template, re.compile(r":latest\b"))]
     pattern = template["Parameters"]["ModelImageUri"].get("AllowedPattern", "")
     account = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
-    if not re.fullmatch(pattern, f"{account}/team/ncf@sha256:{'0' * 64}"):
-        faults.append("ModelImageUri refuses a digest")
+    for domain in (account, f"{account}.cn"):
+        if not re.fullmatch(pattern, f"{domain}/team/ncf@sha256:{'0' * 64}"):
+            faults.append(f"ModelImageUri refuses a digest of {domain}")
     for bad in (f"{account}/ncf:latest", f"{account}/ncf:1.0", f"{account}/ncf", f"{account}/ncf:1@sha256:{'0' * 64}"):
         if re.fullmatch(pattern, bad):
             faults.append(f"ModelImageUri takes {bad}")
@@ -402,6 +433,8 @@ ALL = [
     functions_are_called_by_named_sources_only,
     routes_are_guarded,
     images_are_named_by_digest,
+    stacks_keep_apart,
+    partitions_are_not_assumed,
     parameters_explain_themselves,
     alarms_are_heard,
 ]

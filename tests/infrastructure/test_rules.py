@@ -182,6 +182,30 @@ MUTATIONS: dict[str, Mutation] = {
         lambda t: _properties(t, "ManifestCreatedRule")["EventPattern"].pop("account"),
         "ManifestCreatedRule takes events of any account",
     ),
+    "events of another stack": (
+        rules.stacks_keep_apart,
+        lambda t: _properties(t, "RunEndedRule")["EventPattern"]["detail"].pop("namePrefix"),
+        "RunEndedRule takes events of another stack",
+    ),
+    "jobs of another stack": (
+        rules.stacks_keep_apart,
+        lambda t: _properties(t, "TrainingJobStateRule")["EventPattern"]["detail"].update(
+            TrainingJobName=[{"prefix": {"Fn::Sub": "${NamePrefix}-v"}}]
+        ),
+        "TrainingJobStateRule matches TrainingJobName of another stack",
+    ),
+    "models of another stack": (
+        rules.stacks_keep_apart,
+        lambda t: _statement(t, "DeployRole", "Models").update(
+            Resource={"Fn::Sub": "arn:${AWS::Partition}:sagemaker:::model/${NamePrefix}-*"}
+        ),
+        "DeployRole/Models may change what is another stack's",
+    ),
+    "partition": (
+        rules.partitions_are_not_assumed,
+        lambda t: _statement(t, "DeployRole", "Models").update(Resource="arn:aws:sagemaker:::model/x"),
+        "names the partition aws",
+    ),
     "permission for a whole service": (
         rules.functions_are_called_by_named_sources_only,
         lambda t: _properties(t, "ManifestCreatedPermission").pop("SourceArn"),

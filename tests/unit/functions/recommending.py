@@ -314,7 +314,8 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> Any:
         document = json.loads(line)
         for metric in document.get("_aws", {}).get("CloudWatchMetrics", []):
             assert metric["Namespace"] == "NcfRecommender"
-            (dimensions,) = metric["Dimensions"]
+            dimensions, *totals = metric["Dimensions"]
+            assert totals in ([], [["service"]])
             values = {name: document[name] for name in dimensions}
             assert values.pop("service") == "ncf"
             found += [(one["Name"], document[one["Name"]], values) for one in metric["Metrics"]]

@@ -94,7 +94,8 @@ def test_a_model_from_before_digests_were_recorded_comes_back(
             "describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m", "CreationTime": 0}
         )
     else:
-        sagemaker.add_response("create_model", {"ModelArn": "arn:aws:sagemaker:::model/m"}, model)
+        named = {**model, "PrimaryContainer": {**CONTAINER, "Environment": {"SERVING_NAME": "ncf"}}}
+        sagemaker.add_response("create_model", {"ModelArn": "arn:aws:sagemaker:::model/m"}, named)
     config = {"EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c"}
     sagemaker.add_response("create_endpoint_config", config, CONFIG_CALL)
     sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", WANTED, ()))

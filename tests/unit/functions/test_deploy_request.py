@@ -16,7 +16,7 @@ OTHER = "v20261122t000000z-00000000-r1"
 def test_the_model_is_isolated_and_of_the_registered_container() -> None:
     assert MODEL_CALL == {
         "ModelName": WANTED,
-        "PrimaryContainer": {**CONTAINER, "Environment": {"SERVING_BUNDLE_DIGEST": DIGEST}},
+        "PrimaryContainer": {**CONTAINER, "Environment": {"SERVING_BUNDLE_DIGEST": DIGEST, "SERVING_NAME": "ncf"}},
         "ExecutionRoleArn": ROLE,
         "EnableNetworkIsolation": True,
     }

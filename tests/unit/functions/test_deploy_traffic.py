@@ -62,9 +62,25 @@ def test_rolling_replaces_machine_by_machine() -> None:
     assert config["RollingUpdatePolicy"] == {
         "MaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": 50},
         "WaitIntervalInSeconds": 60,
-        "MaximumExecutionTimeoutInSeconds": 3600,
+        "MaximumExecutionTimeoutInSeconds": 3000 + 2 * 60 + 300 + 900,
     }
     assert "BlueGreenUpdatePolicy" not in config
+
+
+@pytest.mark.parametrize(
+    ("traffic", "least"),
+    [
+        (request.Traffic(), 3600),
+        (request.Traffic("CANARY", 10, 1800), 2 * 1800 + 300 + 3000),
+        (request.Traffic("LINEAR", 10, 300), 10 * 300 + 300 + 3000),
+        (request.Traffic("LINEAR", 10, 1800), 10 * 1800 + 300 + 3000),
+        (request.Traffic("ROLLING", 10, 1800), 10 * 1800 + 9 * 900),
+    ],
+)
+def test_an_update_has_the_time_that_its_waits_take_and_a_fleet_to_start(traffic: request.Traffic, least: int) -> None:
+    policy = next(iter(request.update_endpoint("e", "c", ALARMS, traffic)["DeploymentConfig"].values()))
+    assert least <= policy["MaximumExecutionTimeoutInSeconds"]
+    assert policy["MaximumExecutionTimeoutInSeconds"] <= 28_800
 
 
 @pytest.mark.parametrize("traffic", [request.Traffic(name) for name in request.STRATEGIES], ids=request.STRATEGIES)

@@ -109,7 +109,9 @@ def test_accepts_the_model_of_its_sample_event_and_keeps_the_evidence(app: Modul
     decision = cloud.item(f"RUN#{RUN}", "DECISION#gate")
     assert decision["verdict"] == "ACCEPTED"
     assert float(decision["figures"]["candidate"]["fullHitRate"]) == 0.12
-    assert cloud.events() == [("TrainingCompleted", {"schemaVersion": "1.0", "runId": RUN, "datasetVersion": VERSION})]
+    assert cloud.events() == [
+        ("TrainingCompleted", {"schemaVersion": "1.0", "namePrefix": "ncf", "runId": RUN, "datasetVersion": VERSION})
+    ]
 
 
 def test_rejects_a_model_with_its_reasons_in_the_ledger(app: ModuleType, cloud: Cloud) -> None:

@@ -53,7 +53,10 @@ def test_answers_with_the_ranking_of_the_endpoint(app: Any, aws: Any, capsys: py
     )
     assert aws.invocations == [{"userId": "42", "numResults": 2, "excludeSeen": False}]
     assert aws.reads == 0
-    assert emitted(capsys) == [("RecommendationServed", 1.0, {"source": "personalized"})]
+    assert emitted(capsys) == [
+        ("AnsweredWithoutEndpoint", 0.0, {"source": "personalized"}),
+        ("RecommendationServed", 1.0, {"source": "personalized"}),
+    ]
 
 
 def test_ranks_a_list(app: Any, aws: Any) -> None:
@@ -78,7 +81,10 @@ def test_the_popular_items_that_the_endpoint_gives_an_unknown_user_are_called_so
     aws.endpoint = lambda request: reply(200, answer)
     status, body = call(app, recommendations())
     assert (status, body["source"], aws.reads) == (200, "popular", 0)
-    assert emitted(capsys) == [("RecommendationServed", 1.0, {"source": "popular"})]
+    assert emitted(capsys) == [
+        ("AnsweredWithoutEndpoint", 0.0, {"source": "popular"}),
+        ("RecommendationServed", 1.0, {"source": "popular"}),
+    ]
 
 
 REFUSED = ("garbled", "duplicates", "too_long", "unsorted", "not_finite", "empty", "not_asked_for")
@@ -143,7 +149,7 @@ def test_gives_popular_items_when_the_endpoint_does_not_answer(
     (fallback,) = [line for line in lines if "EndpointFallback" in line]
     assert fallback["reason"] == reason
     (served,) = [line for line in lines if "RecommendationServed" in line]
-    assert served["source"] == "popular"
+    assert (served["source"], served["AnsweredWithoutEndpoint"]) == ("popular", [1.0])
     (warning,) = [line for line in lines if line.get("level") == "WARNING"]
     words = "the endpoint's answer is not shown" if reason in REFUSED else "the endpoint does not answer"
     assert (warning["message"], warning["reason"]) == (words, reason)
@@ -249,6 +255,7 @@ def test_stops_waiting_for_an_endpoint_that_keeps_failing_and_comes_back_when_it
     assert len(aws.invocations) == calls_before
     assert emitted(capsys) == [
         ("EndpointFallback", 1.0, {"reason": "circuit_open"}),
+        ("AnsweredWithoutEndpoint", 1.0, {"source": "popular"}),
         ("RecommendationServed", 1.0, {"source": "popular"}),
     ]
     aws.endpoint = personalized

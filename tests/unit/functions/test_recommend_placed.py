@@ -85,6 +85,7 @@ def test_a_placement_makes_the_list(app: Any, aws: Any, capsys: pytest.CaptureFi
     assert found is not None and found.placement == "home"
     assert emitted(capsys) == [
         ("PlacementServed", 1.0, {"placement": "home", "source": "personalized"}),
+        ("AnsweredWithoutEndpoint", 0.0, {"source": "personalized"}),
         ("RecommendationServed", 1.0, {"source": "personalized"}),
     ]
 
@@ -116,7 +117,11 @@ def test_while_placements_cannot_be_read_the_list_is_as_without(
 ) -> None:
     aws.placements = answer
     assert ids(app, recommendations(placement="home", numResults="1")) == ("personalized", ["9"])
-    assert [name for name, *_ in emitted(capsys)] == ["PlacementsUnreadable", "RecommendationServed"]
+    assert [name for name, *_ in emitted(capsys)] == [
+        "PlacementsUnreadable",
+        "AnsweredWithoutEndpoint",
+        "RecommendationServed",
+    ]
 
 
 def test_the_last_readable_placements_stay(app: Any, aws: Any, clock: Any) -> None:

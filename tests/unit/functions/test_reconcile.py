@@ -33,14 +33,15 @@ from tests.unit.functions.cloud import (
     training_job,
 )
 
-NOTHING = {"settled": 0, "released": 0, "announced": 0, "failed": 0, "abandoned": 0, "expired": 0}
+NOTHING = {"settled": 0, "released": 0, "announced": 0, "failed": 0, "abandoned": 0, "expired": 0, "parked": 0}
 NOW = datetime(2026, 11, 23, 16, 0, tzinfo=UTC)
 # Hours, since the tests may run long after this module is read.
 LATER = datetime.now(UTC) + timedelta(hours=6)
 
 
 @pytest.fixture
-def app(load: Callable[..., ModuleType]) -> ModuleType:
+def app(load: Callable[..., ModuleType], cloud: Cloud) -> ModuleType:
+    cloud.listen()
     return load("reconcile")
 
 
@@ -88,6 +89,26 @@ def invoked(functions: Stubber, name: str, payload: dict[str, Any]) -> None:
 
 def test_with_nothing_overdue_nothing_is_done(app: ModuleType, cloud: Cloud) -> None:
     assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+
+
+def test_a_parked_run_is_told_once_for_each_reason(app: ModuleType, cloud: Cloud, states: Stubber) -> None:
+    def waits_for(reason: str) -> int:
+        cloud.put(
+            f"RUN#{RUN}",
+            kind="RUN",
+            status="PARKED",
+            runId=RUN,
+            datasetVersion=VERSION,
+            executionArn=EXECUTION,
+            reasons=[reason],
+            updatedAt=LATER.isoformat(),
+        )
+        return int(app.handler(sample_event("reconcile"), CONTEXT)["parked"])
+
+    assert [waits_for("no ml.g4dn.xlarge"), waits_for("no ml.g4dn.xlarge"), waits_for("an alarm rings")] == [1, 0, 1]
+    first, second = cloud.notifications()
+    assert first["Subject"] == f"Run {RUN}: waits"
+    assert ("- no ml.g4dn.xlarge" in first["Message"], "- an alarm rings" in second["Message"]) == (True, True)
 
 
 def test_a_job_whose_event_was_lost_is_answered(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:
@@ -286,7 +307,7 @@ def test_a_stale_version_waits_while_the_newer_one_holds_the_place(
     app: ModuleType, functions: Stubber, cloud: Cloud, status: str | None
 ) -> None:
     stale_behind(cloud, status)
-    assert app.handler(sample_event("reconcile"), CONTEXT) == NOTHING
+    assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "parked": int(status == "PARKED")}
 
 
 def test_a_stale_version_older_than_the_serving_one_or_gone_stays(

@@ -48,7 +48,7 @@ def test_a_rejection_carries_the_reasons_of_the_gate(app: ModuleType, cloud: Clo
     app.handler(event("REJECTED", evaluation={"verdict": "REJECTED", "reasons": reasons}), CONTEXT)
     run = cloud.item(f"RUN#{RUN}")
     assert (run["status"], run["reasons"]) == ("REJECTED", reasons)
-    detail = {"schemaVersion": "1.0", "runId": RUN, "datasetVersion": VERSION, "reasons": reasons}
+    detail = {"schemaVersion": "1.0", "namePrefix": "ncf", "runId": RUN, "datasetVersion": VERSION, "reasons": reasons}
     assert cloud.events() == [("ModelRejected", detail)]
     assert reasons[0] in cloud.notifications()[0]["Message"]
     assert cloud.item(f"DATASET#{VERSION}")["status"] == "CLAIMED"
@@ -89,7 +89,7 @@ def test_a_prepared_version_is_told_of(app: ModuleType, cloud: Cloud) -> None:
     cloud.put(f"DATASET#{VERSION}", kind="DATASET", status="PREPARING")
     assert app.handler(event("PREPARED", **PREPARED), CONTEXT) == {"status": "PREPARED"}
     assert cloud.item(f"DATASET#{VERSION}")["status"] == "PREPARED"
-    detail = {"schemaVersion": "1.0", "runId": None, "datasetVersion": VERSION}
+    detail = {"schemaVersion": "1.0", "namePrefix": "ncf", "runId": None, "datasetVersion": VERSION}
     assert cloud.events() == [("DatasetPrepared", detail)]
     assert cloud.notifications() == []
 

@@ -78,7 +78,7 @@ def test_is_jsonata_and_bounded_as_a_whole(name: str) -> None:
 def test_every_task_invokes_one_function_and_ends_in_time(name: str, state: str) -> None:
     body = task(name, state)
     waits = ".waitForTaskToken" if state in WAITING else ""
-    assert body["Resource"] == f"arn:aws:states:::lambda:invoke{waits}"
+    assert body["Resource"] == "arn:${Partition}:states:::lambda:invoke" + waits
     assert re.fullmatch(r"\$\{[A-Z][A-Za-z]+FunctionArn\}", body["Arguments"]["FunctionName"])
     assert 60 <= body["TimeoutSeconds"] <= 11 * 24 * 3600
     assert ("$states.context.Task.Token" in body["Arguments"]["Payload"]) is (state in WAITING)

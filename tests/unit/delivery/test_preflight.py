@@ -1,0 +1,235 @@
+"""Preflight finds what would stop a deployment, and reads only. AWS's answers are those of botocore's models."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from delivery import command
+from delivery.preflight import account, settings
+from delivery.preflight.account import Account
+from delivery.preflight.findings import Finding, Level, text
+from delivery.preflight.settings import Settings, SettingsError
+
+ROOT = Path(__file__).resolve().parents[3]
+DIGEST = "sha256:" + "5f" * 32
+IMAGE = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/ncf@{DIGEST}"
+
+
+@pytest.fixture(scope="module")
+def template() -> settings.Template:
+    return settings.read(ROOT, "dev").template
+
+
+def wanted(template: settings.Template, **values: str) -> Settings:
+    defaults = settings.read(ROOT, "dev").values
+    return Settings("dev", "ncf-dev", {**defaults, "ModelImageUri": IMAGE, **values}, template)
+
+
+class Stubs:
+    """Clients that answer what was prepared, and fail for any other call."""
+
+    def __init__(self) -> None:
+        self.clients: dict[str, Any] = {}
+        self.stubbers: dict[str, Stubber] = {}
+
+    def answer(self, service: str, operation: str, answer: dict[str, Any], given: dict[str, Any] | None = None) -> None:
+        if service not in self.clients:
+            self.clients[service] = boto3.client(
+                service, region_name="eu-west-1", aws_access_key_id="k", aws_secret_access_key="s"
+            )
+            self.stubbers[service] = Stubber(self.clients[service])
+            self.stubbers[service].activate()
+        self.stubbers[service].add_response(operation, answer, given)
+
+    def __call__(self, service: str, **settings: Any) -> Any:
+        return self.clients[service]
+
+    @property
+    def account(self) -> Account:
+        return Account(self, "eu-west-1")
+
+
+def levels(findings: list[Finding]) -> list[Level]:
+    return [finding.level for finding in findings]
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_every_environment_lacks_its_image_only(environment: str) -> None:
+    found = settings.check(settings.read(ROOT, environment))
+    assert [finding.what.split(": ")[1].split(" ")[0] for finding in found] == ["ModelImageUri"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"Endpoints": "2"}, "Endpoints is not a parameter"),
+        ({"ModelImageUri": "ncf:latest"}, "ModelImageUri is 'ncf:latest'; it must be an ECR image with its digest"),
+        ({"ApprovalMode": "maybe"}, "ApprovalMode is 'maybe', not one of"),
+        ({"KeptVersions": "0"}, "KeptVersions is 0, not 1 to 100"),
+        ({"KeptVersions": "many"}, "KeptVersions is 'many', not a number"),
+        ({"NamePrefix": "ncf-v2026"}, "NamePrefix is 'ncf-v2026'"),
+        ({"DeploymentStrategy": "CANARY"}, "set EndpointInstanceCount to 2 or more"),
+        (
+            {"DeploymentStrategy": "LINEAR", "EndpointInstanceCount": "2", "DeploymentStepPercent": "5"},
+            "DeploymentStepPercent must be 10 to 50",
+        ),
+        ({"JwtIssuer": "https://shop.example"}, "JwtIssuer needs JwtAudience"),
+        ({"PreparationScheduleState": "ENABLED"}, "needs PreparationSource"),
+    ],
+)
+def test_a_value_that_cloudformation_would_refuse_is_named(
+    template: settings.Template, values: dict[str, str], words: str
+) -> None:
+    [found] = settings.check(wanted(template, **values))
+    assert (found.level, words in found.what) == (Level.FAULT, True), found.what
+
+
+def test_what_fits_is_said_in_one_line(template: settings.Template) -> None:
+    fitting = {"DeploymentStrategy": "CANARY", "EndpointInstanceCount": "2", "DeploymentStepPercent": "5"}
+    assert levels(settings.check(wanted(template, **fitting))) == [Level.FINE]
+
+
+def test_an_environment_that_there_is_not_is_named() -> None:
+    with pytest.raises(SettingsError, match="no environment 'production'; it has default, local, dev, staging, prod"):
+        settings.read(ROOT, "production")
+
+
+@pytest.mark.parametrize(
+    ("media", "level"),
+    [
+        ("application/vnd.docker.distribution.manifest.v2+json", Level.FINE),
+        ("application/vnd.oci.image.index.v1+json", Level.FAULT),
+        ("application/vnd.docker.distribution.manifest.list.v2+json", Level.FAULT),
+        ("application/vnd.oci.image.manifest.v1+json", Level.FAULT),
+    ],
+)
+def test_an_image_that_sagemaker_would_refuse_is_found(template: settings.Template, media: str, level: Level) -> None:
+    stubs = Stubs()
+    stubs.answer(
+        "ecr",
+        "batch_get_image",
+        {"images": [{"imageManifestMediaType": media}]},
+        {"registryId": "123456789012", "repositoryName": "team/ncf", "imageIds": [{"imageDigest": DIGEST}]},
+    )
+    found = account.image(stubs.account, wanted(template))
+    assert levels(found) == [level]
+    assert ("--provenance=false" in found[0].command) is (level is Level.FAULT)
+
+
+def test_an_image_that_is_not_there_or_in_another_region_is_found(template: settings.Template) -> None:
+    stubs = Stubs()
+    stubs.answer("ecr", "batch_get_image", {"failures": [{"failureReason": "Requested image not found"}]})
+    [found] = account.image(stubs.account, wanted(template))
+    assert "Requested image not found" in found.what
+    stubs.answer("ecr", "batch_get_image", {"images": [{"imageManifestMediaType": account.DOCKER_MANIFEST}]})
+    elsewhere = dataclasses.replace(stubs.account, region="eu-central-1")
+    assert levels(account.image(elsewhere, wanted(template))) == [Level.FINE, Level.FAULT]
+
+
+def quota(name: str, value: float) -> dict[str, Any]:
+    return {"QuotaName": name, "Value": value, "QuotaCode": "L-1"}
+
+
+def test_quotas_are_compared_with_what_a_run_and_a_deployment_need(template: settings.Template) -> None:
+    stubs = Stubs()
+    endpoint, training = "ml.g4dn.xlarge for endpoint usage", "ml.g4dn.xlarge for spot training job usage"
+    batch = "ml.m5.xlarge for transform job usage"
+    for defaults, applied in (
+        ([quota(endpoint, 0), quota(training, 0), quota(batch, 2)], [quota(endpoint, 3)]),
+        ([quota("Max concurrent vCPUs per account", 16)], []),
+        ([quota("Concurrent executions", 1000)], []),
+    ):
+        stubs.answer("service-quotas", "list_aws_default_service_quotas", {"Quotas": defaults})
+        stubs.answer("service-quotas", "list_service_quotas", {"Quotas": applied})
+    found = account.quotas(stubs.account, wanted(template, EndpointInstanceCount="2"))
+    assert levels(found) == [Level.FAULT, Level.FAULT, Level.FINE, Level.FINE, Level.FINE]
+    assert found[0].what == f"sagemaker: {endpoint}: 3, and 4 are needed"  # two fleets of two, side by side
+    assert found[1].command.endswith("--service-code sagemaker --quota-code L-1 --desired-value 1")
+
+
+def test_permissions_are_those_that_the_resources_of_the_template_need(template: settings.Template) -> None:
+    stubs, given = Stubs(), wanted(template)
+    caller = "arn:aws:sts::123456789012:assumed-role/deployer/someone"
+    stubs.answer("sts", "get_caller_identity", {"Arn": caller})
+    types = sorted(
+        name for name in given.resource_types() if not name.startswith(("AWS::CloudFormation::", "Custom::"))
+    )
+    assert {"AWS::Lambda::Function", "AWS::IAM::Role", "AWS::DynamoDB::Table"} <= set(types)
+    for number, name in enumerate(types):
+        schema = {"handlers": {"create": {"permissions": [f"service{number}:Create", "s3:*"]}}}
+        stubs.answer(
+            "cloudformation", "describe_type", {"Schema": json.dumps(schema)}, {"Type": "RESOURCE", "TypeName": name}
+        )
+    actions = sorted(
+        {f"service{n}:Create" for n in range(len(types))} | {"iam:PassRole", "cloudformation:CreateChangeSet"}
+    )
+    results = [{"EvalActionName": name, "EvalDecision": "allowed"} for name in actions[1:]]
+    results.append({"EvalActionName": actions[0], "EvalDecision": "implicitDeny"})
+    stubs.answer(
+        "iam",
+        "simulate_principal_policy",
+        {"EvaluationResults": results},
+        {"PolicySourceArn": "arn:aws:iam::123456789012:role/deployer", "ActionNames": actions},
+    )
+    [found] = account.permissions(stubs.account, given)
+    assert found.level is Level.FAULT
+    assert found.what == f"arn:aws:iam::123456789012:role/deployer may not: {actions[0]}"
+
+
+def test_a_month_of_the_endpoint_is_priced_by_the_list(template: settings.Template) -> None:
+    def entry(component: str, price: str) -> str:
+        dimensions = {"d": {"pricePerUnit": {"USD": price}}}
+        attributes = {"component": component}
+        return json.dumps(
+            {"product": {"attributes": attributes}, "terms": {"OnDemand": {"t": {"priceDimensions": dimensions}}}}
+        )
+
+    stubs = Stubs()
+    stubs.answer("pricing", "get_products", {"PriceList": [entry("Training", "9.0"), entry("Hosting", "0.736")]})
+    [found] = account.cost(stubs.account, wanted(template, EndpointInstanceCount="2"))
+    assert found.what == "the endpoint (2 × ml.g4dn.xlarge at $0.736 an hour) costs about $1,075 a month"
+    stubs.answer("pricing", "get_products", {"PriceList": []})
+    assert levels(account.cost(stubs.account, wanted(template))) == [Level.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("mode", "email", "level"),
+    [
+        ("manual", "", Level.FAULT),
+        ("automatic", "", Level.WARNING),
+        ("manual", "shop@example.com", Level.FINE),
+    ],
+)
+def test_somebody_must_hear_of_it(template: settings.Template, mode: str, email: str, level: Level) -> None:
+    assert levels(account.silence(wanted(template, ApprovalMode=mode, NotificationEmail=email))) == [level]
+
+
+def test_what_aws_does_not_answer_stops_no_other_check(template: settings.Template) -> None:
+    stubs = Stubs()
+    for service in ("ecr", "service-quotas", "sts", "pricing"):
+        stubs.answer(service, "get_caller_identity" if service == "sts" else _READS[service], {}, {"never": "given"})
+    found = command.look(stubs.account, wanted(template))
+    assert levels(found)[2:] == [Level.UNKNOWN] * 4
+
+
+_READS = {"ecr": "batch_get_image", "service-quotas": "list_aws_default_service_quotas", "pricing": "get_products"}
+
+
+def test_faults_come_first_with_their_remedy() -> None:
+    lines = text([Finding(Level.FINE, "a"), Finding(Level.FAULT, "b", "because", "do this")]).splitlines()
+    assert lines == ["FAULT    b", "         because", "         do this", "FINE     a"]
+
+
+def test_the_command_needs_a_region(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    assert command.main(["preflight"]) == 2
+    assert "give --region" in capsys.readouterr().err
