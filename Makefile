@@ -165,7 +165,7 @@ bench-serving: setup ## the benchmarks of the model server, compared with TorchS
 	@touch $@
 
 console: .envs/console/.ready ## the console in the browser, for the stack of `make up`: ARGS="--write", or ARGS="--profile … --stack …"
-	@.envs/console/bin/python -m console --endpoint-url "http://127.0.0.1:$${NCF_LOCAL_PORT:-4566}" $(ARGS)
+	@.envs/console/bin/python -m console $(ARGS)
 
 .envs/load/.ready: requirements/load.txt | $(BIN)/python
 	@echo "set-up: Locust, in its own environment"
