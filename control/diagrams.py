@@ -14,7 +14,7 @@ SHARED_CATCH = 3
 """An arrow of errors that more states than this have to the same state is drawn only where it was taken."""
 ENDS = ("Succeed", "Fail")
 _LITERAL = re.compile(r"=\s*'([^']*)'")
-_PLAIN = re.compile(r"[^\w .,:;!?+×=%/()-]")
+_PLAIN = re.compile(r"[^\w .,:!?+×=/()-]")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,12 @@ def diagram_of(definition: Mapping[str, Any]) -> Diagram:
         called = arguments.get("FunctionName") if isinstance(arguments, Mapping) else None
         if isinstance(called, str):
             functions[name] = called.partition(":function:")[2].partition(":")[0] or called
-    known = [edge for edge in dict.fromkeys(edges) if edge.end in kinds]
+    plain = {(edge.start, edge.end) for edge in edges if not edge.is_catch}
+    known = [
+        edge
+        for edge in dict.fromkeys(edges)
+        if edge.end in kinds and not (edge.is_catch and (edge.start, edge.end) in plain)
+    ]
     return Diagram(kinds, tuple(known), functions)
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
@@ -29,6 +30,8 @@ STATUSES = {
 }
 """What a table can show, with the statuses that it can be filtered by."""
 PAGE = 25
+LONGEST_SHOWN = 2000
+"""Characters of a record's reasons in a row."""
 MOST_QUERIES = 8
 """Queries for one page, when most records have another status."""
 RECORDS_A_QUERY = 200
@@ -80,8 +83,8 @@ def row_of(kind: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "started": started,
         "updated": moment(record.get("updatedAt")),
         "took": round(ended - started, 1) if started is not None and ended is not None else None,
-        "reasons": "; ".join(reasons_of(record)),
-        "link": f"/runs/{name}" if kind == "RUN" else f"/executions/preparation/{execution_name(record)}",
+        "reasons": "; ".join(reasons_of(record))[:LONGEST_SHOWN],
+        "link": run_address(name) if kind == "RUN" else execution_address("preparation", execution_name(record)),
     }
 
 
@@ -114,9 +117,19 @@ def _execution_row(ledger: Ledger, kind: str, execution: Mapping[str, Any]) -> d
         "started": started,
         "updated": ended or started,
         "took": round(ended - started, 1) if ended is not None else None,
-        "reasons": "; ".join(reasons_of(record)),
-        "link": f"/executions/{kind.lower()}/{name}",
+        "reasons": "; ".join(reasons_of(record))[:LONGEST_SHOWN],
+        "link": execution_address(kind.lower(), name),
     }
+
+
+def run_address(run_id: str) -> str:
+    """The page of a run."""
+    return f"/runs/{quote(run_id, safe='')}"
+
+
+def execution_address(machine: str, name: str) -> str:
+    """The page of an execution."""
+    return f"/executions/{machine}/{quote(name, safe='')}"
 
 
 def execution_name(record: Mapping[str, Any]) -> str:
@@ -306,3 +319,28 @@ def job_link(region: str, job_name: str) -> str:
 def execution_link(region: str, arn: str) -> str:
     """The page of an execution in the console of AWS."""
     return f"https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{arn}"
+
+
+def spark_job(connection: Connection, version: str, job_id: str = "") -> dict[str, Any] | None:
+    """The Spark job that prepares a dataset version, or None: by its id, or by the token that waits for it."""
+    application = connection.client("cloudformation").describe_stack_resource(
+        StackName=connection.stack, LogicalResourceId="PreparationApplication"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    if not job_id:
+        ledger = Ledger(connection, connection.outputs["RunsTableName"])
+        token = ledger.item(f"JOB#PREPARATION#{connection.name_prefix}-{version}", "TOKEN")
+        job_id = str(token.get("jobId") or "")
+    if not job_id:
+        return None
+    found = connection.client("emr-serverless").get_job_run(applicationId=application, jobRunId=job_id)
+    return dict(found["jobRun"])
+
+
+def spark_use(job: Mapping[str, Any]) -> str:
+    """What a Spark job took, as the end of a sentence; empty while nothing is known."""
+    seconds = job.get("totalExecutionDurationSeconds")
+    used = job.get("billedResourceUtilization") or {}
+    told = [f"{seconds} s"] if seconds else []
+    units = (("vCPUHour", "vCPU hours"), ("memoryGBHour", "GB hours of memory"), ("storageGBHour", "GB hours of disk"))
+    told += [f"{used[name]:g} {unit} billed" for name, unit in units if used.get(name)]
+    return f", {', '.join(told)}" if told else ""
