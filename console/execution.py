@@ -13,7 +13,7 @@ from nicegui.events import MermaidNodeClickEventArguments
 
 from console import state
 from console.frame import COLOURS, SIGNS, csv_button, notice
-from console.visit import VisitCard
+from console.visit import FAINT, VisitCard
 from control import diagrams, executions
 from control.connection import in_words
 from control.diagrams import Diagram
@@ -25,7 +25,13 @@ TICKS_WHEN_OVER = 10
 """A history that is over is looked at each time so many polls have passed: it may be redriven."""
 PAGE_EVENTS = 50
 LEGEND = ("RUNNING", "RETRIED", "SUCCEEDED", "CAUGHT", "FAILED", "ABORTED")
-CONFIG = {"securityLevel": "strict", "theme": "neutral", "flowchart": {"htmlLabels": False, "useMaxWidth": True}}
+CONFIG = {
+    "securityLevel": "strict",
+    "theme": "base",
+    "themeVariables": {"lineColor": "#8a8a8a", "edgeLabelBackground": "#d4d4d8", "primaryTextColor": "#27272a"},
+    "flowchart": {"htmlLabels": False, "useMaxWidth": True},
+}
+"""Colours that can be read on a light page and on a dark one."""
 COLUMNS = [
     {"name": name, "label": label, "field": name, "sortable": True, "align": "left"}
     for name, label in (("id", "Event"), ("time", "Time"), ("type", "Type"), ("state", "State"), ("what", "What"))
@@ -154,7 +160,7 @@ class ExecutionPanel:
             "animation": False,
             "grid": {"left": 8, "right": 48, "top": 8, "bottom": 8, "containLabel": True},
             "tooltip": {"trigger": "item"},
-            "xAxis": {"type": "value", "name": "s", "axisLabel": grey, "nameTextStyle": grey},
+            "xAxis": {"type": "value", "axisLabel": grey, "splitLine": FAINT},
             "yAxis": {
                 "type": "category",
                 "inverse": True,

@@ -20,6 +20,8 @@ from control.logs import Epochs, Line
 TRAINING, PREPARATION = "StartTraining", "StartPreparation"
 QUIET_SECONDS = 90
 """So long after a state was left its log lines are read again: CloudWatch gets them late."""
+FAINT = {"lineStyle": {"color": "rgba(138,138,138,0.35)"}}
+"""Lines of a chart's grid, on a light page and on a dark one."""
 
 
 class VisitCard:
@@ -174,7 +176,7 @@ def curve(epochs: list[Epoch]) -> dict[str, Any]:
         }
     ]
     axes: list[dict[str, Any]] = [
-        {"type": "value", "name": "loss", "scale": True, "axisLabel": grey, "nameTextStyle": grey}
+        {"type": "value", "name": "loss", "scale": True, "axisLabel": grey, "nameTextStyle": grey, "splitLine": FAINT}
     ]
     if validated:
         axes.append({"type": "value", "name": "NDCG", "scale": True, "axisLabel": grey, "nameTextStyle": grey})
@@ -188,7 +190,14 @@ def curve(epochs: list[Epoch]) -> dict[str, Any]:
         "grid": {"left": 8, "right": 16, "top": 36, "bottom": 8, "containLabel": True},
         "legend": {"textStyle": grey, "top": 0, "right": 0},
         "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "value", "name": "epoch", "min": 1, "max": epochs[-1].epochs, "axisLabel": grey},
+        "xAxis": {
+            "type": "value",
+            "name": "epoch",
+            "min": 1,
+            "max": epochs[-1].epochs,
+            "axisLabel": grey,
+            "splitLine": FAINT,
+        },
         "yAxis": axes,
         "series": series,
     }
