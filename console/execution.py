@@ -76,9 +76,12 @@ class ExecutionPanel:
             return
         self.chosen = self.chosen if self.chosen in (self.diagram or Diagram({}, (), {})).kinds else self._obvious()
         self._draw()
-        await self.card.update(self._chosen_visits(), self._function())
         self.on_change(self)
+        ui.timer(0.05, self._fill_card, once=True)
         ui.timer(POLL_SECONDS, self._tick)
+
+    async def _fill_card(self) -> None:
+        await self.card.update(self._chosen_visits(), self._function())
 
     def _read(self) -> Diagram:
         states = state.current.connection.client("stepfunctions")
@@ -223,7 +226,7 @@ class ExecutionPanel:
             self.chosen = str(self.choice.value)
             self.on_choice(self.chosen)
             self.picture.content = self._mermaid()
-            await self.card.update(self._chosen_visits(), self._function())
+            await self._fill_card()
 
     def _chosen_visits(self) -> list[StateVisit]:
         return self.view.of(self.chosen)
@@ -262,7 +265,7 @@ class ExecutionPanel:
             self.timeline.options.update(self._timeline())
             self.timeline.style(self._height())
             self.timeline.update()
-            await self.card.update(self._chosen_visits(), self._function())
+            await self._fill_card()
 
 
 def _row(event: Any) -> dict[str, Any]:

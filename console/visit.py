@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import run, ui
@@ -25,42 +26,78 @@ FAINT = {"lineStyle": {"color": "rgba(138,138,138,0.35)"}}
 
 
 class VisitCard:
-    """The chosen state. `about` is what its log lines name."""
+    """The chosen state. `about` is what its log lines name. Only what has changed is drawn anew, so that what a reader
+    has opened stays open.
+    """
 
     def __init__(self, about: str) -> None:
         self.about = about
-        self.trouble = ui.label().classes("text-amber-600 text-sm").props("role=status")
-        self.box = ui.column().classes("w-full gap-2")
         self.epochs: Epochs | None = None
-        self._shown: tuple[Any, ...] = ()
-        self._drawn: tuple[Any, ...] = ()
+        self.trouble = ui.label().classes("text-amber-600 text-sm").props("role=status")
+        with ui.card().classes("w-full gap-2"):
+            self.head = ui.column().classes("w-full gap-2")
+            self.job = ui.column().classes("w-full gap-2")
+            self.texts = ui.column().classes("w-full gap-0")
+            self.lines = ui.column().classes("w-full gap-0")
+        self._chart: ui.echart | None = None
+        self._drawn: dict[str, Any] = {}
 
     async def update(self, visits: list[StateVisit], function: str) -> None:
-        """Read what the card needs, and draw it anew if something has changed."""
+        """Read what the card needs, and draw what has changed."""
         if not visits:
-            self.box.clear()
-            with self.box:
-                ui.label("The execution has not begun yet." if not self._shown else "This state was not visited.")
+            self._draw("head", None, lambda: ui.label("The execution has not begun yet."))
             return
         visit = visits[-1]
-        mark = (visit.name, len(visits), visit.status, visit.attempts, visit.left)
-        if mark == self._shown and visit.left is not None and time.time() - visit.left > QUIET_SECONDS:
+        if self._is_final(visit, len(visits)):
             return
+        self._draw("head", (visit.name, visit.status, visit.left or time.time()), lambda: _head(visits))
+        self._draw("texts", (visit.name, visit.entered, visit.gave), lambda: _texts(visit))
         try:
-            lines = await run.io_bound(self._lines, visit, function)
             job = await run.io_bound(self._job, visit)
+            lines = await run.io_bound(self._lines, visit, function)
         except Exception as error:  # any error must reach the reader as words
             self.trouble.text = in_words(error)
-            lines, job = [], {}
-        drawn = (*mark, len(lines), str(job))
-        if drawn == self._drawn and visit.is_over:
             return
-        self._drawn, self._shown = drawn, mark
-        if self.box.is_deleted:
+        if self.head.is_deleted:
             return
-        self.box.clear()
-        with self.box:
-            self._draw(visits, lines, job)
+        self.trouble.text = ""
+        self._draw_job(job, visit)
+        self._draw("lines", (visit.name, visit.entered, len(lines)), lambda: _lines(lines))
+        self._drawn["final"] = (visit.name, len(visits), visit.left)
+
+    def _is_final(self, visit: StateVisit, number: int) -> bool:
+        """True if this visit is drawn, and over for so long that nothing comes any more."""
+        is_drawn = self._drawn.get("final") == (visit.name, number, visit.left)
+        return is_drawn and visit.left is not None and time.time() - visit.left > QUIET_SECONDS
+
+    def _draw(self, part: str, content: Any, draw: Callable[[], Any]) -> None:
+        if self._drawn.get(part, ()) == content:
+            return
+        self._drawn[part] = content
+        box: ui.column = getattr(self, part)
+        box.clear()
+        with box:
+            draw()
+
+    def _draw_job(self, job: dict[str, Any], visit: StateVisit) -> None:
+        name, epochs = job.get("training"), job.get("epochs") or []
+        if name and epochs and self._chart is not None and self._drawn.get("job") == ("training", name):
+            self._chart.options.clear()
+            self._chart.options.update(curve(epochs))
+            self._chart.update()
+            self.epoch.text = _last_of(epochs)
+            return
+        if name and epochs:
+            self._draw("job", ("training", name), lambda: self._begin_training(name, epochs))
+        elif name:
+            self._draw("job", ("waiting", name, visit.left), lambda: _waiting(name, visit))
+        else:
+            self._draw("job", (visit.name, str(job)), lambda: _spark(job) if job.get("spark") else None)
+
+    def _begin_training(self, name: str, epochs: list[Epoch]) -> None:
+        _job_name(name)
+        self.epoch = ui.label(_last_of(epochs))
+        self._chart = ui.echart(curve(epochs)).classes("w-full h-56")
 
     # Reading
 
@@ -92,43 +129,40 @@ class VisitCard:
         steps = logs.spark_lines(connection, bucket, job["applicationId"], job["jobRunId"])
         return {"spark": job["jobRunId"], "state": job["state"], "steps": steps, "used": runs.spark_use(job)}
 
-    # Drawing
 
-    def _draw(self, visits: list[StateVisit], lines: list[Line], job: dict[str, Any]) -> None:
-        visit = visits[-1]
-        with ui.card().classes("w-full gap-2"):
-            with ui.row().classes("items-center gap-2"):
-                ui.label(visit.name).classes("font-bold")
-                badge(visit.status)
-                ui.label(f"{(visit.left or time.time()) - visit.entered:.1f} s, since {when(visit.entered)}")
-                if visit.attempts > 1:
-                    ui.label(f"{visit.attempts} attempts")
-                if len(visits) > 1:
-                    ui.label(f"visit {len(visits)}; the picture counts all")
-            if visit.error:
-                ui.label(visit.error).classes("whitespace-pre-wrap break-words border-l-4 border-red-600 pl-2")
-            if job.get("training"):
-                _training(job["training"], job["epochs"], visit)
-            if job.get("spark"):
-                _spark(job)
-            _text("Input", visit.given)
-            if visit.gave:
-                _text("Output", visit.gave)
-            self._draw_lines(lines)
+def _head(visits: list[StateVisit]) -> None:
+    visit = visits[-1]
+    with ui.row().classes("items-center gap-2"):
+        ui.label(visit.name).classes("font-bold")
+        badge(visit.status)
+        ui.label(f"{(visit.left or time.time()) - visit.entered:.1f} s, since {when(visit.entered)}")
+        if visit.attempts > 1:
+            ui.label(f"{visit.attempts} attempts")
+        if len(visits) > 1:
+            ui.label(f"visit {len(visits)}; the picture counts all")
+    if visit.error:
+        ui.label(visit.error).classes("whitespace-pre-wrap break-words border-l-4 border-red-600 pl-2")
 
-    def _draw_lines(self, lines: list[Line]) -> None:
-        if not lines:
-            return
-        many = f"the first {len(lines)}" if len(lines) == logs.MOST_LINES else str(len(lines))
-        with (
-            ui.expansion(f"Log lines ({many})", value=True).classes("w-full"),
-            ui.column().classes("w-full gap-1 max-h-80 overflow-auto").props('tabindex=0 aria-label="Log lines"'),
-        ):
-            for line in lines:
-                ui.label(f"{when(line.moment)[11:]} {line.level} {line.text}").classes("text-sm break-words")
-                if line.fields:
-                    told = ", ".join(f"{name}: {_short(value)}" for name, value in line.fields.items())
-                    ui.label(told).classes("text-xs pl-4 break-words")
+
+def _texts(visit: StateVisit) -> None:
+    _text("Input", visit.given)
+    if visit.gave:
+        _text("Output", visit.gave)
+
+
+def _lines(lines: list[Line]) -> None:
+    if not lines:
+        return
+    many = f"the first {len(lines)}" if len(lines) == logs.MOST_LINES else str(len(lines))
+    with (
+        ui.expansion(f"Log lines ({many})", value=True).classes("w-full"),
+        ui.column().classes("w-full gap-1 max-h-80 overflow-auto").props('tabindex=0 aria-label="Log lines"'),
+    ):
+        for line in lines:
+            ui.label(f"{when(line.moment)[11:]} {line.level} {line.text}").classes("text-sm break-words")
+            if line.fields:
+                told = ", ".join(f"{name}: {_short(value)}" for name, value in line.fields.items())
+                ui.label(told).classes("text-xs pl-4 break-words")
 
 
 def _short(value: Any) -> str:
@@ -145,22 +179,26 @@ def _text(title: str, content: str) -> None:
         )
 
 
-def _training(name: str, epochs: list[Epoch], visit: StateVisit) -> None:
+def _job_name(name: str) -> None:
     connection = state.current.connection
     with ui.row().classes("items-center gap-2"):
         ui.label(f"Training job {name}").classes("break-all")
         if not connection.is_embedded:
             region = str(connection.client("sagemaker").meta.region_name)
             ui.link("in the console of AWS", runs.job_link(region, name), new_tab=True)
-    if not epochs:
-        ui.label("No epoch is over yet." if visit.left is None else "Its log has no epochs.").classes("text-sm")
-        return
+
+
+def _waiting(name: str, visit: StateVisit) -> None:
+    _job_name(name)
+    ui.label("No epoch is over yet." if visit.left is None else "Its log has no epochs (any more).").classes("text-sm")
+
+
+def _last_of(epochs: list[Epoch]) -> str:
     last = epochs[-1]
-    ui.label(
+    return (
         f"Epoch {last.epoch} of {last.epochs}: loss {last.loss:.4f}, {last.samples_per_second:,.0f} samples a second, "
         f"{last.seconds:.2f} s"
     )
-    ui.echart(curve(epochs)).classes("w-full h-56")
 
 
 def curve(epochs: list[Epoch]) -> dict[str, Any]:

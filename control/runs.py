@@ -260,6 +260,14 @@ def stop(arn: str) -> Action:
     )
 
 
+def package_of(ledger: Ledger, run_id: str) -> str:
+    """The model package that a run has registered. Raises ValueError if it has none."""
+    arn = (ledger.decision(run_id, "registration").get("figures") or {}).get("modelPackageArn")
+    if not arn:
+        raise ValueError(f"The run {run_id} has registered no model package.")
+    return str(arn)
+
+
 def decide(package_arn: str, run_id: str, is_approval: bool) -> Action:
     """The action that approves or rejects the model package of a run."""
     status = "Approved" if is_approval else "Rejected"
@@ -304,6 +312,8 @@ def cost_of(job: Mapping[str, Any], price_per_hour: float) -> str:
     """What a training job took and cost, in words. `price_per_hour` is US dollars an instance; 0 if it is unknown."""
     resources = job.get("ResourceConfig", {})
     instances, kind = int(resources.get("InstanceCount", 1)), str(resources.get("InstanceType", "an instance"))
+    if "TrainingEndTime" not in job:
+        return f"training: it runs on {instances} × {kind}; its cost is known when it is over"
     billed = int(job.get("BillableTimeInSeconds", 0))
     told = f"training: {billed} s billed on {instances} × {kind}"
     if price_per_hour <= 0:

@@ -14,7 +14,7 @@ from console.frame import ask, badge, notice, page, read
 from control import runs
 from control.actions import Action
 from control.connection import in_words
-from control.executions import OVER, read_json
+from control.executions import OVER
 from control.ledger import UNFINISHED, duration, reasons_of, when
 
 RECORD_SECONDS = 1.5
@@ -72,8 +72,8 @@ class RunPage:
     def __init__(self, run_id: str) -> None:
         self.run_id, self.version = run_id, run_id.rpartition("-r")[0]
         self.record: dict[str, Any] = {}
-        self.package = ""
-        """The model package that waits for an approval."""
+        self.is_waiting = False
+        """True while its model waits for an approval."""
         self._followed = ""
 
     async def show(self, part: str, chosen: str) -> None:
@@ -128,14 +128,17 @@ class RunPage:
             ui.label(f"Run {self.run_id[:200]}").classes("text-lg font-bold break-all")
             self.status = ui.row().classes("items-center gap-2")
             ui.space()
-            self.approve = _button("Approve", "check", lambda: runs.decide(self.package, self.run_id, True))
-            self.reject = _button("Reject", "close", lambda: runs.decide(self.package, self.run_id, False))
+            self.approve = _button("Approve", "check", lambda: self._decide(True))
+            self.reject = _button("Reject", "close", lambda: self._decide(False))
             self.restart = _button("Restart", "replay", lambda: self._restart(False))
             self.anew = _button("Next attempt", "fiber_new", lambda: self._restart(True))
             self.stop = _button("Stop", "stop", lambda: runs.stop(str(self.record.get("executionArn"))))
             self.report = ui.button("Report", icon="download", on_click=self._download).props("flat dense no-caps")
         self.cost = ui.label().classes("text-sm")
         self.reasons = ui.column().classes("w-full gap-1")
+
+    def _decide(self, is_approval: bool) -> Action:
+        return runs.decide(runs.package_of(state.current.ledger, self.run_id), self.run_id, is_approval)
 
     def _restart(self, is_anew: bool) -> Action:
         return runs.restart(state.current.ledger, state.current.connection.outputs, self.run_id, is_anew)
@@ -161,7 +164,7 @@ class RunPage:
 
     def _show_approval(self) -> None:
         for button in (self.approve, self.reject):
-            button.set_visibility(bool(self.package))
+            button.set_visibility(self.is_waiting)
 
     async def _follow(self, chosen: str = "") -> None:
         arn = str(self.record.get("executionArn") or "")
@@ -175,13 +178,13 @@ class RunPage:
             _aws_link(arn)
 
     def _moved(self, panel: ExecutionPanel) -> None:
-        """After a change of the execution: a package may wait for a person."""
+        """After a change of the execution: its model may wait for a person."""
         if str(self.record.get("executionArn")) != panel.arn:
             return
-        waits = panel.view.current if panel.view.current and panel.view.current.name == APPROVAL else None
-        given = read_json(waits.given) if waits is not None else None
-        self.package = str(given.get("registration", {}).get("modelPackageArn", "")) if isinstance(given, dict) else ""
+        current = panel.view.current
+        self.is_waiting = current is not None and current.name == APPROVAL
         self._show_approval()
+        ui.timer(0.5, self._tell_cost, once=True)
 
     async def _refresh(self) -> None:
         try:

@@ -90,6 +90,15 @@ def test_a_rare_status_is_looked_for_in_bounded_steps_and_none_is_left_out() -> 
     assert steps > 6
 
 
+def test_a_frequent_status_fills_pages_without_gap_and_without_a_record_twice() -> None:
+    ledger, after, found = Ledger(Table(many(600)), "runs"), "", list[str]()
+    for _ in range(4):
+        page = runs.page_of(ledger, "RUN", "DEPLOYED", after)
+        assert len(page.records) == runs.PAGE
+        found, after = found + [record["pk"] for record in page.records], page.after
+    assert found == [f"RUN#v{number:05d}-r1" for number in range(599, 498, -1) if number != 500]
+
+
 def test_a_last_page_that_is_full_has_no_next_one() -> None:
     page = runs.page_of(Ledger(Table(many(runs.PAGE)), "runs"), "RUN")
     assert (len(page.records), page.after) == (runs.PAGE, "")
@@ -218,11 +227,27 @@ def test_the_reason_of_a_stop_and_of_a_decision_goes_where_aws_keeps_it(account:
         perform(account, runs.decide("arn:package/1", f"{V1}-r1", True), "ann", "")
 
 
+def test_the_package_of_a_run_is_the_one_that_it_registered() -> None:
+    class Registered(Book):
+        def decision(self, run_id: str, stage: str) -> dict[str, Any]:
+            assert stage == "registration"
+            return {"figures": {"modelPackageArn": f"arn:{run_id}"}} if run_id == "r" else {}
+
+    assert runs.package_of(Registered({}), "r") == "arn:r"
+    with pytest.raises(ValueError, match="has registered no model package"):
+        runs.package_of(Registered({}), "other")
+
+
 # Cost
 
 
 def test_the_cost_of_a_training_counts_instances_and_says_when_the_price_is_unknown() -> None:
-    job = {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}, "BillableTimeInSeconds": 1800}
+    job: dict[str, Any] = {
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2},
+        "BillableTimeInSeconds": 1800,
+    }
+    assert runs.cost_of(job, 0.115) == "training: it runs on 2 × ml.m5.large; its cost is known when it is over"
+    job["TrainingEndTime"] = datetime.now(UTC)
     assert runs.cost_of(job, 0.115) == ("training: 1800 s billed on 2 × ml.m5.large at 0.115 USD an hour = 0.1150 USD")
     assert runs.cost_of(job, 0.0).endswith("its price is unknown (parameter TrainingPricePerHour)")
 
