@@ -24,11 +24,14 @@ POLL_SECONDS = 1.0
 TICKS_WHEN_OVER = 10
 """A history that is over is looked at each time so many polls have passed: it may be redriven."""
 PAGE_EVENTS = 50
+EXPORTED = ("id", "time", "type", "state", "what")
+MOST_BARS = 200
 LEGEND = ("RUNNING", "RETRIED", "SUCCEEDED", "CAUGHT", "FAILED", "ABORTED")
 CONFIG = {
     "securityLevel": "strict",
     "theme": "base",
     "themeVariables": {"lineColor": "#8a8a8a", "edgeLabelBackground": "#d4d4d8", "primaryTextColor": "#27272a"},
+    "themeCSS": ".edgeLabel rect { opacity: 1; fill: #d4d4d8 !important }",
     "flowchart": {"htmlLabels": False, "useMaxWidth": True},
 }
 """Colours that can be read on a light page and on a dark one."""
@@ -134,7 +137,7 @@ class ExecutionPanel:
                 ui.button(icon="chevron_right", on_click=lambda: self._turn(1)).props(
                     'flat dense aria-label="Older events"'
                 )
-                csv_button(self._all_rows, [column["name"] for column in COLUMNS], "events")
+                csv_button(self._all_rows, EXPORTED, "events")
             self.table = ui.table(rows=[], columns=COLUMNS, row_key="id").classes("w-full").props("dense flat")
         self._fill_events()
 
@@ -193,7 +196,8 @@ class ExecutionPanel:
         return f"height:{60 + 26 * max(len(self._timed()), 1)}px"
 
     def _timed(self) -> list[StateVisit]:
-        return [visit for visit in self.view.visits if visit.kind not in ("Succeed", "Fail", "Choice")]
+        timed = [visit for visit in self.view.visits if visit.kind not in ("Succeed", "Fail", "Choice")]
+        return timed[-MOST_BARS:]
 
     def _all_rows(self) -> list[dict[str, Any]]:
         return [_row(event) for event in self.follower.events]

@@ -108,20 +108,20 @@ class VisitCard:
 
     def _job(self, visit: StateVisit) -> dict[str, Any]:
         connection = state.current.connection
-        told = visit.submitted.get("Payload", {}) if isinstance(visit.submitted, dict) else {}
-        if visit.name == TRAINING and told.get("jobName"):
-            name = str(told["jobName"])
+        answer = visit.submitted.get("Payload", {}) if isinstance(visit.submitted, dict) else {}
+        if visit.name == TRAINING and answer.get("jobName"):
+            name = str(answer["jobName"])
             if self.epochs is None or self.epochs.job_name != name:
                 self.epochs = Epochs(connection, name)
             return {"training": name, "epochs": self.epochs.read()}
         if visit.name == PREPARATION:
-            return self._spark(visit, told)
+            return self._spark(visit, answer)
         return {}
 
-    def _spark(self, visit: StateVisit, told: dict[str, Any]) -> dict[str, Any]:
+    def _spark(self, visit: StateVisit, answer: dict[str, Any]) -> dict[str, Any]:
         connection = state.current.connection
         output = visit.output.get("preparation", {}) if isinstance(visit.output, dict) else {}
-        version = str(told.get("datasetVersion") or output.get("datasetVersion") or "")
+        version = str(answer.get("datasetVersion") or output.get("datasetVersion") or "")
         job = runs.spark_job(connection, version, str(output.get("jobRunId") or "")) if version else None
         if job is None:
             return {}

@@ -183,7 +183,7 @@ def details_of(event: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def summary_of(event: Mapping[str, Any]) -> str:
-    """What a history event says besides its type, in short: its error, or what was called."""
+    """The content of a history event besides its type, in short: its error, or the called resource."""
     details = details_of(event)
     return _fault(details)[:300] or str(details.get("resource", ""))
 

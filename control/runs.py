@@ -165,7 +165,7 @@ def restartable(
     known: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, Any]], serves: str
 ) -> tuple[str | None, tuple[TakenBack, str] | None]:
     """The latest run that failed, whose data are not older than the serving model's (`serves`), and of whose data
-    nobody took a model back; and the first one that was passed over because somebody did. `known` has the newest first.
+    nobody took a model back; and the first one that was passed over because of that. `known` has the newest first.
     """
     passed: tuple[TakenBack, str] | None = None
     for run_id in (key_of(run) for run in known if run.get("status") in FAILED):
@@ -289,7 +289,18 @@ def decide(package_arn: str, run_id: str, is_approval: bool) -> Action:
     )
 
 
-# Jobs and their cost
+# Jobs, their cost, and the report
+
+
+def report_of(connection: Connection, run_id: str) -> bytes:
+    """The report of a run, a page of HTML. Raises ValueError if it has none."""
+    bucket, key = connection.outputs["ArtifactsBucketName"], f"runs/{run_id}/report.html"
+    try:
+        return bytes(connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
+            raise
+        raise ValueError("This run has no report (yet): it is written soon after the run's end.") from error
 
 
 def training_job(clients: Clients, name: str) -> dict[str, Any] | None:
@@ -309,7 +320,7 @@ def parameters_of(connection: Connection) -> dict[str, str]:
 
 
 def cost_of(job: Mapping[str, Any], price_per_hour: float) -> str:
-    """What a training job took and cost, in words. `price_per_hour` is US dollars an instance; 0 if it is unknown."""
+    """Duration and cost of a training job, in words. `price_per_hour` is US dollars an instance; 0 if it is unknown."""
     resources = job.get("ResourceConfig", {})
     instances, kind = int(resources.get("InstanceCount", 1)), str(resources.get("InstanceType", "an instance"))
     if "TrainingEndTime" not in job:
@@ -347,7 +358,7 @@ def spark_job(connection: Connection, version: str, job_id: str = "") -> dict[st
 
 
 def spark_use(job: Mapping[str, Any]) -> str:
-    """What a Spark job took, as the end of a sentence; empty while nothing is known."""
+    """Duration and resources of a Spark job, as the end of a sentence; empty while nothing is known."""
     seconds = job.get("totalExecutionDurationSeconds")
     used = job.get("billedResourceUtilization") or {}
     told = [f"{seconds} s"] if seconds else []

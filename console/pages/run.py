@@ -75,6 +75,7 @@ class RunPage:
         self.is_waiting = False
         """True while its model waits for an approval."""
         self._followed = ""
+        self._has_cost = False
 
     async def show(self, part: str, chosen: str) -> None:
         """Draw the page, and keep it up to date."""
@@ -192,6 +193,8 @@ class RunPage:
         except Exception as error:  # the next look tries again
             self.cost.text = in_words(error)
             return
+        if not self._has_cost and self.cost.text:
+            await self._tell_cost()
         if not record or record == self.record:
             return
         self.record = record
@@ -202,31 +205,29 @@ class RunPage:
 
     async def _tell_cost(self) -> None:
         try:
-            self.cost.text = await run.io_bound(_cost, self.run_id, self.record)
+            self.cost.text, self._has_cost = await run.io_bound(_cost, self.run_id)
         except Exception as error:  # a cost that cannot be read is told, not raised
             self.cost.text = in_words(error)
 
     async def _download(self) -> None:
-        content = await read(_report, self.run_id)
-        if content is not None:
-            ui.download.content(content, f"{self.run_id}.html", "text/html")
+        try:
+            content = await run.io_bound(runs.report_of, state.current.connection, self.run_id)
+        except Exception as error:  # any error must reach the reader as words
+            ui.notify(str(error) if isinstance(error, ValueError) else in_words(error), type="warning")
+            return
+        ui.download.content(content, f"{self.run_id}.html", "text/html")
 
 
-def _cost(run_id: str, record: dict[str, Any]) -> str:
+def _cost(run_id: str) -> tuple[str, bool]:
+    """The cost of a run's training, in words, and whether it is final."""
     connection = state.current.connection
     decision = state.current.ledger.decision(run_id, "training")
     name = (decision.get("figures") or {}).get("jobName")
     job = runs.training_job(connection, str(name)) if name else None
     if job is None:
-        return ""
+        return "", False
     price = runs.parameters_of(connection).get("TrainingPricePerHour") or "0"
-    return runs.cost_of(job, float(price))
-
-
-def _report(run_id: str) -> bytes:
-    bucket = state.current.connection.outputs["ArtifactsBucketName"]
-    found = state.current.connection.client("s3").get_object(Bucket=bucket, Key=f"runs/{run_id}/report.html")
-    return bytes(found["Body"].read())
+    return runs.cost_of(job, float(price)), "TrainingEndTime" in job
 
 
 def _button(label: str, icon: str, make: Callable[[], Action]) -> ui.button:

@@ -28,7 +28,7 @@ COLUMNS: list[dict[str, Any]] = [
     )
 ]
 NAME_SLOT = """
-<q-td :props="props" style="max-width:22rem;overflow-wrap:anywhere;white-space:normal">
+<q-td :props="props" style="min-width:11rem;max-width:22rem;overflow-wrap:anywhere;white-space:normal">
   <a :href="props.row.link" class="underline">{{ props.row.name.slice(0, 200) }}</a>
 </q-td>"""
 STATUS_SLOT = """

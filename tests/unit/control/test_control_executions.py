@@ -55,10 +55,10 @@ DEFINITION = {
 }
 
 
-def history(*told: tuple[str, dict[str, Any]], second: float = 1.0) -> list[dict[str, Any]]:
+def history(*steps: tuple[str, dict[str, Any]], second: float = 1.0) -> list[dict[str, Any]]:
     """Events of these types and details, each a second after the one before it and caused by it."""
     events = []
-    for number, (kind, details) in enumerate(told, start=1):
+    for number, (kind, details) in enumerate(steps, start=1):
         event = {"id": number, "previousEventId": details.pop("after", number - 1), "type": kind}
         event["timestamp"] = START + timedelta(seconds=number * second)
         name = "stateEntered" if kind.endswith("StateEntered") else kind[0].lower() + kind[1:]
@@ -93,12 +93,12 @@ def view_of(events: list[dict[str, Any]]) -> ExecutionView:
     return view
 
 
-def told() -> list[tuple[str, dict[str, Any]]]:
+def begun() -> list[tuple[str, dict[str, Any]]]:
     return [("ExecutionStarted", {"input": "{}"}), entered("StartTraining"), *tried()]
 
 
 def test_a_state_that_succeeds_at_the_second_attempt_was_retried_once() -> None:
-    events = history(*told(), failed(), *tried(), SUCCEEDED, left("StartTraining", '{"training": 1}'))
+    events = history(*begun(), failed(), *tried(), SUCCEEDED, left("StartTraining", '{"training": 1}'))
     waiting = view_of(events[:5]).visits[0]
     assert (waiting.status, waiting.error, waiting.attempts) == ("RETRIED", "DependencyFailed: no answer", 1)
     again = view_of(events[:7]).visits[0]
@@ -111,7 +111,7 @@ def test_a_state_that_succeeds_at_the_second_attempt_was_retried_once() -> None:
 def test_an_error_that_another_state_handles_was_caught_and_the_execution_failed() -> None:
     cause = '{"errorMessage": "the endpoint is gone", "errorType": "EndpointFailed", "stackTrace": []}'
     events = history(
-        *told(),
+        *begun(),
         failed("EndpointFailed", cause),
         left("StartTraining", '{"failedState": "StartTraining"}'),
         entered("HandleFailure"),
@@ -135,17 +135,17 @@ def test_an_error_that_another_state_handles_was_caught_and_the_execution_failed
 
 @pytest.mark.parametrize(("end", "status"), [("Aborted", "ABORTED"), ("TimedOut", "TIMED_OUT"), ("Failed", "FAILED")])
 def test_an_execution_that_ends_early_ends_its_open_state_in_the_same_way(end: str, status: str) -> None:
-    view = view_of(history(*told(), (f"Execution{end}", {"error": "StoppedByPerson", "cause": "wrong data"})))
+    view = view_of(history(*begun(), (f"Execution{end}", {"error": "StoppedByPerson", "cause": "wrong data"})))
     assert (view.status, view.visits[0].status) == (status, status)
     assert view.visits[0].error == "StoppedByPerson: wrong data"
     assert view.current is None
 
 
 def test_a_redriven_execution_goes_on_in_the_state_that_failed() -> None:
-    events = history(*told(), failed(), ("ExecutionFailed", {"error": "X"}), ("ExecutionRedriven", {}))
+    events = history(*begun(), failed(), ("ExecutionFailed", {"error": "X"}), ("ExecutionRedriven", {}))
     view = view_of(events)
     assert (view.status, view.visits[0].status, view.visits[0].left) == ("RUNNING", "RUNNING", None)
-    more = history(*told(), *tried(after=4), SUCCEEDED, left("StartTraining"))[4:]
+    more = history(*begun(), *tried(after=4), SUCCEEDED, left("StartTraining"))[4:]
     for event in more:
         event["id"] += 3
         event["previousEventId"] += 3 if event["previousEventId"] > 4 else 0
@@ -235,10 +235,10 @@ def test_a_follower_reads_a_long_history_once_and_then_only_its_end() -> None:
 
 def test_a_follower_misses_no_event_when_more_than_a_page_is_new() -> None:
     states = States()
-    states.events = history(*told())
+    states.events = history(*begun())
     follower = Follower(states, "arn")
     follower.poll()
-    states.events = history(*told(), *[failed(f"E{number}") for number in range(250)])
+    states.events = history(*begun(), *[failed(f"E{number}") for number in range(250)])
     assert follower.poll() == 250
     assert [event["id"] for event in follower.events] == list(range(1, 255))
 
@@ -255,7 +255,7 @@ def test_an_event_says_its_error_or_what_it_called() -> None:
 def caught() -> ExecutionView:
     return view_of(
         history(
-            *told(),
+            *begun(),
             failed(),
             *tried(),
             failed("EndpointFailed"),

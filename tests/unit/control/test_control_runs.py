@@ -4,7 +4,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 
 from control import runs
 from control.actions import perform
@@ -250,6 +253,20 @@ def test_the_cost_of_a_training_counts_instances_and_says_when_the_price_is_unkn
     job["TrainingEndTime"] = datetime.now(UTC)
     assert runs.cost_of(job, 0.115) == ("training: 1800 s billed on 2 × ml.m5.large at 0.115 USD an hour = 0.1150 USD")
     assert runs.cost_of(job, 0.0).endswith("its price is unknown (parameter TrainingPricePerHour)")
+
+
+def test_a_run_without_a_report_says_so() -> None:
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    connection = Connection("ncf-local")
+    connection.__dict__["outputs"] = {"ArtifactsBucketName": "artifacts"}
+    connection._clients["s3"] = client
+    with Stubber(client) as stub:
+        stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
+        with pytest.raises(ValueError, match="has no report"):
+            runs.report_of(connection, "r")
+        stub.add_client_error("get_object", "AccessDenied", http_status_code=403)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            runs.report_of(connection, "r")
 
 
 def test_what_a_spark_job_used_is_told_with_units() -> None:
