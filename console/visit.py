@@ -33,7 +33,7 @@ class VisitCard:
     def __init__(self, about: str) -> None:
         self.about = about
         self.epochs: Epochs | None = None
-        self.trouble = ui.label().classes("text-amber-600 text-sm").props("role=status")
+        self.trouble = ui.label().classes("text-sm").props("role=status")
         with ui.card().classes("w-full gap-2"):
             self.head = ui.column().classes("w-full gap-2")
             self.job = ui.column().classes("w-full gap-2")

@@ -18,6 +18,7 @@ from control.executions import OVER
 from control.ledger import UNFINISHED, duration, reasons_of, when
 
 RECORD_SECONDS = 1.5
+RETRY_SECONDS = 5.0
 APPROVAL = "AwaitApproval"
 
 
@@ -25,7 +26,11 @@ APPROVAL = "AwaitApproval"
 async def show_run(run_id: str, part: str = "retraining", chosen: str = "") -> None:
     """Fill the page of a run; `latest` is the one that started last. `part` is the tab, `chosen` the state."""
     if run_id == "latest":
-        run_id = await read(lambda: runs.latest(state.current.ledger) or "") or ""
+        found = await read(lambda: runs.latest(state.current.ledger) or "")
+        if found is None:
+            _try_again()
+            return
+        run_id = found
         if not run_id:
             notice("There is no run yet: `make demo`, or a drop with _SUCCESS, starts one.")
             return
@@ -40,6 +45,7 @@ async def show_execution(machine: str, name: str, chosen: str = "") -> None:
         return
     arn = await read(lambda: runs.execution_arn(state.current.connection.outputs, machine, name))
     if arn is None:
+        _try_again()
         return
     with ui.row().classes("w-full items-center gap-2"):
         ui.label(f"{machine.capitalize()} {name}").classes("text-lg font-bold break-all")
@@ -81,6 +87,7 @@ class RunPage:
         """Draw the page, and keep it up to date."""
         found = await read(lambda: (state.current.ledger.run(self.run_id), state.current.ledger.dataset(self.version)))
         if found is None:
+            _try_again()
             return
         self.record, dataset = found
         if not self.record:
@@ -252,6 +259,11 @@ def _remember(part: str = "") -> Callable[[str], None]:
         ui.run_javascript(f"history.replaceState(history.state, '', '?' + {urlencode(query)!r})")
 
     return remember
+
+
+def _try_again() -> None:
+    """Load the page again soon: AWS did not answer."""
+    ui.timer(RETRY_SECONDS, ui.navigate.reload, once=True)
 
 
 def _aws_link(arn: str) -> None:

@@ -17,6 +17,8 @@ from control.ledger import when
 
 TITLES = {"RUN": "Runs", "DATASET": "Preparations", "BATCH": "Batches", "ROLLBACK": "Rollbacks"}
 REFRESH_SECONDS = 2.0
+FILTERED_SECONDS = 10.0
+"""A table of one status reads many records for each page."""
 COLUMNS: list[dict[str, Any]] = [
     {"name": name, "label": label, "field": name, "sortable": True, "align": "left"} | more
     for name, label, more in (
@@ -59,7 +61,7 @@ async def show(kind: str = "RUN", status: str = "", after: str = "") -> None:
         ui.space()
         listed: list[dict[str, Any]] = []
         csv_button(lambda: [_exported(row) for row in listed], EXPORTED, TITLES[kind].lower())
-    trouble = ui.label().classes("text-amber-600").props("role=status")
+    trouble = ui.label().props("role=status")
     table = ui.table(rows=[], columns=COLUMNS, row_key="id").classes("w-full").props("flat dense wrap-cells")
     table.add_slot("body-cell-name", NAME_SLOT)
     table.add_slot("body-cell-status", STATUS_SLOT)
@@ -88,7 +90,7 @@ async def show(kind: str = "RUN", status: str = "", after: str = "") -> None:
 
     await fill()
     if not after:
-        ui.timer(REFRESH_SECONDS, fill)
+        ui.timer(FILTERED_SECONDS if status else REFRESH_SECONDS, fill)
 
 
 EXPORTED = ("name", "status", "started", "took", "reasons")
