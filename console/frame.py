@@ -85,8 +85,8 @@ def page(path: str, title: str) -> Callable[[Callable[..., Any]], Callable[..., 
     def register(fill: Callable[..., Any]) -> Callable[..., Any]:
         async def framed(**arguments: Any) -> None:
             _frame(path, title)
-            with ui.element("main").classes("w-full max-w-screen-2xl mx-auto flex flex-col gap-4"):
-                ui.link_target("content")
+            with ui.element("div").classes("w-full max-w-screen-2xl mx-auto flex flex-col gap-4"):
+                ui.link_target("content").props("tabindex=-1")
                 with ui.element("h1").classes("sr-only"):
                     ui.label(title)
                 try:
@@ -114,6 +114,7 @@ def _frame(path: str, title: str) -> None:
         dark.set_value(state.current.is_dark)
 
     ui.add_css(CSS)
+    ui.add_head_html("<script>document.documentElement.lang = 'en'</script>")
     with ui.header().classes("items-center gap-1 bg-slate-800 text-white px-3 py-1"):
         ui.link("Skip to the content", "#content").classes("skip")
         ui.label(state.current.connection.stack).classes("font-bold mr-2 max-w-full truncate")
