@@ -125,7 +125,9 @@ one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_t
 	@test -n "$(TEST)" || { echo "TEST is missing: make one TEST=part_of_its_name" >&2; exit 2; }
 	@found=$$(grep -rl --include='test_*.py' "def test_.*$(TEST)" tests laptop_aws/tests); \
 		test -n "$$found" || { echo "no test has $(TEST) in its name" >&2; exit 2; }; \
-		$(BIN)/python -m pytest $$found -k "$(TEST)"
+		own=$$(grep -E '^tests/(browser|unit/console)/' <<< "$$found"); rest=$$(grep -vE '^tests/(browser|unit/console)/' <<< "$$found"); \
+		{ test -z "$$rest" || $(BIN)/python -m pytest $$rest -k "$(TEST)"; } && \
+		{ test -z "$$own" || { $(MAKE) --no-print-directory .envs/browser/.ready && .envs/browser/bin/python -m pytest $$own -k "$(TEST)"; }; }
 
 # Three processes on two cores: the tests of the embedded AWS and of the deployed stack wait for most of their time.
 test: setup $(VENV)/.tests .envs/browser/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, end-to-end and browser tests
