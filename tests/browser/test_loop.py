@@ -154,9 +154,10 @@ def test_a_rule_is_published_and_put_in_force(stack: LocalStack, files: dict[str
     item = files["items.csv"].decode().splitlines()[1].split(",")[0]
     bucket = stack.outputs["ArtifactsBucketName"]
     page = operator.open("/rules?doc=rules")
-    blocked = page.get_by_label("Blocked items")
-    expect(blocked).to_be_visible(timeout=SEEN_MILLISECONDS)
-    blocked.fill(item)
+    never = page.get_by_label("Never recommended")
+    expect(never).to_be_visible(timeout=SEEN_MILLISECONDS)
+    never.fill(item)
+    never.blur()
     page.get_by_role("button", name="Publish", exact=True).click()
     operator.confirm("Publish", "recalled by its maker")
     written = json.loads(stack.client("s3").get_object(Bucket=bucket, Key="rules/rules.json")["Body"].read())
@@ -169,7 +170,7 @@ def test_a_drill_shows_the_expected_end_and_the_real_one(stack: LocalStack, firs
     before = run_ids(stack)
     page = operator.open("/drills")
     page.get_by_role("button", name="Begin Duplicate event").click()
-    operator.confirm("", "a rehearsal")
+    operator.confirm("Drill", "a rehearsal")
     expect(content(operator)).to_contain_text("no run is started", timeout=SEEN_MILLISECONDS)
     expect(content(operator)).to_contain_text("✓", timeout=120_000)
     assert run_ids(stack) == before
