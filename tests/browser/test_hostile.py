@@ -1,4 +1,4 @@
-"""What comes from AWS is text: a script in an id, a reason or an error is shown as it is written, and runs nowhere."""
+"""Values from AWS are text: a script in an id, a reason or an error is shown as it is written, and runs nowhere."""
 
 import json
 from collections.abc import Iterator

@@ -59,7 +59,7 @@ def ended(stack: LocalStack, run_id: str) -> dict[str, Any]:
 
 
 def last_action(stack: LocalStack) -> dict[str, Any]:
-    """What the ledger says of the last change made in the console."""
+    """The ledger's record of the last change made in the console."""
     return stack.ledger.of_kind("ACTION", 1)[0]
 
 
