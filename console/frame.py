@@ -50,8 +50,21 @@ SIGNS = {
 CSS = """
 .skip { position: absolute; left: -999px; top: 4px; z-index: 10; padding: 4px 12px; border-radius: 4px }
 .skip:focus { left: 8px; background: white; color: black }
+/* Dark enough on white, light enough on black; over the colours that Quasar sets on the body itself. */
+body { --q-primary: #0072b2 !important }
+body.body--dark { --q-primary: #6cb8e8 !important }
+.body--dark .bg-primary { color: #10222e !important }
+main a.nicegui-link:not(.text-white) { color: var(--q-primary); text-decoration: underline }
 a:focus-visible, button:focus-visible, [tabindex]:focus-visible { outline: 2px solid #56b4e9; outline-offset: 1px }
 """
+HEAD = """<script>
+document.documentElement.lang = 'en';
+// The button beside a code has no name of its own.
+addEventListener('DOMContentLoaded', () => new MutationObserver(() => {
+  for (const button of document.querySelectorAll('.nicegui-code-copy:not([aria-label])'))
+    button.setAttribute('aria-label', 'Copy');
+}).observe(document.body, {childList: true, subtree: true}));
+</script>"""
 log = logging.getLogger("console")
 
 
@@ -114,7 +127,7 @@ def _frame(path: str, title: str) -> None:
         dark.set_value(state.current.is_dark)
 
     ui.add_css(CSS)
-    ui.add_head_html("<script>document.documentElement.lang = 'en'</script>")
+    ui.add_head_html(HEAD)
     with ui.header().classes("items-center gap-1 bg-slate-800 text-white px-3 py-1"):
         ui.link("Skip to the content", "#content").classes("skip")
         ui.label(state.current.connection.stack).classes("font-bold mr-2 max-w-full truncate")
