@@ -53,17 +53,17 @@ CSS = """
 /* Dark enough on white, light enough on black; over the colours that Quasar sets on the body itself. */
 body { --q-primary: #0072b2 !important }
 body.body--dark { --q-primary: #6cb8e8 !important }
-.body--dark .bg-primary { color: #10222e !important }
+@layer theme { .body--dark .bg-primary { color: #10222e !important } }
 main a.nicegui-link:not(.text-white) { color: var(--q-primary); text-decoration: underline }
 a:focus-visible, button:focus-visible, [tabindex]:focus-visible { outline: 2px solid #56b4e9; outline-offset: 1px }
 """
 HEAD = """<script>
 document.documentElement.lang = 'en';
-// The button beside a code has no name of its own.
-addEventListener('DOMContentLoaded', () => new MutationObserver(() => {
+/* The button beside a code has no name of its own. */
+new MutationObserver(() => {
   for (const button of document.querySelectorAll('.nicegui-code-copy:not([aria-label])'))
     button.setAttribute('aria-label', 'Copy');
-}).observe(document.body, {childList: true, subtree: true}));
+}).observe(document.documentElement, {childList: true, subtree: true});
 </script>"""
 log = logging.getLogger("console")
 
