@@ -13,6 +13,7 @@ from typing import Any
 from nicegui import run, ui
 
 from console import state
+from control import diagrams
 from control.actions import Action, perform
 from control.connection import in_words
 
@@ -50,8 +51,21 @@ SIGNS = {
 CSS = """
 .skip { position: absolute; left: -999px; top: 4px; z-index: 10; padding: 4px 12px; border-radius: 4px }
 .skip:focus { left: 8px; background: white; color: black }
+/* Dark enough on white, light enough on black; over the colours that Quasar sets on the body itself. */
+body { --q-primary: #0072b2 !important }
+body.body--dark { --q-primary: #6cb8e8 !important }
+@layer theme { .body--dark .bg-primary { color: #10222e !important } }
+main a.nicegui-link:not(.text-white) { color: var(--q-primary); text-decoration: underline }
 a:focus-visible, button:focus-visible, [tabindex]:focus-visible { outline: 2px solid #56b4e9; outline-offset: 1px }
 """
+HEAD = """<script>
+document.documentElement.lang = 'en';
+/* The button beside a code has no name of its own. */
+new MutationObserver(() => {
+  for (const button of document.querySelectorAll('.nicegui-code-copy:not([aria-label])'))
+    button.setAttribute('aria-label', 'Copy');
+}).observe(document.documentElement, {childList: true, subtree: true});
+</script>"""
 log = logging.getLogger("console")
 
 
@@ -85,8 +99,8 @@ def page(path: str, title: str) -> Callable[[Callable[..., Any]], Callable[..., 
     def register(fill: Callable[..., Any]) -> Callable[..., Any]:
         async def framed(**arguments: Any) -> None:
             _frame(path, title)
-            with ui.element("main").classes("w-full max-w-screen-2xl mx-auto flex flex-col gap-4"):
-                ui.link_target("content")
+            with ui.element("div").classes("w-full max-w-screen-2xl mx-auto flex flex-col gap-4"):
+                ui.link_target("content").props("tabindex=-1")
                 with ui.element("h1").classes("sr-only"):
                     ui.label(title)
                 try:
@@ -114,6 +128,7 @@ def _frame(path: str, title: str) -> None:
         dark.set_value(state.current.is_dark)
 
     ui.add_css(CSS)
+    ui.add_head_html(HEAD)
     with ui.header().classes("items-center gap-1 bg-slate-800 text-white px-3 py-1"):
         ui.link("Skip to the content", "#content").classes("skip")
         ui.label(state.current.connection.stack).classes("font-bold mr-2 max-w-full truncate")
@@ -151,7 +166,7 @@ def notice(text: str, kind: str = "warning") -> None:
 def badge(status: str) -> ui.element:
     """A state as a coloured badge with a sign."""
     colour = COLOURS.get(status, "#7f7f7f")
-    foreground = "black" if colour in ("#f0e442", "#56b4e9", "#e69f00") else "white"
+    foreground = diagrams.on(colour)
     return ui.label(f"{SIGNS.get(status, '·')} {status}").style(
         f"background:{colour};color:{foreground};border-radius:4px;padding:1px 8px;font-size:0.8rem"
     )

@@ -45,6 +45,8 @@ def serve(connection: Connection, port: int, may_write: bool, token: str) -> Non
     state.current = state.Console(connection, may_write)
     for name in PAGES:
         importlib.import_module(f"console.pages.{name}")
+    # A bar over the page for each request, without a name for a screen reader.
+    app.config.quasar_config["loadingBar"]["skipHijack"] = True
     app.add_middleware(Guard, token=token, port=port)
     link = f"http://{HOST}:{port}/?token={token}"
     settings: dict[str, Any] = {"show": False, "reload": False, "show_welcome_message": False}

@@ -1,4 +1,4 @@
-"""What every page of one console knows: the connection, and whether changes are allowed."""
+"""The facts that every page of one console knows: the connection, and whether changes are allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person may change on a stack: each action names its calls beforehand, and is recorded with who and why."""
+"""Changes that a person may make on a stack: each names its calls beforehand, and is recorded with who and why."""
 
 from __future__ import annotations
 

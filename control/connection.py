@@ -89,7 +89,7 @@ class Connection:
 
 
 def in_words(error: Exception) -> str:
-    """What an error of AWS means for the reader, and what to do; never a stack trace."""
+    """The meaning of an error of AWS for the reader, and what to do; never a stack trace."""
     if isinstance(error, NotReady):
         return str(error)
     if isinstance(error, ClientError):

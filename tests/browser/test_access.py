@@ -2,7 +2,11 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
@@ -66,16 +70,16 @@ def test_another_host_name_is_refused(program: httpx.Client) -> None:
     assert program.get(SOCKET, headers={**UPGRADE, "host": "evil.example"}).status_code == 403
 
 
-def test_no_other_page_may_frame_the_console(browser: Browser, alone: ConsoleProcess) -> None:
+def test_no_other_page_may_frame_the_console(page: Page, alone: ConsoleProcess, tmp_path: Path) -> None:
     """Another program's page on this machine is of the same site, so that the browser sends the cookie along."""
-    context = browser.new_context()
-    page = context.new_page()
+    (tmp_path / "index.html").write_text(f"<iframe src='{alone.address}/' title='framed'></iframe>", "utf-8")
     page.goto(alone.link)
-    page.route("http://127.0.0.1:9/", lambda route: route.fulfill(body=f"<iframe src='{alone.address}/'></iframe>"))
-    page.goto("http://127.0.0.1:9/")
-    frame = page.frames[1]
-    assert frame.get_by_role("navigation").count() == 0
-    context.close()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        page.wait_for_timeout(2000)  # the time in which a page is drawn
+        assert page.frame_locator("iframe").get_by_role("navigation").count() == 0
+        server.shutdown()
 
 
 def test_two_tabs_of_one_person_do_not_disturb_each_other(browser: Browser, alone: ConsoleProcess) -> None:

@@ -49,8 +49,8 @@ class Visitor:
 
     @property
     def text(self) -> str:
-        """What a reader sees of the page below the heading."""
-        return self.page.get_by_role("main").inner_text()
+        """The text of the page below the navigation."""
+        return str(self.page.get_by_role("main").inner_text())
 
     def confirm(self, name: str, reason: str) -> None:
         """Answer the question before a change: give the reason, press the button, wait until it is done."""
@@ -60,7 +60,7 @@ class Visitor:
         expect(dialog).to_be_hidden(timeout=FIRST_SECONDS * 1000)
 
     def serious_findings(self) -> list[str]:
-        """What axe finds serious or critical on the page, with the elements."""
+        """Findings of axe that are serious or critical, with the elements."""
         found = Axe().run(self.page).response["violations"]
         return [
             f"{finding['id']} ({finding['impact']}): {finding['help']}: "
