@@ -101,11 +101,18 @@ def function_lines(clients: Clients, function: str, about: str, since: float, un
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 return found  # the function has not run yet
             raise
-        found += (line_of(event["timestamp"] / 1000, event["message"]) for event in page["events"])
+        read = (line_of(event["timestamp"] / 1000, event["message"]) for event in page["events"])
+        found += (line for line in read if _is_about(line, about))
         if "nextToken" not in page or len(found) >= MOST_LINES:
             break
         query["nextToken"] = page["nextToken"]
     return found[:MOST_LINES]
+
+
+def _is_about(line: Line, about: str) -> bool:
+    """False for a line of another run or dataset version that only mentions it, as its parent for example."""
+    named = [line.fields[name] for name in ("run_id", "dataset_version") if line.fields.get(name)]
+    return not named or about in named
 
 
 _NOISE = ("timestamp", "service", "cold_start", "location", "xray_trace_id", "level", "message")

@@ -52,6 +52,7 @@ async def show_execution(machine: str, name: str, chosen: str = "") -> None:
         status = ui.row()
         ui.space()
         stop = _button("Stop", "stop", lambda: runs.stop(arn))
+        stop.set_visibility(False)
 
     def changed(panel: ExecutionPanel) -> None:
         status.clear()

@@ -66,6 +66,13 @@ def test_a_functions_lines_are_those_that_name_the_run_in_its_time_and_their_num
     assert (asked["startTime"], asked["endTime"]) == (99_000, (160 + logs.SLACK_SECONDS) * 1000)
 
 
+def test_a_line_of_another_dataset_that_mentions_this_one_as_its_parent_is_left_out() -> None:
+    lines = [{"dataset_version": "v1"}, {"dataset_version": "v2", "parent_version": "v1"}, {"run_id": "v1-r1"}]
+    told = [{"timestamp": 0, "message": json.dumps({"message": f"line {n}", **line})} for n, line in enumerate(lines)]
+    account = Logs([{"events": told}])
+    assert [line.text for line in logs.function_lines(account, "f", "v1", 0.0, None)] == ["line 0"]
+
+
 def test_pages_without_lines_are_not_read_for_ever() -> None:
     account = Logs([{"events": [], "nextToken": str(number)} for number in range(100)])
     assert logs.function_lines(account, "f", "v1", 0.0, None) == []
