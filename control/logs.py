@@ -83,14 +83,15 @@ class Line:
 
 def function_lines(clients: Clients, function: str, about: str, since: float, until: float | None) -> list[Line]:
     """The lines of a function that name `about` (a run, a dataset version), from `since` to a little after `until`
-    (None: now), the first MOST_LINES. Lines that do not name it are of other runs, or of the platform.
+    (None: now), the first MOST_LINES. Without `about` they are all lines of that time. Lines that do not name it are of other runs, or of the platform.
     """
     query: dict[str, Any] = {
         "logGroupName": f"/aws/lambda/{function}",
-        "filterPattern": f'"{about}"',
         "startTime": int(since * 1000) - 1000,
         "limit": MOST_LINES,
     }
+    if about:
+        query["filterPattern"] = f'"{about}"'
     if until is not None:
         query["endTime"] = int((until + SLACK_SECONDS) * 1000)
     found: list[Line] = []
@@ -112,7 +113,7 @@ def function_lines(clients: Clients, function: str, about: str, since: float, un
 def _is_about(line: Line, about: str) -> bool:
     """False for a line of another run or dataset version that only mentions it, as its parent for example."""
     named = [line.fields[name] for name in ("run_id", "dataset_version") if line.fields.get(name)]
-    return not named or about in named
+    return not named or not about or about in named
 
 
 _NOISE = ("timestamp", "service", "cold_start", "location", "xray_trace_id", "level", "message")

@@ -60,7 +60,7 @@ async def show_execution(machine: str, name: str, chosen: str = "") -> None:
             badge(panel.view.status)
         stop.set_visibility(panel.view.status not in OVER)
 
-    about = await run.io_bound(_subject, arn) if machine == "preparation" else name
+    about = await run.io_bound(_subject, arn) if machine == "preparation" else ""
     await ExecutionPanel(arn, about, chosen, _remember(), changed).show()
     _aws_link(arn)
 

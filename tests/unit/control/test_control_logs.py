@@ -73,6 +73,12 @@ def test_a_line_of_another_dataset_that_mentions_this_one_as_its_parent_is_left_
     assert [line.text for line in logs.function_lines(account, "f", "v1", 0.0, None)] == ["line 0"]
 
 
+def test_lines_of_an_operation_are_all_those_of_its_time() -> None:
+    account = Logs([{"events": [{"timestamp": 0, "message": '{"message": "version chosen", "run_id": "v1-r1"}'}]}])
+    assert [line.text for line in logs.function_lines(account, "f", "", 0.0, 9.0)] == ["version chosen"]
+    assert "filterPattern" not in account.asked[0]
+
+
 def test_pages_without_lines_are_not_read_for_ever() -> None:
     account = Logs([{"events": [], "nextToken": str(number)} for number in range(100)])
     assert logs.function_lines(account, "f", "v1", 0.0, None) == []
