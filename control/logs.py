@@ -83,7 +83,8 @@ class Line:
 
 def function_lines(clients: Clients, function: str, about: str, since: float, until: float | None) -> list[Line]:
     """The lines of a function that name `about` (a run, a dataset version), from `since` to a little after `until`
-    (None: now), the first MOST_LINES. Without `about` they are all lines of that time. Lines that do not name it are of other runs, or of the platform.
+    (None: now), the first MOST_LINES. Without `about` they are all lines of that time. Lines that do not name it are of
+    other runs, or of the platform.
     """
     query: dict[str, Any] = {
         "logGroupName": f"/aws/lambda/{function}",
