@@ -22,7 +22,7 @@ export SAM_CLI_TELEMETRY := 0
 # Compiled once, and not for each test that imports a function anew: this is a sixth of the tests' processor time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assemble demo up down status logs console train check one test lint unit contract infrastructure conformance e2e bench bench-training bench-serving load preflight teardown format clean
+.PHONY: help setup assemble demo up down status logs console train check one test lint unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load preflight teardown format clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -125,11 +125,14 @@ one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_t
 	@test -n "$(TEST)" || { echo "TEST is missing: make one TEST=part_of_its_name" >&2; exit 2; }
 	@found=$$(grep -rl --include='test_*.py' "def test_.*$(TEST)" tests laptop_aws/tests); \
 		test -n "$$found" || { echo "no test has $(TEST) in its name" >&2; exit 2; }; \
-		$(BIN)/python -m pytest $$found -k "$(TEST)"
+		own=$$(grep -E '^tests/(browser|unit/console)/' <<< "$$found"); rest=$$(grep -vE '^tests/(browser|unit/console)/' <<< "$$found"); \
+		{ test -z "$$rest" || $(BIN)/python -m pytest $$rest -k "$(TEST)"; } && \
+		{ test -z "$$own" || { $(MAKE) --no-print-directory .envs/browser/.ready && .envs/browser/bin/python -m pytest $$own -k "$(TEST)"; }; }
 
 # Three processes on two cores: the tests of the embedded AWS and of the deployed stack wait for most of their time.
-test: setup $(VENV)/.tests lint ## everything: lint, then unit, contract, infrastructure, conformance and end-to-end tests
+test: setup $(VENV)/.tests .envs/browser/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, end-to-end and browser tests
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(MAKE) --no-print-directory browser
 
 lint: $(VENV)/.check ## check format, style, types and the import rules
 	@$(BIN)/ruff format --check $(CHECKED)
@@ -140,6 +143,10 @@ lint: $(VENV)/.check ## check format, style, types and the import rules
 
 unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests
 	@$(BIN)/python -m pytest tests/$@
+
+# What .venv cannot import: the console, and the tests of it in Chromium, which use a stack of their own.
+browser: setup .envs/browser/.ready ## the tests of the console: its units, and its pages in a real browser
+	@.envs/browser/bin/python -m pytest tests/unit/console tests/browser
 
 conformance: setup $(VENV)/.tests ## the tests of the embedded AWS: unit and conformance
 	@$(BIN)/python -m pytest laptop_aws/tests
@@ -165,7 +172,30 @@ bench-serving: setup ## the benchmarks of the model server, compared with TorchS
 	@touch $@
 
 console: .envs/console/.ready ## the console in the browser, for the stack of `make up`: ARGS="--write", or ARGS="--profile … --stack …"
-	@.envs/console/bin/python -m console --endpoint-url "http://127.0.0.1:$${NCF_LOCAL_PORT:-4566}" $(ARGS)
+	@.envs/console/bin/python -m console $(ARGS)
+
+.envs/browser/.ready: requirements/browser.txt requirements/console.txt $(if $(NODE_FOUND),,requirements/node.txt) | $(BIN)/python
+	@echo "set-up: the console and a driver of browsers, in their own environment"
+	@rm -rf .envs/browser && $(PYTHON) -m venv .envs/browser
+	@.envs/browser/bin/pip install --quiet --disable-pip-version-check --requirement requirements/browser.txt $(if $(NODE_FOUND),,--requirement requirements/node.txt)
+	@touch $@
+
+screenshots: .envs/browser/.ready ## pictures of every page of the console, light and dark, in OUT (default: screenshots/), of the stack of `make up`
+	@.envs/browser/bin/python -m console.screenshots --out "$(or $(OUT),screenshots)" --chromium "$$(.envs/browser/bin/python -m tests.browser.chromium)" $(ARGS)
+
+.envs/browse/.ready: requirements/browse.txt | $(BIN)/python
+	@echo "set-up: StackPort, in its own environment"
+	@rm -rf .envs/browse && $(PYTHON) -m venv .envs/browse
+	@.envs/browse/bin/pip install --quiet --disable-pip-version-check --requirement requirements/browse.txt
+	@touch $@
+
+# By uvicorn and not by its own command, which listens on all interfaces; without the machine's AWS settings, and read-only.
+browse: .envs/browse/.ready ## look at buckets, tables, queues and logs of the embedded AWS with StackPort: http://127.0.0.1:8091
+	@echo "StackPort: http://127.0.0.1:8091 (Ctrl-C stops it)"
+	@env -u AWS_PROFILE -u AWS_SESSION_TOKEN AWS_ACCESS_KEY_ID=000000000000 AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 \
+		AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_ENDPOINT_URL="http://127.0.0.1:$${NCF_LOCAL_PORT:-4566}" \
+		STACKPORT_ALLOW_WRITES=false STACKPORT_LEARN=false STACKPORT_DATA_DIR=.envs/browse/data \
+		.envs/browse/bin/uvicorn backend.main:app --host 127.0.0.1 --port 8091 --log-level warning
 
 .envs/load/.ready: requirements/load.txt | $(BIN)/python
 	@echo "set-up: Locust, in its own environment"

@@ -6,12 +6,15 @@ Exit status: 0 stopped by Ctrl-C, 2 a problem with the arguments or the connecti
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import sys
 from collections.abc import Sequence
 
 from console import server
 from control.connection import Connection
+
+UNUSABLE = 2
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,21 +28,42 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--endpoint-url",
         default=None,
-        help="the embedded AWS (default: http://127.0.0.1:4566, unless --profile or --region is given)",
+        help="the embedded AWS (default: http://127.0.0.1:4566, or the port in NCF_LOCAL_PORT, unless --profile or "
+        "--region is given)",
     )
-    top.add_argument("--port", type=int, default=8090, help="port on the loopback interface (default: 8090)")
+    top.add_argument(
+        "--port", type=_port, default=8090, help="port on the loopback interface (default: 8090; 0: any free one)"
+    )
     top.add_argument("--write", action="store_true", help="allow changes: each asks first and is kept in the ledger")
     top.add_argument("--token", default=None, help="the token of the link (default: a new one)")
+    top.epilog = (
+        "Without --profile and --region the console shows the embedded AWS of `make up` and uses no credentials of "
+        "yours. Open the printed link: it has a token, and only a browser that has it gets in. Ctrl-C stops it."
+    )
     return top
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, not {text!r}")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the console until Ctrl-C; the exit status."""
     given = parser().parse_args(arguments)
     on_aws = given.profile is not None or given.region is not None
-    endpoint = given.endpoint_url or (None if on_aws else "http://127.0.0.1:4566")
+    endpoint = given.endpoint_url or (
+        None if on_aws else f"http://127.0.0.1:{os.environ.get('NCF_LOCAL_PORT', '4566')}"
+    )
     connection = Connection(given.stack, given.profile, given.region, endpoint)
-    server.serve(connection, given.port, given.write, given.token or secrets.token_urlsafe(24))
+    try:
+        server.serve(connection, given.port, given.write, given.token or secrets.token_urlsafe(24))
+    except server.PortTaken as error:
+        print(error, file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        pass
     return 0
 
 

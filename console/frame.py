@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
-from collections.abc import Awaitable, Callable
+import io
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nicegui import run, ui
 
 from console import state
+from control import diagrams
 from control.actions import Action, perform
 from control.connection import in_words
 
@@ -44,6 +48,27 @@ SIGNS = {
 }
 
 
+CSS = """
+.skip { position: absolute; left: -999px; top: 4px; z-index: 10; padding: 4px 12px; border-radius: 4px }
+.skip:focus { left: 8px; background: white; color: black }
+/* Dark enough on white, light enough on black; over the colours that Quasar sets on the body itself. */
+body { --q-primary: #0072b2 !important }
+body.body--dark { --q-primary: #6cb8e8 !important }
+@layer theme { .body--dark .bg-primary { color: #10222e !important } }
+main a.nicegui-link:not(.text-white) { color: var(--q-primary); text-decoration: underline }
+a:focus-visible, button:focus-visible, [tabindex]:focus-visible { outline: 2px solid #56b4e9; outline-offset: 1px }
+"""
+HEAD = """<script>
+document.documentElement.lang = 'en';
+/* The button beside a code has no name of its own. */
+new MutationObserver(() => {
+  for (const button of document.querySelectorAll('.nicegui-code-copy:not([aria-label])'))
+    button.setAttribute('aria-label', 'Copy');
+}).observe(document.documentElement, {childList: true, subtree: true});
+</script>"""
+log = logging.getLogger("console")
+
+
 @dataclass(frozen=True)
 class Entry:
     """An entry of the navigation."""
@@ -74,10 +99,17 @@ def page(path: str, title: str) -> Callable[[Callable[..., Any]], Callable[..., 
     def register(fill: Callable[..., Any]) -> Callable[..., Any]:
         async def framed(**arguments: Any) -> None:
             _frame(path, title)
-            with ui.column().classes("w-full max-w-screen-2xl mx-auto p-4 gap-4"):
-                found = fill(**arguments)
-                if inspect.isawaitable(found):
-                    await found
+            with ui.element("div").classes("w-full max-w-screen-2xl mx-auto flex flex-col gap-4"):
+                ui.link_target("content").props("tabindex=-1")
+                with ui.element("h1").classes("sr-only"):
+                    ui.label(title)
+                try:
+                    found = fill(**arguments)
+                    if inspect.isawaitable(found):
+                        await found
+                except Exception as error:  # as in `read`: a page never shows a stack trace, the log does
+                    log.exception("page %s", path)
+                    notice(in_words(error), "bad")
 
         framed.__signature__ = inspect.signature(fill)  # type: ignore[attr-defined] # FastAPI reads the arguments here
         framed.__name__ = fill.__name__
@@ -88,11 +120,23 @@ def page(path: str, title: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
 
 def _frame(path: str, title: str) -> None:
-    dark = ui.dark_mode(None)
-    ui.add_head_html('<meta name="viewport" content="width=device-width, initial-scale=1">')
-    with ui.header().classes("items-center gap-1 bg-slate-800 text-white px-3 py-1").props("role=banner"):
-        ui.label(state.current.connection.stack).classes("font-bold mr-2")
-        with ui.row().classes("gap-0 flex-wrap").props("role=navigation aria-label=Pages"):
+    dark = ui.dark_mode(state.current.is_dark)
+
+    async def switch() -> None:
+        # As the browser shows it: the value is None as long as the system decides.
+        state.current.is_dark = not await ui.run_javascript("Quasar.Dark.isActive")
+        dark.set_value(state.current.is_dark)
+
+    ui.add_css(CSS)
+    ui.add_head_html(HEAD)
+    with ui.header().classes("items-center gap-1 bg-slate-800 text-white px-3 py-1"):
+        ui.link("Skip to the content", "#content").classes("skip")
+        ui.label(state.current.connection.stack).classes("font-bold mr-2 max-w-full truncate")
+        with (
+            ui.element("nav")
+            .classes("flex flex-row flex-wrap max-sm:order-last max-sm:w-full")
+            .props("aria-label=Pages")
+        ):
             for entry in NAVIGATION:
                 is_here = path == entry.path or (entry.path != "/" and path.startswith(entry.path))
                 link = ui.link(entry.title, entry.path).classes("px-2 py-1 rounded text-white no-underline")
@@ -100,9 +144,7 @@ def _frame(path: str, title: str) -> None:
                     link.classes("bg-slate-600").props("aria-current=page")
         ui.space()
         ui.label("changes allowed" if state.current.may_write else "read only").classes("text-xs")
-        ui.button(icon="dark_mode", on_click=lambda: dark.set_value(not dark.value)).props(
-            'flat dense color=white aria-label="Dark or light"'
-        )
+        ui.button(icon="dark_mode", on_click=switch).props('flat dense color=white aria-label="Dark or light"')
 
 
 async def read(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -124,7 +166,7 @@ def notice(text: str, kind: str = "warning") -> None:
 def badge(status: str) -> ui.element:
     """A state as a coloured badge with a sign."""
     colour = COLOURS.get(status, "#7f7f7f")
-    foreground = "black" if colour in ("#f0e442", "#56b4e9", "#e69f00") else "white"
+    foreground = diagrams.on(colour)
     return ui.label(f"{SIGNS.get(status, '·')} {status}").style(
         f"background:{colour};color:{foreground};border-radius:4px;padding:1px 8px;font-size:0.8rem"
     )
@@ -157,12 +199,12 @@ def ask(action: Action, after: Callable[[], Any] | None = None) -> None:
     if not state.current.may_write:
         ui.notify("This console is read only. Start it with --write to change something.", type="warning")
         return
-    with ui.dialog() as dialog, ui.card().classes("min-w-96"):
+    with ui.dialog() as dialog, ui.card().classes("w-[28rem] max-w-full"):
         ui.label(action.title).classes("text-lg font-bold")
         for sentence in action.consequences:
             ui.label(sentence)
-        ui.label("It will call: " + ", ".join(str(call) for call in action.calls)).classes("text-xs opacity-70")
-        why = ui.input("Reason" if action.needs_reason else "Reason (optional)").classes("w-full")
+        ui.label("It will call: " + ", ".join(str(call) for call in action.calls)).classes("text-xs")
+        why = ui.input("Reason" if action.needs_reason else "Reason (optional)").classes("w-full").props("autofocus")
 
         async def confirm() -> None:
             try:
@@ -184,3 +226,28 @@ def ask(action: Action, after: Callable[[], Any] | None = None) -> None:
             ui.button(action.name.capitalize(), on_click=confirm).props("color=primary")
             ui.button("Cancel", on_click=dialog.close).props("flat")
     dialog.open()
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """The rows as CSV with a header. A text that a spreadsheet would calculate gets an apostrophe before it."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    for row in rows:
+        values = [row.get(column) for column in columns]
+        writer.writerow(
+            [
+                f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+                for value in values
+            ]
+        )
+    return file.getvalue()
+
+
+def csv_button(rows: Callable[[], Sequence[Mapping[str, Any]]], columns: Sequence[str], name: str) -> ui.button:
+    """A button that saves what `rows` returns at that moment as `<name>.csv`."""
+
+    def save() -> None:
+        ui.download.content(csv_of(rows(), columns), f"{name}.csv", "text/csv")
+
+    return ui.button("Save as CSV", icon="download", on_click=save).props(f'flat dense aria-label="Save {name} as CSV"')

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import socket
 from typing import Any
 
 from nicegui import app, ui
@@ -11,16 +13,42 @@ from console import state
 from console.guard import Guard
 from control.connection import Connection
 
+HOST = "127.0.0.1"
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0072b2"/>'
+    '<path d="M3 11l3-4 3 2 4-5" fill="none" stroke="#fff" stroke-width="2"/></svg>'
+)
 PAGES = ("now", "runs", "gate", "history", "compare", "explore", "rules", "drills", "api")
 
 
+class PortTaken(Exception):
+    """The port cannot be listened on; the message says what to do."""
+
+
+def free_port(wanted: int) -> int:
+    """`wanted`, or a free port for 0. Raises PortTaken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError as error:
+            why = "in use by another program" if error.errno == errno.EADDRINUSE else f"not usable ({error.strerror})"
+            raise PortTaken(
+                f"Port {wanted} on {HOST} is {why}: choose another one with --port, or --port 0 for any free one."
+            ) from error
+        return int(probe.getsockname()[1])
+
+
 def serve(connection: Connection, port: int, may_write: bool, token: str) -> None:
-    """Serve until Ctrl-C. Prints the link."""
+    """Serve until Ctrl-C. Prints the link. Raises PortTaken."""
+    port = free_port(port)
     state.current = state.Console(connection, may_write)
     for name in PAGES:
         importlib.import_module(f"console.pages.{name}")
+    # A bar over the page for each request, without a name for a screen reader.
+    app.config.quasar_config["loadingBar"]["skipHijack"] = True
     app.add_middleware(Guard, token=token, port=port)
-    link = f"http://127.0.0.1:{port}/?token={token}"
+    link = f"http://{HOST}:{port}/?token={token}"
     settings: dict[str, Any] = {"show": False, "reload": False, "show_welcome_message": False}
     app.on_startup(lambda: print(f"console: {link}", flush=True))
-    ui.run(host="127.0.0.1", port=port, title=connection.stack, favicon="🛒", dark=None, **settings)
+    ui.run(host=HOST, port=port, title=connection.stack, favicon=ICON, dark=None, **settings)

@@ -11,11 +11,14 @@ from control.ledger import Ledger
 
 @dataclass
 class Console:
-    """One console. `who` is written in the ledger beside each change."""
+    """One console, which may be open in several tabs. `who` is written in the ledger beside each change; `is_dark` is
+    what its person chose, or None as the browser does.
+    """
 
     connection: Connection
     may_write: bool
     who: str = field(default_factory=getpass.getuser)
+    is_dark: bool | None = None
 
     @property
     def ledger(self) -> Ledger:

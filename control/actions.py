@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -37,6 +37,8 @@ class Action:
     calls: tuple[Call, ...]
     needs_reason: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
+    with_reason: Callable[[str], Sequence[Call]] | None = None
+    """Makes the calls anew with the reason that was given, where a call carries it."""
 
 
 def perform(connection: Connection, action: Action, who: str, why: str) -> list[dict[str, Any]]:
@@ -49,11 +51,10 @@ def perform(connection: Connection, action: Action, who: str, why: str) -> list[
         raise ValueError("Give a reason: it is kept in the ledger.")
     if len(why) > LONGEST_REASON:
         raise ValueError(f"The reason has {len(why)} characters; {LONGEST_REASON} are the most.")
+    calls = action.with_reason(why.strip()) if action.with_reason is not None else action.calls
     record = _begin(connection, action, who, why)
     try:
-        answers = [
-            dict(getattr(connection.client(call.service), call.method)(**call.parameters)) for call in action.calls
-        ]
+        answers = [dict(getattr(connection.client(call.service), call.method)(**call.parameters)) for call in calls]
     except Exception as error:
         _end(connection, record, "FAILED", str(error))
         raise

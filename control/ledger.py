@@ -97,6 +97,31 @@ class Ledger:
         )
         return [self._record(item) for item in found["Items"]]
 
+    def some_of_kind(self, kind: str, status: str, after: str, limit: int) -> tuple[list[dict[str, Any]], str]:
+        """At most `limit` records of a kind are read, the last updated first; return those with `status` (all without
+        one), and where to go on (`<updatedAt>~<pk>`, as `after`), nothing at the end.
+        """
+        query: dict[str, Any] = {
+            "TableName": self.name,
+            "IndexName": "byKind",
+            "KeyConditionExpression": "kind = :kind",
+            "ExpressionAttributeValues": {":kind": {"S": kind}},
+            "ScanIndexForward": False,
+            "Limit": limit,
+        }
+        if status:
+            query["FilterExpression"] = "#status = :status"
+            query["ExpressionAttributeNames"] = {"#status": "status"}
+            query["ExpressionAttributeValues"][":status"] = {"S": status}
+        if after:
+            updated, _, pk = after.partition("~")
+            start = {"kind": kind, "updatedAt": updated, "pk": pk, "sk": "STATE"}
+            query["ExclusiveStartKey"] = {name: {"S": value} for name, value in start.items()}
+        found = self.client.query(**query)
+        last = found.get("LastEvaluatedKey")
+        more = f"{last['updatedAt']['S']}~{last['pk']['S']}" if last else ""
+        return [self._record(item) for item in found["Items"]], more
+
 
 def key_of(record: Mapping[str, Any]) -> str:
     """The name in a record's partition key: `RUN#v…-r1` → `v…-r1`."""

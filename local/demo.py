@@ -232,6 +232,8 @@ def next_commands(
     api = http.api_url(project, outputs["ApiId"])
     credentials = f"AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} AWS_DEFAULT_REGION={REGION}"
     lines = [
+        "# the run, the gate and the recommender in the browser",
+        "make console",
         "# the model that serves, the latest runs and their reasons; the log lines of each part",
         f"{local} status",
         f"{local} logs training",

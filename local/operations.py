@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,16 +10,13 @@ from botocore.exceptions import ClientError
 
 from contracts import documents, history
 from contracts.documents import Unfit
-from contracts.history import TakenBack
+from control import runs
+from control.actions import LONGEST_REASON
 from control.executions import execution_reason
 from control.ledger import UNFINISHED, Ledger, key_of, newest_first, reasons_of
 from local.console import Show
 from local.project import Problem, Project, RunFailedError
 from local.watch import Watcher
-
-FAILED = ("FAILED", "ABORTED", "ROLLED_BACK")
-LONGEST_REASON = 500
-"""Maximum characters of an acknowledgement in an execution's input."""
 
 
 def roll_back(
@@ -65,29 +61,18 @@ def restart(
     Raises Problem if there is no such run or the reason is missing, RunFailedError if it fails again.
     """
     watcher = Watcher(project, outputs, show)
-    runs = newest_first(watcher.ledger.of_kind("RUN"))
+    known = newest_first(watcher.ledger.of_kind("RUN"))
     if run_id is None and acknowledge is not None:
         raise Problem("--acknowledge needs the name of the run: restart <run> --acknowledge <reason>")
-    earlier = run_id or _latest_failed(watcher.ledger, runs, show)
-    version, _, attempt = earlier.rpartition("-r")
-    status = {key_of(run): run.get("status") for run in runs}.get(earlier)
-    if status is None:
-        raise Problem(f"there is no run {earlier}: see `make status`")
-    if status not in FAILED and not is_anew:
-        raise Problem(f"{earlier} is {status}, and only a failed run can be restarted; --anew trains again")
+    earlier = run_id or _latest_failed(watcher.ledger, known, show)
+    status = {key_of(run): run.get("status") for run in known}.get(earlier)
+    if refusal := runs.restart_refusal(earlier, status, is_anew):
+        raise Problem(f"{refusal}: see `make status`" if status is None else f"{refusal}; --anew trains again")
     _check_acknowledged(watcher.ledger, earlier, is_anew, acknowledge)
-    if is_anew:
-        attempts = [key_of(run).rpartition("-r") for run in runs]
-        attempt = str(1 + max(int(number) for data, _, number in attempts if data == version))
-    wanted = f"{version}-r{attempt}"
-    manifest = {"bucket": outputs["DataBucketName"], "key": f"datasets/{version}/manifest.json"}
-    execution_input = {"runId": wanted, "datasetVersion": version, "attempt": int(attempt), "manifest": manifest}
-    execution_input |= {} if acknowledge is None else {"acknowledge": acknowledge}
+    wanted = runs.next_attempt(earlier, [key_of(run) for run in known]) if is_anew else earlier
     show.heading(f"{'Next attempt' if is_anew else 'Restart'}: {wanted}")
-    name = wanted if is_anew else f"{wanted}-restart-{time.time_ns() // 10**9}"
-    arn = watcher.states.start_execution(
-        stateMachineArn=outputs["RetrainingStateMachineArn"], name=name, input=json.dumps(execution_input)
-    )["executionArn"]
+    call = runs.restart_call(outputs, wanted, is_anew, acknowledge)
+    arn = watcher.states.start_execution(**call.parameters)["executionArn"]
     outcome = watcher.follow_run(wanted, arn)
     if outcome.status == "DEPLOYED":
         show.good(f"model {wanted} serves")
@@ -97,22 +82,15 @@ def restart(
         show.warn(f"{wanted} was rejected: {'; '.join(outcome.reasons)}")
 
 
-def _latest_failed(ledger: Ledger, runs: Sequence[Mapping[str, Any]], show: Show) -> str:
-    """The latest run that failed, whose data are not older than the serving model's, and of whose data nobody took a
-    model back. Raises Problem if there is none.
-    """
-    items, serves = ledger.history(), str(ledger.serving().get("datasetVersion", ""))
-    taken_back: tuple[TakenBack, str] | None = None
-    for run_id in (key_of(run) for run in runs if run.get("status") in FAILED):
-        version = run_id.rpartition("-r")[0]
-        taken = history.taken_back_of(items, version)
-        if taken is None and version >= serves:
-            if taken_back is not None:
-                show.line(f"not {taken_back[1]}: {taken_back[0]}")
-            return run_id
-        if taken is not None and taken_back is None:
-            taken_back = taken, run_id
-    advice = f": {taken_back[0]}. {_how_to_acknowledge(taken_back[1])}" if taken_back is not None else ""
+def _latest_failed(ledger: Ledger, known: Sequence[Mapping[str, Any]], show: Show) -> str:
+    """The latest run that failed and may be restarted, as `runs.restartable` says. Raises Problem if there is none."""
+    serves = str(ledger.serving().get("datasetVersion", ""))
+    run_id, passed = runs.restartable(known, ledger.history(), serves)
+    if run_id is not None:
+        if passed is not None:
+            show.line(f"not {passed[1]}: {passed[0]}")
+        return run_id
+    advice = f": {passed[0]}. {_how_to_acknowledge(passed[1])}" if passed is not None else ""
     raise Problem(f"no run has failed that may be restarted{advice}")
 
 
@@ -152,8 +130,8 @@ def fetch_report(project: Project, outputs: Mapping[str, str], show: Show, run_i
     there is none.
     """
     if run_id is None:
-        runs = newest_first(Ledger(project, outputs["RunsTableName"]).of_kind("RUN"))
-        over = [key_of(run) for run in runs if run.get("status") not in UNFINISHED]
+        known = newest_first(Ledger(project, outputs["RunsTableName"]).of_kind("RUN"))
+        over = [key_of(run) for run in known if run.get("status") not in UNFINISHED]
         if not over:
             raise Problem("no run has finished yet: `make demo` starts one")
         run_id = over[0]

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from contracts import lines
+from control import progress
 from control.executions import OVER, ExecutionView, StateVisit, execution_reason, read_json
 from control.ledger import REFUSED, UNFINISHED, Ledger, reasons_of
-from local import progress
+from control.logs import TRAINING_LOG_GROUP, LogTail
 from local.console import Activity, Show
 from local.project import Project, RunFailedError
 from local.stack import Stack
@@ -26,7 +27,6 @@ from local.stack import Stack
 POLL_SECONDS = 0.3
 PATIENCE_SECONDS = 30.0
 START_SECONDS = 120.0
-TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 WORK = {
     "StartPreparation": "prepare the data with Spark",
     "RecordPrepared": "record the dataset version",
@@ -57,34 +57,6 @@ class Outcome:
     dataset_version: str
     reasons: list[str]
     seconds: float
-
-
-@dataclass
-class LogTail:
-    """New lines of the streams of a CloudWatch log group whose names begin with `prefix`."""
-
-    client: Any
-    group: str
-    prefix: str
-    _tokens: dict[str, str] = field(default_factory=dict)
-
-    def lines(self) -> Iterator[str]:
-        """The lines since the last call; none if the group does not exist."""
-        try:
-            streams = self.client.describe_log_streams(logGroupName=self.group, logStreamNamePrefix=self.prefix)
-        except ClientError:
-            return
-        for stream in streams["logStreams"]:
-            name = stream["logStreamName"]
-            while True:
-                given = {"nextToken": self._tokens[name]} if name in self._tokens else {}
-                page = self.client.get_log_events(
-                    logGroupName=self.group, logStreamName=name, startFromHead=True, **given
-                )
-                self._tokens[name] = page["nextForwardToken"]
-                yield from (event["message"] for event in page["events"])
-                if not page["events"] or page["nextForwardToken"] == given.get("nextToken"):
-                    break
 
 
 @dataclass

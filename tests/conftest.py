@@ -5,6 +5,7 @@ otherwise one for each file. What the modules hold is left out of Python's searc
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Time depends on the machine and on what else it does: no test may fail for it.
 settings.register_profile("product", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("product")
+
+# The console has an environment of its own; `make browser`, which `make test` calls, runs these.
+collect_ignore = [] if importlib.util.find_spec("nicegui") else ["browser", "unit/console"]
 
 WHOLE_TIERS = ("tests/e2e/", "tests/unit/emr/", "tests/infrastructure/")
 OF_ITS_OWN = ("tests/e2e/test_live.py",)

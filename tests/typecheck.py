@@ -91,6 +91,7 @@ AREAS = [
             "tests/unit/control",
             "tests/unit/console",
             "tests/e2e",
+            "tests/browser",
             "tests/load",
         ),
     ),

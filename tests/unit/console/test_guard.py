@@ -1,9 +1,6 @@
 """Only the browser that has the link reaches the console."""
 
 import pytest
-
-pytest.importorskip("starlette", reason="the console has an environment of its own")
-
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -36,3 +33,8 @@ def test_another_site_and_another_host_name_are_refused() -> None:
     visitor.get("/?token=secret")
     assert visitor.get("/", headers={"origin": "https://evil.example"}).status_code == 403
     assert visitor.get("/", headers={"host": "evil.example:8090"}).status_code == 403
+
+
+def test_the_link_to_a_page_keeps_what_is_chosen_there_and_leads_to_this_site_only() -> None:
+    assert client().get("/gate?run=a+b&token=secret").headers["location"] == "/gate?run=a+b"
+    assert client().get("http://127.0.0.1:8090//evil.example/?token=secret").headers["location"] == "/evil.example/"

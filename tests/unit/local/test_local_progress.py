@@ -1,7 +1,7 @@
 """Progress lines of training and preparation, as a person reads them."""
 
 from contracts.lines import Epoch
-from local import progress
+from control import progress
 
 
 def test_an_epoch_is_shown_with_its_loss_and_speed() -> None:

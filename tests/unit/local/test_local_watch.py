@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import rich.console
 
-from control import executions, ledger
+from control import executions, ledger, logs
 from local import watch
 from local.console import Show, is_worth_a_line
 
@@ -128,7 +128,7 @@ class FakeLogs:
 
 def test_a_log_tail_gives_each_line_once_over_pages() -> None:
     client = FakeLogs()
-    tail = watch.LogTail(client, "/group", "job")
+    tail = logs.LogTail(client, "/group", "job")
     client.events = ["one", "two", "three"]
     assert list(tail.lines()) == ["one", "two", "three"]
     assert list(tail.lines()) == []

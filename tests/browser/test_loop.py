@@ -1,0 +1,198 @@
+"""The loop as an operator sees it, from the console alone: a run watched to its end, a rejection read, an approval, a
+rule, a person, a drill, and a model taken back. One stack; each test stands on those before it.
+"""
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from local import shop
+from tests.browser.local_stack import LocalStack, eventually
+from tests.browser.visitor import TRACE, Visitor
+
+SEED, PEOPLE = 7, 300
+RUN_MILLISECONDS = 240_000
+SEEN_MILLISECONDS = 20_000
+pytestmark = pytest.mark.timeout(600)
+
+
+def shop_files(folder: Path, weeks: int) -> dict[str, bytes]:
+    """The drop of a generated shop after `weeks` weeks."""
+    shop.write_shop(folder, seed=SEED, weeks=weeks, users=PEOPLE)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def shuffled(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The same shop with random items, so that there is nothing to learn."""
+    header, *rows = files["interactions.csv"].decode().splitlines()
+    fields = [row.split(",") for row in rows]
+    items = sorted({row[1] for row in fields})
+    generator = random.Random(1)
+    noise = [",".join([row[0], generator.choice(items), *row[2:]]) for row in fields]
+    return {**files, "interactions.csv": "\n".join([header, *noise, ""]).encode()}
+
+
+def run_ids(stack: LocalStack) -> set[str]:
+    return {str(run["pk"]).removeprefix("RUN#") for run in stack.ledger.of_kind("RUN")}
+
+
+def dropped(stack: LocalStack, name: str, files: Mapping[str, bytes]) -> str:
+    """Drop data; the id of the run that it starts, once the ledger has it."""
+    before = run_ids(stack)
+    stack.drop(name, dict(files))
+    return str(eventually(lambda: run_ids(stack) - before, f"a run from raw/{name}/").pop())
+
+
+def ended(stack: LocalStack, run_id: str) -> dict[str, Any]:
+    """Wait until the run is over; its record."""
+    found: dict[str, Any] = eventually(
+        lambda: record if (record := stack.ledger.run(run_id)).get("status") not in ("RUNNING", "PARKED") else None,
+        f"the end of {run_id}",
+    )
+    return found
+
+
+def last_action(stack: LocalStack) -> dict[str, Any]:
+    """The ledger's record of the last change made in the console."""
+    return stack.ledger.of_kind("ACTION", 1)[0]
+
+
+@contextmanager
+def approval_by_a_person(stack: LocalStack) -> Iterator[None]:
+    functions, name = stack.client("lambda"), "ncf-register"
+    before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    functions.update_function_configuration(
+        FunctionName=name, Environment={"Variables": {**before, "APPROVAL": "manual"}}
+    )
+    try:
+        yield
+    finally:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+
+
+def content(visitor: Visitor) -> Locator:
+    return visitor.page.get_by_role("main")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return shop_files(tmp_path_factory.mktemp("shop"), 8)
+
+
+@pytest.fixture(scope="module")
+def first(stack: LocalStack, files: dict[str, bytes]) -> str:
+    """The id of a run that has just begun."""
+    return dropped(stack, "first", files)
+
+
+def test_a_run_is_watched_live_to_its_end_without_a_reload(stack: LocalStack, first: str, operator: Visitor) -> None:
+    page = operator.open(f"/runs/{first}")
+    page.evaluate("window.sameDocument = true")
+    expect(content(operator)).to_contain_text("RUNNING", timeout=SEEN_MILLISECONDS)
+    expect(content(operator)).to_contain_text("StartTraining", timeout=RUN_MILLISECONDS)
+    expect(content(operator)).to_contain_text("DEPLOYED", timeout=RUN_MILLISECONDS)
+    assert page.evaluate("window.sameDocument") is True
+    assert stack.ledger.serving()["runId"] == first
+    assert operator.errors == [] and not TRACE.search(operator.text)
+
+
+def test_the_first_page_says_who_serves(stack: LocalStack, first: str, operator: Visitor) -> None:
+    ended(stack, first)
+    operator.open("/")
+    expect(content(operator)).to_contain_text(first, timeout=SEEN_MILLISECONDS)
+
+
+def test_the_reason_of_a_rejection_is_read_at_the_gate(
+    stack: LocalStack, files: dict[str, bytes], operator: Visitor
+) -> None:
+    run_id = dropped(stack, "worse", shuffled(files))
+    record = ended(stack, run_id)
+    assert record["status"] == "REJECTED" and record["reasons"]
+    operator.open(f"/gate?run={run_id}")
+    for reason in record["reasons"]:
+        expect(content(operator)).to_contain_text(reason, timeout=SEEN_MILLISECONDS)
+
+
+def test_an_approval_given_in_the_console_lets_the_model_serve(
+    stack: LocalStack, tmp_path: Path, operator: Visitor
+) -> None:
+    with approval_by_a_person(stack):
+        run_id = dropped(stack, "next", shop_files(tmp_path, 9))
+        page = operator.open(f"/runs/{run_id}")
+        approve = page.get_by_role("button", name="Approve")
+        expect(approve).to_be_visible(timeout=RUN_MILLISECONDS)
+        expect(approve).to_be_enabled(timeout=RUN_MILLISECONDS)
+        approve.click()
+        operator.confirm("Approve", "better on every slice")
+    expect(content(operator)).to_contain_text("DEPLOYED", timeout=RUN_MILLISECONDS)
+    assert stack.ledger.serving()["runId"] == run_id
+    action = last_action(stack)
+    assert (action["name"], action["status"], action["why"]) == ("approve", "DONE", "better on every slice")
+    assert action["who"]
+
+
+def test_a_person_is_explored_with_the_list_that_the_api_gives(
+    stack: LocalStack, files: dict[str, bytes], operator: Visitor
+) -> None:
+    user = files["interactions.csv"].decode().splitlines()[1].split(",")[0]
+    shown = stack.command("recommend", user, "-n", "1")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    titles = [line.split(",")[1] for line in files["items.csv"].decode().splitlines()[1:]]
+    best = next(title for title in titles if title in shown.stdout)
+    operator.open(f"/explore?user={user}")
+    expect(content(operator)).to_contain_text(user, timeout=SEEN_MILLISECONDS)
+    expect(content(operator)).to_contain_text(best, timeout=SEEN_MILLISECONDS)
+
+
+def test_a_rule_is_published_and_put_in_force(stack: LocalStack, files: dict[str, bytes], operator: Visitor) -> None:
+    item = files["items.csv"].decode().splitlines()[1].split(",")[0]
+    bucket = stack.outputs["ArtifactsBucketName"]
+    page = operator.open("/rules?doc=rules")
+    never = page.get_by_label("Never recommended")
+    expect(never).to_be_visible(timeout=SEEN_MILLISECONDS)
+    never.fill(item)
+    never.blur()
+    page.get_by_role("button", name="Publish", exact=True).click()
+    operator.confirm("Publish", "recalled by its maker")
+    written = json.loads(stack.client("s3").get_object(Bucket=bucket, Key="rules/rules.json")["Body"].read())
+    assert item in json.dumps(written)
+    expect(content(operator)).to_contain_text("in force as written", timeout=60_000)
+    assert last_action(stack)["why"] == "recalled by its maker"
+
+
+def test_a_drill_shows_the_expected_end_and_the_real_one(stack: LocalStack, first: str, operator: Visitor) -> None:
+    before = run_ids(stack)
+    page = operator.open("/drills")
+    page.get_by_role("button", name="Begin Duplicate event").click()
+    operator.confirm("Drill", "a rehearsal")
+    expect(content(operator)).to_contain_text("no run is started", timeout=SEEN_MILLISECONDS)
+    expect(content(operator)).to_contain_text("✓", timeout=120_000)
+    assert run_ids(stack) == before
+
+
+def test_the_model_before_serves_again_after_a_rollback(stack: LocalStack, operator: Visitor) -> None:
+    serving = stack.ledger.serving()
+    page = operator.open("/history")
+    page.get_by_role("button", name="Roll back").first.click()
+    operator.confirm("Roll back", "the lists look odd")
+    eventually(lambda: stack.ledger.serving()["runId"] == serving["previous"]["runId"], "the model before serves")
+    expect(content(operator)).to_contain_text("the lists look odd", timeout=60_000)
+    assert last_action(stack)["why"] == "the lists look odd"
+
+
+def test_a_console_that_may_only_read_changes_nothing(stack: LocalStack, reader: Visitor) -> None:
+    """Buttons of changes are missing, disabled or refuse: no action is in the ledger afterwards."""
+    before = {action["pk"] for action in stack.ledger.of_kind("ACTION")}
+    for path, name in {"/drills": "Begin", "/history": "Roll back", "/rules?doc=rules": "Publish"}.items():
+        page = reader.open(path)
+        for button in page.get_by_role("button", name=name).all():
+            if button.is_visible() and button.is_enabled():
+                button.click()
+                expect(page.get_by_role("dialog")).to_have_count(0)
+    assert {action["pk"] for action in stack.ledger.of_kind("ACTION")} == before
