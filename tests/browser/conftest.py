@@ -19,6 +19,16 @@ ENDPOINT = "NCF_BROWSER_ENDPOINT"
 """A stack that runs already, for writing tests: its endpoint URL. Without it, one is deployed for the session."""
 
 
+_missing: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it once more, and last: nobody should take skipped tests for passed ones."""
+    if _missing:
+        terminalreporter.section("THE CONSOLE WAS NOT TESTED IN A BROWSER", red=True, bold=True)
+        terminalreporter.line(_missing[0])
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -30,6 +40,7 @@ def browser() -> Iterator[Browser]:
     try:
         executable = chromium.find()
     except chromium.NoChromium as error:
+        _missing.append(str(error))
         pytest.skip(str(error))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable)
