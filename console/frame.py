@@ -161,7 +161,8 @@ def ask(action: Action, after: Callable[[], Any] | None = None) -> None:
         ui.label(action.title).classes("text-lg font-bold")
         for sentence in action.consequences:
             ui.label(sentence)
-        ui.label("It will call: " + ", ".join(str(call) for call in action.calls)).classes("text-xs opacity-70")
+        if action.calls:
+            ui.label("It will call: " + ", ".join(str(call) for call in action.calls)).classes("text-xs opacity-70")
         why = ui.input("Reason" if action.needs_reason else "Reason (optional)").classes("w-full")
 
         async def confirm() -> None:

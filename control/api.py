@@ -30,7 +30,7 @@ Query = Mapping[str, str | Sequence[str]]
 """Parameters of a query by name; a sequence is a parameter that is repeated."""
 
 
-class Unanswered(Exception):
+class Unanswered(NotReady):
     """The HTTP API cannot be reached; the message says where it was expected."""
 
 

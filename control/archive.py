@@ -15,6 +15,7 @@ from typing import IO, Any
 from contracts import archives, documents
 from contracts.archives import BadArchive
 from contracts.documents import Unfit
+from control.connection import NotReady
 
 ITEM_IDS, USER_IDS = "item_ids.json", "user_ids.json"
 FIELDS, CATEGORIES = "item_fields.safetensors", "item_categories.json"
@@ -28,7 +29,7 @@ MAXIMUM_BYTES = 64 << 30
 _FORMATS = {"I64": "q", "I32": "i", "U8": "B", "BOOL": "?"}
 
 
-class Unusable(Exception):
+class Unusable(NotReady):
     """The archive cannot be shown; the message says why."""
 
 
@@ -80,7 +81,9 @@ def _tensor(content: memoryview, start: int, entry: Any) -> memoryview:
     size = len(content)
     if not 0 <= first <= end <= size - start:
         raise ValueError("a tensor lies outside of the file")
-    return content[start + first : start + end].cast(_FORMATS[entry["dtype"]])
+    formats: dict[str, Any] = _FORMATS
+    view: memoryview = content[start + first : start + end].cast(formats[entry["dtype"]])
+    return view
 
 
 def strings(path: Path) -> list[str]:

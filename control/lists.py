@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from contracts import documents, lists, seen
 from contracts.documents import Unfit
 from control import api
-from control.connection import Connection
+from control.connection import Connection, NotReady
 
 SHOP, MODEL, OTHER, STORED = "shop", "model", "other", "stored"
 LARGEST_PART_BYTES = 16 << 20
@@ -22,7 +22,7 @@ LARGEST_PART_BYTES = 16 << 20
 VARIANTS = {MODEL: "AllTraffic", OTHER: "Other"}
 
 
-class NoList(Exception):
+class NoList(NotReady):
     """There is no list of that source; the message says why, and what to do."""
 
 
