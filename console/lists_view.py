@@ -20,9 +20,12 @@ LONGEST_TITLE = 200
 
 @dataclass
 class Pictures:
-    """Whether the page may load pictures from other hosts: only after a click, because it calls outside."""
+    """Whether the page may load pictures from other hosts: only after a click, because it calls outside. `redraw` draws
+    the lists anew.
+    """
 
     are_allowed: bool = False
+    redraw: Callable[[], Awaitable[None]] | None = None
 
 
 def short(text: str) -> str:
@@ -33,7 +36,7 @@ def short(text: str) -> str:
 def item_line(item_id: str, fields: Mapping[str, Any], link: str, note: str = "") -> None:
     """One item: its title, which leads to related items, its category, and a note."""
     title = fields.get("title")
-    with ui.row().classes("w-full items-baseline gap-2 no-wrap"):
+    with ui.row().classes("w-full items-baseline gap-x-2 gap-y-0 flex-wrap"):
         ui.link(short(str(title) if title else item_id), link).classes("break-words").style("overflow-wrap:anywhere")
         category = fields.get("category")
         if category:
@@ -91,9 +94,10 @@ def _item(entry: lists.Entry, link: Callable[[str], str], title_of: Callable[[st
 
 
 def _offer_pictures(hosts: Sequence[str], pictures: Pictures) -> None:
-    def allow() -> None:
+    async def allow() -> None:
         pictures.are_allowed = True
-        ui.notify("Pictures are loaded with the next list.")
+        if pictures.redraw is not None:
+            await pictures.redraw()
 
     ui.button(f"Load pictures from {short(', '.join(hosts[:3]))}", icon="image", on_click=allow).props(
         "flat dense no-caps"

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import BotoCoreError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
@@ -92,7 +92,7 @@ def send(request: Request, credentials: Credentials, region: str, is_loopback: b
     try:
         response = URLLib3Session(timeout=TIMEOUT_SECONDS, proxies=proxies).send(signed.prepare())
         content = response.content or b""
-    except HTTPClientError as error:
+    except BotoCoreError as error:
         raise Unanswered(f"the HTTP API at {request.base_url} did not answer: {error}") from error
     seconds = time.perf_counter() - begun
     try:

@@ -357,18 +357,18 @@ def why_absent(item_id: str, category: str, rules: Mapping[str, Any], withdrawn:
     return ""
 
 
-def with_titles(entries: Sequence[Entry], fields: Mapping[str, Mapping[str, Any]]) -> tuple[Entry, ...]:
-    """The entries, with `fields` by item id where an entry has no title of its own."""
+def with_fields(entries: Sequence[Entry], known: Mapping[str, Mapping[str, Any]]) -> tuple[Entry, ...]:
+    """The entries with what is `known` of each item, by its id, where the list itself tells nothing."""
     return tuple(
-        entry
-        if entry.fields.get("title")
-        else replace(entry, fields={**fields.get(entry.item_id, {}), **_known(entry)})
+        replace(
+            entry,
+            fields={
+                **known.get(entry.item_id, {}),
+                **{name: value for name, value in entry.fields.items() if value is not None},
+            },
+        )
         for entry in entries
     )
-
-
-def _known(entry: Entry) -> dict[str, Any]:
-    return {name: value for name, value in entry.fields.items() if value is not None}
 
 
 def as_rows(entries: Sequence[Entry]) -> list[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -85,6 +86,7 @@ async def show(
                     await history()
 
                 refill = _later(lambda: _draw_lists(view, again), "Asking the shop and the model…")
+                view.pictures.redraw = refill
     elif not q:
         ui.label(
             "Search a person or a title, type the exact id of a person, or begin as a new visitor without a history."
@@ -136,7 +138,9 @@ def _search_bar(view: View) -> None:
 def _filters(view: View) -> None:
     with ui.row().classes("w-full items-end gap-3 flex-wrap"):
         ui.label(view.person.label).classes("text-xl font-bold break-all")
-        ui.select(list(NUMBERS), value=str(view.wish.number), label="Items", on_change=lambda e: view.go(n=e.value))
+        ui.select(
+            list(NUMBERS), value=str(view.wish.number), label="Items", on_change=lambda e: view.go(n=e.value)
+        ).classes("min-w-20")
         ui.select(
             {"any": "leave out all seen", "bought": "leave out bought", "none": "leave out nothing"},
             value=view.wish.exclude_seen,
@@ -363,13 +367,13 @@ async def _draw_lists(view: View, again: Callable[[], Awaitable[None]]) -> None:
                 )
                 if name == "second" and gone:
                     _draw_gone(gone, found, title_of)
+    if known is None and await read(_catalogue) is not None and view.pictures.redraw is not None:
+        await view.pictures.redraw()  # now with titles of what the lists are because of
 
 
 def _titled(listed: lists.Listed, known: catalogue.Catalogue) -> lists.Listed:
-    from dataclasses import replace
-
     fields = {entry.item_id: known.item(entry.item_id).fields for entry in listed.entries}
-    return replace(listed, entries=lists.with_titles(listed.entries, fields))
+    return replace(listed, entries=lists.with_fields(listed.entries, fields))
 
 
 def _draw_gone(gone: list[lists.Entry], found: dict[str, Any], title_of: Callable[[str], str]) -> None:
