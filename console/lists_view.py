@@ -52,8 +52,11 @@ def draw_list(
     title_of: Callable[[str], str],
     pictures: Pictures,
     choose: Callable[[str], Awaitable[None]] | None,
+    reasons: Mapping[str, str],
 ) -> None:
-    """Draw one list. `places`: where its items stood in another list. `choose`: what a visitor's click does."""
+    """Draw one list. `places`: where its items stood in another list. `choose`: what a visitor's click does.
+    `reasons`: why the shop does not show an item, by its id.
+    """
     ui.label(f"{listed.source}, by {listed.version}").classes("text-xs break-all")
     for note in listed.notes:
         ui.label(note).classes("text-xs opacity-70")
@@ -63,15 +66,16 @@ def draw_list(
         _offer_pictures(hosts, pictures)
     for place, entry in enumerate(listed.entries):
         with ui.row().classes("w-full items-center gap-2 no-wrap"):
-            ui.label(str(place + 1)).classes("w-6 text-right opacity-70")
+            ui.label(str(place + 1)).classes("w-6 shrink-0 text-right opacity-70")
             if places is not None:
                 one = places[place]
-                ui.label(one.sign).classes("w-8 text-center font-mono font-bold").props("role=img").tooltip(one.words)
+                mark = ui.label(one.sign).classes("w-8 shrink-0 text-center font-mono font-bold")
+                mark.props["title"] = one.words
             url = found[place]
             if url and pictures.are_allowed:
-                picture = ui.element("img").classes("w-12 h-12 object-contain")
+                picture = ui.element("img").classes("w-12 h-12 shrink-0 object-contain")
                 picture.props["src"], picture.props["referrerpolicy"], picture.props["alt"] = url, "no-referrer", ""
-            _item(entry, link, title_of)
+            _item(entry, link, title_of, reasons.get(entry.item_id, ""))
             if choose is not None:
                 ui.button(icon="ads_click", on_click=lambda item=entry.item_id: choose(item)).props(
                     'flat dense aria-label="Click as this visitor"'
@@ -81,7 +85,7 @@ def draw_list(
     _raw(listed)
 
 
-def _item(entry: lists.Entry, link: Callable[[str], str], title_of: Callable[[str], str]) -> None:
+def _item(entry: lists.Entry, link: Callable[[str], str], title_of: Callable[[str], str], reason: str) -> None:
     with ui.column().classes("gap-0 grow min-w-0"):
         fields = entry.fields if entry.fields.get("title") else {**entry.fields, "title": title_of(entry.item_id)}
         score = f"{entry.score:,.0f}" if entry.score > 1 else f"{entry.score:.4f}"
@@ -89,6 +93,8 @@ def _item(entry: lists.Entry, link: Callable[[str], str], title_of: Callable[[st
         if entry.because:
             because = "; ".join(short(title_of(item)) for item in entry.because)
             ui.label(f"because of {because}").classes("text-xs opacity-70").style("overflow-wrap:anywhere")
+        if reason:
+            ui.label(f"not in the shop's list: {reason}").classes("text-xs font-bold")
         if entry.is_exploration:
             ui.label("by the rule exploration: few people know it").classes("text-xs opacity-70")
 

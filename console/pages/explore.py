@@ -11,18 +11,17 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
-from console import state
+from console import explored, state
 from console.frame import ask, notice, page, read
 from console.lists_view import Pictures, draw_list, item_line
 from contracts import seen
-from contracts.documents import Unfit
 from control import api, catalogue, lists, people
 from control.actions import Action
-from control.lists import MODEL, OTHER, SHOP, STORED, Person, Wish
+from control.lists import Person, Wish
 
-SHELF = catalogue.Shelf()
-"""The catalogue of the serving model, once for all pages."""
 NUMBERS = ("5", "10", "20", "50", "100")
+USUAL = {"n": "10", "seen": "any", "rules": "on"}
+"""Arguments that an address leaves out."""
 SHOWN_EVENTS = 15
 SHOWN_HISTORY = 30
 
@@ -45,10 +44,13 @@ class View:
         self.pictures = Pictures()
         self.last_id = ""
         """`recommendationId` of the list that is shown."""
+        self.before: tuple[lists.Entry, ...] | None = None
+        """The first list as it was before the last click."""
+        self.shown: tuple[lists.Entry, ...] = ()
 
     def link(self, **changes: str) -> str:
         """The address of this page with other arguments; empty ones are left out."""
-        given = {name: value for name, value in {**self.arguments, **changes}.items() if value}
+        given = {name: value for name, value in {**self.arguments, **changes}.items() if value != USUAL.get(name, "")}
         return f"/explore?{urlencode(given)}" if given else "/explore"
 
     def go(self, **changes: str) -> None:
@@ -162,74 +164,22 @@ def _filters(view: View) -> None:
     ).classes("text-xs opacity-70")
 
 
-# What is read (in threads)
-
-
-def _serving() -> dict[str, Any]:
-    found = state.current.ledger.serving()
-    if not found.get("runId"):
-        raise lists.NoList("No model serves yet: the first run that passes its gate will. The page Runs shows them.")
-    return found
-
-
-def _catalogue() -> catalogue.Catalogue:
-    return SHELF.take(state.current.connection, str(_serving().get("modelDataUrl", "")))
-
-
-def _forgotten() -> Any:
-    try:
-        return people.forgotten(state.current.connection)
-    except Unfit as error:
-        raise lists.NoList(f"{error}. Nothing of people is shown until it can be read.") from error
-
-
-def _sources() -> dict[str, str]:
-    """The lists that there are, by the argument of the address."""
-    ledger = state.current.ledger
-    serving, split = _serving(), ledger.split()
-    found = {SHOP: "What the shop answers", MODEL: f"Champion: {serving['runId']}, asked directly"}
-    if split:
-        found[OTHER] = f"Challenger: {split['runId']}, asked directly"
-    previous = serving.get("previous")
-    for run_id in [serving["runId"], *([previous["runId"]] if isinstance(previous, dict) else [])]:
-        found[f"{STORED}:{run_id}"] = f"Stored list of {run_id}"
-    return found
-
-
-def _defaults(sources: dict[str, str], person: Person) -> tuple[str, str]:
-    """During a split the two models; else the shop's answer beside the previous model's stored list, or the model's."""
-    if OTHER in sources:
-        return MODEL, OTHER
-    stored = [name for name in sources if name.startswith(STORED)]
-    return SHOP, stored[1] if len(stored) > 1 and person.user_id else MODEL
-
-
-def _list(source: str, person: Person, wish: Wish, history: list[dict[str, Any]], rules: dict[str, Any]) -> Any:
-    """A list, or the sentence that says why there is none."""
-    connection = state.current.connection
-    try:
-        if source == SHOP:
-            return lists.from_shop(connection, person, wish)
-        if source.startswith(STORED):
-            return lists.from_batch(connection, source.partition(":")[2], person, wish)
-        return lists.from_model(connection, source, person, wish, history, rules)
-    except (lists.NoList, api.Unanswered) as error:
-        return str(error)
+# What is read (in a thread), and drawn
 
 
 def _read_lists(view: View) -> dict[str, Any]:
     connection, person = state.current.connection, view.person
-    sources = _sources()
-    first, second = _defaults(sources, person)
+    sources = explored.sources()
+    first, second = explored.usual_pair(sources, person)
     first = view.arguments["first"] if view.arguments["first"] in sources else first
     second = view.arguments["second"] if view.arguments["second"] in sources else second
-    is_gone = bool(_forgotten().digest_of(person.model_id))
+    is_gone = bool(explored.forgotten().digest_of(person.model_id))
     own = people.Recent(()) if is_gone else people.recent(connection, person)
     history = people.history_of(own.events, people.types_in_force(connection), time.time())
     rules = lists.document(connection, "serving/rules.json")
     withdrawn = lists.document(connection, "serving/withdrawn.json", 4 << 20).get("items", [])
-    both = [_list(source, person, view.wish, history, rules) for source in (first, second)]
-    ready = SHELF.ready(str(_serving().get("modelDataUrl", "")))
+    both = [explored.list_of(source, person, view.wish, history, rules) for source in (first, second)]
+    ready = explored.SHELF.ready(str(explored.serving().get("modelDataUrl", "")))
     return {
         "sources": sources,
         "chosen": (first, second),
@@ -240,12 +190,9 @@ def _read_lists(view: View) -> dict[str, Any]:
     }
 
 
-# What is drawn
-
-
 async def _draw_found(view: View, text: str) -> None:
-    known = await read(_catalogue)
-    gone = await read(_forgotten) if known else None
+    known = await read(explored.known_catalogue)
+    gone = await read(explored.forgotten) if known else None
     _clear()
     if known is None or gone is None:
         notice("Titles cannot be searched. An exact id of a person works: Open as a person's id.")
@@ -276,8 +223,8 @@ def _end_of_search(number: int, has_more: bool, nothing: str) -> None:
 
 
 async def _draw_examples(view: View) -> None:
-    known = await read(_catalogue)
-    gone = await read(_forgotten) if known else None
+    known = await read(explored.known_catalogue)
+    gone = await read(explored.forgotten) if known else None
     if known is None or gone is None:
         return
     _clear()
@@ -290,17 +237,17 @@ async def _draw_examples(view: View) -> None:
 
 async def _draw_history(view: View) -> None:
     person = view.person
-    gone = await read(_forgotten)
+    gone = await read(explored.forgotten)
     is_gone = gone is None or bool(gone.digest_of(person.model_id))
     recent = people.Recent(()) if is_gone else await read(people.recent, state.current.connection, person)
-    known = await read(_catalogue)
+    known = await read(explored.known_catalogue)
     _clear()
     if is_gone:
         notice("This person was forgotten, or it cannot be told: nothing of them is shown. The shop takes a stranger.")
         return
     with ui.card().classes("w-full"):
         events = recent.events if recent is not None else ()
-        ui.label(f"Since the training: {len(events)} recent events").classes("font-bold")
+        ui.label(f"Recent events: {len(events)}").classes("font-bold")
         if recent is not None and recent.user_id:
             ui.link(f"logged in as {recent.user_id}", view.link(user=recent.user_id, session=""))
         for event in events[:SHOWN_EVENTS]:
@@ -312,7 +259,9 @@ async def _draw_history(view: View) -> None:
         if known is None:
             return
         number = known.number_chosen(person.model_id)
-        ui.label(f"At the training: {number:,} items").classes("font-bold mt-2")
+        ui.label(f"Known to the model from before: {number:,} {'item' if number == 1 else 'items'}").classes(
+            "font-bold mt-2"
+        )
         if not number:
             ui.label("The model has not met this person: it has their recent events, or gives popular items.")
             return
@@ -344,6 +293,14 @@ async def _draw_lists(view: View, again: Callable[[], Awaitable[None]]) -> None:
     if are_lists:
         view.last_id = next((str(one.answer.get("recommendationId", "")) for one in both if one.answer), "")
         ui.label(lists.summary(places, gone)).classes("font-bold")
+    new = [place.entry for place in places if place.moved is None]
+    reasons = explored.reasons_of(found["chosen"], new, gone, found)
+    since = None
+    if not isinstance(first, str):
+        view.shown = first.entries
+        if view.before is not None:
+            since, left = lists.compare(view.before, first.entries)
+            ui.label(f"The first list since the last click: {lists.summary(since, left)}")
     choose = _chooser(view, again) if view.person.session_id else None
     with ui.row().classes("w-full gap-4 items-start flex-wrap"):
         for name, chosen, listed in zip(("first", "second"), found["chosen"], both, strict=True):
@@ -359,15 +316,16 @@ async def _draw_lists(view: View, again: Callable[[], Awaitable[None]]) -> None:
                     continue
                 draw_list(
                     listed,
-                    places if name == "second" and are_lists else None,
+                    since if name == "first" else places if are_lists else None,
                     link=lambda item_id: view.link(item=item_id),
                     title_of=title_of,
                     pictures=view.pictures,
                     choose=choose,
+                    reasons=reasons if name == "second" else {},
                 )
                 if name == "second" and gone:
-                    _draw_gone(gone, found, title_of)
-    if known is None and await read(_catalogue) is not None and view.pictures.redraw is not None:
+                    _draw_gone(gone, reasons, title_of)
+    if known is None and await read(explored.known_catalogue) is not None and view.pictures.redraw is not None:
         await view.pictures.redraw()  # now with titles of what the lists are because of
 
 
@@ -376,14 +334,13 @@ def _titled(listed: lists.Listed, known: catalogue.Catalogue) -> lists.Listed:
     return replace(listed, entries=lists.with_fields(listed.entries, fields))
 
 
-def _draw_gone(gone: list[lists.Entry], found: dict[str, Any], title_of: Callable[[str], str]) -> None:
+def _draw_gone(gone: list[lists.Entry], reasons: dict[str, str], title_of: Callable[[str], str]) -> None:
     ui.label("Gone: in the first list alone").classes("font-bold mt-2")
     for entry in gone:
         with ui.row().classes("w-full no-wrap items-center"):
             ui.label("−").props('aria-label="gone"').classes("w-8 text-center font-mono")
             ui.label(str(entry.fields.get("title") or title_of(entry.item_id))).classes("break-all")
-            category = str(entry.fields.get("category") or "")
-            if why := lists.why_absent(entry.item_id, category, found["rules"], found["withdrawn"]):
+            if why := reasons.get(entry.item_id):
                 ui.label(why).classes("text-xs opacity-70")
 
 
@@ -399,6 +356,7 @@ def _chooser(view: View, again: Callable[[], Awaitable[None]]) -> Callable[[str]
         answer = await read(api.call, connection, request)
         if answer is not None and not answer.is_good:
             ui.notify(api.refusal_with_advice(answer), type="negative", multi_line=True)
+        view.before = view.shown
         await again()
 
     async def choose(item_id: str) -> None:
@@ -445,7 +403,7 @@ async def _draw_related(view: View, item_id: str) -> None:
         return
     _clear()
     with ui.card().classes("w-full"):
-        ready = await read(lambda: SHELF.ready(str(_serving().get("modelDataUrl", ""))))
+        ready = await read(lambda: explored.SHELF.ready(str(explored.serving().get("modelDataUrl", ""))))
         title = ready.item(item_id).title if ready else item_id
         ui.label(f"Related to {title}").classes("font-bold break-all")
         if not answer.is_good:
