@@ -1,4 +1,4 @@
-"""What the page Explore reads of the stack; every function here blocks, so that pages call them by `frame.read`."""
+"""Readers of the page Explore; every function here blocks, so that pages call them by `frame.read`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from console import state
 from contracts.documents import Unfit
 from contracts.forgotten import Forgotten
 from control import api, catalogue, lists, people
-from control.lists import MODEL, OTHER, SHOP, STORED, Person, Wish
+from control.lists import MODEL, OTHER, SHOP, STORED, Person, Options
 
 SHELF = catalogue.Shelf()
 """The catalogue of the serving model, once for all pages."""
@@ -56,15 +56,15 @@ def usual_pair(sources: dict[str, str], person: Person) -> tuple[str, str]:
     return SHOP, stored[1] if len(stored) > 1 and person.user_id else MODEL
 
 
-def list_of(source: str, person: Person, wish: Wish, history: list[dict[str, Any]], rules: dict[str, Any]) -> Any:
+def list_of(source: str, person: Person, options: Options, history: list[dict[str, Any]], rules: dict[str, Any]) -> Any:
     """A list, or the sentence that says why there is none."""
     connection = state.current.connection
     try:
         if source == SHOP:
-            return lists.from_shop(connection, person, wish)
+            return lists.from_shop(connection, person, options)
         if source.startswith(STORED):
-            return lists.from_batch(connection, source.partition(":")[2], person, wish)
-        return lists.from_model(connection, source, person, wish, history, rules)
+            return lists.from_batch(connection, source.partition(":")[2], person, options)
+        return lists.from_model(connection, source, person, options, history, rules)
     except (lists.NoList, api.Unanswered) as error:
         return str(error)
 

@@ -45,6 +45,11 @@ def item_line(item_id: str, fields: Mapping[str, Any], link: str, note: str = ""
             ui.label(note).classes("text-xs opacity-70 ml-auto whitespace-nowrap")
 
 
+def score_of(entry: lists.Entry) -> str:
+    """A score as text: probabilities with four digits, counts of interactions (popular items) as whole numbers."""
+    return f"{entry.score:,.0f}" if entry.score > 1 else f"{entry.score:.4f}"
+
+
 def draw_list(
     listed: lists.Listed,
     places: Sequence[lists.Place] | None,
@@ -88,8 +93,7 @@ def draw_list(
 def _item(entry: lists.Entry, link: Callable[[str], str], title_of: Callable[[str], str], reason: str) -> None:
     with ui.column().classes("gap-0 grow min-w-0"):
         fields = entry.fields if entry.fields.get("title") else {**entry.fields, "title": title_of(entry.item_id)}
-        score = f"{entry.score:,.0f}" if entry.score > 1 else f"{entry.score:.4f}"
-        item_line(entry.item_id, fields, link(entry.item_id), score)
+        item_line(entry.item_id, fields, link(entry.item_id), score_of(entry))
         if entry.because:
             because = "; ".join(short(title_of(item)) for item in entry.because)
             ui.label(f"because of {because}").classes("text-xs opacity-70").style("overflow-wrap:anywhere")

@@ -149,7 +149,7 @@ def refusal(answer: Answer) -> str:
 
 
 def refusal_with_advice(answer: Answer) -> str:
-    """What an answer other than 200 means, in words, and what to do."""
+    """Return in words what an answer other than 200 means, and what to do."""
     said = refusal(answer)
     said = said[0].upper() + said[1:].removesuffix(".") + "."
     return f"{said} {_advice(answer.status)}".strip()

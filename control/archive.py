@@ -36,7 +36,7 @@ class Unusable(NotReady):
 def extract(packed: IO[bytes], folder: Path, progress: Callable[[int], None] = lambda number: None) -> None:
     """Write the wanted members into `folder`, and stop when all are there. Raises Unusable.
 
-    `progress` is told the bytes that were written so far.
+    `progress` receives the number of bytes that were written so far.
     """
     missing: set[str] = set(WANTED)
     written = 0

@@ -50,7 +50,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found, at most FOUND; `has_more` if there may be others."""
+    """Result of a search, at most FOUND; `has_more` if there may be others."""
 
     indices: tuple[int, ...]
     has_more: bool

@@ -48,8 +48,8 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a list is asked for with: the parameters of the API."""
+class Options:
+    """Parameters of a list, as the API has them."""
 
     number: int = 10
     exclude_seen: str = seen.ANY
@@ -99,9 +99,9 @@ class Listed:
 # From the API
 
 
-def request_for(connection: Connection, person: Person, wish: Wish) -> api.Request:
+def request_for(connection: Connection, person: Person, options: Options) -> api.Request:
     """The request that a shop's page would make."""
-    query = wish.query(person)
+    query = options.query(person)
     if person.session_id and not person.user_id:
         try:
             path = api.path_of("/sessions/{sessionId}/recommendations", {"sessionId": person.session_id})
@@ -112,9 +112,9 @@ def request_for(connection: Connection, person: Person, wish: Wish) -> api.Reque
     return api.Request(connection.api_url(), "GET", "/recommendations", query)
 
 
-def from_shop(connection: Connection, person: Person, wish: Wish) -> Listed:
+def from_shop(connection: Connection, person: Person, options: Options) -> Listed:
     """The list that the person gets from the API. Raises NoList in words, and `api.Unanswered`."""
-    request = request_for(connection, person, wish)
+    request = request_for(connection, person, options)
     answer = api.call(connection, request)
     if not answer.is_good:
         raise NoList(api.refusal_with_advice(answer))
@@ -123,8 +123,8 @@ def from_shop(connection: Connection, person: Person, wish: Wish) -> Listed:
     notes = []
     if isinstance(trial := body.get("trial"), dict):
         notes.append(f"On trial {trial.get('trialId')}: this answer counts for the side {trial.get('variant')}.")
-    if body.get("excludeSeen") not in (None, wish.exclude_seen):
-        notes.append(f"It leaves out of the person's own items: {body['excludeSeen']}, not {wish.exclude_seen}.")
+    if body.get("excludeSeen") not in (None, options.exclude_seen):
+        notes.append(f"It leaves out of the person's own items: {body['excludeSeen']}, not {options.exclude_seen}.")
     if window := body.get("window"):
         notes.append(f"Popular items of the last {window}.")
     return Listed(
@@ -162,21 +162,21 @@ def entries_of(listed: Any) -> tuple[Entry, ...]:
 # From a model itself
 
 
-def invocation(person: Person, wish: Wish, history: Sequence[Mapping[str, Any]], rules: Mapping[str, Any]) -> Any:
+def invocation(person: Person, options: Options, history: Sequence[Mapping[str, Any]], rules: Mapping[str, Any]) -> Any:
     """The body of a request to the model server, as `recommend` makes it; without a placement and withdrawn items."""
     body: dict[str, Any] = {
         "userId": person.model_id,
-        "numResults": wish.number,
-        "excludeSeen": seen.for_server(wish.exclude_seen),
+        "numResults": options.number,
+        "excludeSeen": seen.for_server(options.exclude_seen),
         "explain": True,
     }
-    if wish.categories:
-        body["categories"] = list(wish.categories)
-    if wish.fields:
-        body["fields"] = list(wish.fields)
+    if options.categories:
+        body["categories"] = list(options.categories)
+    if options.fields:
+        body["fields"] = list(options.fields)
     if history:
         body["history"] = [dict(one) for one in history]
-    if wish.with_rules:
+    if options.with_rules:
         body |= {name: rules[name] for name in ("deny", "boosts", "categoryCaps", "exploration") if rules.get(name)}
     return body
 
@@ -185,14 +185,14 @@ def from_model(
     connection: Connection,
     which: str,
     person: Person,
-    wish: Wish,
+    options: Options,
     history: Sequence[Mapping[str, Any]],
     rules: Mapping[str, Any],
 ) -> Listed:
     """The list of a model of the endpoint, asked directly (`which` is MODEL or OTHER). Raises NoList, and what boto3
     raises.
     """
-    body = invocation(person, wish, history, rules)
+    body = invocation(person, options, history, rules)
     variant = VARIANTS[which]
     try:
         answer = connection.client("sagemaker-runtime").invoke_endpoint(
@@ -219,11 +219,11 @@ def from_model(
         found = documents.read_object(content, "the model's answer")
     except Unfit as error:
         raise NoList(f"The model {variant} gave no usable answer: {error}.") from error
-    notes = ["Asked directly, with the rules in force." if wish.with_rules else "Asked directly, without rules."]
-    if wish.placement:
+    notes = ["Asked directly, with the rules in force." if options.with_rules else "Asked directly, without rules."]
+    if options.placement:
         notes.append("A placement counts in the shop's answer alone.")
     return Listed(
-        title=f"The model of {variant}" + ("" if wish.with_rules else ", without rules"),
+        title=f"The model of {variant}" + ("" if options.with_rules else ", without rules"),
         entries=entries_of(found.get("itemList")),
         version=str(found.get("modelVersion", "?")),
         source=str(found.get("source", "?")),
@@ -236,7 +236,7 @@ def from_model(
 # From a batch
 
 
-def from_batch(connection: Connection, run_id: str, person: Person, wish: Wish) -> Listed:
+def from_batch(connection: Connection, run_id: str, person: Person, options: Options) -> Listed:
     """The list that a run's batch wrote for a user. Raises NoList if there is none."""
     if not person.user_id:
         raise NoList("Lists are stored for users alone, not for visitors.")
@@ -256,7 +256,7 @@ def from_batch(connection: Connection, run_id: str, person: Person, wish: Wish) 
         raise NoList(f"The stored list of run {run_id} cannot be used: {error}.") from error
     texts = part.get("itemFields")
     fields = texts if isinstance(texts, dict) else {}
-    wanted = zip(ids[: wish.number], scores, strict=False)
+    wanted = zip(ids[: options.number], scores, strict=False)
     return Listed(
         title="A stored list",
         entries=tuple(Entry(item_id, score, _fields(fields.get(item_id))) for item_id, score in wanted),

@@ -109,7 +109,7 @@ def _parameter(given: Mapping[str, Any]) -> Parameter:
 
 
 def limits_of(schema: Mapping[str, Any]) -> str:
-    """What values a schema allows, in words."""
+    """Return in words which values a schema allows."""
     parts = []
     if "minimum" in schema or "maximum" in schema:
         parts.append(f"{schema.get('minimum', 'any')} to {schema.get('maximum', 'any')}")

@@ -1,4 +1,4 @@
-"""What a person did since the training, from the table of recent events; and what a visitor's clicks are."""
+"""Events of a person since the training, from the table of recent events; and the request of a visitor's click."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def history_of(events: Sequence[Event], types: EventTypes, now: float) -> list[d
 
 
 def types_in_force(connection: Connection) -> EventTypes:
-    """What each type of event means; the usual meaning if the shop says nothing that can be read."""
+    """Return the meaning of each type of event; the usual meaning if the shop says nothing that can be read."""
     content = _content(connection, event_types.KEY)
     try:
         return EventTypes.from_json(content) if content else event_types.DEFAULT

@@ -13,11 +13,11 @@ from nicegui import ui
 
 from console import explored, state
 from console.frame import ask, notice, page, read
-from console.lists_view import Pictures, draw_list, item_line
+from console.lists_view import Pictures, draw_list, item_line, score_of
 from contracts import seen
 from control import api, catalogue, lists, people
 from control.actions import Action
-from control.lists import Person, Wish
+from control.lists import Person, Options
 
 NUMBERS = ("5", "10", "20", "50", "100")
 USUAL = {"n": "10", "seen": "any", "rules": "on"}
@@ -27,14 +27,14 @@ SHOWN_HISTORY = 30
 
 
 class View:
-    """What one page shows: the arguments of its address, and what was read of the stack."""
+    """The state of one page: the arguments of its address, and what was read of the stack."""
 
     def __init__(self, arguments: dict[str, str]) -> None:
         self.arguments = arguments
         self.person = Person(arguments["user"], "" if arguments["user"] else arguments["session"])
         number = arguments["n"] if arguments["n"] in NUMBERS else "10"
         kind = arguments["seen"] if arguments["seen"] in seen.KINDS else seen.ANY
-        self.wish = Wish(
+        self.options = Options(
             number=int(number),
             exclude_seen=kind,
             categories=tuple(one.strip() for one in arguments["category"].split(";") if one.strip()),
@@ -101,14 +101,29 @@ async def show(
 def _later(fill: Callable[[], Awaitable[None]], words: str) -> Callable[[], Awaitable[None]]:
     """A part that is filled once the page is there; returns the function that fills it anew."""
     holder = ui.column().classes("w-full gap-2")
-    with holder, ui.row().classes("items-center"):
-        ui.spinner(size="1.2em")
-        ui.label(words).classes("opacity-70")
+
+    def wait() -> ui.row:
+        with holder, ui.row().classes("items-center") as row:
+            ui.spinner(size="1.2em")
+            ui.label(words).classes("opacity-70")
+        return row
+
+    waiting = wait()
 
     async def again() -> None:
-        if not holder.is_deleted:
-            with holder:
-                await fill()
+        if holder.is_deleted:
+            return
+        with holder:
+            await fill()
+            if not waiting.is_deleted:  # what was read failed, and the part has the sentence that says why
+                waiting.delete()
+                ui.button("Try again", on_click=retry).props("flat dense")
+
+    async def retry() -> None:
+        nonlocal waiting
+        holder.clear()
+        waiting = wait()
+        await again()
 
     ui.timer(0.05, again, once=True)
     return again
@@ -141,11 +156,11 @@ def _filters(view: View) -> None:
     with ui.row().classes("w-full items-end gap-3 flex-wrap"):
         ui.label(view.person.label).classes("text-xl font-bold break-all")
         ui.select(
-            list(NUMBERS), value=str(view.wish.number), label="Items", on_change=lambda e: view.go(n=e.value)
+            list(NUMBERS), value=str(view.options.number), label="Items", on_change=lambda e: view.go(n=e.value)
         ).classes("min-w-20")
         ui.select(
             {"any": "leave out all seen", "bought": "leave out bought", "none": "leave out nothing"},
-            value=view.wish.exclude_seen,
+            value=view.options.exclude_seen,
             label="Own items",
             on_change=lambda e: view.go(seen=e.value),
         )
@@ -155,7 +170,7 @@ def _filters(view: View) -> None:
         placement.on("keydown.enter", lambda: view.go(placement=str(placement.value or "")))
         ui.switch(
             "Rules in the model's lists",
-            value=view.wish.with_rules,
+            value=view.options.with_rules,
             on_change=lambda e: view.go(rules="on" if e.value else "off"),
         )
     ui.label(
@@ -178,7 +193,7 @@ def _read_lists(view: View) -> dict[str, Any]:
     history = people.history_of(own.events, people.types_in_force(connection), time.time())
     rules = lists.document(connection, "serving/rules.json")
     withdrawn = lists.document(connection, "serving/withdrawn.json", 4 << 20).get("items", [])
-    both = [explored.list_of(source, person, view.wish, history, rules) for source in (first, second)]
+    both = [explored.list_of(source, person, view.options, history, rules) for source in (first, second)]
     ready = explored.SHELF.ready(str(explored.serving().get("modelDataUrl", "")))
     return {
         "sources": sources,
@@ -345,9 +360,9 @@ def _draw_gone(gone: list[lists.Entry], reasons: dict[str, str], title_of: Calla
 
 
 def _chooser(view: View, again: Callable[[], Awaitable[None]]) -> Callable[[str], Awaitable[None]]:
-    """What a visitor's click does: asks once for each visitor, then tells the shop and reads the lists anew."""
+    """Return what a click as this visitor does: it asks once for each visitor, then sends the event and reads the lists anew."""
 
-    async def tell(item_id: str) -> None:
+    async def send(item_id: str) -> None:
         connection = state.current.connection
         types = await read(people.types_in_force, connection)
         if types is None:
@@ -361,12 +376,12 @@ def _chooser(view: View, again: Callable[[], Awaitable[None]]) -> Callable[[str]
 
     async def choose(item_id: str) -> None:
         if view.person.session_id in ALLOWED:
-            await tell(item_id)
+            await send(item_id)
             return
 
         async def allowed() -> None:
             ALLOWED.add(view.person.session_id)
-            await tell(item_id)
+            await send(item_id)
 
         ask(
             Action(
@@ -396,7 +411,7 @@ async def _draw_related(view: View, item_id: str) -> None:
         connection.api_url(),
         "GET",
         "/related",
-        {"itemId": item_id, "numResults": "10", "fields": ",".join(view.wish.fields)},
+        {"itemId": item_id, "numResults": "10", "fields": ",".join(view.options.fields)},
     )
     answer = await read(api.call, connection, request)
     if answer is None:
@@ -412,4 +427,4 @@ async def _draw_related(view: View, item_id: str) -> None:
         if answer.body.get("source") != "related":
             ui.label("The model does not know this item well enough: these are popular items.")
         for entry in lists.entries_of(answer.body.get("itemList")):
-            item_line(entry.item_id, entry.fields, view.link(item=entry.item_id), f"{entry.score:.3f}")
+            item_line(entry.item_id, entry.fields, view.link(item=entry.item_id), score_of(entry))

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from contracts.event_types import DEFAULT
 from contracts.lists import part_of
 from control import lists, people
-from control.lists import Entry, NoList, Person, Wish
+from control.lists import Entry, NoList, Person, Options
 from control.people import Event
 
 SCRIPT = "<script>alert(1)</script>"
@@ -24,7 +24,7 @@ class Stack:
 
     def __init__(self, objects: dict[str, Any] | None = None, answer: Any = None) -> None:
         self.objects, self.answer = objects or {}, answer
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
 
     def client(self, service: str) -> Any:
         return self
@@ -38,8 +38,8 @@ class Stack:
         content = json.dumps(self.objects[Key]).encode()
         return {"Body": io.BytesIO(content), "ContentLength": len(content)}
 
-    def invoke_endpoint(self, **asked: Any) -> dict[str, Any]:
-        self.asked.append(asked)
+    def invoke_endpoint(self, **request: Any) -> dict[str, Any]:
+        self.requests.append(request)
         if isinstance(self.answer, ClientError):
             raise self.answer
         return {"Body": io.BytesIO(json.dumps(self.answer).encode())}
@@ -71,37 +71,37 @@ def test_what_the_shop_leaves_out_is_explained_by_the_documents_in_force() -> No
 
 
 def test_a_visitor_is_asked_for_by_path_where_the_id_allows_it() -> None:
-    assert lists.request_for(stack(), Person(session_id="v 1"), Wish()).url.startswith(
+    assert lists.request_for(stack(), Person(session_id="v 1"), Options()).url.startswith(
         "https://api.example/sessions/v%201/recommendations?numResults=10"
     )
-    url = lists.request_for(stack(), Person(session_id="a/b"), Wish(categories=("A,B",))).url
+    url = lists.request_for(stack(), Person(session_id="a/b"), Options(categories=("A,B",))).url
     assert "/recommendations?sessionId=a%2Fb&" in url and "category=A%2CB" in url and "placement" not in url
 
 
 def test_a_model_is_asked_as_the_shop_asks_it_with_or_without_rules() -> None:
     rules = {"schemaVersion": "1.0", "deny": ["x"], "boosts": {}}
     own = [{"itemId": "4", "ageSeconds": 2.0, "isBought": False}]
-    with_rules = lists.invocation(Person("42"), Wish(), own, rules)
+    with_rules = lists.invocation(Person("42"), Options(), own, rules)
     assert (with_rules["deny"], with_rules["history"], with_rules["excludeSeen"]) == (["x"], own, True)
     assert "boosts" not in with_rules and "schemaVersion" not in with_rules
-    assert "deny" not in lists.invocation(Person("42"), Wish(with_rules=False), own, rules)
-    assert lists.invocation(Person(session_id="v"), Wish(), [], {})["userId"] == "session:v"
+    assert "deny" not in lists.invocation(Person("42"), Options(with_rules=False), own, rules)
+    assert lists.invocation(Person(session_id="v"), Options(), [], {})["userId"] == "session:v"
 
 
 def test_the_challenger_is_asked_by_its_variant() -> None:
     shop = stack(answer={"itemList": [{"itemId": SCRIPT, "score": 1}, "?"], "modelVersion": "r2", "source": "popular"})
-    found = lists.from_model(shop, lists.OTHER, Person("42"), Wish(), [], {})
-    assert shop.asked[0]["TargetVariant"] == "Other"
+    found = lists.from_model(shop, lists.OTHER, Person("42"), Options(), [], {})
+    assert shop.requests[0]["TargetVariant"] == "Other"
     assert ([entry.item_id for entry in found.entries], found.version) == ([SCRIPT], "r2")
 
 
 def test_a_model_that_is_absent_is_told_in_words_and_other_errors_are_raised() -> None:
     absent = ClientError({"Error": {"Code": "ValidationError", "Message": "Variant Other not found"}}, "InvokeEndpoint")
     with pytest.raises(NoList, match="The model Other does not answer: Variant Other not found"):
-        lists.from_model(stack(answer=absent), lists.OTHER, Person("42"), Wish(), [], {})
+        lists.from_model(stack(answer=absent), lists.OTHER, Person("42"), Options(), [], {})
     denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "InvokeEndpoint")
     with pytest.raises(ClientError):
-        lists.from_model(stack(answer=denied), lists.MODEL, Person("42"), Wish(), [], {})
+        lists.from_model(stack(answer=denied), lists.MODEL, Person("42"), Options(), [], {})
 
 
 def test_a_stored_list_is_read_from_its_part() -> None:
@@ -112,7 +112,7 @@ def test_a_stored_list_is_read_from_its_part() -> None:
             part: {"users": {"42": [["7", 0.9], ["8", 0.5]]}, "itemFields": {"7": '{"title":"Heat"}', "8": "{"}},
         }
     )
-    found = lists.from_batch(shop, "r1", Person("42"), Wish(number=1))
+    found = lists.from_batch(shop, "r1", Person("42"), Options(number=1))
     assert [(entry.item_id, entry.score, dict(entry.fields)) for entry in found.entries] == [
         ("7", 0.9, {"title": "Heat"})
     ]
@@ -121,7 +121,7 @@ def test_a_stored_list_is_read_from_its_part() -> None:
         (Person("42"), "r2", "Run r2 has no stored lists"),
     ):
         with pytest.raises(NoList, match=words):
-            lists.from_batch(shop, run_id, person, Wish())
+            lists.from_batch(shop, run_id, person, Options())
     with pytest.raises(NoList, match="are the most here"):
         lists.document(shop, part, most=10)
 
