@@ -8,7 +8,7 @@ from console import state
 from contracts.documents import Unfit
 from contracts.forgotten import Forgotten
 from control import api, catalogue, lists, people
-from control.lists import MODEL, OTHER, SHOP, STORED, Person, Options
+from control.lists import MODEL, OTHER, SHOP, STORED, Options, Person
 
 SHELF = catalogue.Shelf()
 """The catalogue of the serving model, once for all pages."""

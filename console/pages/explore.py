@@ -17,7 +17,7 @@ from console.lists_view import Pictures, draw_list, item_line, score_of
 from contracts import seen
 from control import api, catalogue, lists, people
 from control.actions import Action
-from control.lists import Person, Options
+from control.lists import Options, Person
 
 NUMBERS = ("5", "10", "20", "50", "100")
 USUAL = {"n": "10", "seen": "any", "rules": "on"}
@@ -360,7 +360,7 @@ def _draw_gone(gone: list[lists.Entry], reasons: dict[str, str], title_of: Calla
 
 
 def _chooser(view: View, again: Callable[[], Awaitable[None]]) -> Callable[[str], Awaitable[None]]:
-    """Return what a click as this visitor does: it asks once for each visitor, then sends the event and reads the lists anew."""
+    """Return what a click does: it asks once for each visitor, then sends the event and reads the lists anew."""
 
     async def send(item_id: str) -> None:
         connection = state.current.connection

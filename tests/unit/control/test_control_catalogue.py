@@ -148,6 +148,8 @@ def test_an_archive_that_lacks_ids_or_is_none_is_refused(tmp_path: Path) -> None
         ({"url": "http://pictures.example/1.JPG"}, "http://pictures.example/1.JPG"),
         ({"url": "https://shop.example/product/1"}, None),
         ({"image": "javascript:alert(1)//.jpg"}, None),
+        ({"image": "javascript://x.example/%0aalert(1).jpg"}, None),
+        ({"image": "ftp://x.example/1.jpg"}, None),
         ({"image": "data:image/png;base64,AA"}, None),
         ({"image": "https://user:pass@host.example/1.jpg"}, None),
         ({"image": 'https://x.example/1.jpg" onerror="alert(1)'}, None),

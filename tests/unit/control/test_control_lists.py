@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from contracts.event_types import DEFAULT
 from contracts.lists import part_of
 from control import lists, people
-from control.lists import Entry, NoList, Person, Options
+from control.lists import Entry, NoList, Options, Person
 from control.people import Event
 
 SCRIPT = "<script>alert(1)</script>"
