@@ -253,12 +253,14 @@ async def _draw_examples(view: View) -> None:
 async def _draw_history(view: View) -> None:
     person = view.person
     gone = await read(explored.forgotten)
-    is_gone = gone is None or bool(gone.digest_of(person.model_id))
+    if gone is None:
+        return
+    is_gone = bool(gone.digest_of(person.model_id))
     recent = people.Recent(()) if is_gone else await read(people.recent, state.current.connection, person)
     known = await read(explored.known_catalogue)
     _clear()
     if is_gone:
-        notice("This person was forgotten, or it cannot be told: nothing of them is shown. The shop takes a stranger.")
+        notice("This person was forgotten: nothing of them is shown, and the shop answers as for a stranger.")
         return
     with ui.card().classes("w-full"):
         events = recent.events if recent is not None else ()
