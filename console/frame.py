@@ -203,7 +203,8 @@ def ask(action: Action, after: Callable[[], Any] | None = None) -> None:
         ui.label(action.title).classes("text-lg font-bold")
         for sentence in action.consequences:
             ui.label(sentence)
-        ui.label("It will call: " + ", ".join(str(call) for call in action.calls)).classes("text-xs")
+        if action.calls:
+            ui.label("It will call: " + ", ".join(str(call) for call in action.calls)).classes("text-xs")
         why = ui.input("Reason" if action.needs_reason else "Reason (optional)").classes("w-full").props("autofocus")
 
         async def confirm() -> None:

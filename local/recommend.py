@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from control.api import refusal
 from control.ledger import Ledger
 from local import http
 from local.catalogue import Dataset
@@ -86,15 +87,6 @@ def _score(score: Any) -> str:
     if not isinstance(score, (int, float)):
         return ""
     return f"{score:,.0f}" if score > 1 else f"{score:.4f}"
-
-
-def refusal(answer: http.Answer) -> str:
-    """The message for an API answer other than 200."""
-    error = answer.body.get("error") if isinstance(answer.body, dict) else None
-    if isinstance(error, dict):
-        return f"the API answered {answer.status}: {error.get('message', error)}"
-    message = answer.body.get("message") if isinstance(answer.body, dict) else None
-    return f"the API answered {answer.status}" + (f": {message}" if message else "")
 
 
 def answered(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from contracts import schemas
+from control.api import refusal
 from local import cli, demo, recommend
 from local.console import Show
 from local.http import Answer
@@ -140,12 +141,9 @@ def test_the_api_s_refusal_is_shown_in_its_own_words() -> None:
             "message": "numResults must be an integer from 1 to 100, not -1",
         }
     }
-    assert (
-        recommend.refusal(Answer(400, error))
-        == "the API answered 400: numResults must be an integer from 1 to 100, not -1"
-    )
-    assert recommend.refusal(Answer(403, {"message": "Forbidden"})) == "the API answered 403: Forbidden"
-    assert recommend.refusal(Answer(502, None)) == "the API answered 502"
+    assert refusal(Answer(400, error)) == "the API answered 400: numResults must be an integer from 1 to 100, not -1"
+    assert refusal(Answer(403, {"message": "Forbidden"})) == "the API answered 403: Forbidden"
+    assert refusal(Answer(502, None)) == "the API answered 502"
 
 
 def test_unreadable_data_is_refused_before_anything_starts(
