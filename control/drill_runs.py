@@ -86,7 +86,8 @@ def preparation(connection: Connection, drill: Drill, user_id: str = "") -> Acti
             calls = (_next_attempt(connection, ledger, str(serving["datasetVersion"]), facts),)
         case "lost-callback":
             start = _next_attempt(connection, ledger, str(serving["datasetVersion"]), facts)
-            calls = (Call("events", "disable_rule", {"Name": rule_name(connection)}), start)
+            # The start comes first: if it fails, the rule is still on.
+            calls = (start, Call("events", "disable_rule", {"Name": rule_name(connection)}))
         case "dead-endpoint":
             calls = _dead_endpoint(connection, user_id, facts)
         case _:

@@ -1,6 +1,6 @@
 """Drills: faults that are caused on purpose on the embedded AWS, what is expected of each, and what came of it. Pure.
 
-seen = judge(KILLED_TRAINING, Observed(seconds=40, run_status="FAILED", job_status="Stopped", notices=1, …))
+seen = judge(KILLED_TRAINING, Observed(seconds=40, run_status="ABORTED", job_status="Stopped", notices=1, …))
 seen.is_as_expected    # None while it is not over
 """
 
@@ -22,11 +22,16 @@ JOB_OVER = ("Completed", "Failed", "Stopped")
 
 @dataclass(frozen=True)
 class Expected:
-    """A sentence of a document: `words` stand in `source`, in the line that begins with `fault` if there is one."""
+    """A sentence of a document: `words` stand in `source`, in the row of `fault`, which is `case`, if there is one."""
 
     source: str
     words: str
     fault: str = ""
+    case: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.source} {self.fault}, {self.case}" if self.fault else self.source
+        return f"{where}: {self.words}"
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,14 @@ WORSE_DATA = Drill(
     "Worse data",
     "Drops the data of the serving model again, with a random item in every row, so that there is nothing to learn.",
     (
-        Expected(FAULTS, "REJECTED, which serves on", "E04"),
-        Expected(FAULTS, 'REJECTED, "the data changed"; by policy only a warning', "E14"),
+        Expected(FAULTS, "REJECTED, which serves on", "E04", "worse than the model that serves"),
+        Expected(
+            FAULTS,
+            'REJECTED, "the data changed"; by policy only a warning',
+            "E14",
+            "the data are unlike the serving model's (people or items gone, sizes, shares of items), or the serving "
+            "model collapses on them",
+        ),
     ),
     "The run ends REJECTED with its reasons; the model that serves now serves on.",
     "Nothing is to be set right: the random data stay in raw/, and the next drop is compared with the serving model.",
@@ -62,7 +73,7 @@ DUPLICATE_EVENT = Drill(
     "duplicate-event",
     "Duplicate event",
     "Writes the manifest of the serving model's data again, unchanged: S3 then sends the same event once more.",
-    (Expected(FAULTS, "one run", "D04"),),
+    (Expected(FAULTS, "one run", "D04", "the same event twice, at once or one after the other"),),
     "The event is answered, and no run is started.",
     "Nothing is to be set right.",
 )
@@ -71,10 +82,14 @@ KILLED_TRAINING = Drill(
     "Killed training",
     "Starts the next attempt on the serving model's data, and stops its training job as soon as it trains.",
     (
-        Expected(FAULTS, "FAILED: one notification, the reason in the ledger, restartable."),
+        Expected(
+            FAULTS,
+            "FAILED: one notification, the reason in the ledger, restartable. ABORTED: the same, after a person "
+            "stopped the job or the execution.",
+        ),
         MODEL_STAYS,
     ),
-    "The run ends FAILED with the reason and one notification; the model that serves now serves on.",
+    "The run ends ABORTED with the reason and one notification; the model that serves now serves on.",
     "The run can be restarted from the page Runs, or left: nothing waits for it.",
 )
 DEAD_ENDPOINT = Drill(
@@ -86,7 +101,7 @@ DEAD_ENDPOINT = Drill(
             "docs/operations.md",
             "While the endpoint does not answer, items that were listed before and the model's popular ones are known",
         ),
-        Expected(FAULTS, "created", "P01"),
+        Expected(FAULTS, "created", "P01", "no endpoint"),
     ),
     "The API answers on with 200, from the lists of the last batch or from popular items, and says so.",
     "“Set right” creates the endpoint again with the configuration that it had. The next deployment would do it too.",
@@ -231,9 +246,9 @@ def _killed_training(seen: Observed) -> Seen:
     if seen.run_status in OVER and seen.job_status != "Stopped":
         return Seen(steps, f"The job was {seen.job_status} before it could be stopped: the run is {seen.run_status}.",
                     False, reasons=seen.reasons)  # fmt: skip
-    if seen.run_status == "FAILED" and seen.notices == 0 and seen.seconds <= LONGEST_SECONDS:
+    if seen.run_status == "ABORTED" and seen.notices == 0 and seen.seconds <= LONGEST_SECONDS:
         return Seen(steps)
-    found = _end_of_run(seen, steps, ("FAILED",))
+    found = _end_of_run(seen, steps, ("ABORTED",))
     if found.is_as_expected and (seen.notices != 1 or not seen.reasons):
         return Seen(steps, f"{found.end} It has {len(seen.reasons)} reasons and {seen.notices} notifications.", False)
     return found

@@ -81,8 +81,7 @@ class _Card:
                     ui.label("Expected").classes("font-bold")
                     ui.label(drill.end)
                     for expected in drill.expected:
-                        where = f"{expected.source} {expected.fault}".strip()
-                        ui.label(f"{where}: {expected.words}").classes("text-xs opacity-80 break-words")
+                        ui.label(str(expected)).classes("text-xs opacity-80 break-words")
                     ui.label(f"Afterwards: {drill.set_right}").classes("text-sm")
                 self.real = ui.column().classes("grow basis-80 min-w-0 gap-1")
                 with self.real:
