@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -105,6 +107,25 @@ def effects(
 ) -> list[Effect]:
     """The lists of several people, one after the other, so that the shop's endpoint has room for its customers."""
     return [effect(connection, user_id, in_force, draft, wish) for user_id in user_ids[:PEOPLE]]
+
+
+def as_csv(found: Sequence[Effect]) -> str:
+    """The lists as a table: a row for each place of each list."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(["person", "list", "place", "item", "title", "score", "isExact"])
+    for one in found:
+        for name, entries in (("before", one.before), ("after", one.after)):
+            for place, entry in enumerate(entries, 1):
+                title = str(entry.fields.get("title") or "")
+                texts = [_text(text) for text in (one.person, entry.item_id, title)]
+                writer.writerow([texts[0], name, place, texts[1], texts[2], entry.score, one.is_exact])
+    return file.getvalue()
+
+
+def _text(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def note(found: Sequence[Effect]) -> str:

@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
-from nicegui import ui
+from nicegui import run, ui
 
 from console import state
 from console.frame import ask, notice, page, read, refreshed
@@ -16,6 +17,7 @@ from contracts import schemas
 from contracts.documents import Unfit
 from control import lists, people, rules, rules_preview
 from control.catalogue import Catalogue
+from control.connection import in_words
 from control.rules import Form, Kind, State
 
 WORDS = {
@@ -24,6 +26,16 @@ WORDS = {
     "REFUSED": "✗ refused: the document before stays in force",
     "ABSENT": "· nothing written: the usual values hold",
 }
+EDITOR_STYLE = """
+.jse-main { max-height: 26rem; }
+.body--dark .jse-main {
+  --jse-background-color: #1e1e1e; --jse-text-color: #d4d4d4; --jse-panel-background: #2b2b2b;
+  --jse-panel-color: #d4d4d4; --jse-panel-color-readonly: #a0a0a0; --jse-key-color: #9cdcfe;
+  --jse-value-color-string: #ce9178; --jse-value-color-number: #b5cea8; --jse-value-color-boolean: #569cd6;
+  --jse-delimiter-color: #a0a0a0; --jse-active-line-background-color: #2b2b2b; --jse-main-border: 1px solid #444;
+  --jse-selection-background-color: #3a4a63; --jse-hover-background-color: #333;
+}
+"""
 SHOWN_CHARACTERS = 20_000
 """Characters of a document that are shown; the rest is in S3."""
 
@@ -60,11 +72,14 @@ class _Workshop:
             return
         written = self.state.source.document if self.state.source else None
         self.draft = dict(written or self.state.current)
-        await refreshed(self._in_force, seconds=2.0)()
+        self.status = ui.column().classes("w-full gap-2")
+        self.drawn: Any = None
+        await refreshed(self._in_force)()
         ui.label("Draft").classes("text-lg font-bold")
         ui.label("Nothing is sent while you write. The schema is checked with every change.").classes("opacity-70")
         if self.kind is rules.RULES:
             self._form()
+        ui.add_css(EDITOR_STYLE)
         with ui.expansion("As JSON", value=self.kind is not rules.RULES).classes("w-full border rounded"):
             schema = {name: value for name, value in schemas.load(self.kind.name).items() if name != "$schema"}
             self.editor = ui.json_editor(
@@ -77,26 +92,29 @@ class _Workshop:
             self.publish = ui.button("Publish", on_click=self._publish).props("color=primary")
             ui.button("Begin again from what is in force", on_click=self._reset).props("flat")
         self._show_checked()
-        self.preview_area()
-        await self._versions()
+        self._preview()
+        ui.label("Versions").classes("text-lg font-bold")
+        self.versions = ui.column().classes("w-full gap-1")
+        self._show_versions()
         ui.timer(0.1, self._name_items, once=True)
 
     # What is written and what is in force
 
     async def _in_force(self) -> None:
-        found = await read(rules.read_state, state.current.connection, self.kind, False)
-        if found is None:
+        try:
+            found = await run.io_bound(rules.read_state, state.current.connection, self.kind, False)
+        except Exception as error:  # any error must reach the reader as words
+            found = in_words(error)
+        mark = found if isinstance(found, str) else _mark(found)
+        if found is None or mark == self.drawn:
             return
-        is_new = self.state is None or _seen(found) != _seen(self.state) or not hasattr(self, "drawn")
-        self.state = State(found.kind, found.source, found.in_force, found.is_refused, self.state.versions)  # type: ignore[union-attr] # set by draw
-        if not is_new:
-            return
-        if hasattr(self, "drawn"):
-            self.drawn.clear()
-        else:
-            self.drawn = ui.column().classes("w-full gap-2")
-        with self.drawn:
-            ui.label(f"{WORDS[found.status]}").classes("font-bold").props("role=status")
+        self.drawn = mark
+        self.status.clear()
+        with self.status:
+            if isinstance(found, str):
+                notice(found)
+                return
+            ui.label(WORDS[found.status]).classes("font-bold").props("role=status")
             for reason in found.reasons:
                 ui.label(reason).classes("break-words")
             with ui.row().classes("w-full gap-4 flex-wrap items-start"):
@@ -219,7 +237,7 @@ class _Workshop:
 
     # The effect
 
-    def preview_area(self) -> None:
+    def _preview(self) -> None:
         ui.label("Lists before and after").classes("text-lg font-bold")
         if self.kind is rules.EVENT_TYPES:
             ui.label(
@@ -252,6 +270,8 @@ class _Workshop:
                 return
             in_force[kind.name] = found.current
         user_ids = [one.strip() for one in str(self.people.value or "").split(",") if one.strip()]
+        address = {"doc": self.kind.name, "people": ",".join(user_ids), "placement": name}
+        ui.navigate.history.replace("/rules?" + urlencode({key: value for key, value in address.items() if value}))
         user_ids = user_ids or await self._examples()
         drafted = rules_preview.draft_rules(self.kind, self.draft, in_force, name)
         self.effects.clear()
@@ -262,13 +282,19 @@ class _Workshop:
             if not user_ids:
                 notice("No model serves, so no people are known: give ids, or deploy a model first.")
                 return
-            found = await read(rules_preview.effects, connection, user_ids, *drafted)
-            if found:
-                ui.label(rules_preview.note(found)).classes("opacity-80")
-                changed = sum(one.is_changed for one in found)
-                ui.label(f"{changed} of {len(found)} lists change.").classes("font-bold")
-                for one in found:
-                    self._effect(one)
+            effects = await read(rules_preview.effects, connection, user_ids, *drafted)
+            if effects:
+                self._show_effects(effects)
+
+    def _show_effects(self, effects: Sequence[rules_preview.Effect]) -> None:
+        ui.label(rules_preview.note(effects)).classes("opacity-80")
+        with ui.row().classes("items-center gap-4"):
+            changed = sum(one.is_changed for one in effects)
+            ui.label(f"{changed} of {len(effects)} lists change.").classes("font-bold")
+            content = rules_preview.as_csv(effects).encode()
+            ui.button("CSV", on_click=lambda: ui.download(content, "lists-before-and-after.csv")).props("flat dense")
+        for one in effects:
+            self._effect(one)
 
     async def _examples(self) -> list[str]:
         if self.catalogue is None:
@@ -291,7 +317,7 @@ class _Workshop:
                     (f"{rank}", entry, "− gone" if entry in gone else "") for rank, entry in enumerate(one.before, 1)
                 ]
                 _list(f"Before ({one.source})", left)
-                _list("After", [(f"{place.rank}", place.entry, f"{place.sign} {place.words}") for place in places])
+                _list("After", [(f"{place.rank}", place.entry, _moved(place)) for place in places])
 
     # Publication
 
@@ -327,12 +353,9 @@ class _Workshop:
                 f"Not in force after {took:.0f} s: look at the logs of the function apply-documents.", type="warning"
             )
         self._show_checked()
-        await self._versions()
+        self._show_versions()
 
-    async def _versions(self) -> None:
-        if not hasattr(self, "versions"):
-            ui.label("Versions").classes("text-lg font-bold")
-            self.versions = ui.column().classes("w-full gap-1")
+    def _show_versions(self) -> None:
         self.versions.clear()
         with self.versions:
             found: Sequence[rules.Version] = self.state.versions if self.state else ()
@@ -369,7 +392,7 @@ class _Workshop:
         ask(action, self._wait)
 
 
-def _seen(found: State) -> tuple[Any, ...]:
+def _mark(found: State) -> tuple[Any, ...]:
     source, in_force = found.source, found.in_force
     return (source and source.etag, in_force and (in_force.etag, in_force.written), found.status)
 
@@ -385,6 +408,10 @@ def _column(title: str, found: rules.Found | None) -> None:
         ui.code(text[:SHOWN_CHARACTERS], language="json").classes("w-full max-h-80 overflow-auto")
         if len(text) > SHOWN_CHARACTERS:
             ui.label(f"{len(text) - SHOWN_CHARACTERS:,} more characters are in S3.").classes("text-xs")
+
+
+def _moved(place: lists.Place) -> str:
+    return "+ new" if place.moved is None else place.sign
 
 
 def _list(title: str, rows: Sequence[tuple[str, lists.Entry, str]]) -> None:
