@@ -245,7 +245,7 @@ def _begun_at(pk: str) -> float:
 
 
 def look(connection: Connection, drill: Begun) -> Seen:
-    """What has become of a drill; changes nothing. A drill that is over is not observed again, so that what comes later
+    """Return how a drill stands; changes nothing. A drill that is over is not observed again, so that what comes later
     does not change what came of it.
     """
     if isinstance(ended := drill.facts.get("ended"), dict):
@@ -303,7 +303,9 @@ def setting_right(connection: Connection, drill: Begun) -> Action:
     require_embedded(connection)
     if drill.drill is drills.DEAD_ENDPOINT:
         name, config = connection.outputs["EndpointName"], str(drill.facts["endpointConfig"])
-        calls = (Call("sagemaker", "create_endpoint", {"EndpointName": name, "EndpointConfigName": config}),)
+        calls: tuple[Call, ...] = (
+            Call("sagemaker", "create_endpoint", {"EndpointName": name, "EndpointConfigName": config}),
+        )
         words = f"The endpoint {name} is created again with {config}; in service after some seconds."
     elif drill.drill is drills.LOST_CALLBACK:
         calls = _rule_on(connection)
@@ -317,7 +319,7 @@ def setting_right(connection: Connection, drill: Begun) -> Action:
 
 
 def observe(connection: Connection, drill: Begun) -> Observed:
-    """What can be seen of a drill now. Raises what boto3 raises."""
+    """Observe a drill now. Raises what boto3 raises."""
     ledger, facts = ledger_of(connection), drill.facts
     seen: dict[str, Any] = {
         "seconds": time.time() - drill.at,

@@ -86,7 +86,7 @@ def read_text(text: str, called: str) -> dict[str, Any]:
 
 
 def faults(kind: Kind, document: Any) -> list[str]:
-    """What is wrong with a document, in sentences; empty if it would be put in force."""
+    """Faults of a document, in sentences; empty if it would be put in force."""
     try:
         schemas.check(document, kind.name, "")
         as_in_force(kind, document)
@@ -116,7 +116,7 @@ def to_bytes(document: Mapping[str, Any]) -> bytes:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What a draft changes, one line a value: `deny: + 42`, `boosts.7: 1.5 → 2`."""
+    """The changes of a draft, one line a value: `deny: + 42`, `boosts.7: 1.5 → 2`."""
     first, second = dict(_values(before, "")), dict(_values(after, ""))
     lines = []
     for path in [*first, *(path for path in second if path not in first)]:

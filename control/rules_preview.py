@@ -55,12 +55,12 @@ class Effect:
 
 
 def effect(
-    connection: Connection, user_id: str, in_force: Mapping[str, Any], draft: Mapping[str, Any], wish: Wish
+    connection: Connection, user_id: str, in_force: Mapping[str, Any], draft: Mapping[str, Any], request: Wish
 ) -> Effect:
     """The lists of one person. Raises what boto3 raises for calls other than those of the model."""
     person = Person(user_id)
     try:
-        asked = _asked_twice(connection, person, in_force, draft, wish)
+        asked = _asked_twice(connection, person, in_force, draft, request)
     except NoList:
         asked = None
     except ClientError as error:
@@ -71,21 +71,21 @@ def effect(
         before, after = asked
         return Effect(user_id, before.entries, after.entries, before.source, is_exact=True)
     try:
-        longer = lists.from_shop(connection, person, replace(wish, number=limits.RESULTS))
+        longer = lists.from_shop(connection, person, replace(request, number=limits.RESULTS))
     except NoList as error:
         return Effect(user_id, problem=str(error))
-    before_entries = longer.entries[: wish.number]
-    return Effect(user_id, before_entries, _estimated(longer, in_force, draft, wish.number), longer.source)
+    before_entries = longer.entries[: request.number]
+    return Effect(user_id, before_entries, _estimated(longer, in_force, draft, request.number), longer.source)
 
 
 def _asked_twice(
-    connection: Connection, person: Person, in_force: Mapping[str, Any], draft: Mapping[str, Any], wish: Wish
+    connection: Connection, person: Person, in_force: Mapping[str, Any], draft: Mapping[str, Any], request: Wish
 ) -> tuple[Listed, Listed]:
     """The model's lists under both rules, with the same recent events of the person."""
     recent = people.recent(connection, person)
     history = people.history_of(recent.events, people.types_in_force(connection), time.time())
-    before = lists.from_model(connection, lists.MODEL, person, wish, history, in_force)
-    return before, lists.from_model(connection, lists.MODEL, person, wish, history, draft)
+    before = lists.from_model(connection, lists.MODEL, person, request, history, in_force)
+    return before, lists.from_model(connection, lists.MODEL, person, request, history, draft)
 
 
 def _estimated(longer: Listed, in_force: Mapping[str, Any], draft: Mapping[str, Any], number: int) -> tuple[Entry, ...]:
@@ -103,10 +103,10 @@ def effects(
     user_ids: Sequence[str],
     in_force: Mapping[str, Any],
     draft: Mapping[str, Any],
-    wish: Wish,
+    request: Wish,
 ) -> list[Effect]:
     """The lists of several people, one after the other, so that the shop's endpoint has room for its customers."""
-    return [effect(connection, user_id, in_force, draft, wish) for user_id in user_ids[:PEOPLE]]
+    return [effect(connection, user_id, in_force, draft, request) for user_id in user_ids[:PEOPLE]]
 
 
 def as_csv(found: Sequence[Effect]) -> str:
@@ -129,11 +129,11 @@ def _text(text: str) -> str:
 
 
 def note(found: Sequence[Effect]) -> str:
-    """What the lists are, and what they cannot show."""
+    """How the lists were made, and what they cannot show."""
     return EXACT if found and all(one.is_exact or one.problem for one in found) else ESTIMATED
 
 
-def wish_of(placement: Mapping[str, Any] | None) -> Wish:
+def request_of(placement: Mapping[str, Any] | None) -> Wish:
     """The request that a page of the shop would make, with what the placement says."""
     given = placement or {}
     return Wish(
@@ -151,11 +151,11 @@ def draft_rules(
     """
     current = in_force["rules"]
     if kind is rules.RULES:
-        return dict(current), dict(draft), wish_of(None)
+        return dict(current), dict(draft), request_of(None)
     if kind is not rules.PLACEMENTS:
         return None
     drafted = draft.get("placements", {}).get(name)
     if drafted is None or drafted.get("list", placements.RECOMMENDATIONS) != placements.RECOMMENDATIONS:
         return None
     before = in_force["placements"].get("placements", {}).get(name, {})
-    return rules.for_placement(current, before), rules.for_placement(current, drafted), wish_of(drafted)
+    return rules.for_placement(current, before), rules.for_placement(current, drafted), request_of(drafted)

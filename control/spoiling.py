@@ -25,7 +25,8 @@ def spoil(content: bytes, called: str, parameters: Mapping[str, Any], seed: int)
     """The text file `called` with an item drawn from all its items in every row. `parameters` are the drop's. Raises
     CannotSpoil.
     """
-    given = Given(**{meaning: str(parameters[key]) for meaning, key in KEYS.items() if parameters.get(key)})
+    named: dict[str, Any] = {name: str(parameters[key]) for name, key in KEYS.items() if parameters.get(key)}
+    given = Given(**named)
     try:
         layout = layouts.find(content[:HEAD_BYTES], called, is_whole=len(content) <= HEAD_BYTES)
         item = columns.choose(layout, given, called).item

@@ -36,6 +36,7 @@ EDITOR_STYLE = """
   --jse-selection-background-color: #3a4a63; --jse-hover-background-color: #333;
 }
 """
+SHOWN_LINE = 160
 SHOWN_CHARACTERS = 20_000
 """Characters of a document that are shown; the rest is in S3."""
 
@@ -205,7 +206,7 @@ class _Workshop:
             lines = rules.changes(current, rules.as_in_force(self.kind, self.draft))
             ui.label("✓ The draft fits the schema. " + ("It changes:" if lines else "It changes nothing."))
             for line in lines[:30]:
-                ui.label(line).classes("font-mono text-sm break-all")
+                ui.label(_short(line)).classes("font-mono text-sm break-all")
             if len(lines) > 30:
                 ui.label(f"and {len(lines) - 30} more")
             self._items()
@@ -214,13 +215,15 @@ class _Workshop:
         named = rules.items_of(self.draft)
         if not named:
             return
-        rows = [{"item": item, "title": self._title(item), "rule": what} for item, what in named]
+        rows = [{"item": _short(item), "title": _short(self._title(item)), "rule": what} for item, what in named]
         columns = [
             {"name": name, "label": label, "field": name, "align": "left", "sortable": True}
             for name, label in (("item", "item"), ("title", "title"), ("rule", "rule"))
         ]
         ui.label(f"Items concerned: {len(named)}").classes("font-bold")
-        ui.table(columns=columns, rows=rows, pagination=10).classes("w-full").props("dense flat")
+        ui.table(columns=columns, rows=rows, pagination=10).classes("w-full").props("dense flat wrap-cells").style(
+            "word-break: break-word"
+        )
 
     def _title(self, item_id: str) -> str:
         if self.catalogue is None:
@@ -392,6 +395,10 @@ class _Workshop:
         ask(action, self._wait)
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_LINE else f"{text[:SHOWN_LINE]}… ({len(text):,} characters)"
+
+
 def _mark(found: State) -> tuple[Any, ...]:
     source, in_force = found.source, found.in_force
     return (source and source.etag, in_force and (in_force.etag, in_force.written), found.status)
@@ -418,5 +425,5 @@ def _list(title: str, rows: Sequence[tuple[str, lists.Entry, str]]) -> None:
     with ui.column().classes("grow basis-80 min-w-0 gap-0"):
         ui.label(title).classes("font-bold")
         for rank, entry, words in rows:
-            text = entry.fields.get("title") or entry.item_id
+            text = _short(str(entry.fields.get("title") or entry.item_id))
             ui.label(f"{rank}. {text}  ·  {entry.score:.3f}  {words}").classes("text-sm break-words")

@@ -162,9 +162,11 @@ def test_a_training_is_stopped_while_it_trains_and_its_end_is_kept(stack: Stack)
     drill_runs.follow(stack.connection, begun, "ada")
     assert ("stop_training_job", {"TrainingJobName": f"ncf-{NEXT}"}) in sagemaker.calls
 
-    sagemaker.answers["describe_training_job"] = {"TrainingJobStatus": "Stopped"}
+    sagemaker.answers["describe_training_job"] = {
+        "TrainingJobStatus": "Stopped",
+        "TrainingEndTime": datetime(2026, 1, 1, tzinfo=UTC),
+    }
     stack.record(f"RUN#{NEXT}", "STATE", "RUN", status="ABORTED", error="stopped by a request")
-    stack.record(f"RUN#{NEXT}", "NOTICE#1", "NOTICE")
     assert drill_runs.follow(stack.connection, begun, "ada").is_as_expected
 
     stack.record("SERVING", "CURRENT", "SERVING", runId="later-r1", datasetVersion=VERSION)

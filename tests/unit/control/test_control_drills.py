@@ -70,14 +70,16 @@ def test_a_duplicate_event_may_start_nothing() -> None:
     assert judge(DUPLICATE_EVENT, replace(seen, executions_now=3)).is_as_expected is False
 
 
-def test_a_training_is_stopped_once_it_trains_and_the_run_is_to_end_with_one_notification() -> None:
+def test_a_training_is_stopped_once_it_trains_and_the_run_is_to_end_without_an_alarm() -> None:
     training = replace(SAME, run_status="RUNNING", job_status="InProgress")
     assert judge(KILLED_TRAINING, training).due == "stop"
     assert judge(KILLED_TRAINING, replace(training, job_status="Stopping")).due == ""
-    stopped = replace(SAME, run_status="ABORTED", job_status="Stopped", notices=1)
+    stopped = replace(SAME, run_status="ABORTED", job_status="Stopped", seconds_since_job=30)
     assert judge(KILLED_TRAINING, stopped).is_as_expected
-    assert judge(KILLED_TRAINING, replace(stopped, notices=0)).is_as_expected is None, "it may still come"
-    assert judge(KILLED_TRAINING, replace(stopped, notices=2)).is_as_expected is False
+    assert judge(KILLED_TRAINING, replace(stopped, seconds_since_job=3)).is_as_expected is None, (
+        "a notification may still come"
+    )
+    assert judge(KILLED_TRAINING, replace(stopped, notices=1)).is_as_expected is False
     assert judge(KILLED_TRAINING, replace(stopped, reasons=())).is_as_expected is False
     assert judge(KILLED_TRAINING, replace(stopped, serving_now="")).is_as_expected is False
     assert judge(KILLED_TRAINING, replace(stopped, run_status="DEPLOYED")).is_as_expected is False
@@ -103,7 +105,7 @@ def test_the_rule_is_switched_on_only_after_the_callback_was_lost() -> None:
     ended = replace(trains, job_status="Completed", seconds_since_job=2)
     assert judge(LOST_CALLBACK, ended).due == ""
     assert judge(LOST_CALLBACK, replace(ended, seconds_since_job=drills.SETTLED_SECONDS)).due == "reconcile"
-    assert judge(LOST_CALLBACK, replace(ended, is_waiting=False)).due == "reconcile", "somebody answered meanwhile"
+    assert judge(LOST_CALLBACK, replace(ended, is_waiting=False)).due == "reconcile", "it was answered meanwhile"
     assert judge(LOST_CALLBACK, replace(trains, seconds=drills.LONGEST_SECONDS + 1)).due == "reconcile"
 
 

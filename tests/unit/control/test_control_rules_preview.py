@@ -28,12 +28,12 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(people, "recent", lambda connection, person: Recent(()))
     monkeypatch.setattr(people, "types_in_force", lambda connection: event_types.DEFAULT)
     monkeypatch.setattr(
-        lists, "from_shop", lambda connection, person, wish: Listed("", ENTRIES[: wish.number], "r1", "popular")
+        lists, "from_shop", lambda connection, person, request: Listed("", ENTRIES[: request.number], "r1", "popular")
     )
 
 
 def model(
-    connection: Any, which: str, person: Person, wish: Wish, history: Sequence[Any], given: Mapping[str, Any]
+    connection: Any, which: str, person: Person, request: Wish, history: Sequence[Any], given: Mapping[str, Any]
 ) -> Listed:
     return Listed("", tuple(one for one in ENTRIES if one.item_id not in given.get("deny", [])), "r1", "personalized")
 
@@ -90,13 +90,13 @@ def test_at_most_ten_people_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_draft_of_placements_counts_with_the_rules_in_its_own_place() -> None:
     home = {"numResults": 4, "excludeSeen": "bought", "deny": ["b"]}
-    in_force = {"rules": {"deny": ["a"]}, "placements": {"placements": {"home": {}}}}
+    in_force: dict[str, dict[str, Any]] = {"rules": {"deny": ["a"]}, "placements": {"placements": {"home": {}}}}
     draft = {"placements": {"home": home, "hot": {"list": "trending"}}}
     drafted = rules_preview.draft_rules(PLACEMENTS, draft, in_force, "home")
     assert drafted is not None
-    before, after, wish = drafted
+    before, after, request = drafted
     assert (before["deny"], after["deny"]) == (["a"], ["a", "b"])
-    assert (wish.number, wish.exclude_seen) == (4, "bought")
+    assert (request.number, request.exclude_seen) == (4, "bought")
     assert rules_preview.draft_rules(PLACEMENTS, draft, in_force, "hot") is None
     assert rules_preview.draft_rules(PLACEMENTS, draft, in_force, "none") is None
     assert rules_preview.draft_rules(EVENT_TYPES, {"types": {}}, in_force, "") is None
