@@ -209,9 +209,10 @@ def _end_of_run(seen: Observed, steps: tuple[tuple[str, bool], ...], wanted: tup
     if seen.run_status not in OVER:
         return _unfinished(seen, steps, LONGEST_SECONDS, f"Run {seen.run_id or '(none)'} has not ended")
     stays = seen.serving_now == seen.serving_before
-    may_change = seen.run_status == "DEPLOYED" and "DEPLOYED" in wanted
     end = f"The run ended {seen.run_status}; model {seen.serving_now or 'none'} serves{', as before' if stays else ''}."
-    return Seen(steps, end, seen.run_status in wanted and (stays or may_change), reasons=seen.reasons)
+    return Seen(
+        steps, end, seen.run_status in wanted and (stays or seen.run_status == "DEPLOYED"), reasons=seen.reasons
+    )
 
 
 def _unfinished(seen: Observed, steps: tuple[tuple[str, bool], ...], limit: float, what: str) -> Seen:

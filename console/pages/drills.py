@@ -36,6 +36,7 @@ async def show() -> None:
         notice(drill_runs.WHY_NOT)
     elif not state.current.may_write:
         notice("This console is read only: start it with --write to begin a drill.")
+    problem = ui.label().props("role=status")
     cards = {drill.name: _Card(drill) for drill in drills.DRILLS.values()}
 
     async def update() -> None:
@@ -52,7 +53,6 @@ async def show() -> None:
         else:
             problem.set_text("")
 
-    problem = ui.label().props("role=status")
     if connection.is_embedded:
         await refreshed(fill)()
 
@@ -86,7 +86,7 @@ class _Card:
                 self.real = ui.column().classes("grow basis-80 min-w-0 gap-1")
                 with self.real:
                     ui.label("What came of it").classes("font-bold")
-                    ui.label("It was not begun on this stack yet." if can_begin else "Not followed by this page.")
+                    ui.label("It was not begun on this stack yet." if can_begin else "Not begun here.")
 
     async def _begin(self) -> None:
         connection = state.current.connection

@@ -36,7 +36,9 @@ EDITOR_STYLE = """
   --jse-selection-background-color: #3a4a63; --jse-hover-background-color: #333;
 }
 """
+AGAIN_SECONDS = 10.0
 SHOWN_LINE = 160
+"""Characters of an id, a title or a change that are shown."""
 SHOWN_CHARACTERS = 20_000
 """Characters of a document that are shown; the rest is in S3."""
 
@@ -70,6 +72,7 @@ class _Workshop:
     async def draw(self) -> None:
         self.state = await read(rules.read_state, state.current.connection, self.kind)
         if self.state is None:
+            ui.timer(AGAIN_SECONDS, ui.navigate.reload, once=True)
             return
         written = self.state.source.document if self.state.source else None
         self.draft = dict(written or self.state.current)
