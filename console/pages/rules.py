@@ -253,7 +253,9 @@ class _Workshop:
             return
         with ui.row().classes("w-full gap-2 flex-wrap items-center"):
             self.people = ui.input("People: ids with commas between them", value=self.people_text)
-            self.people.classes("grow basis-64 min-w-0 max-w-lg").props('outlined dense placeholder="ten examples of the model"')
+            self.people.classes("grow basis-64 min-w-0 max-w-lg").props(
+                'outlined dense placeholder="ten examples of the model"'
+            )
             if self.kind is rules.PLACEMENTS:
                 self.place = ui.input("Placement", value=self.placement).props("outlined dense")
             ui.button("Compare", on_click=self._compare).props("outline")
