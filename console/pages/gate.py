@@ -10,6 +10,7 @@ from nicegui import ui
 
 from console import state
 from console.frame import ask, badge, notice, page, read
+from console.tables import table
 from contracts.documents import Unfit
 from control import evaluations, policies
 from control.evaluations import Evidence, Interval, Sentence
@@ -77,17 +78,17 @@ def _report(report: Mapping[str, Any]) -> None:
             heads[kind + figure] = f"{words}{name} at {k}"
             heads[f"{kind}{figure}Error"] = "± error"
     heads |= {"coverage": "coverage", "largestExposure": "largest exposure"}
-    _table("Models on the same test set", heads, evaluations.metric_rows(report))
+    table("Models on the same test set", heads, evaluations.metric_rows(report))
     found = evaluations.intervals(report)
     if found:
         ui.label(f"NDCG at {k}: candidate minus the other model, interval of 95 %").classes("text-lg font-bold")
         ui.echart(chart(found)).classes("w-full h-64").props('role=img aria-label="Differences with their intervals"')
     rows = evaluations.slice_rows(report)
     if rows:
-        _table(f"Slices: NDCG at {k} among all items", {name: name for name in rows[0]}, rows)
+        table(f"Slices: NDCG at {k} among all items", {name: name for name in rows[0]}, rows)
     if rows := evaluations.data_rows(report):
-        _table("Change of the data", {"what": "figure", "value": "value"}, rows)
-    _table("Protocol", {"what": "setting", "value": "value"}, evaluations.protocol_rows(report))
+        table("Change of the data", {"what": "figure", "value": "value"}, rows)
+    table("Protocol", {"what": "setting", "value": "value"}, evaluations.protocol_rows(report))
 
 
 def chart(found: Sequence[Interval]) -> dict[str, Any]:
@@ -106,28 +107,6 @@ def chart(found: Sequence[Interval]) -> dict[str, Any]:
             }
         ],
     }
-
-
-def _table(title: str, heads: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
-    with ui.row().classes("items-center gap-2"):
-        ui.label(title).classes("text-lg font-bold")
-        ui.button(icon="download", on_click=lambda: grid.run_grid_method("exportDataAsCsv")).props(
-            f'flat dense aria-label="Export as CSV: {title}"'
-        )
-    columns = [
-        {"field": name, "headerName": words, "sortable": True, "minWidth": 100, "tooltipField": name}
-        for name, words in heads.items()
-    ]
-    shown = [{name: _rounded(row.get(name)) for name in heads} for row in rows]
-    grid = (
-        ui.aggrid({"columnDefs": columns, "rowData": shown, "domLayout": "autoHeight"}, auto_size_columns=False)
-        .classes("w-full")
-        .style("height:auto")
-    )
-
-
-def _rounded(value: Any) -> Any:
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def _what_if(current: InForce, recent: Sequence[str]) -> None:
