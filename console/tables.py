@@ -7,6 +7,11 @@ from typing import Any
 
 from nicegui import ui
 
+GREY = "#888888"
+"""A colour of text that is read on light and on dark."""
+AXIS = {"axisLabel": {"color": GREY}, "splitLine": {"lineStyle": {"color": "#88888855"}}}
+"""What an axis of a chart needs for the same."""
+
 
 def table(title: str, heads: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Show `rows` with the columns `heads` (field → heading); the first column is the widest."""
@@ -16,10 +21,11 @@ def table(title: str, heads: Mapping[str, str], rows: Sequence[Mapping[str, Any]
             f'flat dense aria-label="Export as CSV: {title}"'
         )
     # Fields are numbered, because AG Grid takes a point in a field's name for a path.
-    columns = [
+    columns: list[dict[str, Any]] = [
         {"field": f"c{position}", "headerName": words, "sortable": True, "minWidth": 100, "flex": 1 if position else 2}
         for position, words in enumerate(heads.values())
     ]
+    columns[0] |= {"wrapText": True, "autoHeight": True, "minWidth": 140}
     shown = [{f"c{position}": _rounded(row.get(name)) for position, name in enumerate(heads)} for row in rows]
     grid = (
         ui.aggrid({"columnDefs": columns, "rowData": shown, "domLayout": "autoHeight"}, auto_size_columns=False)

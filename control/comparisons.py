@@ -12,17 +12,26 @@ from contracts import lines
 from contracts.lines import Epoch
 from contracts.values import is_number
 from control import evaluations
-from control.connection import Connection
+from control.connection import Clients, Connection
 from control.evaluations import Evidence, document
 from control.ledger import moment
 
 MOST_RUNS = 4
 MOST_PAGES = 10
-"""Maximum number of pages of a training log that are read."""
+"""Maximum number of pages of a log stream that are read."""
+MOST_STREAMS = 4
+"""Maximum number of log streams of a job that are read: one an instance."""
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 OWN = ("run_id", "dataset_version", "code_version", "incumbent_digest")
 """Hyperparameters that name a run and set nothing of its model."""
-FIGURES = ("fullNdcg", "fullHitRate", "sampledNdcg", "sampledHitRate", "coverage", "largestExposure")
+FIGURES = {
+    "fullNdcg": "NDCG among all items",
+    "fullHitRate": "hit rate among all items",
+    "sampledNdcg": "NDCG among sampled items",
+    "sampledHitRate": "hit rate among sampled items",
+    "coverage": "coverage",
+    "largestExposure": "largest exposure",
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ def side(connection: Connection, run_id: str) -> Side:
     manifest = document(connection, "DataBucketName", f"datasets/{version}/manifest.json")
     attempt = int(found.run.get("trainingAttempt") or 1)
     name = f"{connection.name_prefix}-{found.run_id}" + (f"-t{attempt}" if attempt > 1 else "")
-    return Side(found, manifest, _job(connection, name), _epochs(connection, name), _price(connection))
+    return Side(found, manifest, _job(connection, name), training_epochs(connection, name), _price(connection))
 
 
 def epochs(log: Iterable[str]) -> tuple[Epoch, ...]:
@@ -73,7 +82,8 @@ def figure_rows(sides: Sequence[Side]) -> list[dict[str, Any]]:
     own = [next(iter(evaluations.metric_rows(one.found.report)), {}) for one in sides]
     rows = [{"what": "verdict"} | {one.run_id: evaluations.verdict_of(one.found)[0] for one in sides}]
     rows += [
-        {"what": name} | {one.run_id: row.get(name) for one, row in zip(sides, own, strict=True)} for name in FIGURES
+        {"what": words} | {one.run_id: row.get(name) for one, row in zip(sides, own, strict=True)}
+        for name, words in FIGURES.items()
     ]
     rows.append({"what": "run, s"} | {one.run_id: _seconds(one.found.run) for one in sides})
     rows.append({"what": "training billed, s"} | {one.run_id: one.job.get("BillableTimeInSeconds") for one in sides})
@@ -146,24 +156,35 @@ def _job(connection: Connection, name: str) -> dict[str, Any]:
         raise
 
 
-def _epochs(connection: Connection, name: str) -> tuple[Epoch, ...]:
-    call = {
-        "logGroupName": LOG_GROUP,
-        "logStreamNamePrefix": f"{name}/",
-        "filterPattern": f'"{lines.FILTER}"',
-    }
+def training_epochs(clients: Clients, job: str) -> tuple[Epoch, ...]:
+    """The epochs in the log of a training job; () without a log. Reads MOST_STREAMS streams and MOST_PAGES pages of
+    each at most.
+
+    Reads stream by stream: the embedded AWS ignores the prefix in FilterLogEvents and returns other jobs' lines too.
+    """
+    logs = clients.client("logs")
     found: list[str] = []
     try:
-        for _ in range(MOST_PAGES):
-            page = connection.client("logs").filter_log_events(**call)
-            found += [event["message"] for event in page["events"]]
-            if "nextToken" not in page:
-                break
-            call["nextToken"] = page["nextToken"]
+        streams = logs.describe_log_streams(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{job}/")["logStreams"]
+        names = [one["logStreamName"] for one in streams if one["logStreamName"].startswith(f"{job}/")]
+        for name in names[:MOST_STREAMS]:
+            found += _lines(logs, name)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
     return epochs(found)
+
+
+def _lines(logs: Any, stream: str) -> list[str]:
+    call: dict[str, Any] = {"logGroupName": LOG_GROUP, "logStreamName": stream, "startFromHead": True}
+    found: list[str] = []
+    for _ in range(MOST_PAGES):
+        page = logs.get_log_events(**call)
+        found += [event["message"] for event in page["events"]]
+        if page["nextForwardToken"] == call.get("nextToken"):
+            break
+        call["nextToken"] = page["nextForwardToken"]
+    return found
 
 
 def _price(connection: Connection) -> float:

@@ -9,10 +9,13 @@ from nicegui import ui
 
 from console import state
 from console.frame import notice, page, read
-from console.tables import table
+from console.tables import AXIS, GREY, table
 from control import comparisons
 from control.comparisons import MOST_RUNS, Side
 from control.ledger import key_of, newest_first
+
+SYMBOLS = ("circle", "rect", "triangle", "diamond")
+"""A sign for each curve, so that the colour is not alone."""
 
 
 @page("/compare", "Compare")
@@ -34,6 +37,8 @@ async def show(a: str = "", b: str = "", c: str = "", d: str = "") -> None:
             sides.append(found)
             if found.missing:
                 notice(f"{found.run_id} ({found.found.run.get('status', '?')}) lacks " + ", ".join(found.missing) + ".")
+    if sides and not any(side.price for side in sides):
+        ui.label("Set the parameter TrainingPricePerHour of the stack to see the cost.").classes("text-sm opacity-70")
     if sides:
         _compare(sides)
 
@@ -83,11 +88,15 @@ def _compare(sides: Sequence[Side]) -> None:
 def _chart(curves: Sequence[tuple[str, list[list[Any]]]]) -> None:
     options = {
         "color": ["#0072b2", "#d55e00", "#009e73", "#cc79a7"],
-        "legend": {"type": "scroll"},
+        "legend": {"type": "scroll", "top": 0, "textStyle": {"color": GREY}},
+        "textStyle": {"color": GREY},
         "tooltip": {"trigger": "axis", "renderMode": "richText"},
-        "grid": {"containLabel": True, "left": 8, "right": 24, "bottom": 8},
-        "xAxis": {"type": "value", "name": "epoch", "minInterval": 1, "min": 1},
-        "yAxis": {"type": "value", "scale": True},
-        "series": [{"type": "line", "name": name, "data": points} for name, points in curves],
+        "grid": {"containLabel": True, "left": 8, "right": 48, "top": 40, "bottom": 8},
+        "xAxis": {"type": "value", "name": "epoch", "minInterval": 1, "min": 1, **AXIS},
+        "yAxis": {"type": "value", "scale": True, **AXIS},
+        "series": [
+            {"type": "line", "name": name, "data": points, "symbol": symbol}
+            for symbol, (name, points) in zip(SYMBOLS, curves, strict=False)
+        ],
     }
     ui.echart(options).classes("w-full h-72").props('role=img aria-label="Learning curves"')

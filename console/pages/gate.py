@@ -10,7 +10,7 @@ from nicegui import ui
 
 from console import state
 from console.frame import ask, badge, notice, page, read
-from console.tables import table
+from console.tables import AXIS, GREY, table
 from contracts.documents import Unfit
 from control import evaluations, policies
 from control.evaluations import Evidence, Interval, Sentence
@@ -96,8 +96,9 @@ def chart(found: Sequence[Interval]) -> dict[str, Any]:
     shown = list(reversed(found))
     return {
         "grid": {"containLabel": True, "left": 8, "right": 24, "top": 8, "bottom": 8},
-        "xAxis": {"type": "value"},
-        "yAxis": {"type": "category", "data": [one.against for one in shown]},
+        "textStyle": {"color": GREY},
+        "xAxis": {"type": "value", **AXIS},
+        "yAxis": {"type": "category", "data": [one.against for one in shown], **AXIS},
         "series": [
             {
                 "type": "boxplot",
