@@ -67,7 +67,8 @@ def test_an_epoch_that_was_trained_twice_counts_once() -> None:
 class Logs:
     """A log group whose listing ignores the prefix, as the embedded AWS does in some calls."""
 
-    losses = {"ncf-v1-r1/a": "0.5", "ncf-v1-r10/a": "0.9", "ncf-v2-r1/a": "0.7"}
+    def __init__(self) -> None:
+        self.losses = {"ncf-v1-r1/a": "0.5", "ncf-v1-r10/a": "0.9", "ncf-v2-r1/a": "0.7"}
 
     def client(self, service: str) -> Any:
         assert service == "logs"
@@ -76,7 +77,7 @@ class Logs:
     def describe_log_streams(self, **call: Any) -> dict[str, Any]:
         return {"logStreams": [{"logStreamName": name} for name in self.losses]}
 
-    def get_log_events(self, logStreamName: str, nextToken: str = "", **call: Any) -> dict[str, Any]:  # noqa: N803
+    def get_log_events(self, logStreamName: str, nextToken: str = "", **call: Any) -> dict[str, Any]:
         line = f"epoch=1/1 train_loss={self.losses[logStreamName]} samples_per_second=10 seconds=1.00"
         return {"events": [] if nextToken else [{"message": line}], "nextForwardToken": "end"}
 
