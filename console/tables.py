@@ -20,6 +20,7 @@ def table(title: str, heads: Mapping[str, str], rows: Sequence[Mapping[str, Any]
         ui.button(icon="download", on_click=lambda: grid.run_grid_method("exportDataAsCsv")).props(
             f'flat dense aria-label="Export as CSV: {title}"'
         )
+    grid: ui.aggrid
     # Fields are numbered, because AG Grid takes a point in a field's name for a path.
     columns: list[dict[str, Any]] = [
         {"field": f"c{position}", "headerName": words, "sortable": True, "minWidth": 100, "flex": 1 if position else 2}

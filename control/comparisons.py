@@ -50,7 +50,7 @@ class Side:
 
     @property
     def missing(self) -> list[str]:
-        """What does not exist of this run, in words."""
+        """Missing parts of this run, in words."""
         parts = {
             "its manifest": self.manifest,
             "its training job": self.job,
@@ -80,7 +80,9 @@ def epochs(log: Iterable[str]) -> tuple[Epoch, ...]:
 def figure_rows(sides: Sequence[Side]) -> list[dict[str, Any]]:
     """A row a figure, with the value of each run by its id."""
     own = [next(iter(evaluations.metric_rows(one.found.report)), {}) for one in sides]
-    rows = [{"what": "verdict"} | {one.run_id: evaluations.verdict_of(one.found)[0] for one in sides}]
+    rows: list[dict[str, Any]] = [
+        {"what": "verdict"} | {one.run_id: evaluations.verdict_of(one.found)[0] for one in sides}
+    ]
     rows += [
         {"what": words} | {one.run_id: row.get(name) for one, row in zip(sides, own, strict=True)}
         for name, words in FIGURES.items()
@@ -106,7 +108,7 @@ def hyperparameter_rows(sides: Sequence[Side]) -> list[dict[str, Any]]:
 
 
 def data_rows(sides: Sequence[Side]) -> list[dict[str, Any]]:
-    """What the manifests say of the data where it differs: counts, activity, event mix as shares; then the drift that
+    """Data of the manifests where they differ: counts, activity, event mix as shares; then the drift that
     each evaluation measured against its own incumbent.
     """
     rows = _differing([_data(one.manifest) for one in sides], sides)

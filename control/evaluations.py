@@ -1,4 +1,4 @@
-"""What the gate saw and said of a run: its report and its decision, as rows, sentences and intervals for a reader."""
+"""The gate's report and decision on a run, as rows, sentences and intervals for a reader."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Sentence:
-    """What the gate said; `passed` is None for a note, which is no check."""
+    """A sentence of the gate; `passed` is None for a note, which is no check."""
 
     text: str
     passed: bool | None
@@ -91,7 +91,7 @@ def judged(ledger: Ledger, limit: int = RUNS) -> list[str]:
 
 
 def evidence(connection: Connection, run_id: str) -> Evidence:
-    """What is known of a run; of the latest judged one for "" and `latest`. Raises NotJudged if there is none."""
+    """The evidence about a run; for the latest judged one for "" and `latest`. Raises NotJudged if there is none."""
     ledger = Ledger(connection, connection.outputs["RunsTableName"])
     if run_id in ("", LATEST):
         last = judged(ledger, 1)
@@ -121,7 +121,7 @@ def document(connection: Connection, bucket: str, key: str) -> dict[str, Any]:
 def judge_again(
     clients: Clients, outputs: Mapping[str, str], policy: Mapping[str, Any], run_ids: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """What the deployed gate would say of `run_ids` by a draft policy: runId, verdict, reasons, recorded. Nothing is
+    """Verdicts of the deployed gate on `run_ids` by a draft policy: runId, verdict, reasons, recorded. Nothing is
     recorded. Raises NotJudged if the draft cannot be used.
     """
     function = outputs["EndpointName"].removesuffix("-recommender") + "-evaluate"

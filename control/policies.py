@@ -49,7 +49,7 @@ def in_force(connection: Connection) -> InForce:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """What differs once both have their defaults, field by field, by name."""
+    """Differences once both have their defaults, field by field, by name."""
     old, new = (_flat(schemas.defaults(dict(policy), "policy")) for policy in (before, after))
     names = sorted(old.keys() | new.keys())
     return [Change(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]

@@ -1,4 +1,4 @@
-"""What the gate saw and said is read from a report and a decision, also where parts are missing."""
+"""Report and decision of the gate as rows and sentences, also where parts are missing."""
 
 from typing import Any
 
