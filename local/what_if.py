@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from contracts import documents
 from contracts.documents import Unfit
-from control.ledger import Ledger, key_of, newest_first
+from control import evaluations
+from control.ledger import Ledger
 from local.console import Show
 from local.project import Problem, Project
-
-RUNS = 10
-"""Number of runs that are judged again."""
 
 
 def judge_again(project: Project, outputs: Mapping[str, str], show: Show, draft: Path, run_id: str | None) -> None:
@@ -26,23 +23,15 @@ def judge_again(project: Project, outputs: Mapping[str, str], show: Show, draft:
         policy = documents.read_object(draft.read_bytes(), str(draft))
     except Unfit as error:
         raise Problem(str(error)) from error
-    run_ids = [run_id] if run_id else _judged(Ledger(project, outputs["RunsTableName"]))
+    run_ids = [run_id] if run_id else evaluations.judged(Ledger(project, outputs["RunsTableName"]))
     if not run_ids:
         raise Problem("no run has been judged yet: `make demo` starts one")
-    function = outputs["EndpointName"].removesuffix("-recommender") + "-evaluate"
-    answer = project.client("lambda").invoke(
-        FunctionName=function, Payload=json.dumps({"draft": policy, "runIds": run_ids}).encode()
-    )
-    content = documents.read_object(answer["Payload"].read(), f"the answer of {function}")
-    if "FunctionError" in answer:
-        raise Problem(str(content.get("errorMessage")))
-    for run in content["runs"]:
+    try:
+        runs = evaluations.judge_again(project, outputs, policy, run_ids)
+    except evaluations.NotJudged as error:
+        raise Problem(str(error)) from error
+    for run in runs:
         _show(run, show)
-
-
-def _judged(ledger: Ledger) -> list[str]:
-    runs = [key_of(run) for run in newest_first(ledger.of_kind("RUN"))]
-    return [run_id for run_id in runs if ledger.decision(run_id, "gate")][:RUNS]
 
 
 def _show(run: Mapping[str, Any], show: Show) -> None:
