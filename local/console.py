@@ -1,6 +1,7 @@
 """Prints the output of the commands: stages with their seconds, progress bars, tables.
 
-On a terminal, stages and bars are animated. Elsewhere (a pipe, CI) they are plain lines, at most ten lines per bar.
+On a terminal, stages and bars are animated. Elsewhere (a pipe, CI) they are plain lines: a stage is told when it
+begins, a bar has at most ten lines, and what lasts is told every 15 s, later less often.
 `NO_COLOR` is respected (https://no-color.org).
 """
 
@@ -20,6 +21,8 @@ from rich.text import Text
 
 PLAIN_WIDTH = 160
 PLAIN_STEPS = 10
+PLAIN_SECONDS = 15.0
+"""Where lines cannot be redrawn, an activity that says nothing for so long is told in a line."""
 
 
 class Show:
@@ -72,6 +75,7 @@ class Show:
                 with self.console.status(escape(text)):
                     yield note.append
             else:
+                self.step(f"{text} …")
                 yield note.append
         except BaseException as error:
             word = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -118,19 +122,24 @@ class _BarWhenCounting(BarColumn):
 
 
 class Activity:
-    """The current activity. If lines cannot be redrawn, `now` prints nothing and a count prints at most ten lines."""
+    """The current activity. If lines cannot be redrawn, a count prints at most ten lines, and `now`, which is called
+    again and again while the activity lasts, prints a line when nothing was printed for a while.
+    """
 
     def __init__(self, show: Show, progress: Progress | None) -> None:
         self.show, self.progress = show, progress
         self.task: TaskID | None = None
         self.text = ""
         self.done = 0
+        self.begun = self.said = show.clock()
 
     def now(self, text: str) -> None:
         """Show `text` as the current activity and reset the count."""
         if text == self.text:
+            self._say_that_it_lasts()
             return
         self.text, self.done = text, 0
+        self.begun = self.said = self.show.clock()
         if self.progress is not None:
             if self.task is not None:
                 self.progress.remove_task(self.task)
@@ -144,7 +153,16 @@ class Activity:
         if self.progress is not None and self.task is not None:
             self.progress.update(self.task, completed=done, total=total, note=escape(f"{done}/{total}  {note}"))
         elif is_worth_a_line(before, done, total):
+            self.said = self.show.clock()
             self.show.step(f"{self.text} {done}/{total}  {note}".rstrip())
+
+    def _say_that_it_lasts(self) -> None:
+        """Print a line if the last one is PLAIN_SECONDS ago, or a quarter of what the activity has lasted."""
+        moment = self.show.clock()
+        lasted = moment - self.begun
+        if self.progress is None and self.text and moment - self.said >= max(PLAIN_SECONDS, lasted / 4):
+            self.said = moment
+            self.show.step(f"{self.text}: {lasted:.0f} s so far")
 
 
 def is_worth_a_line(before: int, done: int, total: int) -> bool:
