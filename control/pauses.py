@@ -7,8 +7,9 @@ announces each dataset version that has no run. What has begun goes on to its en
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -49,7 +50,7 @@ def retraining(connection: Connection, ledger: Ledger) -> Retraining:
         return Retraining(is_paused=False)
     for action in ledger.of_kind("ACTION"):
         if action.get("name") == "pause" and action.get("status") == "DONE":
-            return Retraining(True, *(str(action.get(key, "")) for key in ("updatedAt", "who", "why")))
+            return Retraining(True, _begun(action), str(action.get("who", "")), str(action.get("why", "")))
     return Retraining(is_paused=True)
 
 
@@ -110,6 +111,12 @@ def markers_since(connection: Connection, since: str) -> list[str]:
         if written.timestamp() >= start:
             found.append((written, key))
     return [key for _, key in sorted(found)]
+
+
+def _begun(action: Mapping[str, Any]) -> str:
+    """When an action began, from its key: its `updatedAt` is the end, and a drop may come in between."""
+    text = str(action["pk"]).partition("#")[2].partition("-")[0]
+    return datetime.strptime(text, "%Y%m%dt%H%M%Sz").replace(tzinfo=UTC).isoformat()
 
 
 def _parameters(connection: Connection) -> dict[str, str]:

@@ -266,7 +266,11 @@ class Watcher:
         return LogTail(self.logs, TRAINING_LOG_GROUP, f"{self.name_prefix}-{run_id}")
 
     def _follow_retraining(self, version: str, run_id: str, arn: str, tail: LogTail, activity: Activity) -> Outcome:
+        is_asked = False
         for visit in self._visits(arn, activity):
+            if not is_asked and self._view.current is not None and self._view.current.name == "AwaitApproval":
+                is_asked = True
+                self.show.step(f"a person decides: `.venv/bin/python -m local approve {run_id}`, or `reject`")
             if any(seen.name == "StartTraining" for seen in self._view.visits) and not self._has_trained:
                 self._show_training(tail, activity)
             if visit is not None:

@@ -1,6 +1,7 @@
 """Arguments, refusals and exit statuses of the commands, without an emulator."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,30 @@ def a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "command", ["up", "demo", "run", "close-events", "recommend", "forget", "erase", "status", "logs", "down"]
-)
-def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_each_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
     assert ended.value.code == 0
-    assert f"usage: python -m local {command}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"usage: python -m local {command}" in said
+    assert f"python -m local {command}" in said.partition("example:\n")[2]
+
+
+@pytest.mark.parametrize("command", sorted(set(cli.COMMANDS) - {"env"}))
+def test_each_example_is_a_command_line_that_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    examples = capsys.readouterr().out.partition("example:\n")[2].splitlines()
+    for example in examples:
+        words = shlex.split(example)
+        assert words[:3] == ["python", "-m", "local"]
+        assert cli.parser().parse_args(words[3:]).command == command
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["run"], ["recommend"], ["recommend", "1", "-n", "ten"],
-              ["recommend", "1", "-n", "\u0663"], ["rollback", "--percent", "1_0"]])  # fmt: skip
+              ["recommend", "1", "-n", "\u0663"], ["rollback", "--percent", "1_0"], ["reject", "latest"],
+              ["reject", "--reason", "x"], ["open", "door"], ["rules", "burn"]])  # fmt: skip
 def test_a_wrong_command_line_is_status_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
@@ -46,6 +59,10 @@ def test_a_wrong_command_line_is_status_2(arguments: list[str]) -> None:
         (["run", "--data", "nowhere.csv"], "no such file or folder: nowhere.csv"),
         (["demo", "--items", "items.csv"], "--items is the catalogue of --data"),
         (["recommend", "1", "-n", "3", "--candidates", "a"], "-n cannot be used with --candidates"),
+        (["gate", "--publish"], "--publish puts a draft in force: give --policy too"),
+        (["rules", "publish"], "rules publish needs one file, as `rules publish rules FILE`"),
+        (["rules", "check", "placements"], "rules check needs one file, as `rules check placements FILE`"),
+        (["rules", "show", "nothing"], "there is no kind of document 'nothing': use rules, event-types, placements"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_starts(
