@@ -1,4 +1,4 @@
-"""What an execution really took: its time without what it only waited for."""
+"""Time that an execution worked: without that in which it only waited."""
 
 from __future__ import annotations
 

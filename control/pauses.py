@@ -30,7 +30,7 @@ DISABLED, ENABLED = "DISABLED", "ENABLED"
 @dataclass(frozen=True)
 class Retraining:
     """Whether new data start a training. `since`, `who` and `why` are those of the last pause, empty if it is unknown
-    (somebody disabled the rule by other means).
+    (an operator disabled the rule by other means).
     """
 
     is_paused: bool

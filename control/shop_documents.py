@@ -88,8 +88,7 @@ def publish(connection: Connection, kind: Kind, document: Mapping[str, Any]) -> 
 
 
 def outcome(connection: Connection, ledger: Ledger, kind: Kind, etag: str) -> str | None:
-    """What became of the document that was written with this ETag: IN_FORCE, REFUSED, or None if it is not known
-    yet."""
+    """Return IN_FORCE or REFUSED for the document that was written with this ETag, None if it is not known yet."""
     if ledger.item(kind.notice, f"NOTICE#{etag}"):
         return REFUSED
     s3, bucket = connection.client("s3"), connection.outputs["ArtifactsBucketName"]

@@ -95,20 +95,20 @@ class Show:
     def _told_while_it_lasts(self, text: str, started: float) -> Iterator[None]:
         over = threading.Event()
 
-        def tell() -> None:
+        def report() -> None:
             pause = PLAIN_SECONDS
             while not over.wait(pause):
                 lasted = self.clock() - started
                 self.step(f"{text}: {lasted:.0f} s so far")
                 pause = max(PLAIN_SECONDS, lasted / 4)
 
-        teller = threading.Thread(target=tell, daemon=True)
-        teller.start()
+        reporter = threading.Thread(target=report, daemon=True)
+        reporter.start()
         try:
             yield
         finally:
             over.set()
-            teller.join()
+            reporter.join()
 
     @contextmanager
     def activity(self) -> Iterator[Activity]:

@@ -55,7 +55,7 @@ def parts(action: str, what: Sequence[str]) -> tuple[Kind, str]:
 
 
 def size(document: Mapping[str, object]) -> str:
-    """What a document holds, in words: `deny 3, boosts 1`."""
+    """Return the contents of a document in words: `deny 3, boosts 1`."""
     counts = [f"{name} {len(value)}" for name, value in document.items() if isinstance(value, (list, dict))]
     return ", ".join(counts) or "it is empty"
 

@@ -188,7 +188,8 @@ def paused_lines(retraining: Mapping[str, Any]) -> list[str]:
 
 
 def job(token: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
-    """What a state machine waits for, from its open token, and for how many hours at most (null: AWS decides)."""
+    """Return the job that a state machine waits for, from its open token, and for how many hours at most (None: AWS
+    decides)."""
     kind = str(token.get("jobKind", ""))
     hours = int(parameters.get("ApprovalDeadlineHours", 0)) if kind == "APPROVAL" else None
     return {
@@ -201,7 +202,7 @@ def job(token: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, An
 
 
 def waiting_lines(waiting: Sequence[Mapping[str, Any]], parked: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is waited for as text, the parked runs with their reasons."""
+    """Return the jobs that are waited for as text, and the parked runs with their reasons."""
     lines = []
     for one in waiting:
         since = when(one["since"])

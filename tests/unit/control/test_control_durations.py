@@ -1,4 +1,4 @@
-"""What a run waited for does not count as its time."""
+"""Time in which a run waited does not count as its time."""
 
 from __future__ import annotations
 

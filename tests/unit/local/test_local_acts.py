@@ -20,16 +20,16 @@ OUTPUTS = {"RunsTableName": "runs"}
 
 
 class Ledger:
-    """Two runs, of which those in `asked` wait for a person."""
+    """Two runs, of which those in `open_for` wait for a person."""
 
-    asked: tuple[str, ...] = (RUN,)
+    open_for: tuple[str, ...] = (RUN,)
 
     def __init__(self, project: Any, table: str) -> None:
         assert table == "runs"
 
     def of_kind(self, kind: str, limit: int = 100) -> list[dict[str, Any]]:
         if kind == "TOKEN":
-            return [{"jobKind": "APPROVAL", "jobName": f"arn/{run}", "runId": run} for run in self.asked]
+            return [{"jobKind": "APPROVAL", "jobName": f"arn/{run}", "runId": run} for run in self.open_for]
         assert kind == "RUN"
         return [{"pk": f"RUN#{run}", "startedAt": run[1:9]} for run in (OTHER, RUN)]
 
@@ -46,7 +46,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Action, str, str]]:
     monkeypatch.setattr(acts.actions, "perform", perform)
     monkeypatch.setattr(acts.getpass, "getuser", lambda: "ann")
     monkeypatch.setattr(acts, "Ledger", Ledger)
-    monkeypatch.setattr(Ledger, "asked", (RUN,))
+    monkeypatch.setattr(Ledger, "open_for", (RUN,))
     return made
 
 
@@ -93,7 +93,7 @@ def test_a_rejection_without_a_reason_that_can_be_kept_calls_nothing(done: Any, 
 
 
 @pytest.mark.parametrize(
-    ("asked", "run_id", "words"),
+    ("open_for", "run_id", "words"),
     [
         ((), None, "no run waits for a person"),
         ((RUN,), OTHER, f"{OTHER} waits for no person\n  {RUN} does"),
@@ -101,9 +101,9 @@ def test_a_rejection_without_a_reason_that_can_be_kept_calls_nothing(done: Any, 
     ],
 )
 def test_what_does_not_wait_is_not_decided(
-    done: Any, show: Show, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...], run_id: str | None, words: str
+    done: Any, show: Show, monkeypatch: pytest.MonkeyPatch, open_for: tuple[str, ...], run_id: str | None, words: str
 ) -> None:
-    monkeypatch.setattr(Ledger, "asked", asked)
+    monkeypatch.setattr(Ledger, "open_for", open_for)
     with pytest.raises(Problem) as caught:
         acts.decide(PROJECT, OUTPUTS, show, run_id, "Approved", "")
     assert words in str(caught.value)
@@ -117,7 +117,7 @@ def action(name: str) -> Action:
 @pytest.fixture
 def state(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Whether retraining is paused, and the drops that came meanwhile."""
-    found = SimpleNamespace(paused=pauses.Retraining(False), missed=[], announced="not asked")
+    found = SimpleNamespace(paused=pauses.Retraining(False), missed=[], announced="not open_for")
 
     def resume(connection: Any, announced: str | None) -> Action:
         found.announced = announced
