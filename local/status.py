@@ -56,7 +56,7 @@ def facts(project: Project) -> dict[str, Any]:
     outputs = stack.outputs()
     ledger = Ledger(project, outputs["RunsTableName"])
     paused = pauses.retraining(project.connection, ledger)
-    split = ledger.split()
+    split, parameters = ledger.split(), stack.parameters()
     runs = newest_first(ledger.of_kind("RUN"))
     return found | {
         "stack": {"name": STACK, "status": status},
@@ -68,7 +68,7 @@ def facts(project: Project) -> dict[str, Any]:
         "earned": earned_lines(ledger.outcomes(*last_day(time.time()))),
         "deadLetters": dead_letters(project, outputs["DeadLetterQueueUrl"]),
         "retraining": {"isPaused": paused.is_paused, "since": paused.since, "who": paused.who, "why": paused.why},
-        "waiting": [job(token, stack.parameters()) for token in ledger.of_kind("TOKEN")],
+        "waiting": [job(token, parameters) for token in ledger.of_kind("TOKEN")],
         "parked": [
             {"runId": key_of(run), "since": run.get("updatedAt"), "reasons": reasons_of(run)}
             for run in runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import rich.console
 
-from control import pauses
+from control import actions, pauses
 from control.actions import Action
 from local import acts
 from local.console import Show
@@ -43,8 +44,8 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Action, str, str]]:
         made.append((action, who, why))
         return []
 
-    monkeypatch.setattr(acts.actions, "perform", perform)
-    monkeypatch.setattr(acts.getpass, "getuser", lambda: "ann")
+    monkeypatch.setattr(actions, "perform", perform)
+    monkeypatch.setattr(getpass, "getuser", lambda: "ann")
     monkeypatch.setattr(acts, "Ledger", Ledger)
     monkeypatch.setattr(Ledger, "open_for", (RUN,))
     return made
@@ -56,7 +57,8 @@ def show() -> Show:
 
 
 def said(show: Show) -> str:
-    return show.console.file.getvalue()  # type: ignore[attr-defined]  # the file is a StringIO
+    assert isinstance(show.console.file, io.StringIO)
+    return show.console.file.getvalue()
 
 
 PROJECT: Any = SimpleNamespace(connection=None)
@@ -123,10 +125,10 @@ def state(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         found.announced = announced
         return action("resume")
 
-    monkeypatch.setattr(acts.pauses, "retraining", lambda connection, ledger: found.paused)
-    monkeypatch.setattr(acts.pauses, "markers_since", lambda connection, since: found.missed if since else [])
-    monkeypatch.setattr(acts.pauses, "pause", lambda connection: action("pause"))
-    monkeypatch.setattr(acts.pauses, "resume", resume)
+    monkeypatch.setattr(pauses, "retraining", lambda connection, ledger: found.paused)
+    monkeypatch.setattr(pauses, "markers_since", lambda connection, since: found.missed if since else [])
+    monkeypatch.setattr(pauses, "pause", lambda connection: action("pause"))
+    monkeypatch.setattr(pauses, "resume", resume)
     return found
 
 

@@ -11,6 +11,7 @@ from contracts import schemas
 from local import cli, demo, recommend
 from local.console import Show
 from local.http import Answer
+from local.parser import parser
 from local.project import Problem, Project, RunFailedError
 
 
@@ -40,7 +41,7 @@ def test_each_example_is_a_command_line_that_is_understood(command: str, capsys:
     for example in examples:
         words = shlex.split(example)
         assert words[:3] == ["python", "-m", "local"]
-        assert cli.parser().parse_args(words[3:]).command == command
+        assert parser().parse_args(words[3:]).command == command
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["run"], ["recommend"], ["recommend", "1", "-n", "ten"],
@@ -101,7 +102,7 @@ def test_without_an_emulator_commands_say_how_to_start_one(capsys: pytest.Captur
 
 
 def test_every_command_has_its_function() -> None:
-    subparsers = next(action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    subparsers = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
     assert cli.COMMANDS.keys() == subparsers.choices.keys()
 
 
@@ -195,7 +196,7 @@ def test_what_events_are_worth_goes_into_the_drop(tmp_path: Path) -> None:
         "--bought",
         "buy",
     ]
-    given = cli.parser().parse_args(["demo", "--data", str(tmp_path), *options])
+    given = parser().parse_args(["demo", "--data", str(tmp_path), *options])
     assert cli._parameters(given) == {
         "eventWeights": "buy=5,view=1",
         "leastValue": 3,
@@ -239,10 +240,10 @@ def test_a_cache_that_cannot_be_read_is_empty(tmp_path: Path, content: bytes) ->
 
 
 def test_a_drop_of_what_is_new_says_so() -> None:
-    given = cli.parser().parse_args(["demo", "--data", "a.csv", "--kind", "append", "--history-days", "90"])
+    given = parser().parse_args(["demo", "--data", "a.csv", "--kind", "append", "--history-days", "90"])
     said = cli._parameters(given)
     assert said == {"kind": "append", "historyDays": 90}
     schemas.check({"schemaVersion": "1.0", **said}, "drop", "_drop.json")
-    wrong = cli.parser().parse_args(["demo", "--data", "a.csv", "--history-days", "0"])
+    wrong = parser().parse_args(["demo", "--data", "a.csv", "--history-days", "0"])
     with pytest.raises(Problem, match="--history-days must be an integer from 1 to 1000000, not '0'"):
         cli._parameters(wrong)

@@ -113,7 +113,7 @@ def test_new_events_are_announced_and_the_drop_that_they_are_in_is_followed(monk
 
 def test_while_retraining_is_paused_nothing_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     paused = pauses.Retraining(True, since="2026-11-29T10:00:00Z", who="ann")
-    monkeypatch.setattr(demo.pauses, "retraining", lambda connection, ledger: paused)
+    monkeypatch.setattr(pauses, "retraining", lambda connection, ledger: paused)
     monkeypatch.setattr(demo, "Ledger", lambda project, table: None)
     aws: Any = Aws({})
     aws.connection = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import subprocess
+import webbrowser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rich.console
 
-from local import opening
+from local import host, opening
 from local.console import Show
 from local.project import Problem, Project
 
@@ -26,7 +27,7 @@ def project(tmp_path: Path) -> Project:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that a browser is asked to show."""
     addresses: list[str] = []
-    monkeypatch.setattr(opening.webbrowser, "open", addresses.append)
+    monkeypatch.setattr(webbrowser, "open", addresses.append)
     monkeypatch.setattr(opening, "has_browser", lambda environment, platform: True)
     monkeypatch.setattr(opening, "fetch_report", lambda *_: Path("/reports/a run.html"))
     return addresses
@@ -48,10 +49,10 @@ def test_the_api_is_printed_and_not_opened_since_its_calls_are_signed(project: P
 
 
 def test_the_console_is_opened_if_it_runs(project: Project, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening.host, "is_listening", lambda port: port == 8090)
+    monkeypatch.setattr(host, "is_listening", lambda port: port == 8090)
     assert said(project, "console")[-1] == "http://127.0.0.1:8090/"
     assert opened == ["http://127.0.0.1:8090/"]
-    monkeypatch.setattr(opening.host, "is_listening", lambda port: False)
+    monkeypatch.setattr(host, "is_listening", lambda port: False)
     with pytest.raises(Problem, match="`make console` starts it"):
         said(project, "console")
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import rich.console
 
+from control import shop_documents
 from control.actions import Action, Call
 from control.shop_documents import KINDS, RULES
 from local import shop_rules
@@ -27,7 +28,8 @@ def show() -> Show:
 
 
 def said(show: Show) -> str:
-    return show.console.file.getvalue()  # type: ignore[attr-defined]  # the file is a StringIO
+    assert isinstance(show.console.file, io.StringIO)
+    return show.console.file.getvalue()
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch, *found: str | None) -> None:
         assert etag == "abc"
         return next(rest)
 
-    monkeypatch.setattr(shop_rules.shop_documents, "outcome", outcome)
+    monkeypatch.setattr(shop_documents, "outcome", outcome)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_a_wrong_file_is_named_and_nothing_is_written(
 
 def test_show_says_what_is_in_force_or_that_nothing_is(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"rules": {"schemaVersion": "1.0", "deny": ["a"], "boosts": {"b": 2}}}
-    monkeypatch.setattr(shop_rules.shop_documents, "in_force", lambda connection, kind: found.get(kind.name))
+    monkeypatch.setattr(shop_documents, "in_force", lambda connection, kind: found.get(kind.name))
     shop_rules.documents(PROJECT, OUTPUTS, show, "show", [], "")
     assert "business rules in force: deny 1, boosts 1" in said(show)
     assert '"deny": [\n    "a"\n  ]' in said(show)

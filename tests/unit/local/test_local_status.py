@@ -145,12 +145,12 @@ def test_a_pause_is_told_with_who_and_why() -> None:
 
 
 def test_the_last_refusals_of_runs_and_of_drops_have_their_reasons() -> None:
-    runs = [
+    runs: list[dict[str, Any]] = [
         {"pk": f"RUN#{NEW}", "status": "RUNNING"},
         *({"pk": f"RUN#v{number}-r1", "status": "REJECTED", "reasons": [f"reason {number}"]} for number in range(5)),
         {"pk": f"RUN#{OLD}", "status": "DEPLOYED"},
     ]
-    datasets = [
+    datasets: list[dict[str, Any]] = [
         {"pk": "DATASET#v8", "status": "QUARANTINED", "reasons": ["all rows are wrong"], "source": "s3://data/raw/x/"},
         {"pk": "DATASET#v9", "status": "CLAIMED"},
     ]
