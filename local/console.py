@@ -1,11 +1,13 @@
 """Prints the output of the commands: stages with their seconds, progress bars, tables.
 
-On a terminal, stages and bars are animated. Elsewhere (a pipe, CI) they are plain lines, at most ten lines per bar.
+On a terminal, stages and bars are animated. Elsewhere (a pipe, CI) they are plain lines: a bar has at most
+ten, and what lasts is told every 15 s, later less often.
 `NO_COLOR` is respected (https://no-color.org).
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from rich.text import Text
 
 PLAIN_WIDTH = 160
 PLAIN_STEPS = 10
+PLAIN_SECONDS = 15.0
+"""Where lines cannot be redrawn, an activity that says nothing for so long is told in a line."""
 
 
 class Show:
@@ -29,36 +33,42 @@ class Show:
         self, console: rich.console.Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         if console is None:
-            console = rich.console.Console(highlight=False)
+            console = rich.console.Console(highlight=False, emoji=False)
             if not console.is_terminal:
-                console = rich.console.Console(highlight=False, width=PLAIN_WIDTH)
+                console = rich.console.Console(highlight=False, emoji=False, width=PLAIN_WIDTH)
         self.console = console
         self.clock = clock
+        self.said = clock()
+        """When the last line was printed."""
 
     @property
     def is_live(self) -> bool:
         """True if the output is a terminal on which lines can be redrawn."""
         return self.console.is_terminal and not self.console.is_dumb_terminal
 
+    def _print(self, text: str = "", style: str | None = None) -> None:
+        self.said = self.clock()
+        self.console.print(text, style=style, soft_wrap=True)
+
     def line(self, text: str, style: str | None = None) -> None:
         """Print one line of literal text: brackets in it are not markup."""
-        self.console.print(escape(text), style=style, soft_wrap=True)
+        self._print(escape(text), style)
 
     def heading(self, text: str) -> None:
-        self.console.print()
-        self.console.print(escape(text), style="bold", soft_wrap=True)
+        self._print()
+        self._print(escape(text), "bold")
 
     def good(self, text: str) -> None:
-        self.console.print(f"[green]✓[/green] {escape(text)}", soft_wrap=True)
+        self._print(f"[green]✓[/green] {escape(text)}")
 
     def step(self, text: str) -> None:
-        self.console.print(f"[cyan]·[/cyan] {escape(text)}", soft_wrap=True)
+        self._print(f"[cyan]·[/cyan] {escape(text)}")
 
     def warn(self, text: str) -> None:
-        self.console.print(f"[yellow]![/yellow] {escape(text)}", soft_wrap=True)
+        self._print(f"[yellow]![/yellow] {escape(text)}")
 
     def bad(self, text: str) -> None:
-        self.console.print(f"[red]✗[/red] {escape(text)}", soft_wrap=True)
+        self._print(f"[red]✗[/red] {escape(text)}")
 
     @contextmanager
     def stage(self, text: str) -> Iterator[Callable[[str], None]]:
@@ -72,13 +82,33 @@ class Show:
                 with self.console.status(escape(text)):
                     yield note.append
             else:
-                yield note.append
+                with self._told_while_it_lasts(text, started):
+                    yield note.append
         except BaseException as error:
             word = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
             self.bad(f"{text}: {word} after {self.clock() - started:.1f} s")
             raise
         ending = f": {note[-1]}" if note else ""
         self.good(f"{text}{ending} ({self.clock() - started:.1f} s)")
+
+    @contextmanager
+    def _told_while_it_lasts(self, text: str, started: float) -> Iterator[None]:
+        over = threading.Event()
+
+        def report() -> None:
+            pause = PLAIN_SECONDS
+            while not over.wait(pause):
+                lasted = self.clock() - started
+                self.step(f"{text}: {lasted:.0f} s so far")
+                pause = max(PLAIN_SECONDS, lasted / 4)
+
+        reporter = threading.Thread(target=report, daemon=True)
+        reporter.start()
+        try:
+            yield
+        finally:
+            over.set()
+            reporter.join()
 
     @contextmanager
     def activity(self) -> Iterator[Activity]:
@@ -118,19 +148,24 @@ class _BarWhenCounting(BarColumn):
 
 
 class Activity:
-    """The current activity. If lines cannot be redrawn, `now` prints nothing and a count prints at most ten lines."""
+    """The current activity. If lines cannot be redrawn, a count prints at most ten lines, and `now`, which is called
+    again and again while the activity lasts, prints a line when nothing was printed for a while.
+    """
 
     def __init__(self, show: Show, progress: Progress | None) -> None:
         self.show, self.progress = show, progress
         self.task: TaskID | None = None
         self.text = ""
         self.done = 0
+        self.begun = show.clock()
 
     def now(self, text: str) -> None:
         """Show `text` as the current activity and reset the count."""
         if text == self.text:
+            self._say_that_it_lasts()
             return
         self.text, self.done = text, 0
+        self.begun = self.show.said = self.show.clock()
         if self.progress is not None:
             if self.task is not None:
                 self.progress.remove_task(self.task)
@@ -145,6 +180,13 @@ class Activity:
             self.progress.update(self.task, completed=done, total=total, note=escape(f"{done}/{total}  {note}"))
         elif is_worth_a_line(before, done, total):
             self.show.step(f"{self.text} {done}/{total}  {note}".rstrip())
+
+    def _say_that_it_lasts(self) -> None:
+        """Print a line if the last one is PLAIN_SECONDS ago, or a quarter of what the activity has lasted."""
+        moment = self.show.clock()
+        lasted = moment - self.begun
+        if self.progress is None and self.text and moment - self.show.said >= max(PLAIN_SECONDS, lasted / 4):
+            self.show.step(f"{self.text}: {lasted:.0f} s so far")
 
 
 def is_worth_a_line(before: int, done: int, total: int) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from contracts import sources
+from control import pauses
 from control.ledger import Ledger
 from local import data, host, http, images, shop, stack
 from local import worse as worse_copy
@@ -120,6 +121,7 @@ def run(project: Project, outputs: Mapping[str, str], prepared: Prepared, show: 
 
     Raises RunFailedError with the reason when preparation or the run failed.
     """
+    _check_not_paused(project, outputs)
     watcher = Watcher(project, outputs, show)
     before = watcher.known_preparations()
     show.heading("The loop")
@@ -137,6 +139,7 @@ def close_events(project: Project, outputs: Mapping[str, str], show: Show) -> Ou
     """Announce the events since the last announcement, and follow what that starts to its end, as `run`. None if there
     are no new events.
     """
+    _check_not_paused(project, outputs)
     watcher = Watcher(project, outputs, show)
     before = watcher.known_preparations()
     answer = call(project, outputs, "close-events", {})
@@ -146,6 +149,14 @@ def close_events(project: Project, outputs: Mapping[str, str], show: Show) -> Ou
     show.heading("The loop")
     show.good(f"the events up to raw/{answer['drop']}/ are announced")
     return _follow(project, outputs, answer["drop"], before, watcher, show)
+
+
+def _check_not_paused(project: Project, outputs: Mapping[str, str]) -> None:
+    """Raises Problem while new data start no training: there would be nothing to follow."""
+    found = pauses.retraining(project.connection, Ledger(project, outputs["RunsTableName"]))
+    if found.is_paused:
+        by = f" by {found.who}" if found.who else ""
+        raise Problem(f"retraining is paused{by}, and data start nothing: `.venv/bin/python -m local resume` first")
 
 
 def _follow(

@@ -29,10 +29,13 @@ def erase(project: Project, outputs: Mapping[str, str], show: Show, is_unreadabl
     fails.
     """
     request: dict[str, Any] = {"now": True, "unreadable": "delete" if is_unreadable_deleted else "keep"}
-    answer = call(project, outputs, "erase", request)
-    while answer["status"] == "GOING_ON":
-        time.sleep(PAUSE_SECONDS)  # for the Spark job that writes Parquet and zstd again
+    with show.activity() as activity:
+        activity.now("search all that is kept for forgotten people")
         answer = call(project, outputs, "erase", request)
+        while answer["status"] == "GOING_ON":
+            activity.now("a Spark job writes Parquet and zstd again, without them")
+            time.sleep(PAUSE_SECONDS)
+            answer = call(project, outputs, "erase", request)
     if answer["status"] == "NOTHING_TO_DO":
         show.line("nobody is forgotten")
         return

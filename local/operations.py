@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -125,8 +126,8 @@ def write_lists(project: Project, outputs: Mapping[str, str], show: Show) -> Non
         show.line(words.get(str(batch.get("outcome")), str(batch.get("outcome"))))
 
 
-def fetch_report(project: Project, outputs: Mapping[str, str], show: Show, run_id: str | None) -> None:
-    """Copy the report of a run (None: the latest finished run) to this machine and print its path. Raises Problem if
+def fetch_report(project: Project, outputs: Mapping[str, str], run_id: str | None) -> Path:
+    """Copy the report of a run (None: the latest finished run) to this machine; return its path. Raises Problem if
     there is none.
     """
     if run_id is None:
@@ -143,7 +144,7 @@ def fetch_report(project: Project, outputs: Mapping[str, str], show: Show, run_i
     path = project.state / "reports" / f"{run_id}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    show.line(f"{path}")
+    return path
 
 
 def _execute(

@@ -20,6 +20,7 @@ from botocore.config import Config as ClientConfig
 
 from contracts import documents
 from contracts.documents import Unfit
+from control.connection import Connection
 from laptop_aws import config
 
 STACK = "ncf-local"
@@ -129,6 +130,11 @@ class Project:
     @cached_property
     def _session(self) -> boto3.Session:
         return boto3.Session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=REGION)
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The stack as `control` and the console know it."""
+        return Connection(STACK, region=REGION, endpoint_url=self.endpoint)
 
     def client(self, service: str) -> Any:
         """A boto3 client of the embedded AWS (`Any`: boto3 makes its clients at run time)."""

@@ -28,7 +28,8 @@ from local.project import STACK, Problem, Project
 
 CONFIG_ENVIRONMENT = "local"
 DEPLOYMENT_BUCKET = "ncf-local-deployments"
-SOURCES = ("template.yaml", "samconfig.toml", "functions", "statemachines", "emr")
+SOURCES = ("template.yaml", "samconfig.toml", "functions", "statemachines", "emr", "contracts")
+"""The inputs of `sam build`. contracts is in functions and emr by a link, which `rglob` does not follow."""
 IGNORED = ("__pycache__", ".pyc", ".ruff_cache", ".mypy_cache")
 BUILT_FILE, DEPLOYED_FILE = "built.json", "deployed.json"
 # States in which an update is possible, and states in which only deletion is.

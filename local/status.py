@@ -1,7 +1,8 @@
-"""Shows the running parts, the serving model, the latest runs with their reasons, open jobs, and dead letters."""
+"""Shows the running parts, the serving model, what runs or waits and why, the latest runs, refusals, dead letters."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,46 +12,102 @@ from botocore.exceptions import ClientError
 from contracts import outcomes
 from contracts.outcomes import Window
 from contracts.recent_events import window_start
-from control.ledger import Ledger, key_of, newest_first, reasons_of, run_rows, when
+from control import durations, pauses
+from control.ledger import REFUSED, Ledger, key_of, moment, newest_first, reasons_of, when
 from local import host, http
 from local.console import Show
 from local.project import STACK, Project
 from local.stack import READY, Stack
 
 RUNS_SHOWN = 5
+REFUSALS_SHOWN = 3
+LOCAL = ".venv/bin/python -m local"
 
 
-def show_status(project: Project, show: Show) -> None:
-    """Print the status; for a missing part, print the command that starts it."""
+def show_status(project: Project, show: Show, is_json: bool = False) -> None:
+    """Print the status as text or as one JSON object; for a missing part, the command that starts it."""
+    found = facts(project)
+    if is_json:
+        print(json.dumps(found, indent=1))
+        return
+    for line in lines_of(found):
+        show.line(line)
+    if found.get("runs"):
+        show.table(["run", "status", "started", "took", "waited"], [_row(run) for run in found["runs"]])
+    for refusal in found.get("refusals", []):
+        show.line(f"{refusal['name']} {refusal['status']}")
+        for reason in refusal["reasons"]:
+            show.line(f"    {reason}")
+
+
+def facts(project: Project) -> dict[str, Any]:
+    """The status as JSON; a part that is not running is null, and what it would hold is left out."""
     running = host.find(project)
     if running is None or not host.is_healthy(running.port):
-        kept = project.state.exists()
-        show.line(f"embedded AWS   not running{' (its state is kept)' if kept else ''}: `make up` starts it")
-        return
-    show.line(f"embedded AWS   {project.endpoint}, pid {running.pid}, state in {project.state}")
+        return {"embeddedAws": None, "state": str(project.state) if project.state.exists() else None}
+    found: dict[str, Any] = {
+        "embeddedAws": {"url": project.endpoint, "pid": running.pid},
+        "state": str(project.state),
+    }
     stack = Stack(project)
     status = stack.status
     if status not in READY:
-        show.line(f"stack          {STACK}: {status or 'not deployed'}: run `make up`")
-        for reason in stack.failures():
-            show.line(f"    {reason}")
-        return
+        return found | {"stack": {"name": STACK, "status": status or None, "failures": stack.failures()}}
     outputs = stack.outputs()
-    show.line(f"stack          {STACK}: {status}")
-    show.line(f"HTTP API       {http.api_url(project, outputs['ApiId'])}")
-    show.line(f"endpoint       {outputs['EndpointName']}: {endpoint_line(project, outputs['EndpointName'])}")
     ledger = Ledger(project, outputs["RunsTableName"])
-    show.line(f"serving        {serving_line(ledger.serving())}")
-    if split := ledger.split():
+    paused = pauses.retraining(project.connection, ledger)
+    split, parameters = ledger.split(), stack.parameters()
+    runs = newest_first(ledger.of_kind("RUN"))
+    return found | {
+        "stack": {"name": STACK, "status": status},
+        "api": http.api_url(project, outputs["ApiId"]),
+        "endpoint": {"name": outputs["EndpointName"], "status": endpoint_line(project, outputs["EndpointName"])},
+        "serving": ledger.serving() or None,
+        "split": split or None,
+        "trial": ledger.trial(split) if split else None,
+        "earned": earned_lines(ledger.outcomes(*last_day(time.time()))),
+        "deadLetters": dead_letters(project, outputs["DeadLetterQueueUrl"]),
+        "retraining": {"isPaused": paused.is_paused, "since": paused.since, "who": paused.who, "why": paused.why},
+        "waiting": [job(token, parameters) for token in ledger.of_kind("TOKEN")],
+        "parked": [
+            {"runId": key_of(run), "since": run.get("updatedAt"), "reasons": reasons_of(run)}
+            for run in runs
+            if run.get("status") == "PARKED"
+        ],
+        "runs": [_timed(project, run) for run in runs[:RUNS_SHOWN]],
+        "refusals": refusals(runs, ledger.of_kind("DATASET")),
+    }
+
+
+def lines_of(found: Mapping[str, Any]) -> list[str]:
+    """The status as text, without the tables of runs and refusals."""
+    if found["embeddedAws"] is None:
+        kept = " (its state is kept)" if found["state"] else ""
+        return [f"embedded AWS   not running{kept}: `make up` starts it"]
+    lines = [
+        f"embedded AWS   {found['embeddedAws']['url']}, pid {found['embeddedAws']['pid']}, state in {found['state']}"
+    ]
+    stack = found["stack"]
+    if stack["status"] not in READY:
+        lines.append(f"stack          {stack['name']}: {stack['status'] or 'not deployed'}: run `make up`")
+        return lines + [f"    {reason}" for reason in stack["failures"]]
+    lines += [
+        f"stack          {stack['name']}: {stack['status']}",
+        f"HTTP API       {found['api']}",
+        f"endpoint       {found['endpoint']['name']}: {found['endpoint']['status']}",
+        f"serving        {serving_line(found['serving'] or {})}",
+    ]
+    if split := found["split"]:
         since = when(split.get("since"))
-        show.line(f"traffic        {split['percent']} % of the requests go to {split['runId']} since {since}")
-        for line in trial_lines(ledger.trial(split)):
-            show.line(line)
-    for line in earned_lines(ledger.outcomes(*last_day(time.time()))):
-        show.line(f"earned, 24 h   {line}")
-    show.line(f"dead letters   {dead_letters(project, outputs['DeadLetterQueueUrl'])}")
-    _show_open_jobs(ledger, show)
-    _show_runs(ledger, show)
+        lines.append(f"traffic        {split['percent']} % of the requests go to {split['runId']} since {since}")
+        lines += trial_lines(found["trial"])
+    lines += [f"earned, 24 h   {line}" for line in found["earned"]]
+    lines.append(f"dead letters   {dead_letters_line(found['deadLetters'])}")
+    lines += paused_lines(found["retraining"])
+    lines += waiting_lines(found["waiting"], found["parked"])
+    if not found["runs"] and not found["refusals"]:
+        lines.append("runs           none yet: `make demo`, or `python -m local run --data PATH`")
+    return lines
 
 
 def endpoint_line(project: Project, name: str) -> str:
@@ -108,44 +165,115 @@ def trial_lines(trial: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def dead_letters(project: Project, url: str) -> str:
-    """The number of messages in the dead-letter queue, as text."""
+def dead_letters(project: Project, url: str) -> int:
+    """The number of messages in the dead-letter queue."""
     found = project.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
-    count = int(found["Attributes"]["ApproximateNumberOfMessages"])
+    return int(found["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def dead_letters_line(count: int) -> str:
+    """The number of dead letters as text, with what to do."""
     return (
         "none" if count == 0 else f"{count}: events that no function could process; see `python -m local logs emulator`"
     )
 
 
-def _show_open_jobs(ledger: Ledger, show: Show) -> None:
-    tokens = ledger.of_kind("TOKEN")
-    if not tokens:
-        show.line("waiting for    nothing")
-    for token in tokens:
-        kind, _, name = key_of(token).partition("#")
-        show.line(f"waiting for    {kind.lower()} {name} since {when(token.get('updatedAt'))}")
+def paused_lines(retraining: Mapping[str, Any]) -> list[str]:
+    """That new data start no training, with who paused it and why; nothing if they do."""
+    if not retraining["isPaused"]:
+        return []
+    by = f" since {when(retraining['since'])}, by {retraining['who']}" if retraining["since"] else ""
+    why = f": {retraining['why']}" if retraining["why"] else ""
+    return [f"retraining     paused{by}{why}; new data start nothing until `{LOCAL} resume`"]
 
 
-def _show_runs(ledger: Ledger, show: Show) -> None:
-    runs = newest_first(ledger.of_kind("RUN"))[:RUNS_SHOWN]
-    datasets = [
-        record for record in ledger.of_kind("DATASET", 10) if record.get("status") not in ("CLAIMED", "PREPARED")
-    ]
-    if not runs and not datasets:
-        show.line("runs           none yet: `make demo`, or `python -m local run --data PATH`")
-        return
-    rows = [row[:4] for row in run_rows(runs)]
-    if rows:
-        show.table(["run", "status", "started", "took"], rows)
-    for run in runs:
-        if run.get("status") != "DEPLOYED":
-            _show_reasons(key_of(run), str(run.get("status")), reasons_of(run), show)
-    for record in datasets[:RUNS_SHOWN]:
-        _show_reasons(f"dataset {key_of(record)}", str(record.get("status")), reasons_of(record), show)
+def job(token: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Return the job that a state machine waits for, from its open token, and for how many hours at most (None: AWS
+    decides)."""
+    kind = str(token.get("jobKind", ""))
+    hours = int(parameters.get("ApprovalDeadlineHours", 0)) if kind == "APPROVAL" else None
+    return {
+        "kind": kind,
+        "name": str(token.get("jobName", "")),
+        "runId": token.get("runId"),
+        "since": token.get("updatedAt"),
+        "hours": hours,
+    }
 
 
-def _show_reasons(name: str, status: str, reasons: list[str], show: Show) -> None:
-    if reasons or name.startswith("dataset"):
-        show.line(f"{name} {status}")
-        for reason in reasons:
-            show.line(f"    {reason}")
+def waiting_lines(waiting: Sequence[Mapping[str, Any]], parked: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the jobs that are waited for as text, and the parked runs with their reasons."""
+    lines = []
+    for one in waiting:
+        since = when(one["since"])
+        if one["kind"] == "APPROVAL":
+            start, hours = moment(one["since"]), one["hours"]
+            until = f", until {when(start + hours * 3600)}" if start is not None and hours else ""
+            lines.append(f"waiting for    a person since {since}{until}: approve {one['runId']}, or reject it")
+            lines.append(f"    {LOCAL} approve {one['runId']}")
+        else:
+            lines.append(f"waiting for    {one['kind'].lower()} {one['name']} since {since}")
+    for run in parked:
+        lines.append(f"parked         {run['runId']} since {when(run['since'])}; it goes on by itself")
+        lines += [f"    {reason}" for reason in run["reasons"]]
+    return lines or ["waiting for    nothing"]
+
+
+def refusals(runs: Sequence[Mapping[str, Any]], datasets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The last runs that did not end with a new model, and the last drops whose data were refused, each with its
+    reasons; the newest first of each.
+    """
+    ended = [run for run in runs if run.get("status") not in ("DEPLOYED", "RUNNING", "PARKED")]
+    refused = [record for record in datasets if record.get("status") in (*REFUSED, "FAILED", "ABORTED", "STALE")]
+    found = [_refusal("run", run) for run in ended[:REFUSALS_SHOWN]]
+    return found + [_refusal("dataset", record) for record in refused[:REFUSALS_SHOWN]]
+
+
+def _refusal(kind: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    source = record.get("source")
+    return {
+        "kind": kind,
+        "name": f"{kind} {key_of(record)}" + (f" ({source})" if source and kind == "dataset" else ""),
+        "status": str(record.get("status")),
+        "reasons": reasons_of(record) or ["no reason given"],
+    }
+
+
+def _timed(project: Project, run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run with the seconds that it worked, and those that it waited for a person or was parked."""
+    started, ended = moment(run.get("startedAt")), moment(run.get("endedAt"))
+    until = ended if ended is not None else time.time()
+    seconds = None if started is None else max(0.0, until - started)
+    waited = _waited(project, str(run.get("executionArn", "")), until) if seconds is not None else 0.0
+    return {
+        "runId": key_of(run),
+        "status": str(run.get("status", "?")),
+        "startedAt": run.get("startedAt"),
+        "endedAt": run.get("endedAt"),
+        "tookSeconds": None if seconds is None else round(max(0.0, seconds - waited), 1),
+        "waitedSeconds": round(waited, 1),
+    }
+
+
+def _waited(project: Project, arn: str, until: float) -> float:
+    """Seconds that an execution waited; 0 if its history is not kept any more."""
+    try:
+        pages = (
+            project.client("stepfunctions")
+            .get_paginator("get_execution_history")
+            .paginate(executionArn=arn, maxResults=1000)
+        )
+        return durations.waited([event for page in pages for event in page["events"]], until)
+    except ClientError:
+        return 0.0
+
+
+def _row(run: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    waited = run["waitedSeconds"]
+    return (
+        run["runId"],
+        run["status"],
+        when(run["startedAt"]),
+        durations.in_words(run["tookSeconds"]),
+        durations.in_words(waited) if waited >= 1 else "",
+    )

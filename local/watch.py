@@ -115,11 +115,12 @@ class Watcher:
                 lambda: self._preparation_of(drop, before),
                 START_SECONDS,
                 f"no preparation started for raw/{drop}/: is the rule on raw/*/_SUCCESS there? See `make logs`",
+                activity,
             )
             self.show.step(f"_SUCCESS event → preparation execution {preparation.rpartition(':')[2]}")
             version = self._follow_preparation(preparation, activity)
             activity.now("wait for the manifest's event to start the retraining")
-            run_id, execution = self._retraining_of(version)
+            run_id, execution = self._retraining_of(version, activity)
             if execution is None:
                 return self._not_retrained(version)
             self.show.step(f"manifest event → retraining execution {run_id}")
@@ -204,7 +205,7 @@ class Watcher:
 
     # Retraining
 
-    def _retraining_of(self, version: str) -> tuple[str, str | None]:
+    def _retraining_of(self, version: str, activity: Activity) -> tuple[str, str | None]:
         """The run that the version's manifest started; no execution if the ledger says that none will start."""
         run_id = f"{version}-r1"
         arn = self.outputs["RetrainingStateMachineArn"].replace(":stateMachine:", ":execution:") + f":{run_id}"
@@ -222,6 +223,7 @@ class Watcher:
             started,
             START_SECONDS,
             f"the manifest of {version} started no retraining: see `make status` (dead letters) and `make logs`",
+            activity,
         )
         return run_id, found or None
 
@@ -236,7 +238,11 @@ class Watcher:
         return LogTail(self.logs, TRAINING_LOG_GROUP, f"{self.name_prefix}-{run_id}")
 
     def _follow_retraining(self, version: str, run_id: str, arn: str, tail: LogTail, activity: Activity) -> Outcome:
+        is_asked = False
         for visit in self._visits(arn, activity):
+            if not is_asked and self._view.current is not None and self._view.current.name == "AwaitApproval":
+                is_asked = True
+                self.show.step(f"a person decides: `.venv/bin/python -m local approve {run_id}`, or `reject`")
             if any(seen.name == "StartTraining" for seen in self._view.visits) and not self._has_trained:
                 self._show_training(tail, activity)
             if visit is not None:
@@ -317,11 +323,12 @@ class Watcher:
 
     # Waiting
 
-    def _until(self, found: Callable[[], str | None], seconds: float, otherwise: str) -> str:
+    def _until(self, found: Callable[[], str | None], seconds: float, otherwise: str, activity: Activity) -> str:
         deadline = time.monotonic() + seconds
         while (value := found()) is None:
             if time.monotonic() > deadline:
                 raise RunFailedError(otherwise)
+            activity.now(activity.text)
             time.sleep(POLL_SECONDS)
         return value
 

@@ -1,4 +1,4 @@
-"""Show which of the last runs a draft policy of the gate would have passed, before it is in force."""
+"""Show the last verdict of the gate, and which of the last runs a draft policy would have passed; publish it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,40 @@ from typing import Any
 
 from contracts import documents
 from contracts.documents import Unfit
-from control import evaluations
-from control.ledger import Ledger
+from control import evaluations, shop_documents
+from control.ledger import Ledger, when
+from local.acts import act
 from local.console import Show
 from local.project import Problem, Project
+from local.watch import Watcher
+
+
+class NothingJudged(Problem):
+    """No run has been judged yet."""
+
+
+def show_verdict(project: Project, outputs: Mapping[str, str], show: Show, run_id: str | None) -> None:
+    """Show the recorded verdict of a run (None: the last that was judged). Raises Problem if there is none."""
+    ledger = Ledger(project, outputs["RunsTableName"])
+    wanted = run_id or next(iter(evaluations.judged(ledger)), None)
+    decision = ledger.decision(wanted, "gate") if wanted else {}
+    if wanted is None or not decision:
+        raise Problem(f"{wanted} was not judged" if wanted else "no run has been judged yet: `make demo` starts one")
+    source = (decision.get("figures") or {}).get("policy") or {}
+    show.heading(f"{wanted}, judged {when(decision.get('updatedAt'))}")
+    Watcher(project, outputs, show).show_gate(wanted)
+    if isinstance(source, Mapping) and source.get("source"):
+        show.line(f"  by {source['source']}")
+
+
+def publish(project: Project, show: Show, draft: Path, reason: str) -> None:
+    """Put the policy in `draft` in force. Raises Problem if it cannot be used."""
+    try:
+        policy = shop_documents.POLICY.checked(draft.read_bytes(), str(draft))
+    except Unfit as error:
+        raise Problem(str(error)) from error
+    act(project, show, shop_documents.publish(project.connection, shop_documents.POLICY, policy), reason)
+    show.good("the policy is in force from the next verdict on")
 
 
 def judge_again(project: Project, outputs: Mapping[str, str], show: Show, draft: Path, run_id: str | None) -> None:
@@ -25,7 +55,7 @@ def judge_again(project: Project, outputs: Mapping[str, str], show: Show, draft:
         raise Problem(str(error)) from error
     run_ids = [run_id] if run_id else evaluations.judged(Ledger(project, outputs["RunsTableName"]))
     if not run_ids:
-        raise Problem("no run has been judged yet: `make demo` starts one")
+        raise NothingJudged("no run has been judged yet: `make demo` starts one")
     try:
         runs = evaluations.judge_again(project, outputs, policy, run_ids)
     except evaluations.NotJudged as error:

@@ -1,6 +1,7 @@
 """Arguments, refusals and exit statuses of the commands, without an emulator."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from control.api import refusal
 from local import cli, demo, recommend
 from local.console import Show
 from local.http import Answer
+from local.parser import parser
 from local.project import Problem, Project, RunFailedError
 
 
@@ -22,18 +24,30 @@ def a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "command", ["up", "demo", "run", "close-events", "recommend", "forget", "erase", "status", "logs", "down"]
-)
-def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_each_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
     assert ended.value.code == 0
-    assert f"usage: python -m local {command}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"usage: python -m local {command}" in said
+    assert f"python -m local {command}" in said.partition("example:\n")[2]
+
+
+@pytest.mark.parametrize("command", sorted(set(cli.COMMANDS) - {"env"}))
+def test_each_example_is_a_command_line_that_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    examples = capsys.readouterr().out.partition("example:\n")[2].splitlines()
+    for example in examples:
+        words = shlex.split(example)
+        assert words[:3] == ["python", "-m", "local"]
+        assert parser().parse_args(words[3:]).command == command
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["run"], ["recommend"], ["recommend", "1", "-n", "ten"],
-              ["recommend", "1", "-n", "\u0663"], ["rollback", "--percent", "1_0"]])  # fmt: skip
+              ["recommend", "1", "-n", "\u0663"], ["rollback", "--percent", "1_0"], ["reject", "latest"],
+              ["reject", "--reason", "x"], ["open", "door"], ["rules", "burn"]])  # fmt: skip
 def test_a_wrong_command_line_is_status_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
@@ -47,6 +61,10 @@ def test_a_wrong_command_line_is_status_2(arguments: list[str]) -> None:
         (["run", "--data", "nowhere.csv"], "no such file or folder: nowhere.csv"),
         (["demo", "--items", "items.csv"], "--items is the catalogue of --data"),
         (["recommend", "1", "-n", "3", "--candidates", "a"], "-n cannot be used with --candidates"),
+        (["gate", "--publish"], "--publish puts a draft in force: give --policy too"),
+        (["rules", "publish"], "rules publish needs one file, as `rules publish rules FILE`"),
+        (["rules", "check", "placements"], "rules check needs one file, as `rules check placements FILE`"),
+        (["rules", "show", "nothing"], "there is no kind of document 'nothing': use rules, event-types, placements"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_starts(
@@ -85,7 +103,7 @@ def test_without_an_emulator_commands_say_how_to_start_one(capsys: pytest.Captur
 
 
 def test_every_command_has_its_function() -> None:
-    subparsers = next(action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    subparsers = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
     assert cli.COMMANDS.keys() == subparsers.choices.keys()
 
 
@@ -176,7 +194,7 @@ def test_what_events_are_worth_goes_into_the_drop(tmp_path: Path) -> None:
         "--bought",
         "buy",
     ]
-    given = cli.parser().parse_args(["demo", "--data", str(tmp_path), *options])
+    given = parser().parse_args(["demo", "--data", str(tmp_path), *options])
     assert cli._parameters(given) == {
         "eventWeights": "buy=5,view=1",
         "leastValue": 3,
@@ -220,10 +238,10 @@ def test_a_cache_that_cannot_be_read_is_empty(tmp_path: Path, content: bytes) ->
 
 
 def test_a_drop_of_what_is_new_says_so() -> None:
-    given = cli.parser().parse_args(["demo", "--data", "a.csv", "--kind", "append", "--history-days", "90"])
+    given = parser().parse_args(["demo", "--data", "a.csv", "--kind", "append", "--history-days", "90"])
     said = cli._parameters(given)
     assert said == {"kind": "append", "historyDays": 90}
     schemas.check({"schemaVersion": "1.0", **said}, "drop", "_drop.json")
-    wrong = cli.parser().parse_args(["demo", "--data", "a.csv", "--history-days", "0"])
+    wrong = parser().parse_args(["demo", "--data", "a.csv", "--history-days", "0"])
     with pytest.raises(Problem, match="--history-days must be an integer from 1 to 1000000, not '0'"):
         cli._parameters(wrong)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import rich.console
 
+from control import pauses
 from local import demo
 from local.console import Show
 from local.forget import erase, forget
@@ -97,6 +98,7 @@ class Followed(Watcher):
 
 def test_new_events_are_announced_and_the_drop_that_they_are_in_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "Watcher", Followed)
+    monkeypatch.setattr(demo, "_check_not_paused", lambda *_: None)
     out = io.StringIO()
     show = Show(rich.console.Console(file=out, width=300))
     aws: Any = Aws({"outcome": "ANNOUNCED", "drop": "live-2026-11-23"})
@@ -107,3 +109,14 @@ def test_new_events_are_announced_and_the_drop_that_they_are_in_is_followed(monk
     nothing: Any = Aws({"outcome": "NOTHING_NEW", "drop": None})
     assert demo.close_events(nothing, OUTPUTS, show) is None
     assert "there are no new events" in out.getvalue()
+
+
+def test_while_retraining_is_paused_nothing_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused = pauses.Retraining(True, since="2026-11-29T10:00:00Z", who="ann")
+    monkeypatch.setattr(pauses, "retraining", lambda connection, ledger: paused)
+    monkeypatch.setattr(demo, "Ledger", lambda project, table: None)
+    aws: Any = Aws({})
+    aws.connection = None
+    with pytest.raises(Problem, match=r"retraining is paused by ann, and data start nothing: .* resume"):
+        demo.close_events(aws, {"RunsTableName": "runs"}, Show(rich.console.Console(file=io.StringIO())))
+    assert aws.called == {}

@@ -118,6 +118,40 @@ def test_the_fingerprint_follows_the_code_and_nothing_else(tmp_path: Path) -> No
     assert stack.fingerprint(tmp_path) != changed
 
 
+def test_the_fingerprint_follows_the_contracts_that_functions_have_by_a_link(tmp_path: Path) -> None:
+    for name in ("contracts", "functions"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "functions" / "contracts").symlink_to("../contracts")
+    (tmp_path / "contracts" / "ids.py").write_text("one")
+    first = stack.fingerprint(tmp_path)
+    (tmp_path / "contracts" / "ids.py").write_text("two")
+    assert stack.fingerprint(tmp_path) != first
+
+
+def test_what_is_built_and_deployed_already_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = project_with(tmp_path)
+    monkeypatch.setattr(stack.Stack, "describe", lambda self: {"StackId": "id", "StackStatus": "CREATE_COMPLETE"})
+    monkeypatch.setattr(stack.Stack, "resources", lambda self: [])
+    monkeypatch.setattr(stack, "_ensure_bucket", lambda project: None)
+    commands: list[str] = []
+
+    def sam(project: Project, command: str, arguments: Any) -> None:
+        commands.append(command)
+        (project.state / "build").mkdir(exist_ok=True)
+        (project.state / "build" / "template.yaml").touch()
+
+    monkeypatch.setattr(stack, "_sam", sam)
+    show = Show(rich.console.Console(file=io.StringIO()))
+    assert stack.deploy(project, IMAGE, show)
+    assert not stack.deploy(project, IMAGE, show)
+    assert commands == ["build", "deploy"]
+    assert stack.deploy(project, f"{IMAGE[:-1]}b", show)
+    assert commands == ["build", "deploy", "deploy"]
+    (tmp_path / "template.yaml").write_text("Resources: {}")
+    assert stack.deploy(project, IMAGE, show)
+    assert commands == ["build", "deploy", "deploy", "build", "deploy"]
+
+
 def test_the_project_s_own_samconfig_can_be_merged() -> None:
     for command in ("build", "deploy"):
         merged = stack.merged_overrides(

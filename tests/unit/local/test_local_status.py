@@ -1,15 +1,22 @@
-"""Lines of `status` about what recommendations earned in the last day, and about a trial of two models."""
+"""Lines of `status`: what recommendations earned, a trial of two models, what is waited for and why, and refusals."""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from boto3.dynamodb.types import TypeSerializer
+from botocore.exceptions import ClientError
 
 from contracts.outcomes import PK, Answers, Counts, Window
-from control.ledger import Ledger
+from control.ledger import Ledger, when
 from local import status
+from local.console import Show
+from local.project import Project
 from local.status import trial_lines
 from shared.table import _storable
 
@@ -101,3 +108,104 @@ def test_a_decided_trial_shows_its_verdict() -> None:
 
 def test_before_the_first_look_there_is_nothing_to_show() -> None:
     assert trial_lines({}) == []
+
+
+def test_who_waits_for_a_person_is_told_with_the_command_and_the_deadline() -> None:
+    token = {"jobKind": "APPROVAL", "jobName": "arn", "runId": NEW, "updatedAt": "2026-11-29T10:00:00"}
+    (first, command) = status.waiting_lines([status.job(token, {"ApprovalDeadlineHours": "48"})], [])
+    moment, deadline = (when(f"2026-{day}T10:00:00") for day in ("11-29", "12-01"))
+    assert first == f"waiting for    a person since {moment}, until {deadline}: approve {NEW}, or reject it"
+    assert command == f"    .venv/bin/python -m local approve {NEW}"
+
+
+def test_a_job_is_told_by_its_kind_and_name() -> None:
+    token = {"jobKind": "TRAINING", "jobName": "shop-job", "runId": NEW, "updatedAt": "2026-11-29T10:00:00"}
+    assert status.waiting_lines([status.job(token, {})], []) == [
+        f"waiting for    training shop-job since {when('2026-11-29T10:00:00')}"
+    ]
+
+
+def test_a_parked_run_says_why_it_waits() -> None:
+    parked = {"runId": NEW, "since": None, "reasons": ["no capacity for ml.m5.large"]}
+    assert status.waiting_lines([], [parked]) == [
+        f"parked         {NEW} since -; it goes on by itself",
+        "    no capacity for ml.m5.large",
+    ]
+    assert status.waiting_lines([], []) == ["waiting for    nothing"]
+
+
+def test_a_pause_is_told_with_who_and_why() -> None:
+    paused = {"isPaused": True, "since": "2026-11-29T10:00:00", "who": "ann", "why": "a move"}
+    (line,) = status.paused_lines(paused)
+    assert f"paused since {when('2026-11-29T10:00:00')}, by ann: a move; new data start nothing until" in line
+    assert status.paused_lines({"isPaused": True, "since": "", "who": "", "why": ""})[0].startswith(
+        "retraining     paused; new data start nothing"
+    )
+    assert status.paused_lines({"isPaused": False, "since": "", "who": "", "why": ""}) == []
+
+
+def test_the_last_refusals_of_runs_and_of_drops_have_their_reasons() -> None:
+    runs: list[dict[str, Any]] = [
+        {"pk": f"RUN#{NEW}", "status": "RUNNING"},
+        *({"pk": f"RUN#v{number}-r1", "status": "REJECTED", "reasons": [f"reason {number}"]} for number in range(5)),
+        {"pk": f"RUN#{OLD}", "status": "DEPLOYED"},
+    ]
+    datasets: list[dict[str, Any]] = [
+        {"pk": "DATASET#v8", "status": "QUARANTINED", "reasons": ["all rows are wrong"], "source": "s3://data/raw/x/"},
+        {"pk": "DATASET#v9", "status": "CLAIMED"},
+    ]
+    assert [(one["name"], one["status"], one["reasons"]) for one in status.refusals(runs, datasets)] == [
+        ("run v0-r1", "REJECTED", ["reason 0"]),
+        ("run v1-r1", "REJECTED", ["reason 1"]),
+        ("run v2-r1", "REJECTED", ["reason 2"]),
+        ("dataset v8 (s3://data/raw/x/)", "QUARANTINED", ["all rows are wrong"]),
+    ]
+
+
+class Executions:
+    """A project whose only execution waited for a person for 30 of its 100 seconds."""
+
+    def client(self, service: str) -> Any:
+        return self
+
+    def get_paginator(self, operation: str) -> Any:
+        return self
+
+    def paginate(self, executionArn: str, maxResults: int) -> list[dict[str, Any]]:
+        if executionArn != "arn":
+            raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "GetExecutionHistory")
+        start = datetime(2026, 11, 29, 10, tzinfo=UTC)
+        entered = {"name": "AwaitApproval"}
+        events = [
+            {"type": "TaskStateEntered", "timestamp": start, "stateEnteredEventDetails": entered},
+            {"type": "TaskStateExited", "timestamp": start + timedelta(seconds=30)},
+        ]
+        return [{"events": events}]
+
+
+def test_a_run_took_the_time_in_which_it_did_not_wait() -> None:
+    project: Any = Executions()
+    run = {
+        "pk": f"RUN#{NEW}",
+        "status": "DEPLOYED",
+        "executionArn": "arn",
+        "startedAt": "2026-11-29T10:00:00Z",
+        "endedAt": "2026-11-29T10:01:40Z",
+    }
+    timed = status._timed(project, run)
+    assert (timed["tookSeconds"], timed["waitedSeconds"]) == (70.0, 30.0)
+    assert status._row(timed)[3:] == ("1 min 10 s", "30 s")
+    forgotten = status._timed(project, run | {"executionArn": "gone"})
+    assert (forgotten["tookSeconds"], forgotten["waitedSeconds"]) == (100.0, 0.0)
+    assert status._row(status._timed(project, {"pk": f"RUN#{NEW}"}))[1:] == ("?", "-", "-", "")
+
+
+def test_without_a_host_the_status_says_how_to_start_one_and_json_has_null(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = Project(tmp_path, tmp_path / "state", 4599)
+    status.show_status(project, Show(), is_json=True)
+    assert json.loads(capsys.readouterr().out) == {"embeddedAws": None, "state": None}
+    project.make_state_folder()
+    status.show_status(project, Show())
+    assert "not running (its state is kept): `make up` starts it" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The watcher's reading of histories, logs, reports and the ledger."""
 
 import io
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import rich.console
 
 from control import executions, ledger, logs
-from local import watch
+from local import console, watch
 from local.console import Show, is_worth_a_line
 
 START = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
@@ -225,11 +226,61 @@ def test_brackets_in_a_title_are_text_and_colours_stay_out_of_a_pipe() -> None:
     assert output.getvalue() == "✓ [red]The Ring[/red] [1998]\n"
 
 
+def test_what_looks_like_an_emoji_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    Show().line("arn:star:1 [bold]")
+    assert capsys.readouterr().out == "arn:star:1 [bold]\n"
+
+
 def test_a_failed_stage_says_so_and_lets_the_error_through() -> None:
     show, output = plain_show()
     with pytest.raises(RuntimeError, match="boom"), show.stage("sam deploy"):
         raise RuntimeError("boom")
     assert output.getvalue().startswith("✗ sam deploy: failed after 0.0 s")
+
+
+def test_a_stage_that_lasts_is_told_where_nothing_can_be_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0.01)
+    show, output = plain_show()
+    with show.stage("sam build"):
+        deadline = time.monotonic() + 10
+        while "so far" not in output.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    lines = output.getvalue().splitlines()
+    assert lines[0] == "· sam build: 0 s so far"
+    assert lines[-1].startswith("✓ sam build (0.")
+
+
+def test_what_lasts_is_a_line_now_and_then_where_nothing_can_be_redrawn() -> None:
+    output = io.StringIO()
+    moment = 0.0
+    show = Show(rich.console.Console(file=output, width=120, highlight=False), clock=lambda: moment)
+    with show.activity() as activity:
+        for second in range(41):
+            moment = float(second)
+            if second == 20:
+                show.step("another line")
+            activity.now("train")
+        moment = 400.0
+        activity.now("train")
+        for second in range(401, 501):
+            moment = float(second)
+            activity.now("train")
+    assert output.getvalue().splitlines() == [
+        "· train: 15 s so far",
+        "· another line",
+        "· train: 35 s so far",
+        "· train: 400 s so far",
+    ]
+
+
+def test_an_activity_that_changes_says_nothing_of_its_own() -> None:
+    output = io.StringIO()
+    clock = iter(range(0, 100_000, 10))
+    show = Show(rich.console.Console(file=output, width=120, highlight=False), clock=lambda: next(clock))
+    with show.activity() as activity:
+        for number in range(100):
+            activity.now(f"step {number}")
+    assert output.getvalue() == ""
 
 
 @pytest.mark.parametrize("output", ["[" * 100_000, "{", '{"a": 1, "a": 2}'])

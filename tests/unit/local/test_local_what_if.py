@@ -109,3 +109,36 @@ def test_without_a_judged_run_there_is_nothing_to_judge(tmp_path: Path, monkeypa
     monkeypatch.setattr(Ledger, "of_kind", lambda self, kind: [{"pk": f"RUN#{FAILED}", "startedAt": FAILED}])
     with pytest.raises(Problem, match="no run has been judged yet"):
         said(Project({}), tmp_path)
+
+
+def test_without_a_draft_the_last_verdict_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(
+        what_if, "Watcher", lambda *parts: type("W", (), {"show_gate": lambda self, run: told.append(run)})()
+    )
+    decision = {"verdict": "ACCEPTED", "updatedAt": "2026-11-12", "figures": {"policy": {"source": "policy/gate.json"}}}
+    monkeypatch.setattr(Ledger, "decision", lambda self, run_id, stage: {} if run_id == FAILED else decision)
+    out = io.StringIO()
+    show = Show(rich.console.Console(file=out, width=300))
+    what_if.show_verdict(Project({}), OUTPUTS, show, None)  # type: ignore[arg-type]  # a stub of the project
+    assert told == [RUNS[-2]]
+    assert f"{RUNS[-2]}, judged " in out.getvalue() and "by policy/gate.json" in out.getvalue()
+    with pytest.raises(Problem, match=f"{FAILED} was not judged"):
+        what_if.show_verdict(Project({}), OUTPUTS, show, FAILED)  # type: ignore[arg-type]  # a stub of the project
+
+
+def test_a_draft_is_checked_before_it_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Any] = []
+    monkeypatch.setattr(what_if, "act", lambda project, show, action, reason: written.append((action, reason)))
+    project: Any = type("P", (), {"connection": type("C", (), {"outputs": {"ArtifactsBucketName": "artifacts"}})()})()
+    show = Show(rich.console.Console(file=io.StringIO()))
+    draft = tmp_path / "draft.json"
+    draft.write_text('{"floors": {"coverage": 1.5}}')
+    with pytest.raises(Problem, match="coverage must be a number from 0 to 1"):
+        what_if.publish(project, show, draft, "")
+    assert written == []
+    draft.write_text('{"floors": {"coverage": 0.5}}')
+    what_if.publish(project, show, draft, "stricter")
+    ((action, reason),) = written
+    assert (action.calls[0].parameters["Key"], reason) == ("policy/gate.json", "stricter")
+    assert json.loads(action.calls[0].parameters["Body"]) == {"floors": {"coverage": 0.5}}
