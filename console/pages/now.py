@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ from nicegui import ui
 
 from console import state
 from console.frame import badge, notice, page, read, refreshed
-from control import serving
+from control import health, serving
 from control.connection import in_words
 from control.ledger import when
 
@@ -25,10 +26,15 @@ def _now() -> dict[str, Any] | str:
 
 def _read() -> dict[str, Any]:
     ledger = state.current.ledger
+    datasets = ledger.of_kind("DATASET")
+    prefix = ledger.name.removesuffix("-runs")
     return {
+        "data": health.newest(datasets),
+        "earned": health.earned(ledger.outcomes(*health.day_before(datetime.now(UTC)))),
+        "alarms": health.ringing(state.current.connection, prefix),
         "serving": ledger.serving(),
         "split": ledger.split(),
-        "work": [*ledger.of_kind("RUN"), *ledger.of_kind("DATASET")],
+        "work": [*ledger.of_kind("RUN"), *datasets],
         "notices": ledger.of_kind("NOTICE", NOTICES),
     }
 
@@ -68,6 +74,15 @@ def _draw(found: dict[str, Any]) -> None:
             ui.link("Why it passed the gate", f"/gate?run={quote(str(current['runId']), safe='')}")
             if split:
                 ui.label(f"{split.get('runId')} answers {split['percent']} % of the requests").classes("break-all")
+    now = datetime.now(UTC).timestamp()
+    ui.label(f"Age of the newest data {health.age(found['data'], now)}, model {health.age(current.get('since'), now)}")
+    if found["alarms"]:
+        notice("Alarms ring: " + ", ".join(found["alarms"]), "bad")
+    else:
+        ui.label("No alarm rings.")
+    ui.label("Earned in 24 hours").classes("text-lg")
+    for sentence in found["earned"] or ["No event has named a recommendation."]:
+        ui.label(sentence).classes("break-words")
     ui.label("Open work").classes("text-lg")
     work = serving.open_work(found["work"])
     if not work:
@@ -79,4 +94,4 @@ def _draw(found: dict[str, Any]) -> None:
     if found["notices"]:
         ui.label("Notifications").classes("text-lg")
     for one in found["notices"]:
-        ui.label(f"{when(one.get('updatedAt'))}  {one.get('subject') or one.get('pk')}").classes("break-words")
+        ui.label(f"{when(one.get('updatedAt'))}  {one['pk']}: {one['sk'].partition('#')[2]}").classes("break-words")
