@@ -38,7 +38,7 @@ def day_before(now: datetime) -> tuple[str, str]:
 
 
 def earned(windows: Sequence[Window]) -> list[str]:
-    """What the recommendations of each model earned, a sentence each."""
+    """Return the earnings of each model as sentences."""
     counts = total(windows, lambda answers: answers.run_id)
     return [
         f"{run}: {one.impressions} impressions, {one.clicks} clicks, {one.purchases} purchases worth {one.value:g}"

@@ -23,7 +23,7 @@ def rollback_input(reason: str, to: str | None = None, percent: int | None = Non
     return found
 
 
-def tenures(items: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+def periods(items: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Rows of who served when, why and by whom, the newest first."""
     served = history.served(items)
     rows = []

@@ -27,14 +27,14 @@ async def show() -> None:
     if found is None:
         return
     items, actions, machine = found
-    tenures = serving.tenures(items)
+    periods = serving.periods(items)
     ui.label("Who served").classes("text-lg")
-    if tenures:
-        _table(("run", "since", "until", "replaced", "why", "by"), tenures)
+    if periods:
+        _table(("run", "since", "until", "replaced", "why", "by"), periods)
     else:
         notice("No model has served yet.")
-    if state.current.may_write and tenures:
-        _changes(machine, tenures[0]["run"], serving.champions(items))
+    if state.current.may_write and periods:
+        _changes(machine, periods[0]["run"], serving.champions(items))
     ui.label(f"Changes from the console, the last {ACTIONS}").classes("text-lg")
     names = ("at", "name", "status", "who", "why", "error")
     rows = [
@@ -50,19 +50,19 @@ def _changes(machine: str, serves: str, champions: list[str]) -> None:
     with ui.row().classes("items-center flex-wrap w-full"):
         if not champions:
             ui.label("No other model has served: there is none to go back to.")
+            return
         reason = ui.input("Reason for the change").props("maxlength=500")
-        chosen = ui.select(champions, label="Model", value=champions[0] if champions else None).classes("min-w-64")
+        chosen = ui.select(champions, label="Model", value=champions[0]).classes("min-w-64")
         percent = ui.number("Percent of a split", value=50, min=1, max=99, precision=0)
 
         def split(share: int) -> None:
             ask(serving.split(machine, str(reason.value or ""), chosen.value, share))
 
-        if champions:
-            ui.button(
-                "Roll back",
-                on_click=lambda: ask(serving.roll_back(machine, str(reason.value or ""), str(chosen.value), serves)),
-            )
-            ui.button("Split", on_click=lambda: split(int(percent.value or 1)))
+        ui.button(
+            "Roll back",
+            on_click=lambda: ask(serving.roll_back(machine, str(reason.value or ""), str(chosen.value), serves)),
+        )
+        ui.button("Split", on_click=lambda: split(int(percent.value or 1)))
         ui.button("End the split", on_click=lambda: split(0)).props("flat")
 
 

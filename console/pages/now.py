@@ -71,7 +71,7 @@ def _draw(found: dict[str, Any]) -> None:
             ui.label(f"{current['runId']} serves since {when(current.get('since'))}").classes("text-lg break-all")
             ui.label(str(current.get("why") or "No reason is kept.")).classes("break-words")
             ui.label(f"by {current.get('by') or 'unknown'}").classes("text-xs opacity-70 break-all")
-            ui.link("Why it passed the gate", f"/gate?run={quote(str(current['runId']), safe='')}")
+            ui.link("Its evidence at the gate", f"/gate?run={quote(str(current['runId']), safe='')}")
             if split:
                 ui.label(f"{split.get('runId')} answers {split['percent']} % of the requests").classes("break-all")
     now = datetime.now(UTC).timestamp()

@@ -24,7 +24,7 @@ ITEMS = [
 
 
 def test_lists_who_served_the_newest_first_until_the_next_one() -> None:
-    rows = serving.tenures(ITEMS)
+    rows = serving.periods(ITEMS)
     assert [row["run"] for row in rows] == ["a-r1", "b-r1", "a-r1"]
     assert rows[0]["until"] == "serves now"
     assert rows[1]["until"] == rows[0]["since"]
