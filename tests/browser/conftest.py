@@ -22,6 +22,7 @@ ENDPOINT = "NCF_BROWSER_ENDPOINT"
 _missing: list[str] = []
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say it once more, and last: nobody should take skipped tests for passed ones."""
     if _missing:
