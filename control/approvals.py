@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from control.actions import Action, Call
 from control.ledger import Ledger
@@ -29,26 +28,25 @@ def waiting(ledger: Ledger) -> list[Waiting]:
     ]
 
 
-def approval(run_id: str, package_arn: str, status: str, reason: str) -> Action:
+def approval(run_id: str, package_arn: str, status: str) -> Action:
     """The decision (`APPROVED` or `REJECTED`) of a person on the package of a run, with the reason in the registry."""
+
+    def calls(why: str) -> list[Call]:
+        given = {"ModelPackageArn": package_arn, "ModelApprovalStatus": status}
+        return [Call("sagemaker", "update_model_package", given | ({"ApprovalDescription": why} if why else {}))]
+
     is_approved = status == APPROVED
     consequence = (
         "It is deployed now, after the checks that each deployment has."
         if is_approved
         else "The run ends REJECTED, and the earlier model keeps serving."
     )
-    parameters: dict[str, Any] = {"ModelPackageArn": package_arn, "ModelApprovalStatus": status}
     return Action(
         "approve" if is_approved else "reject",
         f"{'Approve' if is_approved else 'Reject'} the model of {run_id}?",
         (consequence, "The decision cannot be taken back; a model that serves can be rolled back."),
-        (
-            Call(
-                "sagemaker",
-                "update_model_package",
-                parameters | ({"ApprovalDescription": reason} if reason.strip() else {}),
-            ),
-        ),
+        tuple(calls("")),
         needs_reason=not is_approved,
         facts={"runId": run_id, "modelPackageArn": package_arn},
+        with_reason=calls,
     )

@@ -27,7 +27,7 @@ from control.actions import Action, Call, perform
 from control.connection import Connection, NotReady
 from control.drills import Drill, Observed, Seen
 from control.ledger import UNFINISHED, Ledger, key_of, reasons_of
-from control.lists import Person, Wish
+from control.lists import Options, Person
 from control.spoiling import CannotSpoil, spoil
 
 ACTION = "drill "
@@ -432,7 +432,7 @@ def _is_absent(error: ClientError) -> bool:
 
 def _answer(connection: Connection, user_id: str) -> tuple[int, str]:
     """Status and source of the API's answer for a person; 0 if there is none."""
-    request = lists.request_for(connection, Person(user_id or "nobody"), Wish(number=5))
+    request = lists.request_for(connection, Person(user_id or "nobody"), Options(number=5))
     try:
         answer = api.call(connection, request)
     except api.Unanswered:

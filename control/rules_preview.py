@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from contracts import limits, placements
 from control import lists, people, rules
 from control.connection import Connection
-from control.lists import Entry, Listed, NoList, Person, Wish
+from control.lists import Entry, Listed, NoList, Options, Person
 
 PEOPLE = 10
 """Number of people whose lists are shown."""
@@ -55,7 +55,7 @@ class Effect:
 
 
 def effect(
-    connection: Connection, user_id: str, in_force: Mapping[str, Any], draft: Mapping[str, Any], request: Wish
+    connection: Connection, user_id: str, in_force: Mapping[str, Any], draft: Mapping[str, Any], request: Options
 ) -> Effect:
     """The lists of one person. Raises what boto3 raises for calls other than those of the model."""
     person = Person(user_id)
@@ -79,7 +79,7 @@ def effect(
 
 
 def _asked_twice(
-    connection: Connection, person: Person, in_force: Mapping[str, Any], draft: Mapping[str, Any], request: Wish
+    connection: Connection, person: Person, in_force: Mapping[str, Any], draft: Mapping[str, Any], request: Options
 ) -> tuple[Listed, Listed]:
     """The model's lists under both rules, with the same recent events of the person."""
     recent = people.recent(connection, person)
@@ -103,7 +103,7 @@ def effects(
     user_ids: Sequence[str],
     in_force: Mapping[str, Any],
     draft: Mapping[str, Any],
-    request: Wish,
+    request: Options,
 ) -> list[Effect]:
     """The lists of several people, one after the other, so that the shop's endpoint has room for its customers."""
     return [effect(connection, user_id, in_force, draft, request) for user_id in user_ids[:PEOPLE]]
@@ -133,10 +133,10 @@ def note(found: Sequence[Effect]) -> str:
     return EXACT if found and all(one.is_exact or one.problem for one in found) else ESTIMATED
 
 
-def request_of(placement: Mapping[str, Any] | None) -> Wish:
+def request_of(placement: Mapping[str, Any] | None) -> Options:
     """The request that a page of the shop would make, with what the placement says."""
     given = placement or {}
-    return Wish(
+    return Options(
         number=min(int(given.get("numResults", limits.DEFAULT_RESULTS)), limits.RESULTS),
         exclude_seen=str(given.get("excludeSeen", "any")),
         categories=tuple(given.get("categories", ())),
@@ -145,7 +145,7 @@ def request_of(placement: Mapping[str, Any] | None) -> Wish:
 
 def draft_rules(
     kind: rules.Kind, draft: Mapping[str, Any], in_force: Mapping[str, Mapping[str, Any]], name: str
-) -> tuple[dict[str, Any], dict[str, Any], Wish] | None:
+) -> tuple[dict[str, Any], dict[str, Any], Options] | None:
     """The rules before and after, and the request, for a draft of `kind`; `in_force` has the documents in force by
     kind, `name` is a placement (empty: none). None if the draft changes no list of the model.
     """

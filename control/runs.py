@@ -268,27 +268,6 @@ def package_of(ledger: Ledger, run_id: str) -> str:
     return str(arn)
 
 
-def decide(package_arn: str, run_id: str, is_approval: bool) -> Action:
-    """The action that approves or rejects the model package of a run."""
-    status = "Approved" if is_approval else "Rejected"
-
-    def calls(why: str) -> list[Call]:
-        given = {"ModelPackageArn": package_arn, "ModelApprovalStatus": status, "ApprovalDescription": why}
-        return [Call("sagemaker", "update_model_package", given)]
-
-    return Action(
-        "approve" if is_approval else "reject",
-        f"{'Approve' if is_approval else 'Reject'} the model of {run_id}?",
-        ("The run goes on: its model is deployed, verified, and serves.",)
-        if is_approval
-        else ("The run ends as REJECTED; the model that serves goes on serving.",),
-        tuple(calls("")),
-        needs_reason=True,
-        facts={"runId": run_id, "modelPackageArn": package_arn},
-        with_reason=calls,
-    )
-
-
 # Jobs, their cost, and the report
 
 

@@ -53,7 +53,7 @@ def decide(
     if len(found) > 1:
         raise Problem("more than one run waits; name one:" + "".join(f"\n  {one.run_id}" for one in found))
     chosen = found[0]
-    act(project, show, approvals.approval(chosen.run_id, chosen.package_arn, status, reason), reason)
+    act(project, show, approvals.approval(chosen.run_id, chosen.package_arn, status), reason)
     word = "approved" if status == APPROVED else "rejected"
     show.good(f"the model of {chosen.run_id} is {word}: `.venv/bin/python -m local status` shows what follows")
 

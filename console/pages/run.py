@@ -11,7 +11,7 @@ from nicegui import run, ui
 from console import state
 from console.execution import ExecutionPanel
 from console.frame import ask, badge, notice, page, read
-from control import runs
+from control import approvals, runs
 from control.actions import Action
 from control.connection import in_words
 from control.executions import OVER
@@ -147,7 +147,8 @@ class RunPage:
         self.reasons = ui.column().classes("w-full gap-1")
 
     def _decide(self, is_approval: bool) -> Action:
-        return runs.decide(runs.package_of(state.current.ledger, self.run_id), self.run_id, is_approval)
+        package = runs.package_of(state.current.ledger, self.run_id)
+        return approvals.approval(self.run_id, package, approvals.APPROVED if is_approval else approvals.REJECTED)
 
     def _restart(self, is_anew: bool) -> Action:
         return runs.restart(state.current.ledger, state.current.connection.outputs, self.run_id, is_anew)

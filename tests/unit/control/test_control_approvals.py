@@ -24,7 +24,7 @@ def test_only_tokens_of_approvals_wait_for_a_person() -> None:
 
 
 def test_an_approval_is_one_call_and_needs_no_reason() -> None:
-    action = approval(RUN, ARN, APPROVED, "")
+    action = approval(RUN, ARN, APPROVED)
     assert (action.name, action.title, action.needs_reason) == ("approve", f"Approve the model of {RUN}?", False)
     assert [(call.service, call.method, dict(call.parameters)) for call in action.calls] == [
         ("sagemaker", "update_model_package", {"ModelPackageArn": ARN, "ModelApprovalStatus": "Approved"})
@@ -33,9 +33,11 @@ def test_an_approval_is_one_call_and_needs_no_reason() -> None:
 
 
 def test_a_rejection_needs_a_reason_and_gives_it_to_the_registry() -> None:
-    action = approval(RUN, ARN, REJECTED, "before the sale")
+    action = approval(RUN, ARN, REJECTED)
     assert (action.name, action.needs_reason) == ("reject", True)
-    assert dict(action.calls[0].parameters) == {
+    assert action.with_reason is not None
+    [call] = action.with_reason("before the sale")
+    assert dict(call.parameters) == {
         "ModelPackageArn": ARN,
         "ModelApprovalStatus": "Rejected",
         "ApprovalDescription": "before the sale",

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from contracts import event_types
 from control import lists, people, rules_preview
 from control.connection import Connection
-from control.lists import Entry, Listed, NoList, Person, Wish
+from control.lists import Entry, Listed, NoList, Options, Person
 from control.people import Recent
 from control.rules import EVENT_TYPES, PLACEMENTS, RULES
 from control.rules_preview import ESTIMATED, EXACT, Effect
@@ -33,14 +33,14 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def model(
-    connection: Any, which: str, person: Person, request: Wish, history: Sequence[Any], given: Mapping[str, Any]
+    connection: Any, which: str, person: Person, request: Options, history: Sequence[Any], given: Mapping[str, Any]
 ) -> Listed:
     return Listed("", tuple(one for one in ENTRIES if one.item_id not in given.get("deny", [])), "r1", "personalized")
 
 
 def test_the_model_is_asked_with_the_rules_in_force_and_with_the_draft(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "from_model", model)
-    [one] = rules_preview.effects(CONNECTION, ["u"], {"deny": ["b"]}, {"deny": ["a"]}, Wish(number=2))
+    [one] = rules_preview.effects(CONNECTION, ["u"], {"deny": ["b"]}, {"deny": ["a"]}, Options(number=2))
     assert [entry.item_id for entry in one.before] == ["a"]
     assert [entry.item_id for entry in one.after] == ["b"], "what the draft denies no more comes back"
     assert (one.is_exact, one.is_changed, one.summary) == (
@@ -66,7 +66,7 @@ def test_without_the_model_the_effect_is_estimated_and_said_to_be(
 
     monkeypatch.setattr(lists, "from_model", absent)
     [one] = rules_preview.effects(
-        CONNECTION, ["u"], {}, {"categoryCaps": {"Shoes": 1}, "boosts": {"b": 3}}, Wish(number=1)
+        CONNECTION, ["u"], {}, {"categoryCaps": {"Shoes": 1}, "boosts": {"b": 3}}, Options(number=1)
     )
     assert [entry.item_id for entry in one.before] == ["a"]
     assert [(entry.item_id, entry.score) for entry in one.after] == [("b", 1.5)]
@@ -79,12 +79,12 @@ def test_a_person_without_a_list_is_said_and_others_are_shown(monkeypatch: pytes
 
     monkeypatch.setattr(lists, "from_model", none)
     monkeypatch.setattr(lists, "from_shop", none)
-    assert rules_preview.effects(CONNECTION, ["u"], {}, {}, Wish()) == [Effect("u", problem="the API answered 503")]
+    assert rules_preview.effects(CONNECTION, ["u"], {}, {}, Options()) == [Effect("u", problem="the API answered 503")]
 
 
 def test_at_most_ten_people_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "from_model", model)
-    found = rules_preview.effects(CONNECTION, [f"u{number}" for number in range(30)], {}, {}, Wish())
+    found = rules_preview.effects(CONNECTION, [f"u{number}" for number in range(30)], {}, {}, Options())
     assert [one.person for one in found] == [f"u{number}" for number in range(10)]
 
 
@@ -100,7 +100,8 @@ def test_a_draft_of_placements_counts_with_the_rules_in_its_own_place() -> None:
     assert rules_preview.draft_rules(PLACEMENTS, draft, in_force, "hot") is None
     assert rules_preview.draft_rules(PLACEMENTS, draft, in_force, "none") is None
     assert rules_preview.draft_rules(EVENT_TYPES, {"types": {}}, in_force, "") is None
-    assert rules_preview.draft_rules(RULES, {"deny": ["c"]}, in_force, "") == ({"deny": ["a"]}, {"deny": ["c"]}, Wish())
+    given = rules_preview.draft_rules(RULES, {"deny": ["c"]}, in_force, "")
+    assert given == ({"deny": ["a"]}, {"deny": ["c"]}, Options())
 
 
 def test_the_table_has_a_row_for_each_place_and_no_formula() -> None:

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from control import runs
+from control import approvals, runs
 from control.actions import perform
 from control.connection import Connection
 from control.ledger import Ledger
@@ -217,8 +217,8 @@ def test_the_reason_of_a_stop_and_of_a_decision_goes_where_aws_keeps_it(account:
     arn = runs.execution_arn(OUTPUTS, "rollback", "7f")
     assert arn == ROLLBACK
     perform(account, runs.stop(arn), "ann", "wrong data")
-    perform(account, runs.decide("arn:package/1", f"{V1}-r1", False), "ann", "too many old films")
-    perform(account, runs.decide("arn:package/1", f"{V1}-r1", True), "ann", "looked at")
+    perform(account, approvals.approval(f"{V1}-r1", "arn:package/1", approvals.REJECTED), "ann", "too many old films")
+    perform(account, approvals.approval(f"{V1}-r1", "arn:package/1", approvals.APPROVED), "ann", "looked at")
     assert [given for name, given in account.made if name == "stop_execution"] == [
         {"executionArn": ROLLBACK, "error": "StoppedByPerson", "cause": "wrong data"}
     ]
@@ -227,7 +227,7 @@ def test_the_reason_of_a_stop_and_of_a_decision_goes_where_aws_keeps_it(account:
         for status, why in (("Rejected", "too many old films"), ("Approved", "looked at"))
     ]
     with pytest.raises(ValueError, match="Give a reason"):
-        perform(account, runs.decide("arn:package/1", f"{V1}-r1", True), "ann", "")
+        perform(account, approvals.approval(f"{V1}-r1", "arn:package/1", approvals.REJECTED), "ann", "")
 
 
 def test_the_package_of_a_run_is_the_one_that_it_registered() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from control import serving
 
 ROLLBACK = "arn:aws:states:us-east-1:000000000000:execution:ncf-rollback:r1"
-ITEMS = [
+ITEMS: list[dict[str, Any]] = [
     {"sk": "SINCE#1", "runId": "a-r1", "since": "2026-01-01T00:00:00+00:00", "why": "first", "by": "x:a-r1"},
     {"sk": "SINCE#2", "runId": "b-r1", "since": "2026-01-02T00:00:00+00:00", "why": "better", "replaced": "a-r1"},
     {
@@ -48,7 +49,10 @@ def test_refuses_a_share_that_is_none(percent: int) -> None:
 
 
 def test_work_that_is_over_is_not_open() -> None:
-    records = [{"pk": "RUN#a", "status": "PARKED", "startedAt": None}, {"pk": "RUN#b", "status": "FAILED"}]
+    records: list[dict[str, Any]] = [
+        {"pk": "RUN#a", "status": "PARKED", "startedAt": None},
+        {"pk": "RUN#b", "status": "FAILED"},
+    ]
     assert serving.open_work(records) == [{"name": "a", "status": "PARKED", "since": "-"}]
 
 
