@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from console import state
+from console.editor import json_editor
 from console.frame import ask, badge, notice, page, read
 from console.tables import AXIS, GREY, table
 from contracts.documents import Unfit
@@ -113,9 +114,7 @@ def chart(found: Sequence[Interval]) -> dict[str, Any]:
 def _what_if(current: InForce, recent: Sequence[str]) -> None:
     ui.label("What if: another policy").classes("text-lg font-bold")
     ui.label(f"In force: {current.source}. What is left out has its default. Nothing is recorded by a trial.")
-    editor = ui.json_editor(
-        {"content": {"json": dict(current.policy)}, "mode": "tree"}, schema=policies.editor_schema()
-    ).classes("w-full")
+    editor = json_editor(current.policy, policies.editor_schema())
     answers = ui.column().classes("w-full gap-2")
 
     async def draft() -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from nicegui import run, ui
 
 from console import state
+from console.editor import json_editor
 from console.frame import ask, notice, page, read, refreshed
 from console.shelf import serving_catalogue
 from contracts import schemas
@@ -26,16 +27,6 @@ WORDS = {
     "REFUSED": "✗ refused: the document before stays in force",
     "ABSENT": "· nothing written: the usual values hold",
 }
-EDITOR_STYLE = """
-.jse-main { max-height: 26rem; }
-.body--dark .jse-main {
-  --jse-background-color: #1e1e1e; --jse-text-color: #d4d4d4; --jse-panel-background: #2b2b2b;
-  --jse-panel-color: #d4d4d4; --jse-panel-color-readonly: #a0a0a0; --jse-key-color: #9cdcfe;
-  --jse-value-color-string: #ce9178; --jse-value-color-number: #b5cea8; --jse-value-color-boolean: #569cd6;
-  --jse-delimiter-color: #a0a0a0; --jse-active-line-background-color: #2b2b2b; --jse-main-border: 1px solid #444;
-  --jse-selection-background-color: #3a4a63; --jse-hover-background-color: #333;
-}
-"""
 AGAIN_SECONDS = 10.0
 SHOWN_LINE = 160
 """Characters of an id, a title or a change that are shown."""
@@ -83,14 +74,9 @@ class _Workshop:
         ui.label("Nothing is sent while you write. The schema is checked with every change.").classes("opacity-70")
         if self.kind is rules.RULES:
             self._form()
-        ui.add_css(EDITOR_STYLE)
         with ui.expansion("As JSON", value=self.kind is not rules.RULES).classes("w-full border rounded"):
             schema = {name: value for name, value in schemas.load(self.kind.name).items() if name != "$schema"}
-            self.editor = ui.json_editor(
-                {"content": {"json": self.draft}, "mode": "tree" if self.kind is rules.RULES else "text"},
-                on_change=self._editor_changed,
-                schema=schema,
-            ).classes("w-full")
+            self.editor = json_editor(self.draft, schema, self._editor_changed, is_tree=self.kind is rules.RULES)
         self.checked = ui.column().classes("w-full gap-2")
         with ui.row().classes("gap-2 flex-wrap"):
             self.publish = ui.button("Publish", on_click=self._publish).props("color=primary")

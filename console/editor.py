@@ -1,0 +1,32 @@
+"""The JSON editor of the console: with a schema, in the colours of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nicegui import ui
+
+STYLE = """
+.jse-main { max-height: 26rem; }
+.body--dark .jse-main {
+  --jse-background-color: #1e1e1e; --jse-text-color: #d4d4d4; --jse-panel-background: #2b2b2b;
+  --jse-panel-color: #d4d4d4; --jse-panel-color-readonly: #a0a0a0; --jse-key-color: #9cdcfe;
+  --jse-value-color-string: #ce9178; --jse-value-color-number: #b5cea8; --jse-value-color-boolean: #569cd6;
+  --jse-delimiter-color: #a0a0a0; --jse-active-line-background-color: #2b2b2b; --jse-main-border: 1px solid #444;
+  --jse-selection-background-color: #3a4a63; --jse-hover-background-color: #333;
+}
+"""
+
+
+def json_editor(
+    document: Mapping[str, Any],
+    schema: dict[str, Any],
+    changed: Callable[[Any], Any] | None = None,
+    *,
+    is_tree: bool = False,
+) -> ui.json_editor:
+    """An editor of `document`, as text by default: screen readers cannot read the library's tree."""
+    ui.add_css(STYLE)
+    properties = {"content": {"json": dict(document)}, "mode": "tree" if is_tree else "text"}
+    return ui.json_editor(properties, on_change=changed, schema=schema).classes("w-full")
