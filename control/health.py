@@ -1,14 +1,17 @@
-"""Whether all is well now: alarms that ring, the age of the data, and what recommendations earned."""
+"""Health of a stack: alarms, answers, the endpoint, what waits, the age of the data, and what answers earned."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from contracts.outcomes import Window, total
 from control.connection import Clients
-from control.ledger import moment
+from control.ledger import moment, when
 
 
 def ringing(clients: Clients, prefix: str) -> list[str]:
@@ -43,4 +46,90 @@ def earned(windows: Sequence[Window]) -> list[str]:
     return [
         f"{run}: {one.impressions} impressions, {one.clicks} clicks, {one.purchases} purchases worth {one.value:g}"
         for run, one in sorted(counts.items())
+    ]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The API's answers of the last hour: their number by source, errors of its function, and its p50 and p99 in
+    milliseconds (None where there is no metric).
+    """
+
+    by_source: Mapping[str, int]
+    errors: int
+    p50: float | None
+    p99: float | None
+
+
+def answers(clients: Clients, prefix: str, now: datetime) -> Answers:
+    """The answers of the hour before `now`, from the metrics of the stack with this NamePrefix."""
+    cloudwatch = clients.client("cloudwatch")
+    service = {"Name": "service", "Value": prefix}
+    pages = cloudwatch.get_paginator("list_metrics").paginate(
+        Namespace="NcfRecommender", MetricName="RecommendationServed", Dimensions=[service]
+    )
+    sources = {
+        str(dimension["Value"])
+        for page in pages
+        for metric in page["Metrics"]
+        for dimension in metric["Dimensions"]
+        if dimension["Name"] == "source" and service in metric["Dimensions"]
+    }
+    hour = {"StartTime": now - timedelta(hours=1), "EndTime": now, "Period": 3600}
+
+    def points(namespace: str, metric: str, dimensions: Mapping[str, str], **statistics: Any) -> list[dict[str, Any]]:
+        given = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+        found = cloudwatch.get_metric_statistics(
+            Namespace=namespace, MetricName=metric, Dimensions=given, **hour, **statistics
+        )
+        return list(found["Datapoints"])
+
+    served = {
+        source: sum(
+            int(point["Sum"])
+            for point in points(
+                "NcfRecommender", "RecommendationServed", {"source": source, "service": prefix}, Statistics=["Sum"]
+            )
+        )
+        for source in sorted(sources)
+    }
+    function = {"FunctionName": f"{prefix}-recommend"}
+    errors = points("AWS/Lambda", "Errors", function, Statistics=["Sum"])
+    times = points("AWS/Lambda", "Duration", function, ExtendedStatistics=["p50", "p99"])
+    extended = times[-1].get("ExtendedStatistics", {}) if times else {}
+    return Answers(
+        {source: number for source, number in served.items() if number},
+        sum(int(point["Sum"]) for point in errors),
+        extended.get("p50"),
+        extended.get("p99"),
+    )
+
+
+def endpoint(clients: Clients, name: str) -> str:
+    """The endpoint's state as a sentence."""
+    try:
+        found = clients.client("sagemaker").describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if "Could not find" in str(error):
+            return "There is no endpoint: the API answers with the lists of a batch, or with popular items."
+        raise
+    reason = f": {found['FailureReason']}" if found.get("FailureReason") else ""
+    return f"The endpoint is {found['EndpointStatus']}{reason}."
+
+
+def dead_letters(clients: Clients, url: str) -> int:
+    """The number of events that no function could process."""
+    found = clients.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+    return int(found["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def waits(tokens: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return what open jobs wait for, as sentences, each with its run (or an empty text)."""
+    return [
+        (
+            f"{'a person, for' if one.get('jobKind') == 'APPROVAL' else str(one.get('jobKind', 'job')).lower()} "
+            f"{str(one.get('jobName', '')).rpartition('/')[2]}, since {when(one.get('updatedAt'))}",
+            str(one.get("runId") or ""),
+        )
+        for one in tokens
     ]

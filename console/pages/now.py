@@ -1,20 +1,25 @@
-"""The page Now: who serves and why, what runs or is parked, and the last notifications."""
+"""The page Now: who serves and why, answers, alarms, what runs or waits, notifications, and a place to drop files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from nicegui import ui
+from nicegui import events, ui
 
 from console import state
-from console.frame import badge, notice, page, read, refreshed
-from control import health, serving
+from console.frame import ask, badge, notice, page, read, refreshed
+from control import drops, health, serving
 from control.connection import in_words
 from control.ledger import when
 
 NOTICES = 10
+USABLE = ("PREPARED", "CLAIMED", "STALE")
+"""States of datasets that could be prepared."""
+LARGEST_FILE = 200 * 1024 * 1024
+"""Bytes of a file that the page takes; larger ones go to the bucket by the AWS CLI."""
 
 
 def _now() -> dict[str, Any] | str:
@@ -25,16 +30,20 @@ def _now() -> dict[str, Any] | str:
 
 
 def _read() -> dict[str, Any]:
-    ledger = state.current.ledger
+    connection, ledger = state.current.connection, state.current.ledger
+    outputs, now = connection.outputs, datetime.now(UTC)
     datasets = ledger.of_kind("DATASET")
-    prefix = ledger.name.removesuffix("-runs")
     return {
-        "data": health.newest(datasets),
-        "earned": health.earned(ledger.outcomes(*health.day_before(datetime.now(UTC)))),
-        "alarms": health.ringing(state.current.connection, prefix),
+        "data": health.newest(one for one in datasets if one.get("status") in USABLE),
+        "earned": health.earned(ledger.outcomes(*health.day_before(now))),
+        "alarms": health.ringing(connection, connection.name_prefix),
+        "answers": health.answers(connection, connection.name_prefix, now),
+        "endpoint": health.endpoint(connection, outputs["EndpointName"]),
+        "dead": health.dead_letters(connection, outputs["DeadLetterQueueUrl"]),
         "serving": ledger.serving(),
         "split": ledger.split(),
         "work": [*ledger.of_kind("RUN"), *datasets],
+        "waits": health.waits(ledger.of_kind("TOKEN")),
         "notices": ledger.of_kind("NOTICE", NOTICES),
     }
 
@@ -43,10 +52,12 @@ def _read() -> dict[str, Any]:
 async def show() -> None:
     """Fill the page."""
     await refreshed(_fill())()
+    if state.current.may_write:
+        _drop_zone()
 
 
 def _fill() -> Any:
-    holder: ui.column | None = None
+    holder: ui.element | None = None
 
     async def fill() -> None:
         nonlocal holder
@@ -54,7 +65,7 @@ def _fill() -> Any:
         if found is None:
             return
         if holder is None:
-            holder = ui.column().classes("w-full gap-4")
+            holder = ui.element("div").classes("grid gap-4 w-full grid-cols-1 md:grid-cols-2")
         holder.clear()
         with holder:
             notice(found) if isinstance(found, str) else _draw(found)
@@ -62,36 +73,147 @@ def _fill() -> Any:
     return fill
 
 
-def _draw(found: dict[str, Any]) -> None:
-    current, split = found["serving"], found["split"]
-    if not current.get("runId"):
-        notice("No model serves yet. Drop data under raw/, closed by _SUCCESS: the first model that passes serves.")
-    else:
-        with ui.card().classes("w-full"):
-            ui.label(f"{current['runId']} serves since {when(current.get('since'))}").classes("text-lg break-all")
-            ui.label(str(current.get("why") or "No reason is kept.")).classes("break-words")
-            ui.label(f"by {current.get('by') or 'unknown'}").classes("text-xs opacity-70 break-all")
-            ui.link("Its evidence at the gate", f"/gate?run={quote(str(current['runId']), safe='')}")
-            if split:
-                ui.label(f"{split.get('runId')} answers {split['percent']} % of the requests").classes("break-all")
-    now = datetime.now(UTC).timestamp()
-    ui.label(f"Age of the newest data {health.age(found['data'], now)}, model {health.age(current.get('since'), now)}")
-    if found["alarms"]:
-        notice("Alarms ring: " + ", ".join(found["alarms"]), "bad")
-    else:
-        ui.label("No alarm rings.")
-    ui.label("Earned in 24 hours").classes("text-lg")
-    for sentence in found["earned"] or ["No event has named a recommendation."]:
+def _draw(found: Mapping[str, Any]) -> None:
+    with ui.card().classes("w-full md:col-span-2"):
+        _who_serves(found["serving"], found["split"])
+    with ui.card().classes("w-full"):
+        _heading("Health")
+        if found["alarms"]:
+            notice("Alarms ring: " + ", ".join(found["alarms"]), "bad")
+        now, since = datetime.now(UTC).timestamp(), found["serving"].get("since")
+        sentences = [found["endpoint"], *(() if found["alarms"] else ("No alarm rings.",))]
+        sentences.append(
+            f"The newest data are {health.age(found['data'], now)} old, the model {health.age(since, now)}."
+        )
+        dead = found["dead"]
+        sentences.append(f"{dead} events could not be processed." if dead else "No event was left unprocessed.")
+        _lines(sentences)
+    with ui.card().classes("w-full"):
+        _heading("Answers of the last hour")
+        _answers(found["answers"])
+    with ui.card().classes("w-full"):
+        _heading("Running and waiting")
+        _work(serving.open_work(found["work"]), found["waits"])
+    with ui.card().classes("w-full"):
+        _heading("Earned in 24 hours")
+        _lines(found["earned"] or ["No event has named a recommendation."])
+    with ui.card().classes("w-full md:col-span-2"):
+        _heading("Notifications")
+        _notifications(found["notices"])
+
+
+def _heading(text: str) -> None:
+    ui.label(text).classes("font-bold").props('role="heading" aria-level="2"')
+
+
+def _lines(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
         ui.label(sentence).classes("break-words")
-    ui.label("Open work").classes("text-lg")
-    work = serving.open_work(found["work"])
-    if not work:
-        ui.label("Nothing runs and nothing is parked.")
+
+
+def _who_serves(current: Mapping[str, Any], split: Mapping[str, Any]) -> None:
+    if not current.get("runId"):
+        ui.label("No model serves yet. Drop data below, or under raw/ of the data bucket, closed by _SUCCESS.")
+        return
+    ui.label(f"{current['runId']} serves since {when(current.get('since'))}").classes("text-lg break-all")
+    previous = (current.get("previous") or {}).get("runId")
+    before = f" It replaced {previous}." if previous else ""
+    why = str(current.get("why") or "no reason is kept")
+    ui.label(f"Why: {why}. By the execution {str(current.get('by')).rpartition(':')[2]}.{before}").classes(
+        "break-words"
+    )
+    with ui.row().classes("gap-4 flex-wrap"):
+        run = quote(str(current["runId"]), safe="")
+        ui.link("Its evidence at the gate", f"/gate?run={run}")
+        ui.link("Its run", f"/runs/{run}")
+        if previous:
+            ui.link("Compare with the one before", f"/compare?a={quote(str(previous), safe='')}&b={run}")
+        ui.link("Go back to an earlier model", "/history")
+    if split:
+        ui.label(f"{split.get('runId')} answers {split['percent']} % of the requests.").classes("break-all")
+
+
+def _answers(answers: health.Answers) -> None:
+    total = sum(answers.by_source.values())
+    if not total:
+        ui.label("None: nobody has asked, or the metrics are not there yet.")
+    for source, number in sorted(answers.by_source.items(), key=lambda one: -one[1]):
+        ui.label(f"{source}: {number:,} ({number / total:.0%})")
+    if answers.p50 is not None and answers.p99 is not None:
+        ui.label(f"Time of the function: p50 {answers.p50:,.0f} ms, p99 {answers.p99:,.0f} ms.")
+    ui.label(f"{answers.errors} errors." if answers.errors else "No errors.")
+
+
+def _work(work: Iterable[Mapping[str, str]], waits: Iterable[tuple[str, str]]) -> None:
+    shown = False
     for one in work:
+        shown = True
         with ui.row().classes("items-center flex-wrap"):
             badge(one["status"])
-            ui.label(f"{one['name']}, since {one['since']}").classes("break-all")
-    if found["notices"]:
-        ui.label("Notifications").classes("text-lg")
-    for one in found["notices"]:
-        ui.label(f"{when(one.get('updatedAt'))}  {one['pk']}: {one['sk'].partition('#')[2]}").classes("break-words")
+            _run_or_text(f"{one['name']}, since {one['since']}", one["name"])
+    for sentence, run_id in waits:
+        shown = True
+        _run_or_text(f"Waiting for {sentence}", run_id)
+    if not shown:
+        ui.label("Nothing runs, waits or is parked.")
+
+
+def _run_or_text(text: str, run_id: str) -> None:
+    if "-r" in run_id:
+        ui.link(text, f"/runs/{quote(run_id, safe='')}").classes("break-all")
+    else:
+        ui.label(text).classes("break-all")
+
+
+def _notifications(notices: Iterable[Mapping[str, Any]]) -> None:
+    shown = False
+    for one in notices:
+        shown = True
+        kind, _, name = str(one["pk"]).partition("#")
+        occasion = str(one["sk"]).partition("#")[2].replace("_", " ")
+        text = f"{when(one.get('updatedAt'))}  {kind.lower()} {name}: {occasion}"
+        _run_or_text(text, name if kind == "RUN" else "")
+    if not shown:
+        ui.label("None was sent yet.")
+
+
+def _drop_zone() -> None:
+    files: dict[str, bytes] = {}
+    with ui.card().classes("w-full"):
+        _heading("Drop files")
+        ui.label(
+            "Interactions (user, item, time) and, if there is one, a catalogue: CSV, TSV, JSON lines, Parquet, gzip."
+        )
+        chosen = ui.label("Nothing is chosen.").props("role=status").classes("break-words")
+
+        async def take(given: events.UploadEventArguments) -> None:
+            files[given.file.name] = await given.file.read()
+            chosen.set_text("Chosen: " + ", ".join(files))
+
+        zone = ui.upload(multiple=True, auto_upload=True, max_file_size=LARGEST_FILE, on_upload=take).classes("w-full")
+        zone.props('label="Choose or drop files" flat bordered')
+        zone.on(
+            "rejected", lambda: ui.notify("A file is larger than 200 MB: upload it with the AWS CLI.", type="warning")
+        )
+
+        def emptied() -> None:
+            files.clear()
+            zone.reset()
+            chosen.set_text("Nothing is chosen.")
+
+        ui.button("Upload and start", on_click=lambda: _drop(files, emptied)).props("color=primary no-caps")
+
+
+def _drop(files: Mapping[str, bytes], after: Callable[[], None]) -> None:
+    try:
+        name = drops.name_of(next(iter(files), ""), datetime.now(UTC))
+        action = drops.drop(state.current.connection.outputs["DataBucketName"], name, dict(files))
+    except ValueError as error:
+        ui.notify(str(error), type="warning")
+        return
+
+    def done() -> None:
+        after()
+        ui.notify(f"raw/{name}/ is closed: its preparation is on the page Runs.", type="positive")
+
+    ask(action, done)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from control import health
 
@@ -26,3 +28,57 @@ def test_the_newest_dataset_is_found_whatever_the_order() -> None:
     times = ["2026-01-02T00:00:00+00:00", "2026-01-03T00:00:00+00:00", "2026-01-01T00:00:00+00:00"]
     assert health.newest({"updatedAt": at} for at in times) == times[1]
     assert health.newest([]) is None
+
+
+class Cloud:
+    """CloudWatch, SageMaker and SQS as far as `health` asks them."""
+
+    def client(self, service: str) -> Any:
+        return self
+
+    def get_paginator(self, name: str) -> Any:
+        return self
+
+    def paginate(self, **given: Any) -> list[dict[str, Any]]:
+        return [
+            {
+                "Metrics": [
+                    {"Dimensions": [{"Name": "service", "Value": one}, {"Name": "source", "Value": source}]}
+                    for one, source in (("ncf", "popular"), ("ncf", "personalized"), ("ncf-prod", "session"))
+                ]
+                + [{"Dimensions": [{"Name": "service", "Value": "ncf"}]}]
+            }
+        ]
+
+    def get_metric_statistics(self, **given: Any) -> dict[str, Any]:
+        dimensions = {one["Name"]: one["Value"] for one in given["Dimensions"]}
+        if given["MetricName"] == "RecommendationServed":
+            return {"Datapoints": [{"Sum": 40.0}, {"Sum": 2.0}] if dimensions["source"] == "personalized" else []}
+        assert dimensions == {"FunctionName": "ncf-recommend"}
+        if given["MetricName"] == "Errors":
+            return {"Datapoints": [{"Sum": 1.0}]}
+        return {"Datapoints": [{"ExtendedStatistics": {"p50": 4.0, "p99": 21.5}}]}
+
+    def describe_endpoint(self, EndpointName: str) -> dict[str, Any]:
+        if EndpointName == "gone":
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": "Could not find endpoint"}}, "D")
+        return {"EndpointStatus": "Failed", "FailureReason": "no capacity"}
+
+
+def test_answers_of_the_last_hour_are_those_of_this_stack_by_source() -> None:
+    assert health.answers(Cloud(), "ncf", datetime(2026, 3, 1, tzinfo=UTC)) == health.Answers(
+        {"personalized": 42}, 1, 4.0, 21.5
+    )
+
+
+def test_the_endpoint_is_told_in_a_sentence() -> None:
+    assert health.endpoint(Cloud(), "there") == "The endpoint is Failed: no capacity."
+    assert health.endpoint(Cloud(), "gone").startswith("There is no endpoint: the API answers with")
+
+
+def test_what_waits_for_a_person_is_said() -> None:
+    tokens = [
+        {"jobKind": "APPROVAL", "jobName": "arn:aws:sagemaker:x:1:model-package/ncf-recommender/3", "runId": "v-r1"},
+        {"jobKind": "TRAINING", "jobName": "ncf-v-r1"},
+    ]
+    assert health.waits(tokens) == [("a person, for 3, since -", "v-r1"), ("training ncf-v-r1, since -", "")]
