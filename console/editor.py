@@ -17,6 +17,12 @@ STYLE = """
   --jse-selection-background-color: #3a4a63; --jse-hover-background-color: #333;
 }
 """
+NAMED = """(function name(left) {
+  const fields = document.querySelectorAll(".jse-main .cm-content");
+  fields.forEach(field => field.setAttribute("aria-label", "The document as JSON"));
+  if (!fields.length && left) setTimeout(() => name(left - 1), 250);
+})(60)"""
+"""Gives the text field of the editor, which loads late, a name for screen readers."""
 
 
 def json_editor(
@@ -28,5 +34,10 @@ def json_editor(
 ) -> ui.json_editor:
     """An editor of `document`, as text by default: screen readers cannot read the library's tree."""
     ui.add_css(STYLE)
-    properties = {"content": {"json": dict(document)}, "mode": "tree" if is_tree else "text"}
+    if ui.context.client.has_socket_connection:
+        ui.run_javascript(NAMED)
+    else:
+        ui.add_body_html(f"<script>{NAMED}</script>")
+    bars = {"mainMenuBar": is_tree, "statusBar": is_tree, "navigationBar": is_tree}
+    properties = {"content": {"json": dict(document)}, "mode": "tree" if is_tree else "text", **bars}
     return ui.json_editor(properties, on_change=changed, schema=schema).classes("w-full")

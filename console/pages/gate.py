@@ -67,7 +67,9 @@ def _sentences(found: Sequence[Sentence]) -> None:
         for sentence in found:
             sign, colour, words = signs[sentence.passed]
             with ui.row().classes("gap-2 no-wrap items-start"):
-                ui.label(f"{sign} {words}").style(f"color:{colour};min-width:5rem;font-weight:bold")
+                ui.label(f"{sign} {words}").style(
+                    f"border-left:4px solid {colour};padding-left:6px;min-width:5.5rem;font-weight:bold"
+                )
                 ui.label(sentence.text).classes("break-words")
 
 
