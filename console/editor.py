@@ -20,7 +20,7 @@ STYLE = """
 NAMED = """(function name(left) {
   const fields = document.querySelectorAll(".jse-main .cm-content");
   fields.forEach(field => field.setAttribute("aria-label", "The document as JSON"));
-  if (!fields.length && left) setTimeout(() => name(left - 1), 250);
+  if (left) setTimeout(() => name(left - 1), 250);
 })(60)"""
 """Gives the text field of the editor, which loads late, a name for screen readers."""
 
