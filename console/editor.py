@@ -34,10 +34,7 @@ def json_editor(
 ) -> ui.json_editor:
     """An editor of `document`, as text by default: screen readers cannot read the library's tree."""
     ui.add_css(STYLE)
-    if ui.context.client.has_socket_connection:
-        ui.run_javascript(NAMED)
-    else:
-        ui.add_body_html(f"<script>{NAMED}</script>")
+    ui.timer(0.1, lambda: ui.run_javascript(NAMED), once=True)  # a timer waits until the page can run it
     bars = {"mainMenuBar": is_tree, "statusBar": is_tree, "navigationBar": is_tree}
     properties = {"content": {"json": dict(document)}, "mode": "tree" if is_tree else "text", **bars}
     return ui.json_editor(properties, on_change=changed, schema=schema).classes("w-full")
