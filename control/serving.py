@@ -57,7 +57,7 @@ def open_work(records: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
-def roll_back(machine: str, reason: str, to: str, serves: str) -> Action:
+def roll_back(machine: str, to: str, serves: str) -> Action:
     """The action that lets the model of the run `to` serve again, instead of that of `serves`."""
     return Action(
         "roll back",
@@ -67,23 +67,30 @@ def roll_back(machine: str, reason: str, to: str, serves: str) -> Action:
             f"{serves} becomes ROLLED_BACK. Newer data stay, but the model restored does not know them.",
             "A split ends. A retraining on its way that was judged against another model fails.",
         ),
-        (_start(machine, rollback_input(reason, to=to)),),
+        tuple(_started(machine, "", to=to)),
         facts={"to": to, "serves": serves},
+        with_reason=lambda why: _started(machine, why, to=to),
     )
 
 
-def split(machine: str, reason: str, to: str | None, percent: int) -> Action:
+def split(machine: str, to: str | None, percent: int) -> Action:
     """The action that lets the model of `to` answer `percent` of the people; 0 ends the split. Raises ValueError."""
     if percent == 0:
         title, sentence = "End the split?", "The model that serves answers all requests again, and its trial ends."
     else:
         title = f"Let the model of {to} answer {percent} % of the people?"
         sentence = "A second fleet starts and a trial begins; popular items and lists stay with the model that serves."
-    call = _start(machine, rollback_input(reason, to=to if percent else None, percent=percent))
-    return Action("split" if percent else "end the split", title, (sentence,), (call,), facts={"percent": percent})
-
-
-def _start(machine: str, execution_input: Mapping[str, Any]) -> Call:
-    return Call(
-        "stepfunctions", "start_execution", {"stateMachineArn": machine, "input": json.dumps(dict(execution_input))}
+    other = to if percent else None
+    return Action(
+        "split" if percent else "end the split",
+        title,
+        (sentence,),
+        tuple(_started(machine, "", other, percent)),
+        facts={"percent": percent},
+        with_reason=lambda why: _started(machine, why, other, percent),
     )
+
+
+def _started(machine: str, reason: str, to: str | None = None, percent: int | None = None) -> list[Call]:
+    execution_input = json.dumps(rollback_input(reason, to, percent))
+    return [Call("stepfunctions", "start_execution", {"stateMachineArn": machine, "input": execution_input})]

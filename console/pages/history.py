@@ -51,16 +51,15 @@ def _changes(machine: str, serves: str, champions: list[str]) -> None:
         if not champions:
             ui.label("No other model has served: there is none to go back to.")
             return
-        reason = ui.input("Reason for the change").props("maxlength=500")
         chosen = ui.select(champions, label="Model", value=champions[0]).classes("min-w-64")
         percent = ui.number("Percent of a split", value=50, min=1, max=99, precision=0)
 
         def split(share: int) -> None:
-            ask(serving.split(machine, str(reason.value or ""), chosen.value, share))
+            ask(serving.split(machine, chosen.value, share))
 
         ui.button(
             "Roll back",
-            on_click=lambda: ask(serving.roll_back(machine, str(reason.value or ""), str(chosen.value), serves)),
+            on_click=lambda: ask(serving.roll_back(machine, str(chosen.value), serves)),
         )
         ui.button("Split", on_click=lambda: split(int(percent.value or 1)))
         ui.button("End the split", on_click=lambda: split(0)).props("flat")

@@ -57,14 +57,15 @@ def test_work_that_is_over_is_not_open() -> None:
 
 
 def test_going_back_starts_the_machine_with_run_and_reason() -> None:
-    action = serving.roll_back("machine", "complaints", "a-r1", "b-r1")
-    (call,) = action.calls
+    action = serving.roll_back("machine", "a-r1", "b-r1")
+    assert action.with_reason is not None
+    (call,) = action.with_reason("complaints")
     assert (call.service, call.method) == ("stepfunctions", "start_execution")
     assert call.parameters["stateMachineArn"] == "machine"
     assert json.loads(call.parameters["input"]) == {"reason": "complaints", "to": "a-r1"}
 
 
 def test_a_split_names_the_other_model_and_its_end_names_none() -> None:
-    begin, end = serving.split("m", "", "a-r1", 30), serving.split("m", "", "a-r1", 0)
+    begin, end = serving.split("m", "a-r1", 30), serving.split("m", "a-r1", 0)
     assert json.loads(begin.calls[0].parameters["input"]) == {"to": "a-r1", "percent": 30}
     assert json.loads(end.calls[0].parameters["input"]) == {"percent": 0}
