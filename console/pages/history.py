@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nicegui import ui
 
 from console import state
-from console.frame import ask, notice, page, read
+from console.frame import ask, notice, page, read, refreshed
 from control import serving
+from control.connection import in_words
 from control.ledger import when
 
 ACTIONS = 50
 
 
-def _history() -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
-    ledger = state.current.ledger
-    machine = state.current.connection.outputs["RollbackStateMachineArn"]
-    return ledger.history(), ledger.of_kind("ACTION", ACTIONS), machine
+Found = tuple[list[dict[str, Any]], list[dict[str, Any]], str]
+
+
+def _history() -> Found | str:
+    try:
+        ledger = state.current.ledger
+        machine = state.current.connection.outputs["RollbackStateMachineArn"]
+        return ledger.history(), ledger.of_kind("ACTION", ACTIONS), machine
+    except Exception as error:  # as in `frame.read`, but one sentence in place of the last one
+        return in_words(error)
 
 
 @page("/history", "History")
 async def show() -> None:
     """Fill the page."""
-    found = await read(_history)
-    if found is None:
-        return
-    items, actions, machine = found
+    await refreshed(_fill())()
+
+
+def _fill() -> Callable[[], Awaitable[None]]:
+    """The page is drawn anew only when something changed, so that no choice on it is lost."""
+    drawn: Found | str | None = None
+    holder: ui.column | None = None
+
+    async def fill() -> None:
+        nonlocal drawn, holder
+        found = await read(_history)
+        if found is None or found == drawn:
+            return
+        if holder is None:
+            holder = ui.column().classes("w-full gap-4")
+        drawn = found
+        holder.clear()
+        with holder:
+            notice(found) if isinstance(found, str) else _draw(*found)
+
+    return fill
+
+
+def _draw(items: list[dict[str, Any]], actions: list[dict[str, Any]], machine: str) -> None:
     periods = serving.periods(items)
     ui.label("Who served").classes("text-lg")
     if periods:
