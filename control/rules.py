@@ -350,7 +350,7 @@ def publication(connection: Connection, kind: Kind, document: Mapping[str, Any],
         consequences=(
             *(listed or ["Nothing changes: the document in force says the same."]),
             kind.consequence,
-            "The version before is kept in S3, and one button on this page goes back to it.",
+            "The version before is kept in S3: the page Rules of the console goes back to it.",
         ),
         calls=(_put(connection, kind, to_bytes(document)),),
         facts={"document": kind.name, "changes": lines[:50]},

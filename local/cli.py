@@ -237,6 +237,11 @@ def _env(given: argparse.Namespace, project: Project, show: Show) -> None:
     print("\n".join(given.exports))
 
 
+def _rules(given: argparse.Namespace, project: Project, show: Show) -> None:
+    check_deployed(project)
+    shop_rules.documents(project, show, given.action, given.what, given.reason)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
     "up": _up,
     "demo": lambda given, project, show: demo.demo(
@@ -253,9 +258,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Project, Show], object]] = {
     "env": _env,
     "approve": _decide,
     "reject": _decide,
-    "rules": lambda given, project, show: shop_rules.documents(
-        project, check_deployed(project), show, given.action, given.what, given.reason
-    ),
+    "rules": _rules,
     "gate": _gate,
     "pause": lambda given, project, show: acts.pause(project, check_deployed(project), show, given.reason),
     "resume": lambda given, project, show: acts.resume(

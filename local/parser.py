@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from contracts.values import integer_in
-from control.shop_documents import KINDS as DOCUMENTS
 from local.logs import KINDS as PARTS
+from local.shop_rules import KINDS as DOCUMENTS
 
 COLUMN_OPTIONS = {
     "user-column": ("userColumn", "users"),

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from contracts import documents
+from contracts import documents, schemas
 from contracts.documents import Unfit
-from control import evaluations, shop_documents
+from control import evaluations, policies
 from control.ledger import Ledger, when
 from local.acts import act
 from local.console import Show
@@ -37,10 +37,13 @@ def show_verdict(project: Project, outputs: Mapping[str, str], show: Show, run_i
 def publish(project: Project, show: Show, draft: Path, reason: str) -> None:
     """Put the policy in `draft` in force. Raises Problem if it cannot be used."""
     try:
-        policy = shop_documents.POLICY.checked(draft.read_bytes(), str(draft))
+        policy = documents.read_object(draft.read_bytes(), str(draft), has_schema=True)
+        schemas.check(policy, "policy", str(draft))
+        bucket = project.connection.outputs["ArtifactsBucketName"]
+        action = policies.publish(bucket, policies.in_force(project.connection), policy)
     except Unfit as error:
         raise Problem(str(error)) from error
-    act(project, show, shop_documents.publish(project.connection, shop_documents.POLICY, policy), reason)
+    act(project, show, action, reason)
     show.good("the policy is in force from the next verdict on")
 
 

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import rich.console
 
-from control import shop_documents
+from control import rules
 from control.actions import Action, Call
-from control.shop_documents import KINDS, RULES
+from control.rules import RULES
 from local import shop_rules
 from local.console import Show
 from local.project import Problem
+from local.shop_rules import KINDS
 
 PROJECT: Any = SimpleNamespace(connection=SimpleNamespace(outputs={"ArtifactsBucketName": "artifacts"}))
-OUTPUTS = {"RunsTableName": "runs"}
 
 
 @pytest.fixture
@@ -42,19 +42,18 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         return [{"ETag": '"abc"'}]
 
     monkeypatch.setattr(shop_rules, "act", act)
-    monkeypatch.setattr(shop_rules, "Ledger", lambda project, table: None)
     monkeypatch.setattr(shop_rules, "POLL_SECONDS", 0.0)
     return calls
 
 
-def outcomes(monkeypatch: pytest.MonkeyPatch, *found: str | None) -> None:
-    rest = iter(found)
+def states(monkeypatch: pytest.MonkeyPatch, *statuses: str) -> None:
+    """The states that the document has, one after the other, beginning with that before it is published."""
+    rest = iter(statuses)
 
-    def outcome(connection: Any, ledger: Any, kind: Any, etag: str) -> str | None:
-        assert etag == "abc"
-        return next(rest)
+    def read_state(connection: Any, kind: Any, with_versions: bool) -> Any:
+        return SimpleNamespace(status=next(rest), current={"schemaVersion": "1.0"})
 
-    monkeypatch.setattr(shop_documents, "outcome", outcome)
+    monkeypatch.setattr(rules, "read_state", read_state)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +76,8 @@ def test_a_published_document_is_waited_for_until_it_is_in_force(
 ) -> None:
     path = tmp_path / "rules.json"
     path.write_text('{"schemaVersion": "1.0", "deny": ["a", "b"]}')
-    outcomes(monkeypatch, None, None, "IN_FORCE")
-    shop_rules.documents(PROJECT, OUTPUTS, show, "publish", [str(path)], "agreed")
+    states(monkeypatch, "ABSENT", "WAITING", "WAITING", "APPLIED")
+    shop_rules.documents(PROJECT, show, "publish", [str(path)], "agreed")
     assert json.loads(written[0].parameters["Body"])["deny"] == ["a", "b"]
     assert "is valid: deny 2" in said(show) and "✓ put the business rules in force" in said(show)
 
@@ -88,9 +87,9 @@ def test_a_document_that_the_stack_refuses_is_a_problem(
 ) -> None:
     path = tmp_path / "rules.json"
     path.write_text('{"schemaVersion": "1.0"}')
-    outcomes(monkeypatch, "REFUSED")
+    states(monkeypatch, "ABSENT", "REFUSED")
     with pytest.raises(Problem, match="the stack refused the business rules; the earlier ones stay in force"):
-        shop_rules.documents(PROJECT, OUTPUTS, show, "publish", [str(path)], "")
+        shop_rules.documents(PROJECT, show, "publish", [str(path)], "")
 
 
 @pytest.mark.parametrize("action", ["check", "publish"])
@@ -100,14 +99,19 @@ def test_a_wrong_file_is_named_and_nothing_is_written(
     path = tmp_path / "rules.json"
     path.write_text('{"schemaVersion": "1.0", "dney": []}')
     with pytest.raises(Problem, match=r"rules\.json has an unknown key dney"):
-        shop_rules.documents(PROJECT, OUTPUTS, show, action, [str(path)], "")
+        shop_rules.documents(PROJECT, show, action, [str(path)], "")
     assert written == []
 
 
 def test_show_says_what_is_in_force_or_that_nothing_is(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"rules": {"schemaVersion": "1.0", "deny": ["a"], "boosts": {"b": 2}}}
-    monkeypatch.setattr(shop_documents, "in_force", lambda connection, kind: found.get(kind.name))
-    shop_rules.documents(PROJECT, OUTPUTS, show, "show", [], "")
+
+    def read_state(connection: Any, kind: Any, with_versions: bool) -> Any:
+        document = found.get(kind.name)
+        return SimpleNamespace(in_force=document and SimpleNamespace(document=document))
+
+    monkeypatch.setattr(rules, "read_state", read_state)
+    shop_rules.documents(PROJECT, show, "show", [], "")
     assert "business rules in force: deny 1, boosts 1" in said(show)
     assert '"deny": [\n    "a"\n  ]' in said(show)
     assert "event types: none; the defaults are in force" in said(show)

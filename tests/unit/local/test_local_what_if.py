@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import rich.console
 
+from control import policies
 from local import what_if
 from local.console import Show
 from local.project import Problem
@@ -129,6 +130,7 @@ def test_without_a_draft_the_last_verdict_is_shown(monkeypatch: pytest.MonkeyPat
 
 def test_a_draft_is_checked_before_it_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Any] = []
+    monkeypatch.setattr(policies, "in_force", lambda connection: policies.InForce({}, "the parameter GatePolicy"))
     monkeypatch.setattr(what_if, "act", lambda project, show, action, reason: written.append((action, reason)))
     project: Any = type("P", (), {"connection": type("C", (), {"outputs": {"ArtifactsBucketName": "artifacts"}})()})()
     show = Show(rich.console.Console(file=io.StringIO()))
