@@ -165,7 +165,7 @@ def test_a_package_that_another_made_for_the_run_is_not_adopted(platform: Platfo
 def test_the_digest_of_the_judged_bundle_goes_with_the_model(platform: Platform) -> None:
     assert run(platform).status == "SUCCEEDED"
     container = platform.aws.models[JOB]["PrimaryContainer"]
-    assert container["Environment"] == {"SERVING_BUNDLE_DIGEST": DIGEST}
+    assert container["Environment"] == {"SERVING_BUNDLE_DIGEST": DIGEST, "SERVING_NAME": "ncf"}
     assert platform.aws.packages[0]["CustomerMetadataProperties"]["bundleDigest"] == DIGEST
     assert platform.cloud.item("SERVING", "CURRENT")["bundleDigest"] == DIGEST
     assert platform.cloud.item(f"CHAMPION#{RUN}")["bundleDigest"] == DIGEST
