@@ -26,6 +26,7 @@ logger = logging.getLogger("emulator")
 
 SAVE_INTERVAL_SECONDS = 2.0
 ATTEMPTS = 5
+UNDISTURBED_SECONDS = 5.0
 ROOM_BYTES = 1 << 20
 VERSION_FILE = "VERSION"
 
@@ -167,10 +168,13 @@ def _serialized(key: str, get_state: Callable[[], Any]) -> bytes | None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Python changes to another thread only where this one waits."""
+    """For UNDISTURBED_SECONDS, Python changes to another thread only where this one waits. The pause lets the switches
+    happen that were asked for before; a longer time would be waited for in full where another thread computes.
+    """
     usual = sys.getswitchinterval()
-    sys.setswitchinterval(60.0)
+    sys.setswitchinterval(UNDISTURBED_SECONDS)
     try:
+        time.sleep(max(2 * usual, 0.01))
         yield
     finally:
         sys.setswitchinterval(usual)

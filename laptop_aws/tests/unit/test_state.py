@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from typing import Any
 
 from laptop_aws import registry, state
@@ -19,6 +20,7 @@ def test_a_dictionary_that_changes_all_the_time_is_saved() -> None:
         while not is_over.is_set():
             items[f"new {number}"] = number
             number += 1
+            time.sleep(0)  # as a request that waits for its client
 
     thread, usual = threading.Thread(target=change), sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
