@@ -16,6 +16,7 @@ from console import state
 from control import diagrams
 from control.actions import Action, perform
 from control.connection import in_words
+from control.spreadsheet import without_formula
 
 REFRESH_SECONDS = 1.5
 
@@ -31,6 +32,12 @@ COLOURS = {
     "ABORTED": "#cc79a7",
     "TIMED_OUT": "#d55e00",
     "UNCHANGED": "#7f7f7f",
+    "PREPARING": "#56b4e9",
+    "ROLLED_BACK": "#cc79a7",
+    "RESTORED": "#0072b2",
+    "SPLIT": "#0072b2",
+    "REFUSED": "#d55e00",
+    "QUARANTINED": "#d55e00",
 }
 """Colours of states, told apart by people with any colour vision (Okabe and Ito 2008). A sign stands beside each."""
 SIGNS = {
@@ -45,6 +52,12 @@ SIGNS = {
     "ABORTED": "■",
     "TIMED_OUT": "✗",
     "UNCHANGED": "=",
+    "PREPARING": "▶",
+    "ROLLED_BACK": "↶",
+    "RESTORED": "✓",
+    "SPLIT": "✓",
+    "REFUSED": "✗",
+    "QUARANTINED": "✗",
 }
 
 
@@ -75,19 +88,18 @@ class Entry:
 
     path: str
     title: str
-    icon: str
 
 
 NAVIGATION = (
-    Entry("/", "Now", "monitor_heart"),
-    Entry("/runs", "Runs", "account_tree"),
-    Entry("/gate", "Gate", "rule"),
-    Entry("/history", "History", "history"),
-    Entry("/compare", "Compare", "compare_arrows"),
-    Entry("/explore", "Explore", "person_search"),
-    Entry("/rules", "Rules", "tune"),
-    Entry("/drills", "Drills", "science"),
-    Entry("/api", "API", "api"),
+    Entry("/", "Now"),
+    Entry("/runs", "Runs"),
+    Entry("/gate", "Gate"),
+    Entry("/history", "History"),
+    Entry("/compare", "Compare"),
+    Entry("/explore", "Explore"),
+    Entry("/rules", "Rules"),
+    Entry("/drills", "Drills"),
+    Entry("/api", "API"),
 )
 
 
@@ -236,12 +248,7 @@ def csv_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     writer.writerow(columns)
     for row in rows:
         values = [row.get(column) for column in columns]
-        writer.writerow(
-            [
-                f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-                for value in values
-            ]
-        )
+        writer.writerow([without_formula(value) if isinstance(value, str) else value for value in values])
     return file.getvalue()
 
 

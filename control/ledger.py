@@ -168,17 +168,3 @@ def duration(start: Any, end: Any) -> str:
     """Seconds between two times in the ledger, as text; `-` if one is missing."""
     first, last = moment(start), moment(end)
     return f"{last - first:.0f} s" if first is not None and last is not None else "-"
-
-
-def run_rows(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
-    """Rows (run, status, started, took, reasons) for a table, the newest run first."""
-    return [
-        (
-            key_of(run),
-            str(run.get("status", "?")),
-            when(run.get("startedAt")),
-            duration(run.get("startedAt"), run.get("endedAt")),
-            "; ".join(reasons_of(run)),
-        )
-        for run in newest_first(runs)
-    ]

@@ -15,6 +15,7 @@ from contracts import documents, lists, seen
 from contracts.documents import Unfit
 from control import api
 from control.connection import Connection, NotReady
+from control.spreadsheet import without_formula
 
 SHOP, MODEL, OTHER, STORED = "shop", "model", "other", "stored"
 LARGEST_PART_BYTES = 16 << 20
@@ -378,10 +379,6 @@ def as_rows(entries: Sequence[Entry]) -> list[list[str]]:
     rows = [["rank", "item", "title", "category", "score", "because of"]]
     for rank, entry in enumerate(entries, 1):
         texts = (entry.item_id, entry.fields.get("title"), entry.fields.get("category"))
-        safe = ["" if text is None else _no_formula(str(text)) for text in texts]
-        rows.append([str(rank), *safe, repr(entry.score), _no_formula(" ".join(entry.because))])
+        safe = ["" if text is None else without_formula(str(text)) for text in texts]
+        rows.append([str(rank), *safe, repr(entry.score), without_formula(" ".join(entry.because))])
     return rows
-
-
-def _no_formula(text: str) -> str:
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

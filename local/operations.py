@@ -15,6 +15,7 @@ from control import runs
 from control.actions import LONGEST_REASON
 from control.executions import execution_reason
 from control.ledger import UNFINISHED, Ledger, key_of, newest_first, reasons_of
+from control.serving import rollback_input
 from local.console import Show
 from local.project import Problem, Project, RunFailedError
 from local.watch import Watcher
@@ -29,9 +30,10 @@ def roll_back(
     reason: str | None,
 ) -> None:
     """Start a rollback and follow it to its end. Raises RunFailedError with the reason when it failed."""
-    execution_input = {
-        name: value for name, value in (("to", to), ("percent", percent), ("reason", reason)) if value is not None
-    }
+    try:
+        execution_input = rollback_input(reason or "", to, percent)
+    except ValueError as error:
+        raise Problem(str(error)) from error
     show.heading("Rollback")
     _execute(project, outputs, show, "Rollback", execution_input)
     ledger = Ledger(project, outputs["RunsTableName"])

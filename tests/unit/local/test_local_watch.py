@@ -148,30 +148,6 @@ def test_a_file_tail_gives_whole_lines_once(tmp_path: Path) -> None:
     assert list(tail.lines()) == []
 
 
-def test_runs_are_shown_newest_first_with_their_reasons() -> None:
-    runs: list[dict[str, Any]] = [
-        {
-            "pk": "RUN#v1-r1",
-            "status": "DEPLOYED",
-            "startedAt": "2026-11-23T15:00:00Z",
-            "endedAt": "2026-11-23T15:01:04Z",
-        },
-        {"pk": "RUN#v3-r1", "status": "RUNNING", "startedAt": "2026-11-25T15:00:00.500Z"},
-        {
-            "pk": "RUN#v2-r1",
-            "status": "REJECTED",
-            "startedAt": "2026-11-24T15:00:00Z",
-            "reasons": ["too low", "too low", "no"],
-        },
-        {"pk": "RUN#v0-r1", "status": "FAILED"},
-    ]
-    rows = ledger.run_rows(runs)
-    assert [row[0] for row in rows] == ["v3-r1", "v2-r1", "v1-r1", "v0-r1"]
-    assert rows[1][4] == "too low; no"
-    assert rows[2][3] == "64 s"
-    assert rows[3][2:] == ("-", "-", "")
-
-
 def test_reasons_and_errors_are_sentences_each_once() -> None:
     assert ledger.reasons_of({"reasons": ["AlgorithmError: NaN"], "error": "NaN"}) == ["AlgorithmError: NaN"]
     assert ledger.reasons_of({"error": {"Error": "States.Timeout", "Cause": "too late"}}) == [
