@@ -24,7 +24,7 @@ COLUMNS: list[dict[str, Any]] = [
     for name, label, more in (
         ("name", "Name", {}),
         ("status", "Status", {}),
-        ("started", "Started", {":format": "value => value ? new Date(value * 1000).toLocaleString() : '–'"}),
+        ("started", "Started", {":format": "value => value ? new Date(value * 1000).toLocaleString('sv-SE') : '–'"}),
         ("took", "Took (s)", {"align": "right"}),
         ("reasons", "Reasons", {"style": "max-width:40rem;white-space:normal;overflow-wrap:anywhere"}),
     )
