@@ -9,6 +9,8 @@ from nicegui import ui
 
 STYLE = """
 .jse-main { max-height: 26rem; }
+.jse-main .cm-gutterElement { color: #4a4a4a !important; }
+.body--dark .jse-main .cm-gutterElement { color: #c8c8c8 !important; }
 .body--dark .jse-main {
   --jse-background-color: #1e1e1e; --jse-text-color: #d4d4d4; --jse-panel-background: #2b2b2b;
   --jse-panel-color: #d4d4d4; --jse-panel-color-readonly: #a0a0a0; --jse-key-color: #9cdcfe;
