@@ -129,10 +129,17 @@ one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_t
 		{ test -z "$$rest" || $(BIN)/python -m pytest $$rest -k "$(TEST)"; } && \
 		{ test -z "$$own" || { $(MAKE) --no-print-directory .envs/browser/.ready && .envs/browser/bin/python -m pytest $$own -k "$(TEST)"; }; }
 
-# Three processes on two cores: the tests of the embedded AWS and of the deployed stack wait for most of their time.
 test: setup $(VENV)/.tests .envs/browser/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, end-to-end and browser tests
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going tests-in-venv tests-beside
+
+# The tests of the embedded AWS and of the deployed stack wait for most of their time: three processes on two cores, and
+# what has an environment of its own beside them, whose output follows when it has ended.
+.PHONY: tests-in-venv tests-beside
+tests-in-venv:
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
-	@$(MAKE) --no-print-directory browser
+
+tests-beside:
+	@shown=$$(mktemp); $(MAKE) --no-print-directory browser > "$$shown" 2>&1; result=$$?; cat "$$shown"; rm -f "$$shown"; exit $$result
 
 lint: $(VENV)/.check ## check format, style, types and the import rules
 	@$(BIN)/ruff format --check $(CHECKED)
