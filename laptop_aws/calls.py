@@ -2,7 +2,8 @@
 
 The setting LAPTOP_AWS_CALLS_FILE names the file; without it nothing is recorded. A document has the members ``time``,
 ``principal`` (the role's ARN), ``caller`` (the state machine whose task it is, if any), ``region``, ``service`` and
-``operation`` (botocore's names), and ``parameters`` (the request's members; long texts are cut).
+``operation`` (botocore's names), ``parameters`` (the request's members; long texts are cut), and ``status``, the HTTP
+status of the answer (0 where there was no request).
 
 Who calls: the session token of a function is the ARN of its role, and so is that of the clients with which the host
 works for a job (``acting_as``). Requests without a session token are those of the account's owner, and are not
@@ -78,6 +79,7 @@ def record(
     principal: str = "",
     caller: str = "",
     region: str = "",
+    status: int = 0,
     once: bool = False,
 ) -> None:
     """Records a call of ``principal``, or of the role for which this thread acts; with ``once``, only the first of
@@ -94,6 +96,7 @@ def record(
         "service": service,
         "operation": operation,
         "parameters": _brief(parameters),
+        "status": status,
     }
     text = json.dumps(document, default=str)
     with _lock:
@@ -126,11 +129,11 @@ class Request(NamedTuple):
 
 
 class Watched:
-    """Wraps one request of the server: keeps the parts of its body, and records the call."""
+    """Wraps one request of the server: keeps its body and the status of its answer, and records the call."""
 
-    def __init__(self, scope: Any, receive: Any) -> None:
-        self._scope, self._receive = scope, receive
-        self._body = bytearray()
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._body, self._status = bytearray(), 0
 
     async def receive(self) -> Any:
         message = await self._receive()
@@ -138,8 +141,12 @@ class Watched:
             self._body += message.get("body", b"")
         return message
 
+    async def send(self, message: Any) -> None:
+        self._status = message.get("status", self._status)
+        await self._send(message)
+
     def record(self) -> None:
-        """Records the call, once the request is read. A request that cannot be understood is logged."""
+        """Records the call, once it is answered. A request that cannot be understood is logged."""
         path = self._scope.get("raw_path") or self._scope["path"].encode()
         request = Request(
             self._scope["method"],
@@ -149,22 +156,22 @@ class Watched:
             bytes(self._body),
         )
         try:
-            record_request(request)
+            record_request(request, self._status)
         except Exception:
             logger.exception("the call %s %s is not recorded", request.method, request.path)
 
 
-def watched(scope: Any, receive: Any) -> Watched | None:
+def watched(scope: Any, receive: Any, send: Any) -> Watched | None:
     """The request to be recorded, or None: nothing is recorded, or the request has no session token."""
     if _file is None or not (
         any(name.lower() == b"x-amz-security-token" for name, _ in scope["headers"])
         or b"x-amz-security-token" in scope["query_string"].lower()
     ):
         return None
-    return Watched(scope, receive)
+    return Watched(scope, receive, send)
 
 
-def record_request(request: Request) -> None:
+def record_request(request: Request, status: int) -> None:
     """Records a signed request under the role that its session token names."""
     query = {name.lower(): values[0] for name, values in parse_qs(request.query).items()}
     signed = _SIGNED_FOR.search(request.headers.get("authorization", ""))
@@ -177,7 +184,7 @@ def record_request(request: Request) -> None:
         service = "sagemaker-runtime"
     principal = request.headers.get("x-amz-security-token") or query["x-amz-security-token"]
     operation, parameters = understood(service, request)
-    record(service, operation, parameters, principal=principal, region=region)
+    record(service, operation, parameters, principal=principal, region=region, status=status)
 
 
 def understood(service: str, request: Request) -> tuple[str, dict[str, Any]]:
@@ -261,7 +268,7 @@ def _routes(service: str) -> list[_Route]:
 
 def _members_of_body(model: OperationModel, body: bytes) -> dict[str, Any]:
     if model.service_model.service_name == "s3":
-        return {"Keys": _keys(body)} if model.name == "DeleteObjects" else {}
+        return {"Objects": _objects(body)} if model.name == "DeleteObjects" else {}
     shape = model.input_shape
     payload = shape.serialization.get("payload") if shape is not None else None
     if payload is None:
@@ -271,10 +278,10 @@ def _members_of_body(model: OperationModel, body: bytes) -> dict[str, Any]:
     return {}
 
 
-def _keys(body: bytes) -> list[str]:
-    """The keys in the XML document of DeleteObjects."""
-    elements = ElementTree.fromstring(body).iter()
-    return [element.text or "" for element in elements if element.tag.rpartition("}")[2] == "Key"]
+def _objects(body: bytes) -> list[dict[str, str]]:
+    """The objects in the XML document of DeleteObjects: Key, and VersionId where it is given."""
+    elements = [one for one in ElementTree.fromstring(body) if one.tag.rpartition("}")[2] == "Object"]
+    return [{member.tag.rpartition("}")[2]: member.text or "" for member in one} for one in elements]
 
 
 def _json(body: bytes) -> dict[str, Any]:

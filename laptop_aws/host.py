@@ -207,9 +207,10 @@ class _Application:
                 await send({"type": "http.response.start", "status": status, "headers": raw})
                 await send({"type": "http.response.body", "body": body})
                 return
-            watched = calls.watched(scope, receive)
-            await self._app.app(scope, watched.receive if watched else receive, send)
-            if watched is not None:
+            if (watched := calls.watched(scope, receive, send)) is None:
+                await self._app.app(scope, receive, send)
+            else:
+                await self._app.app(scope, watched.receive, watched.send)
                 watched.record()
             if scope["method"] not in ("GET", "HEAD"):
                 registry.mark_changed()

@@ -67,8 +67,8 @@ def kept_with_the_id(stack: DeployedStack) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedStack]:
-    with deployed(tmp_path_factory.mktemp("live")) as stack:
+def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[DeployedStack]:
+    with deployed(tmp_path_factory.mktemp("live"), request) as stack:
         yield stack
 
 

@@ -55,14 +55,12 @@ def test_a_functions_calls_are_recorded_under_its_role(recording: Host) -> None:
     found = {
         (call["service"], call["operation"]): call["parameters"]
         for call in calls(recording, FUNCTION_ROLE)
-        if call["region"] == "us-east-1" and call["time"] > 0
+        if call["region"] == "us-east-1" and call["time"] > 0 and call["status"] in (0, 200)
     }
-    assert found["s3", "PutObject"] == {"Bucket": place, "Key": "a folder/b"} | {
-        name: value for name, value in found["s3", "PutObject"].items() if name not in ("Bucket", "Key")
-    }
+    assert (found["s3", "PutObject"]["Bucket"], found["s3", "PutObject"]["Key"]) == (place, "a folder/b")
     assert found["s3", "CopyObject"]["CopySource"] == f"{place}/a%20folder/b"
     assert found["s3", "ListObjectsV2"]["Prefix"] == "a folder/"
-    assert found["s3", "DeleteObjects"]["Keys"] == ["c"]
+    assert found["s3", "DeleteObjects"]["Objects"] == [{"Key": "c"}]
     assert found["cloudwatch", "DescribeAlarms"] == {"AlarmNames": ["no-such-alarm"]}
     assert (found["sns", "Publish"]["TopicArn"], len(found["sns", "Publish"]["Message"])) == (topic, 2000)
     assert found["dynamodb", "ListTables"] == {"Limit": 3}
