@@ -63,6 +63,8 @@ CONTEXT_KEYS = {
 KNOWN_KEYS = {
     *(key.lower() for key in CONTEXT_KEYS),
     "aws:tagkeys",
+    "events:detail-type",
+    "events:source",
     "iam:awsservicename",
     "iam:passedtoservice",
     "kms:viaservice",
@@ -310,13 +312,15 @@ def _publish(call: Call, around: Surroundings) -> Iterator[Asked]:
             yield Asked(action, key, {"kms:ViaService": f"sns.{call.region}.amazonaws.com"})
 
 
-def _create_model_package(call: Call, _: Surroundings) -> Iterator[Asked]:
-    """A version of a group is a model package too, whose number is not known before
-    (https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-version.html)."""
-    yield from _plain(call)
-    if group := call.parameters.get("ModelPackageGroupName"):
+def _versions_of_a_group(call: Call, _: Surroundings) -> Iterator[Asked]:
+    """The versions of a group are "model-package/<group>/*", and AWS's own policies name them so for both operations
+    (https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy-xaccount.html)."""
+    group = call.parameters.get("ModelPackageGroupName")
+    if not group or call.operation == "CreateModelPackage":
+        yield from _plain(call)
+    if group:
         version = f"arn:{call.partition}:sagemaker:{call.region}:{call.account}:model-package/{group}/1"
-        yield Asked("sagemaker:CreateModelPackage", version, _context(call))
+        yield Asked(f"sagemaker:{call.operation}", version, _context(call))
 
 
 def _scale(call: Call, _: Surroundings) -> Iterator[Asked]:
@@ -350,7 +354,8 @@ _SPECIAL = {
     "dynamodb:TransactWriteItems": _transaction,
     "events:PutEvents": _put_events,
     "sns:Publish": _publish,
-    "sagemaker:CreateModelPackage": _create_model_package,
+    "sagemaker:CreateModelPackage": _versions_of_a_group,
+    "sagemaker:ListModelPackages": _versions_of_a_group,
     "application-autoscaling:RegisterScalableTarget": _scale,
     "application-autoscaling:PutScalingPolicy": _scale,
 }
