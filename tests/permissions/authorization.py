@@ -239,7 +239,7 @@ def _roles_in(value: Any) -> set[str]:
 
 
 def _tags(call: Call, found: list[Asked]) -> Iterator[Asked]:
-    """"To be able to specify tags when creating a resource, the user needs AddTags", as the denials of AWS say
+    """ "To be able to specify tags when creating a resource, the user needs AddTags", as the denials of AWS say
     (https://github.com/aws/aws-cdk/issues/32294)."""
     if _given_tags(call):
         for asked in found:
@@ -261,7 +261,7 @@ def _answer_token(call: Call, around: Surroundings) -> Iterator[Asked]:
 
 
 def _read_object(call: Call, _: Surroundings) -> Iterator[Asked]:
-    """"If you don't have the s3:ListBucket permission, Amazon S3 returns an HTTP status code 403" for a key that does
+    """ "If you don't have the s3:ListBucket permission, Amazon S3 returns an HTTP status code 403" for a key that does
     not exist (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html)."""
     yield from _plain(call)
     if call.status == 404:
