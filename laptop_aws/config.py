@@ -71,8 +71,8 @@ class Config:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
-        """Reads ``LAPTOP_AWS_DIR``, ``_PORT``, ``_REGION``, ``_LAMBDA_PYTHON`` and ``_CALLS_FILE``; a blank value counts
-        as unset. Raises ConfigurationError if the port is invalid.
+        """Reads ``LAPTOP_AWS_DIR``, ``_PORT``, ``_REGION``, ``_LAMBDA_PYTHON`` and ``_CALLS_FILE``; a blank value
+        counts as unset. Raises ConfigurationError if the port is invalid.
         """
         given = {name: value.strip() for name, value in environment.items() if name.startswith("LAPTOP_AWS_")}
         lambda_interpreter = given.get("LAPTOP_AWS_LAMBDA_PYTHON")

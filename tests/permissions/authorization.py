@@ -270,7 +270,7 @@ def _read_object(call: Call, _: Surroundings) -> Iterator[Asked]:
 
 def _copy_object(call: Call, _: Surroundings) -> Iterator[Asked]:
     yield from _plain(call)
-    source, _, version = unquote(call.parameters["CopySource"]).lstrip("/").partition("?versionId=")
+    source, _mark, version = unquote(call.parameters["CopySource"]).lstrip("/").partition("?versionId=")
     action = "s3:GetObjectVersion" if version else "s3:GetObject"
     yield Asked(action, f"arn:{call.partition}:s3:::{source}")
 
