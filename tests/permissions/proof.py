@@ -73,7 +73,7 @@ def complaints_about(idle: set[Permission], reasons: Iterable[Reason]) -> list[s
         if not any(reason.fits(one) for reason in reasons)
     ]
     return found + [
-        f"tests/permissions/unused.py: all that {reason.role} {reason.actions} is for was used, or is not allowed"
+        f"tests/permissions/unused.py: all that {reason.statement} {reason.actions} is for was used, or is not allowed"
         for reason in reasons
         if not any(reason.fits(one) for one in idle)
     ]

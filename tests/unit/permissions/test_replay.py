@@ -254,4 +254,4 @@ def test_recorded_calls_are_read(tmp_path: Path) -> None:
 
 
 def test_every_reason_says_why() -> None:
-    assert all(reason.why and reason.actions for reason in REASONS)
+    assert all(reason.why and reason.statement and reason.actions for reason in REASONS)
