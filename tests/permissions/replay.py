@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ministack.core.iam_evaluator import EvalContext, ParsedStatement, evaluate, parse_policy_document
 
-from tests.permissions.authorization import KNOWN_KEYS, Asked, Call, Surroundings, Unclear, questions
+from tests.permissions.authorization import KNOWN_KEYS, Call, Question, Surroundings, Unclear, questions
 
 Policy = list[ParsedStatement]
 
@@ -87,18 +87,20 @@ def _inline(iam: Any, role: str) -> list[str]:
     return names
 
 
-def allows(policies: Iterable[Policy], asked: Asked, principal: str, region: str) -> ParsedStatement | None:
-    """The statement by which the policies allow what is asked, or None."""
+def allows(policies: Iterable[Policy], question: Question, principal: str, region: str) -> ParsedStatement | None:
+    """Return the statement by which the policies answer the question with yes, or None."""
     tag = "aws:requesttag/"
-    keys = {name.lower(): value for name, value in asked.context.items()}
+    keys = {name.lower(): value for name, value in question.context.items()}
     context = EvalContext(
         principal_arn=principal,
         principal_type="AssumedRole",
         principal_account=principal.split(":")[4],
-        action=asked.action,
-        resource_arn=asked.resource,
+        action=question.action,
+        resource_arn=question.resource,
         region=region,
-        request_tags={name[len(tag) :]: value for name, value in asked.context.items() if name.lower().startswith(tag)},
+        request_tags={
+            name[len(tag) :]: value for name, value in question.context.items() if name.lower().startswith(tag)
+        },
         tag_keys=keys.pop("aws:tagkeys", []),
         service_context={name: value for name, value in keys.items() if not name.startswith(tag)},
     )
@@ -124,27 +126,31 @@ class Replay:
                 self.denied[f"{call.principal} is no role of the stack, and makes {call.service} {call.operation}"] += 1
                 continue
             try:
-                asked = questions(call, around)
+                found = questions(call, around)
             except Unclear as error:
                 self.denied[str(error)] += 1
                 continue
-            for one in asked:
+            for one in found:
                 self._ask(call, one, answers)
 
-    def _ask(self, call: Call, asked: Asked, answers: dict[tuple[str, str, str], ParsedStatement | None]) -> None:
+    def _ask(self, call: Call, question: Question, answers: dict[tuple[str, str, str], ParsedStatement | None]) -> None:
         policies, role = self._account.policies[call.principal], self._account.names[call.principal]
-        key = (call.principal, asked.action, json.dumps([asked.resource, asked.context], sort_keys=True, default=str))
+        key = (
+            call.principal,
+            question.action,
+            json.dumps([question.resource, question.context], sort_keys=True, default=str),
+        )
         if key not in answers:
-            answers[key] = allows(policies, asked, call.principal, call.region)
+            answers[key] = allows(policies, question, call.principal, call.region)
         statement = answers[key]
         if statement is None:
-            context = f" with {dict(asked.context)}" if asked.context else ""
-            self.denied[f"{role} may not {asked.action} on {asked.resource}{context} ({call.operation})"] += 1
+            context = f" with {dict(question.context)}" if question.context else ""
+            self.denied[f"{role} may not {question.action} on {question.resource}{context} ({call.operation})"] += 1
         else:
             self.used |= {
                 Permission(role, statement.sid, action)
                 for action in statement.actions
-                if allows([[_only(statement, action)]], asked, call.principal, call.region)
+                if allows([[_only(statement, action)]], question, call.principal, call.region)
             }
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What IAM is asked for a call: actions, resources and condition keys, by AWS's service authorization reference."""
+"""Questions to IAM about a call: actions, resources and condition keys, by AWS's service authorization reference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.permissions.authorization import Asked, Call, Surroundings, Unclear, questions
+from tests.permissions.authorization import Call, Question, Surroundings, Unclear, questions
 
 ROLE = "arn:aws:iam::000000000000:role/ncf-Role"
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:ncf-batch"
@@ -16,7 +16,7 @@ TOKEN = "ab" * 32
 AROUND = Surroundings({TOKEN: MACHINE}, {TOPIC: KEY})
 
 
-def asked(service: str, operation: str, status: int = 0, **parameters: Any) -> list[Asked]:
+def about(service: str, operation: str, status: int = 0, **parameters: Any) -> list[Question]:
     return questions(Call(ROLE, service, operation, parameters, status=status), AROUND)
 
 
@@ -144,46 +144,46 @@ def arn(service: str, resource: str) -> str:
 def test_a_call_needs_its_action_on_its_resource(
     service: str, operation: str, parameters: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
-    assert [(one.action, one.resource) for one in asked(service, operation, **parameters)] == expected
+    assert [(one.action, one.resource) for one in about(service, operation, **parameters)] == expected
 
 
 def test_a_key_that_does_not_exist_needs_the_permission_to_list_the_bucket() -> None:
-    actions = [one.action for one in asked("s3", "GetObject", 404, Bucket="b", Key="k")]
+    actions = [one.action for one in about("s3", "GetObject", 404, Bucket="b", Key="k")]
     assert actions == ["s3:GetObject", "s3:ListBucket"]
 
 
 def test_a_request_that_names_a_role_passes_it_to_the_service() -> None:
-    _, passed = asked("sagemaker", "CreateTrainingJob", TrainingJobName="j", RoleArn=ROLE)
-    assert passed == Asked("iam:PassRole", ROLE, {"iam:PassedToService": "sagemaker.amazonaws.com"})
-    _, passed = asked("emr-serverless", "StartJobRun", applicationId="a", executionRoleArn=ROLE)
-    assert passed == Asked("iam:PassRole", ROLE, {"iam:PassedToService": "emr-serverless.amazonaws.com"})
+    _, passed = about("sagemaker", "CreateTrainingJob", TrainingJobName="j", RoleArn=ROLE)
+    assert passed == Question("iam:PassRole", ROLE, {"iam:PassedToService": "sagemaker.amazonaws.com"})
+    _, passed = about("emr-serverless", "StartJobRun", applicationId="a", executionRoleArn=ROLE)
+    assert passed == Question("iam:PassRole", ROLE, {"iam:PassedToService": "emr-serverless.amazonaws.com"})
 
 
 def test_tags_at_creation_need_the_permission_to_tag() -> None:
     tags = [{"Key": "stack", "Value": "ncf"}]
-    created, tagged = asked("sagemaker", "CreateTransformJob", TransformJobName="j", Tags=tags)
+    created, tagged = about("sagemaker", "CreateTransformJob", TransformJobName="j", Tags=tags)
     assert (created.action, tagged.action) == ("sagemaker:CreateTransformJob", "sagemaker:AddTags")
     assert tagged.resource == arn("sagemaker", "transform-job/j")
     assert tagged.context == {"aws:RequestTag/stack": "ncf", "aws:TagKeys": ["stack"]}
 
 
 def test_a_publisher_needs_the_key_of_an_encrypted_topic() -> None:
-    keys = [one for one in asked("sns", "Publish", TopicArn=TOPIC) if one.resource == KEY]
+    keys = [one for one in about("sns", "Publish", TopicArn=TOPIC) if one.resource == KEY]
     assert [one.action for one in keys] == ["kms:Decrypt", "kms:GenerateDataKey"]
     assert keys[0].context == {"kms:ViaService": "sns.us-east-1.amazonaws.com"}
 
 
 def test_the_request_sets_condition_keys() -> None:
-    [listed] = asked("s3", "ListObjectsV2", Bucket="b", Prefix="raw/", Delimiter="/")
+    [listed] = about("s3", "ListObjectsV2", Bucket="b", Prefix="raw/", Delimiter="/")
     assert listed.context == {"s3:prefix": "raw/", "s3:delimiter": "/"}
-    [put] = asked("cloudwatch", "PutMetricData", Namespace="N")
-    assert put == Asked("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "N"})
+    [put] = about("cloudwatch", "PutMetricData", Namespace="N")
+    assert put == Question("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "N"})
 
 
 def test_what_cannot_be_told_is_refused() -> None:
     with pytest.raises(Unclear, match="no resource of"):
-        asked("sagemaker", "DescribeEndpoint")
+        about("sagemaker", "DescribeEndpoint")
     with pytest.raises(Unclear, match="has no action s3:GetEverything"):
-        asked("s3", "GetEverything")
+        about("s3", "GetEverything")
     with pytest.raises(Unclear, match="no recorded task has its token"):
-        asked("stepfunctions", "SendTaskSuccess", taskToken="unknown")
+        about("stepfunctions", "SendTaskSuccess", taskToken="unknown")

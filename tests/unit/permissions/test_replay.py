@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ministack.core.iam_evaluator import parse_policy_document
 
-from tests.permissions.authorization import Asked, Call
+from tests.permissions.authorization import Call, Question
 from tests.permissions.proof import complaints_about
 from tests.permissions.replay import Account, Permission, Replay, allows, recorded
 from tests.permissions.unused import REASONS, Reason
@@ -27,7 +27,7 @@ def on(key: str, value: Any, operator: str = "StringEquals") -> dict[str, Any]:
     return allow("iam:PassRole", ROLE, Condition={operator: {key: value}})
 
 
-# Statements, what is asked, and IAM's answer. @cloud-copilot/iam-simulate, which is tested beside AWS, gives the same
+# Statements, a question, and IAM's answer. @cloud-copilot/iam-simulate, which is tested beside AWS, gives the same
 # answers (decision 0047).
 CASES: list[tuple[str, list[dict[str, Any]], tuple[str, str, dict[str, Any]], bool]] = [
     ("allowed", [allow("s3:GetObject", OBJECT)], ("s3:GetObject", OBJECT, {}), True),
@@ -185,12 +185,14 @@ CASES: list[tuple[str, list[dict[str, Any]], tuple[str, str, dict[str, Any]], bo
 ]
 
 
-@pytest.mark.parametrize(("statements", "asked", "expected"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("statements", "question", "expected"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+)
 def test_policies_answer_as_iam_does(
-    statements: list[dict[str, Any]], asked: tuple[str, str, dict[str, Any]], expected: bool
+    statements: list[dict[str, Any]], question: tuple[str, str, dict[str, Any]], expected: bool
 ) -> None:
     policy = parse_policy_document({"Version": "2012-10-17", "Statement": statements})
-    assert bool(allows([policy], Asked(*asked), ROLE, "us-east-1")) is expected
+    assert bool(allows([policy], Question(*question), ROLE, "us-east-1")) is expected
 
 
 def account(*statements: dict[str, Any]) -> Account:
