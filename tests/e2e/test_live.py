@@ -223,6 +223,12 @@ def test_the_next_training_learns_from_the_events(stack: DeployedStack, first: s
     assert stack.serving()["datasetVersion"] == version
 
 
+def test_the_delivered_events_make_a_list_of_what_is_popular_now(stack: DeployedStack, first: str) -> None:
+    eventually(
+        lambda: invoked(stack, "publish-popular")["outcome"] == "PUBLISHED", "a list of what is popular now", seconds=60
+    )
+
+
 def test_no_byte_that_is_kept_has_the_id_of_a_person_who_is_erased(stack: DeployedStack, first: str) -> None:
     assert len(kept_with_the_id(stack)) >= 3
     forgotten = stack.command("forget", PERSON, "--reason", "asked for it")

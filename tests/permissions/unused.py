@@ -77,7 +77,7 @@ REASONS = (
     Reason(
         "jobs that still run when their run fails",
         "HandleFailureRole.*",
-        ("sagemaker:StopT*", "sagemaker:DescribeTrainingJob", "emr-serverless:*JobRun"),
+        ("sagemaker:StopT*", "sagemaker:DescribeT*", "emr-serverless:*JobRun"),
     ),
     Reason(
         "events that were lost",
