@@ -5,7 +5,6 @@ no role has a permission that nothing used, except those in `unused.py`.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +50,7 @@ def is_whole(request: pytest.FixtureRequest) -> bool:
 
 def run_folder(folder: Path) -> Path:
     """pytest's folder of this run, which all its processes share."""
-    return next((parent for parent in folder.parents if re.fullmatch(r"pytest-\d+", parent.name)), folder.parent)
+    return folder.parents[1] if folder.parent.name.startswith("popen-") else folder.parent
 
 
 def unused(stacks: Iterable[tuple[list[list[str]], list[list[str]]]]) -> list[str]:

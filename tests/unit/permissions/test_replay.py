@@ -10,7 +10,7 @@ import pytest
 from ministack.core.iam_evaluator import parse_policy_document
 
 from tests.permissions.authorization import Call, Question
-from tests.permissions.proof import complaints_about
+from tests.permissions.proof import complaints_about, run_folder, unused
 from tests.permissions.replay import Account, Permission, Replay, allows, recorded
 from tests.permissions.unused import REASONS, Reason
 
@@ -253,6 +253,17 @@ def test_recorded_calls_are_read(tmp_path: Path) -> None:
     assert (found.operation, found.region, found.status, found.account) == (
         "ListBuckets", "eu-west-1", 200, "000000000000",
     )  # fmt: skip
+
+
+def test_what_one_stack_used_is_not_idle_in_another() -> None:
+    permission = ["Role", "Raw", "s3:GetObject"]
+    assert [one for one in unused([([permission], []), ([permission], [permission])]) if "Role.Raw" in one] == []
+    assert [one for one in unused([([permission], []), ([permission], [])]) if "Role.Raw" in one] != []
+
+
+def test_all_processes_of_a_run_share_a_folder() -> None:
+    assert run_folder(Path("/tmp/pytest-3/popen-gw0/local0")) == Path("/tmp/pytest-3")
+    assert run_folder(Path("/tmp/pytest-3/live0")) == Path("/tmp/pytest-3")
 
 
 def test_every_reason_says_why() -> None:
