@@ -262,10 +262,12 @@ def _answer_token(call: Call, around: Surroundings) -> Iterator[Question]:
 
 def _read_object(call: Call, _: Surroundings) -> Iterator[Question]:
     """ "If you don't have the s3:ListBucket permission, Amazon S3 returns an HTTP status code 403" for a key that does
-    not exist (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html)."""
+    not exist (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html); the key counts as the prefix
+    (https://github.com/ceph/ceph/pull/68577)."""
     yield from _plain(call)
     if call.status == 404:
-        yield Question("s3:ListBucket", f"arn:{call.partition}:s3:::{call.parameters['Bucket']}")
+        bucket = f"arn:{call.partition}:s3:::{call.parameters['Bucket']}"
+        yield Question("s3:ListBucket", bucket, {"s3:prefix": call.parameters["Key"]})
 
 
 def _copy_object(call: Call, _: Surroundings) -> Iterator[Question]:

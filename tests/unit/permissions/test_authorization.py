@@ -148,8 +148,9 @@ def test_a_call_needs_its_action_on_its_resource(
 
 
 def test_a_key_that_does_not_exist_needs_the_permission_to_list_the_bucket() -> None:
-    actions = [one.action for one in about("s3", "GetObject", 404, Bucket="b", Key="k")]
-    assert actions == ["s3:GetObject", "s3:ListBucket"]
+    read, listed = about("s3", "GetObject", 404, Bucket="b", Key="a/k")
+    assert read.action == "s3:GetObject"
+    assert listed == Question("s3:ListBucket", "arn:aws:s3:::b", {"s3:prefix": "a/k"})
 
 
 def test_a_request_that_names_a_role_passes_it_to_the_service() -> None:
