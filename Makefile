@@ -14,7 +14,7 @@ TEST_REQUIREMENTS    := requirements/launch.txt $(if $(NODE_FOUND),,requirements
 # The fast tests: those not marked slow that import neither Spark nor the embedded AWS. Files that are slow as a whole
 # are not even imported.
 SLOW_FILES   = $(shell grep -rlx --include='test_*.py' 'pytestmark = pytest.mark.slow' tests)
-FAST         = tests -m "not slow" $(addprefix --ignore=tests/,unit/emr unit/statemachines unit/local e2e) $(addprefix --ignore=,$(SLOW_FILES))
+FAST         = tests -m "not slow" $(addprefix --ignore=tests/,unit/emr unit/statemachines unit/local unit/permissions e2e) $(addprefix --ignore=,$(SLOW_FILES))
 CHECKED     := contracts functions ncf training serving container emr laptop_aws control local console delivery tests benchmarks
 
 export PIP_NO_INPUT := 1

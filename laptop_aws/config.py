@@ -66,19 +66,23 @@ class Config:
     account: str = ACCOUNT_ID
     interpreter: Path = field(default_factory=lambda: Path(sys.executable))
     lambda_interpreter: Path | None = None
+    calls_file: Path | None = None
+    """Where the calls of roles are recorded (``laptop_aws.calls``); None: nowhere."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
-        """Reads ``LAPTOP_AWS_DIR``, ``LAPTOP_AWS_PORT``, ``LAPTOP_AWS_REGION`` and ``LAPTOP_AWS_LAMBDA_PYTHON``; a
-        blank value counts as unset. Raises ConfigurationError if the port is invalid.
+        """Reads ``LAPTOP_AWS_DIR``, ``_PORT``, ``_REGION``, ``_LAMBDA_PYTHON`` and ``_CALLS_FILE``; a blank value
+        counts as unset. Raises ConfigurationError if the port is invalid.
         """
         given = {name: value.strip() for name, value in environment.items() if name.startswith("LAPTOP_AWS_")}
         lambda_interpreter = given.get("LAPTOP_AWS_LAMBDA_PYTHON")
+        calls_file = given.get("LAPTOP_AWS_CALLS_FILE")
         return cls(
             root=Path(given.get("LAPTOP_AWS_DIR") or DEFAULT_DIRECTORY).expanduser().resolve(),
             port=port_of(given.get("LAPTOP_AWS_PORT") or str(DEFAULT_PORT)),
             region=given.get("LAPTOP_AWS_REGION") or DEFAULT_REGION,
             lambda_interpreter=Path(lambda_interpreter) if lambda_interpreter else None,
+            calls_file=Path(calls_file).expanduser().resolve() if calls_file else None,
         )
 
     @property

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from laptop_aws import registry
+from laptop_aws import calls, registry
 
 logger = logging.getLogger("emulator")
 
@@ -42,6 +42,7 @@ class Target:
     is_gzip: bool
     seconds: float
     size: int
+    role: str = ""
 
 
 class Batch:
@@ -207,5 +208,6 @@ def write_object(target: Target, body: bytes) -> int:
         )
         return int(status)
 
+    calls.record("s3", "PutObject", {"Bucket": target.bucket, "Key": target.key}, principal=target.role)
     with request_scope(target.account, target.region):
         return asyncio.run(put())

@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from laptop_aws import identity, loopback, metrics, processes, registry, shortage, state
+from laptop_aws import calls, identity, loopback, metrics, processes, registry, shortage, state
 from laptop_aws.config import HOST, LOOPBACK, MINISTACK_VERSION, STATE_VERSION, Config, ConfigurationError
 
 logger = logging.getLogger("emulator")
@@ -207,9 +207,15 @@ class _Application:
                 await send({"type": "http.response.start", "status": status, "headers": raw})
                 await send({"type": "http.response.body", "body": body})
                 return
+            if (watched := calls.watched(scope, receive, send)) is None:
+                await self._app.app(scope, receive, send)
+            else:
+                await self._app.app(scope, watched.receive, watched.send)
+                watched.record()
+            if scope["method"] not in ("GET", "HEAD"):
+                registry.mark_changed()
+            return
         await self._app.app(scope, receive, send)
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
-            registry.mark_changed()
 
     def _announcing(self, send: Any) -> Any:
         async def announce(message: Any) -> None:
@@ -328,6 +334,7 @@ def run() -> int:
             set_up_logging(config)
             prepare_environment(config)
             registry.configure(config)
+            calls.configure(config.calls_file)
             loopback.install()
             raise_file_limit()
             empty_temporary_directory(config)

@@ -15,7 +15,7 @@ from typing import Any
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from laptop_aws import registry
+from laptop_aws import calls, registry
 
 MAXIMUM_ARCHIVE_MEMBERS = 10_000
 MAXIMUM_ARCHIVE_BYTES = 20 * 1024**3
@@ -54,14 +54,14 @@ class S3Uri:
 
 
 @functools.cache
-def _s3(region: str) -> Any:
+def _s3(region: str, role: str) -> Any:
     with _client_lock:
         return registry.client("s3", region)
 
 
 def s3() -> Any:
-    """The emulator's S3; one client for all threads."""
-    return _s3(registry.config().region)
+    """The emulator's S3; one client for all threads that act as the same role."""
+    return _s3(registry.config().region, calls.role())
 
 
 def list_keys(uri: S3Uri) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from laptop_aws import registry
+from laptop_aws import calls, registry
 
 TAIL_LINES = 20
 LONGEST_LINE = 200_000
@@ -36,6 +36,9 @@ class LogStream:
                     self._file.writelines(f"{line}\n" for line in lines)
                     self._file.flush()
         if self.group:
+            written = {"logGroupName": self.group, "logStreamName": self.stream}
+            for operation in ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents"):
+                calls.record("logs", operation, written, once=True)
             registry.put_log_events(self.group, self.stream, lines)
 
     def close(self) -> None:

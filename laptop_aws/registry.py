@@ -56,7 +56,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, TypeVar
 
-from laptop_aws import cloudwatch_logs, metrics, processes
+from laptop_aws import calls, cloudwatch_logs, metrics, processes
 from laptop_aws.config import SECRET_KEY, Config
 
 logger = logging.getLogger("emulator")
@@ -278,7 +278,8 @@ def child_environment(**additions: str) -> dict[str, str]:
 
 
 def client(service: str, region: str | None = None) -> Any:
-    """A boto3 client of this host. Never call it on the event loop: it would wait for itself."""
+    """A boto3 client of this host, for the role as which the thread acts (``calls.acting_as``). Never call it on the
+    event loop: it would wait for itself."""
     import boto3
     from botocore.config import Config as ClientConfig
 
@@ -288,6 +289,7 @@ def client(service: str, region: str | None = None) -> Any:
         region_name=region or config().region,
         aws_access_key_id=config().account,
         aws_secret_access_key=SECRET_KEY,
+        aws_session_token=calls.role() or None,
         config=ClientConfig(retries={"max_attempts": 2}, s3={"addressing_style": "path"}, proxies={}),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ministack.services import dynamodb, lambda_svc
+from ministack.services import dynamodb, lambda_svc, sns
 
 from laptop_aws.correction import corrects
 
@@ -24,6 +24,12 @@ _function_completed = partial(
     "and logs where its LoggingConfig says",
     ministack="drops the first four, and a LoggingConfig without a group",
     test="test_a_function_has_all_that_its_template_says",
+)
+_topic_completed = partial(
+    corrects,
+    aws="a topic has the key of its template",
+    ministack="none",
+    test="test_a_topic_has_the_key_of_its_template",
 )
 
 
@@ -55,6 +61,20 @@ def update_function(stock: Any, physical_id: str, old: Any, new: dict[str, Any],
     return name, attributes
 
 
+@_topic_completed(f"{HANDLERS}[AWS::SNS::Topic][create]", source="0a96666a036a")
+def create_topic(stock: Any, logical_id: str, properties: dict[str, Any], stack: str) -> Resource:
+    arn, attributes = stock(logical_id, properties, stack)
+    complete_topic(arn, properties)
+    return arn, attributes
+
+
+@_topic_completed(f"{HANDLERS}[AWS::SNS::Topic][update]", source="a29cbf08e7b5")
+def update_topic(stock: Any, physical_id: str, old: Any, new: dict[str, Any], *rest: Any) -> Resource:
+    arn, attributes = stock(physical_id, old, new, *rest)
+    complete_topic(arn, new)
+    return arn, attributes
+
+
 def _is_true(value: Any) -> bool:
     return str(value).lower() == "true"
 
@@ -71,6 +91,13 @@ def complete_table(name: str, properties: dict[str, Any]) -> None:
     dynamodb._update_continuous_backups(
         {"TableName": name, "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": _is_true(recovery)}}
     )
+
+
+def complete_topic(arn: str, properties: dict[str, Any]) -> None:
+    attributes = sns._topics[arn]["attributes"]
+    attributes.pop("KmsMasterKeyId", None)
+    if properties.get("KmsMasterKeyId"):
+        attributes["KmsMasterKeyId"] = properties["KmsMasterKeyId"]
 
 
 def complete_function(name: str, properties: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from ministack.core.arn import ArnParseError, parse_arn
 from ministack.core.concurrency import esm_wake
 from ministack.core.responses import request_scope
 
+from laptop_aws import calls
+
 
 class NotDelivered(Exception):
     """The target refused the message or does not exist. ``code`` is AWS's error code; ``retryable`` is True if a retry
@@ -20,6 +22,24 @@ class NotDelivered(Exception):
         super().__init__(message)
         self.code = code
         self.retryable = retryable
+
+
+_CALLS = {
+    "events": ("events", "PutEvents", "EventBusName"),
+    "firehose": ("firehose", "PutRecord", "DeliveryStreamName"),
+    "lambda": ("lambda", "Invoke", "FunctionName"),
+    "sns": ("sns", "Publish", "TopicArn"),
+    "sqs": ("sqs", "SendMessage", "QueueUrl"),
+    "states": ("stepfunctions", "StartExecution", "stateMachineArn"),
+}
+
+
+def record(role: str, target: str) -> None:
+    """Records the call by which a service delivers to ``target`` with a role; without one, the target's own policy
+    decides."""
+    if role and target.count(":") >= 5 and (call := _CALLS.get(target.split(":")[2])):
+        service, operation, member = call
+        calls.record(service, operation, {member: target}, principal=role)
 
 
 def _parsed(arn: str) -> Any:

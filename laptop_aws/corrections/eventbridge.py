@@ -63,6 +63,7 @@ def _payload(target: dict[str, Any], rule: dict[str, Any], view: Any) -> str:
 
 def _hand_over(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any, payload: str) -> None:
     arn = target.get("Arn", "")
+    delivery.record(target.get("RoleArn", ""), arn)
     try:
         spec = parse_arn(arn)
     except ArnParseError as error:
@@ -144,6 +145,8 @@ def _dead_letter(
     }
     if attempts:
         attributes["EXHAUSTED_RETRY_CONDITION"] = "MaximumRetryAttempts"
+    if "ScheduleExpression" in rule and "Target" in rule:  # EventBridge Scheduler; a rule's queue has its own policy
+        delivery.record(target.get("RoleArn", ""), queue)
     try:
         delivery.to_queue(queue, payload, attributes)
     except delivery.NotDelivered as lost:

@@ -147,4 +147,5 @@ def _target(stream: Stream, config: dict[str, Any]) -> Target:
         is_gzip=is_gzip,
         seconds=float(hints.get("IntervalInSeconds", 300)),
         size=int(hints.get("SizeInMBs", 5)) * MEGABYTE,
+        role=config.get("RoleARN", ""),
     )

@@ -122,6 +122,7 @@ def _dead_letter(config: dict[str, Any], event: Any, result: dict[str, Any]) -> 
         "ErrorCode": "200",
         "ErrorMessage": str(body.get("errorMessage", ""))[:1024],
     }
+    _record_delivery(config, target)
     _deliver(target, json.dumps(event), attributes, f"dead letter of function {config.get('FunctionName')}")
 
 
@@ -154,7 +155,13 @@ def _send_record(
         "responseContext": context,
         "responsePayload": body,
     }
+    _record_delivery(config, target)
     _deliver(target, json.dumps(record), {}, f"{kind} destination of function {config.get('FunctionName')}")
+
+
+def _record_delivery(config: dict[str, Any], target: str) -> None:
+    """Records what Lambda does with the function's role."""
+    delivery.record(config.get("Role", ""), target)
 
 
 def _deliver(target: str, body: str, attributes: dict[str, str], what: str) -> None:

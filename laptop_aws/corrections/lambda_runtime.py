@@ -21,7 +21,7 @@ from typing import Any
 from ministack.core import lambda_runtime as runtime
 from ministack.services import cloudwatch, lambda_svc
 
-from laptop_aws import cloudwatch_logs, lambda_bootstrap, loopback, metrics, processes, registry
+from laptop_aws import calls, cloudwatch_logs, lambda_bootstrap, loopback, metrics, processes, registry
 from laptop_aws.correction import corrects
 
 logger = logging.getLogger("emulator")
@@ -75,7 +75,27 @@ def detect_runtime_binary(runtime_name: str) -> tuple[str, str]:
     return str(interpreter), runtime._PYTHON_WORKER_SCRIPT
 
 
-RUNTIME_NAMES = ("AWS_LAMBDA_", "_LAMBDA_", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "LAMBDA_TASK_ROOT")
+RUNTIME_NAMES = (
+    "AWS_LAMBDA_",
+    "_LAMBDA_",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SESSION_TOKEN",
+    "LAMBDA_TASK_ROOT",
+)
+
+
+@corrects(
+    "ministack.core.lambda_runtime:execution_credentials",
+    source="cffaadc4f396",
+    aws="a function has temporary credentials of its role, with a session token",
+    ministack="the account's credentials, without one",
+    test="test_a_functions_calls_are_recorded_under_its_role",
+)
+def execution_credentials(stock: Any, config: dict[str, Any]) -> dict[str, str]:
+    """The session token is the role's ARN (``laptop_aws.calls``)."""
+    return {**stock(config), "AWS_SESSION_TOKEN": config.get("Role", "")}
 
 
 @corrects(
@@ -220,6 +240,9 @@ def emit_logs(
     group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{name}"
     stream = source.get("stream") or _new_log_stream(config)
     lines = [line for line in log_text.splitlines() if line]
+    written = {"logGroupName": group, "logStreamName": stream}
+    for operation in ("CreateLogStream", "PutLogEvents"):
+        calls.record("logs", operation, written, principal=config.get("Role", ""), once=True)
     account, region = runtime._account_region_from_function_config(config)
     cloudwatch_logs.append(
         group,

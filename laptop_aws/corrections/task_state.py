@@ -12,7 +12,7 @@ from typing import Any
 
 from ministack.services import stepfunctions as sfn
 
-from laptop_aws import registry
+from laptop_aws import calls, registry
 from laptop_aws.correction import corrects
 from laptop_aws.corrections.execution import (
     Context,
@@ -121,6 +121,22 @@ def _resource_details(resource: str) -> dict[str, str]:
     return {"resourceType": parts[2] if len(parts) > 2 else "unknown", "resource": resource}
 
 
+def record_task(names: dict[str, str], arguments: Any, context: Context) -> None:
+    """Records the call that a task makes with the state machine's role."""
+    service = names["resourceType"].removeprefix("aws-sdk:")
+    operation = names["resource"].partition(".")[0]
+    parameters = arguments if isinstance(arguments, dict) else {}
+    if names["resource"].startswith("arn:"):  # a function or an activity by its own ARN
+        operation, parameters = "invoke", {"FunctionName": names["resource"]}
+    calls.record(
+        {"states": "stepfunctions", "sfn": "stepfunctions"}.get(service, service),
+        operation[:1].upper() + operation[1:],
+        parameters,
+        principal=context["Execution"].get("RoleArn", ""),
+        caller=context["StateMachine"]["Id"],
+    )
+
+
 def _attempt_task(state: State, value: Any, execution: Execution, context: Context, known_token: str | None) -> Any:
     resource = state.get("Resource", "")
     waits = resource.endswith(".waitForTaskToken")
@@ -139,6 +155,7 @@ def _attempt_task(state: State, value: Any, execution: Execution, context: Conte
         text = within_limit(arguments, f"The state '{context['State']['Name']}' has parameters")
         timeout = _seconds(state, "TimeoutSeconds", value, context)
         heartbeat = _seconds(state, "HeartbeatSeconds", value, context)
+        record_task(names, arguments, context)
         details: dict[str, Any] = {**names, "region": sfn.get_region(), "parameters": text}
         details |= {"timeoutInSeconds": int(timeout)} if timeout is not None else {}
         details |= {"heartbeatInSeconds": int(heartbeat)} if heartbeat is not None else {}

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from laptop_aws import java, objects, registry
+from laptop_aws import calls, java, objects, registry
 from laptop_aws.emr_serverless import applications, class_archive, events, spark
 from laptop_aws.emr_serverless.staging import Stage, local_copy, uris_in
 from laptop_aws.emr_serverless.store import arn, new_id, not_found, store
@@ -225,6 +225,10 @@ class _Run:
     # -- the thread
 
     def run(self) -> None:
+        with calls.acting_as(self._job_run["executionRole"]):
+            self._run()
+
+    def _run(self) -> None:
         try:
             self._announce(None)
             self._enter("PENDING")

@@ -24,11 +24,11 @@ from typing import Any
 
 import urllib3
 
-from laptop_aws import images, objects, registry
+from laptop_aws import calls, images, objects, registry
 from laptop_aws.objects import S3Uri, TransferFailed
 from laptop_aws.output import LogStream, OutputReader
 from laptop_aws.sagemaker import settings
-from laptop_aws.sagemaker.places import container_environment, log_file, work_folder
+from laptop_aws.sagemaker.places import container_environment, log_file, record_pull, work_folder
 from laptop_aws.store import Record
 
 logger = logging.getLogger("emulator")
@@ -65,7 +65,7 @@ class Owner:
 
 
 class Container:
-    """One process; ``variant`` holds VariantName, Image, ModelDataUrl, Environment and HealthCheckSeconds."""
+    """One process; ``variant`` holds VariantName, Image, ModelDataUrl, Environment, HealthCheckSeconds and RoleArn."""
 
     def __init__(self, owner: Owner, variant: Record) -> None:
         self.variant = variant
@@ -128,6 +128,10 @@ class Container:
     # -- the thread
 
     def _supervise(self) -> None:
+        with calls.acting_as(self.variant.get("RoleArn", "")):
+            self._supervise_as_the_role()
+
+    def _supervise_as_the_role(self) -> None:
         try:
             image, model = self._prepare()
             self._run(image, model)
@@ -142,6 +146,7 @@ class Container:
 
     def _prepare(self) -> tuple[images.Image, Path]:
         """Returns the image and the folder of the unpacked model. Raises TransferFailed with SageMaker's reason."""
+        record_pull(self.variant["Image"])
         try:
             image = images.resolve(self.variant["Image"], registry.config().root)
         except images.UnknownImage as error:

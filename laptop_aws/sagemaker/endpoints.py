@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any
 
-from laptop_aws import registry
+from laptop_aws import calls, registry
 from laptop_aws.sagemaker import events, listing, settings
 from laptop_aws.sagemaker.containers import Container, Fleet
 from laptop_aws.sagemaker.models import find_config, find_model
@@ -339,7 +339,8 @@ def _alarm_of(endpoint: Record) -> str | None:
     names = [alarm["AlarmName"] for alarm in rollback.get("Alarms", ()) if alarm.get("AlarmName")]
     if not names:
         return None
-    found = registry.client("cloudwatch").describe_alarms(AlarmNames=names)
+    with calls.acting_as(endpoint["_Variants"][0].get("RoleArn", "")):
+        found = registry.client("cloudwatch").describe_alarms(AlarmNames=names)
     ringing = [
         alarm["AlarmName"]
         for kind in ("MetricAlarms", "CompositeAlarms")

@@ -30,7 +30,7 @@ def create_model(request: Record) -> Record:
             "ModelArn": model_arn,
             "CreationTime": now(),
             "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
-            "_Container": resolved,
+            "_Container": resolved | {"RoleArn": request.get("ExecutionRoleArn", "")},
         }
     tag(model_arn, request.get("Tags"))
     return {"ModelArn": model_arn}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from laptop_aws import registry
+from laptop_aws import calls, registry
 from laptop_aws.images import Image
 from laptop_aws.store import scope
 
@@ -25,6 +26,16 @@ def _below(root: Path, name: str) -> Path:
     account, region = scope()
     config = registry.config()
     return root / name if (account, region) == (config.account, config.region) else root / f"{account}-{region}" / name
+
+
+def record_pull(uri: str) -> None:
+    """Records the calls by which SageMaker pulls an image of ECR with the role of a job or a model."""
+    registry_name, _, name = uri.partition("/")
+    if ".dkr.ecr." in registry_name:
+        repository = {"registryId": registry_name.partition(".")[0], "repositoryName": re.split("[@:]", name)[0]}
+        calls.record("ecr", "GetAuthorizationToken", {}, once=True)
+        for operation in ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer"):
+            calls.record("ecr", operation, repository, once=True)
 
 
 def container_environment(image: Image) -> dict[str, str]:

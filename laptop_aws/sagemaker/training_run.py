@@ -21,12 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from laptop_aws import images, objects, registry
+from laptop_aws import calls, images, objects, registry
 from laptop_aws.objects import S3Uri, TransferFailed
 from laptop_aws.output import LogStream, OutputReader
 from laptop_aws.sagemaker import events, settings
 from laptop_aws.sagemaker.job_runs import TERMINAL
-from laptop_aws.sagemaker.places import container_environment, log_file, work_folder
+from laptop_aws.sagemaker.places import container_environment, log_file, record_pull, work_folder
 from laptop_aws.sagemaker.store import store
 from laptop_aws.store import Record, now, public
 
@@ -131,6 +131,10 @@ class TrainingRun:
     # -- the thread
 
     def run(self) -> None:
+        with calls.acting_as(self._job["RoleArn"]):
+            self._run()
+
+    def _run(self) -> None:
         try:
             self._work()
         except Ended as end:
@@ -178,8 +182,10 @@ class TrainingRun:
         raise Ended("Completed", "Completed")
 
     def _pull(self) -> images.Image:
+        uri = self._job["AlgorithmSpecification"]["TrainingImage"]
+        record_pull(uri)
         try:
-            return images.resolve(self._job["AlgorithmSpecification"]["TrainingImage"], registry.config().root)
+            return images.resolve(uri, registry.config().root)
         except images.UnknownImage as error:
             raise Ended(
                 "Failed",
@@ -343,6 +349,7 @@ class TrainingRun:
             with store.lock:
                 others = [entry for entry in self._job.get("FinalMetricDataList", []) if entry["MetricName"] != name]
                 self._job["FinalMetricDataList"] = [*others, datum]
+            calls.record("cloudwatch", "PutMetricData", {"Namespace": LOG_GROUP}, once=True)
             registry.put_metric_data(LOG_GROUP, name, value, "None", {"Host": instance.stream})
 
     def _upload(self, *, model: bool) -> None:

@@ -14,7 +14,7 @@ from contextvars import copy_context
 
 import urllib3
 
-from laptop_aws import objects, registry
+from laptop_aws import calls, objects, registry
 from laptop_aws.objects import S3Uri, TransferFailed
 from laptop_aws.sagemaker import events, listing
 from laptop_aws.sagemaker.containers import Container, Owner
@@ -167,6 +167,10 @@ class _Run:
     # -- the thread
 
     def run(self) -> None:
+        with calls.acting_as(self._model.get("RoleArn", "")):
+            self._run()
+
+    def _run(self) -> None:
         try:
             self._work()
         except _Ended as end:
@@ -215,6 +219,7 @@ class _Run:
             "ModelDataUrl": self._model.get("ModelDataUrl"),
             "Environment": self._model.get("Environment", {}) | self._job.get("Environment", {}) | told,
             "HealthCheckSeconds": STARTUP_SECONDS,
+            "RoleArn": calls.role(),
         }
 
     def _send_all(self, source: S3Uri, keys: list[str], container: Container) -> None:

@@ -1,4 +1,7 @@
-"""One deployed stack for the end-to-end tests: an embedded AWS of its own, deployed by the user's command."""
+"""One deployed stack for the end-to-end tests: an embedded AWS of its own, deployed by the user's command.
+
+Every AWS call of its roles is recorded, and replayed at the end against the roles' policies (tests/permissions).
+"""
 
 import socket
 from collections.abc import Iterator
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.deployed_stack import DeployedStack
+from tests.permissions.proof import prove
 
 
 def free_port() -> int:
@@ -17,18 +21,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def deployed(folder: Path) -> Iterator[DeployedStack]:
-    """An embedded AWS of its own with the stack, as long as the context lasts."""
+def deployed(folder: Path, request: pytest.FixtureRequest) -> Iterator[DeployedStack]:
+    """An embedded AWS of its own with the stack, as long as the context lasts. Fails at its end if a role made a call
+    that its policies do not allow.
+    """
     stack = DeployedStack(folder, free_port())
     try:
         up = stack.command("up")
         assert up.returncode == 0, f"`up` failed:\n{up.stdout}\n{up.stderr}"
         yield stack
+        prove(stack, request)
     finally:
         stack.command("down", timeout=60)
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedStack]:
-    with deployed(tmp_path_factory.mktemp("local")) as stack:
+def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[DeployedStack]:
+    with deployed(tmp_path_factory.mktemp("local"), request) as stack:
         yield stack

@@ -47,6 +47,8 @@ class DeployedStack:
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.environment |= {"NCF_LOCAL_DIR": str(state), "NCF_LOCAL_PORT": str(port), "NO_COLOR": "1"}
+        self.calls_file = state.with_name(f"{state.name}-calls.jsonl")
+        self.environment["LAPTOP_AWS_CALLS_FILE"] = str(self.calls_file)
         self._outputs: dict[str, str] = {}
 
     def command(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:

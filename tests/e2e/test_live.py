@@ -67,8 +67,8 @@ def kept_with_the_id(stack: DeployedStack) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedStack]:
-    with deployed(tmp_path_factory.mktemp("live")) as stack:
+def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[DeployedStack]:
+    with deployed(tmp_path_factory.mktemp("live"), request) as stack:
         yield stack
 
 
@@ -221,6 +221,12 @@ def test_the_next_training_learns_from_the_events(stack: DeployedStack, first: s
     users = [str(pyarrow.parquet.read_table(io.BytesIO(content(s3, bucket, one["Key"]))).to_pydict()) for one in keys]
     assert any("session:visitor-1" in text for text in users)
     assert stack.serving()["datasetVersion"] == version
+
+
+def test_the_delivered_events_make_a_list_of_what_is_popular_now(stack: DeployedStack, first: str) -> None:
+    eventually(
+        lambda: invoked(stack, "publish-popular")["outcome"] == "PUBLISHED", "a list of what is popular now", seconds=60
+    )
 
 
 def test_no_byte_that_is_kept_has_the_id_of_a_person_who_is_erased(stack: DeployedStack, first: str) -> None:

@@ -1,5 +1,5 @@
 """A function's role allows the AWS calls that its code can reach, and no others: an emulator that does not enforce IAM
-cannot check this.
+cannot check this. (The calls of whole runs, with their resources, are compared in `tests/permissions`.)
 
 Calls are found in the source: names of botocore operations that are used in the function's folder, or in what it
 uses of `shared`.

@@ -134,7 +134,7 @@ class Host:
         self.client("lambda").create_function(
             FunctionName=name,
             Runtime=settings.pop("Runtime", "python3.13"),
-            Role=ROLE,
+            Role=settings.pop("Role", ROLE),
             Handler=handler,
             Code={"ZipFile": archive({"app.py": textwrap.dedent(source), **(files or {})})},
             Timeout=settings.pop("Timeout", 20),

@@ -128,6 +128,22 @@ def handler(event, context):
 """
 
 
+def test_a_topic_has_the_key_of_its_template(host: Host) -> None:
+    topic: dict[str, Any] = {"Type": "AWS::SNS::Topic", "Properties": {"KmsMasterKeyId": {"Fn::GetAtt": ["K", "Arn"]}}}
+    resources: dict[str, Any] = {"K": {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {}}}, "T": topic}
+    outputs = {"Topic": {"Value": {"Ref": "T"}}, "Key": {"Value": {"Fn::GetAtt": ["K", "Arn"]}}}
+    stack, made = deploy(host, {"Resources": resources, "Outputs": outputs})
+
+    def key() -> str | None:
+        found = host.client("sns").get_topic_attributes(TopicArn=made["Topic"])["Attributes"]
+        return str(found["KmsMasterKeyId"]) if "KmsMasterKeyId" in found else None
+
+    assert key() == made["Key"]
+    topic["Properties"] = {"DisplayName": "open"}
+    deploy(host, {"Resources": resources, "Outputs": outputs}, stack["StackName"])
+    assert key() is None
+
+
 def test_a_custom_resource_answers_at_its_response_url(host: Host) -> None:
     source = ANSWER.replace("FAILING", "{}")
     stack, outputs = deploy(host, custom_template(source, Sha="1"))
