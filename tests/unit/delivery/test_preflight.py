@@ -28,7 +28,7 @@ def template() -> settings.Template:
 
 
 def wanted(template: settings.Template, **values: str) -> Settings:
-    defaults = settings.read(ROOT, "dev").values
+    defaults = settings.read(ROOT, "staging").values
     return Settings("dev", "ncf-dev", {**defaults, "ModelImageUri": IMAGE, **values}, template)
 
 
