@@ -266,6 +266,36 @@ def buckets_are_private_encrypted_and_versioned(template: Template) -> list[str]
     return faults
 
 
+# What nobody reads any more at that age: reasons are in the ledger, counts are written again, a job has ended.
+MAY_EXPIRE = {"quarantine/", "checkpoints/", "logs/", "counts/"}
+STORED_BY_USE = {
+    "DataBucket": {"raw/", "datasets/"},
+    "ArtifactsBucket": {"training/", "runs/", "batch/"},
+}
+
+
+def nothing_that_is_needed_expires(template: Template) -> list[str]:
+    """What an endpoint, a champion or a rollback may need has no age: it moves to a cheaper class that is read at once
+    and free of charge, and only overwritten versions, broken uploads and MAY_EXPIRE go away by themselves.
+    """
+    faults = []
+    for name, bucket in of_type(template, "AWS::S3::Bucket").items():
+        lifecycle = bucket.get("LifecycleConfiguration", {}).get("Rules", [])
+        for rule in lifecycle:
+            expires = {"ExpirationInDays", "ExpirationDate"} & set(rule)
+            if expires and rule.get("Prefix") not in MAY_EXPIRE:
+                faults.append(f"{name} forgets {rule.get('Prefix', 'everything')} by its age ({rule['Id']})")
+            for move in rule.get("Transitions", []):
+                if move["StorageClass"] != "INTELLIGENT_TIERING":
+                    faults.append(f"{name} moves {rule.get('Prefix')} to {move['StorageClass']}")
+        moved = {rule.get("Prefix") for rule in lifecycle if rule.get("Transitions")}
+        if moved != STORED_BY_USE.get(name, set()):
+            faults.append(f"{name} stores {sorted(map(str, moved))} by use, not {sorted(STORED_BY_USE.get(name, []))}")
+        if not any(rule.get("ExpiredObjectDeleteMarker") for rule in lifecycle):
+            faults.append(f"{name} keeps the markers of deleted objects forever")
+    return faults
+
+
 def state_machines_are_logged_without_data(template: Template) -> list[str]:
     """State machines log everything except the data, which contains task tokens."""
     faults = []
@@ -428,6 +458,7 @@ ALL = [
     every_function_logs_into_its_own_group,
     stateful_resources_are_kept,
     buckets_are_private_encrypted_and_versioned,
+    nothing_that_is_needed_expires,
     state_machines_are_logged_without_data,
     rules_are_narrow,
     functions_are_called_by_named_sources_only,

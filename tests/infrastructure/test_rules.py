@@ -26,6 +26,11 @@ def _statement(template: Template, role: str, sid: str) -> dict[str, Any]:
     return next(s for s in templates.statements(_properties(template, role)) if s["Sid"] == sid)
 
 
+def _lifecycle(template: Template, bucket: str, prefix: str | None) -> dict[str, Any]:
+    rules = _properties(template, bucket)["LifecycleConfiguration"]["Rules"]
+    return next(rule for rule in rules if rule.get("Prefix") == prefix)
+
+
 Mutation = tuple[Callable[[Template], list[str]], Callable[[Template], Any], str]
 
 MUTATIONS: dict[str, Mutation] = {
@@ -171,6 +176,31 @@ MUTATIONS: dict[str, Mutation] = {
         rules.buckets_are_private_encrypted_and_versioned,
         lambda t: t["Resources"].pop("ArtifactsBucketPolicy"),
         "ArtifactsBucket takes plain HTTP",
+    ),
+    "datasets that expire": (
+        rules.nothing_that_is_needed_expires,
+        lambda t: _lifecycle(t, "DataBucket", "datasets/").update(ExpirationInDays=365),
+        "DataBucket forgets datasets/ by its age",
+    ),
+    "a bucket that expires": (
+        rules.nothing_that_is_needed_expires,
+        lambda t: _lifecycle(t, "ArtifactsBucket", None).update(ExpirationInDays=365),
+        "ArtifactsBucket forgets everything by its age",
+    ),
+    "archives in a class that is not read at once": (
+        rules.nothing_that_is_needed_expires,
+        lambda t: _lifecycle(t, "ArtifactsBucket", "training/")["Transitions"][0].update(StorageClass="GLACIER"),
+        "ArtifactsBucket moves training/ to GLACIER",
+    ),
+    "raw data that stay expensive": (
+        rules.nothing_that_is_needed_expires,
+        lambda t: _lifecycle(t, "DataBucket", "raw/").pop("Transitions"),
+        "DataBucket stores ['datasets/'] by use",
+    ),
+    "markers that stay": (
+        rules.nothing_that_is_needed_expires,
+        lambda t: _lifecycle(t, "DataBucket", None).pop("ExpiredObjectDeleteMarker"),
+        "DataBucket keeps the markers of deleted objects forever",
     ),
     "execution data in the logs": (
         rules.state_machines_are_logged_without_data,
