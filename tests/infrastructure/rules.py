@@ -296,6 +296,23 @@ def nothing_that_is_needed_expires(template: Template) -> list[str]:
     return faults
 
 
+PAID = ("AWS::EMRServerless::Application", "AWS::SageMaker::ModelPackageGroup")
+
+
+def every_cost_is_tagged(template: Template) -> list[str]:
+    """What bills for jobs by itself has the tags of what functions create, also where a stack is deployed without the
+    tags of samconfig.toml.
+    """
+    wanted = [{"Key": "application", "Value": "ncf-recommender"}, {"Key": "stack", "Value": {"Ref": "NamePrefix"}}]
+    return [
+        f"{name} lacks the tag {tag['Key']}"
+        for kind in PAID
+        for name, resource in of_type(template, kind).items()
+        for tag in wanted
+        if tag not in resource.get("Tags", [])
+    ]
+
+
 def state_machines_are_logged_without_data(template: Template) -> list[str]:
     """State machines log everything except the data, which contains task tokens."""
     faults = []
@@ -459,6 +476,7 @@ ALL = [
     stateful_resources_are_kept,
     buckets_are_private_encrypted_and_versioned,
     nothing_that_is_needed_expires,
+    every_cost_is_tagged,
     state_machines_are_logged_without_data,
     rules_are_narrow,
     functions_are_called_by_named_sources_only,

@@ -57,6 +57,8 @@ ACCOMPANYING = {
     "sagemaker:CreateTrainingJob": {"sagemaker:AddTags"},
     "sagemaker:CreateModel": {"sagemaker:AddTags"},
     "sagemaker:CreateModelPackage": {"sagemaker:AddTags"},
+    "sagemaker:CreateTransformJob": {"sagemaker:AddTags"},
+    "emr-serverless:StartJobRun": {"emr-serverless:TagResource"},
     "sagemaker:CreateEndpoint": {"sagemaker:AddTags"},
     "sagemaker:CreateEndpointConfig": {"sagemaker:AddTags"},
     "application-autoscaling:RegisterScalableTarget": {

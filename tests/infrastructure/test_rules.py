@@ -202,6 +202,11 @@ MUTATIONS: dict[str, Mutation] = {
         lambda t: _lifecycle(t, "DataBucket", None).pop("ExpiredObjectDeleteMarker"),
         "DataBucket keeps the markers of deleted objects forever",
     ),
+    "jobs that nobody pays for": (
+        rules.every_cost_is_tagged,
+        lambda t: _properties(t, "PreparationApplication")["Tags"].pop(),
+        "PreparationApplication lacks the tag stack",
+    ),
     "execution data in the logs": (
         rules.state_machines_are_logged_without_data,
         lambda t: _properties(t, "RetrainingStateMachine")["LoggingConfiguration"].update(IncludeExecutionData=True),

@@ -21,6 +21,8 @@ from moto.s3.models import FakeKey, s3_backends
 from moto.sns.models import sns_backends
 
 ROOT = Path(__file__).resolve().parents[3]
+TAGS = [{"Key": "application", "Value": "ncf-recommender"}, {"Key": "stack", "Value": "ncf"}]
+"""Of everything that costs."""
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 VERSION = "v20261123t151300z-1a2b3c4d"
 NOW = 1_795_651_200.0  # 2026-11-26, epoch seconds: after every version in these tests
@@ -239,6 +241,11 @@ def model_package(status: str, **more: Any) -> dict[str, Any]:
         "ModelApprovalStatus": status,
         **more,
     }
+
+
+def described(call: dict[str, Any]) -> dict[str, Any]:
+    """What AWS describes of a call that created something: not its tags."""
+    return {name: value for name, value in call.items() if name != "Tags"}
 
 
 def endpoint(status: str, config: str, pending: str | None = None, **more: Any) -> dict[str, Any]:
