@@ -313,6 +313,30 @@ def every_cost_is_tagged(template: Template) -> list[str]:
     ]
 
 
+def budget_is_heard(template: Template) -> list[str]:
+    """The budget counts this stack alone, is wanted by a parameter, and may publish to the encrypted topic."""
+    faults = []
+    budget = template["Resources"]["Budget"]
+    if budget.get("Condition") != "HasBudget":
+        faults.append("Budget is made unasked")
+    if budget["Properties"]["Budget"].get("CostFilters", {}).get("TagKeyValue") != [
+        {"Fn::Join": ["$", ["user:stack", {"Ref": "NamePrefix"}]]}
+    ]:
+        faults.append("Budget counts what is not this stack's")
+    for notification in budget["Properties"]["NotificationsWithSubscribers"]:
+        if [one["Address"] for one in notification["Subscribers"]] != [{"Ref": "NotificationsTopic"}]:
+            faults.append("Budget tells nobody")
+    for name, policy in (("NotificationsKey", "KeyPolicy"), ("NotificationsTopicPolicy", "PolicyDocument")):
+        allowed = template["Resources"][name]["Properties"][policy]["Statement"]
+        if not any(
+            "budgets.amazonaws.com" in as_list(one["Principal"].get("Service", []))
+            for one in allowed
+            if isinstance(one["Principal"], dict)
+        ):
+            faults.append(f"{name} does not let the budget publish")
+    return faults
+
+
 def state_machines_are_logged_without_data(template: Template) -> list[str]:
     """State machines log everything except the data, which contains task tokens."""
     faults = []
@@ -477,6 +501,7 @@ ALL = [
     buckets_are_private_encrypted_and_versioned,
     nothing_that_is_needed_expires,
     every_cost_is_tagged,
+    budget_is_heard,
     state_machines_are_logged_without_data,
     rules_are_narrow,
     functions_are_called_by_named_sources_only,

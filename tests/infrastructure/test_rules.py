@@ -207,6 +207,21 @@ MUTATIONS: dict[str, Mutation] = {
         lambda t: _properties(t, "PreparationApplication")["Tags"].pop(),
         "PreparationApplication lacks the tag stack",
     ),
+    "budget of the whole account": (
+        rules.budget_is_heard,
+        lambda t: _properties(t, "Budget")["Budget"].pop("CostFilters"),
+        "Budget counts what is not this stack's",
+    ),
+    "budget that nobody asked for": (
+        rules.budget_is_heard,
+        lambda t: t["Resources"]["Budget"].pop("Condition"),
+        "Budget is made unasked",
+    ),
+    "budget without the key": (
+        rules.budget_is_heard,
+        lambda t: _properties(t, "NotificationsKey")["KeyPolicy"]["Statement"].pop(),
+        "NotificationsKey does not let the budget publish",
+    ),
     "execution data in the logs": (
         rules.state_machines_are_logged_without_data,
         lambda t: _properties(t, "RetrainingStateMachine")["LoggingConfiguration"].update(IncludeExecutionData=True),
