@@ -231,8 +231,8 @@ def every_function_logs_into_its_own_group(template: Template) -> list[str]:
 
 
 def stateful_resources_are_kept(template: Template) -> list[str]:
-    """Data, model packages and decisions stay when the stack is deleted."""
-    kinds = ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::SageMaker::ModelPackageGroup")
+    """Data and decisions stay when the stack is deleted."""
+    kinds = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
     faults = []
     for name, resource in template["Resources"].items():
         if resource["Type"] in kinds:
@@ -296,7 +296,7 @@ def nothing_that_is_needed_expires(template: Template) -> list[str]:
     return faults
 
 
-PAID = ("AWS::EMRServerless::Application", "AWS::SageMaker::ModelPackageGroup")
+PAID = ("AWS::EMRServerless::Application",)
 
 
 def every_cost_is_tagged(template: Template) -> list[str]:
