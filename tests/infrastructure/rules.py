@@ -213,6 +213,28 @@ def every_log_group_forgets(template: Template) -> list[str]:
     ]
 
 
+def logs_of_sagemaker_are_forgotten(template: Template) -> list[str]:
+    """SageMaker keeps the logs of its own groups forever: a group of the stack is in the template, and in a group of
+    the account a function deletes the stack's streams.
+    """
+    made = {text(group["LogGroupName"]) for group in of_type(template, "AWS::Logs::LogGroup").values()}
+    swept = {
+        match[1]
+        for _, statement in _identity_statements(template)
+        if "logs:DeleteLogStream" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+        if (match := re.search(r":log-group:([^:]+):log-stream:\$\{NamePrefix\}-v20\*$", text(resource)))
+    }
+    written = {
+        match[1]
+        for _, statement in _identity_statements(template)
+        if "logs:PutLogEvents" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+        if (match := re.search(r":log-group:(/aws/sagemaker/[^:]+)", text(resource)))
+    }
+    return [f"nobody forgets the logs of {group}" for group in sorted(written - made - swept)]
+
+
 def every_function_logs_into_its_own_group(template: Template) -> list[str]:
     """Each function has a log group with a retention, and its role may write only into that group."""
     faults = []
@@ -496,6 +518,7 @@ ALL = [
     queue_takes_letters_of_every_rule,
     every_asynchronous_function_has_a_dead_letter_queue,
     every_log_group_forgets,
+    logs_of_sagemaker_are_forgotten,
     every_function_logs_into_its_own_group,
     stateful_resources_are_kept,
     buckets_are_private_encrypted_and_versioned,

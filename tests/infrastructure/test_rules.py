@@ -142,6 +142,16 @@ MUTATIONS: dict[str, Mutation] = {
         lambda t: _properties(t, "EvaluateLogGroup").pop("RetentionInDays"),
         "EvaluateLogGroup has no retention",
     ),
+    "endpoint whose logs stay": (
+        rules.logs_of_sagemaker_are_forgotten,
+        lambda t: t["Resources"].pop("EndpointLogGroup"),
+        "nobody forgets the logs of /aws/sagemaker/Endpoints/${NamePrefix}-recommender",
+    ),
+    "jobs whose logs stay": (
+        rules.logs_of_sagemaker_are_forgotten,
+        lambda t: _statement(t, "CollectVersionsRole", "OldJobLogs").update(Action="logs:DescribeLogStreams"),
+        "nobody forgets the logs of /aws/sagemaker/TrainingJobs",
+    ),
     "function without a log group": (
         rules.every_function_logs_into_its_own_group,
         lambda t: _properties(t, "EvaluateFunction").pop("LoggingConfig"),
