@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts import hours
 from delivery.preflight import settings
 from delivery.preflight.settings import Settings
 
@@ -58,7 +59,7 @@ def month(found: Settings) -> Month:
     return Month(
         found.environment,
         f"{count} × {machine}",
-        PRICES[machine] * count * HOURS,
+        PRICES[machine] * count * HOURS * hours.parse(values["EndpointHours"]).a_week / hours.ALWAYS.a_week,
         PRICES[trainer] * trainers * share * DAYS * TRAINING_MINUTES / 60,
         (cores * VCPU_HOUR + gigabytes * GIGABYTE_HOUR) * DAYS * PREPARATION_MINUTES / 60,
         kinds.count("AWS::CloudWatch::Alarm") * ALARM + kinds.count("AWS::KMS::Key") * KEY,
@@ -68,7 +69,7 @@ def month(found: Settings) -> Month:
 def table(months: Iterable[Month]) -> str:
     """Return the months as a table in Markdown."""
     lines = [
-        "| environment | endpoint, day and night | | a training a day | a preparation a day | alarms, key | a month |",
+        "| environment | endpoint, in its hours | | a training a day | a preparation a day | alarms, key | a month |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in months:

@@ -37,6 +37,10 @@ def test_a_month_is_the_sum_of_its_parts() -> None:
     assert month.preparation == pytest.approx((16 * 0.0421 + 64 * 0.0046) * 30 / 6)
     assert month.fixed == pytest.approx(1.1)
     assert month.total == pytest.approx(167.9 + 1.725 + 4.84 + 1.1)
+    rested = costs.month(
+        dataclasses.replace(found, values=values | {"EndpointHours": "MON-FRI 06-20"}, template=template)
+    )
+    assert rested.endpoint == pytest.approx(month.endpoint * 70 / 168)
     assert costs.table([month]).splitlines()[2] == "| dev | 2 × ml.m5.large | $168 | $2 | $5 | $1 | $176 |"
 
 
