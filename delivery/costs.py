@@ -1,4 +1,4 @@
-"""What a month of each environment of samconfig.toml costs: the table of docs/costs.md, which `make assemble` writes.
+"""Costs of a month of each environment of samconfig.toml: the table of docs/costs.md, which `make assemble` writes.
 
 PRICES are list prices of us-east-1 in US dollars, written down by hand; `make preflight` asks AWS's price list for
 those of an account's region.

@@ -297,7 +297,7 @@ STORED_BY_USE = {
 
 
 def nothing_that_is_needed_expires(template: Template) -> list[str]:
-    """What an endpoint, a champion or a rollback may need has no age: it moves to a cheaper class that is read at once
+    """Data that an endpoint, a champion or a rollback may need have no age: they move to a cheaper class that is read at once
     and free of charge, and only overwritten versions, broken uploads and MAY_EXPIRE go away by themselves.
     """
     faults = []
@@ -322,7 +322,7 @@ PAID = ("AWS::EMRServerless::Application",)
 
 
 def every_cost_is_tagged(template: Template) -> list[str]:
-    """What bills for jobs by itself has the tags of what functions create, also where a stack is deployed without the
+    """A resource that bills for jobs has the tags of what functions create, also where a stack is deployed without the
     tags of samconfig.toml.
     """
     wanted = [{"Key": "application", "Value": "ncf-recommender"}, {"Key": "stack", "Value": {"Ref": "NamePrefix"}}]

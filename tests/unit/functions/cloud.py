@@ -245,7 +245,7 @@ def model_package(status: str, **more: Any) -> dict[str, Any]:
 
 
 def described(call: dict[str, Any]) -> dict[str, Any]:
-    """What AWS describes of a call that created something: not its tags."""
+    """AWS's description of what a call created, which has no tags."""
     return {name: value for name, value in call.items() if name != "Tags"}
 
 
