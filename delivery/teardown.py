@@ -74,6 +74,9 @@ class Teardown:
         for arn in self._running():
             states.stop_execution(executionArn=arn, error="Teardown", cause="the stack is being removed")
             say(f"stopped the execution {arn.rpartition(':')[2]}")
+        # Or it would bring the endpoint back meanwhile.
+        rest = functools.partial(self.clients("scheduler").delete_schedule, Name=f"{self.prefix}-rest-endpoint")
+        _unless_gone(rest)
         self._end_scaling()
         delete: dict[str, Callable[[str], Any]] = {
             "endpoint": self._delete_endpoint,

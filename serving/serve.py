@@ -231,6 +231,7 @@ def main() -> int:
         seconds=seconds,
         queue=settings.queue,
         metrics=Metrics(settings.name, bundle.run_id),
+        device=bundle.model.device.type,
     )
     status = {
         "modelVersion": bundle.run_id,

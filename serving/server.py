@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from contracts import limits
+from contracts.devices import CUSTOM_ATTRIBUTES, attributes
 from serving.batching import Answers, Batcher, InLoop, InThreads
 from serving.connection import Connection, Exchange
 from serving.invocation import InvalidInvocation, Shard, from_body
@@ -69,8 +70,10 @@ class Service:
         queue: int = QUEUE,
         metrics: Metrics | None = None,
         body_seconds: float = BODY_SECONDS,
+        device: str = "cpu",
     ) -> None:
         self.body_seconds = body_seconds
+        self._about = f"{CUSTOM_ATTRIBUTES}: {attributes(device)}\r\n".encode()
         self.draining = False
         self.date = b""
         self._metrics = metrics or Metrics("recommender", model_version)
@@ -152,7 +155,7 @@ class Service:
         except Exception as error:
             self._fault(exchange, error)
         else:
-            self._answer(exchange, 200, body)
+            self._answer(exchange, 200, body, self._about)
 
     def _answer(self, exchange: Exchange, status: int, body: bytes, headers: bytes = b"") -> None:
         self._leave(exchange, status)

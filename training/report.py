@@ -56,6 +56,7 @@ def evaluate(
             for name, scorer in baselines(hyperparameters, dataset, context or Context(device=device))
         },
         "difference": None,
+        "device": device.type,
         "serving": None,
     }
     if incumbent is not None:

@@ -7,11 +7,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from delivery import costs
 from delivery.assembly import documents, files, machines, template
 
 ROOT = Path(__file__).resolve().parents[2]
-# In this order, because the template reads the definitions of the state machines.
-ASSEMBLIES = (machines.assemble, template.assemble, documents.assemble)
+# In this order, because the template reads the definitions of the state machines, and the costs the template.
+ASSEMBLIES = (machines.assemble, template.assemble, documents.assemble, costs.assemble)
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:

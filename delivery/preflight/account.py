@@ -170,14 +170,15 @@ def _creating(account: Account, settings: Settings) -> set[str]:
 
 def silence(settings: Settings) -> list[Finding]:
     """A person who has to approve, or to hear of a failure, must be reachable."""
-    if settings.values.get("NotificationEmail"):
-        return [Finding(Level.FINE, f"notifications go to {settings.values['NotificationEmail']}")]
+    reached = [value for name in ("NotificationEmail", "NotificationUrl") if (value := settings.values.get(name))]
+    if reached:
+        return [Finding(Level.FINE, f"notifications go to {' and '.join(reached)}")]
     manual = settings.values.get("ApprovalMode") == "manual"
     level = Level.FAULT if manual else Level.WARNING
-    what = "NotificationEmail is empty" + (", and ApprovalMode is manual" if manual else "")
+    what = "NotificationEmail and NotificationUrl are empty" + (", and ApprovalMode is manual" if manual else "")
     hours = settings.values.get("ApprovalDeadlineHours", "168")
     why = f"Models wait {hours} h unseen and are then rejected." if manual else "Nobody receives failures and alarms."
-    return [Finding(level, what, why, "Set NotificationEmail, or subscribe to the topic NotificationsTopicArn.")]
+    return [Finding(level, what, why, "Set NotificationEmail or NotificationUrl.")]
 
 
 def cost(account: Account, settings: Settings) -> list[Finding]:

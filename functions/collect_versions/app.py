@@ -1,7 +1,9 @@
-"""Once a day, delete the endpoint configurations and models of old versions that are not in use.
+"""Once a day, delete the endpoint configurations and models of old versions that are not in use, and the old logs of
+jobs.
 
 Their model packages and archives stay, and a rollback creates both again from these. If one cannot be deleted, the
-others still are. Returns `{"deleted", "kept"}`, both counts.
+others still are. SageMaker's log groups of jobs belong to the whole account, so their retention is left alone, and the
+streams of this stack's jobs go. Returns `{"deleted", "kept", "logs"}`, all counts.
 """
 
 from __future__ import annotations
@@ -27,11 +29,13 @@ class Settings(environment.Common):
     """Environment of this function."""
 
     kept_versions: int
+    log_retention_days: int
 
 
 SETTINGS = environment.load(Settings)
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)
+LOG_GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/TransformJobs")
 
 
 @observed
@@ -56,13 +60,41 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         except FunctionError as error:
             problems.append(f"{name}: {error}")
     count("VersionCollected", deleted)
+    logs = 0
+    for group in LOG_GROUPS:
+        try:
+            logs += _forget_logs(group)
+        except FunctionError as error:
+            problems.append(f"{group}: {error}")
     if problems:
         raise DependencyFailed(
-            f"{len(problems)} versions could not be deleted and are left for the next run: {'; '.join(problems[:5])}"[
-                :2000
-            ]
+            f"{len(problems)} versions or log groups are left for the next run: {'; '.join(problems[:5])}"[:2000]
         )
-    return {"deleted": deleted, "kept": len(configs) - deleted}
+    return {"deleted": deleted, "kept": len(configs) - deleted, "logs": logs}
+
+
+def _forget_logs(group: str) -> int:
+    """Delete the streams of this stack's jobs without an event for `log_retention_days`; return their number."""
+    client, forgotten = JOBS.client("logs"), 0
+    with calling(f"logs DescribeLogStreams {group}"):
+        try:
+            pages = client.get_paginator("describe_log_streams").paginate(
+                logGroupName=group, logStreamNamePrefix=f"{SETTINGS.name_prefix}-v"
+            )
+            streams = [stream for page in pages for stream in page["logStreams"]]
+        except ClientError as error:
+            if not_found(error):  # no job of the account has logged yet
+                return 0
+            raise
+    for name in plan.old_streams(SETTINGS.name_prefix, streams, SETTINGS.log_retention_days, datetime.now(UTC)):
+        with calling("logs DeleteLogStream"):
+            try:
+                client.delete_log_stream(logGroupName=group, logStreamName=name)
+            except ClientError as error:
+                if not not_found(error):
+                    raise
+        forgotten += 1
+    return forgotten
 
 
 def _configs() -> list[tuple[str, datetime]]:

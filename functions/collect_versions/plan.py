@@ -1,4 +1,4 @@
-"""The endpoint configurations to keep and to delete. Pure."""
+"""The endpoint configurations to keep and to delete, and the log streams to delete. Pure."""
 
 from __future__ import annotations
 
@@ -51,4 +51,19 @@ def old(prefix: str, configs: Iterable[tuple[str, datetime]], keep: set[str], no
     ours = re.compile(rf"{re.escape(prefix)}-{RUN_ID.pattern}(-s[0-9a-f]{{8}})?")
     return sorted(
         name for name, created in configs if ours.fullmatch(name) and name not in keep and now - created > LEAST_AGE
+    )
+
+
+def old_streams(prefix: str, streams: Iterable[dict[str, Any]], days: int, now: datetime) -> list[str]:
+    """Return the names in `streams` (DescribeLogStreams) to delete: of this stack's jobs, `<job>/<machine>`, with the
+    last event, or the creation if there is none, more than `days` ago.
+    """
+    ours = re.compile(rf"{re.escape(prefix)}-{RUN_ID.pattern}(-[tb][0-9]+)?/.*")
+    oldest = (now - timedelta(days=days)).timestamp() * 1000
+    return sorted(
+        stream["logStreamName"]
+        for stream in streams
+        if ours.fullmatch(stream["logStreamName"])
+        and max(stream.get("lastEventTimestamp", 0), stream.get("lastIngestionTime", 0), stream["creationTime"])
+        < oldest
     )

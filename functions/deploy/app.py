@@ -201,7 +201,7 @@ def _take(step: Step, deployment: Deployment, event: dict[str, Any]) -> Step:
 
     LEDGER.hold_token(token)
     if step.action is Action.CREATE:
-        _change("create_endpoint", request.create_endpoint(name, str(step.config)))
+        _change("create_endpoint", request.create_endpoint(SETTINGS.name_prefix, name, str(step.config)))
     elif step.action is Action.UPDATE:
         # A rollback moves all traffic at once and ignores alarms: an alarm may be its reason.
         watched = (SETTINGS.endpoint_alarm_names, TRAFFIC) if _is_watched(deployment, event) else ((), request.AT_ONCE)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from shared import likeness, names
+from shared import likeness, names, tags
 
 STARTUP_SECONDS = 900
 FLEET_SECONDS = 3000
@@ -40,6 +40,7 @@ def create_model(name_prefix: str, run_id: str, container: dict[str, Any], role_
         "PrimaryContainer": {**container, "Environment": environment},
         "ExecutionRoleArn": role_arn,
         "EnableNetworkIsolation": True,
+        "Tags": tags.listed(name_prefix, runId=run_id),
     }
 
 
@@ -57,6 +58,7 @@ def create_endpoint_config(name_prefix: str, run_id: str, fleet: Fleet) -> dict[
     return {
         "EndpointConfigName": names.model(name_prefix, run_id),
         "ProductionVariants": [_variant(names.VARIANT, names.model(name_prefix, run_id), 1.0, fleet)],
+        "Tags": tags.listed(name_prefix, runId=run_id),
     }
 
 
@@ -70,6 +72,7 @@ def create_split_config(name_prefix: str, run_id: str, other: str, percent: int,
         "ProductionVariants": [
             _variant(name, names.model(name_prefix, run), float(share), fleet) for name, run, share in shares
         ],
+        "Tags": tags.listed(name_prefix, runId=run_id),
     }
 
 
@@ -89,9 +92,9 @@ def _variant(name: str, model_name: str, weight: float, fleet: Fleet) -> dict[st
     return variant
 
 
-def create_endpoint(endpoint_name: str, config_name: str) -> dict[str, Any]:
+def create_endpoint(name_prefix: str, endpoint_name: str, config_name: str) -> dict[str, Any]:
     """Return the CreateEndpoint call."""
-    return {"EndpointName": endpoint_name, "EndpointConfigName": config_name}
+    return {"EndpointName": endpoint_name, "EndpointConfigName": config_name, "Tags": tags.listed(name_prefix)}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from contracts import documents
 from contracts.forgotten import KEY as FORGOTTEN_KEY
 from erase.plan import Progress, Request
+from shared import tags
 from shared.clients import calling
 from shared.objects import Bucket
 from shared.observability import logger
@@ -102,4 +103,5 @@ class Rewriting:
             "configurationOverrides": {
                 "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": self.log_uri}}
             },
+            "tags": tags.by_name(self.name_prefix),
         }

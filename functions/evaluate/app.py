@@ -69,7 +69,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     report = _report(files["evaluation.json"])
 
     policy, figures = _policy()
-    verdict = gate.judge(report, policy, _run(run_id, version))
+    verdict = gate.judge(report, policy, _run(run_id, version, training.get("instanceType")))
     for name, content in files.items():
         ARTIFACTS.put(f"runs/{run_id}/{name}", content)
     kept = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -78,6 +78,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     events.publish(EVENTS, SETTINGS.name_prefix, events.TRAINING_COMPLETED, run_id, version)
     logger.info("model judged", extra={"verdict": verdict.outcome, "reasons": verdict.reasons})
     count(f"Model{verdict.outcome.capitalize()}")
+    if verdict.gpu:
+        count("GpuUnused")
     return {
         "verdict": verdict.outcome,
         "reasons": verdict.reasons,
@@ -116,11 +118,10 @@ def _judged_again(run_id: str, policy: Policy) -> dict[str, Any]:
     return {**answer, "verdict": verdict.outcome, "reasons": verdict.reasons}
 
 
-def _run(run_id: str, version: str) -> gate.Run:
+def _run(run_id: str, version: str, instance_type: str | None) -> gate.Run:
     incumbent = _incumbent(run_id)
-    if incumbent is None:
-        return gate.Run(run_id, version)
-    return gate.Run(run_id, version, incumbent, *_judged(incumbent))
+    judged = _judged(incumbent) if incumbent else (None, None)
+    return gate.Run(run_id, version, incumbent, *judged, instance_type)
 
 
 def _judged(run_id: str) -> tuple[float | None, str | None]:

@@ -59,6 +59,8 @@ class Run:
     """The serving model's full-catalogue NDCG when it was judged itself; None if it is not known."""
     incumbent_split: str | None = None
     """The protocol by which the serving model was judged itself; None if it is not known."""
+    instance_type: str | None = None
+    """The machine that the training asked for; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Verdict:
     """If the data changed: how they changed, where the policy does not stop at it, and otherwise what to do. Then what
     the policy does not limit or could not check.
     """
+    gpu: str | None = None
+    """A sentence if the training ran on the CPU of a machine with a GPU."""
     is_unchanged: bool = False
     """True if the candidate equals the incumbent in every figure."""
 
@@ -97,10 +101,12 @@ class Verdict:
     @property
     def reasons(self) -> list[str]:
         """The sentences of the failed checks; of all checks when none failed. The last says who was tested."""
+        last = [*([self.gpu] if self.gpu else []), self.people]
         if self.is_unchanged:
-            return ["the model equals the serving model in every figure: it is not deployed", self.people]
+            equal = "the model equals the serving model in every figure: it is not deployed"
+            return [equal, *last]
         failed = [check.sentence for check in self.checks if not check.passed]
-        return [*(failed or [check.sentence for check in self.checks]), *self.advice, self.people]
+        return [*(failed or [check.sentence for check in self.checks]), *self.advice, *last]
 
     def to_figures(self) -> dict[str, Any]:
         """The candidate's figures and each check, for the ledger."""
@@ -155,6 +161,7 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
             *notes.stronger(figures, {name: _figures(model) for name, model in report["baselines"].items()}, policy, k),
             *notes.unchecked(candidate["slices"], policy),
         ),
+        gpu=notes.without_gpu(run.instance_type, report.get("device")),
         is_unchanged=incumbent is not None and _same(candidate, incumbent),
     )
 

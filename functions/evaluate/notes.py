@@ -1,4 +1,6 @@
-"""Notes of a verdict beside its checks: stronger baselines without a limit, and floors that were not checked. Pure."""
+"""Notes of a verdict beside its checks: stronger baselines without a limit, floors that were not checked, and a GPU
+that was not used. Pure.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evaluate.policy import Policy
+from shared import gpus
 
 _WORDS = {"fullNdcg": "NDCG at {k}", "withRepeatsNdcg": "NDCG at {k} with items that people had before"}
 
@@ -39,3 +42,12 @@ def unchecked(slices: Mapping[str, Any], policy: Policy) -> Iterator[str]:
             f"note: the floor of {name} was not checked: {users} test users are in it, "
             f"below the minimum of {policy.minimum_slice_users}"
         )
+
+
+def without_gpu(instance_type: str | None, device: str | None) -> str | None:
+    """Return a sentence if the training ran on the CPU of a machine with a GPU, which costs three times as much."""
+    otherwise = "PyTorch found no CUDA device (its log says why), or the hyperparameter device is cpu"
+    sentence = gpus.unused(
+        "the training", instance_type, device, f"{otherwise}; TrainingInstanceType may be a CPU type"
+    )
+    return f"note: {sentence}" if sentence else None

@@ -16,11 +16,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from contracts import event_types, placements, popular_now, seen
+from contracts import event_types, hours, placements, popular_now, seen
 from contracts.event_types import EventTypes
 from contracts.placements import RECOMMENDATIONS, RELATED, Placements
 from contracts.recommendation_ids import Answered
@@ -62,10 +63,15 @@ class Settings:
     events_table: str
     request_budget_milliseconds: int = 250
     recent_events_milliseconds: int = 10
+    endpoint_hours: str = ""
 
 
 WITHOUT_ENDPOINT = "AnsweredWithoutEndpoint"
 SETTINGS = environment.load(Settings)
+try:
+    HOURS = hours.parse(SETTINGS.endpoint_hours)
+except ValueError as fault:
+    raise environment.BadEnvironment(f"ENDPOINT_HOURS {fault}") from fault
 
 _BUDGET_SECONDS = SETTINGS.request_budget_milliseconds / 1000
 _RECENT_SECONDS = SETTINGS.recent_events_milliseconds / 1000
@@ -393,6 +399,8 @@ def _refused(name: str, error: GarbledAnswer) -> None:
 def _fall_back(error: EndpointUnavailable) -> None:
     with single_metric(name="EndpointFallback", unit=MetricUnit.Count, value=1) as metric:
         metric.add_dimension(name="reason", value=error.reason)
+    if not HOURS.has(datetime.now(UTC)):
+        return  # it rests, as it should: no share of answers without it, so no alarm
     count(WITHOUT_ENDPOINT)
     # While the circuit is open, the log line of its opening is enough.
     if error.reason != "circuit_open":

@@ -2,19 +2,25 @@
 `{"modelPackageArn", "approvalStatus", "bundleDigest"}`.
 
 A model that is not to be deployed is registered too, as `Rejected` with the reasons, so the registry has every model.
+
+The group is made with its first package, not by the template: it outlives the stack, and a stack that comes back under
+the same NamePrefix goes on with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from contracts.names import SHA256
 from contracts.values import shown
 from register import request
 from shared import environment, names
 from shared.artefacts import Pin
-from shared.clients import calling, client
+from shared.clients import already_exists, calling, client, not_found
 from shared.errors import ArtefactMissing, InvalidInput
 from shared.jobs import Jobs
 from shared.ledger import Ledger
@@ -108,7 +114,7 @@ def _registered(model: request.Model) -> str | None:
         pages = sagemaker.get_paginator("list_model_packages").paginate(
             ModelPackageGroupName=SETTINGS.model_package_group_name, SortBy="CreationTime", SortOrder="Descending"
         )
-        for page in pages:
+        for page in _until_absent(pages):
             for summary in page["ModelPackageSummaryList"]:
                 arn = summary["ModelPackageArn"]
                 if summary.get("ModelPackageDescription") == request.description(model.run_id) and request.describes(
@@ -119,10 +125,36 @@ def _registered(model: request.Model) -> str | None:
     return None
 
 
+def _until_absent(pages: Any) -> Iterator[dict[str, Any]]:
+    """Yield the pages; none if there is no group yet."""
+    try:
+        yield from pages
+    except ClientError as error:
+        if not not_found(error):
+            raise
+
+
+def _create_group() -> None:
+    call = request.create_model_package_group(SETTINGS.model_package_group_name, SETTINGS.name_prefix)
+    with calling("sagemaker CreateModelPackageGroup"):
+        try:
+            JOBS.client("sagemaker").create_model_package_group(**call)
+        except ClientError as error:
+            if not already_exists(error):  # two runs may register at once
+                raise
+
+
 def _register(model: request.Model) -> str:
     call = request.create_model_package(model, SETTINGS.model_package_group_name, SETTINGS.approval)
+    sagemaker = JOBS.client("sagemaker")
     with calling("sagemaker CreateModelPackage"):
-        arn = JOBS.client("sagemaker").create_model_package(**call)["ModelPackageArn"]
+        try:
+            arn = sagemaker.create_model_package(**call)["ModelPackageArn"]
+        except ClientError as error:
+            if not not_found(error):
+                raise
+            _create_group()
+            arn = sagemaker.create_model_package(**call)["ModelPackageArn"]
     logger.info("model registered", extra={"model_package_arn": arn})
     count("ModelRegistered")
     return str(arn)

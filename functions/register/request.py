@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from shared import tags
+
 APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
 LONGEST_VALUE = 256
 """Maximum characters of a value in CustomerMetadataProperties."""
@@ -68,6 +70,15 @@ def describes(package: dict[str, Any], model: Model) -> bool:
         and model.container().items() <= containers[0].items()
         and model.properties().items() <= found.items()
     )
+
+
+def create_model_package_group(group_name: str, name_prefix: str) -> dict[str, Any]:
+    """Return the call."""
+    return {
+        "ModelPackageGroupName": group_name,
+        "ModelPackageGroupDescription": "Every model that was judged, with its metrics",
+        "Tags": tags.listed(name_prefix),
+    }
 
 
 def create_model_package(model: Model, group_name: str, approval: str) -> dict[str, Any]:

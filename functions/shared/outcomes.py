@@ -30,6 +30,7 @@ def training(job: dict[str, Any]) -> Outcome | None:
                 "modelDataUrl": model,
                 "outputUrl": f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output/output.tar.gz",
                 "image": job["AlgorithmSpecification"]["TrainingImage"],
+                "instanceType": job.get("ResourceConfig", {}).get("InstanceType"),
             }
         )
     if status == "Failed":

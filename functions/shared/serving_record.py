@@ -109,6 +109,14 @@ class ServingRecord(Table):
         found = self._get("SERVING", "SPLIT")
         return cast(Split, found) if found and found.get("percent") else None
 
+    def rest_endpoint(self, is_resting: bool) -> None:
+        """Record that the endpoint was deleted for a time, outside its hours, or that it is there again."""
+        self._update("ENDPOINT", "REST", kind="ENDPOINT", isResting=is_resting)
+
+    def endpoint_rests(self) -> bool:
+        """Return whether the endpoint was deleted for a time; nobody else's deletion is undone."""
+        return bool((self._get("ENDPOINT", "REST") or {}).get("isResting"))
+
     def history(self) -> list[dict[str, Any]]:
         """Return the items of the serving record, for `contracts.history`."""
         return self._under("SERVING")

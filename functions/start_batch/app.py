@@ -79,6 +79,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         SETTINGS.artifacts_bucket,
         SETTINGS.batch_instance_type,
         SETTINGS.batch_instance_count,
+        name_prefix=SETTINGS.name_prefix,
     )
     if job is not None:
         _require_own(run_id, call, job, following)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from contracts import limits
+from shared import tags
 from shared.errors import InvalidInput
 
 USERS_PER_SHARD = 256
@@ -48,7 +49,7 @@ def inputs(number: int, num_results: int) -> dict[str, bytes]:
 
 
 def create_transform_job(
-    job_name: str, model_name: str, bucket: str, instance_type: str, instance_count: int = 1
+    job_name: str, model_name: str, bucket: str, instance_type: str, instance_count: int = 1, *, name_prefix: str
 ) -> dict[str, Any]:
     """Return the CreateTransformJob call: one request per part; SageMaker divides the parts between the instances.
     Raises InvalidInput for less than one instance.
@@ -75,4 +76,5 @@ def create_transform_job(
             "AssembleWith": "None",
         },
         "TransformResources": {"InstanceType": instance_type, "InstanceCount": instance_count},
+        "Tags": tags.listed(name_prefix),
     }

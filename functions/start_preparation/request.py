@@ -6,7 +6,7 @@ from typing import Any
 
 from contracts.forgotten import KEY as FORGOTTEN_KEY
 from contracts.unions import key_of
-from shared import names
+from shared import names, tags
 from start_preparation.plan import PARAMETERS, Preparation
 
 
@@ -57,4 +57,5 @@ def start_job_run(
             }
         },
         "configurationOverrides": {"monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": log_uri}}},
+        "tags": tags.by_name(name_prefix),
     }

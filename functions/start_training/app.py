@@ -1,8 +1,8 @@
 """State StartTraining (task token): start a SageMaker training job. `on_job_finished` answers the token when the job
 has ended.
 
-The answer is `{"jobName", "modelDataUrl", "outputUrl", "image", "modelData", "output"}`; the last two are the pins of
-both archives (`shared/artefacts.py`).
+The answer is `{"jobName", "modelDataUrl", "outputUrl", "image", "instanceType", "modelData", "output"}`; the last two
+are the pins of both archives (`shared/artefacts.py`).
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _remember_restart(run_id: str, state: Run | None, event: dict[str, Any]) -> 
 
 
 def _traits(call: dict[str, Any]) -> dict[str, str]:
-    return likeness.training(call, {tag["Key"]: tag["Value"] for tag in call["Tags"]})
+    return likeness.training(call, {tag["Key"]: tag["Value"] for tag in call["Tags"] if tag["Key"] in request.IDENTITY})
 
 
 def _require_own(run: request.Run, call: dict[str, Any], job: dict[str, Any] | None, token: Token) -> None:
@@ -134,8 +134,7 @@ def _require_own(run: request.Run, call: dict[str, Any], job: dict[str, Any] | N
     record = LEDGER.decision(run.run_id, STAGE)
     created = dict(record["figures"]) if record else {}
     wanted = created if created.pop("jobName", None) == token.name else _traits(call)
-    ours = {tag["Key"] for tag in call["Tags"]}
-    tags = {name: value for name, value in JOBS.tags(job["TrainingJobArn"]).items() if name in ours}
+    tags = {name: value for name, value in JOBS.tags(job["TrainingJobArn"]).items() if name in request.IDENTITY}
     phrases = likeness.differences(wanted, likeness.training(job, tags))
     if not phrases:
         return

@@ -9,11 +9,13 @@ from contracts import lines
 from contracts.durations import seconds_of
 from contracts.limits import PARAMETER_CHARACTERS
 from contracts.values import is_number, shown
-from shared import names
+from shared import names, tags
 from shared.errors import InvalidInput
 
 METRICS = [{"Name": name, "Regex": regex} for name, regex in lines.METRICS.items()]
 VOLUME_GIGABYTES = 50
+IDENTITY = ("runId", "datasetVersion")
+"""Tags that say whose job it is; the others say who pays."""
 _OURS = ("run_id", "dataset_version", "code_version", "incumbent_digest")
 
 
@@ -141,7 +143,7 @@ def create_training_job(
         "HyperParameters": hyperparameters(given_hyperparameters, run, image_uri),
         "EnableManagedSpotTraining": use_spot,
         "EnableNetworkIsolation": True,
-        "Tags": [{"Key": "runId", "Value": run.run_id}, {"Key": "datasetVersion", "Value": run.dataset_version}],
+        "Tags": tags.listed(name_prefix, runId=run.run_id, datasetVersion=run.dataset_version),
     }
 
 

@@ -4,6 +4,8 @@ answers every golden request. Returns `{"verified", "requests"}`.
 Then the model's popularity list and its batch lists, if any, are published for the API, and the ledger records that the
 model serves, unless a model trained on newer data does. With split traffic each model answers its own golden requests,
 lists and record stay with the serving model, and a trial of both begins; it ends with the split.
+
+An endpoint that answers on the CPU of a machine with a GPU is told (log, metric GpuUnused, decision `device`).
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from contracts.devices import device_in
 from contracts.golden import difference
-from shared import acknowledgement, environment, names
+from shared import acknowledgement, environment, gpus, names
 from shared.clients import calling, client, code_of, message_of
 from shared.deployment import Deployment
 from shared.errors import (
@@ -54,6 +57,10 @@ JOBS = Jobs(LEDGER)
 ARTIFACTS = Bucket(client("s3"), SETTINGS.artifacts_bucket)
 TRIAL = TrialDocument(ARTIFACTS)
 RUNTIME = client("sagemaker-runtime", Config(read_timeout=60))
+ON_CPU = (
+    "CUDA finds no device (look at EndpointInferenceAmiVersion), or the CPU is the faster one for this catalogue (the "
+    'server\'s log line "device" says which); EndpointInstanceType may be a CPU type'
+)
 
 
 @observed
@@ -67,9 +74,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     append_run(run_id=run_id, dataset_version=names.version_of(run_id))
     model = _model(deployment, event)
     _require_in_service(deployment.config(SETTINGS.name_prefix))
-    requests = _require_golden(run_id, names.OTHER_VARIANT if deployment.is_split else None)
+    requests, device = _require_golden(run_id, names.OTHER_VARIANT if deployment.is_split else None)
     if deployment.is_split and deployment.replacing:
-        requests += _require_golden(deployment.replacing, names.VARIANT)
+        requests += _require_golden(deployment.replacing, names.VARIANT)[0]
     _require_approved(model["modelPackageArn"])
     lock = LEDGER.lock_deployment(deployment.holder)  # a redriven execution has released it
     if lock.holder != deployment.holder:
@@ -83,21 +90,37 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         _promote(deployment, model, event, lock)
         LEDGER.end_split()
         TRIAL.end(LEDGER.seconds())
+    _tell_device(run_id, deployment.config(SETTINGS.name_prefix), device)
     logger.info("model serves", extra={"requests": requests, "percent": deployment.percent})
     count("TrafficSplit" if deployment.is_split else "ModelPromoted")
     return {"verified": True, "requests": requests}
 
 
-def _require_golden(run_id: str, variant: str | None) -> int:
-    """Check all golden requests of the run on the endpoint (on `variant`, if there are two); returns their number."""
+def _require_golden(run_id: str, variant: str | None) -> tuple[int, str | None]:
+    """Check all golden requests of the run on the endpoint (on `variant`, if there are two). Returns their number, and
+    the device of the last answer.
+    """
     examples = golden.parse(_kept(run_id, "golden.json"))
-    answers = []
+    answers, device = [], None
     for position, example in enumerate(examples):
-        answers.append(_ask(example.request, variant))
+        answer, device = _ask(example.request, variant)
+        answers.append(answer)
         expected = {**example.response, "modelVersion": run_id}
         _refuse(difference(expected, answers[-1]), f"{position + 1} of {len(examples)}")
     _refuse(golden.sameness(examples, answers), f"1 to {len(examples)}")
-    return len(examples)
+    return len(examples), device
+
+
+def _tell_device(run_id: str, config: str, device: str | None) -> None:
+    if device != "cpu":
+        return
+    with calling("sagemaker DescribeEndpointConfig"):
+        found = JOBS.client("sagemaker").describe_endpoint_config(EndpointConfigName=config)
+    sentence = gpus.unused("the endpoint", found["ProductionVariants"][0].get("InstanceType"), device, ON_CPU)
+    if sentence:
+        logger.warning(sentence)
+        LEDGER.decide(run_id, "device", "WARNED", [sentence], {"device": device})
+        count("GpuUnused")
 
 
 def _require_approved(arn: str) -> None:
@@ -135,7 +158,7 @@ def _kept(run_id: str, name: str) -> bytes:
     return found.content
 
 
-def _ask(request: dict[str, Any], variant: str | None) -> Any:
+def _ask(request: dict[str, Any], variant: str | None) -> tuple[Any, str | None]:
     with calling("sagemaker-runtime InvokeEndpoint"):
         try:
             answer = RUNTIME.invoke_endpoint(
@@ -150,7 +173,7 @@ def _ask(request: dict[str, Any], variant: str | None) -> Any:
                 raise GoldenRequestMismatch(f"the model refused a golden request: {message_of(error)[:300]}") from error
             raise
         content = answer["Body"].read()
-    return golden.read_answer(content)
+    return golden.read_answer(content), device_in(answer.get("CustomAttributes"))
 
 
 def _publish_batch(run_id: str, is_back: bool) -> None:

@@ -213,6 +213,28 @@ def every_log_group_forgets(template: Template) -> list[str]:
     ]
 
 
+def logs_of_sagemaker_are_forgotten(template: Template) -> list[str]:
+    """SageMaker keeps the logs of its own groups forever: a group of the stack is in the template, and in a group of
+    the account a function deletes the stack's streams.
+    """
+    made = {text(group["LogGroupName"]) for group in of_type(template, "AWS::Logs::LogGroup").values()}
+    swept = {
+        match[1]
+        for _, statement in _identity_statements(template)
+        if "logs:DeleteLogStream" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+        if (match := re.search(r":log-group:([^:]+):log-stream:\$\{NamePrefix\}-v20\*$", text(resource)))
+    }
+    written = {
+        match[1]
+        for _, statement in _identity_statements(template)
+        if "logs:PutLogEvents" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+        if (match := re.search(r":log-group:(/aws/sagemaker/[^:]+)", text(resource)))
+    }
+    return [f"nobody forgets the logs of {group}" for group in sorted(written - made - swept)]
+
+
 def every_function_logs_into_its_own_group(template: Template) -> list[str]:
     """Each function has a log group with a retention, and its role may write only into that group."""
     faults = []
@@ -231,8 +253,8 @@ def every_function_logs_into_its_own_group(template: Template) -> list[str]:
 
 
 def stateful_resources_are_kept(template: Template) -> list[str]:
-    """Data, model packages and decisions stay when the stack is deleted."""
-    kinds = ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::SageMaker::ModelPackageGroup")
+    """Data and decisions stay when the stack is deleted."""
+    kinds = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
     faults = []
     for name, resource in template["Resources"].items():
         if resource["Type"] in kinds:
@@ -263,6 +285,77 @@ def buckets_are_private_encrypted_and_versioned(template: Template) -> list[str]
         policy = template["Resources"].get(f"{name}Policy", {}).get("Properties", {})
         if '"aws:SecureTransport": "false"' not in json.dumps(policy) or name not in refusing:
             faults.append(f"{name} takes plain HTTP")
+    return faults
+
+
+# What nobody reads any more at that age: reasons are in the ledger, counts are written again, a job has ended.
+MAY_EXPIRE = {"quarantine/", "checkpoints/", "logs/", "counts/"}
+STORED_BY_USE = {
+    "DataBucket": {"raw/", "datasets/"},
+    "ArtifactsBucket": {"training/", "runs/", "batch/"},
+}
+
+
+def nothing_that_is_needed_expires(template: Template) -> list[str]:
+    """Data that an endpoint, a champion or a rollback may need have no age: they move to a cheaper class that is read at once
+    and free of charge, and only overwritten versions, broken uploads and MAY_EXPIRE go away by themselves.
+    """
+    faults = []
+    for name, bucket in of_type(template, "AWS::S3::Bucket").items():
+        lifecycle = bucket.get("LifecycleConfiguration", {}).get("Rules", [])
+        for rule in lifecycle:
+            expires = {"ExpirationInDays", "ExpirationDate"} & set(rule)
+            if expires and rule.get("Prefix") not in MAY_EXPIRE:
+                faults.append(f"{name} forgets {rule.get('Prefix', 'everything')} by its age ({rule['Id']})")
+            for move in rule.get("Transitions", []):
+                if move["StorageClass"] != "INTELLIGENT_TIERING":
+                    faults.append(f"{name} moves {rule.get('Prefix')} to {move['StorageClass']}")
+        moved = {rule.get("Prefix") for rule in lifecycle if rule.get("Transitions")}
+        if moved != STORED_BY_USE.get(name, set()):
+            faults.append(f"{name} stores {sorted(map(str, moved))} by use, not {sorted(STORED_BY_USE.get(name, []))}")
+        if not any(rule.get("ExpiredObjectDeleteMarker") for rule in lifecycle):
+            faults.append(f"{name} keeps the markers of deleted objects forever")
+    return faults
+
+
+PAID = ("AWS::EMRServerless::Application",)
+
+
+def every_cost_is_tagged(template: Template) -> list[str]:
+    """A resource that bills for jobs has the tags of what functions create, also where a stack is deployed without the
+    tags of samconfig.toml.
+    """
+    wanted = [{"Key": "application", "Value": "ncf-recommender"}, {"Key": "stack", "Value": {"Ref": "NamePrefix"}}]
+    return [
+        f"{name} lacks the tag {tag['Key']}"
+        for kind in PAID
+        for name, resource in of_type(template, kind).items()
+        for tag in wanted
+        if tag not in resource.get("Tags", [])
+    ]
+
+
+def budget_is_heard(template: Template) -> list[str]:
+    """The budget counts this stack alone, is wanted by a parameter, and may publish to the encrypted topic."""
+    faults = []
+    budget = template["Resources"]["Budget"]
+    if budget.get("Condition") != "HasBudget":
+        faults.append("Budget is made unasked")
+    if budget["Properties"]["Budget"].get("CostFilters", {}).get("TagKeyValue") != [
+        {"Fn::Join": ["$", ["user:stack", {"Ref": "NamePrefix"}]]}
+    ]:
+        faults.append("Budget counts what is not this stack's")
+    for notification in budget["Properties"]["NotificationsWithSubscribers"]:
+        if [one["Address"] for one in notification["Subscribers"]] != [{"Ref": "NotificationsTopic"}]:
+            faults.append("Budget tells nobody")
+    for name, policy in (("NotificationsKey", "KeyPolicy"), ("NotificationsTopicPolicy", "PolicyDocument")):
+        allowed = template["Resources"][name]["Properties"][policy]["Statement"]
+        if not any(
+            "budgets.amazonaws.com" in as_list(one["Principal"].get("Service", []))
+            for one in allowed
+            if isinstance(one["Principal"], dict)
+        ):
+            faults.append(f"{name} does not let the budget publish")
     return faults
 
 
@@ -425,9 +518,13 @@ ALL = [
     queue_takes_letters_of_every_rule,
     every_asynchronous_function_has_a_dead_letter_queue,
     every_log_group_forgets,
+    logs_of_sagemaker_are_forgotten,
     every_function_logs_into_its_own_group,
     stateful_resources_are_kept,
     buckets_are_private_encrypted_and_versioned,
+    nothing_that_is_needed_expires,
+    every_cost_is_tagged,
+    budget_is_heard,
     state_machines_are_logged_without_data,
     rules_are_narrow,
     functions_are_called_by_named_sources_only,

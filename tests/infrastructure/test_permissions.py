@@ -57,6 +57,9 @@ ACCOMPANYING = {
     "sagemaker:CreateTrainingJob": {"sagemaker:AddTags"},
     "sagemaker:CreateModel": {"sagemaker:AddTags"},
     "sagemaker:CreateModelPackage": {"sagemaker:AddTags"},
+    "sagemaker:CreateModelPackageGroup": {"sagemaker:AddTags"},
+    "sagemaker:CreateTransformJob": {"sagemaker:AddTags"},
+    "emr-serverless:StartJobRun": {"emr-serverless:TagResource"},
     "sagemaker:CreateEndpoint": {"sagemaker:AddTags"},
     "sagemaker:CreateEndpointConfig": {"sagemaker:AddTags"},
     "application-autoscaling:RegisterScalableTarget": {
@@ -267,11 +270,15 @@ def test_sam_adds_no_role_and_no_policy(sam: dict[str, Any], cloudformation: dic
 
 
 @pytest.mark.fault("R01")
-def test_the_registrys_group_is_the_stacks_and_stays_when_that_goes(cloudformation: dict[str, Any]) -> None:
-    group = cloudformation["Resources"]["ModelPackageGroup"]
-    assert group["DeletionPolicy"] == "RetainExceptOnCreate"
-    assert group["UpdateReplacePolicy"] == "Retain"
-    for resource in cloudformation["Resources"].values():
-        if resource["Type"] == "AWS::IAM::Role":
-            actions = {a for statement in statements(resource["Properties"]) for a in as_list(statement["Action"])}
-            assert not {a for a in actions if a.endswith("ModelPackageGroup")}
+def test_the_registrys_group_is_made_with_its_first_package_and_stays(cloudformation: dict[str, Any]) -> None:
+    """In the template, the group of a deleted stack would stop the next deployment under the same NamePrefix."""
+    kinds = {resource["Type"] for resource in cloudformation["Resources"].values()}
+    assert "AWS::SageMaker::ModelPackageGroup" not in kinds
+    makers = {
+        name
+        for name, role in of_type(cloudformation, "AWS::IAM::Role").items()
+        for statement in statements(role)
+        for action in as_list(statement["Action"])
+        if action.endswith("ModelPackageGroup")
+    }
+    assert makers == {"RegisterRole"}, "which may create it, and nobody may delete it"

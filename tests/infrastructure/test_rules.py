@@ -26,6 +26,11 @@ def _statement(template: Template, role: str, sid: str) -> dict[str, Any]:
     return next(s for s in templates.statements(_properties(template, role)) if s["Sid"] == sid)
 
 
+def _lifecycle(template: Template, bucket: str, prefix: str | None) -> dict[str, Any]:
+    rules = _properties(template, bucket)["LifecycleConfiguration"]["Rules"]
+    return next(rule for rule in rules if rule.get("Prefix") == prefix)
+
+
 Mutation = tuple[Callable[[Template], list[str]], Callable[[Template], Any], str]
 
 MUTATIONS: dict[str, Mutation] = {
@@ -137,6 +142,16 @@ MUTATIONS: dict[str, Mutation] = {
         lambda t: _properties(t, "EvaluateLogGroup").pop("RetentionInDays"),
         "EvaluateLogGroup has no retention",
     ),
+    "endpoint whose logs stay": (
+        rules.logs_of_sagemaker_are_forgotten,
+        lambda t: t["Resources"].pop("EndpointLogGroup"),
+        "nobody forgets the logs of /aws/sagemaker/Endpoints/${NamePrefix}-recommender",
+    ),
+    "jobs whose logs stay": (
+        rules.logs_of_sagemaker_are_forgotten,
+        lambda t: _statement(t, "CollectVersionsRole", "OldJobLogs").update(Action="logs:DescribeLogStreams"),
+        "nobody forgets the logs of /aws/sagemaker/TrainingJobs",
+    ),
     "function without a log group": (
         rules.every_function_logs_into_its_own_group,
         lambda t: _properties(t, "EvaluateFunction").pop("LoggingConfig"),
@@ -171,6 +186,51 @@ MUTATIONS: dict[str, Mutation] = {
         rules.buckets_are_private_encrypted_and_versioned,
         lambda t: t["Resources"].pop("ArtifactsBucketPolicy"),
         "ArtifactsBucket takes plain HTTP",
+    ),
+    "datasets that expire": (
+        rules.nothing_that_is_needed_expires,
+        lambda t: _lifecycle(t, "DataBucket", "datasets/").update(ExpirationInDays=365),
+        "DataBucket forgets datasets/ by its age",
+    ),
+    "a bucket that expires": (
+        rules.nothing_that_is_needed_expires,
+        lambda t: _lifecycle(t, "ArtifactsBucket", None).update(ExpirationInDays=365),
+        "ArtifactsBucket forgets everything by its age",
+    ),
+    "archives in a class that is not read at once": (
+        rules.nothing_that_is_needed_expires,
+        lambda t: _lifecycle(t, "ArtifactsBucket", "training/")["Transitions"][0].update(StorageClass="GLACIER"),
+        "ArtifactsBucket moves training/ to GLACIER",
+    ),
+    "raw data that stay expensive": (
+        rules.nothing_that_is_needed_expires,
+        lambda t: _lifecycle(t, "DataBucket", "raw/").pop("Transitions"),
+        "DataBucket stores ['datasets/'] by use",
+    ),
+    "markers that stay": (
+        rules.nothing_that_is_needed_expires,
+        lambda t: _lifecycle(t, "DataBucket", None).pop("ExpiredObjectDeleteMarker"),
+        "DataBucket keeps the markers of deleted objects forever",
+    ),
+    "jobs that nobody pays for": (
+        rules.every_cost_is_tagged,
+        lambda t: _properties(t, "PreparationApplication")["Tags"].pop(),
+        "PreparationApplication lacks the tag stack",
+    ),
+    "budget of the whole account": (
+        rules.budget_is_heard,
+        lambda t: _properties(t, "Budget")["Budget"].pop("CostFilters"),
+        "Budget counts what is not this stack's",
+    ),
+    "budget that nobody asked for": (
+        rules.budget_is_heard,
+        lambda t: t["Resources"]["Budget"].pop("Condition"),
+        "Budget is made unasked",
+    ),
+    "budget without the key": (
+        rules.budget_is_heard,
+        lambda t: _properties(t, "NotificationsKey")["KeyPolicy"]["Statement"].pop(),
+        "NotificationsKey does not let the budget publish",
     ),
     "execution data in the logs": (
         rules.state_machines_are_logged_without_data,

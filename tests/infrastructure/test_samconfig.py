@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from shared import tags
+
 ROOT = Path(__file__).resolve().parents[2]
 SAMCONFIG: dict[str, Any] = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
 ENVIRONMENTS = ("default", "local", "dev", "staging", "prod")
@@ -92,4 +94,6 @@ def test_in_production_a_person_sees_changes_and_approves_models() -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_everything_is_tagged(environment: str) -> None:
-    assert "application=ncf-recommender" in deploy(environment)["tags"]
+    prefix = overrides(environment).get("NamePrefix", "ncf")
+    given = dict(tag.split("=") for tag in deploy(environment)["tags"])
+    assert tags.by_name(prefix).items() <= given.items(), "what functions create has the same tags"

@@ -26,9 +26,10 @@ def copy(tmp_path: Path) -> Path:
         folder.mkdir(parents=True)
         shutil.copy(app, folder)
         shutil.copy(app.parent / "function.yaml", folder)
-    shutil.copy(ROOT / "template.yaml", tmp_path)
+    for name in ("template.yaml", "samconfig.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "docs").mkdir()
-    for page in ("machines.md", "documents.md"):
+    for page in ("machines.md", "documents.md", "costs.md"):
         shutil.copy(ROOT / "docs" / page, tmp_path / "docs")
     shutil.copytree(ROOT / "contracts", tmp_path / "contracts", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     return tmp_path

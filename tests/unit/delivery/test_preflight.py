@@ -28,7 +28,7 @@ def template() -> settings.Template:
 
 
 def wanted(template: settings.Template, **values: str) -> Settings:
-    defaults = settings.read(ROOT, "dev").values
+    defaults = settings.read(ROOT, "staging").values
     return Settings("dev", "ncf-dev", {**defaults, "ModelImageUri": IMAGE, **values}, template)
 
 
@@ -60,10 +60,13 @@ def levels(findings: list[Finding]) -> list[Level]:
     return [finding.level for finding in findings]
 
 
-@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
-def test_every_environment_lacks_its_image_only(environment: str) -> None:
+@pytest.mark.parametrize(
+    ("environment", "lacks"),
+    [("dev", ["ModelImageUri"]), ("staging", ["ModelImageUri"]), ("prod", ["ModelImageUri", "ApprovalMode"])],
+)
+def test_every_environment_lacks_its_image_and_whom_to_tell_only(environment: str, lacks: list[str]) -> None:
     found = settings.check(settings.read(ROOT, environment))
-    assert [finding.what.split(": ")[1].split(" ")[0] for finding in found] == ["ModelImageUri"]
+    assert [finding.what.split(": ")[1].split(" ")[0] for finding in found] == lacks
 
 
 @pytest.mark.parametrize(
@@ -200,15 +203,19 @@ def test_a_month_of_the_endpoint_is_priced_by_the_list(template: settings.Templa
 
 
 @pytest.mark.parametrize(
-    ("mode", "email", "level"),
+    ("mode", "given", "level"),
     [
-        ("manual", "", Level.FAULT),
-        ("automatic", "", Level.WARNING),
-        ("manual", "shop@example.com", Level.FINE),
+        ("manual", {}, Level.FAULT),
+        ("auto", {}, Level.WARNING),
+        ("manual", {"NotificationEmail": "shop@example.com"}, Level.FINE),
+        ("manual", {"NotificationUrl": "https://pager.example/ncf"}, Level.FINE),
     ],
 )
-def test_somebody_must_hear_of_it(template: settings.Template, mode: str, email: str, level: Level) -> None:
-    assert levels(account.silence(wanted(template, ApprovalMode=mode, NotificationEmail=email))) == [level]
+def test_somebody_must_hear_of_it(template: settings.Template, mode: str, given: dict[str, str], level: Level) -> None:
+    values = wanted(template, ApprovalMode=mode, **given)
+    assert levels(account.silence(values)) == [level]
+    refused = [finding for finding in settings.check(values) if "NotificationUrl" in finding.what]
+    assert bool(refused) is (level is Level.FAULT)
 
 
 def test_what_aws_does_not_answer_stops_no_other_check(template: settings.Template) -> None:

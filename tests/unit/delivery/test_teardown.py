@@ -60,6 +60,15 @@ def deploy(clients: Any, stack: str, prefix: str) -> None:
             roleArn="arn:aws:iam::123456789012:role/r",
         )["stateMachineArn"]
         outputs[f"{machine}StateMachineArn"] = arn
+    clients("scheduler").create_schedule(
+        Name=f"{prefix}-rest-endpoint",
+        ScheduleExpression="rate(15 minutes)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={
+            "Arn": "arn:aws:lambda:eu-west-1:123456789012:function:f",
+            "RoleArn": "arn:aws:iam::123456789012:role/r",
+        },
+    )
     described = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
     clients("cloudformation").outputs[stack] = described
 
@@ -91,6 +100,7 @@ def made(clients: Any) -> list[str]:
         + [one["EndpointConfigName"] for one in sagemaker.list_endpoint_configs()["EndpointConfigs"]]
         + [one["ModelName"] for one in sagemaker.list_models()["Models"]]
         + [one["ResourceId"] for one in targets["ScalableTargets"]]
+        + [one["Name"] for one in clients("scheduler").list_schedules()["Schedules"]]
         + list(clients("cloudformation").outputs)
     )
 
@@ -109,6 +119,7 @@ def test_only_what_the_stack_and_its_runs_made_is_removed(clients: Any) -> None:
             f"{prefix}-{RUN}",
             f"{prefix}-{RUN}",
             f"endpoint/{prefix}-recommender/variant/AllTraffic",
+            f"{prefix}-rest-endpoint",
             stack,
         )
     )
@@ -125,6 +136,7 @@ def test_a_teardown_that_was_cut_goes_on(clients: Any) -> None:
     deploy(clients, "shop", "ncf")
     serve(clients, "ncf")
     clients("sagemaker").delete_endpoint(EndpointName="ncf-recommender")
+    clients("scheduler").delete_schedule(Name="ncf-rest-endpoint")
     Teardown.of(clients, "shop").remove(lambda step: None)
     assert made(clients) == []
 

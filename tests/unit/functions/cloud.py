@@ -21,6 +21,8 @@ from moto.s3.models import FakeKey, s3_backends
 from moto.sns.models import sns_backends
 
 ROOT = Path(__file__).resolve().parents[3]
+TAGS = [{"Key": "application", "Value": "ncf-recommender"}, {"Key": "stack", "Value": "ncf"}]
+"""Of everything that costs."""
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 VERSION = "v20261123t151300z-1a2b3c4d"
 NOW = 1_795_651_200.0  # 2026-11-26, epoch seconds: after every version in these tests
@@ -78,6 +80,7 @@ ENVIRONMENT = {
     "SERVING_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/ncf-serving",
     "ENDPOINT_INSTANCE_TYPE": "ml.g4dn.xlarge",
     "ENDPOINT_INSTANCE_COUNT": "1",
+    "LOG_RETENTION_DAYS": "30",
     "ENDPOINT_MAXIMUM_INSTANCES": "0",
     "ENDPOINT_REQUESTS_PER_INSTANCE": "12000",
     "ENDPOINT_INFERENCE_AMI_VERSION": "",
@@ -165,7 +168,7 @@ def training_job(status: str = "Completed", name: str = JOB, **more: Any) -> dic
         "OutputDataConfig": {"KmsKeyId": "", "S3OutputPath": f"s3://{ARTIFACTS}/training", "CompressionType": "GZIP"},
         "CheckpointConfig": {"S3Uri": f"s3://{ARTIFACTS}/checkpoints/{name}/", "LocalPath": "/opt/ml/checkpoints"},
         "EnableNetworkIsolation": True,
-        "ResourceConfig": {"VolumeSizeInGB": 50},
+        "ResourceConfig": {"InstanceType": "ml.g4dn.xlarge", "VolumeSizeInGB": 50},
         "StoppingCondition": {},
         "CreationTime": 0,
         **more,
@@ -239,6 +242,11 @@ def model_package(status: str, **more: Any) -> dict[str, Any]:
         "ModelApprovalStatus": status,
         **more,
     }
+
+
+def described(call: dict[str, Any]) -> dict[str, Any]:
+    """AWS's description of what a call created, which has no tags."""
+    return {name: value for name, value in call.items() if name != "Tags"}
 
 
 def endpoint(status: str, config: str, pending: str | None = None, **more: Any) -> dict[str, Any]:

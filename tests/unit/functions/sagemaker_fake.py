@@ -247,7 +247,7 @@ def _found(held: dict[str, Any], name: str) -> Any:
 def _made(held: dict[str, Any], name: str, call: dict[str, Any], kind: str) -> str:
     if name in held:
         raise Refused("ValidationException", f"Cannot create already existing {kind} {name}")
-    held[name] = call
+    held[name] = {member: value for member, value in call.items() if member != "Tags"}
     return f"{ARN}:{kind.replace(' ', '-')}/{name}"
 
 

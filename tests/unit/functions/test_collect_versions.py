@@ -105,7 +105,7 @@ def test_old_versions_go_with_their_models_and_twice_is_once(app: ModuleType, sa
     # An earlier try came as far as the model.
     sagemaker.add_client_error("delete_model", "ValidationException", "Could not find model", 400)
     sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": config(2)})
-    assert app.handler(sample_event("collect_versions"), CONTEXT) == {"deleted": 2, "kept": 2}
+    assert app.handler(sample_event("collect_versions"), CONTEXT) == {"deleted": 2, "kept": 2, "logs": 0}
 
 
 def test_one_that_cannot_be_deleted_hides_no_other_and_is_told(app: ModuleType, sagemaker: Stubber) -> None:
@@ -113,9 +113,7 @@ def test_one_that_cannot_be_deleted_hides_no_other_and_is_told(app: ModuleType, 
     sagemaker.add_client_error("delete_model", "ThrottlingException", "Rate exceeded", 400)
     sagemaker.add_response("delete_model", {}, {"ModelName": config(2)})
     sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": config(2)})
-    with pytest.raises(
-        Exception, match=f"1 versions could not be deleted and are left for the next run: {config(1)}"
-    ) as caught:
+    with pytest.raises(Exception, match=f"1 versions or log groups are left for the next run: {config(1)}") as caught:
         app.handler(sample_event("collect_versions"), CONTEXT)
     assert type(caught.value).__name__ == "DependencyFailed"
 
@@ -125,4 +123,40 @@ def test_nothing_of_a_run_that_is_under_way_goes(app: ModuleType, sagemaker: Stu
     for day in (1, 2):
         cloud.put(f"RUN#{version(day)}-r1", kind="RUN", status="RUNNING", runId=f"{version(day)}-r1")
     lists(sagemaker)
-    assert app.handler({}, CONTEXT) == {"deleted": 0, "kept": 4}
+    assert app.handler({}, CONTEXT) == {"deleted": 0, "kept": 4, "logs": 0}
+
+
+def stream(name: str, days: float, **more: int) -> dict[str, Any]:
+    moment = int((NOW - timedelta(days=days)).timestamp() * 1000)
+    return {"logStreamName": name, "creationTime": moment, **more}
+
+
+def test_only_old_logs_of_this_stacks_jobs_go() -> None:
+    late = int((NOW - timedelta(days=1)).timestamp() * 1000)
+    old = [f"{config(1)}/algo-1-1767225600", f"{config(1)}-t2/algo-2-1767225600", f"{config(2)}-b1/i-0abc"]
+    streams = [
+        *(stream(name, 8) for name in old),
+        stream(f"{config(3)}/algo-1-1", 6),
+        stream(f"{config(4)}/algo-1-1", 8, lastEventTimestamp=late),
+        stream(f"{config(5)}/algo-1-1", 8, lastIngestionTime=late),
+        stream(f"ncf-dev-{version(1)}-r1/algo-1-1", 8),
+        stream(f"ncf-vase-{version(1)}-r1/algo-1-1", 8),
+        stream("ncf-v2-by-hand/algo-1-1", 8),
+    ]
+    assert plan.old_streams("ncf", streams, 7, NOW) == sorted(old)
+
+
+def test_the_logs_of_jobs_are_kept_as_long_as_the_stacks_own(
+    app: ModuleType, sagemaker: Stubber, stub: Callable[[Any], Stubber]
+) -> None:
+    lists(sagemaker)
+    for day in (1, 2):
+        sagemaker.add_response("delete_model", {}, {"ModelName": config(day)})
+        sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": config(day)})
+    logs, name = stub(app.JOBS.client("logs")), f"{config(1)}/algo-1-1"
+    training = app.LOG_GROUPS[0]
+    asked = {"logGroupName": training, "logStreamNamePrefix": "ncf-v"}
+    logs.add_response("describe_log_streams", {"logStreams": [{"logStreamName": name, "creationTime": 1}]}, asked)
+    logs.add_response("delete_log_stream", {}, {"logGroupName": training, "logStreamName": name})
+    logs.add_client_error("describe_log_streams", "ResourceNotFoundException", "no such group", 400)
+    assert app.handler(sample_event("collect_versions"), CONTEXT)["logs"] == 1

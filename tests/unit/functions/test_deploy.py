@@ -17,9 +17,11 @@ from tests.unit.functions.cloud import (
     IMAGE,
     MODEL_URL,
     RUN,
+    TAGS,
     TOKEN,
     VERSION,
     Cloud,
+    described,
     endpoint,
     model_package,
     sample_event,
@@ -75,11 +77,16 @@ def expect_in_service(sagemaker: Stubber, model: dict[str, Any] | None = None, *
     configuration, with those of `config`.
     """
     arn = "arn:aws:sagemaker:eu-central-1:123456789012"
-    described = {**MODEL_CALL, "ModelArn": f"{arn}:model/{WANTED}", "CreationTime": 0, **(model or {})}
-    sagemaker.add_response("describe_model", described, {"ModelName": WANTED})
+    found = {**described(MODEL_CALL), "ModelArn": f"{arn}:model/{WANTED}", "CreationTime": 0, **(model or {})}
+    sagemaker.add_response("describe_model", found, {"ModelName": WANTED})
     if not (model or {}).get("PrimaryContainer"):
-        described = {**CONFIG_CALL, "EndpointConfigArn": f"{arn}:endpoint-config/{WANTED}", "CreationTime": 0, **config}
-        sagemaker.add_response("describe_endpoint_config", described, {"EndpointConfigName": WANTED})
+        found = {
+            **described(CONFIG_CALL),
+            "EndpointConfigArn": f"{arn}:endpoint-config/{WANTED}",
+            "CreationTime": 0,
+            **config,
+        }
+        sagemaker.add_response("describe_endpoint_config", found, {"EndpointConfigName": WANTED})
 
 
 def endpoint_arn() -> dict[str, str]:
@@ -106,7 +113,7 @@ def test_the_first_model_creates_the_endpoint_and_leaves(
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_client_error(*GONE)
     expect_model_and_config(sagemaker)
-    call = {"EndpointName": "ncf-recommender", "EndpointConfigName": WANTED}
+    call = {"EndpointName": "ncf-recommender", "EndpointConfigName": WANTED, "Tags": TAGS}
     sagemaker.add_response("create_endpoint", endpoint_arn(), call)
     sagemaker.add_response("describe_endpoint", endpoint("Creating", WANTED))
     assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "CREATE"}
@@ -178,11 +185,17 @@ def test_a_model_and_a_configuration_of_the_same_content_are_adopted(
     sagemaker.add_client_error(*GONE)
     words = f'Cannot create already existing model "arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}"'
     sagemaker.add_client_error("create_model", "ValidationException", words, 400)
-    model = {**MODEL_CALL, "ModelArn": f"arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}", "CreationTime": 0}
+    model = {
+        **described(MODEL_CALL),
+        "ModelArn": f"arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}",
+        "CreationTime": 0,
+    }
     sagemaker.add_response("describe_model", model)
     sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
     arn = f"arn:aws:sagemaker:eu-central-1:123456789012:endpoint-config/{WANTED}"
-    sagemaker.add_response("describe_endpoint_config", {**CONFIG_CALL, "EndpointConfigArn": arn, "CreationTime": 0})
+    sagemaker.add_response(
+        "describe_endpoint_config", {**described(CONFIG_CALL), "EndpointConfigArn": arn, "CreationTime": 0}
+    )
     sagemaker.add_response("create_endpoint", endpoint_arn())
     sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
     answers.add_response("send_task_success", {}, serves())
@@ -232,7 +245,7 @@ def test_a_model_of_that_name_with_other_content_stops_the_deployment(
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_client_error(*GONE)
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
-    other = {**MODEL_CALL, **changed}
+    other = {**described(MODEL_CALL), **changed}
     arn = f"arn:aws:sagemaker:eu-central-1:123456789012:model/{WANTED}"
     sagemaker.add_response("describe_model", {**other, "ModelArn": arn, "CreationTime": 0})
     with pytest.raises(Exception, match=words) as caught:

@@ -13,6 +13,7 @@ from tests.unit.functions.cloud import (
     CONTEXT,
     RUN,
     Cloud,
+    described,
     endpoint,
     sample_event,
     success,
@@ -59,13 +60,13 @@ def test_an_older_version_comes_back_on_the_configuration_that_it_had(
     sagemaker.add_response("describe_endpoint", endpoint("InService", newer))
     # Parameters may have changed since: only the container is compared.
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
-    model = {**MODEL_CALL, "ExecutionRoleArn": "arn:aws:iam::123456789012:role/earlier", "CreationTime": 0}
+    model = {**described(MODEL_CALL), "ExecutionRoleArn": "arn:aws:iam::123456789012:role/earlier", "CreationTime": 0}
     sagemaker.add_response("describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m"})
     words = "Cannot create already existing endpoint configuration"
     sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
     fleet = request.create_endpoint_config("ncf", RUN, request.Fleet("ml.m5.large", 3))
-    described = {**fleet, "EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c", "CreationTime": 0}
-    sagemaker.add_response("describe_endpoint_config", described)
+    found = {**described(fleet), "EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c", "CreationTime": 0}
+    sagemaker.add_response("describe_endpoint_config", found)
     sagemaker.add_response("update_endpoint", endpoint_arn(), request.update_endpoint("ncf-recommender", WANTED, ()))
     sagemaker.add_response("describe_endpoint", endpoint("Updating", newer, pending=WANTED))
     assert app.handler(rollback(), CONTEXT) == {"action": "UPDATE"}
@@ -85,7 +86,7 @@ def test_a_model_from_before_digests_were_recorded_comes_back(
 ) -> None:
     newer, event = f"ncf-{NEWER_RUN}", rollback()
     event["registration"]["bundleDigest"] = None
-    model = {**MODEL_CALL, "PrimaryContainer": CONTAINER}
+    model = {**described(MODEL_CALL), "PrimaryContainer": CONTAINER}
     sagemaker.add_response("describe_model_package", package(CustomerMetadataProperties=OLD))
     sagemaker.add_response("describe_endpoint", endpoint("InService", newer))
     if is_there:
@@ -94,7 +95,7 @@ def test_a_model_from_before_digests_were_recorded_comes_back(
             "describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m", "CreationTime": 0}
         )
     else:
-        named = {**model, "PrimaryContainer": {**CONTAINER, "Environment": {"SERVING_NAME": "ncf"}}}
+        named = {**MODEL_CALL, "PrimaryContainer": {**CONTAINER, "Environment": {"SERVING_NAME": "ncf"}}}
         sagemaker.add_response("create_model", {"ModelArn": "arn:aws:sagemaker:::model/m"}, named)
     config = {"EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c"}
     sagemaker.add_response("create_endpoint_config", config, CONFIG_CALL)
@@ -119,7 +120,7 @@ def test_a_model_of_the_name_with_another_container_does_not_come_back(
     sagemaker.add_response("describe_model_package", package())
     sagemaker.add_response("describe_endpoint", endpoint("InService", f"ncf-{NEWER_RUN}"))
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
-    model = {**MODEL_CALL, "PrimaryContainer": container, "CreationTime": 0}
+    model = {**described(MODEL_CALL), "PrimaryContainer": container, "CreationTime": 0}
     sagemaker.add_response("describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m"})
     with pytest.raises(Exception, match=f"model {WANTED} exists and is not the one of this run: ") as caught:
         app.handler(rollback(), CONTEXT)
@@ -187,8 +188,8 @@ def test_a_configuration_of_the_name_with_another_model_does_not_come_back(
     words = "Cannot create already existing endpoint configuration"
     sagemaker.add_client_error("create_endpoint_config", "ValidationException", words, 400)
     foreign = request.create_endpoint_config("ncf", NEWER_RUN, request.Fleet("ml.m5.large", 3))
-    described = {**foreign, "EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c", "CreationTime": 0}
-    sagemaker.add_response("describe_endpoint_config", described)
+    found = {**described(foreign), "EndpointConfigArn": "arn:aws:sagemaker:::endpoint-config/c", "CreationTime": 0}
+    sagemaker.add_response("describe_endpoint_config", found)
     with pytest.raises(Exception, match=f"configuration {WANTED} exists and is not .*: instance") as caught:
         app.handler(rollback(), CONTEXT)
     assert type(caught.value).__name__ == "InvalidInput"

@@ -7,19 +7,20 @@ from typing import Any
 import pytest
 
 from deploy import request
-from tests.unit.functions.cloud import DIGEST, RUN
+from tests.unit.functions.cloud import DIGEST, RUN, TAGS
 from tests.unit.functions.test_deploy import ALARMS, CONFIG_CALL, CONTAINER, MODEL_CALL, ROLE, WANTED
 
 OTHER = "v20261122t000000z-00000000-r1"
 
 
 def test_the_model_is_isolated_and_of_the_registered_container() -> None:
-    assert MODEL_CALL == {
+    assert {
         "ModelName": WANTED,
         "PrimaryContainer": {**CONTAINER, "Environment": {"SERVING_BUNDLE_DIGEST": DIGEST, "SERVING_NAME": "ncf"}},
         "ExecutionRoleArn": ROLE,
         "EnableNetworkIsolation": True,
-    }
+        "Tags": [{"Key": "runId", "Value": RUN}, *TAGS],
+    } == MODEL_CALL
 
 
 def test_the_endpoint_configuration_has_the_ami_only_when_it_is_set() -> None:
@@ -28,6 +29,7 @@ def test_the_endpoint_configuration_has_the_ami_only_when_it_is_set() -> None:
     )
     assert variant == {
         "EndpointConfigName": WANTED,
+        "Tags": [{"Key": "runId", "Value": RUN}, *TAGS],
         "ProductionVariants": [
             {
                 "VariantName": "AllTraffic",

@@ -375,3 +375,26 @@ def test_a_slice_without_its_difference_is_a_fault() -> None:
 
 def test_all_failed_checks_are_named_together() -> None:
     assert len(gate.judge(differing(-0.04, hit_rate=0.01), POLICY, LATER).reasons) == 4
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "device", "is_told"),
+    [
+        ("ml.g4dn.xlarge", "cpu", True),
+        ("ml.gr6.4xlarge", "cpu", True),
+        ("ml.p6-b200.48xlarge", "cpu", True),
+        ("ml.g4dn.xlarge", "cuda", False),
+        ("ml.g4dn.xlarge", None, False),
+        ("ml.m5.xlarge", "cpu", False),
+        ("ml.c7g.xlarge", "cpu", False),
+        (None, "cpu", False),
+    ],
+)
+def test_a_training_that_paid_for_a_gpu_and_used_its_cpu_is_noted(
+    instance_type: str | None, device: str | None, is_told: bool
+) -> None:
+    document = report() | ({"device": device} if device else {})
+    verdict = gate.judge(document, POLICY, gate.Run(RUN, VERSION, instance_type=instance_type))
+    words = f"note: the training asked for {instance_type}, a GPU machine, and ran on its CPU: PyTorch found no CUDA"
+    assert [reason.startswith(words) for reason in verdict.reasons].count(True) == is_told
+    assert (verdict.gpu is not None) is is_told and verdict.outcome == gate.ACCEPTED

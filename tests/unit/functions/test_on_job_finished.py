@@ -36,7 +36,13 @@ from tests.unit.functions.cloud import (
 )
 
 CONFIG = f"ncf-{RUN}"
-DONE = {"jobName": JOB, "modelDataUrl": MODEL_URL, "outputUrl": OUTPUT_URL, "image": IMAGE}
+DONE = {
+    "jobName": JOB,
+    "modelDataUrl": MODEL_URL,
+    "outputUrl": OUTPUT_URL,
+    "image": IMAGE,
+    "instanceType": "ml.g4dn.xlarge",
+}
 
 
 @pytest.fixture

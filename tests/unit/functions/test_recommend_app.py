@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
+from contracts.hours import Hours
 from shared.environment import BadEnvironment
 from tests.unit.functions.recommending import (
     ABSENT,
@@ -405,3 +406,24 @@ def test_a_missing_variable_stops_the_start_and_all_are_named(monkeypatch: pytes
     monkeypatch.delitem(sys.modules, "recommend.app", raising=False)
     with pytest.raises(BadEnvironment, match="missing: ENDPOINT_NAME, ARTIFACTS_BUCKET, AWS_REGION, URL_SUFFIX"):
         importlib.import_module("recommend.app")
+
+
+@pytest.mark.parametrize(("is_within", "share"), [(True, 1.0), (False, 0.0)])
+def test_an_endpoint_that_rests_rings_no_alarm(
+    app: Any,
+    aws: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_within: bool,
+    share: float,
+) -> None:
+    days = frozenset(range(7)) if is_within else frozenset()
+    monkeypatch.setattr(app, "HOURS", Hours(days, 0, 24))
+    aws.endpoint = ABSENT
+    status, body = call(app, recommendations(SECRET))
+    assert (status, body["source"]) == (200, "popular")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (served,) = [line for line in lines if "RecommendationServed" in line]
+    assert served["AnsweredWithoutEndpoint"] == [share]
+    assert [line["reason"] for line in lines if "EndpointFallback" in line] == ["absent"]
+    assert any(line.get("level") == "WARNING" for line in lines) is is_within

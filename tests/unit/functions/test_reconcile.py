@@ -114,7 +114,13 @@ def test_a_parked_run_is_told_once_for_each_reason(app: ModuleType, cloud: Cloud
 def test_a_job_whose_event_was_lost_is_answered(app: ModuleType, sagemaker: Stubber, answers: Stubber) -> None:
     hold(app)
     sagemaker.add_response("describe_training_job", training_job("Completed"))
-    output = {"jobName": JOB, "modelDataUrl": MODEL_URL, "outputUrl": OUTPUT_URL, "image": IMAGE}
+    output = {
+        "jobName": JOB,
+        "modelDataUrl": MODEL_URL,
+        "outputUrl": OUTPUT_URL,
+        "image": IMAGE,
+        "instanceType": "ml.g4dn.xlarge",
+    }
     answers.add_response("send_task_success", {}, success(output))
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "settled": 1}
     assert app.LEDGER.token(JobKind.TRAINING, JOB) is None

@@ -19,6 +19,7 @@ from tests.unit.functions.cloud import (
     MODEL_URL,
     PACKAGE,
     RUN,
+    TAGS,
     VERSION,
     Cloud,
     model_package,
@@ -305,3 +306,34 @@ def test_a_stopped_job_is_not_registered(app: ModuleType, stub: Callable[[Any], 
 def test_another_word_for_approval_stops_start_up(load: Callable[..., ModuleType]) -> None:
     with pytest.raises(Exception, match="APPROVAL must be auto or manual, not 'maybe'"):
         load("register", APPROVAL="maybe")
+
+
+NO_GROUP = ("ValidationException", "Model Package Group ncf-recommender does not exist.", 400)
+GROUP = {"ModelPackageGroupArn": "arn:aws:sagemaker:eu-central-1:123456789012:model-package-group/ncf-recommender"}
+
+
+@pytest.mark.parametrize("is_made_meanwhile", [False, True])
+def test_the_first_package_of_a_stack_makes_its_group(
+    app: ModuleType, sagemaker: Stubber, is_made_meanwhile: bool
+) -> None:
+    sagemaker.add_client_error("list_model_packages", *NO_GROUP)
+    sagemaker.add_client_error("create_model_package", *NO_GROUP)
+    if is_made_meanwhile:
+        words = "Model Package Group already exists: arn"
+        sagemaker.add_client_error("create_model_package_group", "ValidationException", words, 400)
+    else:
+        group = {
+            "ModelPackageGroupName": "ncf-recommender",
+            "ModelPackageGroupDescription": "Every model that was judged, with its metrics",
+            "Tags": TAGS,
+        }
+        sagemaker.add_response("create_model_package_group", GROUP, group)
+    sagemaker.add_response("create_model_package", {"ModelPackageArn": PACKAGE}, CALL)
+    sagemaker.add_response("describe_model_package", package())
+    assert app.handler(sample_event("register"), CONTEXT)["modelPackageArn"] == PACKAGE
+
+
+def test_a_refusal_that_is_not_of_a_missing_group_makes_none(app: ModuleType, sagemaker: Stubber) -> None:
+    sagemaker.add_client_error("list_model_packages", "AccessDeniedException", "not allowed", 400)
+    with pytest.raises(Exception, match="not allowed"):
+        app.handler(sample_event("register"), CONTEXT)

@@ -21,6 +21,7 @@ from tests.unit.functions.cloud import (
     DATA,
     JOB,
     RUN,
+    TAGS,
     TOKEN,
     VERSION,
     Cloud,
@@ -53,10 +54,11 @@ def test_a_part_is_bounded_in_bytes_however_many_users_there_are(users: int, num
 
 
 def test_the_parts_are_divided_between_several_instances() -> None:
-    call = plan.create_transform_job(BATCH, JOB, ARTIFACTS, "ml.m5.xlarge", 3)
+    call = plan.create_transform_job(BATCH, JOB, ARTIFACTS, "ml.m5.xlarge", 3, name_prefix="ncf")
     assert call["TransformResources"] == {"InstanceType": "ml.m5.xlarge", "InstanceCount": 3}
+    assert call["Tags"] == TAGS
     with pytest.raises(InvalidInput, match="BatchInstanceCount must be at least 1, not 0"):
-        plan.create_transform_job(BATCH, JOB, ARTIFACTS, "ml.m5.xlarge", 0)
+        plan.create_transform_job(BATCH, JOB, ARTIFACTS, "ml.m5.xlarge", 0, name_prefix="ncf")
 
 
 def test_the_parts_are_requests_that_the_server_understands() -> None:
@@ -79,7 +81,9 @@ def test_asks_the_model_that_serves_for_every_part_and_leaves(
 ) -> None:
     sagemaker.add_client_error(*NOT_FOUND)
     sagemaker.add_response(
-        "create_transform_job", arn(), plan.create_transform_job(BATCH, JOB, ARTIFACTS, "ml.m5.xlarge")
+        "create_transform_job",
+        arn(),
+        plan.create_transform_job(BATCH, JOB, ARTIFACTS, "ml.m5.xlarge", name_prefix="ncf"),
     )
     sagemaker.add_response("describe_transform_job", transform_job("InProgress"))
     assert app.handler(sample_event("start_batch"), CONTEXT) == {"outcome": "Started"}

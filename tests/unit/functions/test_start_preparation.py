@@ -242,6 +242,7 @@ def test_the_call_has_a_client_token_of_the_attempt_and_every_argument() -> None
                 "sparkSubmitParameters": "--py-files s3://a/preparation.zip",
             }
         },
+        "tags": {"application": "ncf-recommender", "stack": "ncf"},
         "configurationOverrides": {
             "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": "s3://a/logs/emr/"}}
         },

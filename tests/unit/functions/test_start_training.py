@@ -88,7 +88,13 @@ def test_a_retry_answers_for_the_job_that_is_over(
     sagemaker.add_response("describe_training_job", training_job())
     sagemaker.add_response("list_tags", tags_of_training())
     sagemaker.add_response("describe_training_job", training_job())
-    output = {"jobName": JOB, "modelDataUrl": MODEL_URL, "outputUrl": OUTPUT_URL, "image": IMAGE}
+    output = {
+        "jobName": JOB,
+        "modelDataUrl": MODEL_URL,
+        "outputUrl": OUTPUT_URL,
+        "image": IMAGE,
+        "instanceType": "ml.g4dn.xlarge",
+    }
     answers.add_response("send_task_success", {}, success(output))
     app.handler(sample_event("start_training"), CONTEXT)
     assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN") == {}

@@ -19,6 +19,7 @@ from tests.unit.functions.cloud import (
     MODEL_URL,
     PACKAGE,
     RUN,
+    TAGS,
     VERSION,
     Clock,
     Cloud,
@@ -270,7 +271,7 @@ def test_a_late_failure_does_not_bring_it_back(
     cloud.put(f"RUN#{run}", "DECISION#deployment", kind="DECISION", figures=figures)
     gone = "Could not find endpoint"
     sagemaker.add_client_error("describe_endpoint", "ValidationException", gone, 400)
-    restored = {"EndpointName": "ncf-recommender", "EndpointConfigName": f"ncf-{BEFORE}-r1"}
+    restored = {"EndpointName": "ncf-recommender", "EndpointConfigName": f"ncf-{BEFORE}-r1", "Tags": TAGS}
     arn = {"EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/ncf-recommender"}
     sagemaker.add_response("create_endpoint", arn, restored)
     sagemaker.add_response("describe_endpoint", endpoint("Creating", f"ncf-{BEFORE}-r1"))

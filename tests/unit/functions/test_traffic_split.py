@@ -25,6 +25,7 @@ from tests.unit.functions.cloud import (
     MODEL_URL,
     RUN,
     Cloud,
+    described,
     endpoint,
     model_package,
     sample_event,
@@ -90,7 +91,9 @@ def test_the_endpoint_goes_to_the_split_and_remembers_the_way_back(
     sagemaker.add_response("describe_endpoint", endpoint("InService", f"ncf-{SERVING_RUN}"))
     sagemaker.add_client_error("create_model", "ValidationException", "Cannot create already existing model", 400)
     model = request.create_model("ncf", RUN, request.container(container, DIGEST), "arn:aws:iam::1:role/earlier")
-    sagemaker.add_response("describe_model", {**model, "ModelArn": "arn:aws:sagemaker:::model/m", "CreationTime": 0})
+    sagemaker.add_response(
+        "describe_model", {**described(model), "ModelArn": "arn:aws:sagemaker:::model/m", "CreationTime": 0}
+    )
     arn = "arn:aws:sagemaker:eu-central-1:123456789012:endpoint"
     sagemaker.add_response("create_endpoint_config", {"EndpointConfigArn": f"{arn}-config/{SPLIT}"}, config)
     update = request.update_endpoint("ncf-recommender", SPLIT, ())

@@ -16,6 +16,7 @@ from tests.unit.functions.cloud import (
     IMAGE,
     JOB,
     RUN,
+    TAGS,
     VERSION,
 )
 
@@ -82,7 +83,7 @@ def test_the_call_is_whole() -> None:
         },
         "EnableManagedSpotTraining": True,
         "EnableNetworkIsolation": True,
-        "Tags": [{"Key": "runId", "Value": RUN}, {"Key": "datasetVersion", "Value": VERSION}],
+        "Tags": [{"Key": "runId", "Value": RUN}, {"Key": "datasetVersion", "Value": VERSION}, *TAGS],
     }
 
 

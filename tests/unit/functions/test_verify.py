@@ -143,7 +143,7 @@ def describes(sagemaker: Stubber, status: str = "InService", config: str = WANTE
     sagemaker.add_response("describe_endpoint", endpoint(status, config), {"EndpointName": "ncf-recommender"})
 
 
-def answers(runtime: Stubber, request: dict[str, Any], response: Any) -> None:
+def answers(runtime: Stubber, request: dict[str, Any], response: Any, attributes: str | None = None) -> None:
     content = response if isinstance(response, bytes) else json.dumps(response).encode()
     call = {
         "EndpointName": "ncf-recommender",
@@ -151,7 +151,8 @@ def answers(runtime: Stubber, request: dict[str, Any], response: Any) -> None:
         "Accept": "application/json",
         "Body": json.dumps(request),
     }
-    runtime.add_response("invoke_endpoint", {"Body": StreamingBody(io.BytesIO(content), len(content))}, call)
+    body = {"Body": StreamingBody(io.BytesIO(content), len(content))}
+    runtime.add_response("invoke_endpoint", body | ({"CustomAttributes": attributes} if attributes else {}), call)
 
 
 def is_well(sagemaker: Stubber, runtime: Stubber, status: str = "Approved") -> None:
@@ -435,3 +436,41 @@ def test_a_rollback_does_not_replace_what_was_deployed_meanwhile(
         app.handler(rollback_of(NEWER), CONTEXT)
     assert type(caught.value).__name__ == "StaleVersion"
     assert cloud.item("SERVING", "CURRENT").get("runId") == serves
+
+
+@pytest.mark.parametrize(
+    ("attributes", "instance_type", "is_told"),
+    [
+        ("device=cpu", "ml.g4dn.xlarge", True),
+        ("device=cpu", "ml.m5.large", False),
+        ("device=cuda", None, False),
+        (None, None, False),
+    ],
+)
+def test_an_endpoint_that_pays_for_a_gpu_and_uses_its_cpu_is_told(
+    app: ModuleType,
+    sagemaker: Stubber,
+    runtime: Stubber,
+    cloud: Cloud,
+    capsys: pytest.CaptureFixture[str],
+    attributes: str | None,
+    instance_type: str | None,
+    is_told: bool,
+) -> None:
+    describes(sagemaker)
+    for example in (KNOWN, STRANGER):
+        answers(runtime, example["request"], example["response"], attributes)
+    sagemaker.add_response("describe_model_package", model_package("Approved"), {"ModelPackageName": PACKAGE})
+    if instance_type:
+        config = {
+            "EndpointConfigName": WANTED,
+            "EndpointConfigArn": f"arn:aws:sagemaker:eu-central-1:123456789012:endpoint-config/{WANTED}",
+            "CreationTime": 0,
+            "ProductionVariants": [{"VariantName": "AllTraffic", "InstanceType": instance_type}],
+        }
+        sagemaker.add_response("describe_endpoint_config", config, {"EndpointConfigName": WANTED})
+    assert app.handler(sample_event("verify"), CONTEXT)["verified"]
+    decision = cloud.item(f"RUN#{RUN}", "DECISION#device")
+    words = "the endpoint asked for ml.g4dn.xlarge, a GPU machine, and ran on its CPU: CUDA finds no device"
+    assert decision.get("reasons", [""])[0].startswith(words) is is_told
+    assert ('"GpuUnused":[1.0]' in capsys.readouterr().out) is is_told

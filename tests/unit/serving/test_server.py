@@ -46,6 +46,7 @@ def test_answers_an_invocation(client: Any, bundle_directory: Any) -> None:
     response = client.post("/invocations", json={"userId": "user-0", "numResults": 3, "excludeSeen": True})
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-amzn-sagemaker-custom-attributes"] == "device=cpu"
     recorded = bundles.load(bundle_directory).golden[0]["response"]
     body = response.json()
     assert [item["itemId"] for item in body.pop("itemList")] == [item["itemId"] for item in recorded["itemList"][:3]]

@@ -90,6 +90,7 @@ def test_the_defaults_beat_popularity_on_a_small_shop(serving: Path) -> None:
             assert candidate[protocol][figure] > popularity[protocol][figure]
     assert report["incumbent"] is None
     assert report["difference"] is None
+    assert report["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
     assert report["protocol"]["fewestNegatives"] == 48
 
 

@@ -1,0 +1,1 @@
+"""Takes the endpoint away outside its hours, and brings it back."""
