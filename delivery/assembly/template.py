@@ -19,7 +19,7 @@ from delivery.assembly.files import SourceError
 from delivery.assembly.text import Block, blocks, fill, indented
 
 BEFORE_FUNCTIONS, AFTER_FUNCTIONS = ("data", "events", "notifications", "preparation", "models"), ("api", "watch")
-FUNCTION_SECTIONS = {"Properties", "Asynchronous", "Allow", "Routes", "Rules", "Schedule", "States"}
+FUNCTION_SECTIONS = {"Properties", "Asynchronous", "Allow", "Routes", "Scopes", "Rules", "Schedule", "States"}
 MACHINE_SECTIONS = {"Rules", "Schedule"}
 RULE_SECTIONS = {"Description", "State", "EventPattern", "Input", "InputTransformer", "Role", "Rule"}
 SCHEDULE_SECTIONS = {"Description", "State", "ScheduleExpression", "RetryPolicy"}
@@ -156,8 +156,16 @@ class _Assembly:
 
     def _route(self, source: _Source, name: str, block: Block) -> str:
         method, _, path = block.body.partition(" ")
+        if "Scopes" not in source.sections:
+            raise SourceError(f"{source.where}: Scopes is missing, the parameter with the scopes of its routes")
         return self._fill(
-            "route", source, route=name, key=block.body, path=method + re.sub(r"{\w+}", "*", path), why=block.comment
+            "route",
+            source,
+            route=name,
+            key=block.body,
+            path=method + re.sub(r"{\w+}", "*", path),
+            why=block.comment,
+            scopes=source.sections["Scopes"].body,
         )
 
     def _rule(self, source: _Source, name: str) -> str:

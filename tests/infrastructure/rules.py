@@ -337,13 +337,17 @@ def functions_are_called_by_named_sources_only(template: Template) -> list[str]:
 
 
 def routes_are_guarded(template: Template) -> list[str]:
-    """Every route requires a signature or a token."""
+    """Every route requires a signature or a token, and the token's scope: to write for events, to read for others."""
     wanted = {"Fn::If": ["HasJwt", "JWT", "AWS_IAM"]}
-    return [
-        f"{name} ({route['RouteKey']}) is open"
-        for name, route in of_type(template, "AWS::ApiGatewayV2::Route").items()
-        if route.get("AuthorizationType") != wanted
-    ]
+    faults = []
+    for name, route in of_type(template, "AWS::ApiGatewayV2::Route").items():
+        if route.get("AuthorizationType") != wanted:
+            faults.append(f"{name} ({route['RouteKey']}) is open")
+        scopes = "JwtWriteScopes" if route["RouteKey"] == "POST /events" else "JwtReadScopes"
+        given = {"Fn::If": [f"Has{scopes}", {"Fn::Split": [",", {"Ref": scopes}]}, {"Ref": "AWS::NoValue"}]}
+        if route.get("AuthorizationScopes") != given:
+            faults.append(f"{name} ({route['RouteKey']}) does not ask for {scopes}")
+    return faults
 
 
 def images_are_named_by_digest(template: Template) -> list[str]:

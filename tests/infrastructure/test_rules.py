@@ -216,6 +216,13 @@ MUTATIONS: dict[str, Mutation] = {
         lambda t: _properties(t, "HealthRoute").update(AuthorizationType="NONE"),
         "HealthRoute (GET /health) is open",
     ),
+    "route that writes with a scope to read": (
+        rules.routes_are_guarded,
+        lambda t: _properties(t, "EventsRoute").update(
+            AuthorizationScopes=_properties(t, "HealthRoute")["AuthorizationScopes"]
+        ),
+        "EventsRoute (POST /events) does not ask for JwtWriteScopes",
+    ),
     "image by tag": (
         rules.images_are_named_by_digest,
         lambda t: t["Parameters"]["ModelImageUri"].update(AllowedPattern=".+"),

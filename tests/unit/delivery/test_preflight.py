@@ -81,6 +81,7 @@ def test_every_environment_lacks_its_image_only(environment: str) -> None:
             "DeploymentStepPercent must be 10 to 50",
         ),
         ({"JwtIssuer": "https://shop.example"}, "JwtIssuer needs JwtAudience"),
+        ({"JwtReadScopes": "shop/read"}, "so they need JwtIssuer"),
         ({"PreparationScheduleState": "ENABLED"}, "needs PreparationSource"),
     ],
 )
