@@ -70,8 +70,8 @@ def document() -> dict[str, Any]:
             "version": "1.0.0",
             "description": "Personal recommendations and rankings, with the terms of Amazon Personalize. Requests are "
             "signed for the service execute-api (SigV4), or carry a JWT if the stack was deployed with JwtIssuer. A "
-            "signed request is a service's, and may name any user. One with a JWT may name only the user in the claim `sub` "
-            "of it, or in JwtUserClaim: another user, also one who has logged in to the session of the request, is 403.",
+            "signed request is a service's, and may name any user. One with a JWT may name only the user in its claim "
+            "`sub`, or JwtUserClaim: another user, also one who has logged in to the request's session, is 403.",
         },
         "paths": {
             "/recommendations": {

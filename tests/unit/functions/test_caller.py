@@ -77,7 +77,7 @@ def cases() -> list[Case]:
     return found
 
 
-def of(function: str, name: str) -> Any:
+def of(function: str, name: str) -> pytest.MarkDecorator:
     chosen = [
         case for case in cases()
         if (case.function, case.name) == (function, name) and (name == "userId" or "{userId}" not in case.route)
