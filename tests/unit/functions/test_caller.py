@@ -57,7 +57,7 @@ class Case:
 
 def routes() -> dict[str, str]:
     """Each route of the API, and the function that answers it."""
-    found = {}
+    found: dict[str, str] = {}
     for path in FUNCTIONS.glob("*/function.yaml"):
         text = path.read_text("utf-8").partition("\nRoutes:\n")[2]
         found |= dict.fromkeys((yaml.safe_load(text) or {}).values(), path.parent.name)
