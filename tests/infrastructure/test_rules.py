@@ -26,6 +26,10 @@ def _statement(template: Template, role: str, sid: str) -> dict[str, Any]:
     return next(s for s in templates.statements(_properties(template, role)) if s["Sid"] == sid)
 
 
+def _key_statement(template: Template, role: str) -> dict[str, Any]:
+    return _statement(template, role, "UseKey")
+
+
 Mutation = tuple[Callable[[Template], list[str]], Callable[[Template], Any], str]
 
 MUTATIONS: dict[str, Mutation] = {
@@ -210,6 +214,61 @@ MUTATIONS: dict[str, Mutation] = {
         rules.functions_are_called_by_named_sources_only,
         lambda t: _properties(t, "ManifestCreatedPermission").pop("SourceArn"),
         "ManifestCreatedPermission lets events.amazonaws.com call for anything",
+    ),
+    "DataBucket without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "DataBucket").update(BucketEncryption={"ServerSideEncryptionConfiguration": [{}]}),
+        "DataBucket is not encrypted with KmsKeyArn",
+    ),
+    "EventsTable without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "EventsTable").update(SSESpecification={"SSEEnabled": True}),
+        "EventsTable is not encrypted with KmsKeyArn",
+    ),
+    "EventsStream without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "EventsStream").pop("DeliveryStreamEncryptionConfigurationInput"),
+        "EventsStream is not encrypted with KmsKeyArn",
+    ),
+    "NotificationsTopic without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "NotificationsTopic").pop("KmsMasterKeyId"),
+        "NotificationsTopic is not encrypted with KmsKeyArn",
+    ),
+    "DeadLetterQueue without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "DeadLetterQueue").update(KmsMasterKeyId={"Ref": "KmsKeyArn"}),
+        "DeadLetterQueue is not encrypted with KmsKeyArn",
+    ),
+    "RecommendLogGroup without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "RecommendLogGroup").pop("KmsKeyId"),
+        "RecommendLogGroup is not encrypted with KmsKeyArn",
+    ),
+    "key through a service that the role does not call": (
+        rules.the_customers_key_is_used_narrowly,
+        lambda t: _key_statement(t, "RecommendRole")["Condition"].pop("StringEquals"),
+        "RecommendRole uses the key through []",
+    ),
+    "role without the customer's key": (
+        rules.the_customers_key_is_used_narrowly,
+        lambda t: _properties(t, "EventsStreamRole")["Policies"][0]["PolicyDocument"]["Statement"].pop(2),
+        "EventsStreamRole uses the key through [], not ['s3.${AWS::Region}.${AWS::URLSuffix}']",
+    ),
+    "any key": (
+        rules.the_customers_key_is_used_narrowly,
+        lambda t: _key_statement(t, "RecommendRole").update(Resource="*"),
+        "RecommendRole/UseKey is not about KmsKeyArn",
+    ),
+    "key that encrypts elsewhere": (
+        rules.the_customers_key_is_used_narrowly,
+        lambda t: _key_statement(t, "RecommendRole")["Action"].append("kms:ReEncryptTo"),
+        "RecommendRole/UseKey allows kms:Decrypt, kms:GenerateDataKey, kms:ReEncryptTo",
+    ),
+    "grant to anyone": (
+        rules.the_customers_key_is_used_narrowly,
+        lambda t: _statement(t, "TrainingRole", "EncryptVolumes").pop("Condition"),
+        "TrainingRole/EncryptVolumes grants the key to others than AWS",
     ),
     "open route": (
         rules.routes_are_guarded,
