@@ -266,6 +266,43 @@ def buckets_are_private_encrypted_and_versioned(template: Template) -> list[str]
     return faults
 
 
+# Prefixes that cannot be told: PreparationSource is another's bucket, and Firehose's documentation names none.
+ANY_PREFIX = {"PreparationJobRole/ListSource", "EventsStreamRole/FindBucketAndOpenUploads"}
+LISTING = {"s3:ListBucket", "s3:ListBucketVersions"}
+
+
+def listings_are_restricted(template: Template) -> list[str]:
+    """A role lists only below the folders that it reads. It may list below each of them, because S3 says that an object
+    is absent only to who could list it.
+    """
+    faults = []
+    for name, role in _roles(template):
+        reads: set[tuple[str, str]] = set()
+        for statement in statements(role):
+            if "s3:GetObject" in as_list(statement["Action"]):
+                for resource in map(text, as_list(statement["Resource"])):
+                    bucket, _, key = resource.partition("/")
+                    reads.add((bucket, key.partition("/")[0]))
+        listed: dict[str, set[str]] = {}
+        for statement in statements(role):
+            actions, where = set(as_list(statement["Action"])), f"{name}/{statement['Sid']}"
+            if not actions & LISTING or where in ANY_PREFIX:
+                continue
+            patterns = as_list(statement.get("Condition", {}).get("StringLike", {}).get("s3:prefix", []))
+            if not patterns or not all(re.fullmatch(r"[a-z]+(/.*)?\*", pattern) for pattern in patterns):
+                faults.append(f"{where} lists any folder: {patterns}")
+            if actions - LISTING:
+                faults.append(f"{where} has the condition s3:prefix for {sorted(actions - LISTING)}, which lack it")
+            for bucket in map(text, as_list(statement["Resource"])):
+                listed.setdefault(bucket, set()).update(pattern.rstrip("*").strip("/") for pattern in patterns)
+        faults += [
+            f"{name} reads {bucket}/{folder} and would not hear that an object is absent"
+            for bucket, folder in sorted(reads)
+            if bucket in listed and folder not in listed[bucket]
+        ]
+    return faults
+
+
 # Where each kind of resource has the customer's key; a dot leads into a property.
 KEYS = {
     "AWS::S3::Bucket": "BucketEncryption.ServerSideEncryptionConfiguration",
@@ -496,6 +533,7 @@ ALL = [
     state_machines_are_logged_without_data,
     rules_are_narrow,
     functions_are_called_by_named_sources_only,
+    listings_are_restricted,
     the_customers_key_is_everywhere,
     the_customers_key_is_used_narrowly,
     routes_are_guarded,

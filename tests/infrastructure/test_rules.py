@@ -215,6 +215,30 @@ MUTATIONS: dict[str, Mutation] = {
         lambda t: _properties(t, "ManifestCreatedPermission").pop("SourceArn"),
         "ManifestCreatedPermission lets events.amazonaws.com call for anything",
     ),
+    "listing of a whole bucket": (
+        rules.listings_are_restricted,
+        lambda t: _statement(t, "RecommendRole", "TellAbsentFromForbidden").pop("Condition"),
+        "RecommendRole/TellAbsentFromForbidden lists any folder: []",
+    ),
+    "listing of any prefix": (
+        rules.listings_are_restricted,
+        lambda t: _statement(t, "RecommendRole", "TellAbsentFromForbidden")["Condition"]["StringLike"].update(
+            {"s3:prefix": ["*"]}
+        ),
+        "RecommendRole/TellAbsentFromForbidden lists any folder: ['*']",
+    ),
+    "reading where listing is not allowed": (
+        rules.listings_are_restricted,
+        lambda t: _statement(t, "VerifyRole", "TellAbsentFromForbidden")["Condition"]["StringLike"].update(
+            {"s3:prefix": ["runs/*"]}
+        ),
+        "VerifyRole reads ${ArtifactsBucket.Arn}/serving and would not hear that an object is absent",
+    ),
+    "region under a condition of listing": (
+        rules.listings_are_restricted,
+        lambda t: _statement(t, "ServingRole", "ListBucket").update(Action=["s3:ListBucket", "s3:GetBucketLocation"]),
+        "ServingRole/ListBucket has the condition s3:prefix for ['s3:GetBucketLocation'], which lack it",
+    ),
     "DataBucket without the customer's key": (
         rules.the_customers_key_is_everywhere,
         lambda t: _properties(t, "DataBucket").update(BucketEncryption={"ServerSideEncryptionConfiguration": [{}]}),
