@@ -22,7 +22,7 @@ export SAM_CLI_TELEMETRY := 0
 # Compiled once, and not for each test that imports a function anew: this is a sixth of the tests' processor time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assemble demo up down status logs console train check one test lint unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load preflight teardown format clean
+.PHONY: help setup assemble demo up down status logs console train check one test lint policies unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load preflight teardown format clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -118,7 +118,7 @@ train: $(VENV)/.launch ## train on DATASET, a folder with manifest.json, and com
 
 # --- Checks -----------------------------------------------------------------------------------------------------------------
 
-check: lint ## lint and the fast tests, in little more than a minute: before every commit
+check: lint policies ## lint, checkov and cfn-lint on the template, and the fast tests, in little more than a minute: before every commit
 	@$(BIN)/python -m pytest $(FAST) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_to_be_better
@@ -147,6 +147,19 @@ lint: $(VENV)/.check ## check format, style, types and the import rules
 	@$(BIN)/python tests/typecheck.py
 	@PYTHONPATH=.:functions:emr $(BIN)/python tests/imports.py
 	@$(BIN)/python -m delivery.assembly --check
+
+# In an environment of its own: it pins what the project does not. Its result holds as long as the files do.
+.envs/checkov/.ready: requirements/checkov.txt | $(BIN)/python
+	@echo "set-up: checkov, in its own environment"
+	@rm -rf .envs/checkov && $(PYTHON) -m venv .envs/checkov
+	@.envs/checkov/bin/pip install --quiet --disable-pip-version-check --requirement requirements/checkov.txt
+	@touch $@
+
+.envs/checkov/.passed: .envs/checkov/.ready template.yaml tests/policies.py tests/infrastructure/exceptions.yaml | $(VENV)/.check
+	@$(BIN)/python -m tests.policies .envs/checkov/bin/checkov
+	@touch $@
+
+policies: .envs/checkov/.passed ## checkov and cfn-lint on the template, if it has changed; exceptions: tests/infrastructure/exceptions.yaml
 
 unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests
 	@$(BIN)/python -m pytest tests/$@

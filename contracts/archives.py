@@ -1,4 +1,4 @@
-"""Reading a `.tar.gz` that is not trusted, as a stream: every byte is counted before it is used.
+"""Reading a `.tar.gz`, or one `.gz`, that is not trusted, as a stream: every byte is counted before it is used.
 
 `tarfile` reads an extended header of any size into memory, and the maps of sparse files. So this reader uses only its
 parser of one header block. It takes plain files and folders, GNU's header for a long name, and the `path` and `size` of
@@ -8,6 +8,7 @@ a PAX header. It refuses every other kind of member.
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import tarfile
 import zlib
@@ -90,6 +91,11 @@ def files(packed: IO[bytes], maximum_bytes: int) -> Iterator[File]:
         yield file
         file.skip()
         source.skip_padding(size)
+
+
+def unpack(packed: bytes, maximum_bytes: int) -> bytes:
+    """Return what a `.gz` unpacks to, at most `maximum_bytes`. Raises BadArchive."""
+    return _Counted(gzip.GzipFile(fileobj=io.BytesIO(packed)), maximum_bytes).read(maximum_bytes + 1)
 
 
 def _members(source: _Counted) -> Iterator[tuple[bytes, str, int]]:

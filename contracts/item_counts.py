@@ -17,12 +17,12 @@ import gzip
 import hashlib
 import json
 import re
-import zlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from contracts import documents
+from contracts import archives, documents
+from contracts.archives import BadArchive
 from contracts.documents import Unfit
 from contracts.values import is_integer, kind, shown
 
@@ -33,6 +33,8 @@ DAYS_KEPT = 31
 DELIVERED = re.compile(r"raw/live-(20[0-9]{2}-[01][0-9]-[0-3][0-9])/[^/]+\.gz")
 """Key of a delivered file. Group: its day."""
 SCHEMA_VERSION = "1.0"
+MAXIMUM_BYTES = 1 << 28
+"""Maximum size of the unpacked counts of a file or a day: as much as is read of a delivered file."""
 HOUR_MILLISECONDS = 3_600_000
 _PERIOD = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9](T[0-2][0-9])?")
 _KEY = re.compile(r"counts/files/(20[0-9]{2}-[01][0-9]-[0-3][0-9])/([0-9a-f]{32})\.json\.gz")
@@ -80,9 +82,9 @@ def pack(document: Mapping[str, Any]) -> bytes:
 def unpack(content: bytes, called: str) -> dict[str, Any]:
     """Return the stored document. Raises Unfit naming it and the field that is wrong."""
     try:
-        text = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise Unfit(f"{called} cannot be unpacked: {error}") from None
+        text = archives.unpack(content, MAXIMUM_BYTES)
+    except BadArchive as error:
+        raise Unfit(f"{called}: {error}") from None
     document = documents.read_object(text, called, has_schema=True)
     if document.get("schemaVersion") != SCHEMA_VERSION:
         raise Unfit(f"{called}: schemaVersion must be {SCHEMA_VERSION}, not {shown(document.get('schemaVersion'))}")

@@ -24,6 +24,10 @@ WANTED = (ITEM_IDS, USER_IDS, FIELDS, CATEGORIES, SEEN, BOUGHT, POPULARITY)
 NEEDED = (ITEM_IDS, USER_IDS, SEEN)
 
 LARGEST_MEMBER_BYTES = 2 << 30
+LARGEST_JSON_BYTES = 512 << 20
+"""Most bytes of a member that is read into memory as a whole."""
+LARGEST_HEADER_BYTES = 100_000_000
+"""Most bytes of a safetensors file's header, as its own library has it."""
 MAXIMUM_BYTES = 64 << 30
 """Most bytes of an unpacked archive; what is read is bounded by LARGEST_MEMBER_BYTES for each member."""
 _FORMATS = {"I64": "q", "I32": "i", "U8": "B", "BOOL": "?"}
@@ -47,8 +51,9 @@ def extract(packed: IO[bytes], folder: Path, progress: Callable[[int], None] = l
                 missing &= set(members) if isinstance(members, dict) else missing
             if file.name not in missing:
                 continue
-            if file.size > LARGEST_MEMBER_BYTES:
-                raise Unusable(f"{file.name} has {file.size:,} bytes; {LARGEST_MEMBER_BYTES:,} are the most here.")
+            most = LARGEST_JSON_BYTES if file.name.endswith(".json") else LARGEST_MEMBER_BYTES
+            if file.size > most:
+                raise Unusable(f"{file.name} has {file.size:,} bytes; {most:,} are the most here.")
             with (folder / file.name).open("wb") as target:
                 while piece := file.read(1 << 20):
                     target.write(piece)
@@ -70,6 +75,8 @@ def tensors(path: Path) -> dict[str, memoryview]:
         with path.open("rb") as file:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         start = 8 + int.from_bytes(content[:8], "little")
+        if start > LARGEST_HEADER_BYTES:
+            raise ValueError(f"its header has {start:,} bytes, more than {LARGEST_HEADER_BYTES:,}")
         header = documents.read_object(bytes(content[8:start]), path.name)
         return {name: _tensor(content, start, entry) for name, entry in header.items() if name != "__metadata__"}
     except (OSError, ValueError, KeyError, TypeError) as error:  # Unfit is a ValueError

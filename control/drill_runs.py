@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError
 
-from contracts import documents, history, sources
+from contracts import archives, documents, history, sources
+from contracts.archives import BadArchive
 from contracts.documents import Unfit
 from contracts.names import DROP_FILE
 from contracts.sources import Part
@@ -34,6 +35,7 @@ ACTION = "drill "
 """How the names of drills' actions begin; the drill's name follows."""
 NEXT_STEP = "step of a drill"
 LARGEST_DROP_BYTES = 64 << 20
+LARGEST_PLAIN_BYTES = 1 << 30
 WHY_NOT = (
     "Drills break things on purpose, so they run on the embedded AWS of this machine alone. On an account they would "
     "end real jobs, cost money and leave customers without answers. `make up`, then `make console`, gives a stack to "
@@ -185,8 +187,9 @@ def _spoiled(content: bytes, name: str, parameters: Mapping[str, Any], instead: 
     if packing not in (None, "gzip") or name.lower().endswith(sources.PARQUET_ENDING):
         raise NotReady(f"{name} cannot be copied here, only text and .gz. {instead}")
     try:
-        made = spoil(gzip.decompress(content) if packing else content, name, parameters, seed=1)
-    except CannotSpoil as error:
+        plain = archives.unpack(content, LARGEST_PLAIN_BYTES) if packing else content
+        made = spoil(plain, name, parameters, seed=1)
+    except (CannotSpoil, BadArchive) as error:
         raise NotReady(f"{error}. {instead}") from error
     return gzip.compress(made) if packing else made
 

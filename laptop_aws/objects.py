@@ -19,6 +19,8 @@ from laptop_aws import calls, registry
 
 MAXIMUM_ARCHIVE_MEMBERS = 10_000
 MAXIMUM_ARCHIVE_BYTES = 20 * 1024**3
+MAXIMUM_RATIO = 200
+RATIO_FLOOR_BYTES = 64 * 1024**2
 MAXIMUM_HEADER_BYTES = 64 * 1024
 MAXIMUM_HEADERS_BYTES = 8 * 1024**2
 _TRANSFER = TransferConfig(use_threads=False, multipart_threshold=64 * 1024**2, multipart_chunksize=64 * 1024**2)
@@ -212,13 +214,14 @@ def pack(folder: Path, archive: Path) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpacks an untrusted model archive. Raises TransferFailed, naming the member, for a file that is not a gzipped
     tar; for members that are links, devices or sparse files, leave the folder or come twice; for extended headers above
-    MAXIMUM_HEADER_BYTES (before they are read); and for more than MAXIMUM_ARCHIVE_MEMBERS members or
-    MAXIMUM_ARCHIVE_BYTES bytes.
+    MAXIMUM_HEADER_BYTES (before they are read); and for more than MAXIMUM_ARCHIVE_MEMBERS members,
+    MAXIMUM_ARCHIVE_BYTES bytes, or MAXIMUM_RATIO times the packed bytes where that is above RATIO_FLOOR_BYTES.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(archive, "r:gz", tarinfo=_bounded_headers()) as tar:
-            members = _checked(tar)
+            packed = archive.stat().st_size
+            members = _checked(tar, min(MAXIMUM_ARCHIVE_BYTES, max(RATIO_FLOOR_BYTES, MAXIMUM_RATIO * packed)))
             tar.extractall(folder, members=members, filter="data")
     except RecursionError:
         raise TransferFailed(f"{archive.name} cannot be unpacked: too many extended headers in a row") from None
@@ -264,7 +267,7 @@ def _bounded_headers() -> type[tarfile.TarInfo]:
     return BoundedHeader
 
 
-def _checked(tar: tarfile.TarFile) -> Iterable[tarfile.TarInfo]:
+def _checked(tar: tarfile.TarFile, maximum_bytes: int) -> Iterable[tarfile.TarInfo]:
     members: list[tarfile.TarInfo] = []
     files: set[PurePosixPath] = set()
     folders: set[PurePosixPath] = set()
@@ -277,9 +280,11 @@ def _checked(tar: tarfile.TarFile) -> Iterable[tarfile.TarInfo]:
             raise TransferFailed(f"member {member.name[:200]!r} is neither a plain file nor a folder")
         if name in files or (member.isfile() and name in folders):
             raise TransferFailed(f"member {member.name[:200]!r} comes twice")
+        if member.size < 0:
+            raise TransferFailed(f"member {member.name[:200]!r} has a size below zero")
         (folders if member.isdir() else files).add(name)
         total += member.size
         members.append(member)
-        if len(members) > MAXIMUM_ARCHIVE_MEMBERS or total > MAXIMUM_ARCHIVE_BYTES:
-            raise TransferFailed(f"more than {MAXIMUM_ARCHIVE_MEMBERS} members or {MAXIMUM_ARCHIVE_BYTES} bytes")
+        if len(members) > MAXIMUM_ARCHIVE_MEMBERS or total > maximum_bytes:
+            raise TransferFailed(f"more than {MAXIMUM_ARCHIVE_MEMBERS} members or {maximum_bytes} bytes")
     return members

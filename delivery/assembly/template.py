@@ -19,13 +19,24 @@ from delivery.assembly.files import SourceError
 from delivery.assembly.text import Block, blocks, fill, indented
 
 BEFORE_FUNCTIONS, AFTER_FUNCTIONS = ("data", "events", "notifications", "preparation", "models"), ("api", "watch")
-FUNCTION_SECTIONS = {"Properties", "Asynchronous", "Allow", "Routes", "Rules", "Schedule", "States"}
+FUNCTION_SECTIONS = {"Properties", "Asynchronous", "Allow", "Routes", "Scopes", "Rules", "Schedule", "States"}
 MACHINE_SECTIONS = {"Rules", "Schedule"}
 RULE_SECTIONS = {"Description", "State", "EventPattern", "Input", "InputTransformer", "Role", "Rule"}
 SCHEDULE_SECTIONS = {"Description", "State", "ScheduleExpression", "RetryPolicy"}
 # Retries of a failed asynchronous call, and its maximum age in seconds; then it goes to the dead-letter queue.
 LIMITS = "MaximumRetryAttempts: 2\nMaximumEventAgeInSeconds: 21600"
+# The services through which a function reads and writes what the customer's key encrypts.
+KEEPERS = ("s3", "dynamodb", "sns", "sqs")
+KEY = "# The key of the data, through the services that keep them."
+USE_KEY = """If: HasKmsKey
+Action: [kms:Decrypt, kms:GenerateDataKey]
+Resource: !Ref KmsKeyArn
+Condition:
+  StringEquals:
+    kms:ViaService:
+"""
 DEAD_LETTERS = "Action: sqs:SendMessage\nResource: !GetAtt DeadLetterQueue.Arn"
+REGION_SUFFIX = "${AWS::Region}.${AWS::URLSuffix}"
 RULER = "# " + "=" * 116
 
 
@@ -120,11 +131,11 @@ class _Assembly:
             comment = sections["Asynchronous"].comment if "Asynchronous" in sections else ""
             asynchronous = _commented(comment, self._fill("asynchronous", limits=limits))
             allowed["DeadLetters"] = ("", DEAD_LETTERS)
+        through = [name for name in KEEPERS if any(re.search(rf"\b{name}:[A-Z]", body) for _, body in allowed.values())]
+        if through:
+            allowed["UseKey"] = (KEY, USE_KEY + "\n".join(f"      - !Sub {name}.{REGION_SUFFIX}" for name in through))
         self._check_states(source)
-        statements = (
-            _commented(comment, f"- Sid: {sid}\n  Effect: Allow\n{indented(body)}")
-            for sid, (comment, body) in allowed.items()
-        )
+        statements = (_commented(comment, _statement(sid, body)) for sid, (comment, body) in allowed.items())
         return _join(
             self._fill(
                 "function", source, folder=source.folder, why=source.comment, properties=sections["Properties"].body,
@@ -156,8 +167,16 @@ class _Assembly:
 
     def _route(self, source: _Source, name: str, block: Block) -> str:
         method, _, path = block.body.partition(" ")
+        if "Scopes" not in source.sections:
+            raise SourceError(f"{source.where}: Scopes is missing, the parameter with the scopes of its routes")
         return self._fill(
-            "route", source, route=name, key=block.body, path=method + re.sub(r"{\w+}", "*", path), why=block.comment
+            "route",
+            source,
+            route=name,
+            key=block.body,
+            path=method + re.sub(r"{\w+}", "*", path),
+            why=block.comment,
+            scopes=source.sections["Scopes"].body,
         )
 
     def _rule(self, source: _Source, name: str) -> str:
@@ -256,6 +275,15 @@ def _checked(sections: dict[str, Block], known: set[str], where: str, needed: Se
     if missing:
         raise SourceError(f"{where}: {', '.join(missing)} is missing")
     return sections
+
+
+def _statement(sid: str, body: str) -> str:
+    """One statement of IAM; with `If: <condition>` as its first line, only under that condition."""
+    condition = re.match(r"If: (\w+)\n", body)
+    if condition is None:
+        return f"- Sid: {sid}\n  Effect: Allow\n{indented(body)}"
+    text = f"- Sid: {sid}\n  Effect: Allow\n{indented(body[condition.end() :])}"
+    return f"- !If\n  - {condition[1]}\n{indented(text)}\n  - !Ref AWS::NoValue"
 
 
 def _called(definition: dict[str, Any]) -> Iterator[tuple[str, str]]:

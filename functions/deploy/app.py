@@ -57,6 +57,7 @@ class Settings(environment.Common):
     endpoint_instance_count: int
     endpoint_maximum_instances: int = 0
     endpoint_inference_ami_version: str = ""
+    kms_key_arn: str = ""
     endpoint_alarm_names: tuple[str, ...] = ()
     deployment_strategy: str = request.AT_ONCE.strategy
     deployment_step_percent: int = request.AT_ONCE.percent
@@ -72,7 +73,10 @@ TRAFFIC = request.Traffic(
     SETTINGS.deployment_strategy, SETTINGS.deployment_step_percent, SETTINGS.deployment_step_wait_seconds
 )
 FLEET = request.Fleet(
-    SETTINGS.endpoint_instance_type, SETTINGS.endpoint_instance_count, SETTINGS.endpoint_inference_ami_version
+    SETTINGS.endpoint_instance_type,
+    SETTINGS.endpoint_instance_count,
+    SETTINGS.endpoint_inference_ami_version,
+    SETTINGS.kms_key_arn,
 )
 LEDGER = Ledger(SETTINGS.runs_table)
 JOBS = Jobs(LEDGER)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from shared import likeness, names, tags
+from shared import likeness, names, tags, volumes
 
 STARTUP_SECONDS = 900
 FLEET_SECONDS = 3000
@@ -51,6 +51,12 @@ class Fleet:
     instance_type: str
     instance_count: int
     ami_version: str = ""
+    kms_key_arn: str = ""
+
+    def key(self) -> dict[str, str]:
+        """Return the key of the machines' volumes, as an endpoint configuration has it."""
+        key = volumes.key_of(self.instance_type, self.kms_key_arn)
+        return {"KmsKeyId": key} if key else {}
 
 
 def create_endpoint_config(name_prefix: str, run_id: str, fleet: Fleet) -> dict[str, Any]:
@@ -59,6 +65,7 @@ def create_endpoint_config(name_prefix: str, run_id: str, fleet: Fleet) -> dict[
         "EndpointConfigName": names.model(name_prefix, run_id),
         "ProductionVariants": [_variant(names.VARIANT, names.model(name_prefix, run_id), 1.0, fleet)],
         "Tags": tags.listed(name_prefix, runId=run_id),
+        **fleet.key(),
     }
 
 
@@ -73,6 +80,7 @@ def create_split_config(name_prefix: str, run_id: str, other: str, percent: int,
             _variant(name, names.model(name_prefix, run), float(share), fleet) for name, run, share in shares
         ],
         "Tags": tags.listed(name_prefix, runId=run_id),
+        **fleet.key(),
     }
 
 

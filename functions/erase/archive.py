@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import IO, Any
 
 from contracts import archives, documents
+from contracts.archives import BadArchive
 from contracts.documents import Unfit
 
 USERS, GOLDEN = "user_ids.json", "golden.json"
-_LARGEST = 2**40
-"""Bytes that an archive may unpack to. It is read as a stream."""
+MAXIMUM_BYTES = 32 << 30
+"""Bytes that an archive may unpack to, those of the largest bundle that is served. It is read as a stream."""
+MAXIMUM_MEMBER_BYTES = 512 << 20
+"""Bytes of ids or golden requests, which are read into memory: ids of ten million users take a third of it."""
 
 
 def ids_in(packed: IO[bytes]) -> list[str]:
@@ -17,10 +20,14 @@ def ids_in(packed: IO[bytes]) -> list[str]:
     BadArchive.
     """
     found: list[str] = []
-    for file in archives.files(packed, _LARGEST):
+    for file in archives.files(packed, MAXIMUM_BYTES):
+        if file.name not in (USERS, GOLDEN):
+            continue
+        if file.size > MAXIMUM_MEMBER_BYTES:
+            raise BadArchive(f"has {file.size} bytes, more than {MAXIMUM_MEMBER_BYTES}", file.name)
         if file.name == USERS:
             found += [name for name in documents.read(file.read(), USERS, has_schema=True) if isinstance(name, str)]
-        elif file.name == GOLDEN:
+        else:
             found += ids_in_golden(file.read())
     return found
 

@@ -20,6 +20,8 @@ from contracts.layouts import Layout
 _BETWEEN_FIELDS = re.compile(r'[,;|:\t"]')
 _WHOLE_NUMBER = re.compile(r"([0-9]+)\.0+")
 _PIECE = 1 << 16
+MAXIMUM_ROW_BYTES = 16 << 20
+"""Longest row that is read into memory: of a file that unpacks to gigabytes without a line break, no more."""
 
 
 class CannotTell(ValueError):
@@ -67,15 +69,22 @@ def packed(pieces: Iterable[bytes], packing: str | None) -> Iterator[bytes]:
 
 
 def records(file: IO[bytes], is_quoted: bool) -> Iterator[bytes]:
-    """Yield the rows of a file with their line breaks; a quoted field may have line breaks of its own."""
-    record = b""
-    for line in file:
+    """Yield the rows of a file with their line breaks; a quoted field may have line breaks of its own. Raises
+    `ForSpark` for a row that is too long.
+    """
+    record = bytearray()
+    quotes = 0
+    while line := file.readline(_PIECE):
         record += line
-        if not is_quoted or record.count(b'"') % 2 == 0:
-            yield record
-            record = b""
+        quotes += line.count(b'"')
+        if line.endswith(b"\n") and (not is_quoted or quotes % 2 == 0):
+            yield bytes(record)
+            record.clear()
+            quotes = 0
+        elif len(record) > MAXIMUM_ROW_BYTES:
+            raise ForSpark(f"has a row of more than {MAXIMUM_ROW_BYTES} bytes")
     if record:
-        yield record
+        yield bytes(record)
 
 
 def count(file: IO[bytes], layout: Layout, keeps: Keeps) -> Counted:

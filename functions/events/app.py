@@ -20,6 +20,7 @@ from events.records import Session
 from events.request import EventsRequest
 from events.shop import Document
 from shared import environment, http
+from shared.caller import Caller
 from shared.errors import DependencyFailed, MissingResource
 from shared.observability import count, logger, observed
 from shared.recent_events import Item, RecentEvents
@@ -40,6 +41,7 @@ class Settings:
     stack_id: str
     aws_region: str
     url_suffix: str
+    jwt_user_claim: str = ""
 
 
 SETTINGS = environment.load(Settings)
@@ -57,12 +59,12 @@ TYPES: Document[EventTypes] = Document(
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Answer one HTTP request: which events are accepted, and which are refused and why."""
     now = round(time.time() * 1000)
+    caller = Caller.from_event(event or {}, SETTINGS.jwt_user_claim)
     types = TYPES.current(_unreadable("EventTypesUnreadable", "the event types"))
     try:
         request = EventsRequest.from_event(event or {}, now, SETTINGS.events_kept_days, types)
     except InvalidRequest as refusal:
-        count("RequestRefused")
-        return http.answer(refusal.status, http.error(refusal.code, refusal.field, refusal.message))
+        return _refused(refusal)
     refused = [one.to_answer() for one in request.refused]
     if refused:
         count("EventRefused", len(refused))
@@ -73,8 +75,10 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     answers = [_answered(one.recommendation_id) for one in request.events]
     try:
         # The answer to a forgotten person is that of anyone else: it must not tell whom the shop has forgotten.
-        is_stored = _store(request, answers, types, now)
+        is_stored = _store(request, answers, types, now, caller)
         count("EventAccepted" if is_stored else "EventForgotten", len(request.events))
+    except InvalidRequest as refusal:
+        return _refused(refusal)
     except (DependencyFailed, MissingResource) as error:
         count("EventNotStored", len(request.events))
         logger.error("events cannot be stored", extra={"reason": str(error)})
@@ -88,6 +92,11 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 NOT_OURS = "recommendationId is no id of this shop's recommendations: the event counts, but for no recommendation"
+
+
+def _refused(refusal: InvalidRequest) -> dict[str, Any]:
+    count("RequestRefused")
+    return http.answer(refusal.status, http.error(refusal.code, refusal.field, refusal.message))
 
 
 def _answered(recommendation_id: str | None) -> Answered | None:
@@ -113,14 +122,16 @@ def _session_of(request: EventsRequest) -> Session:
     return Session.from_items(TABLE.newest(recent_events.of_session(request.session_id), most))
 
 
-def _store(request: EventsRequest, answers: list[Answered | None], types: EventTypes, now: int) -> bool:
-    """Write the events. False, and nothing is written, if the shop has forgotten the person.
+def _store(request: EventsRequest, answers: list[Answered | None], types: EventTypes, now: int, caller: Caller) -> bool:
+    """Write the events. False, and nothing is written, if the shop has forgotten the person. Raises `InvalidRequest`
+    if the caller may not write for the user.
 
     The events of a session that has a user are the user's. When it gets one, its earlier events are moved: first
     written there, last deleted here. Each write may be done again, so the next call completes one that ended anywhere.
     """
     session = _session_of(request)
     owned = replace(request, user_id=request.user_id or session.user_id)
+    caller.may_ask_for(owned.user_id)
     if _is_forgotten(owned):
         return False
     pk, kept_days = records.owner(owned), SETTINGS.events_kept_days

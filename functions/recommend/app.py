@@ -45,6 +45,7 @@ from recommend.stored_lists import Popularity
 from recommend.trial import NO_SIDE, CurrentTrial, Side
 from recommend.withdrawal import Withdrawal
 from shared import environment, http
+from shared.caller import Caller
 from shared.observability import count, logger, metrics, observed
 from shared.refusal import InvalidRequest
 from shared.rules import NO_RULES, Rules
@@ -64,6 +65,7 @@ class Settings:
     request_budget_milliseconds: int = 250
     recent_events_milliseconds: int = 10
     endpoint_hours: str = ""
+    jwt_user_claim: str = ""
 
 
 WITHOUT_ENDPOINT = "AnsweredWithoutEndpoint"
@@ -99,16 +101,18 @@ _HEALTH_INVOCATION = {"userId": "health-check", "candidates": ["health-check"]}
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one HTTP request."""
     event = event or {}
+    caller = Caller.from_event(event, SETTINGS.jwt_user_claim)
+    request_id = context.aws_request_id
     try:
         match route(event):
             case "recommendations":
-                return _answer(200, recommendations(RecommendationsRequest.from_event(event), context.aws_request_id))
+                return _answer(200, recommendations(RecommendationsRequest.from_event(event), request_id, caller))
             case "stateless":
-                return _answer(200, recommendations(RecommendationsRequest.from_body(event), context.aws_request_id))
+                return _answer(200, recommendations(RecommendationsRequest.from_body(event), request_id, caller))
             case "related":
-                return _answer(200, related(RelatedRequest.from_event(event), context.aws_request_id))
+                return _answer(200, related(RelatedRequest.from_event(event), request_id))
             case "rankings":
-                return _answer(200, rankings(RankingRequest.from_event(event), context.aws_request_id))
+                return _answer(200, rankings(RankingRequest.from_event(event), request_id, caller))
             case _:
                 status, body = health()
                 return _answer(status, body)
@@ -126,8 +130,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         )
 
 
-def recommendations(request: RecommendationsRequest, request_id: str) -> dict[str, Any]:
-    """Recommend items of the whole catalogue to a person. Raises `Absent` or `Unreadable`."""
+def recommendations(request: RecommendationsRequest, request_id: str, caller: Caller) -> dict[str, Any]:
+    """Recommend items of the whole catalogue to a person. Raises `InvalidRequest`, `Absent` or `Unreadable`."""
     budget = Budget(_BUDGET_SECONDS)
     people.begin()
     trial.begin()
@@ -137,6 +141,7 @@ def recommendations(request: RecommendationsRequest, request_id: str) -> dict[st
     number = listing.page.depth(request.num_results)
     list_filter = ListFilter(listing.rules(_rules()), request.categories)
     person, history = _history(request, reading)
+    caller.may_ask_for(person.user_id)  # of the request, or else of the session
     # A list that no model makes says nothing of the sides.
     side = _side(person.key) if listing.is_of_model else NO_SIDE
 
@@ -174,10 +179,11 @@ def related(request: RelatedRequest, request_id: str) -> dict[str, Any]:
     return ranking.to_related(_id(ranking, request_id, placement=listing.name), request.fields) | token
 
 
-def rankings(request: RankingRequest, request_id: str) -> dict[str, Any]:
-    """Rank the given items for a user. The list is the caller's, so the business rules do not apply. Raises `Absent` or
-    `Unreadable`.
+def rankings(request: RankingRequest, request_id: str, caller: Caller) -> dict[str, Any]:
+    """Rank the given items for a user. The list is the caller's, so the business rules do not apply. Raises
+    `InvalidRequest`, `Absent` or `Unreadable`.
     """
+    caller.may_ask_for(request.user_id)
     budget = Budget(_BUDGET_SECONDS)
     trial.begin()
     side = _side(Person(user_id=request.user_id).key)

@@ -15,6 +15,7 @@ from contracts.placements import NAME as PLACEMENT_NAME
 from contracts.popular_now import WINDOWS
 from contracts.trials import ALL_TRAFFIC, OTHER
 from recommend import openapi_events
+from recommend.openapi_events import FORBIDDEN
 from recommend.pages import CHARACTERS as PAGE_CHARACTERS
 from recommend.person import SESSION_CHARACTERS
 
@@ -68,7 +69,9 @@ def document() -> dict[str, Any]:
             "title": "Recommendations",
             "version": "1.0.0",
             "description": "Personal recommendations and rankings, with the terms of Amazon Personalize. Requests are "
-            "signed for the service execute-api (SigV4), or carry a JWT if the stack was deployed with JwtIssuer.",
+            "signed for the service execute-api (SigV4), or carry a JWT if the stack was deployed with JwtIssuer. A "
+            "signed request is a service's, and may name any user. One with a JWT may name only the user in its claim "
+            "`sub`, or JwtUserClaim: another user, also one who has logged in to the request's session, is 403.",
         },
         "paths": {
             "/recommendations": {
@@ -76,13 +79,13 @@ def document() -> dict[str, Any]:
                     "operationId": "getRecommendations",
                     "summary": "Recommend items to a user, a session, or both; one of the ids is needed",
                     "parameters": [_query("userId", _ID, _USER), _session(), *_for_a_user()],
-                    "responses": _responses("Recommendations", 400),
+                    "responses": _responses("Recommendations", 400, 403),
                 },
                 "post": {
                     "operationId": "getRecommendationsForHistory",
                     "summary": "Recommend items by the history in the request; nothing else of the last days counts",
                     "requestBody": _body("RecommendationsRequest"),
-                    "responses": _responses("Recommendations", 400, 413, 415),
+                    "responses": _responses("Recommendations", 400, 403, 413, 415),
                 },
             },
             "/users/{userId}/recommendations": {
@@ -90,7 +93,7 @@ def document() -> dict[str, Any]:
                     "operationId": "getRecommendationsByPath",
                     "summary": "The same, for a user whose id has no slash, percent sign, question mark or hash",
                     "parameters": [_id("userId", _USER, "path"), _session(), *_for_a_user()],
-                    "responses": _responses("Recommendations", 400),
+                    "responses": _responses("Recommendations", 400, 403),
                 }
             },
             "/sessions/{sessionId}/recommendations": {
@@ -102,7 +105,7 @@ def document() -> dict[str, Any]:
                         _query("userId", _ID, _USER),
                         *_for_a_user(),
                     ],
-                    "responses": _responses("Recommendations", 400),
+                    "responses": _responses("Recommendations", 400, 403),
                 }
             },
             "/related": {
@@ -138,7 +141,7 @@ def document() -> dict[str, Any]:
                     "operationId": "getPersonalizedRanking",
                     "summary": "Rank the given items for a user",
                     "requestBody": _body("RankingRequest"),
-                    "responses": _responses("PersonalizedRanking", 400, 413, 415),
+                    "responses": _responses("PersonalizedRanking", 400, 403, 413, 415),
                 }
             },
             "/health": {
@@ -249,6 +252,7 @@ def _schemas() -> dict[str, Any]:
                         "code": {
                             "enum": [
                                 "InvalidInput",
+                                "Forbidden",
                                 "NotFound",
                                 "MethodNotAllowed",
                                 "NothingDeployed",
@@ -315,6 +319,7 @@ def _session() -> dict[str, Any]:
 def _responses(schema: str, *refusals: int) -> dict[str, Any]:
     words = {
         400: "a value is invalid; the message names the field and the reason",
+        403: FORBIDDEN,
         413: "the body is too large",
         415: "the content type is not application/json",
     }

@@ -7,6 +7,7 @@ from typing import Any
 from contracts import ids, limits, recommendation_ids
 
 _PLAIN = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffd"
+FORBIDDEN = "the caller has a JWT, and the request is about another user than that of the JWT"
 _MISSING = "null or none, na, n/a or nan stand for a missing value in any case, and are refused"
 
 
@@ -59,6 +60,7 @@ def paths() -> dict[str, Any]:
                 "responses": {
                     "200": _json("the accepted events are stored; the refused ones cannot be used", "Events"),
                     "400": _json("nothing can be used; the message names the field and the reason", "EventsError"),
+                    "403": _json(FORBIDDEN, "Error"),
                     "413": _json("the body is too large", "Error"),
                     "415": _json("the content type is not application/json", "Error"),
                     "503": _json("the events cannot be stored now: send all again", "Error"),

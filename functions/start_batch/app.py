@@ -37,6 +37,7 @@ class Settings(environment.Common):
     batch_instance_type: str
     batch_num_results: int
     batch_instance_count: int = 1
+    kms_key_arn: str = ""
 
 
 WRITERS = 10
@@ -79,6 +80,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         SETTINGS.artifacts_bucket,
         SETTINGS.batch_instance_type,
         SETTINGS.batch_instance_count,
+        SETTINGS.kms_key_arn,
         name_prefix=SETTINGS.name_prefix,
     )
     if job is not None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from contracts import limits
-from shared import tags
+from shared import tags, volumes
 from shared.errors import InvalidInput
 
 USERS_PER_SHARD = 256
@@ -49,13 +49,21 @@ def inputs(number: int, num_results: int) -> dict[str, bytes]:
 
 
 def create_transform_job(
-    job_name: str, model_name: str, bucket: str, instance_type: str, instance_count: int = 1, *, name_prefix: str
+    job_name: str,
+    model_name: str,
+    bucket: str,
+    instance_type: str,
+    instance_count: int = 1,
+    kms_key_arn: str = "",
+    *,
+    name_prefix: str,
 ) -> dict[str, Any]:
     """Return the CreateTransformJob call: one request per part; SageMaker divides the parts between the instances.
     Raises InvalidInput for less than one instance.
     """
     if instance_count < 1:
         raise InvalidInput(f"BatchInstanceCount must be at least 1, not {instance_count}")
+    volume_key = volumes.key_of(instance_type, kms_key_arn)
     return {
         "TransformJobName": job_name,
         "ModelName": model_name,
@@ -74,7 +82,12 @@ def create_transform_job(
             "S3OutputPath": f"s3://{bucket}/batch/{job_name}/lists",
             "Accept": "application/json",
             "AssembleWith": "None",
+            **({"KmsKeyId": kms_key_arn} if kms_key_arn else {}),
         },
-        "TransformResources": {"InstanceType": instance_type, "InstanceCount": instance_count},
+        "TransformResources": {
+            "InstanceType": instance_type,
+            "InstanceCount": instance_count,
+            **({"VolumeKmsKeyId": volume_key} if volume_key else {}),
+        },
         "Tags": tags.listed(name_prefix),
     }

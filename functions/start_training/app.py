@@ -34,6 +34,7 @@ class Settings(environment.Common):
     training_max_runtime_seconds: int
     training_instance_count: int = 1
     training_use_spot: bool = False
+    kms_key_arn: str = ""
     hyperparameters: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,6 +74,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         use_spot=SETTINGS.training_use_spot,
         max_runtime_seconds=SETTINGS.training_max_runtime_seconds,
         given_hyperparameters=SETTINGS.hyperparameters,
+        kms_key_arn=SETTINGS.kms_key_arn,
     )
     token = Token(
         kind=JobKind.TRAINING,

@@ -9,7 +9,7 @@ from contracts import lines
 from contracts.durations import seconds_of
 from contracts.limits import PARAMETER_CHARACTERS
 from contracts.values import is_number, shown
-from shared import names, tags
+from shared import names, tags, volumes
 from shared.errors import InvalidInput
 
 METRICS = [{"Name": name, "Regex": regex} for name, regex in lines.METRICS.items()]
@@ -105,6 +105,7 @@ def create_training_job(
     use_spot: bool,
     max_runtime_seconds: int,
     given_hyperparameters: dict[str, Any],
+    kms_key_arn: str = "",
 ) -> dict[str, Any]:
     """Return the call. With spot capacity the job may wait for as long as it may run.
 
@@ -120,6 +121,7 @@ def create_training_job(
     stopping = {"MaxRuntimeInSeconds": max_runtime_seconds}
     if use_spot:
         stopping["MaxWaitTimeInSeconds"] = 2 * max_runtime_seconds
+    volume_key = volumes.key_of(instance_type, kms_key_arn)
     return {
         "TrainingJobName": name,
         "AlgorithmSpecification": {
@@ -129,7 +131,10 @@ def create_training_job(
         },
         "RoleArn": role_arn,
         "InputDataConfig": channels,
-        "OutputDataConfig": {"S3OutputPath": f"s3://{artifacts_bucket}/training"},
+        "OutputDataConfig": {
+            "S3OutputPath": f"s3://{artifacts_bucket}/training",
+            **({"KmsKeyId": kms_key_arn} if kms_key_arn else {}),
+        },
         "CheckpointConfig": {
             "S3Uri": f"s3://{artifacts_bucket}/checkpoints/{name}/",
             "LocalPath": "/opt/ml/checkpoints",
@@ -138,6 +143,7 @@ def create_training_job(
             "InstanceType": instance_type,
             "InstanceCount": instance_count,
             "VolumeSizeInGB": VOLUME_GIGABYTES,
+            **({"VolumeKmsKeyId": volume_key} if volume_key else {}),
         },
         "StoppingCondition": stopping,
         "HyperParameters": hyperparameters(given_hyperparameters, run, image_uri),

@@ -359,6 +359,104 @@ def budget_is_heard(template: Template) -> list[str]:
     return faults
 
 
+# Prefixes that cannot be told: PreparationSource is another's bucket, and Firehose's documentation names none.
+ANY_PREFIX = {"PreparationJobRole/ListSource", "EventsStreamRole/FindBucketAndOpenUploads"}
+LISTING = {"s3:ListBucket", "s3:ListBucketVersions"}
+
+
+def listings_are_restricted(template: Template) -> list[str]:
+    """A role lists only below the folders that it reads. It may list below each of them, because S3 says that an object
+    is absent only to who could list it.
+    """
+    faults = []
+    for name, role in _roles(template):
+        reads: set[tuple[str, str]] = set()
+        for statement in statements(role):
+            if "s3:GetObject" in as_list(statement["Action"]):
+                for resource in map(text, as_list(statement["Resource"])):
+                    bucket, _, key = resource.partition("/")
+                    reads.add((bucket, key.partition("/")[0]))
+        listed: dict[str, set[str]] = {}
+        for statement in statements(role):
+            actions, where = set(as_list(statement["Action"])), f"{name}/{statement['Sid']}"
+            if not actions & LISTING or where in ANY_PREFIX:
+                continue
+            patterns = as_list(statement.get("Condition", {}).get("StringLike", {}).get("s3:prefix", []))
+            if not patterns or not all(re.fullmatch(r"[a-z]+(/.*)?\*", pattern) for pattern in patterns):
+                faults.append(f"{where} lists any folder: {patterns}")
+            if actions - LISTING:
+                faults.append(f"{where} has the condition s3:prefix for {sorted(actions - LISTING)}, which lack it")
+            for bucket in map(text, as_list(statement["Resource"])):
+                listed.setdefault(bucket, set()).update(pattern.rstrip("*").strip("/") for pattern in patterns)
+        faults += [
+            f"{name} reads {bucket}/{folder} and would not hear that an object is absent"
+            for bucket, folder in sorted(reads)
+            if bucket in listed and folder not in listed[bucket]
+        ]
+    return faults
+
+
+# Where each kind of resource has the customer's key; a dot leads into a property.
+KEYS = {
+    "AWS::S3::Bucket": "BucketEncryption.ServerSideEncryptionConfiguration",
+    "AWS::DynamoDB::Table": "SSESpecification",
+    "AWS::KinesisFirehose::DeliveryStream": "DeliveryStreamEncryptionConfigurationInput",
+    "AWS::SNS::Topic": "KmsMasterKeyId",
+    "AWS::SQS::Queue": "KmsMasterKeyId",
+    "AWS::Logs::LogGroup": "KmsKeyId",
+}
+_KEY = {"Ref": "KmsKeyArn"}
+# Services through which a role reads and writes what that key encrypts.
+KEEPERS = ("s3", "dynamodb", "sns", "sqs")
+
+
+def the_customers_key_is_everywhere(template: Template) -> list[str]:
+    """With KmsKeyArn, whatever keeps data is encrypted with that key."""
+    faults = []
+    for kind, path in KEYS.items():
+        for name, properties in of_type(template, kind).items():
+            value: Any = properties
+            for part in path.split("."):
+                value = value.get(part, {})
+            chosen = as_list(value)[0] if value else {}
+            condition, with_key, _ = chosen.get("Fn::If", ["", {}, {}])
+            if condition != "HasKmsKey" or json.dumps(_KEY) not in json.dumps(with_key):
+                faults.append(f"{name} is not encrypted with KmsKeyArn")
+    return faults
+
+
+def the_customers_key_is_used_narrowly(template: Template) -> list[str]:
+    """Each role may use that key only through the services that it calls, or for volumes, and only if there is one."""
+    faults = []
+    for name, role in _roles(template):
+        written = [one for policy in role.get("Policies", []) for one in policy["PolicyDocument"]["Statement"]]
+        through = {
+            action.partition(":")[0] for statement in statements(role) for action in as_list(statement["Action"])
+        }
+        wanted = {f"{service}.${{AWS::Region}}.${{AWS::URLSuffix}}" for service in KEEPERS if service in through}
+        found: set[str] = set()
+        for statement in written:
+            condition, inner = statement["Fn::If"][:2] if "Fn::If" in statement else ("", statement)
+            actions = as_list(inner["Action"])
+            if not any(action.startswith("kms:") for action in actions):
+                continue
+            where, limits = f"{name}/{inner['Sid']}", inner.get("Condition", {})
+            if inner["Resource"] == {"Fn::GetAtt": ["NotificationsKey", "Arn"]} and condition == "HasNoKmsKey":
+                continue
+            if inner["Resource"] != _KEY or condition != "HasKmsKey":
+                faults.append(f"{where} is not about KmsKeyArn, or not only if there is one")
+            if actions == ["kms:CreateGrant"]:
+                if limits != {"Bool": {"kms:GrantIsForAWSResource": "true"}}:
+                    faults.append(f"{where} grants the key to others than AWS")
+                continue
+            if set(actions) != {"kms:Decrypt", "kms:GenerateDataKey"}:
+                faults.append(f"{where} allows {', '.join(actions)}")
+            found |= {text(one) for one in as_list(limits.get("StringEquals", {}).get("kms:ViaService", []))}
+        if found != wanted:
+            faults.append(f"{name} uses the key through {sorted(found)}, not {sorted(wanted)}")
+    return faults
+
+
 def state_machines_are_logged_without_data(template: Template) -> list[str]:
     """State machines log everything except the data, which contains task tokens."""
     faults = []
@@ -430,13 +528,17 @@ def functions_are_called_by_named_sources_only(template: Template) -> list[str]:
 
 
 def routes_are_guarded(template: Template) -> list[str]:
-    """Every route requires a signature or a token."""
+    """Every route requires a signature or a token, and the token's scope: to write for events, to read for others."""
     wanted = {"Fn::If": ["HasJwt", "JWT", "AWS_IAM"]}
-    return [
-        f"{name} ({route['RouteKey']}) is open"
-        for name, route in of_type(template, "AWS::ApiGatewayV2::Route").items()
-        if route.get("AuthorizationType") != wanted
-    ]
+    faults = []
+    for name, route in of_type(template, "AWS::ApiGatewayV2::Route").items():
+        if route.get("AuthorizationType") != wanted:
+            faults.append(f"{name} ({route['RouteKey']}) is open")
+        scopes = "JwtWriteScopes" if route["RouteKey"] == "POST /events" else "JwtReadScopes"
+        given = {"Fn::If": [f"Has{scopes}", {"Fn::Split": [",", {"Ref": scopes}]}, {"Ref": "AWS::NoValue"}]}
+        if route.get("AuthorizationScopes") != given:
+            faults.append(f"{name} ({route['RouteKey']}) does not ask for {scopes}")
+    return faults
 
 
 def images_are_named_by_digest(template: Template) -> list[str]:
@@ -528,6 +630,9 @@ ALL = [
     state_machines_are_logged_without_data,
     rules_are_narrow,
     functions_are_called_by_named_sources_only,
+    listings_are_restricted,
+    the_customers_key_is_everywhere,
+    the_customers_key_is_used_narrowly,
     routes_are_guarded,
     images_are_named_by_digest,
     stacks_keep_apart,

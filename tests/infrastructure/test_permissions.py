@@ -51,17 +51,18 @@ RENAMED = {
 }
 # Operations that pass a role to a service.
 PASSING = {"sagemaker:CreateTrainingJob", "sagemaker:CreateModel", "emr-serverless:StartJobRun"}
-# Further permissions that a call needs: tags at creation, calls by Application Auto Scaling, the topic's key. Without
-# s3:ListBucket, S3 answers 403 and not 404 for a key that does not exist.
+# Further permissions that a call needs: tags at creation, the customer's key on volumes, calls by Application Auto
+# Scaling, the topic's key. Without s3:ListBucket, S3 answers 403 and not 404 for a key that does not exist.
 ACCOMPANYING = {
-    "sagemaker:CreateTrainingJob": {"sagemaker:AddTags"},
+    "sagemaker:CreateTrainingJob": {"sagemaker:AddTags", "kms:CreateGrant"},
+    "sagemaker:CreateTransformJob": {"kms:CreateGrant"},
     "sagemaker:CreateModel": {"sagemaker:AddTags"},
     "sagemaker:CreateModelPackage": {"sagemaker:AddTags"},
     "sagemaker:CreateModelPackageGroup": {"sagemaker:AddTags"},
     "sagemaker:CreateTransformJob": {"sagemaker:AddTags"},
     "emr-serverless:StartJobRun": {"emr-serverless:TagResource"},
     "sagemaker:CreateEndpoint": {"sagemaker:AddTags"},
-    "sagemaker:CreateEndpointConfig": {"sagemaker:AddTags"},
+    "sagemaker:CreateEndpointConfig": {"sagemaker:AddTags", "kms:CreateGrant"},
     "application-autoscaling:RegisterScalableTarget": {
         "sagemaker:DescribeEndpointConfig",
         "sagemaker:UpdateEndpointWeightsAndCapacities",
@@ -78,6 +79,8 @@ ACCOMPANYING = {
 EVERY_FUNCTION = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 # `Jobs.outcome` looks at a job of the token's kind. These functions hold tokens of one kind only and never make the
 # other calls.
+# The customer's key, which tests/infrastructure/rules.py looks at: through which services each role may use it.
+KEY = {"kms:Decrypt", "kms:GenerateDataKey"}
 TOKEN_CALLS = {
     "sagemaker:DescribeTrainingJob",
     "sagemaker:DescribeTransformJob",
@@ -258,6 +261,8 @@ def test_role_allows_no_call_that_the_code_cannot_reach(function: str, cloudform
     needed = reachable.union(EVERY_FUNCTION, *(ACCOMPANYING.get(call, set()) for call in reachable))
     if f"{pascal(function)}Function" in rules.asynchronous_functions(cloudformation):
         needed.add("sqs:SendMessage")
+    if any(call.startswith(("s3:", "dynamodb:", "sns:", "sqs:")) for call in needed):
+        needed |= KEY
     assert allowed_calls(function, cloudformation) - needed == set()
 
 

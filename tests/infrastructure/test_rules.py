@@ -31,6 +31,10 @@ def _lifecycle(template: Template, bucket: str, prefix: str | None) -> dict[str,
     return next(rule for rule in rules if rule.get("Prefix") == prefix)
 
 
+def _key_statement(template: Template, role: str) -> dict[str, Any]:
+    return _statement(template, role, "UseKey")
+
+
 Mutation = tuple[Callable[[Template], list[str]], Callable[[Template], Any], str]
 
 MUTATIONS: dict[str, Mutation] = {
@@ -271,10 +275,96 @@ MUTATIONS: dict[str, Mutation] = {
         lambda t: _properties(t, "ManifestCreatedPermission").pop("SourceArn"),
         "ManifestCreatedPermission lets events.amazonaws.com call for anything",
     ),
+    "listing of a whole bucket": (
+        rules.listings_are_restricted,
+        lambda t: _statement(t, "RecommendRole", "TellAbsentFromForbidden").pop("Condition"),
+        "RecommendRole/TellAbsentFromForbidden lists any folder: []",
+    ),
+    "listing of any prefix": (
+        rules.listings_are_restricted,
+        lambda t: _statement(t, "RecommendRole", "TellAbsentFromForbidden")["Condition"]["StringLike"].update(
+            {"s3:prefix": ["*"]}
+        ),
+        "RecommendRole/TellAbsentFromForbidden lists any folder: ['*']",
+    ),
+    "reading where listing is not allowed": (
+        rules.listings_are_restricted,
+        lambda t: _statement(t, "VerifyRole", "TellAbsentFromForbidden")["Condition"]["StringLike"].update(
+            {"s3:prefix": ["runs/*"]}
+        ),
+        "VerifyRole reads ${ArtifactsBucket.Arn}/serving and would not hear that an object is absent",
+    ),
+    "region under a condition of listing": (
+        rules.listings_are_restricted,
+        lambda t: _statement(t, "ServingRole", "ListBucket").update(Action=["s3:ListBucket", "s3:GetBucketLocation"]),
+        "ServingRole/ListBucket has the condition s3:prefix for ['s3:GetBucketLocation'], which lack it",
+    ),
+    "DataBucket without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "DataBucket").update(BucketEncryption={"ServerSideEncryptionConfiguration": [{}]}),
+        "DataBucket is not encrypted with KmsKeyArn",
+    ),
+    "EventsTable without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "EventsTable").update(SSESpecification={"SSEEnabled": True}),
+        "EventsTable is not encrypted with KmsKeyArn",
+    ),
+    "EventsStream without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "EventsStream").pop("DeliveryStreamEncryptionConfigurationInput"),
+        "EventsStream is not encrypted with KmsKeyArn",
+    ),
+    "NotificationsTopic without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "NotificationsTopic").pop("KmsMasterKeyId"),
+        "NotificationsTopic is not encrypted with KmsKeyArn",
+    ),
+    "DeadLetterQueue without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "DeadLetterQueue").update(KmsMasterKeyId={"Ref": "KmsKeyArn"}),
+        "DeadLetterQueue is not encrypted with KmsKeyArn",
+    ),
+    "RecommendLogGroup without the customer's key": (
+        rules.the_customers_key_is_everywhere,
+        lambda t: _properties(t, "RecommendLogGroup").pop("KmsKeyId"),
+        "RecommendLogGroup is not encrypted with KmsKeyArn",
+    ),
+    "key through a service that the role does not call": (
+        rules.the_customers_key_is_used_narrowly,
+        lambda t: _key_statement(t, "RecommendRole")["Condition"].pop("StringEquals"),
+        "RecommendRole uses the key through []",
+    ),
+    "role without the customer's key": (
+        rules.the_customers_key_is_used_narrowly,
+        lambda t: _properties(t, "EventsStreamRole")["Policies"][0]["PolicyDocument"]["Statement"].pop(2),
+        "EventsStreamRole uses the key through [], not ['s3.${AWS::Region}.${AWS::URLSuffix}']",
+    ),
+    "any key": (
+        rules.the_customers_key_is_used_narrowly,
+        lambda t: _key_statement(t, "RecommendRole").update(Resource="*"),
+        "RecommendRole/UseKey is not about KmsKeyArn",
+    ),
+    "key that encrypts elsewhere": (
+        rules.the_customers_key_is_used_narrowly,
+        lambda t: _key_statement(t, "RecommendRole")["Action"].append("kms:ReEncryptTo"),
+        "RecommendRole/UseKey allows kms:Decrypt, kms:GenerateDataKey, kms:ReEncryptTo",
+    ),
+    "grant to anyone": (
+        rules.the_customers_key_is_used_narrowly,
+        lambda t: _statement(t, "TrainingRole", "EncryptVolumes").pop("Condition"),
+        "TrainingRole/EncryptVolumes grants the key to others than AWS",
+    ),
     "open route": (
         rules.routes_are_guarded,
         lambda t: _properties(t, "HealthRoute").update(AuthorizationType="NONE"),
         "HealthRoute (GET /health) is open",
+    ),
+    "route that writes with a scope to read": (
+        rules.routes_are_guarded,
+        lambda t: _properties(t, "EventsRoute").update(
+            AuthorizationScopes=_properties(t, "HealthRoute")["AuthorizationScopes"]
+        ),
+        "EventsRoute (POST /events) does not ask for JwtWriteScopes",
     ),
     "image by tag": (
         rules.images_are_named_by_digest,

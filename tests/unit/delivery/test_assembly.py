@@ -97,6 +97,7 @@ MISTAKES = [
     (EVALUATE, "# Reads the output of jobs", "not a comment", "cannot read the line"),
     (EVALUATE, "States: [", "States: [rollback.Verify, ", "States is ['rollback.Verify', 'retraining.Evaluate']"),
     (EVALUATE, "States:", "#", "but statemachines/ has ['retraining.Evaluate']"),
+    ("functions/events/function.yaml", "Scopes:", "#", "Scopes is missing"),
     ("template/machines.yaml", "      EventPattern:", "      Pattern:", "Pattern is not known"),
     ("functions/reconcile/function.yaml", "  RetryPolicy: {", "  # RetryPolicy: {", "Schedule: RetryPolicy is missing"),
 ]

@@ -84,6 +84,7 @@ def test_every_environment_lacks_its_image_and_whom_to_tell_only(environment: st
             "DeploymentStepPercent must be 10 to 50",
         ),
         ({"JwtIssuer": "https://shop.example"}, "JwtIssuer needs JwtAudience"),
+        ({"JwtReadScopes": "shop/read"}, "so they need JwtIssuer"),
         ({"PreparationScheduleState": "ENABLED"}, "needs PreparationSource"),
     ],
 )

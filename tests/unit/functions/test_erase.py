@@ -361,6 +361,16 @@ def test_a_quoted_line_break_is_part_of_its_row() -> None:
     assert len(list(rows.records(io.BytesIO(text), is_quoted=False))) == 4
 
 
+@pytest.mark.parametrize("is_quoted", [True, False])
+def test_a_row_that_never_ends_is_left_to_spark(is_quoted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MAXIMUM_ROW_BYTES", 1 << 20)
+    row = b'"' + b"a\n" * (1 << 20) if is_quoted else b"a" * (2 << 20)
+    fits = row[: 1 << 20]
+    assert list(rows.records(io.BytesIO(b"x\n" + fits), is_quoted)) == [b"x\n", fits]
+    with pytest.raises(rows.ForSpark, match="has a row of more than 1048576 bytes"):
+        list(rows.records(io.BytesIO(b"x\n" + row), is_quoted))
+
+
 def test_golden_requests_that_are_none_have_no_ids() -> None:
     assert archive.ids_in_golden(b'[{"request": {"itemId": "a"}, "response": null}, 5]') == []
 

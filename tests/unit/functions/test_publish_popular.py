@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Callable
@@ -200,6 +201,12 @@ def test_a_call_adds_so_many_files_and_the_next_one_the_others(
     for number in (2, 3, 3):
         app.handler({}, CONTEXT)
         assert published(cloud)["popular"]["24h"]["itemList"] == [["7", number]]
+
+
+def test_counts_that_unpack_to_very_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_counts, "MAXIMUM_BYTES", 100_000)
+    with pytest.raises(Unfit, match="it: the archive unpacks to more than 100000 bytes"):
+        item_counts.unpack(gzip.compress(bytes(200_000)), "it")
 
 
 @pytest.mark.parametrize("content", [b"", b"no", item_counts.pack({"schemaVersion": "2.0"}), item_counts.pack({})])
