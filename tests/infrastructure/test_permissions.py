@@ -55,11 +55,10 @@ PASSING = {"sagemaker:CreateTrainingJob", "sagemaker:CreateModel", "emr-serverle
 # Scaling, the topic's key. Without s3:ListBucket, S3 answers 403 and not 404 for a key that does not exist.
 ACCOMPANYING = {
     "sagemaker:CreateTrainingJob": {"sagemaker:AddTags", "kms:CreateGrant"},
-    "sagemaker:CreateTransformJob": {"kms:CreateGrant"},
+    "sagemaker:CreateTransformJob": {"sagemaker:AddTags", "kms:CreateGrant"},
     "sagemaker:CreateModel": {"sagemaker:AddTags"},
     "sagemaker:CreateModelPackage": {"sagemaker:AddTags"},
     "sagemaker:CreateModelPackageGroup": {"sagemaker:AddTags"},
-    "sagemaker:CreateTransformJob": {"sagemaker:AddTags"},
     "emr-serverless:StartJobRun": {"emr-serverless:TagResource"},
     "sagemaker:CreateEndpoint": {"sagemaker:AddTags"},
     "sagemaker:CreateEndpointConfig": {"sagemaker:AddTags", "kms:CreateGrant"},
