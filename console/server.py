@@ -11,6 +11,7 @@ from nicegui import app, ui
 
 from console import state
 from console.guard import Guard
+from control import own_link
 from control.connection import Connection
 
 HOST = "127.0.0.1"
@@ -51,4 +52,5 @@ def serve(connection: Connection, port: int, may_write: bool, token: str) -> Non
     link = f"http://{HOST}:{port}/?token={token}"
     settings: dict[str, Any] = {"show": False, "reload": False, "show_welcome_message": False}
     app.on_startup(lambda: print(f"console: {link}", flush=True))
-    ui.run(host=HOST, port=port, title=connection.stack, favicon=ICON, dark=None, **settings)
+    with own_link.kept(port, link):
+        ui.run(host=HOST, port=port, title=connection.stack, favicon=ICON, dark=None, **settings)

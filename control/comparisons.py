@@ -15,6 +15,8 @@ from control import evaluations
 from control.connection import Clients, Connection
 from control.evaluations import Evidence, document
 from control.ledger import moment
+from control.prices import Price, price_of
+from control.runs import parameters_of
 
 MOST_RUNS = 4
 MOST_PAGES = 10
@@ -42,7 +44,7 @@ class Side:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     job: Mapping[str, Any] = field(default_factory=dict)
     epochs: tuple[Epoch, ...] = ()
-    price: float = 0.0
+    price: Price = field(default_factory=Price)
 
     @property
     def run_id(self) -> str:
@@ -68,7 +70,10 @@ def side(connection: Connection, run_id: str) -> Side:
     manifest = document(connection, "DataBucketName", f"datasets/{version}/manifest.json")
     attempt = int(found.run.get("trainingAttempt") or 1)
     name = f"{connection.name_prefix}-{found.run_id}" + (f"-t{attempt}" if attempt > 1 else "")
-    return Side(found, manifest, _job(connection, name), training_epochs(connection, name), _price(connection))
+    job = _job(connection, name)
+    kind = str((job.get("ResourceConfig") or {}).get("InstanceType", ""))
+    price = price_of(kind, parameters_of(connection))
+    return Side(found, manifest, job, training_epochs(connection, name), price)
 
 
 def epochs(log: Iterable[str]) -> tuple[Epoch, ...]:
@@ -96,10 +101,10 @@ def figure_rows(sides: Sequence[Side]) -> list[dict[str, Any]]:
 def cost(one: Side) -> float | None:
     """US dollars of the training job; None without a price or a job."""
     billed = one.job.get("BillableTimeInSeconds")
-    if not one.price or not is_number(billed):
+    if not one.price.per_hour or not is_number(billed):
         return None
     machines = int((one.job.get("ResourceConfig") or {}).get("InstanceCount", 1))
-    return one.price * machines * float(billed) / 3600
+    return one.price.per_hour * machines * float(billed) / 3600
 
 
 def hyperparameter_rows(sides: Sequence[Side]) -> list[dict[str, Any]]:
@@ -187,9 +192,3 @@ def _lines(logs: Any, stream: str) -> list[str]:
             break
         call["nextToken"] = page["nextForwardToken"]
     return found
-
-
-def _price(connection: Connection) -> float:
-    stack = connection.client("cloudformation").describe_stacks(StackName=connection.stack)["Stacks"][0]
-    given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
-    return float(given.get("TrainingPricePerHour") or 0)

@@ -133,3 +133,31 @@ def waits(tokens: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
         )
         for one in tokens
     ]
+
+
+OCCASIONS = {
+    "approval": "waits for the approval of a person",
+    "decided": "is decided",
+    "parked": "waits (parked), and goes on by itself",
+    "failure": "failed",
+    "deployed": "serves",
+    "rejected": "was rejected: the earlier model serves on",
+    "unchanged": "gave the model that serves once more",
+    "succeeded": "is done",
+}
+"""What the occasions of notifications mean; the ledger has them with the number or the digest of what happened."""
+
+
+def told(notice: Mapping[str, Any]) -> tuple[str, str]:
+    """A notification of the ledger as a sentence, and the name of what it tells of."""
+    kind, _, name = str(notice["pk"]).partition("#")
+    occasion = str(notice["sk"]).partition("#")[2]
+    if not name:
+        return f"{kind.capitalize().replace('_', ' ')} were refused: the earlier ones stay in force", ""
+    word, _, which = occasion.partition("-")
+    words = OCCASIONS.get(word, occasion.replace("_", " "))
+    again = f", for the {int(which) + 1}. time" if word == "failure" and which.isdecimal() and int(which) else ""
+    return f"{KINDS.get(kind, kind.lower().replace('_', ' '))} {name}".strip() + f" {words}{again}", name
+
+
+KINDS = {"RUN": "Run", "DATASET": "Preparation", "ROLLBACK": "Rollback", "BATCH": "Batch", "TRIAL": "Trial"}

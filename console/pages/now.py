@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from nicegui import events, ui
 
-from console import state
-from console.frame import ask, badge, notice, page, read, refreshed
+from console import glossary, state
+from console.frame import ask, badge, notice, page, read, read_only_note, refreshed
 from control import drops, health, serving
 from control.connection import in_words
 from control.ledger import when
@@ -52,8 +52,7 @@ def _read() -> dict[str, Any]:
 async def show() -> None:
     """Fill the page."""
     await refreshed(_fill())()
-    if state.current.may_write:
-        _drop_zone()
+    _drop_zone()
 
 
 def _fill() -> Any:
@@ -138,7 +137,7 @@ def _answers(answers: health.Answers) -> None:
     if not total:
         ui.label("None: nobody has asked, or the metrics are not there yet.")
     for source, number in sorted(answers.by_source.items(), key=lambda one: -one[1]):
-        ui.label(f"{source}: {number:,} ({number / total:.0%})")
+        glossary.term(source, f"{source}: {number:,} ({number / total:.0%})")
     if answers.p50 is not None and answers.p99 is not None:
         ui.label(f"Time of the function: p50 {answers.p50:,.0f} ms, p99 {answers.p99:,.0f} ms.")
     ui.label(f"{answers.errors} errors." if answers.errors else "No errors.")
@@ -169,10 +168,8 @@ def _notifications(notices: Iterable[Mapping[str, Any]]) -> None:
     shown = False
     for one in notices:
         shown = True
-        kind, _, name = str(one["pk"]).partition("#")
-        occasion = str(one["sk"]).partition("#")[2].replace("_", " ")
-        text = f"{when(one.get('updatedAt'))}  {kind.lower()} {name}: {occasion}"
-        _run_or_text(text, name if kind == "RUN" else "")
+        sentence, name = health.told(one)
+        _run_or_text(f"{when(one.get('updatedAt'))}  {sentence}", name if str(one["pk"]).startswith("RUN#") else "")
     if not shown:
         ui.label("None was sent yet.")
 
@@ -184,6 +181,9 @@ def _drop_zone() -> None:
         ui.label(
             "Interactions (user, item, time) and, if there is one, a catalogue: CSV, TSV, JSON lines, Parquet, gzip."
         )
+        if not state.current.may_write:
+            read_only_note()
+            return
         chosen = ui.label("Nothing is chosen.").props("role=status").classes("break-words")
 
         async def take(given: events.UploadEventArguments) -> None:

@@ -12,7 +12,7 @@ from nicegui import run, ui
 
 from console import state
 from console.editor import json_editor
-from console.frame import ask, notice, page, read, refreshed
+from console.frame import ask, notice, of_a_change, page, read, read_only_note, refreshed
 from console.shelf import serving_catalogue
 from contracts import schemas
 from contracts.documents import Unfit
@@ -78,8 +78,9 @@ class _Workshop:
             schema = {name: value for name, value in schemas.load(self.kind.name).items() if name != "$schema"}
             self.editor = json_editor(self.draft, schema, self._editor_changed, is_tree=self.kind is rules.RULES)
         self.checked = ui.column().classes("w-full gap-2")
+        read_only_note()
         with ui.row().classes("gap-2 flex-wrap"):
-            self.publish = ui.button("Publish", on_click=self._publish).props("color=primary")
+            self.publish = of_a_change(ui.button("Publish", on_click=self._publish).props("color=primary"))
             ui.button("Begin again from what is in force", on_click=self._reset).props("flat")
         self._show_checked()
         self._preview()
@@ -185,7 +186,7 @@ class _Workshop:
 
     def _show_checked(self) -> None:
         faults = self._faults()
-        self.publish.set_enabled(not faults)
+        self.publish.set_enabled(not faults and state.current.may_write)
         self.checked.clear()
         with self.checked:
             if faults:
@@ -361,7 +362,8 @@ class _Workshop:
                     ui.label(f"{version.written.astimezone():%Y-%m-%d %H:%M:%S}, {version.size:,} bytes{here}")
                     ui.button("As draft", on_click=lambda one=version: self._draft_from(one)).props("flat dense")
                     if not version.is_latest:
-                        ui.button("Go back to it", on_click=lambda one=version: self._go_back(one)).props("flat dense")
+                        back = ui.button("Go back to it", on_click=lambda one=version: self._go_back(one))
+                        of_a_change(back.props("flat dense"))
 
     async def _draft_from(self, version: rules.Version) -> None:
         found = await read(rules.read_version, state.current.connection, self.kind, version.version_id)

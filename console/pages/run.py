@@ -10,7 +10,7 @@ from nicegui import run, ui
 
 from console import state
 from console.execution import ExecutionPanel
-from console.frame import ask, badge, notice, page, read
+from console.frame import ask, badge, notice, of_a_change, page, read
 from control import approvals, runs
 from control.actions import Action
 from control.connection import in_words
@@ -235,8 +235,7 @@ def _cost(run_id: str) -> tuple[str, bool]:
     job = runs.training_job(connection, str(name)) if name else None
     if job is None:
         return "", False
-    price = runs.parameters_of(connection).get("TrainingPricePerHour") or "0"
-    return runs.cost_of(job, float(price)), "TrainingEndTime" in job
+    return runs.cost_of(job, runs.parameters_of(connection)), "TrainingEndTime" in job
 
 
 def _button(label: str, icon: str, make: Callable[[], Action]) -> ui.button:
@@ -250,7 +249,7 @@ def _button(label: str, icon: str, make: Callable[[], Action]) -> ui.button:
             return
         ask(action)
 
-    return ui.button(label, icon=icon, on_click=clicked).props("outline dense no-caps")
+    return of_a_change(ui.button(label, icon=icon, on_click=clicked).props("outline dense no-caps"))
 
 
 def _remember(part: str = "") -> Callable[[str], None]:

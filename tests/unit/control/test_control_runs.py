@@ -244,15 +244,20 @@ def test_the_package_of_a_run_is_the_one_that_it_registered() -> None:
 # Cost
 
 
-def test_the_cost_of_a_training_counts_instances_and_says_when_the_price_is_unknown() -> None:
+def test_the_cost_of_a_training_counts_instances_and_says_whose_price_it_is() -> None:
     job: dict[str, Any] = {
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2},
         "BillableTimeInSeconds": 1800,
     }
-    assert runs.cost_of(job, 0.115) == "training: it runs on 2 × ml.m5.large; its cost is known when it is over"
+    assert runs.cost_of(job, {}) == "training: it runs on 2 × ml.m5.large; its cost is known when it is over"
     job["TrainingEndTime"] = datetime.now(UTC)
-    assert runs.cost_of(job, 0.115) == ("training: 1800 s billed on 2 × ml.m5.large at 0.115 USD an hour = 0.1150 USD")
-    assert runs.cost_of(job, 0.0).endswith("its price is unknown (parameter TrainingPricePerHour)")
+    given = runs.cost_of(job, {"TrainingPricePerHour": "0.2"})
+    assert given == (
+        "training: 1800 s billed on 2 × ml.m5.large at 0.2 USD an hour = 0.2000 USD (the stack's TrainingPricePerHour)"
+    )
+    assert "0.1150 USD (list price of us-east-1" in runs.cost_of(job, {"TrainingPricePerHour": "0"})
+    job["ResourceConfig"]["InstanceType"] = "ml.unheard-of.large"
+    assert runs.cost_of(job, {}).endswith("its price is unknown: set the stack's parameter TrainingPricePerHour")
 
 
 def test_a_run_without_a_report_says_so() -> None:
