@@ -76,6 +76,7 @@ body { --q-primary: #0072b2 !important }
 body.body--dark { --q-primary: #6cb8e8 !important }
 @layer theme { .body--dark .bg-primary { color: #10222e !important } }
 main a.nicegui-link:not(.text-white) { color: var(--q-primary); text-decoration: underline }
+.ag-center-cols-viewport { min-height: 42px !important }
 a:focus-visible, button:focus-visible, [tabindex]:focus-visible { outline: 2px solid #56b4e9; outline-offset: 1px }
 """
 HEAD = """<script>

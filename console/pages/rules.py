@@ -14,6 +14,7 @@ from console import state
 from console.editor import json_editor
 from console.frame import ask, notice, of_a_change, page, read, read_only_note, refreshed
 from console.shelf import serving_catalogue
+from console.tables import table
 from contracts import schemas
 from contracts.documents import Unfit
 from control import lists, people, rules, rules_preview
@@ -206,14 +207,7 @@ class _Workshop:
         if not named:
             return
         rows = [{"item": _short(item), "title": _short(self._title(item)), "rule": what} for item, what in named]
-        columns = [
-            {"name": name, "label": label, "field": name, "align": "left", "sortable": True}
-            for name, label in (("item", "item"), ("title", "title"), ("rule", "rule"))
-        ]
-        ui.label(f"Items concerned: {len(named)}").classes("font-bold")
-        ui.table(columns=columns, rows=rows, pagination=10).classes("w-full").props("dense flat wrap-cells").style(
-            "word-break: break-word"
-        )
+        table(f"Items concerned: {len(named)}", {"item": "item", "title": "title", "rule": "rule"}, rows)
 
     def _title(self, item_id: str) -> str:
         if self.catalogue is None:

@@ -154,9 +154,12 @@ def test_a_person_is_explored_with_the_list_that_the_api_gives(
     assert shown.returncode == 0, shown.stdout + shown.stderr
     titles = [line.split(",")[1] for line in files["items.csv"].decode().splitlines()[1:]]
     best = next(title for title in titles if title in shown.stdout)
-    operator.open(f"/explore?user={user}")
+    page = operator.open(f"/explore?user={user}")
     expect(content(operator)).to_contain_text(user, timeout=SEEN_MILLISECONDS)
     expect(content(operator)).to_contain_text(best, timeout=SEEN_MILLISECONDS)
+    page.get_by_text("The list as a table").first.click()
+    expect(page.get_by_role("columnheader", name="because of").first).to_be_visible()
+    expect(page.get_by_role("gridcell", name=best).first).to_be_visible()
 
 
 def test_a_rule_is_published_and_put_in_force(stack: LocalStack, files: dict[str, bytes], operator: Visitor) -> None:
@@ -188,6 +191,11 @@ def test_a_drill_shows_the_expected_end_and_the_real_one(stack: LocalStack, firs
 def test_the_model_before_serves_again_after_a_rollback(stack: LocalStack, operator: Visitor) -> None:
     serving = stack.ledger.serving()
     page = operator.open("/history")
+    expect(page.get_by_role("list", name="Who served when").get_by_role("listitem")).not_to_have_count(0)
+    expect(content(operator)).to_contain_text(f"If {serving['previous']['runId']} serves again:")
+    expect(content(operator)).to_contain_text("the one that serves knows")
+    for step in ("drop", "dataset version", "training job", "gate", "model package", "endpoint"):
+        expect(page.get_by_role("listitem").filter(has_text=step).first).to_be_visible()
     page.get_by_role("button", name="Roll back").first.click()
     operator.confirm("Roll back", "the lists look odd")
     eventually(lambda: stack.ledger.serving()["runId"] == serving["previous"]["runId"], "the model before serves")
