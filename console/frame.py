@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import inspect
 import io
@@ -11,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import background_tasks, run, ui
 
 from console import glossary, state
 from control import diagrams
@@ -22,6 +23,10 @@ from control.spreadsheet import without_formula
 REFRESH_SECONDS = 1.5
 READ_ONLY = 'This console only reads. Stop it and start it again with: make console ARGS="--write"'
 """What a button of a change says while nothing may be changed."""
+READING = "Reading from AWS…"
+"""What a page or a part of it shows until it is read."""
+AT_ONCE_SECONDS = 0.05
+"""What is read so soon is in the first answer; the rest follows over the websocket."""
 _trouble: ContextVar[ui.element | None] = ContextVar("trouble", default=None)
 """Where a part that is filled again and again shows what could not be read."""
 
@@ -119,30 +124,58 @@ NAVIGATION = (
 
 def page(path: str, title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register `path`; the decorated function (sync or async) fills the page. Its arguments are those of the path and
-    the query, as in FastAPI.
+    the query, as in FastAPI. The browser gets the frame at once and loads its scripts while `fill` still reads.
     """
 
     def register(fill: Callable[..., Any]) -> Callable[..., Any]:
         async def framed(**arguments: Any) -> None:
             _frame(path, title)
-            with ui.element("div").classes("w-full max-w-screen-2xl mx-auto flex flex-col gap-4"):
+            with ui.element("div").classes("w-full max-w-screen-2xl mx-auto flex flex-col gap-4") as content:
                 ui.link_target("content").props("tabindex=-1")
                 with ui.element("h1").classes("sr-only"):
                     ui.label(title)
-                try:
-                    found = fill(**arguments)
-                    if inspect.isawaitable(found):
-                        await found
-                except Exception as error:  # as in `read`: a page never shows a stack trace, the log does
-                    log.exception("page %s", path)
-                    notice(in_words(error), "bad")
+                waiting = ui.label(READING).classes("opacity-70").props("role=status")
+
+            async def filled() -> None:
+                with content:
+                    try:
+                        found = fill(**arguments)
+                        if inspect.isawaitable(found):
+                            await found
+                    except Exception as error:  # as in `read`: a page never shows a stack trace, the log does
+                        if content.is_deleted:
+                            return  # the reader has left
+                        log.exception("page %s", path)
+                        notice(in_words(error), "bad")
+                    if not waiting.is_deleted:
+                        waiting.delete()
+
+            task = background_tasks.create(filled(), name=f"fill {path}")
+            await asyncio.wait([task], timeout=AT_ONCE_SECONDS)
 
         framed.__signature__ = inspect.signature(fill)  # type: ignore[attr-defined] # FastAPI reads the arguments here
         framed.__name__ = fill.__name__
-        ui.page(path, title=f"{title} · {state.current.connection.stack}", response_timeout=30)(framed)
+        ui.page(path, title=f"{title} · {state.current.connection.stack}")(framed)
         return fill
 
     return register
+
+
+def later(fill: Callable[[], Any]) -> None:
+    """Fill a part once the page is shown: one that is large in the browser (a graph, an editor), or slow to read."""
+    with ui.column().classes("w-full gap-4") as holder:
+        waiting = ui.label(READING).classes("opacity-70")
+
+    async def filled() -> None:
+        with holder:
+            found = fill()
+            if inspect.isawaitable(found):
+                await found
+        if not waiting.is_deleted:
+            waiting.delete()
+
+    with holder:
+        ui.timer(0.02, filled, once=True)
 
 
 def _frame(path: str, title: str) -> None:

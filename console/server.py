@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import importlib
 import socket
+import threading
+from contextlib import suppress
 from typing import Any
 
 from nicegui import app, ui
@@ -19,6 +21,8 @@ ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0072b2"/>'
     '<path d="M3 11l3-4 3 2 4-5" fill="none" stroke="#fff" stroke-width="2"/></svg>'
 )
+FIRST = ("cloudformation", "dynamodb", "cloudwatch", "sagemaker", "sqs", "s3", "stepfunctions", "logs")
+"""The services that the first pages ask."""
 PAGES = ("now", "runs", "gate", "history", "compare", "explore", "rules", "drills", "api")
 
 
@@ -52,5 +56,16 @@ def serve(connection: Connection, port: int, may_write: bool, token: str) -> Non
     link = f"http://{HOST}:{port}/?token={token}"
     settings: dict[str, Any] = {"show": False, "reload": False, "show_welcome_message": False}
     app.on_startup(lambda: print(f"console: {link}", flush=True))
+    app.on_startup(lambda: threading.Thread(target=_prepare, args=(connection,), daemon=True).start())
     with own_link.kept(port, link):
         ui.run(host=HOST, port=port, title=connection.stack, favicon=ICON, dark=None, **settings)
+
+
+def _prepare(connection: Connection) -> None:
+    """Make the clients that the first page needs, while its reader opens the link: each costs boto3 a tenth of a second
+    of computing.
+    """
+    with suppress(Exception):  # the page asks again, and says what is wrong
+        for service in FIRST:
+            connection.client(service)
+        _ = connection.outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contracts.outcomes import Window, total
+from control.at_once import at_once
 from control.connection import Clients
 from control.ledger import moment, when
 
@@ -84,18 +86,20 @@ def answers(clients: Clients, prefix: str, now: datetime) -> Answers:
         )
         return list(found["Datapoints"])
 
-    served = {
-        source: sum(
-            int(point["Sum"])
-            for point in points(
-                "NcfRecommender", "RecommendationServed", {"source": source, "service": prefix}, Statistics=["Sum"]
-            )
-        )
-        for source in sorted(sources)
-    }
+    def number(source: str) -> int:
+        of = {"source": source, "service": prefix}
+        return sum(int(one["Sum"]) for one in points("NcfRecommender", "RecommendationServed", of, Statistics=["Sum"]))
+
     function = {"FunctionName": f"{prefix}-recommend"}
-    errors = points("AWS/Lambda", "Errors", function, Statistics=["Sum"])
-    times = points("AWS/Lambda", "Duration", function, ExtendedStatistics=["p50", "p99"])
+    names = sorted(sources)
+    errors, times, *numbers = at_once(
+        (
+            lambda: points("AWS/Lambda", "Errors", function, Statistics=["Sum"]),
+            lambda: points("AWS/Lambda", "Duration", function, ExtendedStatistics=["p50", "p99"]),
+            *(functools.partial(number, source) for source in names),
+        )
+    )
+    served = dict(zip(names, numbers, strict=True))
     extended = times[-1].get("ExtendedStatistics", {}) if times else {}
     return Answers(
         {source: number for source, number in served.items() if number},

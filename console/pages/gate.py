@@ -11,10 +11,11 @@ from nicegui import ui
 
 from console import glossary, state
 from console.editor import json_editor
-from console.frame import ask, badge, notice, of_a_change, page, read
+from console.frame import ask, badge, later, notice, of_a_change, page, read
 from console.tables import AXIS, GREY, table
 from contracts.documents import Unfit
 from control import evaluations, policies
+from control.at_once import at_once
 from control.evaluations import Evidence, Interval, Sentence
 from control.policies import InForce
 
@@ -25,25 +26,37 @@ FIGURES = {"Ndcg": "NDCG", "HitRate": "hit rate"}
 @page("/gate", "Gate")
 async def show(run: str = "") -> None:
     """Fill the page for a run; by default, the latest that was judged."""
-    connection = state.current.connection
-    recent: dict[str, str] | None = await read(lambda: evaluations.verdicts(state.current.ledger))
-    if recent is None:
+    read_now: tuple[dict[str, str], Evidence] | None = await read(_read, run if run != evaluations.LATEST else "")
+    if read_now is None:
         return
-    chosen = run if run and run != evaluations.LATEST else evaluations.telling(recent) or ""
-    found: Evidence | None = await read(evaluations.evidence, connection, chosen)
-    if found is None:
-        return
+    recent, found = read_now
     _heading(found, recent)
-    if chosen != run:
+    if found.run_id != run:
         _newer_ones(found.run_id, recent)
     _sentences(evaluations.sentences(found.decision))
+    if not found.report:
+        notice(f"runs/{found.run_id}/evaluation.json is missing: the run ended before its model was measured.")
+    later(lambda: _large(found, list(recent)))
+
+
+def _read(run_id: str) -> tuple[dict[str, str], Evidence]:
+    """The last verdicts, and the evidence about a run; without one about the newest that was accepted or rejected."""
+    connection, ledger = state.current.connection, state.current.ledger
+    if not run_id:
+        recent = evaluations.verdicts(ledger)
+        return recent, evaluations.evidence(connection, evaluations.telling(recent) or "")
+    recent, found = at_once(
+        (lambda: evaluations.verdicts(ledger), functools.partial(evaluations.evidence, connection, run_id))
+    )
+    return recent, found
+
+
+async def _large(found: Evidence, recent: Sequence[str]) -> None:
     if found.report:
         _report(found.report)
-    else:
-        notice(f"runs/{found.run_id}/evaluation.json is missing: the run ended before its model was measured.")
-    current: InForce | None = await read(policies.in_force, connection)
+    current: InForce | None = await read(policies.in_force, state.current.connection)
     if current is not None:
-        _what_if(current, list(recent))
+        later(lambda: _what_if(current, recent))
 
 
 def _newer_ones(run_id: str, recent: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from nicegui import run, ui
 
 from console import glossary, state
-from console.frame import ask, badge, notice, of_a_change, page, read, read_only_note, refreshed
+from console.frame import ask, badge, later, notice, of_a_change, page, read, read_only_note, refreshed
 from console.tables import table
 from control import lineage, runs, serving
 from control.at_once import at_once
@@ -60,7 +60,7 @@ def _history() -> Found | str:
 async def show(run: str = "", decisions: str = "") -> None:
     """Fill the page. `run` is the model whose origin is shown, `decisions` where the table of decisions begins."""
     await refreshed(_fill(run))()
-    await _decisions(run, decisions)
+    later(lambda: _decisions(run, decisions))
 
 
 def _fill(chosen: str) -> Callable[[], Awaitable[None]]:
@@ -101,6 +101,10 @@ async def _draw(found: Found, chosen: str) -> None:
         ).classes("break-words")
     if chosen or periods:
         await _origin(chosen or periods[0]["run"])
+    later(lambda: _tables(found, periods))
+
+
+def _tables(found: Found, periods: list[dict[str, Any]]) -> None:
     if periods:
         heads = {"run": "run", "since": "since", "until": "until", "replaced": "replaced", "why": "why", "by": "by"}
         rows = [{**one, "link": runs.run_address(one["run"])} for one in periods]

@@ -12,6 +12,7 @@ from nicegui import events, ui
 from console import glossary, state
 from console.frame import ask, badge, notice, page, read, read_only_note, refreshed
 from control import drops, health, serving
+from control.at_once import at_once
 from control.connection import in_words
 from control.ledger import when
 
@@ -31,21 +32,24 @@ def _now() -> dict[str, Any] | str:
 
 def _read() -> dict[str, Any]:
     connection, ledger = state.current.connection, state.current.ledger
-    outputs, now = connection.outputs, datetime.now(UTC)
-    datasets = ledger.of_kind("DATASET")
-    return {
-        "data": health.newest(one for one in datasets if one.get("status") in USABLE),
-        "earned": health.earned(ledger.outcomes(*health.day_before(now))),
-        "alarms": health.ringing(connection, connection.name_prefix),
-        "answers": health.answers(connection, connection.name_prefix, now),
-        "endpoint": health.endpoint(connection, outputs["EndpointName"]),
-        "dead": health.dead_letters(connection, outputs["DeadLetterQueueUrl"]),
-        "serving": ledger.serving(),
-        "split": ledger.split(),
-        "work": [*ledger.of_kind("RUN"), *datasets],
-        "waits": health.waits(ledger.of_kind("TOKEN")),
-        "notices": ledger.of_kind("NOTICE", NOTICES),
+    outputs, prefix, now = connection.outputs, connection.name_prefix, datetime.now(UTC)
+    calls: dict[str, Callable[[], Any]] = {
+        "answers": lambda: health.answers(connection, prefix, now),
+        "earned": lambda: health.earned(ledger.outcomes(*health.day_before(now))),
+        "alarms": lambda: health.ringing(connection, prefix),
+        "endpoint": lambda: health.endpoint(connection, outputs["EndpointName"]),
+        "dead": lambda: health.dead_letters(connection, outputs["DeadLetterQueueUrl"]),
+        "serving": ledger.serving,
+        "split": ledger.split,
+        "datasets": lambda: ledger.of_kind("DATASET"),
+        "runs": lambda: ledger.of_kind("RUN"),
+        "waits": lambda: health.waits(ledger.of_kind("TOKEN")),
+        "notices": lambda: ledger.of_kind("NOTICE", NOTICES),
     }
+    found = dict(zip(calls, at_once(calls.values()), strict=True))
+    found["data"] = health.newest(one for one in found["datasets"] if one.get("status") in USABLE)
+    found["work"] = [*found.pop("runs"), *found.pop("datasets")]
+    return found
 
 
 @page("/", "Now")
