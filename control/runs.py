@@ -30,6 +30,7 @@ STATUSES = {
     "ROLLBACK": ("RUNNING", *OVER),
 }
 """What a table can show, with the statuses that it can be filtered by."""
+SPARK_OVER = ("SUCCESS", "FAILED", "CANCELLED")
 PAGE = 25
 LONGEST_SHOWN = 2000
 """Characters of a record's reasons in a row."""
