@@ -58,6 +58,8 @@ class _Workshop:
         self.draft: dict[str, Any] = {}
         self.problems: list[str] = []
         self.state: State | None = None
+        self.newest: State | None = None
+        """What was written last by anybody; a draft replaces the one that it began from, which `state` has."""
         self.catalogue: Catalogue | None = None
         self.is_from_editor = False
 
@@ -94,7 +96,7 @@ class _Workshop:
 
     async def _in_force(self) -> None:
         try:
-            found = await run.io_bound(rules.read_state, state.current.connection, self.kind, False)
+            found = self.newest = await run.io_bound(rules.read_state, state.current.connection, self.kind, False)
         except Exception as error:  # any error must reach the reader as words
             found = in_words(error)
         mark = found if isinstance(found, str) else _mark(found)
@@ -179,6 +181,7 @@ class _Workshop:
         self._show_checked()
 
     def _reset(self) -> None:
+        self.state = self.newest or self.state
         if self.state is not None:
             self._take(self.state.current)
 
@@ -312,9 +315,10 @@ class _Workshop:
 
     async def _publish(self) -> None:
         connection = state.current.connection
-        current = self.state.current if self.state else {}
+        if self.state is None:
+            return
         try:
-            action = rules.publication(connection, self.kind, self.draft, current)
+            action = rules.publication(connection, self.kind, self.draft, self.state)
         except Unfit as error:
             ui.notify(str(error), type="warning")
             return
@@ -371,11 +375,11 @@ class _Workshop:
     async def _go_back(self, version: rules.Version) -> None:
         connection = state.current.connection
         found = await read(rules.read_version, connection, self.kind, version.version_id)
-        if found is None:
+        if found is None or self.state is None:
             ui.notify("This version is gone.", type="warning")
             return
         try:
-            action = rules.restoration(connection, self.kind, version, found, self.state.current if self.state else {})
+            action = rules.restoration(connection, self.kind, version, found, self.state)
         except Unfit as error:
             ui.notify(f"This version would be refused: {error}", type="warning")
             return

@@ -218,8 +218,8 @@ def test_the_job_of_an_append_is_told_its_union(app: ModuleType, cloud: Cloud) -
     preparation = replace(plan.from_event(EVENT, DATA, "", {}, read), is_union=True)
     call = request.start_job_run(
         preparation, attempt=1, parent_version=None, name_prefix="ncf", data_bucket=DATA, artifacts_bucket="a",
-        application_id="b", execution_role_arn="c", entry_point="d", py_files="e", code_version="f", log_uri="g", log_group="h",
-        timeout_minutes=1,
+        application_id="b", execution_role_arn="c", entry_point="d", py_files="e", code_version="f", log_uri="g",
+        log_group="h", timeout_minutes=1,
     )  # fmt: skip
     words = call["jobDriver"]["sparkSubmit"]["entryPointArguments"]
     options = dict(zip(words[::2], words[1::2], strict=True))
