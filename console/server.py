@@ -54,7 +54,9 @@ def serve(connection: Connection, port: int, may_write: bool, token: str) -> Non
     app.config.quasar_config["loadingBar"]["skipHijack"] = True
     app.add_middleware(Guard, token=token, port=port)
     link = f"http://{HOST}:{port}/?token={token}"
+    # Nothing is packed: on the loopback interface, packing costs more than it saves.
     settings: dict[str, Any] = {"show": False, "reload": False, "show_welcome_message": False}
+    settings["gzip_middleware_factory"] = None
     app.on_startup(lambda: print(f"console: {link}", flush=True))
     app.on_startup(lambda: threading.Thread(target=_prepare, args=(connection,), daemon=True).start())
     with own_link.kept(port, link):

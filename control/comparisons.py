@@ -12,6 +12,7 @@ from contracts import lines
 from contracts.lines import Epoch
 from contracts.values import is_number
 from control import evaluations
+from control.at_once import at_once
 from control.connection import Clients, Connection
 from control.evaluations import Evidence, document
 from control.ledger import moment
@@ -67,13 +68,18 @@ def side(connection: Connection, run_id: str) -> Side:
     """Read one run. Raises NotJudged if the ledger does not have it."""
     found = evaluations.evidence(connection, run_id)
     version = str(found.run.get("datasetVersion") or found.run_id.rpartition("-r")[0])
-    manifest = document(connection, "DataBucketName", f"datasets/{version}/manifest.json")
     attempt = int(found.run.get("trainingAttempt") or 1)
     name = f"{connection.name_prefix}-{found.run_id}" + (f"-t{attempt}" if attempt > 1 else "")
-    job = _job(connection, name)
+    manifest, job, epochs, parameters = at_once(
+        (
+            lambda: document(connection, "DataBucketName", f"datasets/{version}/manifest.json"),
+            lambda: _job(connection, name),
+            lambda: training_epochs(connection, name),
+            lambda: parameters_of(connection),
+        )
+    )
     kind = str((job.get("ResourceConfig") or {}).get("InstanceType", ""))
-    price = price_of(kind, parameters_of(connection))
-    return Side(found, manifest, job, training_epochs(connection, name), price)
+    return Side(found, manifest, job, epochs, price_of(kind, parameters))
 
 
 def epochs(log: Iterable[str]) -> tuple[Epoch, ...]:

@@ -13,6 +13,7 @@ from console.execution import ExecutionPanel
 from console.frame import ask, badge, notice, of_a_change, page, read
 from control import approvals, runs
 from control.actions import Action
+from control.at_once import at_once
 from control.connection import in_words
 from control.executions import OVER
 from control.ledger import UNFINISHED, duration, reasons_of, when
@@ -86,7 +87,8 @@ class RunPage:
 
     async def show(self, part: str, chosen: str) -> None:
         """Draw the page, and keep it up to date."""
-        found = await read(lambda: (state.current.ledger.run(self.run_id), state.current.ledger.dataset(self.version)))
+        ledger = state.current.ledger
+        found = await read(at_once, [lambda: ledger.run(self.run_id), lambda: ledger.dataset(self.version)])
         if found is None:
             _try_again()
             return
