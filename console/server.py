@@ -6,6 +6,7 @@ import errno
 import importlib
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -57,16 +58,21 @@ def serve(connection: Connection, port: int, may_write: bool, token: str) -> Non
     # Nothing is packed: on the loopback interface, packing costs more than it saves.
     settings: dict[str, Any] = {"show": False, "reload": False, "show_welcome_message": False}
     settings["gzip_middleware_factory"] = None
-    app.on_startup(lambda: print(f"console: {link}", flush=True))
-    app.on_startup(lambda: threading.Thread(target=_prepare, args=(connection,), daemon=True).start())
+    announce = threading.Thread(target=_announce, args=(link, port, connection), daemon=True)
+    app.on_startup(announce.start)
     with own_link.kept(port, link):
         ui.run(host=HOST, port=port, title=connection.stack, favicon=ICON, dark=None, **settings)
 
 
-def _prepare(connection: Connection) -> None:
-    """Make the clients that the first page needs, while its reader opens the link: each costs boto3 a tenth of a second
-    of computing.
+def _announce(link: str, port: int, connection: Connection) -> None:
+    """Print the link once the server listens. Then make the clients that the first page needs, while its reader opens
+    the link: each costs boto3 a tenth of a second of computing.
     """
+    while True:
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            break
+        time.sleep(0.02)
+    print(f"console: {link}", flush=True)
     with suppress(Exception):  # the page asks again, and says what is wrong
         for service in FIRST:
             connection.client(service)
