@@ -15,6 +15,7 @@ from console import state
 from console.frame import COLOURS, SIGNS, csv_button, notice
 from console.visit import FAINT, VisitCard
 from control import diagrams, executions
+from control.at_once import at_once
 from control.connection import in_words
 from control.diagrams import Diagram
 from control.executions import Follower, StateVisit
@@ -88,8 +89,9 @@ class ExecutionPanel:
 
     def _read(self) -> Diagram:
         states = state.current.connection.client("stepfunctions")
-        self.follower.poll()
-        found = states.describe_state_machine_for_execution(executionArn=self.arn)
+        _, found = at_once(
+            (self.follower.poll, lambda: states.describe_state_machine_for_execution(executionArn=self.arn))
+        )
         return diagrams.diagram_of(json.loads(found["definition"]))
 
     def _obvious(self) -> str:

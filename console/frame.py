@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import inspect
 import io
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import background_tasks, run, ui
 
-from console import state
+from console import glossary, state
 from control import diagrams
 from control.actions import Action, perform
 from control.connection import in_words
 from control.spreadsheet import without_formula
 
 REFRESH_SECONDS = 1.5
+READ_ONLY = 'This console only reads. Stop it and start it again with: make console ARGS="--write"'
+"""What a button of a change says while nothing may be changed."""
+READING = "Reading from AWS…"
+"""What a page or a part of it shows until it is read."""
+AT_ONCE_SECONDS = 0.05
+"""What is read so soon is in the first answer; the rest follows over the websocket."""
+_trouble: ContextVar[ui.element | None] = ContextVar("trouble", default=None)
+"""Where a part that is filled again and again shows what could not be read."""
 
 COLOURS = {
     "SUCCEEDED": "#0072b2",
     "DEPLOYED": "#0072b2",
+    "ACCEPTED": "#0072b2",
     "RUNNING": "#56b4e9",
     "PARKED": "#e69f00",
     "CAUGHT": "#e69f00",
@@ -43,6 +54,7 @@ COLOURS = {
 SIGNS = {
     "SUCCEEDED": "✓",
     "DEPLOYED": "✓",
+    "ACCEPTED": "✓",
     "RUNNING": "▶",
     "PARKED": "⏸",
     "CAUGHT": "↷",
@@ -69,6 +81,7 @@ body { --q-primary: #0072b2 !important }
 body.body--dark { --q-primary: #6cb8e8 !important }
 @layer theme { .body--dark .bg-primary { color: #10222e !important } }
 main a.nicegui-link:not(.text-white) { color: var(--q-primary); text-decoration: underline }
+.ag-center-cols-viewport { min-height: 42px !important }
 a:focus-visible, button:focus-visible, [tabindex]:focus-visible { outline: 2px solid #56b4e9; outline-offset: 1px }
 """
 HEAD = """<script>
@@ -88,11 +101,17 @@ class Entry:
 
     path: str
     title: str
+    also: tuple[str, ...] = ()
+    """Beginnings of the addresses of other pages that belong to it."""
+
+    def is_of(self, path: str) -> bool:
+        """True if the page at `path` is this entry's."""
+        return path == self.path or (self.path != "/" and path.startswith((self.path, *self.also)))
 
 
 NAVIGATION = (
     Entry("/", "Now"),
-    Entry("/runs", "Runs"),
+    Entry("/runs", "Runs", ("/executions",)),
     Entry("/gate", "Gate"),
     Entry("/history", "History"),
     Entry("/compare", "Compare"),
@@ -105,30 +124,58 @@ NAVIGATION = (
 
 def page(path: str, title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register `path`; the decorated function (sync or async) fills the page. Its arguments are those of the path and
-    the query, as in FastAPI.
+    the query, as in FastAPI. The browser gets the frame at once and loads its scripts while `fill` still reads.
     """
 
     def register(fill: Callable[..., Any]) -> Callable[..., Any]:
         async def framed(**arguments: Any) -> None:
             _frame(path, title)
-            with ui.element("div").classes("w-full max-w-screen-2xl mx-auto flex flex-col gap-4"):
+            with ui.element("div").classes("w-full max-w-screen-2xl mx-auto flex flex-col gap-4") as content:
                 ui.link_target("content").props("tabindex=-1")
                 with ui.element("h1").classes("sr-only"):
                     ui.label(title)
-                try:
-                    found = fill(**arguments)
-                    if inspect.isawaitable(found):
-                        await found
-                except Exception as error:  # as in `read`: a page never shows a stack trace, the log does
-                    log.exception("page %s", path)
-                    notice(in_words(error), "bad")
+                waiting = ui.label(READING).classes("opacity-70").props("role=status")
+
+            async def filled() -> None:
+                with content:
+                    try:
+                        found = fill(**arguments)
+                        if inspect.isawaitable(found):
+                            await found
+                    except Exception as error:  # as in `read`: a page never shows a stack trace, the log does
+                        if content.is_deleted:
+                            return  # the reader has left
+                        log.exception("page %s", path)
+                        notice(in_words(error), "bad")
+                    if not waiting.is_deleted:
+                        waiting.delete()
+
+            task = background_tasks.create(filled(), name=f"fill {path}")
+            await asyncio.wait([task], timeout=AT_ONCE_SECONDS)
 
         framed.__signature__ = inspect.signature(fill)  # type: ignore[attr-defined] # FastAPI reads the arguments here
         framed.__name__ = fill.__name__
-        ui.page(path, title=f"{title} · {state.current.connection.stack}", response_timeout=30)(framed)
+        ui.page(path, title=f"{title} · {state.current.connection.stack}")(framed)
         return fill
 
     return register
+
+
+def later(fill: Callable[[], Any]) -> None:
+    """Fill a part once the page is shown: one that is large in the browser (a graph, an editor), or slow to read."""
+    with ui.column().classes("w-full gap-4") as holder:
+        waiting = ui.label(READING).classes("opacity-70")
+
+    async def filled() -> None:
+        with holder:
+            found = fill()
+            if inspect.isawaitable(found):
+                await found
+        if not waiting.is_deleted:
+            waiting.delete()
+
+    with holder:
+        ui.timer(0.02, filled, once=True)
 
 
 def _frame(path: str, title: str) -> None:
@@ -139,7 +186,7 @@ def _frame(path: str, title: str) -> None:
         state.current.is_dark = not await ui.run_javascript("Quasar.Dark.isActive")
         dark.set_value(state.current.is_dark)
 
-    ui.add_css(CSS)
+    ui.add_css(CSS + glossary.CSS)
     ui.add_head_html(HEAD)
     with ui.header().classes("items-center gap-1 bg-slate-800 text-white px-3 py-1"):
         ui.link("Skip to the content", "#content").classes("skip")
@@ -150,21 +197,33 @@ def _frame(path: str, title: str) -> None:
             .props("aria-label=Pages")
         ):
             for entry in NAVIGATION:
-                is_here = path == entry.path or (entry.path != "/" and path.startswith(entry.path))
                 link = ui.link(entry.title, entry.path).classes("px-2 py-1 rounded text-white no-underline")
-                if is_here:
+                if entry.is_of(path):
                     link.classes("bg-slate-600").props("aria-current=page")
         ui.space()
-        ui.label("changes allowed" if state.current.may_write else "read only").classes("text-xs")
+        with ui.element("div").classes("text-xs"):
+            if state.current.may_write:
+                ui.label("changes allowed")
+            else:
+                glossary.explained("read only", READ_ONLY).classes("term-left")
+        glossary.button()
         ui.button(icon="dark_mode", on_click=switch).props('flat dense color=white aria-label="Dark or light"')
 
 
 async def read(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `function` in a thread, because boto3 blocks. An error is shown on the page in words; None then."""
+    """Call `function` in a thread, because boto3 blocks. An error is shown on the page in words; None then. In a part
+    that is `refreshed`, the words take the place of the last ones.
+    """
     try:
         return await run.io_bound(function, *arguments)
     except Exception as error:  # any error must reach the reader as words, never as a stack trace
-        notice(in_words(error))
+        place = _trouble.get()
+        if place is None:
+            notice(in_words(error))
+        elif not place.is_deleted:
+            place.clear()
+            with place:
+                notice(in_words(error))
         return None
 
 
@@ -175,19 +234,34 @@ def notice(text: str, kind: str = "warning") -> None:
         ui.label(text).classes("whitespace-pre-wrap break-words")
 
 
-def badge(status: str) -> ui.element:
-    """A state as a coloured badge with a sign."""
+def badge(status: str, shown: str = "") -> ui.element:
+    """A state as a coloured badge with a sign, explained on hover and focus. `shown` are other words for it."""
     colour = COLOURS.get(status, "#7f7f7f")
     foreground = diagrams.on(colour)
-    return ui.label(f"{SIGNS.get(status, '·')} {status}").style(
+    return glossary.term(status, f"{SIGNS.get(status, '·')} {shown or status}").style(
         f"background:{colour};color:{foreground};border-radius:4px;padding:1px 8px;font-size:0.8rem"
     )
+
+
+def of_a_change(button: ui.button) -> ui.button:
+    """The button of a change: disabled, with the way to enable it, while this console only reads."""
+    if not state.current.may_write:
+        button.disable()
+        button.props["title"] = READ_ONLY
+    return button
+
+
+def read_only_note() -> None:
+    """Say above buttons of changes why they are disabled, for those who do not point at them."""
+    if not state.current.may_write:
+        ui.label(READ_ONLY).classes("text-sm opacity-70")
 
 
 def refreshed(fill: Callable[[], Awaitable[None]], seconds: float = REFRESH_SECONDS) -> Callable[[], Awaitable[None]]:
     """Fill a part of the page now and again every `seconds`, one call at a time; returns the function that fills it at
     once. `fill` reads first, then draws, so that the part never flickers.
     """
+    trouble = ui.column().classes("w-full gap-4 empty:hidden")
     holder = ui.column().classes("w-full gap-4")
     is_busy = False
 
@@ -196,11 +270,16 @@ def refreshed(fill: Callable[[], Awaitable[None]], seconds: float = REFRESH_SECO
         if is_busy or holder.is_deleted:
             return
         is_busy = True
+        before = set(trouble)
+        token = _trouble.set(trouble)
         try:
             with holder:
                 await fill()
         finally:
             is_busy = False
+            _trouble.reset(token)
+        if set(trouble) == before and not trouble.is_deleted:
+            trouble.clear()  # all was read this time
 
     ui.timer(seconds, again)
     return again
@@ -209,7 +288,7 @@ def refreshed(fill: Callable[[], Awaitable[None]], seconds: float = REFRESH_SECO
 def ask(action: Action, after: Callable[[], Any] | None = None) -> None:
     """Show what an action will do and call, ask for a reason, and perform it once it is confirmed."""
     if not state.current.may_write:
-        ui.notify("This console is read only. Start it with --write to change something.", type="warning")
+        ui.notify(READ_ONLY, type="warning")
         return
     with ui.dialog() as dialog, ui.card().classes("w-[28rem] max-w-full"):
         ui.label(action.title).classes("text-lg font-bold")

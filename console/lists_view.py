@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from nicegui import ui
 
+from console.tables import table
 from control import lists
 from control.catalogue import picture_of
 
@@ -43,6 +42,36 @@ def item_line(item_id: str, fields: Mapping[str, Any], link: str, note: str = ""
             ui.label(short(str(category))).classes("text-xs opacity-70")
         if note:
             ui.label(note).classes("text-xs opacity-70 ml-auto whitespace-nowrap")
+
+
+def as_table(title: str, heads: Mapping[str, str], rows: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+    """A closed part with the items as a table, which sorts and exports; it is made when it is opened."""
+    with ui.expansion(f"{title} as a table").classes("w-full") as part:
+        holder = ui.column().classes("w-full")
+
+    def fill() -> None:
+        if part.value and not holder.default_slot.children:
+            with holder:
+                table("", heads, rows())
+
+    part.on_value_change(fill)
+
+
+ITEM_HEADS = {"title": "title", "item": "item", "category": "category", "note": "note"}
+"""The columns of items that stand in no ranked list."""
+
+
+def item_rows(items: Iterable[tuple[str, Mapping[str, Any], str]]) -> list[dict[str, Any]]:
+    """Items (id, fields, note) as rows with the columns ITEM_HEADS."""
+    return [
+        {
+            "title": str(fields.get("title") or ""),
+            "item": item_id,
+            "category": str(fields.get("category") or ""),
+            "note": note,
+        }
+        for item_id, fields, note in items
+    ]
 
 
 def score_of(entry: lists.Entry) -> str:
@@ -115,8 +144,8 @@ def _offer_pictures(hosts: Sequence[str], pictures: Pictures) -> None:
 
 
 def _raw(listed: lists.Listed) -> None:
-    with ui.row().classes("gap-2"):
-        ui.button("CSV", icon="download", on_click=lambda: _download(listed)).props("flat dense")
+    if listed.entries:
+        as_table("The list", lists.HEADS, lambda: lists.as_rows(listed.entries))
     if listed.curl:
         with ui.expansion("Line for a shell").classes("w-full"):
             ui.code(listed.curl, language="bash").classes("w-full")
@@ -132,9 +161,3 @@ def pretty(text: str) -> str:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return text
-
-
-def _download(listed: lists.Listed) -> None:
-    content = io.StringIO(newline="")
-    csv.writer(content).writerows(lists.as_rows(listed.entries))
-    ui.download.content(content.getvalue().encode(), f"list-{listed.source}.csv", "text/csv")

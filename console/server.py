@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import importlib
 import socket
+import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 from nicegui import app, ui
 
 from console import state
 from console.guard import Guard
+from control import own_link
 from control.connection import Connection
 
 HOST = "127.0.0.1"
@@ -18,6 +22,8 @@ ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0072b2"/>'
     '<path d="M3 11l3-4 3 2 4-5" fill="none" stroke="#fff" stroke-width="2"/></svg>'
 )
+FIRST = ("cloudformation", "dynamodb", "cloudwatch", "sagemaker", "sqs", "s3", "stepfunctions", "logs")
+"""The services that the first pages ask."""
 PAGES = ("now", "runs", "gate", "history", "compare", "explore", "rules", "drills", "api")
 
 
@@ -49,6 +55,25 @@ def serve(connection: Connection, port: int, may_write: bool, token: str) -> Non
     app.config.quasar_config["loadingBar"]["skipHijack"] = True
     app.add_middleware(Guard, token=token, port=port)
     link = f"http://{HOST}:{port}/?token={token}"
+    # Nothing is packed: on the loopback interface, packing costs more than it saves.
     settings: dict[str, Any] = {"show": False, "reload": False, "show_welcome_message": False}
-    app.on_startup(lambda: print(f"console: {link}", flush=True))
-    ui.run(host=HOST, port=port, title=connection.stack, favicon=ICON, dark=None, **settings)
+    settings["gzip_middleware_factory"] = None
+    announce = threading.Thread(target=_announce, args=(link, port, connection), daemon=True)
+    app.on_startup(announce.start)
+    with own_link.kept(port, link):
+        ui.run(host=HOST, port=port, title=connection.stack, favicon=ICON, dark=None, **settings)
+
+
+def _announce(link: str, port: int, connection: Connection) -> None:
+    """Print the link once the server listens. Then make the clients that the first page needs, while its reader opens
+    the link: each costs boto3 a tenth of a second of computing.
+    """
+    while True:
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            break
+        time.sleep(0.02)
+    print(f"console: {link}", flush=True)
+    with suppress(Exception):  # the page asks again, and says what is wrong
+        for service in FIRST:
+            connection.client(service)
+        _ = connection.outputs

@@ -16,7 +16,7 @@ from control import logs, runs
 from control.connection import in_words
 from control.executions import StateVisit, read_json
 from control.ledger import when
-from control.logs import Epochs, Line
+from control.logs import Epochs, Line, SparkSteps
 
 TRAINING, PREPARATION = "StartTraining", "StartPreparation"
 QUIET_SECONDS = 90
@@ -33,6 +33,7 @@ class VisitCard:
     def __init__(self, about: str) -> None:
         self.about = about
         self.epochs: Epochs | None = None
+        self.steps: SparkSteps | None = None
         self.trouble = ui.label().classes("text-sm").props("role=status")
         with ui.card().classes("w-full gap-2"):
             self.head = ui.column().classes("w-full gap-2")
@@ -126,8 +127,11 @@ class VisitCard:
         if job is None:
             return {}
         bucket = connection.outputs["ArtifactsBucketName"]
-        steps = logs.spark_lines(connection, bucket, job["applicationId"], job["jobRunId"])
-        return {"spark": job["jobRunId"], "state": job["state"], "steps": steps, "used": runs.spark_use(job)}
+        if self.steps is None or self.steps.job_id != job["jobRunId"]:
+            self.steps = SparkSteps(connection, bucket, job)
+        is_over = job["state"] in runs.SPARK_OVER
+        told = {"spark": job["jobRunId"], "state": job["state"], "used": runs.spark_use(job)}
+        return {**told, "steps": self.steps.read(is_over), "isLive": self.steps.is_live}
 
 
 def _head(visits: list[StateVisit]) -> None:
@@ -244,6 +248,7 @@ def curve(epochs: list[Epoch]) -> dict[str, Any]:
 def _spark(job: dict[str, Any]) -> None:
     ui.label(f"Spark job {job['spark']}: {job['state'].lower()}{job['used']}").classes("break-words")
     if not job["steps"]:
-        ui.label("EMR writes its log to S3 when the job ends; its steps are shown then.").classes("text-sm")
+        later = "EMR writes its log to S3 when the job ends; its steps are shown then."
+        ui.label("It has not said anything yet." if job["isLive"] else later).classes("text-sm")
     for step in job["steps"]:
         ui.label(step).classes("text-sm break-words")

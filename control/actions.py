@@ -9,10 +9,25 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from control.connection import Connection
+from botocore.exceptions import ClientError
+
+from control.connection import Connection, NotReady
 
 LONGEST_REASON = 500
 """Maximum characters of a reason."""
+
+
+OVERTAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409", "404")
+"""S3's answers to a conditional write of an object that is another one now, is being written, or is gone."""
+
+
+class Overtaken(NotReady):
+    """Another person has changed what the action was to change; the message says what to do."""
+
+
+def unchanged_since(etag: str | None) -> dict[str, str]:
+    """The parameter of `put_object` that writes only over the object with this ETag; only a new one without any."""
+    return {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +59,8 @@ class Action:
 def perform(connection: Connection, action: Action, who: str, why: str) -> list[dict[str, Any]]:
     """Record the action, then make its calls in order; return the answers.
 
-    Raises ValueError if a needed reason is missing or a reason is too long, and what boto3 raises; the record then
-    says FAILED with the error.
+    Raises ValueError if a needed reason is missing or a reason is too long, Overtaken if another person was first, and
+    what boto3 raises; the record then says FAILED with the error.
     """
     if action.needs_reason and not why.strip():
         raise ValueError("Give a reason: it is kept in the ledger.")
@@ -54,12 +69,25 @@ def perform(connection: Connection, action: Action, who: str, why: str) -> list[
     calls = action.with_reason(why.strip()) if action.with_reason is not None else action.calls
     record = _begin(connection, action, who, why)
     try:
-        answers = [dict(getattr(connection.client(call.service), call.method)(**call.parameters)) for call in calls]
+        answers = [_make(connection, call) for call in calls]
     except Exception as error:
         _end(connection, record, "FAILED", str(error))
         raise
     _end(connection, record, "DONE", "")
     return answers
+
+
+def _make(connection: Connection, call: Call) -> dict[str, Any]:
+    try:
+        return dict(getattr(connection.client(call.service), call.method)(**call.parameters))
+    except ClientError as error:
+        is_conditional = not {"IfMatch", "IfNoneMatch"}.isdisjoint(call.parameters)
+        if not is_conditional or error.response["Error"].get("Code") not in OVERTAKEN:
+            raise
+        raise Overtaken(
+            f"Someone else was first: {call.parameters.get('Key')} has changed since you read it, so nothing was "
+            "written. Read it again, look at their change, and then publish yours."
+        ) from error
 
 
 def _begin(connection: Connection, action: Action, who: str, why: str) -> str:

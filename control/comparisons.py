@@ -12,9 +12,12 @@ from contracts import lines
 from contracts.lines import Epoch
 from contracts.values import is_number
 from control import evaluations
+from control.at_once import at_once
 from control.connection import Clients, Connection
 from control.evaluations import Evidence, document
 from control.ledger import moment
+from control.prices import Price, price_of
+from control.runs import parameters_of
 
 MOST_RUNS = 4
 MOST_PAGES = 10
@@ -42,7 +45,7 @@ class Side:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     job: Mapping[str, Any] = field(default_factory=dict)
     epochs: tuple[Epoch, ...] = ()
-    price: float = 0.0
+    price: Price = field(default_factory=Price)
 
     @property
     def run_id(self) -> str:
@@ -65,10 +68,18 @@ def side(connection: Connection, run_id: str) -> Side:
     """Read one run. Raises NotJudged if the ledger does not have it."""
     found = evaluations.evidence(connection, run_id)
     version = str(found.run.get("datasetVersion") or found.run_id.rpartition("-r")[0])
-    manifest = document(connection, "DataBucketName", f"datasets/{version}/manifest.json")
     attempt = int(found.run.get("trainingAttempt") or 1)
     name = f"{connection.name_prefix}-{found.run_id}" + (f"-t{attempt}" if attempt > 1 else "")
-    return Side(found, manifest, _job(connection, name), training_epochs(connection, name), _price(connection))
+    manifest, job, epochs, parameters = at_once(
+        (
+            lambda: document(connection, "DataBucketName", f"datasets/{version}/manifest.json"),
+            lambda: _job(connection, name),
+            lambda: training_epochs(connection, name),
+            lambda: parameters_of(connection),
+        )
+    )
+    kind = str((job.get("ResourceConfig") or {}).get("InstanceType", ""))
+    return Side(found, manifest, job, epochs, price_of(kind, parameters))
 
 
 def epochs(log: Iterable[str]) -> tuple[Epoch, ...]:
@@ -96,10 +107,10 @@ def figure_rows(sides: Sequence[Side]) -> list[dict[str, Any]]:
 def cost(one: Side) -> float | None:
     """US dollars of the training job; None without a price or a job."""
     billed = one.job.get("BillableTimeInSeconds")
-    if not one.price or not is_number(billed):
+    if not one.price.per_hour or not is_number(billed):
         return None
     machines = int((one.job.get("ResourceConfig") or {}).get("InstanceCount", 1))
-    return one.price * machines * float(billed) / 3600
+    return one.price.per_hour * machines * float(billed) / 3600
 
 
 def hyperparameter_rows(sides: Sequence[Side]) -> list[dict[str, Any]]:
@@ -187,9 +198,3 @@ def _lines(logs: Any, stream: str) -> list[str]:
             break
         call["nextToken"] = page["nextForwardToken"]
     return found
-
-
-def _price(connection: Connection) -> float:
-    stack = connection.client("cloudformation").describe_stacks(StackName=connection.stack)["Stacks"][0]
-    given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
-    return float(given.get("TrainingPricePerHour") or 0)

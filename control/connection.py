@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ class Connection:
     region: str | None = None
     endpoint_url: str | None = None
     _clients: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     @property
     def is_embedded(self) -> bool:
@@ -51,8 +53,12 @@ class Connection:
         return boto3.Session(profile_name=self.profile, region_name=self.region)
 
     def client(self, service: str) -> Any:
-        """A boto3 client, made once for each service (`Any`: boto3 makes its clients at run time)."""
-        if service not in self._clients:
+        """A boto3 client, made once for each service (`Any`: boto3 makes its clients at run time). A client can be used
+        by several threads; a session makes one at a time.
+        """
+        with self._making:
+            if service in self._clients:
+                return self._clients[service]
             config = Config(
                 retries={"mode": "standard", "max_attempts": 2},
                 connect_timeout=3,
@@ -61,7 +67,7 @@ class Connection:
                 proxies={} if self.is_embedded else None,
             )
             self._clients[service] = self.session.client(service, endpoint_url=self.endpoint_url, config=config)
-        return self._clients[service]
+            return self._clients[service]
 
     @cached_property
     def outputs(self) -> dict[str, str]:

@@ -122,7 +122,8 @@ LOST_CALLBACK = Drill(
 FULL_DISK = Drill(
     "full-disk",
     "Full disk",
-    "No call of AWS fills the disk of the embedded AWS, so this page cannot cause it, and does not pretend to.",
+    "The disk is that of this machine, which other programs write to, and the drill would be recorded on it: so this "
+    "page does not fill it.",
     (
         Expected(
             "laptop_aws/docs/design.md",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 from contracts import documents
 from contracts.documents import Unfit
 from contracts.values import is_number
+from control.at_once import at_once
 from control.connection import Clients, Connection
 from control.ledger import Ledger, key_of, newest_first, reasons_of
 
@@ -43,8 +45,9 @@ DATA = {
 VERDICTS = {
     "ACCEPTED": "The candidate passed every check of the gate.",
     "REJECTED": "The candidate failed the gate: it is not deployed.",
-    "UNCHANGED": "The candidate equals the serving model: nothing is deployed.",
+    "UNCHANGED": "The candidate equals the model that serves in every figure, so there was nothing to deploy.",
 }
+UNCHANGED = "UNCHANGED"
 
 
 class NotJudged(Exception):
@@ -81,28 +84,47 @@ class Interval:
 
 def judged(ledger: Ledger, limit: int = RUNS) -> list[str]:
     """The ids of the last runs that were judged, the newest first."""
-    found: list[str] = []
-    for run in newest_first(ledger.of_kind("RUN")):
-        if len(found) == limit:
+    return list(verdicts(ledger, limit))
+
+
+def verdicts(ledger: Ledger, limit: int = RUNS) -> dict[str, str]:
+    """The gate's verdicts on the last runs that were judged, by the run's id, the newest first."""
+    found: dict[str, str] = {}
+    known = [key_of(run) for run in newest_first(ledger.of_kind("RUN"))]
+    for first in range(0, len(known), limit):
+        some = known[first : first + limit]
+        decisions = at_once(functools.partial(ledger.decision, run_id, "gate") for run_id in some)
+        found |= {run: str(one.get("verdict")) for run, one in zip(some, decisions, strict=True) if one}
+        if len(found) >= limit:
             break
-        if ledger.decision(key_of(run), "gate"):
-            found.append(key_of(run))
-    return found
+    return dict(list(found.items())[:limit])
+
+
+def telling(found: Mapping[str, str]) -> str | None:
+    """The newest of the judged runs whose model was accepted or rejected; the newest one if none was."""
+    return next((run for run, verdict in found.items() if verdict != UNCHANGED), next(iter(found), None))
 
 
 def evidence(connection: Connection, run_id: str) -> Evidence:
-    """The evidence about a run; for the latest judged one for "" and `latest`. Raises NotJudged if there is none."""
+    """The evidence about a run; for "" and `latest` about the newest that was accepted or rejected. Raises NotJudged if
+    there is none.
+    """
     ledger = Ledger(connection, connection.outputs["RunsTableName"])
     if run_id in ("", LATEST):
-        last = judged(ledger, 1)
-        if not last:
+        last = telling(verdicts(ledger))
+        if last is None:
             raise NotJudged("No run has been judged yet: `make demo`, or a file in the drop zone, starts one.")
-        run_id = last[0]
-    run = ledger.run(run_id)
+        run_id = last
+    run, decision, report = at_once(
+        (
+            functools.partial(ledger.run, run_id),
+            functools.partial(ledger.decision, run_id, "gate"),
+            functools.partial(document, connection, "ArtifactsBucketName", f"runs/{run_id}/evaluation.json"),
+        )
+    )
     if not run:
         raise NotJudged(f"The ledger has no run {run_id[:80]}: choose one from the list of runs.")
-    report = document(connection, "ArtifactsBucketName", f"runs/{run_id}/evaluation.json")
-    return Evidence(run_id, run, ledger.decision(run_id, "gate"), report)
+    return Evidence(run_id, run, decision, report)
 
 
 def document(connection: Connection, bucket: str, key: str) -> dict[str, Any]:
@@ -146,11 +168,17 @@ def verdict_of(found: Evidence) -> tuple[str, str]:
 
 
 def sentences(decision: Mapping[str, Any]) -> list[Sentence]:
-    """The checks, failed ones first, then the gate's other reasons."""
+    """The checks, failed ones first, then the gate's other reasons. A model that equals the serving one fails no check:
+    the reasons come first then, and checks that ask for a gain are notes.
+    """
+    is_unchanged = decision.get("verdict") == UNCHANGED
     checks = (decision.get("figures") or {}).get("checks") or []
     found = [Sentence(str(check.get("sentence") or check.get("name")), check.get("passed") is True) for check in checks]
     known = {sentence.text for sentence in found}
     notes = [Sentence(reason, None) for reason in reasons_of(decision) if reason not in known]
+    if is_unchanged:
+        asked = [one if one.passed else Sentence(f"not asked of the same model: {one.text}", None) for one in found]
+        return notes + sorted(asked, key=lambda sentence: sentence.passed is None)
     return sorted(found, key=lambda sentence: sentence.passed is True) + notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contracts.outcomes import Window, total
+from control.at_once import at_once
 from control.connection import Clients
 from control.ledger import moment, when
 
@@ -84,18 +86,20 @@ def answers(clients: Clients, prefix: str, now: datetime) -> Answers:
         )
         return list(found["Datapoints"])
 
-    served = {
-        source: sum(
-            int(point["Sum"])
-            for point in points(
-                "NcfRecommender", "RecommendationServed", {"source": source, "service": prefix}, Statistics=["Sum"]
-            )
-        )
-        for source in sorted(sources)
-    }
+    def number(source: str) -> int:
+        of = {"source": source, "service": prefix}
+        return sum(int(one["Sum"]) for one in points("NcfRecommender", "RecommendationServed", of, Statistics=["Sum"]))
+
     function = {"FunctionName": f"{prefix}-recommend"}
-    errors = points("AWS/Lambda", "Errors", function, Statistics=["Sum"])
-    times = points("AWS/Lambda", "Duration", function, ExtendedStatistics=["p50", "p99"])
+    names = sorted(sources)
+    errors, times, *numbers = at_once(
+        (
+            lambda: points("AWS/Lambda", "Errors", function, Statistics=["Sum"]),
+            lambda: points("AWS/Lambda", "Duration", function, ExtendedStatistics=["p50", "p99"]),
+            *(functools.partial(number, source) for source in names),
+        )
+    )
+    served = dict(zip(names, numbers, strict=True))
     extended = times[-1].get("ExtendedStatistics", {}) if times else {}
     return Answers(
         {source: number for source, number in served.items() if number},
@@ -133,3 +137,31 @@ def waits(tokens: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
         )
         for one in tokens
     ]
+
+
+OCCASIONS = {
+    "approval": "waits for the approval of a person",
+    "decided": "is decided",
+    "parked": "waits (parked), and goes on by itself",
+    "failure": "failed",
+    "deployed": "serves",
+    "rejected": "was rejected: the earlier model serves on",
+    "unchanged": "gave the model that serves once more",
+    "succeeded": "is done",
+}
+"""What the occasions of notifications mean; the ledger has them with the number or the digest of what happened."""
+
+
+def told(notice: Mapping[str, Any]) -> tuple[str, str]:
+    """A notification of the ledger as a sentence, and the name of what it tells of."""
+    kind, _, name = str(notice["pk"]).partition("#")
+    occasion = str(notice["sk"]).partition("#")[2]
+    if not name:
+        return f"{kind.capitalize().replace('_', ' ')} were refused: the earlier ones stay in force", ""
+    word, _, which = occasion.partition("-")
+    words = OCCASIONS.get(word, occasion.replace("_", " "))
+    again = f", for the {int(which) + 1}. time" if word == "failure" and which.isdecimal() and int(which) else ""
+    return f"{KINDS.get(kind, kind.lower().replace('_', ' '))} {name}".strip() + f" {words}{again}", name
+
+
+KINDS = {"RUN": "Run", "DATASET": "Preparation", "ROLLBACK": "Rollback", "BATCH": "Batch", "TRIAL": "Trial"}

@@ -54,6 +54,16 @@ class Ledger:
     def decision(self, run_id: str, stage: str) -> dict[str, Any]:
         return self.item(f"RUN#{run_id}", f"DECISION#{stage}")
 
+    def decisions_of(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """The decisions of a run by their stage."""
+        found = self.client.query(
+            TableName=self.name,
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+            ExpressionAttributeValues={":pk": {"S": f"RUN#{run_id}"}, ":sk": {"S": "DECISION#"}},
+            ConsistentRead=True,
+        )
+        return {item["sk"]["S"].removeprefix("DECISION#"): self._record(item) for item in found["Items"]}
+
     def serving(self) -> dict[str, Any]:
         return self.item("SERVING", "CURRENT")
 
@@ -114,12 +124,13 @@ class Ledger:
             query["ExpressionAttributeNames"] = {"#status": "status"}
             query["ExpressionAttributeValues"][":status"] = {"S": status}
         if after:
-            updated, _, pk = after.partition("~")
-            start = {"kind": kind, "updatedAt": updated, "pk": pk, "sk": "STATE"}
+            updated, pk, sk = [*after.split("~", 2), "STATE"][:3]
+            start = {"kind": kind, "updatedAt": updated, "pk": pk, "sk": sk}
             query["ExclusiveStartKey"] = {name: {"S": value} for name, value in start.items()}
         found = self.client.query(**query)
         last = found.get("LastEvaluatedKey")
-        more = f"{last['updatedAt']['S']}~{last['pk']['S']}" if last else ""
+        names = ("updatedAt", "pk") if last and last["sk"]["S"] == "STATE" else ("updatedAt", "pk", "sk")
+        more = "~".join(last[name]["S"] for name in names) if last else ""
         return [self._record(item) for item in found["Items"]], more
 
 

@@ -15,7 +15,6 @@ from contracts import documents, lists, seen
 from contracts.documents import Unfit
 from control import api
 from control.connection import Connection, NotReady
-from control.spreadsheet import without_formula
 
 SHOP, MODEL, OTHER, STORED = "shop", "model", "other", "stored"
 LARGEST_PART_BYTES = 16 << 20
@@ -372,13 +371,20 @@ def with_fields(entries: Sequence[Entry], known: Mapping[str, Mapping[str, Any]]
     )
 
 
-def as_rows(entries: Sequence[Entry]) -> list[list[str]]:
-    """A list as rows of a table, a heading first. Texts that a spreadsheet would take for a formula begin with an
-    apostrophe.
-    """
-    rows = [["rank", "item", "title", "category", "score", "because of"]]
-    for rank, entry in enumerate(entries, 1):
-        texts = (entry.item_id, entry.fields.get("title"), entry.fields.get("category"))
-        safe = ["" if text is None else without_formula(str(text)) for text in texts]
-        rows.append([str(rank), *safe, repr(entry.score), without_formula(" ".join(entry.because))])
-    return rows
+HEADS = {name: name for name in ("rank", "title", "item", "category", "score", "because of")}
+"""The columns of a list as a table."""
+
+
+def as_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """A list as rows with the columns HEADS."""
+    return [
+        {
+            "rank": rank,
+            "title": str(entry.fields.get("title") or ""),
+            "item": entry.item_id,
+            "category": str(entry.fields.get("category") or ""),
+            "score": entry.score,
+            "because of": " ".join(entry.because),
+        }
+        for rank, entry in enumerate(entries, 1)
+    ]

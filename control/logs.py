@@ -129,6 +129,30 @@ def line_of(moment: float, message: str) -> Line:
     return Line(moment, str(told.get("level", "")), str(told["message"]), fields)
 
 
+class SparkSteps:
+    """The steps and warnings of a Spark job, read on at each call: from its CloudWatch log while it runs, where it has
+    one, else from its log in S3, which EMR writes when the job ends.
+    """
+
+    def __init__(self, clients: Clients, bucket: str, job: Mapping[str, Any]) -> None:
+        self.clients, self.bucket, self.job_id = clients, bucket, str(job["jobRunId"])
+        self.application = str(job["applicationId"])
+        overrides = job.get("configurationOverrides") or {}
+        live = (overrides.get("monitoringConfiguration") or {}).get("cloudWatchLoggingConfiguration") or {}
+        group, prefix = live.get("logGroupName"), live.get("logStreamNamePrefix")
+        self.is_live = bool(live.get("enabled") and group and prefix)
+        self._tail = LogTail(clients.client("logs"), str(group), f"{prefix}/") if self.is_live else None
+        self._found: list[str] = []
+
+    def read(self, is_over: bool) -> list[str]:
+        """All steps until now, in order, MOST_LINES at most."""
+        if self._tail is not None and len(self._found) < MOST_LINES:
+            self._found += steps_in(self._tail.lines())
+        if not self._found and is_over:
+            self._found += spark_lines(self.clients, self.bucket, self.application, self.job_id)
+        return self._found[:MOST_LINES]
+
+
 def spark_lines(clients: Clients, bucket: str, application: str, job: str) -> list[str]:
     """The steps and warnings of a Spark job, from its log in S3. EMR writes it there when the job ends; none before."""
     key = f"logs/emr/applications/{application}/jobs/{job}/SPARK_DRIVER/stdout.gz"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts import documents, schemas
-from control.actions import Action, Call
+from control.actions import Action, Call, unchanged_since
 from control.connection import Connection
-from control.evaluations import document
+from control.rules import read_object
 
 KEY = "policy/gate.json"
 PARAMETER = "GatePolicy"
@@ -22,6 +22,8 @@ class InForce:
 
     policy: Mapping[str, Any]
     source: str
+    etag: str | None = None
+    """That of the object KEY, whose content is read; None if it is missing."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,13 @@ def in_force(connection: Connection) -> InForce:
     """The policy of the bucket, else the one of the template's parameter. Raises Unfit if the parameter is no JSON
     object.
     """
-    kept = document(connection, "ArtifactsBucketName", KEY)
-    if kept:
-        return InForce(kept, KEY)
+    kept = read_object(connection, KEY)
+    if kept is not None and kept.document:
+        return InForce(kept.document, KEY, kept.etag)
     stack = connection.client("cloudformation").describe_stacks(StackName=connection.stack)["Stacks"][0]
     given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
-    return InForce(documents.read_object(given.get(PARAMETER) or "{}", PARAMETER), f"the parameter {PARAMETER}")
+    policy = documents.read_object(given.get(PARAMETER) or "{}", PARAMETER)
+    return InForce(policy, f"the parameter {PARAMETER}", kept.etag if kept is not None else None)
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
@@ -70,7 +73,9 @@ def draft_in(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def publish(bucket: str, current: InForce, draft: Mapping[str, Any]) -> Action:
-    """The action that puts `draft` in force. Raises Unfit with a sentence for each wrong field."""
+    """The action that puts `draft` in force, if the policy is still the `current` one. Raises Unfit with a sentence for
+    each wrong field.
+    """
     schemas.check(dict(draft), "policy", "the draft policy")
     differing = changes(current.policy, draft)
     words = [str(change) for change in differing] or ["No limit changes."]
@@ -96,6 +101,7 @@ def publish(bucket: str, current: InForce, draft: Mapping[str, Any]) -> Action:
                     "Key": KEY,
                     "Body": json.dumps(dict(draft), indent=2, sort_keys=True).encode(),
                     "ContentType": "application/json",
+                    **unchanged_since(current.etag),
                 },
             ),
         ),

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from contracts import documents, event_types, limits, placements, schemas
 from contracts.documents import Unfit
 from contracts.event_types import EventTypes
-from control.actions import Action, Call
+from control.actions import Action, Call, unchanged_since
 from control.connection import Connection
 from control.ledger import Ledger
 
@@ -290,8 +290,8 @@ class State:
 
 def read_state(connection: Connection, kind: Kind, with_versions: bool = True) -> State:
     """Read a document. Raises what boto3 raises."""
-    source = _object(connection, kind.source_key)
-    in_force = _object(connection, kind.in_force_key)
+    source = read_object(connection, kind.source_key)
+    in_force = read_object(connection, kind.in_force_key)
     is_refused = False
     if source is not None:
         ledger = Ledger(connection, connection.outputs["RunsTableName"])
@@ -300,7 +300,8 @@ def read_state(connection: Connection, kind: Kind, with_versions: bool = True) -
     return State(kind, source, in_force, is_refused, found)
 
 
-def _object(connection: Connection, key: str, **which: str) -> Found | None:
+def read_object(connection: Connection, key: str, **which: str) -> Found | None:
+    """An object of the artifacts bucket, or None if it is missing."""
     bucket = connection.outputs["ArtifactsBucketName"]
     try:
         found = connection.client("s3").get_object(Bucket=bucket, Key=key, **which)
@@ -320,7 +321,7 @@ def _object(connection: Connection, key: str, **which: str) -> Found | None:
 
 def read_version(connection: Connection, kind: Kind, version_id: str) -> Found | None:
     """One earlier version of the written document, or None."""
-    return _object(connection, kind.source_key, VersionId=version_id)
+    return read_object(connection, kind.source_key, VersionId=version_id)
 
 
 def versions(connection: Connection, kind: Kind) -> list[Version]:
@@ -338,11 +339,13 @@ def versions(connection: Connection, kind: Kind) -> list[Version]:
 # Publishing
 
 
-def publication(connection: Connection, kind: Kind, document: Mapping[str, Any], current: Mapping[str, Any]) -> Action:
-    """Write the document. Raises Unfit if it would be refused: nothing may be sent then."""
+def publication(connection: Connection, kind: Kind, document: Mapping[str, Any], state: State) -> Action:
+    """Write the document, if what is written is still that of `state`. Raises Unfit if it would be refused: nothing may
+    be sent then.
+    """
     if reasons := faults(kind, document):
         raise Unfit(*reasons)
-    lines = changes(current, as_in_force(kind, document))
+    lines = changes(state.current, as_in_force(kind, document))
     listed = [*lines[:8], *([f"and {len(lines) - 8} more"] if len(lines) > 8 else [])]
     return Action(
         name="publish",
@@ -352,30 +355,28 @@ def publication(connection: Connection, kind: Kind, document: Mapping[str, Any],
             kind.consequence,
             "The version before is kept in S3: the page Rules of the console goes back to it.",
         ),
-        calls=(_put(connection, kind, to_bytes(document)),),
+        calls=(_put(connection, kind, to_bytes(document), state.source),),
         facts={"document": kind.name, "changes": lines[:50]},
     )
 
 
-def restoration(
-    connection: Connection, kind: Kind, version: Version, found: Found, current: Mapping[str, Any]
-) -> Action:
+def restoration(connection: Connection, kind: Kind, version: Version, found: Found, state: State) -> Action:
     """Write an earlier version again. Raises Unfit if it would be refused."""
     document = found.document
     reasons = faults(kind, document) if document is not None else [f"{version.version_id} is no JSON object"]
     if document is None or reasons:
         raise Unfit(*reasons)
-    action = publication(connection, kind, document, current)
+    action = publication(connection, kind, document, state)
     return Action(
         name="go back",
         title=f"Put {kind.source_key} of {version.written.astimezone():%Y-%m-%d %H:%M:%S} in force again?",
         consequences=action.consequences,
-        calls=(_put(connection, kind, found.text.encode()),),
+        calls=(_put(connection, kind, found.text.encode(), state.source),),
         facts={**action.facts, "versionId": version.version_id},
     )
 
 
-def _put(connection: Connection, kind: Kind, content: bytes) -> Call:
+def _put(connection: Connection, kind: Kind, content: bytes, known: Found | None) -> Call:
     return Call(
         "s3",
         "put_object",
@@ -384,6 +385,7 @@ def _put(connection: Connection, kind: Kind, content: bytes) -> Call:
             "Key": kind.source_key,
             "Body": content,
             "ContentType": "application/json",
+            **unchanged_since(known.etag if known else None),
         },
     )
 

@@ -15,6 +15,7 @@ from contracts import limits, placements
 from control import lists, people, rules
 from control.connection import Connection
 from control.lists import Entry, Listed, NoList, Options, Person
+from control.spreadsheet import without_formula
 
 PEOPLE = 10
 """Number of people whose lists are shown."""
@@ -118,14 +119,9 @@ def as_csv(found: Sequence[Effect]) -> str:
         for name, entries in (("before", one.before), ("after", one.after)):
             for place, entry in enumerate(entries, 1):
                 title = str(entry.fields.get("title") or "")
-                texts = [_text(text) for text in (one.person, entry.item_id, title)]
+                texts = [without_formula(text) for text in (one.person, entry.item_id, title)]
                 writer.writerow([texts[0], name, place, texts[1], texts[2], entry.score, one.is_exact])
     return file.getvalue()
-
-
-def _text(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def note(found: Sequence[Effect]) -> str:

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from contracts import history
 from contracts.history import TakenBack
+from control import prices
 from control.actions import Action, Call
 from control.connection import Clients, Connection
 from control.executions import OVER
@@ -29,6 +30,7 @@ STATUSES = {
     "ROLLBACK": ("RUNNING", *OVER),
 }
 """What a table can show, with the statuses that it can be filtered by."""
+SPARK_OVER = ("SUCCESS", "FAILED", "CANCELLED")
 PAGE = 25
 LONGEST_SHOWN = 2000
 """Characters of a record's reasons in a row."""
@@ -298,17 +300,19 @@ def parameters_of(connection: Connection) -> dict[str, str]:
     return {one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])}
 
 
-def cost_of(job: Mapping[str, Any], price_per_hour: float) -> str:
-    """Duration and cost of a training job, in words. `price_per_hour` is US dollars an instance; 0 if it is unknown."""
+def cost_of(job: Mapping[str, Any], parameters: Mapping[str, str]) -> str:
+    """Duration and cost of a training job, in words, by the parameters of the stack."""
     resources = job.get("ResourceConfig", {})
     instances, kind = int(resources.get("InstanceCount", 1)), str(resources.get("InstanceType", "an instance"))
     if "TrainingEndTime" not in job:
         return f"training: it runs on {instances} × {kind}; its cost is known when it is over"
     billed = int(job.get("BillableTimeInSeconds", 0))
     told = f"training: {billed} s billed on {instances} × {kind}"
-    if price_per_hour <= 0:
-        return f"{told}; its price is unknown (parameter TrainingPricePerHour)"
-    return f"{told} at {price_per_hour:g} USD an hour = {price_per_hour * instances * billed / 3600:.4f} USD"
+    price = prices.price_of(kind, parameters)
+    if not price.per_hour:
+        return f"{told}; its price is unknown: set the stack's parameter {prices.PARAMETER}"
+    cost = price.per_hour * instances * billed / 3600
+    return f"{told} at {price.per_hour:g} USD an hour = {cost:.4f} USD ({price.source})"
 
 
 def job_link(region: str, job_name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from control import actions, approvals, pauses, run_names
-from control.actions import LONGEST_REASON, Action
+from control.actions import LONGEST_REASON, Action, Overtaken
 from control.approvals import APPROVED
 from control.ledger import Ledger, key_of, newest_first, when
 from local.console import Show
@@ -30,13 +30,16 @@ def named_run(project: Project, outputs: Mapping[str, str], text: str | None) ->
 
 def act(project: Project, show: Show, action: Action, reason: str) -> list[dict[str, Any]]:
     """Make the calls of an action, with who and why in the ledger; return the answers. Raises Problem for a reason that
-    is missing or too long.
+    is missing or too long, or if another person was first.
     """
     if len(reason) > LONGEST_REASON or (action.needs_reason and not reason.strip()):
         raise Problem(f"--reason must have 1 to {LONGEST_REASON} characters, not {len(reason.strip())}")
     for sentence in action.consequences:
         show.line(f"  {sentence}")
-    return actions.perform(project.connection, action, f"{getpass.getuser()}, python -m local", reason)
+    try:
+        return actions.perform(project.connection, action, f"{getpass.getuser()}, python -m local", reason)
+    except Overtaken as error:
+        raise Problem(str(error)) from error
 
 
 def decide(

@@ -8,6 +8,7 @@ import sys
 import webbrowser
 from collections.abc import Mapping
 
+from control import own_link
 from local import host, http
 from local.console import Show
 from local.operations import fetch_report
@@ -29,8 +30,10 @@ def open_page(project: Project, outputs: Mapping[str, str], show: Show, page: st
     else:
         if not host.is_listening(CONSOLE_PORT):
             raise Problem("the console is not running: `make console` starts it and prints its link")
-        address = f"http://127.0.0.1:{CONSOLE_PORT}/"
-        show.line("a browser that was there before gets in; another one needs the link that `make console` printed")
+        link = own_link.of(CONSOLE_PORT)
+        address = link or f"http://127.0.0.1:{CONSOLE_PORT}/"
+        if link is None:
+            show.line("a browser that was there before gets in; another one needs the link that `make console` printed")
     show.line(address)
     if page == "api":
         show.line("  its calls are signed: `.venv/bin/python -m local recommend USER` makes one")

@@ -40,8 +40,8 @@ def documents(project: Project, show: Show, action: str, what: Sequence[str], re
     show.good(f"{path} is valid: {size(document)}")
     if action == "check":
         return
-    current = rules.read_state(project.connection, kind, with_versions=False).current
-    act(project, show, rules.publication(project.connection, kind, document, current), reason)
+    state = rules.read_state(project.connection, kind, with_versions=False)
+    act(project, show, rules.publication(project.connection, kind, document, state), reason)
     _wait(project, show, kind)
 
 

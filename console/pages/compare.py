@@ -10,7 +10,7 @@ from nicegui import ui
 from console import state
 from console.frame import notice, page, read
 from console.tables import AXIS, GREY, table
-from control import comparisons
+from control import comparisons, prices
 from control.comparisons import MOST_RUNS, Side
 from control.ledger import key_of, newest_first
 
@@ -37,8 +37,10 @@ async def show(a: str = "", b: str = "", c: str = "", d: str = "") -> None:
             sides.append(found)
             if found.missing:
                 notice(f"{found.run_id} ({found.found.run.get('status', '?')}) lacks " + ", ".join(found.missing) + ".")
-    if sides and not any(side.price for side in sides):
-        ui.label("Set the parameter TrainingPricePerHour of the stack to see the cost.").classes("text-sm opacity-70")
+    for source in dict.fromkeys(side.price.source for side in sides if side.price.source):
+        ui.label(f"Cost by the {source}.").classes("text-sm opacity-70")
+    if sides and not any(side.price.per_hour for side in sides):
+        ui.label(f"Set the stack's parameter {prices.PARAMETER} to see the cost.").classes("text-sm opacity-70")
     if sides:
         _compare(sides)
 

@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import background_tasks, run, ui
 
 from console import state
-from console.frame import ask, notice, page, read, refreshed
+from console.frame import READ_ONLY, ask, notice, of_a_change, page, read, refreshed
 from console.shelf import serving_catalogue
 from control import drill_runs, drills
 from control.connection import in_words
@@ -35,7 +35,7 @@ async def show() -> None:
     if not connection.is_embedded:
         notice(drill_runs.WHY_NOT)
     elif not state.current.may_write:
-        notice("This console is read only: start it with --write to begin a drill.")
+        notice(READ_ONLY)
     problem = ui.label().props("role=status")
     cards = {drill.name: _Card(drill) for drill in drills.DRILLS.values()}
 
@@ -71,7 +71,7 @@ class _Card:
                 ui.space()
                 if can_begin:
                     button = ui.button("Begin", on_click=self._begin).props(f'outline aria-label="Begin {drill.title}"')
-                    button.set_enabled(state.current.may_write)
+                    of_a_change(button)
             ui.label(drill.cause)
             if drill.instead:
                 ui.label("Run instead:")
@@ -150,7 +150,7 @@ def _draw(begun: Begun, seen: Seen | str) -> None:
         ui.link(f"Run {run_id}", f"/runs/{run_id}").classes("text-sm")
     if seen.needs_setting_right:
         ui.label("What it broke is still broken.").classes("font-bold")
-        ui.button("Set right", on_click=lambda: _set_right(begun)).set_enabled(state.current.may_write)
+        of_a_change(ui.button("Set right", on_click=lambda: _set_right(begun)))
 
 
 async def _set_right(begun: Begun) -> None:

@@ -13,7 +13,7 @@ from nicegui import ui
 
 from console import explored, state
 from console.frame import ask, notice, page, read
-from console.lists_view import Pictures, draw_list, item_line, score_of
+from console.lists_view import ITEM_HEADS, Pictures, as_table, draw_list, item_line, item_rows, score_of
 from contracts import seen
 from control import api, catalogue, lists, people
 from control.actions import Action
@@ -228,6 +228,8 @@ async def _draw_found(view: View, text: str) -> None:
             for item in items:
                 item_line(item.item_id, item.fields, view.link(item=item.item_id))
             _end_of_search(len(items), more_items, "No title or id has all these words.")
+            if items:
+                as_table("The items", ITEM_HEADS, lambda: item_rows((one.item_id, one.fields, "") for one in items))
 
 
 def _end_of_search(number: int, has_more: bool, nothing: str) -> None:
@@ -282,9 +284,13 @@ async def _draw_history(view: View) -> None:
         if not number:
             ui.label("The model has not met this person: it has their recent events, or gives popular items.")
             return
-        for item, is_bought in known.chosen_by(person.model_id, SHOWN_HISTORY):
-            mark = "bought" if is_bought and known.tells_purchases else ""
-            item_line(item.item_id, item.fields, view.link(item=item.item_id), mark)
+        chosen = [
+            (item.item_id, item.fields, "bought" if is_bought and known.tells_purchases else "")
+            for item, is_bought in known.chosen_by(person.model_id, SHOWN_HISTORY)
+        ]
+        for item_id, fields, mark in chosen:
+            item_line(item_id, fields, view.link(item=item_id), mark)
+        as_table("The history", ITEM_HEADS, lambda: item_rows(chosen))
         if number > SHOWN_HISTORY:
             ui.label(f"and {number - SHOWN_HISTORY:,} more").classes("text-xs")
         ui.label(
@@ -428,5 +434,7 @@ async def _draw_related(view: View, item_id: str) -> None:
             return
         if answer.body.get("source") != "related":
             ui.label("The model does not know this item well enough: these are popular items.")
-        for entry in lists.entries_of(answer.body.get("itemList")):
+        entries = lists.entries_of(answer.body.get("itemList"))
+        for entry in entries:
             item_line(entry.item_id, entry.fields, view.link(item=entry.item_id), score_of(entry))
+        as_table("The items", lists.HEADS, lambda: lists.as_rows(entries))

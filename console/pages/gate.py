@@ -3,51 +3,77 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nicegui import ui
 
-from console import state
+from console import glossary, state
 from console.editor import json_editor
-from console.frame import ask, badge, notice, page, read
+from console.frame import ask, badge, later, notice, of_a_change, page, read
 from console.tables import AXIS, GREY, table
 from contracts.documents import Unfit
 from control import evaluations, policies
+from control.at_once import at_once
 from control.evaluations import Evidence, Interval, Sentence
 from control.policies import InForce
 
-STATUS = {"ACCEPTED": "SUCCEEDED"}
-"""Verdicts that have another name among the states of `badge`."""
+SAME = "unchanged: same model"
 FIGURES = {"Ndcg": "NDCG", "HitRate": "hit rate"}
 
 
 @page("/gate", "Gate")
 async def show(run: str = "") -> None:
     """Fill the page for a run; by default, the latest that was judged."""
-    connection = state.current.connection
-    found: Evidence | None = await read(evaluations.evidence, connection, run)
-    if found is None:
+    read_now: tuple[dict[str, str], Evidence] | None = await read(_read, run if run != evaluations.LATEST else "")
+    if read_now is None:
         return
-    recent: list[str] = await read(lambda: evaluations.judged(state.current.ledger)) or []
+    recent, found = read_now
     _heading(found, recent)
+    if found.run_id != run:
+        _newer_ones(found.run_id, recent)
     _sentences(evaluations.sentences(found.decision))
+    if not found.report:
+        notice(f"runs/{found.run_id}/evaluation.json is missing: the run ended before its model was measured.")
+    later(lambda: _large(found, list(recent)))
+
+
+def _read(run_id: str) -> tuple[dict[str, str], Evidence]:
+    """The last verdicts, and the evidence about a run; without one about the newest that was accepted or rejected."""
+    connection, ledger = state.current.connection, state.current.ledger
+    if not run_id:
+        recent = evaluations.verdicts(ledger)
+        return recent, evaluations.evidence(connection, evaluations.telling(recent) or "")
+    recent, found = at_once(
+        (lambda: evaluations.verdicts(ledger), functools.partial(evaluations.evidence, connection, run_id))
+    )
+    return recent, found
+
+
+async def _large(found: Evidence, recent: Sequence[str]) -> None:
     if found.report:
         _report(found.report)
-    else:
-        notice(f"runs/{found.run_id}/evaluation.json is missing: the run ended before its model was measured.")
-    current: InForce | None = await read(policies.in_force, connection)
+    current: InForce | None = await read(policies.in_force, state.current.connection)
     if current is not None:
-        _what_if(current, recent)
+        later(lambda: _what_if(current, recent))
 
 
-def _heading(found: Evidence, recent: Sequence[str]) -> None:
+def _newer_ones(run_id: str, recent: Mapping[str, str]) -> None:
+    """Say what is newer than the run that is shown, which was neither accepted nor rejected."""
+    for newer in itertools.takewhile(lambda one: one != run_id, recent):
+        with ui.row().classes("gap-2 items-center flex-wrap"):
+            badge(evaluations.UNCHANGED, SAME)
+            ui.link(f"{newer}, a newer run, trained the model that serves once more", f"/gate?run={newer}")
+
+
+def _heading(found: Evidence, recent: Mapping[str, str]) -> None:
     verdict, words = evaluations.verdict_of(found)
     with ui.row().classes("items-center gap-3 flex-wrap"):
-        badge(STATUS.get(verdict, verdict))
-        ui.label(verdict).classes("text-lg font-bold")
+        badge(verdict, SAME if verdict == evaluations.UNCHANGED else "")
         ui.label(words)
-    options = list(dict.fromkeys([found.run_id, *recent]))
+    names = dict.fromkeys([found.run_id, *recent])
+    options = {name: f"{name}: {recent[name].lower()}" if name in recent else name for name in names}
     ui.select(
         options,
         value=found.run_id,
@@ -70,7 +96,7 @@ def _sentences(found: Sequence[Sentence]) -> None:
                 ui.label(f"{sign} {words}").style(
                     f"border-left:4px solid {colour};padding-left:6px;min-width:5.5rem;font-weight:bold"
                 )
-                ui.label(sentence.text).classes("break-words")
+                glossary.sentence(sentence.text)
 
 
 def _report(report: Mapping[str, Any]) -> None:
@@ -84,7 +110,9 @@ def _report(report: Mapping[str, Any]) -> None:
     table("Models on the same test set", heads, evaluations.metric_rows(report))
     found = evaluations.intervals(report)
     if found:
-        ui.label(f"NDCG at {k}: candidate minus the other model, interval of 95 %").classes("text-lg font-bold")
+        glossary.sentence(f"NDCG at {k}: candidate minus the other model, interval of 95 %").classes(
+            "text-lg font-bold"
+        )
         ui.echart(chart(found)).classes("w-full h-64").props('role=img aria-label="Differences with their intervals"')
     rows = evaluations.slice_rows(report)
     if rows:
@@ -153,7 +181,7 @@ def _what_if(current: InForce, recent: Sequence[str]) -> None:
 
     with ui.row():
         ui.button("Judge the last runs by it", on_click=judge)
-        ui.button("Publish…", on_click=publish).props("outline")
+        of_a_change(ui.button("Publish…", on_click=publish).props("outline"))
 
 
 def _judged_again(run: Mapping[str, Any]) -> None:

@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 from nicegui import events, ui
 
-from console import state
-from console.frame import ask, badge, notice, page, read, refreshed
+from console import glossary, state
+from console.frame import ask, badge, notice, page, read, read_only_note, refreshed
 from control import drops, health, serving
+from control.at_once import at_once
 from control.connection import in_words
 from control.ledger import when
 
@@ -31,29 +32,31 @@ def _now() -> dict[str, Any] | str:
 
 def _read() -> dict[str, Any]:
     connection, ledger = state.current.connection, state.current.ledger
-    outputs, now = connection.outputs, datetime.now(UTC)
-    datasets = ledger.of_kind("DATASET")
-    return {
-        "data": health.newest(one for one in datasets if one.get("status") in USABLE),
-        "earned": health.earned(ledger.outcomes(*health.day_before(now))),
-        "alarms": health.ringing(connection, connection.name_prefix),
-        "answers": health.answers(connection, connection.name_prefix, now),
-        "endpoint": health.endpoint(connection, outputs["EndpointName"]),
-        "dead": health.dead_letters(connection, outputs["DeadLetterQueueUrl"]),
-        "serving": ledger.serving(),
-        "split": ledger.split(),
-        "work": [*ledger.of_kind("RUN"), *datasets],
-        "waits": health.waits(ledger.of_kind("TOKEN")),
-        "notices": ledger.of_kind("NOTICE", NOTICES),
+    outputs, prefix, now = connection.outputs, connection.name_prefix, datetime.now(UTC)
+    calls: dict[str, Callable[[], Any]] = {
+        "answers": lambda: health.answers(connection, prefix, now),
+        "earned": lambda: health.earned(ledger.outcomes(*health.day_before(now))),
+        "alarms": lambda: health.ringing(connection, prefix),
+        "endpoint": lambda: health.endpoint(connection, outputs["EndpointName"]),
+        "dead": lambda: health.dead_letters(connection, outputs["DeadLetterQueueUrl"]),
+        "serving": ledger.serving,
+        "split": ledger.split,
+        "datasets": lambda: ledger.of_kind("DATASET"),
+        "runs": lambda: ledger.of_kind("RUN"),
+        "waits": lambda: health.waits(ledger.of_kind("TOKEN")),
+        "notices": lambda: ledger.of_kind("NOTICE", NOTICES),
     }
+    found = dict(zip(calls, at_once(calls.values()), strict=True))
+    found["data"] = health.newest(one for one in found["datasets"] if one.get("status") in USABLE)
+    found["work"] = [*found.pop("runs"), *found.pop("datasets")]
+    return found
 
 
 @page("/", "Now")
 async def show() -> None:
     """Fill the page."""
     await refreshed(_fill())()
-    if state.current.may_write:
-        _drop_zone()
+    _drop_zone()
 
 
 def _fill() -> Any:
@@ -138,7 +141,7 @@ def _answers(answers: health.Answers) -> None:
     if not total:
         ui.label("None: nobody has asked, or the metrics are not there yet.")
     for source, number in sorted(answers.by_source.items(), key=lambda one: -one[1]):
-        ui.label(f"{source}: {number:,} ({number / total:.0%})")
+        glossary.term(source, f"{source}: {number:,} ({number / total:.0%})")
     if answers.p50 is not None and answers.p99 is not None:
         ui.label(f"Time of the function: p50 {answers.p50:,.0f} ms, p99 {answers.p99:,.0f} ms.")
     ui.label(f"{answers.errors} errors." if answers.errors else "No errors.")
@@ -169,10 +172,8 @@ def _notifications(notices: Iterable[Mapping[str, Any]]) -> None:
     shown = False
     for one in notices:
         shown = True
-        kind, _, name = str(one["pk"]).partition("#")
-        occasion = str(one["sk"]).partition("#")[2].replace("_", " ")
-        text = f"{when(one.get('updatedAt'))}  {kind.lower()} {name}: {occasion}"
-        _run_or_text(text, name if kind == "RUN" else "")
+        sentence, name = health.told(one)
+        _run_or_text(f"{when(one.get('updatedAt'))}  {sentence}", name if str(one["pk"]).startswith("RUN#") else "")
     if not shown:
         ui.label("None was sent yet.")
 
@@ -184,6 +185,9 @@ def _drop_zone() -> None:
         ui.label(
             "Interactions (user, item, time) and, if there is one, a catalogue: CSV, TSV, JSON lines, Parquet, gzip."
         )
+        if not state.current.may_write:
+            read_only_note()
+            return
         chosen = ui.label("Nothing is chosen.").props("role=status").classes("break-words")
 
         async def take(given: events.UploadEventArguments) -> None:

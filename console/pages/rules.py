@@ -12,8 +12,9 @@ from nicegui import run, ui
 
 from console import state
 from console.editor import json_editor
-from console.frame import ask, notice, page, read, refreshed
+from console.frame import ask, notice, of_a_change, page, read, read_only_note, refreshed
 from console.shelf import serving_catalogue
+from console.tables import table
 from contracts import schemas
 from contracts.documents import Unfit
 from control import lists, people, rules, rules_preview
@@ -57,6 +58,8 @@ class _Workshop:
         self.draft: dict[str, Any] = {}
         self.problems: list[str] = []
         self.state: State | None = None
+        self.newest: State | None = None
+        """What was written last by anybody; a draft replaces the one that it began from, which `state` has."""
         self.catalogue: Catalogue | None = None
         self.is_from_editor = False
 
@@ -78,8 +81,9 @@ class _Workshop:
             schema = {name: value for name, value in schemas.load(self.kind.name).items() if name != "$schema"}
             self.editor = json_editor(self.draft, schema, self._editor_changed, is_tree=self.kind is rules.RULES)
         self.checked = ui.column().classes("w-full gap-2")
+        read_only_note()
         with ui.row().classes("gap-2 flex-wrap"):
-            self.publish = ui.button("Publish", on_click=self._publish).props("color=primary")
+            self.publish = of_a_change(ui.button("Publish", on_click=self._publish).props("color=primary"))
             ui.button("Begin again from what is in force", on_click=self._reset).props("flat")
         self._show_checked()
         self._preview()
@@ -92,7 +96,7 @@ class _Workshop:
 
     async def _in_force(self) -> None:
         try:
-            found = await run.io_bound(rules.read_state, state.current.connection, self.kind, False)
+            found = self.newest = await run.io_bound(rules.read_state, state.current.connection, self.kind, False)
         except Exception as error:  # any error must reach the reader as words
             found = in_words(error)
         mark = found if isinstance(found, str) else _mark(found)
@@ -177,6 +181,7 @@ class _Workshop:
         self._show_checked()
 
     def _reset(self) -> None:
+        self.state = self.newest or self.state
         if self.state is not None:
             self._take(self.state.current)
 
@@ -185,7 +190,7 @@ class _Workshop:
 
     def _show_checked(self) -> None:
         faults = self._faults()
-        self.publish.set_enabled(not faults)
+        self.publish.set_enabled(not faults and state.current.may_write)
         self.checked.clear()
         with self.checked:
             if faults:
@@ -205,14 +210,7 @@ class _Workshop:
         if not named:
             return
         rows = [{"item": _short(item), "title": _short(self._title(item)), "rule": what} for item, what in named]
-        columns = [
-            {"name": name, "label": label, "field": name, "align": "left", "sortable": True}
-            for name, label in (("item", "item"), ("title", "title"), ("rule", "rule"))
-        ]
-        ui.label(f"Items concerned: {len(named)}").classes("font-bold")
-        ui.table(columns=columns, rows=rows, pagination=10).classes("w-full").props("dense flat wrap-cells").style(
-            "word-break: break-word"
-        )
+        table(f"Items concerned: {len(named)}", {"item": "item", "title": "title", "rule": "rule"}, rows)
 
     def _title(self, item_id: str) -> str:
         if self.catalogue is None:
@@ -317,9 +315,10 @@ class _Workshop:
 
     async def _publish(self) -> None:
         connection = state.current.connection
-        current = self.state.current if self.state else {}
+        if self.state is None:
+            return
         try:
-            action = rules.publication(connection, self.kind, self.draft, current)
+            action = rules.publication(connection, self.kind, self.draft, self.state)
         except Unfit as error:
             ui.notify(str(error), type="warning")
             return
@@ -361,7 +360,8 @@ class _Workshop:
                     ui.label(f"{version.written.astimezone():%Y-%m-%d %H:%M:%S}, {version.size:,} bytes{here}")
                     ui.button("As draft", on_click=lambda one=version: self._draft_from(one)).props("flat dense")
                     if not version.is_latest:
-                        ui.button("Go back to it", on_click=lambda one=version: self._go_back(one)).props("flat dense")
+                        back = ui.button("Go back to it", on_click=lambda one=version: self._go_back(one))
+                        of_a_change(back.props("flat dense"))
 
     async def _draft_from(self, version: rules.Version) -> None:
         found = await read(rules.read_version, state.current.connection, self.kind, version.version_id)
@@ -375,11 +375,11 @@ class _Workshop:
     async def _go_back(self, version: rules.Version) -> None:
         connection = state.current.connection
         found = await read(rules.read_version, connection, self.kind, version.version_id)
-        if found is None:
+        if found is None or self.state is None:
             ui.notify("This version is gone.", type="warning")
             return
         try:
-            action = rules.restoration(connection, self.kind, version, found, self.state.current if self.state else {})
+            action = rules.restoration(connection, self.kind, version, found, self.state)
         except Unfit as error:
             ui.notify(f"This version would be refused: {error}", type="warning")
             return

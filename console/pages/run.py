@@ -10,9 +10,10 @@ from nicegui import run, ui
 
 from console import state
 from console.execution import ExecutionPanel
-from console.frame import ask, badge, notice, page, read
+from console.frame import ask, badge, notice, of_a_change, page, read
 from control import approvals, runs
 from control.actions import Action
+from control.at_once import at_once
 from control.connection import in_words
 from control.executions import OVER
 from control.ledger import UNFINISHED, duration, reasons_of, when
@@ -86,7 +87,8 @@ class RunPage:
 
     async def show(self, part: str, chosen: str) -> None:
         """Draw the page, and keep it up to date."""
-        found = await read(lambda: (state.current.ledger.run(self.run_id), state.current.ledger.dataset(self.version)))
+        ledger = state.current.ledger
+        found = await read(at_once, [lambda: ledger.run(self.run_id), lambda: ledger.dataset(self.version)])
         if found is None:
             _try_again()
             return
@@ -235,8 +237,7 @@ def _cost(run_id: str) -> tuple[str, bool]:
     job = runs.training_job(connection, str(name)) if name else None
     if job is None:
         return "", False
-    price = runs.parameters_of(connection).get("TrainingPricePerHour") or "0"
-    return runs.cost_of(job, float(price)), "TrainingEndTime" in job
+    return runs.cost_of(job, runs.parameters_of(connection)), "TrainingEndTime" in job
 
 
 def _button(label: str, icon: str, make: Callable[[], Action]) -> ui.button:
@@ -250,7 +251,7 @@ def _button(label: str, icon: str, make: Callable[[], Action]) -> ui.button:
             return
         ask(action)
 
-    return ui.button(label, icon=icon, on_click=clicked).props("outline dense no-caps")
+    return of_a_change(ui.button(label, icon=icon, on_click=clicked).props("outline dense no-caps"))
 
 
 def _remember(part: str = "") -> Callable[[str], None]:

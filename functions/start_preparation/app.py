@@ -41,6 +41,7 @@ class Settings(environment.Common):
     preparation_py_files: str
     preparation_code_version: str
     preparation_log_uri: str
+    preparation_log_group: str
     preparation_timeout_minutes: int
     preparation_source: str = ""
     preparation_parameters: dict[str, Any] = field(default_factory=dict)
@@ -109,6 +110,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         py_files=SETTINGS.preparation_py_files,
         code_version=SETTINGS.preparation_code_version,
         log_uri=SETTINGS.preparation_log_uri,
+        log_group=SETTINGS.preparation_log_group,
         timeout_minutes=SETTINGS.preparation_timeout_minutes,
     )
     with calling("emr-serverless StartJobRun"):

@@ -24,6 +24,7 @@ def start_job_run(
     py_files: str,
     code_version: str,
     log_uri: str,
+    log_group: str,
     timeout_minutes: int,
 ) -> dict[str, Any]:
     """Return the call. Its client token is the version and the attempt, so EMR Serverless starts each attempt once."""
@@ -56,6 +57,16 @@ def start_job_run(
                 "sparkSubmitParameters": f"--py-files {py_files}",
             }
         },
-        "configurationOverrides": {"monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": log_uri}}},
+        "configurationOverrides": {
+            "monitoringConfiguration": {
+                "s3MonitoringConfiguration": {"logUri": log_uri},  # written when the job ends
+                "cloudWatchLoggingConfiguration": {  # while it runs, for people who watch
+                    "enabled": True,
+                    "logGroupName": log_group,
+                    "logStreamNamePrefix": f"{preparation.version}-{attempt}",
+                    "logTypes": {"SPARK_DRIVER": ["STDOUT"]},
+                },
+            }
+        },
         "tags": tags.by_name(name_prefix),
     }

@@ -1,5 +1,7 @@
 """Values from AWS are text: a script in an id, a reason or an error is shown as it is written, and runs nowhere."""
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ from tests.browser.visitor import PAGES, TRACE, Visitor
 SCRIPT = "<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>"
 MERMAID = 'A"]; click A call alert()'
 LONG = "x" * 10_000
+FORMULA = '=HYPERLINK("https://elsewhere.example")'
 REASONS = (SCRIPT, MERMAID, "{{ 7 * 7 }} ${7*7}", "[a link](javascript:alert(1))", LONG)
 RUN = f"v20260101t000000z-deadbeef-r1{SCRIPT}"
 
@@ -52,7 +55,7 @@ def hostile(stack: LocalStack) -> Iterator[None]:
             "kind": "ACTION",
             "updatedAt": now,
             "status": "FAILED",
-            "name": SCRIPT,
+            "name": FORMULA,
             "who": SCRIPT,
             "why": LONG,
             "calls": [MERMAID],
@@ -88,6 +91,15 @@ def test_the_table_of_runs_shows_the_hostile_id_as_it_is_written(reader: Visitor
     page = reader.open("/runs")
     expect(page.get_by_role("main")).to_contain_text("<img src=x onerror", timeout=20_000)
     assert_unharmed(reader)
+
+
+def test_no_table_is_exported_with_a_text_that_a_spreadsheet_would_calculate(reader: Visitor) -> None:
+    page = reader.open("/history")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export as CSV: Changes by people").click()
+    rows = list(csv.reader(io.StringIO(download.value.path().read_text())))
+    exported = [cell for row in rows for cell in row if "HYPERLINK" in cell]
+    assert exported and all(cell.startswith("'=") for cell in exported), exported
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
 from local import shop
 from tests.browser.local_stack import LocalStack, eventually
@@ -154,9 +154,12 @@ def test_a_person_is_explored_with_the_list_that_the_api_gives(
     assert shown.returncode == 0, shown.stdout + shown.stderr
     titles = [line.split(",")[1] for line in files["items.csv"].decode().splitlines()[1:]]
     best = next(title for title in titles if title in shown.stdout)
-    operator.open(f"/explore?user={user}")
+    page = operator.open(f"/explore?user={user}")
     expect(content(operator)).to_contain_text(user, timeout=SEEN_MILLISECONDS)
     expect(content(operator)).to_contain_text(best, timeout=SEEN_MILLISECONDS)
+    page.get_by_text("The list as a table").first.click()
+    expect(page.get_by_role("columnheader", name="because of").first).to_be_visible()
+    expect(page.get_by_role("gridcell", name=best).first).to_be_visible()
 
 
 def test_a_rule_is_published_and_put_in_force(stack: LocalStack, files: dict[str, bytes], operator: Visitor) -> None:
@@ -175,6 +178,75 @@ def test_a_rule_is_published_and_put_in_force(stack: LocalStack, files: dict[str
     assert last_action(stack)["why"] == "recalled by its maker"
 
 
+def write_draft(page: Page, policy: Mapping[str, Any]) -> None:
+    """Put a policy in place of what the editor of the page Gate has."""
+    field = page.get_by_role("textbox", name="The document as JSON")
+    field.click(timeout=SEEN_MILLISECONDS)
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(json.dumps(policy))
+    expect(field).to_contain_text("minimumTestUsers")
+
+
+def test_a_draft_policy_judges_the_last_runs_and_records_nothing(
+    stack: LocalStack, first: str, operator: Visitor
+) -> None:
+    page = operator.open(f"/gate?run={first}")
+    write_draft(page, {"minimumTestUsers": 1_000_000})
+    page.get_by_role("button", name="Judge the last runs by it").click()
+    expect(content(operator)).to_contain_text("minimumTestUsers: 20 → 1000000", timeout=SEEN_MILLISECONDS)
+    expect(content(operator)).to_contain_text(f"{first}: ", timeout=SEEN_MILLISECONDS)
+    assert stack.ledger.run(first)["status"] == "DEPLOYED"
+
+
+def test_the_second_of_two_people_who_publish_a_policy_is_told(stack: LocalStack, operator: Visitor) -> None:
+    s3, place = stack.client("s3"), {"Bucket": stack.outputs["ArtifactsBucketName"], "Key": "policy/gate.json"}
+    page = operator.open("/gate")
+    write_draft(page, {"minimumTestUsers": 21})
+    theirs = json.dumps({"minimumTestUsers": 22})
+    s3.put_object(Body=theirs.encode(), **place)
+    try:
+        page.get_by_role("button", name="Publish").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Reason").fill("a stricter test")
+        dialog.get_by_role("button", name="Publish the policy").click()
+        expect(page.get_by_text("Someone else was first")).to_be_visible(timeout=SEEN_MILLISECONDS)
+        assert s3.get_object(**place)["Body"].read().decode() == theirs
+        assert last_action(stack)["status"] == "FAILED"
+        page = operator.open("/gate")
+        write_draft(page, {"minimumTestUsers": 21})
+        page.get_by_role("button", name="Publish").click()
+        operator.confirm("Publish the policy", "now I have seen theirs")
+        assert json.loads(s3.get_object(**place)["Body"].read()) == {"minimumTestUsers": 21}
+    finally:
+        allow_any_loss(stack)
+
+
+def test_the_runs_to_compare_are_chosen_on_the_page(stack: LocalStack, first: str, operator: Visitor) -> None:
+    page = operator.open("/compare")
+    chooser = page.get_by_label("Runs to compare")
+    before = run_ids(stack) - {first}
+    chooser.click()
+    for run_id in [option for option in before if page.get_by_role("option", name=option).count()]:
+        option = page.get_by_role("option", name=run_id)
+        if option.get_attribute("aria-selected") == "true":
+            option.click()
+    option = page.get_by_role("option", name=first)
+    if option.get_attribute("aria-selected") != "true":
+        option.click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    page.wait_for_url(f"**/compare?a={first}")
+    expect(page.get_by_role("columnheader", name=first).first).to_be_visible(timeout=SEEN_MILLISECONDS)
+
+
+def test_another_run_is_chosen_at_the_gate(first: str, operator: Visitor) -> None:
+    page = operator.open("/gate")
+    page.get_by_role("combobox", name="Run", exact=True).click()
+    page.get_by_role("option", name=first).click()
+    page.wait_for_url(f"**/gate?run={first}")
+    expect(content(operator)).to_contain_text("ACCEPTED", timeout=SEEN_MILLISECONDS)
+
+
 def test_a_drill_shows_the_expected_end_and_the_real_one(stack: LocalStack, first: str, operator: Visitor) -> None:
     before = run_ids(stack)
     page = operator.open("/drills")
@@ -188,6 +260,11 @@ def test_a_drill_shows_the_expected_end_and_the_real_one(stack: LocalStack, firs
 def test_the_model_before_serves_again_after_a_rollback(stack: LocalStack, operator: Visitor) -> None:
     serving = stack.ledger.serving()
     page = operator.open("/history")
+    expect(page.get_by_role("list", name="Who served when").get_by_role("listitem")).not_to_have_count(0)
+    expect(content(operator)).to_contain_text(f"If {serving['previous']['runId']} serves again:")
+    expect(content(operator)).to_contain_text("the one that serves knows")
+    for step in ("drop", "dataset version", "training job", "gate", "model package", "endpoint"):
+        expect(page.get_by_role("listitem").filter(has_text=step).first).to_be_visible()
     page.get_by_role("button", name="Roll back").first.click()
     operator.confirm("Roll back", "the lists look odd")
     eventually(lambda: stack.ledger.serving()["runId"] == serving["previous"]["runId"], "the model before serves")

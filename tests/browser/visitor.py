@@ -44,7 +44,8 @@ class Visitor:
         self.page.goto(f"{self.console.address}{path}")
         expect(self.page.get_by_role("navigation", name="Pages")).to_be_visible()
         self.page.wait_for_function("window.did_handshake === undefined || window.did_handshake")
-        self.page.wait_for_timeout(1500)
+        expect(self.page.get_by_text("Reading from AWS…")).to_have_count(0, timeout=FIRST_SECONDS * 1000)
+        self.page.wait_for_timeout(1000)
         return self.page
 
     @property

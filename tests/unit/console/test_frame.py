@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from console.frame import csv_of
+import pytest
+
+from console.frame import NAVIGATION, csv_of
 
 
 def test_a_table_is_saved_as_csv_and_no_text_becomes_a_formula() -> None:
@@ -13,3 +15,11 @@ def test_a_table_is_saved_as_csv_and_no_text_becomes_a_formula() -> None:
     assert csv_of(rows, ["run", "ndcg", "why"]) == (
         'run,ndcg,why\r\nv1-r1,-0.5,"\'=HYPERLINK(""x"")"\r\n"a,""b""",,fine\r\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [("/", "Now"), ("/runs/{run_id:path}", "Runs"), ("/executions/{machine}/{name:path}", "Runs"), ("/api", "API")],
+)
+def test_one_entry_of_the_navigation_is_that_of_the_page(path: str, title: str) -> None:
+    assert [entry.title for entry in NAVIGATION if entry.is_of(path)] == [title]

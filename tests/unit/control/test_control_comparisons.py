@@ -5,6 +5,7 @@ from typing import Any
 from control import comparisons
 from control.comparisons import Side
 from control.evaluations import Evidence
+from control.prices import Price
 
 
 def one(run_id: str, interactions: int, learning_rate: str, events: dict[str, int]) -> Side:
@@ -19,7 +20,7 @@ def one(run_id: str, interactions: int, learning_rate: str, events: dict[str, in
             "ResourceConfig": {"InstanceCount": 2},
         },
         comparisons.epochs(["epoch=1/2 train_loss=0.5000 samples_per_second=10 seconds=1.00"]),
-        price=0.25,
+        price=Price(0.25),
     )
 
 

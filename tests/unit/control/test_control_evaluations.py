@@ -44,6 +44,48 @@ def test_failed_checks_come_first_and_notes_last() -> None:
     assert evaluations.sentences(DECISION) == [Sentence(FAILED, False), Sentence(PASSED, True), Sentence(NOTE, None)]
 
 
+def test_a_model_that_equals_the_serving_one_fails_no_check() -> None:
+    same = "the model equals the serving model in every figure: it is not deployed"
+    found = evaluations.sentences({**DECISION, "verdict": "UNCHANGED", "reasons": [same]})
+    assert found == [
+        Sentence(same, None),
+        Sentence(PASSED, True),
+        Sentence(f"not asked of the same model: {FAILED}", None),
+    ]
+
+
+def test_the_run_that_tells_most_is_the_newest_that_was_accepted_or_rejected() -> None:
+    assert evaluations.telling({"v3-r1": "UNCHANGED", "v2-r1": "REJECTED", "v1-r1": "ACCEPTED"}) == "v2-r1"
+    assert evaluations.telling({"v3-r1": "UNCHANGED"}) == "v3-r1"
+    assert evaluations.telling({}) is None
+
+
+def test_the_last_verdicts_are_read_the_newest_first(ledger_of: Any) -> None:
+    ledger = ledger_of(
+        {f"v{number}-r1": {1: "ACCEPTED", 3: "REJECTED", 4: "UNCHANGED"}.get(number) for number in range(6)}
+    )
+    assert evaluations.verdicts(ledger, 2) == {"v4-r1": "UNCHANGED", "v3-r1": "REJECTED"}
+    assert evaluations.judged(ledger) == ["v4-r1", "v3-r1", "v1-r1"]
+
+
+@pytest.fixture
+def ledger_of() -> Any:
+    """Makes a ledger of runs with their verdicts; None: not judged."""
+
+    class Judged:
+        def __init__(self, verdicts: dict[str, str | None]) -> None:
+            self.verdicts = verdicts
+
+        def of_kind(self, kind: str) -> list[dict[str, Any]]:
+            return [{"pk": f"{kind}#{run}", "startedAt": place} for place, run in enumerate(self.verdicts)]
+
+        def decision(self, run_id: str, stage: str) -> dict[str, Any]:
+            verdict = self.verdicts[run_id]
+            return {} if verdict is None else {"verdict": verdict, "stage": stage}
+
+    return Judged
+
+
 def test_each_model_has_its_figures_with_their_errors() -> None:
     rows = evaluations.metric_rows(REPORT)
     assert [row["model"] for row in rows] == ["candidate", "incumbent (v1-r1)", "popularity"]

@@ -82,3 +82,18 @@ def test_what_waits_for_a_person_is_said() -> None:
         {"jobKind": "TRAINING", "jobName": "ncf-v-r1"},
     ]
     assert health.waits(tokens) == [("a person, for 3, since -", "v-r1"), ("training ncf-v-r1, since -", "")]
+
+
+@pytest.mark.parametrize(
+    ("pk", "sk", "sentence"),
+    [
+        ("RUN#v1-r1", "NOTICE#failure-0", "Run v1-r1 failed"),
+        ("RUN#v1-r1", "NOTICE#failure-1", "Run v1-r1 failed, for the 2. time"),
+        ("RUN#v1-r1", "NOTICE#parked-0a1b2c", "Run v1-r1 waits (parked), and goes on by itself"),
+        ("DATASET#v1", "NOTICE#failure-0", "Preparation v1 failed"),
+        ("EVENT_TYPES", "NOTICE#0a1b", "Event types were refused: the earlier ones stay in force"),
+        ("RUN#v1-r1", "NOTICE#something_new", "Run v1-r1 something new"),
+    ],
+)
+def test_a_notification_is_told_in_words(pk: str, sk: str, sentence: str) -> None:
+    assert health.told({"pk": pk, "sk": sk})[0] == sentence

@@ -126,9 +126,10 @@ def test_a_stored_list_is_read_from_its_part() -> None:
         lists.document(shop, part, most=10)
 
 
-def test_a_table_for_a_spreadsheet_holds_no_formula() -> None:
-    rows = lists.as_rows([Entry("=1+1", 0.5, {"title": "@SUM(A1)", "category": None}, ("7",))])
-    assert rows[1] == ["1", "'=1+1", "'@SUM(A1)", "", "0.5", "7"]
+def test_a_list_is_a_table_with_a_column_for_each_head() -> None:
+    (row,) = lists.as_rows([Entry("1", 0.5, {"title": "Heat", "category": None}, ("7", "8"))])
+    assert list(row) == list(lists.HEADS)
+    assert list(row.values()) == [1, "Heat", "1", "", 0.5, "7 8"]
 
 
 def test_what_is_known_of_an_item_fills_what_the_list_does_not_tell() -> None:

@@ -115,6 +115,33 @@ def test_the_steps_of_a_spark_job_come_from_its_log_in_s3() -> None:
     assert logs.spark_lines(account, "b", "app", "other") == []
 
 
+LIVE = {"enabled": True, "logGroupName": "/aws/emr-serverless/ncf-preparation", "logStreamNamePrefix": "v1-1"}
+
+
+def job(live: dict[str, Any] | None) -> dict[str, Any]:
+    monitoring = {"cloudWatchLoggingConfiguration": live} if live else {}
+    overrides = {"monitoringConfiguration": monitoring}
+    return {"applicationId": "app", "jobRunId": "job", "configurationOverrides": overrides}
+
+
+def test_the_steps_of_a_spark_job_are_read_on_while_it_runs() -> None:
+    account = Logs()
+    steps = logs.SparkSteps(account, "b", job(LIVE))
+    assert steps.is_live and steps.read(False) == []
+    account.stream += ["step=read rows=10", "noise", "warning: ties"]
+    assert steps.read(False) == ["read: rows 10", "warning: ties"]
+    account.stream.append("step=write files=5")
+    assert steps.read(True) == ["read: rows 10", "warning: ties", "write: files 5"]
+
+
+@pytest.mark.parametrize("live", [None, LIVE])
+def test_a_job_that_said_nothing_live_is_read_from_s3_once_it_is_over(live: dict[str, Any] | None) -> None:
+    account = Logs(objects={KEY: gzip.compress(b"step=read rows=10\n")})
+    steps = logs.SparkSteps(account, "b", job(live))
+    assert steps.read(False) == []
+    assert steps.read(True) == steps.read(True) == ["read: rows 10"]
+
+
 def test_a_spark_log_that_is_damaged_gives_what_can_be_read() -> None:
     whole = gzip.compress("".join(f"step=read rows={number**3}\n" for number in range(2000)).encode())
     cut = logs.spark_lines(Logs(objects={KEY: whole[: len(whole) // 2]}), "b", "app", "job")

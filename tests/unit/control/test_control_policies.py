@@ -27,8 +27,10 @@ def test_publishing_puts_the_draft_and_says_how_to_go_back() -> None:
     assert (call.service, call.method) == ("s3", "put_object")
     assert (call.parameters["Bucket"], call.parameters["Key"]) == ("artifacts", "policy/gate.json")
     assert json.loads(call.parameters["Body"]) == {"minimumTestUsers": 5}
-    kept = policies.publish("artifacts", InForce({"minimumTestUsers": 5}, policies.KEY), {})
+    assert call.parameters["IfNoneMatch"] == "*", "another person may have written one meanwhile"
+    kept = policies.publish("artifacts", InForce({"minimumTestUsers": 5}, policies.KEY, "e1"), {})
     assert "restore the version" in kept.consequences[-1]
+    assert kept.calls[0].parameters["IfMatch"] == "e1"
 
 
 def test_a_wrong_draft_is_told_in_a_sentence_and_never_published() -> None:

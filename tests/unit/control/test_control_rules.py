@@ -55,7 +55,7 @@ def test_what_the_schema_refuses_is_said_before_it_is_sent(form: Form, sentence:
     document = rules.read_form(form)
     assert sentence in "; ".join(rules.faults(RULES, document))
     with pytest.raises(Unfit):
-        rules.publication(CONNECTION, RULES, document, {})
+        rules.publication(CONNECTION, RULES, document, State(RULES, None, None))
 
 
 def test_two_spellings_of_one_event_type_are_refused() -> None:
@@ -125,12 +125,26 @@ def test_items_concerned_are_those_that_rules_and_placements_name() -> None:
 
 
 def test_publication_writes_the_document_and_says_what_changes() -> None:
-    action = rules.publication(CONNECTION, RULES, DOCUMENT, {"schemaVersion": "1.0"})
+    action = rules.publication(CONNECTION, RULES, DOCUMENT, State(RULES, None, None))
     [call] = action.calls
     assert (call.service, call.method) == ("s3", "put_object")
     assert (call.parameters["Bucket"], call.parameters["Key"]) == ("artifacts", "rules/rules.json")
     assert rules.read_text(call.parameters["Body"].decode(), "it") == DOCUMENT
     assert "categoryCaps.Shoes: 3 is new" in action.consequences
+
+
+def test_a_document_is_written_only_over_the_one_that_its_author_read() -> None:
+    known = Found("{}", {}, "e1", datetime.now(UTC))
+    version = rules.Version("v1", datetime.now(UTC), 2, False)
+    earlier = Found(rules.to_bytes(DOCUMENT).decode(), DOCUMENT, "e0", datetime.now(UTC))
+    for source, condition in ((None, {"IfNoneMatch": "*"}), (known, {"IfMatch": "e1"})):
+        state = State(RULES, source, None)
+        for action in (
+            rules.publication(CONNECTION, RULES, DOCUMENT, state),
+            rules.restoration(CONNECTION, RULES, version, earlier, state),
+        ):
+            given = action.calls[0].parameters
+            assert {name: given[name] for name in ("IfMatch", "IfNoneMatch") if name in given} == condition
 
 
 LONGER = [

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import boto3
@@ -48,7 +49,8 @@ class Table:
         items = [record for record in page if wanted in (None, record["status"])]
         found: dict[str, Any] = {"Items": [{name: {"S": value} for name, value in one.items()} for one in items]}
         if len(known) > len(page):
-            found["LastEvaluatedKey"] = {name: {"S": page[-1][name]} for name in ("pk", "kind", "updatedAt")}
+            last = {"sk": "STATE", **page[-1]}
+            found["LastEvaluatedKey"] = {name: {"S": last[name]} for name in ("pk", "sk", "kind", "updatedAt")}
         return found
 
 
@@ -244,15 +246,20 @@ def test_the_package_of_a_run_is_the_one_that_it_registered() -> None:
 # Cost
 
 
-def test_the_cost_of_a_training_counts_instances_and_says_when_the_price_is_unknown() -> None:
+def test_the_cost_of_a_training_counts_instances_and_says_whose_price_it_is() -> None:
     job: dict[str, Any] = {
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2},
         "BillableTimeInSeconds": 1800,
     }
-    assert runs.cost_of(job, 0.115) == "training: it runs on 2 × ml.m5.large; its cost is known when it is over"
+    assert runs.cost_of(job, {}) == "training: it runs on 2 × ml.m5.large; its cost is known when it is over"
     job["TrainingEndTime"] = datetime.now(UTC)
-    assert runs.cost_of(job, 0.115) == ("training: 1800 s billed on 2 × ml.m5.large at 0.115 USD an hour = 0.1150 USD")
-    assert runs.cost_of(job, 0.0).endswith("its price is unknown (parameter TrainingPricePerHour)")
+    given = runs.cost_of(job, {"TrainingPricePerHour": "0.2"})
+    assert given == (
+        "training: 1800 s billed on 2 × ml.m5.large at 0.2 USD an hour = 0.2000 USD (the stack's TrainingPricePerHour)"
+    )
+    assert "0.1150 USD (list price of us-east-1" in runs.cost_of(job, {"TrainingPricePerHour": "0"})
+    job["ResourceConfig"]["InstanceType"] = "ml.unheard-of.large"
+    assert runs.cost_of(job, {}).endswith("its price is unknown: set the stack's parameter TrainingPricePerHour")
 
 
 def test_a_run_without_a_report_says_so() -> None:
@@ -273,3 +280,20 @@ def test_what_a_spark_job_used_is_told_with_units() -> None:
     job = {"totalExecutionDurationSeconds": 37, "billedResourceUtilization": {"vCPUHour": 0.25, "memoryGBHour": 1.5}}
     assert runs.spark_use(job) == ", 37 s, 0.25 vCPU hours billed, 1.5 GB hours of memory billed"
     assert runs.spark_use({}) == ""
+
+
+def test_a_page_of_decisions_ends_with_the_key_that_the_next_one_begins_after() -> None:
+    class Decisions:
+        given: ClassVar[dict[str, Any]] = {}
+
+        def query(self, **query: Any) -> dict[str, Any]:
+            Decisions.given = query
+            key = {"pk": "RUN#v1-r1", "sk": "DECISION#pin#output#job", "kind": "DECISION", "updatedAt": "2026"}
+            return {"Items": [], "LastEvaluatedKey": {name: {"S": value} for name, value in key.items()}}
+
+    client = Decisions()
+    ledger = Ledger(SimpleNamespace(client=lambda service: client), "table")
+    _, more = ledger.some_of_kind("DECISION", "", "", 50)
+    assert more == "2026~RUN#v1-r1~DECISION#pin#output#job"
+    ledger.some_of_kind("DECISION", "", more, 50)
+    assert client.given["ExclusiveStartKey"]["sk"] == {"S": "DECISION#pin#output#job"}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from control import serving
+from control.serving import Former, Served
 
 ROLLBACK = "arn:aws:states:us-east-1:000000000000:execution:ncf-rollback:r1"
 ITEMS: list[dict[str, Any]] = [
@@ -32,9 +34,32 @@ def test_lists_who_served_the_newest_first_until_the_next_one() -> None:
     assert (rows[0]["why"], rows[0]["by"], rows[0]["replaced"]) == ("complaints", "r1", "b-r1")
 
 
-def test_offers_to_go_back_to_any_model_but_the_one_that_serves() -> None:
-    assert serving.champions(ITEMS) == ["b-r1"]
-    assert serving.champions([]) == []
+def test_a_period_knows_how_long_it_was_and_whether_a_person_began_it() -> None:
+    rows = serving.periods(ITEMS, now=datetime(2026, 1, 5, tzinfo=UTC).timestamp())
+    assert [row["seconds"] for row in rows] == [2 * 86400, 86400, 86400]
+    assert [row["isRollback"] for row in rows] == [True, False, False]
+
+
+def test_offers_to_go_back_to_the_models_that_are_kept_but_the_one_that_serves() -> None:
+    kept = [{"pk": f"CHAMPION#{run}"} for run in ("a-r1", "b-r1")]
+    (former,) = serving.formers(kept, ITEMS)
+    assert (former.run_id, former.until[:10]) == ("b-r1", "2026-01-03")
+    assert "complaints" in former.taken_back and "taken back" in former.label
+    assert serving.formers([{"pk": "CHAMPION#a-r1"}], ITEMS) == [], "the archive of b-r1 is deleted"
+    assert serving.formers([], []) == []
+
+
+def test_what_a_rollback_changes_is_said_before() -> None:
+    former = Former("a-r1", taken_back="it was taken back")
+    to = Served("a-r1", {"fullNdcg": 0.05}, {"users": 1000, "items": 90})
+    assert serving.differences(former, to, Served("b-r1", {"fullNdcg": 0.06}, {"users": 1200, "items": 95})) == (
+        "it knows 1,000 people; the one that serves knows 1,200",
+        "it knows 90 items; the one that serves knows 95",
+        "its NDCG was 0.0500 on its own test, 0.0600 that of the one that serves on another test",
+        "it was taken back: it would serve again all the same",
+    )
+    assert serving.differences(Former("a-r1"), Served("a-r1"), Served("b-r1")) == ()
+    assert "it knows" in serving.roll_back("m", "a-r1", "b-r1", ("it knows 1",)).consequences[-1]
 
 
 def test_the_end_of_a_split_is_a_percent_of_zero() -> None:

@@ -51,6 +51,7 @@ def expected_call(attempt: int = 1, parent: str | None = None) -> dict[str, Any]
         py_files=ENVIRONMENT["PREPARATION_PY_FILES"],
         code_version="ab" * 32,
         log_uri=f"s3://{ARTIFACTS}/logs/emr/",
+        log_group="/aws/emr-serverless/ncf-preparation",
         timeout_minutes=120,
     )
 
@@ -216,6 +217,7 @@ def test_the_call_has_a_client_token_of_the_attempt_and_every_argument() -> None
         py_files="s3://a/preparation.zip",
         code_version="ab",
         log_uri="s3://a/logs/emr/",
+        log_group="/aws/emr-serverless/ncf-preparation",
         timeout_minutes=60,
     )
     assert call == {
@@ -244,7 +246,15 @@ def test_the_call_has_a_client_token_of_the_attempt_and_every_argument() -> None
         },
         "tags": {"application": "ncf-recommender", "stack": "ncf"},
         "configurationOverrides": {
-            "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": "s3://a/logs/emr/"}}
+            "monitoringConfiguration": {
+                "s3MonitoringConfiguration": {"logUri": "s3://a/logs/emr/"},
+                "cloudWatchLoggingConfiguration": {
+                    "enabled": True,
+                    "logGroupName": "/aws/emr-serverless/ncf-preparation",
+                    "logStreamNamePrefix": f"{VERSION}-2",
+                    "logTypes": {"SPARK_DRIVER": ["STDOUT"]},
+                },
+            }
         },
     }
 

@@ -219,7 +219,7 @@ def test_the_job_of_an_append_is_told_its_union(app: ModuleType, cloud: Cloud) -
     call = request.start_job_run(
         preparation, attempt=1, parent_version=None, name_prefix="ncf", data_bucket=DATA, artifacts_bucket="a",
         application_id="b", execution_role_arn="c", entry_point="d", py_files="e", code_version="f", log_uri="g",
-        timeout_minutes=1,
+        log_group="h", timeout_minutes=1,
     )  # fmt: skip
     words = call["jobDriver"]["sparkSubmit"]["entryPointArguments"]
     options = dict(zip(words[::2], words[1::2], strict=True))

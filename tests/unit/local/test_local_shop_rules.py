@@ -51,7 +51,7 @@ def states(monkeypatch: pytest.MonkeyPatch, *statuses: str) -> None:
     rest = iter(statuses)
 
     def read_state(connection: Any, kind: Any, with_versions: bool) -> Any:
-        return SimpleNamespace(status=next(rest), current={"schemaVersion": "1.0"})
+        return SimpleNamespace(status=next(rest), current={"schemaVersion": "1.0"}, source=None)
 
     monkeypatch.setattr(rules, "read_state", read_state)
 
