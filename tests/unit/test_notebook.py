@@ -22,7 +22,7 @@ def code_cells(notebook: Path) -> list[dict[str, Any]]:
 
 
 def texts(cell: dict[str, Any]) -> str:
-    """What a cell printed, and its value."""
+    """The printed lines of a cell, and its value."""
     return "".join(
         "".join(out.get("text", [])) + "".join(out.get("data", {}).get("text/plain", [])) for out in cell["outputs"]
     )
