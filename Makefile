@@ -11,18 +11,20 @@ NODE_FOUND  := $(shell node --version 2>/dev/null && npm --version 2>/dev/null)
 RUNTIME_REQUIREMENTS := requirements/emr.txt requirements/training.txt requirements/serving.txt requirements/local.txt laptop_aws/requirements.txt $(if $(JAVA_FOUND),,requirements/java.txt)
 CHECK_REQUIREMENTS   := requirements/training.txt requirements/serving.txt requirements/tests.txt requirements/check.txt
 TEST_REQUIREMENTS    := requirements/launch.txt $(if $(NODE_FOUND),,requirements/node.txt)
+# What single tests run: Jupyter, and the AWS CLI with ShellCheck.
+TOOLS_READY          := .envs/notebook/.ready .envs/aws/.ready
 # The fast tests: those not marked slow that import neither Spark nor the embedded AWS. Files that are slow as a whole
 # are not even imported.
 SLOW_FILES   = $(shell grep -rlx --include='test_*.py' 'pytestmark = pytest.mark.slow' tests)
 FAST         = tests -m "not slow" $(addprefix --ignore=tests/,unit/emr unit/statemachines unit/local unit/permissions e2e) $(addprefix --ignore=,$(SLOW_FILES))
-CHECKED     := contracts functions ncf training serving container emr laptop_aws control local console delivery tests benchmarks
+CHECKED     := contracts functions ncf training serving container emr laptop_aws control local console delivery tests benchmarks examples
 
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
 # Compiled once, and not for each test that imports a function anew: this is a sixth of the tests' processor time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assemble demo up down status logs console train check one test lint policies unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load preflight teardown format clean
+.PHONY: help setup assemble demo up down status logs console train check one test lint policies unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load notebook airflow preflight teardown format clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -129,7 +131,7 @@ one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_t
 		{ test -z "$$rest" || $(BIN)/python -m pytest $$rest -k "$(TEST)"; } && \
 		{ test -z "$$own" || { $(MAKE) --no-print-directory .envs/browser/.ready && .envs/browser/bin/python -m pytest $$own -k "$(TEST)"; }; }
 
-test: setup $(VENV)/.tests .envs/browser/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, end-to-end and browser tests
+test: setup $(VENV)/.tests $(TOOLS_READY) .envs/browser/.ready .envs/airflow/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, end-to-end and browser tests
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going tests-in-venv tests-beside
 
 # The tests of the embedded AWS and of the deployed stack wait for most of their time: three processes on two cores, and
@@ -161,7 +163,7 @@ lint: $(VENV)/.check ## check format, style, types and the import rules
 
 policies: .envs/checkov/.passed ## checkov and cfn-lint on the template, if it has changed; exceptions: tests/infrastructure/exceptions.yaml
 
-unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests
+unit contract infrastructure e2e: setup $(VENV)/.tests $(TOOLS_READY) ## one tier of the tests
 	@$(BIN)/python -m pytest tests/$@
 
 # What .venv cannot import: the console, and the tests of it in Chromium, which use a stack of their own.
@@ -225,6 +227,32 @@ browse: .envs/browse/.ready ## look at buckets, tables, queues and logs of the e
 
 load: setup .envs/load/.ready ## simulate customers on the stack of `make up`, with Locust: ARGS="--users 20 --run-time 30s"
 	@AWS_ACCESS_KEY_ID=000000000000 AWS_SECRET_ACCESS_KEY=local .envs/load/bin/locust -f tests/load/locustfile.py --headless --only-summary --users 10 --spawn-rate 10 --run-time 20s --host "$$($(LOCAL) url)" $(ARGS)
+
+# The product's packages, and Jupyter's beside them: nothing is installed twice.
+.envs/notebook/.ready: requirements/notebook.txt $(VENV)/.launch
+	@echo "set-up: Jupyter for the notebook, in its own environment"
+	@rm -rf .envs/notebook && $(PYTHON) -m venv .envs/notebook
+	@printf '%s\n' '$(CURDIR)'/$(VENV)/lib/python3.11/site-packages '$(CURDIR)' > .envs/notebook/lib/python3.11/site-packages/product.pth
+	@.envs/notebook/bin/$(PIP_INSTALL) --requirement requirements/notebook.txt
+	@touch $@
+
+notebook: .envs/notebook/.ready ## run examples/train_and_recommend.ipynb and write its outputs into it: 20 s
+	@.envs/notebook/bin/jupyter execute --inplace --NotebookClient.record_timing=False examples/train_and_recommend.ipynb
+
+.envs/aws/.ready: requirements/aws.txt | $(BIN)/python
+	@echo "set-up: the AWS CLI and ShellCheck, in their own environment"
+	@rm -rf .envs/aws && $(PYTHON) -m venv .envs/aws
+	@.envs/aws/bin/pip install --quiet --disable-pip-version-check --requirement requirements/aws.txt
+	@touch $@
+
+.envs/airflow/.ready: requirements/airflow.txt | $(BIN)/python
+	@echo "set-up: Airflow with the amazon provider, in its own environment"
+	@rm -rf .envs/airflow && $(PYTHON) -m venv .envs/airflow
+	@.envs/airflow/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/airflow.txt
+	@touch $@
+
+airflow: setup $(VENV)/.tests .envs/airflow/.ready ## the tests of the Airflow DAG, executed by Airflow on the embedded AWS
+	@$(BIN)/python -m pytest tests/airflow
 
 preflight teardown: $(VENV)/.check ## before a stack on AWS, what would stop it; and at its end, remove all that costs: ENVIRONMENT=dev ARGS="--region …"
 	@$(BIN)/python -m delivery $@ --environment "$(or $(ENVIRONMENT),dev)" $(ARGS)

@@ -93,6 +93,8 @@ AREAS = [
             "tests/e2e",
             "tests/browser",
             "tests/load",
+            "tests/airflow",
+            "tests/unit/test_notebook.py",
         ),
     ),
 ]
