@@ -22,7 +22,7 @@ export SAM_CLI_TELEMETRY := 0
 # Compiled once, and not for each test that imports a function anew: this is a sixth of the tests' processor time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assemble demo up down status logs console train check one test lint unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load preflight teardown format clean
+.PHONY: help setup assemble demo up down status logs console train check one test lint unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load preflight image release smoke teardown pipelines format clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -206,8 +206,31 @@ browse: .envs/browse/.ready ## look at buckets, tables, queues and logs of the e
 load: setup .envs/load/.ready ## simulate customers on the stack of `make up`, with Locust: ARGS="--users 20 --run-time 30s"
 	@AWS_ACCESS_KEY_ID=000000000000 AWS_SECRET_ACCESS_KEY=local .envs/load/bin/locust -f tests/load/locustfile.py --headless --only-summary --users 10 --spawn-rate 10 --run-time 20s --host "$$($(LOCAL) url)" $(ARGS)
 
-preflight teardown: $(VENV)/.check ## before a stack on AWS, what would stop it; and at its end, remove all that costs: ENVIRONMENT=dev ARGS="--region …"
-	@$(BIN)/python -m delivery $@ --environment "$(or $(ENVIRONMENT),dev)" $(ARGS)
+# --- An account: the targets that every pipeline calls (docs/deploying.md) ------------------------------------------------
+
+.envs/delivery/.ready: requirements/delivery.txt
+	@echo "set-up: the tools of the delivery, in their own environment"
+	@rm -rf .envs/delivery && $(PYTHON) -m venv .envs/delivery
+	@.envs/delivery/bin/pip install --quiet --disable-pip-version-check --requirement requirements/delivery.txt
+	@touch $@
+
+# ARGS is for options, as ARGS="--region eu-west-1 --profile shop".
+DELIVERY = .envs/delivery/bin/python -m delivery $@ --environment "$(or $(ENVIRONMENT),dev)" $(if $(CHAIN),--chain "$(CHAIN)") $(ARGS)
+
+preflight: .envs/delivery/.ready ## before a stack on AWS, what would stop it, and what it costs: ENVIRONMENT=dev ARGS="--region …"
+	@$(DELIVERY)
+
+image: .envs/delivery/.ready ## the image that trains and serves, of this commit, by CodeBuild; ARGS=--here: by the Docker of this machine
+	@$(DELIVERY)
+
+release: .envs/delivery/.ready .envs/sam/.ready ## preflight, sam build and sam deploy: ENVIRONMENT=staging
+	@$(DELIVERY)
+
+smoke: .envs/delivery/.ready ## drop a small shop, wait for its run, ask it: ENVIRONMENT=staging; in prod, ask only
+	@$(DELIVERY)
+
+teardown: .envs/delivery/.ready ## remove a stack with all that costs: ENVIRONMENT=dev ARGS=--yes
+	@$(DELIVERY)
 
 clean: down ## remove the environments, the state of the embedded AWS and every build
 	@rm -rf $(VENV) .envs .local .aws-sam .pytest_cache .mypy_cache .ruff_cache
