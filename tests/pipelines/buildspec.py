@@ -1,5 +1,5 @@
-"""Runs a buildspec's phases from the file, in the order and by the rules of CodeBuild: each command with a shell, in one
-environment for the whole build, until one fails.
+"""Runs a buildspec's phases from the file, in the order and by the rules of CodeBuild: each command with a shell, in
+one environment for the whole build, until one fails.
 """
 
 from __future__ import annotations

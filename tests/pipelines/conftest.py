@@ -92,7 +92,10 @@ def commit(tmp_path: Path) -> Path:
     folder = tmp_path / "commit"
     folder.mkdir()
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     ).stdout
     files = [name for name in listed.decode().split("\0") if name and (ROOT / name).exists()]
     subprocess.run(
