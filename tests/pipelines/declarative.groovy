@@ -1,5 +1,5 @@
-// Reads a declarative Jenkinsfile: Groovy itself compiles it, and each block takes only the directives that the syntax of
-// declarative pipelines has there. Prints its stages with their shell commands as JSON; ends with a message otherwise.
+// Reads declarative Jenkinsfiles: Groovy itself compiles each, and a block takes only the directives that the syntax of
+// declarative pipelines has there. Prints a line of JSON for each: its stages with their commands, or its fault.
 import groovy.json.JsonOutput
 
 class Block {
@@ -56,18 +56,28 @@ abstract class Declarative extends Script {
     void pipeline(Closure body) { read = new Block(name: 'pipeline').read(body) }
 }
 
-def settings = new org.codehaus.groovy.control.CompilerConfiguration(scriptBaseClass: "Declarative")
-new GroovyShell(this.class.classLoader, new Binding(), settings).evaluate(new File(args[0]))
-if (!Declarative.read) throw new IllegalArgumentException('there is no pipeline { }')
-['agent', 'stages'].each { if (!Declarative.read.found[it]) throw new IllegalArgumentException("pipeline { } needs $it") }
-def stages = Declarative.read.found.stages[0].body.found.stage
-println JsonOutput.toJson(stages.collect { stage ->
-    def steps = stage.body.found.steps[0].body.found
-    [
-        name       : stage.args[0],
-        commands   : (steps.sh ?: []).collect { it.args[0] },
-        asks       : steps.containsKey('input'),
-        branch     : stage.body.found.when?.getAt(0)?.body?.found?.branch?.getAt(0)?.args?.getAt(0),
-        environment: (stage.body.found.environment?.getAt(0)?.body?.found?.keySet() ?: []) - 'credentials',
-    ]
-})
+List stagesOf(File file) {
+    Declarative.read = null
+    def settings = new org.codehaus.groovy.control.CompilerConfiguration(scriptBaseClass: 'Declarative')
+    new GroovyShell(this.class.classLoader, new Binding(), settings).evaluate(file)
+    if (!Declarative.read) throw new IllegalArgumentException('there is no pipeline { }')
+    ['agent', 'stages'].each { if (!Declarative.read.found[it]) throw new IllegalArgumentException("pipeline { } needs $it") }
+    Declarative.read.found.stages[0].body.found.stage.collect { stage ->
+        def steps = stage.body.found.steps[0].body.found
+        [
+            name       : stage.args[0],
+            commands   : (steps.sh ?: []).collect { it.args[0] },
+            asks       : steps.containsKey('input'),
+            branch     : stage.body.found.when?.getAt(0)?.body?.found?.branch?.getAt(0)?.args?.getAt(0),
+            environment: (stage.body.found.environment?.getAt(0)?.body?.found?.keySet() ?: []) - 'credentials',
+        ]
+    }
+}
+
+args.each { path ->
+    try {
+        println JsonOutput.toJson([stages: stagesOf(new File(path))])
+    } catch (Exception fault) {
+        println JsonOutput.toJson([fault: fault.message])
+    }
+}

@@ -1,5 +1,5 @@
-"""Four pipelines, one chain: check → image → staging → smoke → approval → prod, by the same make targets. GitLab's runs,
-Jenkins's is compiled by Groovy, actionlint reads GitHub's, and CodePipeline's is in the template.
+"""One chain in four pipelines: check → image → staging → smoke → approval → prod, by the same make targets. GitLab's
+runs, Jenkins's is compiled by Groovy, actionlint reads GitHub's, and CodePipeline's is in the template.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def gitlab(
 def ran(output: str) -> list[str]:
     """The make targets that ran, by their echo."""
     lines = [line.partition("RAN ")[2] for line in output.splitlines() if "> RAN " in line]
-    return [line.partition(" token=")[0].strip() for line in lines]
+    return list(dict.fromkeys(line.partition(" token=")[0].strip() for line in lines))  # of a failed job, twice
 
 
 def test_gitlab_runs_the_chain_up_to_the_approval(packages: tuple[list[str], Path], commit: Path) -> None:
@@ -117,19 +117,23 @@ def test_a_job_of_gitlab_does_its_work_on_an_account(
 # --- Jenkins --------------------------------------------------------------------------------------------------------
 
 
-def jenkins(packages: tuple[list[str], Path], file: Path, state: Path) -> subprocess.CompletedProcess[str]:
-    """Read a Jenkinsfile by Groovy."""
-    folder = packages[1] / "npm-groovy-lint" / "lib" / "java" / "groovy" / "lib"
-    jars = os.pathsep.join(str(folder / name) for name in JARS)
+def jenkins(packages: tuple[list[str], Path], folder: Path, contents: list[str]) -> list[dict[str, Any]]:
+    """Read Jenkinsfiles by Groovy: the stages of each, or its fault."""
+    files = [folder / f"Jenkinsfile.{number}" for number in range(len(contents))]
+    for file, content in zip(files, contents, strict=True):
+        file.write_text(content, "utf-8")
+    place = packages[1] / "npm-groovy-lint" / "lib" / "java" / "groovy" / "lib"
+    jars = os.pathsep.join(str(place / name) for name in JARS)
     script = Path(__file__).parent / "declarative.groovy"
-    command = [str(java.find(state).home / "bin" / "java"), "-cp", jars, "groovy.ui.GroovyMain", str(script), str(file)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [str(java.find(folder).home / "bin" / "java"), "-cp", jars, "groovy.ui.GroovyMain", str(script)]
+    done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_jenkins_has_the_chain_and_asks_before_prod(packages: tuple[list[str], Path], tmp_path: Path) -> None:
-    read = jenkins(packages, ROOT / "Jenkinsfile", tmp_path)
-    assert read.returncode == 0, read.stderr
-    stages: list[dict[str, Any]] = json.loads(read.stdout)
+    [read] = jenkins(packages, tmp_path, [(ROOT / "Jenkinsfile").read_text("utf-8")])
+    stages = read["stages"]
     names = [stage["name"] for stage in stages]
     asking = names.index("Approval")
     assert [stage["asks"] for stage in stages] == [name == "Approval" for name in names]
@@ -141,24 +145,21 @@ def test_jenkins_has_the_chain_and_asks_before_prod(packages: tuple[list[str], P
     assert with_token == ["Image", "Staging", "Smoke", "Prod"]
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "message"),
-    [
-        ("steps {\n                sh '.ci/make check'", "step {\n sh '.ci/make check'", "has no directive 'step'"),
-        ("agent { label 'linux' }", "", "pipeline { } needs agent"),
-        ("stage('Check') {", "stage('Check') {{", "startup failed"),
-        ("sh '.ci/make image'", 'sh ".ci/make image', "startup failed"),
-        ("sh '.ci/make image'", "shell '.ci/make image'", "has no directive 'shell'"),
-    ],
-)
-def test_a_jenkinsfile_that_jenkins_would_refuse_is_found(
-    packages: tuple[list[str], Path], tmp_path: Path, before: str, after: str, message: str
-) -> None:
+FAULTS = [
+    ("steps {\n                sh '.ci/make check'", "step {\n sh '.ci/make check'", "has no directive 'step'"),
+    ("agent { label 'linux' }", "", "pipeline { } needs agent"),
+    ("stage('Check') {", "stage('Check') {{", "startup failed"),
+    ("sh '.ci/make image'", 'sh ".ci/make image', "startup failed"),
+    ("sh '.ci/make image'", "shell '.ci/make image'", "has no directive 'shell'"),
+]
+
+
+def test_a_jenkinsfile_that_jenkins_would_refuse_is_found(packages: tuple[list[str], Path], tmp_path: Path) -> None:
     content = (ROOT / "Jenkinsfile").read_text("utf-8")
-    assert before in content
-    (tmp_path / "Jenkinsfile").write_text(content.replace(before, after, 1), "utf-8")
-    read = jenkins(packages, tmp_path / "Jenkinsfile", tmp_path)
-    assert read.returncode != 0 and message in read.stderr, read.stderr
+    assert all(before in content for before, _, _ in FAULTS)
+    read = jenkins(packages, tmp_path, [content.replace(before, after, 1) for before, after, _ in FAULTS])
+    for (_, _, message), found in zip(FAULTS, read, strict=True):
+        assert message in found["fault"]
 
 
 # --- GitHub ---------------------------------------------------------------------------------------------------------
