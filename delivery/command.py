@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -30,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         help="look at an account before anything is deployed to it; nothing is changed",
         epilog="Exit status: 0 nothing stops the deployment, 1 something does, 2 the arguments or credentials.",
     )
-    command.add_argument("--image", metavar="URI", help="ModelImageUri, where samconfig.toml does not have it")
+    command.add_argument("--image", metavar="URI", help="look at this image, not at that of Parameter Store")
     _add_account(command)
     command = commands.add_parser(
         "teardown", help="remove a stack with the endpoint and the models that its runs made; data and ledger are kept"
@@ -46,12 +45,12 @@ def _add_account(command: argparse.ArgumentParser) -> None:
     command.add_argument("--region", help="region of the stack (default: the profile's)")
 
 
-def look(account_: Account, given: Settings) -> list[Finding]:
-    """All findings."""
+def look(account_: Account, given: Settings, image: str | None = None) -> list[Finding]:
+    """All findings; `image` instead of the one that Parameter Store has."""
     return [
         *settings.check(given),
         *account.silence(given),
-        *account_.look("the image", lambda: account.image(account_, given)),
+        *account_.look("the image", lambda: account.image(account_, given, image)),
         *account_.look("quotas", lambda: account.quotas(account_, given)),
         *account_.look("permissions", lambda: account.permissions(account_, given)),
         *account_.look("the price", lambda: account.cost(account_, given)),
@@ -70,9 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         wanted = settings.read(ROOT, given.environment)
         if given.command == "teardown":
             return _teardown(session, wanted.stack, given.yes)
-        if given.image:
-            wanted = replace(wanted, values={**wanted.values, "ModelImageUri": given.image})
-        return _preflight(look(Account(session.client, session.region_name), wanted))
+        return _preflight(look(Account(session.client, session.region_name), wanted, given.image))
     except (SettingsError, NoStack, BotoCoreError, ClientError) as error:
         print(error, file=sys.stderr)
         return UNUSABLE

@@ -1,8 +1,9 @@
 """Assembles `template.yaml`: from `functions/<name>/function.yaml`, one file a function, and from `template/`.
 
 `template/every/` has skeletons of the parts that all functions, rules, schedules and state machines have; the sources
-have the rest. Two tags are ours: `!Arn service:resource` is the ARN of a resource in this account and region, and
-`!EveryRule` the list of the ARNs of all rules. docs/functions.md says how a function is added.
+have the rest. Three tags are ours: `!Arn service:resource` is the ARN of a resource in this account and region,
+`!EveryRule` the list of the ARNs of all rules, and `!EveryParameter` the values of all parameters by their names.
+docs/functions.md says how a function is added.
 """
 
 from __future__ import annotations
@@ -97,7 +98,17 @@ class _Assembly:
             *map(self._read, AFTER_FUNCTIONS),
         ]
         text = "Resources:\n" + "\n\n".join(indented(part.strip("\n")) for part in resources)
-        return _expand_arns(_join(self._read("head"), self.parameters(), self._name_rules(text), self._read("outputs")))
+        text = self._name_parameters(self._name_rules(text))
+        return _expand_arns(_join(self._read("head"), self.parameters(), text, self._read("outputs")))
+
+    def _name_parameters(self, text: str) -> str:
+        """`text` with the value of each parameter in the place of `!EveryParameter`."""
+        names = [
+            name
+            for label, group in self._blocks("parameters").items()
+            for name in blocks(group.body, f"template/parameters.yaml: {label}")
+        ]
+        return _in_place_of("EveryParameter", "\n".join(f"{name}: !Ref {name}" for name in names), text)
 
     def parameters(self) -> str:
         """Parameters, and the form that shows them: each key of `template/parameters.yaml` is a group of the form."""
@@ -206,7 +217,7 @@ class _Assembly:
         """`text` with the ARN of each rule in the place of `!EveryRule`."""
         names = [name for source in self.sources for name, sections in source.rules.items() if "Rule" not in sections]
         arns = "\n".join(f"- !GetAtt {name}Rule.Arn" for name in names)
-        return re.sub(r"( *)(\S+:) !EveryRule", lambda m: f"{m[1]}{m[2]}\n{indented(arns, len(m[1]) + 2)}", text)
+        return _in_place_of("EveryRule", arns, text)
 
     def _check_states(self, source: _Source) -> None:
         """Raise SourceError if a function's file and the definitions differ about the states that call it."""
@@ -279,6 +290,11 @@ def _expand_arns(text: str) -> str:
     """`!Arn states:x` → `!Sub arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:x`"""
     arn = r"!Sub \1arn:${AWS::Partition}:\2:${AWS::Region}:${AWS::AccountId}:"
     return re.sub(r'!Arn ("?)([a-z-]+):(?=\S)', arn, text)
+
+
+def _in_place_of(tag: str, lines: str, text: str) -> str:
+    """`text` with `lines` below each key whose value is `!<tag>`."""
+    return re.sub(rf"( *)(\S+:) !{tag}\b", lambda m: f"{m[1]}{m[2]}\n{indented(lines, len(m[1]) + 2)}", text)
 
 
 def _texts(sections: dict[str, Block], *names: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts.model_image import FORM, is_pinned
 from delivery.preflight.findings import Finding, Level
 from delivery.preflight.settings import Settings
 
@@ -42,12 +43,21 @@ class Account:
             return [Finding(Level.UNKNOWN, f"{what} could not be looked at: {error}", "It may stop the deployment.")]
 
 
-def image(account: Account, settings: Settings) -> list[Finding]:
-    """SageMaker takes an image of one platform with Docker's media type; an index is refused after a paid training."""
-    uri = settings.values.get("ModelImageUri", "")
+def image(account: Account, settings: Settings, uri: str | None = None) -> list[Finding]:
+    """SageMaker takes an image of one platform with Docker's media type; an index is refused after a paid training.
+    The image is `uri`, or else what Parameter Store has under the name in ModelImageUri."""
+    name = settings.values["ModelImageUri"]
+    if uri is None:
+        ssm = account.clients("ssm", region_name=account.region)
+        try:
+            uri = str(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        except ssm.exceptions.ParameterNotFound:
+            why = "CloudFormation refuses the deployment."
+            return [Finding(Level.FAULT, f"the SSM parameter {name} (ModelImageUri) does not exist", why, BUILD)]
     found = IMAGE.fullmatch(uri)
-    if found is None:
-        return []  # a fault of the settings, which say so
+    if found is None or not is_pinned(uri):
+        what = f"the image {uri!r}, of the SSM parameter {name}, is not an image in ECR by its digest ({FORM})"
+        return [Finding(Level.FAULT, what, "The deployment refuses it.", BUILD)]
     registry, region, repository, digest = found.groups()
     answer = account.clients("ecr", region_name=region).batch_get_image(
         registryId=registry, repositoryName=repository, imageIds=[{"imageDigest": digest}]

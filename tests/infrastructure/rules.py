@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from contracts import model_image
 from tests.infrastructure.templates import as_list, of_type, statements, text
 
 Template = dict[str, Any]
@@ -347,16 +348,22 @@ def routes_are_guarded(template: Template) -> list[str]:
 
 
 def images_are_named_by_digest(template: Template) -> list[str]:
-    """An image is named by its digest, because a tag can move."""
+    """An image is named by its digest, because a tag can move: the parameter is read from Parameter Store, and the
+    custom resource Settings gets its value with all others (`contracts/model_image.py` has the pattern)."""
     faults = [f"the template names the tag latest: {where}" for where in _find(template, re.compile(r":latest\b"))]
-    pattern = template["Parameters"]["ModelImageUri"].get("AllowedPattern", "")
+    parameter = template["Parameters"]["ModelImageUri"]
+    if parameter["Type"] != "AWS::SSM::Parameter::Value<String>" or parameter.get("Default") != model_image.PARAMETER:
+        faults.append(f"ModelImageUri is not the value of {model_image.PARAMETER} in Parameter Store")
+    wanted = {name: {"Ref": name} for name in template["Parameters"]}
+    if template["Resources"].get("Settings", {}).get("Properties", {}).get("Values") != wanted:
+        faults.append("Settings does not see every parameter")
     account = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
     for domain in (account, f"{account}.cn"):
-        if not re.fullmatch(pattern, f"{domain}/team/ncf@sha256:{'0' * 64}"):
-            faults.append(f"ModelImageUri refuses a digest of {domain}")
+        if not model_image.is_pinned(f"{domain}/team/ncf@sha256:{'0' * 64}"):
+            faults.append(f"a digest of {domain} is refused")
     for bad in (f"{account}/ncf:latest", f"{account}/ncf:1.0", f"{account}/ncf", f"{account}/ncf:1@sha256:{'0' * 64}"):
-        if re.fullmatch(pattern, bad):
-            faults.append(f"ModelImageUri takes {bad}")
+        if model_image.is_pinned(bad):
+            faults.append(f"the image {bad} is taken")
     return faults
 
 

@@ -218,8 +218,13 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "image by tag": (
         rules.images_are_named_by_digest,
-        lambda t: t["Parameters"]["ModelImageUri"].update(AllowedPattern=".+"),
-        "ModelImageUri takes 123456789012.dkr.ecr.eu-west-1.amazonaws.com/ncf:latest",
+        lambda t: t["Parameters"]["ModelImageUri"].update(Type="String"),
+        "ModelImageUri is not the value of /ncf/model-image in Parameter Store",
+    ),
+    "parameter without a look": (
+        rules.images_are_named_by_digest,
+        lambda t: _properties(t, "Settings")["Values"].pop("GatePolicy"),
+        "Settings does not see every parameter",
     ),
     "latest in the template": (
         rules.images_are_named_by_digest,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import botocore.exceptions
 import pytest
 
 from laptop_aws.tests.conformance.hosting import ACCOUNT, REGION, Host, archive, eventually, unique
@@ -101,6 +102,40 @@ def test_a_function_has_all_that_its_template_says(host: Host, code: dict[str, s
     assert "ReservedConcurrentExecutions" not in client.get_function_concurrency(FunctionName=made["Name"])
 
 
+def test_a_parameter_of_parameter_store_is_resolved_at_each_deployment(host: Host, code: dict[str, str]) -> None:
+    """Its constraints are those of the key (CloudFormation's guide: "can perform validation on Systems Manager
+    parameter keys, but not on their corresponding values")."""
+    ssm, key = host.client("ssm"), f"/shop/{unique('image')}"
+    parameter = {"Type": "AWS::SSM::Parameter::Value<String>", "Default": key, "AllowedPattern": "^/shop/.+$"}
+    template = {
+        "Parameters": {"Image": parameter},
+        "Resources": {"Made": function(code, Environment={"Variables": {"IMAGE": {"Ref": "Image"}}})},
+        "Outputs": {"Name": {"Value": {"Ref": "Made"}}},
+    }
+    ssm.put_parameter(Name=key, Value="first", Type="String")
+    stack, made = deploy(host, template)
+
+    def image() -> str:
+        found = host.client("lambda").get_function_configuration(FunctionName=made["Name"])
+        return str(found["Environment"]["Variables"]["IMAGE"])
+
+    assert (stack["StackStatus"], image()) == ("CREATE_COMPLETE", "first")
+    ssm.put_parameter(Name=key, Value="second", Type="String", Overwrite=True)
+    stack, _ = deploy(host, template, stack["StackName"])
+    assert (stack["StackStatus"], image()) == ("UPDATE_COMPLETE", "second")
+    parameter["AllowedPattern"] = "^/other/.+$"
+    with pytest.raises(botocore.exceptions.ClientError, match="must match pattern"):
+        deploy(host, template)
+
+
+def test_a_parameter_refuses_what_its_pattern_does_not_match(host: Host) -> None:
+    ssm, given = host.client("ssm"), {"Name": f"/shop/{unique('image')}", "Type": "String", "AllowedPattern": "^a+$"}
+    ssm.put_parameter(Value="aa", **given)
+    with pytest.raises(ssm.exceptions.ParameterPatternMismatchException):
+        ssm.put_parameter(Value="b", Overwrite=True, **given)
+    assert ssm.get_parameter(Name=given["Name"])["Parameter"]["Value"] == "aa"
+
+
 def custom_template(source: str, **properties: Any) -> dict[str, Any]:
     resources = {
         "Publisher": function({"ZipFile": source}, Handler="index.handler", Timeout=10),  # type: ignore[arg-type]
@@ -151,8 +186,6 @@ def test_a_custom_resource_that_fails_rolls_the_stack_back_with_its_reason(host:
 
 
 def test_an_unknown_resource_type_is_refused_by_name(host: Host) -> None:
-    import botocore.exceptions
-
     template = {"Resources": {"What": {"Type": "AWS::Nothing::Known"}}}
     try:
         stack, _ = deploy(host, template)

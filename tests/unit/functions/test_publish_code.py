@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,6 +18,7 @@ import pytest
 from publish_code import answer, package
 from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, Cloud, sample_event
 
+IMAGE = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/team/ncf@sha256:" + "0" * 64
 FILES = {"preprocess.py": b"import reading\n", "reading.py": b"x = 1\n", "manifest.schema.json": b"{}\n"}
 
 
@@ -180,3 +182,26 @@ def test_a_url_of_another_kind_is_not_opened(app: ModuleType, layer: Path, liste
 
 def test_a_long_reason_is_cut_to_what_cloudformation_takes() -> None:
     assert len(json.loads(answer.body({}, error="x" * 5000))["Reason"]) == 1000
+
+
+def settings_event(listener: Listener, **values: str) -> dict[str, Any]:
+    given = {"ModelImageUri": IMAGE, "GatePolicy": "{}", **values}
+    logical = {"ResourceType": "Custom::Settings", "LogicalResourceId": "Settings"}
+    return {**event(listener), **logical, "ResourceProperties": {"ServiceToken": "arn", "Values": given}}
+
+
+def test_a_parameter_that_changes_changes_the_hash_of_the_settings(app: ModuleType, listener: Listener) -> None:
+    first = app.handler(settings_event(listener), CONTEXT)
+    again = app.handler(settings_event(listener), CONTEXT)
+    other = app.handler(settings_event(listener, GatePolicy='{"floor": 0.1}'), CONTEXT)
+    assert re.fullmatch("[0-9a-f]{64}", first["Hash"])
+    assert first == again != other
+    assert {heard["PhysicalResourceId"] for heard in listener.heard} == {"settings"}
+    assert [heard["Data"] for heard in listener.heard] == [first, again, other]
+
+
+@pytest.mark.parametrize("image", ["", "team/ncf:latest", IMAGE.partition("@")[0], IMAGE.replace("/ncf", "/ncf:1")])
+def test_an_image_without_a_digest_fails_the_deployment(app: ModuleType, listener: Listener, image: str) -> None:
+    assert app.handler(settings_event(listener, ModelImageUri=image), CONTEXT) == {}
+    assert listener.heard[0]["Status"] == "FAILED"
+    assert f"ModelImageUri names holds {image!r}, which is not an image in ECR" in listener.heard[0]["Reason"]
