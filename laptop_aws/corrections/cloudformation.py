@@ -1,4 +1,4 @@
-"""CloudFormation: properties that ministack omits from resources, and parameters whose values are in Parameter Store."""
+"""CloudFormation: properties that ministack omits from resources, and parameters that Parameter Store has."""
 
 from __future__ import annotations
 

@@ -136,6 +136,68 @@ def test_a_parameter_refuses_what_its_pattern_does_not_match(host: Host) -> None
     assert ssm.get_parameter(Name=given["Name"])["Parameter"]["Value"] == "aa"
 
 
+RELEASED = """
+import os
+def handler(event, context):
+    return "code 1, setting " + os.environ["SETTING"]
+"""
+
+
+def released_template(queue: str, setting: str, source: str) -> dict[str, Any]:
+    """A machine that waits for a token, then calls a version of a function, which has an alias too."""
+    call = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Output": "{% $states.result.Payload %}"}
+    wait = {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "Next": "Call"}
+    body = "{% $states.context.Task.Token %}"
+    definition = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Wait",
+        "States": {
+            "Wait": {**wait, "Arguments": {"QueueUrl": queue, "MessageBody": body}},
+            "Call": {**call, "Arguments": {"FunctionName": "${Function}"}, "End": True},
+        },
+    }
+    role = f"arn:aws:iam::{ACCOUNT}:role/r"
+    released = {
+        "Handler": "index.handler",
+        "Runtime": "python3.13",
+        "Role": role,
+        "InlineCode": source,
+        "Environment": {"Variables": {"SETTING": {"Ref": "Setting"}}},
+        "AutoPublishAlias": "live",
+        "AutoPublishAliasAllProperties": True,
+        "VersionDescription": {"Ref": "Setting"},
+    }
+    machine = {"Definition": definition, "Role": role, "DefinitionSubstitutions": {"Function": {"Ref": "Made.Version"}}}
+    return {
+        "Transform": "AWS::Serverless-2016-10-31",
+        "Parameters": {"Setting": {"Type": "String", "Default": setting}},
+        "Resources": {
+            "Made": {"Type": "AWS::Serverless::Function", "UpdateReplacePolicy": "Retain", "Properties": released},
+            "Machine": {"Type": "AWS::Serverless::StateMachine", "Properties": machine},
+        },
+        "Outputs": {"Machine": {"Value": {"Ref": "Machine"}}, "Alias": {"Value": {"Ref": "Made.Alias"}}},
+    }
+
+
+def test_an_execution_ends_with_the_code_that_it_began_with(host: Host) -> None:
+    """A version that a parameter replaces stays (UpdateReplacePolicy), and so does one of earlier code
+    (DeletionPolicy); the alias is of the newest one."""
+    machines, (queue, _) = host.client("stepfunctions"), host.queue()
+    newer = RELEASED.replace("code 1", "code 2")
+    stack, executions, tokens = "", [], []
+    for setting, source in (("a", RELEASED), ("b", RELEASED), ("b", newer)):
+        found, made = deploy(host, released_template(queue, setting, source), stack)
+        assert found["StackStatus"].endswith(("CREATE_COMPLETE", "UPDATE_COMPLETE"))
+        stack = found["StackName"]
+        executions.append(machines.start_execution(stateMachineArn=made["Machine"])["executionArn"])
+        tokens.append(host.receive(queue)["Body"])
+    for token in tokens:
+        machines.send_task_success(taskToken=token, output="{}")
+    outputs = [json.loads(host.wait_for_execution(execution)["output"]) for execution in executions]
+    assert outputs == ["code 1, setting a", "code 1, setting b", "code 2, setting b"]
+    assert host.invoke(made["Alias"]) == ("code 2, setting b", None)
+
+
 def custom_template(source: str, **properties: Any) -> dict[str, Any]:
     resources = {
         "Publisher": function({"ZipFile": source}, Handler="index.handler", Timeout=10),  # type: ignore[arg-type]
