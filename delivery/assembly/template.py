@@ -29,6 +29,8 @@ LIMITS = "MaximumRetryAttempts: 2\nMaximumEventAgeInSeconds: 21600"
 DEAD_LETTERS = "Action: sqs:SendMessage\nResource: !GetAtt DeadLetterQueue.Arn"
 # A version that another one replaces stays: executions call it that began before.
 KEPT = "UpdateReplacePolicy: Retain"
+# SAM gives a function's DeletionPolicy to its versions too, so that a function with KEPT has none.
+LINT = "  cfn-lint: {config: {ignore_checks: [W3011]}}"
 RULER = "# " + "=" * 116
 
 
@@ -139,7 +141,9 @@ class _Assembly:
             names = "\n".join(f"- {name}" for name in members)
             groups.append(f"- Label: {{default: {label}}}\n  Parameters:\n{indented(names, 4)}")
             parameters += [indented(_commented(block.comment, block.text)) for block in members.values()]
-        form = "Metadata:\n  AWS::CloudFormation::Interface:\n    ParameterGroups:\n" + indented("\n".join(groups), 6)
+        form = f"Metadata:\n{LINT}\n  AWS::CloudFormation::Interface:\n    ParameterGroups:\n" + indented(
+            "\n".join(groups), 6
+        )
         return form + "\n\nParameters:\n" + "\n\n".join(parameters)
 
     def function(self, source: _Source) -> str:
