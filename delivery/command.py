@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
         help="look at an account before anything is deployed to it; nothing is changed",
         epilog="Exit status: 0 nothing stops the deployment, 1 something does, 2 the arguments or credentials.",
     )
+    command.add_argument("--image", metavar="URI", help="look at this image, not at that of Parameter Store")
     _add_account(command)
     command = commands.add_parser(
         "image", help="the image of this commit: found, or built by CodeBuild; its name goes to the SSM parameter"
@@ -67,8 +68,10 @@ def _add_account(command: argparse.ArgumentParser) -> None:
     command.add_argument("--chain", default=stack.STACK, help=f"stack of the image build (default: {stack.STACK})")
 
 
-def look(account_: Account, given: Settings, role: str | None = None) -> list[Finding]:
-    """All findings. `role` makes the resources; without one, the caller does."""
+def look(account_: Account, given: Settings, image: str | None = None, role: str | None = None) -> list[Finding]:
+    """All findings; `image` instead of the one that Parameter Store has. `role` makes the resources; without one, the
+    caller does.
+    """
     types: Types = {}
 
     def region() -> list[Finding]:
@@ -78,7 +81,7 @@ def look(account_: Account, given: Settings, role: str | None = None) -> list[Fi
     return [
         *settings.check(given),
         *account.silence(given),
-        *account_.look("the image", lambda: account.image(account_, given)),
+        *account_.look("the image", lambda: account.image(account_, given, image)),
         *account_.look("the region", region),
         *account_.look("quotas", lambda: account.quotas(account_, given)),
         *account_.look("permissions", lambda: account.permissions(account_, given, types, role)),
@@ -106,7 +109,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _preflight(given: argparse.Namespace, session: boto3.Session, wanted: Settings) -> int:
     chain = Chain.find(session.client, given.chain)
-    found = look(Account(session.client, session.region_name), wanted, chain.execution_role if chain else None)
+    role = chain.execution_role if chain else None
+    found = look(Account(session.client, session.region_name), wanted, getattr(given, "image", None), role)
     print(findings.text(found))
     faults = sum(finding.level is Level.FAULT for finding in found)
     if faults:

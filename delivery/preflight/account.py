@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts.model_image import FORM, is_pinned
 from delivery.preflight.findings import Finding, Level
 from delivery.preflight.settings import Settings
 
@@ -51,27 +52,28 @@ class Account:
             return [Finding(Level.UNKNOWN, f"{what} could not be looked at: {error}", "It may stop the deployment.")]
 
 
-def image(account: Account, settings: Settings) -> list[Finding]:
-    """The image that ModelImageUri means: an SSM parameter that the build writes, or the image itself."""
-    value = settings.values.get("ModelImageUri", "")
-    if not value.startswith("/"):
-        return image_findings(account, value) if IMAGE.fullmatch(value) else []  # a fault of the settings, which say so
+def image(account: Account, settings: Settings, uri: str | None = None) -> list[Finding]:
+    """The image is `uri`, or else what Parameter Store has under the name in ModelImageUri."""
+    name = settings.values["ModelImageUri"]
+    if uri is not None:
+        return image_findings(account, uri)
+    ssm = account.clients("ssm", region_name=account.region)
     try:
-        found = account.clients("ssm", region_name=account.region).get_parameter(Name=value)["Parameter"]["Value"]
-    except ClientError as error:
-        if error.response["Error"].get("Code") != "ParameterNotFound":
-            raise
-        what = f"there is no SSM parameter {value} in {account.region}, which names the image that trains and serves"
-        return [Finding(Level.FAULT, what, "CloudFormation refuses the deployment.", BUILD)]
-    return image_findings(account, found)
+        return image_findings(account, str(ssm.get_parameter(Name=name)["Parameter"]["Value"]), name)
+    except ssm.exceptions.ParameterNotFound:
+        why = "CloudFormation refuses the deployment."
+        return [Finding(Level.FAULT, f"the SSM parameter {name} (ModelImageUri) does not exist", why, BUILD)]
 
 
-def image_findings(account: Account, uri: str) -> list[Finding]:
-    """SageMaker takes an image of one platform with Docker's media type; an index is refused after a paid training."""
+def image_findings(account: Account, uri: str, name: str = "") -> list[Finding]:
+    """SageMaker takes an image of one platform with Docker's media type; an index is refused after a paid training.
+    `name` is the SSM parameter that has the image.
+    """
     found = IMAGE.fullmatch(uri)
-    if found is None:
-        why = "CloudFormation and SageMaker take <account>.dkr.ecr.<region>.amazonaws.com/<repository>@sha256:<64 hex>."
-        return [Finding(Level.FAULT, f"{uri!r} is no image of ECR with its digest", why, BUILD)]
+    if found is None or not is_pinned(uri):
+        source = f", of the SSM parameter {name}," if name else ""
+        what = f"the image {uri!r}{source} is not an image in ECR by its digest ({FORM})"
+        return [Finding(Level.FAULT, what, "The deployment refuses it.", BUILD)]
     registry, region, repository, digest = found.groups()
     answer = account.clients("ecr", region_name=region).batch_get_image(
         registryId=registry, repositoryName=repository, imageIds=[{"imageDigest": digest}]

@@ -29,7 +29,7 @@ def template() -> settings.Template:
 
 def wanted(template: settings.Template, **values: str) -> Settings:
     defaults = settings.read(ROOT, "dev").values
-    return Settings("dev", "ncf-dev", {**defaults, "ModelImageUri": IMAGE, **values}, template)
+    return Settings("dev", "ncf-dev", {**defaults, **values}, template)
 
 
 class Stubs:
@@ -61,16 +61,15 @@ def levels(findings: list[Finding]) -> list[Level]:
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
-def test_every_environment_lacks_its_image_only(environment: str) -> None:
-    found = settings.check(settings.read(ROOT, environment))
-    assert [finding.what.split(": ")[1].split(" ")[0] for finding in found] == ["ModelImageUri"]
+def test_every_environment_is_complete(environment: str) -> None:
+    assert levels(settings.check(settings.read(ROOT, environment))) == [Level.FINE]
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
         ({"Endpoints": "2"}, "Endpoints is not a parameter"),
-        ({"ModelImageUri": "ncf:latest"}, "ModelImageUri is 'ncf:latest'; it must be an ECR image with its digest"),
+        ({"ModelImageUri": IMAGE}, "it must be the name of an SSM parameter, such as /ncf/model-image"),
         ({"ApprovalMode": "maybe"}, "ApprovalMode is 'maybe', not one of"),
         ({"KeptVersions": "0"}, "KeptVersions is 0, not 1 to 100"),
         ({"KeptVersions": "many"}, "KeptVersions is 'many', not a number"),
@@ -112,6 +111,7 @@ def test_an_environment_that_there_is_not_is_named() -> None:
 )
 def test_an_image_that_sagemaker_would_refuse_is_found(template: settings.Template, media: str, level: Level) -> None:
     stubs = Stubs()
+    stubs.answer("ssm", "get_parameter", {"Parameter": {"Value": IMAGE}}, {"Name": "/ncf/model-image"})
     stubs.answer(
         "ecr",
         "batch_get_image",
@@ -126,11 +126,24 @@ def test_an_image_that_sagemaker_would_refuse_is_found(template: settings.Templa
 def test_an_image_that_is_not_there_or_in_another_region_is_found(template: settings.Template) -> None:
     stubs = Stubs()
     stubs.answer("ecr", "batch_get_image", {"failures": [{"failureReason": "Requested image not found"}]})
-    [found] = account.image(stubs.account, wanted(template))
+    [found] = account.image(stubs.account, wanted(template), IMAGE)
     assert "Requested image not found" in found.what
     stubs.answer("ecr", "batch_get_image", {"images": [{"imageManifestMediaType": account.DOCKER_MANIFEST}]})
     elsewhere = dataclasses.replace(stubs.account, region="eu-central-1")
-    assert levels(account.image(elsewhere, wanted(template))) == [Level.FINE, Level.FAULT]
+    assert levels(account.image(elsewhere, wanted(template), IMAGE)) == [Level.FINE, Level.FAULT]
+
+
+def test_an_image_that_nobody_has_named_or_that_has_no_digest_is_found(template: settings.Template) -> None:
+    stubs = Stubs()
+    stubs.answer("ssm", "get_parameter", {"Parameter": {"Value": "team/ncf:latest"}})
+    [found] = account.image(stubs.account, wanted(template))
+    assert (found.level, "'team/ncf:latest', of the SSM parameter /ncf/model-image" in found.what) == (
+        Level.FAULT,
+        True,
+    )
+    stubs.stubbers["ssm"].add_client_error("get_parameter", "ParameterNotFound")
+    [found] = account.image(stubs.account, wanted(template))
+    assert (found.level, "does not exist" in found.what) == (Level.FAULT, True)
 
 
 def quota(name: str, value: float) -> dict[str, Any]:
@@ -152,20 +165,6 @@ def test_quotas_are_compared_with_what_a_run_and_a_deployment_need(template: set
     assert levels(found) == [Level.FAULT, Level.FAULT, Level.FINE, Level.FINE, Level.FINE]
     assert found[0].what == f"sagemaker: {endpoint}: 3, and 4 are needed"  # two fleets of two, side by side
     assert found[1].command.endswith("--service-code sagemaker --quota-code L-1 --desired-value 1")
-
-
-def test_a_parameter_that_names_the_image_is_followed(template: settings.Template) -> None:
-    stubs, given = Stubs(), wanted(template, ModelImageUri="/ncf/model-image")
-    stubs.answer("ssm", "get_parameter", {"Parameter": {"Value": IMAGE}}, {"Name": "/ncf/model-image"})
-    stubs.answer("ecr", "batch_get_image", {"images": [{"imageManifestMediaType": account.DOCKER_MANIFEST}]})
-    assert levels(account.image(stubs.account, given)) == [Level.FINE]
-    stubs.answer("ssm", "get_parameter", {"Parameter": {"Value": "ncf:latest"}})
-    [found] = account.image(stubs.account, given)
-    assert found.level is Level.FAULT and found.what == "'ncf:latest' is no image of ECR with its digest"
-    stubs.stubbers["ssm"].add_client_error("get_parameter", "ParameterNotFound")
-    [found] = account.image(stubs.account, given)
-    assert found.level is Level.FAULT and "there is no SSM parameter /ncf/model-image in eu-west-1" in found.what
-    assert found.command.startswith("make image")
 
 
 TYPES: account.Types = {
@@ -291,7 +290,7 @@ def test_somebody_must_hear_of_it(template: settings.Template, mode: str, email:
 def test_what_aws_does_not_answer_stops_no_other_check(template: settings.Template) -> None:
     stubs = Stubs()
     for service, operation in (
-        ("ecr", "batch_get_image"),
+        ("ssm", "get_parameter"),
         ("cloudformation", "describe_type"),
         ("service-quotas", "list_aws_default_service_quotas"),
         ("sts", "get_caller_identity"),
