@@ -130,7 +130,7 @@ one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_t
 		{ test -z "$$own" || { $(MAKE) --no-print-directory .envs/browser/.ready && .envs/browser/bin/python -m pytest $$own -k "$(TEST)"; }; }
 
 # Three processes on two cores: the tests of the embedded AWS and of the deployed stack wait for most of their time.
-test: setup $(VENV)/.tests .envs/browser/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, end-to-end and browser tests
+test: setup $(VENV)/.tests .envs/browser/.ready .envs/delivery/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, pipelines, end-to-end and browser tests
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory browser
 
@@ -143,6 +143,9 @@ lint: $(VENV)/.check ## check format, style, types and the import rules
 
 unit contract infrastructure e2e: setup $(VENV)/.tests ## one tier of the tests
 	@$(BIN)/python -m pytest tests/$@
+
+pipelines: setup $(VENV)/.tests .envs/delivery/.ready ## the tests of the way to production: the image's build, the chain's roles, the four pipelines
+	@$(BIN)/python -m pytest tests/pipelines
 
 # What .venv cannot import: the console, and the tests of it in Chromium, which use a stack of their own.
 browser: setup .envs/browser/.ready ## the tests of the console: its units, and its pages in a real browser

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.model_image import PATTERN
 from delivery.chain.stack import Chain, ChainError, Clients
 from delivery.preflight import account
 from delivery.preflight.account import Account
@@ -91,7 +92,9 @@ class Images:
         for finding in account.image_findings(Account(self.clients, self.region), uri):
             if finding.level is not Level.FINE:
                 raise ChainError(f"{finding.what}\n  {finding.why}\n  {finding.command}")
-        self.clients("ssm").put_parameter(Name=self.chain.parameter, Value=uri, Type="String", Overwrite=True)
+        self.clients("ssm").put_parameter(
+            Name=self.chain.parameter, Value=uri, Type="String", AllowedPattern=PATTERN, Overwrite=True
+        )
         self.say(f"{self.chain.parameter} is {uri}")
         return uri
 
