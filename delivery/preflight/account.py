@@ -204,6 +204,9 @@ def permissions(account: Account, settings: Settings, types: Types, role: str | 
     """Whether `role`, or else the caller, may make every resource: the actions are those of AWS's resource schemas, and
     each is simulated on names that the stack would have.
     """
+    if not types:
+        what = "permissions were not looked at: the types of resources, which say what is needed, could not be"
+        return [Finding(Level.UNKNOWN, what, "It may stop the deployment.")]
     caller = account.clients("sts", region_name=account.region).get_caller_identity()["Arn"]
     principal = role or principal_of(caller)
     if principal.endswith(":root"):
@@ -211,7 +214,7 @@ def permissions(account: Account, settings: Settings, types: Types, role: str | 
     actions = _creating(types) | {"iam:PassRole"} | (set() if role else {"cloudformation:CreateChangeSet"})
     denied = list(_denied(account, settings, principal, actions))
     # A schema also lists what options need that the template does not use: of other services, and so told apart.
-    own = {_service_of(name) for name in types} | {"cloudformation"}
+    own = {_service_of(name) for name in types} | {"cloudformation", "iam"}
     needed = sorted(one for one in denied if one.partition(":")[0] in own)
     others = sorted(set(denied) - set(needed))
     found = []

@@ -293,7 +293,6 @@ def test_what_aws_does_not_answer_stops_no_other_check(template: settings.Templa
         ("ssm", "get_parameter"),
         ("cloudformation", "describe_type"),
         ("service-quotas", "list_aws_default_service_quotas"),
-        ("sts", "get_caller_identity"),
         ("pricing", "get_products"),
     ):
         stubs.answer(service, operation, {}, {"never": "given"})
