@@ -51,8 +51,7 @@ class Smoke:
     def run(self) -> None:
         """The whole test. Raises ChainError with what did not hold."""
         version = self._prepared(self._drop())
-        self._ended(f"{version}-r1")
-        self.ask()
+        self.ask(self._ended(f"{version}-r1"))
 
     def answers(self) -> None:
         """Only that the API answers, and who would. Raises ChainError."""
@@ -61,7 +60,7 @@ class Smoke:
             raise ChainError(f"/health: {api.refusal(answer)}")
         self.say(f"/health answers: {answer.body}")
 
-    def ask(self) -> None:
+    def ask(self, run: dict[str, Any]) -> None:
         """Ask for some customers of each circle. Raises ChainError if the model does not answer, or not for them."""
         good = asked = 0
         for customer in range(CIRCLES * PEOPLE):
@@ -70,7 +69,7 @@ class Smoke:
             if not answer.is_good:
                 raise ChainError(f"{path}: {api.refusal(answer)}")
             if answer.body["source"] != "personalized":
-                raise ChainError(f"{path}: the answer is {answer.body['source']}, not of the model: see `make logs`")
+                raise ChainError(_unserved(path, answer.body["source"], run))
             items = [entry["itemId"] for entry in answer.body["itemList"]]
             good += sum(_circle_of_item(item) == customer % CIRCLES for item in items)
             asked += len(items)
@@ -103,7 +102,7 @@ class Smoke:
         self.say(f"prepared: dataset version {version}")
         return version
 
-    def _ended(self, run_id: str) -> None:
+    def _ended(self, run_id: str) -> dict[str, Any]:
         """A later smoke test has the same data, so its model may be no better and rejected; that is no fault."""
 
         def look() -> dict[str, Any] | None:
@@ -114,6 +113,7 @@ class Smoke:
         self.say(f"run {run_id}: {record['status']}")
         if record["status"] not in ("DEPLOYED", "REJECTED", "UNCHANGED"):
             raise ChainError(f"the run {run_id} is {record['status']}: {'; '.join(reasons_of(record))}")
+        return record
 
     def _wait(self, look: Callable[[], dict[str, Any] | None], what: str) -> dict[str, Any]:
         deadline = self.now() + LIMIT_SECONDS
@@ -137,6 +137,14 @@ def shop() -> bytes:
             own = circle if place else draw.randrange(CIRCLES)
             rows.writerow([f"u{customer}", f"i{own * ITEMS + item}", FIRST + customer * 60 + place * 86_400])
     return out.getvalue().encode()
+
+
+def _unserved(path: str, source: str, run: dict[str, Any]) -> str:
+    said = f"{path}: the answer is {source}, not of a model of the smoke test's shop"
+    if run["status"] == "DEPLOYED":
+        return f"{said}: see the log of the function recommend, and the endpoint"
+    remedy = "keep this stack for smoke tests: `make teardown` it, delete its buckets and ledger, and release it anew"
+    return f"{said}, which the gate rejected: {'; '.join(reasons_of(run))}\n  {remedy}"
 
 
 def _circle_of_item(item: str) -> int:
