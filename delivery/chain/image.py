@@ -81,6 +81,13 @@ class Images:
             digest = json.loads(metadata.read_text("utf-8"))["containerimage.digest"]
         return self.publish(f"{self.chain.repository_uri}@{digest}")
 
+    def name_again(self, root: Path) -> str:
+        """Name the image of the commit in `root`, which was built before. Raises ChainError if it was not."""
+        found = self.find(content_tag(root))
+        if found is None:
+            raise ChainError(f"{self.chain.repository} has no image of these files: `make image` builds it")
+        return self.publish(found)
+
     def find(self, tag: str) -> str | None:
         """The URI, with its digest, of the image with this tag."""
         answer = self.clients("ecr").batch_get_image(repositoryName=self.chain.repository, imageIds=[{"imageTag": tag}])

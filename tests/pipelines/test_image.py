@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -30,8 +31,6 @@ def named(account: Account) -> str:
 
 def change(commit: Path, text: str) -> None:
     """Change a file of the image, and commit it."""
-    import subprocess
-
     (commit / "serving" / "__init__.py").write_text(f'"""{text}"""\n', "utf-8")
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *identity, "commit", "--quiet", "--all", "--message", text], cwd=commit, check=True)
@@ -85,6 +84,20 @@ def test_docker_is_asked_for_what_sagemaker_takes(account: Account, commit: Path
         "000000000000.dkr.ecr.us-east-1.amazonaws.com",
         "763104351884.dkr.ecr.us-east-1.amazonaws.com",
     ]
+
+
+def test_a_release_names_the_image_of_its_own_commit(account: Account, commit: Path) -> None:
+    images = Images(account.clients, "us-east-1", account.chain, print)
+    change(commit, "a commit that staging runs")
+    with pytest.raises(ChainError, match="has no image of these files: `make image` builds it"):
+        images.name_again(commit)
+    assert account.delivery(commit, "image", "--here").returncode == 0
+    first = named(account)
+    change(commit, "a later commit")
+    assert account.delivery(commit, "image", "--here").returncode == 0
+    assert named(account) != first
+    change(commit, "a commit that staging runs")
+    assert images.name_again(commit) == first == named(account)
 
 
 def test_a_change_that_is_in_no_commit_is_refused(account: Account, commit: Path) -> None:
