@@ -132,7 +132,7 @@ def _image(given: argparse.Namespace, session: boto3.Session, wanted: Settings) 
 def _release(given: argparse.Namespace, session: boto3.Session, wanted: Settings) -> int:
     chain = Chain.find(session.client, given.chain)
     if chain is not None:
-        # Another commit may have named its image since: what staging ran is what prod gets, and so is what is gone back to.
+        # Another commit may have named its image since; what staging ran is what prod gets.
         Images(session.client, session.region_name, chain, _say).name_again(ROOT)
     status = _preflight(given, session, wanted)
     if status == FINE:

@@ -26,7 +26,7 @@ class ChainError(Exception):
 
 @dataclass(frozen=True)
 class Chain:
-    """What the stack made."""
+    """Outputs of the stack."""
 
     bucket: str
     repository_uri: str

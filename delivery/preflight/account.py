@@ -168,7 +168,7 @@ def region(account: Account, settings: Settings, types: Types) -> list[Finding]:
         LocationType="region", Filters=[{"Name": "instance-type", "Values": sorted(wanted)}]
     )["InstanceTypeOfferings"]
     for name in sorted(wanted - {one["InstanceType"] for one in offered}):
-        why = "A training or an endpoint would fail for want of capacity, for ever."
+        why = "A training or an endpoint could never start there."
         used = ", ".join(one for one in INSTANCE_TYPES if settings.values[one].removeprefix("ml.") == name)
         found.append(
             Finding(
@@ -319,7 +319,7 @@ def silence(settings: Settings) -> list[Finding]:
 
 
 def cost(account: Account, settings: Settings) -> list[Finding]:
-    """What a month costs while nothing happens, which is the endpoint, and what an hour of training costs."""
+    """Costs of a month while nothing happens, which is the endpoint, and of an hour of training."""
     values = settings.values
     kind, count = values["EndpointInstanceType"], int(values["EndpointInstanceCount"])
     price = _price(account, kind, "Hosting")

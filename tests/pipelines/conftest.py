@@ -28,7 +28,7 @@ class Account:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a shell there would have; its docker is the stand-in, its python the one of these tests."""
+        """The environment of a shell there; its docker is the stand-in, its python the one of these tests."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return {
             **kept,

@@ -22,7 +22,7 @@ class Stack(Connection):
     outputs: ClassVar = {"EndpointName": "ncf-recommender", "ApiId": "a", "ApiUrl": "https://a.example"}  # type: ignore[assignment]
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], status: int = 200) -> list[str]:
+def answering(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], status: int = 200) -> list[str]:
     """Let every call of the API be answered; returns the paths as they come."""
     paths: list[str] = []
 
@@ -44,7 +44,7 @@ DEPLOYED, REJECTED = {"status": "DEPLOYED"}, {"status": "REJECTED", "reasons": [
 
 def test_items_of_the_customers_own_circle_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    paths = asked(monkeypatch, own_items)  # type: ignore[arg-type]
+    paths = answering(monkeypatch, own_items)  # type: ignore[arg-type]
     Smoke(Stack("ncf-staging"), said.append).ask(DEPLOYED)
     assert len(set(paths)) == smoke.CIRCLES * smoke.PEOPLE
     assert said == ["asked for 20 customers: 100 of 100 items are of the customer's own circle"]
@@ -63,13 +63,13 @@ def test_items_of_the_customers_own_circle_pass(monkeypatch: pytest.MonkeyPatch)
 def test_what_did_not_hold_is_said(
     monkeypatch: pytest.MonkeyPatch, body: dict[str, Any], status: int, run: dict[str, Any], words: str
 ) -> None:
-    asked(monkeypatch, body, status)
+    answering(monkeypatch, body, status)
     with pytest.raises(ChainError, match=words):
         Smoke(Stack("ncf-staging"), print).ask(run)
 
 
 def test_a_stack_with_customers_is_asked_and_gets_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = asked(monkeypatch, {"status": "ok"})
+    paths = answering(monkeypatch, {"status": "ok"})
     Smoke(Stack("ncf-prod"), print).answers()
     assert paths == ["/health"]
 
