@@ -24,7 +24,7 @@ export SAM_CLI_TELEMETRY := 0
 # Compiled once, and not for each test that imports a function anew: this is a sixth of the tests' processor time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assemble demo up down status logs console train check one test lint policies unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load notebook airflow preflight teardown format clean
+.PHONY: help setup assemble demo up down status logs console train check one test lint policies unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load notebook airflow preflight image release smoke teardown pipelines format clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -131,7 +131,7 @@ one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_t
 		{ test -z "$$rest" || $(BIN)/python -m pytest $$rest -k "$(TEST)"; } && \
 		{ test -z "$$own" || { $(MAKE) --no-print-directory .envs/browser/.ready && .envs/browser/bin/python -m pytest $$own -k "$(TEST)"; }; }
 
-test: setup $(VENV)/.tests $(TOOLS_READY) .envs/browser/.ready .envs/airflow/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, end-to-end and browser tests
+test: setup $(VENV)/.tests $(TOOLS_READY) .envs/browser/.ready .envs/airflow/.ready .envs/delivery/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, pipelines, end-to-end and browser tests
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going tests-in-venv tests-beside
 
 # The tests of the embedded AWS and of the deployed stack wait for most of their time: three processes on two cores, and
@@ -165,6 +165,9 @@ policies: .envs/checkov/.passed ## checkov and cfn-lint on the template, if it h
 
 unit contract infrastructure e2e: setup $(VENV)/.tests $(TOOLS_READY) ## one tier of the tests
 	@$(BIN)/python -m pytest tests/$@
+
+pipelines: setup $(VENV)/.tests .envs/delivery/.ready ## the tests of the way to production: the image's build, the chain's roles, the four pipelines
+	@$(BIN)/python -m pytest tests/pipelines
 
 # What .venv cannot import: the console, and the tests of it in Chromium, which use a stack of their own.
 browser: setup .envs/browser/.ready ## the tests of the console: its units, and its pages in a real browser
@@ -254,8 +257,31 @@ notebook: .envs/notebook/.ready ## run examples/train_and_recommend.ipynb and wr
 airflow: setup $(VENV)/.tests .envs/airflow/.ready ## the tests of the Airflow DAG, executed by Airflow on the embedded AWS
 	@$(BIN)/python -m pytest tests/airflow
 
-preflight teardown: $(VENV)/.check ## before a stack on AWS, what would stop it; and at its end, remove all that costs: ENVIRONMENT=dev ARGS="--region …"
-	@$(BIN)/python -m delivery $@ --environment "$(or $(ENVIRONMENT),dev)" $(ARGS)
+# --- An account: the targets that every pipeline calls (docs/deploying.md) ------------------------------------------------
+
+.envs/delivery/.ready: requirements/delivery.txt
+	@echo "set-up: the tools of the delivery, in their own environment"
+	@rm -rf .envs/delivery && $(PYTHON) -m venv .envs/delivery
+	@.envs/delivery/bin/pip install --quiet --disable-pip-version-check --requirement requirements/delivery.txt
+	@touch $@
+
+# ARGS is for options, as ARGS="--region eu-west-1 --profile shop".
+DELIVERY = .envs/delivery/bin/python -m delivery $@ --environment "$(or $(ENVIRONMENT),dev)" $(if $(CHAIN),--chain "$(CHAIN)") $(ARGS)
+
+preflight: .envs/delivery/.ready ## before a stack on AWS, what would stop it, and what it costs: ENVIRONMENT=dev ARGS="--region …"
+	@$(DELIVERY)
+
+image: .envs/delivery/.ready ## the image that trains and serves, of this commit, by CodeBuild; ARGS=--here: by the Docker of this machine
+	@$(DELIVERY)
+
+release: .envs/delivery/.ready .envs/sam/.ready ## preflight, sam build and sam deploy: ENVIRONMENT=staging
+	@$(DELIVERY)
+
+smoke: .envs/delivery/.ready ## drop a small shop, wait for its run, ask it: ENVIRONMENT=staging; in prod, ask only
+	@$(DELIVERY)
+
+teardown: .envs/delivery/.ready ## remove a stack with all that costs: ENVIRONMENT=dev ARGS=--yes
+	@$(DELIVERY)
 
 clean: down ## remove the environments, the state of the embedded AWS and every build
 	@rm -rf $(VENV) .envs .local .aws-sam .pytest_cache .mypy_cache .ruff_cache

@@ -1,24 +1,34 @@
-"""`python -m delivery`: look at an account before a deployment, and remove a stack with all that costs."""
+"""`python -m delivery`: what stands between a commit and an account, each command a make target.
+
+Exit status: 0 done, 1 something stops the deployment or did not hold, 2 the arguments or credentials.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from control.connection import Connection, NotReady
+from delivery.chain import stack
+from delivery.chain.image import Images
+from delivery.chain.release import release
+from delivery.chain.smoke import Smoke
+from delivery.chain.stack import Chain, ChainError
 from delivery.preflight import account, findings, settings
-from delivery.preflight.account import Account
+from delivery.preflight.account import Account, Types
 from delivery.preflight.findings import Finding, Level
 from delivery.preflight.settings import Settings, SettingsError
 from delivery.teardown import NoStack, Teardown
 
 ROOT = Path(__file__).resolve().parents[1]
 FINE, FAULTY, UNUSABLE = 0, 1, 2
+WITH_CUSTOMERS = "prod"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +40,18 @@ def parser() -> argparse.ArgumentParser:
         help="look at an account before anything is deployed to it; nothing is changed",
         epilog="Exit status: 0 nothing stops the deployment, 1 something does, 2 the arguments or credentials.",
     )
-    command.add_argument("--image", metavar="URI", help="ModelImageUri, where samconfig.toml does not have it")
+    command.add_argument("--image", metavar="URI", help="look at this image, not at that of Parameter Store")
+    _add_account(command)
+    command = commands.add_parser(
+        "image", help="the image of this commit: found, or built by CodeBuild; its name goes to the SSM parameter"
+    )
+    command.add_argument("--here", action="store_true", help="build with the Docker of this machine")
+    _add_account(command)
+    command = commands.add_parser("release", help="preflight, sam build and sam deploy of one environment")
+    _add_account(command)
+    command = commands.add_parser(
+        "smoke", help="drop a small shop, wait for its run, ask recommendations; in prod, only whether the API answers"
+    )
     _add_account(command)
     command = commands.add_parser(
         "teardown", help="remove a stack with the endpoint and the models that its runs made; data and ledger are kept"
@@ -44,16 +65,26 @@ def _add_account(command: argparse.ArgumentParser) -> None:
     command.add_argument("--environment", default="dev", help="environment of samconfig.toml (default: dev)")
     command.add_argument("--profile", help="profile of the AWS CLI")
     command.add_argument("--region", help="region of the stack (default: the profile's)")
+    command.add_argument("--chain", default=stack.STACK, help=f"stack of the image build (default: {stack.STACK})")
 
 
-def look(account_: Account, given: Settings) -> list[Finding]:
-    """All findings."""
+def look(account_: Account, given: Settings, image: str | None = None, role: str | None = None) -> list[Finding]:
+    """All findings; `image` instead of the one that Parameter Store has. `role` makes the resources; without one, the
+    caller does.
+    """
+    types: Types = {}
+
+    def region() -> list[Finding]:
+        types.update(account.types_of(account_, given))
+        return account.region(account_, given, types)
+
     return [
         *settings.check(given),
         *account.silence(given),
-        *account_.look("the image", lambda: account.image(account_, given)),
+        *account_.look("the image", lambda: account.image(account_, given, image)),
+        *account_.look("the region", region),
         *account_.look("quotas", lambda: account.quotas(account_, given)),
-        *account_.look("permissions", lambda: account.permissions(account_, given)),
+        *account_.look("permissions", lambda: account.permissions(account_, given, types, role)),
         *account_.look("the price", lambda: account.cost(account_, given)),
     ]
 
@@ -67,18 +98,19 @@ def main(arguments: Sequence[str]) -> int:
             raise SettingsError("there is no region: give --region")
         if session.get_credentials() is None:
             raise SettingsError("there are no credentials: sign in with the AWS CLI, or give --profile")
-        wanted = settings.read(ROOT, given.environment)
-        if given.command == "teardown":
-            return _teardown(session, wanted.stack, given.yes)
-        if given.image:
-            wanted = replace(wanted, values={**wanted.values, "ModelImageUri": given.image})
-        return _preflight(look(Account(session.client, session.region_name), wanted))
-    except (SettingsError, NoStack, BotoCoreError, ClientError) as error:
+        return COMMANDS[given.command](given, session, settings.read(ROOT, given.environment))
+    except ChainError as error:
+        print(error, file=sys.stderr)
+        return FAULTY
+    except (SettingsError, NoStack, NotReady, BotoCoreError, ClientError) as error:
         print(error, file=sys.stderr)
         return UNUSABLE
 
 
-def _preflight(found: list[Finding]) -> int:
+def _preflight(given: argparse.Namespace, session: boto3.Session, wanted: Settings) -> int:
+    chain = Chain.find(session.client, given.chain)
+    role = chain.execution_role if chain else None
+    found = look(Account(session.client, session.region_name), wanted, getattr(given, "image", None), role)
     print(findings.text(found))
     faults = sum(finding.level is Level.FAULT for finding in found)
     if faults:
@@ -88,11 +120,54 @@ def _preflight(found: list[Finding]) -> int:
     return FINE
 
 
-def _teardown(session: boto3.Session, stack: str, is_meant: bool) -> int:
-    teardown = Teardown.of(session.client, stack)
-    if is_meant:
-        teardown.remove(lambda step: print(step, flush=True))
+def _image(given: argparse.Namespace, session: boto3.Session, wanted: Settings) -> int:
+    images = Images(session.client, session.region_name, Chain.of(session.client, given.chain), _say)
+    if given.here:
+        images.build_here(ROOT)
+    else:
+        images.build(ROOT)
+    return FINE
+
+
+def _release(given: argparse.Namespace, session: boto3.Session, wanted: Settings) -> int:
+    chain = Chain.find(session.client, given.chain)
+    if chain is not None:
+        # Another commit may have named its image since; what staging ran is what prod gets.
+        Images(session.client, session.region_name, chain, _say).name_again(ROOT)
+    status = _preflight(given, session, wanted)
+    if status == FINE:
+        release(ROOT, given.environment, session.region_name, chain)
+    return status
+
+
+def _smoke(given: argparse.Namespace, session: boto3.Session, wanted: Settings) -> int:
+    connection = Connection(wanted.stack, given.profile, session.region_name, os.environ.get("AWS_ENDPOINT_URL"))
+    smoke = Smoke(connection, _say)
+    if given.environment == WITH_CUSTOMERS:
+        smoke.answers()
+    else:
+        smoke.run()
+    return FINE
+
+
+def _teardown(given: argparse.Namespace, session: boto3.Session, wanted: Settings) -> int:
+    teardown = Teardown.of(session.client, wanted.stack)
+    if given.yes:
+        teardown.remove(_say)
         return FINE
     print("\n".join(teardown.plan()))
     print("\nNothing was removed. With --yes, it is.")
     return FINE
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, boto3.Session, Settings], int]] = {
+    "preflight": _preflight,
+    "image": _image,
+    "release": _release,
+    "smoke": _smoke,
+    "teardown": _teardown,
+}

@@ -1,9 +1,8 @@
 """Builds and deploys the application on the embedded AWS with the real `sam build` and `sam deploy`, and reads the
 stack.
 
-The parameters are those of samconfig's environment `local`. The URI of the model image is known only after it is built
-here, so it goes to `sam` with samconfig's parameters in one file (a `--parameter-overrides` on the command line
-replaces samconfig's, it does not add to them).
+The parameters are those of samconfig's environment `local`. The URI of the model image goes where the template looks
+for it, as on AWS: into Parameter Store.
 """
 
 from __future__ import annotations
@@ -11,18 +10,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import signal
 import subprocess
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contracts import model_image
 from local.console import Show
 from local.project import STACK, Problem, Project
 
@@ -132,39 +130,6 @@ def fingerprint(root: Path) -> str:
     return digest.hexdigest()
 
 
-def configured_overrides(samconfig: Path, command: str) -> Any:
-    """`parameter_overrides` of samconfig's `local` environment for `command`, in the form that they have there. Raises
-    Problem if samconfig is missing or has no such environment.
-    """
-    try:
-        configuration = tomllib.loads(samconfig.read_text("utf-8"))
-    except OSError as error:
-        raise Problem(f"{samconfig} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise Problem(f"{samconfig} is not TOML: {error}") from error
-    environment = configuration.get(CONFIG_ENVIRONMENT)
-    if environment is None:
-        raise Problem(f"{samconfig} has no environment [{CONFIG_ENVIRONMENT}]")
-    shared = environment.get("global", {}).get("parameters", {}).get("parameter_overrides", [])
-    return environment.get(command, {}).get("parameters", {}).get("parameter_overrides", shared)
-
-
-def merged_overrides(configured: Any, additions: dict[str, str]) -> list[Any]:
-    """samconfig's overrides followed by `additions`, in the nested form that `sam` flattens; a later value of a name
-    wins.
-    """
-    first = configured if isinstance(configured, list) else [configured] if configured else []
-    return [*first, additions]
-
-
-def write_overrides(project: Project, command: str, additions: dict[str, str]) -> str:
-    """Write the merged parameters to a file (JSON, which is YAML); return the value for `--parameter-overrides`."""
-    path = project.state / f"parameters-{command}.yaml"
-    merged = merged_overrides(configured_overrides(project.root / "samconfig.toml", command), additions)
-    path.write_text(json.dumps(merged, indent=1), "utf-8")
-    return f"file://{path}"
-
-
 def deploy(project: Project, image: str, show: Show) -> bool:
     """Deploy the working tree; False if the stack was already up to date. On failure, raises Problem with the end of
     sam's output and CloudFormation's reasons.
@@ -184,15 +149,14 @@ def deploy(project: Project, image: str, show: Show) -> bool:
         with show.stage("sam build"):
             arguments = ["--template-file", str(project.root / "template.yaml"), "--cached", "--parallel", *common]
             arguments += ["--build-dir", str(build), "--cache-dir", str(project.state / "build-cache")]
-            arguments += ["--parameter-overrides", write_overrides(project, "build", {"ModelImageUri": image})]
             _sam(project, "build", arguments)
         project.write_state(BUILT_FILE, {"sources": sources})
     _ensure_bucket(project)
+    _name_image(project, image)
     with show.stage("sam deploy") as note:
         arguments = ["--template-file", str(build / "template.yaml"), *common, "--stack-name", STACK]
         arguments += ["--s3-bucket", DEPLOYMENT_BUCKET, "--s3-prefix", STACK]
         arguments += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
-        arguments += ["--parameter-overrides", write_overrides(project, "deploy", {"ModelImageUri": image})]
         started = time.time()
         try:
             _sam(project, "deploy", arguments)
@@ -264,6 +228,12 @@ def _ensure_bucket(project: Project) -> None:
         s3.head_bucket(Bucket=DEPLOYMENT_BUCKET)
     except ClientError:
         s3.create_bucket(Bucket=DEPLOYMENT_BUCKET)
+
+
+def _name_image(project: Project, image: str) -> None:
+    project.client("ssm").put_parameter(
+        Name=model_image.PARAMETER, Value=image, Type="String", AllowedPattern=model_image.PATTERN, Overwrite=True
+    )
 
 
 def _sam(project: Project, command: str, arguments: Sequence[str]) -> None:

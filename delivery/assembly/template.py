@@ -1,8 +1,9 @@
 """Assembles `template.yaml`: from `functions/<name>/function.yaml`, one file a function, and from `template/`.
 
 `template/every/` has skeletons of the parts that all functions, rules, schedules and state machines have; the sources
-have the rest. Two tags are ours: `!Arn service:resource` is the ARN of a resource in this account and region, and
-`!EveryRule` the list of the ARNs of all rules. docs/functions.md says how a function is added.
+have the rest. Some tags are ours: `!Arn service:resource` is the ARN of a resource in this account and region,
+`!EveryRule` the ARNs of all rules, `!EveryParameter` all parameters, and `!EveryVariable` the environment of the
+functions that have versions. docs/functions.md says how a function is added.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ Condition:
 """
 DEAD_LETTERS = "Action: sqs:SendMessage\nResource: !GetAtt DeadLetterQueue.Arn"
 REGION_SUFFIX = "${AWS::Region}.${AWS::URLSuffix}"
+# A version that another one replaces stays: executions call it that began before.
+KEPT = "UpdateReplacePolicy: Retain"
+# SAM gives a function's DeletionPolicy to its versions too, so that a function with KEPT has none.
+LINT = "  cfn-lint: {config: {ignore_checks: [W3011]}}"
 RULER = "# " + "=" * 116
 
 
@@ -66,8 +71,21 @@ class _Source:
         return self.folder.replace("_", "-")
 
     @property
+    def is_published(self) -> bool:
+        """True for a function with versions: customers or executions wait for it."""
+        return bool({"Routes", "States"} & set(self.sections))
+
+    @property
     def arn(self) -> str:
-        return f"!GetAtt {self.pascal}Function.Arn" if self.kind == "function" else f"!Ref {self.pascal}StateMachine"
+        """What an event, a schedule or a route calls: of a function with versions, the alias of the last one."""
+        if self.kind == "machine":
+            return f"!Ref {self.pascal}StateMachine"
+        return f"!Ref {self.pascal}Function.Alias" if self.is_published else f"!GetAtt {self.pascal}Function.Arn"
+
+    @property
+    def callee(self) -> str:
+        """What a permission to call is for."""
+        return self.arn if self.is_published else f"!Ref {self.pascal}Function"
 
     def inner(self, section: str) -> dict[str, Block]:
         """The keys below one section; none if the section is not there."""
@@ -108,7 +126,23 @@ class _Assembly:
             *map(self._read, AFTER_FUNCTIONS),
         ]
         text = "Resources:\n" + "\n\n".join(indented(part.strip("\n")) for part in resources)
-        return _expand_arns(_join(self._read("head"), self.parameters(), self._name_rules(text), self._read("outputs")))
+        text = self._name_values(self._name_rules(text))
+        return _expand_arns(_join(self._read("head"), self.parameters(), text, self._read("outputs")))
+
+    def _name_values(self, text: str) -> str:
+        """`text` with all parameters in the place of `!EveryParameter`, and variables in that of `!EveryVariable`."""
+        names = [
+            name
+            for label, group in self._blocks("parameters").items()
+            for name in blocks(group.body, f"template/parameters.yaml: {label}")
+        ]
+        text = _in_place_of("EveryParameter", "\n".join(f"{name}: !Ref {name}" for name in names), text)
+        variables: dict[str, str] = {}
+        for source in filter(lambda one: one.is_published, self.functions):
+            for name, line in _variables(source):
+                if variables.setdefault(name, line) != line:
+                    raise SourceError(f"{source.where}: {name} has another value in another function")
+        return _in_place_of("EveryVariable", "\n".join(variables[name] for name in sorted(variables)), text)
 
     def parameters(self) -> str:
         """Parameters, and the form that shows them: each key of `template/parameters.yaml` is a group of the form."""
@@ -118,7 +152,9 @@ class _Assembly:
             names = "\n".join(f"- {name}" for name in members)
             groups.append(f"- Label: {{default: {label}}}\n  Parameters:\n{indented(names, 4)}")
             parameters += [indented(_commented(block.comment, block.text)) for block in members.values()]
-        form = "Metadata:\n  AWS::CloudFormation::Interface:\n    ParameterGroups:\n" + indented("\n".join(groups), 6)
+        form = f"Metadata:\n{LINT}\n  AWS::CloudFormation::Interface:\n    ParameterGroups:\n" + indented(
+            "\n".join(groups), 6
+        )
         return form + "\n\nParameters:\n" + "\n\n".join(parameters)
 
     def function(self, source: _Source) -> str:
@@ -136,10 +172,14 @@ class _Assembly:
             allowed["UseKey"] = (KEY, USE_KEY + "\n".join(f"      - !Sub {name}.{REGION_SUFFIX}" for name in through))
         self._check_states(source)
         statements = (_commented(comment, _statement(sid, body)) for sid, (comment, body) in allowed.items())
+        published = ""
+        if source.is_published:
+            published = self._fill("published", gradual=self._read("every/gradual") if "Routes" in sections else "")
         return _join(
             self._fill(
                 "function", source, folder=source.folder, why=source.comment, properties=sections["Properties"].body,
-                asynchronous=asynchronous, permissions=sections["Allow"].comment, statements="\n".join(statements),
+                kept=KEPT if source.is_published else "", published=published, asynchronous=asynchronous,
+                permissions=sections["Allow"].comment, statements="\n".join(statements),
             ),
             self._triggers(source),
         )  # fmt: skip
@@ -152,9 +192,9 @@ class _Assembly:
                 "machine", source, why=source.comment,
                 substitutions="\n".join(
                     ["Partition: !Ref AWS::Partition"]
-                    + [f"{name}FunctionArn: !GetAtt {name}Function.Arn" for name in functions]
+                    + [f"{name}FunctionArn: !Ref {name}Function.Version" for name in functions]
                 ),
-                functions="\n".join(f"- !GetAtt {name}Function.Arn" for name in functions),
+                functions="\n".join(f"- !Sub ${{{name}Function.Arn}}:*" for name in functions),
             ),
             self._triggers(source),
         )  # fmt: skip
@@ -162,7 +202,7 @@ class _Assembly:
     def _triggers(self, source: _Source) -> str:
         schedule = [self._schedule(source)] if "Schedule" in source.sections else []
         routes = (self._route(source, name, block) for name, block in source.inner("Routes").items())
-        integration = [self._fill("integration", source)] if "Routes" in source.sections else []
+        integration = [self._fill("integration", source, arn=source.arn)] if "Routes" in source.sections else []
         return _join(*integration, *routes, *(self._rule(source, name) for name in source.rules), *schedule)
 
     def _route(self, source: _Source, name: str, block: Block) -> str:
@@ -176,6 +216,7 @@ class _Assembly:
             key=block.body,
             path=method + re.sub(r"{\w+}", "*", path),
             why=block.comment,
+            function=source.callee,
             scopes=source.sections["Scopes"].body,
         )
 
@@ -184,7 +225,7 @@ class _Assembly:
         sections = source.rules[name]
         rule = sections["Rule"].body if "Rule" in sections else name
         if source.kind == "function":
-            permission = self._fill("permission", source, trigger=name, rule=rule)
+            permission = self._fill("permission", source, trigger=name, rule=rule, function=source.callee)
         else:
             permission = self._fill("rule-role", source, role=_role(name, sections), rule=_kebab(name))
         if rule != name:
@@ -225,7 +266,7 @@ class _Assembly:
         """`text` with the ARN of each rule in the place of `!EveryRule`."""
         names = [name for source in self.sources for name, sections in source.rules.items() if "Rule" not in sections]
         arns = "\n".join(f"- !GetAtt {name}Rule.Arn" for name in names)
-        return re.sub(r"( *)(\S+:) !EveryRule", lambda m: f"{m[1]}{m[2]}\n{indented(arns, len(m[1]) + 2)}", text)
+        return _in_place_of("EveryRule", arns, text)
 
     def _check_states(self, source: _Source) -> None:
         """Raise SourceError if a function's file and the definitions differ about the states that call it."""
@@ -249,6 +290,15 @@ class _Assembly:
     def _fill(self, skeleton: str, source: _Source | None = None, **values: str) -> str:
         names = {"Name": source.pascal, "name": source.name} if source else {}
         return fill(self._read(f"every/{skeleton}"), names | values)
+
+
+def _variables(source: _Source) -> Iterator[tuple[str, str]]:
+    """The environment of a function: each name, and its line."""
+    body, where = source.sections["Properties"].body, source.where
+    for section in ("Environment", "Variables"):
+        found = blocks(body, where)
+        body = found[section].body if section in found else ""
+    yield from ((name, block.text) for name, block in blocks(body, where).items())
 
 
 def _function(folder: Path) -> _Source:
@@ -307,6 +357,11 @@ def _expand_arns(text: str) -> str:
     """`!Arn states:x` → `!Sub arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:x`"""
     arn = r"!Sub \1arn:${AWS::Partition}:\2:${AWS::Region}:${AWS::AccountId}:"
     return re.sub(r'!Arn ("?)([a-z-]+):(?=\S)', arn, text)
+
+
+def _in_place_of(tag: str, lines: str, text: str) -> str:
+    """`text` with `lines` below each key whose value is `!<tag>`."""
+    return re.sub(rf"( *)(\S+:) !{tag}\b", lambda m: f"{m[1]}{m[2]}\n{indented(lines, len(m[1]) + 2)}", text)
 
 
 def _texts(sections: dict[str, Block], *names: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-PHYSICAL_RESOURCE_ID = "preparation-code"
+CODE, SETTINGS = "preparation-code", "settings"
 MAXIMUM_REASON_LENGTH = 1000
 
 
@@ -14,9 +14,10 @@ def body(event: dict[str, Any], *, data: dict[str, str] | None = None, error: st
 
     The physical id never changes: with a new id, CloudFormation would delete the old resource after every update.
     """
+    own = SETTINGS if event.get("ResourceType") == "Custom::Settings" else CODE
     document: dict[str, Any] = {
         "Status": "FAILED" if error else "SUCCESS",
-        "PhysicalResourceId": event.get("PhysicalResourceId") or PHYSICAL_RESOURCE_ID,
+        "PhysicalResourceId": event.get("PhysicalResourceId") or own,
         "StackId": event.get("StackId"),
         "RequestId": event.get("RequestId"),
         "LogicalResourceId": event.get("LogicalResourceId"),

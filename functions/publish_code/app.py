@@ -1,8 +1,9 @@
-"""CloudFormation custom resource `PreparationCode`: copy the preparation's code to the artifacts bucket.
+"""CloudFormation custom resources. `PreparationCode` copies the preparation's code to the artifacts bucket; its
+attributes are `EntryPoint` and `PyFiles` (s3 URIs) and `CodeVersion` (the sha256 in both). `Settings` refuses an image
+without a digest; its attribute is `Revision`, another one for each change of a parameter.
 
-Attributes: `EntryPoint` and `PyFiles` (s3 URIs), `CodeVersion` (the sha256 in both). The ResponseURL is always
-answered, because a stack without an answer hangs for an hour. Code is never deleted, because a running preparation may
-use it.
+The ResponseURL is always answered, because a stack without an answer hangs for an hour. Code is never deleted, because
+a running preparation may use it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from publish_code import answer, package
+from publish_code import answer, package, settings
 from shared import environment
 from shared.clients import calling, client
 from shared.errors import MissingResource
@@ -39,12 +40,18 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     data: dict[str, str] | None = None
     error: str | None = None
     try:
-        data = {} if event["RequestType"] == "Delete" else _publish(environment.load(Settings).artifacts_bucket)
+        data = {} if event["RequestType"] == "Delete" else _made(event)
     except Exception as caught:
-        logger.exception("publishing the code failed")
+        logger.exception("the custom resource failed")
         error = f"{type(caught).__name__}: {caught}"
     _respond(event["ResponseURL"], answer.body(event, data=data, error=error))
     return data or {}
+
+
+def _made(event: dict[str, Any]) -> dict[str, str]:
+    if event["ResourceType"] == "Custom::Settings":
+        return settings.attributes(event["ResourceProperties"]["Values"], event["RequestId"])
+    return _publish(environment.load(Settings).artifacts_bucket)
 
 
 def _publish(bucket: str) -> dict[str, str]:

@@ -1,11 +1,14 @@
-"""CloudFormation: properties that ministack omits from the resources it creates."""
+"""CloudFormation: properties that ministack omits from resources, and parameters that Parameter Store has."""
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
+from ministack.core.responses import error_response_json
 from ministack.services import dynamodb, lambda_svc, sns
+from ministack.services.cloudformation import engine
 
 from laptop_aws.correction import corrects
 
@@ -31,6 +34,44 @@ _topic_completed = partial(
     ministack="none",
     test="test_a_topic_has_the_key_of_its_template",
 )
+
+_keys_checked = partial(
+    corrects,
+    aws="of a parameter whose value is in Parameter Store, the template's constraints are for its key",
+    ministack="for its value",
+    test="test_a_parameter_of_parameter_store_is_resolved_at_each_deployment",
+)
+
+
+@_keys_checked("ministack.services.cloudformation.engine:_check_parameter_constraints", source="e45d8c1dc221")
+def check_parameter_constraints(stock: Any, name: str, definition: Any, kind: str, value: str) -> None:
+    if not kind.startswith(engine._SSM_PARAMETER_VALUE_PREFIX):
+        stock(name, definition, kind, value)
+
+
+@_keys_checked("ministack.services.cloudformation.handlers:_resolve_parameters", source="65ee21dccd44")
+@_keys_checked("ministack.services.cloudformation.changesets:_resolve_parameters", source="65ee21dccd44")
+def resolve_parameters(stock: Any, template: dict[str, Any], *given: Any) -> dict[str, Any]:
+    resolved: dict[str, Any] = stock(template, *given)
+    for name, entry in resolved.items():
+        if "SsmName" in entry:
+            engine._check_parameter_constraints(name, template["Parameters"][name], "String", entry["SsmName"])
+    return resolved
+
+
+@corrects(
+    "ministack.services.ssm:_put_parameter",
+    source="7518a51e5653",
+    aws="a value that its AllowedPattern does not match is refused",
+    ministack="kept",
+    test="test_a_parameter_refuses_what_its_pattern_does_not_match",
+)
+def put_parameter(stock: Any, request: dict[str, Any]) -> Any:
+    pattern = request.get("AllowedPattern")
+    if pattern and re.search(pattern, str(request.get("Value"))) is None:
+        message = f"Parameter value, {request.get('Value')}, failed to satisfy the constraint: {pattern}"
+        return error_response_json("ParameterPatternMismatchException", message, 400)
+    return stock(request)
 
 
 @_table_completed(f"{HANDLERS}[AWS::DynamoDB::Table][create]", source="277586e016c6")

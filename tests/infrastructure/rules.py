@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from contracts import model_image
 from tests.infrastructure.templates import as_list, of_type, statements, text
 
 Template = dict[str, Any]
@@ -181,8 +182,72 @@ def asynchronous_functions(template: Template) -> set[str]:
         for statement in statements(role):
             if "lambda:InvokeFunction" in as_list(statement["Action"]):
                 called += as_list(statement["Resource"])
-    arns = (re.fullmatch(r"\$\{(\w+Function)\.Arn\}", text(arn)) for arn in called)
+    arns = (CALLED.fullmatch(text(arn)) for arn in called)
     return {match[1] for match in arns if match}
+
+
+# A function itself, or the alias of its last version.
+CALLED = re.compile(r"\$\{(\w+Function)(?:\.Arn\}(?::live)?|Aliaslive\})")
+VERSION = re.compile(r"\$\{(\w+Function)Version[0-9a-f]{10}\}")
+
+
+def executions_keep_their_code(template: Template) -> list[str]:
+    """A state machine calls versions of functions, which stay when another one replaces them: Step Functions lets a
+    running execution keep its definition, and so its code. An event or a route calls the alias of the last version."""
+    faults, published = [], set()
+    for name, machine in of_type(template, "AWS::StepFunctions::StateMachine").items():
+        role = statements(template["Resources"][f"{name}Role"]["Properties"])
+        allowed = {text(resource) for statement in role for resource in as_list(statement["Resource"])}
+        for key, arn in machine["DefinitionSubstitutions"].items():
+            if not key.endswith("FunctionArn"):
+                continue
+            function = key.removesuffix("Arn")
+            published.add(function)
+            match = VERSION.fullmatch(text(arn))
+            if match is None or match[1] != function:
+                faults.append(f"{name} calls {text(arn)}, which is not a version of {function}")
+            if f"${{{function}.Arn}}:*" not in allowed:
+                faults.append(f"{name} may not call every version of {function}")
+    integrations = of_type(template, "AWS::ApiGatewayV2::Integration").values()
+    for uri in (text(integration["IntegrationUri"]) for integration in integrations):
+        published.add(uri.strip("${}").removesuffix("Aliaslive"))
+    for name in sorted(published):
+        resource = template["Resources"][version_of(template, name)]
+        if {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")} != {"Retain"}:
+            faults.append(f"{name}'s earlier versions are deleted")
+        revision = {"Fn::GetAtt": ["Settings", "Revision"]}
+        described = template["Resources"][name]["Properties"].get("Description")
+        if resource["Properties"].get("Description") != revision or text(described) != "Settings ${Settings.Revision}":
+            faults.append(f"{name} gets no version when a parameter changes")
+        if f'"{name}"' in json.dumps(_callers(template)):
+            faults.append(f"{name} is called past its alias")
+    return faults
+
+
+def version_of(template: Template, function: str) -> str:
+    """The logical id of the version of `function`."""
+    return next(name for name in template["Resources"] if re.fullmatch(f"{function}Version[0-9a-f]{{10}}", name))
+
+
+def _callers(template: Template) -> list[Any]:
+    """What rules, schedules and routes call, and what permissions to call are for."""
+    called = [target["Arn"] for rule in of_type(template, "AWS::Events::Rule").values() for target in rule["Targets"]]
+    called += [schedule["Target"]["Arn"] for schedule in of_type(template, "AWS::Scheduler::Schedule").values()]
+    called += [one["IntegrationUri"] for one in of_type(template, "AWS::ApiGatewayV2::Integration").values()]
+    return called + [one["FunctionName"] for one in of_type(template, "AWS::Lambda::Permission").values()]
+
+
+def settings_see_what_versions_depend_on(template: Template) -> list[str]:
+    """Settings has every variable of a function with versions, or a new value would reach no version."""
+    seen = template["Resources"]["Settings"]["Properties"]["Variables"]
+    shared = {"NAME_PREFIX", "RUNS_TABLE"}
+    return [
+        f"Settings does not see {variable} of {name}"
+        for name, function in of_type(template, "AWS::Lambda::Function").items()
+        if f"{name}Aliaslive" in template["Resources"]
+        for variable, value in function["Environment"]["Variables"].items()
+        if not variable.startswith("POWERTOOLS_") and variable not in shared and seen.get(variable) != value
+    ]
 
 
 def every_asynchronous_function_has_a_dead_letter_queue(template: Template) -> list[str]:
@@ -542,16 +607,22 @@ def routes_are_guarded(template: Template) -> list[str]:
 
 
 def images_are_named_by_digest(template: Template) -> list[str]:
-    """An image is named by its digest, because a tag can move."""
+    """An image is named by its digest, because a tag can move: the parameter is read from Parameter Store, and the
+    custom resource Settings gets its value with all others (`contracts/model_image.py` has the pattern)."""
     faults = [f"the template names the tag latest: {where}" for where in _find(template, re.compile(r":latest\b"))]
-    pattern = template["Parameters"]["ModelImageUri"].get("AllowedPattern", "")
+    parameter = template["Parameters"]["ModelImageUri"]
+    if parameter["Type"] != "AWS::SSM::Parameter::Value<String>" or parameter.get("Default") != model_image.PARAMETER:
+        faults.append(f"ModelImageUri is not the value of {model_image.PARAMETER} in Parameter Store")
+    wanted = {name: {"Ref": name} for name in template["Parameters"]}
+    if template["Resources"].get("Settings", {}).get("Properties", {}).get("Values") != wanted:
+        faults.append("Settings does not see every parameter")
     account = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
     for domain in (account, f"{account}.cn"):
-        if not re.fullmatch(pattern, f"{domain}/team/ncf@sha256:{'0' * 64}"):
-            faults.append(f"ModelImageUri refuses a digest of {domain}")
+        if not model_image.is_pinned(f"{domain}/team/ncf@sha256:{'0' * 64}"):
+            faults.append(f"a digest of {domain} is refused")
     for bad in (f"{account}/ncf:latest", f"{account}/ncf:1.0", f"{account}/ncf", f"{account}/ncf:1@sha256:{'0' * 64}"):
-        if re.fullmatch(pattern, bad):
-            faults.append(f"ModelImageUri takes {bad}")
+        if model_image.is_pinned(bad):
+            faults.append(f"the image {bad} is taken")
     return faults
 
 
@@ -635,6 +706,8 @@ ALL = [
     the_customers_key_is_used_narrowly,
     routes_are_guarded,
     images_are_named_by_digest,
+    executions_keep_their_code,
+    settings_see_what_versions_depend_on,
     stacks_keep_apart,
     partitions_are_not_assumed,
     parameters_explain_themselves,

@@ -24,9 +24,9 @@ def load(path: Path) -> dict[str, Any]:
     return found
 
 
-def transform(sam: dict[str, Any]) -> dict[str, Any]:
+def transform(sam: dict[str, Any], **parameters: str) -> dict[str, Any]:
     """`sam` as the SAM transform on AWS makes it, without AWS: local paths replace the files that `sam deploy`
-    uploads."""
+    uploads. `parameters` have another value than their default."""
     from samtranslator.parser.parser import Parser
     from samtranslator.translator.translator import Translator
 
@@ -37,7 +37,9 @@ def transform(sam: dict[str, Any]) -> dict[str, Any]:
         for name in LOCAL_PATHS:
             if name in properties:
                 properties[name] = f"s3://bucket/{name}"
-    found: dict[str, Any] = Translator({}, Parser(), [], boto3.Session(region_name=REGION)).translate(uploaded, {})
+    found: dict[str, Any] = Translator({}, Parser(), [], boto3.Session(region_name=REGION)).translate(
+        uploaded, parameters
+    )
     return found
 
 

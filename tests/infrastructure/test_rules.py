@@ -368,8 +368,47 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "image by tag": (
         rules.images_are_named_by_digest,
-        lambda t: t["Parameters"]["ModelImageUri"].update(AllowedPattern=".+"),
-        "ModelImageUri takes 123456789012.dkr.ecr.eu-west-1.amazonaws.com/ncf:latest",
+        lambda t: t["Parameters"]["ModelImageUri"].update(Type="String"),
+        "ModelImageUri is not the value of /ncf/model-image in Parameter Store",
+    ),
+    "parameter without a look": (
+        rules.images_are_named_by_digest,
+        lambda t: _properties(t, "Settings")["Values"].pop("GatePolicy"),
+        "Settings does not see every parameter",
+    ),
+    "an execution calls the newest code": (
+        rules.executions_keep_their_code,
+        lambda t: _properties(t, "BatchStateMachine")["DefinitionSubstitutions"].update(
+            StartBatchFunctionArn={"Fn::GetAtt": ["StartBatchFunction", "Arn"]}
+        ),
+        "BatchStateMachine calls ${StartBatchFunction.Arn}, which is not a version of StartBatchFunction",
+    ),
+    "an earlier version is deleted": (
+        rules.executions_keep_their_code,
+        lambda t: t["Resources"][rules.version_of(t, "StartBatchFunction")].pop("UpdateReplacePolicy"),
+        "StartBatchFunction's earlier versions are deleted",
+    ),
+    "a parameter reaches no version": (
+        rules.executions_keep_their_code,
+        lambda t: _properties(t, "StartBatchFunction").pop("Description"),
+        "StartBatchFunction gets no version when a parameter changes",
+    ),
+    "a rule past the alias": (
+        rules.executions_keep_their_code,
+        lambda t: _properties(t, "ExecutionFailedRule")["Targets"][0].update(
+            Arn={"Fn::GetAtt": ["HandleFailureFunction", "Arn"]}
+        ),
+        "HandleFailureFunction is called past its alias",
+    ),
+    "a permission past the alias": (
+        rules.executions_keep_their_code,
+        lambda t: _properties(t, "HealthPermission").update(FunctionName={"Ref": "RecommendFunction"}),
+        "RecommendFunction is called past its alias",
+    ),
+    "a variable that no version follows": (
+        rules.settings_see_what_versions_depend_on,
+        lambda t: _properties(t, "Settings")["Variables"].pop("PREPARATION_PY_FILES"),
+        "Settings does not see PREPARATION_PY_FILES of StartPreparationFunction",
     ),
     "latest in the template": (
         rules.images_are_named_by_digest,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import botocore.exceptions
 import pytest
 
 from laptop_aws.tests.conformance.hosting import ACCOUNT, REGION, Host, archive, eventually, unique
@@ -101,6 +102,102 @@ def test_a_function_has_all_that_its_template_says(host: Host, code: dict[str, s
     assert "ReservedConcurrentExecutions" not in client.get_function_concurrency(FunctionName=made["Name"])
 
 
+def test_a_parameter_of_parameter_store_is_resolved_at_each_deployment(host: Host, code: dict[str, str]) -> None:
+    """Its constraints are those of the key (CloudFormation's guide: "can perform validation on Systems Manager
+    parameter keys, but not on their corresponding values")."""
+    ssm, key = host.client("ssm"), f"/shop/{unique('image')}"
+    parameter = {"Type": "AWS::SSM::Parameter::Value<String>", "Default": key, "AllowedPattern": "^/shop/.+$"}
+    template = {
+        "Parameters": {"Image": parameter},
+        "Resources": {"Made": function(code, Environment={"Variables": {"IMAGE": {"Ref": "Image"}}})},
+        "Outputs": {"Name": {"Value": {"Ref": "Made"}}},
+    }
+    ssm.put_parameter(Name=key, Value="first", Type="String")
+    stack, made = deploy(host, template)
+
+    def image() -> str:
+        found = host.client("lambda").get_function_configuration(FunctionName=made["Name"])
+        return str(found["Environment"]["Variables"]["IMAGE"])
+
+    assert (stack["StackStatus"], image()) == ("CREATE_COMPLETE", "first")
+    ssm.put_parameter(Name=key, Value="second", Type="String", Overwrite=True)
+    stack, _ = deploy(host, template, stack["StackName"])
+    assert (stack["StackStatus"], image()) == ("UPDATE_COMPLETE", "second")
+    parameter["AllowedPattern"] = "^/other/.+$"
+    with pytest.raises(botocore.exceptions.ClientError, match="must match pattern"):
+        deploy(host, template)
+
+
+def test_a_parameter_refuses_what_its_pattern_does_not_match(host: Host) -> None:
+    ssm, given = host.client("ssm"), {"Name": f"/shop/{unique('image')}", "Type": "String", "AllowedPattern": "^a+$"}
+    ssm.put_parameter(Value="aa", **given)
+    with pytest.raises(ssm.exceptions.ParameterPatternMismatchException):
+        ssm.put_parameter(Value="b", Overwrite=True, **given)
+    assert ssm.get_parameter(Name=given["Name"])["Parameter"]["Value"] == "aa"
+
+
+RELEASED = """
+import os
+def handler(event, context):
+    return "code 1, setting " + os.environ["SETTING"]
+"""
+
+
+def released_template(queue: str, setting: str, source: str) -> dict[str, Any]:
+    """A machine that waits for a token, then calls a version of a function, which has an alias too."""
+    call = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Output": "{% $states.result.Payload %}"}
+    wait = {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "Next": "Call"}
+    body = "{% $states.context.Task.Token %}"
+    definition = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Wait",
+        "States": {
+            "Wait": {**wait, "Arguments": {"QueueUrl": queue, "MessageBody": body}},
+            "Call": {**call, "Arguments": {"FunctionName": "${Function}"}, "End": True},
+        },
+    }
+    role = f"arn:aws:iam::{ACCOUNT}:role/r"
+    released = {
+        "Handler": "index.handler",
+        "Runtime": "python3.13",
+        "Role": role,
+        "InlineCode": source,
+        "Environment": {"Variables": {"SETTING": {"Ref": "Setting"}}},
+        "AutoPublishAlias": "live",
+        "AutoPublishAliasAllProperties": True,
+        "VersionDescription": {"Ref": "Setting"},
+    }
+    machine = {"Definition": definition, "Role": role, "DefinitionSubstitutions": {"Function": {"Ref": "Made.Version"}}}
+    return {
+        "Transform": "AWS::Serverless-2016-10-31",
+        "Parameters": {"Setting": {"Type": "String", "Default": setting}},
+        "Resources": {
+            "Made": {"Type": "AWS::Serverless::Function", "UpdateReplacePolicy": "Retain", "Properties": released},
+            "Machine": {"Type": "AWS::Serverless::StateMachine", "Properties": machine},
+        },
+        "Outputs": {"Machine": {"Value": {"Ref": "Machine"}}, "Alias": {"Value": {"Ref": "Made.Alias"}}},
+    }
+
+
+def test_an_execution_ends_with_the_code_that_it_began_with(host: Host) -> None:
+    """A version that a parameter replaces stays (UpdateReplacePolicy), and so does one of earlier code
+    (DeletionPolicy); the alias is of the newest one."""
+    machines, (queue, _) = host.client("stepfunctions"), host.queue()
+    newer = RELEASED.replace("code 1", "code 2")
+    stack, executions, tokens = "", [], []
+    for setting, source in (("a", RELEASED), ("b", RELEASED), ("b", newer)):
+        found, made = deploy(host, released_template(queue, setting, source), stack)
+        assert found["StackStatus"].endswith(("CREATE_COMPLETE", "UPDATE_COMPLETE"))
+        stack = found["StackName"]
+        executions.append(machines.start_execution(stateMachineArn=made["Machine"])["executionArn"])
+        tokens.append(host.receive(queue)["Body"])
+    for token in tokens:
+        machines.send_task_success(taskToken=token, output="{}")
+    outputs = [json.loads(host.wait_for_execution(execution)["output"]) for execution in executions]
+    assert outputs == ["code 1, setting a", "code 1, setting b", "code 2, setting b"]
+    assert host.invoke(made["Alias"]) == ("code 2, setting b", None)
+
+
 def custom_template(source: str, **properties: Any) -> dict[str, Any]:
     resources = {
         "Publisher": function({"ZipFile": source}, Handler="index.handler", Timeout=10),  # type: ignore[arg-type]
@@ -167,8 +264,6 @@ def test_a_custom_resource_that_fails_rolls_the_stack_back_with_its_reason(host:
 
 
 def test_an_unknown_resource_type_is_refused_by_name(host: Host) -> None:
-    import botocore.exceptions
-
     template = {"Resources": {"What": {"Type": "AWS::Nothing::Known"}}}
     try:
         stack, _ = deploy(host, template)

@@ -17,6 +17,7 @@ import pytest
 from publish_code import answer, package
 from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, Cloud, sample_event
 
+IMAGE = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/team/ncf@sha256:" + "0" * 64
 FILES = {"preprocess.py": b"import reading\n", "reading.py": b"x = 1\n", "manifest.schema.json": b"{}\n"}
 
 
@@ -180,3 +181,24 @@ def test_a_url_of_another_kind_is_not_opened(app: ModuleType, layer: Path, liste
 
 def test_a_long_reason_is_cut_to_what_cloudformation_takes() -> None:
     assert len(json.loads(answer.body({}, error="x" * 5000))["Reason"]) == 1000
+
+
+def settings_event(listener: Listener, **values: str) -> dict[str, Any]:
+    given = {"ModelImageUri": IMAGE, **values}
+    logical = {"ResourceType": "Custom::Settings", "LogicalResourceId": "Settings"}
+    return {**event(listener), **logical, "ResourceProperties": {"ServiceToken": "arn", "Values": given}}
+
+
+def test_each_change_of_a_parameter_is_a_revision_of_its_own(app: ModuleType, listener: Listener) -> None:
+    given = settings_event(listener)
+    app.handler(given, CONTEXT)
+    app.handler({**given, "RequestType": "Update", "RequestId": "another"}, CONTEXT)
+    assert [heard["Data"] for heard in listener.heard] == [{"Revision": given["RequestId"]}, {"Revision": "another"}]
+    assert {heard["PhysicalResourceId"] for heard in listener.heard} == {"settings"}
+
+
+@pytest.mark.parametrize("image", ["", "team/ncf:latest", IMAGE.partition("@")[0], IMAGE.replace("/ncf", "/ncf:1")])
+def test_an_image_without_a_digest_fails_the_deployment(app: ModuleType, listener: Listener, image: str) -> None:
+    assert app.handler(settings_event(listener, ModelImageUri=image), CONTEXT) == {}
+    assert listener.heard[0]["Status"] == "FAILED"
+    assert f"ModelImageUri names holds {image!r}, which is not an image in ECR" in listener.heard[0]["Reason"]

@@ -1,8 +1,7 @@
 """Parameters and fingerprint of the local deployment."""
 
 import io
-import json
-import subprocess
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,88 +16,22 @@ from local.project import Problem, Project
 
 ROOT = Path(__file__).resolve().parents[3]
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/ncf-recommender@sha256:" + "a" * 64
-SAMCONFIG = """
-version = 0.1
-[local.build.parameters]
-parameter_overrides = ["FunctionRuntime=python3.11"]
-[local.deploy.parameters]
-parameter_overrides = 'LogLevel=DEBUG GatePolicy="{\\"floor\\": 0.1}"'
-"""
 
 
-def project_with(tmp_path: Path, samconfig: str = SAMCONFIG) -> Project:
-    (tmp_path / "samconfig.toml").write_text(samconfig)
+class FakeParameterStore:
+    """Keeps what is put into it."""
+
+    def __init__(self) -> None:
+        self.put: list[dict[str, Any]] = []
+
+    def put_parameter(self, **given: Any) -> None:
+        self.put.append(given)
+
+
+def project_with(tmp_path: Path) -> Project:
     project = Project(tmp_path, tmp_path / "state", 4566)
     project.make_state_folder()
     return project
-
-
-def test_the_image_is_added_to_what_samconfig_says(tmp_path: Path) -> None:
-    project = project_with(tmp_path)
-    reference = stack.write_overrides(project, "deploy", {"ModelImageUri": IMAGE})
-    assert reference == f"file://{project.state}/parameters-deploy.yaml"
-    assert json.loads((project.state / "parameters-deploy.yaml").read_text()) == [
-        'LogLevel=DEBUG GatePolicy="{\\"floor\\": 0.1}"',
-        {"ModelImageUri": IMAGE},
-    ]
-
-
-def test_lists_and_tables_of_overrides_are_merged_too() -> None:
-    added = {"ModelImageUri": IMAGE}
-    assert stack.merged_overrides(["A=1", "B=2"], added) == ["A=1", "B=2", added]
-    assert stack.merged_overrides({"A": "1"}, added) == [{"A": "1"}, added]
-    assert stack.merged_overrides([], added) == stack.merged_overrides(None, added) == [added]
-
-
-def test_sam_reads_the_merged_parameters_as_they_are_meant(tmp_path: Path) -> None:
-    """The file goes through sam's own parser: a list, a quoted JSON value, an empty value, and the addition last."""
-    sam_python = ROOT / ".envs" / "sam" / "bin" / "python"
-    assert sam_python.exists(), "run `make setup`"
-    overrides = ["A=1", 'GatePolicy="{\\"floor\\": 0.1, \\"k\\": 10}"', "Empty=''", "ModelImageUri=other"]
-    path = tmp_path / "a folder" / "parameters.yaml"
-    path.parent.mkdir()
-    path.write_text(json.dumps(stack.merged_overrides(overrides, {"ModelImageUri": IMAGE})))
-    program = (
-        "import json, sys, samcli.cli.main; from samcli.cli.types import CfnParameterOverridesType as T; "
-        "print(json.dumps(T().convert((sys.argv[1],), None, None)))"
-    )
-    ran = subprocess.run(
-        [sam_python, "-c", program, f"file://{path}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"SAM_CLI_TELEMETRY": "0"},
-    )
-    assert json.loads(ran.stdout.splitlines()[-1]) == {
-        "A": "1",
-        "GatePolicy": '{"floor": 0.1, "k": 10}',
-        "Empty": "",
-        "ModelImageUri": IMAGE,
-    }
-
-
-def test_each_command_has_its_own_overrides_and_the_shared_ones_else(tmp_path: Path) -> None:
-    path = tmp_path / "samconfig.toml"
-    path.write_text(SAMCONFIG)
-    assert stack.configured_overrides(path, "build") == ["FunctionRuntime=python3.11"]
-    path.write_text('[local.global.parameters]\nparameter_overrides = ["A=1"]\n')
-    assert stack.configured_overrides(path, "deploy") == ["A=1"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "cannot be read"),
-        ("[local", "is not TOML"),
-        ("[dev.deploy.parameters]\n", r"has no environment \[local\]"),
-    ],
-)
-def test_a_samconfig_that_cannot_be_used_is_a_problem(tmp_path: Path, content: str | None, message: str) -> None:
-    path = tmp_path / "samconfig.toml"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(Problem, match=message):
-        stack.configured_overrides(path, "deploy")
 
 
 def test_the_fingerprint_follows_the_code_and_nothing_else(tmp_path: Path) -> None:
@@ -133,6 +66,8 @@ def test_what_is_built_and_deployed_already_is_not_built_again(tmp_path: Path, m
     monkeypatch.setattr(stack.Stack, "describe", lambda self: {"StackId": "id", "StackStatus": "CREATE_COMPLETE"})
     monkeypatch.setattr(stack.Stack, "resources", lambda self: [])
     monkeypatch.setattr(stack, "_ensure_bucket", lambda project: None)
+    store = FakeParameterStore()
+    monkeypatch.setattr(Project, "client", lambda self, service: {"ssm": store}.get(service))
     commands: list[str] = []
 
     def sam(project: Project, command: str, arguments: Any) -> None:
@@ -145,20 +80,15 @@ def test_what_is_built_and_deployed_already_is_not_built_again(tmp_path: Path, m
     assert stack.deploy(project, IMAGE, show)
     assert not stack.deploy(project, IMAGE, show)
     assert commands == ["build", "deploy"]
-    assert stack.deploy(project, f"{IMAGE[:-1]}b", show)
+    another = f"{IMAGE[:-1]}b"
+    assert stack.deploy(project, another, show)
     assert commands == ["build", "deploy", "deploy"]
+    assert [put["Value"] for put in store.put] == [IMAGE, another]
+    assert {put["Name"] for put in store.put} == {"/ncf/model-image"}
+    assert all(re.fullmatch(put["AllowedPattern"], put["Value"]) for put in store.put)
     (tmp_path / "template.yaml").write_text("Resources: {}")
     assert stack.deploy(project, IMAGE, show)
     assert commands == ["build", "deploy", "deploy", "build", "deploy"]
-
-
-def test_the_project_s_own_samconfig_can_be_merged() -> None:
-    for command in ("build", "deploy"):
-        merged = stack.merged_overrides(
-            stack.configured_overrides(ROOT / "samconfig.toml", command), {"ModelImageUri": IMAGE}
-        )
-        assert any("FunctionRuntime=python3.11" in str(part) for part in merged)
-        assert merged[-1] == {"ModelImageUri": IMAGE}
 
 
 def test_sam_s_reason_is_picked_from_its_output() -> None:
