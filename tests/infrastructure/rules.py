@@ -362,8 +362,8 @@ STORED_BY_USE = {
 
 
 def nothing_that_is_needed_expires(template: Template) -> list[str]:
-    """Data that an endpoint, a champion or a rollback may need have no age: they move to a cheaper class that is read at
-    once and free of charge, and only overwritten versions, broken uploads and MAY_EXPIRE go away by themselves.
+    """Data that an endpoint, a champion or a rollback may need have no age: they move to a cheaper class that is read
+    at once and free of charge, and only overwritten versions, broken uploads and MAY_EXPIRE go away by themselves.
     """
     faults = []
     for name, bucket in of_type(template, "AWS::S3::Bucket").items():

@@ -29,7 +29,7 @@ def template() -> settings.Template:
 
 def wanted(template: settings.Template, **values: str) -> Settings:
     defaults = settings.read(ROOT, "staging").values
-    return Settings("dev", "ncf-dev", {**defaults, **values}, template)
+    return Settings("dev", "ncf-dev", {**defaults, "NamePrefix": "ncf-dev", **values}, template)
 
 
 class Stubs:
