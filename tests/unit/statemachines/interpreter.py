@@ -54,7 +54,7 @@ class Failed(Exception):
 
     @property
     def body(self) -> dict[str, str]:
-        """What Lambda answers for a function that raised the error."""
+        """Lambda's answer for a function that raised the error."""
         return {"errorMessage": self.cause, "errorType": self.name}
 
 
@@ -158,7 +158,7 @@ def _scripted(invoke: Callable[..., Any]) -> Iterator[None]:
 
 
 def read(definition: Mapping[str, Any], ended: Mapping[str, Any], history: list[dict[str, Any]]) -> Execution:
-    """What an execution that is over did. `ended`: what DescribeExecution says."""
+    """The execution that is over. `ended`: the answer of DescribeExecution."""
     states = definition["States"]
     path: list[str] = []
     attempts: list[str] = []

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Difference:
-    """What moto does otherwise than AWS: in the values whose place matches, if `is_it(ours, moto's)`."""
+    """A deviation of moto from AWS, in values whose place matches, if `is_it(ours, moto's)`."""
 
     place: str
     is_it: Callable[[Any, Any], bool]
