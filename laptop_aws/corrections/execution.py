@@ -68,7 +68,7 @@ class Run:
 
 ended_tokens: list[str] = []
 runs: dict[str, Run] = {}
-previous_event: contextvars.ContextVar[int] = contextvars.ContextVar("previous_event", default=0)
+previous_event: contextvars.ContextVar[int | None] = contextvars.ContextVar("previous_event", default=None)
 current: contextvars.ContextVar[Run | None] = contextvars.ContextVar("current", default=None)
 
 
@@ -113,9 +113,10 @@ def add_event(execution: Execution, event_type: str, details: dict[str, Any] | N
 
 def append_event(execution: Execution, event_type: str, details: dict[str, Any] | None) -> dict[str, Any]:
     events = execution["events"]
+    before = previous_event.get()
     event: dict[str, Any] = {
         "id": len(events) + 1,
-        "previousEventId": previous_event.get() or len(events),
+        "previousEventId": len(events) if before is None else before,
         "type": event_type,
         "timestamp": now_iso(),
         **(details or {}),

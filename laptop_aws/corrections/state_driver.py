@@ -57,7 +57,7 @@ def run_execution(execution_arn: str) -> None:
         return
     run = runs[execution_arn] = Run(execution)
     current.set(run)
-    previous_event.set(len(execution["events"]))
+    previous_event.set(len(execution["events"]) if execution.get("position") else 0)
     timer: threading.Timer | None = None
     try:
         machine = sfn._state_machines.get(execution["stateMachineArn"]) or {}
@@ -134,7 +134,8 @@ def _end(
         execution.update(status=status, stopDate=now_iso())
         if status == "SUCCEEDED":
             execution["output"] = output
-            append_event(execution, "ExecutionSucceeded", {"executionSucceededEventDetails": {"output": output}})
+            details = {"output": output, "outputDetails": {"truncated": False}}
+            append_event(execution, "ExecutionSucceeded", {"executionSucceededEventDetails": details})
         elif status == "TIMED_OUT":
             append_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
         else:

@@ -207,7 +207,7 @@ def test_each_event_of_the_history_names_the_one_before_it_in_its_own_branch(hos
     events = host.history(ended["executionArn"])
     by_id = {event["id"]: event for event in events}
     assert [event["id"] for event in events] == list(range(1, len(events) + 1))
-    assert events[0]["previousEventId"] == 0
+    assert events[0]["previousEventId"] == events[1]["previousEventId"] == 0
     assert all(event["previousEventId"] < event["id"] for event in events)
     for name in ("A", "B"):
         entered = next(e for e in events if e.get("stateEnteredEventDetails", {}).get("name") == name)

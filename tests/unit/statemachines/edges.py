@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.unit.statemachines.interpreter import (
     DEFINITIONS,
     UNFORESEEN,
     Answer,
+    Answers,
     Edge,
     Execution,
     Failed,
@@ -21,32 +23,40 @@ from tests.unit.statemachines.interpreter import (
 from tests.unit.statemachines.scenarios import SCENARIOS, Scenario
 
 MACHINES = sorted(path.name.removesuffix(".asl.json") for path in DEFINITIONS.glob("*.asl.json"))
+Script = tuple[str, Mapping[str, Any], Answers]
+"""What an interpreter executes: a machine, its input, and the answers."""
+
+
+def scripted(scenario: Scenario, name: str = "", error: str = "", times: float = math.inf) -> Script:
+    """The scenario; the first `times` attempts of the state `name` fail with `error`."""
+
+    def answers(state: str, attempt: int, payload: Any) -> Answer:
+        return Failed(error) if state == name and attempt < times else scenario.answers.get(state, {})
+
+    return scenario.machine, scenario.event, answers
 
 
 def run_unchanged(scenario: Scenario) -> Execution:
     """Run the scenario unchanged."""
-    return execute(scenario.machine, scenario.event, lambda state, attempt, payload: scenario.answers.get(state, {}))
+    return execute(*scripted(scenario))
 
 
 def failing_once(scenario: Scenario, name: str, error: str) -> Execution:
     """Run the scenario; the first attempt of the state `name` fails with `error`."""
-
-    def answer(state: str, attempt: int, payload: Any) -> Answer:
-        return Failed(error) if state == name and attempt == 0 else scenario.answers.get(state, {})
-
-    return execute(scenario.machine, scenario.event, answer)
+    return execute(*scripted(scenario, name, error, times=1))
 
 
 def always_failing(
     scenario: Scenario, name: str, error: str, see: Callable[[tuple[str, Any]], None] = lambda _: None
 ) -> Execution:
     """Run the scenario; every attempt of the state `name` fails with `error`. `see` gets each (state, payload)."""
+    machine, event, answers = scripted(scenario, name, error)
 
     def answer(state: str, attempt: int, payload: Any) -> Answer:
         see((state, payload))
-        return Failed(error) if state == name else scenario.answers.get(state, {})
+        return answers(state, attempt, payload)
 
-    return execute(scenario.machine, scenario.event, answer)
+    return execute(machine, event, answer)
 
 
 def first_through(machine: str, name: str) -> Scenario:
@@ -54,22 +64,25 @@ def first_through(machine: str, name: str) -> Scenario:
     return next(scenario for scenario in SCENARIOS if scenario.machine == machine and name in scenario.path)
 
 
-@cache
-def edges_taken(machine: str) -> frozenset[Edge]:
-    """The edges of all scenarios, and of every state failing with every error that its Retry and Catch name."""
-    found: set[Edge] = set()
+def scripts(machine: str) -> Iterator[tuple[str, Script]]:
+    """Each with its name: all scenarios, and every state failing with every error that its Retry and Catch name."""
     for scenario in SCENARIOS:
         if scenario.machine == machine:
-            found |= run_unchanged(scenario).edges
+            yield scenario.name, scripted(scenario)
     for name, state in definition_of(machine)["States"].items():
         for entry in state.get("Retry", []):
             for error in entry["ErrorEquals"]:
-                found |= failing_once(first_through(machine, name), name, error).edges
+                yield f"{name} fails once: {error}", scripted(first_through(machine, name), name, error, times=1)
         for entry in state.get("Catch", []):
             for error in entry["ErrorEquals"]:
                 foreseen = UNFORESEEN if error == "States.ALL" else error
-                found |= always_failing(first_through(machine, name), name, foreseen).edges
-    return frozenset(found)
+                yield f"{name} fails: {foreseen}", scripted(first_through(machine, name), name, foreseen)
+
+
+@cache
+def edges_taken(machine: str) -> frozenset[Edge]:
+    """The edges that the scripts of `machine` take."""
+    return frozenset(edge for _, script in scripts(machine) for edge in execute(*script).edges)
 
 
 def main() -> int:

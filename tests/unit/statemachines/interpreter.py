@@ -19,29 +19,48 @@ from typing import Any
 from ministack.services import stepfunctions as sfn
 
 from laptop_aws import corrections
-from laptop_aws.corrections import state_driver
+from laptop_aws.corrections import state_driver, stepfunctions
 from laptop_aws.corrections.task_state import TIMEOUT
 
 DEFINITIONS = Path(__file__).resolve().parents[3] / "statemachines"
+ACCOUNT, REGION = "000000000000", "us-east-1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/machine"
 UNFORESEEN = "UnforeseenError"
 """An error name that only `States.ALL` matches."""
 
 Answer = Mapping[str, Any] | Exception
+Answers = Callable[[str, int, Any], Answer]
+"""The answer to a state, the number of its attempt, and the function's payload."""
 Edge = tuple[str, ...]
 """(state, "Next") or (state, "Default"), (state, "Choices", target), (state, "Retry" or "Catch", error name)."""
 
 
 class Failed(Exception):
-    """A failure, with the error `name`, of a function or of the job whose token it held."""
+    """A failure, with the error `name`, of a function, of the call of it, or of the job whose token it held."""
 
     def __init__(self, name: str, cause: str = "scripted") -> None:
         super().__init__(name, cause)
         self.name, self.cause = name, cause
 
+    @property
+    def by_lambda(self) -> bool:
+        """Lambda refused the call."""
+        return self.name.startswith("Lambda.")
+
+    @property
+    def of_call(self) -> bool:
+        """Lambda refused the call, or ended the function: nobody holds the token."""
+        return self.by_lambda or self.name.startswith("Sandbox.")
+
+    @property
+    def body(self) -> dict[str, str]:
+        """Lambda's answer for a function that raised the error."""
+        return {"errorMessage": self.cause, "errorType": self.name}
+
 
 def definition_of(machine: str) -> dict[str, Any]:
-    """The definition in `statemachines/`, each substitution replaced by its own name."""
-    text = (DEFINITIONS / f"{machine}.asl.json").read_text(encoding="utf-8")
+    """The definition in `statemachines/`, each substitution replaced by its own name, and the partition by `aws`."""
+    text = (DEFINITIONS / f"{machine}.asl.json").read_text(encoding="utf-8").replace("${Partition}", "aws")
     definition: dict[str, Any] = json.loads(re.sub(r"\"\$\{(\w+)\}\"|\$\{(\w+)\}", _substituted, text))
     return definition
 
@@ -67,61 +86,64 @@ class Execution:
 
     status: str
     error: str | None
+    cause: str | None
     output: Any
     path: list[str]
     attempts: list[str]
     """The state of each attempt of a task."""
     edges: set[Edge]
+    history: list[dict[str, Any]]
 
 
-def execute(machine: str, event: Mapping[str, Any], answers: Callable[[str, int, Any], Answer]) -> Execution:
+def execute(machine: str, event: Mapping[str, Any], answers: Answers) -> Execution:
     """Run `machine` on `event`. `answers(state, attempt, payload)` replaces the function of a Task (attempts count from
     0). It returns the payload of the function's answer or, if the task waits for a token, the answer to the token; if
     it returns a `Failed`, the state ends with that error.
     """
     definition = definition_of(machine)
-    arn = f"arn:aws:states:us-east-1:000000000000:execution:{machine}:{uuid.uuid4().hex}"
-    execution: dict[str, Any] = {
-        "executionArn": arn,
-        "stateMachineArn": arn.replace(":execution:", ":stateMachine:"),
-        "name": arn.rpartition(":")[2],
-        "status": "RUNNING",
-        "startDate": "2026-01-01T00:00:00.000Z",
-        "input": json.dumps(event),
+    name = uuid.uuid4().hex
+    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{machine}:{name}"
+    deployed = {
+        "stateMachineArn": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{machine}",
+        "name": machine,
+        "roleArn": ROLE,
         "definition": json.dumps({**definition, "TimeoutSeconds": 999_999_999}),
-        "events": [],
     }
+    execution = stepfunctions._new_execution(arn, deployed, deployed["stateMachineArn"], name, json.dumps(event))
     sfn._executions[arn] = execution
     tried: dict[str, int] = {}
 
-    def invoke(resource: str, arguments: Any, *_: Any) -> Any:
+    def invoke(function: str, payload: Any) -> Any:
         state = next(event for event in reversed(execution["events"]) if event["type"] == "TaskStateEntered")
         name = state["stateEnteredEventDetails"]["name"]
-        payload = arguments["Payload"]
         answer = answers(name, tried.get(name, 0), payload)
         tried[name] = tried.get(name, 0) + 1
+        waits = definition["States"][name]["Resource"].endswith(".waitForTaskToken")
+        if isinstance(answer, Failed) and (answer.of_call or not waits):
+            raise sfn._ExecutionError(answer.name, answer.cause if answer.by_lambda else json.dumps(answer.body))
+        if not waits:
+            return answer
+        token = sfn._task_tokens[payload["taskToken"]]
         if isinstance(answer, Failed):
-            raise sfn._ExecutionError(answer.name, answer.cause)
-        if definition["States"][name]["Resource"].endswith(".waitForTaskToken"):
-            token = sfn._task_tokens[payload["taskToken"]]
+            token["error"] = {"Error": answer.name, "Cause": answer.cause}
+        else:
             token["result"] = json.dumps(answer)
-            token["event"].set()
-            return {"Payload": None}
-        return {"Payload": answer}
+        token["event"].set()
+        return None
 
     with _scripted(invoke):
         state_driver.run_execution(arn)
     sfn._executions.pop(arn, None)
-    return _read(definition, execution)
+    return read(definition, execution, execution["events"])
 
 
 @contextmanager
 def _scripted(invoke: Callable[..., Any]) -> Iterator[None]:
-    """The corrected interpreter of the embedded AWS; it calls `invoke` for every task and never waits."""
+    """The corrected interpreter of the embedded AWS; it calls `invoke` for every function and never waits."""
     corrections.apply(corrections.STEP_FUNCTIONS)
     replaced = {
-        "_invoke_resource": invoke,
-        "_invoke_resource_with_timeout": invoke,
+        "_call_lambda": invoke,
+        "_invoke_resource_with_timeout": lambda resource, arguments, seconds: sfn._invoke_resource(resource, arguments),
         "_SFN_WAIT_SCALE": 0,
         "_emit_execution_status_event": lambda execution: None,
     }
@@ -135,13 +157,14 @@ def _scripted(invoke: Callable[..., Any]) -> Iterator[None]:
             setattr(sfn, name, value)
 
 
-def _read(definition: Mapping[str, Any], execution: Mapping[str, Any]) -> Execution:
+def read(definition: Mapping[str, Any], ended: Mapping[str, Any], history: list[dict[str, Any]]) -> Execution:
+    """The execution that is over. `ended`: the answer of DescribeExecution."""
     states = definition["States"]
     path: list[str] = []
     attempts: list[str] = []
     edges: set[Edge] = set()
     failure: str | None = None
-    for event in execution["events"]:
+    for event in history:
         if event["type"].endswith("StateEntered"):
             name = event["stateEnteredEventDetails"]["name"]
             if path:
@@ -155,8 +178,8 @@ def _read(definition: Mapping[str, Any], execution: Mapping[str, Any]) -> Execut
             failure = None
         elif event["type"] in ("TaskFailed", "TaskTimedOut"):
             failure = event[f"{event['type'][0].lower()}{event['type'][1:]}EventDetails"]["error"]
-    output = json.loads(execution["output"]) if "output" in execution else None
-    return Execution(execution["status"], execution.get("error"), output, path, attempts, edges)
+    output = json.loads(ended.get("output") or "null")
+    return Execution(ended["status"], ended.get("error"), ended.get("cause"), output, path, attempts, edges, history)
 
 
 def _edge(name: str, state: Mapping[str, Any], target: str, failure: str | None) -> Edge:

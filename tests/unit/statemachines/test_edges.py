@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -73,7 +74,8 @@ def test_handle_failure_gets_the_error_and_the_state_that_failed() -> None:
     always_failing(first_through("retraining", "Evaluate"), "Evaluate", UNFORESEEN, payloads.append)
     handled = next(payload for state, payload in payloads if state == "HandleFailure")
     assert handled["failedState"] == "Evaluate"
-    assert handled["error"] == {"Error": UNFORESEEN, "Cause": "scripted"}
+    assert handled["error"]["Error"] == UNFORESEEN
+    assert json.loads(handled["error"]["Cause"]) == {"errorType": UNFORESEEN, "errorMessage": "scripted"}
 
 
 @pytest.mark.parametrize("machine", MACHINES)
