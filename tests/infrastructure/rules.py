@@ -222,7 +222,7 @@ def executions_keep_their_code(template: Template) -> list[str]:
 
 def version_of(template: Template, function: str) -> str:
     """The logical id of the version of `function`."""
-    return next(name for name in template["Resources"] if re.fullmatch(f"{function}Version[0-9a-f]{{10}}", name))
+    return next(str(name) for name in template["Resources"] if re.fullmatch(f"{function}Version[0-9a-f]{{10}}", name))
 
 
 def _callers(template: Template) -> list[Any]:
