@@ -2,8 +2,8 @@
 
 `template/every/` has skeletons of the parts that all functions, rules, schedules and state machines have; the sources
 have the rest. Some tags are ours: `!Arn service:resource` is the ARN of a resource in this account and region,
-`!EveryRule` the ARNs of all rules, `!EveryParameter` all parameters, and `!EveryVariable` the environment of the
-functions that have versions. docs/functions.md says how a function is added.
+`!EveryRule` the ARNs of all rules, `!EveryParameter` all parameters, `!EveryVariable` the environment of the functions
+that have versions, and `!EveryFunction Errors` that metric of all. docs/functions.md says how a function is added.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ class _Source:
 
     @property
     def arn(self) -> str:
-        """What an event, a schedule or a route calls: of a function with versions, the alias of the last one."""
+        """Target of an event, a schedule or a route: of a function with versions, the alias of the last one."""
         if self.kind == "machine":
             return f"!Ref {self.pascal}StateMachine"
         return f"!Ref {self.pascal}Function.Alias" if self.is_published else f"!GetAtt {self.pascal}Function.Arn"
 
     @property
     def callee(self) -> str:
-        """What a permission to call is for."""
+        """Subject of a permission to call."""
         return self.arn if self.is_published else f"!Ref {self.pascal}Function"
 
     def inner(self, section: str) -> dict[str, Block]:
@@ -126,8 +126,17 @@ class _Assembly:
             *map(self._read, AFTER_FUNCTIONS),
         ]
         text = "Resources:\n" + "\n\n".join(indented(part.strip("\n")) for part in resources)
-        text = self._name_values(self._name_rules(text))
+        text = self._name_functions(self._name_values(self._name_rules(text)))
         return _expand_arns(_join(self._read("head"), self.parameters(), text, self._read("outputs")))
+
+    def _name_functions(self, text: str) -> str:
+        """`text` with a metric of each function in the place of `"!EveryFunction <metric>"`, for the dashboard."""
+
+        def metrics(match: re.Match[str]) -> str:
+            names = (f"${{{source.pascal}Function}}" for source in self.functions)
+            return ", ".join(f'["AWS/Lambda", "{match[1]}", "FunctionName", "{name}"]' for name in names)
+
+        return re.sub(r'"!EveryFunction (\w+)"', metrics, text)
 
     def _name_values(self, text: str) -> str:
         """`text` with all parameters in the place of `!EveryParameter`, and variables in that of `!EveryVariable`."""

@@ -16,7 +16,7 @@ from contracts import history
 from contracts.values import as_json
 from deploy import plan, request
 from deploy.plan import Action, Step
-from shared import acknowledgement, environment, events, likeness, names
+from shared import acknowledgement, consoles, environment, events, likeness, names
 from shared.clients import already_exists, calling, client, code_of, in_progress, message_of, not_found
 from shared.deployment import Deployment
 from shared.errors import (
@@ -86,7 +86,8 @@ TRIAL = TrialDocument(Bucket(S3, SETTINGS.artifacts_bucket))
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns `{"action"}`, the step taken; the state machine reads the token's answer, not this.
+    """Returns `{"action", "console"}`, the step taken and the endpoint's page; the state machine reads the token's
+    answer, not this.
 
     Raises DeploymentInProgress while another deployment holds the endpoint or the lock, AlarmNotQuiet while an alarm is
     in state ALARM, StaleVersion if a model trained on newer data serves, InvalidInput if a person took the model back
@@ -112,7 +113,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         "endpoint step taken",
         extra={"action": event["action"], "step": step.action.name, "endpoint_config": step.config},
     )
-    return {"action": step.action.name}
+    page = consoles.sagemaker(JobKind.ENDPOINT, SETTINGS.endpoint_name, event["executionArn"])
+    return {"action": step.action.name, "console": page}
 
 
 def _stage(deployment: Deployment) -> str:

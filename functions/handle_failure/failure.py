@@ -15,7 +15,7 @@ from contracts import documents
 from contracts.documents import Unfit
 from contracts.names import RUN_ID
 from contracts.values import is_integer, is_number
-from shared import names
+from shared import consoles, names
 from shared.causes import Cause
 from shared.errors import InvalidInput
 from shared.records import DatasetStatus, JobError, OperationStatus, RunStatus
@@ -106,6 +106,7 @@ def notice(
         if status in (RunStatus.FAILED, RunStatus.ROLLED_BACK) and failure.run_id
         else "",
         f"Execution: {failure.execution_arn}",
+        consoles.execution(failure.execution_arn),
         *([f"Report: {report_uri}"] if report_uri else []),
         # No redrive: it would resume in the Fail state, where the execution ended, and fail again.
         advice,

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from contracts import documents
 from contracts.documents import Unfit
 from contracts.values import is_integer, shown
-from shared import environment, events, likeness, names
+from shared import consoles, environment, events, likeness, names
 from shared.clients import already_exists, calling, client
 from shared.errors import DependencyFailed, InvalidInput, MissingResource
 from shared.jobs import Jobs
@@ -51,7 +51,7 @@ DATA, ARTIFACTS = Bucket(S3, SETTINGS.data_bucket), Bucket(S3, SETTINGS.artifact
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns `{"outcome"}` of the start; the state machine reads the token's answer, not this."""
+    """Returns `{"outcome", "jobName", "console"}`; the state machine reads the token's answer, not this."""
     events.require_task(event, "batch")
     serving = LEDGER.serving()
     if serving is None:
@@ -105,7 +105,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
             LEDGER.release_token(token)
             raise
     JOBS.settle(token)
-    return {"outcome": "Started"}
+    page = consoles.sagemaker(token.kind, name, token.execution_arn)
+    return {"outcome": "Started", "jobName": name, "console": page}
 
 
 def _require_own(run_id: str, call: dict[str, Any], job: dict[str, Any], attempt: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from contracts import limits, unions
 from contracts.names import DROP_FILE
-from shared import environment, events, names
+from shared import consoles, environment, events, names
 from shared.clients import calling, client
 from shared.errors import InvalidInput
 from shared.jobs import Jobs
@@ -56,7 +56,7 @@ READERS = 8
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns `{"datasetVersion", "started"}`; the state machine reads the token's answer, not this."""
+    """Returns `{"datasetVersion", "started", "jobRunId", "logs"}`; the state machine reads the token's answer."""
     events.require_task(event, "preparation")
     preparation = plan.from_event(
         event, SETTINGS.data_bucket, SETTINGS.preparation_source, SETTINGS.preparation_parameters, _read
@@ -122,7 +122,10 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     named = LEDGER.token(token.kind, token.name)
     if named is not None:
         JOBS.settle(named)
-    return {"datasetVersion": preparation.version, "started": True}
+    logs = consoles.spark_logs(
+        SETTINGS.preparation_log_uri, SETTINGS.emr_application_id, job_run_id, token.execution_arn
+    )
+    return {"datasetVersion": preparation.version, "started": True, "jobRunId": job_run_id, "logs": logs}
 
 
 def _united(preparation: plan.Preparation) -> plan.Preparation:

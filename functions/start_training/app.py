@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared import acknowledgement, environment, events, likeness, names
+from shared import acknowledgement, consoles, environment, events, likeness, names
 from shared.clients import already_exists, calling
 from shared.errors import CapacityUnavailable, DependencyFailed, InvalidInput
 from shared.jobs import Jobs
@@ -46,7 +46,7 @@ JOBS = Jobs(LEDGER)
 
 @observed
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Returns `{"jobName"}`; the state machine reads the token's answer, not this."""
+    """Returns `{"jobName", "console"}`; the state machine reads the token's answer, not this."""
     events.require_task(event)
     run_id, version = request.from_event(event)
     append_run(run_id=run_id, dataset_version=version)
@@ -95,13 +95,17 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         )
         LEDGER.hold_token(token)
         if _create(call, run_id):
-            return {"jobName": token.name}
+            return _started(token)
         earlier = JOBS.training_job(token.name)  # another try of this state created it at the same time
     logger.info("training job already exists", extra={"job_name": token.name})
     _require_own(run, call, earlier, token)
     LEDGER.hold_token(token)
     JOBS.settle(token)
-    return {"jobName": token.name}
+    return _started(token)
+
+
+def _started(token: Token) -> dict[str, Any]:
+    return {"jobName": token.name, "console": consoles.sagemaker(token.kind, token.name, token.execution_arn)}
 
 
 def _restart(event: dict[str, Any]) -> str:

@@ -16,10 +16,6 @@ Template = dict[str, Any]
 
 # Calls for which IAM has no resource. A condition must narrow them if one exists.
 WITHOUT_RESOURCE = {
-    "xray:PutTraceSegments": None,
-    "xray:PutTelemetryRecords": None,
-    "xray:GetSamplingRules": None,
-    "xray:GetSamplingTargets": None,
     "ecr:GetAuthorizationToken": None,
     "sagemaker:ListEndpointConfigs": None,
     "sagemaker:ListEndpoints": None,
@@ -226,15 +222,37 @@ def executions_keep_their_code(template: Template) -> list[str]:
 
 def version_of(template: Template, function: str) -> str:
     """The logical id of the version of `function`."""
-    return next(name for name in template["Resources"] if re.fullmatch(f"{function}Version[0-9a-f]{{10}}", name))
+    return next(str(name) for name in template["Resources"] if re.fullmatch(f"{function}Version[0-9a-f]{{10}}", name))
 
 
 def _callers(template: Template) -> list[Any]:
-    """What rules, schedules and routes call, and what permissions to call are for."""
+    """Targets of rules, schedules and routes, and what permissions to call are for."""
     called = [target["Arn"] for rule in of_type(template, "AWS::Events::Rule").values() for target in rule["Targets"]]
     called += [schedule["Target"]["Arn"] for schedule in of_type(template, "AWS::Scheduler::Schedule").values()]
     called += [one["IntegrationUri"] for one in of_type(template, "AWS::ApiGatewayV2::Integration").values()]
     return called + [one["FunctionName"] for one in of_type(template, "AWS::Lambda::Permission").values()]
+
+
+def nothing_is_traced_in_part(template: Template) -> list[str]:
+    """Traces without an SDK show a function and none of its calls, and cost; with one, a start takes a quarter longer
+    (decision 0049)."""
+    traced = {"AWS::Lambda::Function": "TracingConfig", "AWS::StepFunctions::StateMachine": "TracingConfiguration"}
+    return [
+        f"{name} is traced"
+        for kind, key in traced.items()
+        for name, properties in of_type(template, kind).items()
+        if key in properties
+    ]
+
+
+def customers_wait_for_no_new_runtime(template: Template) -> list[str]:
+    """A function of the API gets another Python or SDK with a release, where an alarm brings the earlier one back."""
+    return [
+        f"{name} gets a new SDK at any time"
+        for name, function in of_type(template, "AWS::Lambda::Function").items()
+        if name.replace("Function", "Integration") in template["Resources"]
+        and function.get("RuntimeManagementConfig") != {"UpdateRuntimeOn": "FunctionUpdate"}
+    ]
 
 
 def settings_see_what_versions_depend_on(template: Template) -> list[str]:
@@ -531,8 +549,6 @@ def state_machines_are_logged_without_data(template: Template) -> list[str]:
             faults.append(f"{name} is not logged")
         if logging.get("IncludeExecutionData") is not False:
             faults.append(f"{name} logs execution data")
-        if machine.get("TracingConfiguration", {}).get("Enabled") is not True:
-            faults.append(f"{name} is not traced")
     return faults
 
 
@@ -708,6 +724,8 @@ ALL = [
     images_are_named_by_digest,
     executions_keep_their_code,
     settings_see_what_versions_depend_on,
+    nothing_is_traced_in_part,
+    customers_wait_for_no_new_runtime,
     stacks_keep_apart,
     partitions_are_not_assumed,
     parameters_explain_themselves,

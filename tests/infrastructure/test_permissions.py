@@ -75,7 +75,7 @@ ACCOMPANYING = {
     "sns:Publish": {"kms:Decrypt", "kms:GenerateDataKey"},
     "s3:GetObject": {"s3:ListBucket"},
 }
-EVERY_FUNCTION = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+EVERY_FUNCTION = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # `Jobs.outcome` looks at a job of the token's kind. These functions hold tokens of one kind only and never make the
 # other calls.
 # The customer's key, which tests/infrastructure/rules.py looks at: through which services each role may use it.

@@ -405,6 +405,16 @@ MUTATIONS: dict[str, Mutation] = {
         lambda t: _properties(t, "HealthPermission").update(FunctionName={"Ref": "RecommendFunction"}),
         "RecommendFunction is called past its alias",
     ),
+    "a traced function": (
+        rules.nothing_is_traced_in_part,
+        lambda t: _properties(t, "EvaluateFunction").update(TracingConfig={"Mode": "Active"}),
+        "EvaluateFunction is traced",
+    ),
+    "an SDK that changes by itself": (
+        rules.customers_wait_for_no_new_runtime,
+        lambda t: _properties(t, "EventsFunction").pop("RuntimeManagementConfig"),
+        "EventsFunction gets a new SDK at any time",
+    ),
     "a variable that no version follows": (
         rules.settings_see_what_versions_depend_on,
         lambda t: _properties(t, "Settings")["Variables"].pop("PREPARATION_PY_FILES"),

@@ -116,7 +116,8 @@ def test_the_first_model_creates_the_endpoint_and_leaves(
     call = {"EndpointName": "ncf-recommender", "EndpointConfigName": WANTED, "Tags": TAGS}
     sagemaker.add_response("create_endpoint", endpoint_arn(), call)
     sagemaker.add_response("describe_endpoint", endpoint("Creating", WANTED))
-    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "CREATE"}
+    answer = app.handler(sample_event("deploy"), CONTEXT)
+    assert (answer["action"], answer["console"].endswith("#/endpoints/ncf-recommender")) == ("CREATE", True)
     assert record(cloud) == {"endpointConfigName": WANTED, "previousEndpointConfigName": None}
     token = token_of(cloud)
     assert (token["taskToken"], token["wanted"], token["jobId"], token["runId"]) == (TOKEN, WANTED, WANTED, RUN)
@@ -148,7 +149,7 @@ def test_what_the_record_of_an_earlier_model_does_not_know_is_not_compared(
     expect_in_service(sagemaker)
     answers.add_response("send_task_success", {}, serves())
     event = {**sample_event("deploy"), "training": {"modelDataUrl": MODEL_URL}}
-    assert app.handler(event, CONTEXT) == {"action": "DONE"}
+    assert app.handler(event, CONTEXT)["action"] == "DONE"
 
 
 @pytest.mark.fault("P03")
@@ -159,7 +160,7 @@ def test_on_the_wanted_configuration_already_nothing_is_called(
     sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
     expect_in_service(sagemaker)
     answers.add_response("send_task_success", {}, serves())
-    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "DONE"}
+    assert app.handler(sample_event("deploy"), CONTEXT)["action"] == "DONE"
     assert record(cloud) == {}
 
 
@@ -172,7 +173,7 @@ def test_a_retry_waits_for_the_update_that_an_earlier_try_began(
     sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
     expect_in_service(sagemaker)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
-    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "WAIT"}
+    assert app.handler(sample_event("deploy"), CONTEXT)["action"] == "WAIT"
     assert record(cloud)["previousEndpointConfigName"] == PREVIOUS
     assert token_of(cloud)["jobId"] == WANTED
 
@@ -325,10 +326,10 @@ def test_without_alarms_in_the_template_those_of_others_are_not_asked_for(
     call = request.update_endpoint("ncf-recommender", WANTED, ())
     sagemaker.add_response("update_endpoint", endpoint_arn(), call)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", PREVIOUS, pending=WANTED))
-    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "UPDATE"}
+    assert app.handler(sample_event("deploy"), CONTEXT)["action"] == "UPDATE"
     sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
     answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT)["action"] == "DONE"
     assert "the alarms cannot be read" not in {line["message"] for line in log()}
 
 
@@ -345,7 +346,7 @@ def test_newer_data_replace_a_model_that_another_run_deployed_meanwhile(
     sagemaker.add_response("describe_endpoint", endpoint("InService", WANTED))
     expect_in_service(sagemaker)
     answers.add_response("send_task_success", {}, serves())
-    assert app.handler(sample_event("deploy"), CONTEXT) == {"action": "DONE"}
+    assert app.handler(sample_event("deploy"), CONTEXT)["action"] == "DONE"
 
 
 @pytest.mark.parametrize(

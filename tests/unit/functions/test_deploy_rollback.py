@@ -38,7 +38,7 @@ def test_rolls_back_to_the_configuration_that_served_before(
     call = request.update_endpoint("ncf-recommender", PREVIOUS, ())
     sagemaker.add_response("update_endpoint", endpoint_arn(), call)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", WANTED, pending=PREVIOUS))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "UPDATE"}
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT)["action"] == "UPDATE"
     assert token_of(cloud)["wanted"] == PREVIOUS
 
 
@@ -56,7 +56,7 @@ def test_the_way_back_is_that_of_the_deployment_unless_another_model_serves_sinc
     call = request.update_endpoint("ncf-recommender", back, ())
     sagemaker.add_response("update_endpoint", endpoint_arn(), call)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", WANTED, pending=back))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "UPDATE"}
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT)["action"] == "UPDATE"
 
 
 def test_a_rollback_that_sagemaker_did_itself_is_answered_at_once(
@@ -65,7 +65,7 @@ def test_a_rollback_that_sagemaker_did_itself_is_answered_at_once(
     remember(cloud, PREVIOUS)
     sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
     answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT)["action"] == "DONE"
 
 
 def test_a_rollback_that_sagemaker_did_itself_names_the_alarms_that_ring(
@@ -75,7 +75,7 @@ def test_a_rollback_that_sagemaker_did_itself_names_the_alarms_that_ring(
     sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
     alarms.add_response("describe_alarms", describe_alarms("OK", "ALARM"), {"AlarmNames": list(ALARMS)})
     answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True, alarms=[ALARMS[1]]))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT)["action"] == "DONE"
 
 
 def test_a_rollback_is_answered_where_the_alarms_cannot_be_read(
@@ -85,7 +85,7 @@ def test_a_rollback_is_answered_where_the_alarms_cannot_be_read(
     sagemaker.add_response("describe_endpoint", endpoint("InService", PREVIOUS))
     alarms.add_client_error("describe_alarms", "AccessDenied")
     answers.add_response("send_task_success", {}, serves(PREVIOUS, changed=True))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT)["action"] == "DONE"
 
 
 def test_a_first_endpoint_that_failed_is_deleted(
@@ -96,7 +96,7 @@ def test_a_first_endpoint_that_failed_is_deleted(
     sagemaker.add_response("delete_endpoint", {})
     output = {"endpointName": "ncf-recommender", "changed": True}
     answers.add_response("send_task_success", {}, success(output))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DELETE"}
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT)["action"] == "DELETE"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_failed_endpoint_that_is_not_deleted_says_which_cause_it_has(
     sagemaker.add_client_error("delete_endpoint", code, words, 400)
     if name is None:
         answers.add_response("send_task_success", {}, success({"endpointName": "ncf-recommender", "changed": True}))
-        assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DELETE"}
+        assert app.handler(sample_event("deploy_rollback"), CONTEXT)["action"] == "DELETE"
         return
     with pytest.raises(Exception) as caught:
         app.handler(sample_event("deploy_rollback"), CONTEXT)
@@ -143,7 +143,7 @@ def test_nothing_is_rolled_back_when_nothing_was_changed_or_the_model_was_verifi
         cloud.put("SERVING", "CURRENT", runId=RUN, datasetVersion=VERSION)
     output = {"endpointName": "ncf-recommender", "changed": False}
     answers.add_response("send_task_success", {}, success(output))
-    assert app.handler(sample_event("deploy_rollback"), CONTEXT) == {"action": "DONE"}
+    assert app.handler(sample_event("deploy_rollback"), CONTEXT)["action"] == "DONE"
 
 
 def test_a_rollback_waits_for_the_update_that_is_under_way(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:

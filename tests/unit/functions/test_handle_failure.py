@@ -167,6 +167,7 @@ def test_the_notice_fits_sns_and_says_what_to_do() -> None:
     assert "the loss is not finite in epoch 3" in note["Message"]
     # A redrive goes on in the Fail state, where the execution has ended: it is no advice.
     assert "drop the data again" in note["Message"] and "redrive" not in note["Message"]
+    assert f"#/v2/executions/details/{found.execution_arn}" in note["Message"]
 
 
 @pytest.mark.parametrize(

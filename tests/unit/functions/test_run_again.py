@@ -66,7 +66,7 @@ def test_a_run_whose_job_cannot_be_created_for_want_of_capacity_is_parked_and_go
     assert parked["reasons"] == ["sagemaker CreateTrainingJob: ResourceLimitExceeded: 0 instances"]
     sagemaker.add_client_error(*NOT_FOUND)
     sagemaker.add_response("create_training_job", {"TrainingJobArn": training_job()["TrainingJobArn"]})
-    assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": JOB}
+    assert app.handler(sample_event("start_training"), CONTEXT)["jobName"] == JOB
     assert state(cloud)["status"] == "RUNNING"
 
 
@@ -88,7 +88,7 @@ def test_a_parked_run_trains_under_a_new_name(app: ModuleType, sagemaker: Stubbe
     known(cloud, "PARKED")
     sagemaker.add_response("describe_training_job", training_job("Failed", FailureReason="CapacityError: no g4dn"))
     sagemaker.add_response("create_training_job", {"TrainingJobArn": training_job()["TrainingJobArn"]})
-    assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": f"{JOB}-t2"}
+    assert app.handler(sample_event("start_training"), CONTEXT)["jobName"] == f"{JOB}-t2"
     assert (state(cloud)["status"], state(cloud)["trainingAttempt"]) == ("RUNNING", 2)
 
 
@@ -138,7 +138,7 @@ def test_a_restart_takes_the_training_that_is_done(
     sagemaker.add_response("list_tags", tags_of_training())
     sagemaker.add_response("describe_training_job", training_job())
     answers.add_response("send_task_success", {})
-    assert app.handler(again(), CONTEXT) == {"jobName": JOB}
+    assert app.handler(again(), CONTEXT)["jobName"] == JOB
     found = state(cloud)
     assert (found["status"], found["executionArn"]) == ("RUNNING", RESTART)
     # The recorded end is cleared.
@@ -158,7 +158,7 @@ def test_a_restart_after_a_failed_training_trains_again(app: ModuleType, sagemak
     known(cloud, "FAILED")
     sagemaker.add_response("describe_training_job", training_job("Failed", FailureReason="AlgorithmError: NaN"))
     sagemaker.add_response("create_training_job", {"TrainingJobArn": training_job()["TrainingJobArn"]})
-    assert app.handler(again(), CONTEXT) == {"jobName": f"{JOB}-t2"}
+    assert app.handler(again(), CONTEXT)["jobName"] == f"{JOB}-t2"
 
 
 @pytest.mark.parametrize("app", ["start_training"], indirect=True)
@@ -196,7 +196,7 @@ def test_the_next_attempt_is_a_run_of_its_own_from_its_beginning(
     sagemaker.add_client_error(*NOT_FOUND)
     sagemaker.add_response("create_training_job", {"TrainingJobArn": training_job()["TrainingJobArn"]})
     execution = EXECUTION.replace(RUN, run)
-    assert app.handler(again(runId=run, executionArn=execution), CONTEXT) == {"jobName": f"ncf-{run}"}
+    assert app.handler(again(runId=run, executionArn=execution), CONTEXT)["jobName"] == f"ncf-{run}"
     second = cloud.item(f"RUN#{run}")
     assert (second["status"], second["executionArn"]) == ("RUNNING", execution)
     assert second["startedAt"] > "2026"

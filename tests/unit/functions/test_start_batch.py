@@ -86,7 +86,8 @@ def test_asks_the_model_that_serves_for_every_part_and_leaves(
         plan.create_transform_job(BATCH, JOB, ARTIFACTS, "ml.m5.xlarge", name_prefix="ncf"),
     )
     sagemaker.add_response("describe_transform_job", transform_job("InProgress"))
-    assert app.handler(sample_event("start_batch"), CONTEXT) == {"outcome": "Started"}
+    answer = app.handler(sample_event("start_batch"), CONTEXT)
+    assert (answer["outcome"], answer["console"].endswith(f"#/transform-jobs/{BATCH}")) == ("Started", True)
     held = cloud.item(f"JOB#TRANSFORM#{BATCH}", "TOKEN")
     assert (held["taskToken"], held["runId"], held["datasetVersion"]) == (TOKEN, RUN, VERSION)
     keys = [entry["Key"] for entry in cloud.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix="batch/")["Contents"]]
@@ -174,7 +175,7 @@ def test_a_foreign_job_of_the_batchs_name_is_not_adopted_and_the_next_batch_take
     sagemaker.add_client_error(*NOT_FOUND)
     sagemaker.add_response("create_transform_job", arn(second))
     sagemaker.add_response("describe_transform_job", transform_job("InProgress", second), {"TransformJobName": second})
-    assert app.handler(sample_event("start_batch"), CONTEXT) == {"outcome": "Started"}
+    assert app.handler(sample_event("start_batch"), CONTEXT)["outcome"] == "Started"
 
 
 @pytest.mark.fault("P19")

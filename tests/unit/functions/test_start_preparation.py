@@ -306,7 +306,9 @@ def test_starts_the_job_of_its_sample_event_and_leaves(
 ) -> None:
     emr.add_response("start_job_run", *started(expected_call()))
     emr.add_response("get_job_run", job_run("SUBMITTED"), {"applicationId": APPLICATION, "jobRunId": "00f1"})
-    assert app.handler(EVENT, CONTEXT) == {"datasetVersion": VERSION, "started": True}
+    answer = app.handler(EVENT, CONTEXT)
+    assert (answer["datasetVersion"], answer["started"], answer["jobRunId"]) == (VERSION, True, "00f1")
+    assert answer["logs"].endswith(f"/applications/{APPLICATION}/jobs/00f1/")
     state = cloud.item(f"DATASET#{VERSION}")
     assert (state["status"], state["attempt"], state["executionArn"]) == ("PREPARING", 1, EVENT["executionArn"])
     token = cloud.item(f"JOB#PREPARATION#ncf-{VERSION}", "TOKEN")

@@ -46,7 +46,8 @@ def created(name: str = JOB) -> dict[str, str]:
 def test_starts_the_job_of_its_sample_event_and_leaves(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
     sagemaker.add_client_error(*NOT_FOUND)
     sagemaker.add_response("create_training_job", created(), call_for(request.Run(RUN, VERSION, 1)))
-    assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": JOB}
+    answer = app.handler(sample_event("start_training"), CONTEXT)
+    assert (answer["jobName"], answer["console"].endswith(f"#/jobs/{JOB}")) == (JOB, True)
     token = cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN")
     assert (token["taskToken"], token["runId"], token["executionArn"]) == (TOKEN, RUN, EXECUTION)
     assert cloud.item(f"RUN#{RUN}")["status"] == "RUNNING"
@@ -200,7 +201,7 @@ def test_a_job_that_a_simultaneous_try_created_is_adopted(
         sagemaker.add_response("describe_training_job", training_job("InProgress"))
         if _ == 0:
             sagemaker.add_response("list_tags", tags_of_training())
-    assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": JOB}
+    assert app.handler(sample_event("start_training"), CONTEXT)["jobName"] == JOB
     assert cloud.item(f"JOB#TRAINING#{JOB}", "TOKEN")["taskToken"] == TOKEN
 
 
@@ -253,14 +254,14 @@ def test_a_restart_after_a_change_of_the_stacks_parameters_adopts_the_job_as_the
     second.add_response("list_tags", tags_of_training())
     second.add_response("describe_training_job", training_job())
     stub(app.JOBS.client("stepfunctions")).add_response("send_task_success", {})
-    assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": JOB}
+    assert app.handler(sample_event("start_training"), CONTEXT)["jobName"] == JOB
 
 
 def test_a_redriven_run_trains_under_a_new_name(app: ModuleType, sagemaker: Stubber, cloud: Cloud) -> None:
     cloud.put(f"RUN#{RUN}", kind="RUN", status="FAILED", executionArn=EXECUTION)
     sagemaker.add_response("describe_training_job", training_job(status="Failed", FailureReason="AlgorithmError: NaN"))
     sagemaker.add_response("create_training_job", created(f"{JOB}-t2"), call_for(request.Run(RUN, VERSION, 2)))
-    assert app.handler(sample_event("start_training"), CONTEXT) == {"jobName": f"{JOB}-t2"}
+    assert app.handler(sample_event("start_training"), CONTEXT)["jobName"] == f"{JOB}-t2"
     run = cloud.item(f"RUN#{RUN}")
     assert (run["status"], run["trainingAttempt"]) == ("RUNNING", 2)
 

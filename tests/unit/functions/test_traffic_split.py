@@ -99,7 +99,7 @@ def test_the_endpoint_goes_to_the_split_and_remembers_the_way_back(
     update = request.update_endpoint("ncf-recommender", SPLIT, ())
     sagemaker.add_response("update_endpoint", {"EndpointArn": f"{arn}/ncf-recommender"}, update)
     sagemaker.add_response("describe_endpoint", endpoint("Updating", f"ncf-{SERVING_RUN}", pending=SPLIT))
-    assert app.handler(event_for("deploy"), CONTEXT) == {"action": "UPDATE"}
+    assert app.handler(event_for("deploy"), CONTEXT)["action"] == "UPDATE"
     figures = cloud.item(f"RUN#{RUN}", "DECISION#deployment#7f")["figures"]
     assert figures == {"endpointConfigName": SPLIT, "previousEndpointConfigName": f"ncf-{SERVING_RUN}"}
 
