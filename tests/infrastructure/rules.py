@@ -297,8 +297,8 @@ STORED_BY_USE = {
 
 
 def nothing_that_is_needed_expires(template: Template) -> list[str]:
-    """Data that an endpoint, a champion or a rollback may need have no age: they move to a cheaper class that is read at once
-    and free of charge, and only overwritten versions, broken uploads and MAY_EXPIRE go away by themselves.
+    """Data that an endpoint, a champion or a rollback may need have no age: they move to a cheaper class, which is read
+    at once and free of charge, and only overwritten versions, broken uploads and MAY_EXPIRE go away by themselves.
     """
     faults = []
     for name, bucket in of_type(template, "AWS::S3::Bucket").items():
@@ -325,13 +325,13 @@ def every_cost_is_tagged(template: Template) -> list[str]:
     """A resource that bills for jobs has the tags of what functions create, also where a stack is deployed without the
     tags of samconfig.toml.
     """
-    wanted = [{"Key": "application", "Value": "ncf-recommender"}, {"Key": "stack", "Value": {"Ref": "NamePrefix"}}]
+    wanted: dict[str, Any] = {"application": "ncf-recommender", "stack": {"Ref": "NamePrefix"}}
     return [
-        f"{name} lacks the tag {tag['Key']}"
+        f"{name} lacks the tag {key}"
         for kind in PAID
         for name, resource in of_type(template, kind).items()
-        for tag in wanted
-        if tag not in resource.get("Tags", [])
+        for key, value in wanted.items()
+        if {"Key": key, "Value": value} not in resource.get("Tags", [])
     ]
 
 
