@@ -82,7 +82,7 @@ def test_the_server_loads_the_judged_bundle_and_no_other(
 ) -> None:
     output, model = (url.removeprefix(f"s3://{ARTIFACTS}/") for url in (OUTPUT_URL, MODEL_URL))
     judged = bundles.load(trained / "model")
-    monkeypatch.setattr(platform.apps["verify"], "_ask", lambda request, variant: rank(judged, request))
+    monkeypatch.setattr(platform.apps["verify"], "_ask", lambda request, variant: (rank(judged, request), "cpu"))
     platform.cloud.write(ARTIFACTS, output, packed(trained / "data"))
     platform.cloud.write(ARTIFACTS, model, packed(trained / "model"))
     platform.cloud.write(

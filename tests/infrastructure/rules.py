@@ -408,13 +408,13 @@ def every_cost_is_tagged(template: Template) -> list[str]:
     """A resource that bills for jobs has the tags of what functions create, also where a stack is deployed without the
     tags of samconfig.toml.
     """
-    wanted = [{"Key": "application", "Value": "ncf-recommender"}, {"Key": "stack", "Value": {"Ref": "NamePrefix"}}]
+    wanted: dict[str, Any] = {"application": "ncf-recommender", "stack": {"Ref": "NamePrefix"}}
     return [
-        f"{name} lacks the tag {tag['Key']}"
+        f"{name} lacks the tag {key}"
         for kind in PAID
         for name, resource in of_type(template, kind).items()
-        for tag in wanted
-        if tag not in resource.get("Tags", [])
+        for key, value in wanted.items()
+        if {"Key": key, "Value": value} not in resource.get("Tags", [])
     ]
 
 
