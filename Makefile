@@ -24,7 +24,7 @@ export SAM_CLI_TELEMETRY := 0
 # Compiled once, and not for each test that imports a function anew: this is a sixth of the tests' processor time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assemble demo up down status logs console train check one test lint policies unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load notebook airflow preflight image release smoke teardown pipelines format clean
+.PHONY: help setup assemble demo up down status logs console train check one test lint policies lock unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load notebook airflow preflight image release smoke teardown pipelines format clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -162,6 +162,19 @@ lint: $(VENV)/.check ## check format, style, types and the import rules
 	@touch $@
 
 policies: .envs/checkov/.passed ## checkov and cfn-lint on the template, if it has changed; exceptions: tests/infrastructure/exceptions.yaml
+
+.envs/lock/.ready: requirements/lock.txt | $(BIN)/python
+	@echo "set-up: pip-tools, in its own environment"
+	@rm -rf .envs/lock && $(PYTHON) -m venv .envs/lock
+	@.envs/lock/bin/pip install --quiet --disable-pip-version-check --requirement requirements/lock.txt
+	@touch $@
+
+# torch is the base image's. The packages need no others, which pip would tell: with hashes it takes nothing that is not listed.
+lock: .envs/lock/.ready ## write requirements/image.txt, what the image installs with hashes, from training.txt and serving.txt
+	@{ echo '# What the image installs, with the hashes of its files: made by `make lock` from training.txt and serving.txt, torch apart.'; \
+		grep -hE '^[a-z]' requirements/training.txt requirements/serving.txt | grep -v '^torch==' | .envs/lock/bin/pip-compile --quiet \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-options --strip-extras --output-file - -; } > requirements/.image.new
+	@mv requirements/.image.new requirements/image.txt
 
 unit contract infrastructure e2e: setup $(VENV)/.tests $(TOOLS_READY) ## one tier of the tests
 	@$(BIN)/python -m pytest tests/$@

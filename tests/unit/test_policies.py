@@ -1,4 +1,4 @@
-"""What checkov and cfn-lint find needs an exception with a reason, and an exception a finding."""
+"""A finding of checkov or cfn-lint needs an exception with a reason, and an exception needs a finding."""
 
 from __future__ import annotations
 

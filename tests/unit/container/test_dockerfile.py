@@ -60,7 +60,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
                     shutil.copy(origin, target)
         elif name == "RUN":
             if install(arguments):
-                arguments = arguments.partition(" && ")[0]  # only the list of packages is written
+                continue
             subprocess.run(["/bin/sh", "-c", arguments], env=environment, check=True, cwd=program)
         elif name == "ENV":
             for pair in shlex.split(arguments):
@@ -83,20 +83,21 @@ def test_the_base_image_has_the_pinned_torch() -> None:
     assert f"pytorch:{pin.rpartition('.')[0]}-" in DOCKERFILE.read_text()
 
 
-def test_installs_every_pinned_package_except_torch(image: Any) -> None:
-    program, _ = image
-    pins = [
-        line
-        for area in ("training", "serving")
-        for line in (ROOT / "requirements" / f"{area}.txt").read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
-    installed = [
-        line for line in (program / "requirements" / "image.txt").read_text().splitlines() if not line.startswith("#")
-    ]
-    assert installed == [pin for pin in pins if not pin.startswith("torch==")]
-    assert len(installed) == len(pins) - 1
-    assert [install(arguments) for name, arguments in instructions() if name == "RUN"].count(True) == 1
+def pins(name: str) -> list[str]:
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+    return [line.rstrip(" \\") for line in lines if re.match(r"\w", line)]
+
+
+def test_installs_every_pinned_package_except_torch_by_its_hashes() -> None:
+    wanted = [pin for pin in (*pins("training"), *pins("serving")) if not pin.startswith("torch==")]
+    assert sorted(pins("image")) == sorted(wanted), "requirements/image.txt is not current: make lock"
+    packages = re.split(r"^(?=\w)", (ROOT / "requirements" / "image.txt").read_text(), flags=re.MULTILINE)[1:]
+    assert [package for package in packages if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", package)] == []
+    (installs,) = [arguments for name, arguments in instructions() if name == "RUN" and install(arguments)]
+    assert shlex.split(installs)[3:] == [
+        "install", "--no-cache-dir", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:",
+        "--requirement", "/opt/program/requirements/image.txt",
+    ]  # fmt: skip
 
 
 def test_the_build_context_has_only_the_copied_files() -> None:
