@@ -93,7 +93,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit status."""
     given = parser().parse_args(arguments)
     try:
-        session = boto3.Session(profile_name=given.profile, region_name=given.region)
+        # boto3 itself reads AWS_DEFAULT_REGION only; pipelines and Lambda set AWS_REGION.
+        region = given.region or os.environ.get("AWS_REGION")
+        session = boto3.Session(profile_name=given.profile, region_name=region)
         if session.region_name is None:
             raise SettingsError("there is no region: give --region")
         if session.get_credentials() is None:

@@ -317,3 +317,14 @@ def test_the_command_needs_a_region(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     assert command.main(["preflight"]) == 2
     assert "give --region" in capsys.readouterr().err
+
+
+def test_the_region_of_a_pipeline_is_known(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert command.main(["preflight"]) == 2
+    assert "there are no credentials" in capsys.readouterr().err
