@@ -152,7 +152,7 @@ OCCASIONS = {
 """What the occasions of notifications mean; the ledger has them with the number or the digest of what happened."""
 
 
-def told(notice: Mapping[str, Any]) -> tuple[str, str]:
+def sentence_of(notice: Mapping[str, Any]) -> tuple[str, str]:
     """A notification of the ledger as a sentence, and the name of what it tells of."""
     kind, _, name = str(notice["pk"]).partition("#")
     occasion = str(notice["sk"]).partition("#")[2]

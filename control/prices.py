@@ -1,4 +1,4 @@
-"""What an hour of a training instance costs: the stack's parameter, else AWS's list price."""
+"""The price of an hour of a training instance: the stack's parameter, else AWS's list price."""
 
 from __future__ import annotations
 

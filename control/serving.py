@@ -88,7 +88,7 @@ def formers(champions: Iterable[Mapping[str, Any]], items: Iterable[Mapping[str,
 
 @dataclass(frozen=True)
 class Served:
-    """What is known of a model that has served: its figures at the gate, and the counts of its data."""
+    """A model that has served, as far as it is known: its figures at the gate, and the counts of its data."""
 
     run_id: str
     figures: Mapping[str, Any] = field(default_factory=dict)
@@ -110,7 +110,7 @@ def read_served(connection: Connection, run_id: str) -> Served:
 
 
 def differences(former: Former, to: Served, serves: Served) -> tuple[str, ...]:
-    """What changes if the model of `to` serves instead, as far as it is known."""
+    """Sentences that compare the model of `to` with the one that serves, as far as they are known."""
     found = []
     for name, words in (("users", "people"), ("items", "items")):
         then, now = to.counts.get(name), serves.counts.get(name)

@@ -30,7 +30,7 @@ SMALLEST_SHARE = 0.02
 
 @dataclass(frozen=True)
 class Found:
-    """What the page shows besides decisions."""
+    """Content of the page besides decisions."""
 
     items: list[dict[str, Any]]
     formers: list[Former]

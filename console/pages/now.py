@@ -172,7 +172,7 @@ def _notifications(notices: Iterable[Mapping[str, Any]]) -> None:
     shown = False
     for one in notices:
         shown = True
-        sentence, name = health.told(one)
+        sentence, name = health.sentence_of(one)
         _run_or_text(f"{when(one.get('updatedAt'))}  {sentence}", name if str(one["pk"]).startswith("RUN#") else "")
     if not shown:
         ui.label("None was sent yet.")

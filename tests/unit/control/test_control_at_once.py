@@ -11,7 +11,7 @@ def test_calls_run_beside_each_other_and_answer_in_order() -> None:
     both = threading.Barrier(2)
 
     def call(answer: int) -> int:
-        both.wait(timeout=10)  # alone, it would wait in vain
+        both.wait(timeout=10)  # alone, it would never go on
         return answer
 
     assert at_once([lambda: call(1), lambda: call(2)]) == [1, 2]
@@ -19,4 +19,4 @@ def test_calls_run_beside_each_other_and_answer_in_order() -> None:
 
 def test_an_error_of_one_call_is_raised() -> None:
     with pytest.raises(KeyError):
-        at_once([lambda: 1, lambda: {}["absent"]])
+        at_once([lambda: 1, lambda: dict[str, int]()["absent"]])

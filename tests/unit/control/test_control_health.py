@@ -96,4 +96,4 @@ def test_what_waits_for_a_person_is_said() -> None:
     ],
 )
 def test_a_notification_is_told_in_words(pk: str, sk: str, sentence: str) -> None:
-    assert health.told({"pk": pk, "sk": sk})[0] == sentence
+    assert health.sentence_of({"pk": pk, "sk": sk})[0] == sentence

@@ -136,7 +136,7 @@ def test_publication_writes_the_document_and_says_what_changes() -> None:
 def test_a_document_is_written_only_over_the_one_that_its_author_read() -> None:
     known = Found("{}", {}, "e1", datetime.now(UTC))
     version = rules.Version("v1", datetime.now(UTC), 2, False)
-    earlier = Found(rules.to_bytes(DOCUMENT).decode(), DOCUMENT, "e0", datetime.now(UTC))
+    earlier = Found(rules.to_bytes(DOCUMENT).decode(), dict(DOCUMENT), "e0", datetime.now(UTC))
     for source, condition in ((None, {"IfNoneMatch": "*"}), (known, {"IfMatch": "e1"})):
         state = State(RULES, source, None)
         for action in (
