@@ -55,8 +55,8 @@ def test_an_endpoint_encrypts_its_volumes(machine: str, key: str | None) -> None
 
 
 def test_a_batch_encrypts_its_lists_and_its_volumes() -> None:
-    call = batches.create_transform_job("job", "model", ARTIFACTS, "ml.m5.xlarge", 1, KEY)
+    call = batches.create_transform_job("job", "model", ARTIFACTS, "ml.m5.xlarge", 1, KEY, name_prefix="ncf")
     assert (call["TransformOutput"]["KmsKeyId"], call["TransformResources"]["VolumeKmsKeyId"]) == (KEY, KEY)
-    call = batches.create_transform_job("job", "model", ARTIFACTS, "ml.g5.xlarge", 1, KEY)
+    call = batches.create_transform_job("job", "model", ARTIFACTS, "ml.g5.xlarge", 1, KEY, name_prefix="ncf")
     assert (call["TransformOutput"]["KmsKeyId"], "VolumeKmsKeyId" in call["TransformResources"]) == (KEY, False)
-    assert "Kms" not in str(batches.create_transform_job("job", "model", ARTIFACTS, "ml.m5.xlarge"))
+    assert "Kms" not in str(batches.create_transform_job("job", "model", ARTIFACTS, "ml.m5.xlarge", name_prefix="ncf"))
