@@ -106,11 +106,18 @@ class Stack:
 def only_deployment(project: Project, show: Show) -> Iterator[None]:
     """Hold the deployment lock; a second command waits and says so."""
     project.make_state_folder()
-    with (project.state / "deploy.lock").open("w") as lock:
+    with _held(project.state / "deploy.lock", "another command is deploying: waiting for it", show):
+        yield
+
+
+@contextlib.contextmanager
+def _held(file: Path, waiting: str, show: Show) -> Iterator[None]:
+    """Hold a lock, and show `waiting` while another process has it."""
+    with file.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            show.step("another command is deploying: waiting for it")
+            show.step(waiting)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -146,9 +153,13 @@ def deploy(project: Project, image: str, show: Show) -> bool:
     build = project.state / "build"
     common = ["--config-env", CONFIG_ENVIRONMENT, "--config-file", str(project.root / "samconfig.toml")]
     if project.read_state(BUILT_FILE) != {"sources": sources} or not (build / "template.yaml").exists():
-        with show.stage("sam build"):
-            arguments = ["--template-file", str(project.root / "template.yaml"), "--cached", "--parallel", *common]
-            arguments += ["--build-dir", str(build), "--cache-dir", str(project.state / "build-cache")]
+        arguments = ["--template-file", str(project.root / "template.yaml"), "--cached", "--parallel", *common]
+        arguments += ["--build-dir", str(build), "--cache-dir", str(project.state / "build-cache")]
+        # SAM keeps dependencies in .aws-sam of the working tree, and a build deletes those that it does not know.
+        folder = project.root / ".aws-sam"
+        folder.mkdir(exist_ok=True)
+        waiting = "another command builds this working tree: waiting for it"
+        with _held(folder / "build.lock", waiting, show), show.stage("sam build"):
             _sam(project, "build", arguments)
         project.write_state(BUILT_FILE, {"sources": sources})
     _ensure_bucket(project)

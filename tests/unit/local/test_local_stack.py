@@ -1,5 +1,6 @@
 """Parameters and fingerprint of the local deployment."""
 
+import fcntl
 import io
 import re
 from datetime import UTC, datetime
@@ -72,6 +73,10 @@ def test_what_is_built_and_deployed_already_is_not_built_again(tmp_path: Path, m
 
     def sam(project: Project, command: str, arguments: Any) -> None:
         commands.append(command)
+        if command == "build":  # builds of one working tree, by two hosts, delete each other's dependencies
+            lock = tmp_path / ".aws-sam" / "build.lock"
+            with lock.open("w") as another, pytest.raises(BlockingIOError):
+                fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
         (project.state / "build").mkdir(exist_ok=True)
         (project.state / "build" / "template.yaml").touch()
 
