@@ -135,13 +135,14 @@ test: setup $(VENV)/.tests $(TOOLS_READY) .envs/browser/.ready .envs/airflow/.re
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going tests-in-venv tests-beside
 
 # The tests of the embedded AWS and of the deployed stack wait for most of their time: three processes on two cores, and
-# what has an environment of its own beside them, whose output follows when it has ended.
+# beside them, one after the other, what has an environment of its own; its output follows when it has ended.
 .PHONY: tests-in-venv tests-beside
 tests-in-venv:
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/airflow --ignore tests/pipelines
 
 tests-beside:
-	@shown=$$(mktemp); $(MAKE) --no-print-directory browser > "$$shown" 2>&1; result=$$?; cat "$$shown"; rm -f "$$shown"; exit $$result
+	@shown=$$(mktemp); $(MAKE) --no-print-directory --keep-going browser airflow pipelines > "$$shown" 2>&1; result=$$?; \
+		cat "$$shown"; rm -f "$$shown"; exit $$result
 
 lint: $(VENV)/.check ## check format, style, types and the import rules
 	@$(BIN)/ruff format --check $(CHECKED)

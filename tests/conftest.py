@@ -24,8 +24,8 @@ settings.load_profile("product")
 # The console has an environment of its own; `make browser`, which `make test` calls, runs these.
 collect_ignore = [] if importlib.util.find_spec("nicegui") else ["browser", "unit/console"]
 
-WHOLE_TIERS = ("tests/e2e/", "tests/unit/emr/", "tests/infrastructure/", "tests/pipelines/")
-OF_ITS_OWN = ("tests/e2e/test_live.py", "tests/e2e/test_smoke.py", "tests/airflow/test_dag.py")
+WHOLE_TIERS = ("tests/e2e/", "tests/unit/emr/", "tests/infrastructure/")
+OF_ITS_OWN = ("tests/e2e/test_live.py", "tests/e2e/test_smoke.py")
 """Files of a tier that share nothing with its others: they have a stack of their own."""
 LONGEST = (*OF_ITS_OWN, *WHOLE_TIERS, "laptop_aws/tests/conformance/")
 
