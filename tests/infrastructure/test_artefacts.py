@@ -64,7 +64,7 @@ DEPLOYED = {
     "EndpointErrorsAlarm": "ncf-endpoint-errors",
     "EndpointLatencyAlarm": "ncf-endpoint-latency",
     "OnDataReadyFunction": "ncf-on-data-ready",
-    "HandleFailureFunction": "ncf-handle-failure",
+    "HandleFailureFunctionAliaslive": "arn:aws:lambda:eu-central-1:123456789012:function:ncf-handle-failure:live",
 }
 
 

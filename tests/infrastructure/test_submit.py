@@ -56,6 +56,7 @@ def application(host: Host) -> str:
         "PREPARATION_ENTRY_POINT": f"s3://{LAKE}/code/preprocess.py",
         "PREPARATION_PY_FILES": f"s3://{LAKE}/code/files.zip", "PREPARATION_CODE_VERSION": "c1",
         "PREPARATION_LOG_URI": f"s3://{LAKE}/logs/", "PREPARATION_TIMEOUT_MINUTES": "60",
+        "PREPARATION_LOG_GROUP": "/aws/emr-serverless/ncf-preparation",
         "PREPARATION_PARAMETERS": '{"maximumBadShare": 0.01}',
     }  # fmt: skip
     function = {

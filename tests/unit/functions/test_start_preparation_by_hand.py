@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "PREPARATION_PY_FILES": "s3://artifacts/code/files.zip",
     "PREPARATION_CODE_VERSION": "c1",
     "PREPARATION_LOG_URI": "s3://artifacts/logs/emr/",
+    "PREPARATION_LOG_GROUP": "/aws/emr-serverless/ncf-preparation",
     "PREPARATION_TIMEOUT_MINUTES": "60",
 }
 DROP = {"source": "s3://data/raw/first/", "written_at": "2025-06-01T10:00:00+00:00"}

@@ -76,7 +76,7 @@ class Platform:
         try:
             answer = self.apps[FUNCTIONS[state]].handler(payload, CONTEXT)
         except Exception as error:
-            return Failed(type(error).__name__, json.dumps({"errorMessage": str(error)}))
+            return Failed(type(error).__name__, str(error))
         if state not in WAITING:
             return dict(answer)
         self.finish_jobs()
