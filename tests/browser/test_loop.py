@@ -4,8 +4,8 @@ rule, a person, a drill, and a model taken back. One stack; each test stands on 
 
 import json
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 from local import shop
 from tests.browser.local_stack import LocalStack, eventually
 from tests.browser.visitor import TRACE, Visitor
+from tests.releases import configured
 
 SEED, PEOPLE = 7, 300
 RUN_MILLISECONDS = 240_000
@@ -61,19 +62,6 @@ def ended(stack: LocalStack, run_id: str) -> dict[str, Any]:
 def last_action(stack: LocalStack) -> dict[str, Any]:
     """The ledger's record of the last change made in the console."""
     return stack.ledger.of_kind("ACTION", 1)[0]
-
-
-@contextmanager
-def approval_by_a_person(stack: LocalStack) -> Iterator[None]:
-    functions, name = stack.client("lambda"), "ncf-register"
-    before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    functions.update_function_configuration(
-        FunctionName=name, Environment={"Variables": {**before, "APPROVAL": "manual"}}
-    )
-    try:
-        yield
-    finally:
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
 
 
 def allow_any_loss(stack: LocalStack) -> None:
@@ -124,14 +112,14 @@ def test_the_reason_of_a_rejection_is_read_at_the_gate(
     assert record["status"] == "REJECTED" and record["reasons"]
     operator.open(f"/gate?run={run_id}")
     for reason in record["reasons"]:
-        expect(content(operator)).to_contain_text(reason, timeout=SEEN_MILLISECONDS)
+        expect(content(operator)).to_contain_text(reason, timeout=SEEN_MILLISECONDS, use_inner_text=True)
 
 
 def test_an_approval_given_in_the_console_lets_the_model_serve(
     stack: LocalStack, tmp_path: Path, operator: Visitor
 ) -> None:
     allow_any_loss(stack)
-    with approval_by_a_person(stack):
+    with configured(stack.client, "ncf-register", APPROVAL="manual"):
         run_id = dropped(stack, "next", shop_files(tmp_path, 9))
         page = operator.open(f"/runs/{run_id}")
         approve = page.get_by_role("button", name="Approve")
@@ -153,7 +141,8 @@ def test_a_person_is_explored_with_the_list_that_the_api_gives(
     shown = stack.command("recommend", user, "-n", "1")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     titles = [line.split(",")[1] for line in files["items.csv"].decode().splitlines()[1:]]
-    best = next(title for title in titles if title in shown.stdout)
+    first_line = next(line for line in shown.stdout.splitlines() if re.match(r"\s*1\s+p\d", line))
+    best = next(title for title in titles if title in first_line)
     page = operator.open(f"/explore?user={user}")
     expect(content(operator)).to_contain_text(user, timeout=SEEN_MILLISECONDS)
     expect(content(operator)).to_contain_text(best, timeout=SEEN_MILLISECONDS)

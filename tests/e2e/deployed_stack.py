@@ -8,8 +8,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
+
+from tests import releases
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
@@ -104,16 +106,9 @@ class DeployedStack:
     def decision(self, version: str, stage: str) -> dict[str, Any]:
         return self.item(f"RUN#{version}-r1", f"DECISION#{stage}")
 
-    @contextmanager
-    def configured(self, function: str, **variables: str) -> Iterator[None]:
+    def configured(self, function: str, **variables: str) -> AbstractContextManager[None]:
         """`ncf-<function>` with some environment variables changed inside the block."""
-        functions, name = self.client("lambda"), f"ncf-{function}"
-        before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": before | variables})
-        try:
-            yield
-        finally:
-            functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+        return releases.configured(self.client, f"ncf-{function}", **variables)
 
     def executions(self, machine: str) -> list[dict[str, Any]]:
         arn = self.outputs[f"{machine}StateMachineArn"]

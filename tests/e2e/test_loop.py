@@ -440,7 +440,7 @@ def test_an_archive_that_is_replaced_while_its_model_serves_is_loaded_by_no_new_
 def test_versions_of_today_are_not_collected(stack: DeployedStack) -> None:
     configs = stack.client("sagemaker").list_endpoint_configs(NameContains="ncf-v")["EndpointConfigs"]
     answer = stack.client("lambda").invoke(FunctionName="ncf-collect-versions", Payload=b"{}")
-    assert json.loads(answer["Payload"].read()) == {"deleted": 0, "kept": len(configs)}
+    assert json.loads(answer["Payload"].read()) == {"deleted": 0, "kept": len(configs), "logs": 0}
 
 
 def forged(archive: bytes, folder: Path) -> bytes:
