@@ -55,6 +55,7 @@ DEPLOYED = {
     "PreparationCode.EntryPoint": "s3://ncf-artifacts-123456789012/code/preparation/0/preprocess.py",
     "PreparationCode.PyFiles": "s3://ncf-artifacts-123456789012/code/preparation/0/preparation.zip",
     "PreparationCode.CodeVersion": "0" * 64,
+    "PreparationLogGroup": "/aws/emr-serverless/ncf-preparation",
     "PreparationJobRole.Arn": "arn:aws:iam::123456789012:role/ncf-preparation-job",
     "TrainingRole.Arn": "arn:aws:iam::123456789012:role/ncf-training",
     "ServingRole.Arn": "arn:aws:iam::123456789012:role/ncf-serving",
