@@ -24,7 +24,9 @@ class Reason:
 
 REASONS = (
     # What the embedded AWS does not do, or does without a call of the role
-    Reason("traces go to X-Ray, which the embedded AWS has not", "*.Traces", ("xray:*",)),
+    Reason("CodeDeploy, which the embedded AWS has not, moves the aliases of a release", "ReleaseRole.*", ("*",)),
+    Reason("EMR asks for it where a job run begins with tags", "*.JobRuns", ("emr-serverless:TagResource",)),
+    Reason("EMR looks for the log group of a job", "PreparationJobRole.FindLogGroup", ("logs:DescribeLogGroups",)),
     Reason(
         "the log of a state machine is a log delivery, which Step Functions makes on AWS with these eight actions",
         "*StateMachineRole.DeliverLogs",
@@ -53,6 +55,8 @@ REASONS = (
         ("sagemaker:DescribeEndpointConfig",),
     ),
     # What takes longer than the tests
+    Reason("log streams older than LogRetentionDays", "CollectVersionsRole.OldJobLogs", ("logs:DeleteLogStream",)),
+    Reason("the endpoint rests only where EndpointHours is set", "RestEndpointRole.*", ("*",)),
     Reason(
         "schedules of an hour and more, or off by default",
         "*ScheduleRole.*",
