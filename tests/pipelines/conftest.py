@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -47,8 +48,8 @@ class Account:
     def session(self) -> boto3.Session:
         return boto3.Session(aws_access_key_id="000000000000", aws_secret_access_key="local", region_name="us-east-1")
 
-    def clients(self, service: str, **settings: str) -> object:
-        return self.session().client(service, endpoint_url=self.host.endpoint, **settings)  # type: ignore[call-overload]
+    def clients(self, service: Any, **settings: Any) -> Any:
+        return self.session().client(service, endpoint_url=self.host.endpoint, **settings)
 
     @property
     def chain(self) -> Chain:

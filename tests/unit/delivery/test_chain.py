@@ -48,8 +48,8 @@ def phase(name: str, status: str, message: str = "") -> dict[str, Any]:
 def follow(monkeypatch: pytest.MonkeyPatch, *builds: dict[str, Any]) -> tuple[list[str], ChainError | None]:
     """Follow a build whose state is asked for several times; what was said, and how it ended."""
     monkeypatch.setattr(image, "POLL_SECONDS", 0)
-    keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "eu-west-1"}
-    clients = {name: boto3.client(name, **keys) for name in ("codebuild", "logs")}  # type: ignore[call-overload]
+    session = boto3.Session(aws_access_key_id="k", aws_secret_access_key="s", region_name="eu-west-1")
+    clients: dict[str, Any] = {"codebuild": session.client("codebuild"), "logs": session.client("logs")}
     stubber = Stubber(clients["codebuild"])
     for build in builds:
         stubber.add_response("batch_get_builds", {"builds": [build]}, {"ids": ["build:1"]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,7 @@ def test_a_region_without_a_service_or_an_instance_type_is_found(template: setti
     assert levels(account.region(stubs.account, given, TYPES)) == [Level.FINE]
 
 
-def simulate(stubs: Stubs, principal: str, actions: list[str], resource: str, denied: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+def simulate(stubs: Stubs, principal: str, actions: list[str], resource: str, denied: Collection[str] = ()) -> None:
     """Prepare one answer of the policy simulator."""
     results = [
         {"EvalActionName": name, "EvalDecision": "implicitDeny" if name in denied else "allowed"} for name in actions

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any, ClassVar
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
 
 import pytest
 
@@ -15,14 +17,18 @@ from delivery.chain import smoke
 from delivery.chain.smoke import Smoke
 from delivery.chain.stack import ChainError
 
+Answers = dict[str, Any] | Callable[[str], dict[str, Any]]
+
 
 class Stack(Connection):
     """A stack whose answers are prepared."""
 
-    outputs: ClassVar = {"EndpointName": "ncf-recommender", "ApiId": "a", "ApiUrl": "https://a.example"}  # type: ignore[assignment]
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        return {"EndpointName": "ncf-recommender", "ApiId": "a", "ApiUrl": "https://a.example"}
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], status: int = 200) -> list[str]:
+def answering(monkeypatch: pytest.MonkeyPatch, answers: Answers, status: int = 200) -> list[str]:
     """Let every call of the API be answered; returns the paths as they come."""
     paths: list[str] = []
 
@@ -44,7 +50,7 @@ DEPLOYED, REJECTED = {"status": "DEPLOYED"}, {"status": "REJECTED", "reasons": [
 
 def test_items_of_the_customers_own_circle_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    paths = answering(monkeypatch, own_items)  # type: ignore[arg-type]
+    paths = answering(monkeypatch, own_items)
     Smoke(Stack("ncf-staging"), said.append).ask(DEPLOYED)
     assert len(set(paths)) == smoke.CIRCLES * smoke.PEOPLE
     assert said == ["asked for 20 customers: 100 of 100 items are of the customer's own circle"]
