@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from contracts import model_image
-from tests.infrastructure.templates import as_list, of_type, statements, text
+from tests.infrastructure import rules_of_costs, rules_of_keys, rules_of_releases
+from tests.infrastructure.templates import as_list, of_type, roles, statements, text
 
 Template = dict[str, Any]
 
@@ -37,19 +38,15 @@ ANY_NAME = re.compile(
 ANY_OBJECT = re.compile(r"Bucket\.Arn\}/\*$|^arn:[^:]*:s3:::[^/]*/?\*$")
 
 
-def _roles(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield from of_type(template, "AWS::IAM::Role").items()
-
-
 def _identity_statements(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, role in _roles(template):
+    for name, role in roles(template):
         for statement in statements(role):
             yield f"{name}/{statement.get('Sid', '?')}", statement
 
 
 def no_managed_policies(template: Template) -> list[str]:
     """No managed policies, because AWS may extend them: every permission is written in the template."""
-    faults = [f"{name} has managed policies" for name, role in _roles(template) if role.get("ManagedPolicyArns")]
+    faults = [f"{name} has managed policies" for name, role in roles(template) if role.get("ManagedPolicyArns")]
     faults += [f"{name} is a managed policy" for name in of_type(template, "AWS::IAM::ManagedPolicy")]
     return faults
 
@@ -121,7 +118,7 @@ def trust_is_narrow(template: Template) -> list[str]:
     """A service may act for this account alone, so that no other account can use it as a deputy. Lambda sends no such
     condition."""
     faults = []
-    for name, role in _roles(template):
+    for name, role in roles(template):
         for statement in role["AssumeRolePolicyDocument"]["Statement"]:
             principal = statement["Principal"].get("Service")
             if principal is None or statement["Action"] != "sts:AssumeRole":
@@ -160,6 +157,10 @@ def queue_takes_letters_of_every_rule(template: Template) -> list[str]:
     ]
 
 
+# A function itself, or the alias of its last version.
+CALLED = re.compile(r"\$\{(\w+Function)(?:\.Arn\}(?::live)?|Aliaslive\})")
+
+
 def asynchronous_functions(template: Template) -> set[str]:
     """Logical ids of the functions that are called asynchronously: rules, schedules, custom resources, other
     functions."""
@@ -172,7 +173,7 @@ def asynchronous_functions(template: Template) -> set[str]:
         for resource in template["Resources"].values()
         if resource["Type"].startswith("Custom::")
     ]
-    for name, role in _roles(template):
+    for name, role in roles(template):
         if name.removesuffix("Role") + "Function" not in template["Resources"]:
             continue
         for statement in statements(role):
@@ -180,92 +181,6 @@ def asynchronous_functions(template: Template) -> set[str]:
                 called += as_list(statement["Resource"])
     arns = (CALLED.fullmatch(text(arn)) for arn in called)
     return {match[1] for match in arns if match}
-
-
-# A function itself, or the alias of its last version.
-CALLED = re.compile(r"\$\{(\w+Function)(?:\.Arn\}(?::live)?|Aliaslive\})")
-VERSION = re.compile(r"\$\{(\w+Function)Version[0-9a-f]{10}\}")
-
-
-def executions_keep_their_code(template: Template) -> list[str]:
-    """A state machine calls versions of functions, which stay when another one replaces them: Step Functions lets a
-    running execution keep its definition, and so its code. An event or a route calls the alias of the last version."""
-    faults, published = [], set()
-    for name, machine in of_type(template, "AWS::StepFunctions::StateMachine").items():
-        role = statements(template["Resources"][f"{name}Role"]["Properties"])
-        allowed = {text(resource) for statement in role for resource in as_list(statement["Resource"])}
-        for key, arn in machine["DefinitionSubstitutions"].items():
-            if not key.endswith("FunctionArn"):
-                continue
-            function = key.removesuffix("Arn")
-            published.add(function)
-            match = VERSION.fullmatch(text(arn))
-            if match is None or match[1] != function:
-                faults.append(f"{name} calls {text(arn)}, which is not a version of {function}")
-            if f"${{{function}.Arn}}:*" not in allowed:
-                faults.append(f"{name} may not call every version of {function}")
-    integrations = of_type(template, "AWS::ApiGatewayV2::Integration").values()
-    for uri in (text(integration["IntegrationUri"]) for integration in integrations):
-        published.add(uri.strip("${}").removesuffix("Aliaslive"))
-    for name in sorted(published):
-        resource = template["Resources"][version_of(template, name)]
-        if {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")} != {"Retain"}:
-            faults.append(f"{name}'s earlier versions are deleted")
-        revision = {"Fn::GetAtt": ["Settings", "Revision"]}
-        described = template["Resources"][name]["Properties"].get("Description")
-        if resource["Properties"].get("Description") != revision or text(described) != "Settings ${Settings.Revision}":
-            faults.append(f"{name} gets no version when a parameter changes")
-        if f'"{name}"' in json.dumps(_callers(template)):
-            faults.append(f"{name} is called past its alias")
-    return faults
-
-
-def version_of(template: Template, function: str) -> str:
-    """The logical id of the version of `function`."""
-    return next(str(name) for name in template["Resources"] if re.fullmatch(f"{function}Version[0-9a-f]{{10}}", name))
-
-
-def _callers(template: Template) -> list[Any]:
-    """Targets of rules, schedules and routes, and what permissions to call are for."""
-    called = [target["Arn"] for rule in of_type(template, "AWS::Events::Rule").values() for target in rule["Targets"]]
-    called += [schedule["Target"]["Arn"] for schedule in of_type(template, "AWS::Scheduler::Schedule").values()]
-    called += [one["IntegrationUri"] for one in of_type(template, "AWS::ApiGatewayV2::Integration").values()]
-    return called + [one["FunctionName"] for one in of_type(template, "AWS::Lambda::Permission").values()]
-
-
-def nothing_is_traced_in_part(template: Template) -> list[str]:
-    """Traces without an SDK show a function and none of its calls, and cost; with one, a start takes a quarter longer
-    (decision 0049)."""
-    traced = {"AWS::Lambda::Function": "TracingConfig", "AWS::StepFunctions::StateMachine": "TracingConfiguration"}
-    return [
-        f"{name} is traced"
-        for kind, key in traced.items()
-        for name, properties in of_type(template, kind).items()
-        if key in properties
-    ]
-
-
-def customers_wait_for_no_new_runtime(template: Template) -> list[str]:
-    """A function of the API gets another Python or SDK with a release, where an alarm brings the earlier one back."""
-    return [
-        f"{name} gets a new SDK at any time"
-        for name, function in of_type(template, "AWS::Lambda::Function").items()
-        if name.replace("Function", "Integration") in template["Resources"]
-        and function.get("RuntimeManagementConfig") != {"UpdateRuntimeOn": "FunctionUpdate"}
-    ]
-
-
-def settings_see_what_versions_depend_on(template: Template) -> list[str]:
-    """Settings has every variable of a function with versions, or a new value would reach no version."""
-    seen = template["Resources"]["Settings"]["Properties"]["Variables"]
-    shared = {"NAME_PREFIX", "RUNS_TABLE"}
-    return [
-        f"Settings does not see {variable} of {name}"
-        for name, function in of_type(template, "AWS::Lambda::Function").items()
-        if f"{name}Aliaslive" in template["Resources"]
-        for variable, value in function["Environment"]["Variables"].items()
-        if not variable.startswith("POWERTOOLS_") and variable not in shared and seen.get(variable) != value
-    ]
 
 
 def every_asynchronous_function_has_a_dead_letter_queue(template: Template) -> list[str]:
@@ -294,28 +209,6 @@ def every_log_group_forgets(template: Template) -> list[str]:
         for name, group in of_type(template, "AWS::Logs::LogGroup").items()
         if group.get("RetentionInDays") != {"Ref": "LogRetentionDays"}
     ]
-
-
-def logs_of_sagemaker_are_forgotten(template: Template) -> list[str]:
-    """SageMaker keeps the logs of its own groups forever: a group of the stack is in the template, and in a group of
-    the account a function deletes the stack's streams.
-    """
-    made = {text(group["LogGroupName"]) for group in of_type(template, "AWS::Logs::LogGroup").values()}
-    swept = {
-        match[1]
-        for _, statement in _identity_statements(template)
-        if "logs:DeleteLogStream" in as_list(statement["Action"])
-        for resource in as_list(statement["Resource"])
-        if (match := re.search(r":log-group:([^:]+):log-stream:\$\{NamePrefix\}-v20\*$", text(resource)))
-    }
-    written = {
-        match[1]
-        for _, statement in _identity_statements(template)
-        if "logs:PutLogEvents" in as_list(statement["Action"])
-        for resource in as_list(statement["Resource"])
-        if (match := re.search(r":log-group:(/aws/sagemaker/[^:]+)", text(resource)))
-    }
-    return [f"nobody forgets the logs of {group}" for group in sorted(written - made - swept)]
 
 
 def every_function_logs_into_its_own_group(template: Template) -> list[str]:
@@ -371,77 +264,6 @@ def buckets_are_private_encrypted_and_versioned(template: Template) -> list[str]
     return faults
 
 
-# What nobody reads any more at that age: reasons are in the ledger, counts are written again, a job has ended.
-MAY_EXPIRE = {"quarantine/", "checkpoints/", "logs/", "counts/"}
-STORED_BY_USE = {
-    "DataBucket": {"raw/", "datasets/"},
-    "ArtifactsBucket": {"training/", "runs/", "batch/"},
-}
-
-
-def nothing_that_is_needed_expires(template: Template) -> list[str]:
-    """Data that an endpoint, a champion or a rollback may need have no age: they move to a cheaper class that is read
-    at once and free of charge, and only overwritten versions, broken uploads and MAY_EXPIRE go away by themselves.
-    """
-    faults = []
-    for name, bucket in of_type(template, "AWS::S3::Bucket").items():
-        lifecycle = bucket.get("LifecycleConfiguration", {}).get("Rules", [])
-        for rule in lifecycle:
-            expires = {"ExpirationInDays", "ExpirationDate"} & set(rule)
-            if expires and rule.get("Prefix") not in MAY_EXPIRE:
-                faults.append(f"{name} forgets {rule.get('Prefix', 'everything')} by its age ({rule['Id']})")
-            for move in rule.get("Transitions", []):
-                if move["StorageClass"] != "INTELLIGENT_TIERING":
-                    faults.append(f"{name} moves {rule.get('Prefix')} to {move['StorageClass']}")
-        moved = {rule.get("Prefix") for rule in lifecycle if rule.get("Transitions")}
-        if moved != STORED_BY_USE.get(name, set()):
-            faults.append(f"{name} stores {sorted(map(str, moved))} by use, not {sorted(STORED_BY_USE.get(name, []))}")
-        if not any(rule.get("ExpiredObjectDeleteMarker") for rule in lifecycle):
-            faults.append(f"{name} keeps the markers of deleted objects forever")
-    return faults
-
-
-PAID = ("AWS::EMRServerless::Application",)
-
-
-def every_cost_is_tagged(template: Template) -> list[str]:
-    """A resource that bills for jobs has the tags of what functions create, also where a stack is deployed without the
-    tags of samconfig.toml.
-    """
-    wanted: dict[str, Any] = {"application": "ncf-recommender", "stack": {"Ref": "NamePrefix"}}
-    return [
-        f"{name} lacks the tag {key}"
-        for kind in PAID
-        for name, resource in of_type(template, kind).items()
-        for key, value in wanted.items()
-        if {"Key": key, "Value": value} not in resource.get("Tags", [])
-    ]
-
-
-def budget_is_heard(template: Template) -> list[str]:
-    """The budget counts this stack alone, is wanted by a parameter, and may publish to the encrypted topic."""
-    faults = []
-    budget = template["Resources"]["Budget"]
-    if budget.get("Condition") != "HasBudget":
-        faults.append("Budget is made unasked")
-    if budget["Properties"]["Budget"].get("CostFilters", {}).get("TagKeyValue") != [
-        {"Fn::Join": ["$", ["user:stack", {"Ref": "NamePrefix"}]]}
-    ]:
-        faults.append("Budget counts what is not this stack's")
-    for notification in budget["Properties"]["NotificationsWithSubscribers"]:
-        if [one["Address"] for one in notification["Subscribers"]] != [{"Ref": "NotificationsTopic"}]:
-            faults.append("Budget tells nobody")
-    for name, policy in (("NotificationsKey", "KeyPolicy"), ("NotificationsTopicPolicy", "PolicyDocument")):
-        allowed = template["Resources"][name]["Properties"][policy]["Statement"]
-        if not any(
-            "budgets.amazonaws.com" in as_list(one["Principal"].get("Service", []))
-            for one in allowed
-            if isinstance(one["Principal"], dict)
-        ):
-            faults.append(f"{name} does not let the budget publish")
-    return faults
-
-
 # Prefixes that cannot be told: PreparationSource is another's bucket, and Firehose's documentation names none.
 ANY_PREFIX = {"PreparationJobRole/ListSource", "EventsStreamRole/FindBucketAndOpenUploads"}
 LISTING = {"s3:ListBucket", "s3:ListBucketVersions"}
@@ -452,7 +274,7 @@ def listings_are_restricted(template: Template) -> list[str]:
     is absent only to who could list it.
     """
     faults = []
-    for name, role in _roles(template):
+    for name, role in roles(template):
         reads: set[tuple[str, str]] = set()
         for statement in statements(role):
             if "s3:GetObject" in as_list(statement["Action"]):
@@ -476,67 +298,6 @@ def listings_are_restricted(template: Template) -> list[str]:
             for bucket, folder in sorted(reads)
             if bucket in listed and folder not in listed[bucket]
         ]
-    return faults
-
-
-# Where each kind of resource has the customer's key; a dot leads into a property.
-KEYS = {
-    "AWS::S3::Bucket": "BucketEncryption.ServerSideEncryptionConfiguration",
-    "AWS::DynamoDB::Table": "SSESpecification",
-    "AWS::KinesisFirehose::DeliveryStream": "DeliveryStreamEncryptionConfigurationInput",
-    "AWS::SNS::Topic": "KmsMasterKeyId",
-    "AWS::SQS::Queue": "KmsMasterKeyId",
-    "AWS::Logs::LogGroup": "KmsKeyId",
-}
-_KEY = {"Ref": "KmsKeyArn"}
-# Services through which a role reads and writes what that key encrypts.
-KEEPERS = ("s3", "dynamodb", "sns", "sqs")
-
-
-def the_customers_key_is_everywhere(template: Template) -> list[str]:
-    """With KmsKeyArn, whatever keeps data is encrypted with that key."""
-    faults = []
-    for kind, path in KEYS.items():
-        for name, properties in of_type(template, kind).items():
-            value: Any = properties
-            for part in path.split("."):
-                value = value.get(part, {})
-            chosen = as_list(value)[0] if value else {}
-            condition, with_key, _ = chosen.get("Fn::If", ["", {}, {}])
-            if condition != "HasKmsKey" or json.dumps(_KEY) not in json.dumps(with_key):
-                faults.append(f"{name} is not encrypted with KmsKeyArn")
-    return faults
-
-
-def the_customers_key_is_used_narrowly(template: Template) -> list[str]:
-    """Each role may use that key only through the services that it calls, or for volumes, and only if there is one."""
-    faults = []
-    for name, role in _roles(template):
-        written = [one for policy in role.get("Policies", []) for one in policy["PolicyDocument"]["Statement"]]
-        through = {
-            action.partition(":")[0] for statement in statements(role) for action in as_list(statement["Action"])
-        }
-        wanted = {f"{service}.${{AWS::Region}}.${{AWS::URLSuffix}}" for service in KEEPERS if service in through}
-        found: set[str] = set()
-        for statement in written:
-            condition, inner = statement["Fn::If"][:2] if "Fn::If" in statement else ("", statement)
-            actions = as_list(inner["Action"])
-            if not any(action.startswith("kms:") for action in actions):
-                continue
-            where, limits = f"{name}/{inner['Sid']}", inner.get("Condition", {})
-            if inner["Resource"] == {"Fn::GetAtt": ["NotificationsKey", "Arn"]} and condition == "HasNoKmsKey":
-                continue
-            if inner["Resource"] != _KEY or condition != "HasKmsKey":
-                faults.append(f"{where} is not about KmsKeyArn, or not only if there is one")
-            if actions == ["kms:CreateGrant"]:
-                if limits != {"Bool": {"kms:GrantIsForAWSResource": "true"}}:
-                    faults.append(f"{where} grants the key to others than AWS")
-                continue
-            if set(actions) != {"kms:Decrypt", "kms:GenerateDataKey"}:
-                faults.append(f"{where} allows {', '.join(actions)}")
-            found |= {text(one) for one in as_list(limits.get("StringEquals", {}).get("kms:ViaService", []))}
-        if found != wanted:
-            faults.append(f"{name} uses the key through {sorted(found)}, not {sorted(wanted)}")
     return faults
 
 
@@ -707,25 +468,25 @@ ALL = [
     queue_takes_letters_of_every_rule,
     every_asynchronous_function_has_a_dead_letter_queue,
     every_log_group_forgets,
-    logs_of_sagemaker_are_forgotten,
+    rules_of_costs.logs_of_sagemaker_are_forgotten,
     every_function_logs_into_its_own_group,
     stateful_resources_are_kept,
     buckets_are_private_encrypted_and_versioned,
-    nothing_that_is_needed_expires,
-    every_cost_is_tagged,
-    budget_is_heard,
+    rules_of_costs.nothing_that_is_needed_expires,
+    rules_of_costs.every_cost_is_tagged,
+    rules_of_costs.budget_is_heard,
     state_machines_are_logged_without_data,
     rules_are_narrow,
     functions_are_called_by_named_sources_only,
     listings_are_restricted,
-    the_customers_key_is_everywhere,
-    the_customers_key_is_used_narrowly,
+    rules_of_keys.the_customers_key_is_everywhere,
+    rules_of_keys.the_customers_key_is_used_narrowly,
     routes_are_guarded,
     images_are_named_by_digest,
-    executions_keep_their_code,
-    settings_see_what_versions_depend_on,
-    nothing_is_traced_in_part,
-    customers_wait_for_no_new_runtime,
+    rules_of_releases.executions_keep_their_code,
+    rules_of_releases.settings_see_what_versions_depend_on,
+    rules_of_releases.nothing_is_traced_in_part,
+    rules_of_releases.customers_wait_for_no_new_runtime,
     stacks_keep_apart,
     partitions_are_not_assumed,
     parameters_explain_themselves,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,11 @@ def of_type(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
         for name, resource in template["Resources"].items()
         if resource["Type"] == kind
     }
+
+
+def roles(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Logical ids and properties of all roles."""
+    yield from of_type(template, "AWS::IAM::Role").items()
 
 
 def as_list(value: Any) -> list[Any]:

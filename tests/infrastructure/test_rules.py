@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.infrastructure import rules, templates
+from tests.infrastructure import rules, rules_of_costs, rules_of_keys, rules_of_releases, templates
 
 Template = dict[str, Any]
 
@@ -147,12 +147,12 @@ MUTATIONS: dict[str, Mutation] = {
         "EvaluateLogGroup has no retention",
     ),
     "endpoint whose logs stay": (
-        rules.logs_of_sagemaker_are_forgotten,
+        rules_of_costs.logs_of_sagemaker_are_forgotten,
         lambda t: t["Resources"].pop("EndpointLogGroup"),
         "nobody forgets the logs of /aws/sagemaker/Endpoints/${NamePrefix}-recommender",
     ),
     "jobs whose logs stay": (
-        rules.logs_of_sagemaker_are_forgotten,
+        rules_of_costs.logs_of_sagemaker_are_forgotten,
         lambda t: _statement(t, "CollectVersionsRole", "OldJobLogs").update(Action="logs:DescribeLogStreams"),
         "nobody forgets the logs of /aws/sagemaker/TrainingJobs",
     ),
@@ -192,47 +192,47 @@ MUTATIONS: dict[str, Mutation] = {
         "ArtifactsBucket takes plain HTTP",
     ),
     "datasets that expire": (
-        rules.nothing_that_is_needed_expires,
+        rules_of_costs.nothing_that_is_needed_expires,
         lambda t: _lifecycle(t, "DataBucket", "datasets/").update(ExpirationInDays=365),
         "DataBucket forgets datasets/ by its age",
     ),
     "a bucket that expires": (
-        rules.nothing_that_is_needed_expires,
+        rules_of_costs.nothing_that_is_needed_expires,
         lambda t: _lifecycle(t, "ArtifactsBucket", None).update(ExpirationInDays=365),
         "ArtifactsBucket forgets everything by its age",
     ),
     "archives in a class that is not read at once": (
-        rules.nothing_that_is_needed_expires,
+        rules_of_costs.nothing_that_is_needed_expires,
         lambda t: _lifecycle(t, "ArtifactsBucket", "training/")["Transitions"][0].update(StorageClass="GLACIER"),
         "ArtifactsBucket moves training/ to GLACIER",
     ),
     "raw data that stay expensive": (
-        rules.nothing_that_is_needed_expires,
+        rules_of_costs.nothing_that_is_needed_expires,
         lambda t: _lifecycle(t, "DataBucket", "raw/").pop("Transitions"),
         "DataBucket stores ['datasets/'] by use",
     ),
     "markers that stay": (
-        rules.nothing_that_is_needed_expires,
+        rules_of_costs.nothing_that_is_needed_expires,
         lambda t: _lifecycle(t, "DataBucket", None).pop("ExpiredObjectDeleteMarker"),
         "DataBucket keeps the markers of deleted objects forever",
     ),
     "jobs that nobody pays for": (
-        rules.every_cost_is_tagged,
+        rules_of_costs.every_cost_is_tagged,
         lambda t: _properties(t, "PreparationApplication")["Tags"].pop(),
         "PreparationApplication lacks the tag stack",
     ),
     "budget of the whole account": (
-        rules.budget_is_heard,
+        rules_of_costs.budget_is_heard,
         lambda t: _properties(t, "Budget")["Budget"].pop("CostFilters"),
         "Budget counts what is not this stack's",
     ),
     "budget that nobody asked for": (
-        rules.budget_is_heard,
+        rules_of_costs.budget_is_heard,
         lambda t: t["Resources"]["Budget"].pop("Condition"),
         "Budget is made unasked",
     ),
     "budget without the key": (
-        rules.budget_is_heard,
+        rules_of_costs.budget_is_heard,
         lambda t: _properties(t, "NotificationsKey")["KeyPolicy"]["Statement"].pop(),
         "NotificationsKey does not let the budget publish",
     ),
@@ -300,57 +300,57 @@ MUTATIONS: dict[str, Mutation] = {
         "ServingRole/ListBucket has the condition s3:prefix for ['s3:GetBucketLocation'], which lack it",
     ),
     "DataBucket without the customer's key": (
-        rules.the_customers_key_is_everywhere,
+        rules_of_keys.the_customers_key_is_everywhere,
         lambda t: _properties(t, "DataBucket").update(BucketEncryption={"ServerSideEncryptionConfiguration": [{}]}),
         "DataBucket is not encrypted with KmsKeyArn",
     ),
     "EventsTable without the customer's key": (
-        rules.the_customers_key_is_everywhere,
+        rules_of_keys.the_customers_key_is_everywhere,
         lambda t: _properties(t, "EventsTable").update(SSESpecification={"SSEEnabled": True}),
         "EventsTable is not encrypted with KmsKeyArn",
     ),
     "EventsStream without the customer's key": (
-        rules.the_customers_key_is_everywhere,
+        rules_of_keys.the_customers_key_is_everywhere,
         lambda t: _properties(t, "EventsStream").pop("DeliveryStreamEncryptionConfigurationInput"),
         "EventsStream is not encrypted with KmsKeyArn",
     ),
     "NotificationsTopic without the customer's key": (
-        rules.the_customers_key_is_everywhere,
+        rules_of_keys.the_customers_key_is_everywhere,
         lambda t: _properties(t, "NotificationsTopic").pop("KmsMasterKeyId"),
         "NotificationsTopic is not encrypted with KmsKeyArn",
     ),
     "DeadLetterQueue without the customer's key": (
-        rules.the_customers_key_is_everywhere,
+        rules_of_keys.the_customers_key_is_everywhere,
         lambda t: _properties(t, "DeadLetterQueue").update(KmsMasterKeyId={"Ref": "KmsKeyArn"}),
         "DeadLetterQueue is not encrypted with KmsKeyArn",
     ),
     "RecommendLogGroup without the customer's key": (
-        rules.the_customers_key_is_everywhere,
+        rules_of_keys.the_customers_key_is_everywhere,
         lambda t: _properties(t, "RecommendLogGroup").pop("KmsKeyId"),
         "RecommendLogGroup is not encrypted with KmsKeyArn",
     ),
     "key through a service that the role does not call": (
-        rules.the_customers_key_is_used_narrowly,
+        rules_of_keys.the_customers_key_is_used_narrowly,
         lambda t: _key_statement(t, "RecommendRole")["Condition"].pop("StringEquals"),
         "RecommendRole uses the key through []",
     ),
     "role without the customer's key": (
-        rules.the_customers_key_is_used_narrowly,
+        rules_of_keys.the_customers_key_is_used_narrowly,
         lambda t: _properties(t, "EventsStreamRole")["Policies"][0]["PolicyDocument"]["Statement"].pop(2),
         "EventsStreamRole uses the key through [], not ['s3.${AWS::Region}.${AWS::URLSuffix}']",
     ),
     "any key": (
-        rules.the_customers_key_is_used_narrowly,
+        rules_of_keys.the_customers_key_is_used_narrowly,
         lambda t: _key_statement(t, "RecommendRole").update(Resource="*"),
         "RecommendRole/UseKey is not about KmsKeyArn",
     ),
     "key that encrypts elsewhere": (
-        rules.the_customers_key_is_used_narrowly,
+        rules_of_keys.the_customers_key_is_used_narrowly,
         lambda t: _key_statement(t, "RecommendRole")["Action"].append("kms:ReEncryptTo"),
         "RecommendRole/UseKey allows kms:Decrypt, kms:GenerateDataKey, kms:ReEncryptTo",
     ),
     "grant to anyone": (
-        rules.the_customers_key_is_used_narrowly,
+        rules_of_keys.the_customers_key_is_used_narrowly,
         lambda t: _statement(t, "TrainingRole", "EncryptVolumes").pop("Condition"),
         "TrainingRole/EncryptVolumes grants the key to others than AWS",
     ),
@@ -377,46 +377,46 @@ MUTATIONS: dict[str, Mutation] = {
         "Settings does not see every parameter",
     ),
     "an execution calls the newest code": (
-        rules.executions_keep_their_code,
+        rules_of_releases.executions_keep_their_code,
         lambda t: _properties(t, "BatchStateMachine")["DefinitionSubstitutions"].update(
             StartBatchFunctionArn={"Fn::GetAtt": ["StartBatchFunction", "Arn"]}
         ),
         "BatchStateMachine calls ${StartBatchFunction.Arn}, which is not a version of StartBatchFunction",
     ),
     "an earlier version is deleted": (
-        rules.executions_keep_their_code,
-        lambda t: t["Resources"][rules.version_of(t, "StartBatchFunction")].pop("UpdateReplacePolicy"),
+        rules_of_releases.executions_keep_their_code,
+        lambda t: t["Resources"][rules_of_releases.version_of(t, "StartBatchFunction")].pop("UpdateReplacePolicy"),
         "StartBatchFunction's earlier versions are deleted",
     ),
     "a parameter reaches no version": (
-        rules.executions_keep_their_code,
+        rules_of_releases.executions_keep_their_code,
         lambda t: _properties(t, "StartBatchFunction").pop("Description"),
         "StartBatchFunction gets no version when a parameter changes",
     ),
     "a rule past the alias": (
-        rules.executions_keep_their_code,
+        rules_of_releases.executions_keep_their_code,
         lambda t: _properties(t, "ExecutionFailedRule")["Targets"][0].update(
             Arn={"Fn::GetAtt": ["HandleFailureFunction", "Arn"]}
         ),
         "HandleFailureFunction is called past its alias",
     ),
     "a permission past the alias": (
-        rules.executions_keep_their_code,
+        rules_of_releases.executions_keep_their_code,
         lambda t: _properties(t, "HealthPermission").update(FunctionName={"Ref": "RecommendFunction"}),
         "RecommendFunction is called past its alias",
     ),
     "a traced function": (
-        rules.nothing_is_traced_in_part,
+        rules_of_releases.nothing_is_traced_in_part,
         lambda t: _properties(t, "EvaluateFunction").update(TracingConfig={"Mode": "Active"}),
         "EvaluateFunction is traced",
     ),
     "an SDK that changes by itself": (
-        rules.customers_wait_for_no_new_runtime,
+        rules_of_releases.customers_wait_for_no_new_runtime,
         lambda t: _properties(t, "EventsFunction").pop("RuntimeManagementConfig"),
         "EventsFunction gets a new SDK at any time",
     ),
     "a variable that no version follows": (
-        rules.settings_see_what_versions_depend_on,
+        rules_of_releases.settings_see_what_versions_depend_on,
         lambda t: _properties(t, "Settings")["Variables"].pop("PREPARATION_PY_FILES"),
         "Settings does not see PREPARATION_PY_FILES of StartPreparationFunction",
     ),
