@@ -109,13 +109,14 @@ def answers(clients: Clients, prefix: str, now: datetime) -> Answers:
     )
 
 
-def endpoint(clients: Clients, name: str) -> str:
-    """The endpoint's state as a sentence."""
+def endpoint(clients: Clients, name: str, rest: Mapping[str, Any]) -> str:
+    """The endpoint's state as a sentence; `rest` is the ledger's record of whether it rests, empty if it never did."""
     try:
         found = clients.client("sagemaker").describe_endpoint(EndpointName=name)
     except ClientError as error:
         if "Could not find" in str(error):
-            return "There is no endpoint: the API answers with the lists of a batch, or with popular items."
+            why = "The endpoint rests outside EndpointHours" if rest.get("isResting") else "There is no endpoint"
+            return f"{why}: the API answers with the lists of a batch, or with popular items."
         raise
     reason = f": {found['FailureReason']}" if found.get("FailureReason") else ""
     return f"The endpoint is {found['EndpointStatus']}{reason}."

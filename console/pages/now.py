@@ -37,7 +37,7 @@ def _read() -> dict[str, Any]:
         "answers": lambda: health.answers(connection, prefix, now),
         "earned": lambda: health.earned(ledger.outcomes(*health.day_before(now))),
         "alarms": lambda: health.ringing(connection, prefix),
-        "endpoint": lambda: health.endpoint(connection, outputs["EndpointName"]),
+        "endpoint": lambda: health.endpoint(connection, outputs["EndpointName"], ledger.item("ENDPOINT", "REST")),
         "dead": lambda: health.dead_letters(connection, outputs["DeadLetterQueueUrl"]),
         "serving": ledger.serving,
         "split": ledger.split,

@@ -72,8 +72,10 @@ def test_answers_of_the_last_hour_are_those_of_this_stack_by_source() -> None:
 
 
 def test_the_endpoint_is_told_in_a_sentence() -> None:
-    assert health.endpoint(Cloud(), "there") == "The endpoint is Failed: no capacity."
-    assert health.endpoint(Cloud(), "gone").startswith("There is no endpoint: the API answers with")
+    assert health.endpoint(Cloud(), "there", {}) == "The endpoint is Failed: no capacity."
+    assert health.endpoint(Cloud(), "gone", {}).startswith("There is no endpoint: the API answers with")
+    resting = health.endpoint(Cloud(), "gone", {"isResting": True})
+    assert resting.startswith("The endpoint rests outside EndpointHours: the API answers with")
 
 
 def test_what_waits_for_a_person_is_said() -> None:
