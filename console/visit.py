@@ -188,8 +188,7 @@ def _job_name(name: str) -> None:
     with ui.row().classes("items-center gap-2"):
         ui.label(f"Training job {name}").classes("break-all")
         if not connection.is_embedded:
-            region = str(connection.client("sagemaker").meta.region_name)
-            ui.link("in the console of AWS", runs.job_link(region, name), new_tab=True)
+            ui.link("in the console of AWS", runs.job_link(connection, name), new_tab=True)
 
 
 def _waiting(name: str, visit: StateVisit) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
-from contracts import history
+from contracts import consoles, history
 from contracts.history import TakenBack
 from control import prices
 from control.actions import Action, Call
@@ -315,14 +315,9 @@ def cost_of(job: Mapping[str, Any], parameters: Mapping[str, str]) -> str:
     return f"{told} at {price.per_hour:g} USD an hour = {cost:.4f} USD ({price.source})"
 
 
-def job_link(region: str, job_name: str) -> str:
+def job_link(connection: Connection, job_name: str) -> str:
     """The page of a training job in the console of AWS."""
-    return f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/jobs/{job_name}"
-
-
-def execution_link(region: str, arn: str) -> str:
-    """The page of an execution in the console of AWS."""
-    return f"https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{arn}"
+    return consoles.page(connection.outputs["RetrainingStateMachineArn"], "sagemaker", f"#/jobs/{job_name}")
 
 
 def spark_job(connection: Connection, version: str, job_id: str = "") -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from nicegui import run, ui
 from console import state
 from console.execution import ExecutionPanel
 from console.frame import ask, badge, notice, of_a_change, page, read
+from contracts import consoles
 from control import approvals, runs
 from control.actions import Action
 from control.at_once import at_once
@@ -270,7 +271,5 @@ def _try_again() -> None:
 
 
 def _aws_link(arn: str) -> None:
-    connection = state.current.connection
-    if not connection.is_embedded:
-        region = str(connection.client("stepfunctions").meta.region_name)
-        ui.link("This execution in the console of AWS", runs.execution_link(region, arn), new_tab=True)
+    if not state.current.connection.is_embedded:
+        ui.link("This execution in the console of AWS", consoles.execution(arn), new_tab=True)

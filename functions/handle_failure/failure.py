@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from contracts import documents
+from contracts import consoles, documents
 from contracts.documents import Unfit
 from contracts.names import RUN_ID
 from contracts.values import is_integer, is_number
-from shared import consoles, names
+from shared import names
 from shared.causes import Cause
 from shared.errors import InvalidInput
 from shared.records import DatasetStatus, JobError, OperationStatus, RunStatus

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import contracts.consoles
 from shared import consoles
 from shared.records import JobKind
 
@@ -25,7 +26,7 @@ def arn(partition: str, region: str) -> str:
 def test_each_partition_has_its_console(partition: str, region: str, host: str) -> None:
     own = arn(partition, region)
     assert consoles.sagemaker(JobKind.TRAINING, NAME, own) == f"{host}sagemaker/home?region={region}#/jobs/{NAME}"
-    assert consoles.execution(own) == f"{host}states/home?region={region}#/v2/executions/details/{own}"
+    assert contracts.consoles.execution(own) == f"{host}states/home?region={region}#/v2/executions/details/{own}"
 
 
 @pytest.mark.parametrize(("kind", "page"), [(JobKind.TRANSFORM, "transform-jobs"), (JobKind.ENDPOINT, "endpoints")])
