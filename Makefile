@@ -31,7 +31,7 @@ help: ## show this list
 	@printf '\n  DATA=path     interactions for demo: CSV, TSV, JSON lines, Parquet and others, or a folder (default: a generated shop)\n'
 	@printf '  KIND=append   DATA is what is new since the last full drop;  DAYS=N   learn from the last N days\n'
 	@printf '  USER=name, ITEM=, TIME=, EVENT=, WEIGHT=   columns of DATA, by name or position from 1 (default: guessed when sure)\n'
-	@printf '  TIME_FORMAT=pattern, TYPES=buy,cart   form of the times, as M/d/yyyy H:mm; only these event types (docs/your-data.md)\n'
+	@printf '  TIME_FORMAT=pattern, TYPES=buy,cart   form of the times, as M/d/yyyy H:mm; only these event types (docs/how-to/your-data.md)\n'
 	@printf '  WORSE=1       demo uploads random data, to see the gate reject the model\n'
 	@printf '  TRIAL=1       demo ends with a trial of two models in fast motion, when two have served\n'
 	@printf '  DATASET=path  the dataset for train; its options are MODEL=neumf, ARGS="--epochs 5" and others\n'
@@ -87,9 +87,9 @@ $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime $(VENV)/.check
 
 setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## install what demo and up need (they call it)
 
-assemble: $(VENV)/.check ## write template.yaml, the state machines, and docs/machines.md, documents.md and openapi.json from their sources
+assemble: $(VENV)/.check ## write template.yaml, the state machines, and docs/reference/machines.md, documents.md and openapi.json from their sources
 	@$(BIN)/python -m delivery.assembly
-	@PYTHONPATH=functions $(BIN)/python -m recommend.openapi > docs/.openapi.new && mv docs/.openapi.new docs/openapi.json
+	@PYTHONPATH=functions $(BIN)/python -m recommend.openapi > docs/reference/.openapi.new && mv docs/reference/.openapi.new docs/reference/openapi.json
 
 # An option of demo, from the command line alone: USER is in every shell's environment.
 told = $(if $(findstring command line,$(origin $(1))),--$(2) "$($(1))")

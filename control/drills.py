@@ -98,7 +98,7 @@ DEAD_ENDPOINT = Drill(
     "Deletes the endpoint, while customers ask.",
     (
         Expected(
-            "docs/operations.md",
+            "docs/how-to/operations.md",
             "While the endpoint does not answer, items that were listed before and the model's popular ones are known",
         ),
         Expected(FAULTS, "created", "P01", "no endpoint"),
@@ -113,8 +113,8 @@ LOST_CALLBACK = Drill(
     "When nobody has heard of the job's end, the rule is switched on again and reconcile is called, which otherwise "
     "comes every 15 minutes.",
     (
-        Expected("docs/architecture.md", "An event may come twice or never."),
-        Expected("docs/architecture.md", "Every 15 minutes `reconcile` finds tokens whose job has ended"),
+        Expected("docs/explanation/architecture.md", "An event may come twice or never."),
+        Expected("docs/explanation/architecture.md", "Every 15 minutes `reconcile` finds tokens whose job has ended"),
     ),
     "reconcile answers the task that waits, and the run ends as if nothing had been lost.",
     "The drill switches the rule on again by itself; “Set right” does it at once if the console was stopped meanwhile.",

@@ -1,4 +1,4 @@
-"""The API's document, `docs/openapi.json`, as routes with parameters to fill in."""
+"""The API's document, `docs/reference/openapi.json`, as routes with parameters to fill in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contracts.documents import Unfit
 from control import api
 from control.connection import NotReady
 
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "reference" / "openapi.json"
 MOST_DEPTH = 6
 
 
@@ -63,7 +63,9 @@ def read(path: Path = DOCUMENT) -> dict[str, Any]:
     try:
         return documents.read_object(path.read_bytes(), path.name)
     except OSError as error:
-        raise NoDocument(f"{path.name} is not beside the program: `make assemble` writes it to docs/.") from error
+        raise NoDocument(
+            f"{path.name} is not beside the program: `make assemble` writes it to docs/reference/."
+        ) from error
     except Unfit as error:
         raise NoDocument(f"{error}. `make assemble` writes it anew.") from error
 

@@ -1,4 +1,4 @@
-"""Costs of a month of each environment of samconfig.toml: the table of docs/costs.md, which `make assemble` writes.
+"""Costs of a month of each environment of samconfig.toml: the table of docs/reference/costs.md, which `make assemble` writes.
 
 PRICES are list prices of us-east-1 in US dollars, written down by hand; `make preflight` asks AWS's price list for
 those of an account's region.
@@ -15,7 +15,7 @@ from contracts import hours
 from delivery.preflight import settings
 from delivery.preflight.settings import Settings
 
-PAGE = "docs/costs.md"
+PAGE = "docs/reference/costs.md"
 TABLE = re.compile(r"^\| environment \|.*?(?=\n\n)", re.MULTILINE | re.DOTALL)
 PRICES = {"ml.m5.large": 0.115, "ml.m5.xlarge": 0.23, "ml.g4dn.xlarge": 0.736}
 """An hour of a SageMaker machine, training or endpoint."""
@@ -80,7 +80,7 @@ def table(months: Iterable[Month]) -> str:
 
 
 def assemble(root: Path) -> dict[str, str]:
-    """Return `docs/costs.md` → its text with the table of the environments in the samconfig.toml below `root`."""
+    """Return `docs/reference/costs.md` → its text with the table of the environments in the samconfig.toml below `root`."""
     text = (root / PAGE).read_text("utf-8")
     written = table(month(settings.read(root, name)) for name in ENVIRONMENTS)
     return {PAGE: TABLE.sub(lambda _: written, text, count=1)}

@@ -1,6 +1,6 @@
 """The body of `POST /invocations`: the valid requests, and the error messages for invalid ones.
 
-Pure: no torch, no HTTP. `docs/contracts.md`, "Server", is the specification.
+Pure: no torch, no HTTP. `docs/reference/contracts.md`, "Server", is the specification.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ value. All hyperparameters, also those of other models, are checked before any d
 
 "Validation" in a meaning is one interaction of each user, held out from the *train* part of MovieLens-1M in the split
 of He et al. There are two such sets: the last interaction in the order of the file, and a random one. The defaults are
-the best values on them. The figures on the test set were seen during this search (docs/benchmarks.md).
+the best values on them. The figures on the test set were seen during this search (docs/reference/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Hyperparameters:
         matching(CODE_VERSION, "1 to 128 printable ASCII characters without spaces"),
     )
     model: str = parameter(
-        f"{', '.join(sorted(kinds()))}; docs/benchmarks.md compares them. ease is for catalogues "
+        f"{', '.join(sorted(kinds()))}; docs/reference/benchmarks.md compares them. ease is for catalogues "
         "of up to 20,000 items.",
         one_of(*sorted(kinds())),
         "neumf",

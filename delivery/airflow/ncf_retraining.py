@@ -1,7 +1,7 @@
 """An Airflow DAG: prepare data, wait until the retraining has ended, and fail with the reason if either failed.
 
 Copy this file into the DAG folder. It needs Airflow 3 with the amazon provider, and knows nothing of this repository.
-docs/schedule-with-airflow.md says when to use it, and what to set.
+docs/how-to/schedule-with-airflow.md says when to use it, and what to set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes `docs/documents.md`: the fields of each JSON document, from its schema in `contracts/`."""
+"""Writes `docs/reference/documents.md`: the fields of each JSON document, from its schema in `contracts/`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts import schemas
 
-PAGE = "docs/documents.md"
+PAGE = "docs/reference/documents.md"
 HEAD = """\
 # The JSON documents
 
@@ -29,7 +29,7 @@ Schema = dict[str, Any]
 
 
 def assemble(root: Path) -> dict[str, str]:
-    """`docs/documents.md` → its text, from the schemas below `root`."""
+    """`docs/reference/documents.md` → its text, from the schemas below `root`."""
     paths = sorted((root / "contracts").glob("*.schema.json"))
     return {PAGE: HEAD + "".join(_Document(path).text() for path in paths)}
 
@@ -46,7 +46,7 @@ class _Document:
         }
 
     def text(self) -> str:
-        source = f"[{self.path.name}](../contracts/{self.path.name})"
+        source = f"[{self.path.name}](../../contracts/{self.path.name})"
         sentences = [part.rstrip(".") for part in (self.schema["title"], self.schema.get("description")) if part]
         own = f"\n## {self.name}\n{'. '.join(sentences)}. Source: {source}.\n" + self._table(self.schema)
         return own + "".join(self._shared(name) for name in self.shared.values())

@@ -1,5 +1,5 @@
 """Assembles the state machines: from `statemachines/<name>.yaml` and `shared.yaml` the definitions that AWS gets
-(`<name>.asl.json`) and their pictures (`docs/machines.md`).
+(`<name>.asl.json`) and their pictures (`docs/reference/machines.md`).
 
 A source is Amazon States Language in YAML, with two additions. `Retry` and `Catch` give names from `shared.yaml`.
 And a state that invokes a Lambda function says so in these keys, in lower case:
@@ -44,7 +44,7 @@ def assemble(root: Path) -> dict[str, str]:
     shared = sources.pop("shared")
     definitions = {name: definition(name, source, shared) for name, source in sources.items()}
     texts = {f"statemachines/{name}.asl.json": _json(name, body) for name, body in definitions.items()}
-    return texts | {"docs/machines.md": pictures.page(definitions, shared["retry"])}
+    return texts | {"docs/reference/machines.md": pictures.page(definitions, shared["retry"])}
 
 
 def _json(name: str, body: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ Definition = Mapping[str, Any]
 def page(definitions: Mapping[str, Definition], policies: Mapping[str, list[dict[str, Any]]]) -> str:
     """The page with a picture of each machine, and the retry policies with the states that use them."""
     machines = [
-        f"\n## {name}\n{body['Comment']} Source: [{name}.yaml](../statemachines/{name}.yaml).\n\n"
+        f"\n## {name}\n{body['Comment']} Source: [{name}.yaml](../../statemachines/{name}.yaml).\n\n"
         f"```mermaid\n{mermaid(body)}\n```\n"
         for name, body in definitions.items()
     ]

@@ -116,7 +116,7 @@ class Verdict:
 
 
 def judge(report: Any, policy: Policy, run: Run) -> Verdict:
-    """Return the verdict on a report (docs/contracts.md, `evaluation.json`).
+    """Return the verdict on a report (docs/reference/contracts.md, `evaluation.json`).
 
     Raises UntrustworthyReport if the report is invalid, NotComparable if it is of another protocol than the policy's,
     if it does not measure the serving model, or on too few people whose test items that model has not learned.

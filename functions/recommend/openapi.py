@@ -1,6 +1,6 @@
 """The OpenAPI document of the HTTP API, with the limits that requests are checked against.
 
-`make assemble` writes it to docs/openapi.json.
+`make assemble` writes it to docs/reference/openapi.json.
 """
 
 from __future__ import annotations

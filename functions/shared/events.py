@@ -1,4 +1,4 @@
-"""The events that this application publishes on the default bus (schema: docs/contracts.md), and envelope checks of
+"""The events that this application publishes on the default bus (schema: docs/reference/contracts.md), and envelope checks of
 the events that AWS and our state machines send.
 """
 

@@ -1,5 +1,5 @@
 """The types of the run ledger: the states of runs and datasets, and the items as DynamoDB stores them
-(docs/contracts.md, "Ledger").
+(docs/reference/contracts.md, "Ledger").
 
 Enum members are stored as strings. A record's keys are the stored names. An optional key is missing until the step that
 writes it.

@@ -1,6 +1,6 @@
 """The tags of everything that costs: what functions create has those that CloudFormation gives the stack's resources.
 
-A bill is divided by them once they are cost allocation tags of the account (docs/costs.md).
+A bill is divided by them once they are cost allocation tags of the account (docs/reference/costs.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The model bundle: all files that a server needs, without pickle. Every file is checked when it is read.
 
-`docs/contracts.md` describes the files; `contracts/bundle.schema.json` is the schema of `bundle.json`.
+`docs/reference/contracts.md` describes the files; `contracts/bundle.schema.json` is the schema of `bundle.json`.
 """
 
 from ncf.bundle.archive import extract

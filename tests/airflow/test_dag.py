@@ -37,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="module")
 def environment(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An Airflow of its own, with the connection and the variables that docs/schedule-with-airflow.md names."""
+    """An Airflow of its own, with the connection and the variables that docs/how-to/schedule-with-airflow.md names."""
     home = tmp_path_factory.mktemp("airflow")
     connection = {
         "conn_type": "aws",

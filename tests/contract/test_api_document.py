@@ -1,4 +1,4 @@
-"""The API's document, its code and its answers agree. Requests of every kind are made from `docs/openapi.json`,
+"""The API's document, its code and its answers agree. Requests of every kind are made from `docs/reference/openapi.json`,
 answered by the function with a real model, and checked against the document. The model server must accept everything
 that the function sends.
 """
@@ -33,7 +33,7 @@ from serving.scorer import Scorer
 
 pytestmark = pytest.mark.slow
 
-PUBLISHED = Path(__file__).parents[2] / "docs" / "openapi.json"
+PUBLISHED = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
 ENVIRONMENT = {
     "ENDPOINT_NAME": "ncf-recommender",
     "ARTIFACTS_BUCKET": "ncf-artifacts",

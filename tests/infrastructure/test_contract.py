@@ -1,4 +1,4 @@
-"""The template gives each function the environment that its code reads, and has what docs/contracts.md lists."""
+"""The template gives each function the environment that its code reads, and has what docs/reference/contracts.md lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.infrastructure.templates import of_type
 from tests.infrastructure.test_permissions import NAMES, pascal
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTRACT = (ROOT / "docs" / "contracts.md").read_text("utf-8")
+CONTRACT = (ROOT / "docs" / "reference" / "contracts.md").read_text("utf-8")
 # Lambda sets it; Powertools reads the POWERTOOLS_ ones.
 OF_LAMBDA = {"AWS_REGION"}
 
@@ -56,7 +56,7 @@ def test_parameters_outputs_and_logical_ids_are_those_of_the_contract(cloudforma
     listed = {}
     for kind in ("Parameters", "Logical ids", "Outputs"):
         match = re.search(rf"^{kind}: (.*?)(?=^[A-Z][\w ]+: |\Z)", section, re.DOTALL | re.MULTILINE)
-        assert match, f"docs/contracts.md lists no {kind}"
+        assert match, f"docs/reference/contracts.md lists no {kind}"
         listed[kind] = {name for name in re.findall(r"`([A-Z]\w+)`", match[1]) if name not in ("PascalCase",)}
     assert set(cloudformation["Parameters"]) == listed["Parameters"]
     assert set(cloudformation["Outputs"]) == listed["Outputs"]

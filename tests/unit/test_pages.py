@@ -11,10 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
-LINKING = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("laptop_aws/**/*.md")})
-GUIDES = ("docs/where.md", "docs/functions.md", "CONTRIBUTING.md")
+LINKING = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("laptop_aws/**/*.md")})
+GUIDES = ("docs/where.md", "docs/reference/functions.md", "CONTRIBUTING.md")
 EXAMPLE = "hello"
-"""The function that docs/functions.md adds as an example."""
+"""The function that docs/reference/functions.md adds as an example."""
 
 CODE = re.compile(r"`([^`\n]+)`")
 NAME = re.compile(r"[A-Za-z_]\w*")

@@ -28,9 +28,9 @@ def copy(tmp_path: Path) -> Path:
         shutil.copy(app.parent / "function.yaml", folder)
     for name in ("template.yaml", "samconfig.toml"):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "reference").mkdir(parents=True)
     for page in ("machines.md", "documents.md", "costs.md"):
-        shutil.copy(ROOT / "docs" / page, tmp_path / "docs")
+        shutil.copy(ROOT / "docs" / "reference" / page, tmp_path / "docs" / "reference")
     shutil.copytree(ROOT / "contracts", tmp_path / "contracts", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""The costs of docs/costs.md are those of samconfig.toml."""
+"""The costs of docs/reference/costs.md are those of samconfig.toml."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_month_is_the_sum_of_its_parts() -> None:
 
 
 def test_a_changed_environment_changes_the_page(tmp_path: Path) -> None:
-    for name in ("template.yaml", "docs/costs.md"):
+    for name in ("template.yaml", "docs/reference/costs.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text("utf-8"))
     text = (ROOT / "samconfig.toml").read_text("utf-8")
@@ -54,7 +54,9 @@ def test_a_changed_environment_changes_the_page(tmp_path: Path) -> None:
         (tmp_path / name).write_text(
             text.replace("EndpointInstanceType=ml.m5.large", f"EndpointInstanceType={machine}")
         )
-        assert (costs.assemble(tmp_path)["docs/costs.md"] == (ROOT / "docs/costs.md").read_text("utf-8")) is wanted
+        assert (
+            costs.assemble(tmp_path)["docs/reference/costs.md"] == (ROOT / "docs/reference/costs.md").read_text("utf-8")
+        ) is wanted
 
 
 def test_dev_has_no_gpu() -> None:

@@ -1,4 +1,4 @@
-"""docs/documents.md describes every field of the schemas; a new field appears by itself."""
+"""docs/reference/documents.md describes every field of the schemas; a new field appears by itself."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SCHEMA: dict[str, Any] = {
 def page_of(root: Path, schema: dict[str, Any]) -> str:
     (root / "contracts").mkdir(exist_ok=True)
     (root / "contracts" / "basket.schema.json").write_text(json.dumps(schema))
-    return documents.assemble(root)["docs/documents.md"].partition("## basket\n")[2]
+    return documents.assemble(root)["docs/reference/documents.md"].partition("## basket\n")[2]
 
 
 def fields_without_meaning(page: str) -> list[str]:
@@ -91,6 +91,6 @@ def test_a_new_field_appears_by_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "contracts").glob("*.schema.json")), ids=lambda path: path.name)
 def test_every_field_of_a_document_has_a_meaning(path: Path) -> None:
     name = path.name.removesuffix(".schema.json")
-    page = documents.assemble(ROOT)["docs/documents.md"].partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    page = documents.assemble(ROOT)["docs/reference/documents.md"].partition(f"\n## {name}\n")[2].partition("\n## ")[0]
     missing = [field for section in page.split("\n### ") for field in fields_without_meaning(section)]
     assert missing == [], f"give these fields, or their object, a description in contracts/{path.name}"

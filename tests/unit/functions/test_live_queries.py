@@ -1,4 +1,4 @@
-"""The statements of docs/athena.sql, on files as POST /events writes them: they count what the ledger counts.
+"""The statements of docs/reference/athena.sql, on files as POST /events writes them: they count what the ledger counts.
 
 The table is read by the embedded AWS's parser of Athena's DDL, and the queries are run by DuckDB. Partition projection
 is looked at as text alone, and so is the SerDe: no Athena has run them.
@@ -25,7 +25,7 @@ from events.request import Event, EventsRequest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[3]
-TEXT = (ROOT / "docs" / "athena.sql").read_text("utf-8")
+TEXT = (ROOT / "docs" / "reference" / "athena.sql").read_text("utf-8")
 CODE = re.sub(r"^--.*\n", "", TEXT, flags=re.M)
 DATABASE, TABLE, *QUERIES = [one.strip() for one in CODE.split(";\n") if one.strip()]
 KEY = "stack"

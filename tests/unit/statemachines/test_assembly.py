@@ -35,11 +35,11 @@ def test_every_assembled_file_is_current() -> None:
 
 def test_a_file_that_was_edited_or_is_missing_is_found_and_written_again(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "statemachines")
-    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "reference").mkdir(parents=True)
     edited = tmp_path / "statemachines" / "batch.asl.json"
     edited.write_text(edited.read_text("utf-8").replace("86400", "86401"), "utf-8")
-    assert machines.check(tmp_path) == ["statemachines/batch.asl.json", "docs/machines.md"]
-    assert machines.write(tmp_path) == ["statemachines/batch.asl.json", "docs/machines.md"]
+    assert machines.check(tmp_path) == ["statemachines/batch.asl.json", "docs/reference/machines.md"]
+    assert machines.write(tmp_path) == ["statemachines/batch.asl.json", "docs/reference/machines.md"]
     assert machines.check(tmp_path) == []
 
 
