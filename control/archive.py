@@ -1,7 +1,8 @@
 """Reads from a model's archive (`model.tar.gz`) what tells of people and items: ids, attributes, who chose what.
 
-The members are those of docs/reference/contracts.md ("Bundle"). The weights are not read: they come last in the archive, so the
-download ends before them. The members lie in a folder of their own, which the operating system reads page by page.
+The members are those of docs/reference/contracts.md ("Bundle"). The weights are not read: they come last in the
+archive, so the download ends before them. The members lie in a folder of their own, which the operating system reads
+page by page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Costs of a month of each environment of samconfig.toml: the table of docs/reference/costs.md, which `make assemble` writes.
+"""Costs of a month of each environment of samconfig.toml: `make assemble` writes them to docs/reference/costs.md.
 
 PRICES are list prices of us-east-1 in US dollars, written down by hand; `make preflight` asks AWS's price list for
 those of an account's region.
@@ -80,7 +80,7 @@ def table(months: Iterable[Month]) -> str:
 
 
 def assemble(root: Path) -> dict[str, str]:
-    """Return `docs/reference/costs.md` → its text with the table of the environments in the samconfig.toml below `root`."""
+    """Return `docs/reference/costs.md` → its text, with the table of the environments of `root`/samconfig.toml."""
     text = (root / PAGE).read_text("utf-8")
     written = table(month(settings.read(root, name)) for name in ENVIRONMENTS)
     return {PAGE: TABLE.sub(lambda _: written, text, count=1)}

@@ -1,8 +1,8 @@
 """Turns raw interactions into a dataset version: read, clean, index, split, write.
 
 Runs under spark-submit or as a plain Python process; URIs are `s3://…` or directories. What it reads and writes is in
-docs/reference/contracts.md, "Preparation". Exit 0: written (or it already exists); 2: the data is refused, and the last line on
-standard error is `REFUSED: <reason>`; any other: a fault, with `FAILED: <cause>` as the last line.
+docs/reference/contracts.md, "Preparation". Exit 0: written (or it already exists); 2: the data is refused, and the
+last line on standard error is `REFUSED: <reason>`; any other: a fault, with `FAILED: <cause>` as the last line.
 """
 
 from __future__ import annotations

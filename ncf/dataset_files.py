@@ -1,8 +1,8 @@
 """Reading a dataset version from its folder. Every file is checked against `manifest.json`.
 
-`docs/reference/contracts.md` describes the folder: `train/`, `test/`, `users/`, `items/`, `popularity/`, by global time also
-`repeats/` (Parquet), and `manifest.json`, which lists every file with its size, sha256 and rows. Other files are not
-read.
+`docs/reference/contracts.md` describes the folder: `train/`, `test/`, `users/`, `items/`, `popularity/`, by global
+time also `repeats/` (Parquet), and `manifest.json`, which lists every file with its size, sha256 and rows. Other
+files are not read.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 `template/every/` has skeletons of the parts that all functions, rules, schedules and state machines have; the sources
 have the rest. Some tags are ours: `!Arn service:resource` is the ARN of a resource in this account and region,
 `!EveryRule` the ARNs of all rules, `!EveryParameter` all parameters, `!EveryVariable` the environment of the functions
-that have versions, and `!EveryFunction Errors` that metric of all. docs/reference/functions.md says how a function is added.
+that have versions, and `!EveryFunction Errors` that metric of all. docs/reference/functions.md says how
+a function is added.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """All names that the application derives. A retry derives the same name and so finds the resource of the earlier try.
 
-Forms and lengths are those of docs/reference/contracts.md. With a `NamePrefix` of at most 20 characters the longest SageMaker
-name here is 20 + 1 + 26 + 6 (run attempt up to -r9999) + 10 (a split, -s and 8 digits) = 63 of the 63 characters that
-SageMaker accepts.
+Forms and lengths are those of docs/reference/contracts.md. With a `NamePrefix` of at most 20 characters the longest
+SageMaker name here is 20 + 1 + 26 + 6 (run attempt up to -r9999) + 10 (a split, -s and 8 digits) = 63 of the 63
+characters that SageMaker accepts.
 """
 
 from __future__ import annotations

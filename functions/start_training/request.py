@@ -1,4 +1,4 @@
-"""The CreateTrainingJob call of a run. Pure. The container's side of it is in docs/reference/contracts.md, "Container"."""
+"""The CreateTrainingJob call of a run. Pure. The container's side: docs/reference/contracts.md, "Container"."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The API's document, its code and its answers agree. Requests of every kind are made from `docs/reference/openapi.json`,
-answered by the function with a real model, and checked against the document. The model server must accept everything
-that the function sends.
+"""The API's document, its code and its answers agree. Requests of every kind are made from
+`docs/reference/openapi.json`, answered by the function with a real model, and checked against the document. The model
+server must accept everything that the function sends.
 """
 
 from __future__ import annotations

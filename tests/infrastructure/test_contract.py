@@ -1,4 +1,4 @@
-"""The template gives each function the environment that its code reads, and has what docs/reference/contracts.md lists."""
+"""The template gives each function the environment its code reads, and has what docs/reference/contracts.md says."""
 
 from __future__ import annotations
 

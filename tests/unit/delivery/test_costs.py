@@ -47,7 +47,7 @@ def test_a_month_is_the_sum_of_its_parts() -> None:
 
 def test_a_changed_environment_changes_the_page(tmp_path: Path) -> None:
     for name in ("template.yaml", "docs/reference/costs.md"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text("utf-8"))
     text = (ROOT / "samconfig.toml").read_text("utf-8")
     for name, machine, wanted in (("samconfig.toml", "ml.m5.large", True), ("samconfig.toml", "ml.m5.xlarge", False)):

@@ -62,7 +62,7 @@ def fields_without_meaning(page: str) -> list[str]:
 
 def test_a_field_has_its_values_its_default_and_its_meaning(tmp_path: Path) -> None:
     assert page_of(tmp_path, SCHEMA).splitlines() == [
-        "basket.json: what a customer bought. Source: [basket.schema.json](../contracts/basket.schema.json).",
+        "basket.json: what a customer bought. Source: [basket.schema.json](../../contracts/basket.schema.json).",
         "",
         "| field | value | default | meaning |",
         "|---|---|---|---|",
