@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class SettingsError(ValueError):
     """The files do not say what would be deployed; the message names the file and what is wrong."""
 
 
-class _Tags(yaml.SafeLoader):
+class _Tags(yaml.CSafeLoader):
     """Reads `!Ref x` as `{"Ref": x}` and every other tag `!Name x` as `{"Fn::Name": x}`."""
 
 
@@ -62,11 +63,22 @@ BECOMES = {
 }
 
 
+def template_of(root: Path) -> Template:
+    """The template below `root`; nobody changes it, because all who ask for the same text share it."""
+    return _template((root / "template.yaml").read_text("utf-8"))
+
+
+@lru_cache(maxsize=2)
+def _template(text: str) -> Template:
+    template: Template = yaml.load(text, Loader=_Tags)
+    return template
+
+
 def read(root: Path, environment: str) -> Settings:
     """The settings of `environment`. Raises SettingsError."""
     try:
         configuration = tomllib.loads((root / "samconfig.toml").read_text("utf-8"))
-        template: Template = yaml.load((root / "template.yaml").read_text("utf-8"), Loader=_Tags)
+        template = template_of(root)
     except (OSError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"samconfig.toml or template.yaml cannot be read: {error}") from error
     known = [name for name in configuration if isinstance(configuration[name], dict)]

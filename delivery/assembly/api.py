@@ -1,0 +1,129 @@
+"""Tables and examples of the HTTP API, from its document (docs/reference/openapi.json) and docs/reference/examples.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from delivery.assembly import pages
+from delivery.assembly.fields import Fields, Schema
+
+EVENTS = ("EventsRequest", "Event", "Events", "EventsError")
+"""The schemas that stand in events.md."""
+
+
+class Api:
+    """The tables of both pages, api.md and events.md."""
+
+    def __init__(self, root: Path) -> None:
+        folder = root / pages.REFERENCE
+        self._document: Schema = json.loads((folder / "openapi.json").read_text("utf-8"))
+        self._examples: dict[str, Any] = json.loads((folder / "examples.json").read_text("utf-8"))
+        self._schemas: dict[str, Schema] = self._document["components"]["schemas"]
+        self._operations = {
+            f"{method.upper()} {path}": operation
+            for path, methods in self._document["paths"].items()
+            for method, operation in methods.items()
+        }
+
+    def about(self) -> str:
+        """What the document says of all routes."""
+        return pages.wrapped(self._document["info"]["description"])
+
+    def routes(self) -> str:
+        """All routes, with links to their sections."""
+        rows = (
+            (f"[{route}](#{_anchor(route)})", operation["summary"]) for route, operation in self._operations.items()
+        )
+        return pages.table(("route", "what it does"), rows)
+
+    def sections(self) -> str:
+        """A section for each route, those of events apart."""
+        return "\n".join(self.section(route) for route in self._operations if not route.endswith("/events"))
+
+    def section(self, route: str) -> str:
+        """One route: its parameters, body and answers, and an example."""
+        operation = self._operations[route]
+        sentences = [operation["summary"], operation.get("description", "").rstrip(".")]
+        parts = [f"### {route}", pages.wrapped(". ".join(one for one in sentences if one) + ".")]
+        parts += self._parameters(route, operation)
+        if "requestBody" in operation:
+            body = operation["requestBody"]
+            parts.append(f"Body: {self._link(body, '')}, {body['description']}.")
+        answers = (
+            (f"{status} {HTTPStatus(int(status)).phrase}", self._link(answer, ""), answer["description"])
+            for status, answer in operation["responses"].items()
+        )
+        parts.append(pages.table(("answer", "body", "meaning"), answers).strip())
+        return "\n\n".join([*parts, *self._example(route), ""])
+
+    def schemas(self) -> str:
+        """A section for each body, those of events apart."""
+        return self._sections((name for name in self._schemas if name not in EVENTS), "")
+
+    def events(self) -> str:
+        """A section for each body of events."""
+        return self._sections(EVENTS, "api.md")
+
+    def _sections(self, names: Iterable[str], page_of_others: str) -> str:
+        chosen = list(names)
+        links = {
+            f"#/components/schemas/{name}": f"[{name}]({'' if name in chosen else page_of_others}#{name.lower()})"
+            for name in self._schemas
+        }
+        fields = Fields(self._document, links)
+        return "\n".join(f"### {name}\n\n{fields.table(self._schemas[name])}" for name in chosen)
+
+    def _parameters(self, route: str, operation: Schema) -> Iterator[str]:
+        """The table of the parameters; what another route explains is not repeated."""
+        parameters = operation.get("parameters", [])
+        base = next((one for one in self._operations if "{" in route and _explains(one, parameters, self)), None)
+        own = [one for one in parameters if base is None or one["in"] == "path"]
+        fields = Fields(self._document, {})
+        rows = (
+            (
+                pages.code(one["name"]),
+                one["in"],
+                fields.value(one["schema"]),
+                "required" if one["required"] else json.dumps(one["schema"].get("default", "")).strip('"'),
+                one["description"],
+            )
+            for one in own
+        )
+        if own:
+            yield pages.table(("parameter", "in", "value", "default", "meaning"), rows).strip()
+        if base:
+            yield f"The other parameters are those of [{base}](#{_anchor(base)})."
+
+    def explained(self, route: str) -> list[Schema]:
+        """The parameters of `route`."""
+        return list(self._operations[route].get("parameters", []))
+
+    def _link(self, of: Schema, page: str) -> str:
+        name = of["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        return f"[{name}]({page}#{name.lower()})"
+
+    def _example(self, route: str) -> Iterator[str]:
+        example = self._examples[route]
+        method = route.split()[0]
+        body = f"\n\n{_text(example['body'])}" if "body" in example else ""
+        yield f"```http\n{method} {example['request']}{body}\n```"
+        yield f"```json\n{_text(example['answer'])}\n```"
+
+
+def _explains(route: str, parameters: list[Schema], api: Api) -> bool:
+    """True if `route`, which has no parameter in its path, has all parameters of a query that are in `parameters`."""
+    theirs = api.explained(route)
+    return "{" not in route and bool(theirs) and all(one in theirs for one in parameters if one["in"] == "query")
+
+
+def _text(value: Any) -> str:
+    """JSON with an entry of a list on each line."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _anchor(route: str) -> str:
+    return "".join(letter for letter in route.lower().replace(" ", "-") if letter.isalnum() or letter in "-_")
