@@ -87,9 +87,9 @@ $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime $(VENV)/.check
 
 setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## install what demo and up need (they call it)
 
-assemble: $(VENV)/.check ## write template.yaml, the state machines, and docs/reference/machines.md, documents.md and openapi.json from their sources
-	@$(BIN)/python -m delivery.assembly
+assemble: $(VENV)/.check ## write template.yaml, the state machines, and the tables of docs/reference/ from their sources
 	@PYTHONPATH=functions $(BIN)/python -m recommend.openapi > docs/reference/.openapi.new && mv docs/reference/.openapi.new docs/reference/openapi.json
+	@$(BIN)/python -m delivery.assembly
 
 # An option of demo, from the command line alone: USER is in every shell's environment.
 told = $(if $(findstring command line,$(origin $(1))),--$(2) "$($(1))")

@@ -11,7 +11,6 @@ import secrets
 import sys
 from collections.abc import Sequence
 
-from console import server
 from control.connection import Connection
 
 UNUSABLE = 2
@@ -51,6 +50,8 @@ def _port(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the console until Ctrl-C; the exit status."""
+    from console import server  # it needs the console's own environment, which the arguments do not
+
     given = parser().parse_args(arguments)
     on_aws = given.profile is not None or given.region is not None
     endpoint = given.endpoint_url or (

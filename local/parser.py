@@ -146,7 +146,9 @@ def _add_decisions(commands: Commands) -> None:
         "show the business rules in force, check a file, or put one in force",
         "\nshow placements\ncheck rules.json\npublish event-types types.json --reason agreed",
     )
-    command.add_argument("action", nargs="?", choices=("show", "check", "publish"), default="show")
+    command.add_argument(
+        "action", nargs="?", choices=("show", "check", "publish"), default="show", help="what to do (default: show)"
+    )
     command.add_argument(
         "what",
         nargs="*",

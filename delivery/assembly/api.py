@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +53,11 @@ class Api:
             body = operation["requestBody"]
             parts.append(f"Body: {self._link(body, '')}, {body['description']}.")
         answers = (
-            (f"{status} {HTTPStatus(int(status)).phrase}", self._link(answer, ""), answer["description"])
+            (status, self._link(answer, ""), answer["description"])
             for status, answer in operation["responses"].items()
         )
         parts.append(pages.table(("answer", "body", "meaning"), answers).strip())
-        return "\n\n".join([*parts, *self._example(route), ""])
+        return "\n\n".join([*parts, *self._example(route)]) + "\n"
 
     def schemas(self) -> str:
         """A section for each body, those of events apart."""
@@ -120,9 +119,16 @@ def _explains(route: str, parameters: list[Schema], api: Api) -> bool:
     return "{" not in route and bool(theirs) and all(one in theirs for one in parameters if one["in"] == "query")
 
 
-def _text(value: Any) -> str:
-    """JSON with an entry of a list on each line."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+def _text(value: Any, indent: str = "") -> str:
+    """JSON; what fits into a line is one."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(indent + line) <= 80 or not isinstance(value, dict | list) or not value:
+        return line
+    inner = f"{indent}  "
+    if isinstance(value, list):
+        return f"[\n{inner}" + f",\n{inner}".join(_text(one, inner) for one in value) + f"\n{indent}]"
+    entries = (f"{json.dumps(name)}: {_text(one, inner)}" for name, one in value.items())
+    return f"{{\n{inner}" + f",\n{inner}".join(entries) + f"\n{indent}}}"
 
 
 def _anchor(route: str) -> str:
