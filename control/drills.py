@@ -98,7 +98,7 @@ DEAD_ENDPOINT = Drill(
     "Deletes the endpoint, while customers ask.",
     (
         Expected(
-            "docs/how-to/operations.md",
+            "docs/how-to/popular-now.md",
             "While the endpoint does not answer, items that were listed before and the model's popular ones are known",
         ),
         Expected(FAULTS, "created", "P01", "no endpoint"),
