@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
 LINKING = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("laptop_aws/**/*.md")})
 GUIDES = ("docs/where.md", "docs/reference/functions.md", "CONTRIBUTING.md")
+DECISIONS = ROOT / "docs" / "decisions"
 EXAMPLE = "hello"
 """The function that docs/reference/functions.md adds as an example."""
 
@@ -102,3 +103,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             if anchor not in {slug(heading) for heading in headings}:
                 broken.append(f"{path}#{anchor}")
     assert broken == []
+
+
+def test_the_list_of_decisions_has_each_one_by_its_title() -> None:
+    """A page that is missing there, or has another title, is a line to add or mend in docs/decisions/index.md."""
+    titled = re.compile(r"^# \d+[.:]? (.*)$", re.MULTILINE)
+    pages = {page.name: titled.match(page.read_text("utf-8")) for page in DECISIONS.glob("[0-9]*.md")}
+    listed = re.findall(
+        r"^\| (\d{4}) \| \[(.*)\]\((.*)\) \| \S", (DECISIONS / "index.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert sorted(listed) == sorted((name[:4], title and title[1], name) for name, title in pages.items())
