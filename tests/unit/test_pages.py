@@ -22,6 +22,7 @@ NAME = re.compile(r"[A-Za-z_]\w*")
 FILE = re.compile(r"[\w-][\w.-]*(/[\w.-]+)+/?|[\w-]+\.(json|md|py|toml|txt|yaml)")
 PAIR = re.compile(r"((?:`\w+`(?:, | and |, and | or ))*`\w+`) in `([^`]+)`")
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)")
+PICTURE = re.compile(r'(?:src|srcset)="(?!https?:)([^"]+)"')
 
 
 def files_in(text: str) -> list[str]:
@@ -93,7 +94,7 @@ def test_a_name_that_is_gone_is_found() -> None:
 
 @pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    broken = []
+    broken = [path for path in PICTURE.findall(page.read_text("utf-8")) if not (page.parent / path).exists()]
     for path, anchor in LINK.findall(re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)):
         target = page.parent / path if path else page
         if not target.exists():
