@@ -21,6 +21,7 @@ RECIPES = (
     "docs/how-to/change-the-answer.md",
 )
 GUIDES = ("docs/where.md", "docs/reference/functions.md", "CONTRIBUTING.md", *RECIPES)
+DECISIONS = ROOT / "docs" / "decisions"
 EXAMPLE = "hello"
 """The function that docs/reference/functions.md adds as an example."""
 
@@ -29,6 +30,7 @@ NAME = re.compile(r"[A-Za-z_]\w*")
 FILE = re.compile(r"[\w-][\w.-]*(/[\w.-]+)+/?|[\w-]+\.(json|md|py|toml|txt|yaml)")
 PAIR = re.compile(r"((?:`\w+`(?:, | and |, and | or ))*`\w+`) in `([^`]+)`")
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)")
+PICTURE = re.compile(r'(?:src|srcset)="(?!https?:)([^"]+)"')
 
 
 def files_in(text: str) -> list[str]:
@@ -113,7 +115,7 @@ def test_a_name_that_is_gone_is_found() -> None:
 
 @pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    broken = []
+    broken = [path for path in PICTURE.findall(page.read_text("utf-8")) if not (page.parent / path).exists()]
     for path, anchor in LINK.findall(re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)):
         target = page.parent / path if path else page
         if not target.exists():
@@ -123,3 +125,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             if anchor not in {slug(heading) for heading in headings}:
                 broken.append(f"{path}#{anchor}")
     assert broken == []
+
+
+def test_the_list_of_decisions_has_each_one_by_its_title() -> None:
+    """A page that is missing there, or has another title, is a line to add or mend in docs/decisions/index.md."""
+    titled = re.compile(r"^# \d+[.:]? (.*)$", re.MULTILINE)
+    pages = {page.name: titled.match(page.read_text("utf-8")) for page in DECISIONS.glob("[0-9]*.md")}
+    listed = re.findall(
+        r"^\| (\d{4}) \| \[(.*)\]\((.*)\) \| \S", (DECISIONS / "index.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert sorted(listed) == sorted((name[:4], title and title[1], name) for name, title in pages.items())

@@ -64,3 +64,13 @@ def test_dev_has_no_gpu() -> None:
     machines = {values[name] for name in ("EndpointInstanceType", "TrainingInstanceType", "BatchInstanceType")}
     assert not [machine for machine in machines if machine.startswith(("ml.g", "ml.p"))]
     assert values["EndpointInferenceAmiVersion"] == "", "a host image for GPUs does not start on a CPU machine"
+
+
+def test_the_price_of_an_idle_stack_in_the_comparisons_is_the_computed_one() -> None:
+    dev = costs.month(settings.read(ROOT, "dev"))
+    assert f"| ${dev.endpoint + dev.fixed:.0f}: one ml.m5.large |" in (ROOT / "README.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explanation" / "compared.md").read_text("utf-8")
+    assert (
+        f"| ${dev.endpoint + dev.fixed:.0f}: one ml.m5.large (${dev.endpoint:.0f}) and alarms (${dev.fixed:.0f})"
+        in page
+    )
