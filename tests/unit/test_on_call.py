@@ -105,7 +105,7 @@ def commands() -> list[str]:
 
 
 def fault(command: str) -> str:
-    """What is wrong with a command; empty if all that it names exists."""
+    """The mistake in a command; empty if all that it names exists."""
     simple = re.sub(r"\$\(\(?[^()]*\)?\)", "x", command)
     nested = [fault(inner) for inner in re.findall(r"\$\(((?!\()[^()]+)\)", command)]
     body = re.search(r"^\w+\(\) \{ (.*); \}$", simple, re.S)
