@@ -4,7 +4,7 @@ https://archive.ics.uci.edu/dataset/352/online+retail has the file (Daqing Chen,
 British gift shop, December 2010 to December 2011. It is read as the CSV of UCI's Python import, as Excel (the button
 `Download`; needs `.venv/bin/pip install python-calamine`), or as Parquet. The folder gets
 
-- `history.csv`: the lines up to the end of August;
+- `summer.csv`: the lines of June, July and August 2011;
 - `september.csv`, `october.csv`: what came next;
 - `products.csv`: each product with its usual description, its median price, and a category by that price.
 
@@ -27,7 +27,7 @@ LINES = pa.schema(
     {"Description": pa.string(), "UnitPrice": pa.float64()}
     | dict(zip(SALES, [pa.string(), pa.string(), pa.int64(), pa.timestamp("s")], strict=True))
 )
-PARTS = {"history": (2010, 1), "september": (2011, 9), "october": (2011, 10)}
+PARTS = {"summer": (2011, 6), "september": (2011, 9), "october": (2011, 10)}
 END = datetime(2011, 11, 1)
 CATEGORIES = {1: "under 1 pound", 3: "1 to 3 pounds"}
 DEAREST = "over 3 pounds"

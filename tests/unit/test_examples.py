@@ -191,8 +191,9 @@ def test_the_model_passes_the_suite_of_every_model(tmp_path: Path) -> None:
 # The data of the tutorial
 
 LINES = """InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
-536365,85123A,WHITE HANGING HEART ,6,12/1/2010 8:26,2.55,17850.0,United Kingdom
-C536379,85123A,WHITE HANGING HEART ,-1,12/1/2010 9:41,2.55,17850.0,United Kingdom
+536300,22423,"CAKESTAND, 3 TIER",1,12/1/2010 8:26,12.75,17850.0,United Kingdom
+536365,85123A,WHITE HANGING HEART ,6,6/1/2011 8:26,2.55,17850.0,United Kingdom
+C536379,85123A,WHITE HANGING HEART ,-1,6/1/2011 9:41,2.55,17850.0,United Kingdom
 573000,22423,"CAKESTAND, 3 TIER",2,10/2/2011 10:32,12.75,,France
 560000,22197,POPCORN HOLDER,12,8/31/2011 17:00,0.85,13047.0,United Kingdom
 565000,POST,POSTAGE,1,9/1/2011 8:00,18.0,13047.0,United Kingdom
@@ -206,9 +207,9 @@ def test_the_retail_data_become_drops_that_are_found_without_a_word(tmp_path: Pa
     online_retail.main(tmp_path / "data.csv", tmp_path / "retail")
     read = {path.stem: path.read_text().splitlines()[1:] for path in (tmp_path / "retail").iterdir()}
     assert read == {
-        "history": [
-            '"17850","85123A",6,2010-12-01 08:26:00',
-            '"17850","85123A",-1,2010-12-01 09:41:00',
+        "summer": [
+            '"17850","85123A",6,2011-06-01 08:26:00',
+            '"17850","85123A",-1,2011-06-01 09:41:00',
             '"13047","22197",12,2011-08-31 17:00:00',
         ],
         "september": [',"22197",-5,2011-09-30 23:59:00'],
@@ -219,8 +220,8 @@ def test_the_retail_data_become_drops_that_are_found_without_a_word(tmp_path: Pa
             '"85123A","WHITE HANGING HEART",2.55,"1 to 3 pounds"',
         ],
     }
-    drop = data.read_drop(tmp_path / "retail" / "history.csv")
-    assert [*drop.interactions, *drop.catalogue] == ["history.csv", "products.csv"]
+    drop = data.read_drop(tmp_path / "retail" / "summer.csv")
+    assert [*drop.interactions, *drop.catalogue] == ["summer.csv", "products.csv"]
     assert "user CustomerID, item StockCode, timestamp InvoiceDate, weight Quantity" in drop.notes[0]
 
 
