@@ -128,8 +128,7 @@ def run(project: Project, outputs: Mapping[str, str], prepared: Prepared, show: 
     with show.stage(f"drop raw/{prepared.name}/") as note:
         data.upload(project.client("s3"), outputs["DataBucketName"], prepared.name, prepared.drop)
         note(f"{prepared.drop.summary}, and _SUCCESS")
-    for sentence in prepared.drop.notes if prepared.week is None else ():
-        show.line(f"    {sentence}")
+    show.sentences(prepared.drop.notes if prepared.week is None else ())
     if prepared.week is not None:
         project.write_state(SHOP_FILE, {"seed": SHOP_SEED, "drops": prepared.week - shop.FIRST_WEEKS + 1})
     return _follow(project, outputs, prepared.name, before, watcher, show)
@@ -193,9 +192,7 @@ def _show_not_deployed(
         show.good(f"model {outcome.run_id} equals the serving one in every figure: it was not deployed")
     else:
         show.warn(f"dataset {outcome.dataset_version} was not trained on ({outcome.status})")
-    for reason in outcome.reasons:
-        if reason not in watcher.shown_reasons:
-            show.line(f"    {reason}")
+    show.sentences(reason for reason in outcome.reasons if reason not in watcher.shown_reasons)
     if any("serving model's users are in the data" in reason for reason in outcome.reasons):
         show.line(
             "    another shop's data? `.venv/bin/python -m local down --delete` removes the earlier shop and its model"

@@ -36,8 +36,7 @@ def show_status(project: Project, show: Show, is_json: bool = False) -> None:
         show.table(["run", "status", "started", "took", "waited"], [_row(run) for run in found["runs"]])
     for refusal in found.get("refusals", []):
         show.line(f"{refusal['name']} {refusal['status']}")
-        for reason in refusal["reasons"]:
-            show.line(f"    {reason}")
+        show.sentences(refusal["reasons"])
 
 
 def facts(project: Project) -> dict[str, Any]:
@@ -95,7 +94,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         f"stack          {stack['name']}: {stack['status']}",
         f"HTTP API       {found['api']}",
         f"endpoint       {found['endpoint']['name']}: {found['endpoint']['status']}",
-        f"serving        {serving_line(found['serving'] or {})}",
+        *serving_lines(found["serving"] or {}),
     ]
     if split := found["split"]:
         since = when(split.get("since"))
@@ -106,7 +105,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     lines += paused_lines(found["retraining"])
     lines += waiting_lines(found["waiting"], found["parked"])
     if not found["runs"] and not found["refusals"]:
-        lines.append("runs           none yet: `make demo`, or `python -m local run --data PATH`")
+        lines.append(f"runs           none yet: `make demo`, or `{LOCAL} run --data PATH`")
     return lines
 
 
@@ -122,13 +121,15 @@ def endpoint_line(project: Project, name: str) -> str:
     return f"{endpoint['EndpointStatus']} on {endpoint['EndpointConfigName']}{reason}"
 
 
-def serving_line(record: Mapping[str, Any]) -> str:
+def serving_lines(record: Mapping[str, Any]) -> list[str]:
     """The serving model as text: since when, its dataset, and the previous model."""
     if not record:
-        return "no model yet"
-    previous = (record.get("previous") or {}).get("runId")
-    before = f" (previously: {previous})" if previous else ""
-    return f"{record.get('runId')} since {when(record.get('since'))}, on dataset {record.get('datasetVersion')}{before}"
+        return ["serving        no model yet"]
+    lines = [f"serving        {record.get('runId')} since {when(record.get('since'))}"]
+    lines.append(f"               trained on dataset {record.get('datasetVersion')}")
+    if previous := (record.get("previous") or {}).get("runId"):
+        lines.append(f"               before it: {previous}")
+    return lines
 
 
 def last_day(now: float) -> tuple[str, str]:
@@ -174,7 +175,7 @@ def dead_letters(project: Project, url: str) -> int:
 def dead_letters_line(count: int) -> str:
     """The number of dead letters as text, with what to do."""
     return (
-        "none" if count == 0 else f"{count}: events that no function could process; see `python -m local logs emulator`"
+        "none" if count == 0 else f"{count}: events that no function could process; `{LOCAL} logs emulator` shows why"
     )
 
 
