@@ -42,10 +42,13 @@ class Answer:
 
 
 class DeployedStack:
-    """The application as its users see it: buckets to drop into, a ledger to read, an HTTP API to call."""
+    """The application as its users see it: buckets to drop into, a ledger to read, an HTTP API to call.
 
-    def __init__(self, state: Path, port: int) -> None:
-        self.state, self.port = state, port
+    Commands are of the stack that `up` deploys; another stack of the same embedded AWS is known by its name.
+    """
+
+    def __init__(self, state: Path, port: int, name: str = "ncf-local") -> None:
+        self.state, self.port, self.name = state, port, name
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.environment |= {"NCF_LOCAL_DIR": str(state), "NCF_LOCAL_PORT": str(port), "NO_COLOR": "1"}
@@ -78,7 +81,7 @@ class DeployedStack:
     @property
     def outputs(self) -> dict[str, str]:
         if not self._outputs:
-            stack = self.client("cloudformation").describe_stacks(StackName="ncf-local")["Stacks"][0]
+            stack = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
             self._outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         return self._outputs
 
