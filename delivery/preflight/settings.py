@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from contracts import parameters
 from delivery.preflight.findings import Finding, Level
 
 Template = dict[str, Any]
@@ -66,7 +68,7 @@ def read(root: Path, environment: str) -> Settings:
     """The settings of `environment`. Raises SettingsError."""
     try:
         configuration = tomllib.loads((root / "samconfig.toml").read_text("utf-8"))
-        template: Template = yaml.load((root / "template.yaml").read_text("utf-8"), Loader=_Tags)
+        template = _template((root / "template.yaml").read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"samconfig.toml or template.yaml cannot be read: {error}") from error
     known = [name for name in configuration if isinstance(configuration[name], dict)]
@@ -82,12 +84,20 @@ def read(root: Path, environment: str) -> Settings:
     return Settings(environment, stack, defaults | given, template)
 
 
-def check(settings: Settings) -> list[Finding]:
+@functools.cache
+def _template(text: str) -> Template:
+    template: Template = yaml.load(text, Loader=_Tags)
+    return template
+
+
+def check(settings: Settings, region: str) -> list[Finding]:
     """Faults of the values themselves: unknown or missing parameters, values that the template refuses, and
-    combinations that its Rules refuse.
+    combinations that its Rules, or the deployment, refuse.
     """
     where = f"samconfig.toml [{settings.environment}]"
-    faults = list(_value_faults(settings)) + list(_rule_faults(settings))
+    faults = list(_value_faults(settings))
+    # Only values that can be read are compared.
+    faults = faults or [*_rule_faults(settings), *parameters.faults(settings.values, region)]
     why = "CloudFormation refuses the deployment."
     if not faults:
         return [Finding(Level.FINE, f"the parameters of {where} are complete and go together")]
@@ -95,10 +105,10 @@ def check(settings: Settings) -> list[Finding]:
 
 
 def _value_faults(settings: Settings) -> Iterator[str]:
-    parameters = settings.template["Parameters"]
-    for name in settings.values.keys() - parameters.keys():
+    known = settings.template["Parameters"]
+    for name in settings.values.keys() - known.keys():
         yield f"{name} is not a parameter of the template"
-    for name, parameter in parameters.items():
+    for name, parameter in known.items():
         if name not in settings.values:
             yield f"{name} is missing: {parameter.get('Description', '')}"
             continue

@@ -26,6 +26,7 @@ from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
 
 from tests import releases
+from tests.permissions.replay import Account
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
@@ -49,6 +50,8 @@ class DeployedStack:
 
     def __init__(self, state: Path, port: int, name: str = "ncf-local") -> None:
         self.state, self.port, self.name = state, port, name
+        self.others: list[Account] = []
+        """The accounts' roles of other stacks that were deployed beside this one, for the replay of its calls."""
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.environment |= {"NCF_LOCAL_DIR": str(state), "NCF_LOCAL_PORT": str(port), "NO_COLOR": "1"}
