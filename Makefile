@@ -26,7 +26,7 @@ export SAM_CLI_TELEMETRY := 0
 # Compiled once, and not for each test that imports a function anew: this is a sixth of the tests' processor time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assemble demo up down status logs console train check one test lint policies lock unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load notebook airflow docs preflight image release smoke teardown pipelines format clean
+.PHONY: help setup assemble demo up down status logs console train check one test lint policies lock unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load notebook airflow docs preflight base image release smoke teardown pipelines format clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -306,6 +306,9 @@ preflight: .envs/delivery/.ready ## before a stack on AWS, what would stop it, a
 	@$(DELIVERY)
 
 image: .envs/delivery/.ready ## the image that trains and serves, of this commit, by CodeBuild; ARGS=--here: by the Docker of this machine
+	@$(DELIVERY)
+
+base: .envs/delivery/.ready ## write the digest of the base image of now into container/Dockerfile, for all builds from then on
 	@$(DELIVERY)
 
 release: .envs/delivery/.ready .envs/sam/.ready ## preflight, sam build and sam deploy: ENVIRONMENT=staging

@@ -60,7 +60,10 @@ def facts(project: Project) -> dict[str, Any]:
     return found | {
         "stack": {"name": STACK, "status": status},
         "api": http.api_url(project, outputs["ApiId"]),
-        "endpoint": {"name": outputs["EndpointName"], "status": endpoint_line(project, outputs["EndpointName"])},
+        "endpoint": {
+            "name": outputs["EndpointName"],
+            "status": endpoint_line(project, outputs["EndpointName"], ledger.item("ENDPOINT", "REST")),
+        },
         "serving": ledger.serving() or None,
         "split": split or None,
         "trial": ledger.trial(split) if split else None,
@@ -109,12 +112,16 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def endpoint_line(project: Project, name: str) -> str:
-    """The endpoint's status and configuration as text, also if there is none yet."""
+def endpoint_line(project: Project, name: str, rest: Mapping[str, Any]) -> str:
+    """The endpoint's status and configuration as text, also if there is none yet, or if it rests (`rest`: the ledger's
+    record of that, empty if it never did).
+    """
     try:
         endpoint = project.client("sagemaker").describe_endpoint(EndpointName=name)
     except ClientError as error:
         if "Could not find" in str(error):
+            if rest.get("isResting"):
+                return "rests outside EndpointHours: the API answers with the lists of a batch, or with popular items"
             return "none yet: the first model that passes the gate creates it"
         return str(error)
     reason = f": {endpoint['FailureReason']}" if endpoint.get("FailureReason") else ""

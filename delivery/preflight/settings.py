@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from contracts import parameters
 from delivery.preflight.findings import Finding, Level
 
 Template = dict[str, Any]
@@ -94,12 +95,14 @@ def read(root: Path, environment: str) -> Settings:
     return Settings(environment, stack, defaults | given, template)
 
 
-def check(settings: Settings) -> list[Finding]:
+def check(settings: Settings, region: str) -> list[Finding]:
     """Faults of the values themselves: unknown or missing parameters, values that the template refuses, and
-    combinations that its Rules refuse.
+    combinations that its Rules, or the deployment, refuse.
     """
     where = f"samconfig.toml [{settings.environment}]"
-    faults = list(_value_faults(settings)) + list(_rule_faults(settings))
+    faults = list(_value_faults(settings))
+    # Only values that can be read are compared.
+    faults = faults or [*_rule_faults(settings), *parameters.faults(settings.values, region)]
     why = "CloudFormation refuses the deployment."
     if not faults:
         return [Finding(Level.FINE, f"the parameters of {where} are complete and go together")]
@@ -107,10 +110,10 @@ def check(settings: Settings) -> list[Finding]:
 
 
 def _value_faults(settings: Settings) -> Iterator[str]:
-    parameters = settings.template["Parameters"]
-    for name in settings.values.keys() - parameters.keys():
+    known = settings.template["Parameters"]
+    for name in settings.values.keys() - known.keys():
         yield f"{name} is not a parameter of the template"
-    for name, parameter in parameters.items():
+    for name, parameter in known.items():
         if name not in settings.values:
             yield f"{name} is missing: {parameter.get('Description', '')}"
             continue

@@ -1,7 +1,7 @@
 """State StartTraining (task token): start a SageMaker training job. `on_job_finished` answers the token when the job
 has ended.
 
-The answer is `{"jobName", "modelDataUrl", "outputUrl", "image", "instanceType", "modelData", "output"}`; the last two
+The answer is `{"jobName", "modelDataUrl", "outputUrl", "image", "instanceType", "instanceCount", "modelData", "output"}`; the last two
 are the pins of both archives (`shared/artefacts.py`).
 """
 

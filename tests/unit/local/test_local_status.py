@@ -222,3 +222,25 @@ def test_without_a_host_the_status_says_how_to_start_one_and_json_has_null(
     project.make_state_folder()
     status.show_status(project, Show())
     assert "not running (its state is kept): `make up` starts it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("rest", "line"),
+    [
+        ({}, "none yet: the first model that passes the gate creates it"),
+        ({"isResting": False}, "none yet: the first model that passes the gate creates it"),
+        (
+            {"isResting": True},
+            "rests outside EndpointHours: the API answers with the lists of a batch, or with popular items",
+        ),
+    ],
+)
+def test_an_endpoint_that_rests_is_not_one_that_was_never_made(rest: dict[str, Any], line: str) -> None:
+    error = ClientError({"Error": {"Code": "ValidationException", "Message": "Could not find endpoint"}}, "D")
+
+    def describe(EndpointName: str) -> dict[str, Any]:
+        raise error
+
+    client = SimpleNamespace(describe_endpoint=describe)
+    project = SimpleNamespace(client=lambda _: client)
+    assert status.endpoint_line(project, "ncf-recommender", rest) == line  # type: ignore[arg-type]  # a stub
