@@ -15,7 +15,6 @@ from control.at_once import at_once
 from control.connection import Clients
 from control.ledger import moment, when
 
-
 ALARMS = (
     "run-failed",
     "dead-letters",
@@ -31,7 +30,7 @@ ALARMS = (
 
 
 def ringing(clients: Clients, prefix: str) -> list[str]:
-    """The names of the alarms that ring, of the stack with this NamePrefix; those of `ncf-prod` begin with `ncf-`, too."""
+    """The names of the ringing alarms of the stack with this NamePrefix; those of `ncf-prod` begin with `ncf-`, too."""
     pages = clients.client("cloudwatch").get_paginator("describe_alarms")
     found = pages.paginate(AlarmNamePrefix=f"{prefix}-", StateValue="ALARM")
     names = (str(alarm["AlarmName"]) for page in found for alarm in page.get("MetricAlarms", ()))
