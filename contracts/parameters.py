@@ -54,8 +54,8 @@ def _machines_faults(values: Mapping[str, str]) -> Iterator[str]:
         )
     if devices.has_gpu(values["BatchInstanceType"]):
         yield (
-            f"BatchInstanceType {values['BatchInstanceType']} has a GPU, which the image could not use: Batch Transform "
-            "has no host image for CUDA 13. Choose a CPU type"
+            f"BatchInstanceType {values['BatchInstanceType']} has a GPU, which the image could not use: Batch "
+            "Transform has no host image for CUDA 13. Choose a CPU type"
         )
     least, most = int(values["EndpointInstanceCount"]), int(values["EndpointMaximumInstances"])
     if 0 < most < least:

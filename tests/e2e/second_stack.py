@@ -1,4 +1,4 @@
-"""A second stack on an embedded AWS that has one, under names that begin like the first one's; and what there is of both."""
+"""A second stack on an embedded AWS that has one, under names that begin like the first one's; and what both have."""
 
 from __future__ import annotations
 

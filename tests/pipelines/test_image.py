@@ -7,6 +7,7 @@ runs none of its phases, so the tests run them. All else is real: the stack, the
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import zipfile
@@ -79,7 +80,7 @@ def test_docker_is_asked_for_what_sagemaker_takes(account: Account, commit: Path
     assert account.delivery(commit, "image", "--here").returncode == 0
     log = (account.folder / "docker.log").read_text("utf-8").splitlines()
     build = [words for words in map(json.loads, log) if words[:2] == ["buildx", "build"]][-1]
-    options = dict(zip(build, build[1:], strict=False))
+    options = dict(itertools.pairwise(build))
     assert options["--build-arg"] == f"BASE_IMAGE={BASE}@{account.base_digest}", "the tag alone may move"
     assert f"{base.DIGEST_LABEL}={account.base_digest}" in build and f"{base.NAME_LABEL}={BASE}" in build
     assert {"--provenance=false", "--sbom=false", "type=registry,oci-mediatypes=false", "linux/amd64"} <= set(build)

@@ -59,7 +59,9 @@ class Failed(Exception):
 
 
 def definition_of(machine: str | dict[str, Any]) -> dict[str, Any]:
-    """A definition itself, or that in `statemachines/`, each substitution replaced by its own name, and the partition by `aws`."""
+    """A definition itself, or that in `statemachines/` with each substitution replaced by its own name, and the
+    partition by `aws`.
+    """
     if isinstance(machine, dict):
         return machine
     text = (DEFINITIONS / f"{machine}.asl.json").read_text(encoding="utf-8").replace("${Partition}", "aws")
@@ -98,9 +100,9 @@ class Execution:
 
 
 def execute(machine: str | dict[str, Any], event: Mapping[str, Any], answers: Answers) -> Execution:
-    """Run `machine`, a name or a definition, on `event`. `answers(state, attempt, payload)` replaces the function of a Task (attempts count from
-    0). It returns the payload of the function's answer or, if the task waits for a token, the answer to the token; if
-    it returns a `Failed`, the state ends with that error.
+    """Run `machine`, a name or a definition, on `event`. `answers(state, attempt, payload)` replaces the function of a
+    Task (attempts count from 0). It returns the payload of the function's answer or, if the task waits for a token, the
+    answer to the token; if it returns a `Failed`, the state ends with that error.
     """
     definition, called = definition_of(machine), machine if isinstance(machine, str) else "small"
     name = uuid.uuid4().hex

@@ -128,7 +128,7 @@ EACH = jsonata(
 )
 SMALL = {
     "a retried error": Small(RETRIED, answers=(Failed("Throttled"), {"calls": 2})),
-    "an error retried in vain": Small(RETRIED, answers=(Failed("Throttled"),)),
+    "an error that every retry meets": Small(RETRIED, answers=(Failed("Throttled"),)),
     "a caught error": Small(RETRIED, answers=(Failed("BadManifest"),)),
     "an error that nothing matches": Small(RETRIED, answers=(Failed("Unforeseen"),)),
     "a path that is there": Small(BY_PATH, {"a": {"b": True}}),
