@@ -1,8 +1,7 @@
 """The settings of the docs site (`make docs`): Sphinx with MyST, from the Markdown files as they are.
 
-The source folder that Sphinx reads has one link for each entry of the repository's root (Makefile), so that a link from
-one Markdown file to any other file holds on the site as it does in the repository. The navigation is made of the files
-that are there: a new page needs no line here.
+Sphinx's source folder is the root of the repository, so that a link from one Markdown file to any other file holds on
+the site as it does in the repository. The navigation is made of the files that are there: a new page needs no line.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ pygments_dark_style = "github-dark"
 
 PARTS = {
     "Tutorial": ["docs/tutorial"],
-    "How-to": ["docs/how-to/*", "docs/deploying", "docs/local-mode"],
+    "How-to": ["docs/how-to/index", "docs/how-to/*", "docs/deploying", "docs/local-mode"],
     "On call": ["docs/on-call", "docs/faults"],
-    "Reference": ["docs/reference/*"],
-    "Explanation": ["docs/explanation/*", "docs/decisions/README"],
+    "Reference": ["docs/reference/index", "docs/reference/*"],
+    "Explanation": ["docs/explanation/index", "docs/explanation/*", "docs/decisions/index"],
     "The embedded AWS": ["laptop_aws/README", "laptop_aws/docs/*", "laptop_aws/CHANGELOG"],
     "Project": ["docs/*", "*"],
 }
@@ -80,12 +79,13 @@ def _toctree(pages: Iterable[str], *options: str) -> str:
 
 
 def _add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
-    """The front page carries the navigation; the page of the decisions, their list."""
+    """The front page carries the navigation; that of the decisions, theirs."""
     if page == root_doc:
         parts = navigation(app.project.docnames)
         source[0] += "".join(_toctree(pages, ":hidden:", f":caption: {part}") for part, pages in parts.items() if pages)
-    elif page == "docs/decisions/README":
-        source[0] += _toctree(sorted(name for name in app.project.docnames if name.startswith("docs/decisions/0")))
+    elif page == "docs/decisions/index":
+        pages = sorted(name for name in app.project.docnames if name.startswith("docs/decisions/0"))
+        source[0] += _toctree(pages, ":hidden:")
 
 
 class LinksToOtherFiles(SphinxTransform):
@@ -94,22 +94,22 @@ class LinksToOtherFiles(SphinxTransform):
     default_priority = 5
 
     def apply(self, **_: Any) -> None:
-        for node in [
-            *self.document.findall(addnodes.download_reference),
-            *self.document.findall(addnodes.pending_xref),
-        ]:
-            target = node["reftarget"].split("#")[0]
-            path = posixpath.normpath(posixpath.join(posixpath.dirname(self.env.docname), target))
-            if node.get("refdomain") or not target or not (ROOT / path).exists():
-                continue
-            if f"{path}/README" in self.env.found_docs:
-                node.replace_self(
-                    _link(node, self.env.app.builder.get_relative_uri(self.env.docname, f"{path}/README"))
-                )
-            elif REPOSITORY:
-                node.replace_self(_link(node, f"{REPOSITORY}/blob/HEAD/{path}"))
-            elif (ROOT / path).is_dir():
-                node.replace_self(node.children)
+        for kind in (addnodes.download_reference, addnodes.pending_xref):
+            for node in list(self.document.findall(kind)):
+                self._lead(node)
+
+    def _lead(self, node: nodes.Element) -> None:
+        target = node["reftarget"].split("#")[0]
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(self.env.docname), target))
+        if node.get("refdomain") or not target or not (ROOT / path).exists():
+            return
+        front = next((page for page in (f"{path}/index", f"{path}/README") if page in self.env.found_docs), None)
+        if front:
+            node.replace_self(_link(node, self.env.app.builder.get_relative_uri(self.env.docname, front)))
+        elif REPOSITORY:
+            node.replace_self(_link(node, f"{REPOSITORY}/blob/HEAD/{path}"))
+        elif (ROOT / path).is_dir():
+            node.replace_self(node.children)
 
 
 def _link(node: nodes.Element, address: str) -> nodes.reference:
