@@ -1,4 +1,4 @@
-"""Tables and examples of the HTTP API, from its document (docs/reference/openapi.json) and docs/reference/examples.json."""
+"""Tables and examples of the HTTP API, from openapi.json and examples.json in docs/reference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Api:
         }
 
     def about(self) -> str:
-        """What the document says of all routes."""
+        """The description of all routes together."""
         return pages.wrapped(self._document["info"]["description"])
 
     def routes(self) -> str:
@@ -53,8 +53,7 @@ class Api:
             body = operation["requestBody"]
             parts.append(f"Body: {self._link(body, '')}, {body['description']}.")
         answers = (
-            (status, self._link(answer, ""), answer["description"])
-            for status, answer in operation["responses"].items()
+            (status, self._link(answer, ""), answer["description"]) for status, answer in operation["responses"].items()
         )
         parts.append(pages.table(("answer", "body", "meaning"), answers).strip())
         return "\n\n".join([*parts, *self._example(route)]) + "\n"

@@ -36,7 +36,7 @@ def assemble(root: Path) -> dict[str, str]:
         "cli.md": {
             "targets": commands.targets(root),
             "variables": commands.variables(root),
-            "programs": commands.programs(root),
+            "programs": commands.programs(),
         },
     }
     return {path: text for page, its in tables.items() for path, text in pages.filled(root, page, its).items()}
