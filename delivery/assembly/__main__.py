@@ -11,7 +11,7 @@ from delivery import costs
 from delivery.assembly import documents, files, machines, reference, template
 
 ROOT = Path(__file__).resolve().parents[2]
-# In this order: the template reads the definitions of the state machines; the costs and the reference read the template.
+# In this order: the template reads the definitions of the state machines, and costs and reference the template.
 ASSEMBLIES = (machines.assemble, template.assemble, documents.assemble, costs.assemble, reference.assemble)
 
 

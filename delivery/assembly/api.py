@@ -1,4 +1,4 @@
-"""Tables and examples of the HTTP API, from its document (docs/reference/openapi.json) and docs/reference/examples.json."""
+"""Tables and examples of the HTTP API, from openapi.json and examples.json in docs/reference."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ class Api:
         }
 
     def about(self) -> str:
-        """What the document says of all routes."""
+        """The description of all routes together."""
         return pages.wrapped(self._document["info"]["description"])
 
     def routes(self) -> str:
         """All routes, with links to their sections."""
         rows = (
-            (f"[{route}](#{_anchor(route)})", operation["summary"]) for route, operation in self._operations.items()
+            (f"[{route}]({_page(route)}#{_anchor(route)})", operation["summary"])
+            for route, operation in self._operations.items()
         )
         return pages.table(("route", "what it does"), rows)
 
     def sections(self) -> str:
         """A section for each route, those of events apart."""
-        return "\n".join(self.section(route) for route in self._operations if not route.endswith("/events"))
+        return "\n".join(self.section(route) for route in self._operations if not _page(route))
 
     def section(self, route: str) -> str:
         """One route: its parameters, body and answers, and an example."""
@@ -51,9 +52,9 @@ class Api:
         parts += self._parameters(route, operation)
         if "requestBody" in operation:
             body = operation["requestBody"]
-            parts.append(f"Body: {self._link(body, '')}, {body['description']}.")
+            parts.append(f"Body: {self._link(body, route)}, {body['description']}.")
         answers = (
-            (status, self._link(answer, ""), answer["description"])
+            (status, self._link(answer, route), answer["description"])
             for status, answer in operation["responses"].items()
         )
         parts.append(pages.table(("answer", "body", "meaning"), answers).strip())
@@ -101,9 +102,11 @@ class Api:
         """The parameters of `route`."""
         return list(self._operations[route].get("parameters", []))
 
-    def _link(self, of: Schema, page: str) -> str:
+    def _link(self, of: Schema, route: str) -> str:
+        """The link to a body, on the page of `route`."""
         name = of["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-        return f"[{name}]({page}#{name.lower()})"
+        page = "events.md" if name in EVENTS else "api.md"
+        return f"[{name}]({'' if page == (_page(route) or 'api.md') else page}#{name.lower()})"
 
     def _example(self, route: str) -> Iterator[str]:
         example = self._examples[route]
@@ -129,6 +132,11 @@ def _text(value: Any, indent: str = "") -> str:
         return f"[\n{inner}" + f",\n{inner}".join(_text(one, inner) for one in value) + f"\n{indent}]"
     entries = (f"{json.dumps(name)}: {_text(one, inner)}" for name, one in value.items())
     return f"{{\n{inner}" + f",\n{inner}".join(entries) + f"\n{indent}}}"
+
+
+def _page(route: str) -> str:
+    """The page of a route, as api.md names it in a link."""
+    return "events.md" if route.endswith("/events") else ""
 
 
 def _anchor(route: str) -> str:

@@ -24,7 +24,9 @@ HEAD = ("argument", "value", "meaning")
 def targets(root: Path) -> str:
     """The targets of the Makefile that `make help` shows."""
     found = TARGET.findall((root / "Makefile").read_text("utf-8"))
-    return pages.table(("command", "what it does"), ((pages.code(f"make {names.strip()}"), text) for names, text in found))
+    return pages.table(
+        ("command", "what it does"), ((pages.code(f"make {names.strip()}"), text) for names, text in found)
+    )
 
 
 def variables(root: Path) -> str:
@@ -33,16 +35,16 @@ def variables(root: Path) -> str:
     return pages.table(("variable", "meaning"), ((pages.code(names), text) for names, text in found))
 
 
-def programs(root: Path) -> str:
+def programs() -> str:
     """A section for each program with arguments."""
-    sections = [_program(_parser(root, module)) for module in PARSERS]
+    sections = [program(_parser(module)) for module in PARSERS]
     launch = importlib.import_module("training.launch").parser()
-    return "\n".join([*sections, _program(launch, without="hyperparameters")])
+    return "\n".join([*sections, program(launch, without="hyperparameters")])
 
 
-def _parser(root: Path, module: str) -> argparse.ArgumentParser:
+def _parser(module: str) -> argparse.ArgumentParser:
     if module.startswith("emr."):  # it is no package: its modules import each other by their own names
-        sys.path.insert(0, str(root / "emr"))
+        sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "emr"))
         try:
             module = module.removeprefix("emr.")
             return importlib.import_module(module).parser()
@@ -51,7 +53,7 @@ def _parser(root: Path, module: str) -> argparse.ArgumentParser:
     return importlib.import_module(module).parser()
 
 
-def _program(parser: argparse.ArgumentParser, without: str = "") -> str:
+def program(parser: argparse.ArgumentParser, without: str = "") -> str:
     """The section of a program: its arguments, and those of each of its commands."""
     parts = [f"## {parser.prog}", *_about(parser, parser.description or "", without)]
     for action in parser._actions:
@@ -63,7 +65,7 @@ def _program(parser: argparse.ArgumentParser, without: str = "") -> str:
 
 
 def _about(parser: argparse.ArgumentParser, words: str, without: str = "") -> Iterator[str]:
-    """What a program or command does, its example and its arguments."""
+    """The description of a program or command, its example and its arguments."""
     if words:
         yield pages.wrapped(pages.cell(f"{words[0].upper()}{words[1:].rstrip('.')}."))
     epilog = parser.epilog or ""

@@ -15,16 +15,16 @@ INDEX = f"{pages.REFERENCE}/documents.md"
 HEAD = """\
 # The JSON documents
 
-A page for each document has all its fields. `make assemble` writes it from the schema in `contracts/`, which is also
-the check: a document with another value is refused, with a sentence that names the field. [Contracts](contracts.md)
-says who writes and who reads each document.
+A page for each document has all its fields. `make assemble` writes it from the schema in
+`contracts/`, which is also the check: a document with another value is refused, with a sentence
+that names the field. [Contracts](contracts.md) says who writes and who reads each document.
 
-In the tables, `a.b` is the field `b` of the object `a`, `a[]` an entry of the list `a`, and `<key>` any key. Where a
-field is absent, the default counts. A field without a meaning has that of the object around it, or of the object that
-it links to.
+In the tables, `a.b` is the field `b` of the object `a`, `a[]` an entry of the list `a`, and `<key>`
+any key. Where a field is absent, the default counts. A field without a meaning has that of the
+object around it, or of the object that it links to.
 
-`schemaVersion` is the version of the document's form, `runId` the retraining run that wrote it, `datasetVersion` the
-dataset that it was made from, and `codeVersion` the code that made it.
+`schemaVersion` is the version of the document's form, `runId` the retraining run that wrote it,
+`datasetVersion` the dataset that it was made from, and `codeVersion` the code that made it.
 """
 
 
@@ -56,7 +56,11 @@ class _Document:
     def page(self) -> str:
         source = f"[{self.path.name}](../../../contracts/{self.path.name})"
         about = pages.wrapped(f"{self.about} Source: {source}; [how to read the table](../documents.md).")
-        return f"# {self.name}\n\n{about}\n\n" + self.fields.table(self.schema) + "".join(self._shared(name) for name in self.shared)
+        return (
+            f"# {self.name}\n\n{about}\n\n"
+            + self.fields.table(self.schema)
+            + "".join(self._shared(name) for name in self.shared)
+        )
 
     def _shared(self, name: str) -> str:
         schema = self.shared[name]

@@ -1,12 +1,10 @@
-"""What the metrics mean, by name, for docs/reference/metrics.md; and the dimensions that the code does not name where it
-sends them.
-"""
+"""Meanings of the metrics, by name, for docs/reference/metrics.md; and dimensions that the code names elsewhere."""
 
 from __future__ import annotations
 
 DIMENSIONS: dict[str, str] = {
     "RecommendationServed": "`source`, or none",
-    **{name: "`variant` or `placement`" for name in ("Impressions", "Clicks", "Purchases", "PurchaseValue")},
+    **dict.fromkeys(("Impressions", "Clicks", "Purchases", "PurchaseValue"), "`variant` or `placement`"),
 }
 METRICS: dict[str, str] = {
     "AnsweredWithoutEndpoint": "1 for an answer that the endpoint did not give, 0 for one that it gave: the average is "

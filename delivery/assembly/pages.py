@@ -1,8 +1,8 @@
 """Pages whose sentences are by hand and whose tables are written: a table stands between two comments,
 
-    <!-- table: outputs -->
-    …
-    <!-- end -->
+<!-- table: outputs -->
+…
+<!-- end -->
 """
 
 from __future__ import annotations

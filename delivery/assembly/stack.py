@@ -107,7 +107,7 @@ def _condition(alarm: Resource) -> str:
 
 
 def rules(root: Path) -> str:
-    """What the stack listens to: the rules of EventBridge, with what they match and whom they call."""
+    """The rules of EventBridge: what they match, and whom they call."""
     rows = []
     for rule in _of_type(root, "Rule", "AWS::Events").values():
         pattern = rule["EventPattern"]

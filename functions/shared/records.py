@@ -223,7 +223,7 @@ class Serving(PreviousModel):
     """That of the last lock under which something was deployed."""
 
 
-class Tenure(TypedDict):
+class ServedSince(TypedDict):
     """`SERVING`, `SINCE#<since>`: who served from then on. Kind `TENURE`."""
 
     runId: str
