@@ -17,14 +17,16 @@ TOOLS_READY          := .envs/notebook/.ready .envs/aws/.ready
 # are not even imported.
 SLOW_FILES   = $(shell grep -rlx --include='test_*.py' 'pytestmark = pytest.mark.slow' tests)
 FAST         = tests -m "not slow" $(addprefix --ignore=tests/,unit/emr unit/statemachines unit/local unit/permissions e2e) $(addprefix --ignore=,$(SLOW_FILES))
-CHECKED     := contracts functions ncf training serving container emr laptop_aws control local console delivery tests benchmarks examples
+CHECKED     := docs contracts functions ncf training serving container emr laptop_aws control local console delivery tests benchmarks examples
+
+MERMAID_SHA256 := 336df803d87a38b70a01e736e666c8f7601d2ce42f5e47c8fafe5d721074b9a3
 
 export PIP_NO_INPUT := 1
 export SAM_CLI_TELEMETRY := 0
 # Compiled once, and not for each test that imports a function anew: this is a sixth of the tests' processor time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assemble demo up down status logs console train check one test lint policies lock unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load notebook airflow preflight image release smoke teardown pipelines format clean
+.PHONY: help setup assemble demo up down status logs console train check one test lint policies lock unit contract infrastructure conformance e2e browser screenshots browse bench bench-training bench-serving load notebook airflow docs preflight base image release smoke teardown pipelines format clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -87,9 +89,9 @@ $(VENV)/.tests: $(TEST_REQUIREMENTS) $(VENV)/.runtime $(VENV)/.check
 
 setup: $(VENV)/.runtime .envs/sam/.ready .envs/lambda/.ready ## install what demo and up need (they call it)
 
-assemble: $(VENV)/.check ## write template.yaml, the state machines, and docs/reference/machines.md, documents.md and openapi.json from their sources
-	@$(BIN)/python -m delivery.assembly
+assemble: $(VENV)/.check ## write template.yaml, the state machines, and the tables of docs/reference/ from their sources
 	@PYTHONPATH=functions $(BIN)/python -m recommend.openapi > docs/reference/.openapi.new && mv docs/reference/.openapi.new docs/reference/openapi.json
+	@$(BIN)/python -m delivery.assembly
 
 # An option of demo, from the command line alone: USER is in every shell's environment.
 told = $(if $(findstring command line,$(origin $(1))),--$(2) "$($(1))")
@@ -131,7 +133,7 @@ one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_t
 		{ test -z "$$rest" || $(BIN)/python -m pytest $$rest -k "$(TEST)"; } && \
 		{ test -z "$$own" || { $(MAKE) --no-print-directory .envs/browser/.ready && .envs/browser/bin/python -m pytest $$own -k "$(TEST)"; }; }
 
-test: setup $(VENV)/.tests $(TOOLS_READY) .envs/browser/.ready .envs/airflow/.ready .envs/delivery/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, pipelines, end-to-end and browser tests
+test: setup $(VENV)/.tests $(TOOLS_READY) .envs/browser/.ready .envs/airflow/.ready .envs/delivery/.ready .envs/docs/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, pipelines, end-to-end and browser tests
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going tests-in-venv tests-beside
 
 # The tests of the embedded AWS and of the deployed stack wait for most of their time: three processes on two cores, and
@@ -141,7 +143,7 @@ tests-in-venv:
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/airflow --ignore tests/pipelines
 
 tests-beside:
-	@shown=$$(mktemp); $(MAKE) --no-print-directory --keep-going browser airflow pipelines > "$$shown" 2>&1; result=$$?; \
+	@shown=$$(mktemp); $(MAKE) --no-print-directory --keep-going docs browser airflow pipelines > "$$shown" 2>&1; result=$$?; \
 		cat "$$shown"; rm -f "$$shown"; exit $$result
 
 lint: $(VENV)/.check ## check format, style, types and the import rules
@@ -271,6 +273,24 @@ notebook: .envs/notebook/.ready ## run examples/train_and_recommend.ipynb and wr
 airflow: setup $(VENV)/.tests .envs/airflow/.ready ## the tests of the Airflow DAG, executed by Airflow on the embedded AWS
 	@$(BIN)/python -m pytest tests/airflow
 
+# Mermaid's one file, from npm, by its checksum: its 60 dependencies are in it already.
+.envs/docs/.ready: requirements/docs.txt $(if $(NODE_FOUND),,requirements/node.txt) | $(BIN)/python
+	@echo "set-up: Sphinx and Mermaid for the docs site, in their own environment"
+	@rm -rf .envs/docs && $(PYTHON) -m venv .envs/docs
+	@.envs/docs/bin/pip install --quiet --disable-pip-version-check --requirement requirements/docs.txt $(if $(NODE_FOUND),,--requirement requirements/node.txt)
+	@cd .envs/docs && $$(cd $(CURDIR) && .envs/docs/bin/python -c 'from tests.infrastructure import node; print(*node.find()[1])') pack --silent mermaid@12.3.0 > /dev/null
+	@cd .envs/docs && mkdir mermaid && tar -xzf mermaid-12.3.0.tgz -C mermaid --strip-components 2 package/dist/mermaid.min.js && rm mermaid-12.3.0.tgz
+	@echo "$(MERMAID_SHA256)  .envs/docs/mermaid/mermaid.min.js" | sha256sum --check --quiet
+	@touch $@
+
+# All pages anew, so that each warning shows, and any is an error. `serve` builds what has changed.
+SPHINX = .envs/docs/bin/sphinx-build --quiet -c docs -d .envs/docs/doctrees . site
+docs: .envs/docs/.ready ## the docs site in site/, from the Markdown files: 17 s; ARGS=serve: on http://127.0.0.1:8092, rebuilt at each change
+	@$(SPHINX) --fresh-env --write-all --fail-on-warning
+	@test "$(ARGS)" != serve || { echo "docs: http://127.0.0.1:8092 (Ctrl-C stops it)"; \
+		.envs/docs/bin/python -m http.server --bind 127.0.0.1 --directory site 8092 > /dev/null 2>&1 & trap "kill $$!" EXIT; \
+		.envs/docs/bin/watchfiles "$(SPHINX)" docs laptop_aws/docs $(wildcard *.md laptop_aws/*.md); }
+
 # --- An account: the targets that every pipeline calls (docs/deploying.md) ------------------------------------------------
 
 .envs/delivery/.ready: requirements/delivery.txt
@@ -288,6 +308,9 @@ preflight: .envs/delivery/.ready ## before a stack on AWS, what would stop it, a
 image: .envs/delivery/.ready ## the image that trains and serves, of this commit, by CodeBuild; ARGS=--here: by the Docker of this machine
 	@$(DELIVERY)
 
+base: .envs/delivery/.ready ## write the digest of the base image of now into container/Dockerfile, for all builds from then on
+	@$(DELIVERY)
+
 release: .envs/delivery/.ready .envs/sam/.ready ## preflight, sam build and sam deploy: ENVIRONMENT=staging
 	@$(DELIVERY)
 
@@ -298,4 +321,4 @@ teardown: .envs/delivery/.ready ## remove a stack with all that costs: ENVIRONME
 	@$(DELIVERY)
 
 clean: down ## remove the environments, the state of the embedded AWS and every build
-	@rm -rf $(VENV) .envs .local .aws-sam .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf $(VENV) .envs .local .aws-sam site .pytest_cache .mypy_cache .ruff_cache

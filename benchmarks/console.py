@@ -50,10 +50,11 @@ def main() -> None:
     endpoint = f"http://127.0.0.1:{os.environ.get('NCF_LOCAL_PORT', '4566')}"
     parser.add_argument("--endpoint-url", default=endpoint, help=f"the embedded AWS (default: {endpoint})")
     given = parser.parse_args()
+    executable = chromium.find()
     started = time.perf_counter()
     with ConsoleProcess("--endpoint-url", given.endpoint_url) as console, sync_playwright() as playwright:
         print(f"start of the console until its link: {time.perf_counter() - started:.2f} s\n")
-        browser = playwright.chromium.launch(executable_path=chromium.find())
+        browser = playwright.chromium.launch(executable_path=executable)
         context = browser.new_context()
         page = context.new_page()
         time.sleep(READY_SECONDS)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from console import state
+from console.shelf import SHELF
 from contracts.documents import Unfit
 from contracts.forgotten import Forgotten
 from control import api, catalogue, lists, people
 from control.lists import MODEL, OTHER, SHOP, STORED, Options, Person
-
-SHELF = catalogue.Shelf()
-"""The catalogue of the serving model, once for all pages."""
 
 
 def serving() -> dict[str, Any]:

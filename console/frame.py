@@ -21,7 +21,7 @@ from control.connection import in_words
 from control.spreadsheet import without_formula
 
 REFRESH_SECONDS = 1.5
-READ_ONLY = 'This console only reads. Stop it and start it again with: make console ARGS="--write"'
+READ_ONLY = 'This console only reads. One that may change something: make console ARGS="--write"'
 """What a button of a change says while nothing may be changed."""
 READING = "Reading from AWS…"
 """What a page or a part of it shows until it is read."""
@@ -299,6 +299,7 @@ def ask(action: Action, after: Callable[[], Any] | None = None) -> None:
         why = ui.input("Reason" if action.needs_reason else "Reason (optional)").classes("w-full").props("autofocus")
 
         async def confirm() -> None:
+            yes.disable()  # a second press would do it twice
             try:
                 await run.io_bound(perform, state.current.connection, action, state.current.who, str(why.value or ""))
             except ValueError as error:
@@ -307,6 +308,8 @@ def ask(action: Action, after: Callable[[], Any] | None = None) -> None:
             except Exception as error:  # as in `read`
                 ui.notify(in_words(error), type="negative", multi_line=True)
                 return
+            finally:
+                yes.enable()
             dialog.close()
             ui.notify(f"{action.name}: done", type="positive")
             if after is not None:
@@ -315,7 +318,7 @@ def ask(action: Action, after: Callable[[], Any] | None = None) -> None:
                     await found
 
         with ui.row():
-            ui.button(action.name.capitalize(), on_click=confirm).props("color=primary")
+            yes = ui.button(action.name.capitalize(), on_click=confirm).props("color=primary")
             ui.button("Cancel", on_click=dialog.close).props("flat")
     dialog.open()
 

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from nicegui import app, ui
 
@@ -18,6 +19,10 @@ from control import own_link
 from control.connection import Connection
 
 HOST = "127.0.0.1"
+USUAL_PORT = 8090
+WAITS_SECONDS = 600.0
+"""How long a console that ends with the embedded AWS waits for it to come back."""
+LOOK_SECONDS = 5.0
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0072b2"/>'
     '<path d="M3 11l3-4 3 2 4-5" fill="none" stroke="#fff" stroke-width="2"/></svg>'
@@ -31,8 +36,12 @@ class PortTaken(Exception):
     """The port cannot be listened on; the message says what to do."""
 
 
-def free_port(wanted: int) -> int:
-    """`wanted`, or a free port for 0. Raises PortTaken."""
+def free_port(wanted: int | None) -> int:
+    """`wanted`, or a free port for 0; for None the usual port, or a free one if that is taken. Raises PortTaken."""
+    if wanted is None:
+        with suppress(PortTaken):
+            return free_port(USUAL_PORT)
+        return free_port(0)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -45,9 +54,11 @@ def free_port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def serve(connection: Connection, port: int, may_write: bool, token: str) -> None:
-    """Serve until Ctrl-C. Prints the link. Raises PortTaken."""
-    port = free_port(port)
+def serve(
+    connection: Connection, wanted_port: int | None, may_write: bool, token: str, ends_with_aws: bool = False
+) -> None:
+    """Serve until Ctrl-C, or with `ends_with_aws` until the embedded AWS is gone. Prints the link. Raises PortTaken."""
+    port = free_port(wanted_port)
     state.current = state.Console(connection, may_write)
     for name in PAGES:
         importlib.import_module(f"console.pages.{name}")
@@ -60,7 +71,9 @@ def serve(connection: Connection, port: int, may_write: bool, token: str) -> Non
     settings["gzip_middleware_factory"] = None
     announce = threading.Thread(target=_announce, args=(link, port, connection), daemon=True)
     app.on_startup(announce.start)
-    with own_link.kept(port, link):
+    if ends_with_aws:
+        app.on_startup(threading.Thread(target=_end_with_aws, args=(connection,), daemon=True).start)
+    with own_link.kept(link, connection, may_write):
         ui.run(host=HOST, port=port, title=connection.stack, favicon=ICON, dark=None, **settings)
 
 
@@ -77,3 +90,14 @@ def _announce(link: str, port: int, connection: Connection) -> None:
         for service in FIRST:
             connection.client(service)
         _ = connection.outputs
+
+
+def _end_with_aws(connection: Connection) -> None:
+    """End the console once the embedded AWS has not answered for so long: nobody else would."""
+    parts = urlsplit(str(connection.endpoint_url))
+    answered = time.monotonic()
+    while time.monotonic() - answered < WAITS_SECONDS:
+        time.sleep(LOOK_SECONDS)
+        with suppress(OSError), socket.create_connection((str(parts.hostname), parts.port or 80), timeout=1):
+            answered = time.monotonic()
+    app.shutdown()

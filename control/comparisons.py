@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from control.ledger import moment
 from control.prices import Price, price_of
 from control.runs import parameters_of
 
-MOST_RUNS = 4
+MOST_RUNS = 8
 MOST_PAGES = 10
 """Maximum number of pages of a log stream that are read."""
 MOST_STREAMS = 4
@@ -80,6 +81,18 @@ def side(connection: Connection, run_id: str) -> Side:
     )
     kind = str((job.get("ResourceConfig") or {}).get("InstanceType", ""))
     return Side(found, manifest, job, epochs, price_of(kind, parameters))
+
+
+def sides(connection: Connection, run_ids: Sequence[str]) -> list[Side | Exception]:
+    """Read some runs at once; in place of one that cannot be read, the error."""
+
+    def tried(run_id: str) -> Side | Exception:
+        try:
+            return side(connection, run_id)
+        except Exception as error:  # of AWS or of the ledger: the other runs are shown all the same
+            return error
+
+    return at_once(functools.partial(tried, run_id) for run_id in run_ids)
 
 
 def epochs(log: Iterable[str]) -> tuple[Epoch, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
+import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,10 @@ from control.spoiling import CannotSpoil, spoil
 ACTION = "drill "
 """How the names of drills' actions begin; the drill's name follows."""
 NEXT_STEP = "step of a drill"
+PROBE = "drills/full-disk"
+"""The object that a full disk refuses."""
+FULL_DISK_PATH, FULL_DISK_HEADER = "/_laptop_aws/full-disk", "x-laptop-aws-seconds"
+"""How the embedded AWS is told to count its disk as full: no service of AWS has a call for it."""
 LARGEST_DROP_BYTES = 64 << 20
 LARGEST_PLAIN_BYTES = 1 << 30
 WHY_NOT = (
@@ -70,7 +75,7 @@ def ledger_of(connection: Connection) -> Ledger:
 
 
 def preparation(connection: Connection, drill: Drill, user_id: str = "") -> Action:
-    """The action that begins a drill. `user_id` is the person whose list is asked for without an endpoint. Raises
+    """The action that begins a drill. `user_id` is the person whose list is asked for meanwhile. Raises
     NotReady if it cannot begin now, and says what to do.
     """
     require_embedded(connection)
@@ -93,7 +98,9 @@ def preparation(connection: Connection, drill: Drill, user_id: str = "") -> Acti
         case "dead-endpoint":
             calls = _dead_endpoint(connection, user_id, facts)
         case _:
-            raise NotReady(f"{drill.cause} Run {drill.instead} instead.")
+            _idle(ledger)  # its steps would be refused too
+            facts["userId"] = user_id
+            calls = ()
     return Action(
         name=ACTION + drill.name,
         title=f"{drill.title}: begin the drill?",
@@ -283,7 +290,48 @@ def _next(connection: Connection, drill: Begun, due: str) -> Action:
     if due == "stop":
         name = f"{connection.name_prefix}-{drill.facts['runId']}"
         return _note(drill, {}, (Call("sagemaker", "stop_training_job", {"TrainingJobName": name}),))
+    if due == "fill":
+        # While the disk is full nothing can be recorded: it is seen to its end first.
+        return _note(drill, {"shortage": _shortage(connection, str(drill.facts.get("userId", "")))})
     return _note(drill, {"wasLost": _is_waiting(connection, drill)}, _rule_on(connection))
+
+
+def _shortage(connection: Connection, user_id: str) -> dict[str, Any]:
+    """Let the disk count as full; what was seen until a change is made again, or long after it should have been."""
+    require_embedded(connection)
+    change = {"Bucket": connection.outputs["ArtifactsBucketName"], "Key": PROBE, "Body": b"a change"}
+    s3, ledger = connection.client("s3"), ledger_of(connection)
+    asked = urllib.request.Request(
+        f"{connection.endpoint_url}{FULL_DISK_PATH}",
+        headers={FULL_DISK_HEADER: str(drills.FULL_SECONDS)},
+        method="POST",
+    )
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=10).close()
+    began = time.monotonic()
+    refusal = _refusal(s3, change)
+    was_readable = bool(ledger.serving())
+    status, source = _answer(connection, user_id)
+    goes_on = False
+    while not goes_on and time.monotonic() - began < 3 * drills.FULL_SECONDS:
+        time.sleep(0.5)
+        goes_on = not _refusal(s3, change)
+    if goes_on:
+        s3.delete_object(Bucket=change["Bucket"], Key=PROBE)
+    return {
+        "refusal": refusal, "wasReadable": was_readable, "answerStatus": status, "answerSource": source,
+        "goesOn": goes_on,
+    }  # fmt: skip
+
+
+def _refusal(s3: Any, change: Mapping[str, Any]) -> str:
+    """Why the change was refused for want of space; nothing if it was made."""
+    try:
+        s3.put_object(**change)
+    except ClientError as error:
+        if error.response["Error"].get("Code") != "ServiceUnavailable":
+            raise
+        return str(error.response["Error"].get("Message", ""))
+    return ""
 
 
 def _rule_on(connection: Connection) -> tuple[Call, ...]:
@@ -347,6 +395,8 @@ def observe(connection: Connection, drill: Begun) -> Observed:
                 "answer_status": status,
                 "answer_source": source,
             }
+        case "full-disk":
+            seen |= _of_shortage(facts.get("shortage"))
         case _:
             seen |= _run(ledger, str(facts["runId"])) | _job(connection, str(facts["runId"]))
             seen |= {
@@ -355,6 +405,19 @@ def observe(connection: Connection, drill: Begun) -> Observed:
                 "is_rule_on": is_rule_on(connection),
             }
     return Observed(**seen)
+
+
+def _of_shortage(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        return {}
+    return {
+        "was_full": True,
+        "refusal": str(found["refusal"]),
+        "was_readable": bool(found["wasReadable"]),
+        "answer_status": int(found["answerStatus"]),
+        "answer_source": str(found["answerSource"]),
+        "goes_on": bool(found["goesOn"]),
+    }
 
 
 def _dataset(ledger: Ledger, source: str) -> dict[str, Any]:

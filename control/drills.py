@@ -13,6 +13,8 @@ LONGEST_SECONDS = 900.0
 """A drill that trains is over within this time."""
 LONGEST_ANSWER_SECONDS = 120.0
 """A drill that does not train is over within this time."""
+FULL_SECONDS = 10
+"""So long a disk counts as full."""
 SETTLED_SECONDS = 10.0
 """So long after a fault, what it was to cause would have happened."""
 NORMAL_ENDS = ("DEPLOYED", "REJECTED", "UNCHANGED")
@@ -36,7 +38,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Drill:
-    """One fault that can be caused. `instead` is a command, for a fault that no call of AWS can cause."""
+    """One fault that can be caused."""
 
     name: str
     title: str
@@ -45,7 +47,6 @@ class Drill:
     end: str
     """The expected end, in a sentence."""
     set_right: str
-    instead: str = ""
 
 
 FAULTS = "docs/faults.md"
@@ -98,7 +99,7 @@ DEAD_ENDPOINT = Drill(
     "Deletes the endpoint, while customers ask.",
     (
         Expected(
-            "docs/how-to/operations.md",
+            "docs/how-to/popular-now.md",
             "While the endpoint does not answer, items that were listed before and the model's popular ones are known",
         ),
         Expected(FAULTS, "created", "P01", "no endpoint"),
@@ -122,8 +123,8 @@ LOST_CALLBACK = Drill(
 FULL_DISK = Drill(
     "full-disk",
     "Full disk",
-    "The disk is that of this machine, which other programs write to, and the drill would be recorded on it: so this "
-    "page does not fill it.",
+    f"Tells the embedded AWS to count its disk as full for {FULL_SECONDS} seconds; meanwhile makes a change, reads the "
+    "ledger and asks for a list. Nothing is written to the disk, and other programs do not notice.",
     (
         Expected(
             "laptop_aws/docs/design.md",
@@ -131,9 +132,8 @@ FULL_DISK = Drill(
             "work",
         ),
     ),
-    "Changes are refused with 503 and the bytes that are needed; answers to customers go on; with space, all goes on.",
-    "Nothing is to be set right: the command starts an embedded AWS of its own, and ends it.",
-    instead=".venv/bin/python -m pytest laptop_aws/tests/conformance/test_full_disk.py",
+    "A change is refused with 503 and the bytes that are needed; answers to customers go on; with space, all goes on.",
+    "Nothing is to be set right: the shortage ends by itself, even if the console is stopped meanwhile.",
 )
 DRILLS = {
     drill.name: drill
@@ -170,6 +170,14 @@ class Observed:
     source_before: str = ""
     answer_status: int = 0
     answer_source: str = ""
+    was_full: bool = False
+    """The disk counted as full, and what came of it was seen."""
+    refusal: str = ""
+    """Why a change was refused meanwhile."""
+    was_readable: bool = False
+    """The ledger was read meanwhile."""
+    goes_on: bool = False
+    """The change was made afterwards."""
 
 
 @dataclass(frozen=True)
@@ -292,10 +300,29 @@ def _lost_callback(seen: Observed) -> Seen:
     return found
 
 
+def _full_disk(seen: Observed) -> Seen:
+    answers = seen.answer_status == 200
+    steps = (
+        (f"the disk counts as full for {FULL_SECONDS} s", seen.was_full),
+        (f"a change is refused: {seen.refusal or '…'}", "bytes free" in seen.refusal),
+        ("the ledger is read meanwhile", seen.was_readable),
+        (f"the API answers {seen.answer_status or '…'} meanwhile, from “{seen.answer_source or '…'}”", answers),
+        ("with space, the same change is made", seen.goes_on),
+    )
+    if not seen.was_full:
+        late = _unfinished(seen, steps, LONGEST_ANSWER_SECONDS, "The shortage was not seen to its end")
+        return late if late.end else Seen(steps, due="fill")
+    if all(is_done for _, is_done in steps):
+        end = f"The change was refused and then made; the API answered 200, from “{seen.answer_source}”."
+        return Seen(steps, end, True)
+    return Seen(steps, "; ".join(f"not seen: {text}" for text, is_done in steps if not is_done) + ".", False)
+
+
 _JUDGES: dict[str, Callable[[Observed], Seen]] = {
     "worse-data": _worse_data,
     "duplicate-event": _duplicate_event,
     "killed-training": _killed_training,
     "dead-endpoint": _dead_endpoint,
     "lost-callback": _lost_callback,
+    "full-disk": _full_disk,
 }

@@ -15,12 +15,26 @@ from control.at_once import at_once
 from control.connection import Clients
 from control.ledger import moment, when
 
+ALARMS = (
+    "run-failed",
+    "dead-letters",
+    "endpoint-errors",
+    "endpoint-latency",
+    "api-errors",
+    "endpoint-fallback",
+    "gpu-unused",
+    "serving-model-age",
+    "events-late",
+)
+"""A stack's alarms, without its NamePrefix."""
+
 
 def ringing(clients: Clients, prefix: str) -> list[str]:
-    """The names of the alarms that ring, of those whose names begin with `prefix` and a dash."""
+    """The names of the ringing alarms of the stack with this NamePrefix; those of `ncf-prod` begin with `ncf-`, too."""
     pages = clients.client("cloudwatch").get_paginator("describe_alarms")
     found = pages.paginate(AlarmNamePrefix=f"{prefix}-", StateValue="ALARM")
-    return [str(alarm["AlarmName"]) for page in found for alarm in page.get("MetricAlarms", ())]
+    names = (str(alarm["AlarmName"]) for page in found for alarm in page.get("MetricAlarms", ()))
+    return [name for name in names if name.removeprefix(f"{prefix}-") in ALARMS]
 
 
 def age(value: Any, now: float) -> str:

@@ -15,7 +15,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from control.connection import Connection, NotReady
-from delivery.chain import stack
+from delivery.chain import base, stack
 from delivery.chain.image import Images
 from delivery.chain.release import release
 from delivery.chain.smoke import Smoke
@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
         "image", help="the image of this commit: found, or built by CodeBuild; its name goes to the SSM parameter"
     )
     command.add_argument("--here", action="store_true", help="build with the Docker of this machine")
+    _add_account(command)
+    command = commands.add_parser(
+        "base", help="write the digest of the base image of now into the Dockerfile, for all builds from then on"
+    )
     _add_account(command)
     command = commands.add_parser("release", help="preflight, sam build and sam deploy of one environment")
     _add_account(command)
@@ -79,7 +83,7 @@ def look(account_: Account, given: Settings, image: str | None = None, role: str
         return account.region(account_, given, types)
 
     return [
-        *settings.check(given),
+        *settings.check(given, account_.region),
         *account.silence(given),
         *account_.look("the image", lambda: account.image(account_, given, image)),
         *account_.look("the region", region),
@@ -131,6 +135,11 @@ def _image(given: argparse.Namespace, session: boto3.Session, wanted: Settings) 
     return FINE
 
 
+def _base(given: argparse.Namespace, session: boto3.Session, wanted: Settings) -> int:
+    _say(f"{base.DOCKERFILE} begins from {base.pin(ROOT, session.client)}")
+    return FINE
+
+
 def _release(given: argparse.Namespace, session: boto3.Session, wanted: Settings) -> int:
     chain = Chain.find(session.client, given.chain)
     if chain is not None:
@@ -169,6 +178,7 @@ def _say(line: str) -> None:
 COMMANDS: dict[str, Callable[[argparse.Namespace, boto3.Session, Settings], int]] = {
     "preflight": _preflight,
     "image": _image,
+    "base": _base,
     "release": _release,
     "smoke": _smoke,
     "teardown": _teardown,

@@ -8,14 +8,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from contracts.columns import NO_TIMES, Given
 from contracts.lines import FAILED
 from contracts.names import DATASET_VERSION, EXAMPLE_VERSION
 from contracts.splits import AUTO, GLOBAL_TIME, LEAVE_LAST_OUT, PROTOCOLS
 from contracts.values import integer_in, is_number, shown
-from worth import Worth
+
+if TYPE_CHECKING:
+    from worth import Worth
 
 ABSENT_ITEMS = AUTO_ITEMS, WITHDRAWN, KEPT = ("auto", "withdrawn", "kept")
 """What an item is that the catalogue lacks; AUTO_ITEMS: withdrawn if the catalogue has at least half of the items."""
@@ -102,7 +104,7 @@ class Arguments:
     test_days: int | None = None
     timestamp_format: str | None = None
     refused_warnings: tuple[str, ...] = ()
-    worth: Worth = field(default_factory=Worth)
+    worth: Worth = field(default_factory=lambda: _worth())
     drops: str | None = None
     union: str | None = None
     history_days: int | None = None
@@ -143,14 +145,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE_ERROR, f"{FAILED}{message}\n")
 
 
-def parse(argv: Sequence[str] | None = None) -> Arguments:
-    """Parses `argv` (default: the process's arguments). Names a wrong argument and exits with `USAGE_ERROR`."""
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command line."""
+    made = _Parser(
         prog="preprocess.py",
         allow_abbrev=False,
         description="Turns raw interactions into a dataset version. Exit 0: written; 2: data refused; other: a fault.",
     )
-    add = parser.add_argument
+    add = made.add_argument
     add("--source", required=True, type=_uri, help="folder (or one file) with the interactions, read recursively")
     add("--output", required=True, type=_uri, help="root of the datasets; this version becomes a folder in it")
     add("--quarantine", required=True, type=_uri, help="root of the quarantine, for bad rows and the report")
@@ -164,7 +166,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         metavar="URI",
         help="catalogue (id, title, category, further columns); default: items.*, movies.*, products.*… in the source",
     )
-    add("--format", choices=FORMATS, default="auto")
+    add("--format", choices=FORMATS, default="auto", help="layout of the files; auto: found in each file")
     times = f"times; {NO_TIMES}: there are no times"
     for option, what in (("user", "users"), ("item", "items"), ("timestamp", times), ("event-type", "event types")):
         add(
@@ -190,10 +192,11 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add("--values", choices=("ignore", "multiply"), default="ignore", help="multiply: the value multiplies the worth")
     add("--half-life-days", type=_days, metavar="DAYS", help="the age at which an event is worth half")
     add("--bought-types", type=_names, default=(), metavar="buy", help="event types that are purchases; default: all")
-    add("--minimum-user-interactions", type=_at_least_one, default=2, metavar="N")
-    add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N")
+    add("--minimum-user-interactions", type=_at_least_one, default=2, metavar="N", help="users with fewer are left out")
+    add("--minimum-item-interactions", type=_at_least_one, default=1, metavar="N", help="items with fewer are left out")
     add("--maximum-bad-share", type=_share, default=0.001, metavar="SHARE", help="0 to 1; above it the data is refused")
-    add("--refuse-warnings", type=_warnings, default=(), metavar="NAMES", help=f"of {', '.join(WARNINGS)}")
+    words = f"warnings for which the data is refused, of {', '.join(WARNINGS)}"
+    add("--refuse-warnings", type=_warnings, default=(), metavar="NAMES", help=words)
     add(
         "--absent-items",
         choices=ABSENT_ITEMS,
@@ -220,7 +223,13 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         metavar="SHARE",
         help="number users and items anew if more of them have no interaction; 1: never",
     )
-    options = parser.parse_args(argv)
+    return made
+
+
+def parse(argv: Sequence[str] | None = None) -> Arguments:
+    """Parses `argv` (default: the process's arguments). Names a wrong argument and exits with `USAGE_ERROR`."""
+    read = parser()
+    options = read.parse_args(argv)
 
     columns = Given(
         user=options.user_column,
@@ -233,30 +242,30 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         needs_event_type=bool(options.event_types or options.event_weights or options.bought_types),
     )
     if len(set(columns.named().values())) < len(columns.named()):
-        parser.error("argument --*-column: one column cannot have two meanings")
+        read.error("argument --*-column: one column cannot have two meanings")
     if options.available_column and options.withdrawn_column:
-        parser.error("argument --withdrawn-column: not together with --available-column")
+        read.error("argument --withdrawn-column: not together with --available-column")
     if options.parent_version == options.dataset_version:
-        parser.error(f"argument --parent-version: {options.parent_version} is the version to be written")
+        read.error(f"argument --parent-version: {options.parent_version} is the version to be written")
     if options.test_share is not None and options.test_days is not None:
-        parser.error("argument --test-share: not together with --test-days")
+        read.error("argument --test-share: not together with --test-days")
     if options.split == LEAVE_LAST_OUT and (options.test_share is not None or options.test_days is not None):
-        parser.error(
+        read.error(
             f"argument --{'test-days' if options.test_share is None else 'test-share'}: needs --split {GLOBAL_TIME}"
         )
     if options.split == GLOBAL_TIME and options.timestamp_column == NO_TIMES:
-        parser.error(f"argument --split: {GLOBAL_TIME} needs times; --timestamp-column is {NO_TIMES}")
+        read.error(f"argument --split: {GLOBAL_TIME} needs times; --timestamp-column is {NO_TIMES}")
     for option, named in (("event-weights", options.event_weights), ("bought-types", options.bought_types)):
         unused = sorted(set(named) - set(options.event_types)) if options.event_types else []
         if unused:
-            parser.error(
+            read.error(
                 f"argument --{option}: {unused[0]!r} is not in --event-types ({', '.join(options.event_types)}), so no "
                 f"event of it is used; add it there, or leave it out of --{option}"
             )
     if (options.union is None) != (options.drops is None):
-        parser.error("argument --union: it needs --drops, and --drops needs it")
+        read.error("argument --union: it needs --drops, and --drops needs it")
     if options.history_days is not None and options.timestamp_column == NO_TIMES:
-        parser.error(f"argument --history-days: it needs times; --timestamp-column is {NO_TIMES}")
+        read.error(f"argument --history-days: it needs times; --timestamp-column is {NO_TIMES}")
     is_share = options.split != LEAVE_LAST_OUT and options.test_days is None
     return Arguments(
         source=options.source,
@@ -280,7 +289,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         test_days=options.test_days,
         timestamp_format=options.timestamp_format,
         refused_warnings=options.refuse_warnings,
-        worth=Worth(
+        worth=_worth(
             options.event_weights,
             options.least_value,
             options.values == "multiply",
@@ -295,6 +304,12 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         available_column=options.available_column,
         withdrawn_column=options.withdrawn_column,
     )
+
+
+def _worth(*given: Any) -> Worth:
+    from worth import Worth  # it imports Spark, which a program that only describes the command line does not have
+
+    return Worth(*given)
 
 
 def _text(value: str) -> str:

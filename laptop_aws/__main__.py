@@ -7,8 +7,6 @@
 import argparse
 import sys
 
-from laptop_aws.host import main
-
 
 def list_corrections() -> int:
     """Prints every correction, and its problem if it does not fit; returns the exit status."""
@@ -26,9 +24,16 @@ def list_corrections() -> int:
     return 1 if wrong else 0
 
 
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    top = argparse.ArgumentParser(prog="python -m laptop_aws", description="Runs the embedded AWS.")
+    top.add_argument("command", nargs="?", choices=["corrections"], help="list the corrections of ministack")
+    return top
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m laptop_aws", description="Runs the embedded AWS.")
-    parser.add_argument("command", nargs="?", choices=["corrections"], help="list the corrections of ministack")
-    if parser.parse_args().command:
+    if parser().parse_args().command:
         sys.exit(list_corrections())
+    from laptop_aws.host import main
+
     main()

@@ -1,6 +1,9 @@
 """Refuses requests that change state while the disk is full. A request gets 503 ServiceUnavailable, in the format of
 its protocol, if the last save failed or if its body and the next save need more space than is free. Requests that only
 read, invoke something or delete objects pass.
+
+A drill (``POST DRILL_PATH`` with the header DRILL_HEADER: seconds) counts the disk as full for that long. The header
+keeps other sites' pages out: a browser asks for permission before it sends one, and gets none.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,8 @@ Receive = Callable[[], Awaitable[Any]]
 Scope = Any
 
 CODE = "ServiceUnavailable"
+DRILL_PATH, DRILL_HEADER = "/_laptop_aws/full-disk", "x-laptop-aws-seconds"
+LONGEST_DRILL_SECONDS = 60
 _READING = re.compile(
     r"(BatchGet|Describe|Get|Head|List|Lookup|Query|Scan|Search|Filter|Simulate|Validate)[A-Z]|Query$|Scan$"
 )
@@ -29,12 +35,19 @@ class Disk:
 
     def __init__(self, directory: Path, saver: Any) -> None:
         self._directory, self._saver = directory, saver
+        self._full_until = 0.0
+
+    def drill(self, seconds: int) -> None:
+        """Counts the disk as full from now on for so long."""
+        self._full_until = time.monotonic() + seconds
 
     def shortage(self, body_bytes: int) -> str | None:
         """The reason why a request with a body of that length cannot be saved, or None."""
         if self._saver.failure:
             return f"state cannot be saved ({self._saver.failure})"
         free, needed = shutil.disk_usage(self._directory).free, self._saver.room_needed + body_bytes
+        if time.monotonic() < self._full_until:
+            free = 0
         if free < needed:
             return f"the disk has {free} bytes free and {needed} are needed"
         return None
@@ -43,11 +56,13 @@ class Disk:
 async def refusal(
     scope: Scope, receive: Receive, disk: Disk
 ) -> tuple[tuple[int, dict[str, str], bytes] | None, Receive]:
-    """Returns the answer that refuses the request (None to accept it), and the ``receive`` with which to read the
-    request."""
+    """Returns the answer that refuses the request, or answers a drill (None to accept it), and the ``receive`` with
+    which to read the request."""
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return None, receive
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    if scope["path"] == DRILL_PATH:
+        return _drill(headers.get(DRILL_HEADER, ""), disk), receive
     length = headers.get("content-length", "0")
     reason = disk.shortage(int(length) if length.isdigit() else 0)
     if reason is None or _passes(scope, headers):
@@ -62,6 +77,15 @@ async def refusal(
         return None, receive
     message = f"Nothing was changed: {reason}. Free some space, then try again."
     return _formatted(message, is_s3=_is_s3(headers), is_form=is_form), receive
+
+
+def _drill(given: str, disk: Disk) -> tuple[int, dict[str, str], bytes]:
+    seconds = int(given) if given.isascii() and given.isdecimal() and len(given) < 4 else 0
+    if not 1 <= seconds <= LONGEST_DRILL_SECONDS:
+        said = f"{DRILL_HEADER} must be a number of seconds from 1 to {LONGEST_DRILL_SECONDS}"
+        return 400, {"content-type": "text/plain"}, said.encode()
+    disk.drill(seconds)
+    return 200, {"content-type": "text/plain"}, f"the disk counts as full for {seconds} s".encode()
 
 
 def _is_s3(headers: dict[str, str]) -> bool:

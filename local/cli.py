@@ -21,7 +21,7 @@ from contracts.documents import Unfit
 from contracts.values import integer_in
 from control import approvals
 from control.connection import NotReady
-from local import acts, demo, host, opening, operations, shop_rules, what_if
+from local import acts, beside, demo, host, opening, operations, shop_rules, what_if
 from local.console import Show
 from local.data import drop_name, read_drop
 from local.demo import Prepared, check_deployed
@@ -154,6 +154,7 @@ def _logs(given: argparse.Namespace, project: Project, show: Show) -> None:
 
 
 def _down(given: argparse.Namespace, project: Project, show: Show) -> None:
+    beside.stop(project, show)
     if not host.stop(project, show):
         show.line("the embedded AWS is not running")
     if not given.delete:

@@ -7,9 +7,10 @@ ten, and what lasts is told every 15 s, later less often.
 
 from __future__ import annotations
 
+import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_WIDTH = 160
+SENTENCE_WIDTH = 100
 PLAIN_STEPS = 10
 PLAIN_SECONDS = 15.0
 """Where lines cannot be redrawn, an activity that says nothing for so long is told in a line."""
@@ -53,6 +55,11 @@ class Show:
     def line(self, text: str, style: str | None = None) -> None:
         """Print one line of literal text: brackets in it are not markup."""
         self._print(escape(text), style)
+
+    def sentences(self, texts: Iterable[str]) -> None:
+        """Print sentences, such as reasons, indented; one of more than SENTENCE_WIDTH columns on several lines."""
+        for text in texts:
+            self.line(wrapped(text, "    "))
 
     def heading(self, text: str) -> None:
         self._print()
@@ -187,6 +194,18 @@ class Activity:
         lasted = moment - self.begun
         if self.progress is None and self.text and moment - self.show.said >= max(PLAIN_SECONDS, lasted / 4):
             self.show.step(f"{self.text}: {lasted:.0f} s so far")
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    """Return `text` in lines of at most SENTENCE_WIDTH columns, the first with `indent`, the others with two more."""
+    return textwrap.fill(
+        text,
+        SENTENCE_WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def is_worth_a_line(before: int, done: int, total: int) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from contracts import sources
-from control import pauses
+from control import own_link, pauses
 from control.ledger import Ledger
-from local import data, host, http, images, shop, stack
+from local import beside, data, host, http, images, shop, stack
 from local import worse as worse_copy
 from local.catalogue import Dataset
 from local.console import Show
@@ -128,8 +128,7 @@ def run(project: Project, outputs: Mapping[str, str], prepared: Prepared, show: 
     with show.stage(f"drop raw/{prepared.name}/") as note:
         data.upload(project.client("s3"), outputs["DataBucketName"], prepared.name, prepared.drop)
         note(f"{prepared.drop.summary}, and _SUCCESS")
-    for sentence in prepared.drop.notes if prepared.week is None else ():
-        show.line(f"    {sentence}")
+    show.sentences(prepared.drop.notes if prepared.week is None else ())
     if prepared.week is not None:
         project.write_state(SHOP_FILE, {"seed": SHOP_SEED, "drops": prepared.week - shop.FIRST_WEEKS + 1})
     return _follow(project, outputs, prepared.name, before, watcher, show)
@@ -193,9 +192,7 @@ def _show_not_deployed(
         show.good(f"model {outcome.run_id} equals the serving one in every figure: it was not deployed")
     else:
         show.warn(f"dataset {outcome.dataset_version} was not trained on ({outcome.status})")
-    for reason in outcome.reasons:
-        if reason not in watcher.shown_reasons:
-            show.line(f"    {reason}")
+    show.sentences(reason for reason in outcome.reasons if reason not in watcher.shown_reasons)
     if any("serving model's users are in the data" in reason for reason in outcome.reasons):
         show.line(
             "    another shop's data? `.venv/bin/python -m local down --delete` removes the earlier shop and its model"
@@ -221,9 +218,14 @@ def demo(
     started = time.monotonic()
     prepared = prepare_drop(project, source, items, worse, parameters)
     outputs = up(project, show)
+    if running := own_link.of(project.connection):
+        show.line(f"  watch it in the browser: {running}")
     outcome = run(project, outputs, prepared, show)
     show.heading(f"Done in {time.monotonic() - started:.0f} s. The embedded AWS runs until `make down`.")
     show_next(project, outputs, outcome, show)
+    link = beside.link(project, show)
+    show.heading("The run, the gate and what a person would get, in the browser:")
+    show.line(f"  {link or 'make console'}")
     return outcome
 
 
@@ -243,8 +245,6 @@ def next_commands(
     api = http.api_url(project, outputs["ApiId"])
     credentials = f"AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} AWS_DEFAULT_REGION={REGION}"
     lines = [
-        "# the run, the gate and the recommender in the browser",
-        "make console",
         "# the model that serves, the latest runs and their reasons; the log lines of each part",
         f"{local} status",
         f"{local} logs training",

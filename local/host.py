@@ -148,7 +148,7 @@ def start(project: Project, show: Show) -> bool:
             pid = _wait_until_healthy(project, process)
         except BaseException:
             if process is not None and (started := identity.start_of(process.pid)):
-                _end(Running(process.pid, project.port, started), process)
+                end(Running(process.pid, project.port, started), process)
             raise
         note(f"pid {pid}")
     return process is not None
@@ -202,7 +202,7 @@ def stop(project: Project, show: Show) -> bool:
         return False
     with show.stage(f"stop the embedded AWS (pid {running.pid})"):
         try:
-            _end(running)
+            end(running)
         except PermissionError:
             raise Problem(
                 f"the embedded AWS of {project.state} (pid {running.pid}) was started by {owner_of(running.pid)}: "
@@ -223,7 +223,7 @@ def owner_of(pid: int) -> str:
         return "another user"
 
 
-def _end(running: Running, process: subprocess.Popen[bytes] | None = None) -> None:
+def end(running: Running, process: subprocess.Popen[bytes] | None = None) -> None:
     """Send SIGTERM, then SIGKILL if the process still runs. Raises PermissionError for another user's process."""
     for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
         if not running.is_alive:

@@ -9,14 +9,11 @@ import webbrowser
 from collections.abc import Mapping
 
 from control import own_link
-from local import host, http
+from local import http
 from local.console import Show
 from local.operations import fetch_report
 from local.project import Problem, Project
 from local.project import without_aws_account as clean
-
-CONSOLE_PORT = 8090
-"""The default port of `make console`."""
 
 
 def open_page(project: Project, outputs: Mapping[str, str], show: Show, page: str, run_id: str | None) -> None:
@@ -28,12 +25,10 @@ def open_page(project: Project, outputs: Mapping[str, str], show: Show, page: st
     elif page == "api":
         address = http.api_url(project, outputs["ApiId"])
     else:
-        if not host.is_listening(CONSOLE_PORT):
-            raise Problem("the console is not running: `make console` starts it and prints its link")
-        link = own_link.of(CONSOLE_PORT)
-        address = link or f"http://127.0.0.1:{CONSOLE_PORT}/"
+        link = own_link.of(project.connection)
         if link is None:
-            show.line("a browser that was there before gets in; another one needs the link that `make console` printed")
+            raise Problem("the console is not running: `make console` starts it and prints its link")
+        address = link
     show.line(address)
     if page == "api":
         show.line("  its calls are signed: `.venv/bin/python -m local recommend USER` makes one")

@@ -9,6 +9,7 @@ from contracts.values import integer_in
 from local.logs import KINDS as PARTS
 from local.shop_rules import KINDS as DOCUMENTS
 
+PROGRAM = ".venv/bin/python -m local"
 COLUMN_OPTIONS = {
     "user-column": ("userColumn", "users"),
     "item-column": ("itemColumn", "items"),
@@ -37,7 +38,7 @@ class Commands:
 
     def add(self, name: str, words: str, example: str = "") -> argparse.ArgumentParser:
         """A command whose example is what follows its name, one a line."""
-        lines = [f"  python -m local {name} {line}".rstrip() for line in example.split("\n")]
+        lines = [f"  {PROGRAM} {name} {line}".rstrip() for line in example.split("\n")]
         return self._added.add_parser(
             name,
             help=words,
@@ -50,7 +51,7 @@ class Commands:
 def parser() -> argparse.ArgumentParser:
     """All commands and their arguments."""
     top = argparse.ArgumentParser(
-        prog="python -m local", description="`python -m local <command>` runs the application on an embedded AWS."
+        prog=PROGRAM, description=f"`{PROGRAM} <command>` runs the application on an embedded AWS."
     )
     top.epilog = (
         "NCF_LOCAL_PORT chooses the port (4566), NCF_LOCAL_DIR the folder of all state (.local). "
@@ -125,7 +126,7 @@ def _add_questions(commands: Commands) -> None:
     command = commands.add(
         "env", "print the variables that direct the AWS CLI to the embedded AWS, for a shell", "> aws.sh && . ./aws.sh"
     )
-    command.epilog = 'example:\n  eval "$(python -m local env)"\n  aws s3 ls'
+    command.epilog = f'example:\n  eval "$({PROGRAM} env)"\n  aws s3 ls'
 
 
 def _add_decisions(commands: Commands) -> None:
@@ -146,7 +147,9 @@ def _add_decisions(commands: Commands) -> None:
         "show the business rules in force, check a file, or put one in force",
         "\nshow placements\ncheck rules.json\npublish event-types types.json --reason agreed",
     )
-    command.add_argument("action", nargs="?", choices=("show", "check", "publish"), default="show")
+    command.add_argument(
+        "action", nargs="?", choices=("show", "check", "publish"), default="show", help="what to do (default: show)"
+    )
     command.add_argument(
         "what",
         nargs="*",

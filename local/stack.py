@@ -193,7 +193,7 @@ def _settled(stack: Stack, show: Show) -> str:
         if status.endswith("_IN_PROGRESS"):
             raise Problem(
                 f"the stack {STACK} has been {status} for {WAIT_SECONDS:.0f} s; "
-                "start over with `python -m local down --delete` (this forgets all local data)"
+                "start over with `.venv/bin/python -m local down --delete` (this forgets all local data)"
             )
     return status
 
@@ -213,7 +213,7 @@ def _delete_dead(stack: Stack, status: str, show: Show) -> None:
     if holding:
         raise Problem(
             f"it cannot be updated, and a new one would not see the data in {', '.join(holding)}. "
-            "To start over: `python -m local down --delete`, then `make up`"
+            "To start over: `.venv/bin/python -m local down --delete`, then `make up`"
         )
     with show.stage("delete the incomplete stack, which holds no data"):
         stack.client.delete_stack(StackName=STACK)
@@ -222,7 +222,8 @@ def _delete_dead(stack: Stack, status: str, show: Show) -> None:
             time.sleep(0.25)
         if stack.status:
             raise Problem(
-                f"the stack {STACK} was not deleted ({stack.status}); start over with `python -m local down --delete`"
+                f"the stack {STACK} was not deleted ({stack.status}); "
+                "start over with `.venv/bin/python -m local down --delete`"
             )
 
 

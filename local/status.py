@@ -36,8 +36,7 @@ def show_status(project: Project, show: Show, is_json: bool = False) -> None:
         show.table(["run", "status", "started", "took", "waited"], [_row(run) for run in found["runs"]])
     for refusal in found.get("refusals", []):
         show.line(f"{refusal['name']} {refusal['status']}")
-        for reason in refusal["reasons"]:
-            show.line(f"    {reason}")
+        show.sentences(refusal["reasons"])
 
 
 def facts(project: Project) -> dict[str, Any]:
@@ -61,7 +60,10 @@ def facts(project: Project) -> dict[str, Any]:
     return found | {
         "stack": {"name": STACK, "status": status},
         "api": http.api_url(project, outputs["ApiId"]),
-        "endpoint": {"name": outputs["EndpointName"], "status": endpoint_line(project, outputs["EndpointName"])},
+        "endpoint": {
+            "name": outputs["EndpointName"],
+            "status": endpoint_line(project, outputs["EndpointName"], ledger.item("ENDPOINT", "REST")),
+        },
         "serving": ledger.serving() or None,
         "split": split or None,
         "trial": ledger.trial(split) if split else None,
@@ -95,7 +97,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         f"stack          {stack['name']}: {stack['status']}",
         f"HTTP API       {found['api']}",
         f"endpoint       {found['endpoint']['name']}: {found['endpoint']['status']}",
-        f"serving        {serving_line(found['serving'] or {})}",
+        *serving_lines(found["serving"] or {}),
     ]
     if split := found["split"]:
         since = when(split.get("since"))
@@ -106,29 +108,35 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     lines += paused_lines(found["retraining"])
     lines += waiting_lines(found["waiting"], found["parked"])
     if not found["runs"] and not found["refusals"]:
-        lines.append("runs           none yet: `make demo`, or `python -m local run --data PATH`")
+        lines.append(f"runs           none yet: `make demo`, or `{LOCAL} run --data PATH`")
     return lines
 
 
-def endpoint_line(project: Project, name: str) -> str:
-    """The endpoint's status and configuration as text, also if there is none yet."""
+def endpoint_line(project: Project, name: str, rest: Mapping[str, Any]) -> str:
+    """The endpoint's status and configuration as text, also if there is none yet, or if it rests (`rest`: the ledger's
+    record of that, empty if it never did).
+    """
     try:
         endpoint = project.client("sagemaker").describe_endpoint(EndpointName=name)
     except ClientError as error:
         if "Could not find" in str(error):
+            if rest.get("isResting"):
+                return "rests outside EndpointHours: the API answers with the lists of a batch, or with popular items"
             return "none yet: the first model that passes the gate creates it"
         return str(error)
     reason = f": {endpoint['FailureReason']}" if endpoint.get("FailureReason") else ""
     return f"{endpoint['EndpointStatus']} on {endpoint['EndpointConfigName']}{reason}"
 
 
-def serving_line(record: Mapping[str, Any]) -> str:
+def serving_lines(record: Mapping[str, Any]) -> list[str]:
     """The serving model as text: since when, its dataset, and the previous model."""
     if not record:
-        return "no model yet"
-    previous = (record.get("previous") or {}).get("runId")
-    before = f" (previously: {previous})" if previous else ""
-    return f"{record.get('runId')} since {when(record.get('since'))}, on dataset {record.get('datasetVersion')}{before}"
+        return ["serving        no model yet"]
+    lines = [f"serving        {record.get('runId')} since {when(record.get('since'))}"]
+    lines.append(f"               trained on dataset {record.get('datasetVersion')}")
+    if previous := (record.get("previous") or {}).get("runId"):
+        lines.append(f"               before it: {previous}")
+    return lines
 
 
 def last_day(now: float) -> tuple[str, str]:
@@ -174,7 +182,7 @@ def dead_letters(project: Project, url: str) -> int:
 def dead_letters_line(count: int) -> str:
     """The number of dead letters as text, with what to do."""
     return (
-        "none" if count == 0 else f"{count}: events that no function could process; see `python -m local logs emulator`"
+        "none" if count == 0 else f"{count}: events that no function could process; `{LOCAL} logs emulator` shows why"
     )
 
 

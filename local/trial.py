@@ -56,7 +56,7 @@ def show_trial(project: Project, outputs: Mapping[str, str], show: Show) -> None
             if "verdict" in found:
                 break
         else:
-            raise RunFailedError("the trial did not end; `python -m local rollback --percent 0` ends it")
+            raise RunFailedError("the trial did not end; `.venv/bin/python -m local rollback --percent 0` ends it")
     other = ledger.item(f"TRIAL#{found['trialId']}", "STATE")["other"]
     with show.stage(f"{found['verdict']}: the rollback machine carries it out") as note:
         _wait_until(lambda: not ledger.split(), "the end of the split")

@@ -20,7 +20,7 @@ from control import progress
 from control.executions import OVER, ExecutionView, StateVisit, execution_reason, read_json
 from control.ledger import REFUSED, UNFINISHED, Ledger, reasons_of
 from control.logs import TRAINING_LOG_GROUP, LogTail
-from local.console import Activity, Show
+from local.console import Activity, Show, wrapped
 from local.project import Project, RunFailedError
 from local.stack import Stack
 
@@ -170,11 +170,11 @@ class Watcher:
             if tail is not None:
                 for line in tail.lines():
                     if step := progress.step_in(line):
-                        self.show.step(f"Spark  {step}")
+                        self.show.step(wrapped(f"Spark  {step}"))
                     elif line.startswith(lines.UNITED):
                         self.show.step(line.removeprefix(lines.UNITED))
                     elif line.startswith(lines.WARNING):
-                        self.show.warn(line.removeprefix(lines.WARNING))
+                        self.show.warn(wrapped(line.removeprefix(lines.WARNING)))
             if visit is not None:
                 self._show_visit(visit, "")
         execution = self.states.describe_execution(executionArn=arn)
@@ -310,8 +310,7 @@ class Watcher:
         report_verdict = self.show.bad if verdict == "REJECTED" else self.show.good
         report_verdict(f"gate: {verdict}")
         self.shown_reasons += reasons_of(decision)
-        for reason in self.shown_reasons:
-            self.show.line(f"    {reason}")
+        self.show.sentences(self.shown_reasons)
 
     def _evaluation(self, run_id: str) -> dict[str, Any]:
         try:
@@ -351,7 +350,7 @@ class Watcher:
 
 def gate_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Rows (model, NDCG, its standard error, HR, coverage, sampled NDCG, sampled HR) of an evaluation report:
-    candidate, incumbent, baselines, in this order.
+    candidate, incumbent (with the digest of its run), baselines, in this order.
     """
     models: list[tuple[str, Any]] = [("candidate", report.get("candidate")), ("incumbent", report.get("incumbent"))]
     models += sorted((report.get("baselines") or {}).items())
@@ -359,7 +358,7 @@ def gate_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
     for name, figures in models:
         if not isinstance(figures, Mapping):
             continue
-        label = f"{name} ({figures['runId']})" if figures.get("runId") else name
+        label = f"{name} {figures['runId'].partition('-')[2]}" if figures.get("runId") else name
         full, sampled = figures.get("full", {}), figures.get("sampled", {})
         error = figures.get("standardErrors", {}).get("fullNdcg")
         cells = [full.get("ndcg"), error, full.get("hitRate"), figures.get("coverage")]

@@ -72,5 +72,4 @@ def _show(run: Mapping[str, Any], show: Show) -> None:
     changed = "" if verdict == recorded else f", was {recorded or 'not judged'}"
     mark = show.warn if verdict is None else show.bad if verdict == "REJECTED" else show.good
     mark(f"{run['runId']}: {verdict or 'cannot be judged'}{changed}")
-    for reason in run["reasons"]:
-        show.line(f"    {reason}")
+    show.sentences(run["reasons"])

@@ -1,9 +1,9 @@
 """The words that people read in code: `python -m tests.plain_words [path …]` lists what has a plainer form.
 
 It reads comments, docstrings and other texts in Python; comments and descriptions in YAML, JSON, Makefiles and shell
-scripts; and the names of functions, classes and parameters in Python. The documents (`*.md`) are not read. Each rule
-is one pattern and what to write in its place. A line that quotes such words on purpose ends with
-`# plain-words: quoted`.
+scripts; the names of functions, classes and parameters in Python; and the prose of Markdown, whose lines have at most
+100 columns. Each rule is one pattern and what to write in its place. A line that quotes such words on purpose ends with
+`# plain-words: quoted`, in Markdown with `<!-- plain-words: quoted -->`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from markdown_it import MarkdownIt
+
 ROOT = Path(__file__).resolve().parent.parent
 QUOTED = "plain-words: quoted"
 YAML_AND_CO = (".yaml", ".yml", ".json", ".toml", ".sh", ".mk")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 NOT_READ = ("package-lock.json", "docs/reference/openapi.json")
+COLUMNS = 100
+ONE_LINE_EACH = "CHANGELOG.md"
+"""A change is one line of at most 140 columns (tests/unit/test_version.py): lists are not held to the width here."""
 
 
 @dataclass(frozen=True)
@@ -177,11 +182,36 @@ def in_lines(path: str, source: str) -> Iterator[Finding]:
                 yield from in_text(path, number, found[1].strip("'\", "))
 
 
+def in_markdown(path: str, source: str) -> Iterator[Finding]:
+    """Findings in the prose of a Markdown file: headings, paragraphs and tables, without code; and its wide lines."""
+    lines = source.splitlines()
+    in_list = 0
+    for token in MarkdownIt("commonmark").enable("table").parse(source):
+        in_list += token.nesting if token.type.startswith("list_item") else 0
+        if token.type != "inline" or token.map is None:
+            continue
+        begin, end = token.map
+        if not any(QUOTED in line for line in lines[begin:end]):
+            parts = [child.content for child in token.children or [] if child.type in ("text", "softbreak")]
+            yield from in_text(path, begin + 1, " ".join(parts))
+        if token.block and not (in_list and path == ONE_LINE_EACH):
+            yield from _wide(path, begin, lines[begin:end])
+
+
+def _wide(path: str, begin: int, lines: list[str]) -> Iterator[Finding]:
+    """Lines over the width. A line of a table, a target of a link and a picture cannot be broken."""
+    for number, line in enumerate(lines, begin + 1):
+        prose = re.sub(r"!\[[^\]]*\]\([^)]*\)|\]\([^)]*\)|<[^>]*>|https?://\S+", "", line)
+        if len(line) > COLUMNS < len(prose) and not line.lstrip().startswith("|"):
+            yield Finding(path, number, f"{prose[:40].strip()} …", f"{len(line)} columns: at most {COLUMNS}")
+
+
 def in_file(path: Path) -> list[Finding]:
     """All findings in one file, once each, in order."""
     name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.as_posix()
     source = path.read_text("utf-8")
-    found = in_python(name, source) if path.suffix == ".py" else in_lines(name, source)
+    read = {".py": in_python, ".md": in_markdown}.get(path.suffix, in_lines)
+    found = read(name, source)
     return sorted(set(found), key=lambda finding: (finding.line, finding.words))
 
 
@@ -196,7 +226,7 @@ def files(paths: Iterable[str]) -> Iterator[Path]:
     ).stdout.split("\n")
     for name in filter(None, listed):
         path = ROOT / name
-        known = path.suffix in (".py", *YAML_AND_CO) or path.name in ("Makefile", "Dockerfile")
+        known = path.suffix in (".py", ".md", *YAML_AND_CO) or path.name in ("Makefile", "Dockerfile")
         if known and path.is_file() and not name.endswith(NOT_READ) and path != Path(__file__).resolve():
             yield path
 

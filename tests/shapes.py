@@ -1,4 +1,4 @@
-"""Files of the shapes in the table of docs/how-to/your-data.md, and what becomes of each.
+"""Files of the shapes in the table of docs/how-to/file-shapes.md, and what becomes of each.
 
 Unless a shape says otherwise, its rows are those of `ROWS`: ann had tea, then bob had a cup.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "your-data.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "file-shapes.md"
 
 Row = tuple[str | None, ...]
 ROWS: list[Row] = [("ann", "tea", "1700000000", None, "1"), ("bob", "cup", "1700000100", None, "1")]

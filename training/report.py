@@ -34,6 +34,7 @@ def evaluate(
     candidate: Bundle,
     incumbent: Bundle | None,
     context: Context | None = None,
+    machines: int = 1,
 ) -> dict[str, Any]:
     """Return evaluation.json without `serving`, which the training job adds after it has installed the bundle.
 
@@ -57,6 +58,7 @@ def evaluate(
         },
         "difference": None,
         "device": device.type,
+        "machines": machines,
         "serving": None,
     }
     if incumbent is not None:

@@ -208,7 +208,8 @@ def train(
         described = given.described if given else 0
         candidate = _write_bundle(Path(scratch) / "bundle", hyperparameters, dataset, model, described)
         # The written bundle is measured, not the model in memory.
-        report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent, context)
+        machines = processes.size // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        report = reports.evaluate(hyperparameters, dataset, evaluation, candidate, incumbent, context, machines)
         report["search"] = searched
         report["people"] = people.to_dict()
         report["data"] = data_change.compare(dataset, incumbent) if incumbent else None

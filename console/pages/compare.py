@@ -1,4 +1,4 @@
-"""The page Compare: up to four runs side by side."""
+"""The page Compare: up to eight runs side by side."""
 
 from __future__ import annotations
 
@@ -12,31 +12,47 @@ from console.frame import notice, page, read
 from console.tables import AXIS, GREY, table
 from control import comparisons, prices
 from control.comparisons import MOST_RUNS, Side
+from control.connection import in_words
 from control.ledger import key_of, newest_first
 
-SYMBOLS = ("circle", "rect", "triangle", "diamond")
-"""A sign for each curve, so that the colour is not alone."""
+NAMES = "abcdefgh"
+"""The runs' names in the page's address."""
+SIGNS = {
+    "#0072b2": "circle",
+    "#d55e00": "rect",
+    "#009e73": "triangle",
+    "#cc79a7": "diamond",
+    "#e69f00": "pin",
+    "#56b4e9": "arrow",
+    "#f0e442": "roundRect",
+    "#888888": "emptyCircle",
+}
+"""Colour and sign of each curve, so that the colour is not alone; the colours are Okabe and Ito's."""
 
 
 @page("/compare", "Compare")
-async def show(a: str = "", b: str = "", c: str = "", d: str = "") -> None:
+async def show(
+    a: str = "", b: str = "", c: str = "", d: str = "", e: str = "", f: str = "", g: str = "", h: str = ""
+) -> None:
     """Fill the page for the runs that are named; by default, the last two."""
     records = await read(lambda: newest_first(state.current.ledger.of_kind("RUN")))
     if records is None:
         return
     recent = [key_of(record) for record in records]
-    chosen = list(dict.fromkeys(run for run in (a, b, c, d) if run)) or recent[:2]
+    chosen = list(dict.fromkeys(run for run in (a, b, c, d, e, f, g, h) if run)) or recent[:2]
     _choice(recent, chosen)
     if not chosen:
         notice("There is no run yet: `make demo`, or a file in the drop zone, starts one.")
         return
+    found = await read(comparisons.sides, state.current.connection, chosen)
     sides: list[Side] = []
-    for run_id in chosen:
-        found: Side | None = await read(comparisons.side, state.current.connection, run_id)
-        if found is not None:
-            sides.append(found)
-            if found.missing:
-                notice(f"{found.run_id} ({found.found.run.get('status', '?')}) lacks " + ", ".join(found.missing) + ".")
+    for one in found or []:
+        if isinstance(one, Exception):
+            notice(in_words(one))
+            continue
+        sides.append(one)
+        if one.missing:
+            notice(f"{one.run_id} ({one.found.run.get('status', '?')}) lacks " + ", ".join(one.missing) + ".")
     for source in dict.fromkeys(side.price.source for side in sides if side.price.source):
         ui.label(f"Cost by the {source}.").classes("text-sm opacity-70")
     if sides and not any(side.price.per_hour for side in sides):
@@ -54,7 +70,7 @@ def _choice(recent: Sequence[str], chosen: Sequence[str]) -> None:
     )
 
     def go() -> None:
-        pairs = zip("abcd", select.value or [], strict=False)
+        pairs = zip(NAMES, select.value or [], strict=False)
         ui.navigate.to("/compare?" + "&".join(f"{name}={run}" for name, run in pairs))
 
     ui.button("Compare", on_click=go)
@@ -89,7 +105,7 @@ def _compare(sides: Sequence[Side]) -> None:
 
 def _chart(curves: Sequence[tuple[str, list[list[Any]]]]) -> None:
     options = {
-        "color": ["#0072b2", "#d55e00", "#009e73", "#cc79a7"],
+        "color": list(SIGNS),
         "legend": {"type": "scroll", "top": 0, "textStyle": {"color": GREY}},
         "textStyle": {"color": GREY},
         "tooltip": {"trigger": "axis", "renderMode": "richText"},
@@ -98,7 +114,7 @@ def _chart(curves: Sequence[tuple[str, list[list[Any]]]]) -> None:
         "yAxis": {"type": "value", "scale": True, **AXIS},
         "series": [
             {"type": "line", "name": name, "data": points, "symbol": symbol}
-            for symbol, (name, points) in zip(SYMBOLS, curves, strict=False)
+            for symbol, (name, points) in zip(SIGNS.values(), curves, strict=False)
         ],
     }
     ui.echart(options).classes("w-full h-72").props('role=img aria-label="Learning curves"')

@@ -62,20 +62,15 @@ class _Card:
 
     def __init__(self, drill: Drill) -> None:
         self.drill, self.shown = drill, object()
-        can_begin = state.current.connection.is_embedded and not drill.instead
+        can_begin = state.current.connection.is_embedded
         with ui.card().classes("w-full gap-2"):
             with ui.row().classes("w-full items-center gap-3 flex-wrap"):
                 ui.label(drill.title).classes("text-lg font-bold")
-                if drill.instead:
-                    ui.label("by hand").classes("text-xs border rounded px-2")
                 ui.space()
                 if can_begin:
                     button = ui.button("Begin", on_click=self._begin).props(f'outline aria-label="Begin {drill.title}"')
                     of_a_change(button)
             ui.label(drill.cause)
-            if drill.instead:
-                ui.label("Run instead:")
-                ui.code(drill.instead, language="bash").classes("w-full")
             with ui.row().classes("w-full gap-6 flex-wrap items-start"):
                 with ui.column().classes("grow basis-80 min-w-0 gap-1"):
                     ui.label("Expected").classes("font-bold")
@@ -91,7 +86,7 @@ class _Card:
     async def _begin(self) -> None:
         connection = state.current.connection
         user_id = ""
-        if self.drill is drills.DEAD_ENDPOINT:
+        if self.drill in (drills.DEAD_ENDPOINT, drills.FULL_DISK):
             catalogue = await read(serving_catalogue)
             user_id = next(iter(catalogue.examples(1)), "") if catalogue is not None else ""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -61,12 +62,15 @@ async def show() -> None:
 
 def _fill() -> Any:
     holder: ui.element | None = None
+    drawn: Any = None
 
     async def fill() -> None:
-        nonlocal holder
+        """Draw anew only what is new, or a minute older: who goes through the page by keyboard keeps their place."""
+        nonlocal holder, drawn
         found = await read(_now)
-        if found is None:
+        if found is None or (found, int(time.time() // 60)) == drawn:
             return
+        drawn = (found, int(time.time() // 60))
         if holder is None:
             holder = ui.element("div").classes("grid gap-4 w-full grid-cols-1 md:grid-cols-2")
         holder.clear()

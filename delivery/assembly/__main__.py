@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from delivery import costs
-from delivery.assembly import documents, files, machines, template
+from delivery.assembly import documents, files, machines, reference, template
 
 ROOT = Path(__file__).resolve().parents[2]
-# In this order, because the template reads the definitions of the state machines, and the costs the template.
-ASSEMBLIES = (machines.assemble, template.assemble, documents.assemble, costs.assemble)
+# In this order: the template reads the definitions of the state machines, and costs and reference the template.
+ASSEMBLIES = (machines.assemble, template.assemble, documents.assemble, costs.assemble, reference.assemble)
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:

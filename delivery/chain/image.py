@@ -9,9 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 import shutil
-import string
 import subprocess
 import tempfile
 import time
@@ -21,16 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from contracts.model_image import PATTERN
+from delivery.chain import base
 from delivery.chain.stack import Chain, ChainError, Clients
 from delivery.preflight import account
 from delivery.preflight.account import Account
 from delivery.preflight.findings import Level
 
-DOCKERFILE = Path("container") / "Dockerfile"
 IGNORED = Path("container") / "Dockerfile.dockerignore"
 SOURCES_KEY = "sources/source.zip"
 BUILDER = "ncf-image"
-REGISTRY = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.[a-z.]+")
 POLL_SECONDS = 5.0
 LOG_LINES = 30
 
@@ -71,13 +68,14 @@ class Images:
             return self.publish(found)
         if shutil.which("docker") is None:
             raise ChainError("docker is not installed: without it, `make image` has CodeBuild build the image")
-        for registry in sorted({base_image(root).partition("/")[0], self.chain.repository_uri.partition("/")[0]}):
+        begins = base.by_digest(root, self.clients, self.say)
+        for registry in sorted({begins.partition("/")[0], self.chain.repository_uri.partition("/")[0]}):
             self._log_in(registry)
         if _docker(["buildx", "inspect", BUILDER], check=False):
             _docker(["buildx", "create", "--name", BUILDER, "--driver", "docker-container"])
         with tempfile.TemporaryDirectory() as folder:
             metadata = Path(folder) / "metadata.json"
-            _docker(build_arguments(self.chain.repository_uri, tag, metadata), cwd=root)
+            _docker(build_arguments(self.chain.repository_uri, tag, metadata, begins), cwd=root)
             digest = json.loads(metadata.read_text("utf-8"))["containerimage.digest"]
         return self.publish(f"{self.chain.repository_uri}@{digest}")
 
@@ -106,10 +104,8 @@ class Images:
         return uri
 
     def _log_in(self, registry: str) -> None:
-        known = REGISTRY.fullmatch(registry)
-        if known is None:
-            raise ChainError(f"{registry} is not a registry of ECR: BASE_IMAGE of {DOCKERFILE} must be in one")
-        token = self.clients("ecr", region_name=known[2]).get_authorization_token(registryIds=[known[1]])
+        owner, region = base.in_ecr(registry)
+        token = self.clients("ecr", region_name=region).get_authorization_token(registryIds=[owner])
         user, _, password = (
             base64.b64decode(token["authorizationData"][0]["authorizationToken"]).decode().partition(":")
         )
@@ -145,12 +141,13 @@ class Images:
             yield from (event["message"].rstrip() for event in events)
 
 
-def build_arguments(repository_uri: str, tag: str, metadata: Path) -> list[str]:
+def build_arguments(repository_uri: str, tag: str, metadata: Path, begins: str) -> list[str]:
     """The arguments of `docker`. SageMaker takes neither an index, which attestations make, nor OCI's media types."""
     return [
         *("buildx", "build", "--builder", BUILDER, "--platform", "linux/amd64"),
         *("--provenance=false", "--sbom=false", "--output", "type=registry,oci-mediatypes=false"),
-        *("--metadata-file", str(metadata), "--file", str(DOCKERFILE), "--tag", f"{repository_uri}:{tag}", "."),
+        *base.arguments(begins),
+        *("--metadata-file", str(metadata), "--file", str(base.DOCKERFILE), "--tag", f"{repository_uri}:{tag}", "."),
     ]
 
 
@@ -171,17 +168,6 @@ def context(root: Path) -> Iterator[Path]:
         for file in [path] if path.is_file() else path.rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts:
                 yield file
-
-
-def base_image(root: Path) -> str:
-    """The image that the Dockerfile begins from, by the defaults of its arguments. Raises ChainError."""
-    values: dict[str, str] = {}
-    for line in (root / DOCKERFILE).read_text("utf-8").splitlines():
-        if argument := re.fullmatch(r"ARG (\w+)=(\S+)", line):
-            values[argument[1]] = string.Template(argument[2]).safe_substitute(values)
-        if source := re.match(r"FROM (?:--\S+ )*(\S+)", line):
-            return string.Template(source[1]).safe_substitute(values)
-    raise ChainError(f"{DOCKERFILE} has no FROM")
 
 
 def packed(root: Path) -> bytes:

@@ -6,11 +6,13 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from contracts import parameters
 from delivery.preflight.findings import Finding, Level
 
 Template = dict[str, Any]
@@ -20,7 +22,7 @@ class SettingsError(ValueError):
     """The files do not say what would be deployed; the message names the file and what is wrong."""
 
 
-class _Tags(yaml.SafeLoader):
+class _Tags(yaml.CSafeLoader):
     """Reads `!Ref x` as `{"Ref": x}` and every other tag `!Name x` as `{"Fn::Name": x}`."""
 
 
@@ -62,11 +64,22 @@ BECOMES = {
 }
 
 
+def template_of(root: Path) -> Template:
+    """The template below `root`; nobody changes it, because all who ask for the same text share it."""
+    return _template((root / "template.yaml").read_text("utf-8"))
+
+
+@lru_cache(maxsize=2)
+def _template(text: str) -> Template:
+    template: Template = yaml.load(text, Loader=_Tags)
+    return template
+
+
 def read(root: Path, environment: str) -> Settings:
     """The settings of `environment`. Raises SettingsError."""
     try:
         configuration = tomllib.loads((root / "samconfig.toml").read_text("utf-8"))
-        template: Template = yaml.load((root / "template.yaml").read_text("utf-8"), Loader=_Tags)
+        template = template_of(root)
     except (OSError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"samconfig.toml or template.yaml cannot be read: {error}") from error
     known = [name for name in configuration if isinstance(configuration[name], dict)]
@@ -82,12 +95,14 @@ def read(root: Path, environment: str) -> Settings:
     return Settings(environment, stack, defaults | given, template)
 
 
-def check(settings: Settings) -> list[Finding]:
+def check(settings: Settings, region: str) -> list[Finding]:
     """Faults of the values themselves: unknown or missing parameters, values that the template refuses, and
-    combinations that its Rules refuse.
+    combinations that its Rules, or the deployment, refuse.
     """
     where = f"samconfig.toml [{settings.environment}]"
-    faults = list(_value_faults(settings)) + list(_rule_faults(settings))
+    faults = list(_value_faults(settings))
+    # Only values that can be read are compared.
+    faults = faults or [*_rule_faults(settings), *parameters.faults(settings.values, region)]
     why = "CloudFormation refuses the deployment."
     if not faults:
         return [Finding(Level.FINE, f"the parameters of {where} are complete and go together")]
@@ -95,10 +110,10 @@ def check(settings: Settings) -> list[Finding]:
 
 
 def _value_faults(settings: Settings) -> Iterator[str]:
-    parameters = settings.template["Parameters"]
-    for name in settings.values.keys() - parameters.keys():
+    known = settings.template["Parameters"]
+    for name in settings.values.keys() - known.keys():
         yield f"{name} is not a parameter of the template"
-    for name, parameter in parameters.items():
+    for name, parameter in known.items():
         if name not in settings.values:
             yield f"{name} is missing: {parameter.get('Description', '')}"
             continue

@@ -15,7 +15,7 @@ from typing import Any
 from apply_documents.documents import Kind, kind_of
 from contracts import limits
 from contracts.documents import Unfit
-from shared import environment
+from shared import environment, notices
 from shared.clients import calling, client
 from shared.errors import DependencyFailed, InvalidInput
 from shared.ledger import Ledger
@@ -81,7 +81,17 @@ def _refuse(kind: Kind, reason: str, tag: str) -> dict[str, Any]:
         if first:
             SNS.publish(
                 TopicArn=SETTINGS.notifications_topic_arn,
-                Subject=f"{SETTINGS.name_prefix}: {kind.called} refused",
-                Message=f"{where} is not valid. The earlier {kind.called} stay in effect.\n\n{reason}\n",
+                **notices.notice(
+                    notices.Kind.DOCUMENT_REFUSED,
+                    SETTINGS.name_prefix,
+                    f"{SETTINGS.name_prefix}: {kind.called} refused",
+                    [
+                        f"{where} is not valid. The earlier {kind.called} stay in effect.",
+                        "",
+                        f"- {reason}",
+                        "",
+                        "Correct what the reason names, and write the file again.",
+                    ],
+                ),
             )
     return {"outcome": "REFUSED", "reason": reason}

@@ -69,7 +69,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     report = _report(files["evaluation.json"])
 
     policy, figures = _policy()
-    verdict = gate.judge(report, policy, _run(run_id, version, training.get("instanceType")))
+    verdict = gate.judge(report, policy, _run(run_id, version, training))
     for name, content in files.items():
         ARTIFACTS.put(f"runs/{run_id}/{name}", content)
     kept = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -118,10 +118,11 @@ def _judged_again(run_id: str, policy: Policy) -> dict[str, Any]:
     return {**answer, "verdict": verdict.outcome, "reasons": verdict.reasons}
 
 
-def _run(run_id: str, version: str, instance_type: str | None) -> gate.Run:
+def _run(run_id: str, version: str, training: dict[str, Any]) -> gate.Run:
     incumbent = _incumbent(run_id)
     judged = _judged(incumbent) if incumbent else (None, None)
-    return gate.Run(run_id, version, incumbent, *judged, instance_type)
+    machines = training.get("instanceType"), training.get("instanceCount")
+    return gate.Run(run_id, version, incumbent, *judged, *machines)
 
 
 def _judged(run_id: str) -> tuple[float | None, str | None]:

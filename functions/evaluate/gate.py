@@ -61,6 +61,8 @@ class Run:
     """The protocol by which the serving model was judged itself; None if it is not known."""
     instance_type: str | None = None
     """The machine that the training asked for; None if it is not known."""
+    instance_count: int | None = None
+    """The number of machines that the training asked for; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Verdict:
     """
     gpu: str | None = None
     """A sentence if the training ran on the CPU of a machine with a GPU."""
+    idle: str | None = None
+    """A sentence if the training used fewer machines than it paid for."""
     is_unchanged: bool = False
     """True if the candidate equals the incumbent in every figure."""
 
@@ -101,7 +105,7 @@ class Verdict:
     @property
     def reasons(self) -> list[str]:
         """The sentences of the failed checks; of all checks when none failed. The last says who was tested."""
-        last = [*([self.gpu] if self.gpu else []), self.people]
+        last = [*(note for note in (self.gpu, self.idle) if note), self.people]
         if self.is_unchanged:
             equal = "the model equals the serving model in every figure: it is not deployed"
             return [equal, *last]
@@ -162,6 +166,7 @@ def judge(report: Any, policy: Policy, run: Run) -> Verdict:
             *notes.unchecked(candidate["slices"], policy),
         ),
         gpu=notes.without_gpu(run.instance_type, report.get("device")),
+        idle=notes.idle_machines(run.instance_count, report.get("machines"), candidate["model"]),
         is_unchanged=incumbent is not None and _same(candidate, incumbent),
     )
 

@@ -1,5 +1,5 @@
 """Notes of a verdict beside its checks: stronger baselines without a limit, floors that were not checked, and a GPU
-that was not used. Pure.
+or machines that were not used. Pure.
 """
 
 from __future__ import annotations
@@ -51,3 +51,15 @@ def without_gpu(instance_type: str | None, device: str | None) -> str | None:
         "the training", instance_type, device, f"{otherwise}; TrainingInstanceType may be a CPU type"
     )
     return f"note: {sentence}" if sentence else None
+
+
+def idle_machines(paid: int | None, used: int | None, model: str) -> str | None:
+    """Return a sentence if the training used fewer machines than were paid for. None if one of the numbers is unknown,
+    as in older reports.
+    """
+    if paid is None or used is None or used >= paid:
+        return None
+    return (
+        f"note: the training paid for {paid} machines and used {used}: {model} is trained on one; set "
+        f"TrainingInstanceCount to 1"
+    )

@@ -183,7 +183,7 @@ def _refusal(version: str) -> list[str]:
 
 def _notice(failed: Failure, status: EndStatus, reasons: list[str]) -> dict[str, str]:
     report = names.report_uri(SETTINGS.artifacts_bucket, failed.run_id) if failed.run_id else None
-    return failure.notice(failed, status, reasons, report)
+    return failure.notice(failed, status, reasons, SETTINGS.name_prefix, report)
 
 
 def _notify(failed: Failure, status: EndStatus, reasons: list[str]) -> bool:

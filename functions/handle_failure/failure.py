@@ -15,9 +15,10 @@ from contracts import consoles, documents
 from contracts.documents import Unfit
 from contracts.names import RUN_ID
 from contracts.values import is_integer, is_number
-from shared import names
+from shared import names, notices
 from shared.causes import Cause
 from shared.errors import InvalidInput
+from shared.notices import Kind
 from shared.records import DatasetStatus, JobError, OperationStatus, RunStatus
 
 _STOPPED = (JobError.TRAINING_STOPPED, JobError.PREPARATION_STOPPED, JobError.TRANSFORM_STOPPED)
@@ -26,14 +27,24 @@ _MACHINES = ("retraining", "preparation", *_OPERATIONS)
 _STATUS_CHANGE = "Step Functions Execution Status Change"
 _ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
 
-_WORDS: dict[str, str] = {
-    RunStatus.ROLLED_BACK: "rolled back",
-    RunStatus.DEPLOYED: "deployed, but a later step failed",
-    DatasetStatus.REFUSED: "data refused",
+_WORDS: dict[Kind, str] = {
+    Kind.RUN_ROLLED_BACK: "rolled back",
+    Kind.RUN_DEPLOYED_THEN_FAILED: "deployed, but a later step failed",
+    Kind.DATA_REFUSED: "data refused",
 }
-_ADVICE = {
-    "batch": "Earlier lists, if any, stay in use. Fix the cause, then start the batch again.",
-    "rollback": "The earlier model keeps serving. Fix the cause, then start the rollback again.",
+# No redrive: it would resume in the Fail state, where the execution ended, and fail again.
+_RESTART = (
+    "The earlier model keeps serving. Fix the cause, then drop the data again, or restart the run: it continues at the "
+    "step that failed."
+)
+_ADVICE: dict[Kind, str] = {
+    Kind.RUN_FAILED: _RESTART,
+    Kind.RUN_ROLLED_BACK: _RESTART,
+    Kind.RUN_DEPLOYED_THEN_FAILED: "The new model serves. Fix the cause; nothing is to be started again.",
+    Kind.PREPARATION_FAILED: "Nothing was trained; the model keeps serving. Fix the cause, then drop the data again.",
+    Kind.DATA_REFUSED: "Nothing was trained; the model keeps serving. Correct the data, then drop them again.",
+    Kind.BATCH_FAILED: "Earlier lists, if any, stay in use. Fix the cause, then start the batch again.",
+    Kind.ROLLBACK_FAILED: "No other model was put in service. Fix the cause, then start the rollback again.",
 }
 
 
@@ -87,31 +98,38 @@ def notice(
     failure: Failure,
     status: RunStatus | DatasetStatus | OperationStatus,
     reasons: list[str],
+    stack: str,
     report_uri: str | None = None,
 ) -> dict[str, str]:
-    """Subject (at most 100 ASCII characters) and message of the notification."""
+    """Subject and message of the notification."""
     what = f"Run {failure.run_id}" if failure.run_id else f"Preparation of {failure.dataset_version}"
-    advice = "Fix the cause, then drop the data again"
-    advice += ", or restart the run: it continues at the step that failed." if failure.run_id else "."
     if failure.is_operation:
         what = f"{failure.machine.capitalize()} {failure.execution_name}"
-        advice = _ADVICE[failure.machine]
-    words = _WORDS.get(status, "failed")
+    kind = _kind(failure, status)
+    words = _WORDS.get(kind, "failed")
     lines = [
         f"{what}: {words} ({failure.error}).",
         "",
         *[f"- {reason}" for reason in reasons],
         "",
-        "The earlier model keeps serving."
-        if status in (RunStatus.FAILED, RunStatus.ROLLED_BACK) and failure.run_id
-        else "",
+        _ADVICE[kind],
+        "",
         f"Execution: {failure.execution_arn}",
         consoles.execution(failure.execution_arn),
         *([f"Report: {report_uri}"] if report_uri else []),
-        # No redrive: it would resume in the Fail state, where the execution ended, and fail again.
-        advice,
     ]
-    return {"Subject": f"{what}: {words}"[:100], "Message": "\n".join(lines)}
+    return notices.notice(kind, stack, f"{what}: {words}", lines)
+
+
+def _kind(failure: Failure, status: RunStatus | DatasetStatus | OperationStatus) -> Kind:
+    if failure.is_operation:
+        return Kind.BATCH_FAILED if failure.machine == "batch" else Kind.ROLLBACK_FAILED
+    if failure.run_id is None:
+        return Kind.DATA_REFUSED if status == DatasetStatus.REFUSED else Kind.PREPARATION_FAILED
+    ends: dict[str, Kind] = {
+        RunStatus.ROLLED_BACK: Kind.RUN_ROLLED_BACK, RunStatus.DEPLOYED: Kind.RUN_DEPLOYED_THEN_FAILED
+    }  # fmt: skip
+    return ends.get(status, Kind.RUN_FAILED)
 
 
 def _from_state(event: dict[str, Any]) -> Failure:

@@ -1,6 +1,7 @@
 """CloudFormation custom resources. `PreparationCode` copies the preparation's code to the artifacts bucket; its
 attributes are `EntryPoint` and `PyFiles` (s3 URIs) and `CodeVersion` (the sha256 in both). `Settings` refuses an image
-without a digest; its attribute is `Revision`, another one for each change of a parameter.
+without a digest and parameters that do not go together; its attribute is `Revision`, another one for each change of a
+parameter.
 
 The ResponseURL is always answered, because a stack without an answer hangs for an hour. Code is never deleted, because
 a running preparation may use it.
@@ -50,7 +51,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 def _made(event: dict[str, Any]) -> dict[str, str]:
     if event["ResourceType"] == "Custom::Settings":
-        return settings.attributes(event["ResourceProperties"]["Values"], event["RequestId"])
+        region = event["StackId"].split(":")[3]
+        return settings.attributes(event["ResourceProperties"]["Values"], event["RequestId"], region)
     return _publish(environment.load(Settings).artifacts_bucket)
 
 

@@ -351,7 +351,7 @@ def _for_a_user() -> list[dict[str, Any]]:
 
 
 def _fields() -> dict[str, Any]:
-    name = _FIELD_NAME | {"pattern": r"^[^ ,]([^,]*[^ ,])?$"}
+    name = _FIELD_NAME | {"title": "a name without a comma", "pattern": r"^[^ ,]([^,]*[^ ,])?$"}
     return _query(
         "fields", _field_names(name), "what to tell of each item: title, category, columns of the catalogue"
     ) | {
@@ -369,13 +369,14 @@ def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any
 
 
 def _listing() -> list[dict[str, Any]]:
-    name = {"type": "string", "pattern": PLACEMENT_NAME}
+    words = "a name of 1 to 32 letters, digits, hyphens and underscores"
+    name = {"title": words, "type": "string", "pattern": PLACEMENT_NAME}
     page = {"type": "string", "minLength": 1, "maxLength": PAGE_CHARACTERS}
     excluded = {
         "type": "array",
         "minItems": 1,
         "maxItems": limits.EXCLUDED,
-        "items": _ID | {"pattern": "^[^,]+$"},
+        "items": _ID | {"title": "an id", "pattern": "^[^,]+$"},
     }
     return [
         _query("placement", name, "the list of this name in rules/placements.json; parameters go before what it says"),
@@ -391,7 +392,7 @@ def _num_results() -> dict[str, Any]:
 
 def _categories() -> list[dict[str, Any]]:
     any_name = {"type": "string", "minLength": 1}
-    name = {"type": "string", "pattern": r"^[^ ,]([^,]*[^ ,])?$"}
+    name = {"title": "a name without a comma", "type": "string", "pattern": r"^[^ ,]([^,]*[^ ,])?$"}
     return [
         _query(
             "category",

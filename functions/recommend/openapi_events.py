@@ -13,6 +13,7 @@ _MISSING = "null or none, na, n/a or nan stand for a missing value in any case, 
 
 def _id(description: str, most: int = limits.ID_CHARACTERS) -> dict[str, Any]:
     return {
+        "title": f"a string of 1 to {most} characters without control characters",
         "type": "string",
         "minLength": 1,
         "maxLength": most,

@@ -120,7 +120,10 @@ class Sweep:
             if not first:
                 return
             with calling("sns Publish"):
-                SNS.publish(TopicArn=SETTINGS.notifications_topic_arn, **backlog.waiting(run["runId"], reason))
+                SNS.publish(
+                    TopicArn=SETTINGS.notifications_topic_arn,
+                    **backlog.waiting(SETTINGS.name_prefix, run["runId"], reason),
+                )
         count("RunParked")
         self.done["parked"] += 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared import notices
 from shared.records import Dataset, DatasetStatus, Run
 
 # Within this time an event may still arrive.
@@ -67,11 +68,11 @@ def execution_status_change(execution: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def waiting(run_id: str, reason: str) -> dict[str, str]:
+def waiting(stack: str, run_id: str, reason: str) -> dict[str, str]:
     """Return subject and message of the notification that a run is PARKED."""
     subject = f"Run {run_id}: waits"
     remedy = (
         "It tries again for hours and goes on by itself; the earlier model serves meanwhile. If it waits for "
         "capacity or a quota, raise the quota in Service Quotas or choose another instance type."
     )
-    return {"Subject": subject[:100], "Message": "\n".join([subject, "", f"- {reason}", "", remedy])}
+    return notices.notice(notices.Kind.RUN_WAITS, stack, subject, [subject, "", f"- {reason}", "", remedy])

@@ -114,7 +114,7 @@ def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str)
             with calling("sns Publish"):
                 SNS.publish(
                     TopicArn=SETTINGS.notifications_topic_arn,
-                    **end.notice(names.report_uri(SETTINGS.artifacts_bucket, run_id)),
+                    **end.notice(SETTINGS.name_prefix, names.report_uri(SETTINGS.artifacts_bucket, run_id)),
                 )
 
 
@@ -136,6 +136,6 @@ def _end_run(end: Outcome, run_id: str) -> bool:
             with calling("sns Publish"):
                 SNS.publish(
                     TopicArn=SETTINGS.notifications_topic_arn,
-                    **end.notice(names.report_uri(SETTINGS.artifacts_bucket, run_id)),
+                    **end.notice(SETTINGS.name_prefix, names.report_uri(SETTINGS.artifacts_bucket, run_id)),
                 )
     return True

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from shared import names
+from shared import names, notices
 from shared.causes import Cause
 from shared.errors import InvalidInput
+from shared.notices import Kind
 from shared.records import DatasetStatus, OperationStatus, RunStatus
 
 Status = RunStatus | DatasetStatus | OperationStatus
@@ -36,22 +37,19 @@ class Outcome:
     replaced: str | None = None
     percent: int | None = None
 
-    def notice(self, report_uri: str) -> dict[str, str]:
+    def notice(self, stack: str, report_uri: str) -> dict[str, str]:
         """Subject and message of the notification."""
-        results: dict[str, str] = {
-            RunStatus.DEPLOYED: "its model serves",
-            RunStatus.UNCHANGED: "its model equals the serving one, which keeps serving",
-            OperationStatus.RESTORED: f"its model serves again, instead of {self.replaced}",
-            OperationStatus.SPLIT: f"its model answers {self.percent or 100} % of the requests",
+        results: dict[str, tuple[Kind, str]] = {
+            RunStatus.DEPLOYED: (Kind.MODEL_SERVES, "its model serves"),
+            RunStatus.REJECTED: (Kind.MODEL_REJECTED, "model rejected, the earlier model keeps serving"),
+            RunStatus.UNCHANGED: (Kind.MODEL_UNCHANGED, "its model equals the serving one, which keeps serving"),
+            OperationStatus.RESTORED: (Kind.MODEL_RESTORED, f"its model serves again, instead of {self.replaced}"),
+            OperationStatus.SPLIT: (Kind.TRAFFIC_SPLIT, f"its model answers {self.percent or 100} % of the requests"),
         }
-        words = results.get(self.status, "model rejected, the earlier model keeps serving")
+        kind, words = results[self.status]
         subject = f"Run {self.run_id}: {words}"
-        return {
-            "Subject": subject[:100],
-            "Message": "\n".join(
-                [subject, "", *[f"- {reason}" for reason in self.reasons], "", f"Report: {report_uri}"]
-            ),
-        }
+        lines = [subject, "", *[f"- {reason}" for reason in self.reasons], "", f"Report: {report_uri}"]
+        return notices.notice(kind, stack, subject, lines)
 
 
 def from_event(event: Any) -> Outcome:

@@ -59,7 +59,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
             with calling("sns Publish"):
                 SNS.publish(
                     TopicArn=SETTINGS.notifications_topic_arn,
-                    **message.approval_request(run_id, arn, reasons, SETTINGS.approval_deadline_hours),
+                    **message.approval_request(
+                        SETTINGS.name_prefix, run_id, arn, reasons, SETTINGS.approval_deadline_hours
+                    ),
                 )
             logger.info("approval requested", extra={"model_package_arn": arn})
     return {"asked": first}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-MAXIMUM_SUBJECT = 100
+from shared import notices
 
 
-def approval_request(run_id: str, model_package_arn: str, reasons: list[str], deadline_hours: int) -> dict[str, str]:
+def approval_request(
+    stack: str, run_id: str, model_package_arn: str, reasons: list[str], deadline_hours: int
+) -> dict[str, str]:
     """Subject (at most 100 ASCII characters) and message of the notification."""
     lines = [
         f"Run {run_id} trained a model that passed the gate. The model waits for your approval.",
-        f"Without an approval within {deadline_hours} hours, the model is rejected.",
+        f"The earlier model serves until then. Without an answer within {deadline_hours} hours, this one is rejected.",
         "",
         *[f"- {reason}" for reason in reasons],
         "",
@@ -18,4 +20,4 @@ def approval_request(run_id: str, model_package_arn: str, reasons: list[str], de
         f"aws sagemaker update-model-package --model-package-arn {model_package_arn} --model-approval-status Rejected "
         "--approval-description '<why>'",
     ]
-    return {"Subject": f"Approve the model of run {run_id}?"[:MAXIMUM_SUBJECT], "Message": "\n".join(lines)}
+    return notices.notice(notices.Kind.APPROVE_MODEL, stack, f"Approve the model of run {run_id}?", lines)

@@ -1,5 +1,5 @@
-"""The events that this application publishes on the default bus (schema: docs/reference/contracts.md), and envelope
-checks of the events that AWS and our state machines send.
+"""The events that this application publishes on the default bus (docs/reference/events.md), and envelope checks of the
+events that AWS and our state machines send.
 """
 
 from __future__ import annotations

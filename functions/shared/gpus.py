@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-_GPU = re.compile(r"ml\.(g|gr|p)[0-9]")
-
-
-def has_gpu(instance_type: str | None) -> bool:
-    """True for a SageMaker instance type with GPUs, such as ml.g4dn.xlarge."""
-    return instance_type is not None and _GPU.match(instance_type) is not None
+from contracts.devices import has_gpu
 
 
 def unused(what: str, instance_type: str | None, device: str | None, otherwise: str) -> str | None:

@@ -1,5 +1,5 @@
 """The run ledger: one DynamoDB table with datasets, runs, decisions, open tokens, the lock and the serving model
-(docs/reference/contracts.md, "Ledger").
+(docs/reference/ledger.md).
 
 A write that may race with another is conditional, and returns False if its condition failed. Reads are strongly
 consistent, except `open_tokens`, `unfinished_runs` and `datasets_in`, which read an index and are for clean-up only.

@@ -31,6 +31,7 @@ def training(job: dict[str, Any]) -> Outcome | None:
                 "outputUrl": f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output/output.tar.gz",
                 "image": job["AlgorithmSpecification"]["TrainingImage"],
                 "instanceType": job.get("ResourceConfig", {}).get("InstanceType"),
+                "instanceCount": job.get("ResourceConfig", {}).get("InstanceCount"),
             }
         )
     if status == "Failed":

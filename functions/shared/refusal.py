@@ -1,7 +1,7 @@
 """The refusal of a request, and the checks that every form of a request shares.
 
-Pure: no AWS, no environment. The rules equal those of the model server (`docs/reference/contracts.md`, "Server" and
-"HTTP API"), so the server accepts every request that passes here.
+Pure: no AWS, no environment. The rules equal those of the model server (`docs/reference/contracts.md`, "Server"), so
+the server accepts every request that passes here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """State StartTraining (task token): start a SageMaker training job. `on_job_finished` answers the token when the job
 has ended.
 
-The answer is `{"jobName", "modelDataUrl", "outputUrl", "image", "instanceType", "modelData", "output"}`; the last two
-are the pins of both archives (`shared/artefacts.py`).
+The answer is `{"jobName", "modelDataUrl", "outputUrl", "image", "instanceType", "instanceCount", "modelData",
+"output"}`; the last two are the pins of both archives (`shared/artefacts.py`).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contracts.trials import Trial
-from shared import environment, names
+from shared import environment, names, notices
 from shared.clients import calling, client, code_of
 from shared.ledger import Ledger
 from shared.objects import Bucket
@@ -142,8 +142,12 @@ def _carry_out(trial: Trial, state: TrialState, document: Trial | None) -> None:
             with calling("sns Publish"):
                 SNS.publish(
                     TopicArn=SETTINGS.notifications_topic_arn,
-                    Subject=f"Trial of {trial.other}: {verdict}"[:100],
-                    Message="\n".join([f"Trial {trial.trial_id}: {verdict}", "", *[f"- {one}" for one in reasons]]),
+                    **notices.notice(
+                        notices.Kind.TRIAL_DECIDED,
+                        SETTINGS.name_prefix,
+                        f"Trial of {trial.other}: {words.IN_SHORT[verdict]}",
+                        [f"Trial {trial.trial_id}: {verdict}", "", *[f"- {one}" for one in reasons]],
+                    ),
                 )
 
 

@@ -14,6 +14,13 @@ _SAID = {
     Verdict.UNDECIDED: "no difference was found in time between {other} and {all_traffic}, which goes on serving alone",
 }
 
+IN_SHORT = {
+    Verdict.OTHER_IS_BETTER: "it earns more clicks and will serve",
+    Verdict.OTHER_IS_WORSE: "it earns fewer clicks; the trial ends",
+    Verdict.UNDECIDED: "no difference found in time; the trial ends",
+}
+"""The verdict in a few words: for the subject of a notification."""
+
 
 def figures(evidence: Evidence, found: Estimate | None, days: float, limits: Limits) -> dict[str, Any]:
     """Return the figures for the ledger. Differences are fractions of AllTraffic's click rate."""

@@ -35,7 +35,7 @@ from laptop_aws.corrections.execution import (
     runs,
     within_limit,
 )
-from laptop_aws.corrections.task_state import run_task, with_retry_and_catch
+from laptop_aws.corrections.task_state import run_task, tell_evaluation, with_retry_and_catch
 
 logger = logging.getLogger("emulator")
 
@@ -186,6 +186,28 @@ def resume_executions() -> None:
 def _run_state(
     name: str, state: State, value: Any, execution: Execution, context: Context, resumed: dict[str, Any] | None = None
 ) -> tuple[Any, str | None]:
+    variables = dict(context["variables"])
+    try:
+        output, following = _entered(name, state, value, execution, context, resumed)
+        text = within_limit(output, f"The state '{name}' returned a result")
+    except sfn._ExecutionError as error:
+        tell_evaluation(name, error)
+        raise
+    details: dict[str, Any] = {"name": name, "output": text, "outputDetails": {"truncated": False}}
+    assigned = {
+        variable: compact(found)
+        for variable, found in context["variables"].items()
+        if variable not in variables or found is not variables[variable]
+    }
+    if assigned:
+        details |= {"assignedVariables": assigned, "assignedVariablesDetails": {"truncated": False}}
+    add_event(execution, f"{state.get('Type', '')}StateExited", {"stateExitedEventDetails": details})
+    return output, following
+
+
+def _entered(
+    name: str, state: State, value: Any, execution: Execution, context: Context, resumed: dict[str, Any] | None
+) -> tuple[Any, str | None]:
     kind = state.get("Type", "")
     text = within_limit(value, f"The state '{name}' was entered")
     context["State"] = {"Name": name, "EnteredTime": now_iso(), "RetryCount": 0}
@@ -216,9 +238,6 @@ def _run_state(
         output, following = sfn._execute_pass(state, value, context)
     else:
         raise sfn._ExecutionError("States.Runtime", f"the state {name!r} has the unknown type {kind!r}")
-    text = within_limit(output, f"The state '{name}' returned a result")
-    details = {"name": name, "output": text, "outputDetails": {"truncated": False}}
-    add_event(execution, f"{kind}StateExited", {"stateExitedEventDetails": details})
     return output, following
 
 

@@ -86,6 +86,7 @@ def with_retry_and_catch(
             return attempt()
         except sfn._ExecutionError as error:
             after_failure()
+            tell_evaluation(here["Name"], error)
             retrier, index = sfn._find_matching_retrier(state.get("Retry", []), error.error, counts)
             if retrier is not None:
                 delay = retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** counts.get(index, 0)
@@ -99,6 +100,16 @@ def with_retry_and_catch(
             output = {"Error": error.error, "Cause": error.cause}
             language = sfn._state_query_language(state, context)
             return sfn._apply_catcher(catcher, value, context, language, output), catcher["Next"]
+
+
+def tell_evaluation(state: str, error: sfn._ExecutionError) -> None:
+    """Writes the event of an expression that failed, once; nothing for another error."""
+    run = current.get()
+    if run is None or error.error != "States.QueryEvaluationError" or hasattr(error, "is_told"):
+        return
+    error.is_told = True
+    details = {"state": state, "error": error.error, "cause": error.cause}
+    add_event(run.execution, "EvaluationFailed", {"evaluationFailedEventDetails": details})
 
 
 def _seconds(state: State, field: str, value: Any, context: Context) -> float | None:

@@ -20,6 +20,7 @@ class ConsoleProcess:
     """`python -m console` on a free port. Use it in a `with` block."""
 
     def __init__(self, *arguments: str) -> None:
+        self.arguments = arguments
         self.process = subprocess.Popen(
             [sys.executable, "-m", "console", "--port", "0", "--token", TOKEN, *arguments],
             cwd=PROJECT_ROOT,

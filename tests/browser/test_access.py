@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -95,6 +96,30 @@ def test_ctrl_c_ends_it_with_status_0_and_no_trace() -> None:
     console = ConsoleProcess("--endpoint-url", "http://127.0.0.1:9")
     assert console.stop() == 0
     assert "Traceback" not in "".join(console.output)
+
+
+def test_a_second_console_of_a_stack_prints_the_link_of_the_first(alone: ConsoleProcess) -> None:
+    command = [sys.executable, "-m", "console", *alone.arguments]
+    ended = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.stdout.splitlines()[0] == f"console: {alone.link}"
+    assert ended.returncode == 0
+
+
+def test_who_wants_to_change_something_gets_a_console_of_their_own(alone: ConsoleProcess) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "console", *alone.arguments, "--write"],
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as another:
+        assert another.stdout is not None
+        link = another.stdout.readline().removeprefix("console: ").strip()
+        try:
+            assert urlsplit(link).port != alone.port
+            assert httpx.get(link, trust_env=False).status_code == 303
+        finally:
+            another.terminate()
+        assert another.wait(15) == 0, "SIGTERM ends it as Ctrl-C does"
 
 
 def test_a_port_that_is_taken_is_told_in_a_sentence(alone: ConsoleProcess) -> None:

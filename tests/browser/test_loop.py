@@ -236,13 +236,19 @@ def test_another_run_is_chosen_at_the_gate(first: str, operator: Visitor) -> Non
     expect(content(operator)).to_contain_text("ACCEPTED", timeout=SEEN_MILLISECONDS)
 
 
-def test_a_drill_shows_the_expected_end_and_the_real_one(stack: LocalStack, first: str, operator: Visitor) -> None:
+@pytest.mark.parametrize(
+    ("drill", "expected"), [("Duplicate event", "no run is started"), ("Full disk", "the disk has 0 bytes free")]
+)
+def test_a_drill_shows_the_expected_end_and_the_real_one(
+    stack: LocalStack, first: str, operator: Visitor, drill: str, expected: str
+) -> None:
     before = run_ids(stack)
     page = operator.open("/drills")
-    page.get_by_role("button", name="Begin Duplicate event").click()
+    card = page.locator(".q-card").filter(has=page.get_by_role("button", name=f"Begin {drill}"))
+    card.get_by_role("button", name=f"Begin {drill}").click()
     operator.confirm("Drill", "a rehearsal")
-    expect(content(operator)).to_contain_text("no run is started", timeout=SEEN_MILLISECONDS)
-    expect(content(operator)).to_contain_text("✓ as expected", timeout=120_000)
+    expect(card).to_contain_text(expected, timeout=SEEN_MILLISECONDS)
+    expect(card).to_contain_text("✓ as expected", timeout=120_000)
     assert run_ids(stack) == before
 
 

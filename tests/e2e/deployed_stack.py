@@ -26,6 +26,7 @@ from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
 
 from tests import releases
+from tests.permissions.replay import Account
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
@@ -42,10 +43,15 @@ class Answer:
 
 
 class DeployedStack:
-    """The application as its users see it: buckets to drop into, a ledger to read, an HTTP API to call."""
+    """The application as its users see it: buckets to drop into, a ledger to read, an HTTP API to call.
 
-    def __init__(self, state: Path, port: int) -> None:
-        self.state, self.port = state, port
+    Commands are of the stack that `up` deploys; another stack of the same embedded AWS is known by its name.
+    """
+
+    def __init__(self, state: Path, port: int, name: str = "ncf-local") -> None:
+        self.state, self.port, self.name = state, port, name
+        self.others: list[Account] = []
+        """The accounts' roles of other stacks that were deployed beside this one, for the replay of its calls."""
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.environment |= {"NCF_LOCAL_DIR": str(state), "NCF_LOCAL_PORT": str(port), "NO_COLOR": "1"}
@@ -78,7 +84,7 @@ class DeployedStack:
     @property
     def outputs(self) -> dict[str, str]:
         if not self._outputs:
-            stack = self.client("cloudformation").describe_stacks(StackName="ncf-local")["Stacks"][0]
+            stack = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
             self._outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         return self._outputs
 

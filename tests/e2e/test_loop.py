@@ -288,7 +288,7 @@ def test_a_failed_training_ends_in_run_failed_with_its_reason_and_one_notificati
     assert len(about_this_run) == 1, about_this_run
     assert stack.serving()["runId"] == f"{first_version}-r1"
 
-    # After the cause is fixed, the next attempt is started by hand, as docs/how-to/operations.md says.
+    # After the cause is fixed, the next attempt is started by hand, as docs/how-to/restart-a-run.md says.
     repair(stack, version, "train/part-00000.parquet")
     stack.allow_any_loss()
     second = f"{version}-r2"

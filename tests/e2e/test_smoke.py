@@ -1,15 +1,23 @@
-"""`make smoke`, as every pipeline calls it: on a stack of its own, whose data nobody else drops."""
+"""`make smoke`, as every pipeline calls it: on a stack of its own, whose data nobody else drops. The second time, a
+second stack stands beside it, and neither touches the other.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from control.connection import Connection
+from delivery.chain.smoke import Smoke
+from delivery.teardown import Teardown
 from tests.e2e.conftest import deployed
-from tests.e2e.deployed_stack import PROJECT_ROOT, REGION, DeployedStack
+from tests.e2e.deployed_stack import PROJECT_ROOT, REGION, DeployedStack, eventually
+from tests.e2e.second_stack import PREFIX, called, inventory, second_stack, served, versions
+from tests.permissions.replay import Account, recorded, trespasses
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -34,11 +42,54 @@ def smoke(stack: DeployedStack) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_release_is_smoked_and_the_next_one_too(stack: DeployedStack) -> None:
+def test_a_release_is_smoked(stack: DeployedStack) -> None:
     first = smoke(stack)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "-r1: DEPLOYED" in first.stdout and "items are of the customer's own circle" in first.stdout
-    # The next release finds the model of this one, which the same data cannot beat: that is no fault of the release.
-    second = smoke(stack)
-    assert second.returncode == 0, second.stdout + second.stderr
-    assert "items are of the customer's own circle" in second.stdout
+
+
+def test_the_next_release_is_smoked_while_a_second_stack_trains_and_neither_touches_the_other(
+    stack: DeployedStack,
+) -> None:
+    alone = inventory(stack)
+    with second_stack(stack) as other:
+        with ThreadPoolExecutor(1) as pool:
+            trains = pool.submit(Smoke(Connection(other.name, None, REGION, other.endpoint_url), print).run)
+            second = smoke(stack)
+            trains.result()
+        # The next release finds the model of the first, which the same data cannot beat: that is no fault of it.
+        assert second.returncode == 0, second.stdout + second.stderr
+        assert "items are of the customer's own circle" in second.stdout
+
+        # Data, runs, executions, reports: each stack has its own, and all of the other's went nowhere here.
+        ours, theirs = versions(stack), versions(other)
+        assert [len(met) for met in ours.values()] == [2, 2, 2], ours
+        assert [len(met) for met in theirs.values()] == [1, 1, 1], theirs
+        assert set.union(*ours.values()) == ours["ledger"] and set.union(*theirs.values()) == theirs["ledger"]
+        assert not ours["ledger"] & theirs["ledger"]
+        for one in (stack, other):
+            letters = one.client("sqs").get_queue_attributes(
+                QueueUrl=one.outputs["DeadLetterQueueUrl"], AttributeNames=["ApproximateNumberOfMessages"]
+            )
+            assert letters["Attributes"]["ApproximateNumberOfMessages"] == "0", one.name
+        # Both serve, each its own model, and each answer is counted for its own stack.
+        for one in (stack, other):
+            answer = one.call("GET", "/users/u0/recommendations").body
+            assert (answer["source"], answer["model"]["version"]) == ("personalized", one.serving()["runId"])
+        eventually(lambda: (served(stack, "ncf"), served(stack, PREFIX)) == (41, 21), "41 and 21 answers", seconds=60)
+        # Rules and schedules of each call what is its own, and the same ones of both.
+        pairs = [(name, target, f":{PREFIX}-" in target) for name, target in called(stack)]
+        assert [(name, target) for name, target, is_theirs in pairs if is_theirs != name.startswith(f"{PREFIX}-")] == []
+        assert len(pairs) == 2 * sum(is_theirs for *_, is_theirs in pairs) > 0
+        # No role may touch what the same role of the other stack used.
+        accounts = [Account.of_stack(stack.name, stack.client), *stack.others]
+        calls = recorded(stack.calls_file)
+        for own, foreign in (accounts, reversed(accounts)):
+            assert trespasses(calls, own, foreign) == set()
+        # The removal of the one whose names begin like the other's would name nothing of the other.
+        assert not [step for step in Teardown.of(stack.client, stack.name).plan() if PREFIX in step]
+
+    after = inventory(stack)
+    assert after == alone, "the removal of the second stack left something, or took something of the first"
+    answer = stack.call("GET", "/users/u0/recommendations").body
+    assert (answer["source"], answer["model"]["version"]) == ("personalized", stack.serving()["runId"])

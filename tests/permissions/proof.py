@@ -25,7 +25,7 @@ def prove(stack: DeployedStack, request: pytest.FixtureRequest) -> None:
     """Replay what a stack has recorded. Fails with what is not allowed, and, when it is the last of the whole tier,
     with what is allowed and never used.
     """
-    account = Account.of_stack("ncf-local", stack.client)
+    account = Account.of_stack(stack.name, stack.client).beside(*stack.others)
     assert not account.unknown_conditions(), "tests/permissions/authorization.py does not set these condition keys"
     replay = Replay(account, recorded(stack.calls_file))
     assert not replay.denied, "on AWS these calls would fail (calls):\n" + "\n".join(

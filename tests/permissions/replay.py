@@ -62,6 +62,15 @@ class Account:
                     keys[name] = key["KeyMetadata"]["Arn"]
         return cls(names, policies, keys)
 
+    def beside(self, *others: Account) -> Account:
+        """The roles and topics of all these stacks of one account."""
+        every = (self, *others)
+        return Account(
+            {arn: name for one in every for arn, name in one.names.items()},
+            {arn: policies for one in every for arn, policies in one.policies.items()},
+            {arn: key for one in every for arn, key in one.key_of_topic.items()},
+        )
+
     def permissions(self) -> Iterator[Permission]:
         """All that the roles are allowed."""
         for arn, policies in self.policies.items():
@@ -173,3 +182,18 @@ def _only(statement: ParsedStatement, action: str) -> ParsedStatement:
 def recorded(path: Path) -> list[Call]:
     """The calls in a file of the embedded AWS (LAPTOP_AWS_CALLS_FILE)."""
     return [Call(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+
+
+def trespasses(calls: Iterable[Call], own: Account, other: Account) -> set[str]:
+    """Return what a role of the stack `other` may do to what the same role of `own` has used: two stacks that keep
+    apart share only what belongs to no stack.
+    """
+    roles = {name: arn for arn, name in other.names.items()}
+    found = set()
+    for call in calls:
+        if (name := own.names.get(call.principal)) is None:
+            continue
+        for one in questions(call, Surroundings(key_of_topic=own.key_of_topic)):
+            if allows(other.policies[roles[name]], one, roles[name], call.region):
+                found.add(f"{one.action} {one.resource}")
+    return found

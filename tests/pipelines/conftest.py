@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
+from delivery.chain import base
 from delivery.chain.stack import Chain
 from laptop_aws.tests.conformance.hosting import Host
 
@@ -26,6 +28,8 @@ class Account:
 
     host: Host
     folder: Path
+    base_digest: str
+    """That of the base image, which AWS's own account has."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -67,6 +71,16 @@ class Account:
         )
 
 
+def base_image(host: Host) -> str:
+    """Put a base image where the Dockerfile's is; its digest. The embedded AWS has one registry for all accounts."""
+    repository, _, tag = base.named(ROOT).partition("@")[0].partition("/")[2].partition(":")
+    ecr = host.client("ecr")
+    ecr.create_repository(repositoryName=repository)
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"})
+    image = ecr.put_image(repositoryName=repository, imageTag=tag, imageManifest=manifest)["image"]
+    return str(image["imageId"]["imageDigest"])
+
+
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """The chain is deployed as the docs say: by CloudFormation, from the file."""
@@ -82,7 +96,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         cloudformation.get_waiter("stack_create_complete").wait(
             StackName="ncf-chain", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
-        yield Account(host, folder)
+        yield Account(host, folder, base_image(host))
     finally:
         host.stop()
 

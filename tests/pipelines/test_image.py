@@ -7,6 +7,7 @@ runs none of its phases, so the tests run them. All else is real: the stack, the
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import zipfile
@@ -14,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from delivery.chain import image
+from delivery.chain import base, image
 from delivery.chain.image import Images
 from delivery.chain.stack import ChainError
 from tests.pipelines import buildspec
 from tests.pipelines.conftest import ROOT, Account
 
 pytestmark = pytest.mark.slow
+BASE = base.named(ROOT).partition("@")[0]
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 
 
@@ -78,6 +80,9 @@ def test_docker_is_asked_for_what_sagemaker_takes(account: Account, commit: Path
     assert account.delivery(commit, "image", "--here").returncode == 0
     log = (account.folder / "docker.log").read_text("utf-8").splitlines()
     build = [words for words in map(json.loads, log) if words[:2] == ["buildx", "build"]][-1]
+    options = dict(itertools.pairwise(build))
+    assert options["--build-arg"] == f"BASE_IMAGE={BASE}@{account.base_digest}", "the tag alone may move"
+    assert f"{base.DIGEST_LABEL}={account.base_digest}" in build and f"{base.NAME_LABEL}={BASE}" in build
     assert {"--provenance=false", "--sbom=false", "type=registry,oci-mediatypes=false", "linux/amd64"} <= set(build)
     logins = [words[-1] for words in map(json.loads, log) if words[0] == "login"]
     assert logins[-2:] == [
@@ -128,11 +133,3 @@ def test_equal_content_has_an_equal_tag_and_other_content_another(commit: Path) 
     assert image.content_tag(commit) == tag
     (commit / "container" / "Dockerfile").write_text("FROM scratch\n", "utf-8")
     assert image.content_tag(commit) != tag
-
-
-def test_the_base_image_is_read_from_the_dockerfile(tmp_path: Path) -> None:
-    assert image.REGISTRY.fullmatch(image.base_image(ROOT).partition("/")[0])
-    (tmp_path / "container").mkdir()
-    (tmp_path / "container" / "Dockerfile").write_text("RUN true\n", "utf-8")
-    with pytest.raises(ChainError, match="has no FROM"):
-        image.base_image(tmp_path)

@@ -12,7 +12,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
 LINKING = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("laptop_aws/**/*.md")})
-GUIDES = ("docs/where.md", "docs/reference/functions.md", "CONTRIBUTING.md")
+HOW_TO = ROOT / "docs" / "how-to"
+RECIPES = (
+    "docs/how-to/add-a-hyperparameter.md",
+    "docs/how-to/add-a-model.md",
+    "docs/how-to/bring-an-attribute-to-the-answer.md",
+    "docs/how-to/change-a-retry.md",
+    "docs/how-to/change-the-answer.md",
+)
+GUIDES = ("docs/where.md", "docs/reference/functions.md", "CONTRIBUTING.md", *RECIPES)
 DECISIONS = ROOT / "docs" / "decisions"
 EXAMPLE = "hello"
 """The function that docs/reference/functions.md adds as an example."""
@@ -81,6 +89,19 @@ def test_the_files_and_commands_that_a_guide_names_exist(page: str) -> None:
 def test_every_name_in_where_to_look_is_in_its_file() -> None:
     lines = (ROOT / "docs" / "where.md").read_text("utf-8").splitlines()
     assert [missing for line in lines for missing in missing_names(line)] == []
+
+
+@pytest.mark.parametrize("page", RECIPES)
+def test_every_name_of_a_file_in_a_recipe_is_in_that_file(page: str) -> None:
+    text = " ".join((ROOT / page).read_text("utf-8").split())
+    pairs = [(name, file) for names, file in PAIR.findall(text) for name in CODE.findall(names) if exists(file)]
+    assert [f"{name} in {file}" for name, file in pairs if name not in names_of(file)] == []
+
+
+def test_the_index_has_each_recipe_once() -> None:
+    linked = [path for path, _ in LINK.findall((HOW_TO / "index.md").read_text("utf-8")) if "/" not in path]
+    pages = {page.name for page in HOW_TO.glob("*.md")} - {"index.md"}
+    assert sorted(linked) == sorted(pages)
 
 
 def test_a_name_that_is_gone_is_found() -> None:

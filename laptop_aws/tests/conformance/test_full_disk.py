@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from laptop_aws.shortage import DRILL_HEADER, DRILL_PATH
 from laptop_aws.tests.conformance.hosting import Host, eventually
 
 MakeHost = Callable[..., Host]
@@ -206,3 +208,24 @@ def test_a_folder_that_is_full_from_the_start_is_refused(tmp_path: Path) -> None
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path / 'full'} cannot be written (File too large). Free 1 MiB")
+
+
+def test_during_a_drill_changes_are_refused_and_reading_goes_on(another_host: MakeHost) -> None:
+    host = another_host().start()
+    host.client("s3").create_bucket(Bucket="objects")
+    asked = urllib.request.Request(f"{host.endpoint}{DRILL_PATH}", headers={DRILL_HEADER: "2"}, method="POST")
+    with urllib.request.urlopen(asked) as answer:
+        assert answer.status == 200
+    assert refused(host, Key="new", Body=b"new")
+    assert objects(host) == {}
+    eventually(lambda: not _is_refused(host))
+    assert objects(host) == {"new": (b"new", {})}
+    host.stop()
+
+
+def _is_refused(host: Host) -> bool:
+    try:
+        host.client("s3").put_object(Bucket="objects", Key="new", Body=b"new")
+    except ClientError:
+        return True
+    return False

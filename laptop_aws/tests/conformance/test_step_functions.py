@@ -169,7 +169,11 @@ def test_an_undefined_jsonata_result_can_be_caught(host: Host) -> None:
         Catch=[{"ErrorEquals": ["States.QueryEvaluationError"], "Next": "Caught"}],
     )
     machine = host.state_machine(jsonata({"Call": task, "Caught": {"Type": "Pass", "Output": "caught", "End": True}}))
-    assert host.run(machine)["output"] == '"caught"'
+    ended = host.run(machine)
+    assert ended["output"] == '"caught"'
+    [told] = [one for one in host.history(ended["executionArn"]) if one["type"] == "EvaluationFailed"]
+    details = told["evaluationFailedEventDetails"]
+    assert (details["state"], details["error"]) == ("Call", "States.QueryEvaluationError")
 
 
 def test_a_parallel_state_in_jsonata_has_arguments_output_and_assign(host: Host) -> None:
@@ -194,6 +198,9 @@ def test_a_parallel_state_in_jsonata_has_arguments_output_and_assign(host: Host)
     }
     ended = host.run(host.state_machine(jsonata(states)), {"start": 1})
     assert json.loads(ended["output"]) == {"total": 4, "results": [2, 2], "leaked": False}
+    exits = [one for one in host.history(ended["executionArn"]) if one["type"].endswith("StateExited")]
+    assigned = [one["stateExitedEventDetails"].get("assignedVariables") for one in exits]
+    assert assigned == [{"seen": "1"}, {"seen": "1"}, {"total": "4"}, None]
 
 
 def test_each_event_of_the_history_names_the_one_before_it_in_its_own_branch(host: Host) -> None:

@@ -123,3 +123,28 @@ def test_without_a_shortage_everything_passes() -> None:
 def test_a_body_and_the_next_save_must_fit_on_the_disk() -> None:
     refused, _ = ask("PUT", "/bucket/key", failure=None, room_needed=1 << 20, content_length=str(1 << 60))
     assert f"and {(1 << 60) + (1 << 20)} are needed".encode() in refused[2]
+
+
+def test_a_drill_counts_the_disk_as_full_and_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(shortage.time, "monotonic", lambda: now)
+    disk = shortage.Disk(tmp_path, SimpleNamespace(failure=None, room_needed=7))
+    assert disk.shortage(0) is None
+    disk.drill(10)
+    assert disk.shortage(2) == "the disk has 0 bytes free and 9 are needed"
+    now += 10
+    assert disk.shortage(2) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status"), [("1", 200), ("60", 200), ("61", 400), ("0", 400), ("-1", 400), ("x", 400)]
+)
+def test_a_drill_is_bounded(seconds: str, status: int) -> None:
+    answer, _ = ask("POST", shortage.DRILL_PATH, failure=None, x_laptop_aws_seconds=seconds)
+    assert answer[0] == status
+
+
+def test_a_page_of_another_site_cannot_ask_for_a_drill() -> None:
+    """It may send a POST, but not this header."""
+    answer, _ = ask("POST", shortage.DRILL_PATH, failure=None)
+    assert answer[0] == 400

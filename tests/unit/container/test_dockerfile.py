@@ -72,7 +72,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_the_default_base_image_is_sagemakers_pytorch_image() -> None:
     arguments = dict(argument.split("=", 1) for name, argument in instructions() if name == "ARG" if "=" in argument)
     assert [argument for name, argument in instructions() if name == "FROM"] == ["${BASE_IMAGE}"]
-    assert arguments["BASE_IMAGE"].replace("${REGION}", arguments["REGION"]) == (
+    assert arguments["BASE_IMAGE"].partition("@")[0].replace("${REGION}", arguments["REGION"]) == (
         "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.13-cu133-amzn2023-sagemaker"
     )
 

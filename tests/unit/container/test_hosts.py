@@ -184,6 +184,7 @@ def test_two_hosts_train_one_model_as_good_as_one_host(
     assert "epoch=" not in second[1], "only the first host reports"
     report = json.loads((together.bases[0] / "output" / "data" / "evaluation.json").read_text())
     assert report["candidate"]["full"]["hitRate"] == 1.0
+    assert report["machines"] == 2
     assert (together.bases[0] / "model" / "bundle.json").exists()
     written = [
         path.name
@@ -279,6 +280,7 @@ def test_a_model_of_one_machine_is_trained_by_the_first_host_and_the_other_ends_
     assert second[1] == note
     assert first[1].startswith(note)
     assert (together.bases[0] / "model" / "bundle.json").exists()
+    assert json.loads((together.bases[0] / "output" / "data" / "evaluation.json").read_text())["machines"] == 1
     assert not list((together.bases[1] / "model").iterdir())
 
 

@@ -1,10 +1,13 @@
 """Runs side by side: what differs stands there, and what is missing is named."""
 
-from typing import Any
+import threading
+from typing import Any, cast
+
+import pytest
 
 from control import comparisons
 from control.comparisons import Side
-from control.evaluations import Evidence
+from control.evaluations import Evidence, NotJudged
 from control.prices import Price
 
 
@@ -27,6 +30,25 @@ def one(run_id: str, interactions: int, learning_rate: str, events: dict[str, in
 BEFORE = one("v1-r1", 6100, "0.001", {"view": 3, "purchase": 1})
 AFTER = one("v2-r1", 12200, "0.002", {"view": 1, "purchase": 1})
 BROKEN = Side(Evidence("v3-r1", {"status": "FAILED", "error": "out of memory"}))
+
+
+def test_the_runs_are_read_at_once_and_one_that_cannot_be_read_stands_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting = threading.Barrier(comparisons.MOST_RUNS, timeout=10)
+
+    def side(connection: Any, run_id: str) -> Side:
+        waiting.wait()  # it breaks unless all are being read
+        if run_id == "r3":
+            raise NotJudged("the ledger has no run r3")
+        return Side(Evidence(run_id))
+
+    monkeypatch.setattr(comparisons, "side", side)
+    names = [f"r{number}" for number in range(comparisons.MOST_RUNS)]
+    found = comparisons.sides(cast(Any, None), names)
+    assert [one.run_id if isinstance(one, Side) else str(one) for one in found] == [
+        "the ledger has no run r3" if name == "r3" else name for name in names
+    ]
 
 
 def test_only_hyperparameters_that_differ_are_shown() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, cast
 
 import boto3
 import pytest
@@ -16,6 +18,7 @@ from moto import mock_aws
 from control import drill_runs, drills
 from control.actions import perform
 from control.connection import Connection, NotReady
+from laptop_aws import shortage
 
 VERSION = "v20260101t000000z-00000001"
 RUN, NEXT = f"{VERSION}-r1", f"{VERSION}-r2"
@@ -45,6 +48,7 @@ class Stack:
 
     is_embedded: bool = True
     name_prefix: str = "ncf"
+    endpoint_url: str = ""
     outputs: dict[str, str] = field(
         default_factory=lambda: {
             "RunsTableName": "runs",
@@ -115,8 +119,61 @@ def test_no_drill_begins_on_an_account(stack: Stack) -> None:
             drill_runs.preparation(stack.connection, drill)
 
 
-def test_a_fault_that_no_call_can_cause_names_its_command(stack: Stack) -> None:
-    with pytest.raises(NotReady, match=r"test_full_disk\.py"):
+class FullDisk(BaseHTTPRequestHandler):
+    """An embedded AWS whose disk counts as full from the request of a drill on."""
+
+    given: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_POST(self) -> None:
+        self.given.append((self.path, self.headers.get(shortage.DRILL_HEADER)))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Changes(Recorder):
+    """An S3 that refuses the first two changes."""
+
+    def put_object(self, **parameters: Any) -> None:
+        self.calls.append(("put_object", parameters))
+        if len(self.calls) <= 2:
+            error = {"Code": "ServiceUnavailable", "Message": "the disk has 0 bytes free and 9 are needed"}
+            raise ClientError({"Error": error}, "PutObject")
+
+
+def test_a_full_disk_is_seen_until_a_change_is_made_again_and_leaves_nothing(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.outputs["ArtifactsBucketName"] = "artifacts"
+    stack.clients["s3"] = Changes()
+    monkeypatch.setattr(drill_runs, "_answer", lambda connection, user_id: (200, f"popular for {user_id}"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FullDisk)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        stack.endpoint_url = f"http://127.0.0.1:{server.server_port}"
+        perform(stack.connection, drill_runs.preparation(stack.connection, drills.FULL_DISK, "42"), "ada", "")
+        for _ in range(2):  # the fault, then its end
+            [begun] = drill_runs.begun(stack.connection)
+            seen = drill_runs.follow(stack.connection, begun, "ada")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert FullDisk.given == [(shortage.DRILL_PATH, str(drills.FULL_SECONDS))]
+    assert (seen.is_as_expected, seen.end) == (
+        True,
+        "The change was refused and then made; the API answered 200, from “popular for 42”.",
+    )
+    assert [name for name, _ in stack.clients["s3"].calls] == ["put_object"] * 3 + ["delete_object"]
+    [begun] = drill_runs.begun(stack.connection)
+    assert begun.facts["ended"]["isAsExpected"] is True
+    assert not drill_runs.look(stack.connection, begun).needs_setting_right
+
+
+def test_no_disk_is_filled_while_a_run_is_under_way(stack: Stack) -> None:
+    stack.record(f"RUN#{NEXT}", "STATE", "RUN", status="RUNNING", runId=NEXT)
+    with pytest.raises(NotReady, match=f"Run {NEXT} is under way"):
         drill_runs.preparation(stack.connection, drills.FULL_DISK)
 
 

@@ -13,6 +13,7 @@ from control.drills import (
     DEAD_ENDPOINT,
     DRILLS,
     DUPLICATE_EVENT,
+    FULL_DISK,
     KILLED_TRAINING,
     LOST_CALLBACK,
     WORSE_DATA,
@@ -39,11 +40,9 @@ def test_a_drill_promises_what_the_documents_say(drill: Drill) -> None:
             assert faults.listed()[expected.fault] == expected.case
             text = "\n".join(re.findall(rf"^\| {expected.fault} \|.*$", text, re.MULTILINE))
         assert plain(expected.words) in plain(text)
-    if drill.instead:
-        assert (ROOT / drill.instead.split()[-1]).exists()
 
 
-@pytest.mark.parametrize("drill", [drill for drill in DRILLS.values() if not drill.instead], ids=lambda one: one.name)
+@pytest.mark.parametrize("drill", DRILLS.values(), ids=lambda drill: drill.name)
 def test_nothing_seen_yet_is_no_end_and_too_long_without_an_end_is_not_as_expected(drill: Drill) -> None:
     assert judge(drill, Observed(seconds=1)).is_as_expected is None
     late = judge(drill, Observed(seconds=drills.LONGEST_SECONDS + 1))
@@ -115,3 +114,22 @@ def test_a_lost_callback_is_to_change_nothing_in_the_end() -> None:
     assert judge(LOST_CALLBACK, replace(over, run_status="DEPLOYED", serving_now="b-r1")).is_as_expected
     assert judge(LOST_CALLBACK, replace(over, run_status="FAILED")).is_as_expected is False
     assert judge(LOST_CALLBACK, replace(over, was_lost=False)).is_as_expected is False
+
+
+def test_with_a_full_disk_a_change_is_to_be_refused_while_answers_go_on() -> None:
+    assert judge(FULL_DISK, SAME).due == "fill"
+    full = replace(
+        SAME,
+        was_full=True,
+        refusal="Nothing was changed: the disk has 0 bytes free and 900 are needed.",
+        was_readable=True,
+        answer_status=200,
+        answer_source="personalized",
+        goes_on=True,
+    )
+    assert judge(FULL_DISK, full).is_as_expected
+    for other in ({"refusal": ""}, {"was_readable": False}, {"answer_status": 503}, {"goes_on": False}):
+        seen = judge(FULL_DISK, replace(full, **other))
+        assert seen.is_as_expected is False
+        assert seen.end.count("not seen") == 1
+    assert judge(FULL_DISK, replace(full, refusal="too many requests")).is_as_expected is False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,3 +101,30 @@ def test_what_waits_for_a_person_is_said() -> None:
 )
 def test_a_notification_is_told_in_words(pk: str, sk: str, sentence: str) -> None:
     assert health.sentence_of({"pk": pk, "sk": sk})[0] == sentence
+
+
+class Alarms:
+    """CloudWatch with these ringing alarms."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def client(self, service: str) -> Any:
+        return self
+
+    def get_paginator(self, name: str) -> Any:
+        return self
+
+    def paginate(self, AlarmNamePrefix: str, StateValue: str) -> list[dict[str, Any]]:
+        return [{"MetricAlarms": [{"AlarmName": one} for one in self.names if one.startswith(AlarmNamePrefix)]}]
+
+
+def test_an_alarm_of_another_stack_rings_for_the_other_stack_only() -> None:
+    both = Alarms("ncf-api-errors", "ncf-prod-api-errors")
+    assert health.ringing(both, "ncf") == ["ncf-api-errors"]
+    assert health.ringing(both, "ncf-prod") == ["ncf-prod-api-errors"]
+
+
+def test_every_alarm_of_the_template_is_known() -> None:
+    template = (Path(__file__).resolve().parents[3] / "template.yaml").read_text("utf-8")
+    assert set(re.findall(r"AlarmName: !Sub \$\{NamePrefix\}-(\S+)", template)) == set(health.ALARMS)

@@ -21,16 +21,14 @@ def copy(tmp_path: Path) -> Path:
     """A copy of the sources and the template."""
     for name in ("template", "statemachines"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    for app in (ROOT / "functions").glob("*/app.py"):
-        folder = tmp_path / "functions" / app.parent.name
-        folder.mkdir(parents=True)
-        shutil.copy(app, folder)
-        shutil.copy(app.parent / "function.yaml", folder)
-    for name in ("template.yaml", "samconfig.toml"):
+    shutil.copytree(
+        ROOT / "functions", tmp_path / "functions", ignore=shutil.ignore_patterns("contracts", "__pycache__")
+    )
+    for name in ("template.yaml", "samconfig.toml", "Makefile"):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "docs" / "reference").mkdir(parents=True)
-    for page in ("machines.md", "documents.md", "costs.md"):
-        shutil.copy(ROOT / "docs" / "reference" / page, tmp_path / "docs" / "reference")
+    (tmp_path / "serving").mkdir()
+    shutil.copy(ROOT / "serving" / "metrics.py", tmp_path / "serving")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.png"))
     shutil.copytree(ROOT / "contracts", tmp_path / "contracts", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""docs/reference/documents.md describes every field of the schemas; a new field appears by itself."""
+"""The pages in docs/reference/documents/ describe every field of the schemas; a new field appears by itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from delivery.assembly import documents
+from delivery.assembly import documents, pages
+from delivery.assembly.fields import HEAD
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA: dict[str, Any] = {
@@ -44,14 +45,14 @@ SCHEMA: dict[str, Any] = {
 def page_of(root: Path, schema: dict[str, Any]) -> str:
     (root / "contracts").mkdir(exist_ok=True)
     (root / "contracts" / "basket.schema.json").write_text(json.dumps(schema))
-    return documents.assemble(root)["docs/reference/documents.md"].partition("## basket\n")[2]
+    return documents.assemble(root)["docs/reference/documents/basket.md"]
 
 
 def fields_without_meaning(page: str) -> list[str]:
     """The fields in one table that nothing describes: neither the field itself, an object around it, the object that
     it links to, nor the page's head."""
-    about, _, table = page.partition(documents.TABLE)
-    if about.count("\n") > 1:  # a sentence below the heading of a shared object
+    about, _, table = page.partition(pages.table(HEAD, ()))
+    if not about.startswith("#") and about.count("\n") > 2:  # a sentence below the heading of a shared object
         return []
     rows = re.findall(r"^\| `([^`]+)` \| (.*) \| .* \| (.*) \|$", table, re.MULTILINE)
     described = [
@@ -62,7 +63,11 @@ def fields_without_meaning(page: str) -> list[str]:
 
 def test_a_field_has_its_values_its_default_and_its_meaning(tmp_path: Path) -> None:
     assert page_of(tmp_path, SCHEMA).splitlines() == [
-        "basket.json: what a customer bought. Source: [basket.schema.json](../../contracts/basket.schema.json).",
+        "# basket",
+        "",
+        "basket.json: what a customer bought. Source:",
+        "[basket.schema.json](../../../contracts/basket.schema.json); [how to read the",
+        "table](../documents.md).",
         "",
         "| field | value | default | meaning |",
         "|---|---|---|---|",
@@ -72,9 +77,9 @@ def test_a_field_has_its_values_its_default_and_its_meaning(tmp_path: Path) -> N
         "| `tags` | a list, each a string that is not empty |  | free words |",
         "| `gift` | true or false | false | wrap it |",
         "| `shops` | an object, each key one of north, south, with `north` |  | by name |",
-        "| `shops.<key>` | [shop](#basket-shop) |  | one shop |",
+        "| `shops.<key>` | [shop](#shop) |  | one shop |",
         "",
-        "### basket: shop",
+        "## shop",
         "",
         "| field | value | default | meaning |",
         "|---|---|---|---|",
@@ -91,6 +96,12 @@ def test_a_new_field_appears_by_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "contracts").glob("*.schema.json")), ids=lambda path: path.name)
 def test_every_field_of_a_document_has_a_meaning(path: Path) -> None:
     name = path.name.removesuffix(".schema.json")
-    page = documents.assemble(ROOT)["docs/reference/documents.md"].partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-    missing = [field for section in page.split("\n### ") for field in fields_without_meaning(section)]
+    page = documents.assemble(ROOT)[f"docs/reference/documents/{name}.md"]
+    missing = [field for section in page.split("\n## ") for field in fields_without_meaning(section)]
     assert missing == [], f"give these fields, or their object, a description in contracts/{path.name}"
+
+
+def test_the_index_links_to_each_document(tmp_path: Path) -> None:
+    page_of(tmp_path, SCHEMA)
+    index = documents.assemble(tmp_path)["docs/reference/documents.md"]
+    assert "\n## basket\n\nbasket.json: what a customer bought. [All fields](documents/basket.md).\n" in index

@@ -63,7 +63,7 @@ def levels(findings: list[Finding]) -> list[Level]:
 
 @pytest.mark.parametrize(("environment", "lacks"), [("dev", []), ("staging", []), ("prod", ["ApprovalMode"])])
 def test_every_environment_is_complete_but_for_whom_to_tell(environment: str, lacks: list[str]) -> None:
-    found = settings.check(settings.read(ROOT, environment))
+    found = settings.check(settings.read(ROOT, environment), "eu-west-1")
     assert [one.what.split(": ")[1].split(" ")[0] for one in found if one.level is not Level.FINE] == lacks
 
 
@@ -82,6 +82,8 @@ def test_every_environment_is_complete_but_for_whom_to_tell(environment: str, la
             "DeploymentStepPercent must be 10 to 50",
         ),
         ({"JwtIssuer": "https://shop.example"}, "JwtIssuer needs JwtAudience"),
+        ({"JwtAudience": "shop"}, "JwtAudience needs JwtIssuer"),
+        ({"EndpointInstanceType": "ml.c5.large"}, "leave EndpointInferenceAmiVersion empty"),
         ({"JwtReadScopes": "shop/read"}, "so they need JwtIssuer"),
         ({"PreparationScheduleState": "ENABLED"}, "needs PreparationSource"),
     ],
@@ -89,13 +91,13 @@ def test_every_environment_is_complete_but_for_whom_to_tell(environment: str, la
 def test_a_value_that_cloudformation_would_refuse_is_named(
     template: settings.Template, values: dict[str, str], words: str
 ) -> None:
-    [found] = settings.check(wanted(template, **values))
+    [found] = settings.check(wanted(template, **values), "eu-west-1")
     assert (found.level, words in found.what) == (Level.FAULT, True), found.what
 
 
 def test_what_fits_is_said_in_one_line(template: settings.Template) -> None:
     fitting = {"DeploymentStrategy": "CANARY", "EndpointInstanceCount": "2", "DeploymentStepPercent": "5"}
-    assert levels(settings.check(wanted(template, **fitting))) == [Level.FINE]
+    assert levels(settings.check(wanted(template, **fitting), "eu-west-1")) == [Level.FINE]
 
 
 def test_an_environment_that_there_is_not_is_named() -> None:
@@ -290,7 +292,7 @@ def test_a_month_of_the_endpoint_is_priced_by_the_list(template: settings.Templa
 def test_somebody_must_hear_of_it(template: settings.Template, mode: str, given: dict[str, str], level: Level) -> None:
     values = wanted(template, ApprovalMode=mode, **given)
     assert levels(account.silence(values)) == [level]
-    refused = [finding for finding in settings.check(values) if "NotificationUrl" in finding.what]
+    refused = [finding for finding in settings.check(values, "eu-west-1") if "NotificationUrl" in finding.what]
     assert bool(refused) is (level is Level.FAULT)
 
 

@@ -1,4 +1,4 @@
-"""Each line of the table in docs/how-to/your-data.md, with a file of that shape."""
+"""Each line of the table in docs/how-to/file-shapes.md, with a file of that shape."""
 
 from functools import reduce
 from typing import Any

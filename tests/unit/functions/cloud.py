@@ -169,7 +169,7 @@ def training_job(status: str = "Completed", name: str = JOB, **more: Any) -> dic
         "OutputDataConfig": {"KmsKeyId": "", "S3OutputPath": f"s3://{ARTIFACTS}/training", "CompressionType": "GZIP"},
         "CheckpointConfig": {"S3Uri": f"s3://{ARTIFACTS}/checkpoints/{name}/", "LocalPath": "/opt/ml/checkpoints"},
         "EnableNetworkIsolation": True,
-        "ResourceConfig": {"InstanceType": "ml.g4dn.xlarge", "VolumeSizeInGB": 50},
+        "ResourceConfig": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 50},
         "StoppingCondition": {},
         "CreationTime": 0,
         **more,

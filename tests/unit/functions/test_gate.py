@@ -398,3 +398,17 @@ def test_a_training_that_paid_for_a_gpu_and_used_its_cpu_is_noted(
     words = f"note: the training asked for {instance_type}, a GPU machine, and ran on its CPU: PyTorch found no CUDA"
     assert [reason.startswith(words) for reason in verdict.reasons].count(True) == is_told
     assert (verdict.gpu is not None) is is_told and verdict.outcome == gate.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("paid", "used", "is_told"), [(4, 1, True), (4, 4, False), (1, 1, False), (4, None, False), (None, 1, False)]
+)
+def test_a_training_that_paid_for_more_machines_than_it_used_is_noted(
+    paid: int | None, used: int | None, is_told: bool
+) -> None:
+    document = report() | ({"machines": used} if used else {})
+    verdict = gate.judge(document, POLICY, gate.Run(RUN, VERSION, instance_count=paid))
+    model = document["candidate"]["model"]
+    words = f"note: the training paid for 4 machines and used 1: {model} is trained on one; set TrainingInstanceCount"
+    assert [reason.startswith(words) for reason in verdict.reasons].count(True) == is_told
+    assert verdict.outcome == gate.ACCEPTED

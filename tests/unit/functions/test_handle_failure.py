@@ -94,7 +94,7 @@ def test_the_alarm_for_which_sagemaker_took_the_endpoint_back_is_named() -> None
     rollback = {"endpointName": "e", "endpointConfigName": PREVIOUS, "changed": True, "alarms": ["ncf-endpoint-errors"]}
     found = failure.from_event(failure_event(rollback=rollback))
     assert found.reasons[-1] == "in state ALARM after the rollback: ncf-endpoint-errors"
-    assert "ncf-endpoint-errors" in failure.notice(found, found.status, list(found.reasons))["Message"]
+    assert "ncf-endpoint-errors" in failure.notice(found, found.status, list(found.reasons), "ncf")["Message"]
 
 
 def test_a_rollback_that_failed_too_is_told() -> None:
@@ -162,7 +162,7 @@ def test_names_what_is_wrong_with_an_event_that_is_no_failure(event: Any, words:
 
 def test_the_notice_fits_sns_and_says_what_to_do() -> None:
     found = failure.from_event(failure_event())
-    note = failure.notice(found, RunStatus.FAILED, list(found.reasons))
+    note = failure.notice(found, RunStatus.FAILED, list(found.reasons), "ncf")
     assert len(note["Subject"]) <= 100 and note["Subject"].isascii()
     assert "the loss is not finite in epoch 3" in note["Message"]
     # A redrive goes on in the Fail state, where the execution has ended: it is no advice.

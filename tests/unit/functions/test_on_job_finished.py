@@ -42,6 +42,7 @@ DONE = {
     "outputUrl": OUTPUT_URL,
     "image": IMAGE,
     "instanceType": "ml.g4dn.xlarge",
+    "instanceCount": 1,
 }
 
 

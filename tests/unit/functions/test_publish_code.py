@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from delivery.preflight import settings
 from publish_code import answer, package
 from tests.unit.functions.cloud import ARTIFACTS, CONTEXT, Cloud, sample_event
 
+DEFAULTS = dict(settings.read(Path(__file__).resolve().parents[3], "default").values)
 IMAGE = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/team/ncf@sha256:" + "0" * 64
 FILES = {"preprocess.py": b"import reading\n", "reading.py": b"x = 1\n", "manifest.schema.json": b"{}\n"}
 
@@ -184,7 +186,7 @@ def test_a_long_reason_is_cut_to_what_cloudformation_takes() -> None:
 
 
 def settings_event(listener: Listener, **values: str) -> dict[str, Any]:
-    given = {"ModelImageUri": IMAGE, **values}
+    given = {**DEFAULTS, "ModelImageUri": IMAGE, **values}
     logical = {"ResourceType": "Custom::Settings", "LogicalResourceId": "Settings"}
     return {**event(listener), **logical, "ResourceProperties": {"ServiceToken": "arn", "Values": given}}
 
@@ -202,3 +204,14 @@ def test_an_image_without_a_digest_fails_the_deployment(app: ModuleType, listene
     assert app.handler(settings_event(listener, ModelImageUri=image), CONTEXT) == {}
     assert listener.heard[0]["Status"] == "FAILED"
     assert f"ModelImageUri names holds {image!r}, which is not an image in ECR" in listener.heard[0]["Reason"]
+
+
+def test_parameters_that_do_not_go_together_fail_the_deployment_with_every_reason(
+    app: ModuleType, listener: Listener
+) -> None:
+    together = {"EndpointInstanceType": "ml.c5.large", "BatchInstanceType": "ml.g4dn.xlarge"}
+    assert app.handler(settings_event(listener, **together), CONTEXT) == {}
+    reason = listener.heard[0]["Reason"]
+    assert listener.heard[0]["Status"] == "FAILED"
+    assert "is a host image for GPUs, and EndpointInstanceType ml.c5.large has none" in reason
+    assert "Batch Transform has no host image for CUDA 13" in reason

@@ -120,6 +120,7 @@ def test_a_job_whose_event_was_lost_is_answered(app: ModuleType, sagemaker: Stub
         "outputUrl": OUTPUT_URL,
         "image": IMAGE,
         "instanceType": "ml.g4dn.xlarge",
+        "instanceCount": 1,
     }
     answers.add_response("send_task_success", {}, success(output))
     assert app.handler(sample_event("reconcile"), CONTEXT) == {**NOTHING, "settled": 1}

@@ -37,7 +37,7 @@ def test_asks_once_however_often_it_is_tried(app: ModuleType, sagemaker: Stubber
     assert app.handler(sample_event("request_approval"), CONTEXT) == {"asked": False}
     notifications = cloud.notifications()
     assert [note["Subject"] for note in notifications] == [f"Approve the model of run {RUN}?"]
-    assert "within 168 hours, the model is rejected" in notifications[0]["Message"]
+    assert "within 168 hours, this one is rejected" in notifications[0]["Message"]
     assert f"--model-package-arn {PACKAGE} --model-approval-status Approved" in notifications[0]["Message"]
     assert "hit rate at 10 is 0.7123" in notifications[0]["Message"]
     token = cloud.item(f"JOB#APPROVAL#{PACKAGE}", "TOKEN")
@@ -57,7 +57,7 @@ def test_a_verdict_that_is_there_already_is_answered_without_asking(
 
 
 def test_the_question_fits_sns() -> None:
-    question = message.approval_request("r" * 200, PACKAGE, ["ä"], 168)
+    question = message.approval_request("ncf", "r" * 200, PACKAGE, ["ä"], 168)
     assert len(question["Subject"]) <= 100
     assert question["Subject"].isascii()
 

@@ -12,7 +12,7 @@ JOB = {
     "TrainingJobName": "ncf-x-r1",
     "OutputDataConfig": {"S3OutputPath": "s3://artifacts/training/"},
     "AlgorithmSpecification": {"TrainingImage": "image@sha256:1"},
-    "ResourceConfig": {"InstanceType": "ml.m5.large"},
+    "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2},
 }
 
 
@@ -29,6 +29,7 @@ def test_a_completed_training_answers_with_its_artefacts() -> None:
             "outputUrl": "s3://artifacts/training/ncf-x-r1/output/output.tar.gz",
             "image": "image@sha256:1",
             "instanceType": "ml.m5.large",
+            "instanceCount": 2,
         }
     )
 

@@ -95,6 +95,7 @@ def test_a_retry_answers_for_the_job_that_is_over(
         "outputUrl": OUTPUT_URL,
         "image": IMAGE,
         "instanceType": "ml.g4dn.xlarge",
+        "instanceCount": 1,
     }
     answers.add_response("send_task_success", {}, success(output))
     app.handler(sample_event("start_training"), CONTEXT)

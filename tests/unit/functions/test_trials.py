@@ -164,7 +164,7 @@ def test_the_better_one_serves_by_the_rollback_machine(shop: Shop) -> None:
     assert wanted["reason"].startswith(f"trial a-trial: {EARLIER} earns more clicks than {RUN}")
     assert len(wanted["reason"]) <= 500
     (notice,) = shop.cloud.notifications()
-    assert notice["Subject"] == f"Trial of {EARLIER}: OTHER_IS_BETTER"
+    assert notice["Subject"] == f"Trial of {EARLIER}: it earns more clicks and will serve"
     assert "always-valid interval +" in notice["Message"]
     figures = shop.state()["figures"]
     assert 0.15 < float(figures["difference"]) < 0.25 and float(figures["low"]) > 0

@@ -30,8 +30,8 @@ def test_each_command_has_help_with_an_example(command: str, capsys: pytest.Capt
         cli.main([command, "--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    assert f"usage: python -m local {command}" in said
-    assert f"python -m local {command}" in said.partition("example:\n")[2]
+    assert f"usage: .venv/bin/python -m local {command}" in said
+    assert f".venv/bin/python -m local {command}" in said.partition("example:\n")[2]
 
 
 @pytest.mark.parametrize("command", sorted(set(cli.COMMANDS) - {"env"}))
@@ -41,7 +41,7 @@ def test_each_example_is_a_command_line_that_is_understood(command: str, capsys:
     examples = capsys.readouterr().out.partition("example:\n")[2].splitlines()
     for example in examples:
         words = shlex.split(example)
-        assert words[:3] == ["python", "-m", "local"]
+        assert words[:3] == [".venv/bin/python", "-m", "local"]
         assert parser().parse_args(words[3:]).command == command
 
 

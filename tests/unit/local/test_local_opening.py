@@ -12,7 +12,7 @@ import pytest
 import rich.console
 
 from control import own_link
-from local import host, opening
+from local import opening
 from local.console import Show
 from local.project import Problem, Project
 
@@ -50,13 +50,10 @@ def test_the_api_is_printed_and_not_opened_since_its_calls_are_signed(project: P
 
 
 def test_the_console_is_opened_if_it_runs(project: Project, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "is_listening", lambda port: port == 8090)
-    monkeypatch.setattr(own_link, "of", lambda port: None)
-    assert said(project, "console")[-1] == "http://127.0.0.1:8090/"
-    monkeypatch.setattr(own_link, "of", "http://127.0.0.1:{}/?token=secret".format)
-    assert said(project, "console") == ["http://127.0.0.1:8090/?token=secret"]
-    assert opened == ["http://127.0.0.1:8090/", "http://127.0.0.1:8090/?token=secret"]
-    monkeypatch.setattr(host, "is_listening", lambda port: False)
+    links = {project.connection: "http://127.0.0.1:8090/?token=secret"}
+    monkeypatch.setattr(own_link, "of", links.get)
+    assert said(project, "console") == opened == ["http://127.0.0.1:8090/?token=secret"]
+    links.clear()
     with pytest.raises(Problem, match="`make console` starts it"):
         said(project, "console")
 

@@ -159,6 +159,6 @@ def test_an_incomplete_stack_without_data_is_deleted_and_its_reason_is_shown(tmp
 
 def test_an_incomplete_stack_with_data_is_kept(tmp_path: Path) -> None:
     found = half_made(tmp_path, objects=1)
-    with pytest.raises(Problem, match=r"data in the-data\. To start over: `python -m local down --delete`"):
+    with pytest.raises(Problem, match=r"data in the-data\. To start over: `\.venv/bin/python -m local down --delete`"):
         stack._delete_dead(found, "ROLLBACK_COMPLETE", plain_show()[0])
     assert found.status == "ROLLBACK_COMPLETE"

@@ -42,6 +42,19 @@ def test_the_last_day_is_97_windows_with_the_one_that_has_not_ended() -> None:
     assert status.last_day(1_795_946_400.0) == ("2026-11-28T10:00Z", "2026-11-29T10:00Z")
 
 
+def test_the_serving_model_is_told_with_its_data_and_the_one_before_it() -> None:
+    since = "2026-11-29T10:00:00"
+    record = {"runId": NEW, "since": since, "datasetVersion": NEW[:-3], "previous": {"runId": OLD}}
+    lines = status.serving_lines(record)
+    assert lines == [
+        f"serving        {NEW} since {when(since)}",
+        f"               trained on dataset {NEW[:-3]}",
+        f"               before it: {OLD}",
+    ]
+    assert status.serving_lines(record | {"previous": None}) == lines[:2]
+    assert status.serving_lines({}) == ["serving        no model yet"]
+
+
 class Client:
     """DynamoDB with these items under one key, a page each."""
 
@@ -209,3 +222,25 @@ def test_without_a_host_the_status_says_how_to_start_one_and_json_has_null(
     project.make_state_folder()
     status.show_status(project, Show())
     assert "not running (its state is kept): `make up` starts it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("rest", "line"),
+    [
+        ({}, "none yet: the first model that passes the gate creates it"),
+        ({"isResting": False}, "none yet: the first model that passes the gate creates it"),
+        (
+            {"isResting": True},
+            "rests outside EndpointHours: the API answers with the lists of a batch, or with popular items",
+        ),
+    ],
+)
+def test_an_endpoint_that_rests_is_not_one_that_was_never_made(rest: dict[str, Any], line: str) -> None:
+    error = ClientError({"Error": {"Code": "ValidationException", "Message": "Could not find endpoint"}}, "D")
+
+    def describe(EndpointName: str) -> dict[str, Any]:
+        raise error
+
+    client = SimpleNamespace(describe_endpoint=describe)
+    project = SimpleNamespace(client=lambda _: client)
+    assert status.endpoint_line(project, "ncf-recommender", rest) == line  # type: ignore[arg-type]  # a stub

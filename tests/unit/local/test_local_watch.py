@@ -92,12 +92,12 @@ def test_gate_rows_are_candidate_incumbent_baselines_in_this_order() -> None:
             "popularity": {"sampled": {"hitRate": 0.3, "ndcg": 0.2}, "full": {}, "coverage": 0.01},
             "linear": figures,
         },
-        "incumbent": figures | {"runId": "v1-r1"},
+        "incumbent": figures | {"runId": "v20261129t122948z-7f6f80dc-r1"},
         "candidate": figures,
     }
     assert watch.gate_rows(report) == [
         ("candidate", "0.0500", "0.0040", "0.1000", "0.3000", "0.4000", "0.7100"),
-        ("incumbent (v1-r1)", "0.0500", "0.0040", "0.1000", "0.3000", "0.4000", "0.7100"),
+        ("incumbent 7f6f80dc-r1", "0.0500", "0.0040", "0.1000", "0.3000", "0.4000", "0.7100"),
         ("linear", "0.0500", "0.0040", "0.1000", "0.3000", "0.4000", "0.7100"),
         ("popularity", "–", "–", "–", "0.0100", "0.2000", "0.3000"),
     ]
@@ -224,6 +224,18 @@ def test_a_stage_that_lasts_is_told_where_nothing_can_be_redrawn(monkeypatch: py
     lines = output.getvalue().splitlines()
     assert lines[0] == "· sam build: 0 s so far"
     assert lines[-1].startswith("✓ sam build (0.")
+
+
+def test_a_long_sentence_is_wrapped_at_100_columns_and_keeps_its_words() -> None:
+    show, output = plain_show()
+    long = "NDCG at 10 is 0.0789 against 0.0439 of the baseline ease (+79.7%); loss of 10% beyond chance allowed"
+    show.sentences(["short", long])
+    assert output.getvalue().splitlines() == [
+        "    short",
+        "    NDCG at 10 is 0.0789 against 0.0439 of the baseline ease (+79.7%); loss of 10% beyond chance",
+        "      allowed",
+    ]
+    assert console.wrapped("x" * 120, "    ") == "    " + "x" * 120, "a name or address stays whole"
 
 
 def test_what_lasts_is_a_line_now_and_then_where_nothing_can_be_redrawn() -> None:

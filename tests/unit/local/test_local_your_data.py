@@ -1,4 +1,4 @@
-"""The table in docs/how-to/your-data.md, and what `make demo` says to each of its files before it starts anything."""
+"""The table in docs/how-to/file-shapes.md, and what `make demo` says to each of its files before it starts anything."""
 
 from pathlib import Path
 

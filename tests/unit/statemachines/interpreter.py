@@ -58,8 +58,12 @@ class Failed(Exception):
         return {"errorMessage": self.cause, "errorType": self.name}
 
 
-def definition_of(machine: str) -> dict[str, Any]:
-    """The definition in `statemachines/`, each substitution replaced by its own name, and the partition by `aws`."""
+def definition_of(machine: str | dict[str, Any]) -> dict[str, Any]:
+    """A definition itself, or that in `statemachines/` with each substitution replaced by its own name, and the
+    partition by `aws`.
+    """
+    if isinstance(machine, dict):
+        return machine
     text = (DEFINITIONS / f"{machine}.asl.json").read_text(encoding="utf-8").replace("${Partition}", "aws")
     definition: dict[str, Any] = json.loads(re.sub(r"\"\$\{(\w+)\}\"|\$\{(\w+)\}", _substituted, text))
     return definition
@@ -95,17 +99,17 @@ class Execution:
     history: list[dict[str, Any]]
 
 
-def execute(machine: str, event: Mapping[str, Any], answers: Answers) -> Execution:
-    """Run `machine` on `event`. `answers(state, attempt, payload)` replaces the function of a Task (attempts count from
-    0). It returns the payload of the function's answer or, if the task waits for a token, the answer to the token; if
-    it returns a `Failed`, the state ends with that error.
+def execute(machine: str | dict[str, Any], event: Mapping[str, Any], answers: Answers) -> Execution:
+    """Run `machine`, a name or a definition, on `event`. `answers(state, attempt, payload)` replaces the function of a
+    Task (attempts count from 0). It returns the payload of the function's answer or, if the task waits for a token, the
+    answer to the token; if it returns a `Failed`, the state ends with that error.
     """
-    definition = definition_of(machine)
+    definition, called = definition_of(machine), machine if isinstance(machine, str) else "small"
     name = uuid.uuid4().hex
-    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{machine}:{name}"
+    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{called}:{name}"
     deployed = {
-        "stateMachineArn": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{machine}",
-        "name": machine,
+        "stateMachineArn": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{called}",
+        "name": called,
         "roleArn": ROLE,
         "definition": json.dumps({**definition, "TimeoutSeconds": 999_999_999}),
     }
@@ -167,6 +171,8 @@ def read(definition: Mapping[str, Any], ended: Mapping[str, Any], history: list[
     for event in history:
         if event["type"].endswith("StateEntered"):
             name = event["stateEnteredEventDetails"]["name"]
+            if name not in states:  # of a branch
+                continue
             if path:
                 edges.add(_edge(path[-1], states[path[-1]], name, failure))
             path.append(name)

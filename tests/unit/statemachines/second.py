@@ -120,16 +120,16 @@ class Machines:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def execute(self, machine: str, event: Mapping[str, Any], answers: Answers) -> Execution:
+    def execute(self, machine: str | dict[str, Any], event: Mapping[str, Any], answers: Answers) -> Execution:
         """As `interpreter.execute`."""
         self._definition, self._answers, self._tried = definition_of(machine), answers, {}
-        name = f"{machine}-{uuid.uuid4().hex}"
+        name = f"{machine if isinstance(machine, str) else 'small'}-{uuid.uuid4().hex}"
         created = self._sfn.create_state_machine(name=name, definition=json.dumps(self._definition), roleArn=ROLE)
         self._arn = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{name}:{name}"
         self._sfn.start_execution(stateMachineArn=created["stateMachineArn"], input=json.dumps(event), name=name)
         deadline = time.monotonic() + 60
         while self._execution().status == "RUNNING":
-            assert time.monotonic() < deadline, f"moto has not ended {machine} after a minute"
+            assert time.monotonic() < deadline, f"moto has not ended {name} after a minute"
             time.sleep(0.002)
         return read(self._definition, self._sfn.describe_execution(executionArn=self._arn), self._history())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from tests.unit.statemachines.edges import MACHINES, scripts
 from tests.unit.statemachines.interpreter import Execution, execute
 from tests.unit.statemachines.second import Machines
+from tests.unit.statemachines.small import SMALL, Small
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +47,12 @@ DIFFERENCES = [
         f"{GUIDE}/concepts-error-handling.html",
     ),
     Difference(
+        r"(.*\.)?cause",
+        lambda ours, moto: "did not return a result" in str(ours) and "returned nothing (undefined)" in str(moto),
+        "an undefined expression is States.QueryEvaluationError; its cause has no documented words",
+        f"{GUIDE}/transforming-data.html",
+    ),
+    Difference(
         r".*\.startTime",
         lambda ours, moto: ours == "TIME" and re.fullmatch(r"[\dT:.-]+\+00:00", moto) is not None,
         "times of the context object are in milliseconds and end with Z; moto writes microseconds and +00:00",
@@ -53,6 +60,8 @@ DIFFERENCES = [
     ),
 ]
 
+ELSEWHERE = {name for name, one in SMALL.items() if one.aws}
+"""Small machines that end otherwise on moto."""
 Found = tuple[str, Any, Any]
 """A place, and the two values there."""
 
@@ -67,6 +76,21 @@ def differences(ours: Execution, theirs: Execution) -> Iterator[Found]:
         return
     for mine, its in zip(ours.history, theirs.history, strict=True):
         yield from _between(f"{mine['type']}", mine, its)
+
+
+def of_small(one: Small, moto: Machines) -> Iterator[Found]:
+    """The places where the two interpreters differ about a small machine."""
+    ours, theirs = (interpreted(one.definition, one.event, one.answering()) for interpreted in (execute, moto.execute))
+    if one.is_concurrent:
+        ours, theirs = (replace(found, history=sorted(found.history, key=_shown)) for found in (ours, theirs))
+    yield from differences(ours, theirs)
+
+
+def _shown(event: dict[str, Any]) -> str:
+    """An event without its place in the history."""
+    event.pop("id")
+    event.pop("previousEventId")
+    return json.dumps([event["type"], _plain(event)], sort_keys=True, default=str)
 
 
 def _between(place: str, ours: Any, theirs: Any) -> Iterator[Found]:
@@ -101,10 +125,16 @@ def found() -> dict[str, dict[Found, str]]:
                 for place, ours, moto_s in differences(execute(*script), moto.execute(*script))
             }
             for machine in MACHINES
+        } | {
+            name: {
+                (place, str(ours), moto_s if moto_s is None else str(moto_s)): name
+                for place, ours, moto_s in of_small(one, moto)
+            }
+            for name, one in SMALL.items()
         }
 
 
-@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("machine", [*MACHINES, *sorted(SMALL.keys() - ELSEWHERE)])
 def test_moto_takes_the_same_way_but_for_what_it_gets_wrong(machine: str, found: dict[str, dict[Found, str]]) -> None:
     unlisted = [
         f"{name}: {place} is {ours} here, {theirs} on moto"
@@ -116,5 +146,10 @@ def test_moto_takes_the_same_way_but_for_what_it_gets_wrong(machine: str, found:
 
 @pytest.mark.parametrize("known", DIFFERENCES, ids=lambda known: known.aws)
 def test_moto_still_gets_wrong_what_is_listed(known: Difference, found: dict[str, dict[Found, str]]) -> None:
-    seen = (place for places in found.values() for place in places)
+    seen = (place for name, places in found.items() if name not in ELSEWHERE for place in places)
     assert any(re.fullmatch(known.place, place) and known.is_it(ours, theirs) for place, ours, theirs in seen)
+
+
+@pytest.mark.parametrize("name", sorted(ELSEWHERE))
+def test_moto_still_ends_otherwise_than_aws_documents(name: str, found: dict[str, dict[Found, str]]) -> None:
+    assert "error" in {place for place, *_ in found[name]}, f"moto agrees now: {SMALL[name].aws}"
