@@ -32,7 +32,7 @@ def targets(root: Path) -> str:
 def variables(root: Path) -> str:
     """The variables of the Makefile that `make help` shows."""
     found = VARIABLE.findall((root / "Makefile").read_text("utf-8"))
-    return pages.table(("variable", "meaning"), ((pages.code(names), text) for names, text in found))
+    return pages.table(("variable", "meaning"), ((pages.code(one), text.partition(" (now")[0]) for one, text in found))
 
 
 def programs() -> str:

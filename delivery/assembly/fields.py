@@ -31,8 +31,10 @@ class Fields:
             return self._links[field["$ref"]]
         if field.keys() <= {"description"}:
             return "anything"
-        if "anyOf" in field and "type" not in field:
+        if "anyOf" in field and not field.keys() & {"type", "title"}:
             return " or ".join(self.value(part) for part in field["anyOf"])
+        if any(isinstance(one, bool) for one in field.get("enum", [field.get("const")])):
+            return " or ".join(json.dumps(one).strip('"') for one in field.get("enum", [field.get("const")]))
         parts = [schemas.allowed_values(field, self._document)]
         if "pattern" in field and "title" not in field:
             parts.append(f"matching {pages.code(field['pattern'])}")

@@ -13,6 +13,18 @@ from delivery.assembly import pages, stack
 from delivery.assembly.files import SourceError
 from delivery.assembly.meanings import DIMENSIONS, METRICS, SERVER, TRAINING
 
+WORDS = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "None": "null",
+    "list[str]": "a list of strings",
+    "list[dict[str, Any]]": "a list of objects",
+    "dict[str, Any]": "an object",
+    "dict[str, int]": "an object of integers",
+}
+"""What an annotation of a record means in DynamoDB."""
 Annotated = dict[str, tuple[str, str]]
 """Fields of a class: name → annotation and description."""
 
@@ -74,8 +86,8 @@ def _fields(one: ast.ClassDef) -> Annotated:
 def _attributes(fields: Annotated) -> Iterator[tuple[str, ...]]:
     for name, (annotation, meaning) in fields.items():
         kind = re.fullmatch(r"NotRequired\[(.*)\]", annotation)
-        words = pages.code((kind[1] if kind else annotation).replace("None", "null"))
-        yield pages.code(name), f"{words}, or missing" if kind else words, meaning.rstrip(".")
+        words = (WORDS.get(part, pages.code(part)) for part in (kind[1] if kind else annotation).split(" | "))
+        yield pages.code(name), " or ".join([*words, *(["missing"] if kind else [])]), meaning.rstrip(".")
 
 
 # --- Metrics ----------------------------------------------------------------------------------------------------------

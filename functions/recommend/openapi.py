@@ -167,8 +167,14 @@ def _schemas() -> dict[str, Any]:
     item = _object(own) | {"properties": own | {"fields": _FIELDS}}
     recommended = _object(own) | {"properties": own | {"fields": _FIELDS, **_ABOUT}}
     ranked = {
-        "userId": _ID,
-        "inputList": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": limits.CANDIDATES},
+        "userId": _ID | {"description": _USER},
+        "inputList": {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "maxItems": limits.CANDIDATES,
+            "description": "ids of the items to rank; those that the model does not know are left out",
+        },
     }
     model = _object({"version": _VERSION}) | {"properties": {"version": _VERSION, "variant": _VARIANT}}
     identity = {
@@ -212,11 +218,20 @@ def _schemas() -> dict[str, Any]:
         "userId": _ID | {"description": _USER},
         "numResults": _NUMBER,
         "excludeSeen": {"enum": [*seen.KINDS, True, False], "default": seen.ANY},
-        "categories": {"type": "array", "items": {"type": "string"}, "maxItems": limits.CATEGORIES},
+        "categories": {
+            "type": "array",
+            "items": {"type": "string"},
+            "maxItems": limits.CATEGORIES,
+            "description": "only items that have at least one of these categories",
+        },
         "fields": {"type": "array", "maxItems": limits.FIELDS, "items": _FIELD_NAME},
         "explain": {"type": "boolean", "default": False},
         **{one["name"]: one["schema"] for one in _listing()},
     }
+    told["exclude"] |= {"description": "ids of items to leave out"}
+    for one in _for_a_user():
+        if one["name"] in told:
+            told[one["name"]] = {"description": one["description"]} | told[one["name"]]
     return {
         "Recommendations": _in_a_trial(
             listed | {"itemList": listed["itemList"] | {"items": recommended}, "excludeSeen": left_out}, window | page
@@ -225,7 +240,8 @@ def _schemas() -> dict[str, Any]:
         "PersonalizedRanking": _in_a_trial(
             identity
             | {
-                "personalizedRanking": {"type": "array", "items": item, "maxItems": limits.CANDIDATES},
+                "personalizedRanking": {"type": "array", "items": item, "maxItems": limits.CANDIDATES}
+                | {"description": "best first"},
                 "model": model,
                 "source": source,
                 "unknownItems": {
@@ -240,9 +256,12 @@ def _schemas() -> dict[str, Any]:
         "RankingRequest": _object(ranked) | {"properties": ranked | {"fields": _field_names(_FIELD_NAME)}},
         "Health": _object(
             {
-                "status": {"enum": ["ok", "degraded", "unavailable"]},
+                "status": {
+                    "enum": ["ok", "degraded", "unavailable"],
+                    "description": "ok: the endpoint answers; degraded: popular items do; unavailable: nothing does",
+                },
                 "model": _object({"version": {"type": ["string", "null"]}}),
-                "endpoint": _object({"status": {"type": "string"}}),
+                "endpoint": _object({"status": {"type": "string", "description": "answering, or why it does not"}}),
             }
         ),
         "Error": _object(
@@ -307,6 +326,7 @@ def _history() -> dict[str, Any]:
 
     return {
         "anyOf": [entries({"itemId": _ID}, one), entries(aged, one | aged)],
+        "title": f"a list of at most {limits.HISTORY} entries with itemId, and isBought and ageSeconds if known",
         "description": "what the person chose, the oldest first; with ageSeconds, in all entries or in none, ordered "
         "by it. An item may be there several times",
     }

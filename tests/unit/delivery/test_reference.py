@@ -1,4 +1,4 @@
-"""The reference, docs/reference/, follows its sources: `make assemble` writes what they say, and refuses what is missing."""
+"""The reference, docs/reference/, follows its sources, and what is missing in one of them is refused."""
 
 from __future__ import annotations
 
