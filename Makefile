@@ -143,7 +143,7 @@ tests-in-venv:
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/airflow --ignore tests/pipelines
 
 tests-beside:
-	@shown=$$(mktemp); $(MAKE) --no-print-directory --keep-going docs browser airflow pipelines > "$$shown" 2>&1; result=$$?; \
+	@shown=$$(mktemp); $(MAKE) --no-print-directory --keep-going browser airflow pipelines > "$$shown" 2>&1; result=$$?; \
 		cat "$$shown"; rm -f "$$shown"; exit $$result
 
 lint: $(VENV)/.check ## check format, style, types and the import rules
@@ -186,7 +186,7 @@ pipelines: setup $(VENV)/.tests .envs/delivery/.ready ## the tests of the way to
 	@$(BIN)/python -m pytest tests/pipelines
 
 # What .venv cannot import: the console, and the tests of it in Chromium, which use a stack of their own.
-browser: setup .envs/browser/.ready ## the tests of the console: its units, and its pages in a real browser
+browser: setup .envs/browser/.ready .envs/docs/.ready ## the tests of the console: its units, and its pages and those of the docs site in a real browser
 	@.envs/browser/bin/python -m pytest tests/unit/console tests/browser
 
 conformance: setup $(VENV)/.tests ## the tests of the embedded AWS: unit and conformance
@@ -286,7 +286,7 @@ airflow: setup $(VENV)/.tests .envs/airflow/.ready ## the tests of the Airflow D
 # All pages anew, so that each warning shows, and any is an error. `serve` builds what has changed.
 SPHINX = .envs/docs/bin/sphinx-build --quiet -c docs -d .envs/docs/doctrees . site
 docs: .envs/docs/.ready ## the docs site in site/, from the Markdown files: 17 s; ARGS=serve: on http://127.0.0.1:8092, rebuilt at each change
-	@$(SPHINX) --fresh-env --write-all --fail-on-warning
+	@$(SPHINX) --fresh-env --write-all --fail-on-warning --keep-going
 	@test "$(ARGS)" != serve || { echo "docs: http://127.0.0.1:8092 (Ctrl-C stops it)"; \
 		.envs/docs/bin/python -m http.server --bind 127.0.0.1 --directory site 8092 > /dev/null 2>&1 & trap "kill $$!" EXIT; \
 		.envs/docs/bin/watchfiles "$(SPHINX)" docs laptop_aws/docs $(wildcard *.md laptop_aws/*.md); }
