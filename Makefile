@@ -98,7 +98,7 @@ told = $(if $(findstring command line,$(origin $(1))),--$(2) "$($(1))")
 
 # --- The product on this machine ------------------------------------------------------------------------------------------
 
-demo: setup ## upload interactions and follow them to served recommendations, on an embedded AWS
+demo: setup ## upload interactions and follow them to served recommendations, on an embedded AWS; ends with a link to the console
 	@$(LOCAL) demo $(if $(DATA),--data "$(DATA)") $(if $(WORSE),--worse) $(call told,USER,user-column) $(call told,ITEM,item-column) \
 		$(call told,TIME,time-column) $(call told,TIME_FORMAT,time-format) $(call told,EVENT,event-column) $(call told,WEIGHT,weight-column) $(call told,TYPES,event-types) \
 		$(call told,WEIGHTS,weights) $(call told,LEAST,least) $(call told,VALUES,values) $(call told,HALF_LIFE,half-life) $(call told,BOUGHT,bought) \
@@ -107,7 +107,7 @@ demo: setup ## upload interactions and follow them to served recommendations, on
 up: setup ## start the embedded AWS and deploy the application
 	@$(LOCAL) up
 
-down: ## stop the embedded AWS; its state stays for the next `make up`
+down: ## stop the embedded AWS and its console; the state stays for the next `make up`
 	@if $(BIN)/python -c 'import local.cli' 2>/dev/null; then $(LOCAL) down; else echo "nothing is installed here"; fi
 
 status: ## show what runs, which model serves, and the latest runs with their reasons
