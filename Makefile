@@ -98,7 +98,7 @@ told = $(if $(findstring command line,$(origin $(1))),--$(2) "$($(1))")
 
 # --- The product on this machine ------------------------------------------------------------------------------------------
 
-demo: setup ## upload interactions and follow them to served recommendations, on an embedded AWS
+demo: setup ## upload interactions and follow them to served recommendations, on an embedded AWS; ends with a link to the console
 	@$(LOCAL) demo $(if $(DATA),--data "$(DATA)") $(if $(WORSE),--worse) $(call told,USER,user-column) $(call told,ITEM,item-column) \
 		$(call told,TIME,time-column) $(call told,TIME_FORMAT,time-format) $(call told,EVENT,event-column) $(call told,WEIGHT,weight-column) $(call told,TYPES,event-types) \
 		$(call told,WEIGHTS,weights) $(call told,LEAST,least) $(call told,VALUES,values) $(call told,HALF_LIFE,half-life) $(call told,BOUGHT,bought) \
@@ -107,7 +107,7 @@ demo: setup ## upload interactions and follow them to served recommendations, on
 up: setup ## start the embedded AWS and deploy the application
 	@$(LOCAL) up
 
-down: ## stop the embedded AWS; its state stays for the next `make up`
+down: ## stop the embedded AWS and its console; the state stays for the next `make up`
 	@if $(BIN)/python -c 'import local.cli' 2>/dev/null; then $(LOCAL) down; else echo "nothing is installed here"; fi
 
 status: ## show what runs, which model serves, and the latest runs with their reasons
@@ -143,7 +143,7 @@ tests-in-venv:
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/airflow --ignore tests/pipelines
 
 tests-beside:
-	@shown=$$(mktemp); $(MAKE) --no-print-directory --keep-going docs browser airflow pipelines > "$$shown" 2>&1; result=$$?; \
+	@shown=$$(mktemp); $(MAKE) --no-print-directory --keep-going browser airflow pipelines > "$$shown" 2>&1; result=$$?; \
 		cat "$$shown"; rm -f "$$shown"; exit $$result
 
 lint: $(VENV)/.check ## check format, style, types and the import rules
@@ -186,7 +186,7 @@ pipelines: setup $(VENV)/.tests .envs/delivery/.ready ## the tests of the way to
 	@$(BIN)/python -m pytest tests/pipelines
 
 # What .venv cannot import: the console, and the tests of it in Chromium, which use a stack of their own.
-browser: setup .envs/browser/.ready ## the tests of the console: its units, and its pages in a real browser
+browser: setup .envs/browser/.ready .envs/docs/.ready ## the tests of the console: its units, and its pages and those of the docs site in a real browser
 	@.envs/browser/bin/python -m pytest tests/unit/console tests/browser
 
 conformance: setup $(VENV)/.tests ## the tests of the embedded AWS: unit and conformance
@@ -286,7 +286,7 @@ airflow: setup $(VENV)/.tests .envs/airflow/.ready ## the tests of the Airflow D
 # All pages anew, so that each warning shows, and any is an error. `serve` builds what has changed.
 SPHINX = .envs/docs/bin/sphinx-build --quiet -c docs -d .envs/docs/doctrees . site
 docs: .envs/docs/.ready ## the docs site in site/, from the Markdown files: 17 s; ARGS=serve: on http://127.0.0.1:8092, rebuilt at each change
-	@$(SPHINX) --fresh-env --write-all --fail-on-warning
+	@$(SPHINX) --fresh-env --write-all --fail-on-warning --keep-going
 	@test "$(ARGS)" != serve || { echo "docs: http://127.0.0.1:8092 (Ctrl-C stops it)"; \
 		.envs/docs/bin/python -m http.server --bind 127.0.0.1 --directory site 8092 > /dev/null 2>&1 & trap "kill $$!" EXIT; \
 		.envs/docs/bin/watchfiles "$(SPHINX)" docs laptop_aws/docs $(wildcard *.md laptop_aws/*.md); }

@@ -6,7 +6,8 @@ events|trials|outcomes|counts]`.
 `python -m benchmarks search --dataset <folder> --budget 3m` measures what a search of hyperparameters is worth.
 `python -m benchmarks new-items --data ../shared/data` measures what items without interactions get.
 `python -m benchmarks shop --rows 1000000` measures a whole training job on a generated shop.
-`.envs/browser/bin/python -m benchmarks.console` measures how quickly the pages of the console are drawn.
+`.envs/browser/bin/python -m benchmarks.console` measures how quickly the pages of the console are drawn;
+`benchmarks.console_scale` with 10,000 runs and a million items.
 """
 
 import argparse

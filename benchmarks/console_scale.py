@@ -250,7 +250,7 @@ def compared(runs: int) -> list[str]:
 
 
 def pages(runs: int) -> dict[str, str]:
-    """What is measured, by what it is called."""
+    """Addresses of the measured pages, by their names."""
     chosen = "&".join(f"{name}={run}" for name, run in zip("abcdefgh", compared(runs), strict=True))
     return {
         "Now": "/",

@@ -38,7 +38,7 @@ NEXT_STEP = "step of a drill"
 PROBE = "drills/full-disk"
 """The object that a full disk refuses."""
 FULL_DISK_PATH, FULL_DISK_HEADER = "/_laptop_aws/full-disk", "x-laptop-aws-seconds"
-"""How the embedded AWS is told to count its disk as full: no service of AWS has a call for it."""
+"""The request by which the embedded AWS counts its disk as full: no service of AWS has a call for it."""
 LARGEST_DROP_BYTES = 64 << 20
 LARGEST_PLAIN_BYTES = 1 << 30
 WHY_NOT = (
@@ -291,7 +291,7 @@ def _next(connection: Connection, drill: Begun, due: str) -> Action:
         name = f"{connection.name_prefix}-{drill.facts['runId']}"
         return _note(drill, {}, (Call("sagemaker", "stop_training_job", {"TrainingJobName": name}),))
     if due == "fill":
-        # While the disk is full nothing can be recorded: it is seen to its end first.
+        # While the disk is full nothing can be recorded, so the record comes afterwards.
         return _note(drill, {"shortage": _shortage(connection, str(drill.facts.get("userId", "")))})
     return _note(drill, {"wasLost": _is_waiting(connection, drill)}, _rule_on(connection))
 
@@ -324,7 +324,7 @@ def _shortage(connection: Connection, user_id: str) -> dict[str, Any]:
 
 
 def _refusal(s3: Any, change: Mapping[str, Any]) -> str:
-    """Why the change was refused for want of space; nothing if it was made."""
+    """Why the change was refused because there is no space; nothing if it was made."""
     try:
         s3.put_object(**change)
     except ClientError as error:

@@ -310,7 +310,7 @@ def _full_disk(seen: Observed) -> Seen:
         ("with space, the same change is made", seen.goes_on),
     )
     if not seen.was_full:
-        late = _unfinished(seen, steps, LONGEST_ANSWER_SECONDS, "The shortage was not seen to its end")
+        late = _unfinished(seen, steps, LONGEST_ANSWER_SECONDS, "The shortage was not observed until its end")
         return late if late.end else Seen(steps, due="fill")
     if all(is_done for _, is_done in steps):
         end = f"The change was refused and then made; the API answered 200, from “{seen.answer_source}”."

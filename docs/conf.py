@@ -12,6 +12,7 @@ import posixpath
 import re
 import shutil
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,15 @@ each file that a page links to, and a link to a folder is its text alone."""
 project = "Recommender"
 html_title = project
 root_doc = "docs/index"
-include_patterns = ["docs/**.md", "laptop_aws/**.md", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+include_patterns = [
+    "docs/**.md",
+    "laptop_aws/**.md",
+    "examples/README.md",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+]
 exclude_patterns = [".*", "node_modules", "site"]
 extensions = ["myst_parser"]
 myst_heading_anchors = 6
@@ -49,7 +58,7 @@ PARTS = {
     "Reference": ["docs/reference/index", "docs/reference/*"],
     "Explanation": ["docs/explanation/index", "docs/explanation/*", "docs/decisions/index"],
     "The embedded AWS": ["laptop_aws/README", "laptop_aws/docs/*", "laptop_aws/CHANGELOG"],
-    "Project": ["docs/*", "*"],
+    "Project": ["docs/*", "*", "examples/README"],
 }
 """The navigation: captions, and the pages below each in this order; those of one pattern by title."""
 
@@ -60,18 +69,26 @@ def _title(page: str) -> str:
     return found[1].lower() if found else page
 
 
-def navigation(pages: Iterable[str]) -> dict[str, list[str]]:
+@cache
+def parts(pages: frozenset[str]) -> dict[str, list[str]]:
     """The pages of each part; each page is in the first part that has it by name, else in the first that matches."""
-    left = {page for page in pages if page != root_doc and not page.startswith("docs/decisions/0")}
+    left = pages - {root_doc}
     named = {page for patterns in PARTS.values() for page in patterns}
-    parts: dict[str, list[str]] = {caption: [] for caption in PARTS}
+    found: dict[str, list[str]] = {caption: [] for caption in PARTS}
     for caption, patterns in PARTS.items():
         for pattern in patterns:
             expression = re.compile(re.escape(pattern).replace(r"\*", "[^/]*"))
-            found = {page for page in left if expression.fullmatch(page) and (page == pattern or page not in named)}
-            parts[caption] += sorted(found, key=_title)
-            left -= found
-    return parts
+            here = {page for page in left if expression.fullmatch(page) and (page == pattern or page not in named)}
+            found[caption] += sorted(here, key=_title)
+            left -= here
+    return found
+
+
+def below(parent: str, pages: frozenset[str]) -> list[str]:
+    """The pages of no part, as the decisions: they stand below their folder's `index`, or the page of its name."""
+    in_a_part = {page for some in parts(pages).values() for page in some} | {root_doc}
+    folder = parent.removesuffix("/index")
+    return sorted(page for page in pages if page not in in_a_part and posixpath.dirname(page) == folder)
 
 
 def _toctree(pages: Iterable[str], *options: str) -> str:
@@ -79,13 +96,20 @@ def _toctree(pages: Iterable[str], *options: str) -> str:
 
 
 def _add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
-    """The front page carries the navigation; that of the decisions, theirs."""
+    """The front page carries the navigation; a page with others below it, theirs."""
+    pages = frozenset(app.project.docnames)
     if page == root_doc:
-        parts = navigation(app.project.docnames)
-        source[0] += "".join(_toctree(pages, ":hidden:", f":caption: {part}") for part, pages in parts.items() if pages)
-    elif page == "docs/decisions/index":
-        pages = sorted(name for name in app.project.docnames if name.startswith("docs/decisions/0"))
-        source[0] += _toctree(pages, ":hidden:")
+        source[0] += "".join(
+            _toctree(some, ":hidden:", f":caption: {part}") for part, some in parts(pages).items() if some
+        )
+    elif pages_below := below(page, pages):
+        source[0] += _toctree(pages_below, ":hidden:")
+
+
+def _read_again(app: Sphinx, *_: object) -> list[str]:
+    """A page that is new changes those that carry the navigation."""
+    pages = frozenset(app.project.docnames)
+    return [page for page in pages if page == root_doc or below(page, pages)]
 
 
 class LinksToOtherFiles(SphinxTransform):
@@ -145,6 +169,7 @@ def _finish(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(LinksToOtherFiles)
+    app.connect("env-get-outdated", _read_again)
     app.connect("source-read", _add_navigation)
     app.connect("doctree-resolved", _draw)
     app.connect("html-page-context", _add_mermaid)

@@ -114,7 +114,7 @@ def _example(span: str) -> str:
 
 
 def in_block(block: Block, run: bool = False) -> Iterator[Finding]:
-    """What is wrong with one block, its `python -m` apart."""
+    """Find the faults of one block, its `python -m` apart."""
     try:
         if block.language not in LANGUAGES:
             known = ", ".join(sorted(LANGUAGES))
@@ -350,7 +350,7 @@ def _exists(module: str) -> bool:
 
 
 def in_modules(found: Iterable[Block], leave_out: frozenset[str] = frozenset()) -> Iterator[Finding]:
-    """What the parsers of our own commands refuse; `leave_out` names packages that are costly to import."""
+    """Find what the parsers of our own commands refuse; `leave_out` names packages that are costly to import."""
     places: dict[str, dict[tuple[str, ...], list[Block]]] = {}
     for block in found:
         for module, arguments in modules(block):
