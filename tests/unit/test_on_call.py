@@ -30,7 +30,7 @@ INLINE = re.compile(r"`((?:\.venv/bin/python -m local|make|lines|latest|ledger) 
 HELPERS = re.findall(r"^(\w+)\(\) \{", PAGE, re.M)
 OF_THE_CLI = {"s3": ("cp", "ls")}
 """Commands that the AWS CLI adds to those of AWS's models."""
-GLOBAL_OPTIONS = {"--query", "--output", "--max-items", "--cli-binary-format"}
+GLOBAL_OPTIONS = {"--query", "--output", "--max-items"}
 
 
 def part(section: str, name: str) -> str:
@@ -108,7 +108,7 @@ def fault(command: str) -> str:
     """The mistake in a command; empty if all that it names exists."""
     simple = re.sub(r"\$\(\(?[^()]*\)?\)", "x", command)
     nested = [fault(inner) for inner in re.findall(r"\$\(((?!\()[^()]+)\)", command)]
-    body = re.search(r"^\w+\(\) \{ (.*); \}$", simple, re.S)
+    body = re.search(r"^\w+\(\) \{ (.*); \}(?:  #.*)?$", simple, re.S)
     words = shlex.split((body.group(1) if body else simple).partition(" | ")[0], comments=True)
     while words and re.match(r"[A-Z]+=", words[0]):
         words = words[1:]
@@ -119,7 +119,7 @@ def fault(command: str) -> str:
 def _wrong(words: list[str]) -> str:
     match words:
         case ["aws", service, operation, *rest]:
-            return _wrong_call(service, operation, [word for word in rest if word.startswith("--")])
+            return _wrong_call(service, operation, [word.partition("=")[0] for word in rest if word.startswith("--")])
         case [".venv/bin/python", "-m", "local", *rest]:
             try:
                 parser().parse_args(rest)
@@ -129,7 +129,7 @@ def _wrong(words: list[str]) -> str:
         case ["make", target]:
             makefile = (ROOT / "Makefile").read_text("utf-8")
             return "" if re.search(rf"^([\w ]* )?{re.escape(target)}( [\w ]*)?:", makefile, re.M) else f"make {target}"
-        case [] | ["eval", _] | ["date", *_]:
+        case [] | ["eval", _] | ["date", *_] | ["command", "aws", "$@", "--endpoint-url", _]:
             return ""
         case [name, *_]:
             return "" if name in HELPERS else f"{name} is no command of the page"
