@@ -28,7 +28,7 @@ SERVICES = {
     "KinesisFirehose": "firehose",
     "StepFunctions": "states",
 }
-VCPUS = {"small": 16, "medium": 64, "large": 256}
+VCPUS = {"small": 8, "medium": 64, "large": 256}
 
 
 class Clients(Protocol):

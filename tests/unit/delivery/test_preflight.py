@@ -331,3 +331,9 @@ def test_the_region_of_a_pipeline_is_known(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert command.main(["preflight"]) == 2
     assert "there are no credentials" in capsys.readouterr().err
+
+
+def test_two_small_stacks_prepare_at_once_within_the_quota_of_a_new_account(template: settings.Template) -> None:
+    capacities = template["Mappings"]["PreparationCapacities"]
+    assert {name: int(one["Cpu"].split()[0]) for name, one in capacities.items()} == account.VCPUS
+    assert 2 * account.VCPUS["small"] <= 16
