@@ -33,7 +33,7 @@ END = "@@ the command has ended"
 
 @dataclass(frozen=True)
 class Typed:
-    """What a block of `console` has: commands, each with the lines that it printed."""
+    """A block of `console`: commands, each with the lines that it printed."""
 
     commands: list[tuple[str, list[str]]]
     shown: re.Pattern[str] | None = None
