@@ -72,7 +72,7 @@ def products(lines: pa.Table) -> pa.Table:
         prices[code].append(price)
     rows = []
     for code in sorted(titles):
-        price = median(prices[code])
+        price = round(median(prices[code]), 2)
         category = next((name for limit, name in CATEGORIES.items() if price < limit), DEAREST)
         rows.append({"id": code, "title": titles[code].most_common(1)[0][0], "price": price, "category": category})
     return pa.Table.from_pylist(rows)

@@ -60,6 +60,7 @@ def _parameters(given: argparse.Namespace) -> dict[str, Any]:
         "time-format": "timestampFormat",
         "kind": "kind",
         "history-days": "historyDays",
+        "split": "split",
     }
     values = {key: getattr(given, option.replace("-", "_")) for option, key in options.items()}
     said = {key: value for key, value in values.items() if value is not None}

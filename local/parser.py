@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from contracts import splits
 from contracts.values import integer_in
 from local.logs import KINDS as PARTS
 from local.shop_rules import KINDS as DOCUMENTS
@@ -268,6 +269,11 @@ def _add_data(command: argparse.ArgumentParser, is_required: bool) -> None:
     )
     command.add_argument(
         "--history-days", metavar="N", help="learn from the last N days of interactions (default: all)"
+    )
+    command.add_argument(
+        "--split",
+        choices=(splits.AUTO, *splits.PROTOCOLS),
+        help="what is for testing: each user's last interaction, or all after one moment (default: auto)",
     )
     command.add_argument("--event-types", metavar="buy,cart", help="use only rows of these event types (default: all)")
     for option, (_, metavar, what) in WORTH_OPTIONS.items():

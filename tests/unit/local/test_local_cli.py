@@ -238,9 +238,11 @@ def test_a_cache_that_cannot_be_read_is_empty(tmp_path: Path, content: bytes) ->
 
 
 def test_a_drop_of_what_is_new_says_so() -> None:
-    given = parser().parse_args(["demo", "--data", "a.csv", "--kind", "append", "--history-days", "90"])
+    given = parser().parse_args(
+        ["demo", "--data", "a.csv", "--kind", "append", "--history-days", "90", "--split", "global-time"]
+    )
     said = cli._parameters(given)
-    assert said == {"kind": "append", "historyDays": 90}
+    assert said == {"kind": "append", "historyDays": 90, "split": "global-time"}
     schemas.check({"schemaVersion": "1.0", **said}, "drop", "_drop.json")
     wrong = parser().parse_args(["demo", "--data", "a.csv", "--history-days", "0"])
     with pytest.raises(Problem, match="--history-days must be an integer from 1 to 1000000, not '0'"):

@@ -44,5 +44,6 @@ def test_a_new_model_needs_only_one_new_file(job: Callable[..., Any], shop_datas
     assert run(tmp_path / "code", refused.environment, *refused.argv).returncode == 1
     assert refused.failure() == "hyperparameter knn_shrinkage must be a number of 0 or more, not '-1'\n"
     helped = run(tmp_path / "code", dict(os.environ), "--help")
-    assert "als, cooccurrence, ease, gmf, item_knn" in helped.stdout
-    assert "--knn-shrinkage KNN_SHRINKAGE" in helped.stdout and "Added to the divisor of a similarity" in helped.stdout
+    words = " ".join(helped.stdout.split())
+    assert "als, cooccurrence, ease, gmf, item_knn" in words
+    assert "--knn_shrinkage KNN_SHRINKAGE Added to the divisor of a similarity" in words
