@@ -72,7 +72,8 @@ def waiting(stack: str, run_id: str, reason: str) -> dict[str, str]:
     """Return subject and message of the notification that a run is PARKED."""
     subject = f"Run {run_id}: waits"
     remedy = (
-        "It tries again for hours and goes on by itself; the earlier model serves meanwhile. If it waits for "
-        "capacity or a quota, raise the quota in Service Quotas or choose another instance type."
+        "It tries again for hours and goes on by itself; the earlier model serves meanwhile. If it waits for an alarm, "
+        "see to that alarm; if for capacity or a quota, raise the quota in Service Quotas or choose another instance "
+        "type."
     )
     return notices.notice(notices.Kind.RUN_WAITS, stack, subject, [subject, "", f"- {reason}", "", remedy])
