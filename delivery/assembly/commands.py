@@ -43,14 +43,15 @@ def programs() -> str:
 
 
 def _parser(module: str) -> argparse.ArgumentParser:
+    folder = Path(__file__).resolve().parents[2] / "emr"
     if module.startswith("emr."):  # it is no package: its modules import each other by their own names
-        sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "emr"))
-        try:
-            module = module.removeprefix("emr.")
-            return importlib.import_module(module).parser()
-        finally:
-            sys.path.pop(0)
-    return importlib.import_module(module).parser()
+        sys.path.insert(0, str(folder))
+    try:
+        made: argparse.ArgumentParser = importlib.import_module(module.removeprefix("emr.")).parser()
+    finally:
+        if module.startswith("emr."):
+            sys.path.remove(str(folder))
+    return made
 
 
 def program(parser: argparse.ArgumentParser, without: str = "") -> str:

@@ -18,6 +18,8 @@ from tests.unit.delivery.test_assembly import copy, replace
 
 __all__ = ["copy"]  # fixture
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT / "docs" / "reference"
 
