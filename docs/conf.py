@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from pygments.lexers import TextLexer
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
@@ -168,6 +169,7 @@ def _finish(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_lexer("http", TextLexer)  # Pygments' own wants a version and headers, which our examples leave out
     app.add_transform(LinksToOtherFiles)
     app.connect("env-get-outdated", _read_again)
     app.connect("source-read", _add_navigation)
