@@ -38,7 +38,7 @@ TERMS: Mapping[str, str] = {
     "policy": "The limits that the gate judges by. The page Gate shows and publishes them.",
     "leave-last-out": "Each person's last interaction is hidden from the training and is what the model has to find.",
     "global-time": "Everything after one moment is hidden from the training and is what the model has to find.",
-    "NDCG": "How high the hidden item stands in the list: 1 is first place for all, 0 is in no list.",
+    "NDCG": "How high the hidden item stands in the lists: 1 if it is first in all of them, 0 if it is in none.",
     "hit rate": "The share of people whose hidden item is in their list at all.",
     "coverage": "The share of all items that are in anybody's list.",
     "largest exposure": "The share of people who get the item that is recommended most.",
@@ -53,6 +53,7 @@ TERMS: Mapping[str, str] = {
     "popular": "An answer without the model: what most people choose.",
     "personalized": "An answer of the model for a person that it knows.",
     "session": "An answer of the model by what a visitor just did.",
+    "related": "An answer for the page of an item: what goes with it.",
     "batch": "An answer from the lists that were stored for everybody, because the endpoint did not answer.",
     "p99": "99 of 100 are faster than this.",
 }

@@ -19,7 +19,7 @@ from local.project import STACK, Project
 
 RECORD = "console.json"
 SET_UP_SECONDS = 600.0
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 INSTEAD = "`make console` starts it"
 
 
