@@ -42,7 +42,7 @@ def read(path: Path) -> pa.Table:
 
         head, *rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
         cells = dict(zip(map(str, head), zip(*rows, strict=True), strict=True))
-        cells |= {name: [_text(cell) for cell in cells[name]] for name in ("CustomerID", "StockCode", "Description")}
+        cells |= {name: tuple(map(_text, cells[name])) for name in ("CustomerID", "StockCode", "Description")}
         table = pa.table({name: list(cells[name]) for name in LINES.names})
     else:
         forms = ["%m/%d/%Y %H:%M", csv.ISO8601]
