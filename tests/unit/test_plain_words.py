@@ -60,7 +60,7 @@ def test_words_that_are_quoted_on_purpose_pass() -> None:
 def test_markdown_is_read_without_its_code_and_has_at_most_100_columns() -> None:
     wide = "word " * 21
     link = f"[{'word ' * 10}](https://example.com/{'x' * 80})"
-    who = " whoever ".strip()  # plain-words: quoted
+    who = "whoever"
     text = f"For {who}.\n\n`{who}`\n\n```text\n{who} {wide}\n```\n\n{wide}\n\n{link}\n\n| a |\n|---|\n| {wide} |\n"
     found = [(one.line, one.advice.split(":")[0]) for one in in_markdown("page.md", text)]
     assert found == [(1, "name the reader"), (9, "105 columns")]
