@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import plain_words
-from tests.plain_words import in_lines, in_python
+from tests.plain_words import in_lines, in_markdown, in_python
 
 QUOTES = {  # plain-words: quoted
     "What of the logits depends on the user alone": "The user's part of the logits",  # plain-words: quoted
@@ -57,7 +57,18 @@ def test_words_that_are_quoted_on_purpose_pass() -> None:
     assert not list(in_python("x.py", "x = 1  # in the house; plain-words: quoted\n"))
 
 
-def test_all_code_passes(pytestconfig: pytest.Config) -> None:
+def test_markdown_is_read_without_its_code_and_has_at_most_100_columns() -> None:
+    wide = "word " * 21
+    link = f"[{'word ' * 10}](https://example.com/{'x' * 80})"
+    who = "whoever"
+    text = f"For {who}.\n\n`{who}`\n\n```text\n{who} {wide}\n```\n\n{wide}\n\n{link}\n\n| a |\n|---|\n| {wide} |\n"
+    found = [(one.line, one.advice.split(":")[0]) for one in in_markdown("page.md", text)]
+    assert found == [(1, "name the reader"), (9, "105 columns")]
+    assert not list(in_markdown("page.md", f"For {who}. <!-- plain-words: quoted -->\n"))
+    assert not list(in_markdown("CHANGELOG.md", f"- {wide}\n")) and list(in_markdown("CHANGELOG.md", f"{wide}\n"))
+
+
+def test_all_code_and_prose_passes(pytestconfig: pytest.Config) -> None:
     """A file that passed is not read again until it or the rules change."""
     cache, rules = pytestconfig.cache, Path(plain_words.__file__).read_bytes()
     assert cache is not None
