@@ -124,7 +124,7 @@ def embedded_aws(folder: Path) -> Iterator[str]:
     """The address of an embedded AWS that lasts as long as the block."""
     port = free_port()
     given = {"LAPTOP_AWS_DIR": str(folder), "LAPTOP_AWS_PORT": str(port), "PATH": "/usr/bin:/bin"}
-    command = [PROJECT_ROOT / ".venv" / "bin" / "python", "-m", "laptop_aws"]
+    command = [str(PROJECT_ROOT / ".venv" / "bin" / "python"), "-m", "laptop_aws"]
     with subprocess.Popen(command, cwd=PROJECT_ROOT, env=given, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

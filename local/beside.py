@@ -74,7 +74,7 @@ def _start(project: Project) -> str:
     _end(project)
     log = project.logs / "console.log"
     command = [
-        _python(project),
+        str(_python(project)),
         "-m",
         "console",
         "--stack",

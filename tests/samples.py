@@ -250,8 +250,10 @@ def _session() -> botocore.session.Session:
 def _in_aws(words: list[str]) -> str | None:
     places = [word for word in words if not word.startswith("-")]
     options = {word[2:].partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
+    if places[:1] == ["configure"]:  # of the command line alone
+        return None
     if len(places) < 2:
-        return None if words in ([], ["--version"]) or places == ["configure"] else "no operation"
+        return None if words in ([], ["--version"]) else "no operation"
     service, operation = _places(words)
     service = {"s3api": "s3", "configservice": "config", "deploy": "codedeploy"}.get(service, service)
     if (service, operation) in HIGH_LEVEL and places[0] != "s3api":

@@ -14,6 +14,7 @@ from nicegui import ui
 from console import explored, state
 from console.frame import ask, notice, page, read
 from console.lists_view import ITEM_HEADS, Pictures, as_table, draw_list, item_line, item_rows, score_of
+from console.shelf import SHELF
 from contracts import seen
 from control import api, catalogue, lists, people
 from control.actions import Action
@@ -194,7 +195,7 @@ def _read_lists(view: View) -> dict[str, Any]:
     rules = lists.document(connection, "serving/rules.json")
     withdrawn = lists.document(connection, "serving/withdrawn.json", 4 << 20).get("items", [])
     both = [explored.list_of(source, person, view.options, history, rules) for source in (first, second)]
-    ready = explored.SHELF.ready(str(explored.serving().get("modelDataUrl", "")))
+    ready = SHELF.ready(str(explored.serving().get("modelDataUrl", "")))
     return {
         "sources": sources,
         "chosen": (first, second),
@@ -426,7 +427,7 @@ async def _draw_related(view: View, item_id: str) -> None:
         return
     _clear()
     with ui.card().classes("w-full"):
-        ready = await read(lambda: explored.SHELF.ready(str(explored.serving().get("modelDataUrl", ""))))
+        ready = await read(lambda: SHELF.ready(str(explored.serving().get("modelDataUrl", ""))))
         title = ready.item(item_id).title if ready else item_id
         ui.label(f"Related to {title}").classes("font-bold break-all")
         if not answer.is_good:

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from delivery.assembly.pages import wrapped
+
 HEAD = """\
 # The state machines
 
 Written by `make assemble` from `statemachines/*.yaml`; a test holds it current.
 
-A box is a state that calls a Lambda function. A box with double sides waits for a job, a deployment or a person. Solid
-arrows lead to the next state. Dotted arrows are taken on an error, after the retries: on the error in the arrow's
-label, or on any error if it has none.
+A box is a state that calls a Lambda function. A box with double sides waits for a job, a deployment
+or a person. Solid arrows lead to the next state. Dotted arrows are taken on an error, after the
+retries: on the error in the arrow's label, or on any error if it has none.
 """
 RETRIES = """
 ## Retries
 
-Each state lists its policies; the first that names the error applies. `statemachines/shared.yaml` defines them.
-An error that no policy names is not
-retried. To change a policy, edit it there and run `make assemble`.
+Each state lists its policies; the first that names the error applies. `statemachines/shared.yaml`
+defines them. An error that no policy names is not retried. To change a policy, edit it there and run
+`make assemble`.
 
 | policy | errors | retries | longest wait in total | states |
 |---|---|---|---|---|
@@ -31,8 +33,7 @@ Definition = Mapping[str, Any]
 def page(definitions: Mapping[str, Definition], policies: Mapping[str, list[dict[str, Any]]]) -> str:
     """The page with a picture of each machine, and the retry policies with the states that use them."""
     machines = [
-        f"\n## {name}\n{body['Comment']} Source: [{name}.yaml](../../statemachines/{name}.yaml).\n\n"
-        f"```mermaid\n{mermaid(body)}\n```\n"
+        f"\n## {name}\n{wrapped(_about(name, body))}\n\n```mermaid\n{mermaid(body)}\n```\n"
         for name, body in definitions.items()
     ]
     retries = [
@@ -42,6 +43,10 @@ def page(definitions: Mapping[str, Definition], policies: Mapping[str, list[dict
         for retrier in policy
     ]
     return "".join([HEAD, *machines, RETRIES, *retries])
+
+
+def _about(name: str, definition: Definition) -> str:
+    return f"{definition['Comment']} Source: [{name}.yaml](../../statemachines/{name}.yaml)."
 
 
 def mermaid(definition: Definition) -> str:

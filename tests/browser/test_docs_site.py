@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
-    build = [ROOT / ".envs" / "docs" / "bin" / "sphinx-build", "--quiet", "--fail-on-warning", "--keep-going"]
+    build = [str(ROOT / ".envs" / "docs" / "bin" / "sphinx-build"), "--quiet", "--fail-on-warning", "--keep-going"]
     result = subprocess.run(
-        [*build, "-c", "docs", "-d", folder / "doctrees", ".", folder / "site"],
+        [*build, "-c", "docs", "-d", str(folder / "doctrees"), ".", str(folder / "site")],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -127,7 +127,7 @@ def test_a_body_and_the_next_save_must_fit_on_the_disk() -> None:
 
 def test_a_drill_counts_the_disk_as_full_and_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(shortage.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     disk = shortage.Disk(tmp_path, SimpleNamespace(failure=None, room_needed=7))
     assert disk.shortage(0) is None
     disk.drill(10)

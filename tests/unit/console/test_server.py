@@ -24,7 +24,7 @@ def test_where_the_usual_port_is_taken_another_is_used_and_a_wanted_one_is_insis
 
 def test_it_ends_when_the_embedded_aws_has_been_gone_for_long_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
-    monkeypatch.setattr(server.app, "shutdown", ended.set)
+    monkeypatch.setattr("nicegui.app.shutdown", ended.set)
     monkeypatch.setattr(server, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(server, "WAITS_SECONDS", 0.4)
     aws = socket.create_server(("127.0.0.1", 0), backlog=1000)

@@ -20,8 +20,8 @@ class Ecr:
     def __init__(self, digest: str | None) -> None:
         self.digest, self.asked = digest, ""
 
-    def __call__(self, service: str, region_name: str) -> Ecr:
-        self.asked = f"{service} {region_name}"
+    def __call__(self, service: str, **settings: Any) -> Ecr:
+        self.asked = f"{service} {settings['region_name']}"
         return self
 
     def batch_get_image(self, registryId: str, repositoryName: str, imageIds: list[dict[str, str]]) -> dict[str, Any]:
