@@ -20,8 +20,8 @@ RETRIES = """
 ## Retries
 
 Each state lists its policies; the first that names the error applies. `statemachines/shared.yaml`
-defines them. An error that no policy names is not retried. To change a policy, edit it there and run
-`make assemble`.
+defines them. An error that no policy names is not retried. To change a policy, edit it there and
+run `make assemble`.
 
 | policy | errors | retries | longest wait in total | states |
 |---|---|---|---|---|

@@ -35,14 +35,14 @@ def test_a_month_is_the_sum_of_its_parts() -> None:
     assert month.machines == "2 × ml.m5.large"
     assert month.endpoint == pytest.approx(2 * 0.115 * 730)
     assert month.training == pytest.approx(0.23 * 30 / 4)
-    assert month.preparation == pytest.approx((16 * 0.0421 + 64 * 0.0046) * 30 / 6)
+    assert month.preparation == pytest.approx((8 * 0.0421 + 32 * 0.0046) * 30 / 6)
     assert month.fixed == pytest.approx(1.1)
-    assert month.total == pytest.approx(167.9 + 1.725 + 4.84 + 1.1)
+    assert month.total == pytest.approx(167.9 + 1.725 + 2.42 + 1.1)
     rested = costs.month(
         dataclasses.replace(found, values=values | {"EndpointHours": "MON-FRI 06-20"}, template=template)
     )
     assert rested.endpoint == pytest.approx(month.endpoint * 70 / 168)
-    assert costs.table([month]).splitlines()[2] == "| dev | 2 × ml.m5.large | $168 | $2 | $5 | $1 | $176 |"
+    assert costs.table([month]).splitlines()[2] == "| dev | 2 × ml.m5.large | $168 | $2 | $2 | $1 | $173 |"
 
 
 def test_a_changed_environment_changes_the_page(tmp_path: Path) -> None:
