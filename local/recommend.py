@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from control import people
 from control.api import refusal
 from control.ledger import Ledger
 from local import http
@@ -52,11 +53,14 @@ def show_recommendations(
     dataset = dataset or serving_dataset(project, outputs)
     items = answer.body.get("itemList") or answer.body.get("personalizedRanking") or []
     rows = [_row(position, entry, dataset) for position, entry in enumerate(items, 1)]
-    liked = dataset.liked_by(user_id) if dataset else []
+    forgotten = bool(people.forgotten(project.connection).digest_of(user_id))
+    liked = dataset.liked_by(user_id) if dataset and not forgotten else []
     version = (answer.body.get("model") or {}).get("version") or "no model"
     show.heading(f"Recommendations for {user_id}" if candidates is None else f"Ranking for {user_id}")
     if liked:
         show.line("  liked before: " + "; ".join(item.label for item in liked))
+    elif forgotten:
+        show.line("  forgotten: these are the most popular items, as for a stranger")
     elif dataset is not None:
         show.line("  unknown to the model: these are the most popular items")
     show.table(["", "item", "title", "category", "score"], rows)

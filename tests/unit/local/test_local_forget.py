@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 import rich.console
 
-from control import pauses
-from local import demo
+from contracts.forgotten import Forgotten, digest
+from control import pauses, people
+from local import demo, recommend
+from local.catalogue import Dataset
 from local.console import Show
 from local.forget import erase, forget
-from local.project import Problem, RunFailedError
+from local.http import Answer
+from local.project import Problem, Project, RunFailedError
 from local.watch import Watcher
 
 OUTPUTS = {"EndpointName": "ncf-recommender"}
+KEY = "5a" * 32
 ANSWER = {"person": "5a" * 32, "isNew": True, "lists": 1}
 
 
@@ -120,3 +125,19 @@ def test_while_retraining_is_paused_nothing_is_announced(monkeypatch: pytest.Mon
     with pytest.raises(Problem, match=r"retraining is paused by ann, and data start nothing: .* resume"):
         demo.close_events(aws, {"RunsTableName": "runs"}, Show(rich.console.Console(file=io.StringIO())))
     assert aws.called == {}
+
+
+def test_what_a_forgotten_person_liked_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dataset has the person until the next preparation."""
+    gone = Forgotten(KEY, frozenset({digest(KEY, "jane")}))
+    monkeypatch.setattr(people, "forgotten", lambda _: gone)
+    monkeypatch.setattr(recommend, "ask", lambda *_: Answer(200, {"itemList": [], "source": "popular"}))
+    liked = SimpleNamespace(liked_by=lambda _: [SimpleNamespace(label="a red lamp")])
+    texts = []
+    for user in ("jane", "joe"):
+        out = io.StringIO()
+        show = Show(rich.console.Console(file=out, width=300))
+        recommend.show_recommendations(Project.from_environment(), {}, show, user, dataset=cast(Dataset, liked))
+        texts.append(out.getvalue())
+    assert "forgotten: these are the most popular items" in texts[0] and "red lamp" not in texts[0]
+    assert "liked before: a red lamp" in texts[1]
