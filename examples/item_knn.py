@@ -7,8 +7,8 @@ n(i) people had item i, and n(i, j) had both. The cosine of two items that few p
 shrinkage makes it smaller. M. Deshpande and G. Karypis, "Item-based top-N recommendation algorithms" (ACM TOIS 22(1),
 2004).
 
-To use it: `cp examples/item_knn.py ncf/models/`, then `make train DATASET=… MODEL=item_knn`. `docs/where.md` says what
-such a file has.
+To use it: `cp examples/item_knn.py ncf/models/`, then `make train DATASET=… MODEL=item_knn`.
+`docs/how-to/add-a-model.md` says what such a file has.
 """
 
 from __future__ import annotations
