@@ -32,7 +32,7 @@ help: ## show this list
 	@grep -hE '^[a-z0-9_ -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 	@printf '\n  DATA=path     interactions for demo: CSV, TSV, JSON lines, Parquet and others, or a folder (default: a generated shop)\n'
 	@printf '  KIND=append   DATA is what is new since the last full drop; with DAYS=N: learn from the last N days\n'
-	@printf '  SPLIT=global-time   test on what comes last in time, not on each person\x27s last item\n'
+	@printf '  SPLIT=global-time   test on what comes last in time, not on the last item of each person\n'
 	@printf '  USER=name, ITEM=, TIME=, EVENT=, WEIGHT=   columns of DATA, by name or position from 1 (default: guessed when sure)\n'
 	@printf '  TIME_FORMAT=pattern, TYPES=buy,cart   form of the times, as M/d/yyyy H:mm; only these event types (docs/how-to/your-data.md)\n'
 	@printf '  WORSE=1       demo uploads random data, to see the gate reject the model\n'

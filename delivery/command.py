@@ -122,7 +122,12 @@ def _preflight(given: argparse.Namespace, session: boto3.Session, wanted: Settin
     if faults:
         print(f"\n{faults} of {len(found)} findings stop the deployment.")
         return FAULTY
-    print("\nNothing found stops the deployment.")
+    unknown = sum(finding.level is Level.UNKNOWN for finding in found)
+    print(
+        f"\n{unknown} of {len(found)} checks could not be made; the others found nothing that stops the deployment."
+        if unknown
+        else "\nNothing found stops the deployment."
+    )
     return FINE
 
 

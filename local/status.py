@@ -55,16 +55,16 @@ def facts(project: Project) -> dict[str, Any]:
     outputs = stack.outputs()
     ledger = Ledger(project, outputs["RunsTableName"])
     paused = pauses.retraining(project.connection, ledger)
-    split, parameters = ledger.split(), stack.parameters()
+    split, parameters, serving = ledger.split(), stack.parameters(), ledger.serving()
     runs = newest_first(ledger.of_kind("RUN"))
     return found | {
         "stack": {"name": STACK, "status": status},
         "api": http.api_url(project, outputs["ApiId"]),
         "endpoint": {
             "name": outputs["EndpointName"],
-            "status": endpoint_line(project, outputs["EndpointName"], ledger.item("ENDPOINT", "REST")),
+            "status": endpoint_line(project, outputs["EndpointName"], ledger.item("ENDPOINT", "REST"), bool(serving)),
         },
-        "serving": ledger.serving() or None,
+        "serving": serving or None,
         "split": split or None,
         "trial": ledger.trial(split) if split else None,
         "earned": earned_lines(ledger.outcomes(*last_day(time.time()))),
@@ -112,9 +112,9 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def endpoint_line(project: Project, name: str, rest: Mapping[str, Any]) -> str:
+def endpoint_line(project: Project, name: str, rest: Mapping[str, Any], serves: bool) -> str:
     """The endpoint's status and configuration as text, also if there is none yet, or if it rests (`rest`: the ledger's
-    record of that, empty if it never did).
+    record of that, empty if it never did), or is gone while a model serves by the ledger (`serves`).
     """
     try:
         endpoint = project.client("sagemaker").describe_endpoint(EndpointName=name)
@@ -122,6 +122,8 @@ def endpoint_line(project: Project, name: str, rest: Mapping[str, Any]) -> str:
         if "Could not find" in str(error):
             if rest.get("isResting"):
                 return "rests outside EndpointHours: the API answers with the lists of a batch, or with popular items"
+            if serves:
+                return "gone: create it again (docs/on-call.md#endpoint-fallback)"
             return "none yet: the first model that passes the gate creates it"
         return str(error)
     reason = f": {endpoint['FailureReason']}" if endpoint.get("FailureReason") else ""

@@ -26,7 +26,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     run_id = choice.wanted(request, serving, LEDGER.history())
     champion = LEDGER.champion(run_id)
     if champion is None or serving is None:
-        raise MissingResource(f"{run_id} has never served: a rollback goes back to a version that has")
+        raise MissingResource(f"{run_id} cannot serve again: it never served, or was erased with forgotten people")
     names.require_past(champion["datasetVersion"], LEDGER.seconds())
     append_run(run_id=run_id, dataset_version=champion["datasetVersion"])
     logger.info("version chosen", extra={"from": serving["runId"]})

@@ -92,7 +92,7 @@ def test_one_from_before_digests_were_recorded_has_none(app: ModuleType) -> None
 
 
 def test_one_that_never_served_cannot(app: ModuleType) -> None:
-    with pytest.raises(MissingResource, match=f"{LONG_AGO}-r2 has never served"):
+    with pytest.raises(MissingResource, match=f"{LONG_AGO}-r2 cannot serve again"):
         app.handler({"to": f"{LONG_AGO}-r2"}, CONTEXT)
 
 

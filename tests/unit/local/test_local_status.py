@@ -225,17 +225,20 @@ def test_without_a_host_the_status_says_how_to_start_one_and_json_has_null(
 
 
 @pytest.mark.parametrize(
-    ("rest", "line"),
+    ("rest", "serves", "line"),
     [
-        ({}, "none yet: the first model that passes the gate creates it"),
-        ({"isResting": False}, "none yet: the first model that passes the gate creates it"),
+        ({}, False, "none yet: the first model that passes the gate creates it"),
+        ({"isResting": False}, True, "gone: create it again (docs/on-call.md#endpoint-fallback)"),
         (
             {"isResting": True},
+            True,
             "rests outside EndpointHours: the API answers with the lists of a batch, or with popular items",
         ),
     ],
 )
-def test_an_endpoint_that_rests_is_not_one_that_was_never_made(rest: dict[str, Any], line: str) -> None:
+def test_an_endpoint_that_rests_or_is_gone_is_not_one_that_was_never_made(
+    rest: dict[str, Any], serves: bool, line: str
+) -> None:
     error = ClientError({"Error": {"Code": "ValidationException", "Message": "Could not find endpoint"}}, "D")
 
     def describe(EndpointName: str) -> dict[str, Any]:
@@ -243,4 +246,4 @@ def test_an_endpoint_that_rests_is_not_one_that_was_never_made(rest: dict[str, A
 
     client = SimpleNamespace(describe_endpoint=describe)
     project = SimpleNamespace(client=lambda _: client)
-    assert status.endpoint_line(project, "ncf-recommender", rest) == line  # type: ignore[arg-type]  # a stub
+    assert status.endpoint_line(project, "ncf-recommender", rest, serves) == line  # type: ignore[arg-type]  # a stub
