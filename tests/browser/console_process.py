@@ -16,6 +16,11 @@ START_SECONDS = 60
 TOKEN = "a-token-for-tests"
 
 
+def environment() -> dict[str, str]:
+    """The environment of a console: NiceGUI serves its own tests where pytest's variables are set."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "AWS_"))}
+
+
 class ConsoleProcess:
     """`python -m console` on a free port. Use it in a `with` block."""
 
@@ -25,7 +30,7 @@ class ConsoleProcess:
             [sys.executable, "-m", "console", "--port", "0", "--token", TOKEN, *arguments],
             cwd=PROJECT_ROOT,
             # NiceGUI serves otherwise where it sees pytest.
-            env={name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "AWS_"))},
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

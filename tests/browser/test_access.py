@@ -13,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.console_process import PROJECT_ROOT, TOKEN, ConsoleProcess
+from tests.browser.console_process import PROJECT_ROOT, TOKEN, ConsoleProcess, environment
 from tests.browser.visitor import Visitor
 
 SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
@@ -109,6 +109,7 @@ def test_who_wants_to_change_something_gets_a_console_of_their_own(alone: Consol
     with subprocess.Popen(
         [sys.executable, "-m", "console", *alone.arguments, "--write"],
         cwd=PROJECT_ROOT,
+        env=environment(),
         stdout=subprocess.PIPE,
         text=True,
     ) as another:
