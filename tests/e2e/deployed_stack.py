@@ -30,7 +30,7 @@ from tests.permissions.replay import Account
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
-LONGEST_RUN_SECONDS = 240
+LONGEST_RUN_SECONDS = 480
 VERSION_IN_KEY = re.compile(r"datasets/(v\d{8}t\d{6}z-[0-9a-f]{8})/manifest\.json$")
 
 
