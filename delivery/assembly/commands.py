@@ -1,6 +1,7 @@
 """Tables of the commands, from their parsers, and of the hyperparameters, from their declarations.
 
-These modules are imported by name, when the pages are made: the rest of `delivery` runs without the product's packages.
+These modules are imported by name, when the pages are made: importing them at the top would ask for torch and rich of
+every program in `delivery`, which runs without the product's packages.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,21 +37,9 @@ def variables(root: Path) -> str:
 
 def programs() -> str:
     """A section for each program with arguments."""
-    sections = [program(_parser(module)) for module in PARSERS]
+    sections = [program(importlib.import_module(module).parser()) for module in PARSERS]
     launch = importlib.import_module("training.launch").parser()
     return "\n".join([*sections, program(launch, without="hyperparameters")])
-
-
-def _parser(module: str) -> argparse.ArgumentParser:
-    folder = Path(__file__).resolve().parents[2] / "emr"
-    if module.startswith("emr."):  # it is no package: its modules import each other by their own names
-        sys.path.insert(0, str(folder))
-    try:
-        made: argparse.ArgumentParser = importlib.import_module(module.removeprefix("emr.")).parser()
-    finally:
-        if module.startswith("emr."):
-            sys.path.remove(str(folder))
-    return made
 
 
 def program(parser: argparse.ArgumentParser, without: str = "") -> str:

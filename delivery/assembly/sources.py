@@ -63,13 +63,9 @@ def statuses(root: Path) -> str:
     rows = []
     for one in classes:
         if [base.id for base in one.bases if isinstance(base, ast.Name)] == ["StrEnum"]:
-            words = [node.value.value for node in one.body if _is_member(node)]  # type: ignore[attr-defined]
+            words = [ast.literal_eval(node.value) for node in one.body if isinstance(node, ast.Assign)]
             rows.append((pages.code(one.name), ", ".join(map(pages.code, words)), ast.get_docstring(one) or ""))
     return pages.table(("type", "words", "meaning"), rows)
-
-
-def _is_member(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
 
 
 def _fields(one: ast.ClassDef) -> Annotated:
@@ -77,8 +73,7 @@ def _fields(one: ast.ClassDef) -> Annotated:
     found: Annotated = {}
     for node, after in zip(one.body, [*one.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            text = str(after.value.value) if is_text else ""  # type: ignore[union-attr]
+            text = ast.literal_eval(after.value) if isinstance(after, ast.Expr) else ""
             found[node.target.id] = ast.unparse(node.annotation), text
     return found
 
@@ -159,7 +154,7 @@ def _dimensions(node: ast.With, found: dict[str, set[str]]) -> None:
     """Add the dimensions of the metric that a `with single_metric(…)` sends."""
     call = node.items[0].context_expr
     if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "single_metric":
-        [name] = [one.value.value for one in call.keywords if one.arg == "name"]  # type: ignore[attr-defined]
+        [name] = [ast.literal_eval(one.value) for one in call.keywords if one.arg == "name"]
         for inner in ast.walk(node):
             if isinstance(inner, ast.Call) and getattr(inner.func, "attr", "") == "add_dimension":
                 [value] = [one.value for one in inner.keywords if one.arg == "name"]
