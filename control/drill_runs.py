@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import time
-import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from contracts.archives import BadArchive
 from contracts.documents import Unfit
 from contracts.names import DROP_FILE
 from contracts.sources import Part
-from control import api, drills, lists
+from control import api, drills, full_disk, lists
 from control.actions import Action, Call, perform
 from control.connection import Connection, NotReady
 from control.drills import Drill, Observed, Seen
@@ -35,10 +34,6 @@ from control.spoiling import CannotSpoil, spoil
 ACTION = "drill "
 """How the names of drills' actions begin; the drill's name follows."""
 NEXT_STEP = "step of a drill"
-PROBE = "drills/full-disk"
-"""The object that a full disk refuses."""
-FULL_DISK_PATH, FULL_DISK_HEADER = "/_laptop_aws/full-disk", "x-laptop-aws-seconds"
-"""The request by which the embedded AWS counts its disk as full: no service of AWS has a call for it."""
 LARGEST_DROP_BYTES = 64 << 20
 LARGEST_PLAIN_BYTES = 1 << 30
 WHY_NOT = (
@@ -292,46 +287,13 @@ def _next(connection: Connection, drill: Begun, due: str) -> Action:
         return _note(drill, {}, (Call("sagemaker", "stop_training_job", {"TrainingJobName": name}),))
     if due == "fill":
         # While the disk is full nothing can be recorded, so the record comes afterwards.
-        return _note(drill, {"shortage": _shortage(connection, str(drill.facts.get("userId", "")))})
+        require_embedded(connection)
+        user_id = str(drill.facts.get("userId", ""))
+        found = full_disk.shortage(
+            connection, lambda: bool(ledger_of(connection).serving()), lambda: _answer(connection, user_id)
+        )
+        return _note(drill, {"shortage": found})
     return _note(drill, {"wasLost": _is_waiting(connection, drill)}, _rule_on(connection))
-
-
-def _shortage(connection: Connection, user_id: str) -> dict[str, Any]:
-    """Let the disk count as full; what was seen until a change is made again, or long after it should have been."""
-    require_embedded(connection)
-    change = {"Bucket": connection.outputs["ArtifactsBucketName"], "Key": PROBE, "Body": b"a change"}
-    s3, ledger = connection.client("s3"), ledger_of(connection)
-    asked = urllib.request.Request(
-        f"{connection.endpoint_url}{FULL_DISK_PATH}",
-        headers={FULL_DISK_HEADER: str(drills.FULL_SECONDS)},
-        method="POST",
-    )
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=10).close()
-    began = time.monotonic()
-    refusal = _refusal(s3, change)
-    was_readable = bool(ledger.serving())
-    status, source = _answer(connection, user_id)
-    goes_on = False
-    while not goes_on and time.monotonic() - began < 3 * drills.FULL_SECONDS:
-        time.sleep(0.5)
-        goes_on = not _refusal(s3, change)
-    if goes_on:
-        s3.delete_object(Bucket=change["Bucket"], Key=PROBE)
-    return {
-        "refusal": refusal, "wasReadable": was_readable, "answerStatus": status, "answerSource": source,
-        "goesOn": goes_on,
-    }  # fmt: skip
-
-
-def _refusal(s3: Any, change: Mapping[str, Any]) -> str:
-    """Why the change was refused because there is no space; nothing if it was made."""
-    try:
-        s3.put_object(**change)
-    except ClientError as error:
-        if error.response["Error"].get("Code") != "ServiceUnavailable":
-            raise
-        return str(error.response["Error"].get("Message", ""))
-    return ""
 
 
 def _rule_on(connection: Connection) -> tuple[Call, ...]:
@@ -396,7 +358,7 @@ def observe(connection: Connection, drill: Begun) -> Observed:
                 "answer_source": source,
             }
         case "full-disk":
-            seen |= _of_shortage(facts.get("shortage"))
+            seen |= full_disk.observed(facts.get("shortage"))
         case _:
             seen |= _run(ledger, str(facts["runId"])) | _job(connection, str(facts["runId"]))
             seen |= {
@@ -405,19 +367,6 @@ def observe(connection: Connection, drill: Begun) -> Observed:
                 "is_rule_on": is_rule_on(connection),
             }
     return Observed(**seen)
-
-
-def _of_shortage(found: Any) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        return {}
-    return {
-        "was_full": True,
-        "refusal": str(found["refusal"]),
-        "was_readable": bool(found["wasReadable"]),
-        "answer_status": int(found["answerStatus"]),
-        "answer_source": str(found["answerSource"]),
-        "goes_on": bool(found["goesOn"]),
-    }
 
 
 def _dataset(ledger: Ledger, source: str) -> dict[str, Any]:
