@@ -134,12 +134,18 @@ one: $(VENV)/.check ## the tests with TEST in their names: make one TEST=shown_t
 		{ test -z "$$rest" || $(BIN)/python -m pytest $$rest -k "$(TEST)"; } && \
 		{ test -z "$$own" || { $(MAKE) --no-print-directory .envs/browser/.ready && .envs/browser/bin/python -m pytest $$own -k "$(TEST)"; }; }
 
-test: setup $(VENV)/.tests $(TOOLS_READY) .envs/browser/.ready .envs/airflow/.ready .envs/delivery/.ready .envs/docs/.ready lint ## everything: lint, then unit, contract, infrastructure, conformance, pipelines, end-to-end and browser tests
+test: $(BIN)/python ## everything: lint, then unit, contract, infrastructure, conformance, pipelines, end-to-end and browser tests
+	@$(MAKE) --no-print-directory ready-beside & beside=$$!; $(MAKE) --no-print-directory ready-in-venv; result=$$?; wait $$beside && exit $$result
+	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going tests-in-venv tests-beside
+
+# An installation takes one core, so two go on at once; never two in one environment.
+.PHONY: ready-in-venv ready-beside tests-in-venv tests-beside
+ready-in-venv: $(VENV)/.tests .envs/notebook/.ready
+ready-beside: .envs/sam/.ready .envs/lambda/.ready .envs/aws/.ready .envs/browser/.ready .envs/airflow/.ready .envs/delivery/.ready .envs/docs/.ready
 
 # The tests of the embedded AWS and of the deployed stack wait for most of their time: three processes on two cores, and
 # beside them, one after the other, what has an environment of its own; its output follows when it has ended.
-.PHONY: tests-in-venv tests-beside
 tests-in-venv:
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/airflow --ignore tests/pipelines
 

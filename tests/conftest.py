@@ -25,9 +25,11 @@ settings.load_profile("product")
 collect_ignore = [] if importlib.util.find_spec("nicegui") else ["browser", "unit/console"]
 
 WHOLE_TIERS = ("tests/e2e/", "tests/unit/emr/", "tests/infrastructure/")
-OF_ITS_OWN = ("tests/e2e/test_live.py", "tests/e2e/test_smoke.py")
-"""Files of a tier that share nothing with its others: they have a stack of their own."""
-LONGEST = (*OF_ITS_OWN, *WHOLE_TIERS, "laptop_aws/tests/conformance/")
+OF_THEIR_OWN = ("tests/e2e/test_live.py", "tests/e2e/test_smoke.py")
+"""Files of a tier that share nothing with its others: each has a stack of its own, one after the other, because four
+stacks at once wait for each other.
+"""
+LONGEST = (*OF_THEIR_OWN, *WHOLE_TIERS, "laptop_aws/tests/conformance/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,7 +57,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
             tier = next((tier for tier in WHOLE_TIERS if file.startswith(tier)), file)
-            return file if file in OF_ITS_OWN else tier
+            return OF_THEIR_OWN[0] if file in OF_THEIR_OWN else tier
 
     return ByPlace(config, log)
 

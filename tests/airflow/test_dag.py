@@ -14,7 +14,7 @@ import pytest
 from tests.browser.local_stack import LocalStack
 from tests.e2e.drops import shop_files
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[2]
 AIRFLOW = ROOT / ".envs" / "airflow" / "bin" / "airflow"
@@ -68,7 +68,7 @@ def run(stack: LocalStack, environment: dict[str, str], name: str, files: dict[s
     given = json.dumps({"source": f"s3://{bucket}/raw/{name}/"})
     done = subprocess.run(
         [AIRFLOW, "dags", "test", "ncf_retraining", "--conf", given],
-        env=environment, capture_output=True, text=True, timeout=600,
+        env=environment, capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser import chromium
 from tests.browser.console_process import ConsoleProcess
@@ -18,6 +18,9 @@ from tests.browser.visitor import Visitor
 ENDPOINT = "NCF_BROWSER_ENDPOINT"
 """A stack that runs already, for writing tests: its endpoint URL. Without it, one is deployed for the session."""
 
+PATIENCE_MILLISECONDS = 60_000
+"""How long a page may take to show what it should, on a machine that does much else."""
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 _missing: list[str] = []
 
@@ -52,6 +55,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1360, "height": 900})
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
     yield context.new_page()
     context.close()
 

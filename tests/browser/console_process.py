@@ -12,7 +12,7 @@ from queue import Empty, Queue
 from urllib.parse import urlsplit
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 60
+START_SECONDS = 240
 TOKEN = "a-token-for-tests"
 
 

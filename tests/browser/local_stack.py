@@ -15,9 +15,10 @@ import pytest
 
 from control.connection import Connection
 from control.ledger import Ledger
+from tests.built_once import built_once
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-LONGEST_RUN_SECONDS = 240
+LONGEST_RUN_SECONDS = 900
 
 
 class LocalStack:
@@ -35,13 +36,14 @@ class LocalStack:
         environment |= {"NCF_LOCAL_DIR": str(folder), "NCF_LOCAL_PORT": str(port), "NO_COLOR": "1"}
         stack = cls(f"http://127.0.0.1:{port}", environment)
         try:
-            up = stack.command("up")
-            assert up.returncode == 0, f"`up` failed:\n{up.stdout}\n{up.stderr}"
+            with built_once(folder):
+                up = stack.command("up")
+                assert up.returncode == 0, f"`up` failed:\n{up.stdout}\n{up.stderr}"
             yield stack
         finally:
             stack.command("down", timeout=60)
 
-    def command(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
         """Run `python -m local …` to its end, in the environment of the product."""
         return subprocess.run(
             [PROJECT_ROOT / ".venv" / "bin" / "python", "-m", "local", *arguments],
@@ -69,6 +71,15 @@ class LocalStack:
         s3, bucket = self.client("s3"), self.outputs["DataBucketName"]
         for file_name, content in {**files, "_SUCCESS": b""}.items():
             s3.put_object(Bucket=bucket, Key=f"raw/{name}/{file_name}", Body=content)
+
+    def copy(self, source: str, target: str) -> None:
+        """Publish a copy of a dataset version under another name, the manifest last, so that a run trains on it."""
+        s3, bucket = self.client("s3"), self.outputs["DataBucketName"]
+        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=f"datasets/{source}/")["Contents"]]
+        for key in sorted(keys, key=lambda key: key.endswith("manifest.json")):
+            body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            body = body.replace(source.encode(), target.encode()) if key.endswith("manifest.json") else body
+            s3.put_object(Bucket=bucket, Key=key.replace(source, target), Body=body)
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = LONGEST_RUN_SECONDS) -> Any:

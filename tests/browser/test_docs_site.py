@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.timeout(600)  # a build is 17 s of processor time, on a busy machine many times that
+pytestmark = pytest.mark.timeout(1800)  # a build is 17 s of processor time, on a busy machine many times that
 
 ROOT = Path(__file__).resolve().parents[2]
 

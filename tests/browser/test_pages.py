@@ -105,7 +105,7 @@ def test_a_narrow_window_needs_no_scrolling_sideways(opened: Visitor) -> None:
 def test_a_page_says_that_aws_does_not_answer(page: Page, alone: ConsoleProcess, path: str) -> None:
     visitor = Visitor(page, alone)
     visitor.open(path)
-    expect(page.get_by_role("main")).to_contain_text("AWS does not answer", timeout=20_000)
+    expect(page.get_by_role("main")).to_contain_text("AWS does not answer")
     assert "make up" in visitor.text, "it does not say what to do"
     assert not TRACE.search(visitor.text)
     assert visitor.errors == []
@@ -115,5 +115,5 @@ def test_a_page_says_that_aws_does_not_answer(page: Page, alone: ConsoleProcess,
 def test_a_page_says_that_the_stack_is_missing(page: Page, elsewhere: ConsoleProcess, path: str) -> None:
     visitor = Visitor(page, elsewhere)
     visitor.open(path)
-    expect(page.get_by_role("main")).to_contain_text("There is no stack no-such-stack here", timeout=20_000)
+    expect(page.get_by_role("main")).to_contain_text("There is no stack no-such-stack here")
     assert not TRACE.search(visitor.text)

@@ -21,7 +21,6 @@ PAGES = {
     "/drills": "Drills",
     "/api": "API",
 }
-FIRST_SECONDS = 30
 TRACE = re.compile(r"Traceback|File \".*\", line \d|botocore\.|<class '")
 
 
@@ -44,7 +43,7 @@ class Visitor:
         self.page.goto(f"{self.console.address}{path}")
         expect(self.page.get_by_role("navigation", name="Pages")).to_be_visible()
         self.page.wait_for_function("window.did_handshake === undefined || window.did_handshake")
-        expect(self.page.get_by_text("Reading from AWS…")).to_have_count(0, timeout=FIRST_SECONDS * 1000)
+        expect(self.page.get_by_text("Reading from AWS…")).to_have_count(0)
         self.page.wait_for_timeout(1000)
         return self.page
 
@@ -58,7 +57,7 @@ class Visitor:
         dialog = self.page.get_by_role("dialog")
         dialog.get_by_label("Reason").fill(reason)
         dialog.get_by_role("button", name=name).click()
-        expect(dialog).to_be_hidden(timeout=FIRST_SECONDS * 1000)
+        expect(dialog).to_be_hidden()
 
     def serious_findings(self) -> list[str]:
         """Findings of axe that are serious or critical, with the elements."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.built_once import built_once
 from tests.e2e.deployed_stack import DeployedStack
 from tests.permissions.proof import prove
 
@@ -27,8 +28,9 @@ def deployed(folder: Path, request: pytest.FixtureRequest) -> Iterator[DeployedS
     """
     stack = DeployedStack(folder, free_port())
     try:
-        up = stack.command("up")
-        assert up.returncode == 0, f"`up` failed:\n{up.stdout}\n{up.stderr}"
+        with built_once(folder):
+            up = stack.command("up")
+            assert up.returncode == 0, f"`up` failed:\n{up.stdout}\n{up.stderr}"
         yield stack
         prove(stack, request)
     finally:

@@ -19,7 +19,7 @@ from tests.e2e.deployed_stack import DeployedStack, eventually, flipped
 from tests.e2e.drops import shop_files, shuffled_items
 from tests.unit.serving.test_serve import reseal
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_dropped_data_ends_in_a_served_recommendation(stack: DeployedStack, firs
 
 def test_the_run_has_a_page_with_its_figures_and_curves(stack: DeployedStack, first_version: str) -> None:
     key = {"Bucket": stack.outputs["ArtifactsBucketName"], "Key": f"runs/{first_version}-r1/report.html"}
-    eventually(lambda: stack.decision(first_version, "report"), "the page of the run", seconds=30)
+    eventually(lambda: stack.decision(first_version, "report"), "the page of the run")
     report = stack.command("report")
     assert report.returncode == 0, report.stdout + report.stderr
     content = Path(report.stdout.strip()).read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ def first_user(stack: DeployedStack) -> str:
 
 
 def test_no_open_tokens_remain_after_the_run(stack: DeployedStack, first_version: str) -> None:
-    eventually(lambda: not stack.tokens(), "an empty list of open tokens", seconds=30)
+    eventually(lambda: not stack.tokens(), "an empty list of open tokens")
 
 
 def test_two_people_get_different_lists(stack: DeployedStack, first_version: str) -> None:
@@ -174,12 +174,10 @@ def test_valid_rules_take_effect_and_invalid_rules_are_reported(
 
     rules = {"schemaVersion": "1.0", "deny": ["no-such-item"]}
     s3.put_object(Bucket=bucket, Key="rules/rules.json", Body=json.dumps(rules).encode())
-    eventually(lambda: in_force() == rules, "the rules that were written", seconds=60)
+    eventually(lambda: in_force() == rules, "the rules that were written")
     s3.put_object(Bucket=bucket, Key="rules/rules.json", Body=b'{"schemaVersion": "1.0", "boosts": {"1": 0}}')
     told = "boosts.1 must be a number above 0 and at most 100, not 0"
-    eventually(
-        lambda: any(told in message for message in heard(stack, notifications)), f"a message: {told}", seconds=60
-    )
+    eventually(lambda: any(told in message for message in heard(stack, notifications)), f"a message: {told}")
     assert in_force() == rules
 
 
@@ -205,14 +203,14 @@ def settled(stack: DeployedStack) -> None:
     marker = f"v20000101t000000z-{random.randrange(16**8):08x}"
     bucket = stack.outputs["DataBucketName"]
     stack.client("s3").put_object(Bucket=bucket, Key=f"datasets/{marker}/manifest.json", Body=b"not json")
-    eventually(lambda: stack.item(f"DATASET#{marker}", "STATE"), "a record of the broken manifest", seconds=60)
+    eventually(lambda: stack.item(f"DATASET#{marker}", "STATE"), "a record of the broken manifest")
 
 
 def test_an_older_version_after_a_newer_one_has_no_effect(stack: DeployedStack, first_version: str) -> None:
     before = stack.executions("Retraining")
     older = "v20010101t000000z-00000001"
     stack.copy_version(first_version, older)
-    record = eventually(lambda: stack.item(f"DATASET#{older}", "STATE"), "a record of the older version", seconds=60)
+    record = eventually(lambda: stack.item(f"DATASET#{older}", "STATE"), "a record of the older version")
     assert record["status"] == "STALE", record
     assert len(stack.executions("Retraining")) == len(before)
     assert stack.serving()["runId"] == f"{first_version}-r1"
@@ -240,7 +238,6 @@ def test_a_manifest_that_cannot_be_right_is_set_aside(
             else None
         ),
         "a record of the broken version",
-        seconds=90,
     )
     assert record["status"] == "QUARANTINED", record
     assert re.search(words, " ".join(record["reasons"])), record
@@ -281,7 +278,6 @@ def test_a_failed_training_ends_in_run_failed_with_its_reason_and_one_notificati
     eventually(
         lambda: next(e for e in stack.executions("Retraining") if e["name"] == f"{version}-r1")["status"] == "FAILED",
         "the execution's end",
-        seconds=30,
     )
     settled(stack)
     about_this_run = [message for message in heard(stack, notifications) if version in message]
@@ -337,7 +333,7 @@ def test_state_and_serving_survive_down_and_up(stack: DeployedStack, first_versi
     def answers() -> bool:
         return bool(stack.call("GET", f"/users/{first_user(stack)}/recommendations").body["source"] == "personalized")
 
-    eventually(answers, "a personal recommendation after the restart", seconds=60)
+    eventually(answers, "a personal recommendation after the restart")
 
 
 def test_a_rollback_by_command_moves_endpoint_popular_items_and_lists_and_is_recorded(
@@ -359,9 +355,7 @@ def test_a_rollback_by_command_moves_endpoint_popular_items_and_lists_and_is_rec
         assert json.loads(stack.client("s3").get_object(**key)["Body"].read())["runId"] == f"{first_version}-r1"
     answer = stack.call("GET", f"/users/{first_user(stack)}/recommendations").body
     assert (answer["source"], answer["model"]["version"]) == ("personalized", f"{first_version}-r1")
-    eventually(
-        lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock released", seconds=30
-    )
+    eventually(lambda: stack.item("LOCK", "DEPLOYMENT").get("runId") is None, "the deployment lock released")
 
     restart = stack.command("restart", before["runId"])
     assert restart.returncode == 2
@@ -373,7 +367,7 @@ def test_a_rollback_by_command_moves_endpoint_popular_items_and_lists_and_is_rec
         input=json.dumps({"runId": before["runId"], "datasetVersion": before["datasetVersion"], "attempt": 1}),
     )["executionArn"]
     states = stack.client("stepfunctions")
-    eventually(lambda: states.describe_execution(executionArn=started)["status"] == "FAILED", "a refusal", seconds=60)
+    eventually(lambda: states.describe_execution(executionArn=started)["status"] == "FAILED", "a refusal")
     assert stack.serving()["runId"] == f"{first_version}-r1"
 
     again = stack.command("rollback", "--to", f"{first_version}-r1")
@@ -401,14 +395,14 @@ def test_a_batch_writes_lists_that_stand_in_for_an_endpoint_that_is_gone(
     config = sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
     sagemaker.delete_endpoint(EndpointName=name)
     try:
-        eventually(lambda: stack.call("GET", query).body["source"] == "batch", "an answer of the batch", seconds=90)
+        eventually(lambda: stack.call("GET", query).body["source"] == "batch", "an answer of the batch")
         of_the_batch = stack.call("GET", query).body
         assert of_the_batch["model"]["version"] == run_id
         items = [item["itemId"] for item in of_the_batch["itemList"]]
         assert items == [item["itemId"] for item in of_the_endpoint["itemList"]], "it is the model's own answer"
         assert stack.call("GET", "/users/nobody-has-this-id/recommendations").body["source"] == "popular"
     finally:
-        eventually(lambda: not sagemaker.list_endpoints(NameContains=name)["Endpoints"], "no endpoint", seconds=60)
+        eventually(lambda: not sagemaker.list_endpoints(NameContains=name)["Endpoints"], "no endpoint")
         sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
     eventually(
         lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService", "the endpoint again"

@@ -20,7 +20,7 @@ from tests.e2e.deployed_stack import PROJECT_ROOT, REGION, DeployedStack, eventu
 from tests.e2e.second_stack import PREFIX, called, inventory, second_stack, served, versions
 from tests.permissions.replay import Account, recorded, trespasses
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 OF_NO_STACK = re.compile(
     r"application-autoscaling:\w+ .*"  # on AWS, the ARN of a scalable target has no name in it
     r"|cloudwatch:PutMetricData \*"  # knows no resource; the namespace limits it
@@ -85,8 +85,8 @@ def test_the_next_release_is_smoked_while_a_second_stack_trains_and_neither_touc
         for one in (stack, other):
             answer = one.call("GET", "/users/u0/recommendations").body
             assert (answer["source"], answer["model"]["version"]) == ("personalized", one.serving()["runId"])
-        eventually(lambda: served(stack, "ncf") >= 41, "the count of the first stack's answers", seconds=60)
-        eventually(lambda: served(stack, PREFIX) >= 21, "the count of the second stack's answers", seconds=60)
+        eventually(lambda: served(stack, "ncf") >= 41, "the count of the first stack's answers")
+        eventually(lambda: served(stack, PREFIX) >= 21, "the count of the second stack's answers")
         # Rules and schedules of each call what is its own, and the same ones of both.
         pairs = [(name, target, f":{PREFIX}-" in target) for name, target in called(stack)]
         assert [(name, target) for name, target, is_theirs in pairs if is_theirs != name.startswith(f"{PREFIX}-")] == []

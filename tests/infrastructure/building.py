@@ -21,7 +21,7 @@ def sam(root: Path, *arguments: str, python: Path | None = None) -> subprocess.C
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
     }
     command = [str(root / ".envs" / "sam" / "bin" / "sam"), *arguments]
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=500)
 
 
 def build(root: Path, folder: Path, runtime: str, architecture: str, python: Path | None = None) -> Path:

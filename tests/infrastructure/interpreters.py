@@ -30,7 +30,7 @@ def _candidates(version: str, environment: Mapping[str, str]) -> Iterator[Path]:
     if command := shutil.which("uv", path=environment.get("PATH", "")):
         asked = subprocess.run(
             [command, "python", "find", "--no-python-downloads", version],
-            env=dict(environment), capture_output=True, text=True, timeout=30,
+            env=dict(environment), capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         if asked.returncode == 0 and asked.stdout.strip():
             yield Path(asked.stdout.strip())
@@ -41,7 +41,7 @@ def _is(version: str, interpreter: Path, environment: Mapping[str, str]) -> bool
         return False
     try:
         asked = subprocess.run(
-            [interpreter, "-I", "-c", _CHECK], env=dict(environment), capture_output=True, text=True, timeout=30
+            [interpreter, "-I", "-c", _CHECK], env=dict(environment), capture_output=True, text=True, timeout=120
         )
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -60,7 +60,7 @@ def installed(source: Path, home: Path) -> tuple[list[str], Path]:
             environment = dict(os.environ, PATH=f"{Path(node[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}")
             arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
             result = subprocess.run(
-                [*npm, *arguments], cwd=home, env=environment, capture_output=True, text=True, timeout=240
+                [*npm, *arguments], cwd=home, env=environment, capture_output=True, text=True, timeout=500
             )
             assert result.returncode == 0, f"npm ci of {source} failed:\n{result.stdout}\n{result.stderr}"
             stamp.write_text(wanted, "utf-8")

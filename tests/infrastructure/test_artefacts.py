@@ -151,7 +151,7 @@ def run(runtime: Runtime, function: str, event: Any, variables: dict[str, str]) 
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
     )
     assert result.stdout.strip(), f"the interpreter said nothing:\n{result.stderr}"
     report: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])

@@ -91,7 +91,7 @@ def submit(host: Host, application: str) -> Submit:
             "AWS_SECRET_ACCESS_KEY": "local", "AWS_CONFIG_FILE": os.devnull,
         }  # fmt: skip
         return subprocess.run(
-            [str(SCRIPT), "--stack", STACK, *arguments], env=environment, capture_output=True, text=True, timeout=240
+            [str(SCRIPT), "--stack", STACK, *arguments], env=environment, capture_output=True, text=True, timeout=500
         )
 
     return run

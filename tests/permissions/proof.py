@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import OF_ITS_OWN
+from tests.conftest import OF_THEIR_OWN
 from tests.permissions.replay import Account, Permission, Replay, recorded
 from tests.permissions.unused import REASONS, Reason
 
@@ -35,7 +35,7 @@ def prove(stack: DeployedStack, request: pytest.FixtureRequest) -> None:
         allowed = set(account.permissions())
         stack.calls_file.with_suffix(".used.json").write_text(json.dumps([sorted(allowed), sorted(replay.used)]))
         others = list(run_folder(stack.state).rglob("*-calls.used.json"))
-        if len(others) == 1 + len(OF_ITS_OWN):
+        if len(others) == 1 + len(OF_THEIR_OWN):
             complaints = unused([json.loads(path.read_text("utf-8")) for path in others])
             assert not complaints, "\n".join(complaints)
 

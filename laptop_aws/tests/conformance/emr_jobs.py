@@ -37,7 +37,7 @@ def job_request(
     return {"applicationId": application, "executionRoleArn": ROLE, "jobDriver": {"sparkSubmit": submit}} | changes
 
 
-def ended(host: Host, application: str, job_run: str, seconds: float = 30) -> dict[str, Any]:
+def ended(host: Host, application: str, job_run: str, seconds: float = 120) -> dict[str, Any]:
     def probe() -> Any:
         found = host.client("emr-serverless").get_job_run(applicationId=application, jobRunId=job_run)["jobRun"]
         return found if found["state"] in TERMINAL else None
@@ -45,7 +45,7 @@ def ended(host: Host, application: str, job_run: str, seconds: float = 30) -> di
     return dict(eventually(probe, seconds))
 
 
-def run(host: Host, request: dict[str, Any], seconds: float = 30) -> dict[str, Any]:
+def run(host: Host, request: dict[str, Any], seconds: float = 120) -> dict[str, Any]:
     started = host.client("emr-serverless").start_job_run(**request)
     return ended(host, request["applicationId"], started["jobRunId"], seconds)
 

@@ -37,7 +37,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(probe: Callable[[], T], seconds: float = 15.0, interval: float = 0.05) -> T:
+def eventually(probe: Callable[[], T], seconds: float = 60.0, interval: float = 0.05) -> T:
     """Calls ``probe`` until it returns a true value, and returns that; fails with its last value after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:
@@ -81,7 +81,7 @@ class Host:
             start_new_session=True,
         )
         ready = self.root / "emulator.json"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not (ready.exists() and json.loads(ready.read_text())["pid"] == self.process.pid):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 assert self.process.stdout is not None
@@ -94,7 +94,7 @@ class Host:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
-        status = self.process.wait(20)
+        status = self.process.wait(120)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return status
@@ -157,7 +157,7 @@ class Host:
         ]
         return url, arn
 
-    def receive(self, url: str, seconds: float = 15.0) -> dict[str, Any]:
+    def receive(self, url: str, seconds: float = 60.0) -> dict[str, Any]:
         """Waits for one message, removes it and returns it."""
 
         def one() -> Any:
@@ -183,14 +183,14 @@ class Host:
         )["stateMachineArn"]
         return str(arn)
 
-    def run(self, machine: str, event: Any = None, seconds: float = 20.0, **settings: Any) -> dict[str, Any]:
+    def run(self, machine: str, event: Any = None, seconds: float = 60.0, **settings: Any) -> dict[str, Any]:
         """Runs an execution to its end and returns its description."""
         arn = self.client("stepfunctions").start_execution(
             stateMachineArn=machine, input=json.dumps(event or {}), **settings
         )["executionArn"]
         return self.wait_for_execution(arn, seconds)
 
-    def wait_for_execution(self, arn: str, seconds: float = 20.0) -> dict[str, Any]:
+    def wait_for_execution(self, arn: str, seconds: float = 60.0) -> dict[str, Any]:
         def ended() -> Any:
             found = self.client("stepfunctions").describe_execution(executionArn=arn)
             return found if found["status"] != "RUNNING" else None

@@ -160,7 +160,7 @@ def training_request(image: str, place: str, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def ended_job(host: Host, name: str, seconds: float = 30) -> dict[str, Any]:
+def ended_job(host: Host, name: str, seconds: float = 120) -> dict[str, Any]:
     def probe() -> Any:
         job = host.client("sagemaker").describe_training_job(TrainingJobName=name)
         return job if job["TrainingJobStatus"] in ("Completed", "Failed", "Stopped") else None
@@ -222,7 +222,7 @@ def config_of(host: Host, image: str, model_uri: str, behaviour: str = "serve", 
     return name
 
 
-def settled(host: Host, endpoint: str, seconds: float = 30) -> dict[str, Any]:
+def settled(host: Host, endpoint: str, seconds: float = 120) -> dict[str, Any]:
     """The endpoint's description after any change in progress."""
 
     def probe() -> Any:
@@ -260,7 +260,7 @@ class EventTap:
         host.client("events").put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
         self.events: list[dict[str, Any]] = []
 
-    def until(self, condition: Any, seconds: float = 20) -> list[dict[str, Any]]:
+    def until(self, condition: Any, seconds: float = 60) -> list[dict[str, Any]]:
         """Reads events until ``condition(event)`` holds for one; returns all so far."""
 
         def probe() -> bool:

@@ -204,7 +204,7 @@ def test_a_folder_that_is_full_from_the_start_is_refused(tmp_path: Path) -> None
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path / 'full'} cannot be written (File too large). Free 1 MiB")

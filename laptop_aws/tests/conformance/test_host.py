@@ -287,7 +287,7 @@ def start_that_fails(**environment: str) -> tuple[int, str]:
         env=inherited | environment,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
     )
     return done.returncode, done.stderr
 
@@ -345,7 +345,9 @@ for call in (
     except OSError as error:
         print(type(getattr(error, "reason", error)).__name__)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.stdout.split() == ["LeavesLoopback"] * 5, done.stderr
 
 

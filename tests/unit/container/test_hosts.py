@@ -162,7 +162,7 @@ def job(tmp_path: Path, shop_dataset: Path) -> Iterator[Callable[..., Job]]:
             process.communicate()
 
 
-def gone(job: Job, seconds: float = 20) -> bool:
+def gone(job: Job, seconds: float = 60) -> bool:
     """True if no process of the job is left within so many seconds."""
     deadline = time.monotonic() + seconds
     while job.training_processes() and time.monotonic() < deadline:

@@ -20,7 +20,7 @@ def run(folder: Any, entry_point: Any, **environment: Any) -> Any:
     return subprocess.run(
         [sys.executable, entry_point, "--source", folder / "drop", "--output", folder / "datasets",
          "--quarantine", folder / "quarantine", "--dataset-version", VERSION, "--code-version", "c0de"],
-        env={**os.environ, **environment}, cwd=folder, capture_output=True, text=True, timeout=200, check=False,
+        env={**os.environ, **environment}, cwd=folder, capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ class Running:
             self.loop.call_soon_threadsafe(self._stop.set)
 
     def wire(self) -> Any:
-        return socket.create_connection(self.address, timeout=20)
+        return socket.create_connection(self.address, timeout=60)
 
 
 @contextmanager

@@ -127,7 +127,7 @@ class Machines:
         created = self._sfn.create_state_machine(name=name, definition=json.dumps(self._definition), roleArn=ROLE)
         self._arn = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{name}:{name}"
         self._sfn.start_execution(stateMachineArn=created["stateMachineArn"], input=json.dumps(event), name=name)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while self._execution().status == "RUNNING":
             assert time.monotonic() < deadline, f"moto has not ended {name} after a minute"
             time.sleep(0.002)

@@ -77,7 +77,7 @@ class Job:
 
     def run_process(self) -> Job:
         process = self.start()
-        self.stdout, self.stderr = process.communicate(timeout=200)
+        self.stdout, self.stderr = process.communicate(timeout=500)
         self.status = process.returncode
         return self
 

@@ -55,7 +55,7 @@ def test_a_search_stopped_by_sigterm_goes_on_after_its_trials(job: Jobs, shop_da
         if line.startswith("search: trial 2"):
             process.send_signal(signal.SIGTERM)
             break
-    assert process.wait(timeout=100) == 143, process.stderr.read()
+    assert process.wait(timeout=500) == 143, process.stderr.read()
     assert not stopped.model.exists() or not any(stopped.model.iterdir())
     trials = len(json.loads((stopped.checkpoints / "search.json").read_text())["trials"])
 
