@@ -38,10 +38,11 @@ def clean(preparation: Preparation, source: Source) -> Clean:
     settled, found = _judge(preparation, source)
     preparation.found = found
     if found.read == 0:
-        reason = f"all {preparation.forgotten} rows are of people who are forgotten"
+        reason = f"all {preparation.forgotten:,} rows are of people who are forgotten"
         if preparation.ignored:
             reason = (
-                f"{preparation.ignored} rows are of ignored event types, {preparation.forgotten} of forgotten people"
+                f"{preparation.ignored:,} rows are of ignored event types, {preparation.forgotten:,} of forgotten "
+                "people"
             )
         empty = "the files have a header, but no row"
         raise Refused(f"no interactions (rows=0): {reason if preparation.read else empty}")
@@ -178,9 +179,9 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
     repeats, cold = parts.get(global_time.REPEATS, 0), parts.get(global_time.COLD, 0)
     if global_time.TEST not in parts:
         raise Refused(
-            f"nothing to test with: of {sizes['later']} interactions at or after {global_time.utc(moment)}, {repeats} "
-            f"repeat one before it, and {cold} have an item without an interaction before it; give a larger "
-            f"--test-share or --test-days, or --split {LEAVE_LAST_OUT}"
+            f"nothing to test with: of {sizes['later']:,} interactions at or after {global_time.utc(moment)}, "
+            f"{repeats:,} repeat one before it, and {cold:,} have an item without an interaction before it; give a "
+            f"larger --test-share or --test-days, or --split {LEAVE_LAST_OUT}"
         )
     test_users = sum(row["users"] for row in found if row["part"] == global_time.TEST)
     if arguments.split == AUTO:
@@ -233,13 +234,13 @@ def _supported(preparation: Preparation, counted: DataFrame, when: str = "") -> 
     rows = facts["rows"]
     if rows == 0:
         raise Refused(
-            f"below minimum support: 0 of {facts['distinct']} interactions{when} remain when a user needs at least "
+            f"below minimum support: 0 of {facts['distinct']:,} interactions{when} remain when a user needs at least "
             f"{minimum_user} items and an item at least {minimum_item} users"
         )
     if facts["one_user"] or facts["one_item"]:
         whose = "of one user" if facts["one_user"] else "with one item"
         raise Refused(
-            f"below minimum support: all {rows} interactions{when} are {whose}; two users and two items are needed"
+            f"below minimum support: all {rows:,} interactions{when} are {whose}; two users and two items are needed"
         )
     return interactions, facts
 
@@ -250,8 +251,9 @@ def _write_quarantine(preparation: Preparation, settled: DataFrame, bad: Mapping
     # A little less, so that the draws do not exceed the limit.
     shares = {reason: 0.95 * _SAMPLE / rows for reason, rows in large.items()}
     if large:
-        counts = ", ".join(f"{reason} {rows}" for reason, rows in large.items())
-        preparation.warn(f"of these bad rows the quarantine has a sample of about {0.95 * _SAMPLE:.0f} each: {counts}")
+        counts = ", ".join(f"{reason} {rows:,}" for reason, rows in large.items())
+        size = f"{0.95 * _SAMPLE:,.0f}"
+        preparation.warn(f"of the rows that are left out the quarantine has a sample of about {size} each: {counts}")
     folder = preparation.arguments.quarantine_folder
     order = ("reason", "file", "line", "user_id", "item_id", "timestamp", "event_type", "weight")
     staging = f"{folder}/_staging"

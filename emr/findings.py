@@ -216,14 +216,16 @@ def refusal(found: Outcomes, maximum_share: float, texts: Iterable[str] = ()) ->
         return f"{_share(guests, found.read)} rows have no user (limit {_MOST_GUESTS:.0%})"
     total = sum(found.bad.values()) - guests
     if total / found.read > maximum_share:
-        detail = ", ".join(f"{reason} {rows}" for reason, rows in sorted(found.bad.items(), key=lambda pair: -pair[1]))
+        bad = {reason: rows for reason, rows in found.bad.items() if reason != _GUEST}
+        detail = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(bad.items(), key=lambda pair: -pair[1]))
+        detail += f", beside {guests:,} without a user, which are not bad" if guests else ""
         shown = ", ".join(repr(printable(text, 40)) for text in texts)
         accepted = f"; times such as {shown} are not understood; accepted are {times.ACCEPTED}" if shown else ""
         shares = f"{total / found.read:.2%}, limit {maximum_share:.2%}"
-        return f"{total} of {found.read} rows are bad ({shares}): {detail}{accepted}"
+        return f"{total:,} of {found.read:,} rows are bad ({shares}): {detail}{accepted}"
     if found.good == 0:
         listed = f"; {_listed(found.most_frequent_types)}" if found.event_types else ""
-        return f"no interactions (rows=0): none of {found.read} rows has a requested event type{listed}"
+        return f"no interactions (rows=0): none of {found.read:,} rows has a requested event type{listed}"
     return None
 
 
@@ -305,14 +307,14 @@ def of_people(
                 f"no person by this id{parent('testAccountShare')}",
             )
         if has_times and 1 < summary["times"] <= _FEW_TIMES:
-            yield "few-times", f"all {events} interactions have one of {summary['times']} times"
+            yield "few-times", f"all {events:,} interactions have one of {summary['times']} times"
     if has_times and summary["first"] == summary["last"]:
-        yield "one-time", f"all {events} interactions have the time {utc(summary['first'])}"
+        yield "one-time", f"all {events:,} interactions have the time {utc(summary['first'])}"
     if has_times and numbers["largestUserItemsPerHour"] > _FAST_USER:
         yield (
             "fast-user",
-            f"one user has {numbers['largestUserItemsPerHour']:.0f} different items an hour (limit {_FAST_USER}), as "
-            "a robot has",
+            f"one user has {numbers['largestUserItemsPerHour']:,.0f} different items an hour (limit {_FAST_USER:,}), "
+            "as a robot has",
         )
     share, known = numbers["duplicateShare"], before.get("duplicateShare")
     if share > (_LARGE_DUPLICATE_SHARE if known is None else known + _DUPLICATE_GROWTH):
@@ -320,7 +322,7 @@ def of_people(
 
 
 def _share(part: int, whole: int, of: str = "") -> str:
-    return f"{part / whole:.0%} of the {of} ({part} of {whole})" if of else f"{part} of {whole}"
+    return f"{part / whole:.0%} of the {of} ({part:,} of {whole:,})" if of else f"{part:,} of {whole:,}"
 
 
 def _rounded(number: float) -> float:
@@ -336,7 +338,7 @@ def _named(names: Iterable[str]) -> str:
 
 
 def _counts(rows: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in rows.items())
+    return ", ".join(f"{name} {count:,}" for name, count in rows.items())
 
 
 def _listed(rows: Mapping[str, int]) -> str:

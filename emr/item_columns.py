@@ -25,8 +25,9 @@ from refusal import Refused, printable
 _NEARLY_ALL = 0.95
 _MISSING = ("", "na", "n/a", "nan", "null", "none")
 _TRUE, _FALSE = ("true", "yes"), ("false", "no")
-#: 007 is a code, and more than 15 digits are not exact in a double.
-_NUMBER = r"^[+-]?((0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?|\.[0-9]{1,15})([eE][+-]?[0-9]{1,2})?$"
+#: 007 is a code, and a whole number of more than 15 digits is not exact in a double. Programs write up to 17 digits of
+#: a fraction: 0.8200000000000001.
+_NUMBER = r"^[+-]?((0|[1-9][0-9]{0,14})(\.[0-9]{1,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?$"
 _NONE_OF = {BOOLEAN: "true, false, yes or no", NUMBER: "number", TIME: "time"}
 
 

@@ -181,7 +181,7 @@ def _numbered(
     if gone <= limit * (known + added):
         return parent.unionByName(new, allowMissingColumns=True), added, 0, gone
     preparation.warn(
-        f"{gone} of {known + added} {kind}s have no interaction any more ({gone / (known + added):.0%}, limit "
+        f"{gone:,} of {known + added:,} {kind}s have no interaction any more ({gone / (known + added):.0%}, limit "
         f"{limit:.0%}): they are dropped, and the other {kind}s are numbered anew (--compact-above, compactAbove)"
     )
     return indexing.compacted(parent, rows, identifier, index), added, gone, 0
@@ -221,9 +221,9 @@ def _describe(
     new = indexing.of_catalogue_alone(items, catalogue, sold, number, idle)
     if new.total > new.number:
         preparation.warn(
-            f"the catalogue adds {new.total} items for sale without an interaction; with {idle} others of earlier "
-            f"versions they would be more than half of the {number - idle} with one, so the first {new.number} by id "
-            "can be recommended"
+            f"the catalogue adds {new.total:,} items for sale without an interaction; with {idle:,} others of earlier "
+            f"versions they would be more than half of the {number - idle:,} with one, so the first {new.number:,} by "
+            "id can be recommended"
         )
     return items, found, new
 
@@ -279,15 +279,15 @@ def _hold_out_last(preparation: Preparation, known: DataFrame, indexed: Indexed)
     test_rows = facts["last"] - facts["cold"]
     if test_rows == 0:
         raise Refused(
-            f"nothing to test with: {facts['last']} users have at least two interactions, "
-            f"and the last item of {facts['cold']} of them has no earlier interaction"
+            f"nothing to test with: {facts['last']:,} users have at least two interactions, "
+            f"and the last item of {facts['cold']:,} of them has no earlier interaction"
         )
     if facts["repeated"]:
         raise Refused(f"{facts['repeated']} (user, item) pairs would be in both train and test")
     train_rows, tied = facts["rows"] - test_rows, facts["tied"]
     if tied / test_rows > _LARGE_TIED_SHARE and preparation.arguments.has_times:
         preparation.warn(
-            f"ties decide the test item of {tied} of {test_rows} users ({tied / test_rows:.0%}, limit "
+            f"ties decide the test item of {tied:,} of {test_rows:,} users ({tied / test_rows:.0%}, limit "
             f"{_LARGE_TIED_SHARE:.0%}): several of their interactions have the last time, and one is drawn; "
             "give finer times, or split at one moment (--split global-time)"
         )

@@ -54,7 +54,7 @@ def once(preparation: Preparation, settled: DataFrame, good: Clean) -> tuple[Dat
     preparation.lineage = [{**entry, "rows": counts.get(number, 0)} for number, entry in enumerate(preparation.lineage)]
     kept = sum(counts.values())
     if kept == 0:
-        raise Refused(f"no interactions (rows=0): all {good.rows} are older than the history of {days} days")
+        raise Refused(f"no interactions (rows=0): all {good.rows:,} are older than the history of {days} days")
     if many:
         print(f"{UNITED}{summary(preparation.lineage, good.rows - older - kept, older)}", flush=True)
     return rows, replace(good, rows=kept, before_history=older, superseded=good.rows - older - kept)
@@ -112,7 +112,7 @@ def summary(lineage: Sequence[Mapping[str, Any]], superseded: int, older: int) -
     rows = sum(entry["rows"] for entry in appends)
     base = f"{full[0]['source']} ({full[0]['rows']} interactions) and " if full else ""
     return (
-        f"{base}{len(appends)} {'append' if len(appends) == 1 else 'appends'} ({rows} interactions, "
+        f"{base}{len(appends)} {'append' if len(appends) == 1 else 'appends'} ({rows:,} interactions, "
         f"{appends[-1]['rows']} of them of {appends[-1]['source']}) are united; {superseded} interactions that a newer "
         f"drop has too count once, {older} are older than the history asked for"
     )

@@ -27,6 +27,14 @@ def items(ended: Any) -> dict[str, Any]:
     return {row["item_id"]: row for row in ended.rows("items")}
 
 
+def test_numbers_that_a_program_wrote_with_all_their_digits_are_numbers(prepare: Any) -> None:
+    rows = "".join(f"i{n},{n},{n / 50 + 0.1!r},1.2345678901234567e-05\n" for n in range(10))
+    assert "0.12000000000000001" in rows
+    ended = prepare({"events.csv": EVENTS, "items.csv": f"item_id,title,weight,small\n{rows}"})
+    assert ended.manifest["itemColumns"] == {"weight": "number", "small": "number"}
+    assert items(ended)["i1"]["weight"] == 1 / 50 + 0.1
+
+
 def withdrawn(ended: Any) -> set[str]:
     found = {name for name, row in items(ended).items() if row["is_withdrawn"]}
     assert ended.manifest["counts"]["withdrawnItems"] == len(found)

@@ -116,19 +116,19 @@ def test_without_times_it_says_what_is_lost() -> None:
         (
             {"most": 600},
             "busy-user",
-            "one user has 30% of the interactions (600 of 2000), as a robot or a shop's own account has",
+            "one user has 30% of the interactions (600 of 2,000), as a robot or a shop's own account has",
         ),
         (
             {"account": {"user_events": 300, "user_id": "Guest"}},
             "test-account",
-            "the user 'Guest' has 15% of the interactions (300 of 2000), but is no person by this id",
+            "the user 'Guest' has 15% of the interactions (300 of 2,000), but is no person by this id",
         ),
-        ({"fastest": 1200.0}, "fast-user", "one user has 1200 different items an hour (limit 1000), as a robot has"),
-        ({"times": 3}, "few-times", "all 2000 interactions have one of 3 times"),
+        ({"fastest": 1200.0}, "fast-user", "one user has 1,200 different items an hour (limit 1,000), as a robot has"),
+        ({"times": 3}, "few-times", "all 2,000 interactions have one of 3 times"),
         (
             {"times": 1, "last": 1_700_000_000},
             "one-time",
-            "all 2000 interactions have the time 2023-11-14T22:13:20Z",
+            "all 2,000 interactions have the time 2023-11-14T22:13:20Z",
         ),
         ({"duplicates": 1500}, "duplicates", "75% of the interactions repeat a user and an item"),
     ],
@@ -146,7 +146,7 @@ def test_an_account_without_much_share_is_left_alone() -> None:
 def test_figures_are_compared_with_those_of_the_parent_version() -> None:
     before = {"duplicateShare": 0.1, "largestUserShare": 0.02}
     assert of_people(before, duplicates=700, most=400) == {
-        "busy-user": "one user has 20% of the interactions (400 of 2000), as a robot or a shop's own account has; 2% "
+        "busy-user": "one user has 20% of the interactions (400 of 2,000), as a robot or a shop's own account has; 2% "
         "in the parent version",
         "duplicates": "35% of the interactions repeat a user and an item; 10% in the parent version",
     }
@@ -173,7 +173,11 @@ def test_rows_without_a_user_are_guests_up_to_half_of_the_rows() -> None:
     guests = Outcomes(read=1000, bad={"user_id_missing": 250, "item_id_missing": 1}, good=749)
     assert findings.refusal(guests, 0.001) is None
     found = dict(findings.of_rows(guests, (), has_times=True))
-    assert found["guests"] == "250 of 1000 rows have no user, as of guests, and are left out"
+    assert found["guests"] == "250 of 1,000 rows have no user, as of guests, and are left out"
     most = Outcomes(read=1000, bad={"user_id_missing": 501}, good=499)
-    assert findings.refusal(most, 0.001) == "501 of 1000 rows have no user (limit 50%)"
+    assert findings.refusal(most, 0.001) == "501 of 1,000 rows have no user (limit 50%)"
     assert findings.refusal(most, 0.6) is None
+    bad = Outcomes(read=2000, bad={"user_id_missing": 250, "item_id_missing": 3}, good=1747)
+    assert findings.refusal(bad, 0.001) == (
+        "3 of 2,000 rows are bad (0.15%, limit 0.10%): item_id_missing 3, beside 250 without a user, which are not bad"
+    )

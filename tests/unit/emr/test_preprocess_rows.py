@@ -103,5 +103,5 @@ def test_a_refused_drop_has_a_sample_of_its_bad_rows_and_exact_counts(prepare: A
     assert kept.count("user_id_missing") == 1
     assert 9_000 < kept.count("timestamp_unparsable") <= 10_000
     assert ended.report["warnings"] == [
-        "of these bad rows the quarantine has a sample of about 9500 each: timestamp_unparsable 12000"
+        "of the rows that are left out the quarantine has a sample of about 9,500 each: timestamp_unparsable 12,000"
     ]
