@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -167,13 +167,17 @@ OCCASIONS = {
 """What the occasions of notifications mean; the ledger has them with the number or the digest of what happened."""
 
 
-def sentence_of(notice: Mapping[str, Any]) -> tuple[str, str]:
-    """A notification of the ledger as a sentence, and the name of what it tells of."""
+def sentence_of(notice: Mapping[str, Any], refused: Container[str] = ()) -> tuple[str, str]:
+    """A notification of the ledger as a sentence, and the name of what it tells of. `refused`: the versions whose data
+    were refused, which is no failure of the preparation.
+    """
     kind, _, name = str(notice["pk"]).partition("#")
     occasion = str(notice["sk"]).partition("#")[2]
     if not name:
         return f"{kind.capitalize().replace('_', ' ')} were refused: the earlier ones stay in force", ""
     word, _, which = occasion.partition("-")
+    if kind == "DATASET" and word == "failure" and name in refused:
+        return f"The data of {name} were refused: Runs has the reasons", name
     words = OCCASIONS.get(word, occasion.replace("_", " "))
     again = f", for the {int(which) + 1}. time" if word == "failure" and which.isdecimal() and int(which) else ""
     return f"{KINDS.get(kind, kind.lower().replace('_', ' '))} {name}".strip() + f" {words}{again}", name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from local.console import Show
 from local.project import Problem, Project, RunFailedError
 
 TITLE_WIDTH = 60
+BUSY_TRIES, BUSY_SECONDS = 6, 5.0
+"""How often an answer of 503 is asked for again, and after how long: the API's own advice."""
 
 
 def ask(
@@ -101,8 +104,15 @@ def answered(
     query: dict[str, str] | None = None,
     body: Any = None,
 ) -> dict[str, Any]:
-    """The body of an answer of the API. Raises RunFailedError for any other status than 200."""
+    """The body of an answer of the API; an answer of 503 is asked for again, as it says. Raises RunFailedError for any
+    other status than 200, and for 503 after BUSY_TRIES times.
+    """
     answer = http.call(project, outputs["ApiId"], method, path, query, body)
+    for _ in range(BUSY_TRIES - 1):
+        if answer.status != 503:
+            break
+        time.sleep(BUSY_SECONDS)
+        answer = http.call(project, outputs["ApiId"], method, path, query, body)
     if answer.status != 200 or not isinstance(answer.body, dict):
         raise RunFailedError(refusal(answer))
     return answer.body

@@ -27,7 +27,7 @@ CUSTOMERS, MOST_ROUNDS = 100, 12
 AT_ONCE = 4
 LIMITS = {"minimumDays": 0, "minimumClicks": 40, "expected": 0.5}
 """Limits of the trial while it is shown: it looks for great differences, and does not wait for days."""
-IN_FORCE_SECONDS = 90.0
+IN_FORCE_SECONDS = 240.0
 SEED = 7
 
 

@@ -182,6 +182,8 @@ class Watcher:
         record = self.ledger.dataset(version) if version else {}
         if execution["status"] != "SUCCEEDED" or record.get("status") in REFUSED:
             reasons = reasons_of(record) or [execution_reason(execution)]
+            if record.get("status") in REFUSED:
+                raise RunFailedError(f"the drop of {version} is refused: " + "; ".join(reasons))
             raise RunFailedError(f"preparation of {version or 'the drop'} failed: " + "; ".join(reasons))
         if version is None:
             raise RunFailedError(f"preparation {arn} succeeded, but the ledger names no dataset version for it")

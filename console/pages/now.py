@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from console.frame import ask, badge, notice, page, read, read_only_note, refres
 from control import drops, health, serving
 from control.at_once import at_once
 from control.connection import in_words
-from control.ledger import when
+from control.ledger import REFUSED, key_of, when
 
 NOTICES = 10
 USABLE = ("PREPARED", "CLAIMED", "STALE")
@@ -49,6 +49,7 @@ def _read() -> dict[str, Any]:
     }
     found = dict(zip(calls, at_once(calls.values()), strict=True))
     found["data"] = health.newest(one for one in found["datasets"] if one.get("status") in USABLE)
+    found["refused"] = [key_of(one) for one in found["datasets"] if one.get("status") in REFUSED]
     found["work"] = [*found.pop("runs"), *found.pop("datasets")]
     return found
 
@@ -106,7 +107,7 @@ def _draw(found: Mapping[str, Any]) -> None:
         _lines(found["earned"] or ["No event has named a recommendation."])
     with ui.card().classes("w-full md:col-span-2"):
         _heading("Notifications")
-        _notifications(found["notices"])
+        _notifications(found["notices"], found["refused"])
 
 
 def _heading(text: str) -> None:
@@ -172,11 +173,11 @@ def _run_or_text(text: str, run_id: str) -> None:
         ui.label(text).classes("break-all")
 
 
-def _notifications(notices: Iterable[Mapping[str, Any]]) -> None:
+def _notifications(notices: Iterable[Mapping[str, Any]], refused: Container[str]) -> None:
     shown = False
     for one in notices:
         shown = True
-        sentence, name = health.sentence_of(one)
+        sentence, name = health.sentence_of(one, refused)
         _run_or_text(f"{when(one.get('updatedAt'))}  {sentence}", name if str(one["pk"]).startswith("RUN#") else "")
     if not shown:
         ui.label("None was sent yet.")

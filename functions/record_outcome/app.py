@@ -105,8 +105,8 @@ def _end_rollback(end: Outcome, run_id: str, replaced: str, execution_name: str)
     else:
         reasons = [f"{run_id} serves again, instead of {replaced}: {end.reasons[0]}"]
         # Marked as rolled back, so that a new run may train on the data of the replaced run.
-        LEDGER.finish_run(replaced, RunStatus.ROLLED_BACK, reasons, over=(RunStatus.DEPLOYED,))
-        LEDGER.finish_run(run_id, RunStatus.DEPLOYED, reasons, over=(RunStatus.ROLLED_BACK,))
+        LEDGER.restate_run(replaced, RunStatus.ROLLED_BACK, reasons, over=RunStatus.DEPLOYED)
+        LEDGER.restate_run(run_id, RunStatus.DEPLOYED, reasons, over=RunStatus.ROLLED_BACK)
     LEDGER.end_operation("ROLLBACK", execution_name, OperationStatus(end.status), reasons)
     LEDGER.unlock_deployment(execution_name)
     with LEDGER.notifying(f"ROLLBACK#{execution_name}", end.status.lower()) as first:

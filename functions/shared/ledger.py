@@ -234,6 +234,13 @@ class Ledger(ServingRecord, ForgottenPeople, Earned, TrialRecord):
             endedAt=self._now(),
         )
 
+    def restate_run(self, run_id: str, status: RunStatus, reasons: list[str], over: RunStatus) -> bool:
+        """Change the status of a run that has ended from `over`, as when a person takes its model back. When it ended
+        stays. False if its status is another one.
+        """
+        is_over = Attr("status").eq(over)
+        return self._update(f"RUN#{run_id}", "STATE", is_over, status=status, reasons=_bounded(reasons), error=None)
+
     def decide(
         self, run_id: str, stage: str, verdict: str, reasons: list[str], figures: dict[str, Any], once: bool = False
     ) -> bool:

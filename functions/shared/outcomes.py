@@ -72,9 +72,9 @@ def preparation(job: dict[str, Any], dataset_version: str) -> Outcome | None:
     if state == "FAILED":
         return Outcome(error=JobError.PREPARATION_FAILED, cause=f"preparation job {name} ({run}) failed: {details}")
     if state == "CANCELLED":
-        return Outcome(
-            error=JobError.PREPARATION_STOPPED, cause=f"preparation job {name} ({run}) was cancelled: {details}"
-        )
+        remedy = "; the parameter PreparationTimeoutMinutes sets the limit" if "timeout" in details.lower() else ""
+        cause = f"preparation job {name} ({run}) was cancelled: {details}{remedy}"
+        return Outcome(error=JobError.PREPARATION_STOPPED, cause=cause)
     return None
 
 

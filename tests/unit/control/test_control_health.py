@@ -95,12 +95,13 @@ def test_what_waits_for_a_person_is_said() -> None:
         ("RUN#v1-r1", "NOTICE#failure-1", "Run v1-r1 failed, for the 2. time"),
         ("RUN#v1-r1", "NOTICE#parked-0a1b2c", "Run v1-r1 waits (parked), and goes on by itself"),
         ("DATASET#v1", "NOTICE#failure-0", "Preparation v1 failed"),
+        ("DATASET#v2", "NOTICE#failure-0", "The data of v2 were refused: Runs has the reasons"),
         ("EVENT_TYPES", "NOTICE#0a1b", "Event types were refused: the earlier ones stay in force"),
         ("RUN#v1-r1", "NOTICE#something_new", "Run v1-r1 something new"),
     ],
 )
 def test_a_notification_is_told_in_words(pk: str, sk: str, sentence: str) -> None:
-    assert health.sentence_of({"pk": pk, "sk": sk})[0] == sentence
+    assert health.sentence_of({"pk": pk, "sk": sk}, refused=["v2"])[0] == sentence
 
 
 class Alarms:

@@ -159,7 +159,7 @@ def test_a_late_record_of_a_deployment_changes_nothing_after_the_model_was_taken
 
 def test_a_rollback_is_recorded_with_both_runs_and_gives_its_lock_back(app: ModuleType, cloud: Cloud) -> None:
     newer = "v20261124t000000z-00000000-r1"
-    cloud.put(f"RUN#{newer}", kind="RUN", status="DEPLOYED", runId=newer)
+    cloud.put(f"RUN#{newer}", kind="RUN", status="DEPLOYED", runId=newer, endedAt="2026-11-24T00:10:00+00:00")
     cloud.put(f"RUN#{RUN}", kind="RUN", status="DEPLOYED", runId=RUN, reasons=["it was better"])
     cloud.put("LOCK", "DEPLOYMENT", runId="7f", fence=1, leasedUntil=99_999_999_999)
     outcome_input = {"outcome": "RESTORED", "runId": RUN, "from": newer, "reason": "odd lists"}
@@ -169,6 +169,7 @@ def test_a_rollback_is_recorded_with_both_runs_and_gives_its_lock_back(app: Modu
     words = f"{RUN} serves again, instead of {newer}: odd lists"
     replaced = cloud.item(f"RUN#{newer}")
     assert (replaced["status"], replaced["reasons"]) == ("ROLLED_BACK", [words])
+    assert replaced["endedAt"] == "2026-11-24T00:10:00+00:00", "the run itself took no longer"
     assert cloud.item(f"RUN#{RUN}")["reasons"] == ["it was better"]
     assert cloud.item("ROLLBACK#7f")["status"] == "RESTORED"
     assert cloud.item("LOCK", "DEPLOYMENT")["runId"] is None

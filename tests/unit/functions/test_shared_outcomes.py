@@ -85,6 +85,13 @@ def test_the_end_of_a_preparation(state: str, error: str | None) -> None:
         assert "exit 2" in (outcome.cause or "")
 
 
+def test_a_preparation_that_took_too_long_names_the_parameter() -> None:
+    words = "Job run exceeded its execution timeout of 15 minutes"
+    outcome = outcomes.preparation({"jobRunId": "1", "state": "CANCELLED", "stateDetails": words}, "v1")
+    assert outcome is not None
+    assert (outcome.cause or "").endswith(f"{words}; the parameter PreparationTimeoutMinutes sets the limit")
+
+
 @pytest.mark.parametrize("state", ["SUBMITTED", "PENDING", "SCHEDULED", "RUNNING", "CANCELLING", "QUEUED"])
 def test_a_preparation_under_way_has_no_outcome(state: str) -> None:
     assert outcomes.preparation({"jobRunId": "1", "state": state}, "v1") is None

@@ -186,7 +186,7 @@ def test_a_model_that_a_person_took_back_serves_again_only_after_an_acknowledgem
     rollback = EXECUTION.replace(f"ncf-retraining:{RUN}", "ncf-rollback:7f")
     fence = book.lock_deployment("7f").fence
     assert book.promote(before, rollback, "customers complain", fence, replacing=RUN)
-    book.finish_run(RUN, RunStatus.ROLLED_BACK, ["customers complain"], over=(RunStatus.DEPLOYED,))
+    assert book.restate_run(RUN, RunStatus.ROLLED_BACK, ["customers complain"], over=RunStatus.DEPLOYED)
     book.unlock_deployment("7f")
     aws.endpoint = endpoint("InService", before["endpointConfigName"])
 

@@ -9,7 +9,7 @@ import pytest
 
 from contracts import schemas
 from control.api import refusal
-from local import cli, demo, recommend
+from local import cli, demo, http, recommend
 from local.console import Show
 from local.http import Answer
 from local.parser import parser
@@ -227,6 +227,20 @@ def test_an_answer_that_is_no_object_is_a_failure_and_no_traceback(
     monkeypatch.setattr(recommend, "ask", lambda *_: Answer(200, body))
     with pytest.raises(RunFailedError, match="the API answered 200 with a body that is not a JSON object"):
         recommend.show_recommendations(Project.from_environment(), {}, Show(), "1")
+
+
+def test_an_api_that_is_busy_is_asked_again_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Answer(503, {"error": {"code": "DependencyFailed", "field": None, "message": "send all again"}})
+    answers, pauses = [busy, busy, Answer(200, {"accepted": 1})], list[float]()
+    monkeypatch.setattr("time.sleep", pauses.append)
+    monkeypatch.setattr(http, "call", lambda *_: answers.pop(0))
+    project = Project.from_environment()
+    assert recommend.answered(project, {"ApiId": "a"}, "POST", "/events", body={}) == {"accepted": 1}
+    assert pauses == [recommend.BUSY_SECONDS] * 2
+    answers += [busy] * recommend.BUSY_TRIES
+    with pytest.raises(RunFailedError, match="the API answered 503: send all again"):
+        recommend.answered(project, {"ApiId": "a"}, "POST", "/events", body={})
+    assert answers == []
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b"[1]", b'{"a": 1, "a": 2}', b"\xff", b"{"])
