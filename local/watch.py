@@ -182,9 +182,7 @@ class Watcher:
         record = self.ledger.dataset(version) if version else {}
         if execution["status"] != "SUCCEEDED" or record.get("status") in REFUSED:
             reasons = reasons_of(record) or [execution_reason(execution)]
-            if record.get("status") in REFUSED:
-                raise RunFailedError(f"the drop of {version} is refused: " + "; ".join(reasons))
-            raise RunFailedError(f"preparation of {version or 'the drop'} failed: " + "; ".join(reasons))
+            raise RunFailedError(_not_prepared(version, record.get("status")) + "; ".join(reasons))
         if version is None:
             raise RunFailedError(f"preparation {arn} succeeded, but the ledger names no dataset version for it")
         return version
@@ -348,6 +346,12 @@ class Watcher:
             if is_over:
                 return
             time.sleep(POLL_SECONDS)
+
+
+def _not_prepared(version: str | None, status: Any) -> str:
+    if status in REFUSED:
+        return f"the drop of {version} is refused: "
+    return f"preparation of {version or 'the drop'} failed: "
 
 
 def gate_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
