@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -65,6 +65,7 @@ def facts(project: Project) -> dict[str, Any]:
             "status": endpoint_line(project, outputs["EndpointName"], ledger.item("ENDPOINT", "REST"), bool(serving)),
         },
         "serving": serving or None,
+        "restorable": sorted(key_of(champion) for champion in ledger.of_kind("CHAMPION")),
         "split": split or None,
         "trial": ledger.trial(split) if split else None,
         "earned": earned_lines(ledger.outcomes(*last_day(time.time()))),
@@ -97,7 +98,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         f"stack          {stack['name']}: {stack['status']}",
         f"HTTP API       {found['api']}",
         f"endpoint       {found['endpoint']['name']}: {found['endpoint']['status']}",
-        *serving_lines(found["serving"] or {}),
+        *serving_lines(found["serving"] or {}, found["restorable"]),
     ]
     if split := found["split"]:
         since = when(split.get("since"))
@@ -130,14 +131,17 @@ def endpoint_line(project: Project, name: str, rest: Mapping[str, Any], serves: 
     return f"{endpoint['EndpointStatus']} on {endpoint['EndpointConfigName']}{reason}"
 
 
-def serving_lines(record: Mapping[str, Any]) -> list[str]:
-    """The serving model as text: since when, its dataset, and the previous model."""
+def serving_lines(record: Mapping[str, Any], restorable: Container[str]) -> list[str]:
+    """The serving model as text: since when, its dataset, and the previous model. `restorable`: the runs whose models
+    are kept.
+    """
     if not record:
         return ["serving        no model yet"]
     lines = [f"serving        {record.get('runId')} since {when(record.get('since'))}"]
     lines.append(f"               trained on dataset {record.get('datasetVersion')}")
     if previous := (record.get("previous") or {}).get("runId"):
-        lines.append(f"               before it: {previous}")
+        gone = "" if previous in restorable else ", which is not kept any more"
+        lines.append(f"               before it: {previous}{gone}")
     return lines
 
 

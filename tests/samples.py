@@ -172,6 +172,20 @@ def script(block: Block) -> str:
     return "\n".join(lines)
 
 
+def lines_of(text: str) -> Iterator[str]:
+    """The command lines of a shell script, each with its continuation lines."""
+    kept = ""
+    for line in re.sub(r"\\\n\s*", "", text).splitlines():
+        kept += line + "\n"
+        try:
+            shlex.split(kept, comments=True)
+        except ValueError:  # a quotation that goes on in the next line
+            continue
+        if kept.strip():
+            yield kept.strip()
+        kept = ""
+
+
 def commands(text: str) -> list[list[str]]:
     """The simple commands of a shell script, as words; those in $(…) too, in whose place stands `X`."""
     text = re.sub(r"\\\n\s*", " ", text)

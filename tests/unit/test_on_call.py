@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from botocore.session import Session
 
 from local.parser import parser
 from shared.notices import Kind, notice
+from tests.samples import lines_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "on-call.md").read_text("utf-8")
@@ -82,21 +82,6 @@ def test_every_notification_of_the_functions_is_made_by_notices() -> None:
 
 
 # Commands
-
-
-def lines_of(block: str) -> Iterator[str]:
-    """The commands of a block, each with its continuation lines."""
-    joined = re.sub(r"\\\n\s*", "", block)
-    kept = ""
-    for line in joined.splitlines():
-        kept += line + "\n"
-        try:
-            shlex.split(kept, comments=True)
-        except ValueError:  # a quotation that goes on in the next line
-            continue
-        if kept.strip():
-            yield kept.strip()
-        kept = ""
 
 
 def commands() -> list[str]:

@@ -45,14 +45,15 @@ def test_the_last_day_is_97_windows_with_the_one_that_has_not_ended() -> None:
 def test_the_serving_model_is_told_with_its_data_and_the_one_before_it() -> None:
     since = "2026-11-29T10:00:00"
     record = {"runId": NEW, "since": since, "datasetVersion": NEW[:-3], "previous": {"runId": OLD}}
-    lines = status.serving_lines(record)
+    lines = status.serving_lines(record, [OLD])
     assert lines == [
         f"serving        {NEW} since {when(since)}",
         f"               trained on dataset {NEW[:-3]}",
         f"               before it: {OLD}",
     ]
-    assert status.serving_lines(record | {"previous": None}) == lines[:2]
-    assert status.serving_lines({}) == ["serving        no model yet"]
+    assert status.serving_lines(record, [NEW])[2] == f"{lines[2]}, which is not kept any more"
+    assert status.serving_lines(record | {"previous": None}, []) == lines[:2]
+    assert status.serving_lines({}, []) == ["serving        no model yet"]
 
 
 class Client:
