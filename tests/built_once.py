@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SHARED = Path(__file__).resolve().parents[1] / ".envs" / "built"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT / ".envs" / "built"
 RECORD = "built.json"
 """Written by `up` when it has built; it says from which sources."""
 
@@ -42,4 +44,8 @@ def _copy(source: Path, target: Path) -> None:
     (target / RECORD).unlink(missing_ok=True)
     shutil.rmtree(target / "build", ignore_errors=True)
     shutil.copytree(source / "build", target / "build", symlinks=True)
+    # What is not built, such as the state machines, stands in the template by its way from the folder of the build.
+    there, here = (os.path.relpath(ROOT, (folder / "build").resolve()) for folder in (source, target))
+    template = target / "build" / "template.yaml"
+    template.write_text(template.read_text("utf-8").replace(f" {there}/", f" {here}/"), "utf-8")
     shutil.copyfile(source / RECORD, target / RECORD)

@@ -28,6 +28,7 @@ def test_what_has_not_changed_stays_where_it_is_and_what_has_is_drawn(monkeypatc
         "work": [],
         "waits": [],
         "notices": [],
+        "refused": [],
     }
     monkeypatch.setattr(now, "_read", lambda: dict(found))
     monkeypatch.setattr(now.time, "time", lambda: 1_700_000_000.0)
