@@ -259,13 +259,14 @@ def test_the_model_before_serves_again_after_a_rollback(stack: LocalStack, opera
     expect(page.get_by_role("list", name="Who served when").get_by_role("listitem")).not_to_have_count(0)
     expect(content(operator)).to_contain_text(f"If {serving['previous']['runId']} serves again:")
     expect(content(operator)).to_contain_text("the one that serves knows")
-    for step in ("drop", "dataset version", "training job", "gate", "model package", "endpoint"):
-        expect(page.get_by_role("listitem").filter(has_text=step).first).to_be_visible()
     page.get_by_role("button", name="Roll back").first.click()
     operator.confirm("Roll back", "the lists look odd")
     eventually(lambda: stack.ledger.serving()["runId"] == serving["previous"]["runId"], "the model before serves")
     expect(content(operator)).to_contain_text("the lists look odd", timeout=RUN_MILLISECONDS)
     assert last_action(stack)["why"] == "the lists look odd"
+    operator.open("/history")
+    for step in ("drop", "dataset version", "training job", "gate", "model package", "endpoint"):
+        expect(page.get_by_role("listitem").filter(has_text=step).first).to_be_visible()
 
 
 def test_a_console_that_may_only_read_changes_nothing(stack: LocalStack, reader: Visitor) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.deployed_stack import PROJECT_ROOT, DeployedStack
+from tests.e2e.deployed_stack import PROJECT_ROOT, DeployedStack, eventually
 from tests.e2e.drops import shop_files
 from tests.samples import blocks, lines_of, pages, script
 
@@ -35,7 +37,9 @@ NOT_HERE = {
 
 @pytest.fixture(scope="module")
 def folder(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working tree for the commands, whose files are the examples'; a model serves, and rules are in force."""
+    """A working tree for the commands, whose files are the examples'; a model serves, rules are in force, and an event
+    is in a file.
+    """
     if not stack.serving():
         version = stack.prepared_from("documents", shop_files(tmp_path_factory.mktemp("documents"), weeks=10))
         assert stack.ended(version)["status"] == "DEPLOYED"
@@ -47,6 +51,10 @@ def folder(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> Pa
         (root / f"{name}.json").write_bytes((PROJECT_ROOT / "examples" / f"{example}.json").read_bytes())
     published = stack.command("rules", "publish", str(root / "rules.json"), "--reason", "for the documents")
     assert published.returncode == 0, published.stdout + published.stderr
+    event = {"eventType": "view", "itemId": "1", "sentAt": time.time()}
+    assert stack.call("POST", "/events", {"userId": "1", "eventList": [event]}).status == 200
+    files = partial(stack.client("s3").list_objects_v2, Bucket=stack.outputs["DataBucketName"], Prefix="raw/live-")
+    eventually(lambda: files()["KeyCount"], "the file of an event")
     return root
 
 
