@@ -59,7 +59,7 @@ def folder(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def values(stack: DeployedStack) -> dict[str, str]:
-    """What stands for the placeholders `<…>` of the documents, and for the variables of docs/on-call.md."""
+    """Values of the placeholders `<…>` in the documents, and of the variables of docs/on-call.md."""
     serving = stack.serving()
     known = dict(stack.outputs) | {"p": "ncf", "NamePrefix": "ncf", "run": serving["runId"], "run id": serving["runId"]}
     known["user"] = "1"
