@@ -30,9 +30,9 @@ def built_once(state: Path) -> Iterator[None]:
             _copy(SHARED, state)
     if not is_first:
         yield
-        if _record(state) != _record(SHARED):  # the sources have changed, and `up` has built anew
-            with (SHARED / "lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with (SHARED / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _record(state) != _record(SHARED):  # the sources have changed, and `up` has built anew
                 _copy(state, SHARED)
 
 

@@ -72,15 +72,6 @@ class LocalStack:
         for file_name, content in {**files, "_SUCCESS": b""}.items():
             s3.put_object(Bucket=bucket, Key=f"raw/{name}/{file_name}", Body=content)
 
-    def copy(self, source: str, target: str) -> None:
-        """Publish a copy of a dataset version under another name, the manifest last, so that a run trains on it."""
-        s3, bucket = self.client("s3"), self.outputs["DataBucketName"]
-        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=f"datasets/{source}/")["Contents"]]
-        for key in sorted(keys, key=lambda key: key.endswith("manifest.json")):
-            body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            body = body.replace(source.encode(), target.encode()) if key.endswith("manifest.json") else body
-            s3.put_object(Bucket=bucket, Key=key.replace(source, target), Body=body)
-
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = LONGEST_RUN_SECONDS) -> Any:
     """The first true value of `condition`; fails with `what` after `seconds`."""

@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 from local import shop
 from tests.browser.local_stack import LocalStack, eventually
 from tests.browser.visitor import TRACE, Visitor
+from tests.copied_version import publish_copy
 from tests.releases import configured
 
 SEED, PEOPLE = 7, 300
@@ -68,7 +69,7 @@ def trained_anew(stack: LocalStack, first: str, seed: int) -> str:
     source = first.removesuffix("-r1")
     target = f"v{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{seed:08x}"
     with configured(stack.client, "ncf-start-training", HYPERPARAMETERS=json.dumps({"seed": seed})):
-        stack.copy(source, target)
+        publish_copy(stack.client("s3"), stack.outputs["DataBucketName"], source, target)
         run_id = f"{target}-r1"
         eventually(lambda: stack.ledger.run(run_id).get("trainingAttempt"), f"the run {run_id} trains")
     return run_id

@@ -28,6 +28,7 @@ from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
 
 from tests import releases
+from tests.copied_version import publish_copy
 from tests.permissions.replay import Account
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -160,23 +161,22 @@ class DeployedStack:
         """Publish a copy of a version under another name, manifest last; change one byte of the first file below
         `spoil`; leave out the interaction number `without` of train, so that the model becomes another one.
         """
-        s3, bucket = self.client("s3"), self.outputs["DataBucketName"]
-        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=f"datasets/{source}/")["Contents"]]
-        keys.sort(key=lambda key: key.endswith("manifest.json"))
-        spoiled = next((key for key in keys if spoil and f"/{spoil}/" in key), None)
-        changed: dict[str, bytes] = {}
-        # The interaction that is left out of train says which count of popularity is one less.
-        keys.sort(key=lambda key: ("/train/" not in key, key.endswith("manifest.json")))
-        for key in keys:
-            content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            if key.endswith("manifest.json"):
-                content = content.replace(source.encode(), target.encode())
-                content = content if without is None else _described(json.loads(content), changed)
-            elif without is not None and key.split("/")[2] in ("train", "popularity"):
-                content = changed.setdefault(key.partition(f"{source}/")[2], _shorter(content, without, changed))
-            if key == spoiled:
-                content = flipped(content)
-            s3.put_object(Bucket=bucket, Key=key.replace(source, target), Body=content)
+        rewritten: dict[str, bytes] = {}
+        unspoiled = {spoil} - {None}
+
+        def changed(key: str, content: bytes) -> bytes:
+            table = key.split("/")[2]
+            if without is not None and table == "manifest.json":
+                content = _described(json.loads(content), rewritten)
+            elif without is not None and table in ("train", "popularity"):
+                # The interaction that is left out of train says which count of popularity is one less.
+                content = rewritten.setdefault(key.partition(f"{source}/")[2], _shorter(content, without, rewritten))
+            if table in unspoiled:
+                unspoiled.remove(table)
+                return flipped(content)
+            return content
+
+        publish_copy(self.client("s3"), self.outputs["DataBucketName"], source, target, changed)
 
     def copies(self, source: str, number: int) -> list[str]:
         """Publish `number` copies of a version, one second apart in their names, each without another interaction; wait

@@ -69,17 +69,15 @@ def values(stack: DeployedStack) -> dict[str, str]:
     return known | variables | {"id": (trials or ["none"])[-1], "FILE": "rules.json"}
 
 
-def written() -> dict[str, list[str]]:
-    """The commands that read, each once, by page; the definitions of a page stand before them."""
-    found: dict[str, list[str]] = {}
-    for page in pages(PAGES):
-        path = page.relative_to(PROJECT_ROOT).as_posix()
-        for block in blocks(path, page.read_text("utf-8")):
-            for line in lines_of(script(block)) if block.language in ("sh", "console") else ():
-                command = re.sub(r"\s+# .*", "", line)
-                if READS.match(command) and not any(part in command for part in NOT_HERE):
-                    found.setdefault(path, []).append(command)
-    return {path: list(dict.fromkeys(commands)) for path, commands in found.items()}
+def written() -> list[str]:
+    """The commands that read, each once."""
+    found = [
+        re.sub(r"\s+# .*", "", line)
+        for page in pages(PAGES)
+        for block in blocks(page.name, page.read_text("utf-8"))
+        for line in (lines_of(script(block)) if block.language in ("sh", "console") else ())
+    ]
+    return [one for one in dict.fromkeys(found) if READS.match(one) and not any(part in one for part in NOT_HERE)]
 
 
 def definitions() -> list[str]:
@@ -92,8 +90,7 @@ def test_commands_that_read_do_so_as_written(stack: DeployedStack, folder: Path)
     known = values(stack)
     commands = [
         re.sub(r"<([\w -]+)>", lambda match: known[match[1]], command)
-        for found in written().values()
-        for command in found
+        for command in written()
         if "serving/trial.json" not in command or known["id"] != "none"
     ]
     assert len(commands) > 50
