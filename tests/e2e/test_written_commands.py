@@ -63,8 +63,9 @@ def values(stack: DeployedStack) -> dict[str, str]:
     serving = stack.serving()
     known = dict(stack.outputs) | {"p": "ncf", "NamePrefix": "ncf", "run": serving["runId"], "run id": serving["runId"]}
     known["user"] = "1"
-    refused = [one["datasetVersion"] for one in stack.of_kind("DATASET") if one.get("status") == "REFUSED"]
-    variables = {"RUN": serving["runId"], "VERSION": [serving["datasetVersion"], *refused][-1], "NAME": "none"}
+    kept = stack.client("s3").list_objects_v2(Bucket=stack.outputs["DataBucketName"], Prefix="quarantine/")["Contents"]
+    prepared = [one["Key"].split("/")[1] for one in kept if one["Key"].endswith("/report.json")]  # copies have none
+    variables = {"RUN": serving["runId"], "VERSION": max(prepared), "NAME": "none"}
     trials = [one["trialId"] for one in stack.of_kind("TRIAL")]
     return known | variables | {"id": (trials or ["none"])[-1], "FILE": "rules.json"}
 
