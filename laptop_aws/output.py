@@ -9,13 +9,19 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from laptop_aws import calls, registry
 
 TAIL_LINES = 20
 LONGEST_LINE = 200_000
 _BREAK = re.compile(rb"\r\n|\n|\r")
+
+
+class Lines(Protocol):
+    """Where lines go."""
+
+    def write(self, lines: Sequence[str]) -> None: ...
 
 
 class LogStream:
@@ -53,7 +59,7 @@ class OutputReader:
     each line.
     """
 
-    def __init__(self, process: Any, log: LogStream, on_line: Callable[[str, bool], None] | None = None) -> None:
+    def __init__(self, process: Any, log: Lines, on_line: Callable[[str, bool], None] | None = None) -> None:
         self._log, self._on_line = log, on_line
         self.stderr_tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._threads = [

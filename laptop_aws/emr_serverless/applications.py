@@ -150,6 +150,12 @@ def use(identifier: str) -> None:
         enter(identifier, "STARTED")
 
 
+def is_started(identifier: str) -> bool:
+    """True if the application is there and started; stops it first if its idle timeout has passed."""
+    with store.lock:
+        return identifier in store.tables().applications and find(identifier)["state"] == "STARTED"
+
+
 def _active(identifier: str) -> bool:
     return any(
         row["applicationId"] == identifier and row["state"] not in ("SUCCESS", "FAILED", "CANCELLED")

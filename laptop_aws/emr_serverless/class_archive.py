@@ -1,7 +1,7 @@
 """An archive of Spark's classes (class data sharing, https://openjdk.org/jeps/350): a sixth of a short job's processor
 time is for loading and verifying them.
 
-The first short job writes the archive beside Spark as its Java ends, and later jobs map it. Where nothing can be
+The Java of the first short jobs writes the archive beside Spark as it ends, and later ones map it. Where nothing can be
 written there, or the archive fits no more, jobs run without one.
 """
 
@@ -10,15 +10,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import subprocess
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from laptop_aws import registry
 from laptop_aws.java import Java
 from laptop_aws.processes import group_is_alive
 
@@ -32,7 +29,7 @@ _QUIET = ("-Xlog:disable", "-Xlog:all=error:stderr")
 
 @dataclass(frozen=True)
 class ClassArchive:
-    """``path`` of the archive, and ``draft``, where this job writes it; None if the archive is there."""
+    """``path`` of the archive, and ``draft``, where this Java writes it; None if the archive is there."""
 
     path: Path
     draft: Path | None = None
@@ -45,8 +42,8 @@ class ClassArchive:
         return (*_QUIET, f'"-XX:ArchiveClassesAtExit={self.draft}"')
 
     def keep(self, group: int) -> bool:
-        """Waits until Java, in the process group of a job that succeeded, has written the draft, and puts it in place
-        of older archives; True if there is an archive now.
+        """Waits until Java, in this process group, which ends by itself, has written the draft, and puts it in place of
+        older archives; True if there is an archive now.
         """
         if self.draft is None:
             return True
@@ -87,27 +84,6 @@ def find(java: Java, options: Sequence[str], spark: Path | None = None) -> Class
     if not os.access(folder, os.W_OK):
         return None
     return ClassArchive(path, folder / f"{uuid.uuid4().hex}.draft")
-
-
-def end(archive: ClassArchive | None, process: subprocess.Popen[Any], job: str) -> int:
-    """Ends what is left of the process group of a job that has ended; returns its exit status. Where Java writes the
-    archive, it goes on in the background: the job does not wait for it.
-    """
-    if archive is None or archive.draft is None or process.returncode != 0:
-        status = registry.terminate(process, 0)
-        if archive is not None:
-            archive.drop()
-        return status
-    registry.in_background(_keep, archive, process, name=f"class-archive-{job}")
-    return 0
-
-
-def _keep(archive: ClassArchive, process: subprocess.Popen[Any]) -> None:
-    try:
-        archive.keep(process.pid)
-    finally:
-        registry.terminate(process, 0)
-        archive.drop()
 
 
 def _key(java: Java, options: Sequence[str], spark: Path) -> str:

@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from laptop_aws import calls, java, objects, registry
 from laptop_aws.emr_serverless import applications, class_archive, events, spark
+from laptop_aws.emr_serverless.ready_java import DidNotStart, Keeper, ReadyJava
 from laptop_aws.emr_serverless.staging import Stage, local_copy, uris_in
 from laptop_aws.emr_serverless.store import arn, new_id, not_found, store
 from laptop_aws.objects import S3Uri, TransferFailed
@@ -49,6 +52,7 @@ _SUMMARY = (
 
 _one_at_a_time = threading.Semaphore(1)
 _runs: dict[str, _Run] = {}
+_kept_java = Keeper()
 
 
 # ---- operations ------------------------------------------------------------------------------------------------------
@@ -311,26 +315,63 @@ class _Run:
             if classification["classification"] == "spark-defaults":
                 settings |= classification.get("properties", {})
         settings |= self._submission.settings
-        archive = class_archive.find(found, spark.SMALL_JOB_OPTIONS) if spark.is_small(stage) else None
-        environment = spark.environment(found, self._work, stage, settings, py_files, archive)
-        environment |= spark.Submission(settings).driver_environment | {"HOME": str(self._work / "home")}
-        with self._lock:
-            if self._cancelled or self._abandoned.is_set():
-                raise _Ended("CANCELLED", self._cancelled or "")
-            process = self._process = registry.spawn(
-                [registry.config().interpreter, entry_point, *arguments],
-                name=f"job run {self._id}",
-                environment=environment,
-                cwd=self._work / "code",
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        reader = OutputReader(process, log, self._keep_line)
-        self._wait(process)
-        status = class_archive.end(archive, process, self._id)
-        reader.join(5)
+        own = spark.settings(settings, self._work, stage, py_files)
+        with self._java(found, settings, own, spark.is_small(stage), log) as environment:
+            environment |= {"PYTHONPATH": spark.python_path(py_files), "HOME": str(self._work / "home")}
+            environment |= spark.Submission(settings).driver_environment
+            with self._lock:
+                if self._cancelled or self._abandoned.is_set():
+                    raise _Ended("CANCELLED", self._cancelled or "")
+                process = self._process = registry.spawn(
+                    [registry.config().interpreter, entry_point, *arguments],
+                    name=f"job run {self._id}",
+                    environment=environment,
+                    cwd=self._work / "code",
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                )
+            reader = OutputReader(process, log, self._keep_line)
+            self._wait(process)
+            status = registry.terminate(process, 0)
+            reader.join(5)
         last = [line for line in reader.stderr_tail if line.strip()]
         return (128 - status if status < 0 else status), (last[-1].strip() if last else "")
+
+    @contextlib.contextmanager
+    def _java(
+        self, found: java.Java, given: dict[str, str], own: dict[str, str], small: bool, log: LogStream
+    ) -> Iterator[dict[str, str]]:
+        """The environment of a process in which pyspark finds its Java: a large job starts its own, a small one uses
+        the Java that its application keeps. ``given`` are the settings of the job, ``own`` those of this run.
+        """
+        scratch = self._work / "scratch"
+        if not small:
+            options = spark.options(given, scratch)
+            yield spark.environment(found, scratch) | spark.submit_arguments(options, own)
+            return
+        application = self._job_run["applicationId"]
+        options = spark.options(given, scratch, small)
+
+        def start() -> ReadyJava:
+            folder = registry.config().work_directory / "emr-serverless" / f"java-{new_id()}"
+            archive = class_archive.find(found, spark.SMALL_JOB_OPTIONS)
+            words = spark.options(given, folder, small, archive)
+            ready = ReadyJava(words, spark.environment(found, folder), folder, archive)
+            is_started = partial(applications.is_started, application)
+            registry.in_background(_kept_java.watch, ready, is_started, name=f"java-{application}")
+            return ready
+
+        try:
+            ready = _kept_java.of((application, found, *spark.at_start(given)), start)
+            address = ready.begin(own, log, self._keep_line)
+        except DidNotStart as error:
+            _kept_java.close()
+            raise _Ended("FAILED", f"Job failed. {error}") from None
+        try:
+            yield spark.environment(found, scratch) | spark.submit_arguments(options, own) | address
+        finally:
+            if self._cancelled or self._abandoned.is_set() or not ready.end():
+                _kept_java.close(ready)
 
     def _wait(self, process: subprocess.Popen[Any]) -> None:
         minutes = self._job_run["executionTimeoutMinutes"]
@@ -451,3 +492,4 @@ def close() -> None:
         runs = list(_runs.values())
     for run in runs:
         run.abandon()
+    _kept_java.close()

@@ -42,6 +42,7 @@ _CLUSTER_ONLY = (
     "spark.jars",
     "spark.local.dir",
 )
+_AT_START = "spark.driver."
 _DRIVER_ENVIRONMENT = ("spark.emr-serverless.driverEnv.", "spark.yarn.appMasterEnv.")
 
 
@@ -104,47 +105,72 @@ def is_small(stage: Stage) -> bool:
     return stage.size < SMALL_BYTES
 
 
-def environment(
-    java: Java,
-    work: Path,
-    stage: Stage,
-    settings: dict[str, str],
-    py_files: list[Path],
-    archive: ClassArchive | None = None,
-) -> dict[str, str]:
-    """The environment in which the entry point runs as plain Python and finds this Spark. ``settings`` are the job's;
-    those for clusters only are left out.
+def at_start(given: dict[str, str]) -> list[tuple[str, str]]:
+    """The job's settings that Java must know when it starts."""
+    return sorted((name, value) for name, value in _kept(given).items() if name.startswith(_AT_START))
+
+
+def options(
+    given: dict[str, str], scratch: Path, small: bool = False, archive: ClassArchive | None = None
+) -> list[str]:
+    """spark-submit's words for what Java must know when it starts. ``given`` are the job's settings, ``scratch`` is the
+    folder for temporary files.
     """
-    kept = {name: value for name, value in settings.items() if not name.startswith(_CLUSTER_ONLY)}
     # Quoted for Spark's launcher: the folder's name may have a space.
-    scratch = work / "scratch"
-    options = [f'"-Djava.io.tmpdir={scratch}"']
-    if is_small(stage):
-        options += [*SMALL_JOB_OPTIONS, *(archive.options if archive else ())]
-    fixed = {
+    java_options = [f'"-Djava.io.tmpdir={scratch}"']
+    if small:
+        java_options += [*SMALL_JOB_OPTIONS, *(archive.options if archive else ())]
+    words = ["--master", MASTER, "--driver-memory", DRIVER_MEMORY]
+    return words + _as_words(dict(at_start(given)) | {"spark.driver.extraJavaOptions": " ".join(java_options)})
+
+
+def settings(given: dict[str, str], work: Path, stage: Stage, py_files: list[Path]) -> dict[str, str]:
+    """Spark's settings for one job run. ``given`` are the job's; those for clusters only, and those in ``options``, are
+    left out.
+    """
+    found = {name: value for name, value in _kept(given).items() if not name.startswith(_AT_START)} | {
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": (work / "warehouse").as_uri(),
-        "spark.driver.extraJavaOptions": " ".join(options),
     }
+    if py_files:
+        found["spark.executorEnv.PYTHONPATH"] = python_path(py_files)
     for scheme in SCHEMES:
-        fixed[f"spark.hadoop.fs.{scheme}.impl"] = _VIEW
-        fixed[f"spark.hadoop.fs.viewfs.overload.scheme.target.{scheme}.impl"] = _LOCAL
+        found[f"spark.hadoop.fs.{scheme}.impl"] = _VIEW
+        found[f"spark.hadoop.fs.viewfs.overload.scheme.target.{scheme}.impl"] = _LOCAL
     for bucket in stage.buckets:
-        fixed[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = (stage.root / bucket).as_uri()
-    words = ["--master", MASTER, "--driver-memory", DRIVER_MEMORY]
-    for name, value in (kept | fixed).items():
-        words += ["--conf", f"{name}={value}"]
+        found[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = (stage.root / bucket).as_uri()
+    return found
+
+
+def environment(java: Java, scratch: Path) -> dict[str, str]:
+    """The environment of Spark's Java and of the processes that it starts."""
     return registry.child_environment(
         JAVA_HOME=str(java.home),
         SPARK_LOCAL_IP="127.0.0.1",
-        SPARK_LOCAL_DIRS=str(work / "scratch"),
+        SPARK_LOCAL_DIRS=str(scratch),
         SPARK_LOCAL_HOSTNAME="localhost",
         PYSPARK_PYTHON=str(registry.config().interpreter),
         PYSPARK_DRIVER_PYTHON=str(registry.config().interpreter),
-        PYTHONPATH=":".join(str(path) for path in py_files),
-        PYSPARK_SUBMIT_ARGS=shlex.join([*words, "pyspark-shell"]),
-        TMPDIR=str(work / "scratch"),
+        TMPDIR=str(scratch),
     )
+
+
+def submit_arguments(options: list[str], settings: dict[str, str]) -> dict[str, str]:
+    """The environment variable by which pyspark gives Java these words and settings, where it starts Java."""
+    return {"PYSPARK_SUBMIT_ARGS": shlex.join([*options, *_as_words(settings), "pyspark-shell"])}
+
+
+def python_path(py_files: list[Path]) -> str:
+    """The value of PYTHONPATH with which a job's Python files are found."""
+    return ":".join(str(path) for path in py_files)
+
+
+def _kept(given: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in given.items() if not name.startswith(_CLUSTER_ONLY)}
+
+
+def _as_words(settings: dict[str, str]) -> list[str]:
+    return [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]

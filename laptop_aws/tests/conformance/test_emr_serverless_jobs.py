@@ -6,10 +6,14 @@ import gzip
 import io
 import json
 import zipfile
+from pathlib import Path
 
+import pyspark
+
+from laptop_aws.emr_serverless.class_archive import FOLDER
 from laptop_aws.tests.conformance.emr_jobs import job_request, keys, put_script, run, running_log
-from laptop_aws.tests.conformance.hosting import Host, unique
-from laptop_aws.tests.conformance.sagemaker_fixtures import EventTap
+from laptop_aws.tests.conformance.hosting import Host, eventually, unique
+from laptop_aws.tests.conformance.sagemaker_fixtures import EventTap, is_alive
 
 # ---- what a job sees and leaves ----------------------------------------------------------------------------------
 
@@ -206,3 +210,46 @@ def test_spark_reads_and_writes_the_same_uris_as_on_aws(host: Host, application:
     assert names[0] == "_SUCCESS"
     assert names[1].endswith(".snappy.parquet")
     assert len(names) == 2
+
+
+def test_a_started_application_keeps_its_java_and_each_job_run_has_its_own_spark(
+    host: Host, application: str, lake: str
+) -> None:
+    script = put_script(
+        host,
+        lake,
+        """
+        from pyspark.sql import SparkSession
+        spark = SparkSession.builder.getOrCreate()
+        spark.conf.set("spark.sql.shuffle.partitions", "9")
+        print("java", spark._jvm.java.lang.ProcessHandle.current().pid())
+        print("before", spark.sparkContext.getConf().get("spark.test.before", "nothing"), spark.catalog.listTables())
+        spark.range(3).createOrReplaceGlobalTempView("left")
+        print("rows", spark.read.text(sys.argv[1]).count(), flush=True)
+        os._exit(int(sys.argv[2]))  # without a word to Spark
+        """,
+    )
+
+    def said(rows: int, status: int, parameters: str = "") -> dict[str, str]:
+        prefix = unique("kept")
+        host.client("s3").put_object(Bucket=lake, Key=f"{prefix}/rows.txt", Body=b"row\n" * rows)
+        request = job_request(application, script, f"s3://{lake}/{prefix}/", str(status), parameters=parameters)
+        found = run(host, request, 150)
+        log = running_log(host, found["jobRunId"])
+        assert found["state"] == ("FAILED" if status else "SUCCESS"), log
+        return dict(
+            line.split(" ", 1) for line in log.splitlines() if line.split(" ", 1)[0] in ("java", "before", "rows")
+        )
+
+    first = said(3, 0, "--conf spark.test.before=something")
+    assert (first["before"], first["rows"]) == ("something []", "3")
+    second = said(4, 1)
+    assert (second["before"], second["rows"]) == ("nothing []", "4"), "it has the first one's settings or files"
+    third = said(5, 0)
+    assert (third["before"], third["rows"]) == ("nothing []", "5")
+    assert first["java"] == second["java"] == third["java"]
+    host.client("emr-serverless").stop_application(applicationId=application)
+    # The Java writes an archive of its classes as it ends, if there is none.
+    eventually(lambda: not is_alive(int(first["java"])), 150)
+    archives = Path(pyspark.__file__).parent / FOLDER
+    eventually(lambda: list(archives.glob("*.jsa")))

@@ -1,0 +1,212 @@
+"""The Java of a started application: it stays between small job runs, as a worker of EMR Serverless does that is
+initialized before.
+
+More than half of a short job's processor time is for the start of Java and for code that this Java runs for the first
+time. So one Java serves the small job runs one after the other, each with a Spark context of its own, until its
+application stops or another application needs it. A job run whose process was killed takes its Java with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import shutil
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from laptop_aws import registry
+from laptop_aws.emr_serverless.class_archive import ClassArchive
+from laptop_aws.output import Lines, OutputReader
+
+LONGEST_START_SECONDS = 120.0
+LONGEST_END_SECONDS = 30.0
+"""A Java that needs longer to end a Spark context is ended itself."""
+_POLL_SECONDS = 1.0
+
+
+class DidNotStart(Exception):
+    """Java ended, or was too slow, before it could serve a job run; the message has its last line."""
+
+
+class _Said:
+    """Passes what Java writes to the job run that it serves."""
+
+    def __init__(self) -> None:
+        self.log: Lines | None = None
+        self.on_line: Callable[[str, bool], None] | None = None
+
+    def write(self, lines: Sequence[str]) -> None:
+        if (log := self.log) is not None:
+            log.write(lines)
+
+    def line(self, line: str, is_stderr: bool) -> None:
+        if (on_line := self.on_line) is not None:
+            on_line(line, is_stderr)
+
+
+class ReadyJava:
+    """One Java process that serves one job run at a time."""
+
+    def __init__(
+        self, words: Sequence[str], environment: Mapping[str, str], folder: Path, archive: ClassArchive | None
+    ) -> None:
+        """Starts Java by Spark's own launcher, with the options `words`; `begin` waits until it answers. `folder` is
+        its own, made now and removed as it ends. `archive` is named in `words`.
+        """
+        folder.mkdir(parents=True)
+        self._folder, self._address, self._archive = folder, folder / "address", archive
+        self._settings: dict[str, str] = {}
+        self._said = _Said()
+        self._gateway: Any = None
+        self.process: subprocess.Popen[Any] = registry.spawn(
+            [_spark() / "bin" / "spark-submit", *words, "pyspark-shell"],
+            name="Java of EMR Serverless",
+            environment={**environment, "_PYSPARK_DRIVER_CONN_INFO_PATH": str(self._address)},
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._reader = OutputReader(self.process, self._said, self._said.line)
+
+    def begin(self, settings: Mapping[str, str], log: Lines, on_line: Callable[[str, bool], None]) -> dict[str, str]:
+        """Makes `settings` Spark's configuration, and what Java writes the job run's; returns the environment variables
+        by which pyspark finds this Java. Raises DidNotStart.
+        """
+        port, secret = self._wait_for_address()
+        try:
+            if self._gateway is None:
+                self._gateway = _connected(port, secret)
+            system = self._gateway.jvm.java.lang.System
+            for name in self._settings.keys() - settings.keys():
+                system.clearProperty(name)
+            for name, value in settings.items():
+                system.setProperty(name, value)
+        except Exception as error:
+            raise DidNotStart(f"Java does not answer: {error}") from error
+        self._settings = dict(settings)
+        self._said.log, self._said.on_line = log, on_line
+        return {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": secret}
+
+    def end(self) -> bool:
+        """Removes what the job run left in Java, and says whether Java can serve another one."""
+        ended = threading.Event()
+
+        def clean() -> None:
+            jvm = self._gateway.jvm
+            active = getattr(getattr(jvm, "org.apache.spark.SparkContext$"), "MODULE$").getActive()
+            if active.isDefined():
+                active.get().stop()
+            jvm.org.apache.spark.sql.SparkSession.clearDefaultSession()
+            jvm.org.apache.spark.sql.SparkSession.clearActiveSession()
+            # A file system keeps the folders of its job run.
+            jvm.org.apache.hadoop.fs.FileSystem.closeAll()
+            jvm.java.lang.System.gc()
+            ended.set()
+
+        registry.in_background(clean, name=f"end-{self.process.pid}")
+        is_clean = ended.wait(LONGEST_END_SECONDS) and self.process.poll() is None
+        self._said.log = self._said.on_line = None
+        return is_clean
+
+    def close(self) -> None:
+        """Ends Java at once; harmless if it has ended."""
+        self._disconnect()
+        registry.terminate(self.process, 0)
+        if self._archive is not None:
+            self._archive.drop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def retire(self) -> None:
+        """Lets Java end by itself, so that it writes the archive of its classes."""
+        self._disconnect()
+        if self._archive is not None and self._archive.draft is not None and self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+            self._archive.keep(self.process.pid)
+        self.close()
+
+    def _disconnect(self) -> None:
+        if self._gateway is not None:
+            with contextlib.suppress(Exception):
+                self._gateway.close()
+
+    def _wait_for_address(self) -> tuple[int, str]:
+        deadline = time.monotonic() + LONGEST_START_SECONDS
+        while not self._address.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self._reader.join(1)
+                last = [line for line in self._reader.stderr_tail if line.strip()]
+                raise DidNotStart(f"Java did not start: {last[-1].strip() if last else 'it said nothing'}")
+            time.sleep(0.05)
+        # As PythonGatewayServer writes it, and renames the file when it is whole: the port, the length, the secret.
+        content = self._address.read_bytes()
+        port, length = struct.unpack_from(">ii", content)
+        return port, content[8 : 8 + length].decode()
+
+
+def _spark() -> Path:
+    specification = importlib.util.find_spec("pyspark")
+    if specification is None or not specification.origin:
+        raise DidNotStart("pyspark is not installed in the environment of the embedded AWS")
+    return Path(specification.origin).parent
+
+
+def _connected(port: int, secret: str) -> Any:
+    from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
+
+    return ClientServer(
+        java_parameters=JavaParameters(port=port, auth_token=secret, auto_convert=True),
+        python_parameters=PythonParameters(port=0, eager_load=False),
+    )
+
+
+class Keeper:
+    """Keeps the Java of the application that had the last small job run. Job runs come one after the other; everything
+    else may come from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: tuple[Hashable, ReadyJava] | None = None
+
+    def of(self, key: Hashable, start: Callable[[], ReadyJava]) -> ReadyJava:
+        """Returns the Java that was started for an equal `key`, if it still runs, else the one that `start` returns.
+        Raises what `start` raises.
+        """
+        with self._lock:
+            kept = self._kept
+        if kept is not None and kept[0] == key and kept[1].process.poll() is None:
+            return kept[1]
+        self.close()
+        java = start()
+        with self._lock:
+            self._kept = (key, java)
+        return java
+
+    def close(self, java: ReadyJava | None = None) -> None:
+        """Ends the Java that is kept, at once; with `java`, only if it is this one."""
+        if taken := self._take(java):
+            taken.close()
+
+    def watch(self, java: ReadyJava, is_started: Callable[[], bool]) -> None:
+        """Retires `java` when its application is no longer started. Returns when it has ended."""
+        while java.process.poll() is None:
+            if not is_started():
+                if taken := self._take(java):
+                    taken.retire()
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def _take(self, java: ReadyJava | None) -> ReadyJava | None:
+        with self._lock:
+            kept = None if self._kept is None else self._kept[1]
+            if kept is None or (java is not None and kept is not java):
+                return None
+            self._kept = None
+        return kept
