@@ -20,6 +20,7 @@ from laptop_aws.corrections import delivery
 
 logger = logging.getLogger("emulator")
 
+LATEST = "$LATEST"
 RETRIES = 2
 RETRY_BASE_SECONDS = float(os.environ.get("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "1"))
 THROTTLE_WAIT_SECONDS = 0.5
@@ -40,7 +41,7 @@ def _of_event_invoke_config(operation: str, source: str) -> Any:
 @_of_event_invoke_config("put", source="e53a9f8cbd9c")
 @_of_event_invoke_config("delete", source="b309c08b988a")
 def event_invoke_config(stock: Any, function: str, qualifier: str | None, *data: Any) -> Any:
-    return stock(function, None if qualifier == "$LATEST" else qualifier, *data)
+    return stock(function, None if qualifier == LATEST else qualifier, *data)
 
 
 @corrects(
@@ -49,7 +50,8 @@ def event_invoke_config(stock: Any, function: str, qualifier: str | None, *data:
     aws="a failed asynchronous invocation is tried twice more, a minute and two minutes later; then the event goes, "
     "unchanged, to the dead-letter queue, and a record of the failure to the on-failure destination; a throttled one "
     "waits for a free slot",
-    ministack="sends the record to both, counts a throttle as a failure, and ignores on-success destinations",
+    ministack="sends the record to both, counts a throttle as a failure, and ignores on-success destinations and what "
+    "is configured for an alias",
     test="test_an_event_that_keeps_failing_goes_to_the_dead_letter_queue_as_it_was",
 )
 def invoke_async(func: dict[str, Any], event: Any) -> None:
@@ -101,14 +103,17 @@ def _current_record(func: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(func: dict[str, Any]) -> dict[str, Any]:
-    name = (func.get("config") or func).get("FunctionName", "")
-    base = lambda_svc._functions.get(name) or {}
-    for record in (func, base):
-        configs = record.get("event_invoke_configs") or {}
-        found = record.get("event_invoke_config") or configs.get("") or configs.get("$LATEST")
-        if found:
-            return dict(found)
-    return {}
+    """The event-invoke configuration of what was invoked. The record of a function that was invoked by an alias is its
+    version's and names no alias, so an alias that names this version now stands for it.
+    """
+    config = func.get("config") or func
+    base = lambda_svc._functions.get(config.get("FunctionName", "")) or func
+    configs, version = base.get("event_invoke_configs") or {}, config.get("Version", LATEST)
+    names = ["", LATEST]
+    if version != LATEST:
+        names = [alias for alias, found in (base.get("aliases") or {}).items() if found["FunctionVersion"] == version]
+        names.append(version)
+    return next((dict(configs[name]) for name in names if name in configs), {})
 
 
 def _dead_letter(config: dict[str, Any], event: Any, result: dict[str, Any]) -> None:

@@ -113,6 +113,30 @@ def test_maximum_retry_attempts_and_the_on_failure_destination_are_honoured(
     assert tries(host, counter) == 1
 
 
+def test_what_is_configured_for_an_alias_holds_for_events_to_the_alias_alone(
+    host: Host, failing: tuple[str, str]
+) -> None:
+    name, counter = failing
+    client, (url, queue) = host.client("lambda"), host.queue()
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    client.put_function_event_invoke_config(
+        FunctionName=name,
+        Qualifier="live",
+        MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": queue}},
+    )
+    client.invoke(FunctionName=name, Qualifier="live", InvocationType="Event", Payload=b'{"a": 1}')
+    assert json.loads(host.receive(url)["Body"])["requestPayload"] == {"a": 1}
+    assert tries(host, counter) == 1
+    rule(host, {"source": [name]}, Arn=f"{arn_of(name)}:live")
+    put(host, name, {"runId": "v1-r1"})
+    assert json.loads(host.receive(url)["Body"])["requestPayload"]["detail"] == {"runId": "v1-r1"}
+    client.invoke(FunctionName=name, InvocationType="Event", Payload=b'{"a": 2}')
+    eventually(lambda: tries(host, counter) == 5)
+    assert host.is_empty(url)
+
+
 def test_an_event_for_a_throttled_function_waits_for_room(host: Host, recorder: tuple[str, str]) -> None:
     arn, url = recorder
     host.client("lambda").put_function_concurrency(FunctionName=arn, ReservedConcurrentExecutions=0)
