@@ -83,12 +83,10 @@ class Ease:
         return self._indices[int(self._indptr[user]) : int(self._indptr[user + 1])].long()
 
     def catalogue(self, users: Tensor) -> Tensor:
-        if users.shape[0] == 1:
-            return self._item_item[self._history(int(users))].sum(dim=0, keepdim=True)  # [1, items]
-        history = torch.zeros(users.shape[0], self._item_item.shape[0], device=self.device)  # [users, items]
-        row, where = cells(self._indptr, users)
-        history[row, self._indices[where].long()] = 1.0
-        return history @ self._item_item  # [users, items]
+        size = self._indptr[users + 1] - self._indptr[users]
+        _, where = cells(self._indptr, users)
+        # A sum of rows of B for each user: a product with the dense history would have many zeros.
+        return _sums(self._item_item, self._indices[where].long(), size.cumsum(0) - size)  # [users, items]
 
     def related(self, item: int) -> Tensor | None:
         """How much an interaction with `item` adds to the score of each item: row `item` of B."""
@@ -182,19 +180,28 @@ def factors_of(weights: Tensor, train: Pairs, factors: int, seed: int) -> tuple[
     """Return the best approximation of the scores X B by p qᵀ, p [users, factors], q [items, factors].
 
     p and q have the same norm. The method is randomized subspace iteration (Halko, Martinsson and Tropp, SIAM Review
-    53(2), 2011, algorithm 4.4) with two rounds and 16 additional directions; X B itself is never computed. If the
-    matrix has fewer rows or columns than `factors`, the remaining factors are zero.
+    53(2), 2011, algorithm 4.4) with two rounds and 16 additional directions. X B is computed where it has at most half
+    the rows of B: each product with it costs less than one with B. If the matrix has fewer rows or columns than
+    `factors`, the remaining factors are zero.
     """
     users, items = train.indptr.size - 1, weights.shape[0]
     transposed = Pairs.of(train.item, train.user, items, users)
+    scores = _product(train, weights) if 2 * users <= items else None  # [users, items]
+
+    def times(basis: Tensor) -> Tensor:
+        return _product(train, weights @ basis) if scores is None else scores @ basis
+
+    def transposed_times(left: Tensor) -> Tensor:
+        return weights.T @ _product(transposed, left) if scores is None else scores.T @ left
+
     rank = min(factors, users, items)
     directions = min(rank + 16, users, items)
     generator = torch.Generator().manual_seed(stream(seed, "ease factors"))
     basis = torch.randn(items, directions, generator=generator).to(weights.device)
     for _ in range(3):
-        left = torch.linalg.qr(_product(train, weights @ basis))[0]  # [users, directions]
-        basis = torch.linalg.qr(weights.T @ (_product(transposed, left)))[0]  # [items, directions]
-    u, s, vt = torch.linalg.svd(_product(train, weights @ basis), full_matrices=False)
+        left = torch.linalg.qr(times(basis))[0]  # [users, directions]
+        basis = torch.linalg.qr(transposed_times(left))[0]  # [items, directions]
+    u, s, vt = torch.linalg.svd(times(basis), full_matrices=False)
     root = s[:rank].clamp(min=0.0).sqrt()
     p, q = u[:, :rank] * root, (basis @ vt[:rank].T) * root
     return _padded(p, factors), _padded(q, factors)
@@ -203,8 +210,12 @@ def factors_of(weights: Tensor, train: Pairs, factors: int, seed: int) -> tuple[
 def _product(pairs: Pairs, rows: Tensor) -> Tensor:
     """Return the product of X (1 for each of `pairs`, else 0) [users, items] and `rows` [items, n]: [users, n]."""
     others = torch.as_tensor(pairs.item, device=rows.device)
-    begin = torch.as_tensor(pairs.indptr[:-1], device=rows.device)
-    return torch.nn.functional.embedding_bag(others, rows, begin, mode="sum")
+    return _sums(rows, others, torch.as_tensor(pairs.indptr[:-1], device=rows.device))
+
+
+def _sums(rows: Tensor, chosen: Tensor, begin: Tensor) -> Tensor:
+    """Return the sum of the rows `chosen` of each group [groups, n]; group g begins at begin[g] of `chosen`."""
+    return torch.nn.functional.embedding_bag(chosen, rows, begin, mode="sum")
 
 
 def _padded(matrix: Tensor, width: int) -> Tensor:

@@ -241,14 +241,18 @@ class _Changed:
         return getattr(self._model, name)
 
 
+def first_users(dataset: Dataset, number: int) -> Dataset:
+    pairs = dataset.train
+    kept = pairs.user < number
+    train = Pairs.of(pairs.user[kept], pairs.item[kept], number, dataset.items)
+    rest = {name: getattr(dataset, name)[kept] for name in ("events", "worth", "is_bought")}
+    return dataclasses.replace(dataset, user_ids=dataset.user_ids[:number], train=train, **rest)
+
+
 @pytest.mark.parametrize("by", ["items", "users"])
 def test_ease_has_the_weights_of_its_definition(by: str, small_shop: Dataset) -> None:
     if by == "users":
-        pairs = small_shop.train
-        kept = pairs.user < 40
-        train = Pairs.of(pairs.user[kept], pairs.item[kept], 40, 60)
-        rest = {name: getattr(small_shop, name)[kept] for name in ("events", "worth", "is_bought")}
-        small_shop = dataclasses.replace(small_shop, user_ids=small_shop.user_ids[:40], train=train, **rest)
+        small_shop = first_users(small_shop, 40)
     interactions = torch.zeros(small_shop.users, small_shop.items, dtype=torch.float64)
     interactions[torch.as_tensor(small_shop.train.user), torch.as_tensor(small_shop.train.item)] = 1
     gram = interactions.T @ interactions
@@ -259,12 +263,13 @@ def test_ease_has_the_weights_of_its_definition(by: str, small_shop: Dataset) ->
     torch.testing.assert_close(weights.double(), expected, atol=1e-4, rtol=1e-3)
 
 
-def test_ease_with_all_factors_gives_its_exact_scores(small_shop: Dataset) -> None:
+@pytest.mark.parametrize("users", [20, 90], ids=["few users", "many users"])
+def test_ease_with_all_factors_gives_its_exact_scores(users: int, small_shop: Dataset) -> None:
+    small_shop = first_users(small_shop, users)
     weights = ease.item_item(small_shop.train, small_shop.items, 5.0, 0.25, torch.device("cpu"))
     p, q = ease.factors_of(weights, small_shop.train, small_shop.items + 4, seed=1)
     assert p.shape == (small_shop.users, small_shop.items + 4)
-    users = torch.arange(small_shop.users)
-    exact = fitted("ease", small_shop, ease_l2=5, ease_dropout=0.25).catalogue(users)
+    exact = fitted("ease", small_shop, ease_l2=5, ease_dropout=0.25).catalogue(torch.arange(users))
     torch.testing.assert_close(p @ q.T, exact, atol=1e-4, rtol=1e-3)
 
 
