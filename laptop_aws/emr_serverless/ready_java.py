@@ -95,24 +95,27 @@ class ReadyJava:
 
     def end(self) -> bool:
         """Removes what the job run left in Java, and says whether Java can serve another one."""
-        ended = threading.Event()
+        ended, is_clean = threading.Event(), threading.Event()
 
         def clean() -> None:
-            jvm = self._gateway.jvm
-            active = getattr(getattr(jvm, "org.apache.spark.SparkContext$"), "MODULE$").getActive()
-            if active.isDefined():
-                active.get().stop()
-            jvm.org.apache.spark.sql.SparkSession.clearDefaultSession()
-            jvm.org.apache.spark.sql.SparkSession.clearActiveSession()
-            # A file system keeps the folders of its job run.
-            jvm.org.apache.hadoop.fs.FileSystem.closeAll()
-            jvm.java.lang.System.gc()
-            ended.set()
+            try:
+                jvm = self._gateway.jvm
+                active = getattr(getattr(jvm, "org.apache.spark.SparkContext$"), "MODULE$").getActive()
+                if active.isDefined():
+                    active.get().stop()
+                jvm.org.apache.spark.sql.SparkSession.clearDefaultSession()
+                jvm.org.apache.spark.sql.SparkSession.clearActiveSession()
+                # A file system keeps the folders of its job run.
+                jvm.org.apache.hadoop.fs.FileSystem.closeAll()
+                jvm.java.lang.System.gc()
+                is_clean.set()
+            finally:
+                ended.set()
 
         registry.in_background(clean, name=f"end-{self.process.pid}")
-        is_clean = ended.wait(LONGEST_END_SECONDS) and self.process.poll() is None
+        ended.wait(LONGEST_END_SECONDS)
         self._said.log = self._said.on_line = None
-        return is_clean
+        return is_clean.is_set() and self.process.poll() is None
 
     def close(self) -> None:
         """Ends Java at once; harmless if it has ended."""
