@@ -4,8 +4,8 @@ What differs from AWS, because a laptop is one machine:
 
 - A job run is one process with ``local[2]`` and a driver of 1 GiB, whatever the requested workers; one runs at a time,
   others wait in SCHEDULED.
-- The Java of small job runs stays while their application is started, whatever its initial capacity; it holds up to
-  1 GiB. Each job run has a Spark context of its own in it (``ready_java``).
+- The Java of small job runs stays while their application is started, whatever its initial capacity; it holds about
+  1.3 GiB. Each job run has a Spark context of its own in it (``ready_java``).
 - There is no S3 connector for Spark without Maven. Before the run, the objects below every ``s3://`` URI among the
   arguments are copied to a folder, and Spark's ``s3`` file system is mounted on that folder, so the job sees the same
   URIs as on AWS. New, changed and deleted files reach S3 after the process ended, whatever its exit status, oldest
