@@ -1,12 +1,13 @@
 """Fitting the recent part of a model (`ncf/recent.py`): neighbours in closed form, and weights chosen on validation.
 
-The neighbours are those of `ncf/neighbours.py`, divided by SCALE. The fading (l + 1)^-p after l later
-interactions and the gain are chosen together, by NDCG@10 over the whole catalogue, on a cut that is like the test: each
-user's last interaction in train is held out, or, where the data are cut in time, all at their last time. There the
-stored part is ALS, fitted without those interactions and brought to the scale of the model, because a second training
-of the model would cost as much as the first. If no gain is better than none by two standard errors, it is LEAST_GAIN:
-known people keep the order of the stored part, and strangers still get what follows from their history. The cost is
-bounded by INTERACTIONS and CELLS.
+The neighbours are those of `ncf/neighbours.py`, divided by SCALE. The fading (l + 1)^-p after l later interactions and
+the gain are chosen together, by NDCG@10 over the whole catalogue, on a cut that is like the test: each user's last
+interaction in train is held out, or, where the data are cut in time, all at their last time. There the stored part is
+ALS, fitted without those interactions and brought to the scale of the model, because a second training of the model
+would cost as much as the first. The scale is how far a user's best item is above the middle one: the part competes with
+the best, and models with equal standard deviations may differ by half in that. If no gain is better than none by two
+standard errors, it is LEAST_GAIN: known people keep the order of the stored part, and strangers still get what follows
+from their history. The cost is bounded by INTERACTIONS and CELLS.
 
 The gain of what people choose again is chosen for their last visit, of which nothing is known, with their own items in
 the ranking; it is 0 if none is better by two standard errors. A dataset tells of a pair the last time alone. So an
@@ -87,18 +88,16 @@ def fit(dataset: Dataset, model: Model, factors: Factors, scaled: Scaled, *, nei
         cut = sample.last_visits() if dataset.split.protocol == GLOBAL_TIME else sample.validation()
     except BrokenDataset:
         return model
-    spread = _spread(model, dataset.users)
-    p, q, rows = _stand_in(cut, factors, spread, seed)
+    own_best, own_range = _best(model.catalogue, dataset, model.device)
+    p, q, rows = _stand_in(cut, factors, own_range, seed)
     exponent, gain = _choose(cut, part(cut, neighbours, 0.0, 1.0), p, q, rows)
     repeat_gain, number = 0.0, LAST_ITEMS
     if (dataset.events > 1).mean() >= LEAST_REPEATED:
         number = REPEAT_LAST
-        repeat_gain = _repeat_gain(
-            dataset, factors, spread, partial(part, neighbours=neighbours, exponent=exponent, gain=gain), seed
-        )
+        fitted = partial(part, neighbours=neighbours, exponent=exponent, gain=gain)
+        repeat_gain = _repeat_gain(dataset, factors, own_range, _spread(model, dataset.users), fitted, seed)
     found = part(dataset, neighbours, exponent, gain, repeat_gain, number).to(model.device)
     factor, shift, of_strangers = 1.0, 0.0, 0.0
-    own_best, own_range = _best(model.catalogue, dataset, model.device)
     others = WithRecent(model, dataclasses.replace(found, repeat_gain=0.0))
     best, spanned = _best(others.catalogue, dataset, model.device)
     if gain > LEAST_GAIN:
@@ -226,16 +225,15 @@ def _highest(model: Model, users: int) -> float:
 
 
 @torch.no_grad()
-def _stand_in(cut: Dataset, factors: Factors, spread: float, seed: int) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
-    """Return p and q, fitted to `cut`, whose scores p qᵀ have this standard deviation of a user's scores over the
-    catalogue; and a sample of the held-out pairs, so that about CELLS scores are compared.
+def _stand_in(cut: Dataset, factors: Factors, above: float, seed: int) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+    """Return p and q, fitted to `cut`, by whose scores p qᵀ the best item of a user is as far above the middle one; and
+    a sample of the held-out pairs, so that about CELLS scores are compared.
     """
     p, q = factors(cut)
     most = max(_USERS_AT_ONCE, CELLS // cut.items)
     rows = np.sort(np.random.default_rng(stream(seed, "recent validation")).permutation(len(cut.test))[:most])
-    parts = torch.as_tensor(cut.test.user[rows]).split(_USERS_AT_ONCE)
-    own = torch.cat([(p[some] @ q.T).std(dim=1) for some in parts]).mean()
-    return p * (spread / own.clamp(min=1e-12)), q, rows
+    _, own = _best(lambda users: p[users] @ q.T, cut, p.device)
+    return p * (above / own), q, rows
 
 
 @torch.no_grad()
@@ -302,7 +300,9 @@ def _with_chosen_before(dataset: Dataset, cut: Dataset) -> Dataset:
 
 
 @torch.no_grad()
-def _repeat_gain(dataset: Dataset, factors: Factors, spread: float, fitted: Callable[..., Recent], seed: int) -> float:
+def _repeat_gain(
+    dataset: Dataset, factors: Factors, above: float, spread: float, fitted: Callable[..., Recent], seed: int
+) -> float:
     """Return the best of REPEAT_GAINS, times `spread`, for all that people chose at their last time, ranked among all
     items; 0 if it is not clearly better than none. How long ago an item was chosen has no effect in it: of what was
     chosen again it is not known. `fitted` makes the recent part of a dataset.
@@ -312,7 +312,7 @@ def _repeat_gain(dataset: Dataset, factors: Factors, spread: float, fitted: Call
         cut = _with_chosen_before(sample, sample.last_visits())
     except BrokenDataset:
         return 0.0
-    p, q, rows = _stand_in(cut, factors, spread, seed)
+    p, q, rows = _stand_in(cut, factors, above, seed)
     recent = fitted(cut, number=REPEAT_LAST)
     own = dataclasses.replace(recent, gain=0.0, repeat_gain=spread, repeats=torch.full_like(recent.repeats, REPEAT))
     users, items = torch.as_tensor(cut.test.user[rows]), torch.as_tensor(cut.test.item[rows])

@@ -37,7 +37,7 @@ PUBLISHED = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
 ENVIRONMENT = {
     "ENDPOINT_NAME": "ncf-recommender",
     "ARTIFACTS_BUCKET": "ncf-artifacts",
-    "REQUEST_BUDGET_MILLISECONDS": "5000",
+    "REQUEST_BUDGET_MILLISECONDS": "60000",  # a ranking of a new form compiles its loop
     "POWERTOOLS_SERVICE_NAME": "ncf",
     "POWERTOOLS_METRICS_NAMESPACE": "NcfRecommender",
     "URL_SUFFIX": "amazonaws.com",

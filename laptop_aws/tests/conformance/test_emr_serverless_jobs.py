@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def test_a_key_that_would_leave_the_folder_fails_the_job(host: Host, application
     found = run(host, job_request(application, put_script(host, lake, ""), f"s3://{lake}/evil/"))
     assert found["state"] == "FAILED"
     assert "'evil/../../../escaped.txt' cannot be a file below a folder" in found["stateDetails"]
-    assert not list(host.root.rglob("escaped.txt"))
+    assert not any("escaped.txt" in names for _, _, names in os.walk(host.root))  # folders go away meanwhile
 
 
 def test_a_missing_entry_point_fails_the_job(host: Host, application: str, lake: str) -> None:

@@ -155,11 +155,14 @@ def test_it_listens_on_loopback_alone(host: Host) -> None:
     assert listening(host.process.pid) == {("0100007F", host.port)}
 
 
-def test_nothing_listens_in_its_children(host: Host) -> None:
+def test_nothing_listens_in_its_children_but_java_on_loopback_for_who_has_its_secret(host: Host) -> None:
     assert host.process is not None
     host.invoke(host.function("def handler(e, c): return 1"))
     for child in alive(children(host.process.pid)):
-        assert listening(child) <= {("0100007F", host.port)}
+        if Path(f"/proc/{child}/exe").resolve().name == "java":
+            assert {address for address, _ in listening(child)} <= {"0100007F", "0000000000000000FFFF00000100007F"}
+        else:
+            assert listening(child) <= {("0100007F", host.port)}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

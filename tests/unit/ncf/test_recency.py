@@ -76,6 +76,15 @@ def fitted(data: Dataset) -> WithRecent:
     return made
 
 
+def test_what_stands_for_the_model_on_validation_has_its_best_items_as_far_above_the_others() -> None:
+    cut = ring().validation()
+    p, q, _ = recency._stand_in(cut, factors, 3.0, seed=1)
+    scores = p @ q.T
+    middle = scores.median(dim=1).values
+    scores[torch.as_tensor(cut.train.user), torch.as_tensor(cut.train.item)] = -torch.inf
+    assert float((scores.amax(dim=1) - middle).mean()) == pytest.approx(3.0)
+
+
 def test_what_comes_next_is_first_where_there_is_an_order() -> None:
     data = ring()
     model = fitted(data)
