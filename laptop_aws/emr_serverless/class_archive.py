@@ -66,13 +66,17 @@ class ClassArchive:
             self.draft.unlink(missing_ok=True)
 
 
+def spark_home() -> Path | None:
+    """The folder of the Spark that pyspark brings; None if it is not installed here."""
+    specification = importlib.util.find_spec("pyspark")
+    return Path(specification.origin).parent if specification and specification.origin else None
+
+
 def find(java: Java, options: Sequence[str], spark: Path | None = None) -> ClassArchive | None:
     """The archive for this Java, Spark and ``options``; None where there is no Spark, or no place for an archive."""
+    spark = spark or spark_home()
     if spark is None:
-        specification = importlib.util.find_spec("pyspark")
-        if specification is None or not specification.origin:
-            return None
-        spark = Path(specification.origin).parent
+        return None
     folder = spark / FOLDER
     try:
         folder.mkdir(exist_ok=True)

@@ -9,7 +9,6 @@ application stops or another application needs it. A job run whose process was k
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import shutil
 import struct
 import subprocess
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from laptop_aws import registry
-from laptop_aws.emr_serverless.class_archive import ClassArchive
+from laptop_aws.emr_serverless.class_archive import ClassArchive, spark_home
 from laptop_aws.output import Lines, OutputReader
 
 LONGEST_START_SECONDS = 120.0
@@ -56,15 +55,18 @@ class ReadyJava:
         self, words: Sequence[str], environment: Mapping[str, str], folder: Path, archive: ClassArchive | None
     ) -> None:
         """Starts Java by Spark's own launcher, with the options `words`; `begin` waits until it answers. `folder` is
-        its own, made now and removed as it ends. `archive` is named in `words`.
+        its own, made now and removed as it ends. `archive` is named in `words`. Raises DidNotStart.
         """
+        spark = spark_home()
+        if spark is None:
+            raise DidNotStart("pyspark is not installed in the environment of the embedded AWS")
         folder.mkdir(parents=True)
         self._folder, self._address, self._archive = folder, folder / "address", archive
         self._settings: dict[str, str] = {}
         self._said = _Said()
         self._gateway: Any = None
         self.process: subprocess.Popen[Any] = registry.spawn(
-            [_spark() / "bin" / "spark-submit", *words, "pyspark-shell"],
+            [spark / "bin" / "spark-submit", *words, "pyspark-shell"],
             name="Java of EMR Serverless",
             environment={**environment, "_PYSPARK_DRIVER_CONN_INFO_PATH": str(self._address)},
             cwd=folder,
@@ -151,13 +153,6 @@ class ReadyJava:
         content = self._address.read_bytes()
         port, length = struct.unpack_from(">ii", content)
         return port, content[8 : 8 + length].decode()
-
-
-def _spark() -> Path:
-    specification = importlib.util.find_spec("pyspark")
-    if specification is None or not specification.origin:
-        raise DidNotStart("pyspark is not installed in the environment of the embedded AWS")
-    return Path(specification.origin).parent
 
 
 def _connected(port: int, secret: str) -> Any:
