@@ -47,9 +47,10 @@ def test_the_same_client_token_starts_one_job(host: Host, application: str, lake
     ended(host, application, first["jobRunId"])
 
 
-def test_a_cancelled_job_is_cancelled_with_its_process(host: Host, application: str, lake: str) -> None:
+def test_a_cancelled_job_is_cancelled_with_its_process_and_its_java(host: Host, application: str, lake: str) -> None:
     client = host.client("emr-serverless")
-    script = put_script(host, lake, "import time; print('pid', os.getpid(), flush=True); time.sleep(600)")
+    report = "import time; print('gateway', os.environ['PYSPARK_GATEWAY_PORT'], 'pid', os.getpid(), flush=True)"
+    script = put_script(host, lake, f"{report}; time.sleep(600)")
     identifier = client.start_job_run(**job_request(application, script))["jobRunId"]
     eventually(lambda: "pid" in running_log(host, identifier))
     pid = int(running_log(host, identifier).split("pid ")[1].split()[0])
@@ -59,6 +60,9 @@ def test_a_cancelled_job_is_cancelled_with_its_process(host: Host, application: 
     assert not is_alive(pid)
     code, message = refusal(client.cancel_job_run, applicationId=application, jobRunId=identifier)
     assert (code, "CANCELLED" in message) == ("ValidationException", True)
+    next_run = run(host, job_request(application, put_script(host, lake, report)))["jobRunId"]
+    java, other_java = (running_log(host, one).split("gateway ")[1].split()[0] for one in (identifier, next_run))
+    assert java != other_java, "the Java of the cancelled job run serves again"
 
 
 def test_a_failed_attempt_is_tried_again_as_the_policy_says(host: Host, application: str, lake: str) -> None:
