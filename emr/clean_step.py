@@ -161,21 +161,23 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
         preparation.warn(coarse)
     if arguments.split == AUTO:
         _refuse(global_time.why_unsuited(moment, global_time.users_from(rows, moment)))
-    pairs = global_time.per_pair(cleaning.good_rows(settled, arguments.worth, moment), moment).persist()
+    of_person = settled if len(preparation.lineage) > 1 else cleaning.by_person(settled)
+    pairs = global_time.per_pair(cleaning.good_rows(of_person, arguments.worth, moment), moment)
+    pairs = cleaning.with_support(pairs).persist()
     numbers = (
-        F.count("earlier").alias("earlier"),
+        F.count("timestamp").alias("earlier"),
         F.count("later").alias("later"),
         F.sum("not_liked").alias("not_liked"),
     )
     sizes = pairs.agg(*numbers).head()
     assert sizes is not None
     _warn_of_not_liked(preparation, sizes["not_liked"], sizes["earlier"] + sizes["later"])
-    earlier = cleaning.with_support(global_time.earlier(pairs))
+    earlier = pairs.where("timestamp is not null")
     train, facts = _supported(preparation, earlier, f" before {global_time.utc(moment)}")
-    divided = global_time.divide(pairs, train).persist()
+    later = global_time.later(pairs, train).persist()
     numbers = (F.count("*").alias("rows"), F.max("timestamp").alias("last"), F.countDistinct("user_id").alias("users"))
-    found = divided.groupBy("part").agg(*numbers).collect()
-    parts = {row["part"]: row["rows"] for row in found}
+    found = later.groupBy("part").agg(*numbers).collect()
+    parts = {global_time.TRAIN: facts["rows"]} | {row["part"]: row["rows"] for row in found}
     repeats, cold = parts.get(global_time.REPEATS, 0), parts.get(global_time.COLD, 0)
     if global_time.TEST not in parts:
         raise Refused(
@@ -186,16 +188,16 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
     test_users = sum(row["users"] for row in found if row["part"] == global_time.TEST)
     if arguments.split == AUTO:
         _refuse(global_time.why_unsuited(moment, test_users))
-    kept = divided.where(F.col("part") != global_time.COLD)
+    latest = [row["last"] for row in found if row["part"] != global_time.COLD]
     duplicates = good.rows - sizes["earlier"] - sizes["later"] - sizes["not_liked"]
     return replace(
         good,
-        interactions=kept,
+        interactions=global_time.united(train, later),
         rows=sum(parts.values()) - cold,
         duplicates=duplicates,
         not_liked=sizes["not_liked"],
         below_support=sizes["earlier"] - facts["rows"],
-        time_span=(facts["first"], max(row["last"] for row in found if row["part"] != global_time.COLD)),
+        time_span=(facts["first"], max(latest)),
         moment=moment,
         parts=parts,
         figures=_figures(preparation, facts, duplicates, sizes["not_liked"]),

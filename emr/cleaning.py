@@ -180,7 +180,7 @@ def tally(parsed: DataFrame, by_event_type: bool = True) -> list[Row]:
         identifier = F.col(f"{name}_id")
         is_fraction = identifier.endswith(".0") & identifier.rlike(_WHOLE)
         facts.append(F.count_if(is_fraction).alias(f"{name}_fractions"))
-        is_text = ~is_fraction & identifier.try_cast("bigint").isNull() & ~identifier.startswith(ids.SESSION)
+        is_text = ~is_fraction & times.whole(identifier).isNull() & ~identifier.startswith(ids.SESSION)
         facts.append(F.count_if(is_text).alias(f"{name}_texts"))
     keys = ("reason", "date_reason", "is_wanted", "unit", event_type.alias("event_type"))
     rows: list[Row] = parsed.groupBy(*keys).agg(*facts).limit(MAXIMUM_OUTCOMES + 1).collect()
@@ -274,13 +274,13 @@ def latest_per_pair(rows: DataFrame) -> DataFrame:
 
 
 def with_support(rows: DataFrame) -> DataFrame:
-    """Adds, of the row's user, `user_interactions bigint`, the number of rows, `user_events`, the sum of their events,
-    and `user_first` and `user_last`, the times of the first and the last.
+    """Adds, of the row's user, `user_interactions bigint`, the number of rows that have a time, `user_events`, the sum
+    of their events, and `user_first` and `user_last`, the times of the first and the last.
     """
     user = Window.partitionBy("user_id")
     return rows.withColumns(
         {
-            "user_interactions": F.count("*").over(user),
+            "user_interactions": F.count("timestamp").over(user),
             "user_events": F.sum("events").over(user),
             "user_first": F.min("timestamp").over(user),
             "user_last": F.max("timestamp").over(user),

@@ -17,6 +17,7 @@ from contracts import unions
 from contracts.columns import KEYS, NO_TIMES, Given
 from contracts.documents import Unfit
 from refusal import PreparationFailed, Refused
+from spark_session import java_class
 from storage import Storage, StoredFile
 
 _LARGEST = 2**31 - 1
@@ -141,10 +142,10 @@ def without_copies(
 
 def with_drop(session: SparkSession, interactions: DataFrame, files: Iterable[tuple[int, str]]) -> DataFrame:
     """The interactions with `drop int`, the number of the drop of their `file`. `files`: numbers and URIs."""
-    jvm: Any = session._jvm
+    path = java_class(session, "org.apache.hadoop.fs.Path")
     folders = {uri.rpartition("/")[0]: number for number, uri in files}
     # Spark names a file as a URL.
-    rows = [(str(jvm.org.apache.hadoop.fs.Path(name).toUri().toString()), number) for name, number in folders.items()]
+    rows = [(str(path(name).toUri().toString()), number) for name, number in folders.items()]
     numbers = F.broadcast(session.createDataFrame(rows, "folder string, drop int"))
     folder = F.regexp_extract("file", r"^(?:[a-z0-9]+:/)?/*(.*)/[^/]*$", 1)
     known = numbers.select(F.regexp_extract("folder", r"^(?:[a-z0-9]+:/)?/*(.*)$", 1).alias("of_drop"), "drop")

@@ -27,7 +27,7 @@ from contracts.columns import Given, NotSure
 from contracts.forgotten import Forgotten
 from contracts.layouts import HEAD_BYTES, Layout, Unreadable, find
 from refusal import PreparationFailed, Refused
-from spark_session import open_session
+from spark_session import java_class, open_session
 from storage import Storage, attempt, literal_path
 
 _LARGEST = 2**31 - 1
@@ -152,6 +152,5 @@ def _codec(session: SparkSession, uri: str) -> str:
     kind = sources.compression_of(uri)
     if kind != "zstd":
         return kind or "none"
-    jvm: Any = session._jvm
-    native = jvm.org.apache.hadoop.io.compress.ZStandardCodec.isNativeCodeLoaded()
+    native = java_class(session, "org.apache.hadoop.io.compress.ZStandardCodec").isNativeCodeLoaded()
     return _NATIVE_ZSTD if native else text_files.ZSTD_CODEC

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from pyspark.sql import Column, DataFrame, Row, Window
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 import worth
@@ -121,13 +121,14 @@ def _reached(counts: dict[int, int], wanted: int) -> tuple[int, int]:
 
 
 def per_pair(rows: DataFrame, moment: int) -> DataFrame:
-    """`user_id, item_id, earlier struct, later struct, not_liked int`: one row for each (user, item).
+    """`user_id, item_id, timestamp, weight`, the `PAIR` columns, `later struct, not_liked int`: one row for each (user,
+    item).
 
-    `earlier` is the latest row before the moment that is worth more than 0, as a state to learn from, with the `PAIR`
-    columns of the rows before the moment; `later` the first at or after it, because that is the event to predict: when
+    The row is the latest before the moment that is worth more than 0, as a state to learn from, with the `PAIR` columns
+    of the rows before the moment; `later` the first at or after it, because that is the event to predict: when
     it happens, the person has not chosen the item again yet, and rows that arrive afterwards do not change it. At equal
-    time the greatest weight counts. Each is null where there is no such row, or where the sum of the rows is not liked
-    (`worth.is_liked`); `not_liked` is how many of the two are null by that.
+    time the greatest weight counts. Each of the two is null where there is no such row, or where the sum of the rows is
+    not liked (`worth.is_liked`); `not_liked` is how many of the two are null by that.
     """
     is_earlier = F.col("timestamp") < moment
     is_gain = F.col("worth") > 0
@@ -140,44 +141,45 @@ def per_pair(rows: DataFrame, moment: int) -> DataFrame:
     found = rows.groupBy("user_id", "item_id").agg(last, first.alias("first"), *sums, *counts)
     likes = {name: worth.is_liked(F.col(f"{name}.worth"), F.col(f"{name}.gained")) for name in ("before", "after")}
     refused = {name: ((F.col(f"rows_{name}") > 0) & ~like).cast("int") for name, like in likes.items()}
-    state = (F.col("before.events"), F.col("before.worth").cast("float").alias("worth"), F.col("before.is_bought"))
+    state = {
+        "timestamp": F.col("last.timestamp"),
+        "weight": F.col("last.weight"),
+        "events": F.col("before.events"),
+        "worth": F.col("before.worth").cast("float"),
+        "is_bought": F.col("before.is_bought"),
+    }
     next_one = F.struct(F.col("first.timestamp"), (-F.col("first.negative")).alias("weight"))
     return found.select(
         "user_id",
         "item_id",
-        F.when(likes["before"], F.struct("last.timestamp", "last.weight", *state)).alias("earlier"),
+        *(F.when(likes["before"], value).alias(name) for name, value in state.items()),
         F.when(likes["after"], next_one).alias("later"),
         (refused["before"] + refused["after"]).alias("not_liked"),
     )
 
 
-def earlier(pairs: DataFrame) -> DataFrame:
-    """The rows of `per_pair` before the moment. What has enough support among them is for training."""
-    state = [f"earlier.{name}" for name in ("timestamp", "weight", *PAIR)]
-    return pairs.where("earlier is not null").select("user_id", "item_id", *state)
+def later(pairs: DataFrame, train: DataFrame) -> DataFrame:
+    """`user_id, item_id, timestamp, weight, part`: the rows of `per_pair` from the moment on. `train`: those before it
+    that are for training.
 
-
-def divide(pairs: DataFrame, train: DataFrame) -> DataFrame:
-    """`user_id, item_id, timestamp, weight, events, worth, is_bought, part`: the rows of `train`, and the rows of
-    `per_pair` from the moment on, of which `PAIR` is null.
-
-    A later row is in REPEATS if its pair is in train, and COLD if its item is not.
+    A row is in REPEATS if its pair is in train, and COLD if its item is not.
     """
-    # One reference to `train`: Spark's plans of cached frames grow with the product of the references.
-    kept = train.select("user_id", "item_id", F.lit(True).alias("is_kept"))
-    is_known = F.max("is_kept").over(Window.partitionBy("item_id"))
-    part = F.when(F.col("is_kept"), REPEATS).when(F.col("is_known"), TEST).otherwise(COLD)
-    kept_row = F.struct("earlier.*", F.lit(TRAIN).alias("part"))
-    nothing = [F.lit(None).cast(kind).alias(name) for name, kind in zip(PAIR, ("int", "float", "boolean"), strict=True)]
-    later_row = F.struct("later.timestamp", "later.weight", *nothing, part.alias("part"))
-    rows = F.array(F.when(F.col("is_kept"), kept_row), F.when(F.col("later").isNotNull(), later_row))
-    return (
-        pairs.join(kept, ["user_id", "item_id"], "left")
-        .withColumn("is_known", is_known)
-        .select("user_id", "item_id", F.explode(rows).alias("row"))
-        .where("row is not null")
-        .select("user_id", "item_id", "row.*")
-    )
+    rows = pairs.where("later is not null").select("user_id", "item_id", "later.timestamp", "later.weight")
+    learned = train.select("user_id", "item_id", F.lit(True).alias("is_learned"))
+    known = train.select("item_id").distinct().withColumn("is_known", F.lit(True))
+    part = F.when(F.col("is_learned"), REPEATS).when(F.col("is_known"), TEST).otherwise(COLD)
+    found = rows.join(learned, ["user_id", "item_id"], "left").join(known, "item_id", "left")
+    return found.select("user_id", "item_id", "timestamp", "weight", part.alias("part"))
+
+
+def united(train: DataFrame, later: DataFrame) -> DataFrame:
+    """`user_id, item_id, timestamp, weight, events, worth, is_bought, part`: the rows of `train` and those of `later`
+    whose item is in train; `PAIR` of these is null.
+    """
+    columns = ("user_id", "item_id", "timestamp", "weight")
+    learned = train.select(*columns, *PAIR, F.lit(TRAIN).alias("part"))
+    others = later.where(F.col("part") != COLD).select(*columns, "part")
+    return learned.unionByName(others, allowMissingColumns=True)
 
 
 def part(divided: DataFrame, name: str) -> DataFrame:

@@ -139,7 +139,7 @@ def _value(text: Column, kind: str | None) -> Column:
         number = text.try_cast("double")
         return F.when(F.abs(number) < float("inf"), number)
     if kind == TIME:  # of a typed file, in epoch seconds
-        return F.coalesce(text.try_cast("bigint"), times.read(text, F.lit(None).cast("bigint")).seconds)
+        return F.coalesce(times.whole(text), times.read(text, F.lit(None).cast("bigint")).seconds)
     return _cut(text)
 
 

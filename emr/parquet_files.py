@@ -23,6 +23,7 @@ from pyspark.sql.types import (
 
 from contracts.columns import Columns
 from refusal import Refused, printable
+from spark_session import java_class
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,10 @@ def count_rows(session: SparkSession, uri: str) -> int:
 
 
 def _footer(session: SparkSession, uri: str, read: Callable[[Any], Any]) -> Any:
-    jvm: Any = session._jvm
-    path = jvm.org.apache.hadoop.fs.Path(uri)
+    path = java_class(session, "org.apache.hadoop.fs.Path")(uri)
     configuration = session.sparkContext._jsc.hadoopConfiguration()
-    source = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(path, configuration)
-    reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(source)
+    source = java_class(session, "org.apache.parquet.hadoop.util.HadoopInputFile").fromPath(path, configuration)
+    reader = java_class(session, "org.apache.parquet.hadoop.ParquetFileReader").open(source)
     try:
         return read(reader)
     finally:

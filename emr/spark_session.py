@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
@@ -37,6 +38,8 @@ _FIXED: dict[str, bool | float | int | str | None] = {
     "spark.sql.files.ignoreMissingFiles": "false",
     # The progress bar shares a line with the next text on standard error, where the last line is the result.
     "spark.ui.showConsoleProgress": "false",
+    # Python would look for the line that made each column, and tell it to Java in four calls.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 _DEFAULTS = {
     # The history of a batch job is its event log; the web UI would only cost a second and a port.
@@ -45,6 +48,14 @@ _DEFAULTS = {
     # Persisted frames are read once or twice; compressing them took a seventh of the run's processor time.
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
 }
+#: Classes of Java that pyspark looks up in each call with columns. A name without its package takes long: Java first
+#: looks for it in all its jars.
+_OFTEN_ASKED_FOR = (
+    "functions",
+    "PythonUtils",
+    "org.apache.spark.sql.functions",
+    "org.apache.spark.sql.classic.SparkSession",
+)
 
 
 def open_session(name: str) -> SparkSession:
@@ -64,7 +75,16 @@ def open_session(name: str) -> SparkSession:
     except PySparkException as error:
         raise PreparationFailed(f"Spark did not start: {error}. It needs Java 17 or 21; see JAVA_HOME") from error
     session.sparkContext.setLogLevel("ERROR")
+    for name in _OFTEN_ASKED_FOR:
+        setattr(session._jvm, name, java_class(session, name))
     return session
+
+
+def java_class(session: SparkSession, name: str) -> Any:
+    """A class of Java by its whole name. With one attribute for each package, Java would look through all its jars for
+    a class of the name `org`.
+    """
+    return getattr(session._jvm, name)
 
 
 def require_java() -> None:

@@ -12,6 +12,7 @@ from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import SparkSession
 
 from refusal import PreparationFailed
+from spark_session import java_class
 
 Result = TypeVar("Result")
 
@@ -39,8 +40,8 @@ class Storage:
     """Lists, reads, moves and writes whole files. Raises PreparationFailed with the URI of the file."""
 
     def __init__(self, session: SparkSession) -> None:
-        jvm: Any = session._jvm
-        self._jvm = jvm
+        self._session = session
+        self._path = java_class(session, "org.apache.hadoop.fs.Path")
         self._configuration: Any = session.sparkContext._jsc.hadoopConfiguration()
 
     def exists(self, uri: str) -> bool:
@@ -72,7 +73,8 @@ class Storage:
         path, files = self._locate(uri)
 
         def read() -> bytes:
-            codec = self._jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(self._configuration).getCodec(path)
+            codecs = java_class(self._session, "org.apache.hadoop.io.compress.CompressionCodecFactory")
+            codec = codecs(self._configuration).getCodec(path)
             stream = files.open(path)
             try:
                 return bytes((codec.createInputStream(stream) if codec else stream).readNBytes(size))
@@ -88,7 +90,8 @@ class Storage:
         def digest() -> str:
             stream = files.open(path)
             try:
-                return str(self._jvm.org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
+                digests = java_class(self._session, "org.apache.commons.codec.digest.DigestUtils")
+                return str(digests.sha256Hex(stream))
             finally:
                 stream.close()
 
@@ -126,7 +129,7 @@ class Storage:
         """Moves a file onto an existing one, which stays whole until it is replaced."""
         origin, files = self._locate(source)
         target, _ = self._locate(destination)
-        copy = self._jvm.org.apache.hadoop.fs.FileUtil.copy
+        copy = java_class(self._session, "org.apache.hadoop.fs.FileUtil").copy
         if not attempt("move", source, lambda: copy(files, origin, files, target, True, True, self._configuration)):
             raise PreparationFailed(f"could not move {source} to {destination}")
 
@@ -145,7 +148,7 @@ class Storage:
 
     def _locate(self, uri: str) -> tuple[Any, Any]:
         def resolve() -> tuple[Any, Any]:
-            path = self._jvm.org.apache.hadoop.fs.Path(uri)
+            path = self._path(uri)
             return path, path.getFileSystem(self._configuration)
 
         return attempt("reach", uri, resolve)

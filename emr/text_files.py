@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from contracts.layouts import Layout, complete_line
+from spark_session import java_class
 
 #: Characters of one field that spans several lines; above, a quote was probably opened by mistake.
 _MOST_CHARACTERS = 1_000_000
@@ -141,7 +142,6 @@ def with_open_quotes(session: SparkSession, paths_by_separator: dict[str, list[s
 
 def enable_zstd(session: SparkSession) -> None:
     """Makes Spark read `.zst` without Hadoop's native library, where that is missing."""
-    jvm: Any = session._jvm
     configuration: Any = session.sparkContext._jsc.hadoopConfiguration()
-    if not jvm.org.apache.hadoop.io.compress.ZStandardCodec.isNativeCodeLoaded():
+    if not java_class(session, "org.apache.hadoop.io.compress.ZStandardCodec").isNativeCodeLoaded():
         configuration.set("io.compression.codecs", ZSTD_CODEC)

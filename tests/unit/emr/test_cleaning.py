@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from pyspark.sql import functions as F
 
 import cleaning
 import findings
@@ -164,6 +165,15 @@ def test_a_date_in_digits_after_the_drop_is_a_bad_row(frame: Any) -> None:
         1,
         {"timestamp_after_the_drop": 1, "timestamp_out_of_range": 1},
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("17", 17), ("+5", 5), ("-3", -3), ("9223372036854775807", 2**63 - 1), ("9223372036854775808", None)]
+    + [(text, None) for text in ("", "1.0", "1e3", "0x1F", "1 2", "P17", "2024-01-31", "１")],
+)
+def test_a_whole_number_is_digits_with_a_sign(frame: Any, text: str, number: int | None) -> None:
+    assert frame("text string", (text,)).select(times.whole(F.col("text"))).head()[0] == number
 
 
 def test_other_forms_of_times_need_a_pattern(frame: Any) -> None:

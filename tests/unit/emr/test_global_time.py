@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+import cleaning
 import global_time
 
 ROWS = "user_id string, item_id string, timestamp bigint, weight float, worth float, is_bought boolean"
@@ -29,16 +30,21 @@ def shop(frame: Any) -> Any:
     )
 
 
-def parts(divided: Any) -> Any:
+def earlier(pairs: Any) -> Any:
+    return pairs.where("timestamp is not null").select("user_id", "item_id", "timestamp", "weight", *cleaning.PAIR)
+
+
+def parts(train: Any, later: Any) -> Any:
+    """The rows of each part: of the later ones with the cold, of the united ones without."""
     found: Any = {}
-    for row in divided.collect():
+    for row in (*global_time.united(train, later).collect(), *later.where("part = 'cold'").collect()):
         found.setdefault(row["part"], set()).add((row["user_id"], row["item_id"], row["timestamp"], row["weight"]))
     return found
 
 
 def test_a_later_row_is_a_test_a_repeat_or_cold(shop: Any) -> None:
     pairs = global_time.per_pair(shop, 10)
-    divided = parts(global_time.divide(pairs, global_time.earlier(pairs)))
+    divided = parts(earlier(pairs), global_time.later(pairs, earlier(pairs)))
     assert divided["train"] == {
         ("ann", "tea", 2, 2.0),
         ("ann", "cup", 3, 1.0),
@@ -54,8 +60,8 @@ def test_a_later_row_is_a_test_a_repeat_or_cold(shop: Any) -> None:
 def test_a_later_row_of_a_pair_below_support_is_a_test(shop: Any) -> None:
     """The model has not learned the pair (ann, tea), so it is nothing that it could repeat."""
     pairs = global_time.per_pair(shop, 10)
-    train = global_time.earlier(pairs).where("user_id <> 'ann'")
-    divided = parts(global_time.divide(pairs, train))
+    train = earlier(pairs).where("user_id <> 'ann'")
+    divided = parts(train, global_time.later(pairs, train))
     assert "repeats" not in divided
     assert ("ann", "tea", 11, 1.0) in divided["test"]
 
@@ -77,7 +83,7 @@ def test_of_a_pair_in_train_nothing_from_the_moment_on_counts(frame: Any) -> Non
         ("dan", "tea", 14, 3.0, 1.0, False),
     )
     pairs = global_time.per_pair(rows, 10)
-    train = {tuple(row) for row in global_time.earlier(pairs).collect()}
+    train = {tuple(row) for row in earlier(pairs).collect()}
     assert train == {
         ("ann", "tea", 2, 1.0, 2, 4.0, True),
         ("ann", "cup", 4, 1.0, 1, 1.0, False),
