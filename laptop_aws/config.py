@@ -34,6 +34,13 @@ def port_of(text: str, variable: str = "LAPTOP_AWS_PORT") -> int:
     return int(text)
 
 
+def flag_of(text: str, variable: str) -> bool:
+    """Returns whether ``text``, the value of ``variable``, is 1. Raises ConfigurationError if it is not 0 either."""
+    if text not in ("0", "1"):
+        raise ConfigurationError(f"{variable} must be 0 or 1, not {text!r}")
+    return text == "1"
+
+
 def sdk_environment(endpoint_url: str, region: str = DEFAULT_REGION, account: str = ACCOUNT_ID) -> dict[str, str]:
     """The variables that direct an AWS SDK to the embedded AWS.
 
@@ -68,11 +75,13 @@ class Config:
     lambda_interpreter: Path | None = None
     calls_file: Path | None = None
     """Where the calls of roles are recorded (``laptop_aws.calls``); None: nowhere."""
+    ready_spark: bool = False
+    """Whether the host starts a Java for Spark before a job needs it (``laptop_aws.emr_serverless.spare_java``)."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
-        """Reads ``LAPTOP_AWS_DIR``, ``_PORT``, ``_REGION``, ``_LAMBDA_PYTHON`` and ``_CALLS_FILE``; a blank value
-        counts as unset. Raises ConfigurationError if the port is invalid.
+        """Reads ``LAPTOP_AWS_DIR``, ``_PORT``, ``_REGION``, ``_LAMBDA_PYTHON``, ``_CALLS_FILE`` and
+        ``_READY_SPARK``; a blank value counts as unset. Raises ConfigurationError.
         """
         given = {name: value.strip() for name, value in environment.items() if name.startswith("LAPTOP_AWS_")}
         lambda_interpreter = given.get("LAPTOP_AWS_LAMBDA_PYTHON")
@@ -83,6 +92,7 @@ class Config:
             region=given.get("LAPTOP_AWS_REGION") or DEFAULT_REGION,
             lambda_interpreter=Path(lambda_interpreter) if lambda_interpreter else None,
             calls_file=Path(calls_file).expanduser().resolve() if calls_file else None,
+            ready_spark=flag_of(given.get("LAPTOP_AWS_READY_SPARK") or "0", "LAPTOP_AWS_READY_SPARK"),
         )
 
     @property

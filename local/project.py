@@ -116,7 +116,7 @@ class Project:
         """The environment of the emulator: the user's `LAPTOP_AWS_*` settings, except folder and port."""
         lambda_python = self.root / ".envs" / "lambda" / "bin" / "python"
         return (
-            {"LAPTOP_AWS_LAMBDA_PYTHON": str(lambda_python)}
+            {"LAPTOP_AWS_LAMBDA_PYTHON": str(lambda_python), "LAPTOP_AWS_READY_SPARK": "1"}
             | self.environment()
             | {"LAPTOP_AWS_DIR": str(self.state), "LAPTOP_AWS_PORT": str(self.port)}
         )

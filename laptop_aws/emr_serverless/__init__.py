@@ -5,7 +5,8 @@ What differs from AWS, because a laptop is one machine:
 - A job run is one process with ``local[2]`` and a driver of 1 GiB, whatever the requested workers; one runs at a time,
   others wait in SCHEDULED.
 - The Java of small job runs stays while their application is started, whatever its initial capacity; it holds about
-  1.3 GiB. Each job run has a Spark context of its own in it (``ready_java``).
+  1.3 GiB. Each job run has a Spark context of its own in it (``ready_java``). With ``LAPTOP_AWS_READY_SPARK=1`` it is
+  started with the host (``spare_java``).
 - There is no S3 connector for Spark without Maven. Before the run, the objects below every ``s3://`` URI among the
   arguments are copied to a folder, and Spark's ``s3`` file system is mounted on that folder, so the job sees the same
   URIs as on AWS. New, changed and deleted files reach S3 after the process ended, whatever its exit status, oldest
@@ -20,7 +21,7 @@ import sys
 from typing import Any
 
 from laptop_aws import registry
-from laptop_aws.emr_serverless import cloudformation, job_runs
+from laptop_aws.emr_serverless import cloudformation, job_runs, spare_java
 from laptop_aws.emr_serverless.api import handle_request
 from laptop_aws.emr_serverless.store import store
 
@@ -37,6 +38,7 @@ def register() -> None:
     )
     cloudformation.register()
     registry.on_ready(job_runs.fail_interrupted)
+    registry.on_ready(spare_java.prepare)
     registry.on_shutdown(job_runs.close)
 
 

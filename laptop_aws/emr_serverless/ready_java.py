@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -164,47 +165,83 @@ def _connected(port: int, secret: str) -> Any:
     )
 
 
+@dataclass
+class _Kept:
+    """The Java that is kept: ``kind`` is equal where a job run can use it; ``application`` is None until one does."""
+
+    application: str | None
+    kind: Hashable
+    java: ReadyJava
+    is_wanted: Callable[[], bool]
+
+
 class Keeper:
-    """Keeps the Java of the application that had the last small job run. Job runs come one after the other; everything
-    else may come from any thread.
+    """Keeps the Java of the application that had the last small job run, or one for the first application that has one.
+    Job runs come one after the other; everything else may come from any thread.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: tuple[Hashable, ReadyJava] | None = None
+        self._kept: _Kept | None = None
 
-    def of(self, key: Hashable, start: Callable[[], ReadyJava]) -> ReadyJava:
-        """Returns the Java that was started for an equal `key`, if it still runs, else the one that `start` returns.
-        Raises what `start` raises.
+    def of(
+        self, application: str, kind: Hashable, start: Callable[[], ReadyJava], is_started: Callable[[], bool]
+    ) -> ReadyJava:
+        """Returns the Java of an equal ``kind`` that is kept for this application or for any, if it still runs, else
+        the one that ``start`` returns. It retires when ``is_started`` is false. Raises what ``start`` raises.
         """
         with self._lock:
             kept = self._kept
-        if kept is not None and kept[0] == key and kept[1].process.poll() is None:
-            return kept[1]
+            if (
+                kept is not None
+                and kept.kind == kind
+                and kept.application in (None, application)
+                and kept.java.process.poll() is None
+            ):
+                kept.application, kept.is_wanted = application, is_started
+                return kept.java
         self.close()
         java = start()
-        with self._lock:
-            self._kept = (key, java)
+        self._keep(_Kept(application, kind, java, is_started))
         return java
 
-    def close(self, java: ReadyJava | None = None) -> None:
-        """Ends the Java that is kept, at once; with `java`, only if it is this one."""
-        if taken := self._take(java):
-            taken.close()
-
-    def watch(self, java: ReadyJava, is_started: Callable[[], bool]) -> None:
-        """Retires `java` when its application is no longer started. Returns when it has ended."""
-        while java.process.poll() is None:
-            if not is_started():
-                if taken := self._take(java):
-                    taken.retire()
-                return
-            time.sleep(_POLL_SECONDS)
-
-    def _take(self, java: ReadyJava | None) -> ReadyJava | None:
+    @property
+    def has_one(self) -> bool:
+        """True if a Java is kept."""
         with self._lock:
-            kept = None if self._kept is None else self._kept[1]
-            if kept is None or (java is not None and kept is not java):
-                return None
+            return self._kept is not None
+
+    def offer(self, kind: Hashable, java: ReadyJava, seconds: float) -> None:
+        """Keeps ``java``, for the first application that asks for this ``kind`` within
+        ``seconds``.
+        """
+        end = time.monotonic() + seconds
+        self._keep(_Kept(None, kind, java, lambda: time.monotonic() < end))
+
+    def close(self, java: ReadyJava | None = None) -> None:
+        """Ends the Java that is kept, at once; with ``java``, only if it is this one."""
+        with self._lock:
+            kept = self._kept
+            if kept is None or (java is not None and kept.java is not java):
+                return
             self._kept = None
-        return kept
+        kept.java.close()
+
+    def _keep(self, kept: _Kept) -> None:
+        with self._lock:
+            self._kept = kept
+        registry.in_background(self._watch, kept, name=f"java-{kept.java.process.pid}")
+
+    def _watch(self, kept: _Kept) -> None:
+        """Retires the Java when it is no longer wanted. Returns when it has ended or another one is kept."""
+        while kept.java.process.poll() is None:
+            with self._lock:
+                if self._kept is not kept:
+                    return
+                if not kept.is_wanted():
+                    self._kept = None
+                    break
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
+        kept.java.retire()

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,20 @@ _FAILED = (
 running: dict[str, RunningJob] = {}
 """By job run id; guarded by ``store.lock``."""
 kept_java = Keeper()
-_one_at_a_time = threading.Semaphore(1)
+one_at_a_time = threading.Semaphore(1)
+
+
+def kind_of_java(found: java.Java, given: Mapping[str, str]) -> Hashable:
+    """Equal where small job runs with these settings (``given``) can use the same Java."""
+    return (found, *spark.at_start(given))
+
+
+def new_java(found: java.Java, given: Mapping[str, str]) -> ReadyJava:
+    """Starts a Java for small job runs. Raises DidNotStart."""
+    folder = registry.config().work_directory / "emr-serverless" / f"java-{new_id()}"
+    archive = class_archive.find(found, spark.SMALL_JOB_OPTIONS)
+    words = spark.options(given, folder, small=True, archive=archive)
+    return ReadyJava(words, spark.environment(found, folder), folder, archive)
 
 
 class Ended(Exception):
@@ -91,12 +104,12 @@ class RunningJob:
             self._announce(None)
             self._enter("PENDING")
             self._enter("SCHEDULED")
-            while not _one_at_a_time.acquire(timeout=0.2):
+            while not one_at_a_time.acquire(timeout=0.2):
                 self._check_cancelled()
             try:
                 self._attempts()
             finally:
-                _one_at_a_time.release()
+                one_at_a_time.release()
         except Ended as end:
             self.finish(end)
         except (TransferFailed, java.NoJava) as error:
@@ -205,18 +218,13 @@ class RunningJob:
             return
         application = self._job_run["applicationId"]
         options = spark.options(given, scratch, small)
-
-        def start() -> ReadyJava:
-            folder = registry.config().work_directory / "emr-serverless" / f"java-{new_id()}"
-            archive = class_archive.find(found, spark.SMALL_JOB_OPTIONS)
-            words = spark.options(given, folder, small, archive)
-            ready = ReadyJava(words, spark.environment(found, folder), folder, archive)
-            is_started = partial(applications.is_started, application)
-            registry.in_background(kept_java.watch, ready, is_started, name=f"java-{application}")
-            return ready
-
         try:
-            ready = kept_java.of((application, found, *spark.at_start(given)), start)
+            ready = kept_java.of(
+                application,
+                kind_of_java(found, given),
+                partial(new_java, found, given),
+                partial(applications.is_started, application),
+            )
             address = ready.begin(own, log, self._keep_line)
         except DidNotStart as error:
             kept_java.close()

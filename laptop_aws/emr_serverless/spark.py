@@ -7,6 +7,7 @@ own jars) handles the scheme and maps every path of a bucket to a folder.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,13 +106,13 @@ def is_small(stage: Stage) -> bool:
     return stage.size < SMALL_BYTES
 
 
-def at_start(given: dict[str, str]) -> list[tuple[str, str]]:
+def at_start(given: Mapping[str, str]) -> list[tuple[str, str]]:
     """The job's settings that Java must know when it starts."""
     return sorted((name, value) for name, value in _kept(given).items() if name.startswith(_AT_START))
 
 
 def options(
-    given: dict[str, str], scratch: Path, small: bool = False, archive: ClassArchive | None = None
+    given: Mapping[str, str], scratch: Path, small: bool = False, archive: ClassArchive | None = None
 ) -> list[str]:
     """spark-submit's words for what Java must know when it starts. ``given`` are the job's settings, ``scratch`` is the
     folder for temporary files.
@@ -124,7 +125,7 @@ def options(
     return words + _as_words(dict(at_start(given)) | {"spark.driver.extraJavaOptions": " ".join(java_options)})
 
 
-def settings(given: dict[str, str], work: Path, stage: Stage, py_files: list[Path]) -> dict[str, str]:
+def settings(given: Mapping[str, str], work: Path, stage: Stage, py_files: list[Path]) -> dict[str, str]:
     """Spark's settings for one job run. ``given`` are the job's; those for clusters only, and those in ``options``, are
     left out.
     """
@@ -168,7 +169,7 @@ def python_path(py_files: list[Path]) -> str:
     return ":".join(str(path) for path in py_files)
 
 
-def _kept(given: dict[str, str]) -> dict[str, str]:
+def _kept(given: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in given.items() if not name.startswith(_CLUSTER_ONLY)}
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyspark
@@ -254,3 +255,28 @@ def test_a_started_application_keeps_its_java_and_each_job_run_has_its_own_spark
     eventually(lambda: not is_alive(int(first["java"])), 150)
     archives = Path(pyspark.__file__).parent / FOLDER
     eventually(lambda: list(archives.glob("*.jsa")))
+
+
+def test_a_host_that_is_asked_to_has_a_java_ready_for_the_first_job_run(another_host: Callable[..., Host]) -> None:
+    host = another_host(LAPTOP_AWS_READY_SPARK="1").start()
+    eventually((host.root / "work" / "emr-serverless").exists)
+    host.client("s3").create_bucket(Bucket="lake")
+    own = host.client("emr-serverless").create_application(type="SPARK", releaseLabel="emr-spark-8.0.0")
+    script = put_script(
+        host,
+        "lake",
+        """
+        from pyspark.sql import SparkSession
+        spark = SparkSession.builder.getOrCreate()
+        runtime = spark._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()
+        print("started", runtime.getStartTime() / 1000)
+        print("before", spark.catalog.listTables(), spark.sparkContext.appName, spark.range(5).count(), flush=True)
+        """,
+    )
+    found = run(host, job_request(own["applicationId"], script), 150)
+    log = running_log(host, found["jobRunId"])
+    assert found["state"] == "SUCCESS", log
+    said = dict(line.split(" ", 1) for line in log.splitlines() if line.startswith(("started ", "before ")))
+    assert float(said["started"]) < found["startedAt"].timestamp(), "the job run has a Java of its own"
+    assert said["before"].startswith("[] ") and "warm-up" not in said["before"] and said["before"].endswith(" 5")
+    assert "a Java is ready for Spark" in (host.root / "logs" / "emulator.log").read_text()

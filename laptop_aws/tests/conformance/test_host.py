@@ -313,6 +313,11 @@ def test_an_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
     assert status == 2 and f"LAPTOP_AWS_PORT must be a port from 1 to 65535, not '{port}'" in said
 
 
+def test_an_invalid_switch_is_refused(tmp_path: Path) -> None:
+    status, said = start_that_fails(LAPTOP_AWS_DIR=str(tmp_path), LAPTOP_AWS_READY_SPARK="yes")
+    assert status == 2 and "LAPTOP_AWS_READY_SPARK must be 0 or 1, not 'yes'" in said
+
+
 @pytest.mark.parametrize("marker", ["state 0, ministack 1.0.0\n", None])
 def test_state_of_another_version_is_refused(tmp_path: Path, marker: str | None) -> None:
     state = tmp_path / "state"
