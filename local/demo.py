@@ -58,6 +58,7 @@ def up(project: Project, show: Show) -> dict[str, str]:
                 except images.BrokenSource as error:
                     raise Problem(str(error)) from error
                 note(image.rpartition("/")[2][:35] + "…")
+            images.compile_loops(image, project)
             stack.deploy(project, image, show)
         except KeyboardInterrupt as interrupt:
             if has_started:

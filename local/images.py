@@ -5,16 +5,19 @@ On AWS it is a container in ECR; here `laptop_aws.images` keeps a copy of the fi
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from laptop_aws import images
 from laptop_aws.config import ACCOUNT_ID, DEFAULT_REGION
+from local.project import Project
 
 REPOSITORY = f"{ACCOUNT_ID}.dkr.ecr.{DEFAULT_REGION}.amazonaws.com/ncf-recommender"
 FOLDERS = ("contracts", "ncf", "training", "serving", "container")
 TRAIN = Path("container") / "train.py"
 SERVE = Path("serving") / "serve.py"
+COMPILE = "from serving import kernels; kernels.compile_all()"
 _LEFT_OUT = {"__pycache__", "tests"}
 
 
@@ -38,6 +41,24 @@ def build(project_root: Path, state_dir: Path) -> str:
         environment={"PYTHONPATH": "{image}"},
         root=state_dir,
     )
+
+
+def compile_loops(image: str, project: Project) -> subprocess.Popen[bytes] | None:
+    """Begins to compile the loops of the server beside their sources in the image, as the Dockerfile does, so that no
+    training and no endpoint waits for it; None if that was done. It goes on by itself, and gives way to other work.
+    """
+    found = images.resolve(image, project.state)
+    if any((found.folder / "serving" / "__pycache__").glob("*.nbi")):
+        return None
+    with (project.logs / "compile.log").open("wb") as log:
+        return subprocess.Popen(
+            ["nice", "-n", "10", project.python, "-P", "-c", COMPILE],
+            cwd=found.folder,
+            env=project.environment() | found.variables(Path(project.python)),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
 def _command(file: Path) -> list[str]:

@@ -329,6 +329,7 @@ def test_state_and_serving_survive_down_and_up(stack: DeployedStack, first_versi
     up = stack.command("up")
     assert up.returncode == 0, up.stdout + up.stderr
     assert stack.run(first_version)["status"] == "DEPLOYED"
+    assert (stack.state / "logs" / "compile.log").read_text() == "", "the loops of the image were not compiled"
 
     def answers() -> bool:
         return bool(stack.call("GET", f"/users/{first_user(stack)}/recommendations").body["source"] == "personalized")

@@ -8,6 +8,7 @@ import pytest
 
 from laptop_aws.images import resolve
 from local import images
+from local.project import Project
 
 
 @pytest.fixture
@@ -35,6 +36,26 @@ def test_the_commands_run_the_files_of_the_image(project: Path, tmp_path: Path) 
     assert image.command("train", python) == ["python3", "-P", "-m", "container.train"]
     assert image.command("serve", python) == ["python3", "-P", "-m", "serving.serve"]
     assert image.variables(python)["PYTHONPATH"] == str(image.folder)
+
+
+def test_the_loops_of_the_server_are_compiled_once_beside_their_sources(project: Path, tmp_path: Path) -> None:
+    (project / "serving" / "__init__.py").touch()
+    (project / "serving" / "kernels.py").write_text(
+        "import pathlib\n"
+        "def compile_all():\n"
+        "    (folder := pathlib.Path(__file__).with_name('__pycache__')).mkdir(exist_ok=True)\n"
+        "    (folder / 'kernels.nbi').touch()\n"
+        "    print('compiled')\n"
+    )
+    own = Project(root=project, state=tmp_path / "state", port=4566)
+    own.make_state_folder()
+    uri = images.build(project, own.state)
+    process = images.compile_loops(uri, own)
+    assert process is not None
+    assert process.wait(60) == 0
+    assert (own.logs / "compile.log").read_text() == "compiled\n"
+    assert images.compile_loops(uri, own) is None
+    assert resolve(uri, own.state).folder.exists(), "what is compiled is no part of the image"
 
 
 def test_code_without_its_commands_is_no_image(project: Path, tmp_path: Path) -> None:
