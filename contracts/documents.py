@@ -12,6 +12,7 @@ from contracts.values import is_number, is_unicode, kind, printable, shown
 MAXIMUM_DEPTH = 100
 """Maximum nesting of lists and objects. Whatever walks a document then stays below Python's limit of recursion."""
 _MOST_DIGITS = 4300
+_PLAIN = 1 << 53
 """Maximum digits that `int` converts."""
 
 
@@ -115,6 +116,12 @@ def _inside(value: Any) -> Any:
     return value.values() if type(value) is dict else value
 
 
+def _is_plain(value: Any) -> bool:
+    """True for most values of a long list, which have no fault."""
+    kind = type(value)
+    return (kind is int and -_PLAIN <= value <= _PLAIN) or (kind is str and value.isascii())
+
+
 def _fault(value: Any) -> tuple[str, str] | None:
     """Return the path and the problem of the first value that cannot be stored or computed with; None if there is
     none.
@@ -129,6 +136,8 @@ def _fault(value: Any) -> tuple[str, str] | None:
                 return f".{name}{found[0]}", found[1]
     elif isinstance(value, list):
         for position, inner in enumerate(value):
+            if _is_plain(inner):
+                continue
             if found := _fault(inner):
                 return f"[{position}]{found[0]}", found[1]
     elif isinstance(value, int | float) and not isinstance(value, bool) and not is_number(value):

@@ -131,34 +131,56 @@ class Ridge:
         return self.mean + is_described * ((x - self.centre) @ self.coefficients)
 
 
-def fit(attributes: Attributes, interactions: NDArray[np.int64], vectors: Tensor) -> Ridge:
-    """Regress `vectors` [items, factors] on the attributes of the items that have `interactions` [items]."""
-    items = np.flatnonzero(interactions)
-    weight = torch.as_tensor(interactions[items] / (interactions[items] + EVIDENCE))
-    y = vectors.detach().cpu()[torch.as_tensor(items)].double()
-    mean, size = weight @ y / weight.sum(), len(attributes.names)
-    gram = torch.zeros(size, size, dtype=torch.float64)
-    moments, centre = gram.new_zeros(size, y.shape[1]), gram.new_zeros(size)
-    for begin in range(0, items.size, _ROWS_AT_ONCE):
-        part = slice(begin, begin + _ROWS_AT_ONCE)
-        x = attributes.rows(items[part])
-        weighted = x * weight[part, None]
-        gram.addmm_(weighted.T, x)
-        moments.addmm_(weighted.T, y[part] - mean)
-        centre += weighted.sum(dim=0)
-    gram -= torch.outer(centre, centre) / weight.sum()
-    values, basis = torch.linalg.eigh(gram)
-    values.clamp_(min=0.0)
-    turned = basis.T @ moments
-    squares, whole = turned.square().sum(dim=1), float(weight @ (y - mean).square().sum(dim=1))
+class Regression:
+    """Ridge regressions on the attributes of the items that have interactions, which all tables share; float64."""
 
-    def loss(strength: float) -> float:
-        shrunk = values + strength
-        explained = float((squares * (shrunk + strength) / shrunk.square()).sum())
-        return (whole - explained) / (1.0 - float((values / shrunk).sum()) / (items.size + 1.0)) ** 2
+    def __init__(self, attributes: Attributes, interactions: NDArray[np.int64]) -> None:
+        """`interactions` [items]."""
+        items = np.flatnonzero(interactions)
+        self._items = torch.as_tensor(items)
+        self._weight = torch.as_tensor(interactions[items] / (interactions[items] + EVIDENCE))
+        indptr, size = torch.as_tensor(attributes.indptr), len(attributes.names)
+        # The entries of x, of which almost all are 0: the row, the attribute and the value.
+        self._row, place = cells(indptr, self._items)
+        counts = indptr[self._items + 1] - indptr[self._items]
+        self._attribute = torch.as_tensor(attributes.indices)[place]
+        self._value = counts.double().rsqrt()[self._row]
+        self._size = size
+        gram = torch.zeros(size * size, dtype=torch.float64)
+        for begin in range(0, items.size, _ROWS_AT_ONCE):
+            part = slice(begin, begin + _ROWS_AT_ONCE)
+            row, place = cells(indptr, self._items[part])
+            one, other = cells(indptr, self._items[part][row])  # each entry with each of its row
+            pairs = torch.as_tensor(attributes.indices)[torch.stack([place[one], other])]
+            shares = self._weight[part] / counts[part]
+            gram.index_add_(0, pairs[0] * size + pairs[1], shares[row[one]])
+        gram = gram.view(size, size)
+        self._centre = self._moments(self._weight[:, None])[:, 0]
+        gram -= torch.outer(self._centre, self._centre) / self._weight.sum()
+        self._squares, self._basis = torch.linalg.eigh(gram)
+        self._squares.clamp_(min=0.0)
 
-    strength = min(STRENGTHS, key=loss)
-    return Ridge(mean, centre / weight.sum(), basis @ (turned / (values + strength)[:, None]), strength)
+    def of(self, vectors: Tensor) -> Ridge:
+        """Regress `vectors` [all items, factors] on the attributes."""
+        weight, values = self._weight, self._squares
+        y = vectors.detach().cpu()[self._items].double()
+        mean = weight @ y / weight.sum()
+        turned = self._basis.T @ self._moments(weight[:, None] * (y - mean))
+        squares, whole = turned.square().sum(dim=1), float(weight @ (y - mean).square().sum(dim=1))
+
+        def loss(strength: float) -> float:
+            shrunk = values + strength
+            explained = float((squares * (shrunk + strength) / shrunk.square()).sum())
+            return (whole - explained) / (1.0 - float((values / shrunk).sum()) / (weight.numel() + 1.0)) ** 2
+
+        strength = min(STRENGTHS, key=loss)
+        coefficients = self._basis @ (turned / (values + strength)[:, None])
+        return Ridge(mean, self._centre / weight.sum(), coefficients, strength)
+
+    def _moments(self, y: Tensor) -> Tensor:
+        """Return xᵀ y for y [items with interactions, n]: [attributes, n]."""
+        found = torch.zeros(self._size, y.shape[1], dtype=torch.float64)
+        return found.index_add_(0, self._attribute, self._value[:, None] * y[self._row])
 
 
 @dataclass(frozen=True)
@@ -195,9 +217,9 @@ def give_vectors(dataset: Dataset, model: Model) -> Given | None:
     attributes = attributes_of(dataset)
     x, places = attributes.rows(new), torch.as_tensor(new, device=model.device)
     users = _sample(dataset, _SAMPLE_OF_LEAST_SQUARES).to(model.device)
+    regression = Regression(attributes, dataset.popularity)
     tables = [
-        (table, fit(attributes, dataset.popularity, table), None if p is None else _lowering(p[users]))
-        for table, p in stored.item_vectors()
+        (table, regression.of(table), None if p is None else _lowering(p[users])) for table, p in stored.item_vectors()
     ]
     described = int((x != 0).any(dim=1).sum())
     sample = users[torch.linspace(0, users.numel() - 1, min(_SAMPLE, users.numel()), device=model.device).long()]

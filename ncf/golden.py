@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.limits import DEFAULT_RESULTS
 from ncf.bundle import Bundle
-from ncf.ranking import best_first, personal_scores, rank
+from ncf.ranking import all_scores, best_first, personal_scores, rank
 from ncf.recent import WithRecent
 
 USERS_TRIED = 256
 """Maximum number of users from whom the golden users are chosen."""
 CANDIDATES = 10
 """Maximum number of known items in the golden candidate list."""
+
+_USERS_AT_ONCE = 32
 
 HISTORY = 4
 """Number of items in the golden history, the last of which is unknown."""
@@ -56,7 +59,12 @@ def _two_users(bundle: Bundle) -> tuple[int, int | None]:
     """Return the user with the largest score differences, and the next one with another list."""
     known = np.flatnonzero(np.diff(bundle.seen_indptr))
     sample = np.unique(known[np.linspace(0, known.size - 1, min(USERS_TRIED, known.size)).astype(int)])
-    found = sorted((_List(bundle, int(user)) for user in sample), key=lambda one: -one.smallest_gap)
+    found = []
+    for begin in range(0, sample.size, _USERS_AT_ONCE):
+        users = sample[begin : begin + _USERS_AT_ONCE]
+        scores = all_scores(bundle, users)
+        found += [_List(bundle, int(user), scores[row]) for row, user in enumerate(users)]
+    found.sort(key=lambda one: -one.smallest_gap)
     others = [one for one in found[1:] if one.items != found[0].items] or found[1:]
     return found[0].user, others[0].user if others else None
 
@@ -64,9 +72,9 @@ def _two_users(bundle: Bundle) -> tuple[int, int | None]:
 class _List:
     """The best items of `user`, and the smallest difference of two neighbouring scores among them and the next item."""
 
-    def __init__(self, bundle: Bundle, user: int) -> None:
+    def __init__(self, bundle: Bundle, user: int, scores: NDArray[np.float64]) -> None:
+        """`scores` [items] are overwritten."""
         self.user = user
-        scores = personal_scores(bundle, user, None).astype(float)  # a copy
         scores[bundle.excluded(bundle.seen(user))] = -np.inf
         best = best_first(scores, DEFAULT_RESULTS + 1)
         best = best[np.isfinite(scores[best])]

@@ -112,6 +112,12 @@ def personal_scores(
     return _sigmoid(logits)
 
 
+@torch.inference_mode()
+def all_scores(bundle: Bundle, users: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return σ(logit) of all items for the users with these indices: [users, items]."""
+    return _sigmoid(bundle.model.catalogue(torch.as_tensor(users, device=bundle.model.device)))
+
+
 def _sigmoid(logits: Tensor) -> NDArray[np.float64]:
     # In float64, different float32 logits keep different scores, even where the sigmoid in float32 is already 1.
     scores: NDArray[np.float64] = torch.sigmoid(logits.double()).cpu().numpy()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncf.attributes import FEATURES, MOST_SHARE, Attributes, attributes_of, fit, give_vectors
+from ncf.attributes import FEATURES, MOST_SHARE, Attributes, Regression, attributes_of, give_vectors
 from ncf.dataset import Dataset, Pairs
 from ncf.interface import Context
 from ncf.item_fields import ItemFields
@@ -113,7 +113,7 @@ def test_an_item_without_attributes_among_others_is_the_mean_item() -> None:
     given = give_vectors(dataset, model)
     assert given and (given.items, given.described) == (4, 3)
     ((table, _),) = model.item_vectors()
-    ridge = fit(attributes_of(dataset), dataset.popularity, table)
+    ridge = Regression(attributes_of(dataset), dataset.popularity).of(table)
     others = ridge.of(attributes_of(dataset).rows(np.arange(ITEMS)))[-4:-1].float()
     assert torch.allclose(table[-4:-1] - table[-1], others - ridge.mean.float(), atol=1e-5)
 
@@ -163,7 +163,7 @@ def test_the_regression_finds_what_attributes_explain() -> None:
     x = attributes.rows(np.arange(300))
     truth = torch.tensor([[1.0, 0.0], [0.0, -2.0], [3.0, 1.0]], dtype=torch.float64)
     interactions = np.append(np.full(299, 1000), 0)
-    ridge = fit(attributes, interactions, (x @ truth + 5.0).float())
+    ridge = Regression(attributes, interactions).of((x @ truth + 5.0).float())
     described = torch.as_tensor(has.any(axis=1))
     assert torch.allclose(ridge.of(x)[described], (x @ truth + 5.0)[described], atol=0.1)
 
@@ -171,7 +171,7 @@ def test_the_regression_finds_what_attributes_explain() -> None:
 def test_attributes_that_explain_nothing_are_shrunk_away() -> None:
     generator = torch.Generator().manual_seed(1)
     names, indptr, indices = [f"a{n}" for n in range(20)], np.arange(201), np.arange(200) % 20
-    ridge = fit(Attributes(names, indptr, indices), np.full(200, 9), torch.randn(200, 3, generator=generator))
+    ridge = Regression(Attributes(names, indptr, indices), np.full(200, 9)).of(torch.randn(200, 3, generator=generator))
     assert ridge.coefficients.abs().max() < 0.2
 
 
