@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 import times
 import worth
 from contracts import ids
+from spark_session import MAXIMUM_PARTITIONS
 from worth import Worth
 
 MAXIMUM_ID_LENGTH = 256
@@ -300,18 +301,28 @@ def supported(counted: DataFrame, minimum_user: int, minimum_item: int) -> DataF
     remaining = counted.where(F.col("user_interactions") >= minimum_user)
     if minimum_item <= 1:
         return remaining
-    remaining = remaining.localCheckpoint()
+    remaining = _begun_anew(remaining)
     count = remaining.count()
     while True:
         eligible = remaining.groupBy("item_id").agg(F.count("*").alias("n")).where(F.col("n") >= minimum_item)
         rows = remaining.select("user_id", "item_id", "timestamp", "weight", *PAIR)
         narrowed = rows.join(eligible.select("item_id"), "item_id", "left_semi")
         narrowed = with_support(narrowed).where(F.col("user_interactions") >= minimum_user)
-        narrowed = narrowed.localCheckpoint()
+        narrowed = _begun_anew(narrowed)
         narrowed_count = narrowed.count()
         if narrowed_count == count:
             return narrowed
         remaining, count = narrowed, narrowed_count
+
+
+def _begun_anew(rows: DataFrame) -> DataFrame:
+    """The rows as a frame whose plan begins here, and that has no known partitioning.
+
+    Spark compares the partitioning of such a frame by the ids of its columns, which are others where the frame is
+    joined with what was made of it. So it would not find the latter in its cache: indices would be drawn anew, and be
+    others. `coalesce` to more partitions than there are moves nothing.
+    """
+    return rows.coalesce(MAXIMUM_PARTITIONS).localCheckpoint()
 
 
 def summary(rows: DataFrame, minimum_user: int = 1) -> DataFrame:

@@ -7,6 +7,7 @@ import cleaning
 import findings
 import times
 from cleaning import Meaning, Rules
+from spark_session import size_shuffles
 
 PAIRS = "user_id string, item_id string, timestamp bigint, weight float, events int, worth float, is_bought boolean"
 RAW = "user_id string, item_id string, timestamp string, event_type string, weight string, line string, file string"
@@ -315,3 +316,16 @@ def test_all_rows_may_be_below_the_minimum(pairs: Any) -> None:
     summary = cleaning.summary(cleaning.supported(pairs, 9, 1)).first()
     assert summary is not None
     assert (summary["rows"], summary["first"]) == (0, None)
+
+
+def test_what_is_made_of_the_rows_with_support_is_read_from_the_cache(spark: Any, frame: Any) -> None:
+    """Computed again for a join, positions of rows can be others."""
+    size_shuffles(spark, input_bytes=1)
+    rows = frame(PAIRS, *[(f"u{user}", f"i{item}", 1, 1.0, 1, 1.0, True) for user in range(3) for item in range(3)])
+    kept = cleaning.supported(cleaning.with_support(rows), 2, 2)
+    ids = kept.select("item_id").distinct().orderBy("item_id")
+    numbered = ids.withColumn("position", F.monotonically_increasing_id()).persist()
+    assert numbered.count() == 3
+    plan = kept.join(numbered, "item_id")._jdf.queryExecution().executedPlan().toString()
+    assert "InMemoryTableScan" in plan, plan
+    numbered.unpersist()
