@@ -21,6 +21,8 @@ from control.connection import in_words
 from control.spreadsheet import without_formula
 
 REFRESH_SECONDS = 1.5
+BROWSER_SECONDS = 30.0
+"""So long a busy browser may take to answer; NiceGUI would give up after one second, and the click would do nothing."""
 READ_ONLY = 'This console only reads. One that may change something: make console ARGS="--write"'
 """What a button of a change says while nothing may be changed."""
 READING = "Reading from AWS…"
@@ -183,7 +185,7 @@ def _frame(path: str, title: str) -> None:
 
     async def switch() -> None:
         # As the browser shows it: the value is None as long as the system decides.
-        state.current.is_dark = not await ui.run_javascript("Quasar.Dark.isActive")
+        state.current.is_dark = not await ui.run_javascript("Quasar.Dark.isActive", timeout=BROWSER_SECONDS)
         dark.set_value(state.current.is_dark)
 
     ui.add_css(CSS + glossary.CSS)

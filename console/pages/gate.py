@@ -11,7 +11,7 @@ from nicegui import ui
 
 from console import glossary, state
 from console.editor import json_editor
-from console.frame import ask, badge, later, notice, of_a_change, page, read
+from console.frame import BROWSER_SECONDS, ask, badge, later, notice, of_a_change, page, read
 from console.tables import AXIS, GREY, table
 from contracts.documents import Unfit
 from control import evaluations, policies
@@ -148,7 +148,7 @@ def _what_if(current: InForce, recent: Sequence[str]) -> None:
     answers = ui.column().classes("w-full gap-2")
 
     async def draft() -> dict[str, Any] | None:
-        content = await editor.run_editor_method("get")
+        content = await editor.run_editor_method("get", timeout=BROWSER_SECONDS)
         try:
             return policies.draft_in(content)
         except Unfit as error:
