@@ -12,8 +12,9 @@ from contracts.values import is_number, is_unicode, kind, printable, shown
 MAXIMUM_DEPTH = 100
 """Maximum nesting of lists and objects. Whatever walks a document then stays below Python's limit of recursion."""
 _MOST_DIGITS = 4300
-_PLAIN = 1 << 53
 """Maximum digits that `int` converts."""
+_PLAIN = 1 << 53
+"""Whole numbers up to it need no further check."""
 
 
 class Unfit(ValueError):

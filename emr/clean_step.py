@@ -114,8 +114,8 @@ def _keep(preparation: Preparation, settled: DataFrame, good: Clean) -> Clean:
 def _keep_latest(preparation: Preparation, settled: DataFrame, good: Clean) -> Clean:
     """The latest row of each (user, item) that is liked and has enough support, with the last of each user marked."""
     values = preparation.arguments.worth
-    rows = settled if len(preparation.lineage) > 1 else cleaning.by_person(settled)
-    pairs = cleaning.latest_per_pair(cleaning.good_rows(rows, values, preparation.found.last))
+    rows = cleaning.good_rows(_by_person(preparation, settled), values, preparation.found.last)
+    pairs = cleaning.latest_per_pair(rows)
     not_liked = 0
     if values.can_be_nothing:
         pairs = pairs.persist()
@@ -142,6 +142,11 @@ def _keep_latest(preparation: Preparation, settled: DataFrame, good: Clean) -> C
     )
 
 
+def _by_person(preparation: Preparation, settled: DataFrame) -> DataFrame:
+    """The rows with those of a person together; where several drops were united, they are."""
+    return settled if len(preparation.lineage) > 1 else cleaning.by_person(settled)
+
+
 def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> Clean:
     """The latest row of each (user, item) that is liked and has enough support before the moment of the split, and the
     first row of each at or after it. Raises Refused if none of the second kind is for testing.
@@ -161,8 +166,8 @@ def _keep_by_time(preparation: Preparation, settled: DataFrame, good: Clean) -> 
         preparation.warn(coarse)
     if arguments.split == AUTO:
         _refuse(global_time.why_unsuited(moment, global_time.users_from(rows, moment)))
-    of_person = settled if len(preparation.lineage) > 1 else cleaning.by_person(settled)
-    pairs = global_time.per_pair(cleaning.good_rows(of_person, arguments.worth, moment), moment)
+    good_rows = cleaning.good_rows(_by_person(preparation, settled), arguments.worth, moment)
+    pairs = global_time.per_pair(good_rows, moment)
     pairs = cleaning.with_support(pairs).persist()
     numbers = (
         F.count("timestamp").alias("earlier"),
