@@ -7,6 +7,8 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +32,16 @@ OF_THEIR_OWN = ("tests/e2e/test_live.py", "tests/e2e/test_smoke.py")
 stacks at once wait for each other.
 """
 LONGEST = (*OF_THEIR_OWN, *WHOLE_TIERS, "laptop_aws/tests/conformance/")
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the test's thread would have slept. Other threads sleep as always: one that was left by an
+    earlier test and waits in a loop would spin, and count.
+    """
+    mine, sleep, seconds = threading.get_ident(), time.sleep, list[float]()
+    monkeypatch.setattr(time, "sleep", lambda wait: (seconds.append if threading.get_ident() == mine else sleep)(wait))
+    return seconds
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

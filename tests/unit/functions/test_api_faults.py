@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -386,8 +385,7 @@ def left_behind(cloud: Cloud, aws: SageMakerFake) -> Any:
 
 
 @pytest.fixture
-def wire(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # botocore's waits between its own tries
+def wire(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, naps: list[float]) -> Iterator[Wire]:
     with Wire(refused, SageMakerFake()).laid(monkeypatch) as wire:
         yield wire
 

@@ -38,10 +38,11 @@ def test_a_client_is_lent_to_one_place_at_a_time(variables: dict[str, str], monk
     assert {id(lender.client("sqs")), id(lender.client("sqs"))} == {id(first), id(second)}
 
 
-def test_a_client_that_tried_again_is_not_lent_again(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_tried_again_is_not_lent_again(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, naps: list[float]
+) -> None:
     lender = cloud.lender
     client = lender.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 2}))
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr("moto.core.botocore_stubber.BotocoreStubber.__call__", _unavailable)
     with pytest.raises(ClientError, match="reached max retries"):
         client.list_buckets()

@@ -95,9 +95,8 @@ def test_none_is_lost_and_none_is_twice(events: ModuleType, monkeypatch: pytest.
 @pytest.mark.parametrize("fault", [refused, unheard])
 @pytest.mark.slow
 def test_whichever_call_fails_the_answer_is_to_send_again_and_that_completes_it(
-    events: ModuleType, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, fault: Any
+    events: ModuleType, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, naps: list[float], fault: Any
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
     wire, failed = Wire(fault), 0
     with wire.laid(monkeypatch):
         for number in itertools.count():
@@ -123,10 +122,9 @@ def test_whichever_call_fails_the_answer_is_to_send_again_and_that_completes_it(
 
 
 def test_items_that_dynamodb_leaves_unwritten_are_written_again(
-    events: ModuleType, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    events: ModuleType, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, naps: list[float]
 ) -> None:
-    write, slept = events.TABLE._dynamodb.batch_write_item, []
-    monkeypatch.setattr("shared.recent_events.time.sleep", lambda seconds: slept.append(seconds))
+    write = events.TABLE._dynamodb.batch_write_item
 
     def only_one(RequestItems: dict[str, list[Any]]) -> Any:
         ((table, wanted),) = RequestItems.items()
@@ -135,5 +133,5 @@ def test_items_that_dynamodb_leaves_unwritten_are_written_again(
 
     monkeypatch.setattr(events.TABLE._dynamodb, "batch_write_item", only_one)
     assert post(events, request(*(one(eventId=f"e{number}") for number in range(4))))[0] == 200
-    assert (len(stored()), len(slept)) == (4, 3)
+    assert (len(stored()), len(naps)) == (4, 3)
     assert post(events, request(*(one(eventId=f"f{number}") for number in range(9))))[0] == 503

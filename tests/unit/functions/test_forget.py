@@ -38,8 +38,7 @@ def with_lists(cloud: Cloud, *users: str, parts: int = 2, job: str = BATCH) -> N
 
 
 @pytest.fixture
-def app(load: Callable[..., ModuleType], cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+def app(load: Callable[..., ModuleType], cloud: Cloud, naps: list[float]) -> ModuleType:
     cloud.s3.put_bucket_versioning(Bucket=ARTIFACTS, VersioningConfiguration={"Status": "Enabled"})
     return load("forget")
 

@@ -77,10 +77,8 @@ def layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def app(load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    app = load("publish_code")
-    monkeypatch.setattr(app.time, "sleep", lambda seconds: None)
-    return app
+def app(load: Callable[..., ModuleType], naps: list[float]) -> ModuleType:
+    return load("publish_code")
 
 
 def event(listener: Listener, kind: str = "Create") -> dict[str, Any]:

@@ -196,11 +196,9 @@ STORED: tuple[int, Any] = (200, {"UnprocessedItems": {}})
     ],
 )
 def test_a_write_is_tried_again_within_a_second_where_that_can_help(
-    answers: list[Any], failure: Any, monkeypatch: pytest.MonkeyPatch
+    answers: list[Any], failure: Any, monkeypatch: pytest.MonkeyPatch, naps: list[float]
 ) -> None:
     place, left = DynamoDB("us-east-1", "amazonaws.com"), list(answers)
-    slept: list[float] = []
-    monkeypatch.setattr("shared.signed.time.sleep", slept.append)
     monkeypatch.setattr("shared.signed.random.uniform", lambda least, most: most)
 
     def send(request: Any) -> Any:
@@ -217,12 +215,13 @@ def test_a_write_is_tried_again_within_a_second_where_that_can_help(
             place.batch_write_item(RequestItems={})
         assert type(caught.value) is failure[0]
     assert left == []
-    assert slept == [pytest.approx(seconds) for seconds in (0.1, 0.2, 0.4)][: len(answers) - 1]
+    assert naps == [pytest.approx(seconds) for seconds in (0.1, 0.2, 0.4)][: len(answers) - 1]
 
 
-def test_each_try_is_signed_with_the_credentials_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_try_is_signed_with_the_credentials_of_its_time(
+    monkeypatch: pytest.MonkeyPatch, naps: list[float]
+) -> None:
     place, tokens = DynamoDB("us-east-1", "amazonaws.com"), []
-    monkeypatch.setattr("shared.signed.time.sleep", lambda seconds: None)
 
     def send(request: Any) -> Any:
         tokens.append(text(request, "X-Amz-Security-Token"))

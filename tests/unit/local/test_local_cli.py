@@ -229,14 +229,15 @@ def test_an_answer_that_is_no_object_is_a_failure_and_no_traceback(
         recommend.show_recommendations(Project.from_environment(), {}, Show(), "1")
 
 
-def test_an_api_that_is_busy_is_asked_again_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_that_is_busy_is_asked_again_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, naps: list[float]
+) -> None:
     busy = Answer(503, {"error": {"code": "DependencyFailed", "field": None, "message": "send all again"}})
-    answers, pauses = [busy, busy, Answer(200, {"accepted": 1})], list[float]()
-    monkeypatch.setattr("time.sleep", pauses.append)
+    answers = [busy, busy, Answer(200, {"accepted": 1})]
     monkeypatch.setattr(http, "call", lambda *_: answers.pop(0))
     project = Project.from_environment()
     assert recommend.answered(project, {"ApiId": "a"}, "POST", "/events", body={}) == {"accepted": 1}
-    assert pauses == [recommend.BUSY_SECONDS] * 2
+    assert naps == [recommend.BUSY_SECONDS] * 2
     answers += [busy] * recommend.BUSY_TRIES
     with pytest.raises(RunFailedError, match="the API answered 503: send all again"):
         recommend.answered(project, {"ApiId": "a"}, "POST", "/events", body={})
