@@ -16,6 +16,7 @@ STEP_FUNCTIONS = ("execution", "task_state", "state_driver", "stepfunctions")
 AREAS = (
     "host",
     "lambda_runtime",
+    "lambda_code",
     "lambda_invocation",
     "eventbridge",
     *STEP_FUNCTIONS,

@@ -169,6 +169,25 @@ def test_code_runs_beside_boto3_alone(host: Host) -> None:
     assert Path(answer["executable"]).parent == LAMBDA_PYTHON.parent
 
 
+def test_environments_of_the_same_code_share_it_unpacked(host: Host) -> None:
+    source = f"""
+        import os, pathlib
+        ABOUT = {"x" * 200_000!r}
+        def handler(event, context):
+            file = pathlib.Path(__file__).resolve()
+            compiled = sorted(path.name for path in file.parent.glob("__pycache__/*"))
+            return {{"file": str(file), "mode": file.stat().st_mode & 0o222, "compiled": compiled}}
+        """
+    names = [host.function(source, handler=handler) for handler in ("app.handler", "app.handler")]
+    first, second = (host.invoke(name)[0] for name in names)
+    assert first["file"] == second["file"]
+    assert (first["mode"], second["mode"]) == (0, 0)
+    compiled = eventually(lambda: host.invoke(names[0])[0]["compiled"])
+    assert compiled[0].startswith("app.cpython-")
+    other = host.function("def handler(event, context): return __file__")
+    assert host.invoke(other)[0] != first["file"]
+
+
 def test_nothing_of_the_hosts_environment_reaches_a_function(another_host: MakeHost) -> None:
     started = another_host(
         AWS_ACCESS_KEY_ID="AKIAREALREALREALREAL",
