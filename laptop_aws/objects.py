@@ -206,7 +206,7 @@ class Mirror:
 
 def pack(folder: Path, archive: Path) -> None:
     """Packs the contents of a folder as SageMaker does: member names without a leading ``./``."""
-    with tarfile.open(archive, "w:gz", compresslevel=6) as tar:
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
             tar.add(entry, arcname=entry.name)
 
