@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -25,6 +25,8 @@ from contracts.columns import Columns
 from refusal import Refused, printable
 from spark_session import java_class
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -43,12 +45,24 @@ def read_schema(session: SparkSession, uri: str) -> Schema:
     return Schema(tuple(field.getName() for field in fields), frozenset(nanoseconds), str(schema.toString()))
 
 
-def count_rows(session: SparkSession, uri: str) -> int:
-    """The number of rows by a file's footer. Raises Py4JJavaError if it is unreadable."""
-    return int(_footer(session, uri, lambda reader: reader.getRecordCount()))
+def read_extent(session: SparkSession, uri: str, columns: Collection[str]) -> tuple[int, dict[str, int]]:
+    """The number of rows by a file's footer, and the greatest value of those of `columns`, of whole numbers, that it
+    has. Raises Py4JJavaError if it is unreadable.
+    """
+
+    def read(reader: Any) -> tuple[int, dict[str, int]]:
+        greatest: dict[str, int] = {}
+        for block in reader.getFooter().getBlocks():
+            for chunk in block.getColumns():
+                name, found = chunk.getPath().toDotString(), chunk.getStatistics()
+                if name in columns and found.hasNonNullValue():
+                    greatest[name] = max(found.genericGetMax(), greatest.get(name, 0))
+        return int(reader.getRecordCount()), greatest
+
+    return _footer(session, uri, read)
 
 
-def _footer(session: SparkSession, uri: str, read: Callable[[Any], Any]) -> Any:
+def _footer(session: SparkSession, uri: str, read: Callable[[Any], T]) -> T:
     path = java_class(session, "org.apache.hadoop.fs.Path")(uri)
     configuration = session.sparkContext._jsc.hadoopConfiguration()
     source = java_class(session, "org.apache.parquet.hadoop.util.HadoopInputFile").fromPath(path, configuration)

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -35,7 +36,7 @@ from contracts import lines, withdrawn
 from contracts.item_fields import BOOLEAN
 from reading import Source, read_source
 from refusal import PreparationFailed, Refused, printable
-from spark_session import open_session, size_shuffles
+from spark_session import SMALL, open_session, size_shuffles
 from stages import Clean, Indexed, Preparation, Split, print_step
 from storage import Storage, literal_path, root_cause
 from writing import Table
@@ -125,27 +126,36 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     if parent_users is not None:
         parent_users = forgetting.without_ids(parent_users, preparation.people)
     rows, rows_of_items = cleaned.interactions, cleaned.items if cleaned.items is not None else cleaned.interactions
-    users, new_users, gone_users, _ = _numbered(preparation, rows, "user", parent_users, known_users)
-    items, new_items, gone_items, idle_items = _numbered(preparation, rows_of_items, "item", parent_items, known_items)
-    known_users, known_items = known_users - gone_users, known_items - gone_items
-    users = users.persist()
-    user_count, item_count = known_users + new_users, known_items + new_items
-    described, found, catalogue = _describe(preparation, source, items, known_items > 0, (item_count, idle_items))
+    with ThreadPoolExecutor() as pool:  # to plan a query takes longer than to run it, where there are few ids
+        typed = pool.submit(_typed_catalogue, preparation, source)
+        of_users = pool.submit(_numbered, preparation, rows, "user", parent_users, known_users)
+        of_items = _numbered(preparation, rows_of_items, "item", parent_items, known_items)
+    numbered_users = of_users.result()
+    for kind, numbered in (("user", numbered_users), ("item", of_items)):
+        if numbered.gone:
+            preparation.warn(_compacted(kind, numbered, preparation.arguments.compact_above))
+    users = numbered_users.ids.persist()
+    described, found, catalogue = _describe(preparation, source, of_items, typed.result())
     items = described.drop(*withdrawal.DECIDED_BY)
     if catalogue is not None:
         items = items.unionByName(catalogue.rows, allowMissingColumns=True)
+    is_small = source.size <= SMALL
+    if is_small:  # several tables are written from these: to plan them costs more than to keep them
+        items = items.persist()
     numbers = items.select("item_id", "item_index")
     numbers = numbers if cleaned.items is None else splitting.with_cold(numbers, cleaned.items)
     interactions = indexing.with_indices(rows, users.select("user_id", "user_index"), numbers)
+    if is_small:
+        interactions = interactions.persist()
     catalogue_items = catalogue.number if catalogue else 0
-    item_count += catalogue_items
+    user_count, item_count = numbered_users.total, of_items.total + catalogue_items
     print_step(
         "index",
         started,
         users=user_count,
         items=item_count,
-        new_users=new_users,
-        new_items=new_items,
+        new_users=numbered_users.new,
+        new_items=of_items.new,
         catalogue_items=catalogue_items,
         withdrawn=found.withdrawn,
     )
@@ -155,8 +165,8 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
         user_count,
         items,
         item_count,
-        compacted_users=gone_users,
-        compacted_items=gone_items,
+        compacted_users=numbered_users.gone,
+        compacted_items=of_items.gone,
         item_columns=item_columns.kinds_of(items),
         withdrawn=found.withdrawn,
         withdrawn_ids=withdrawal.newest(described) if found.withdrawn else (),
@@ -164,43 +174,66 @@ def index(preparation: Preparation, source: Source, cleaned: Clean) -> Indexed:
     )
 
 
-def _numbered(
-    preparation: Preparation, rows: DataFrame, kind: str, parent: DataFrame | None, known: int
-) -> tuple[DataFrame, int, int, int]:
-    """The map of users or items (`kind`), the number of those that the parent did not have, of those of the parent that
-    are dropped: all that `rows` do not have, if their share is above `--compact-above`; and of those of the parent that
-    `rows` do not have and that stay (of users 0 where nothing is dropped by that option).
+@dataclass(frozen=True)
+class _Numbered:
+    """The map of users or items, and numbers of ids: `new`, those that the parent did not have; `kept`, the parent's
+    that stay; `gone`, the parent's that are dropped: all that have no interaction, if their share is above
+    `--compact-above`; `idle`, those that have none and stay (of users 0 where nothing is dropped by that option).
     """
+
+    ids: DataFrame
+    new: int
+    kept: int = 0
+    gone: int = 0
+    idle: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.kept + self.new
+
+
+def _numbered(preparation: Preparation, rows: DataFrame, kind: str, parent: DataFrame | None, known: int) -> _Numbered:
+    """The map of users or items (`kind`) that `rows` have, with the ids of the parent's map, which has `known`."""
     identifier, index = f"{kind}_id", f"{kind}_index"
-    new, added = indexing.number(indexing.unknown_ids(rows, identifier, parent), identifier, index, known)
+    ids, new = indexing.number(indexing.unknown_ids(rows, identifier, parent), identifier, index, known)
     if parent is None:
-        return new, added, 0, 0
+        return _Numbered(ids, new)
     limit, gone = preparation.arguments.compact_above, 0
     if limit < 1 or kind == "item":
         gone = known - indexing.used(parent, rows, identifier).count()
-    if gone <= limit * (known + added):
-        return parent.unionByName(new, allowMissingColumns=True), added, 0, gone
-    preparation.warn(
-        f"{gone:,} of {known + added:,} {kind}s have no interaction any more ({gone / (known + added):.0%}, limit "
+    if gone <= limit * (known + new):
+        return _Numbered(parent.unionByName(ids, allowMissingColumns=True), new, known, idle=gone)
+    return _Numbered(indexing.compacted(parent, rows, identifier, index), new, known - gone, gone)
+
+
+def _compacted(kind: str, numbered: _Numbered, limit: float) -> str:
+    before = numbered.total + numbered.gone
+    return (
+        f"{numbered.gone:,} of {before:,} {kind}s have no interaction any more ({numbered.gone / before:.0%}, limit "
         f"{limit:.0%}): they are dropped, and the other {kind}s are numbered anew (--compact-above, compactAbove)"
     )
-    return indexing.compacted(parent, rows, identifier, index), added, gone, 0
+
+
+def _typed_catalogue(preparation: Preparation, source: Source) -> item_columns.Described | None:
+    """The catalogue with typed columns. Raises Refused if the column that tells what is for sale does not."""
+    arguments = preparation.arguments
+    if source.catalogue is None:
+        return None
+    return item_columns.describe(source.catalogue, arguments.available_column or arguments.withdrawn_column)
 
 
 def _describe(
-    preparation: Preparation, source: Source, items: DataFrame, has_parent: bool, numbers: tuple[int, int]
+    preparation: Preparation, source: Source, numbered: _Numbered, described: item_columns.Described | None
 ) -> tuple[DataFrame, withdrawal.Found, indexing.OfCatalogue | None]:
     """The items with what the catalogue and the parent version tell of them, and the items that the catalogue alone
-    has, if it is one of these items. `numbers`: of the items, and of those without an interaction. Raises Refused if
-    none is for sale.
+    has, if it is one of these items. Raises Refused if none is for sale.
     """
-    arguments = preparation.arguments
-    if source.catalogue is None:
+    arguments, items, has_parent = preparation.arguments, numbered.ids, numbered.kept > 0
+    if described is None:
         known = indexing.describe(items, None).persist()
         if has_parent:
             return *withdrawal.decide(known, arguments.absent_items), None
         return known.withColumn("is_withdrawn", F.lit(False)), withdrawal.Found(), None
-    described = item_columns.describe(source.catalogue, arguments.available_column or arguments.withdrawn_column)
     catalogue, sold = indexing.clean_catalogue(described.rows), None
     if described.sold_by is not None:
         told = F.col(parquet_files.quoted(described.sold_by.name))
@@ -217,7 +250,7 @@ def _describe(
     preparation.warn_of((*described.found, *withdrawal.of_catalogue(found, policy, example, has_parent)))
     if is_another and policy != withdrawal.UNCHANGED:
         return items, found, None
-    number, idle = numbers
+    number, idle = numbered.total, numbered.idle
     new = indexing.of_catalogue_alone(items, catalogue, sold, number, idle)
     if new.total > new.number:
         preparation.warn(
@@ -314,11 +347,13 @@ def write(preparation: Preparation, source: Source, cleaned: Clean, indexed: Ind
     if divided.repeats is not None and divided.repeat_rows:  # an empty folder has no file
         interactions.append(("repeats", divided.repeats, divided.repeat_rows))
     order = ("user_index", "timestamp", "item_index")
+    of_users, of_items = {"user_index": users}, {"item_index": items}
+    by_interactions = (F.desc("interactions"), "item_index")
     tables = [
-        *(Table(name, frame, order, rows, "user_index", users) for name, frame, rows in interactions),
-        Table("users", indexed.users.select("user_index", "user_id"), ("user_index",), users, "user_index", users),
-        Table("items", indexed.items, ("item_index",), items, "item_index", items),
-        Table("popularity", divided.popularity, (F.desc("interactions"), "item_index"), divided.popular_items),
+        *(Table(name, frame, order, rows, of_users | of_items, "user_index") for name, frame, rows in interactions),
+        Table("users", indexed.users.select("user_index", "user_id"), ("user_index",), users, of_users, "user_index"),
+        Table("items", indexed.items, ("item_index",), items, of_items, "item_index"),
+        Table("popularity", divided.popularity, by_interactions, divided.popular_items, of_items),
     ]
     staging = f"{arguments.dataset}/_staging"
 

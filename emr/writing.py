@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -30,15 +30,16 @@ class Table:
     """A table of the dataset.
 
     name: folder. frame: rows. order: columns that give a unique order of the rows. rows: number of rows.
-    spread_by, spread: a column with values 0..spread-1; a large table is split into files by ranges of these values.
+    below: columns with the values 0..n-1, each with its n. spread_by: one of them; a large table is split into files by
+    ranges of its values.
     """
 
     name: str
     frame: DataFrame
     order: Sequence[Column | str]
     rows: int
+    below: Mapping[str, int] = field(default_factory=dict)
     spread_by: str | None = None
-    spread: int = 1
 
 
 def write_table(
@@ -60,7 +61,7 @@ def write_table(
     if files == 1 or table.spread_by is None:
         writer = table.frame.repartition(1).sortWithinPartitions(*table.order).write
     else:
-        part = F.floor(F.col(table.spread_by).cast("bigint") * files / F.lit(table.spread))
+        part = F.floor(F.col(table.spread_by).cast("bigint") * files / F.lit(table.below[table.spread_by]))
         parts = table.frame.withColumn(_PART, part.cast("int")).repartition(files, _PART)
         writer = parts.sortWithinPartitions(_PART, *table.order).write.partitionBy(_PART)
     if file_format == "json":
@@ -80,12 +81,19 @@ def describe_files(
 ) -> list[dict[str, Any]]:
     """`path, size, sha256, rows` of each file, sorted by path, as read back from storage: the rows by its footer.
 
-    Raises PreparationFailed if a table does not have the expected number of rows.
+    Raises PreparationFailed if a table does not have the expected number of rows, or has an index that is too large:
+    a training would find it, an hour later.
     """
+    below = {table.name: table.below for table in tables}
     found = [(table.name, file) for table in tables for file in storage.list_files(f"{folder}/{table.name}")]
 
     def describe(name: str, file: StoredFile) -> dict[str, Any]:
-        rows = attempt("read", file.uri, lambda: parquet_files.count_rows(session, file.uri))
+        rows, greatest = attempt("read", file.uri, lambda: parquet_files.read_extent(session, file.uri, below[name]))
+        for column, value in greatest.items():
+            if value >= below[name][column]:
+                raise PreparationFailed(
+                    f"{file.uri} has {column} {value}, but the indices end at {below[name][column] - 1}"
+                )
         return {"path": f"{name}/{file.path}", "size": file.size, "sha256": storage.sha256(file.uri), "rows": rows}
 
     with ThreadPool(min(_READERS, len(found) or 1)) as pool:

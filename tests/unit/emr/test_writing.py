@@ -29,7 +29,7 @@ def test_many_rows_become_several_files_without_a_gap_in_names_or_order(
     folder = tmp_path / "a [b]{c} é"
     storage.drop_checksum_files(str(folder))
     rows = [(at,) for at in (11, 3, 2, 9, 8, 0, 1, 10)]
-    table = Table("train", frame("at int", *rows).repartition(3), ("at",), 8, "at", 12)
+    table = Table("train", frame("at int", *rows).repartition(3), ("at",), 8, {"at": 12}, "at")
     writing.write_table(storage, table, str(folder), str(folder / "_staging"), rows_per_file=3)
     assert parts(folder) == {"part-00000.parquet": [0, 1, 2, 3], "part-00001.parquet": [8, 9, 10, 11]}
     described = writing.describe_files(spark, storage, str(folder), [table])
@@ -46,6 +46,18 @@ def test_a_table_with_an_unexpected_number_of_rows_is_a_fault(
     writing.write_table(storage, table, str(tmp_path), str(tmp_path / "_staging"))
     with pytest.raises(PreparationFailed, match="users has 2 rows, not the expected 3"):
         writing.describe_files(spark, storage, str(tmp_path), [table])
+
+
+def test_an_index_beyond_the_count_is_a_fault(spark: Any, storage: Any, frame: Any, tmp_path: Any) -> None:
+    rows = frame("item_index int, at int", (0, 9), (2, 9))
+    for items, beyond in ((3, False), (2, True)):
+        table = Table("train", rows, ("item_index",), 2, {"item_index": items, "user_index": 1})
+        writing.write_table(storage, table, str(tmp_path), str(tmp_path / "_staging"))
+        if not beyond:
+            assert len(writing.describe_files(spark, storage, str(tmp_path), [table])) == 1
+            continue
+        with pytest.raises(PreparationFailed, match=r"part-00000.parquet has item_index 2, but the indices end at 1$"):
+            writing.describe_files(spark, storage, str(tmp_path), [table])
 
 
 def test_a_whole_file_replaces_the_one_before_and_leaves_no_draft(storage: Any, tmp_path: Any) -> None:
