@@ -49,17 +49,19 @@ class Archive(zipfile.ZipFile):
     def _unpack(self, folder: Path) -> None:
         folder.parent.mkdir(exist_ok=True)
         new = Path(tempfile.mkdtemp(dir=folder.parent))
-        super().extractall(new)
-        for file in new.rglob("*"):
-            if file.is_file():
-                file.chmod(READ_ONLY)
         try:
+            super().extractall(new)
+            for file in new.rglob("*"):
+                if file.is_file():
+                    file.chmod(READ_ONLY)
             new.rename(folder)
-        except OSError:  # another environment was faster
+        except Exception:
             shutil.rmtree(new)
-        else:
-            if sum(file.file_size for file in self.filelist if file.filename.endswith(".py")) >= LEAST_COMPILED_BYTES:
-                _compile(folder)
+            if not folder.exists():  # otherwise another environment was faster
+                raise
+            return
+        if sum(file.file_size for file in self.filelist if file.filename.endswith(".py")) >= LEAST_COMPILED_BYTES:
+            _compile(folder)
 
 
 def _digest(file: Path) -> str:

@@ -90,6 +90,13 @@ def first(stack: LocalStack, files: dict[str, bytes]) -> str:
     return dropped(stack, "first", files)
 
 
+@pytest.fixture(scope="module")
+def served(stack: LocalStack, first: str) -> str:
+    """The id of that run, which is over."""
+    ended(stack, first)
+    return first
+
+
 def test_a_run_is_watched_live_to_its_end_without_a_reload(stack: LocalStack, first: str, operator: Visitor) -> None:
     page = operator.open(f"/runs/{first}")
     page.evaluate("window.sameDocument = true")
@@ -101,15 +108,14 @@ def test_a_run_is_watched_live_to_its_end_without_a_reload(stack: LocalStack, fi
     assert operator.errors == [] and not TRACE.search(operator.text)
 
 
-def test_the_first_page_says_who_serves(stack: LocalStack, first: str, operator: Visitor) -> None:
-    ended(stack, first)
+def test_the_first_page_says_who_serves(stack: LocalStack, served: str, operator: Visitor) -> None:
     operator.open("/")
-    expect(content(operator)).to_contain_text(first)
+    expect(content(operator)).to_contain_text(served)
 
 
-def test_the_reason_of_a_rejection_is_read_at_the_gate(stack: LocalStack, first: str, operator: Visitor) -> None:
+def test_the_reason_of_a_rejection_is_read_at_the_gate(stack: LocalStack, served: str, operator: Visitor) -> None:
     demand(stack, better=0.5)
-    run_id = trained_anew(stack, first, seed=1)
+    run_id = trained_anew(stack, served, seed=1)
     record = ended(stack, run_id)
     assert record["status"] == "REJECTED" and record["reasons"]
     operator.open(f"/gate?run={run_id}")
@@ -118,11 +124,11 @@ def test_the_reason_of_a_rejection_is_read_at_the_gate(stack: LocalStack, first:
 
 
 def test_an_approval_given_in_the_console_lets_the_model_serve(
-    stack: LocalStack, first: str, operator: Visitor
+    stack: LocalStack, served: str, operator: Visitor
 ) -> None:
     demand(stack, better=-1)
     with configured(stack.client, "ncf-register", APPROVAL="manual"):
-        run_id = trained_anew(stack, first, seed=2)
+        run_id = trained_anew(stack, served, seed=2)
         page = operator.open(f"/runs/{run_id}")
         approve = page.get_by_role("button", name="Approve")
         expect(approve).to_be_visible(timeout=RUN_MILLISECONDS)
@@ -179,14 +185,14 @@ def write_draft(page: Page, policy: Mapping[str, Any]) -> None:
 
 
 def test_a_draft_policy_judges_the_last_runs_and_records_nothing(
-    stack: LocalStack, first: str, operator: Visitor
+    stack: LocalStack, served: str, operator: Visitor
 ) -> None:
-    page = operator.open(f"/gate?run={first}")
+    page = operator.open(f"/gate?run={served}")
     write_draft(page, {"minimumTestUsers": 1_000_000})
     page.get_by_role("button", name="Judge the last runs by it").click()
     expect(content(operator)).to_contain_text("minimumTestUsers: 20 → 1000000")
-    expect(content(operator)).to_contain_text(f"{first}: ")
-    assert stack.ledger.run(first)["status"] == "DEPLOYED"
+    expect(content(operator)).to_contain_text(f"{served}: ")
+    assert stack.ledger.run(served)["status"] == "DEPLOYED"
 
 
 def test_the_second_of_two_people_who_publish_a_policy_is_told(stack: LocalStack, operator: Visitor) -> None:
@@ -212,29 +218,29 @@ def test_the_second_of_two_people_who_publish_a_policy_is_told(stack: LocalStack
         demand(stack, better=-1)
 
 
-def test_the_runs_to_compare_are_chosen_on_the_page(stack: LocalStack, first: str, operator: Visitor) -> None:
+def test_the_runs_to_compare_are_chosen_on_the_page(stack: LocalStack, served: str, operator: Visitor) -> None:
     page = operator.open("/compare")
     chooser = page.get_by_label("Runs to compare")
-    before = run_ids(stack) - {first}
+    before = run_ids(stack) - {served}
     chooser.click()
     for run_id in [option for option in before if page.get_by_role("option", name=option).count()]:
         option = page.get_by_role("option", name=run_id)
         if option.get_attribute("aria-selected") == "true":
             option.click()
-    option = page.get_by_role("option", name=first)
+    option = page.get_by_role("option", name=served)
     if option.get_attribute("aria-selected") != "true":
         option.click()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Compare", exact=True).click()
-    page.wait_for_url(f"**/compare?a={first}")
-    expect(page.get_by_role("columnheader", name=first).first).to_be_visible()
+    page.wait_for_url(f"**/compare?a={served}")
+    expect(page.get_by_role("columnheader", name=served).first).to_be_visible()
 
 
-def test_another_run_is_chosen_at_the_gate(first: str, operator: Visitor) -> None:
+def test_another_run_is_chosen_at_the_gate(served: str, operator: Visitor) -> None:
     page = operator.open("/gate")
     page.get_by_role("combobox", name="Run", exact=True).click()
-    page.get_by_role("option", name=first).click()
-    page.wait_for_url(f"**/gate?run={first}")
+    page.get_by_role("option", name=served).click()
+    page.wait_for_url(f"**/gate?run={served}")
     expect(content(operator)).to_contain_text("ACCEPTED")
 
 
@@ -242,7 +248,7 @@ def test_another_run_is_chosen_at_the_gate(first: str, operator: Visitor) -> Non
     ("drill", "expected"), [("Duplicate event", "no run is started"), ("Full disk", "the disk has 0 bytes free")]
 )
 def test_a_drill_shows_the_expected_end_and_the_real_one(
-    stack: LocalStack, first: str, operator: Visitor, drill: str, expected: str
+    stack: LocalStack, served: str, operator: Visitor, drill: str, expected: str
 ) -> None:
     before = run_ids(stack)
     page = operator.open("/drills")
