@@ -152,6 +152,7 @@ def test_a_hostile_archive_is_refused_in_little_memory(reader: str, written: Cal
 OPENERS = {
     "contracts/archives.py": "read by all but the embedded AWS",
     "functions/publish_code/package.py": "writes",
+    "laptop_aws/corrections/lambda_code.py": "reads zip files of code: ministack bounds them by AWS's 250 MiB",
     "laptop_aws/objects.py": "read",
     "training/launching/runs.py": "writes",
 }
