@@ -222,9 +222,9 @@ def unique(stem: str) -> str:
 
 
 def archive(files: dict[str, str]) -> bytes:
-    """A zip of text files."""
+    """A zip of text files: the same bytes at any time."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as zipped:
         for path, text in files.items():
-            zipped.writestr(path, text)
+            zipped.writestr(zipfile.ZipInfo(path), text)
     return buffer.getvalue()
