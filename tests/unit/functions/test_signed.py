@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -314,3 +315,11 @@ def test_errors_are_named_by_their_code(answer: Answer, reason: str, detail: str
     with pytest.raises(EndpointUnavailable) as caught:
         Endpoint(runtime, "ncf-recommender").probe({}, budget)
     assert (caught.value.reason, caught.value.detail) == (reason, detail)
+
+
+def test_other_threads_sleep_as_always(naps: list[float]) -> None:
+    other = threading.Thread(target=time.sleep, args=(0.01,))
+    other.start()
+    other.join()
+    time.sleep(5.0)
+    assert naps == [5.0]
