@@ -383,7 +383,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str], measure_serving: Me
         status = main(argv, environment, measure_serving)
     except SystemExit as ended:  # after --help, or by SIGTERM
         status = int(ended.code or 0)
-    end(status, environment)
+    end(status)
 
 
 if __name__ == "__main__":

@@ -130,18 +130,17 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def end(status: int, environment: Mapping[str, str]) -> NoReturn:
+def end(status: int) -> NoReturn:
     """End this process; call it after `leave` and after all files are written.
 
-    If there are several processes, the interpreter's cleanup is skipped. A thread of gloo that releases a tensor during
-    the cleanup requests the interpreter's lock, which aborts the process ("terminate called without an active
-    exception"). torchrun then stops the first process, which may not have written the model yet.
+    The interpreter's cleanup is skipped. Work that a failed or stopped fit began beside it (`ncf/cores.py`) would
+    delay it, and a thread of gloo that releases a tensor during the cleanup requests the interpreter's lock, which
+    aborts the process ("terminate called without an active exception"): torchrun then stops the first process, which
+    may not have written the model yet.
     """
-    if _are_several(environment):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _are_several(environment: Mapping[str, str]) -> bool:

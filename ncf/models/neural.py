@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ncf import recent
-from ncf.cores import cores, threads
+from ncf.cores import beside, cores, threads
 from ncf.dataset import BrokenDataset, Dataset
 from ncf.interface import CannotFit, Context, Kind, Model, Tensors
 from ncf.models import als, ease
@@ -136,10 +136,16 @@ def _stored(model: str, dataset: Dataset, parameters: Parameters, context: Conte
 
 def _fit(model: str, dataset: Dataset, parameters: Parameters, context: Context) -> Recommender:
     from ncf.fitting import loop
+    from ncf.fitting.distributed import Processes
 
     held_out = _held_out(dataset, parameters)
     fitted = held_out or dataset
     start = _resolved_start(model, parameters, fitted)
+    is_fused = parameters.fusion > 0 and model != "mlp" and dataset.learned_items <= ease.MAXIMUM_ITEMS
+    added: Callable[[], tuple[Tensor, Tensor]]
+    added = partial(_ease_factors, parameters, dataset, parameters.fusion_factors, context)
+    if is_fused and start != "ease" and context.device.type == "cpu" and Processes.current().size == 1:
+        added = beside(added)  # the steps leave cores idle
     network = loop.fit(
         fitted,
         parameters.architecture(model),
@@ -149,10 +155,7 @@ def _fit(model: str, dataset: Dataset, parameters: Parameters, context: Context)
         start=None if start == "random" else partial(_start_factors, start, parameters, fitted, context),
         validate=_validate(held_out, parameters, context) if held_out else None,
     )
-    if parameters.fusion == 0 or model == "mlp" or dataset.learned_items > ease.MAXIMUM_ITEMS:
-        return network
-    p, q = _ease_factors(parameters, dataset, parameters.fusion_factors, context)
-    return fused(network, p, q, parameters.fusion)
+    return fused(network, *added(), parameters.fusion) if is_fused else network
 
 
 def _resolved_start(model: str, parameters: Parameters, dataset: Dataset) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from ncf import bundle as bundles
 from ncf import dataset_files
 from ncf.bundle import BrokenBundle, Bundle
+from ncf.cores import threads
 from ncf.dataset import Dataset, Pairs
 from ncf.evaluation import Evaluation
 from ncf.golden import golden
@@ -185,6 +187,25 @@ def test_the_same_seed_gives_the_same_figures(model: str, small_shop: Dataset, o
     first, second = once(model, "shop").state(), fitted(model, small_shop, epochs=2).state()
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_ease_is_computed_beside_the_steps_and_gives_the_same_model(
+    small_shop: Dataset, once: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    computed: list[str] = []
+    compute = neural._ease_factors
+
+    def noted(*given: Any) -> Any:
+        computed.append(current_thread().name)
+        return compute(*given)
+
+    monkeypatch.setattr(neural, "_ease_factors", noted)
+    with threads(1):
+        beside = fitted("neumf", small_shop, epochs=2).state()
+    assert computed == ["beside"]
+    for name, tensor in once("neumf", "shop").state().items():
+        torch.testing.assert_close(beside[name], tensor, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("model", EVERY)
