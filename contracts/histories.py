@@ -37,14 +37,15 @@ def read(value: Any) -> History:
         raise BadHistory(f"history must be a list of objects, not {kind(value)}")
     if len(value) > limits.HISTORY:
         raise BadHistory(f"history must hold at most {limits.HISTORY} items, not {len(value)}: send the newest")
-    for place, entry in enumerate(value):
-        if type(entry) is not dict or not {"itemId"} <= entry.keys() <= _FIELDS:
-            raise BadHistory(f"history[{place}] must be an object with itemId and at most ageSeconds and isBought")
-        if type(entry.get("isBought", False)) is not bool:
-            shown = as_json(entry["isBought"])
-            raise BadHistory(f"history[{place}].isBought must be true or false, not {shown}")
-    items = [entry["itemId"] for entry in value]
+    # By column, not by entry: a server reads a history of fifty in the time in which it ranks thousands of items.
+    if not {dict}.issuperset(map(type, value)):
+        _refuse_entry(value)
+    items = [entry["itemId"] for entry in value if "itemId" in entry]
     ages = [entry["ageSeconds"] for entry in value if "ageSeconds" in entry]
+    flags = [entry["isBought"] for entry in value if "isBought" in entry]
+    is_whole = len(items) == len(value) and len(items) + len(ages) + len(flags) == sum(map(len, value))
+    if not (is_whole and {bool}.issuperset(map(type, flags))):
+        _refuse_entry(value)
     if not ({int, float}.issuperset(map(type, ages)) and all(0 <= age <= sys.float_info.max for age in ages)):
         _refuse_age(value)
     if not ({str}.issuperset(map(type, items)) and is_unicode("".join(items))):
@@ -53,8 +54,17 @@ def read(value: Any) -> History:
         raise BadHistory(f"history: an itemId must have 1 to {limits.ID_CHARACTERS} characters")
     if ages and len(ages) != len(items):
         raise BadHistory("history: ageSeconds must be in all entries or in none")
-    bought = frozenset(entry["itemId"] for entry in value if entry.get("isBought"))
+    bought = frozenset(entry["itemId"] for entry in value if entry.get("isBought")) if flags else frozenset[str]()
     return History(tuple(items), tuple(map(float, ages)) if ages else None, bought)
+
+
+def _refuse_entry(entries: list[Any]) -> None:
+    for place, entry in enumerate(entries):
+        if type(entry) is not dict or not {"itemId"} <= entry.keys() <= _FIELDS:
+            raise BadHistory(f"history[{place}] must be an object with itemId and at most ageSeconds and isBought")
+        if type(entry.get("isBought", False)) is not bool:
+            shown = as_json(entry["isBought"])
+            raise BadHistory(f"history[{place}].isBought must be true or false, not {shown}")
 
 
 def _refuse_age(entries: list[dict[str, Any]]) -> None:

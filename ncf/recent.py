@@ -225,13 +225,15 @@ def in_order(history: Sequence[int], ages: Sequence[float] | None) -> tuple[list
     number = len(history)
     if ages is None:
         return list(history), list(range(number - 1, -1, -1))
-    order = sorted(range(number), key=ages.__getitem__, reverse=True)  # stable: equal ages keep their order
+    if (falling := sorted(ages, reverse=True)) != list(ages):
+        order = sorted(range(number), key=ages.__getitem__, reverse=True)  # stable: equal ages keep their order
+        history, ages = [history[place] for place in order], falling
     later, after = [0] * number, 0
-    for at in range(number - 1, -1, -1):
-        if at + 1 < number and ages[order[at]] != ages[order[at + 1]]:
-            after = number - 1 - at
-        later[at] = after
-    return [history[place] for place in order], later
+    for place in range(number - 2, -1, -1):
+        if ages[place] != ages[place + 1]:
+            after = number - 1 - place
+        later[place] = after
+    return list(history), later
 
 
 def split(description: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:

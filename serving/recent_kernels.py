@@ -12,6 +12,8 @@ from serving.compiled import compiled
 from serving.vectors import BLOCK
 
 _NO_TIMES = np.empty(0, np.float32)
+_FEW = 4
+"""So many neighbours of the last items are a few of the items: only their scores are turned into logarithms."""
 
 
 def compile_all() -> None:
@@ -35,23 +37,49 @@ def recency(stored, neighbours, weights, gains, user, fresh, after, added):  # t
     begin, end = (indptr[user], indptr[user + 1]) if user >= 0 else (0, 0)
     fading, repeats, again = weights
     items, last, own = np.empty(fresh.size + end - begin, np.int64), 0, np.empty(fresh.size + end - begin, np.float32)
+    ages = np.empty(items.size, np.int64)
     for place in range(fresh.size):
         item = fresh[place]
         if not _times(fresh[place + 1 :], _NO_TIMES, item) and after[place] < fading.size:
             times = 1 + _times(fresh[:place], _NO_TIMES, item) + _times(indices[begin:end], often[begin:end], item)
-            items[last], own[last] = item, times * repeats[after[place]] * again[item]
-            _add_neighbours(neighbours, item, fading[after[place]], added)
+            items[last], ages[last], own[last] = item, after[place], times * repeats[after[place]] * again[item]
             last += 1
     for place in range(begin, end):
         item, age = indices[place], later[place] + fresh.size
         if age < fading.size and not _times(fresh, _NO_TIMES, item):
-            items[last], own[last] = item, often[place] * repeats[age] * again[item]
-            _add_neighbours(neighbours, item, fading[age], added)
+            items[last], ages[last], own[last] = item, age, often[place] * repeats[age] * again[item]
             last += 1
-    _log1p_times(gains[0], added)
+    _add_neighbours(neighbours, items[:last], fading[ages[:last]], gains[0], added)
     _log1p_times(gains[1], own[:last])
     for place in range(last):
         added[items[place]] += own[place]
+
+
+@compiled
+def _add_neighbours(neighbours, items, fades, gain, added):  # type: ignore[no-untyped-def]
+    """Write gain · log(1 + x) into `added`, where x are the neighbours of the last items, each times its fading."""
+    indptr, other, weights = neighbours
+    cells = 0
+    for place in range(items.size):
+        cells += indptr[items[place] + 1] - indptr[items[place]]
+    # In a large catalogue most of x is 0, and so is its logarithm.
+    is_few, found = _FEW * cells < added.size, 0
+    touched = np.empty(cells if is_few else 0, np.int64)
+    for place in range(items.size):
+        fade = fades[place]
+        if fade > 0:
+            for cell in range(indptr[items[place]], indptr[items[place] + 1]):
+                if is_few:
+                    touched[found] = other[cell]
+                    found += 1
+                added[other[cell]] += fade * weights[cell]
+    if is_few:
+        x = added[touched[:found]]
+        _log1p_times(gain, x)
+        for place in range(found):
+            added[touched[place]] = x[place]
+    else:
+        _log1p_times(gain, added)
 
 
 @compiled
@@ -95,12 +123,3 @@ def _times(items, often, item):  # type: ignore[no-untyped-def]
         if items[place] == item:
             times += often[place] if often.size else np.float32(1)
     return times
-
-
-@compiled
-def _add_neighbours(neighbours, item, weight, added):  # type: ignore[no-untyped-def]
-    """Add the neighbours of one of the last items to x."""
-    indptr, other, weights = neighbours
-    if weight > 0:
-        for cell in range(indptr[item], indptr[item + 1]):
-            added[other[cell]] += weight * weights[cell]

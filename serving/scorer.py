@@ -142,7 +142,7 @@ class Scorer:
         if user is not None and bundle.seen(user).size == 0:
             user = None
         history, ages, unknown = self._known_history(request)
-        is_told = bool(history)
+        whole_history = history
         if user is not None and ages:
             history, ages = self._unlearned(user, history, ages)
         rows = None
@@ -153,11 +153,7 @@ class Scorer:
                 unknown += len({item for item in request.candidates if item not in bundle.item_index})
             rows = np.fromiter(known, np.int64, len(known))
             rows.sort()
-        excluded = bundle.left_out(user, request.exclude_seen)
-        if is_told and request.exclude_seen != seen.NONE:
-            fresh = request.history if request.exclude_seen == seen.ANY else request.bought
-            places = [bundle.item_index[item] for item in fresh if item in bundle.item_index]
-            excluded = np.union1d(excluded, np.array(places, dtype=np.int32))
+        excluded = self._left_out(request, user, whole_history)
         if request.candidates is None:
             excluded = bundle.excluded(excluded)
         if filters is not NO_FILTERS:
@@ -236,6 +232,17 @@ class Scorer:
                 entry["because"] = [self._bundle.item_ids[item] for item in own]
         return entries
 
+    def _left_out(self, request: Invocation, user: int | None, known: list[int]) -> Places:
+        """What `excludeSeen` leaves out, sorted. known: the items of the request's history that the model knows."""
+        bundle, kind = self._bundle, request.exclude_seen
+        own = bundle.left_out(user, kind)
+        if not known or kind == seen.NONE:
+            return own
+        if kind == seen.BOUGHT:
+            known = [bundle.item_index[item] for item in request.bought if item in bundle.item_index]
+        both: Places = np.union1d(own, np.array(known, dtype=np.int32))
+        return both
+
     def _known_history(self, request: Invocation) -> tuple[list[int], list[float] | None, int]:
         """The known items of the request's history, their ages if it has them, and the number of unknown items."""
         found = [*map(self._bundle.item_index.get, request.history)]
@@ -250,6 +257,8 @@ class Scorer:
     def _unlearned(self, user: int, history: list[int], ages: list[float]) -> tuple[list[int], list[float]]:
         """The history and its ages without what the model has learned of the user."""
         fresh = self._bundle.unlearned(user, history, ages, time.time())
+        if len(fresh) == len(history):
+            return history, ages
         return [history[place] for place in fresh], [ages[place] for place in fresh]
 
     def _personal(

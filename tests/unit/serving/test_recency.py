@@ -18,20 +18,20 @@ from tests.unit.serving.conftest import ITEMS
 LAST = 6
 
 
-def random_part(seed: int, users: int = 3) -> Recent:
+def random_part(seed: int, items: int) -> Recent:
     generator = torch.Generator().manual_seed(seed)
-    sizes = torch.randint(0, 8, (ITEMS,), generator=generator)
-    stored = [torch.randperm(ITEMS, generator=generator)[:count] for count in (0, 4, 9)]
+    sizes = torch.randint(0, 8, (items,), generator=generator)
+    stored = [torch.randperm(items, generator=generator)[:count] for count in (0, 4, 9)]
     return Recent(
         gain=2.5,
         repeat_gain=1.25,
         neighbour_indptr=torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)]),
-        neighbours=torch.randint(ITEMS, (int(sizes.sum()),), generator=generator).int(),
-        weights=torch.rand(int(sizes.sum()), generator=generator),
+        neighbours=torch.randint(items, (int(sizes.sum()),), generator=generator).int(),
+        weights=(2 * torch.rand(int(sizes.sum()), generator=generator) - 1).clamp(min=0.0),
         fading=torch.rand(LAST, generator=generator),
         repeats=torch.rand(LAST, generator=generator),
-        again=torch.rand(ITEMS, generator=generator) * 3,
-        prior=torch.randn(ITEMS, generator=generator),
+        again=torch.rand(items, generator=generator) * 3,
+        prior=torch.randn(items, generator=generator),
         indptr=torch.tensor([0, 0, 4, 13]),
         indices=torch.cat(stored).int(),
         later=torch.randint(0, 9, (13,), generator=generator).to(torch.uint8),
@@ -41,12 +41,13 @@ def random_part(seed: int, users: int = 3) -> Recent:
 
 @given(
     seed=st.integers(0, 50),
+    items=st.sampled_from([ITEMS, 50 * ITEMS]),  # with many, few are neighbours of the last items
     user=st.sampled_from([None, 0, 1, 2]),
     history=st.lists(st.integers(0, ITEMS - 1), max_size=12),
     data=st.data(),
 )
-def test_the_compiled_loop_adds_what_the_model_adds(seed: int, user: Any, history: Any, data: Any) -> None:
-    part = random_part(seed)
+def test_the_compiled_loop_adds_what_the_model_adds(seed: int, items: int, user: Any, history: Any, data: Any) -> None:
+    part = random_part(seed, items)
     size = len(history)
     ages = data.draw(st.none() | st.lists(st.integers(0, 3), min_size=size, max_size=size))
     expected = part.added(part.last(user, history, ages)).numpy()
