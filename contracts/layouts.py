@@ -10,8 +10,10 @@ import csv
 import io
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 HEAD_BYTES = 64 * 1024
 """How much of a file is looked at, after decompression."""
@@ -20,10 +22,19 @@ ROWS = 200
 
 SEPARATORS = ("::", "\t", ";", "|", ",")
 Encoding = Literal["ascii", "utf-8", "latin-1"]
+WINDOWS = {
+    chr(byte): character for byte in range(0x80, 0xA0) if (character := bytes([byte]).decode("cp1252", "ignore"))
+}
+"""What Windows-1252 has in place of control characters of Latin-1, such as the euro sign."""
+_AS_WINDOWS = str.maketrans(WINDOWS)
 _ALWAYS_QUOTED = (",", ";")
 
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?")
+_JSON_ENDINGS = ("json", "jsonl", "ndjson")
+#: {"data": [{
+_LIST_IN_OBJECT = re.compile(r'\s*\{\s*"([^"\\]+)"\s*:\s*\[\s*\{')
+_MOST_SKIPPED = 10
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")
 _COMMANDS = {
@@ -55,9 +66,11 @@ class Layout:
     names: of the columns; `1`, `2`… in a file without a header.
     header: the header's line, without byte-order mark and line break; None without a header.
     separator, is_quoted: of a delimited file; a quote is `"`, and `""` inside quotes.
-    encoding: `latin-1` if the bytes are not UTF-8; `ascii` if they are both.
+    encoding: `latin-1` (as Windows has it: see `WINDOWS`) if the bytes are not UTF-8; `ascii` if they are both.
     is_multiline: a quoted field has a line break.
+    skipped: lines before the header that are no rows: a title, a comment, or `sep=;` for a spreadsheet.
     rows: the first rows, without the header; missing values are empty.
+    nested: of JSON, the columns with objects or lists, and the first one of each.
     """
 
     kind: Literal["delimited", "json", "parquet"]
@@ -67,7 +80,9 @@ class Layout:
     is_quoted: bool = False
     encoding: Encoding = "ascii"
     is_multiline: bool = False
+    skipped: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
+    nested: Mapping[str, dict[str, Any] | list[Any]] = field(default_factory=dict, compare=False)
 
     @property
     def has_header(self) -> bool:
@@ -94,9 +109,14 @@ def find(head: bytes, called: str, is_whole: bool = True) -> Layout:
     start = text.lstrip()[:1]
     if start == "{":
         return _json_lines(text, called, encoding)
-    if start == "[" and called.lower().split(".")[-1] == "json":
-        raise Unreadable(f"{called} is one JSON list, not one object a line: convert it with jq -c '.[]'")
+    if start == "[" and any(part in _JSON_ENDINGS for part in called.lower().split(".")[1:]):
+        raise Unreadable(f"{called} is one JSON list, not one object a line: convert it with {_jq('.[]', called)}")
     return _delimited(text, called, is_whole, encoding)
+
+
+def from_windows(raw: bytes) -> str:
+    """The text of bytes that are not UTF-8."""
+    return raw.decode("latin-1").translate(_AS_WINDOWS)
 
 
 def _decoded(head: bytes, called: str, is_whole: bool) -> tuple[str, Encoding]:
@@ -111,7 +131,7 @@ def _decoded(head: bytes, called: str, is_whole: bool) -> tuple[str, Encoding]:
     try:
         text = whole_lines.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return whole_lines.decode("latin-1"), "latin-1"
+        return from_windows(whole_lines), "latin-1"
     return text, "ascii" if text.isascii() else "utf-8"
 
 
@@ -129,11 +149,40 @@ def _json_lines(text: str, called: str, encoding: Encoding) -> Layout:
             continue
         if isinstance(found, dict):
             objects.append(found)
+    if len(objects) <= 1 and (whole := _LIST_IN_OBJECT.match(text)):
+        raise Unreadable(
+            f"{called} is one JSON object with a list, not one object a line: convert it with "
+            f"{_jq(f'.[{json.dumps(whole[1])}][]', called)}"
+        )
+    if not objects and re.match(r"\s*\{u?'", text):
+        code = "import ast, json, sys; [print(json.dumps(ast.literal_eval(line))) for line in sys.stdin]"
+        raise Unreadable(
+            f'{called} is written as Python, not as JSON: convert it with python3 -c "{code}" < {called} > flat.jsonl'
+        )
     if not objects:
-        raise Unreadable(f"{called} has no JSON object on a line of its own: convert it with jq -c '.'", is_prose=True)
+        raise Unreadable(
+            f"{called} has no JSON object on a line of its own: convert it with {_jq('.', called)}", is_prose=True
+        )
     names = tuple(dict.fromkeys(name for found in objects for name in found))
     rows = tuple(tuple(_text(found.get(name)) for name in names) for found in objects)
-    return Layout("json", names, rows=rows)
+    nested = {name: value for found in reversed(objects) for name, value in found.items()
+              if isinstance(value, dict | list) and value}  # fmt: skip
+    return Layout("json", names, rows=rows, nested=nested)
+
+
+def _jq(program: str, called: str) -> str:
+    return f"jq -c '{program}' {called} > flat.jsonl"
+
+
+def flattened(layout: Layout, name: str, called: str) -> str:
+    """The command that brings one value of each object or list in the column `name` to the top of its row."""
+    value, path = layout.nested[name], f".[{json.dumps(name)}]"
+    if isinstance(value, list):
+        is_of_objects = isinstance(value[0], dict)
+        return _jq(f". + {path}[] | del({path})" if is_of_objects else f"{path} = {path}[]", called)
+    scalars = [key for key, own in value.items() if not isinstance(own, dict | list)]
+    key = next((key for key in scalars if key in ("id", "_id", "$oid")), (scalars or list(value))[0])
+    return _jq(f"{path} = {path}[{json.dumps(key)}]", called)
 
 
 def _text(value: object) -> str:
@@ -144,6 +193,7 @@ def _text(value: object) -> str:
 
 
 def _delimited(text: str, called: str, is_whole: bool, encoding: Encoding) -> Layout:
+    text, skipped = _without_title(text)
     candidates = []
     for separator in SEPARATORS:
         is_quoted = separator in _ALWAYS_QUOTED or (separator != "::" and _has_quotes(text, separator))
@@ -170,9 +220,31 @@ def _delimited(text: str, called: str, is_whole: bool, encoding: Encoding) -> La
         separator=separator,
         is_quoted=is_quoted,
         encoding=encoding,
+        skipped=skipped,
         is_multiline=is_quoted and not all(map(re.compile(complete_line(separator)).match, _lines(text))),
         rows=tuple(tuple(value.strip() for value in row) for row in body if len(row) == len(names)),
     )
+
+
+def _without_title(text: str) -> tuple[str, tuple[str, ...]]:
+    """The text from its header or first row on, and the lines before it. Such lines have one value, where the following
+    one has three or more, or they are comments.
+    """
+    lines = _lines(text)
+    filled = [place for place, line in enumerate(lines) if line.strip()][: _MOST_SKIPPED + 1]
+
+    def values(place: int) -> int:
+        return max(sum(1 for part in lines[place].split(mark) if part.strip(' "')) for mark in SEPARATORS)
+
+    def is_none(place: int, following: int) -> bool:
+        is_comment = lines[place].startswith("#") and values(place) != values(following)
+        return values(place) == 1 or is_comment or lines[place].strip(' "').startswith("sep=")
+
+    pairs = enumerate(pairwise(filled))
+    first = next((number for number, (place, following) in pairs if not is_none(place, following)), len(filled) - 1)
+    if first < 1 or values(filled[first]) < 3:
+        return text, ()
+    return "\n".join(lines[filled[first] :]), tuple(lines[place] for place in filled[:first])
 
 
 def complete_line(separator: str) -> str:

@@ -13,7 +13,7 @@ SUPPORTED = (
 )
 
 _CATALOGUES = ("items", "movies", "products", "articles", "books", "catalogue", "catalog")
-_PEOPLE = ("users", "customers", "members")
+_PEOPLE = ("users", "user", "customers", "customer", "members", "member")
 _OTHERS = (
     "readme", "license", "licence", "tags", "links", "genome-scores", "genome-tags", "category_tree",
     "item_properties_part1", "item_properties_part2",
@@ -29,7 +29,7 @@ class Part(StrEnum):
     """Known to be something else, such as `users.csv`."""
     UNSUPPORTED = "unsupported"
     HIDDEN = "hidden"
-    """A part of the path starts with `_` or `.`."""
+    """A part of the path starts with `_`, `.` or `~$`, as a spreadsheet's lock does."""
 
 
 def compression_of(name: str) -> str | None:
@@ -53,8 +53,8 @@ def stem_of(name: str) -> str:
 
 
 def is_hidden(path: str) -> bool:
-    """True if a file is not data: a part of its path starts with `_` or `.`."""
-    return any(part.startswith(("_", ".")) for part in path.split("/"))
+    """True if a file is not data: a part of its path starts with `_`, `.` or `~$`."""
+    return any(part.startswith(("_", ".", "~$")) for part in path.split("/"))
 
 
 def is_catalogue(name: str) -> bool:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contracts import columns, layouts
-from contracts.columns import KEYS, Given, NotSure
+from contracts.column_names import KEYS
+from contracts.columns import Given, NotSure
 from contracts.layouts import HEAD_BYTES, Layout, Unreadable
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from contracts.columns import NO_TIMES, Given
+from contracts import time_forms
+from contracts.column_names import NO_TIMES
+from contracts.columns import Given
 from contracts.lines import FAILED
 from contracts.names import DATASET_VERSION, EXAMPLE_VERSION
 from contracts.splits import AUTO, GLOBAL_TIME, LEAVE_LAST_OUT, PROTOCOLS
@@ -39,15 +40,6 @@ WARNINGS = (
     "other-catalogue", "many-withdrawn", "catalogue-repeats", "catalogue-columns", "catalogue-types", "catalogue-texts",
 )  # fmt: skip
 """The names of what `findings`, `item_columns` and `withdrawal` warn of."""
-#: The letters of a datetime pattern that can be read, with the numbers of times that each may stand in a row:
-#: https://spark.apache.org/docs/4.0.0/sql-ref-datetime-pattern.html
-_PATTERN_LETTERS = {
-    "y": (2, 4), "M": (1, 2, 3, 4), "L": (1, 2, 3, 4), "d": (1, 2), "D": (1, 2, 3), "H": (1, 2), "k": (1, 2),
-    "K": (1, 2), "h": (1, 2), "m": (1, 2), "s": (1, 2), "S": range(1, 10), "a": (1,), "V": (2,), "z": (1, 2, 3, 4),
-    "O": (1, 4), "X": range(1, 6), "x": range(1, 6), "Z": range(1, 6),
-}  # fmt: skip
-_PATTERN_PART = re.compile(r"'(?:[^']|'')*'|([A-Za-z])\1*|[^A-Za-z'\[\]#{}]")
-
 #: sysexits.h EX_USAGE. argparse's own 2 would read as "data refused".
 USAGE_ERROR = 64
 
@@ -72,7 +64,6 @@ class Arguments:
     split: one of `contracts.splits.PROTOCOLS`, or AUTO.
     test_share, test_days: by global time, one of them is given: at least this share of the interactions (above 0,
         below 1), or these days before the latest one, are for testing.
-    timestamp_format: a datetime pattern of Spark, for times of other forms than those that are known.
     refused_warnings: warnings, by their names in `WARNINGS`, that refuse the data.
     worth: what events are worth.
     union, drops: of an append: the document with the drops to read, and the folder that they are in.
@@ -102,7 +93,6 @@ class Arguments:
     split: str = AUTO
     test_share: float | None = None
     test_days: int | None = None
-    timestamp_format: str | None = None
     refused_warnings: tuple[str, ...] = ()
     worth: Worth = field(default_factory=lambda: _worth())
     drops: str | None = None
@@ -179,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
         "--weight-column",
         type=_text,
         metavar="C",
-        help="likewise of the weights; columns that are not named are guessed",
+        help=f"likewise of the weights; {NO_TIMES}: none; columns that are not named are guessed",
     )
     add("--event-id-column", type=_text, metavar="C", help="likewise of ids of events: each id of a person counts once")
     add("--session-id-column", type=_text, metavar="C", help="likewise of visits: a login gives their rows to the user")
@@ -240,6 +230,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         event_id=options.event_id_column,
         session_id=options.session_id_column,
         needs_event_type=bool(options.event_types or options.event_weights or options.bought_types),
+        needs_weight=options.least_value is not None or options.values == "multiply",
+        time_format=options.timestamp_format,
     )
     if len(set(columns.named().values())) < len(columns.named()):
         read.error("argument --*-column: one column cannot have two meanings")
@@ -287,7 +279,6 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         split=options.split,
         test_share=(options.test_share or TEST_SHARE) if is_share else None,
         test_days=options.test_days,
-        timestamp_format=options.timestamp_format,
         refused_warnings=options.refuse_warnings,
         worth=_worth(
             options.event_weights,
@@ -405,15 +396,8 @@ def _warnings(value: str) -> tuple[str, ...]:
 
 
 def _timestamp_format(value: str) -> str:
-    wrong = _PATTERN_PART.sub("", value)
-    runs = [match.group() for match in _PATTERN_PART.finditer(value) if match.group(1)]
-    refused = [run for run in runs if len(run) not in _PATTERN_LETTERS.get(run[0], ())]
-    if wrong or refused or not {"y"} <= {run[0] for run in runs}:
-        problem = f"it has {(refused or [wrong])[0]!r}" if refused or wrong else "it has no year, yyyy"
-        raise argparse.ArgumentTypeError(
-            f"{value!r} is no datetime pattern like dd.MM.yyyy HH:mm or M/d/yyyy H:mm: {problem}; letters that are "
-            "meant as they are stand between apostrophes"
-        )
+    if problem := time_forms.fault(value):
+        raise argparse.ArgumentTypeError(problem)
     return value
 
 

@@ -30,7 +30,7 @@ from pyspark.sql.types import (
 
 import parquet_files
 import text_files
-from contracts.columns import ITEM_NAMES, normal
+from contracts.column_names import catalogue_id, normal
 from contracts.item_fields import BOOLEAN, NAME_CHARACTERS, NUMBER, TEXT, TIME
 from contracts.layouts import Layout
 from refusal import Refused, printable
@@ -103,7 +103,10 @@ def _read_file(
     known = _columns(layout, items)
     if known[0] is None:
         has = ", ".join(printable(name, 60) for name in layout.names[:30]) or "no column"
-        raise Refused(f"the catalogue {printable(file.path)} has no id: expected item_id or id, found {has}")
+        raise Refused(
+            f"the catalogue {printable(file.path)} has no id: it has {has}; call the column item_id, or give the file "
+            "another name"
+        )
     path, further = literal_path(file.uri), _further(layout, items)
     if layout.kind == "parquet":
         return _read_parquet(session, file.uri, path, known, [Further(names[name], name) for name in further])
@@ -181,11 +184,10 @@ def _columns(layout: Layout, items: set[str]) -> tuple[str | None, str | None, s
         first = (*names[:2], *(names[2:] if len(names) == 3 else ()), None, None, None)
         return first[0], first[1], first[2]
     known = {normal(name): name for name in reversed(names)}
-    own = next((name for name in names if name in items), None)
+    identifier = catalogue_id(names, items)
 
     def first_of(choices: Sequence[str]) -> str | None:
         return next((known[name] for name in choices if name in known), None)
 
-    identifier = own or first_of(("itemid", "id", *ITEM_NAMES))
     others = [None if name == identifier else name for name in (first_of(_TITLES), first_of(_CATEGORIES))]
     return identifier, others[0], others[1]

@@ -48,8 +48,7 @@ def clean(preparation: Preparation, source: Source) -> Clean:
         raise Refused(f"no interactions (rows=0): {reason if preparation.read else empty}")
     if found.bad:
         _write_quarantine(preparation, settled, found.bad)
-    texts = cleaning.unreadable_times(settled) if "timestamp_unparsable" in found.bad else []
-    problem = findings.refusal(found, arguments.maximum_bad_share, texts)
+    problem = findings.refusal(found, arguments.maximum_bad_share, lambda reason: cleaning.examples(settled, reason))
     problem = problem or findings.unknown_types(found, arguments.worth)
     if problem:
         raise Refused(problem)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
+import identifiers
 import times
 import worth
 from contracts import ids
@@ -31,6 +32,8 @@ MAXIMUM_OUTCOMES = 10_000
 PAIR = ("events", "worth", "is_bought")
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+#: Three digits after a comma are thousands.
+_DECIMAL_COMMA = r"^[+-]?\d+,\d{1,2}$"
 _NOT_FINITE = r"(?i)^[+-]?(nan|inf(inity)?)$"
 _WHOLE = r"^-?\d{1,19}\.0$"
 
@@ -79,8 +82,8 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
     # A row without an event type is not wanted; isin would return null.
     is_wanted = F.coalesce(kind.isin(*rules.event_types), F.lit(False)) if rules.event_types else F.lit(True)
     trimmed = raw.select(
-        F.trim("user_id").alias("user"),
-        F.trim("item_id").alias("item"),
+        identifiers.of(F.col("user_id")).alias("user"),
+        identifiers.of(F.col("item_id")).alias("item"),
         F.trim("timestamp").alias("stamp"),
         F.trim("weight").alias("heft"),
         kind.alias("event_type"),
@@ -90,7 +93,9 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
         *_further(raw),
     )
     heft = F.col("heft")
-    number = F.when(heft.rlike(_NUMBER), heft.try_cast("double")).cast("float")
+    is_comma = heft.rlike(_DECIMAL_COMMA)
+    number = F.when(heft.rlike(_NUMBER), heft).when(is_comma, F.replace(heft, F.lit(","), F.lit(".")))
+    number = number.try_cast("double").cast("float")
     numbers = trimmed.withColumns({"number": times.number(F.col("stamp")), "weight": number})
     time = times.read(F.col("stamp"), F.col("number"), rules.timestamp_format)
     if not rules.has_times:
@@ -149,6 +154,7 @@ def _id_problem(identifier: Column, name: str) -> Column:
         .when(F.length(identifier) > MAXIMUM_ID_LENGTH, F.lit(f"{name}_too_long"))
         .when(identifier.rlike(ids.CONTROL_CHARACTER), F.lit(f"{name}_control_character"))
         .when(identifier.contains(ids.UNDECODABLE), F.lit(f"{name}_not_utf8"))
+        .when(identifier.contains("E+") & identifier.rlike(ids.ROUNDED), F.lit(f"{name}_rounded"))
     )
 
 
@@ -253,10 +259,11 @@ def bad_rows(settled: DataFrame, shares: dict[str, float] | None = None) -> Data
     return bad.select("reason", "file", "raw.*")
 
 
-def unreadable_times(settled: DataFrame, most: int = 3) -> list[str]:
-    """Some texts that are no times."""
-    rows = settled.where(F.col("reason") == "timestamp_unparsable").select("raw.timestamp").limit(most).collect()
-    return [row["timestamp"] for row in rows]
+def examples(settled: DataFrame, reason: str, most: int = 3) -> list[str]:
+    """Some texts of bad rows with this reason: of what it is about, or whole rows that fit no layout."""
+    name = next((name for name in ("user_id", "item_id", "timestamp", "weight") if reason.startswith(name)), "line")
+    rows = settled.where(F.col("reason") == reason).select(f"raw.{name}").limit(most).collect()
+    return [row[name] for row in rows if row[name]]
 
 
 def latest_per_pair(rows: DataFrame) -> DataFrame:

@@ -14,7 +14,8 @@ from pyspark.sql import functions as F
 import times
 from arguments import Arguments
 from contracts import unions
-from contracts.columns import KEYS, NO_TIMES, Given
+from contracts.column_names import KEYS, NO_TIMES
+from contracts.columns import Given
 from contracts.documents import Unfit
 from refusal import PreparationFailed, Refused
 from spark_session import java_class
@@ -37,7 +38,6 @@ class Drop:
     source: str
     given: Given
     format: str = "auto"
-    timestamp_format: str | None = None
     ignored_types: tuple[str, ...] = ()
     bought_types: tuple[str, ...] = ()
     name: str = ""
@@ -53,7 +53,6 @@ def read_drops(storage: Storage, arguments: Arguments) -> tuple[list[Drop], tupl
         arguments.source,
         arguments.columns,
         arguments.format,
-        arguments.timestamp_format,
         arguments.ignored_types,
         arguments.own_bought_types,
     )
@@ -80,9 +79,13 @@ def _drop(part: unions.Part, arguments: Arguments) -> Drop:
     named: dict[str, Any] = {meaning: part.parameters.get(key) for meaning, key in KEYS.items()}
     return Drop(
         source,
-        Given(**named, needs_event_type=bool(arguments.event_types)),
+        Given(
+            **named,
+            needs_event_type=bool(arguments.event_types),
+            needs_weight=arguments.worth.reads_values,
+            time_format=part.parameters.get("timestampFormat"),
+        ),
         part.parameters.get("format", "auto"),
-        part.parameters.get("timestampFormat"),
         _names(part, "ignoreTypes"),
         _names(part, "ownBoughtTypes"),
         part.name,

@@ -142,6 +142,8 @@ def _user_column(layout: Layout, named: str | None) -> str:
     for given in (Given(user=named), Given()) if named else (Given(),):
         try:
             return columns.choose(layout, given, "the file").user
+        except Unreadable:
+            break
         except NotSure as error:
             if layout.has_header and (user := error.suggestion.get("user")) in layout.names:
                 return str(user)

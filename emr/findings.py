@@ -7,7 +7,7 @@ figure (`figures`), the sentence names it too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -209,8 +209,25 @@ def _of_times(found: Outcomes) -> Iterator[Finding]:
         )
 
 
-def refusal(found: Outcomes, maximum_share: float, texts: Iterable[str] = ()) -> str | None:
-    """Why there are too many bad rows, or nothing that is wanted; None otherwise. `texts`: of times not understood."""
+#: What helps, by the end of the reason of most bad rows. {}: examples.
+_REMEDIES = {
+    "malformed_row": "rows such as {} have another number of columns than the others: take such lines out",
+    "timestamp_unparsable": f"times such as {{}} are not understood; accepted are {times.ACCEPTED}",
+    "timestamp_out_of_range": "times such as {} are no times from 1970 to 2100",
+    "_rounded": "ids such as {} were rounded by a spreadsheet, so that different ones became equal: export the column "
+    "as text",
+    "_control_character": "ids such as {} have control characters: is the file in another encoding than UTF-8 or "
+    "Windows-1252, convert it with iconv",
+    "weight_missing": "to use no weights, say WEIGHT=none, or weightColumn none in _drop.json",
+    "weight_unparsable": "weights such as {} are no numbers; to use no weights, say WEIGHT=none, or weightColumn none "
+    "in _drop.json",
+}
+
+
+def refusal(
+    found: Outcomes, maximum_share: float, examples: Callable[[str], Iterable[str]] = lambda reason: ()
+) -> str | None:
+    """Why there are too many bad rows, or nothing that is wanted; None otherwise. `examples`: texts by reason."""
     guests = found.bad.get(_GUEST, 0)
     if guests / found.read > max(_MOST_GUESTS, maximum_share):
         return f"{_share(guests, found.read)} rows have no user (limit {_MOST_GUESTS:.0%})"
@@ -219,10 +236,13 @@ def refusal(found: Outcomes, maximum_share: float, texts: Iterable[str] = ()) ->
         bad = {reason: rows for reason, rows in found.bad.items() if reason != _GUEST}
         detail = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(bad.items(), key=lambda pair: -pair[1]))
         detail += f", beside {guests:,} without a user, which are not bad" if guests else ""
-        shown = ", ".join(repr(printable(text, 40)) for text in texts)
-        accepted = f"; times such as {shown} are not understood; accepted are {times.ACCEPTED}" if shown else ""
-        shares = f"{total / found.read:.2%}, limit {maximum_share:.2%}"
-        return f"{total:,} of {found.read:,} rows are bad ({shares}): {detail}{accepted}"
+        most = max(bad, key=lambda reason: bad[reason])
+        remedy = next((words for end, words in _REMEDIES.items() if most.endswith(end)), "")
+        shown = ", ".join(repr(printable(text, 40)) for text in examples(most)) if "{}" in remedy else ""
+        if shown or (remedy and "{}" not in remedy):
+            detail += f"; {remedy.format(shown)}"
+        shares = f"{total / found.read:.2%}, limit {maximum_share:.2%} by maximumBadShare"
+        return f"{total:,} of {found.read:,} rows are bad ({shares}): {detail}"
     if found.good == 0:
         listed = f"; {_listed(found.most_frequent_types)}" if found.event_types else ""
         return f"no interactions (rows=0): none of {found.read:,} rows has a requested event type{listed}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+import identifiers
 import sessions
 from contracts.documents import Unfit
 from contracts.forgotten import NOBODY, PLACEHOLDER, Forgotten
@@ -45,17 +46,17 @@ def drop_rows(parsed: DataFrame, people: Forgotten) -> tuple[DataFrame, int]:
 
 
 def is_of(user_id: Column, people: Forgotten) -> Column:
-    """True where the text, without outer spaces, is the id of a forgotten person. In a column of fractions, 7.0 is 7
+    """True where the text is the id of a forgotten person. In a column of fractions, 7.0 is 7
     (`cleaning.settle`).
     """
-    text = F.trim(user_id)
+    text = identifiers.of(user_id)
     texts = F.array(text, F.regexp_replace(text, r"\.0+$", ""))
     return F.coalesce(F.exists(texts, lambda one: _is_theirs(one, people)), F.lit(False))
 
 
 def is_among(fields: Column, people: Forgotten) -> Column:
     """True where one of an array of texts is the id of a forgotten person."""
-    return F.coalesce(F.exists(fields, lambda field: _is_theirs(F.trim(field), people)), F.lit(False))
+    return F.coalesce(F.exists(fields, lambda field: _is_theirs(identifiers.of(field), people)), F.lit(False))
 
 
 def without_ids(users: DataFrame, people: Forgotten) -> DataFrame:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
+import identifiers
 from contracts import item_fields, limits
 from parquet_files import quoted
 
@@ -80,7 +81,7 @@ def clean_catalogue(catalogue: DataFrame) -> DataFrame:
     If an item has several rows, the one with the smallest title wins, so the order of the file has no effect.
     """
     further = [F.col(quoted(name)) for name in catalogue.columns if name not in ("item_id", "title", "category")]
-    identifier, title, category = F.trim("item_id"), _text_or_null("title"), _text_or_null("category")
+    identifier, title, category = identifiers.of(F.col("item_id")), _text_or_null("title"), _categories()
     described = catalogue.select(
         identifier.alias("item_id"), title.alias("title"), category.alias("category"), *further
     )
@@ -92,6 +93,14 @@ def clean_catalogue(catalogue: DataFrame) -> DataFrame:
         .select("item_id", "row.*", (~F.col("row").eqNullSafe(F.col("last"))).alias("is_repeated"))
         .drop("is_untitled")
     )
+
+
+def _categories() -> Column:
+    """The categories, with `|` between them, as they are or from a JSON list or a path such as Home > Kitchen."""
+    text = _text_or_null("category")
+    listed = F.array_join(F.from_json(text, "array<string>"), "|")
+    parted = F.when(text.contains("|"), text).otherwise(F.regexp_replace(text, r"\s+>\s+", "|"))
+    return F.when(text.startswith("["), F.coalesce(F.nullif(listed, F.lit("")), text)).otherwise(parted)
 
 
 def _text_or_null(column: str) -> Column:

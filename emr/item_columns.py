@@ -16,7 +16,7 @@ import parquet_files
 import times
 from catalogue import ITEMS, Catalogue, Further
 from contracts import item_fields
-from contracts.columns import normal
+from contracts.column_names import normal
 from contracts.item_fields import BOOLEAN, NUMBER, TEXT, TIME
 from findings import Finding
 from refusal import Refused, printable

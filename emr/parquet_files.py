@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from pyspark.sql.types import (
     IntegralType,
     NumericType,
     StringType,
+    StructType,
     TimestampNTZType,
     TimestampType,
 )
@@ -80,15 +82,30 @@ def read_rows(
     numbers that have a floating-point type. Raises Refused for a type that has no text.
     """
     try:
-        table = session.read.parquet(*paths)
+        table = session.read.schema(_types(session, schema, names)).parquet(*paths)
     except AnalysisException as error:
         raise Refused(
-            f"{printable(called)} has a column of a type that cannot be read: {_first_line(error)}"
+            f"{printable(called)} has a column of a type that cannot be read, write it as text: {_first_line(error)}"
         ) from error
     texts = [_text(table, schema, name, columns, called).alias(f"_{place}") for place, name in enumerate(names)]
     floats = [name for name in names if isinstance(table.schema[name].dataType, FloatType | DoubleType)]
     frame = table.select(*texts, F.lit(None).cast("string").alias("_line"), F.input_file_name().alias("_file"))
     return frame, [name for name in floats if name in (columns.user, columns.item)]
+
+
+def _types(session: SparkSession, schema: Schema, names: Sequence[str]) -> StructType:
+    """The types of the columns `names`. Those that are not used may have types that Spark cannot read. Raises
+    AnalysisException.
+    """
+    message = java_class(session, "org.apache.parquet.schema.MessageTypeParser").parseMessageType(schema.text)
+    fields = java_class(session, "java.util.ArrayList")()
+    for name in dict.fromkeys(names):
+        fields.add(message.getType(message.getFieldIndex(name)))
+    own = java_class(session, "org.apache.parquet.schema.MessageType")("rows", fields)
+    package = "org.apache.spark.sql.execution.datasources.parquet"
+    converter = java_class(session, f"{package}.ParquetToSparkSchemaConverter")
+    conf = session._jsparkSession.sessionState().conf()  # type: ignore[attr-defined]
+    return StructType.fromJson(json.loads(converter(conf).convert(own).json()))
 
 
 def _first_line(error: AnalysisException) -> str:

@@ -24,9 +24,10 @@ import parquet_files
 import text_files
 import worth
 from contracts import sources
-from contracts.columns import Columns, Given, NotSure, choose_each, remedy
+from contracts.columns import Columns, Given, NotSure, choose_each
 from contracts.layouts import HEAD_BYTES, Layout, Unreadable, find
 from contracts.sources import Part
+from contracts.suggestions import remedy
 from contracts.unions import APPEND, FULL
 from drops import Drop, in_seconds, same_times, with_drop, without_copies
 from ignoring import Ignored
@@ -51,14 +52,13 @@ class Opened:
 
 @dataclass(frozen=True)
 class Group:
-    """Files that are read together, because they have the same layout and columns. timestamp_format: where drops have
-    several. ignored_types, bought_types: those of the drop.
+    """Files that are read together, because they have the same layout and columns. ignored_types, bought_types: those
+    of the drop.
     """
 
     layout: Layout
     columns: Columns
     schema: parquet_files.Schema | None
-    timestamp_format: str | None = None
     ignored_types: tuple[str, ...] = ()
     bought_types: tuple[str, ...] = ()
     files: list[StoredFile] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Group:
 class Source:
     """Contents of a source: interactions as text, the catalogue or None, the format, the columns of the first files,
     and what the manifest says of each drop. The interactions of several drops have `drop int` too, the drop's number.
-    timestamp_format: of all times; None if drops have several, which are ISO 8601 then. ignored: rows that are not
+    timestamp_format: of all times; None if files have several, which are ISO 8601 then. ignored: rows that are not
     among the interactions.
     """
 
@@ -120,8 +120,11 @@ def read_source(
     frames = []
     ignored, says_bought = Ignored(), any(group.bought_types for group in groups)
     ids = [name for name in ("event_id", "session_id") if any(getattr(group.columns, name) for group in groups)]
+    has_several = len({group.columns.time_format for group in groups}) > 1
     for group in groups:
         frame, more = _read_group(session, group, ids, event_weight)
+        if has_several and group.columns.time_format:
+            frame = same_times(frame, group.columns.time_format)
         if group.columns.event_id is not None and len(drops) > 1:
             frame = in_seconds(frame)
         frame = ignored.leave_out(frame, group.ignored_types)
@@ -149,7 +152,7 @@ def read_source(
         size=sum(file.size for _, file in numbered),
         warnings=(*warnings, *copies, *left),
         drops=_lineage(drops, numbered),
-        timestamp_format=drops[-1].timestamp_format if len({drop.timestamp_format for drop in drops}) == 1 else None,
+        timestamp_format=None if has_several else groups[0].columns.time_format,
         is_catalogue_of_append=catalogue_files is None and kind == APPEND,
         ignored=ignored,
     )
@@ -259,10 +262,9 @@ def group_by_layout(
     by_drop: dict[int, dict[str, Opened | Unreadable]] = {}
     for (number, file), one in zip(files, looked, strict=True):
         by_drop.setdefault(number, {})[file.path] = one
-    chosen: dict[str, tuple[Columns, str | None, tuple[str, ...], tuple[str, ...]]] = {}
+    chosen: dict[str, tuple[Columns, tuple[str, ...], tuple[str, ...]]] = {}
     opened: list[Opened] = []
     warnings: list[str] = []
-    patterns = {drop.timestamp_format for drop in drops}
     for number, named in by_drop.items():
         drop = drops[number]
         try:
@@ -272,13 +274,15 @@ def group_by_layout(
                 raise
             warnings.append(f"raw/{drop.name}/ is left out: {problem}")
             continue
-        pattern = drop.timestamp_format if len(patterns) > 1 else None
-        chosen |= {path: (columns, pattern, drop.ignored_types, drop.bought_types) for path, columns in own.items()}
+        chosen |= {path: (columns, drop.ignored_types, drop.bought_types) for path, columns in own.items()}
         opened += [one for one in named.values() if isinstance(one, Opened) and one.file.path in own]
         warnings += [
             f"{printable(path)} is not used: {printable(problem.removeprefix(f'{path}: '), 500)}"
             for path, problem in left.items()
         ]
+        patterns = {columns.time_format: path for path, columns in reversed(own.items()) if columns.time_format}
+        if not drop.given.time_format:
+            warnings += [f"{printable(path)}: times are read as {pattern}" for pattern, path in patterns.items()]
     if not opened:
         raise Refused(f"no interactions (rows=0): {'; '.join(warnings[:3])}")
     groups: dict[tuple[object, ...], Group] = {}
@@ -298,7 +302,7 @@ def _choose(named: Mapping[str, Opened | Unreadable], given: Given) -> tuple[dic
     try:
         return choose_each(layouts, given)
     except NotSure as error:
-        raise Refused(f"{printable(str(error), 1000)} ({remedy(error)})") from error
+        raise Refused(f"{printable(str(error), 1000)} ({remedy(error.suggestion)})") from error
     except Unreadable as error:
         raise Refused(printable(str(error))) from error
 
@@ -363,6 +367,9 @@ def _read_group(
         warnings.append(f"{group.first}: columns not used: {', '.join(extra)}")
     if layout.encoding == "latin-1":
         warnings.append(f"{group.first} is not UTF-8; it is read as Latin-1")
+    if layout.skipped:
+        lines = ", ".join(repr(printable(line, 40)) for line in layout.skipped)
+        warnings.append(f"{group.first}: lines before the rows are left out: {lines}")
     if layout.is_multiline:
         warnings.append(f"{group.first} has quoted line breaks: one task reads the whole file")
     print(f"columns of {group.first} ({layout.description}): {_summary(columns)}", flush=True)
@@ -372,8 +379,12 @@ def _read_group(
         for alias, name in by_alias.items()
     }
     aliases = [column.alias(alias) for alias, column in fields.items()]
-    rows = table.select(*aliases, F.col("_line").alias("line"), F.col("_file").alias("file"))
-    return same_times(rows, group.timestamp_format) if group.timestamp_format else rows, warnings
+    line = F.col("_line")
+    if layout.kind == "json":  # an object or a list among texts
+        both = [F.col(f"_{used.index(name)}") for name in (columns.user, columns.item)]
+        line = F.coalesce(line, *(F.when(text.rlike(r"^[{\[]"), text) for text in both))
+    rows = table.select(*aliases, line.alias("line"), F.col("_file").alias("file"))
+    return rows, warnings
 
 
 def _by_alias(columns: Columns) -> Mapping[str, str | None]:

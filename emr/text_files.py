@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from functools import reduce
@@ -11,7 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
-from contracts.layouts import Layout, complete_line
+from contracts.layouts import WINDOWS, Layout, complete_line
 from spark_session import java_class
 
 #: Characters of one field that spans several lines; above, a quote was probably opened by mistake.
@@ -33,15 +34,17 @@ def read_rows(session: SparkSession, layout: Layout, paths: Sequence[str], names
 
 
 def _read_lines(session: SparkSession, layout: Layout, paths: Sequence[str], positions: Sequence[int]) -> DataFrame:
-    """Each line is a row. Lines equal to the header are left out."""
+    """Each line is a row. Lines equal to the header are left out, and those without any value, as a spreadsheet writes
+    them.
+    """
     raw = F.col("value")
     lines = session.read.text(list(paths)).select(
         decoded(raw, layout).alias("value"), F.input_file_name().alias("_file")
     )
     value, width = F.col("value"), len(layout.names)
-    is_row = F.trim(value) != ""
-    if layout.header is not None:
-        is_row &= value != layout.header
+    is_row = F.translate(value, f'{layout.separator}" \t', "") != ""
+    if left_out := [line for line in (*layout.skipped, layout.header) if line is not None]:
+        is_row &= ~value.isin(*left_out)
     parts = F.split(value, re.escape(layout.separator), -1)
     if layout.is_quoted:
         parts = F.when(value.contains('"'), split_quoted(value, layout.separator, width)).otherwise(parts)
@@ -55,12 +58,17 @@ def _read_lines(session: SparkSession, layout: Layout, paths: Sequence[str], pos
 
 def decoded(raw: Column, layout: Layout) -> Column:
     """A line as valid text. After a beginning in ASCII, each line that is not UTF-8 is read as Latin-1."""
-    latin_1 = F.decode(raw.cast("binary"), "ISO-8859-1")
+    latin_1 = _as_windows(F.decode(raw.cast("binary"), "ISO-8859-1"))
     if layout.encoding == "latin-1":
         return latin_1
     return (
         F.make_valid_utf8(raw) if layout.encoding == "utf-8" else F.when(F.is_valid_utf8(raw), raw).otherwise(latin_1)
     )
+
+
+def _as_windows(latin_1: Column) -> Column:
+    """A text that was decoded as Latin-1, with the characters of Windows-1252, which Spark cannot decode."""
+    return F.translate(latin_1, "".join(WINDOWS), "".join(WINDOWS.values()))
 
 
 def split_quoted(value: Column, separator: str, width: int) -> Column:
@@ -78,7 +86,7 @@ def _read_multiline(session: SparkSession, layout: Layout, paths: Sequence[str],
     table = session.read.csv(
         list(paths),
         schema=_strings([*names, "_line"]),
-        header=layout.header is not None,
+        header=layout.header is not None and not layout.skipped,
         enforceSchema=True,
         sep=layout.separator,
         encoding="UTF-8" if layout.encoding == "utf-8" else "ISO-8859-1",
@@ -90,12 +98,21 @@ def _read_multiline(session: SparkSession, layout: Layout, paths: Sequence[str],
         maxCharsPerColumn=_MOST_CHARACTERS,
     )
 
-    def decoded(name: str) -> Column:
-        """After a beginning in ASCII, a value is in UTF-8 if its bytes are."""
-        raw = F.encode(F.col(name), "ISO-8859-1").cast("string")
-        return F.when(F.is_valid_utf8(raw), raw).otherwise(F.col(name)) if layout.encoding == "ascii" else F.col(name)
+    is_row = F.coalesce(*names, "_line").isNotNull()
+    for line in [*layout.skipped, layout.header] if layout.skipped else []:
+        values = next(csv.reader([line or ""], delimiter=layout.separator), [])
+        values += [""] * (len(names) - len(values))
+        own = [F.coalesce(name, F.lit("")) == value for name, value in zip(names, values, strict=False)]
+        is_row &= ~reduce(Column.__and__, own)
 
-    return table.select(
+    def decoded(name: str) -> Column:
+        """After a beginning in ASCII, a value is in UTF-8 if its bytes are; otherwise it is Latin-1."""
+        if layout.encoding == "utf-8":
+            return F.col(name)
+        raw, latin_1 = F.encode(F.col(name), "ISO-8859-1").cast("string"), _as_windows(F.col(name))
+        return F.when(F.is_valid_utf8(raw), raw).otherwise(latin_1) if layout.encoding == "ascii" else latin_1
+
+    return table.where(is_row).select(
         *(decoded(f"_{place}").alias(f"_{number}") for number, place in enumerate(positions)),
         "_line",
         F.input_file_name().alias("_file"),

@@ -10,14 +10,15 @@ from typing import NamedTuple
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from contracts import time_forms
+
 #: 2100-01-01 in epoch seconds. A number below it is in seconds; a thousand times greater, in milliseconds, and so on:
 #: each unit can express all times from February 1970 on, and no number fits two of them.
 FIRST_IMPLAUSIBLE_SECOND = 4_102_444_800
 
 ACCEPTED = (
-    "epoch seconds, milliseconds, microseconds or nanoseconds, 2024-01-31, 2024-01-31 23:59:59 (UTC), "
-    "2024-01-31T23:59:59+02:00 and 20240131; other forms need --timestamp-format (timestampFormat), such as "
-    "dd.MM.yyyy HH:mm"
+    f"{time_forms.ACCEPTED}; other forms need a pattern such as 'dd.MM.yyyy HH:mm', by TIME_FORMAT of make demo or "
+    "timestampFormat in _drop.json"
 )
 """The accepted forms, for messages."""
 
@@ -31,10 +32,6 @@ NUMBERED = {
 }
 
 _WHOLE = r"^[+-]?\d{1,19}$"
-_EPOCH = r"^([+-]?\d{1,19})(\.\d*)?( [+-]\d{4})?$"
-_ISO_8601 = (
-    r"^\d{4}([-/])\d{1,2}\1\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?))?)?$"
-)
 _COMPACT = r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])([0-5]\d){1,2})?$"
 
 
@@ -53,8 +50,8 @@ class Time(NamedTuple):
 
 def number(text: Column) -> Column:
     """The number in a trimmed text, without its fraction and the zone of `1646128800 +0000`; null for other texts."""
-    digits = F.regexp_extract(text, _EPOCH, 1)
-    return F.coalesce(whole(text), F.when(text.rlike(_EPOCH), digits.try_cast("bigint")))
+    digits = F.regexp_extract(text, time_forms.EPOCH, 1)
+    return F.coalesce(whole(text), F.when(text.rlike(time_forms.EPOCH), digits.try_cast("bigint")))
 
 
 def whole(text: Column) -> Column:
@@ -65,14 +62,19 @@ def whole(text: Column) -> Column:
 
 
 def read(text: Column, number: Column, pattern: str | None = None) -> Time:
-    """Reads a trimmed text, with its `number`; with `pattern`, a datetime pattern of Spark, no other form."""
+    """Reads a trimmed text, with its `number`; with `pattern`, a datetime pattern of Spark that may begin with the name
+    of the day (E), no other form.
+    """
     nothing = F.lit(None).cast("bigint")
     if pattern is not None:
+        without_weekday = time_forms.WEEKDAY_PATTERN.sub("", pattern)
+        if without_weekday != pattern:
+            text, pattern = F.regexp_replace(text, time_forms.WEEKDAY, ""), without_weekday
         seconds = F.unix_seconds(F.try_to_timestamp(text, F.lit(pattern)))
         return Time(seconds, F.lit(None).cast("int"), nothing)
     # The pattern comes before the cast, because the cast also accepts a time of day alone and adds today's date.
     instant = F.when(
-        text.rlike(_ISO_8601), F.unix_seconds(F.replace(text, F.lit("/"), F.lit("-")).try_cast("timestamp"))
+        text.rlike(time_forms.ISO_8601), F.unix_seconds(F.replace(text, F.lit("/"), F.lit("-")).try_cast("timestamp"))
     )
     date = _date(number)
     bounds = [FIRST_IMPLAUSIBLE_SECOND * 1000**unit for unit in NUMBERED]

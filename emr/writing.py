@@ -140,7 +140,7 @@ def build_manifest(
             "userColumn": columns.user,
             "itemColumn": columns.item,
             "timestampColumn": columns.timestamp,
-            "timestampFormat": arguments.timestamp_format,
+            "timestampFormat": columns.time_format,
             "eventTypeColumn": columns.event_type or "event_type",
             "weightColumn": columns.weight or "weight",
             "eventTypes": list(arguments.event_types),

@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 import pyarrow
 import pyarrow.parquet
 
-from contracts import columns, layouts, sources
+from contracts import column_names, columns, ids, layouts, sources, suggestions, time_forms
 from contracts.columns import Columns, Given, NotSure
 from contracts.layouts import HEAD_BYTES, ROWS, Layout, Unreadable
 from contracts.names import DROP_FILE
@@ -76,9 +76,16 @@ def read_drop(data: Path, items: Path | None = None, parameters: Mapping[str, An
     said = dict(parameters or {})
     opened, left = _opened(data, filled, said)
     notes += [f"{key} is left out: {why.removeprefix(f'{key}: ')}" for key, why in left.items()]
-    for key, path in catalogue.items():
-        if isinstance(found := _layout(key, path), Unreadable) and path.stat().st_size > 0:
-            raise Problem(f"the catalogue {found}")
+    for layout, own in opened.values():  # the preparation sees no values of Parquet before it reads them
+        if layout.kind == "parquet" and own.time_format:
+            said.setdefault("timestampFormat", own.time_format)
+    named = {own.item for _, own in opened.values()}
+    faults = {key: fault for key, path in catalogue.items() if (fault := _catalogue_fault(key, path, named))}
+    for key, fault in faults.items():
+        if items is not None or data.is_dir():
+            raise Problem(f"the catalogue {fault}")
+        notes.append(f"{key}, which is beside the data, is no catalogue: {fault.removeprefix(f'{key} ')}")
+        del catalogue[key]
     return Drop({key: filled[key] for key in opened}, catalogue, said, opened, (*_summaries(opened), *notes))
 
 
@@ -143,16 +150,58 @@ def _opened(
 ) -> tuple[dict[str, tuple[Layout, Columns]], dict[str, str]]:
     """Layout and columns of the interactions, as preparation will find them, and why the other files are left out."""
     found = {key: _layout(key, path) for key, path in files.items()}
-    named: dict[str, Any] = {meaning: parameters[key] for meaning, key in columns.KEYS.items() if key in parameters}
-    given = Given(**named, needs_event_type=not columns.OF_TYPES.isdisjoint(parameters))
+    named: dict[str, Any] = {
+        meaning: parameters[key] for meaning, key in column_names.KEYS.items() if key in parameters
+    }
+    given = Given(
+        **named,
+        needs_event_type=not columns.OF_TYPES.isdisjoint(parameters),
+        needs_weight="leastValue" in parameters or parameters.get("values") == "multiply",
+        time_format=_checked_pattern(parameters.get("timestampFormat")),
+    )
     try:
         chosen, left = columns.choose_each(found, given)
     except NotSure as error:
-        raise Problem(f"{error}\n  {columns.remedy(error, str(data))}") from error
+        raise Problem(f"{error}\n  {suggestions.remedy(error.suggestion, str(data))}") from error
     except Unreadable as error:
         raise Problem(str(error)) from error
     whole = {key: layout for key, layout in found.items() if isinstance(layout, Layout)}
+    for key, own in chosen.items():
+        _check_times(key, whole[key], own, str(data))
     return {key: (whole[key], own) for key, own in chosen.items()}, left
+
+
+def _catalogue_fault(key: str, path: Path, items: set[str]) -> str | None:
+    """Why the preparation would not take this catalogue; None if it would."""
+    layout = _layout(key, path)
+    if path.stat().st_size == 0:
+        return None
+    if isinstance(layout, Unreadable):
+        return str(layout)
+    if layout.has_header and column_names.catalogue_id(layout.names, items) is None:
+        return f"{key} has no id: it has the columns {', '.join(layout.names[:30])}; call the column item_id"
+    return None
+
+
+def _checked_pattern(pattern: str | None) -> str | None:
+    if pattern and (problem := time_forms.fault(pattern)):
+        raise Problem(f"TIME_FORMAT {problem}")
+    return pattern
+
+
+def _check_times(key: str, layout: Layout, own: Columns, data: str) -> None:
+    """Raises Problem if no time in the beginning of a text file has a form that is known or given."""
+    if own.timestamp is None or own.time_format or layout.kind == "parquet":
+        return
+    place = layout.names.index(own.timestamp)
+    texts = [row[place] for row in layout.rows if row[place].lower() not in ids.MISSING]
+    if texts and not any(map(time_forms.is_read, texts)):
+        named = {meaning: name for meaning in column_names.OPTIONS if (name := getattr(own, meaning))}
+        call = suggestions.command(data, named | {"time_format": "dd.MM.yyyy HH:mm"})
+        raise Problem(
+            f"{key}: times such as {', '.join(map(repr, texts[:3]))} are not understood; read are {time_forms.ACCEPTED}"
+            f"\n  another form needs its pattern: {call}"
+        )
 
 
 def _layout(key: str, path: Path) -> Layout | Unreadable:
@@ -194,8 +243,9 @@ def _summaries(opened: Mapping[str, tuple[Layout, Columns]]) -> list[str]:
     told: dict[str, str] = {}
     for key, (layout, own) in opened.items():
         named = [
-            f"{meaning.replace('_', ' ')} {name}" for meaning in columns.OPTIONS if (name := getattr(own, meaning))
+            f"{meaning.replace('_', ' ')} {name}" for meaning in column_names.OPTIONS if (name := getattr(own, meaning))
         ]
+        named += [f"times as {own.time_format}"] if own.time_format else []
         told.setdefault(f"{layout.description}; {', '.join(named)}", key)
     return [f"{key}: {text}" for text, key in told.items()]
 

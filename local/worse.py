@@ -14,7 +14,8 @@ import pyarrow
 import pyarrow.parquet
 
 from contracts import sources
-from contracts.columns import KEYS, Columns
+from contracts.column_names import KEYS
+from contracts.columns import Columns
 from contracts.layouts import Layout
 from local.data import Drop, open_plain
 from local.project import Problem

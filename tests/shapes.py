@@ -126,11 +126,26 @@ SHAPES: dict[str, Shape] = {
         {"a.csv": "user_id;item_id;timestamp\nann;Crème;1700000000\n".encode("latin-1")},
         [("ann", "Crème", "1700000000", None, "1")],
     ),
+    "Windows-1252": Shape(
+        {"a.csv": "user_id;item_id;timestamp\nann;Tea “best” 5€;1700000000\n".encode("cp1252")},
+        [("ann", "Tea “best” 5€", "1700000000", None, "1")],
+    ),
     "Latin-1 that begins far into a file": Shape(
         {"a.csv": text(",").encode() * 3000 + "eve,Crème,1700000000\n".encode("latin-1")},
         [*ROWS * 3000, ("eve", "Crème", "1700000000", None, "1")],
     ),
     "UTF-16": Shape({"a.csv": text(",").encode("utf-16")}, words="a.csv is UTF-16: convert it with iconv"),
+    "`sep=;`, a title or `#` comments before the header": Shape(
+        {
+            "a.csv": "sep=;\n" + text(";"),
+            "b.csv": "Orders of May\n\n" + text(","),
+            "c.csv": "# by the shop, in May\n" + text(",", "").replace("\n", "\n,,\n") + '"May, 1st",,\n',
+            "d.csv": 'Orders of May,,,\nuser_id,item_id,timestamp,note\nann,tea,1700000000,"so\nso"\n',
+        },
+        [*ROWS * 3, ROWS[0], ("May, 1st", None, None, None, "1")],
+        POSITIONS,
+    ),
+    "lines with separators alone, as a spreadsheet writes them": Shape({"a.csv": text(",") + ",,\n" * 9}),
     "`.gz`": Shape({"a.csv.gz": gzip.compress(text(",").encode())}),
     "`.bz2`": Shape({"a.tsv.bz2": bz2.compress(text("\t").encode())}),
     "`.zst`": Shape({"a.csv.zst": pyarrow.compress(text(",").encode(), "zstd", asbytes=True)}),
@@ -145,6 +160,14 @@ SHAPES: dict[str, Shape] = {
         }
     ),
     "a JSON list": Shape({"a.json": '[{"user": "ann"}]'}, words="a.json is one JSON list, not one object a line"),
+    "a JSON object with a list": Shape(
+        {"a.json": '{"data": [{"user": "ann"}]}'}, words="""convert it with jq -c '.["data"][]' a.json > flat.jsonl"""
+    ),
+    "JSON lines with an object or a list as an id": Shape(
+        {"a.jsonl": '{"user_id": 1, "product": {"price": 9.5, "id": 4}, "time": 1700000000}\n'},
+        words="""holds objects, not texts: convert it with jq -c '.["product"] = .["product"]["id"]' a.jsonl >""",
+    ),
+    "lines of Python, `{'user': 1}`": Shape({"a.json": "{'user': 1, 'item': u'x'}\n"}, words="convert it with python3"),
     "Parquet, times as integers or floating-point numbers": Shape(
         {
             "a.parquet": parquet(user_id=USERS, item_id=ITEMS, timestamp=[1700000000, 1700000100]),
@@ -184,6 +207,16 @@ SHAPES: dict[str, Shape] = {
         words="column 'user_id' has type array<string>, not text or numbers (a.parquet)",
         on_laptop=True,
     ),
+    "Parquet, a column of a type that Spark cannot read, and that is not used": Shape(
+        {
+            "a.parquet": parquet(
+                user_id=USERS,
+                item_id=ITEMS,
+                timestamp=[1700000000, 1700000100],
+                clock=pyarrow.array([1, 2], pyarrow.int64()).cast(pyarrow.time64("us")),
+            )
+        }
+    ),
     "files of several formats together": Shape(
         {"a.csv": text(","), "b.tsv": "ITEM_ID\tUSER_ID\tTIME\ntea\tann\t1700000000\ncup\tbob\t1700000100\n"},
         ROWS * 2,
@@ -210,6 +243,58 @@ SHAPES: dict[str, Shape] = {
         {"a.csv": '"User-ID";"ISBN";"Book-Rating"\n"ann";"tea";"4"\n"bob";"cup";"4"\n'},
         [(*row[:2], None, *row[3:]) for row in with_weight("4")],
         {"timestampColumn": "none"},
+    ),
+    "times as `31.12.2023 23:59`, `5-Jan-2021` or `1/31/2024 3:04 PM`": Shape(
+        {
+            "a.csv": text(",").replace("1700000000", "14.11.2023 22:13").replace("1700000100", "2.11.2023 0:05"),
+            "b.csv": text(",").replace("1700000000", "14-Nov-2023").replace("1700000100", "2-Nov-2023"),
+            "c.csv": text(",").replace("1700000000", "11/14/2023 10:13 PM").replace("1700000100", "11/2/2023 12:05 AM"),
+        },
+        [
+            *(("ann", "tea", f"2023-11-14T{time}Z", None, "1") for time in ("22:13:00", "00:00:00", "22:13:00")),
+            *(("bob", "cup", f"2023-11-02T{time}Z", None, "1") for time in ("00:05:00", "00:00:00", "00:05:00")),
+        ],
+    ),
+    "times that begin with the name of the day": Shape(
+        {
+            "a.csv": text(",").replace("1700000000", "Tue Nov 14 22:13:20 +0000 2023").replace(
+                "1700000100", "Tue Nov 14 22:15:00 +0000 2023"
+            ),
+            "b.tsv": text("\t").replace("1700000000", "Tue, 14 Nov 2023 23:13:20 +0100").replace(
+                "1700000100", "Tue, 14 Nov 2023 23:15:00 +0100"
+            ),
+        },
+        [(*row[:2], f"2023-11-14T{time}Z", *row[3:]) for row, time in zip(ROWS, ("22:13:20", "22:15:00"), strict=True)]
+        * 2,
+    ),
+    "times whose day and month no row tells apart": Shape(
+        {"a.csv": text(",").replace("1700000000", "1/2/2024").replace("1700000100", "3/4/2024")},
+        words="make demo DATA=PATH USER=user_id ITEM=item_id TIME=timestamp TIME_FORMAT=M/d/yyyy",
+    ),
+    "days since 1900, as a spreadsheet counts them": Shape(
+        {"a.csv": text(",").replace("1700000000", "45201.97").replace("1700000100", "45202")},
+        words="a.csv: times such as '45201.97' are days since 1900",
+    ),
+    "quantities or ratings that are asked for (`VALUES`, `LEAST`), and none": Shape(
+        {"a.csv": "user_id,item_id,time,pieces\nann,tea,1700000000,2\n"},
+        said={"values": "multiply"},
+        words="no column is known to hold the weights",
+    ),
+    "a weight that is not wanted, and `WEIGHT=none`": Shape(
+        {"a.csv": "user_id,item_id,time,rating\nann,tea,1700000000,4\nbob,cup,1700000100,\n"},
+        said={"weightColumn": "none"},
+    ),
+    "Shopify's orders": Shape(
+        {
+            "orders.csv": "Name,Email,Paid at,Created at,Lineitem quantity,Lineitem name,Lineitem price,Lineitem sku\n"
+            "#1001,ann@x.de,,2023-01-05 10:11:12 -0500,1,Tea,5.0,tea-1\n"
+            "#1001,ann@x.de,,2023-01-05 10:11:12 -0500,1,Cup,5.0,cup-1\n"
+        },
+        words="make demo DATA=PATH USER=Email ITEM='Lineitem sku' TIME='Created at'",
+    ),
+    "orders in another language": Shape(
+        {"a.csv": "Bestellnr;Kunde;Artikel;Datum;Menge\n1;k1;a1;31.01.2023;1\n2;k1;a2;1.01.2023;2\n"},
+        words="make demo DATA=PATH USER=Kunde ITEM=Artikel TIME=Datum",
     ),
     "Amazon Personalize": Shape(
         {
@@ -281,7 +366,10 @@ SHAPES: dict[str, Shape] = {
             "two.csv": RETAIL.replace("InvoiceNo", "Invoice").replace("CustomerID", "Customer ID")
             + '489434,85048,"SO, ""BIG""",-12,2009-12-01 07:45:00,6.95,13085.0,France\n',
         },
-        [("13085.0", "85048", "2009-12-01 07:45:00", None, "-12"), ("17850", "85123A", "12/1/2010 8:26", None, "6")],
+        [
+            ("13085.0", "85048", "2009-12-01 07:45:00", None, "-12"),
+            ("17850", "85123A", "2010-12-01T08:26:00Z", None, "6"),
+        ],
     ),
     "RecBole (`.inter`, `.item`)": Shape(
         {
@@ -309,6 +397,13 @@ SHAPES: dict[str, Shape] = {
     ),
     "another table or a note beside the interactions": Shape(
         {"a.csv": text(","), "stores.csv": "store,city\n1,Rome\n", "notes.txt": "ask Tom"}
+    ),
+    "orders and their lines in two files": Shape(
+        {
+            "orders.csv": "id,customer_id,created_at\n1,ann,1700000000\n",
+            "order_items.csv": "order_id,product_id,price\n1,tea,2.5\n",
+        },
+        words="the people are in orders.csv and the items in order_items.csv: join them with python3 -c",
     ),
     "a file without columns of its fellows": Shape(
         {"a.csv": text(","), "b.csv": "user_id,item_id\nann,tea\n"}, words="b.csv: no column is known to hold the times"

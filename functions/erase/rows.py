@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
-from contracts import columns, documents, layouts
+from contracts import columns, documents, ids, layouts
 from contracts.columns import Given, NotSure
 from contracts.documents import Unfit
 from contracts.forgotten import Forgotten
-from contracts.layouts import Layout
+from contracts.layouts import Layout, Unreadable
 
 _BETWEEN_FIELDS = re.compile(r'[,;|:\t"]')
 _WHOLE_NUMBER = re.compile(r"([0-9]+)\.0+")
@@ -142,6 +142,8 @@ def user_column(layout: Layout, named: object, called: str) -> str | None:
     for given in (Given(user=str(named)), Given()) if named else (Given(),):
         try:
             return columns.choose(layout, given, called).user
+        except Unreadable:
+            return None
         except NotSure as error:
             if layout.has_header and error.suggestion.get("user") in layout.names:
                 return error.suggestion["user"]
@@ -165,14 +167,15 @@ def _fields(text: str, layout: Layout) -> list[str]:
 
 
 def _text(record: bytes, layout: Layout) -> str:
-    return (
-        record.decode("latin-1" if layout.encoding == "latin-1" else "utf-8", "replace")
-        .rstrip("\r\n")
-        .removeprefix("\ufeff")
-    )
+    """A line as the preparation reads it: after a beginning in ASCII, one that is not UTF-8 is Latin-1."""
+    try:
+        text = layouts.from_windows(record) if layout.encoding == "latin-1" else record.decode()
+    except UnicodeDecodeError:
+        text = layouts.from_windows(record) if layout.encoding == "ascii" else record.decode("utf-8", "replace")
+    return text.rstrip("\r\n").removeprefix("\ufeff")
 
 
 def _is_theirs(field: str, people: Forgotten) -> bool:
-    name = field.strip(" ")
+    name = ids.of(field)
     number = _WHOLE_NUMBER.fullmatch(name)
     return people.digest_of(name) is not None or (number is not None and people.digest_of(number[1]) is not None)

@@ -164,7 +164,7 @@ def _id(given: dict[str, Any], name: str, most: int) -> str:
 def _checked_id(value: Any, name: str, most: int) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(f"{name} must be a string, not {kind(value)}", name.partition("[")[0])
-    text = value.strip(" ")
+    text = ids.of(value)
     if fault := ids.fault(text, most):
         raise InvalidRequest(f"{name} {fault}", name.partition("[")[0])
     return text

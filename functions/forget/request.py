@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from contracts import limits
+from contracts import ids, limits
 from contracts.values import is_unicode, kind
 from shared.errors import InvalidInput
 
@@ -29,8 +29,7 @@ class Request:
             raise InvalidInput(f"the request must be an object with userId and reason, not {kind(event)}")
         if unknown := sorted(set(event) - set(_FIELDS)):
             raise InvalidInput(f"the request has {len(unknown)} unknown fields; the fields are {', '.join(_FIELDS)}")
-        # The preparation cuts outer spaces too.
-        user_id = _text(event.get("userId"), "userId", limits.ID_CHARACTERS).strip(" ")
+        user_id = ids.of(_text(event.get("userId"), "userId", limits.ID_CHARACTERS))
         reason = _text(event.get("reason"), "reason", LONGEST_REASON)
         by = None if event.get("by") is None else _text(event["by"], "by", LONGEST_REASON)
         for name, value in (("reason", reason), ("by", by)):

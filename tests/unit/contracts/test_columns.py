@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from contracts import columns
+from contracts import columns, suggestions
 from contracts.columns import Columns, Given, NotSure
 from contracts.layouts import find
 
@@ -51,7 +51,7 @@ SHAPES = {
     "Online Retail": (
         "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
         "536365,85123A,WHITE,6,12/1/2010 8:26,2.55,17850,United Kingdom\n",
-        Columns("CustomerID", "StockCode", "InvoiceDate", None, "Quantity"),
+        Columns("CustomerID", "StockCode", "InvoiceDate", None, "Quantity", time_format="M/d/yyyy H:mm"),
     ),
     "Online Retail II": (
         "Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country\n"
@@ -134,7 +134,7 @@ def test_a_guess_that_is_not_sure_is_refused_with_the_command_that_works(text: s
     if command is None:  # no column may hold the times
         assert caught.value.suggestion == {"user": "session_id", "item": "old prod no"}
         return
-    assert columns.remedy(caught.value, "my data/a.csv") == f"if these are right: {command}"
+    assert suggestions.remedy(caught.value.suggestion, "my data/a.csv") == f"if these are right: {command}"
     assert columns.choose(layout, replace(Given(), **caught.value.suggestion), "a.csv")
 
 
@@ -151,7 +151,7 @@ def test_a_file_without_times_is_told_so() -> None:
     layout = find(b'"User-ID";"ISBN";"Book-Rating"\n"276725";"034545104X";"0"\n', "BX-Book-Ratings.csv")
     with pytest.raises(NotSure, match="no column is known to hold the times") as caught:
         columns.choose(layout, Given(), "BX-Book-Ratings.csv")
-    assert columns.remedy(caught.value, "x.csv") == (
+    assert suggestions.remedy(caught.value.suggestion, "x.csv") == (
         "if there are no times, and a draw may decide what each person is tested on: make demo DATA=x.csv "
         "USER=User-ID ITEM=ISBN TIME=none WEIGHT=Book-Rating"
     )

@@ -142,7 +142,9 @@ def test_an_append_with_bad_rows_is_refused_even_if_its_history_is_long(unite: A
     bad = HEADER + "u1,i1,900,1,buy\nu1,,901,1,buy\n"
     ended = unite({"full": {"a.csv": full}, "bad": {"b.csv": bad}}, "--maximum-bad-share", "0.01")
     assert ended.status == 2
-    assert ended.last_line.endswith("bad: 1 of 2 rows are bad (50.00%, limit 1.00%): item_id_missing 1")
+    assert ended.last_line.endswith(
+        "bad: 1 of 2 rows are bad (50.00%, limit 1.00% by maximumBadShare): item_id_missing 1"
+    )
 
 
 def test_an_older_append_that_cannot_be_read_is_left_out_and_named(unite: Any) -> None:

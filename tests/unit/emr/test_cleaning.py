@@ -7,6 +7,7 @@ import cleaning
 import findings
 import times
 from cleaning import Meaning, Rules
+from contracts import ids
 from spark_session import size_shuffles
 
 PAIRS = "user_id string, item_id string, timestamp bigint, weight float, events int, worth float, is_bought boolean"
@@ -54,6 +55,8 @@ def test_invalid_ids_are_bad_rows(frame: Any) -> None:
         raw_row(user="a\tb"),
         raw_row(item="a\x00b"),
         raw_row(item="caf\ufffd"),
+        raw_row(user="1.23557E+12"),
+        raw_row(item="4,1E+10"),
         raw_row(user="x" * 256, item="日本"),
     ]
     assert reasons(frame, *rows) == [
@@ -63,20 +66,68 @@ def test_invalid_ids_are_bad_rows(frame: Any) -> None:
         "user_id_control_character",
         "item_id_control_character",
         "item_id_not_utf8",
+        "user_id_rounded",
+        "item_id_rounded",
         None,
     ]
 
 
-@pytest.mark.parametrize("text", ["NA", "n/a", "null", "NULL", "nan", "NaN", "None", "none", " ", None])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NA",
+        "n/a",
+        "#N/A",
+        "null",
+        "NULL",
+        "(null)",
+        "nan",
+        "NaN",
+        "None",
+        "none",
+        "(not set)",
+        "\\N",
+        " ",
+        None,
+    ],
+)
 def test_what_tools_write_for_a_missing_value_is_no_id_and_no_time(frame: Any, text: Any) -> None:
     rows = [raw_row(user=text), raw_row(item=text), raw_row(timestamp=text)]
     assert reasons(frame, *rows) == ["user_id_missing", "item_id_missing", "timestamp_missing"]
 
 
+def test_blanks_and_a_spreadsheets_formula_are_no_part_of_an_id(frame: Any) -> None:
+    texts = [" 7", "7\t", "\u00a07 ", '="7"', ' ="007"', '=""']
+    rows = cleaning.parse(frame(RAW, *[raw_row(user=text, item=text) for text in texts]), Rules()).collect()
+    assert [row["user_id"] for row in rows] == ["7", "7", "7", "7", "007", ""]
+    assert [row["item_id"] for row in rows] == [ids.of(text) for text in texts]
+    assert [row["reason"] for row in rows] == [None] * 5 + ["user_id_missing"]
+
+
+def test_weights_may_have_a_decimal_comma(frame: Any) -> None:
+    texts = ["4,5", "-1,25", "+3", "1,000", "1.000,5", "4,", ","]
+    rows = cleaning.parse(frame(RAW, *[raw_row(weight=text) for text in texts]), Rules()).collect()
+    assert [row["weight"] for row in rows] == [4.5, -1.25, 3.0, None, None, None, None]
+    assert {row["reason"] for row in rows[3:]} == {"weight_unparsable"}
+
+
+def test_examples_of_bad_rows_are_what_they_are_bad_for(frame: Any) -> None:
+    rows = [raw_row(timestamp="soon"), raw_row(user="1.2E+9"), raw_row(line="Total rows: 738"), raw_row(weight="x")]
+    _, found = settled(frame, *rows)
+    parsed = cleaning.settle(cleaning.parse(frame(RAW, *rows), Rules()), Meaning())
+    reasons = [row["reason"] for row in found]
+    assert [cleaning.examples(parsed, reason) for reason in reasons] == [
+        ["soon"],
+        ["1.2E+9"],
+        ["Total rows: 738"],
+        ["x"],
+    ]
+
+
 def test_ids_keep_their_zeros_and_everything_else(frame: Any) -> None:
-    ids = ["0004", "a/b", "Home, Garden", "50%", "a+b", "?#", "..", "\N{PARTY POPPER}", "nandos", "1e5", "17385.50"]
-    found, rows = settled(frame, *[raw_row(user=text, item=text) for text in ids])
-    assert [(row["user_id"], row["item_id"], row["reason"]) for row in rows] == [(text, text, None) for text in ids]
+    texts = ["0004", "a/b", "Home, Garden", "50%", "a+b", "?#", "..", "\N{PARTY POPPER}", "nandos", "1e5", "17385.50"]
+    found, rows = settled(frame, *[raw_row(user=text, item=text) for text in texts])
+    assert [(row["user_id"], row["item_id"], row["reason"]) for row in rows] == [(text, text, None) for text in texts]
     assert found.meaning == Meaning()
 
 

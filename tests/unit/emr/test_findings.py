@@ -179,5 +179,24 @@ def test_rows_without_a_user_are_guests_up_to_half_of_the_rows() -> None:
     assert findings.refusal(most, 0.6) is None
     bad = Outcomes(read=2000, bad={"user_id_missing": 250, "item_id_missing": 3}, good=1747)
     assert findings.refusal(bad, 0.001) == (
-        "3 of 2,000 rows are bad (0.15%, limit 0.10%): item_id_missing 3, beside 250 without a user, which are not bad"
+        "3 of 2,000 rows are bad (0.15%, limit 0.10% by maximumBadShare): item_id_missing 3, beside 250 without a "
+        "user, which are not bad"
     )
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"malformed_row": 2, "user_id_missing": 9}, "; rows such as 'Total: 7' have another number of columns than"),
+        ({"timestamp_unparsable": 2}, "; times such as 'Total: 7' are not understood; accepted are epoch seconds"),
+        ({"item_id_rounded": 2, "weight_missing": 1}, "; ids such as 'Total: 7' were rounded by a spreadsheet"),
+        ({"user_id_control_character": 2}, "is the file in another encoding than UTF-8 or Windows-1252"),
+        ({"weight_missing": 2}, "; to use no weights, say WEIGHT=none"),
+        ({"item_id_missing": 2}, "item_id_missing 2"),
+    ],
+)
+def test_a_refusal_shows_bad_rows_and_says_what_helps(bad: dict[str, int], words: str) -> None:
+    found = Outcomes(read=100, bad=bad, good=98 - sum(bad.values()))
+    said = findings.refusal(found, 0.001, lambda reason: ["Total: 7"] if reason in bad else ["another"])
+    assert said is not None and words in said
+    assert said.endswith("item_id_missing 2") == ("item_id_missing" in bad)

@@ -58,6 +58,23 @@ def test_catalogue_has_one_row_for_each_item_in_any_order(frame: Any) -> None:
         assert sorted(tuple(row) for row in indexing.clean_catalogue(catalogue).collect()) == expected
 
 
+def test_categories_may_be_a_list_or_a_path(frame: Any) -> None:
+    texts = {
+        "Drama|War": "Drama|War",
+        '["Drama", "War"]': "Drama|War",
+        "['Drama', 'War']": "Drama|War",
+        "Home > Kitchen > Cups": "Home|Kitchen|Cups",
+        "A > B|C": "A > B|C",
+        "Home, Garden": "Home, Garden",
+        "[sale]": "[sale]",
+        "[]": "[]",
+        "": None,
+    }
+    rows = [(f"i{place}", None, text) for place, text in enumerate(texts)]
+    found = indexing.clean_catalogue(frame("item_id string, title string, category string", *rows)).collect()
+    assert [row["category"] for row in sorted(found, key=lambda row: row["item_id"])] == list(texts.values())
+
+
 def test_a_row_of_the_catalogue_replaces_what_was_known_of_its_item(frame: Any) -> None:
     items = frame(
         "item_index int, item_id string, title string, category string, price double, size string, "

@@ -34,7 +34,7 @@ def test_the_worth_of_events_is_read_from_text_or_json() -> None:
     expected = Worth({"buy": 5.0, "a=b": -1.5}, 3.0, True, 30.5, ("buy",))
     for weights in ("buy=5, a=b=-1.5", '{"buy": 5, "a=b": -1.5}'):
         parsed = arguments.parse(argv(event_weights=weights, **options))
-        assert (parsed.worth, parsed.columns) == (expected, Given(needs_event_type=True))
+        assert (parsed.worth, parsed.columns) == (expected, Given(needs_event_type=True, needs_weight=True))
     assert arguments.parse(argv()).worth == Worth()
 
 
@@ -48,7 +48,7 @@ def test_event_types_are_sorted_and_make_their_column_required() -> None:
     ["M/d/yyyy H:mm", "dd.MM.yyyy", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", "d MMM yyyy, h:mm a", "dd/MM/yy 'o''clock'"],
 )
 def test_takes_a_pattern_for_times(pattern: str) -> None:
-    assert arguments.parse(argv(timestamp_format=pattern)).timestamp_format == pattern
+    assert arguments.parse(argv(timestamp_format=pattern)).columns.time_format == pattern
 
 
 def test_interactions_may_have_no_times() -> None:

@@ -8,6 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+import times
 from tests.unit.emr.test_preprocess import LATER, SHOP, valid
 
 REFUSALS = {
@@ -46,10 +47,8 @@ REFUSALS = {
     "text for a time": (
         {"events.csv": SHOP + "ann,tea,yesterday\n"},
         (),
-        "1 of 8 rows are bad (12.50%, limit 0.10%): timestamp_unparsable 1; times such as 'yesterday' are not "
-        "understood; accepted are epoch seconds, milliseconds, microseconds or nanoseconds, 2024-01-31, "
-        "2024-01-31 23:59:59 (UTC), 2024-01-31T23:59:59+02:00 and 20240131; other forms need --timestamp-format "
-        "(timestampFormat), such as dd.MM.yyyy HH:mm",
+        "1 of 8 rows are bad (12.50%, limit 0.10% by maximumBadShare): timestamp_unparsable 1; times such as "
+        f"'yesterday' are not understood; accepted are {times.ACCEPTED}",
     ),
     "one user only": (
         {"events.csv": "user_id,item_id,timestamp\nann,tea,1\nann,cup,2\n"},
@@ -108,7 +107,7 @@ REFUSALS = {
     "a catalogue without ids": (
         {"events.csv": SHOP, "items.csv": "title\nTea\n"},
         (),
-        "the catalogue items.csv has no id: expected item_id or id, found title",
+        "the catalogue items.csv has no id: it has title; call the column item_id, or give the file another name",
     ),
 }
 

@@ -1,10 +1,13 @@
-"""Which files of a source are read."""
+"""Which files of a source are read, and rows that do not fit the others of their file."""
 
+from pathlib import Path
 from typing import Any
 
 import reading
+from contracts.columns import Given
+from drops import Drop
 from refusal import printable
-from storage import StoredFile
+from storage import Storage, StoredFile
 
 
 def chosen(file_format: Any, *paths: Any) -> Any:
@@ -34,3 +37,12 @@ def test_an_explicit_format_includes_files_without_an_ending_and_excludes_other_
 def test_a_name_in_the_data_cannot_forge_a_line_of_the_log() -> None:
     assert printable("time\nREFUSED: no") == "time\ufffdREFUSED: no"
     assert len(printable("x" * 999, 60)) == 60
+
+
+def test_an_object_or_a_list_as_an_id_far_into_a_file_is_a_bad_row(spark: Any, tmp_path: Path) -> None:
+    row = '{"user_id": "ann", "item_id": %s, "timestamp": 1700000000}\n'
+    bad = ['{"id": "tea"}', '["tea", "cup"]']
+    (tmp_path / "a.jsonl").write_text("".join(row % item for item in ['"tea"'] * 300 + bad))
+    source = reading.read_source(spark, Storage(spark), [Drop(str(tmp_path), Given())], None)
+    lines = [found["line"] for found in source.interactions.collect() if found["line"] is not None]
+    assert sorted(lines) == ['["tea","cup"]', '{"id":"tea"}']

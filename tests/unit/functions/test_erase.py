@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from contracts.forgotten import digest
+from contracts.forgotten import Forgotten, digest
 from contracts.lists import part_of
 from erase import archive, plan, rows
 from erase.plan import InUse
@@ -384,3 +384,21 @@ def test_what_is_in_use_is_told_with_its_reason() -> None:
         f"{OLD}-r1": "it answers a part of the requests",
     }
     assert plan.run_in("training/other/model.tar.gz") is None
+
+
+@pytest.mark.parametrize(
+    ("user", "beginning", "line"),
+    [
+        ("Crème “7”", "user;item\n", "Crème “7”;tea".encode("cp1252")),
+        ("Crème “7”", "user;item\nJosé;cup\n", "Crème “7”;tea".encode("cp1252")),
+        ("Crème", "user;item\n", "Crème;tea".encode()),
+        ("007", "user;item\n", b'="007";tea'),
+        ("u1", "user;item\n", "\N{NO-BREAK SPACE}u1\t;tea".encode()),
+    ],
+)
+def test_a_person_is_found_as_the_preparation_reads_them(user: str, beginning: str, line: bytes) -> None:
+    head = beginning.encode("latin-1")
+    layout = rows.layout_of(head, True, "a.csv")
+    people = Forgotten(KEY, frozenset({digest(KEY, user)}))
+    kept = rows.kept(io.BytesIO(head + line + b"\n"), layout, rows.interactions(layout, "user", people))
+    assert b"".join(kept) == head

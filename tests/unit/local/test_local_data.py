@@ -64,6 +64,50 @@ def test_a_folder_is_uploaded_without_files_of_other_types(tmp_path: Path) -> No
     assert data.read_drop(tmp_path) == data.Drop({"a/part-1.csv": first, "a/part-2.csv": second}, {"items.csv": items})
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("products.csv", b"Handle,Title,Variant SKU\nh,Tea,tea-1\n", "products.csv, which is beside the data, is no"),
+        ("items.csv", "id,title\n1,Tea\n".encode("utf-16"), "is no catalogue: is UTF-16: convert it"),
+    ],
+)
+def test_what_is_beside_ratings_and_no_catalogue_is_left_out(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    ratings = write(tmp_path / "ratings.csv", "user,item,time\n1,2,1700000000\n")
+    (tmp_path / name).write_bytes(content)
+    drop = data.read_drop(ratings)
+    assert drop.catalogue == {} and any(words in note for note in drop.notes)
+    for given, items in ((tmp_path, None), (ratings, tmp_path / name)):
+        with pytest.raises(Problem, match=r"the catalogue (items|products)"):
+            data.read_drop(given, items)
+
+
+@pytest.mark.parametrize(
+    ("times", "said", "words"),
+    [
+        ("soon", {}, "times such as 'soon', 'soon' are not understood; read are epoch seconds"),
+        ("1.7E+09", {}, r"TIME=time TIME_FORMAT='dd.MM.yyyy HH:mm'"),
+        ("31/1/2024", {"timestampFormat": "DD/MM/YYYY"}, "TIME_FORMAT 'DD/MM/YYYY' is no datetime pattern"),
+    ],
+)
+def test_times_that_cannot_be_read_are_told_before_anything_starts(
+    tmp_path: Path, times: str, said: dict[str, str], words: str
+) -> None:
+    ratings = write(tmp_path / "ratings.csv", f"user,item,time\n1,2,{times}\n1,3,{times}\n")
+    with pytest.raises(Problem) as caught:
+        data.read_drop(ratings, None, said)
+    assert words in str(caught.value)
+
+
+def test_the_pattern_of_times_in_parquet_goes_along(tmp_path: Path) -> None:
+    table = pyarrow.table({"user": ["1", "2"], "item": ["3", "4"], "time": ["31.01.2024", "1.02.2024"]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    drop = data.read_drop(tmp_path / "a.parquet")
+    assert drop.parameters == {"timestampFormat": "d.M.yyyy"}
+    assert "times as d.M.yyyy" in drop.notes[0]
+
+
 def test_a_given_catalogue_takes_the_name_that_preparation_looks_for(tmp_path: Path) -> None:
     ratings, products = write(tmp_path / "ratings.csv"), write(tmp_path / "products.csv")
     write(tmp_path / "movies.csv")

@@ -1,0 +1,14 @@
+"""Ids as columns, by the rules of `contracts/ids.py`. Pure: columns in, columns out."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from contracts import ids
+
+
+def of(text: Column) -> Column:
+    """The id in a text: `contracts.ids.of`."""
+    trimmed = F.btrim(text, F.lit(ids.BLANKS))
+    return F.when(trimmed.startswith('="'), F.regexp_extract(trimmed, ids.FORMULA, 1)).otherwise(trimmed)
