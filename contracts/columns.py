@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 
 from contracts import column_names, ids, suggestions, time_forms
 from contracts.column_names import HELD, KEYS, NO_TIMES, OPTIONS, REQUIRED, normal
-from contracts.layouts import Layout, Unreadable, flattened
+from contracts.layouts import Layout, Unreadable, flattened, with_columns
+from contracts.sources import folder_columns
 from contracts.suggestions import columns_of, is_numeric, printable, shown
 
 _INTEGER = re.compile(r"[0-9]+")
@@ -132,7 +133,7 @@ def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tup
         try:
             if isinstance(layout, Unreadable):
                 raise layout
-            chosen[path] = choose(layout, given, path)
+            chosen[path] = choose(with_columns(layout, folder_columns(path)), given, path)
         except (NotSure, Unreadable) as error:
             left[path] = error
     if left and (joined := suggestions.join({path: one for path, one in layouts.items() if isinstance(one, Layout)})):

@@ -11,7 +11,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -96,6 +96,16 @@ class Layout:
             return {"json": "JSON lines", "parquet": "Parquet"}[self.kind]
         separator = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}.get(self.separator, self.separator)
         return f"separator {separator}, {'with' if self.header is not None else 'without'} a header"
+
+
+def with_columns(layout: Layout, values: Mapping[str, str]) -> Layout:
+    """The layout with further columns, each with one value for the whole file; without those that the file has."""
+    known = {name.lower() for name in layout.names}
+    more = {name: value for name, value in values.items() if name.lower() not in known}
+    if not more or not layout.has_header:
+        return layout
+    rows = tuple((*row, *more.values()) for row in layout.rows)
+    return replace(layout, names=(*layout.names, *more), rows=rows)
 
 
 def find(head: bytes, called: str, is_whole: bool = True) -> Layout:

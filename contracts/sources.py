@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
+from urllib.parse import unquote
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".item", ".jsonl", ".ndjson", ".json")
 COMPRESSED_ENDINGS = {".gz": "gzip", ".bz2": "bzip2", ".zst": "zstd"}
@@ -12,6 +14,8 @@ SUPPORTED = (
     ".csv, .tsv, .txt, .dat, .data, .inter, .jsonl, .ndjson or .json, each also with .gz, .bz2 or .zst; and .parquet"
 )
 
+_COLUMN = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=(.+)")
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _CATALOGUES = ("items", "movies", "products", "articles", "books", "catalogue", "catalog")
 _PEOPLE = ("users", "user", "customers", "customer", "members", "member")
 _OTHERS = (
@@ -50,6 +54,12 @@ def ending_of(name: str) -> str:
 def stem_of(name: str) -> str:
     """The name without its ending, in lower case: `items` for `Items.csv.gz`."""
     return name.lower()[: len(name) - len(ending_of(name))]
+
+
+def folder_columns(path: str) -> dict[str, str]:
+    """Columns in the names of a file's folders, as Hive, Athena and Spark write them: `date=2024-01-31/part-0.csv`."""
+    found = (_COLUMN.fullmatch(part) for part in path.split("/")[:-1])
+    return {column[1]: unquote(column[2]) for column in found if column and column[2] != _NO_VALUE}
 
 
 def is_hidden(path: str) -> bool:

@@ -9,6 +9,7 @@ rows have `event_id`, and likewise `session_id`. If a drop says which event type
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -16,7 +17,7 @@ from multiprocessing.pool import ThreadPool
 from typing import Any
 from urllib.parse import unquote
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import catalogue
@@ -25,7 +26,7 @@ import text_files
 import worth
 from contracts import sources
 from contracts.columns import Columns, Given, NotSure, choose_each
-from contracts.layouts import HEAD_BYTES, Layout, Unreadable, find
+from contracts.layouts import HEAD_BYTES, Layout, Unreadable, find, with_columns
 from contracts.sources import Part
 from contracts.suggestions import remedy
 from contracts.unions import APPEND, FULL
@@ -290,7 +291,8 @@ def group_by_layout(
         columns, *how = chosen[one.file.path]
         # Lines of JSON are read by the names of the columns, so files whose first lines have other keys are alike.
         layout = replace(one.layout, names=()) if one.layout.kind == "json" else one.layout
-        key = (layout, columns, one.schema.text if one.schema else None, *how)
+        of_folders = _of_folders(one.file, one.layout)
+        key = (layout, columns, one.schema.text if one.schema else None, of_folders, *how)
         group = groups.setdefault(key, Group(one.layout, columns, one.schema, *chosen[one.file.path][1:]))
         group.files.append(one.file)
     return sorted(groups.values(), key=lambda group: group.files[0]), warnings
@@ -352,7 +354,8 @@ def _read_group(
     """The rows of the files, with the further columns `ids`, and warnings."""
     columns, layout, warnings = group.columns, group.layout, []
     by_alias = {**_by_alias(columns), **{name: getattr(columns, name) for name in ids}}
-    used = [name for name in by_alias.values() if name is not None]
+    of_folders = _of_folders(group.files[0], layout)
+    used = [name for name in by_alias.values() if name is not None and name not in of_folders]
     paths = [literal_path(file.uri) for file in group.files]
     if group.schema is not None:
         table, floats = parquet_files.read_rows(session, group.schema, paths, columns, used, group.files[0].path)
@@ -375,16 +378,29 @@ def _read_group(
     print(f"columns of {group.first} ({layout.description}): {_summary(columns)}", flush=True)
     absent = {"weight": F.lit("1" if columns.event_id is None else f"{event_weight:g}")}
     fields = {
-        alias: F.col(f"_{used.index(name)}") if name is not None else absent.get(alias, F.lit(None).cast("string"))
+        alias: _value(name, used) if name is not None else absent.get(alias, F.lit(None).cast("string"))
         for alias, name in by_alias.items()
     }
     aliases = [column.alias(alias) for alias, column in fields.items()]
     line = F.col("_line")
     if layout.kind == "json":  # an object or a list among texts
-        both = [F.col(f"_{used.index(name)}") for name in (columns.user, columns.item)]
+        both = [_value(name, used) for name in (columns.user, columns.item)]
         line = F.coalesce(line, *(F.when(text.rlike(r"^[{\[]"), text) for text in both))
     rows = table.select(*aliases, line.alias("line"), F.col("_file").alias("file"))
     return rows, warnings
+
+
+def _of_folders(file: StoredFile, layout: Layout) -> frozenset[str]:
+    """The columns that the names of the file's folders have, and the file has not."""
+    return frozenset(with_columns(layout, sources.folder_columns(file.path)).names) - {*layout.names}
+
+
+def _value(name: str, used: Sequence[str]) -> Column:
+    """The column of this name: of the file or, if it has none, of the name of a folder."""
+    if name in used:
+        return F.col(f"_{used.index(name)}")
+    value = F.regexp_extract("_file", f"/{re.escape(name)}=([^/]+)/", 1)
+    return F.url_decode(F.url_decode(value))  # the name has it encoded, and the path is a URL
 
 
 def _by_alias(columns: Columns) -> Mapping[str, str | None]:

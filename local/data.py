@@ -165,7 +165,11 @@ def _opened(
         raise Problem(f"{error}\n  {suggestions.remedy(error.suggestion, str(data))}") from error
     except Unreadable as error:
         raise Problem(str(error)) from error
-    whole = {key: layout for key, layout in found.items() if isinstance(layout, Layout)}
+    whole = {
+        key: layouts.with_columns(layout, sources.folder_columns(key))
+        for key, layout in found.items()
+        if isinstance(layout, Layout)
+    }
     for key, own in chosen.items():
         _check_times(key, whole[key], own, str(data))
     return {key: (whole[key], own) for key, own in chosen.items()}, left

@@ -43,6 +43,7 @@ class Shape:
 
     def write(self, folder: Path) -> None:
         for name, content in self.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
     def options(self) -> list[str]:
@@ -216,6 +217,20 @@ SHAPES: dict[str, Shape] = {
                 clock=pyarrow.array([1, 2], pyarrow.int64()).cast(pyarrow.time64("us")),
             )
         }
+    ),
+    "columns in the names of folders (`date=2024-01-31/…`)": Shape(
+        {
+            "event_type=buy/date=2024-01-31/part-0.csv": "user_id,item_id\nann,tea\n",
+            "event_type=add%20to%20cart/date=2024-02-01/part-0.parquet": parquet(user_id=["bob"], item_id=["cup"]),
+            "event_type=buy/date=2024-02-01/a.jsonl": '{"user_id": "eve", "item_id": "tea", "date": "2024-02-02"}\n',
+            "event_type=buy/date=2024-02-03/b.jsonl": '{"user_id": "eve", "item_id": "cup"}\n',
+        },
+        [
+            ("ann", "tea", "2024-01-31", "buy", "1"),
+            ("bob", "cup", "2024-02-01", "add to cart", "1"),
+            ("eve", "tea", "2024-02-02", "buy", "1"),
+            ("eve", "cup", "2024-02-03", "buy", "1"),
+        ],
     ),
     "files of several formats together": Shape(
         {"a.csv": text(","), "b.tsv": "ITEM_ID\tUSER_ID\tTIME\ntea\tann\t1700000000\ncup\tbob\t1700000100\n"},

@@ -38,3 +38,9 @@ def test_a_lone_file_may_be_called_users() -> None:
         "README.txt": Part.LEFT_OUT,
         "items.csv": Part.CATALOGUE,
     }
+
+
+def test_names_of_folders_have_columns() -> None:
+    found = sources.folder_columns("year=2024/event-type=add%20to%20cart/user=__HIVE_DEFAULT_PARTITION__/a=b.csv")
+    assert found == {"year": "2024", "event-type": "add to cart"}
+    assert sources.folder_columns("a.csv") == sources.folder_columns("=x/y=/1=2/a.csv") == {}
