@@ -14,6 +14,16 @@ SUPPORTED = (
     ".csv, .tsv, .txt, .dat, .data, .inter, .jsonl, .ndjson or .json, each also with .gz, .bz2 or .zst; and .parquet"
 )
 
+_REMEDIES = {
+    (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz"): "unpack it with tar -xf {file}",
+    (".zip",): "unpack it with unzip {file}",
+    (".7z", ".rar"): "unpack it",
+    (".xz",): "unpack it with xz -d {file}",
+    (".gzip",): "give it the ending .gz",
+    (".jsonlines",): "give it the ending .jsonl",
+    (".xlsx", ".xls", ".xlsm", ".ods"): "save it as CSV (UTF-8) there",
+    (".sql", ".db", ".sqlite", ".sqlite3", ".dump"): "export the table as CSV",
+}
 _COLUMN = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=(.+)")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _CATALOGUES = ("items", "movies", "products", "articles", "books", "catalogue", "catalog")
@@ -49,6 +59,13 @@ def ending_of(name: str) -> str:
     packed = next((ending for ending in COMPRESSED_ENDINGS if lowered.endswith(ending)), "")
     plain = lowered.removesuffix(packed)
     return next((ending + packed for ending in TEXT_ENDINGS if plain.endswith(ending)), "")
+
+
+def remedy(name: str) -> str:
+    """What makes a file with an ending that is not read one that is, as the end of a sentence."""
+    lowered = name.lower()
+    words = next((words for endings, words in _REMEDIES.items() if lowered.endswith(endings)), None)
+    return (words or "convert it to one of: {supported}").format(file=name, supported=SUPPORTED)
 
 
 def stem_of(name: str) -> str:

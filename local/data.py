@@ -96,7 +96,9 @@ def _folder(data: Path) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
     catalogue, more = _without_colons({key: files[key] for key in files if parts[key] is Part.CATALOGUE})
     if not interactions:
         what = "only a catalogue" if catalogue else f"no file {sources.SUPPORTED}"
-        raise Problem(f"the folder {data} has {what}: there are no interactions to learn from")
+        others = [key for key in files if parts[key] is Part.UNSUPPORTED][:FILES_NAMED]
+        advice = "".join(f"\n  {key}: {sources.remedy(key)}" for key in others)
+        raise Problem(f"the folder {data} has {what}: there are no interactions to learn from{advice}")
     left = [
         f"{key} is left out: a file of this name has no interactions" for key in files if parts[key] is Part.LEFT_OUT
     ]
@@ -106,7 +108,7 @@ def _folder(data: Path) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
 def _file(data: Path) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
     ending = sources.ending_of(data.name)
     if not ending:
-        raise Problem(f"{data} has an unsupported type; supported: {sources.SUPPORTED}")
+        raise Problem(f"{data} has a type that is not read: {sources.remedy(data.name)}")
     # Under its own name, preparation would read it as the catalogue.
     name = f"interactions{ending}" if sources.is_catalogue(data.name) else data.name
     interactions, notes = _without_colons({name: data})
@@ -133,7 +135,7 @@ def _checked_items(items: Path) -> str:
         raise Problem(f"no such catalogue file: {items}")
     ending = sources.ending_of(items.name)
     if not ending:
-        raise Problem(f"the catalogue {items} has an unsupported type; supported: {sources.SUPPORTED}")
+        raise Problem(f"the catalogue {items} has a type that is not read: {sources.remedy(items.name)}")
     return ending
 
 

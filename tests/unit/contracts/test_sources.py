@@ -44,3 +44,17 @@ def test_names_of_folders_have_columns() -> None:
     found = sources.folder_columns("year=2024/event-type=add%20to%20cart/user=__HIVE_DEFAULT_PARTITION__/a=b.csv")
     assert found == {"year": "2024", "event-type": "add to cart"}
     assert sources.folder_columns("a.csv") == sources.folder_columns("=x/y=/1=2/a.csv") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a.ZIP", "unpack it with unzip a.ZIP"),
+        ("a.csv.tar.gz", "unpack it with tar -xf a.csv.tar.gz"),
+        ("a.xlsx", "save it as CSV (UTF-8) there"),
+        ("a.gzip", "give it the ending .gz"),
+        ("orders", "convert it to one of: .csv, .tsv"),
+    ],
+)
+def test_what_helps_with_another_ending_is_said(name: str, words: str) -> None:
+    assert sources.remedy(name).startswith(words)
