@@ -8,8 +8,10 @@ names and values when the guess is sure.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 
 from contracts import column_names, ids, suggestions, time_forms
 from contracts.column_names import HELD, KEYS, NO_TIMES, OPTIONS, REQUIRED, normal
@@ -72,8 +74,37 @@ class Columns:
     """A datetime pattern of Spark, as given or as the times tell it; None: they are read without one."""
 
 
-def choose(layout: Layout, given: Given, called: str) -> Columns:
-    """The columns of the file `called` with this layout. Raises NotSure, and Unreadable if one has no texts."""
+Settled = Callable[[], Collection[str]]
+"""Returns the patterns of times of other files of the data, which tell whether the day or the month is first where a
+file does not."""
+
+
+def choose(layout: Layout, given: Given, called: str, settled: Settled = tuple) -> Columns:
+    """The columns of the file `called` with this layout. Raises NotSure, and Unreadable if a column has
+    no texts.
+    """
+    found, session_id = _found(layout, given, called)
+    nested = {meaning: found[meaning] for meaning in OPTIONS if found.get(meaning) in layout.nested}
+    if nested:
+        listed = ", ".join(f"{printable(name)!r} ({meaning})" for meaning, name in nested.items())
+        kinds = {"lists" if isinstance(layout.nested[name], list) else "objects" for name in nested.values()}
+        raise Unreadable(
+            f"{called}: the column {listed} holds {' and '.join(sorted(kinds))}, not texts: convert it with "
+            f"{flattened(layout, nested.values(), called)}"
+        )
+    others = {meaning: found.get(meaning) for meaning in ("timestamp", "event_type", "weight", "event_id")}
+    time_format = given.time_format or _time_format(layout, found, called, settled)
+    session_id = session_id or found.get("session_id")
+    return Columns(found["user"], found["item"], **others, session_id=session_id, time_format=time_format)
+
+
+def user_of(layout: Layout, given: Given, called: str) -> str:
+    """The column of users, whatever the other columns hold. Raises NotSure."""
+    return _found(layout, given, called)[0]["user"]
+
+
+def _found(layout: Layout, given: Given, called: str) -> tuple[dict[str, str], str | None]:
+    """The columns by meaning, and a column of sessions that the first objects do not have. Raises NotSure."""
     names, rows = layout.names, layout.rows
     absent = {meaning for meaning in ("timestamp", "weight") if getattr(given, meaning) == NO_TIMES}
     named = {meaning: name for meaning, name in given.named().items() if meaning not in absent}
@@ -109,39 +140,54 @@ def choose(layout: Layout, given: Given, called: str) -> Columns:
         is_known = {meaning: meaning in found or bool(guesses.get(meaning)) for meaning in REQUIRED}
         is_other = layout.has_header and not (is_known["user"] and (is_known["item"] or is_known["timestamp"]))
         raise NotSure(f"{called}: {'; '.join(problems)}; it has {columns_of(layout)}", suggestion, is_other)
-    for meaning in (meaning for meaning in OPTIONS if found.get(meaning) in layout.nested):
-        name = found[meaning]
-        kind = "lists" if isinstance(layout.nested[name], list) else "objects"
-        raise Unreadable(
-            f"{called}: the column {printable(name)!r} ({meaning}) holds {kind}, not texts: convert it with "
-            f"{flattened(layout, name, called)}"
-        )
-    others = {meaning: found.get(meaning) for meaning in ("timestamp", "event_type", "weight", "event_id")}
-    time_format = given.time_format or _time_format(layout, found, called)
-    session_id = session_id or found.get("session_id")
-    return Columns(found["user"], found["item"], **others, session_id=session_id, time_format=time_format)
+    return found, session_id
 
 
-def choose_each(layouts: Mapping[str, Layout | Unreadable], given: Given) -> tuple[dict[str, Columns], dict[str, str]]:
+def choose_each(
+    layouts: Mapping[str, Layout | Unreadable], given: Given, settled: Settled = tuple
+) -> tuple[dict[str, Columns], dict[str, str]]:
     """The columns of each file of a drop, by its path, and the files that are left alone, with the reason: beside
-    interactions, a text or a table without users, or without items and times, is something else. Raises NotSure or
-    Unreadable of the first file that cannot be used, and Unreadable if files must be joined first.
+    interactions, a text or a table without users, or without items and times, is something else. `settled`: of other
+    drops. Raises NotSure or Unreadable of the first file that cannot be used, and Unreadable if files must be joined
+    first.
     """
+    each = replace(given, needs_weight=False)  # one file of a drop with weights is enough
+    whole = {
+        path: with_columns(layout, folder_columns(path)) if isinstance(layout, Layout) else layout
+        for path, layout in layouts.items()
+    }
+    together = cache(lambda: {*settled(), *settled_by(whole, each)})
     chosen: dict[str, Columns] = {}
     left: dict[str, NotSure | Unreadable] = {}
-    for path, layout in layouts.items():
+    for path, layout in whole.items():
         try:
             if isinstance(layout, Unreadable):
                 raise layout
-            chosen[path] = choose(with_columns(layout, folder_columns(path)), given, path)
+            if not layout.names:
+                raise Unreadable(f"{path}: there is no row", is_prose=True)
+            chosen[path] = choose(layout, each, path, together)
         except (NotSure, Unreadable) as error:
             left[path] = error
-    if left and (joined := suggestions.join({path: one for path, one in layouts.items() if isinstance(one, Layout)})):
+    tables = {path: one for path, one in layouts.items() if isinstance(one, Layout)}
+    if left and not chosen and (joined := suggestions.join(tables)):
         raise Unreadable(joined)
     for problem in left.values():
         if not chosen or not (problem.is_other if isinstance(problem, NotSure) else problem.is_prose):
             raise problem
+    if given.needs_weight and not any(own.weight or own.event_id for own in chosen.values()):
+        for path in chosen:
+            choose(tables[path], given, path, together)  # raises NotSure
     return chosen, {path: str(problem) for path, problem in left.items()}
+
+
+def settled_by(layouts: Mapping[str, Layout | Unreadable], given: Given) -> set[str]:
+    """The patterns of times that files tell by themselves."""
+    found: set[str] = set()
+    for path, layout in layouts.items():
+        if isinstance(layout, Layout):
+            with suppress(NotSure, Unreadable):
+                found.add(choose(layout, given, path).time_format or "")
+    return found - {""}
 
 
 def _is_needed(meaning: str, candidates: Sequence[str], given: Given) -> bool:
@@ -150,7 +196,7 @@ def _is_needed(meaning: str, candidates: Sequence[str], given: Given) -> bool:
     return meaning in REQUIRED or (meaning == "event_type" and (given.needs_event_type or bool(candidates)))
 
 
-def _time_format(layout: Layout, found: Mapping[str, str], called: str) -> str | None:
+def _time_format(layout: Layout, found: Mapping[str, str], called: str, settled: Settled) -> str | None:
     """The pattern by which the times are read; None if they need none, or have none that is known. Raises NotSure if
     several fit them.
     """
@@ -161,7 +207,8 @@ def _time_format(layout: Layout, found: Mapping[str, str], called: str) -> str |
     if time_forms.are_days(texts):
         raise Unreadable(
             f"{called}: times such as {printable(texts[0])!r} are days since 1900, as a spreadsheet counts them: give "
-            "the column the form of a date there, such as yyyy-mm-dd hh:mm:ss, and save the file again"
+            "the column the form of a date there, such as yyyy-mm-dd hh:mm:ss, and save the file again; if they are no "
+            "dates, say TIME=none (timestampColumn none)"
         )
     patterns = time_forms.patterns_of(texts)
     if not patterns:
@@ -171,6 +218,9 @@ def _time_format(layout: Layout, found: Mapping[str, str], called: str) -> str |
     shape = column_names.shape_of(layout.names)
     if shape and shape.time_format in patterns:
         return shape.time_format
+    alike = [pattern for pattern in patterns if time_forms.has_order_of(pattern, settled())]
+    if len(alike) == 1:
+        return alike[0]
     raise NotSure(
         f"{called}: times such as {printable(texts[0])!r} can be read as {' and as '.join(patterns)}",
         {**found, "time_format": patterns[0]},

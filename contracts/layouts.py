@@ -10,14 +10,16 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any, Literal
+
+from contracts import time_forms
 
 HEAD_BYTES = 64 * 1024
 """How much of a file is looked at, after decompression."""
-ROWS = 200
+ROWS = 2000
 """How many rows are looked at."""
 
 SEPARATORS = ("::", "\t", ";", "|", ",")
@@ -34,7 +36,9 @@ _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?")
 _JSON_ENDINGS = ("json", "jsonl", "ndjson")
 #: {"data": [{
 _LIST_IN_OBJECT = re.compile(r'\s*\{\s*"([^"\\]+)"\s*:\s*\[\s*\{')
-_MOST_SKIPPED = 10
+_MOST_SKIPPED, _LEAST_COLUMNS = 10, 3
+#: What tells a spreadsheet the separator.
+_SEP = re.compile(r'"?sep=.\W?"?')
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")
 _COMMANDS = {
@@ -167,7 +171,8 @@ def _json_lines(text: str, called: str, encoding: Encoding) -> Layout:
     if not objects and re.match(r"\s*\{u?'", text):
         code = "import ast, json, sys; [print(json.dumps(ast.literal_eval(line))) for line in sys.stdin]"
         raise Unreadable(
-            f'{called} is written as Python, not as JSON: convert it with python3 -c "{code}" < {called} > flat.jsonl'
+            f'{called} is written as Python, not as JSON: convert it with python3 -c "{code}" < {shlex.quote(called)} '
+            "> flat.jsonl, and use that file instead"
         )
     if not objects:
         raise Unreadable(
@@ -180,23 +185,32 @@ def _json_lines(text: str, called: str, encoding: Encoding) -> Layout:
     return Layout("json", names, rows=rows, nested=nested)
 
 
-def _jq(program: str, called: str) -> str:
-    return f"jq -c '{program}' {called} > flat.jsonl"
-
-
-def flattened(layout: Layout, name: str, called: str) -> str:
-    """The command that brings one value of each object or list in the column `name` to the top of its row."""
-    value, path = layout.nested[name], f".[{json.dumps(name)}]"
-    if isinstance(value, list):
-        is_of_objects = isinstance(value[0], dict)
-        return _jq(f". + {path}[] | del({path})" if is_of_objects else f"{path} = {path}[]", called)
-    scalars = [key for key, own in value.items() if not isinstance(own, dict | list)]
-    key = next((key for key in scalars if key in ("id", "_id", "$oid")), (scalars or list(value))[0])
-    return _jq(f"{path} = {path}[{json.dumps(key)}]", called)
-
-
 def _text(value: object) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _jq(program: str, called: str) -> str:
+    """The command that writes the file anew by a program of jq, under another name."""
+    folder, _, name = called.rpartition("/")
+    stem = re.sub(r"\.(jsonl|ndjson|json)$", "", name, flags=re.IGNORECASE)
+    new = f"{stem}.jsonl" if f"{stem}.jsonl" != name else f"flat-{stem}.jsonl"
+    target = f"{folder}/{new}" if folder else new
+    return f"jq -c {shlex.quote(program)} {shlex.quote(called)} > {shlex.quote(target)}, and use that file instead"
+
+
+def flattened(layout: Layout, names: Iterable[str], called: str) -> str:
+    """The command that brings one value of each object or list in the columns `names` to the top of its row."""
+    steps = []
+    for name in dict.fromkeys(names):
+        value, path = layout.nested[name], f".[{json.dumps(name)}]"
+        if isinstance(value, list):
+            is_of_objects = isinstance(value[0], dict)
+            steps.append(f". + {path}[] | del({path})" if is_of_objects else f"{path} = {path}[]")
+            continue
+        scalars = [key for key, own in value.items() if not isinstance(own, dict | list)]
+        key = next((key for key in scalars if key in ("id", "_id", "$oid", "$date")), (scalars or list(value))[0])
+        steps.append(f"{path} = {path}[{json.dumps(key)}]")
+    return _jq(" | ".join(steps), called)
 
 
 # Delimited text
@@ -212,9 +226,9 @@ def _delimited(text: str, called: str, is_whole: bool, encoding: Encoding) -> La
             share = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
             candidates.append((share, len(rows[0]), separator, is_quoted, rows))
     if not candidates:
-        if not text.strip():
-            return Layout("delimited", ())
         rows = _rows(text, ",", True, called, is_whole)
+        if not rows:
+            return Layout("delimited", ())
         candidates = [(1.0, 1, ",", True, rows)]
     _, _, separator, is_quoted, rows = max(candidates, key=lambda candidate: candidate[:2])
     has_header = _is_header(rows)
@@ -237,24 +251,32 @@ def _delimited(text: str, called: str, is_whole: bool, encoding: Encoding) -> La
 
 
 def _without_title(text: str) -> tuple[str, tuple[str, ...]]:
-    """The text from its header or first row on, and the lines before it. Such lines have one value, where the following
-    one has three or more, or they are comments.
+    """The text from its header on, and the lines before it: `sep=;`, or lines that have one value, where the header has
+    three or more, and comments. Without a header there is no title: the line may be a row.
     """
     lines = _lines(text)
     filled = [place for place, line in enumerate(lines) if line.strip()][: _MOST_SKIPPED + 1]
+    skipped = 1 if filled and _SEP.fullmatch(lines[filled[0]].strip()) else 0
 
-    def values(place: int) -> int:
-        return max(sum(1 for part in lines[place].split(mark) if part.strip(' "')) for mark in SEPARATORS)
+    def values(place: int) -> list[str]:
+        return max(([part.strip(' "') for part in lines[place].split(mark)] for mark in SEPARATORS), key=len)
 
-    def is_none(place: int, following: int) -> bool:
-        is_comment = lines[place].startswith("#") and values(place) != values(following)
-        return values(place) == 1 or is_comment or lines[place].strip(' "').startswith("sep=")
+    def is_none(place: int, header: list[str]) -> bool:
+        own = values(place)
+        return sum(map(bool, own)) == 1 or (lines[place].startswith("#") and len(own) != len(header))
 
-    pairs = enumerate(pairwise(filled))
-    first = next((number for number, (place, following) in pairs if not is_none(place, following)), len(filled) - 1)
-    if first < 1 or values(filled[first]) < 3:
+    for first in range(skipped + 1, len(filled)):
+        header = values(filled[first])
+        if not all(is_none(place, header) for place in filled[skipped:first]):
+            break
+        if len(header) >= _LEAST_COLUMNS and all(header) and not any(map(looks_like_value, header)):
+            skipped = first
+            break
+    if not skipped:
         return text, ()
-    return "\n".join(lines[filled[first] :]), tuple(lines[place] for place in filled[:first])
+    return "\n".join(lines[filled[skipped] :]) if skipped < len(filled) else "", tuple(
+        lines[place] for place in filled[:skipped]
+    )
 
 
 def complete_line(separator: str) -> str:
@@ -303,7 +325,7 @@ def _is_header(rows: list[list[str]]) -> bool:
 
 def looks_like_value(text: str) -> bool:
     """True for a number and for a text that begins with a date: a header has neither."""
-    return bool(_NUMBER.fullmatch(text) or _DATE.fullmatch(text))
+    return bool(_NUMBER.fullmatch(text) or _DATE.fullmatch(text) or time_forms.patterns_of([text]))
 
 
 def _lines(text: str) -> list[str]:

@@ -62,7 +62,7 @@ def ending_of(name: str) -> str:
 
 
 def remedy(name: str) -> str:
-    """What makes a file with an ending that is not read one that is, as the end of a sentence."""
+    """Return what makes a file with an ending that is not read one that is, as the end of a sentence."""
     lowered = name.lower()
     words = next((words for endings, words in _REMEDIES.items() if lowered.endswith(endings)), None)
     return (words or "convert it to one of: {supported}").format(file=name, supported=SUPPORTED)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
-from contracts import column_names
+from contracts import column_names, time_forms
 from contracts.column_names import HELD, KEYS, NO_TIMES, OPTIONS, REQUIRED, normal
 from contracts.layouts import Layout
 
@@ -38,10 +39,12 @@ _HINTS = {
 }
 #: Parts of the names of columns that hold no ids of people and items, whatever else the name has.
 _NO_ID = re.compile(
-    "quantity|qty|price|amount|total|cost|tax|discount|status|title|name|description|message|country|city|zip|order|"
-    "bestell|commande|pedido|invoice|transaction|seller|index|offset|timezone|employee|empleado|birth|gender|age$|type|"
-    "category|(?<!ac)count|number$|url|image"
+    "quantity|qty|price|amount|total|cost|tax|discount|status|message|country|city|zip|order|bestell|commande|pedido|"
+    "invoice|transaction|seller|index|offset|timezone|employee|empleado|birth|gender|^sex|age$|type|category|"
+    "(?<!ac)count|number$|url|image|timestamp|date$|time$|datum|fecha"
 )
+#: Likewise, unless the name says that it is of an item.
+_TEXT = re.compile("title|name|description")
 _NO_TIME = re.compile("timezone|offset|transtime|duration|timeon|birth|due|until|updated|deleted|cancel|paid|fulfilled")
 
 
@@ -55,34 +58,45 @@ def plausible(
     suggestion = dict(found)
     values = {name: [row[place] for row in layout.rows if row[place]] for place, name in enumerate(layout.names)}
 
+    def is_text(name: str) -> bool:
+        return _TEXT.search(normal(name)) is not None
+
     def free(fits: Callable[[str], object]) -> list[str]:
         return [name for name, texts in values.items() if name and texts and all(fits(text) for text in texts)]
-
-    def may_be(meaning: str, name: str) -> bool:
-        texts, own = values[name], normal(name)
-        if layout.rows and not texts:
-            return False
-        if meaning == "timestamp":
-            return not _NO_TIME.search(own)
-        if meaning == "weight":
-            return is_numeric(name, layout.names, layout.rows)
-        return meaning == "event_type" or not (_NO_ID.search(own) or name in layout.nested)
 
     for meaning in ("timestamp", "user", "item", "event_type", "weight"):
         if meaning in suggestion or meaning not in needed:
             continue
         candidates = list(guesses.get(meaning, []))
-        if layout.has_header:
-            for hint in _HINTS[meaning]:
-                fitting = [name for name in layout.names if hint.search(normal(name)) and may_be(meaning, name)]
-                candidates += sorted(fitting, key=lambda name: not _repeats(values[name]))
+        possible = [name for name in layout.names if _may_be(meaning, name, layout, values[name])]
+        for hint in _HINTS[meaning] if layout.has_header else ():
+            fitting = [name for name in possible if hint.search(normal(name))]
+            candidates += sorted(fitting, key=lambda name: (is_text(name), not _repeats(values[name])))
         if meaning == "timestamp":
-            candidates += free(lambda text: _SECONDS.fullmatch(text) or _DATE.fullmatch(text))
+            candidates += free(_may_be_time)
         elif meaning != "weight":
-            fitting = free(lambda text: not _DATE.fullmatch(text) and "." not in text)
-            candidates += [name for name in fitting if may_be(meaning, name)] + fitting
+            fitting = free(lambda text: not _may_be_time(text) and "." not in text)
+            candidates += [name for name in fitting if name in possible and not is_text(name)]
         suggestion.update([(meaning, name) for name in candidates if name not in suggestion.values()][:1])
     return {meaning: suggestion[meaning] for meaning in OPTIONS if meaning in suggestion}
+
+
+def _may_be(meaning: str, name: str, layout: Layout, texts: Sequence[str]) -> bool:
+    """Whether a column with these values, of which none is missing, may have the meaning."""
+    own = normal(name)
+    if layout.rows and not texts:
+        return False
+    if meaning == "timestamp":
+        return not _NO_TIME.search(own)
+    if meaning == "weight":
+        return is_numeric(name, layout.names, layout.rows)
+    others = _HINTS["item" if meaning == "user" else "user"]
+    is_other = any(hint.search(own) for hint in others) and not any(hint.search(own) for hint in _HINTS[meaning])
+    return meaning == "event_type" or not (_NO_ID.search(own) or is_other or name in layout.nested)
+
+
+def _may_be_time(text: str) -> bool:
+    return bool(_SECONDS.fullmatch(text) or _DATE.fullmatch(text) or time_forms.patterns_of([text]))
 
 
 def _repeats(texts: Sequence[str]) -> bool:
@@ -116,27 +130,41 @@ def join(layouts: Mapping[str, Layout]) -> str | None:
 
 
 _IF_RIGHT = "if these are right"
+#: The variables of `make demo` for what a person says beside columns, by the keys of `_drop.json`.
+_OTHERS = {
+    "timestampFormat": "TIME_FORMAT", "eventTypes": "TYPES", "eventWeights": "WEIGHTS", "leastValue": "LEAST",
+    "values": "VALUES", "halfLifeDays": "HALF_LIFE", "boughtTypes": "BOUGHT", "kind": "KIND", "historyDays": "DAYS",
+    "split": "SPLIT",
+}  # fmt: skip
 
 
-def remedy(suggestion: Mapping[str, str], data: str | None = None) -> str:
+def remedy(
+    suggestion: Mapping[str, str], data: str | None = None, said: Mapping[str, object] = MappingProxyType({})
+) -> str:
     """What to do about it, as a sentence: the call of `make demo` for the file or folder `data`; without `data`, the
-    drop's `_drop.json` too.
+    drop's `_drop.json` too. `said`: what the person has said, by the keys of `_drop.json`.
     """
     if not suggestion:
         return "name a column that the file has, or its position from 1"
     missing = [HELD[meaning] for meaning in REQUIRED if meaning not in suggestion]
     if missing and missing != ["times"]:
         return f"no column looks like {' and '.join(missing)}: name it if there is one, or add it to the file"
+    if "weight" not in suggestion and ("leastValue" in said or said.get("values") == "multiply"):
+        return "no column has numbers alone that look like weights: name it by WEIGHT, or leave out LEAST and VALUES"
     named = {**suggestion, **({"timestamp": NO_TIMES} if missing else {})}
     reason = "if there are no times, and a draw may decide what each person is tested on" if missing else _IF_RIGHT
-    call = f"{reason}: {command(data or 'PATH', named)}"
+    if "time_format" in suggestion:
+        reason = f"if {suggestion['time_format']} is their form"
+    call = f"{reason}: {command(data or 'PATH', named, said)}"
     return call if data else f"{call}; in a drop on AWS, the same in its _drop.json: {document(named)}"
 
 
-def command(data: str, suggestion: Mapping[str, str]) -> str:
-    """The call of `make demo` that names the columns of `suggestion`."""
-    options = OPTIONS | {"time_format": "TIME_FORMAT"}
-    named = [f"{option}={_word(suggestion[meaning])}" for meaning, option in options.items() if meaning in suggestion]
+def command(data: str, suggestion: Mapping[str, str], said: Mapping[str, object] = MappingProxyType({})) -> str:
+    """The call of `make demo` that names the columns of `suggestion`, and says the rest of what was `said`."""
+    found = {option: suggestion.get(meaning) or said.get(KEYS[meaning]) for meaning, option in OPTIONS.items()}
+    others = {option: said.get(key) for key, option in _OTHERS.items()}
+    others |= {"TIME_FORMAT": suggestion["time_format"]} if "time_format" in suggestion else {}
+    named = [f"{option}={_word(str(value))}" for option, value in (found | others).items() if value is not None]
     return " ".join(["make demo", f"DATA={_word(data)}", *named])
 
 

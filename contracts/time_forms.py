@@ -61,9 +61,21 @@ def patterns_of(texts: Iterable[str]) -> tuple[str, ...] | None:
     most = max(fits.values(), default=0)
     if most > read and most >= _MOST * len(known):
         best = sorted(pattern for pattern, number in fits.items() if number == most)
+        if len(best) > 1 and best[0].replace("MMMM", "MMM") == best[1].replace("MMMM", "MMM"):  # May alone
+            return tuple(pattern for pattern in best if "MMMM" not in pattern)
         # Where the year is first, the month follows, unless that is impossible.
         return tuple(best[:1] if best[0].startswith("yyyy") else best)
     return None if 2 * read >= len(known) else ()
+
+
+def has_order_of(pattern: str, others: Iterable[str]) -> bool:
+    """Whether day, month and year stand in the order that they have in all of `others`, of which there is one."""
+    orders = {_order(other) for other in others if "MMM" not in other}
+    return orders == {_order(pattern)}
+
+
+def _order(pattern: str) -> str:
+    return "".join(sorted("dMy", key=pattern.find))
 
 
 def are_days(texts: Sequence[str]) -> bool:
@@ -100,11 +112,13 @@ def _patterns(text: str) -> set[str]:
 
 
 def _by_numbers(found: re.Match[str]) -> set[str]:
-    first, separator, second, year = found.groups()
-    letters = "y" * len(year)
-    orders = {("d", "M"): (first, second), ("M", "d"): (second, first)}
+    first, separator, second, third = found.groups()
+    letters = "y" * len(third)
+    orders = {("d", "M", letters): (first, second), ("M", "d", letters): (second, first)}
+    if len(third) == 2 and separator == "-":
+        orders["yy", "M", "d"] = third, second
     return {
-        separator.join((*order, letters))
+        separator.join(order)
         for order, (day, month) in orders.items()
         if 1 <= int(day) <= 31 and 1 <= int(month) <= _LAST_MONTH and (separator != "." or order[0] == "d")
     }

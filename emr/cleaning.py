@@ -84,8 +84,8 @@ def parse(raw: DataFrame, rules: Rules) -> DataFrame:
     trimmed = raw.select(
         identifiers.of(F.col("user_id")).alias("user"),
         identifiers.of(F.col("item_id")).alias("item"),
-        F.trim("timestamp").alias("stamp"),
-        F.trim("weight").alias("heft"),
+        identifiers.without_blanks(F.col("timestamp")).alias("stamp"),
+        identifiers.without_blanks(F.col("weight")).alias("heft"),
         kind.alias("event_type"),
         is_wanted.alias("is_wanted"),
         F.struct(*texts).alias("texts"),

@@ -11,6 +11,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+import identifiers
 import times
 from arguments import Arguments
 from contracts import unions
@@ -100,7 +101,7 @@ def _names(part: unions.Part, parameter: str) -> tuple[str, ...]:
 
 def same_times(interactions: DataFrame, pattern: str) -> DataFrame:
     """The interactions with times of the form `pattern` as ISO 8601; others tell that they do not have it."""
-    stamp = F.trim("timestamp")
+    stamp = identifiers.without_blanks(F.col("timestamp"))
     read = times.read(stamp, F.lit(None).cast("bigint"), pattern).seconds
     iso = F.date_format(F.timestamp_seconds(read), "yyyy-MM-dd'T'HH:mm:ss'Z'")
     return interactions.withColumn(
@@ -110,7 +111,7 @@ def same_times(interactions: DataFrame, pattern: str) -> DataFrame:
 
 def in_seconds(interactions: DataFrame) -> DataFrame:
     """The interactions with times that are numbers as ISO 8601, so that their unit says nothing about other drops."""
-    stamp = F.trim("timestamp")
+    stamp = identifiers.without_blanks(F.col("timestamp"))
     read = times.read(stamp, times.number(stamp)).seconds
     iso = F.date_format(F.timestamp_seconds(read), "yyyy-MM-dd'T'HH:mm:ss'Z'")
     is_time = read.between(0, times.FIRST_IMPLAUSIBLE_SECOND - 1)

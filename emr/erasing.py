@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, FloatType
@@ -106,7 +107,10 @@ def _parquet(
 ) -> tuple[DataFrame, Column]:
     schema = attempt("read", uri, lambda: parquet_files.read_schema(session, uri))
     user = _user_column(Layout("parquet", schema.names), named)
-    frame = session.read.parquet(literal_path(uri))
+    try:
+        frame = session.read.parquet(literal_path(uri))
+    except AnalysisException as error:
+        raise CannotTell("has a column of a type that Spark cannot write again") from error
     column = F.col(parquet_files.quoted(user))
     is_fraction = isinstance(frame.schema[user].dataType, FloatType | DoubleType)
     text = parquet_files.whole_numbers(column) if is_fraction else column.cast("string")
@@ -118,6 +122,8 @@ def _text(
 ) -> tuple[DataFrame, Column]:
     text_files.enable_zstd(session)
     head = storage.read_start(uri, HEAD_BYTES)
+    if b"\r" in head and b"\n" not in head:
+        raise CannotTell("has lines that end with a carriage return alone")
     layout = find(head, uri, len(head) < HEAD_BYTES)
     if layout.is_quoted and (
         layout.is_multiline or text_files.with_open_quotes(session, {layout.separator: [literal_path(uri)]})
@@ -125,7 +131,7 @@ def _text(
         raise CannotTell("has quoted line breaks, and is of a kind that functions cannot write again")
     user = _user_column(layout, named)
     frame = session.read.text(literal_path(uri), lineSep="\n")
-    value = text_files.decoded(F.regexp_replace("value", "\r$", ""), layout)
+    value = F.regexp_replace(text_files.decoded(F.col("value"), layout), "\r$", "")
     anywhere = forgetting.is_among(F.split(value, forgetting.BETWEEN_FIELDS), people)
     if layout.kind == "json":
         found = F.get_json_object(value, f"$['{user}']")
@@ -141,9 +147,7 @@ def _text(
 def _user_column(layout: Layout, named: str | None) -> str:
     for given in (Given(user=named), Given()) if named else (Given(),):
         try:
-            return columns.choose(layout, given, "the file").user
-        except Unreadable:
-            break
+            return columns.user_of(layout, given, "the file")
         except NotSure as error:
             if layout.has_header and (user := error.suggestion.get("user")) in layout.names:
                 return str(user)

@@ -10,5 +10,10 @@ from contracts import ids
 
 def of(text: Column) -> Column:
     """The id in a text: `contracts.ids.of`."""
-    trimmed = F.btrim(text, F.lit(ids.BLANKS))
+    trimmed = without_blanks(text)
     return F.when(trimmed.startswith('="'), F.regexp_extract(trimmed, ids.FORMULA, 1)).otherwise(trimmed)
+
+
+def without_blanks(text: Column) -> Column:
+    """The text without blanks before and after it, also tabs and those that do not break a line."""
+    return F.btrim(text, F.lit(ids.BLANKS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pyspark.errors import AnalysisException
@@ -32,19 +32,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Schema:
-    """A file's columns: `names`, those of them that are times in nanoseconds, and `text`, the schema itself."""
+    """A file's columns: `names`, those of them that are times in nanoseconds, and `text`, the schema itself. message:
+    Java's object of it.
+    """
 
     names: tuple[str, ...]
     nanoseconds: frozenset[str]
     text: str
+    message: Any = field(compare=False, repr=False)
 
 
 def read_schema(session: SparkSession, uri: str) -> Schema:
     """The schema in a file's footer. Raises Py4JJavaError if it is unreadable."""
     schema = _footer(session, uri, lambda reader: reader.getFooter().getFileMetaData().getSchema())
     fields = [schema.getType(position) for position in range(schema.getFieldCount())]
-    nanoseconds = {field.getName() for field in fields if "TIMESTAMP(NANOS" in str(field.getLogicalTypeAnnotation())}
-    return Schema(tuple(field.getName() for field in fields), frozenset(nanoseconds), str(schema.toString()))
+    nanoseconds = {one.getName() for one in fields if "TIMESTAMP(NANOS" in str(one.getLogicalTypeAnnotation())}
+    return Schema(tuple(one.getName() for one in fields), frozenset(nanoseconds), str(schema.toString()), schema)
 
 
 def read_extent(session: SparkSession, uri: str, columns: Collection[str]) -> tuple[int, dict[str, int]]:
@@ -97,10 +100,9 @@ def _types(session: SparkSession, schema: Schema, names: Sequence[str]) -> Struc
     """The types of the columns `names`. Those that are not used may have types that Spark cannot read. Raises
     AnalysisException.
     """
-    message = java_class(session, "org.apache.parquet.schema.MessageTypeParser").parseMessageType(schema.text)
     fields = java_class(session, "java.util.ArrayList")()
     for name in dict.fromkeys(names):
-        fields.add(message.getType(message.getFieldIndex(name)))
+        fields.add(schema.message.getType(schema.message.getFieldIndex(name)))
     own = java_class(session, "org.apache.parquet.schema.MessageType")("rows", fields)
     package = "org.apache.spark.sql.execution.datasources.parquet"
     converter = java_class(session, f"{package}.ParquetToSparkSchemaConverter")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cache, reduce
 from multiprocessing.pool import ThreadPool
 from typing import Any
 from urllib.parse import unquote
@@ -25,7 +25,7 @@ import parquet_files
 import text_files
 import worth
 from contracts import sources
-from contracts.columns import Columns, Given, NotSure, choose_each
+from contracts.columns import Columns, Given, NotSure, Settled, choose_each, settled_by
 from contracts.layouts import HEAD_BYTES, Layout, Unreadable, find, with_columns
 from contracts.sources import Part
 from contracts.suggestions import remedy
@@ -37,6 +37,8 @@ from storage import Storage, StoredFile, attempt, literal_path
 
 #: https://files.grouplens.org/datasets/movielens/ml-latest-small-README.html
 _MOVIELENS = frozenset({"userId", "movieId", "rating", "timestamp"})
+#: An object or a list, as JSON has them: no id such as {0a1b} or [S] 7.
+_NESTED = r'(?s)^(\{\s*".*\}|\{\s*\}|\[\s*(["{\[\d-].*)?\])$'
 _READERS = 16
 _SMALL_FILE = 4 * 1024 * 1024
 
@@ -266,10 +268,15 @@ def group_by_layout(
     chosen: dict[str, tuple[Columns, tuple[str, ...], tuple[str, ...]]] = {}
     opened: list[Opened] = []
     warnings: list[str] = []
+    settled = cache(
+        lambda: {
+            pattern for number, named in by_drop.items() for pattern in settled_by(_layouts(named), drops[number].given)
+        }
+    )
     for number, named in by_drop.items():
         drop = drops[number]
         try:
-            own, left = _choose(named, drop.given)
+            own, left = _choose(named, drop.given, settled)
         except Refused as problem:
             if drop.is_needed:
                 raise
@@ -298,11 +305,16 @@ def group_by_layout(
     return sorted(groups.values(), key=lambda group: group.files[0]), warnings
 
 
-def _choose(named: Mapping[str, Opened | Unreadable], given: Given) -> tuple[dict[str, Columns], dict[str, str]]:
+def _layouts(named: Mapping[str, Opened | Unreadable]) -> dict[str, Layout | Unreadable]:
+    return {path: one.layout if isinstance(one, Opened) else one for path, one in named.items()}
+
+
+def _choose(
+    named: Mapping[str, Opened | Unreadable], given: Given, settled: Settled
+) -> tuple[dict[str, Columns], dict[str, str]]:
     """The columns of the files of a drop, and why others are left alone. Raises Refused."""
-    layouts = {path: one.layout if isinstance(one, Opened) else one for path, one in named.items()}
     try:
-        return choose_each(layouts, given)
+        return choose_each(_layouts(named), given, settled)
     except NotSure as error:
         raise Refused(f"{printable(str(error), 1000)} ({remedy(error.suggestion)})") from error
     except Unreadable as error:
@@ -385,7 +397,7 @@ def _read_group(
     line = F.col("_line")
     if layout.kind == "json":  # an object or a list among texts
         both = [_value(name, used) for name in (columns.user, columns.item)]
-        line = F.coalesce(line, *(F.when(text.rlike(r"^[{\[]"), text) for text in both))
+        line = F.coalesce(line, *(F.when(text.rlike(_NESTED), text) for text in both))
     rows = table.select(*aliases, line.alias("line"), F.col("_file").alias("file"))
     return rows, warnings
 

@@ -98,13 +98,6 @@ def _read_multiline(session: SparkSession, layout: Layout, paths: Sequence[str],
         maxCharsPerColumn=_MOST_CHARACTERS,
     )
 
-    is_row = F.coalesce(*names, "_line").isNotNull()
-    for line in [*layout.skipped, layout.header] if layout.skipped else []:
-        values = next(csv.reader([line or ""], delimiter=layout.separator), [])
-        values += [""] * (len(names) - len(values))
-        own = [F.coalesce(name, F.lit("")) == value for name, value in zip(names, values, strict=False)]
-        is_row &= ~reduce(Column.__and__, own)
-
     def decoded(name: str) -> Column:
         """After a beginning in ASCII, a value is in UTF-8 if its bytes are; otherwise it is Latin-1."""
         if layout.encoding == "utf-8":
@@ -112,6 +105,13 @@ def _read_multiline(session: SparkSession, layout: Layout, paths: Sequence[str],
         raw, latin_1 = F.encode(F.col(name), "ISO-8859-1").cast("string"), _as_windows(F.col(name))
         return F.when(F.is_valid_utf8(raw), raw).otherwise(latin_1) if layout.encoding == "ascii" else latin_1
 
+    is_row = F.coalesce(*names, "_line").isNotNull()
+    for line in [*layout.skipped, layout.header] if layout.skipped else []:
+        values = next(csv.reader([line or ""], delimiter=layout.separator), [])
+        values += [""] * (len(names) - len(values))
+        own = [F.coalesce(decoded(name), F.lit("")) for name in names]
+        own[0] = F.ltrim(own[0], F.lit("\ufeff"))
+        is_row &= ~reduce(Column.__and__, [text == value for text, value in zip(own, values, strict=False)])
     return table.where(is_row).select(
         *(decoded(f"_{place}").alias(f"_{number}") for number, place in enumerate(positions)),
         "_line",

@@ -76,9 +76,14 @@ def read_drop(data: Path, items: Path | None = None, parameters: Mapping[str, An
     said = dict(parameters or {})
     opened, left = _opened(data, filled, said)
     notes += [f"{key} is left out: {why.removeprefix(f'{key}: ')}" for key, why in left.items()]
-    for layout, own in opened.values():  # the preparation sees no values of Parquet before it reads them
-        if layout.kind == "parquet" and own.time_format:
-            said.setdefault("timestampFormat", own.time_format)
+    patterns = {own.time_format for _, own in opened.values()}
+    if "timestampFormat" not in said and any(one.kind == "parquet" and own.time_format for one, own in opened.values()):
+        if len(patterns) > 1:
+            raise Problem(
+                f"{data} has texts as times in Parquet beside times of another form: write them as timestamps, or drop "
+                "the files apart"
+            )
+        said["timestampFormat"] = patterns.pop()  # the preparation sees no values of Parquet before it reads them
     named = {own.item for _, own in opened.values()}
     faults = {key: fault for key, path in catalogue.items() if (fault := _catalogue_fault(key, path, named))}
     for key, fault in faults.items():
@@ -164,7 +169,7 @@ def _opened(
     try:
         chosen, left = columns.choose_each(found, given)
     except NotSure as error:
-        raise Problem(f"{error}\n  {suggestions.remedy(error.suggestion, str(data))}") from error
+        raise Problem(f"{error}\n  {suggestions.remedy(error.suggestion, str(data), parameters)}") from error
     except Unreadable as error:
         raise Problem(str(error)) from error
     whole = {
@@ -173,7 +178,7 @@ def _opened(
         if isinstance(layout, Layout)
     }
     for key, own in chosen.items():
-        _check_times(key, whole[key], own, str(data))
+        _check_times(key, whole[key], own, str(data), parameters)
     return {key: (whole[key], own) for key, own in chosen.items()}, left
 
 
@@ -195,7 +200,7 @@ def _checked_pattern(pattern: str | None) -> str | None:
     return pattern
 
 
-def _check_times(key: str, layout: Layout, own: Columns, data: str) -> None:
+def _check_times(key: str, layout: Layout, own: Columns, data: str, said: Mapping[str, Any]) -> None:
     """Raises Problem if no time in the beginning of a text file has a form that is known or given."""
     if own.timestamp is None or own.time_format or layout.kind == "parquet":
         return
@@ -203,7 +208,7 @@ def _check_times(key: str, layout: Layout, own: Columns, data: str) -> None:
     texts = [row[place] for row in layout.rows if row[place].lower() not in ids.MISSING]
     if texts and not any(map(time_forms.is_read, texts)):
         named = {meaning: name for meaning in column_names.OPTIONS if (name := getattr(own, meaning))}
-        call = suggestions.command(data, named | {"time_format": "dd.MM.yyyy HH:mm"})
+        call = suggestions.command(data, named | {"time_format": "dd.MM.yyyy HH:mm"}, said)
         raise Problem(
             f"{key}: times such as {', '.join(map(repr, texts[:3]))} are not understood; read are {time_forms.ACCEPTED}"
             f"\n  another form needs its pattern: {call}"

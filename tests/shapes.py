@@ -140,11 +140,10 @@ SHAPES: dict[str, Shape] = {
         {
             "a.csv": "sep=;\n" + text(";"),
             "b.csv": "Orders of May\n\n" + text(","),
-            "c.csv": "# by the shop, in May\n" + text(",", "").replace("\n", "\n,,\n") + '"May, 1st",,\n',
+            "c.csv": "\ufeff# by the shop, in May\n" + text(",") + "May,,\n",
             "d.csv": 'Orders of May,,,\nuser_id,item_id,timestamp,note\nann,tea,1700000000,"so\nso"\n',
         },
-        [*ROWS * 3, ROWS[0], ("May, 1st", None, None, None, "1")],
-        POSITIONS,
+        [*ROWS * 3, ROWS[0], ("May", None, None, None, "1")],
     ),
     "lines with separators alone, as a spreadsheet writes them": Shape({"a.csv": text(",") + ",,\n" * 9}),
     "`.gz`": Shape({"a.csv.gz": gzip.compress(text(",").encode())}),
@@ -162,11 +161,11 @@ SHAPES: dict[str, Shape] = {
     ),
     "a JSON list": Shape({"a.json": '[{"user": "ann"}]'}, words="a.json is one JSON list, not one object a line"),
     "a JSON object with a list": Shape(
-        {"a.json": '{"data": [{"user": "ann"}]}'}, words="""convert it with jq -c '.["data"][]' a.json > flat.jsonl"""
+        {"a.json": '{"data": [{"user": "ann"}]}'}, words="""jq -c '.["data"][]' a.json > a.jsonl, and use that file"""
     ),
     "JSON lines with an object or a list as an id": Shape(
-        {"a.jsonl": '{"user_id": 1, "product": {"price": 9.5, "id": 4}, "time": 1700000000}\n'},
-        words="""holds objects, not texts: convert it with jq -c '.["product"] = .["product"]["id"]' a.jsonl >""",
+        {"a.jsonl": '{"user_id": {"$oid": "1"}, "product": {"price": 9.5, "id": 4}, "time": 1700000000}\n'},
+        words="""'.["user_id"] = .["user_id"]["$oid"] | .["product"] = .["product"]["id"]' a.jsonl > flat-a.jsonl""",
     ),
     "lines of Python, `{'user': 1}`": Shape({"a.json": "{'user': 1, 'item': u'x'}\n"}, words="convert it with python3"),
     "Parquet, times as integers or floating-point numbers": Shape(
@@ -215,8 +214,11 @@ SHAPES: dict[str, Shape] = {
                 item_id=ITEMS,
                 timestamp=[1700000000, 1700000100],
                 clock=pyarrow.array([1, 2], pyarrow.int64()).cast(pyarrow.time64("us")),
-            )
-        }
+                **{"Price (EUR)": [1.5, 2.5], "a=b;c": [1, 2], "x.y": [1, 2]},
+            ),
+            "b.parquet": parquet(**{"Customer ID": USERS, "SKU": ITEMS, "Invoice Date": [1700000000, 1700000100]}),
+        },
+        ROWS * 2,
     ),
     "columns in the names of folders (`date=2024-01-31/…`)": Shape(
         {
@@ -285,6 +287,16 @@ SHAPES: dict[str, Shape] = {
     "times whose day and month no row tells apart": Shape(
         {"a.csv": text(",").replace("1700000000", "1/2/2024").replace("1700000100", "3/4/2024")},
         words="make demo DATA=PATH USER=user_id ITEM=item_id TIME=timestamp TIME_FORMAT=M/d/yyyy",
+    ),
+    "times whose day and month only another file tells apart": Shape(
+        {
+            "a.csv": text(",").replace("1700000000", "2/11/2023").replace("1700000100", "3/11/2023"),
+            "b.csv": text(",").replace("1700000000", "14/11/2023 8:05").replace("1700000100", "1/11/2023 9:05"),
+        },
+        [
+            *(("ann", "tea", f"2023-11-{time}:00Z", None, "1") for time in ("02T00:00", "14T08:05")),
+            *(("bob", "cup", f"2023-11-{time}:00Z", None, "1") for time in ("03T00:00", "01T09:05")),
+        ],
     ),
     "days since 1900, as a spreadsheet counts them": Shape(
         {"a.csv": text(",").replace("1700000000", "45201.97").replace("1700000100", "45202")},
@@ -420,6 +432,7 @@ SHAPES: dict[str, Shape] = {
         },
         words="the people are in orders.csv and the items in order_items.csv: join them with python3 -c",
     ),
+    "a file of separators alone beside others": Shape({"a.csv": text(","), "b.csv": ",,\n,,\n"}),
     "a file without columns of its fellows": Shape(
         {"a.csv": text(","), "b.csv": "user_id,item_id\nann,tea\n"}, words="b.csv: no column is known to hold the times"
     ),

@@ -15,7 +15,7 @@ from contracts import columns, documents, ids, layouts
 from contracts.columns import Given, NotSure
 from contracts.documents import Unfit
 from contracts.forgotten import Forgotten
-from contracts.layouts import Layout, Unreadable
+from contracts.layouts import Layout
 
 _BETWEEN_FIELDS = re.compile(r'[,;|:\t"]')
 _WHOLE_NUMBER = re.compile(r"([0-9]+)\.0+")
@@ -141,9 +141,7 @@ def user_column(layout: Layout, named: object, called: str) -> str | None:
     """
     for given in (Given(user=str(named)), Given()) if named else (Given(),):
         try:
-            return columns.choose(layout, given, called).user
-        except Unreadable:
-            return None
+            return columns.user_of(layout, given, called)
         except NotSure as error:
             if layout.has_header and error.suggestion.get("user") in layout.names:
                 return error.suggestion["user"]

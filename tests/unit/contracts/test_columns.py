@@ -6,7 +6,7 @@ import pytest
 
 from contracts import columns, suggestions
 from contracts.columns import Columns, Given, NotSure
-from contracts.layouts import find
+from contracts.layouts import Unreadable, find
 
 SHAPES = {
     "Amazon Personalize": (
@@ -204,3 +204,57 @@ def test_beside_interactions_a_table_without_users_is_left_alone_and_named() -> 
         columns.choose_each({"tree.csv": tree}, Given())
     with pytest.raises(NotSure, match=r"^may\.csv: no column is known to hold the times"):
         columns.choose_each({"clicks.csv": clicks, "may.csv": find(b"user,item\n1,2\n", "may.csv")}, Given())
+
+
+def test_one_file_with_weights_is_enough() -> None:
+    given = Given(needs_weight=True)
+    texts = {"a.csv": b"user,item,time,rating\n1,2,1700000000,4\n", "b.csv": b"user,item,time\n1,2,1700000000\n"}
+    layouts = {path: find(text, path) for path, text in texts.items()}
+    chosen, left = columns.choose_each(layouts, given)
+    assert ([own.weight for own in chosen.values()], left) == (["rating", None], {})
+    with pytest.raises(NotSure, match="no column is known to hold the weights"):
+        columns.choose_each({"b.csv": layouts["b.csv"]}, given)
+
+
+def test_files_are_joined_only_if_none_has_people_and_items() -> None:
+    texts = {"orders.csv": b"id,customer_id,created_at\n1,2,1700000000\n", "lines.csv": b"order_id,sku\n1,a\n"}
+    layouts = {path: find(text, path) for path, text in texts.items()}
+    with pytest.raises(Unreadable, match=r"merge\(pd.read_csv\('orders.csv', .*left_on='order_id', right_on='id'"):
+        columns.choose_each(layouts, Given())
+    layouts["ev.csv"] = find(b"who,what,when\n1,a,1700000000\n", "ev.csv")
+    chosen, left = columns.choose_each(layouts, Given(user="who", item="what", timestamp="when"))
+    assert (list(chosen), list(left)) == (["ev.csv"], ["orders.csv", "lines.csv"])
+
+
+def test_the_user_is_found_whatever_the_other_columns_hold() -> None:
+    layout = find(b'{"user": "1", "item": {"id": "a"}, "time": 45201}\n', "a.jsonl")
+    with pytest.raises(Unreadable):
+        columns.choose(layout, Given(), "a.jsonl")
+    assert columns.user_of(layout, Given(), "a.jsonl") == "user"
+
+
+def test_a_command_repeats_what_was_said() -> None:
+    said = {"weightColumn": "none", "eventTypes": "buy,cart", "halfLifeDays": 30.0, "timestampFormat": "d/M/yyyy"}
+    suggestion = {"user": "a b", "item": "c", "timestamp": "d"}
+    assert suggestions.command("x.csv", suggestion, said) == (
+        "make demo DATA=x.csv USER='a b' ITEM=c TIME=d WEIGHT=none TIME_FORMAT=d/M/yyyy TYPES=buy,cart HALF_LIFE=30.0"
+    )
+    needy = suggestions.remedy(suggestion, "x.csv", {"leastValue": 3})
+    assert needy.startswith("no column has numbers alone that look like weights")
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("order_id,customer_email,product_name,quantity,order_date", ("customer_email", "product_name", "order_date")),
+        ("event_date,event_timestamp,user_pseudo_id,event_name,item_ref", ("user_pseudo_id", "item_ref", None)),
+        ("anonymousId,messageId,status", ("anonymousId", None, None)),
+    ],
+)
+def test_a_suggestion_is_no_column_that_cannot_be_meant(header: str, expected: tuple[str | None, ...]) -> None:
+    row = ",".join(f"v{number}" for number in range(header.count(",") + 1))
+    with pytest.raises(NotSure) as caught:
+        columns.choose(find(f"{header}\n{row}\n".encode(), "a.csv"), Given(), "a.csv")
+    found = caught.value.suggestion
+    assert (found.get("user"), found.get("item")) == expected[:2]
+    assert expected[2] in (None, found.get("timestamp"))

@@ -39,7 +39,8 @@ def test_what_is_read_without_a_pattern_needs_none(text: str) -> None:
         (["2023-01-02", "2023-31-01"], ("yyyy-d-M",)),
         (["2023-01-02", "2023-01-03", "2023-31-31"], None),  # a bad row says nothing about the others
         (["32/1/2010"], ()),
-        (["May 5, 2021"], ("MMM d, yyyy", "MMMM d, yyyy")),
+        (["May 5, 2021"], ("MMM d, yyyy",)),
+        (["23-11-05"], ("d-M-yy", "yy-M-d")),
         (["May 5, 2021", "June 5, 2021"], ("MMMM d, yyyy",)),
         (["Mai 5, 2021"], ()),
         (["soon"], ()),

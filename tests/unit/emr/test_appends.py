@@ -93,6 +93,15 @@ def test_two_purchases_in_one_second_of_one_drop_stay_two(unite: Any) -> None:
     assert (found["superseded"], found["duplicates"], ended.manifest["drops"][1]["rows"]) == (0, 1, 3)
 
 
+def test_the_history_tells_whether_the_days_of_an_append_come_first(unite: Any) -> None:
+    head = "user_id,item_id,time\n"
+    history = head + "".join(f"u{user},{item},{13 + user}/1/2026 8:0{user}\n" for user in (1, 2, 3) for item in "ab")
+    new = head + "u1,c,1/2/2026\nu2,c,2/2/2026\n"
+    ended = unite({"full": {"a.csv": history}, "day": {"b.csv": new}})
+    assert {row[2] for row in kept(ended) if row[1] == "c"} == {1769904000, 1769990400}  # the 1st and 2nd of February
+    assert ended.manifest["parameters"]["timestampFormat"] == "d/M/yyyy H:mm"
+
+
 def test_late_rows_are_taken(unite: Any) -> None:
     ended = unite({"full": {"a.csv": FULL}, "late": {"b.csv": HEADER + "u1,c,1,1,buy\nu2,c,2,1,buy\n"}})
     assert {("u1", "c", 1, 1.0), ("u2", "c", 2, 1.0)} <= set(kept(ended))

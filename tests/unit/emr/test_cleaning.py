@@ -104,6 +104,14 @@ def test_blanks_and_a_spreadsheets_formula_are_no_part_of_an_id(frame: Any) -> N
     assert [row["reason"] for row in rows] == [None] * 5 + ["user_id_missing"]
 
 
+def test_blanks_around_times_and_weights_do_not_count(frame: Any) -> None:
+    row = raw_row(timestamp="\u00a01700000000\t", weight="2.5\u00a0")
+    parsed = cleaning.parse(frame(RAW, row), Rules()).collect()[0]
+    assert (parsed["timestamp"], parsed["weight"], parsed["reason"]) == (1700000000, 2.5, None)
+    dated = cleaning.parse(frame(RAW, raw_row(timestamp="2.10.2023\t")), Rules(timestamp_format="d.M.yyyy"))
+    assert dated.collect()[0]["reason"] is None
+
+
 def test_weights_may_have_a_decimal_comma(frame: Any) -> None:
     texts = ["4,5", "-1,25", "+3", "1,000", "1.000,5", "4,", ","]
     rows = cleaning.parse(frame(RAW, *[raw_row(weight=text) for text in texts]), Rules()).collect()

@@ -73,3 +73,27 @@ def test_parquet_and_zstd_lose_the_rows_and_keep_the_others(erase: Any, tmp_path
         assert stream.read().decode() == KEPT
     names = sorted(path.name for path in drop.iterdir() if not path.name.endswith(".crc"))
     assert names == ["a.parquet", "b.csv.zst", "broken.parquet", "c.jsonl.zst", "n.parquet", "odd.parquet"]
+
+
+def test_files_in_latin_1_lose_the_rows_too_and_keep_their_bytes(erase: Any, tmp_path: Path) -> None:
+    drop = tmp_path / "raw" / "d"
+    drop.mkdir(parents=True)
+    contents = {
+        "windows.csv.zst": TEXT.encode("latin-1").replace(b"\n", b"\r\n"),
+        "late.csv.zst": HEADER.encode() + b"u1,a,1\n" * 12_000 + f"{GONE},a,2\n".encode("latin-1"),
+        "returns.csv.zst": f"{HEADER}u1,a,1\n{GONE},a,2\n".encode().replace(b"\n", b"\r"),
+    }
+    for name, content in contents.items():
+        with pyarrow.output_stream(str(drop / name), compression="zstd") as stream:
+            stream.write(content)
+    clock = pyarrow.array([1, 2], pyarrow.int64()).cast(pyarrow.time64("us"))
+    odd = pyarrow.table({"user_id": [GONE, "u1"], "item_id": ["a", "b"], "timestamp": [1, 2], "clock": clock})
+    pyarrow.parquet.write_table(odd, drop / "clock.parquet")
+    assert erase(dict.fromkeys([*(f"d/{name}" for name in contents), "d/clock.parquet"]), GONE) == [
+        {"path": "d/windows.csv.zst", "rows": 8, "removed": 4},
+        {"path": "d/late.csv.zst", "rows": 12_002, "removed": 1},
+        {"path": "d/returns.csv.zst", "problem": "has lines that end with a carriage return alone"},
+        {"path": "d/clock.parquet", "problem": "has a column of a type that Spark cannot write again"},
+    ]
+    with pyarrow.input_stream(str(drop / "windows.csv.zst"), compression="zstd") as stream:
+        assert stream.read() == KEPT.encode("latin-1").replace(b"\n", b"\r\n")

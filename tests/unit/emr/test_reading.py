@@ -41,8 +41,8 @@ def test_a_name_in_the_data_cannot_forge_a_line_of_the_log() -> None:
 
 def test_an_object_or_a_list_as_an_id_far_into_a_file_is_a_bad_row(spark: Any, tmp_path: Path) -> None:
     row = '{"user_id": "ann", "item_id": %s, "timestamp": 1700000000}\n'
-    bad = ['{"id": "tea"}', '["tea", "cup"]']
-    (tmp_path / "a.jsonl").write_text("".join(row % item for item in ['"tea"'] * 300 + bad))
+    bad, good = ['{"id": "tea"}', '["tea", "cup"]'], ['"tea"', '"{0A1B-2C}"', '"[S] 7"', '"[sale]"']
+    (tmp_path / "a.jsonl").write_text("".join(row % item for item in good * 600 + bad))
     source = reading.read_source(spark, Storage(spark), [Drop(str(tmp_path), Given())], None)
     lines = [found["line"] for found in source.interactions.collect() if found["line"] is not None]
     assert sorted(lines) == ['["tea","cup"]', '{"id":"tea"}']
