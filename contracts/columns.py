@@ -119,7 +119,10 @@ def _found(layout: Layout, given: Given, called: str) -> tuple[dict[str, str], s
     )
     unknown, problems = [], []
     if "weight" not in found:  # a guess that is no number is none
-        guesses["weight"] = [name for name in guesses.get("weight", []) if is_numeric(name, names, rows)]
+        guessed = guesses.get("weight", [])
+        guesses["weight"] = [name for name in guessed if is_numeric(name, names, rows)]
+        if guessed and not guesses["weight"] and _is_needed("weight", [], given):
+            problems.append(f"{printable(guessed[0])} is empty or no number in some rows")
     for meaning in (meaning for meaning in OPTIONS if meaning not in found and meaning not in absent):
         candidates = [name for name in guesses.get(meaning, []) if name not in found.values()]
         if len(candidates) == 1:

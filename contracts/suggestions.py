@@ -125,7 +125,10 @@ def join(layouts: Mapping[str, Layout]) -> str | None:
                 )
                 on = f"left_on={keys[0][0]!r}, right_on={keys[0][1]!r}, suffixes=('_of_line', '')"
                 code = f"import pandas as pd; {left}.merge({right}, {on}).to_csv('joined.csv', index=False)"
-                return f'the people are in {orders} and the items in {lines}: join them with python3 -c "{code}"'
+                return (
+                    f"the people are in {orders} and the items in {lines}: join them in their folder, and use "
+                    f'joined.csv instead: python3 -c "{code}"'
+                )
     return None
 
 

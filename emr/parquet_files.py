@@ -84,6 +84,12 @@ def read_rows(
     """The columns `names` of files with this schema, as `text_files.read_rows` returns them, and the columns of whole
     numbers that have a floating-point type. Raises Refused for a type that has no text.
     """
+    lowered = {own.lower(): own for own in names}
+    if alike := [name for name in schema.names if lowered.get(name.lower(), name) != name]:
+        raise Refused(
+            f"{printable(called)} has two columns whose names differ in case alone, as {printable(alike[0])}: give one "
+            "of them another name"
+        )
     try:
         table = session.read.schema(_types(session, schema, names)).parquet(*paths)
     except AnalysisException as error:

@@ -430,7 +430,7 @@ SHAPES: dict[str, Shape] = {
             "orders.csv": "id,customer_id,created_at\n1,ann,1700000000\n",
             "order_items.csv": "order_id,product_id,price\n1,tea,2.5\n",
         },
-        words="the people are in orders.csv and the items in order_items.csv: join them with python3 -c",
+        words="the people are in orders.csv and the items in order_items.csv: join them in their folder",
     ),
     "a file of separators alone beside others": Shape({"a.csv": text(","), "b.csv": ",,\n,,\n"}),
     "a file without columns of its fellows": Shape(

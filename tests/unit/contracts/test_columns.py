@@ -214,6 +214,9 @@ def test_one_file_with_weights_is_enough() -> None:
     assert ([own.weight for own in chosen.values()], left) == (["rating", None], {})
     with pytest.raises(NotSure, match="no column is known to hold the weights"):
         columns.choose_each({"b.csv": layouts["b.csv"]}, given)
+    blank = find(b"user,item,time,rating\n1,2,1700000000,4\n1,3,1700000000,\n", "c.csv")
+    with pytest.raises(NotSure, match="the weights; rating is empty or no number in some rows; it has"):
+        columns.choose_each({"c.csv": blank}, given)
 
 
 def test_files_are_joined_only_if_none_has_people_and_items() -> None:
