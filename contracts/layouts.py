@@ -251,8 +251,8 @@ def _delimited(text: str, called: str, is_whole: bool, encoding: Encoding) -> La
 
 
 def _without_title(text: str) -> tuple[str, tuple[str, ...]]:
-    """The text from its header on, and the lines before it: `sep=;`, or lines that have one value, where the header has
-    three or more, and comments. Without a header there is no title: the line may be a row.
+    """The text from its header on, and the lines before it: `sep=;`, or lines with one value or none, where the header
+    has three or more, and comments. Without a header there is no title: the line may be a row.
     """
     lines = _lines(text)
     filled = [place for place, line in enumerate(lines) if line.strip()][: _MOST_SKIPPED + 1]
@@ -263,7 +263,7 @@ def _without_title(text: str) -> tuple[str, tuple[str, ...]]:
 
     def is_none(place: int, header: list[str]) -> bool:
         own = values(place)
-        return sum(map(bool, own)) == 1 or (lines[place].startswith("#") and len(own) != len(header))
+        return sum(map(bool, own)) <= 1 or (lines[place].startswith("#") and len(own) != len(header))
 
     for first in range(skipped + 1, len(filled)):
         header = values(filled[first])

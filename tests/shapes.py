@@ -139,7 +139,7 @@ SHAPES: dict[str, Shape] = {
     "`sep=;`, a title or `#` comments before the header": Shape(
         {
             "a.csv": "sep=;\n" + text(";"),
-            "b.csv": "Orders of May\n\n" + text(","),
+            "b.csv": "Orders of May\n\n,,\n" + text(","),
             "c.csv": "\ufeff# by the shop, in May\n" + text(",") + "May,,\n",
             "d.csv": 'Orders of May,,,\nuser_id,item_id,timestamp,note\nann,tea,1700000000,"so\nso"\n',
         },
