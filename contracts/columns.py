@@ -98,9 +98,9 @@ def choose(layout: Layout, given: Given, called: str, settled: Settled = tuple) 
     return Columns(found["user"], found["item"], **others, session_id=session_id, time_format=time_format)
 
 
-def user_of(layout: Layout, given: Given, called: str) -> str:
-    """The column of users, whatever the other columns hold. Raises NotSure."""
-    return _found(layout, given, called)[0]["user"]
+def named(layout: Layout, given: Given, called: str) -> dict[str, str]:
+    """The columns by meaning, whatever they hold. Raises NotSure."""
+    return _found(layout, given, called)[0]
 
 
 def _found(layout: Layout, given: Given, called: str) -> tuple[dict[str, str], str | None]:

@@ -30,10 +30,13 @@ def spoil(content: bytes, called: str, parameters: Mapping[str, Any], seed: int)
     given = Given(**named)
     try:
         layout = layouts.find(content[:HEAD_BYTES], called, is_whole=len(content) <= HEAD_BYTES)
-        item = columns.choose(layout, given, called).item
+        item = columns.named(layout, given, called)["item"]
     except (Unreadable, NotSure) as error:
         raise CannotSpoil(str(error)) from error
-    text = content.decode("latin-1" if layout.encoding == "latin-1" else "utf-8-sig", "replace")
+    is_windows = layout.encoding == "latin-1"
+    text = layouts.from_windows(content) if is_windows else content.decode("utf-8-sig", "replace")
+    if layout.skipped and layout.header is not None:
+        text = text[text.index(layout.header) :]
     generator = random.Random(seed)
     if layout.kind == "json":
         return _spoil_json(text, item, generator).encode()

@@ -147,7 +147,7 @@ def _text(
 def _user_column(layout: Layout, named: str | None) -> str:
     for given in (Given(user=named), Given()) if named else (Given(),):
         try:
-            return columns.user_of(layout, given, "the file")
+            return columns.named(layout, given, "the file")["user"]
         except NotSure as error:
             if layout.has_header and (user := error.suggestion.get("user")) in layout.names:
                 return str(user)

@@ -172,13 +172,9 @@ def _opened(
         raise Problem(f"{error}\n  {suggestions.remedy(error.suggestion, str(data), parameters)}") from error
     except Unreadable as error:
         raise Problem(str(error)) from error
-    whole = {
-        key: layouts.with_columns(layout, sources.folder_columns(key))
-        for key, layout in found.items()
-        if isinstance(layout, Layout)
-    }
+    whole = {key: layout for key, layout in found.items() if isinstance(layout, Layout)}
     for key, own in chosen.items():
-        _check_times(key, whole[key], own, str(data), parameters)
+        _check_times(key, layouts.with_columns(whole[key], sources.folder_columns(key)), own, str(data), parameters)
     return {key: (whole[key], own) for key, own in chosen.items()}, left
 
 

@@ -46,18 +46,21 @@ def spoil(drop: Drop, folder: Path, seed: int) -> Drop:
         except (OSError, EOFError, ValueError, csv.Error, pyarrow.ArrowException) as error:
             raise Problem(f"{drop.interactions[key]} cannot be read: {error}") from error
         spoiled[copy] = target
-    return Drop(
-        spoiled, drop.catalogue, {key: value for key, value in drop.parameters.items() if key not in KEYS.values()}
-    )
+    said = {key: value for key, value in drop.parameters.items() if key not in KEYS.values()}
+    patterns = {columns.time_format for _, columns in drop.opened.values()}
+    if len(patterns) == 1 and (pattern := patterns.pop()):
+        said["timestampFormat"] = pattern
+    return Drop(spoiled, drop.catalogue, said)
 
 
-def _used(columns: Columns) -> dict[str, str]:
-    """The columns of a file by their names in the copy."""
-    return {_NAMES[meaning]: name for meaning, name in asdict(columns).items() if name is not None}
+def _used(layout: Layout, columns: Columns) -> dict[str, str]:
+    """The columns of a file by their names in the copy; those of its folders' names are not in it."""
+    named = asdict(columns)
+    return {own: named[meaning] for meaning, own in _NAMES.items() if named[meaning] in layout.names}
 
 
 def _spoil_parquet(source: Path, target: Path, layout: Layout, columns: Columns, seed: int) -> None:
-    used = _used(columns)
+    used = _used(layout, columns)
     table = pyarrow.parquet.read_table(source, columns=[*used.values()]).select([*used.values()])
     table = table.rename_columns([*used])
     position = table.column_names.index("item_id")
@@ -68,7 +71,7 @@ def _spoil_parquet(source: Path, target: Path, layout: Layout, columns: Columns,
 
 
 def _spoil_text(source: Path, target: Path, layout: Layout, columns: Columns, seed: int) -> None:
-    used = _used(columns)
+    used = _used(layout, columns)
     rows = list(_rows(source, layout, [layout.names.index(name) for name in used.values()], [*used.values()]))
     position = [*used].index("item_id")
     items = sorted({row[position] for row in rows})
@@ -83,7 +86,7 @@ def _spoil_text(source: Path, target: Path, layout: Layout, columns: Columns, se
 
 def _rows(source: Path, layout: Layout, positions: list[int], names: list[str]) -> Iterator[list[str]]:
     """The used fields of each row that fits the layout."""
-    encoding = "latin-1" if layout.encoding == "latin-1" else "utf-8-sig"
+    encoding = "cp1252" if layout.encoding == "latin-1" else "utf-8-sig"
     with io.TextIOWrapper(open_plain(source), encoding=encoding, errors="replace", newline="") as file:
         if layout.kind == "json":
             for line in file:
@@ -95,8 +98,9 @@ def _rows(source: Path, layout: Layout, positions: list[int], names: list[str]) 
             rows: Iterator[list[str]] = csv.reader(file, delimiter=layout.separator)
         else:
             rows = (line.rstrip("\r\n").split(layout.separator) for line in file)
-        is_header = layout.header is not None
+        ahead = len(layout.skipped) + (layout.header is not None)
         for row in rows:
-            if len(row) == len(layout.names) and not is_header:
+            if ahead and (len(row) > 1 or any(map(str.strip, row))):
+                ahead -= 1
+            elif len(row) == len(layout.names) and any(map(str.strip, row)):
                 yield [row[position] for position in positions]
-            is_header = is_header and not any(map(str.strip, row))

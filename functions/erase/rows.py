@@ -141,7 +141,7 @@ def user_column(layout: Layout, named: object, called: str) -> str | None:
     """
     for given in (Given(user=str(named)), Given()) if named else (Given(),):
         try:
-            return columns.user_of(layout, given, called)
+            return columns.named(layout, given, called)["user"]
         except NotSure as error:
             if layout.has_header and error.suggestion.get("user") in layout.names:
                 return error.suggestion["user"]

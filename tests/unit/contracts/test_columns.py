@@ -233,7 +233,7 @@ def test_the_user_is_found_whatever_the_other_columns_hold() -> None:
     layout = find(b'{"user": "1", "item": {"id": "a"}, "time": 45201}\n', "a.jsonl")
     with pytest.raises(Unreadable):
         columns.choose(layout, Given(), "a.jsonl")
-    assert columns.user_of(layout, Given(), "a.jsonl") == "user"
+    assert columns.named(layout, Given(), "a.jsonl")["user"] == "user"
 
 
 def test_a_command_repeats_what_was_said() -> None:

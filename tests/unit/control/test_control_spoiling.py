@@ -39,3 +39,11 @@ def test_json_lines_stay_json_lines() -> None:
 def test_a_file_whose_columns_are_not_known_is_refused() -> None:
     with pytest.raises(CannotSpoil, match="no column is known"):
         spoil(b"alpha,beta,gamma\n1,2,3\n4,5,6\n", "odd.csv", {}, seed=1)
+
+
+def test_a_title_is_left_out_and_the_header_kept() -> None:
+    content = "Orders;;\nuser;item;time\n1;Tea “a”;3/4/2024\n2;Cup;5/6/2024\n".encode("cp1252")
+    lines = spoil(content, "a.csv", {}, 1).decode().splitlines()
+    assert lines[0] == "user;item;time"
+    assert [line.split(";")[0] for line in lines[1:]] == ["1", "2"]
+    assert {line.split(";")[1] for line in lines[1:]} <= {"Tea “a”", "Cup"}

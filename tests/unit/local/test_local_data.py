@@ -250,6 +250,23 @@ def test_a_worse_copy_of_any_file_keeps_people_and_times_and_draws_items_by_lot(
     assert sum(one[1] == other[1] for one, other in zip(rows, ROWS, strict=True)) / len(ROWS) < 0.15
 
 
+def test_a_worse_copy_keeps_what_a_file_tells_beside_its_rows(tmp_path: Path) -> None:
+    """A title, Windows' letters, the form of the times, and a column in a folder's name."""
+    source = tmp_path / "data" / "event_type=buy" / "a.csv"
+    source.parent.mkdir(parents=True)
+    rows = "".join(f"u{user};Tea “{user % 3}”;{user % 28 + 1}.1.2023\n" for user in range(60))
+    source.write_bytes(f"Orders;;\n\nuser;item;time\n{rows}".encode("cp1252"))
+    spoiled = worse.spoil(data.read_drop(tmp_path / "data"), tmp_path / "worse", seed=1)
+    assert spoiled.parameters == {"timestampFormat": "d.M.yyyy"}
+    (copy,) = spoiled.interactions.values()
+    written = rows_of(copy)
+    assert written[0] == ["user_id", "item_id", "timestamp"]
+    assert [(row[0], row[2]) for row in written[1:]] == [(f"u{user}", f"{user % 28 + 1}.1.2023") for user in range(60)]
+    assert {row[1] for row in written[1:]} == {"Tea “0”", "Tea “1”", "Tea “2”"}
+    again = data.read_drop(tmp_path / "worse", None, spoiled.parameters).opened["event_type=buy/a-csv.csv"][1]
+    assert (again.event_type, again.time_format) == ("event_type", "d.M.yyyy")
+
+
 def test_a_drop_is_summed_up_in_a_line(tmp_path: Path) -> None:
     paths = {f"part-{number}.csv": write(tmp_path / f"part-{number}.csv", "x" * 100) for number in range(5)}
     assert data.Drop(paths, {}).summary == "part-0.csv, part-1.csv, part-2.csv and 2 more files, 0.5 kB"
