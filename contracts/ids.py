@@ -9,7 +9,7 @@ from contracts.values import is_unicode
 
 MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "(null)", "<null>", "none", "(none)", "(not set)", r"\n")
 """Texts that tools write for a missing value, in lower case; `\\N` is that of MySQL and Hive."""
-BLANKS = " \t\N{NO-BREAK SPACE}\N{ZERO WIDTH NO-BREAK SPACE}"
+BLANKS = " \t\N{NO-BREAK SPACE}"
 """Characters that are no part of an id where they are before or after it."""
 FORMULA = r'^="(.*)"$'
 """The formula by which a spreadsheet keeps an id with zeros: ="007"."""

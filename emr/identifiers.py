@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
@@ -16,4 +18,6 @@ def of(text: Column) -> Column:
 
 def without_blanks(text: Column) -> Column:
     """The text without blanks before and after it, also tabs and those that do not break a line."""
-    return F.btrim(text, F.lit(ids.BLANKS))
+    # Spark's trim of a set of characters is slow: parsing took up to 1.4 us more a row.
+    others = (text.contains(blank) for blank in ids.BLANKS if blank != " ")
+    return F.when(reduce(Column.__or__, others), F.btrim(text, F.lit(ids.BLANKS))).otherwise(F.trim(text))

@@ -42,7 +42,7 @@ def _read_lines(session: SparkSession, layout: Layout, paths: Sequence[str], pos
         decoded(raw, layout).alias("value"), F.input_file_name().alias("_file")
     )
     value, width = F.col("value"), len(layout.names)
-    is_row = F.translate(value, f'{layout.separator}" \t', "") != ""
+    is_row = F.ltrim(value, F.lit(f'{layout.separator}" \t')) != ""
     if left_out := [line for line in (*layout.skipped, layout.header) if line is not None]:
         is_row &= ~value.isin(*left_out)
     parts = F.split(value, re.escape(layout.separator), -1)
