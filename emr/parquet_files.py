@@ -112,7 +112,7 @@ def _types(session: SparkSession, schema: Schema, names: Sequence[str]) -> Struc
     own = java_class(session, "org.apache.parquet.schema.MessageType")("rows", fields)
     package = "org.apache.spark.sql.execution.datasources.parquet"
     converter = java_class(session, f"{package}.ParquetToSparkSchemaConverter")
-    conf = session._jsparkSession.sessionState().conf()  # type: ignore[attr-defined]
+    conf = session._jsparkSession.sessionState().conf()
     return StructType.fromJson(json.loads(converter(conf).convert(own).json()))
 
 
