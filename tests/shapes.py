@@ -141,7 +141,7 @@ SHAPES: dict[str, Shape] = {
             "a.csv": "sep=;\n" + text(";"),
             "b.csv": "Orders of May\n\n,,\n" + text(","),
             "c.csv": "\ufeff# by the shop, in May\n" + text(",") + "May,,\n",
-            "d.csv": 'Orders of May,,,\nuser_id,item_id,timestamp,note\nann,tea,1700000000,"so\nso"\n',
+            "d.csv": '\ufeffOrders of May,,,\nuser_id,item_id,timestamp,note\nann,tea,1700000000,"so\nso"\n',
         },
         [*ROWS * 3, ROWS[0], ("May", None, None, None, "1")],
     ),
